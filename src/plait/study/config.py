@@ -1,0 +1,289 @@
+"""A study file as frozen dataclasses: read, overridden, validated, resolved."""
+
+import difflib
+import importlib
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from plait.errors import ConfigError
+
+T = TypeVar("T")
+_STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Protocol:
+    """Who trains, validates and is tested.
+
+    `leave-one-subject-out` tests every subject once; the `val_subjects` next ones in sorted order, cyclic, validate.
+    `fixed` takes `train`, `val` and `test` as lists of subjects. With `refit`, a method is trained once more on the
+    training and validation subjects together, for as many epochs as validation chose.
+    """
+
+    kind: Literal["leave-one-subject-out", "fixed"] = "leave-one-subject-out"
+    val_subjects: PositiveInt = 1
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    refit: bool = False
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Schedule:
+    """A learning-rate schedule, `"package.module:Name"`, stepped after every batch.
+
+    `total_steps` or `T_max`, where the class has one and `args` does not give it, is the number of batches in
+    `max_epochs` epochs.
+    """
+
+    use: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+_RMSPROP: dict[str, Any] = {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7}
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Train:
+    """How a method is trained; the defaults are the paper's section 4.3.
+
+    `patience` is in epochs without better validation accuracy. `choose` says which epoch's weights are kept: the
+    `best` on validation (ties: the earliest) or the `last`. `args` not named keep their value from the level below as
+    long as the optimizer is the same.
+    """
+
+    optimizer: str = "torch.optim:RMSprop"
+    args: dict[str, Any] = field(default_factory=lambda: dict(_RMSPROP))
+    schedule: Schedule | None = None
+    batch_size: PositiveInt = 8
+    patience: PositiveInt = 20
+    max_epochs: PositiveInt = 200
+    label_smoothing: float = 0.0
+    choose: Literal["best", "last"] = "best"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Encoder:
+    """Another encoder for one modality of one method: `"package.module:Name"`, called with the clip's shape and `args`."""
+
+    use: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Method:
+    """One row of the table: a class that is trained (`use`), or an `average` of other methods' scores.
+
+    `modalities` default to the study's, or to the one that `args` call `modality`. `train` overrides the study's.
+    `sweep` gives lists of values for `args`: one row each, called `name[arg=value]`.
+    """
+
+    use: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    average: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    encoders: dict[str, Encoder] = field(default_factory=dict)
+    augment: dict[str, str] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    sweep: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Study:
+    """A whole study: methods x folds x seeds on one data set."""
+
+    name: str
+    dataset: str
+    modalities: tuple[str, ...]
+    methods: dict[str, Method]
+    seeds: tuple[int, ...] = (0,)
+    protocol: Protocol = field(default_factory=Protocol)
+    train: Train = field(default_factory=Train)
+
+    def training(self, method: str) -> Train:
+        """The training settings of `method`: the study's, overridden by its own."""
+        overridden = _override(asdict(self.train), self.methods[method].train)
+        return _validate(Train, overridden, self.name, ("methods", method, "train"))
+
+
+def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ()) -> Study:
+    """Read a study file, or a mapping of the same form, and apply `key.path=value` overrides.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown, or a value is not what its key expects.
+    """
+    if isinstance(source, Mapping):
+        file, table = "study", _copied(source)
+    else:
+        file, table = str(source), _read(Path(source))
+    for setting in sets:
+        _apply(table, setting)
+    train = table.get("train")
+    if isinstance(train, dict):
+        table["train"] = _override(asdict(Train()), train)
+    return _resolved(_validate(Study, table, file), file)
+
+
+def resolve(path: str, where: str) -> Any:
+    """The object that `"package.module:Name"` names; `where` says which setting asked for it.
+
+    Raises:
+        ConfigError: the path is not of that form, or nothing is there.
+    """
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name:
+        raise ConfigError(f"{where}: got {path!r}, expected 'package.module:Name'")
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{where}: no module {error.name!r} (from {path!r})") from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, dir(found), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{where}: module {module!r} has no {part!r}{hint}")
+        found = getattr(found, part)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+
+
+def _copied(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in source.items()}
+
+
+def _apply(table: dict[str, Any], setting: str) -> None:
+    """Write one `key.path=value` into `table`; the value is TOML, or else a string."""
+    path, equals, text = setting.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {setting}: expected key.path=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {setting}: {key!r} holds a value, expected a table")
+    table[keys[-1]] = value
+
+
+def _override(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `own` settings on top; optimizer args are kept only under the same optimizer."""
+    merged = {**base, **own}
+    same = own.get("optimizer", base["optimizer"]) == base["optimizer"]
+    if same and isinstance(own.get("args", {}), Mapping):
+        merged["args"] = {**base["args"], **own.get("args", {})}
+    elif not same:
+        merged["args"] = own.get("args", {})
+    return merged
+
+
+def _validate(kind: type[T], value: Any, file: str, prefix: tuple[str, ...] = ()) -> T:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        loc = (*prefix, *(str(part) for part in first["loc"]))
+        message = first["msg"]
+        if first["type"] == "unexpected_keyword_argument":
+            known = [f.name for f in fields(_table_at(loc[:-1]))]
+            near = difflib.get_close_matches(loc[-1], known, 1)
+            message = f"unknown key, did you mean {near[0]!r}?" if near else "unknown key"
+            message += f" Expected one of: {', '.join(known)}"
+        elif first["type"] == "missing":
+            message = "missing, expected a value"
+        else:
+            message = f"got {first['input']!r}: {message}"
+        raise ConfigError(f"{file}: {'.'.join(loc)}: {message}") from error
+
+
+def _table_at(loc: tuple[str, ...]) -> Any:
+    """The dataclass behind the table at `loc` of a study file."""
+    match loc:
+        case ("protocol",):
+            return Protocol
+        case ("train",) | ("methods", _, "train"):
+            return Train
+        case (*_, "schedule"):
+            return Schedule
+        case ("methods", _):
+            return Method
+        case ("methods", _, "encoders", _):
+            return Encoder
+        case _:
+            return Study
+
+
+def _resolved(study: Study, file: str) -> Study:
+    """Sweeps expanded, every method's modalities filled in, names checked against each other."""
+    if not study.methods:
+        raise ConfigError(f"{file}: methods: empty, expected at least one [methods.NAME]")
+    if not study.seeds or len(set(study.seeds)) < len(study.seeds):
+        raise ConfigError(f"{file}: seeds: got {list(study.seeds)}, expected at least one, each once")
+    if not study.modalities or len(set(study.modalities)) < len(study.modalities):
+        raise ConfigError(f"{file}: modalities: got {list(study.modalities)}, expected at least one, each once")
+    methods = {row: method for name, m in study.methods.items() for row, method in _swept(name, m)}
+    for name, method in methods.items():
+        where = f"{file}: methods.{name}"
+        if bool(method.use) == bool(method.average):
+            raise ConfigError(f"{where}: expected exactly one of 'use' and 'average'")
+        if method.use:
+            methods[name] = _checked(method, study, where)
+    for name, method in methods.items():
+        if method.average:
+            methods[name] = _checked_average(method, methods, f"{file}: methods.{name}")
+    resolved = replace(study, methods=methods)
+    for name in methods:
+        resolved.training(name)
+    return resolved
+
+
+def _swept(name: str, method: Method) -> Iterator[tuple[str, Method]]:
+    if not method.sweep:
+        yield name, method
+        return
+    for values in itertools.product(*method.sweep.values()):
+        own = dict(zip(method.sweep, values, strict=True))
+        label = ",".join(f"{key}={value}" for key, value in own.items())
+        yield f"{name}[{label}]", replace(method, args={**method.args, **own}, sweep={})
+
+
+def _checked(method: Method, study: Study, where: str) -> Method:
+    named = method.args.get("modality")
+    modalities = method.modalities or ((str(named),) if named is not None else study.modalities)
+    for key, names in (("modalities", modalities), ("encoders", method.encoders), ("augment", method.augment)):
+        allowed = study.modalities if key == "modalities" else modalities
+        for name in names:
+            if name not in allowed:
+                raise ConfigError(f"{where}.{key}: unknown modality {name!r}, expected one of: {', '.join(allowed)}")
+    return replace(method, modalities=modalities)
+
+
+def _checked_average(method: Method, methods: Mapping[str, Method], where: str) -> Method:
+    if len(set(method.average)) < 2:
+        raise ConfigError(f"{where}.average: got {list(method.average)}, expected two methods or more")
+    own = {key for key in ("args", "encoders", "augment", "train") if getattr(method, key)}
+    if own:
+        raise ConfigError(f"{where}: an average trains nothing, so it takes no {sorted(own)[0]!r}")
+    trained = [name for name, m in methods.items() if m.use]
+    for name in method.average:
+        if name not in trained:
+            raise ConfigError(f"{where}.average: no trained method {name!r}, expected some of: {', '.join(trained)}")
+    used = dict.fromkeys(modality for name in method.average for modality in methods[name].modalities)
+    return replace(method, modalities=tuple(used))

@@ -1,0 +1,155 @@
+"""The nouns of plait: streams, spans, recordings, modalities, data sets, folds."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor, nn
+
+from plait.errors import DataError
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """One sensor on its own clock.
+
+    `times` are in seconds and strictly increasing; `at` gives the readings at any seconds, sampled or interpolated,
+    with shape `(len(seconds), *reading)`.
+    """
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds of each reading, strictly increasing."""
+        ...
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """Readings at `seconds`, shape `(len(seconds), *reading)`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """A `Stream` that lies in memory: one reading per time, linear in between, constant beyond both ends.
+
+    `times` has shape `(n,)`, in seconds; `values` has shape `(n, *reading)`.
+
+    Raises:
+        DataError: the shapes disagree, nothing was read, or the times do not strictly increase.
+    """
+
+    times: np.ndarray
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuse readings that are no stream."""
+        if self.times.ndim != 1 or len(self.times) == 0 or len(self.times) != len(self.values):
+            raise DataError(
+                f"readings: got times {self.times.shape} and values {self.values.shape}, "
+                "expected one time per reading and at least one reading"
+            )
+        if not np.all(np.diff(self.times) > 0):
+            raise DataError("readings: times must strictly increase")
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """Readings at `seconds`, interpolated linearly, shape `(len(seconds), *reading)`."""
+        after = np.clip(np.searchsorted(self.times, seconds), 1, max(len(self.times) - 1, 1))
+        before = after - 1
+        if len(self.times) == 1:
+            return np.repeat(self.values, len(seconds), axis=0)
+        share = np.clip((seconds - self.times[before]) / (self.times[after] - self.times[before]), 0.0, 1.0)
+        share = share.reshape(-1, *[1] * (self.values.ndim - 1))
+        between: np.ndarray = self.values[before] * (1 - share) + self.values[after] * share
+        return between
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time in which one activity is performed.
+
+    Raises:
+        DataError: the span ends before it starts.
+    """
+
+    start_s: float
+    stop_s: float
+    activity: str
+
+    def __post_init__(self) -> None:
+        """Refuse an empty or reversed span."""
+        if not self.start_s < self.stop_s:
+            raise DataError(f"span {self.activity!r}: starts at {self.start_s} s, must end later, got {self.stop_s} s")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What was recorded of one subject in one go: streams by name, on one clock, and what was done when."""
+
+    name: str
+    subject: str
+    streams: dict[str, Stream]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Modality:
+    """How one or several streams become one tensor of a clip, and which network turns that tensor into a grid.
+
+    `samples` readings are taken at `rate_hz`, or, with `rate_hz=None`, evenly over the whole span, both ends included.
+    `prepare` is called with one array of shape `(samples, *reading)` per stream and returns the clip's float tensor.
+    `encoder` is called with that tensor's shape (no batch axis) and returns a module from
+    `(batch, *shape)` to a channels-last grid `(batch, *grid, channels)`.
+    """
+
+    name: str
+    streams: tuple[str, ...]
+    samples: int
+    rate_hz: float | None
+    prepare: Callable[..., Tensor]
+    encoder: Callable[[tuple[int, ...]], nn.Module]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named set of recordings: its activities in the order of the scores, its modalities, and how to open a folder."""
+
+    name: str
+    activities: tuple[str, ...]
+    modalities: tuple[Modality, ...]
+    recordings: Callable[[Path], Iterator[Recording]]
+    cite: str
+
+    def modality(self, name: str) -> Modality:
+        """The modality called `name`.
+
+        Raises:
+            DataError: there is none of that name.
+        """
+        for modality in self.modalities:
+            if modality.name == name:
+                return modality
+        known = ", ".join(m.name for m in self.modalities)
+        raise DataError(f"data set {self.name}: no modality {name!r}, expected one of: {known}")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of a clip table: which window of which recording, by whom, doing what."""
+
+    name: str
+    recording: str
+    subject: str
+    activity: str
+    start_s: float
+    stop_s: float
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Who trains, who validates, who is tested: subjects by name."""
+
+    name: str
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
