@@ -1,0 +1,81 @@
+"""What every method does with its grids first and last: check and normalise them, and turn them into class scores."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.errors import ShapeError
+from plait.fusion.nonlocal_ import positions
+
+Shape = tuple[int, ...]
+HeadKind = Literal["mean", "flatten", "hidden"]
+
+
+class Entry(nn.Module):
+    """Grids as they enter a method: their shapes checked, a LayerNorm over channels on each if `normalise`.
+
+    Raises:
+        ShapeError: a modality is missing, or a grid is not `(batch, *shape)`.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], normalise: bool) -> None:
+        super().__init__()
+        for name, shape in shapes.items():
+            if not shape or min(shape) < 1:
+                raise ShapeError(
+                    f"modality {name!r} has grid shape {shape}, expected (*grid, channels), all at least 1"
+                )
+        self.shapes = dict(shapes)
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(s[-1]) for name, s in shapes.items()} if normalise else {})
+
+    def forward(self, grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The grids named in `shapes`, each `(b, *shape)`; others are left out."""
+        for name, shape in self.shapes.items():
+            if name not in grids:
+                got = ", ".join(grids) or "none"
+                raise ShapeError(f"modality {name!r} is missing: got {got}; expected a grid {('batch', *shape)}")
+            if tuple(grids[name].shape[1:]) != shape or grids[name].ndim != len(shape) + 1:
+                got = str(tuple(grids[name].shape))
+                raise ShapeError(f"modality {name!r} has shape {got}, expected {('batch', *shape)}")
+        if len({grids[name].shape[0] for name in self.shapes}) > 1:
+            got = ", ".join(f"{name} {grids[name].shape[0]}" for name in self.shapes)
+            raise ShapeError(f"modalities have different batch sizes ({got}), expected the same")
+        return {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes}
+
+
+class Head(nn.Module):
+    """Class scores from one grid or several, concatenated.
+
+    `mean` averages each grid over its positions; `flatten` keeps all of them; `hidden` puts a linear layer of the same
+    width and a ReLU on each position and averages then. A linear layer over the concatenation gives the logits.
+
+    Raises:
+        ShapeError: `kind` is none of these.
+    """
+
+    def __init__(self, shapes: Sequence[Shape], classes: int, kind: str) -> None:
+        super().__init__()
+        if kind not in get_args(HeadKind):
+            raise ShapeError(f"head is {kind!r}, expected one of: {', '.join(get_args(HeadKind))}")
+        if classes < 1:
+            raise ShapeError(f"classes is {classes}, expected at least 1")
+        self.kind = kind
+        widths = [s[-1] for s in shapes]
+        self.hidden = nn.ModuleList([nn.Linear(n, n) for n in widths] if kind == "hidden" else [])
+        inputs = sum(torch.Size(s).numel() for s in shapes) if kind == "flatten" else sum(widths)
+        self.classify = nn.Linear(inputs, classes)
+
+    def forward(self, grids: Sequence[Tensor]) -> Float[Tensor, "b classes"]:
+        """Logits; under `mean`, grids that are already averaged to `(b, channels)` are as good as whole ones."""
+        if self.kind == "flatten":
+            features = [grid.flatten(1) for grid in grids]
+        else:
+            rows = [positions(grid) for grid in grids]
+            if self.kind == "hidden":
+                rows = [layer(r).relu() for layer, r in zip(self.hidden, rows, strict=True)]
+            features = [r.mean(dim=1) for r in rows]
+        logits: Tensor = self.classify(torch.cat(features, dim=1) if len(features) > 1 else features[0])
+        return logits

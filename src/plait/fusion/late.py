@@ -1,0 +1,57 @@
+"""Late fusion: features concatenated in front of the classifier, or scores averaged behind it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.errors import DataError
+from plait.fusion.grids import Entry, Head, Shape
+
+
+class Concat(nn.Module):
+    """All grids concatenated in front of one linear layer.
+
+    `head="flatten"` is the paper's late feature concatenation (section 5.1); `head="mean"` concatenates the grids'
+    averages, a strong baseline on small data that is not in the paper.
+
+    Raises:
+        ShapeError: an unknown head, or a grid that is not of its shape.
+    """
+
+    def __init__(self, shapes: dict[str, Shape], classes: int, head: str = "flatten", normalise: bool = False) -> None:
+        super().__init__()
+        self.entry = Entry(shapes, normalise)
+        self.head = Head(list(shapes.values()), classes, head)
+
+    def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:
+        """Logits from one channels-last grid `(b, *shape)` per modality."""
+        logits: Tensor = self.head(list(self.entry(grids).values()))
+        return logits
+
+
+def average_scores(
+    predictions: pl.DataFrame, methods: Sequence[str], name: str, activities: Sequence[str]
+) -> pl.DataFrame:
+    """Average score fusion (section 5.1): the mean of `methods`' probabilities, clip by clip.
+
+    `predictions` is a predictions table; so is the result, whose rows are called `name`. Scores stand in the order of
+    `activities`, and ties go to the first. Nothing is trained.
+
+    Raises:
+        DataError: the methods did not score the same clips in the same folds and seeds.
+    """
+    key = ["study", "fold", "seed", "clip", "subject", "activity"]
+    parts = [predictions.filter(pl.col("method") == method).sort(key) for method in methods]
+    for method, part in zip(methods, parts, strict=True):
+        if part.is_empty() or not part.select(key).equals(parts[0].select(key)):
+            raise DataError(f"average {name!r}: {method!r} has not scored the same clips as {methods[0]!r}")
+    scores = np.array([part["scores"].to_list() for part in parts])
+    averaged = scores.mean(axis=0).astype(np.float32)
+    return parts[0].with_columns(
+        method=pl.lit(name),
+        predicted=pl.Series([activities[best] for best in averaged.argmax(axis=1)], dtype=pl.String),
+        scores=pl.Series(averaged.tolist(), dtype=pl.List(pl.Float32)),
+    )

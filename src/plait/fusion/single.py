@@ -1,0 +1,29 @@
+"""One modality alone."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.errors import ShapeError
+from plait.fusion.grids import Entry, Head, Shape
+
+
+class Single(nn.Module):
+    """Class scores from one modality's grid; the others are not looked at.
+
+    Raises:
+        ShapeError: `modality` or `head` is unknown, or the grid is not of its shape.
+    """
+
+    def __init__(
+        self, shapes: dict[str, Shape], classes: int, modality: str, head: str = "mean", normalise: bool = False
+    ) -> None:
+        super().__init__()
+        if modality not in shapes:
+            raise ShapeError(f"modality is {modality!r}, expected one of: {', '.join(shapes)}")
+        self.entry = Entry({modality: shapes[modality]}, normalise)
+        self.head = Head([shapes[modality]], classes, head)
+
+    def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:
+        """Logits from the grid `(b, *shape)` of the one modality."""
+        logits: Tensor = self.head(list(self.entry(grids).values()))
+        return logits

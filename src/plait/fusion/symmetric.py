@@ -1,0 +1,40 @@
+"""Symmetric fusion: every modality leads once."""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.fusion.grids import Entry, Head, Shape
+from plait.fusion.led import Enforced
+
+
+class Symmetric(nn.Module):
+    """Each modality leads once with all others as context; the enforced grids are concatenated and fully connected.
+
+    Section 3.2, Fig. 3 (3). `embedding=None` is half of each lead's own channels. See `Led` for the other arguments.
+
+    Raises:
+        ShapeError: fewer than two modalities, an unknown head, or a grid that is not of its shape.
+    """
+
+    def __init__(
+        self,
+        shapes: dict[str, Shape],
+        classes: int,
+        embedding: int | None = None,
+        head: str = "mean",
+        normalise: bool = False,
+        **block: Any,
+    ) -> None:
+        super().__init__()
+        self.entry = Entry(shapes, normalise)
+        self.leads = nn.ModuleList([Enforced(shapes, lead, embedding, **block) for lead in shapes])
+        self.head = Head(list(shapes.values()), classes, head)
+
+    def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:
+        """Logits from one channels-last grid `(b, *shape)` per modality."""
+        entered = self.entry(grids)
+        pooled = self.head.kind == "mean"
+        logits: Tensor = self.head([enforced(entered, pooled=pooled) for enforced in self.leads])
+        return logits
