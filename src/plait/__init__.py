@@ -1,3 +1,29 @@
 """plait: activity recognition from heterogeneous sensors, fused by non-local operations."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str, **options: Any) -> Path:
+    """Run a study and write its tables and page; the same as `plait run STUDY --data DATA --out OUT`.
+
+    Args:
+        study: a study file, or a mapping of the same form.
+        data: the folder of the data set.
+        out: the folder of the results; finished jobs in it are not done again.
+        **options: `sets`, `executor`, `workers`, `threads`, `device`, `progress` of `plait.study.run.run_study`.
+
+    Returns:
+        The path of the page, `OUT/index.html`.
+
+    Raises:
+        PlaitError: the study, the data or the output folder does not do, in one line.
+    """
+    from plait.report import write_report
+    from plait.study.run import run_study
+
+    run_study(study, Path(data), Path(out), **options)
+    return write_report(Path(out))

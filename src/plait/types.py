@@ -112,7 +112,7 @@ class Modality:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named set of recordings: its activities in the order of the scores, its modalities, and how to open a folder."""
+    """A set of recordings: its activities in the order of the scores, its modalities, and how to open a folder."""
 
     name: str
     activities: tuple[str, ...]

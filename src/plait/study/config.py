@@ -71,7 +71,7 @@ class Train:
 
 @dataclass(frozen=True, config=_STRICT)
 class Encoder:
-    """Another encoder for one modality of one method: `"package.module:Name"`, called with the clip's shape and `args`."""
+    """Another encoder for one modality: `"package.module:Name"`, called with the clip's shape and `args`."""
 
     use: str
     args: dict[str, Any] = field(default_factory=dict)

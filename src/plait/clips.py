@@ -1,0 +1,135 @@
+"""Recordings -> fixed windows -> a clip table and one memory-mapped array per modality."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.errors import DataError
+from plait.store import cache_folder, content_key, scratch
+from plait.types import Clip, Dataset, Modality, Recording, Stream
+
+
+def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, stop_s: float) -> Tensor:
+    """The one function that cuts windows: a modality's tensor of a clip from `start_s` to `stop_s`.
+
+    With a rate, `samples` readings from `start_s` on, whatever `stop_s`; without, the whole span resampled.
+    """
+    if modality.rate_hz is None:
+        seconds = np.linspace(start_s, stop_s, modality.samples)
+    else:
+        seconds = start_s + np.arange(modality.samples) / modality.rate_hz
+    return modality.prepare(*(streams[name].at(seconds) for name in modality.streams))
+
+
+@dataclass(frozen=True)
+class Clips:
+    """A clip table and, per modality, an array of one row per clip.
+
+    `arrays` are `.npy` files that are mapped, not read, so that clips cost no memory of their own and other processes
+    share them; their names are hashes of their contents. `shapes` are the tensors' shapes without the batch axis.
+    """
+
+    table: tuple[Clip, ...]
+    arrays: dict[str, Path]
+    shapes: dict[str, tuple[int, ...]]
+
+    def key(self, modalities: Sequence[str]) -> str:
+        """A key of the clips' contents, as far as `modalities` go."""
+        return content_key([[astuple(clip) for clip in self.table], [[m, self.arrays[m].stem] for m in modalities]])
+
+    def of(self, subjects: Sequence[str]) -> np.ndarray:
+        """Row numbers of the clips of `subjects`, in the table's order."""
+        return np.array([i for i, clip in enumerate(self.table) if clip.subject in subjects], dtype=np.int64)
+
+    def batch(self, modalities: Sequence[str], rows: np.ndarray) -> dict[str, Tensor]:
+        """Tensors `(len(rows), *shape)` by modality."""
+        return {name: torch.tensor(_mapped(self.arrays[name])[rows]) for name in modalities}
+
+
+def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
+    """Cut every recording in `data` into clips of the named modalities.
+
+    Where all modalities have `rate_hz=None`, every span is one clip. Otherwise a clip is as long as the longest
+    window, and every span holds as many as fit, back to back; what is left over belongs to no clip.
+
+    Raises:
+        DataError: no clips, an unknown activity, a missing stream, tensors of differing shapes, values that are not
+            finite, or two clips of one name.
+    """
+    chosen = [dataset.modality(name) for name in modalities]
+    pairs = [(recording, clip) for recording in dataset.recordings(data) for clip in _windows(recording, chosen)]
+    if not pairs:
+        raise DataError(f"{data}: no clips of data set {dataset.name}, expected at least one labelled span")
+    names: set[str] = set()
+    for recording, clip in pairs:
+        if clip.name in names:
+            raise DataError(f"{data}: two clips are called {clip.name!r}, expected names that differ")
+        names.add(clip.name)
+        if clip.activity not in dataset.activities:
+            known = ", ".join(dataset.activities)
+            raise DataError(f"{data}: recording {recording.name}: activity {clip.activity!r}, expected one of: {known}")
+        for stream in (stream for modality in chosen for stream in modality.streams):
+            if stream not in recording.streams:
+                got = ", ".join(recording.streams) or "none"
+                raise DataError(f"{data}: recording {recording.name}: no stream {stream!r}, got: {got}")
+    made = {modality.name: _array(modality, pairs) for modality in chosen}
+    table = tuple(clip for _, clip in pairs)
+    return Clips(table, {m: path for m, (path, _) in made.items()}, {m: shape for m, (_, shape) in made.items()})
+
+
+def _windows(recording: Recording, modalities: Sequence[Modality]) -> Iterator[Clip]:
+    """The clips of one recording; a lone one is called like its recording."""
+    lengths = [m.samples / m.rate_hz for m in modalities if m.rate_hz is not None]
+    spans: list[tuple[float, float, str]] = []
+    for span in recording.spans:
+        if not lengths:
+            spans.append((span.start_s, span.stop_s, span.activity))
+            continue
+        length = max(lengths)
+        for start in span.start_s + length * np.arange(int((span.stop_s - span.start_s) / length + 1e-6)):
+            spans.append((float(start), float(start + length), span.activity))
+    for number, (start, stop, activity) in enumerate(spans):
+        name = recording.name if len(spans) == 1 else f"{recording.name}/{number:04d}"
+        yield Clip(name, recording.name, recording.subject, activity, start, stop)
+
+
+def _array(modality: Modality, pairs: Sequence[tuple[Recording, Clip]]) -> tuple[Path, tuple[int, ...]]:
+    """One modality's tensors of all clips as a `.npy` file in the cache, named by its contents."""
+    folder = cache_folder("clips")
+    digest = hashlib.sha256()
+    shape: tuple[int, ...] = ()
+    with scratch(folder, f"{modality.name}.npy") as making:
+        with (making / "array.npy").open("wb") as file:  # plain writes: a full disk is an error here, not a crash
+            for row, (recording, clip) in enumerate(pairs):
+                tensor = window(modality, recording.streams, clip.start_s, clip.stop_s).to(torch.float32).numpy()
+                where = f"recording {recording.name}, modality {modality.name}"
+                if not np.isfinite(tensor).all():
+                    raise DataError(f"{where}: values that are not finite, expected numbers only")
+                if row == 0:
+                    shape = tensor.shape
+                    header = {"descr": "<f4", "fortran_order": False, "shape": (len(pairs), *shape)}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    digest.update(str(header).encode())
+                if tensor.shape != shape:
+                    raise DataError(f"{where}: clip of shape {tensor.shape}, expected {shape} as in the others")
+                content = np.ascontiguousarray(tensor, dtype="<f4").tobytes()
+                digest.update(content)
+                file.write(content)
+        final = folder / f"{digest.hexdigest()[:32]}.npy"
+        (making / "array.npy").replace(final)
+    return final, shape
+
+
+@lru_cache(maxsize=64)
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
+    return mapped

@@ -1,0 +1,1 @@
+"""Encoders: plain modules from a clip tensor to a channels-last grid of features."""

@@ -1,0 +1,107 @@
+"""The glove network: three convolutions over time, then a bidirectional LSTM."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.errors import ShapeError
+
+GLOVES = (134, 18)  # readings at 25 Hz; both hands: 5 flex, 3 acceleration, 1 pressure each
+GLOVE_GRID = (28, 64)
+
+
+class SignalNet(nn.Module):
+    """A signal of any length and number of channels, to a grid over time.
+
+    One stage per entry of `widths`: a valid 1-D convolution, ReLU, max-pooling; a bidirectional LSTM of `units` per
+    direction reads what they leave. `norm` puts a batch normalisation between each convolution and its ReLU, `dropout`
+    drops whole channels after each stage; the paper has neither.
+
+    Raises:
+        ShapeError: `shape` is not `(samples, channels)`, or has too few samples for the convolutions.
+
+    Source: Byvshev, Mettes, Xiao, ICMR 2020, Fig. 5.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        widths: Sequence[int] = (32, 64, 64),
+        kernels: Sequence[int] = (5, 5, 3),
+        pools: Sequence[int] = (2, 2, 1),
+        units: int = 32,
+        norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not len(widths) == len(kernels) == len(pools):
+            raise ShapeError(f"signal network: got widths {widths}, kernels {kernels}, pools {pools}, expected as many")
+        least = shortest(kernels, pools)
+        if len(shape) != 2 or shape[0] < least or shape[1] < 1:
+            raise ShapeError(
+                f"signal network: got shape {tuple(shape)}, expected (samples, channels) with at least {least} samples"
+            )
+        stages: list[nn.Module] = []
+        for (width_in, width_out), kernel, pool in zip(pairwise((shape[1], *widths)), kernels, pools, strict=True):
+            stages.append(nn.Conv1d(width_in, width_out, kernel))
+            if norm:
+                stages.append(nn.BatchNorm1d(width_out))
+            stages.append(nn.ReLU())
+            if pool > 1:
+                stages.append(nn.MaxPool1d(pool))
+            if dropout > 0:
+                stages.append(nn.Dropout1d(dropout))
+        self.stages = nn.Sequential(*stages)
+        self.lstm = nn.LSTM(widths[-1], units, batch_first=True, bidirectional=True)
+
+    def forward(self, signal: Float[Tensor, "b samples channels"]) -> Float[Tensor, "b t features"]:
+        """The grid `(b, t, 2 * units)`; forward direction first."""
+        stages: Tensor = self.stages(rearrange(signal, "b t c -> b c t"))
+        grid: Tensor = self.lstm(rearrange(stages, "b c t -> b t c"))[0]
+        return grid
+
+
+class GloveNet(nn.Module):
+    """The paper's glove network: 134 readings of 18 channels, to a grid of 28 positions with 64 channels.
+
+    The paper gives both ends and not what is between; valid convolutions with kernels (5, 5, 3) and pools (2, 2, 1)
+    join them: 134 -> 130 -> 65 -> 61 -> 30 -> 28.
+
+    Raises:
+        ShapeError: `shape` is not (134, 18).
+
+    Source: Byvshev, Mettes, Xiao, ICMR 2020, Fig. 5.
+    """
+
+    def __init__(self, shape: tuple[int, ...] = GLOVES) -> None:
+        super().__init__()
+        if tuple(shape) != GLOVES:
+            raise ShapeError(f"glove network: got shape {tuple(shape)}, expected {GLOVES}")
+        kernels, pools, units = (5, 5, 3), (2, 2, 1), 32
+        grid = (positions(shape[0], kernels, pools), 2 * units)
+        assert grid == GLOVE_GRID, f"glove network: grid {grid}, expected {GLOVE_GRID}"
+        self.net = SignalNet(shape, kernels=kernels, pools=pools, units=units)
+
+    def forward(self, signal: Float[Tensor, "b 134 18"]) -> Float[Tensor, "b 28 64"]:
+        """The grid of the LSTM's outputs."""
+        grid: Tensor = self.net(signal)
+        return grid
+
+
+def positions(samples: int, kernels: Sequence[int], pools: Sequence[int]) -> int:
+    """Positions that valid convolutions, each followed by max-pooling without padding, leave of `samples`."""
+    for kernel, pool in zip(kernels, pools, strict=True):
+        samples = (samples - kernel + 1) // pool
+    return samples
+
+
+def shortest(kernels: Sequence[int], pools: Sequence[int]) -> int:
+    """The fewest samples of which `kernels` and `pools` leave one position."""
+    samples = 1
+    for kernel, pool in reversed(list(zip(kernels, pools, strict=True))):
+        samples = samples * pool + kernel - 1
+    return samples

@@ -1,0 +1,119 @@
+"""The page: one self-contained HTML file of everything a study says."""
+
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from plait.report import words
+from plait.report.figures import COLOURS, WIDTHS_IN, accuracy_plot, for_page, forest_plot
+from plait.report.read import Run
+from plait.report.tables import GROUPS, comparison_cells, main_cells
+
+
+def render(
+    run: Run,
+    main: pl.DataFrame,
+    comparisons: pl.DataFrame,
+    subjects: pl.DataFrame,
+    activities: pl.DataFrame,
+    confusion: pl.DataFrame,
+) -> str:
+    """The page as HTML; it loads nothing, so that it opens from disk. The tables are those of `plait.report.tables`."""
+    environment = Environment(
+        loader=PackageLoader("plait.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        run=run,
+        words=words,
+        colours=COLOURS,
+        groups=_grouped(main),
+        main_rows=len(main),
+        best_single=_best(main.filter(pl.col("kind") == "single")),
+        best_fusion=_best(main.filter(pl.col("kind") == "fusion")),
+        best_combined=_best(main.filter(pl.col("kind").is_in(GROUPS["average and concat"]))),
+        size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
+        comparisons=_by_fusion(comparisons),
+        verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
+        heat=_heat(main, subjects),
+        accuracy_svg={key: for_page(accuracy_plot(main, subjects, width)) for key, width in WIDTHS_IN.items()},
+        forest_svg=None
+        if comparisons.is_empty()
+        else {key: for_page(forest_plot(comparisons, width)) for key, width in WIDTHS_IN.items()},
+        notes=words.notes(run, main, comparisons),
+        data=_data(run, main, activities, confusion),
+    )
+
+
+def _best(rows: pl.DataFrame) -> dict[str, Any] | None:
+    """The row with the highest accuracy (ties: the first), if there is any."""
+    return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
+
+
+def _grouped(main: pl.DataFrame) -> list[dict[str, Any]]:
+    """The rows of the main table by group; every number as it is printed, and whether it is its column's best."""
+    trained = main.filter(pl.col("kind") != "average")
+    best = {
+        "accuracy": main["accuracy"].max(),
+        "subject_sd": main["subject_sd"].min(),
+        "macro_f1": main["macro_f1"].max(),
+        "parameters": trained["parameters"].min(),
+        "train_seconds": trained["train_seconds"].min(),
+    }
+    groups = []
+    for title, kinds in GROUPS.items():
+        rows = []
+        for row in main.filter(pl.col("kind").is_in(kinds)).iter_rows(named=True):
+            name, modalities, head, *printed = main_cells(row)
+            marked = [len(main) > 1 and row[key] is not None and row[key] == top for key, top in best.items()]
+            cells = list(zip(printed, marked, strict=True))
+            rows.append({"name": name, "modalities": modalities, "head": head, "scores": cells[:3], "costs": cells[3:]})
+        if rows:
+            groups.append({"title": title, "kind": kinds[0], "rows": rows})
+    return groups
+
+
+def _by_fusion(comparisons: pl.DataFrame) -> dict[str, list[list[str]]]:
+    """The cells of the planned comparisons, by fusion, in their order."""
+    groups: dict[str, list[list[str]]] = {}
+    for row in comparisons.iter_rows(named=True):
+        groups.setdefault(row["fusion"], []).append(comparison_cells(row))
+    return groups
+
+
+def _heat(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
+    """Accuracy per method and subject with a shade from 0 (lowest of all) to 1 (highest)."""
+    known = subjects["accuracy"].drop_nulls()
+    low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    rows = []
+    for method in main["method"]:
+        own = subjects.filter(pl.col("method") == method)["accuracy"].to_list()
+        shades = [None if a is None else (a - low) / (high - low) if high > low else 0.5 for a in own]
+        rows.append((method, [(words.percent(a), shade) for a, shade in zip(own, shades, strict=True)]))
+    names = subjects["subject"].unique(maintain_order=True).to_list()
+    means = [
+        words.percent(subjects.filter(pl.col("subject") == name)["accuracy"].mean())  # type: ignore[arg-type]
+        for name in names
+    ]
+    return {"subjects": names, "rows": rows, "means": means, "low": words.percent(low), "high": words.percent(high)}
+
+
+def _data(run: Run, main: pl.DataFrame, activities: pl.DataFrame, confusion: pl.DataFrame) -> dict[str, Any]:
+    """What the page's script draws: recall per activity and confusion counts, by method in the order of the table."""
+    methods = main["method"].to_list()
+    n = len(run.activities)
+    first = activities.filter(pl.col("method") == methods[0])
+    counts = {method: confusion.filter(pl.col("method") == method)["clips"].to_list() for method in methods}
+    return {
+        "activities": list(run.activities),
+        "methods": methods,
+        "kinds": main["kind"].to_list(),
+        "accuracy": main["accuracy"].to_list(),
+        "clips": first["clips"].to_list(),
+        "recall": [activities.filter(pl.col("method") == method)["recall"].to_list() for method in methods],
+        "confusion": [[counts[method][i * n : (i + 1) * n] for i in range(n)] for method in methods],
+    }

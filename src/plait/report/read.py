@@ -1,0 +1,83 @@
+"""A finished run as it lies on disk: what it was, and its predictions."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import TypeAdapter, ValidationError
+
+from plait.errors import DataError
+from plait.study.compare import Row
+
+COLUMNS = ("study", "method", "fold", "seed", "clip", "subject", "activity", "predicted")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `run.json` says: the study, its methods in the order of the study file, and how it was computed.
+
+    `activities` are in the order of the scores; `seconds` is the wall time of the run.
+    """
+
+    study: str
+    dataset: str
+    cite: str
+    activities: tuple[str, ...]
+    modalities: tuple[str, ...]
+    protocol: dict[str, Any]
+    seeds: tuple[int, ...]
+    methods: dict[str, Row]
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+    cores: int = 1
+    seconds: float = 0.0
+
+
+def read_run(folder: Path) -> tuple[Run, pl.DataFrame]:
+    """The run in `folder` and its predictions.
+
+    Raises:
+        DataError: `run.json` or `predictions.parquet` is missing, unreadable, or the two do not belong together.
+    """
+    run = _described(folder / "run.json")
+    path = folder / "predictions.parquet"
+    try:
+        predictions = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, error) from error
+    _check(run, predictions, path)
+    return run, predictions
+
+
+def _described(path: Path) -> Run:
+    try:
+        return TypeAdapter(Run).validate_json(path.read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {where + ': ' if where else ''}{first['msg']}; run `plait run` first") from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({str(error).splitlines()[0]})"
+    return DataError(f"{path}: {why}; run `plait run` first")
+
+
+def _check(run: Run, predictions: pl.DataFrame, path: Path) -> None:
+    """Refuse predictions that are not those of `run`."""
+    absent = [column for column in COLUMNS if column not in predictions.columns]
+    if absent:
+        raise DataError(f"{path}: no column {absent[0]!r}, expected the columns that `plait run` writes")
+    expected = {"method": set(run.methods), "activity": set(run.activities), "predicted": set(run.activities)}
+    for column, known in expected.items():
+        strange = set(predictions[column].unique()) - known
+        if strange:
+            raise DataError(f"{path}: {column} {min(map(str, strange))!r} is not in run.json; run `plait run` again")
+    unfinished = set(run.methods) - set(predictions["method"].unique())
+    if unfinished:
+        raise DataError(f"{path}: nothing of method {min(unfinished)!r}; run `plait run` again to finish the study")

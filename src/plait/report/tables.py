@@ -1,0 +1,136 @@
+"""The tables of a report: polars frames for the CSV files, Markdown for people."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from plait.report.read import Run
+from plait.report.words import chance, natural, notes, percent, points, seconds
+from plait.study import metrics
+from plait.study.compare import TOO_FEW, Row
+
+GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
+
+
+def main_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+    """One row per method, singles first, then average and concat, then fusions: `table.csv`.
+
+    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is the mean over the method's jobs, null for
+    an average.
+    """
+    methods = [name for kinds in GROUPS.values() for name, row in run.methods.items() if row.kind in kinds]
+    schema = {
+        "method": pl.String,
+        "kind": pl.String,
+        "modalities": pl.String,
+        "head": pl.String,
+        "parameters": pl.Int64,
+        "train_seconds": pl.Float64,
+    }
+    about = pl.DataFrame([_about(name, run.methods[name]) for name in methods], schema=schema)
+    table = about.join(metrics.summary(predictions, run.activities), on="method", maintain_order="left")
+    first, last = ["method", "kind", "modalities", "head"], ["parameters", "train_seconds"]
+    return table.select(*first, pl.exclude(*first, *last), *last)
+
+
+def subject_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+    """Accuracy per method and subject, methods as in the study, subjects in natural order: `subjects.csv`."""
+    table = metrics.by_subject(predictions)
+    subjects = sorted(set(table["subject"]), key=natural)
+    order = [(method, subject) for method in run.methods for subject in subjects]
+    wanted = pl.DataFrame(order, schema={"method": pl.String, "subject": pl.String}, orient="row")
+    return wanted.join(table, on=("method", "subject"), maintain_order="left")
+
+
+def activity_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+    """Recall, precision and F1 per method and activity, both as in the study: `activities.csv`."""
+    table = metrics.by_activity(predictions, run.activities)
+    return pl.concat([table.filter(pl.col("method") == method) for method in run.methods])
+
+
+def confusion_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+    """Clips per method, true and predicted activity, seeds and folds summed: `confusion.csv`."""
+    pairs = [(true, predicted) for true in run.activities for predicted in run.activities]
+    cells = pl.DataFrame(pairs, schema={"activity": pl.String, "predicted": pl.String}, orient="row")
+    return pl.concat(
+        cells.select(
+            pl.lit(method).alias("method"),
+            pl.all(),
+            pl.Series("clips", metrics.confusion(predictions, method, run.activities).ravel(), dtype=pl.Int64),
+        )
+        for method in run.methods
+    )
+
+
+def markdown(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
+    """`table.md`: the main table, the planned comparisons, and how they are computed."""
+    header = [
+        "method",
+        "modalities",
+        "head",
+        "accuracy %",
+        "subject SD",
+        "macro F1 %",
+        "parameters",
+        "training s / job",
+    ]
+    lines = [f"# {escaped(run.study)}", "", *_grid(header, [main_cells(row) for row in main.iter_rows(named=True)])]
+    if not comparisons.is_empty():
+        header = ["fusion", "against", "which is", "difference, points", "95 % interval", "p", "p (Holm)", "verdict"]
+        rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
+        lines += ["", "## Planned comparisons", "", *_grid(header, rows)]
+    return "\n".join([*lines, "", *(f"* {escaped(note)}" for note in notes(run, main, comparisons)), ""])
+
+
+def main_cells(row: Mapping[str, Any]) -> list[str]:
+    """One method in words: method, modalities, head, accuracy, subject SD, macro F1, parameters, seconds."""
+    return [
+        row["method"],
+        row["modalities"],
+        row["head"] or "–",
+        percent(row["accuracy"]),
+        percent(row["subject_sd"]),
+        percent(row["macro_f1"]),
+        f"{row['parameters']:,}" if row["parameters"] else "–",
+        seconds(row["train_seconds"]),
+    ]
+
+
+def comparison_cells(row: Mapping[str, Any]) -> list[str]:
+    """One planned comparison in words: fusion, baseline, kind, difference, interval, p, p (Holm), verdict."""
+    told = row["verdict"] != TOO_FEW
+    return [
+        row["fusion"],
+        row["baseline"],
+        row["baseline_kind"],
+        points(row["difference"]),
+        "–" if row["low"] is None else f"{points(row['low'])} to {points(row['high'])}",
+        chance(row["p"]) if told else "–",
+        chance(row["p_holm"]) if told else "–",
+        row["verdict"],
+    ]
+
+
+def escaped(text: str) -> str:
+    """`text` on one line, with the characters that Markdown would take for its own escaped."""
+    return re.sub(r"([\\`*_|<>&~\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def _about(name: str, row: Row) -> dict[str, Any]:
+    return {
+        "method": name,
+        "kind": row.kind,
+        "modalities": " + ".join(row.modalities),
+        "head": row.head,
+        "parameters": row.parameters,
+        "train_seconds": row.train_seconds / row.jobs if row.jobs else None,
+    }
+
+
+def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 3) -> list[str]:
+    """A Markdown table; the first `words` columns are left-aligned, the others right."""
+    ruler = ["---" if i < words else "---:" for i in range(len(header))]
+    body = [[escaped(cell) for cell in row] for row in rows]
+    return [f"| {' | '.join(cells)} |" for cells in (header, ruler, *body)]

@@ -1,0 +1,104 @@
+"""Numbers and settings in words: how a report prints them, and what it says about how they came about."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from plait.report.read import Run
+from plait.study.compare import EXACT_UP_TO, TOO_FEW
+
+
+def percent(share: float | None) -> str:
+    """A share in percent, one decimal."""
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, one decimal, with its sign."""
+    if difference is None:
+        return "–"
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")
+
+
+def chance(p: float | None) -> str:
+    """A p value, three decimals."""
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds, one decimal below a hundred."""
+    return "–" if value is None else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number and its noun."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def duration(value: float) -> str:
+    """Seconds as hours, minutes and seconds, the two largest that are not zero."""
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key that puts "2" before "10", and numbers before letters."""
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def split(protocol: Mapping[str, Any]) -> str:
+    """The protocol: who trains, validates and is tested."""
+    refit = ", then trained once more on training and validation subjects together" if protocol.get("refit") else ""
+    if protocol.get("kind") == "fixed":
+        parts = (("training on", "train"), ("validation on", "val"), ("test on", "test"))
+        who = "; ".join(f"{word} {', '.join(map(str, protocol.get(key) or ('nobody',)))}" for word, key in parts)
+        return f"fixed subjects: {who}{refit}"
+    validating = int(protocol.get("val_subjects", 1))
+    following = "subject" if validating == 1 else f"{validating} subjects"
+    return f"leave one subject out, the next {following} in sorted order for validation{refit}"
+
+
+def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
+    """How the numbers of a report are computed, a sentence or two each."""
+    folds, subjects = (int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects"))
+    said = [
+        f"Accuracy: share of right clips among a fold's test clips, seeds averaged, mean over {count(folds, 'fold')}.",
+        f"Subject SD: sample standard deviation (n − 1), over {count(subjects, 'subject')}, of the subject's accuracy "
+        "(seeds averaged first), in points.",
+        f"Macro F1: unweighted mean of F1 over all {count(len(run.activities), 'activity', 'activities')}, test clips "
+        "pooled over folds, one per seed, averaged over seeds.",
+        f"Split: {split(run.protocol)}. Seeds: {', '.join(map(str, run.seeds))}.",
+        f"Training time: seconds of one job (one method, fold and seed) on {run.device}, "
+        f"{count(run.threads, 'thread')} each, on a machine with {count(run.cores, 'core')}.",
+    ]
+    return said if comparisons.is_empty() else said + _comparison_notes(run, comparisons)
+
+
+def _comparison_notes(run: Run, comparisons: pl.DataFrame) -> list[str]:
+    exact = bool((comparisons["subjects"] <= EXACT_UP_TO).all())
+    test = "exact two-sided sign-flip test" if exact else f"two-sided sign-flip test (2^{EXACT_UP_TO} random flips)"
+    said = [
+        "Comparisons: accuracy of the fusion minus that of the baseline on the same subjects, seeds averaged within a "
+        f"subject first; Student-t 95 % interval of the mean difference, each by itself; {test}; Holm over all "
+        f"{len(comparisons)} planned comparisons; 'better' and 'worse' where p (Holm) is at most 0.05.",
+        "Best single: the best of the fusion's own modalities on these same test subjects, chosen with hindsight, "
+        "which favours the single.",
+    ]
+    if run.protocol.get("kind") != "fixed":
+        said.append("Folds share training subjects, so the differences of two subjects are not quite independent.")
+    if (comparisons["verdict"] == TOO_FEW).any():
+        said.append(
+            "Too few subjects to tell: with n subjects no p can be below 2 / 2^n, and that, times the number of "
+            "planned comparisons, is above 0.05: no result whatever could have passed, so only the interval is given."
+        )
+    return said

@@ -1,0 +1,71 @@
+"""Files on disk: atomic writes, content keys, the cache folder."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from plait.errors import DataError
+
+
+@contextmanager
+def scratch(folder: Path, name: str) -> Iterator[Path]:
+    """A temporary folder inside `folder`, gone afterwards; what should stay is moved out of it.
+
+    Raises:
+        DataError: the folder cannot be written, or the disk is full; `name` says what was to be made.
+    """
+    made: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+        yield made
+    except OSError as error:
+        raise DataError(f"{folder / name}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path for a file or a folder to be made, which takes `path`'s place only on success.
+
+    Raises:
+        DataError: it cannot be written, or the disk is full. What stood at `path` still stands.
+    """
+    with scratch(path.parent, path.name) as folder:
+        made = folder / path.name
+        yield made
+        if path.is_dir():
+            path.replace(folder / "old")
+        made.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic(path) as made:
+        made.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def content_key(value: Any) -> str:
+    """A hexadecimal key of anything JSON can say: equal values, equal keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cache_folder(stage: str) -> Path:
+    """Where `stage` keeps what can be made again: under `$PLAIT_CACHE`, by default in the user's cache folder."""
+    root = os.environ.get("PLAIT_CACHE") or platformdirs.user_cache_dir("plait")
+    return Path(root) / stage

@@ -1,0 +1,170 @@
+"""One job = (method, fold, seed): its key, its folder on disk, and how it is done."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors.torch import save_file
+
+from plait.clips import Clips
+from plait.errors import DataError
+from plait.store import atomic, content_key, write_json
+from plait.study.config import Method, Protocol, Study, Train, resolve
+from plait.study.sources import describe, source_key
+from plait.study.train import fit
+from plait.types import Dataset, Fold
+
+SCORES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "clip": pl.String,
+    "subject": pl.String,
+    "activity": pl.String,
+    "predicted": pl.String,
+    "scores": pl.List(pl.Float32),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all jobs of a study share: where its clips and its results lie, and what it runs on."""
+
+    dataset: str
+    clips: Clips
+    out: Path
+    threads: int
+    device: str
+
+    def folder(self, key: str) -> Path:
+        """Where the job of this key leaves its results; it stands once the job is finished, and whole."""
+        return self.out / "jobs" / key
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training to be done, and the key of everything that decides its result."""
+
+    label: str
+    method: Method
+    train: Train
+    protocol: Protocol
+    fold: Fold
+    seed: int
+    decides: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Equal for jobs whose results are equal, whatever they are called."""
+        return content_key(self.decides)
+
+
+def plan(study: Study, dataset: Dataset, folds: Sequence[Fold], setting: Setting) -> dict[tuple[str, str, int], Job]:
+    """The jobs of a study by (method, fold, seed); two rows that come to the same thing share one job's key."""
+    jobs: dict[tuple[str, str, int], Job] = {}
+    for name, method in study.methods.items():
+        if not method.use:
+            continue
+        train = study.training(name)
+        shared = {
+            "use": method.use,
+            "args": method.args,
+            "augment": method.augment,
+            "encoders": _encoders(method, dataset),
+            "train": asdict(train),
+            "refit": study.protocol.refit,
+            "activities": dataset.activities,
+            "clips": setting.clips.key(method.modalities),
+            "sources": source_key(_named(method, train, dataset)),
+            "threads": setting.threads,
+            "device": setting.device,
+            "torch": torch.__version__,
+        }
+        for fold in folds:
+            for seed in study.seeds:
+                parts = {"train": fold.train, "val": fold.val, "test": fold.test}
+                label = f"{name}, fold {fold.name}, seed {seed}"
+                decides = {**shared, "fold": parts, "seed": seed}
+                jobs[name, fold.name, seed] = Job(label, method, train, study.protocol, fold, seed, decides)
+    return jobs
+
+
+def run_job(job: Job, setting: Setting) -> None:
+    """Train, score and leave one atomic folder: predictions, validation, history, weights, and what decided them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(setting.threads)
+    try:
+        dataset: Dataset = resolve(setting.dataset, "dataset")
+        clips, fold = setting.clips, job.fold
+        done = fit(job.method, job.train, job.protocol, dataset, clips, fold, job.seed, setting.device)
+    finally:
+        torch.set_num_threads(before)
+    weights = {name: w.detach().cpu().contiguous().clone() for name, w in done.network.state_dict().items()}
+    with atomic(setting.folder(job.key)) as folder:
+        folder.mkdir()
+        _scored(clips, clips.of(fold.test), done.test, dataset).write_parquet(folder / "predictions.parquet")
+        _scored(clips, clips.of(fold.val), done.val, dataset).write_parquet(folder / "validation.parquet")
+        done.history.write_parquet(folder / "history.parquet")
+        save_file(weights, folder / "weights.safetensors")
+        parameters = sum(p.numel() for p in done.network.parameters())
+        write_json(folder / "job.json", {"seconds": done.seconds, "parameters": parameters, "decided by": job.decides})
+
+
+def read_scores(folder: Path, name: str) -> pl.DataFrame:
+    """A finished job's `predictions` or `validation`.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / f"{name}.parquet"
+    try:
+        return pl.read_parquet(path, schema=SCORES)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: not readable; remove its folder and run again") from error
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """A finished job's `seconds` and `parameters`.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / "job.json"
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable; remove its folder and run again") from error
+    return facts
+
+
+def _scored(clips: Clips, rows: np.ndarray, scores: np.ndarray, dataset: Dataset) -> pl.DataFrame:
+    table = [clips.table[row] for row in rows]
+    return pl.DataFrame(
+        {
+            "clip": [clip.name for clip in table],
+            "subject": [clip.subject for clip in table],
+            "activity": [clip.activity for clip in table],
+            "predicted": [dataset.activities[best] for best in scores.argmax(axis=1)],
+            "scores": scores.tolist(),
+        },
+        schema=SCORES,
+    )
+
+
+def _encoders(method: Method, dataset: Dataset) -> dict[str, Any]:
+    """What makes each modality's encoder, in terms of JSON."""
+    own = method.encoders
+    return {
+        name: asdict(own[name]) if name in own else describe(dataset.modality(name).encoder)
+        for name in method.modalities
+    }
+
+
+def _named(method: Method, train: Train, dataset: Dataset) -> list[Any]:
+    """Every object a method's settings name, and the loop that trains it."""
+    paths = [method.use, train.optimizer, *(e.use for e in method.encoders.values()), *method.augment.values()]
+    paths += [train.schedule.use] if train.schedule else []
+    own = [dataset.modality(name).encoder for name in method.modalities if name not in method.encoders]
+    return [fit, *own, *(resolve(path, "study") for path in paths if path)]

@@ -1,0 +1,86 @@
+"""Accuracy, F1 and confusion as pure functions of the predictions table.
+
+Every function takes the table that `plait run` writes: one row per method, fold, seed and test clip, with the columns
+`method, fold, seed, clip, subject, activity, predicted`. Shares lie between 0 and 1. Methods, subjects and activities
+keep the order in which they are met or given.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+
+def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
+    """One row per method: how good it is, how much that varies over people, and on what it was tested.
+
+    * `accuracy`: share of right clips in a fold, averaged over seeds, then over folds.
+    * `subject_sd`: sample standard deviation (n - 1), over subjects, of the subject's accuracy (seeds averaged first);
+      null for a single subject.
+    * `macro_f1`: unweighted mean of F1 over all `activities`, from all test clips pooled over folds, one per seed,
+      averaged over seeds. An activity that is never right counts 0.
+    * `folds`, `subjects`, `seeds`, `clips`: how many there are.
+    """
+    accuracy = _accuracy(predictions, "fold").group_by("method").agg(pl.col("accuracy").mean())
+    spread = by_subject(predictions).group_by("method").agg(subject_sd=pl.col("accuracy").std())
+    macro_f1 = by_activity(predictions, activities).group_by("method").agg(macro_f1=pl.col("f1").mean())
+    counts = predictions.group_by("method", maintain_order=True).agg(
+        folds=pl.col("fold").n_unique(),
+        subjects=pl.col("subject").n_unique(),
+        seeds=pl.col("seed").n_unique(),
+        clips=pl.col("clip").n_unique(),
+    )
+    return (
+        counts.join(accuracy, on="method", maintain_order="left")
+        .join(spread, on="method", maintain_order="left")
+        .join(macro_f1, on="method", maintain_order="left")
+        .select("method", "accuracy", "subject_sd", "macro_f1", "folds", "subjects", "seeds", "clips")
+    )
+
+
+def by_subject(predictions: pl.DataFrame) -> pl.DataFrame:
+    """Accuracy of each method on each subject, seeds averaged: `method, subject, accuracy, clips`."""
+    return _accuracy(predictions, "subject")
+
+
+def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
+    """How well each method knows each activity: `method, activity, recall, precision, f1, clips`.
+
+    Test clips are pooled over folds, one value per seed, averaged over seeds. `recall` is null for an activity that
+    was never performed; `precision` and `f1` are 0 where nothing was ever right. The mean of a method's `f1` over
+    `activities` is its macro F1.
+    """
+    parts = []
+    for (method, _), rows in predictions.group_by("method", "seed", maintain_order=True):
+        precision, recall, f1, clips = precision_recall_fscore_support(
+            rows["activity"].to_list(), rows["predicted"].to_list(), labels=list(activities), zero_division=0
+        )
+        table = pl.DataFrame({"activity": list(activities), "recall": recall, "precision": precision, "f1": f1})
+        parts.append(table.select(pl.lit(method).alias("method"), pl.all(), pl.Series("clips", clips, dtype=pl.UInt32)))
+    return (
+        pl.concat(parts)
+        .with_columns(recall=pl.when(pl.col("clips") > 0).then("recall"))
+        .group_by("method", "activity", maintain_order=True)
+        .agg(pl.col("recall", "precision", "f1").mean(), pl.col("clips").max())
+    )
+
+
+def confusion(predictions: pl.DataFrame, method: str, activities: Sequence[str]) -> np.ndarray:
+    """Counts of `method`, shape `(activities, activities)`: rows true, columns predicted, seeds and folds summed."""
+    rows = predictions.filter(pl.col("method") == method)
+    counts: np.ndarray = confusion_matrix(
+        rows["activity"].to_list(), rows["predicted"].to_list(), labels=list(activities)
+    )
+    return counts
+
+
+def _accuracy(predictions: pl.DataFrame, unit: str) -> pl.DataFrame:
+    """Share of right clips per method and `unit` ("fold" or "subject"), seeds averaged; clips as in one seed."""
+    right = (pl.col("activity") == pl.col("predicted")).mean()
+    return (
+        predictions.group_by("method", unit, "seed", maintain_order=True)
+        .agg(accuracy=right, clips=pl.len())
+        .group_by("method", unit, maintain_order=True)
+        .agg(pl.col("accuracy").mean(), pl.col("clips").max())
+    )

@@ -1,0 +1,73 @@
+"""Who trains, validates and is tested: folds by subject, checked before anything is trained."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+
+from plait.errors import ConfigError
+from plait.study.config import Protocol
+from plait.types import Clip, Fold
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A sorting key that puts `"2"` before `"10"`, and `"s2"` before `"s10"`."""
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part)
+
+
+def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
+    """The folds of `protocol` over `subjects`.
+
+    Leave-one-subject-out has one fold per subject, named after it; the next `val_subjects` in sorted order, cyclic,
+    validate. A fixed split is one fold, named `fixed`.
+
+    Raises:
+        ConfigError: too few subjects, an unknown one, one in two parts of a fold, or an empty part.
+    """
+    known = sorted(set(subjects), key=natural)
+    if protocol.kind == "fixed":
+        fold = Fold("fixed", protocol.train, protocol.val, protocol.test)
+        _check(fold, known)
+        return (fold,)
+    if protocol.train or protocol.val or protocol.test:
+        raise ConfigError("protocol: train, val and test are lists for kind = 'fixed', not for leave-one-subject-out")
+    if len(known) < protocol.val_subjects + 2:
+        raise ConfigError(
+            f"protocol: {len(known)} subjects ({', '.join(known)}), expected at least {protocol.val_subjects + 2}: "
+            f"1 to test, {protocol.val_subjects} to validate, 1 to train"
+        )
+    made = []
+    for at, test in enumerate(known):
+        others = [known[(at + step) % len(known)] for step in range(1, len(known))]
+        val, train = others[: protocol.val_subjects], others[protocol.val_subjects :]
+        made.append(Fold(test, tuple(sorted(train, key=natural)), tuple(val), (test,)))
+    return tuple(made)
+
+
+def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) -> None:
+    """Refuse a fold in which an activity has no training clip.
+
+    Raises:
+        ConfigError: the first such activity, by name.
+    """
+    counts = Counter(clip.activity for clip in clips if clip.subject in fold.train)
+    for activity in activities:
+        if not counts[activity]:
+            who = ", ".join(fold.train)
+            raise ConfigError(f"fold {fold.name}: activity {activity!r} has no clip of the training subjects {who}")
+
+
+def _check(fold: Fold, known: Sequence[str]) -> None:
+    parts = {"train": fold.train, "val": fold.val, "test": fold.test}
+    for part, subjects in parts.items():
+        if not subjects:
+            raise ConfigError(f"protocol.{part}: empty, expected at least one subject of: {', '.join(known)}")
+        for subject, count in Counter(subjects).items():
+            if subject not in known:
+                raise ConfigError(f"protocol.{part}: unknown subject {subject!r}, expected some of: {', '.join(known)}")
+            if count > 1:
+                raise ConfigError(f"protocol.{part}: subject {subject!r} stands {count} times, expected once")
+    for (one, first), (other, second) in combinations(parts.items(), 2):
+        both = sorted(set(first) & set(second), key=natural)
+        if both:
+            raise ConfigError(f"protocol: subject {both[0]!r} stands in {one} and in {other}, expected one part only")

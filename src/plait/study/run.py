@@ -1,0 +1,198 @@
+"""A study from its file to one predictions table: plan, refuse what cannot work, do what is missing, assemble."""
+
+import functools
+import inspect
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import tomli_w
+import torch
+
+from plait.clips import cut
+from plait.errors import ConfigError
+from plait.fusion import Concat, Single, average_scores
+from plait.store import atomic, write_json, write_text
+from plait.study.config import Method, Study, load_study, resolve
+from plait.study.executors import EXECUTORS
+from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
+from plait.study.network import build
+from plait.study.protocol import check_classes, folds
+from plait.study.train import check
+from plait.types import Dataset
+
+Progress = Callable[[int, int, str], None]
+KEY = ["method", "seed", "fold", "clip"]
+COLUMNS = ["study", "method", "fold", "seed", "clip", "subject", "activity", "predicted", "scores"]
+
+
+def run_study(
+    source: Path | str | Mapping[str, Any],
+    data: Path,
+    out: Path,
+    *,
+    sets: Sequence[str] = (),
+    executor: str = "inline",
+    workers: int | None = None,
+    threads: int = 1,
+    device: str = "auto",
+    progress: Progress = lambda done, total, label: None,
+) -> None:
+    """Run a study over `data` and leave its predictions in `out`; what `out` already holds is not done again.
+
+    `workers` processes, one per core by default, take `threads` threads each. `progress` is told jobs done, jobs in
+    all, and the name of the job that was just finished.
+
+    Raises:
+        ConfigError: the study cannot work as it stands; nothing has been trained.
+        DataError: a file of `data` is missing or damaged, or `out` cannot be written.
+    """
+    if executor not in EXECUTORS:
+        raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
+    study = load_study(source, sets)
+    dataset = resolve(study.dataset, f"{study.name}: dataset")
+    if not isinstance(dataset, Dataset):
+        raise ConfigError(f"{study.name}: dataset: {study.dataset!r} is no plait.types.Dataset")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    clips = cut(dataset, data, study.modalities)
+    setting = Setting(study.dataset, clips, out.resolve(), threads, device)
+    parts = folds(study.protocol, [clip.subject for clip in clips.table])
+    for fold in parts:
+        check_classes(fold, clips.table, dataset.activities)
+    for name, method in study.methods.items():
+        if method.use:
+            network = build(method, dataset, clips.shapes, f"methods.{name}")
+            check(method, study.training(name), network, f"methods.{name}")
+
+    jobs = plan(study, dataset, parts, setting)
+    _do_missing(jobs, setting, executor, workers or max(1, (os.cpu_count() or 1) // threads), progress)
+    rows = _rows(study, jobs, setting)
+    write_text(out / "study.toml", tomli_w.dumps(_plain(asdict(study))))
+    write_json(
+        out / "run.json",
+        {
+            "study": study.name,
+            "dataset": dataset.name,
+            "cite": dataset.cite,
+            "activities": dataset.activities,
+            "modalities": study.modalities,
+            "protocol": asdict(study.protocol),
+            "seeds": study.seeds,
+            "methods": rows,
+            "versions": _versions(),
+            "commit": _commit(),
+            "device": device,
+            "threads": threads,
+            "cores": os.cpu_count(),
+            "seconds": sum(row["train_seconds"] for row in rows.values()),
+        },
+    )
+    _write(_assembled(study, dataset, jobs, setting, "validation"), out / "validation.parquet")
+    _write(_assembled(study, dataset, jobs, setting, "predictions"), out / "predictions.parquet")
+
+
+def _do_missing(
+    jobs: Mapping[tuple[str, str, int], Job], setting: Setting, executor: str, workers: int, progress: Progress
+) -> None:
+    """Do every job that has no finished folder yet."""
+    unique = {job.key: job for job in jobs.values()}
+    missing = [job for key, job in unique.items() if not setting.folder(key).exists()]
+    for left_over in (setting.out / "jobs").glob(".making-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    done, total = len(unique) - len(missing), len(unique)
+    progress(done, total, "")
+    work = functools.partial(run_job, setting=setting)
+    for job in EXECUTORS[executor](missing, work, workers):
+        done += 1
+        progress(done, total, job.label)
+
+
+def _assembled(
+    study: Study, dataset: Dataset, jobs: Mapping[tuple[str, str, int], Job], setting: Setting, name: str
+) -> pl.DataFrame:
+    """All jobs' scores as one table, with the averages, sorted by method, seed, fold, clip."""
+    parts = [
+        read_scores(setting.folder(job.key), name).with_columns(
+            study=pl.lit(study.name), method=pl.lit(method), fold=pl.lit(fold), seed=pl.lit(seed, dtype=pl.Int64)
+        )
+        for (method, fold, seed), job in jobs.items()
+    ]
+    table = pl.concat(parts).select(COLUMNS)
+    averages = [
+        average_scores(table, method.average, row, dataset.activities)
+        for row, method in study.methods.items()
+        if method.average
+    ]
+    return pl.concat([table, *averages]).sort(KEY)
+
+
+def _write(table: pl.DataFrame, path: Path) -> None:
+    with atomic(path) as made:
+        table.write_parquet(made)
+
+
+def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setting) -> dict[str, dict[str, Any]]:
+    """What the report says of each method besides its scores."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, method in study.methods.items():
+        facts = [read_facts(setting.folder(job.key)) for (row, _, _), job in jobs.items() if row == name]
+        rows[name] = {
+            "kind": _kind(method),
+            "modalities": method.modalities,
+            "head": _head(method),
+            "use": method.use,
+            "args": method.args,
+            "average": method.average,
+            "parameters": facts[0]["parameters"] if facts else 0,
+            "jobs": len(facts),
+            "train_seconds": sum(fact["seconds"] for fact in facts),
+        }
+    return rows
+
+
+def _kind(method: Method) -> str:
+    if not method.use:
+        return "average"
+    use = resolve(method.use, "use")
+    if use is Single or len(method.modalities) == 1:
+        return "single"
+    return "concat" if use is Concat else "fusion"
+
+
+def _head(method: Method) -> str | None:
+    if not method.use:
+        return None
+    default = inspect.signature(resolve(method.use, "use")).parameters.get("head")
+    head = method.args.get("head", default.default if default else None)
+    return head if isinstance(head, str) else None
+
+
+def _plain(value: Any) -> Any:
+    """A setting as TOML takes it: no None, no empty tables, lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None and item not in ({}, (), [])}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _versions() -> dict[str, str]:
+    packages = ("plait", "torch", "numpy", "polars", "scipy", "scikit-learn")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+
+
+def _commit() -> str | None:
+    """The commit of plait's own source, `+` behind it if there are changes; None outside a git checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed.strip() else "")

@@ -1,0 +1,286 @@
+"""A report of generated runs: complete, offline, safe with awkward names, the same bytes every time."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import numpy as np
+import polars as pl
+import pytest
+
+from plait.errors import DataError
+from plait.report import write_report
+
+FILES = (
+    "table.csv",
+    "table.md",
+    "comparisons.csv",
+    "subjects.csv",
+    "activities.csv",
+    "confusion.csv",
+    "accuracy.svg",
+    "index.html",
+)
+BOTH = ("video", "gloves")
+METHODS = {
+    "video": ("single", BOTH[:1], "mean", 0.6),
+    "gloves": ("single", BOTH[1:], "mean", 0.5),
+    "average": ("average", BOTH, None, 0.65),
+    "concat": ("concat", BOTH, "flatten", 0.66),
+    "concat-mean": ("concat", BOTH, "mean", 0.7),
+    "video-led": ("fusion", BOTH, "mean", 0.8),
+}
+AWKWARD = {
+    "<b>bold</b>": ("single", BOTH[:1], "mean", 0.6),
+    "a|b, $x_1$ *c* \"q\" 'r'": ("concat", BOTH, "flatten", 0.5),
+    "</script><script>alert(1)</script>": ("fusion", BOTH, "mean", 0.7),
+    "融合 " + "long-name-" * 12: ("fusion", BOTH, "hidden", 0.7),
+}
+
+
+def make_run(folder, methods=METHODS, activities=("sit", "walk", "run"), subjects=3, seeds=2, study="demo"):
+    """A run folder whose methods are right with the probability named last."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for method, (*_, skill) in methods.items():
+        for seed in range(seeds):
+            for subject in range(1, subjects + 1):
+                for c in range(2 * len(activities)):
+                    true = c % len(activities)
+                    hit = rng.random() < skill
+                    predicted = true if hit else int(rng.integers(len(activities)))
+                    who = str(subject)
+                    rows.append((study, method, who, seed, f"{who}-{c}", who, activities[true], activities[predicted]))
+    columns = ("study", "method", "fold", "seed", "clip", "subject", "activity", "predicted")
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pl.DataFrame(rows, schema=columns, orient="row").sort("method", "seed", "fold", "clip")
+    table.write_parquet(folder / "predictions.parquet")
+    about = {
+        "study": study,
+        "dataset": "generated",
+        "cite": "A. Author, 'Title', https://example.org/paper",
+        "activities": activities,
+        "modalities": BOTH,
+        "protocol": {"kind": "leave-one-subject-out", "val_subjects": 1, "refit": False},
+        "seeds": list(range(seeds)),
+        "methods": {
+            name: {
+                "kind": kind,
+                "modalities": modalities,
+                "head": head,
+                "use": None,
+                "args": {},
+                "parameters": 0 if kind == "average" else 1234,
+                "jobs": 0 if kind == "average" else seeds * subjects,
+                "train_seconds": 0.0 if kind == "average" else 2.5 * seeds * subjects,
+            }
+            for name, (kind, modalities, head, _) in methods.items()
+        },
+        "versions": {"plait": "0.1.0"},
+        "commit": "abc123",
+        "device": "cpu",
+        "threads": 1,
+        "cores": 2,
+        "seconds": 3725.0,
+    }
+    (folder / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    return folder
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and the text outside script and style."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.inside = [], [], None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag if tag in ("script", "style") else None
+
+    def handle_endtag(self, tag):
+        self.inside = None
+
+    def handle_data(self, data):
+        if self.inside is None:
+            self.text.append(data)
+
+
+def page(run):
+    return write_report(run).read_text(encoding="utf-8")
+
+
+def embedded(html):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S).group(1))
+
+
+def test_everything_is_written_and_nothing_else(tmp_path):
+    run = make_run(tmp_path / "run")
+    assert write_report(run) == run / "index.html"
+    assert {file.name for file in run.iterdir()} == {*FILES, "predictions.parquet", "run.json"}
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    first, second = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    write_report(first)
+    write_report(second)
+    write_report(second)
+    for name in FILES:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("methods", [METHODS, AWKWARD])
+def test_the_page_loads_nothing(tmp_path, methods):
+    html = page(make_run(tmp_path, methods))
+    for tag, attributes in Page(html).tags:
+        for name in ("src", "href", "xlink:href", "data", "action", "poster", "srcset"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, name, value)
+        assert tag not in ("iframe", "object", "embed", "base")
+    assert not re.search(r"@import|\bfetch\(|XMLHttpRequest|\bimport\(", html)
+    assert all(url.startswith("#") for url in re.findall(r"url\(['\"]?([^)'\"]*)", html))
+
+
+def test_names_never_become_markup(tmp_path):
+    activities = ("</script>", "<img src=x onerror=alert(1)>", "comma, \"quoted\" & 'single'")
+    html = page(make_run(tmp_path, AWKWARD, activities, study="<study> & |co|"))
+    read = Page(html)
+    assert not [tag for tag, attributes in read.tags if tag in ("b", "img") and attributes]
+    assert sum(tag == "script" for tag, _ in read.tags) == 2
+    text = "".join(read.text)
+    assert all(name in text for name in AWKWARD)
+    assert "<study> & |co|" in text
+    assert embedded(html)["activities"] == list(activities)
+    assert set(embedded(html)["methods"]) == set(AWKWARD)
+
+
+def test_markdown_cells_stay_in_their_cells(tmp_path):
+    write_report(make_run(tmp_path, AWKWARD))
+    lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
+    assert any(r"a\|b, $x\_1$ \*c\*" in row for row in rows)
+    assert not [row for row in rows if re.search(r"(?<!\\)<", row)]
+
+
+def test_csv_files_read_back(tmp_path):
+    run = make_run(tmp_path, AWKWARD)
+    write_report(run)
+    table = pl.read_csv(run / "table.csv")
+    assert set(table["method"]) == set(AWKWARD)
+    assert table["kind"].to_list() == ["single", "concat", "fusion", "fusion"]
+    assert table["train_seconds"].to_list() == [2.5] * 4
+    confusion = pl.read_csv(run / "confusion.csv")
+    assert confusion["clips"].sum() == len(pl.read_parquet(run / "predictions.parquet"))
+    assert len(pl.read_csv(run / "activities.csv")) == 4 * 3
+    assert len(pl.read_csv(run / "subjects.csv")) == 4 * 3
+
+
+def test_groups_keep_the_order_of_the_study_and_averages_train_nothing(tmp_path):
+    shuffled = {name: METHODS[name] for name in ("video-led", "concat-mean", "gloves", "average", "video", "concat")}
+    write_report(make_run(tmp_path, shuffled))
+    table = pl.read_csv(tmp_path / "table.csv")
+    assert table["method"].to_list() == ["gloves", "video", "concat-mean", "average", "concat", "video-led"]
+    assert table.filter(pl.col("method") == "average")["train_seconds"].to_list() == [None]
+
+
+def test_the_picture_is_well_formed_and_says_its_names(tmp_path):
+    write_report(make_run(tmp_path, AWKWARD))
+    texts = [element.text for element in ET.parse(tmp_path / "accuracy.svg").iter("{http://www.w3.org/2000/svg}text")]
+    assert "<b>bold</b>" in texts
+    assert "a|b, $x_1$ *c* \"q\" 'r'" in texts
+
+
+def test_figures_in_the_page_follow_its_colours(tmp_path):
+    html = page(make_run(tmp_path))
+    drawings = re.findall(r'<div class="(?:wide|narrow)"><svg.*?</svg>', html, re.S)
+    assert len(drawings) == 4
+    for drawing in drawings:
+        assert "var(--ink)" in drawing
+        assert not re.search(r"(fill|stroke): #", drawing)
+        assert 'id="figure' not in drawing
+
+
+@pytest.mark.parametrize("subjects", [1, 2, 6, 19])
+def test_any_number_of_subjects(tmp_path, subjects):
+    html = page(make_run(tmp_path, subjects=subjects))
+    found = pl.read_csv(tmp_path / "comparisons.csv", infer_schema_length=None)
+    assert len(found) == 4
+    told = subjects >= 19
+    assert (found["verdict"] == "too few subjects to tell").all() != told
+    assert ("p (Holm)</th>" in html) == told
+    order = pl.read_csv(tmp_path / "subjects.csv")["subject"].unique(maintain_order=True).to_list()
+    assert order == sorted(order)
+
+
+def test_a_single_method_has_no_comparisons(tmp_path):
+    html = page(make_run(tmp_path, {"video": METHODS["video"]}))
+    assert 'id="comparisons"' not in html
+    assert "★" not in html
+    assert pl.read_csv(tmp_path / "comparisons.csv").is_empty()
+
+
+def test_a_large_study_stays_small(tmp_path):
+    many = {f"{name}-{i}": row for i in range(3) for name, row in METHODS.items()}
+    run = make_run(tmp_path, many, tuple(f"activity number {i}" for i in range(27)), subjects=4, seeds=1)
+    assert write_report(run).stat().st_size < 1_000_000
+
+
+def test_best_values_are_marked_with_more_than_colour(tmp_path):
+    text = "".join(Page(page(make_run(tmp_path))).text)
+    assert text.count("(best)") >= 5
+
+
+@pytest.mark.parametrize("file", ["predictions.parquet", "run.json"])
+@pytest.mark.parametrize("damage", ["missing", "broken"])
+def test_what_is_missing_or_broken_is_named_in_one_line(tmp_path, file, damage):
+    run = make_run(tmp_path)
+    (run / file).unlink()
+    if damage == "broken":
+        (run / file).write_bytes(b"no such thing")
+    with pytest.raises(DataError, match="plait run") as caught:
+        write_report(run)
+    assert str(run / file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_does_not_belong_to_its_predictions(tmp_path):
+    run = make_run(tmp_path)
+    about = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(about | {"methods": {"other": about["methods"]["video"]}}))
+    with pytest.raises(DataError, match="not in run.json"):
+        write_report(run)
+    extra = about["methods"] | {"other": about["methods"]["video"]}
+    (run / "run.json").write_text(json.dumps(about | {"methods": extra}))
+    with pytest.raises(DataError, match="nothing of method 'other'"):
+        write_report(run)
+    (run / "run.json").write_text(json.dumps(about | {"activities": ["sit"]}))
+    with pytest.raises(DataError, match="activity 'run'"):
+        write_report(run)
+    (run / "run.json").write_text(json.dumps({key: about[key] for key in about if key != "activities"}))
+    with pytest.raises(DataError, match="activities"):
+        write_report(run)
+
+
+def test_predictions_without_a_column_or_a_row(tmp_path):
+    run = make_run(tmp_path)
+    table = pl.read_parquet(run / "predictions.parquet")
+    table.drop("subject").write_parquet(run / "predictions.parquet")
+    with pytest.raises(DataError, match="'subject'"):
+        write_report(run)
+    table.clear().write_parquet(run / "predictions.parquet")
+    with pytest.raises(DataError, match="nothing of method"):
+        write_report(run)
+
+
+def test_a_fixed_split_is_told_in_words(tmp_path):
+    run = make_run(tmp_path)
+    about = json.loads((run / "run.json").read_text())
+    protocol = {"kind": "fixed", "train": ["1"], "val": ["2"], "test": ["3", "4"], "refit": True}
+    (run / "run.json").write_text(json.dumps(about | {"protocol": protocol}))
+    write_report(run)
+    said = (run / "table.md").read_text()
+    assert "training on 1; validation on 2; test on 3, 4, then trained once more" in said
+    assert "Folds share" not in said

@@ -1,0 +1,111 @@
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plait.errors import ConfigError, PlaitError
+from plait.study.config import load_study, resolve
+from tests import tiny
+
+
+def test_defaults_are_the_paper_s_recipe():
+    study = load_study(tiny.study(train={}, seeds=[0]))
+    train = study.training("a")
+    assert (train.optimizer, train.args) == ("torch.optim:RMSprop", {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7})
+    assert (train.batch_size, train.patience, train.label_smoothing, train.choose) == (8, 20, 0.0, "best")
+    assert study.protocol.kind == "leave-one-subject-out"
+
+
+def test_args_not_named_keep_the_paper_s_value_under_the_same_optimizer():
+    study = load_study(tiny.study(train={"args": {"lr": 0.1}}))
+    assert study.train.args == {"lr": 0.1, "alpha": 0.9, "eps": 1e-7}
+    study = load_study(tiny.study(train={"optimizer": "torch.optim:Adam", "args": {"lr": 0.1}}))
+    assert study.train.args == {"lr": 0.1}
+
+
+def test_a_method_overrides_the_study():
+    study = load_study(tiny.study(), ["methods.a.train.patience=3", "methods.a.train.args.alpha=0.5"])
+    assert (study.training("a").patience, study.training("b").patience) == (3, 20)
+    assert study.training("a").args == {"lr": 0.01, "alpha": 0.5, "eps": 1e-7}
+
+
+def test_modalities_are_filled_in():
+    methods = load_study(tiny.study()).methods
+    assert methods["a"].modalities == ("a",)
+    assert methods["average"].modalities == ("a", "b")
+    assert methods["a-led"].modalities == ("a", "b")
+
+
+def test_set_takes_toml_or_else_a_string():
+    study = load_study(
+        tiny.study(),
+        ["seeds=[3, 4]", "name=other name", "protocol.kind=fixed", "protocol.train=[1, 2]", "protocol.val=['3']"],
+    )
+    assert (study.seeds, study.name, study.protocol.train) == ((3, 4), "other name", ("1", "2"))
+
+
+def test_a_sweep_makes_a_row_for_each_value():
+    study = load_study(tiny.study(), ["methods.a-led.sweep.embedding=[3, 13]"])
+    assert [name for name in study.methods if name.startswith("a-led")] == ["a-led[embedding=3]", "a-led[embedding=13]"]
+    assert study.methods["a-led[embedding=13]"].args == {"lead": "a", "embedding": 13}
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["train.patiense=3"], "train.patiense: unknown key, did you mean 'patience'?"),
+        (["methods.a-led.arg.lead=b"], "methods.a-led.arg: unknown key, did you mean 'args'?"),
+        (["protocol.refit=perhaps"], "protocol.refit: got 'perhaps'"),
+        (["train.batch_size=0"], "train.batch_size: got 0"),
+        (["methods.a.train.lr=1"], "methods.a.train.lr: unknown key"),
+        (["methods.new.args.lead=a"], "methods.new: expected exactly one of 'use' and 'average'"),
+        (["methods.a.average=[\"b\"]"], "methods.a: expected exactly one of 'use' and 'average'"),
+        (["methods.average.average=[\"a\", \"c\"]"], "no trained method 'c', expected some of: a, b, concat, a-led"),
+        (["methods.average.average=[\"a\"]"], "expected two methods or more"),
+        (["methods.average.args.head=mean"], "an average trains nothing, so it takes no 'args'"),
+        (["methods.a-led.modalities=[\"a\", \"c\"]"], "unknown modality 'c', expected one of: a, b"),
+        (["methods.a.augment.b=x:y"], "unknown modality 'b', expected one of: a"),
+        (["seeds=[]"], "seeds: got []"),
+        (["seeds=[1, 1]"], "each once"),
+        (["seeds"], "expected key.path=value"),
+        (["name.first=x"], "'name' holds a value, expected a table"),
+        (["modalities=[]"], "modalities: got []"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named_in_one_line(sets, message):
+    with pytest.raises(ConfigError) as caught:
+        load_study(tiny.study(), sets)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_files_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="none.toml: cannot be read: No such file"):
+        load_study(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = ")
+    with pytest.raises(ConfigError, match="broken.toml: not a TOML file"):
+        load_study(broken)
+    broken.write_text(tomli_w.dumps(tiny.study()).replace("[train]", "[trian]"))
+    with pytest.raises(ConfigError, match="broken.toml: trian: unknown key, did you mean 'train'?"):
+        load_study(broken)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_study_or_one_line(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any") / "study.toml"
+    path.write_bytes(content)
+    with pytest.raises(PlaitError) as caught:
+        load_study(path)
+    assert str(path) in str(caught.value)
+
+
+def test_resolve():
+    assert resolve("plait.fusion:Led", "x").__name__ == "Led"
+    for path, message in [
+        ("plait.fusion.Led", "x: got 'plait.fusion.Led', expected 'package.module:Name'"),
+        ("plait.fusoin:Led", "x: no module 'plait.fusoin'"),
+        ("plait.fusion:Lead", "x: module 'plait.fusion' has no 'Lead'; did you mean 'Led'?"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            resolve(path, "x")
+        assert message in str(caught.value)

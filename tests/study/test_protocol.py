@@ -1,0 +1,55 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plait.errors import ConfigError
+from plait.study.config import Protocol
+from plait.study.protocol import check_classes, folds, natural
+from plait.types import Clip, Fold
+
+
+@given(st.sets(st.text("ab12", min_size=1, max_size=3), min_size=3, max_size=8), st.integers(1, 4))
+def test_every_subject_is_tested_once_and_stands_in_one_part_of_each_fold(subjects, val_subjects):
+    if len(subjects) < val_subjects + 2:
+        with pytest.raises(ConfigError, match=f"expected at least {val_subjects + 2}"):
+            folds(Protocol(val_subjects=val_subjects), sorted(subjects))
+        return
+    made = folds(Protocol(val_subjects=val_subjects), sorted(subjects) * 3)
+    assert sorted(fold.test[0] for fold in made) == sorted(subjects)
+    for fold in made:
+        assert fold.name == fold.test[0] and len(fold.val) == val_subjects and len(fold.test) == 1
+        assert sorted((*fold.train, *fold.val, *fold.test)) == sorted(subjects)
+
+
+def test_the_next_subjects_validate_cyclic_in_natural_order():
+    made = {fold.name: fold for fold in folds(Protocol(val_subjects=2), ["10", "1", "9", "2"])}
+    assert made["9"] == Fold("9", ("2",), ("10", "1"), ("9",))
+    assert list(made) == ["1", "2", "9", "10"]
+    assert sorted(["s10", "s9", "a"], key=natural) == ["a", "s9", "s10"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"train": ("1", "2"), "val": ("2",), "test": ("3",)}, "subject '2' stands in train and in val"),
+        ({"train": ("1",), "val": ("2",), "test": ("9",)}, "test: unknown subject '9', expected some of: 1, 2, 3"),
+        ({"train": ("1", "1"), "val": ("2",), "test": ("3",)}, "subject '1' stands 2 times"),
+        ({"train": ("1",), "val": (), "test": ("3",)}, "protocol.val: empty"),
+    ],
+)  # fmt: skip
+def test_wrong_splits_are_refused(parts, message):
+    with pytest.raises(ConfigError) as caught:
+        folds(Protocol(kind="fixed", **parts), ["1", "2", "3"])
+    assert message in str(caught.value)
+
+
+def test_lists_of_subjects_are_for_fixed_splits():
+    with pytest.raises(ConfigError, match="train, val and test are lists for kind = 'fixed'"):
+        folds(Protocol(train=("1",)), ["1", "2", "3"])
+
+
+def test_an_activity_nobody_trains_on_is_refused():
+    clips = [Clip("x", "x", "1", "run", 0, 1), Clip("y", "y", "2", "sit", 0, 1)]
+    check_classes(Fold("f", ("1", "2"), (), ()), clips, ["run", "sit"])
+    with pytest.raises(ConfigError, match="fold f: activity 'sit' has no clip of the training subjects 1"):
+        check_classes(Fold("f", ("1",), (), ()), clips, ["run", "sit"])

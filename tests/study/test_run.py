@@ -1,0 +1,245 @@
+import json
+import shutil
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from plait.errors import ConfigError, PlaitError, ShapeError
+from plait.study import jobs as jobs_module
+from plait.study import sources
+from plait.study.config import load_study
+from plait.study.run import COLUMNS, run_study
+from tests import tiny
+
+FAST = {"train": {"max_epochs": 1}, "seeds": [0]}
+
+
+CONCAT = {"use": "plait.fusion:Concat"}
+
+
+def run(out, study=None, **options):
+    told = []
+    run_study(study or tiny.study(), None, out, progress=lambda *event: told.append(event), **options)
+    return pl.read_parquet(out / "predictions.parquet"), told
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        out = tmp_path_factory.mktemp("run")
+        return out, *run(out, tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
+
+
+def test_the_predictions_table(finished):
+    out, table, told = finished
+    assert table.columns == COLUMNS
+    assert table.schema["seed"] == pl.Int64 and table.schema["scores"] == pl.List(pl.Float32)
+    assert table.equals(table.sort("method", "seed", "fold", "clip"))
+    assert table.height == 5 * 2 * 64
+    assert (table["fold"] == table["subject"]).all()
+    scores = np.stack(table["scores"].to_list())
+    np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
+    assert table["predicted"].to_list() == [tiny.ACTIVITIES[i] for i in scores.argmax(1)]
+    assert told[0] == (0, 32, "") and told[-1][:2] == (32, 32)
+    assert load_study(out / "study.toml") == load_study(tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
+
+
+def test_fusion_learns_what_needs_both_and_singles_cannot(finished):
+    _, table, _ = finished
+    right = table.group_by("method").agg(accuracy=(pl.col("activity") == pl.col("predicted")).mean())
+    accuracy = dict(right.iter_rows())
+    assert accuracy["concat"] > 0.9 and accuracy["a-led"] > 0.9
+    assert accuracy["a"] < 0.65 and accuracy["b"] < 0.65
+
+
+def test_average_is_the_mean_of_its_methods(finished):
+    _, table, _ = finished
+    by = {method: np.stack(part["scores"].to_list()) for (method,), part in table.group_by("method")}
+    np.testing.assert_allclose(by["average"], (by["a"] + by["b"]) / 2, atol=1e-6)
+
+
+def test_a_job_s_folder(finished):
+    out, _, _ = finished
+    folders = list((out / "jobs").iterdir())
+    assert len(folders) == 32
+    for folder in folders:
+        assert sorted(p.name for p in folder.iterdir()) == [
+            "history.parquet", "job.json", "predictions.parquet", "validation.parquet", "weights.safetensors",
+        ]  # fmt: skip
+        decided = json.loads((folder / "job.json").read_text())["decided by"]
+        assert set(decided["fold"]["test"]).isdisjoint(decided["fold"]["train"])
+    assert "method.classify.weight" in {name.replace("head.", "") for name in load_file(folder / "weights.safetensors")}
+
+
+def test_run_json_says_what_each_method_is(finished):
+    out, _, _ = finished
+    facts = json.loads((out / "run.json").read_text())
+    methods = facts["methods"]
+    assert [methods[name]["kind"] for name in methods] == ["single", "single", "average", "concat", "fusion"]
+    assert [methods[name]["head"] for name in methods] == ["mean", "mean", None, "flatten", "mean"]
+    assert methods["concat"]["jobs"] == 8 and methods["concat"]["parameters"] > 0
+    assert facts["versions"]["torch"] and facts["threads"] == 1
+
+
+def test_what_is_done_is_not_done_again_and_a_lost_job_gives_the_same_table(tmp_path, finished):
+    out, _, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    before = (copy / "predictions.parquet").read_bytes()
+    lost = sorted((copy / "jobs").iterdir())[:2]
+    for folder in lost:
+        shutil.rmtree(folder)
+    (copy / "predictions.parquet").unlink()
+    (copy / "jobs" / ".making-left-over").mkdir()
+    _, told = run(copy, tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
+    assert [event[0] for event in told] == [30, 31, 32]
+    assert (copy / "predictions.parquet").read_bytes() == before
+    assert not (copy / "jobs" / ".making-left-over").exists()
+
+
+def test_processes_give_the_same_bytes_as_inline(tmp_path):
+    study = tiny.study(**FAST, methods={"a": tiny.study()["methods"]["a"], "b": tiny.study()["methods"]["b"]})
+    run(tmp_path / "inline", study)
+    run(tmp_path / "processes", study, executor="processes", workers=2)
+    one, other = (tmp_path / name / "predictions.parquet" for name in ("inline", "processes"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_early_stopping_keeps_the_earliest_best_epoch_and_refit_trains_that_long(tmp_path):
+    protocol = {"kind": "fixed", "train": ["1"], "val": ["2", "3"], "test": ["10"], "refit": True}
+    train = {"max_epochs": 40, "patience": 4, "args": {"lr": 0.02}}
+    run(
+        tmp_path,
+        tiny.study(protocol=protocol, train=train, seeds=[0], methods={"concat": CONCAT}),
+    )
+    (folder,) = (tmp_path / "jobs").iterdir()
+    history = pl.read_parquet(folder / "history.parquet")
+    first, second = (history.filter(pl.col("phase") == phase) for phase in ("train", "refit"))
+    accuracies = first["val_accuracy"].to_list()
+    best = accuracies.index(max(accuracies)) + 1
+    assert first.height == min(best + 4, 40) and first.height < 40
+    assert second.height == best and second["val_accuracy"].null_count() == best
+    validation = pl.read_parquet(folder / "validation.parquet")
+    right = (validation["activity"] == validation["predicted"]).mean()
+    assert right == pytest.approx(max(accuracies))
+    assert set(validation["subject"]) == {"2", "3"}
+
+
+def test_the_last_epoch_can_be_chosen_and_a_schedule_fills_its_length(tmp_path):
+    train = {
+        "max_epochs": 3, "choose": "last", "optimizer": "torch.optim:AdamW", "label_smoothing": 0.1,
+        "schedule": {"use": "torch.optim.lr_scheduler:OneCycleLR", "args": {"max_lr": 0.01}},
+    }  # fmt: skip
+    protocol = {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["10"], "refit": True}
+    run(
+        tmp_path,
+        tiny.study(protocol=protocol, train=train, seeds=[0], methods={"concat": CONCAT}),
+    )
+    (folder,) = (tmp_path / "jobs").iterdir()
+    history = pl.read_parquet(folder / "history.parquet")
+    assert history["phase"].to_list() == ["train"] * 3 + ["refit"] * 3
+
+
+def test_rows_that_come_to_the_same_share_a_job(tmp_path):
+    table, told = run(tmp_path, tiny.study(**FAST, methods={"one": CONCAT, "two": CONCAT}))
+    assert told[-1][1] == 4 and table.height == 2 * 64
+
+
+def test_keys_change_with_what_decides_and_with_nothing_else(tmp_path):
+    def keys(**own):
+        setting = {"threads": 1, **own.pop("setting", {})}
+        study = tiny.study(**{**FAST, **own})
+        run(tmp_path, study, **setting)
+        return {f.name for f in (tmp_path / "jobs").iterdir()}
+
+    before = keys(methods={"x": CONCAT})
+    assert keys(methods={"renamed": CONCAT}, name="other") == before
+    one = keys(methods={"x": {**CONCAT, "args": {"head": "mean"}}})
+    two = keys(methods={"x": {**CONCAT, "augment": {"a": "tests.tiny:double"}}})
+    three = keys(methods={"x": CONCAT}, setting={"threads": 2})
+    assert [len(now) for now in (before, one, two, three)] == [4, 8, 12, 16]
+
+
+def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def key(method, helper):
+        (tmp_path / "own_helper.py").write_text(helper)
+        (tmp_path / "own_method.py").write_text(method)
+        for name in ("own_method", "own_helper"):
+            sys.modules.pop(name, None)
+        import own_method
+
+        return sources.source_key([own_method.make])
+
+    method = "from own_helper import number\ndef make():\n    return number()\n"
+    helper = "def number():\n    return 1\n"
+    same = key(method, "# said otherwise\ndef number():\n    '''Say one.'''\n    return 1\n")
+    monkeypatch.setattr(sources.inspect, "getsource", lambda module: (tmp_path / f"{module.__name__}.py").read_text())
+    assert key(method, helper) == same
+    assert key(method, "def number():\n    return 2\n") != same
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "message"),
+    [
+        ({"dataset": "tests.tiny:SUBJECTS"}, {}, "'tests.tiny:SUBJECTS' is no plait.types.Dataset"),
+        ({"modalities": ["a", "b", "z"]}, {}, "no modality 'z', expected one of: a, b"),
+        ({"methods": {"x": {"use": "plait.fusion:Led", "args": {"lead": "z"}}}}, {}, "methods.x.args: lead is 'z'"),
+        ({"methods": {"x": {"use": "plait.fusion:Led", "args": {"laed": "a"}}}}, {}, "methods.x.args: "),
+        ({"methods": {"x": {"use": "plait.fusion:Nope"}}}, {}, "methods.x.use: module 'plait.fusion' has no 'Nope'"),
+        ({"methods": {"x": {"use": "tests.tiny:tensor"}}}, {}, "methods.x.args: "),
+        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:SUBJECTS"}}}}, {}, "is no function"),
+        ({"train": {"args": {"learning_rate": 1}}}, {}, "methods.a.args: torch.optim:RMSprop: "),
+        ({"train": {"args": {"lr": -1.0}}}, {}, "methods.a.args: torch.optim:RMSprop: Invalid learning rate"),
+        ({"train": {"schedule": {"use": "torch.optim.lr_scheduler:OneCycleLR"}}}, {}, "methods.a.schedule.args: "),
+        ({}, {"executor": "cluster"}, "executor is 'cluster', expected one of: inline, processes"),
+        ({"protocol": {"kind": "fixed", "train": [1], "val": [2], "test": [9]}}, {}, "unknown subject '9'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_before_anything_is_trained(tmp_path, monkeypatch, own, options, message):
+    monkeypatch.setattr(jobs_module, "fit", lambda *args: pytest.fail("something was trained"))
+    with pytest.raises(PlaitError) as caught:
+        run(tmp_path, tiny.study(**own), **options)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_can_be_chosen_per_method(tmp_path):
+    method = {**CONCAT, "encoders": {"a": {"use": "tests.tiny:Linear", "args": {"channels": 9}}}}
+    run(tmp_path, tiny.study(**FAST, methods={"x": method}))
+    folder = next((tmp_path / "jobs").iterdir())
+    assert load_file(folder / "weights.safetensors")["encoders.a.linear.weight"].shape == (9, 2)
+
+
+def test_a_user_s_own_error_is_not_swallowed_and_what_was_done_stays(tmp_path):
+    broken = {**CONCAT, "encoders": {"a": {"use": "tests.tiny:failing"}}}
+    with pytest.raises(ValueError, match="an encoder's own trouble"):
+        run(tmp_path, tiny.study(**FAST, methods={"x": broken}))
+
+
+def test_a_damaged_job_is_named(tmp_path):
+    study = tiny.study(**FAST, methods={"x": CONCAT})
+    run(tmp_path, study)
+    damaged = next((tmp_path / "jobs").iterdir()) / "predictions.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    with pytest.raises(PlaitError, match=f"{damaged.parent.name}/predictions.parquet: not readable"):
+        run(tmp_path, study)
+
+
+def test_shape_errors_keep_their_kind(tmp_path):
+    with pytest.raises(ShapeError):
+        run(tmp_path, tiny.study(methods={"x": {**CONCAT, "args": {"head": "max"}}}))
+    with pytest.raises(ConfigError):
+        run(tmp_path, tiny.study(methods={"x": {**CONCAT, "args": {"heads": "mean"}}}))
+
+
+def test_threads_are_given_back(tmp_path):
+    torch.set_num_threads(1)
+    run(tmp_path, tiny.study(**FAST, methods={"x": CONCAT}), threads=2)
+    assert torch.get_num_threads() == 1

@@ -1,0 +1,109 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+import tomli_w
+
+from plait import cli
+from tests import tiny
+
+
+def plait(*arguments, cwd, **options):
+    command = [sys.executable, "-m", "plait.cli", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, **options)
+
+
+def write(path, study):
+    path.write_text(tomli_w.dumps(study))
+    return path
+
+
+def test_run_ends_with_the_table_and_the_page(tmp_path):
+    file = write(tmp_path / "study.toml", tiny.study(train={"max_epochs": 1}, seeds=[0]))
+    done = plait("run", file, "--data", ".", "--out", "runs/tiny", "--executor", "inline", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[16/16] a-led, fold 10, seed 0 · 0.0 min left" in done.stderr
+    assert "a-led" in done.stdout and done.stdout.strip().endswith("index.html")
+    out = tmp_path / "runs" / "tiny"
+    for name in ("predictions.parquet", "table.csv", "table.md", "index.html", "study.toml", "run.json"):
+        assert (out / name).stat().st_size > 0, name
+    again = plait("report", out, cwd=tmp_path)
+    assert again.returncode == 0 and again.stdout.strip() == str(out / "index.html")
+
+
+def test_a_user_s_module_beside_the_study_is_found(tmp_path):
+    (tmp_path / "my_method.py").write_text(
+        "from torch import nn\n"
+        "class Mine(nn.Module):\n"
+        "    def __init__(self, shapes, classes):\n"
+        "        super().__init__()\n"
+        "        self.linear = nn.Linear(shapes['a'][-1], classes)\n"
+        "    def forward(self, grids):\n"
+        "        return self.linear(grids['a'].mean(1))\n"
+    )
+    file = write(
+        tmp_path / "study.toml", tiny.study(train={"max_epochs": 1}, methods={"mine": {"use": "my_method:Mine"}})
+    )
+    done = plait("run", file, "--data", ".", "--out", "out", "--workers", 2, "--set", "seeds=[0]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "train.patiense=2"], "train.patiense: unknown key, did you mean 'patience'?"),
+        (["--set", "protocol={kind='fixed', train=[1, 2], val=[3], test=[9]}"], "unknown subject '9'"),
+        (["--set", "dataset=plait.datasets.utd_mhad:UTD_MHAD"], "expected"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    file = write(tmp_path / "study.toml", tiny.study())
+    done = plait("run", file, "--data", tmp_path, "--out", "out", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("plait: ") and len(done.stderr.splitlines()) == 1 and message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_report_of_nothing_is_one_line(tmp_path):
+    done = plait("report", tmp_path, cwd=tmp_path)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "plait run" in done.stderr
+
+
+def test_a_study_killed_half_way_and_started_again_ends_with_the_same_bytes(tmp_path):
+    file = write(tmp_path / "study.toml", tiny.study(train={"max_epochs": 10, "patience": 10}))
+    arguments = [sys.executable, "-m", "plait.cli", "run", file, "--data", ".", "--workers", "2", "--out"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.Popen([*arguments, "killed"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    jobs = tmp_path / "killed" / "jobs"
+
+    def finished():
+        return [p for p in jobs.iterdir() if not p.name.startswith(".")] if jobs.exists() else []
+
+    while len(finished()) < 5:
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    time.sleep(1)  # the workers end with their parent
+    done = len(finished())
+    time.sleep(1)
+    assert len(finished()) == done < 32 and not (tmp_path / "killed" / "predictions.parquet").exists()
+    for out in ("killed", "whole"):
+        subprocess.run([*arguments, out], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    one, other = (tmp_path / out / "predictions.parquet" for out in ("killed", "whole"))
+    assert one.read_bytes() == other.read_bytes() and pl.read_parquet(one).height == 5 * 2 * 64
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130 and "goes on from here" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""A data set of a few tiny recordings whose label needs both sensors, and networks to match: studies in a second."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from plait.types import Dataset, Modality, Readings, Recording, Span
+
+SUBJECTS = ("1", "2", "3", "10")
+ACTIVITIES = ("lo lo", "lo hi", "hi lo", "hi hi")
+
+
+def recordings(data):
+    for subject in SUBJECTS:
+        rng = np.random.default_rng(int(subject))
+        times, spans = np.arange(400) / 10, []
+        a, b = rng.normal(0, 0.3, (400, 2)), rng.normal(0, 0.3, (400, 2, 3))
+        for at in range(16):
+            activity = ACTIVITIES[at % 4]
+            inside = slice(at * 20, at * 20 + 20)
+            first, second = activity.split()
+            a[inside] += 1 if first == "hi" else -1
+            b[inside] += 1 if second == "hi" else -1
+            spans.append(Span(at * 2.0, at * 2.0 + 1.9, activity))
+        streams = {"a": Readings(times, a), "b": Readings(times, b)}
+        yield Recording(f"r{subject}", subject, streams, tuple(spans))
+
+
+class Linear(nn.Module):
+    """Every reading through one linear layer: a grid of the signal's own axes but the last."""
+
+    def __init__(self, shape, channels=4):
+        super().__init__()
+        self.linear = nn.Linear(shape[-1], channels)
+
+    def forward(self, x):
+        return self.linear(x).relu()
+
+
+def tensor(values):
+    return torch.from_numpy(values).float()
+
+
+def double(batch):
+    return batch * 2 * torch.rand(len(batch), *[1] * (batch.ndim - 1))
+
+
+def failing(shape):
+    raise ValueError("an encoder's own trouble")
+
+
+TINY = Dataset(
+    name="tiny",
+    activities=ACTIVITIES,
+    modalities=(
+        Modality("a", ("a",), 8, None, tensor, Linear),
+        Modality("b", ("b",), 6, None, tensor, Linear),
+    ),
+    recordings=recordings,
+    cite="none",
+)
+
+
+def study(**own):
+    """A study of every kind of method over TINY, in the form of a study file."""
+    return {
+        "name": "tiny",
+        "dataset": "tests.tiny:TINY",
+        "modalities": ["a", "b"],
+        "seeds": [0, 1],
+        "train": {"max_epochs": 3, "args": {"lr": 0.01}},
+        "methods": {
+            "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}},
+            "b": {"use": "plait.fusion:Single", "args": {"modality": "b"}},
+            "average": {"average": ["a", "b"]},
+            "concat": {"use": "plait.fusion:Concat"},
+            "a-led": {"use": "plait.fusion:Led", "args": {"lead": "a"}, "augment": {"a": "tests.tiny:double"}},
+        },
+    } | own
