@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
@@ -86,6 +86,7 @@ def predictions(draw):
     return table(rows)
 
 
+@settings(max_examples=25, deadline=None)
 @given(predictions())
 def test_the_tables_agree_with_each_other_and_with_scikit_learn(rows):
     whole = summary(rows, ACTIVITIES).row(0, named=True)

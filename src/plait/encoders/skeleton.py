@@ -1,45 +1,66 @@
-"""The skeleton network: convolutions over time shared by all joints, and learned mixing between joints."""
-
-from collections.abc import Sequence
-from itertools import pairwise
+"""The skeleton network: each joint's own motion, in the light of the whole body's."""
 
 import torch
 from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from plait.errors import ShapeError
 
-
-class MixJoints(nn.Module):
-    """Each joint receives a learned mixture of all joints, per channel group; starts near the identity."""
-
-    def __init__(self, joints: int, groups: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.eye(joints).repeat(groups, 1, 1) + torch.randn(groups, joints, joints) / joints)
-
-    def forward(self, x: Float[Tensor, "b c t v"]) -> Float[Tensor, "b c t v"]:
-        grouped = rearrange(x, "b (g c) t v -> b g c t v", g=len(self.weight))
-        return rearrange(einsum(grouped, self.weight, "b g c t v, g v w -> b g c t w"), "b g c t w -> b (g c) t w")
+STRIDE = 4  # frames between two positions of the grid
 
 
 class SkeletonNet(nn.Module):
-    def __init__(self, shape: tuple[int, ...], *, widths: Sequence[int] = (32, 32, 64), kernel: int = 5, strides: Sequence[int] = (2, 2, 1), groups: int = 4, dropout: float = 0.0) -> None:
+    """The joints of a moving body, to a grid over time and joints, so that a relation can be shown on either axis.
+
+    Every joint keeps a place of its own in the grid: a convolution over time with weights of its own (`own` channels)
+    sees its places and velocities and no other joint's. What the body does as a whole, which no joint knows, is seen by
+    two dense convolutions over time (`body` channels) and added to all joints alike; a layer shared by all joints gives
+    the grid's `channels`. Velocities count: without them, accuracy on unseen people falls markedly. Convolutions shared
+    by the joints with learned mixing between them, the usual graph network, cost more and fared worse.
+
+    Raises:
+        ShapeError: `shape` is not `(frames, joints, coordinates)`.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], *, body: int = 64, own: int = 32, channels: int = 64, kernel: int = 9
+    ) -> None:
         super().__init__()
-        if len(shape) != 3:
+        if len(shape) != 3 or min(shape) < 1:
             raise ShapeError(f"skeleton network: got shape {tuple(shape)}, expected (frames, joints, coordinates)")
         _, joints, coordinates = shape
-        self.inputs = nn.BatchNorm1d(joints * coordinates)
-        stages: list[nn.Module] = []
-        self.embed = nn.Conv2d(2*coordinates, widths[0], 1)
-        for (i, o), s in zip(pairwise((widths[0], *widths)), strides, strict=True):
-            stages += [MixJoints(joints, groups), nn.Conv2d(i, o, (kernel, 1), (s, 1), (kernel // 2, 0)), nn.BatchNorm2d(o), nn.ReLU()]
-            if dropout > 0:
-                stages.append(nn.Dropout2d(dropout))
-        self.stages = nn.Sequential(*stages)
+        features = 2 * coordinates
+        self.body = nn.Sequential(
+            nn.Conv1d(joints * features, body, 5, stride=2, padding=2),
+            nn.BatchNorm1d(body),
+            nn.ReLU(),
+            nn.Conv1d(body, body, 5, stride=2, padding=2),
+            nn.BatchNorm1d(body),
+            nn.ReLU(),
+        )
+        self.kernel = kernel
+        self.own = nn.Parameter(torch.randn(joints, features * kernel, own) / (features * kernel) ** 0.5)
+        self.place = nn.Parameter(torch.randn(joints, own) / 10)
+        self.context = nn.Linear(body, own, bias=False)
+        self.own_norm = nn.BatchNorm1d(own)
+        self.out = nn.Linear(own, channels, bias=False)
+        self.out_norm = nn.BatchNorm1d(channels)
 
-    def forward(self, skeleton):
-        x = rearrange(skeleton, "b t v c -> b c t v")
-        x = torch.cat((x, x - x[:, :, :1]), 1)
-        x = self.stages(self.embed(x))
-        return rearrange(x, "b c t v -> b t v c")
+    def forward(self, skeleton: Float[Tensor, "b frames joints coordinates"]) -> Float[Tensor, "b t joints c"]:
+        """The grid `(b, ceil(frames / 4), joints, channels)`."""
+        velocity = torch.diff(skeleton, dim=1, prepend=skeleton[:, :1])
+        motion = torch.cat((skeleton, 5 * velocity), -1)
+        body = rearrange(self.body(rearrange(motion, "b t v c -> b (v c) t")), "b c t -> b t 1 c")
+        side = self.kernel // 2
+        windows = functional.pad(motion, (0, 0, 0, 0, side, side)).unfold(1, self.kernel, STRIDE)
+        own = einsum(rearrange(windows, "b t v c k -> b t v (c k)"), self.own, "b t v n, v n c -> b t v c")
+        joints = _normed(own + self.place + self.context(body), self.own_norm).relu()
+        return _normed(self.out(joints), self.out_norm).relu()
+
+
+def _normed(grid: Float[Tensor, "b t v c"], norm: nn.BatchNorm1d) -> Float[Tensor, "b t v c"]:
+    """Batch normalisation over all but the last axis."""
+    normed: Tensor = norm(rearrange(grid, "b t v c -> (b t v) c"))
+    return normed.view(grid.shape)

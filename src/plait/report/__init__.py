@@ -1,12 +1,12 @@
 """A finished run as tables, figures and one page to pass on."""
 
-import os
 from pathlib import Path
 
 from plait.report.figures import accuracy_plot, for_file
 from plait.report.page import render
 from plait.report.read import read_run
 from plait.report.tables import activity_table, confusion_table, main_table, markdown, subject_table
+from plait.store import write_text
 from plait.study.compare import compare
 
 __all__ = ["write_report"]
@@ -19,7 +19,8 @@ def write_report(run: Path) -> Path:
     `accuracy.svg`. The same run gives the same bytes.
 
     Raises:
-        DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong together.
+        DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong together; or the
+            folder cannot be written.
     """
     about, predictions = read_run(run)
     main, subjects = main_table(about, predictions), subject_table(about, predictions)
@@ -36,12 +37,5 @@ def write_report(run: Path) -> Path:
         "index.html": render(about, main, comparisons, subjects, activities, confusion),
     }
     for name, text in files.items():
-        _write(run / name, text)
+        write_text(run / name, text)
     return run / "index.html"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write `text` so that whoever opens `path` finds the old file or the new one, never half of it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    unfinished.replace(path)

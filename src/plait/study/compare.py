@@ -148,7 +148,7 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjustment of `p`, shape `(tests,)`: the k-th smallest, k from 0, times tests - k, kept rising."""
+    """Holm's step-down adjustment of `p`, shape `(tests,)`: the k-th smallest (from 0) times tests - k, rising."""
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))
