@@ -71,6 +71,7 @@ def make_run(folder, methods=METHODS, activities=("sit", "walk", "run"), subject
                 "head": head,
                 "use": None,
                 "args": {},
+                "average": [],
                 "parameters": 0 if kind == "average" else 1234,
                 "jobs": 0 if kind == "average" else seeds * subjects,
                 "train_seconds": 0.0 if kind == "average" else 2.5 * seeds * subjects,

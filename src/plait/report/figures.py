@@ -148,7 +148,17 @@ def for_file(svg: str) -> str:
     )
     surface = COLOURS["surface"]
     rules = f"svg{{background:{surface[0]}}}@media (prefers-color-scheme:dark){{svg{{background:{surface[1]}}}{dark}}}"
-    return svg.replace("<defs>", f"<defs><style>{rules}</style>", 1)
+    return _margin(svg, 12).replace("<defs>", f"<defs><style>{rules}</style>", 1)
+
+
+def _margin(svg: str, by: float) -> str:
+    """`svg` with `by` points of air on every side."""
+    size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt" viewBox="[^"]*"', svg)
+    if size is None:
+        return svg
+    wide, tall = (float(number) + 2 * by for number in size.groups())
+    box = f'width="{wide:g}pt" height="{tall:g}pt" viewBox="{-by:g} {-by:g} {wide:g} {tall:g}"'
+    return svg.replace(size.group(), box, 1)
 
 
 def _lines(groups: Mapping[str, Sequence[str]]) -> list[Line]:

@@ -17,7 +17,7 @@ COLUMNS = ("study", "method", "fold", "seed", "clip", "subject", "activity", "pr
 class Run:
     """What `run.json` says: the study, its methods in the order of the study file, and how it was computed.
 
-    `activities` are in the order of the scores; `seconds` is the wall time of the run.
+    `activities` are in the order of the scores; `seconds` is the training time of all jobs together.
     """
 
     study: str
