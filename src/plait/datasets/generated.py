@@ -1,12 +1,12 @@
 """A data set that needs no files: generated recordings of a camera and a wrist sensor, whose label needs both.
 
-A shape goes round a circle in front of a camera: clockwise, anticlockwise, or to and fro. A wrist swings: steadily,
-quickening, or slowing down. The activity is the pair, and the nine pairs occur equally often for every subject, so
-whoever knows one sensor only is right one time in three at best. What is done lies in the order of events alone: all
-three motions visit the same places, and slowing is quickening reversed.
+A shape crosses a camera's view: again and again rightward, again and again leftward, or to and fro. A wrist swings:
+steadily, quickening, or slowing down. The activity is the pair, and the nine pairs occur equally often for every
+subject; neither sensor sees what the other does, so whoever knows one only is right one time in three at best. Which
+way things go shows over time alone: all three motions visit the same places, and slowing is quickening reversed.
 
-Subjects differ: the size, path, speed and colour of the shape, background, clutter, light and mounting of the camera;
-pace, gain, bias, noise and orientation of the wrist sensor. A fixed seed decides everything.
+Subjects differ: size, pace and brightness of the shape, background, clutter, noise and mounting of the camera; pace,
+gain, bias, noise and mounting of the wrist sensor. A fixed seed decides everything.
 
 It is a demonstration and a test of the whole line, on any machine, in minutes. It is not a model of people, cameras or
 sensors, and its numbers say nothing about methods on real data.
@@ -35,7 +35,7 @@ SEED = 7
 
 
 def recordings(data: Path) -> Iterator[Recording]:
-    """One recording per subject, 63 labelled spans each; `data` is ignored, for nothing is read."""
+    """One recording per subject, 72 labelled spans each; `data` is ignored, for nothing is read."""
     for subject in SUBJECTS:
         plan, camera, wrist = (np.random.default_rng([SEED, int(subject), part]) for part in range(3))
         spans = _plan(plan)
@@ -58,8 +58,9 @@ def _plan(rng: np.random.Generator) -> tuple[Span, ...]:
 class Camera:
     """A `Stream` whose frames are drawn when asked for: the same frame for the same time, in whatever order.
 
-    `times` has shape `(n,)`, in seconds; `centres` has shape `(n, 2)`, the shape's row and column at each, in pixels.
-    `background` has shape `(24, 24)`, from 0 to 1, as has the `colour` of the shape.
+    `times` has shape `(n,)`, in seconds; `centres` has shape `(n, 2)`, the shape's row and column at each, in pixels,
+    as is its `radius`. The `background`, of shape `(24, 24)`, the shape's `brightness` and the noise's SD are in units
+    of full scale.
     """
 
     times: np.ndarray
@@ -73,13 +74,14 @@ class Camera:
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """The nearest frames, shape `(len(seconds), 24, 24)`, uint8."""
         nearest = np.searchsorted((self.times[1:] + self.times[:-1]) / 2, seconds)
-        return np.stack([self._draw(int(i)) for i in nearest])
+        frames = [self._draw(int(i)) for i in nearest]
+        return np.array(frames, dtype=np.uint8).reshape(-1, SIDE, SIDE)
 
     def _draw(self, i: int) -> np.ndarray:
         """Frame `i`: background, a passing blot, the shape, flicker and noise."""
         rng = np.random.default_rng([self.seed, i])
         blot, flicker = rng.uniform(0, SIDE, 2), rng.normal(1.0, 0.06)
-        frame = _paint(self.background, blot, self.radius, rng.uniform(0, 0.6), 0.4)
+        frame = _paint(self.background, blot, self.radius, rng.uniform(0, 0.6), 0.3)
         frame = _paint(frame, self.centres[i] + rng.normal(0, 0.4, 2), self.radius, self.brightness, 1.0)
         frame = frame * flicker + rng.normal(0, self.noise, frame.shape)
         return (np.clip(frame, 0, 1) * 255).astype(np.uint8)
@@ -89,14 +91,15 @@ def _paint(frame: np.ndarray, centre: np.ndarray, radius: float, brightness: flo
     """A disc with a soft edge, over the frame."""
     row, column = np.ogrid[:SIDE, :SIDE]
     cover = strength * np.clip(radius + 0.5 - np.hypot(row - centre[0], column - centre[1]), 0, 1)
-    return frame + cover * (brightness - frame)
+    painted: np.ndarray = frame + cover * (brightness - frame)
+    return painted
 
 
 def _camera(spans: tuple[Span, ...], rng: np.random.Generator) -> Camera:
     """How the shape moves, and what this subject's camera makes of it."""
     times = np.arange(0.0, spans[-1].stop_s + 1.0, 1 / CAMERA_HZ)
     centres = np.full((len(times), 2), -SIDE, dtype=float)  # out of sight, but for the spans
-    pace, radius, tilt, offset = rng.uniform(24, 32), rng.uniform(3.5, 5.0), rng.normal(0, 0.15), rng.normal(0, 1.0, 2)
+    pace, radius, tilt, offset = rng.uniform(24, 32), rng.uniform(3.5, 5.0), rng.normal(0, 0.1), rng.normal(0, 1.0, 2)
     for span in spans:
         motion = span.activity.split()[0]
         inside = (times >= span.start_s) & (times < span.stop_s)
@@ -105,17 +108,17 @@ def _camera(spans: tuple[Span, ...], rng: np.random.Generator) -> Camera:
         to_and_fro = np.abs(way % (2 * length) - length)
         along = {"rightward": way % length, "leftward": -way % length}.get(motion, to_and_fro) - length / 2
         centres[inside] = SIDE / 2 + offset + along[:, None] * [np.sin(tilt), np.cos(tilt)]
-        centres[inside, 0] += rng.normal(0, 1.5)
-    background = np.tile(rng.uniform(0.1, 0.4), (SIDE, SIDE))
+        centres[inside, 0] += rng.normal(0, 1.0)
+    background = np.tile(rng.uniform(0.1, 0.35), (SIDE, SIDE))
     for _ in range(2):
         background = _paint(background, rng.uniform(0, SIDE, 2), rng.uniform(2, 5), rng.uniform(0.0, 0.6), 0.6)
     return Camera(
         times=times,
         centres=centres,
         background=background,
-        brightness=rng.uniform(0.7, 1.0),
+        brightness=rng.uniform(0.75, 1.0),
         radius=radius,
-        noise=rng.uniform(0.02, 0.08),
+        noise=rng.uniform(0.02, 0.07),
         seed=int(rng.integers(2**31)),
     )
 
@@ -125,20 +128,20 @@ def _wrist(spans: tuple[Span, ...], rng: np.random.Generator) -> Readings:
     n = int((spans[-1].stop_s + 1.0) * WRIST_HZ)
     times = (np.arange(n) + rng.uniform(-0.3, 0.3, n)) / WRIST_HZ
     swings_s, strength = np.zeros(n), np.full(n, 0.1)
-    pace = rng.uniform(3.0, 5.0)
+    pace = rng.uniform(3.2, 4.8)
     for span in spans:
         rhythm = span.activity.split()[1]
         inside = (times >= span.start_s) & (times < span.stop_s)
         done = (times[inside] - span.start_s) / (span.stop_s - span.start_s)
-        change = {"steady": 0.0, "quickening": 1.0, "slowing": -1.0}[rhythm] * rng.uniform(1.0, 1.4)
-        swings_s[inside] = pace * rng.uniform(0.85, 1.15) * (1 + change * (done - 0.5))
+        change = {"steady": 0.0, "quickening": 1.0, "slowing": -1.0}[rhythm] * rng.uniform(1.1, 1.4)
+        swings_s[inside] = pace * rng.uniform(0.9, 1.1) * (1 + change * (done - 0.5))
         strength[inside] = rng.uniform(0.7, 1.3)
     phase = 2 * np.pi * np.cumsum(swings_s) / WRIST_HZ
     swing = strength[:, None] * np.stack([np.sin(phase), np.cos(phase), 0.5 * np.sin(2 * phase)], axis=1)
     mounting = np.eye(3, 6) + np.eye(3, 6, 3) + rng.normal(0, 0.25, (3, 6))
     wander = np.cumsum(rng.normal(0, 0.03, (n, 6)), axis=0)
     values = rng.uniform(0.7, 1.4) * swing @ mounting + rng.normal(0, 0.5, 6)
-    values += wander - wander.mean(0) + rng.normal(0, rng.uniform(0.1, 0.35), (n, 6))
+    values += wander - wander.mean(0) + rng.normal(0, rng.uniform(0.1, 0.3), (n, 6))
     return Readings(times, values)
 
 

@@ -221,10 +221,10 @@ UTD_MHAD = Dataset(
         Modality(
             "inertial",
             ("inertial",),
-            samples=96,
+            samples=64,
             rate_hz=None,
             prepare=in_physical_units,
-            encoder=partial(SignalNet, norm=True),
+            encoder=partial(SignalNet, widths=(24, 32, 48), norm=True),
         ),
         Modality("skeleton", ("skeleton",), samples=32, rate_hz=None, prepare=body_centred, encoder=SkeletonNet),
     ),

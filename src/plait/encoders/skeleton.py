@@ -25,7 +25,7 @@ class SkeletonNet(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], *, body: int = 64, own: int = 32, channels: int = 64, kernel: int = 9
+        self, shape: tuple[int, ...], *, body: int = 64, own: int = 32, channels: int = 32, kernel: int = 9
     ) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape) < 1:
