@@ -169,15 +169,15 @@ def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkey
     monkeypatch.syspath_prepend(tmp_path)
 
     def key(method, helper):
-        (tmp_path / "own_helper.py").write_text(helper)
-        (tmp_path / "own_method.py").write_text(method)
-        for name in ("own_method", "own_helper"):
+        (tmp_path / "scratch_helper.py").write_text(helper)
+        (tmp_path / "scratch_method.py").write_text(method)
+        for name in ("scratch_method", "scratch_helper"):
             sys.modules.pop(name, None)
-        import own_method
+        import scratch_method
 
-        return sources.source_key([own_method.make])
+        return sources.source_key([scratch_method.make])
 
-    method = "from own_helper import number\ndef make():\n    return number()\n"
+    method = "from scratch_helper import number\ndef make():\n    return number()\n"
     helper = "def number():\n    return 1\n"
     same = key(method, "# said otherwise\ndef number():\n    '''Say one.'''\n    return 1\n")
     monkeypatch.setattr(sources.inspect, "getsource", lambda module: (tmp_path / f"{module.__name__}.py").read_text())
