@@ -17,8 +17,8 @@ class SkeletonNet(nn.Module):
     Every joint keeps a place of its own in the grid: a convolution over time with weights of its own (`own` channels)
     sees its places and velocities and no other joint's. What the body does as a whole, which no joint knows, is seen by
     two dense convolutions over time (`body` channels) and added to all joints alike; a layer shared by all joints gives
-    the grid's `channels`. Velocities count: without them, accuracy on unseen people falls markedly. Convolutions shared
-    by the joints with learned mixing between them, the usual graph network, cost more and fared worse.
+    the grid's `channels`. Velocities count: without them, accuracy on unseen people falls markedly. A few simple
+    variants that share convolutions over joints, with learned mixing between them, scored no better in small trials.
 
     Raises:
         ShapeError: `shape` is not `(frames, joints, coordinates)`.
