@@ -116,7 +116,7 @@ def _trained(
         total = 0.0
         order = rows[torch.randperm(len(rows), generator=shuffle).numpy()]
         for at in np.split(order, range(train.batch_size, len(order), train.batch_size)):
-            clip = {name: augments[name](x.to(device)) for name, x in clips.batch(method.modalities, at).items()}
+            clip = {name: augments[name](x).to(device) for name, x in clips.batch(method.modalities, at).items()}
             target = labels[at].to(device)
             loss = F.cross_entropy(network(clip), target, label_smoothing=train.label_smoothing)
             optimizer.zero_grad()
