@@ -199,6 +199,7 @@ def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkey
         ({"train": {"args": {"lr": -1.0}}}, {}, "methods.a.args: torch.optim:RMSprop: Invalid learning rate"),
         ({"train": {"schedule": {"use": "torch.optim.lr_scheduler:OneCycleLR"}}}, {}, "methods.a.schedule.args: "),
         ({}, {"executor": "cluster"}, "executor is 'cluster', expected one of: inline, processes"),
+        ({}, {"device": "nonsense"}, "device is 'nonsense'"),
         ({"protocol": {"kind": "fixed", "train": [1], "val": [2], "test": [9]}}, {}, "unknown subject '9'"),
     ],
 )  # fmt: skip
@@ -208,6 +209,13 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(tmp_path, monkey
         run(tmp_path, tiny.study(**own), **options)
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said_so_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs_module, "fit", lambda *args: pytest.fail("something was trained"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PlaitError, match="file/jobs.*cannot be written"):
+        run(tmp_path / "file")
 
 
 def test_an_encoder_can_be_chosen_per_method(tmp_path):

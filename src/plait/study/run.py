@@ -19,7 +19,7 @@ import torch
 from plait.clips import cut
 from plait.errors import ConfigError
 from plait.fusion import Concat, Single, average_scores
-from plait.store import atomic, write_json, write_text
+from plait.store import atomic, scratch, write_json, write_text
 from plait.study.config import Method, Study, load_study, resolve
 from plait.study.executors import EXECUTORS
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
@@ -60,8 +60,7 @@ def run_study(
     dataset = resolve(study.dataset, f"{study.name}: dataset")
     if not isinstance(dataset, Dataset):
         raise ConfigError(f"{study.name}: dataset: {study.dataset!r} is no plait.types.Dataset")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device(device)
     clips = cut(dataset, data, study.modalities)
     setting = Setting(study.dataset, clips, out.resolve(), threads, device)
     parts = folds(study.protocol, [clip.subject for clip in clips.table])
@@ -99,6 +98,17 @@ def run_study(
     _write(_assembled(study, dataset, jobs, setting, "predictions"), out / "predictions.parquet")
 
 
+def _device(name: str) -> str:
+    """The device called `name`, or the best there is for `auto`, once it is known to work."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device is {name!r}: {str(error).splitlines()[0]}") from error
+    return name
+
+
 def _do_missing(
     jobs: Mapping[tuple[str, str, int], Job], setting: Setting, executor: str, workers: int, progress: Progress
 ) -> None:
@@ -107,6 +117,8 @@ def _do_missing(
     missing = [job for key, job in unique.items() if not setting.folder(key).exists()]
     for left_over in (setting.out / "jobs").glob(".making-*"):
         shutil.rmtree(left_over, ignore_errors=True)
+    with scratch(setting.out / "jobs", "a job"):
+        pass  # a folder that cannot be written is said so before anything is trained
     done, total = len(unique) - len(missing), len(unique)
     progress(done, total, "")
     work = functools.partial(run_job, setting=setting)
