@@ -37,6 +37,18 @@ class Linear(nn.Module):
         return self.linear(x).relu()
 
 
+class Normed(nn.Module):
+    """A linear layer behind a batch normalisation, whose statistics move with every batch in training."""
+
+    def __init__(self, shape, channels=4):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(shape[-1])
+        self.linear = nn.Linear(shape[-1], channels)
+
+    def forward(self, x):
+        return self.linear(self.norm(x.flatten(0, -2)).view(x.shape)).relu()
+
+
 def tensor(values):
     return torch.from_numpy(values).float()
 

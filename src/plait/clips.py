@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from plait.errors import DataError
-from plait.store import cache_folder, content_key, scratch
+from plait.sources import describe, source_key
+from plait.store import cache_folder, content_key, read_json, scratch, write_json
 from plait.types import Clip, Dataset, Modality, Recording, Stream
 
 
@@ -48,15 +49,16 @@ class Clips:
         return np.array([i for i, clip in enumerate(self.table) if clip.subject in subjects], dtype=np.int64)
 
     def batch(self, modalities: Sequence[str], rows: np.ndarray) -> dict[str, Tensor]:
-        """Tensors `(len(rows), *shape)` by modality."""
-        return {name: torch.tensor(_mapped(self.arrays[name])[rows]) for name in modalities}
+        """Tensors `(len(rows), *shape)`, float32, by modality."""
+        return {name: torch.tensor(_mapped(self.arrays[name])[rows]).float() for name in modalities}
 
 
 def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
     """Cut every recording in `data` into clips of the named modalities.
 
     Where all modalities have `rate_hz=None`, every span is one clip. Otherwise a clip is as long as the longest
-    window, and every span holds as many as fit, back to back; what is left over belongs to no clip.
+    window, and every span holds as many as fit, back to back; what is left over belongs to no clip. An array made
+    before from recordings of the same keys, by the same code, is found in the cache.
 
     Raises:
         DataError: no clips, an unknown activity, a missing stream, tensors of differing shapes, values that are not
@@ -78,7 +80,7 @@ def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
             if stream not in recording.streams:
                 got = ", ".join(recording.streams) or "none"
                 raise DataError(f"{data}: recording {recording.name}: no stream {stream!r}, got: {got}")
-    made = {modality.name: _array(modality, pairs) for modality in chosen}
+    made = {modality.name: _array(dataset, modality, pairs) for modality in chosen}
     table = tuple(clip for _, clip in pairs)
     return Clips(table, {m: path for m, (path, _) in made.items()}, {m: shape for m, (_, shape) in made.items()})
 
@@ -99,26 +101,51 @@ def _windows(recording: Recording, modalities: Sequence[Modality]) -> Iterator[C
         yield Clip(name, recording.name, recording.subject, activity, start, stop)
 
 
-def _array(modality: Modality, pairs: Sequence[tuple[Recording, Clip]]) -> tuple[Path, tuple[int, ...]]:
-    """One modality's tensors of all clips as a `.npy` file in the cache, named by its contents."""
+def _array(
+    dataset: Dataset, modality: Modality, pairs: Sequence[tuple[Recording, Clip]]
+) -> tuple[Path, tuple[int, ...]]:
+    """One modality's tensors of all clips as a `.npy` file in the cache, and the shape of one."""
     folder = cache_folder("clips")
+    if any(recording.key is None for recording, _ in pairs):
+        return _made(folder, modality, pairs)
+    made_from = {
+        "modality": [modality.name, modality.streams, modality.samples, modality.rate_hz, describe(modality.prepare)],
+        "clips": [[recording.key, clip.start_s, clip.stop_s] for recording, clip in pairs],
+        "sources": source_key([dataset.recordings, modality.prepare, window]),
+    }
+    entry = folder / f"{modality.name}-{content_key(made_from)}.json"
+    if entry.exists():
+        known = read_json(entry)
+        if (folder / known["array"]).exists():
+            return folder / known["array"], tuple(known["shape"])
+    array, shape = _made(folder, modality, pairs)
+    write_json(entry, {"array": array.name, "shape": shape})
+    return array, shape
+
+
+def _made(folder: Path, modality: Modality, pairs: Sequence[tuple[Recording, Clip]]) -> tuple[Path, tuple[int, ...]]:
+    """The array itself, written clip by clip and named by its contents."""
     digest = hashlib.sha256()
     shape: tuple[int, ...] = ()
+    kind = "<f4"
     with scratch(folder, f"{modality.name}.npy") as making:
         with (making / "array.npy").open("wb") as file:  # plain writes: a full disk is an error here, not a crash
             for row, (recording, clip) in enumerate(pairs):
-                tensor = window(modality, recording.streams, clip.start_s, clip.stop_s).to(torch.float32).numpy()
                 where = f"recording {recording.name}, modality {modality.name}"
-                if not np.isfinite(tensor).all():
+                try:
+                    tensor = window(modality, recording.streams, clip.start_s, clip.stop_s)
+                except DataError as error:
+                    raise DataError(f"{where}: {error}") from error
+                if not tensor.isfinite().all():
                     raise DataError(f"{where}: values that are not finite, expected numbers only")
                 if row == 0:
-                    shape = tensor.shape
-                    header = {"descr": "<f4", "fortran_order": False, "shape": (len(pairs), *shape)}
+                    shape, kind = tuple(tensor.shape), "<f2" if tensor.dtype == torch.float16 else "<f4"
+                    header = {"descr": kind, "fortran_order": False, "shape": (len(pairs), *shape)}
                     np.lib.format.write_array_header_1_0(file, header)
                     digest.update(str(header).encode())
-                if tensor.shape != shape:
-                    raise DataError(f"{where}: clip of shape {tensor.shape}, expected {shape} as in the others")
-                content = np.ascontiguousarray(tensor, dtype="<f4").tobytes()
+                if tuple(tensor.shape) != shape:
+                    raise DataError(f"{where}: clip of shape {tuple(tensor.shape)}, expected {shape} as in the others")
+                content = tensor.numpy().astype(kind, order="C").tobytes()
                 digest.update(content)
                 file.write(content)
         final = folder / f"{digest.hexdigest()[:32]}.npy"

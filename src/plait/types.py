@@ -84,12 +84,17 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What was recorded of one subject in one go: streams by name, on one clock, and what was done when."""
+    """What was recorded of one subject in one go: streams by name, on one clock, and what was done when.
+
+    `key` stands for the contents of the files it was read from: equal files, equal keys. Clips of recordings that have
+    one are cut once and found again in the cache, without `Stream.at` being called.
+    """
 
     name: str
     subject: str
     streams: dict[str, Stream]
     spans: tuple[Span, ...]
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ class Modality:
     """How one or several streams become one tensor of a clip, and which network turns that tensor into a grid.
 
     `samples` readings are taken at `rate_hz`, or, with `rate_hz=None`, evenly over the whole span, both ends included.
-    `prepare` is called with one array of shape `(samples, *reading)` per stream and returns the clip's float tensor.
+    `prepare` is called with one array of shape `(samples, *reading)` per stream and returns the clip's tensor; it is
+    kept in float16 if that is its type, else in float32, and given to a network in float32.
     `encoder` is called with that tensor's shape (no batch axis) and returns a module from
     `(batch, *shape)` to a channels-last grid `(batch, *grid, channels)`.
     """

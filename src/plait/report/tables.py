@@ -25,13 +25,14 @@ def main_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
         "method": pl.String,
         "kind": pl.String,
         "modalities": pl.String,
+        "encoders": pl.String,
         "head": pl.String,
         "parameters": pl.Int64,
         "train_seconds": pl.Float64,
     }
     about = pl.DataFrame([_about(name, run.methods[name]) for name in methods], schema=schema)
     table = about.join(metrics.summary(predictions, run.activities), on="method", maintain_order="left")
-    first, last = ["method", "kind", "modalities", "head"], ["parameters", "train_seconds"]
+    first, last = ["method", "kind", "modalities", "encoders", "head"], ["parameters", "train_seconds"]
     return table.select(*first, pl.exclude(*first, *last), *last)
 
 
@@ -85,10 +86,10 @@ def markdown(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
 
 
 def main_cells(row: Mapping[str, Any]) -> list[str]:
-    """One method in words: method, modalities, head, accuracy, subject SD, macro F1, parameters, seconds."""
+    """One method in words: method, modalities and where encoders come from, head, accuracy, ..., seconds."""
     return [
         row["method"],
-        row["modalities"],
+        f"{row['modalities']} ({row['encoders']})" if row["encoders"] else row["modalities"],
         row["head"] or "–",
         percent(row["accuracy"]),
         percent(row["subject_sd"]),
@@ -123,6 +124,7 @@ def _about(name: str, row: Row) -> dict[str, Any]:
         "method": name,
         "kind": row.kind,
         "modalities": " + ".join(row.modalities),
+        "encoders": "; ".join(f"{modality}: {origin}" for modality, origin in row.encoders.items()),
         "head": row.head,
         "parameters": row.parameters,
         "train_seconds": row.train_seconds / row.jobs if row.jobs else None,

@@ -64,8 +64,13 @@ def split(protocol: Mapping[str, Any]) -> str:
         who = "; ".join(f"{word} {', '.join(map(str, protocol.get(key) or ('nobody',)))}" for word, key in parts)
         return f"fixed subjects: {who}{refit}"
     validating = int(protocol.get("val_subjects", 1))
+    among = (
+        f" among {', '.join(map(str, protocol['subjects']))}, the others left alone" if protocol.get("subjects") else ""
+    )
+    if validating == 0:
+        return f"leave one subject out{among}; nobody validates"
     following = "subject" if validating == 1 else f"{validating} subjects"
-    return f"leave one subject out, the next {following} in sorted order for validation{refit}"
+    return f"leave one subject out{among}, the next {following} in sorted order for validation{refit}"
 
 
 def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
@@ -81,6 +86,13 @@ def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
         f"Training time: seconds of one job (one method, fold and seed) on {run.device}, "
         f"{count(run.threads, 'thread')} each, on a machine with {count(run.cores, 'core')}.",
     ]
+    if any(origin.startswith("frozen") for row in run.methods.values() for origin in row.encoders.values()):
+        said.append(
+            "Frozen: the encoder is another method's, trained in the same fold with the same seed, and not trained "
+            "further. It has seen its training clips, so their features are better than those of test clips."
+        )
+    if any(origin.startswith("tuned") for row in run.methods.values() for origin in row.encoders.values()):
+        said.append("Tuned: the encoder starts as another method's of the same fold and seed, and is trained further.")
     return said if comparisons.is_empty() else said + _comparison_notes(run, comparisons)
 
 

@@ -35,7 +35,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 class Row:
     """What a study knows of one method besides its predictions.
 
-    `head` is `mean`, `flatten` or `hidden`, None for an average. `parameters` are the trained ones; `train_seconds` is
+    `head` is `mean`, `flatten` or `hidden`, None for an average. `encoders` says where those come from that are not the
+    data set's own, trained from scratch: `"frozen, from depth"`. `parameters` are the trained ones; `train_seconds` is
     the sum over `jobs`. An average trains nothing: no jobs.
     """
 
@@ -44,6 +45,7 @@ class Row:
     head: str | None = None
     use: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
+    encoders: dict[str, str] = field(default_factory=dict)
     parameters: int = 0
     jobs: int = 0
     train_seconds: float = 0.0
@@ -60,9 +62,10 @@ class Plan(NamedTuple):
 def planned(methods: Mapping[str, Row], predictions: pl.DataFrame) -> list[Plan]:
     """The comparisons of a study, fixed by what its methods are.
 
-    Each fusion is compared, over the same set of modalities, with each average, each flattened and each pooled
-    concatenation, and with the best single of its modalities. Best is the single with the highest mean of its subjects'
-    accuracies on these same test subjects (ties: the first): chosen with hindsight, which favours the single.
+    Each fusion is compared, over the same set of modalities, with each average, with each flattened and each pooled
+    concatenation that has its encoders from the same place, and with the best single of its modalities. Best is the
+    single with the highest mean of its subjects' accuracies on these same test subjects (ties: the first): chosen with
+    hindsight, which favours the single.
 
     Raises:
         DataError: a method has no predictions.
@@ -78,7 +81,9 @@ def planned(methods: Mapping[str, Row], predictions: pl.DataFrame) -> list[Plan]
             plans += [
                 Plan(fusion, name, kind)
                 for name, other in methods.items()
-                if set(other.modalities) == together and _baseline_kind(other) == kind
+                if set(other.modalities) == together
+                and _baseline_kind(other) == kind
+                and (kind == "average" or other.encoders == row.encoders)
             ]
         singles = [name for name, m in methods.items() if m.kind == "single" and set(m.modalities) <= together]
         if singles:

@@ -9,7 +9,7 @@ from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from plait.errors import ConfigError
@@ -22,13 +22,15 @@ _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 class Protocol:
     """Who trains, validates and is tested.
 
-    `leave-one-subject-out` tests every subject once; the `val_subjects` next ones in sorted order, cyclic, validate.
+    `leave-one-subject-out` tests every subject once, or every one of `subjects` if given, and leaves all others alone;
+    the `val_subjects` next ones in sorted order, cyclic, validate. None have to where `choose = "last"`.
     `fixed` takes `train`, `val` and `test` as lists of subjects. With `refit`, a method is trained once more on the
     training and validation subjects together, for as many epochs as validation chose.
     """
 
     kind: Literal["leave-one-subject-out", "fixed"] = "leave-one-subject-out"
-    val_subjects: PositiveInt = 1
+    val_subjects: NonNegativeInt = 1
+    subjects: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
@@ -71,10 +73,16 @@ class Train:
 
 @dataclass(frozen=True, config=_STRICT)
 class Encoder:
-    """Another encoder for one modality: `"package.module:Name"`, called with the clip's shape and `args`."""
+    """Where a method's encoder for one modality comes from, if not from the data set.
 
-    use: str
+    Either `use = "package.module:Name"`, called with the clip's shape and `args`; or `from = "method"`: the encoder
+    that method, the donor, trained in the same fold with the same seed, to be trained further or, if `frozen`, not.
+    """
+
+    use: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
+    donor: str | None = Field(default=None, alias="from")  # `from` is a word of Python's own
+    frozen: bool = False
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -106,6 +114,32 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     protocol: Protocol = field(default_factory=Protocol)
     train: Train = field(default_factory=Train)
+
+    def method(self, name: str) -> Method:
+        """The method `name`, with every donor's encoder spelled out: `use` and `args` of whoever first trained it."""
+        method = self.methods[name]
+        encoders = dict(method.encoders)
+        for modality, own in encoders.items():
+            if own.donor:
+                first = self.method(own.donor).encoders.get(modality, Encoder())
+                alias = {"from": own.donor}
+                encoders[modality] = Encoder(use=first.use, args=first.args, frozen=own.frozen, **alias)
+        return replace(method, encoders=encoders)
+
+    def order(self) -> tuple[str, ...]:
+        """The methods that are trained, donors before those who take encoders from them."""
+        names: dict[str, None] = {}
+
+        def add(name: str) -> None:
+            for own in self.methods[name].encoders.values():
+                if own.donor and own.donor not in names:
+                    add(own.donor)
+            names[name] = None
+
+        for name, method in self.methods.items():
+            if method.use:
+                add(name)
+        return tuple(names)
 
     def training(self, method: str) -> Train:
         """The training settings of `method`: the study's, overridden by its own."""
@@ -202,7 +236,7 @@ def _validate(kind: type[T], value: Any, file: str, prefix: tuple[str, ...] = ()
         loc = (*prefix, *(str(part) for part in first["loc"]))
         message = first["msg"]
         if first["type"] == "unexpected_keyword_argument":
-            known = [f.name for f in fields(_table_at(loc[:-1]))]
+            known = [getattr(f.default, "alias", None) or f.name for f in fields(_table_at(loc[:-1]))]
             near = difflib.get_close_matches(loc[-1], known, 1)
             message = f"unknown key, did you mean {near[0]!r}?" if near else "unknown key"
             message += f" Expected one of: {', '.join(known)}"
@@ -246,8 +280,11 @@ def _resolved(study: Study, file: str) -> Study:
         if method.use:
             methods[name] = _checked(method, study, where)
     for name, method in methods.items():
+        where = f"{file}: methods.{name}"
         if method.average:
-            methods[name] = _checked_average(method, methods, f"{file}: methods.{name}")
+            methods[name] = _checked_average(method, methods, where)
+        else:
+            _check_encoders(name, methods, where)
     resolved = replace(study, methods=methods)
     for name in methods:
         resolved.training(name)
@@ -273,6 +310,39 @@ def _checked(method: Method, study: Study, where: str) -> Method:
             if name not in allowed:
                 raise ConfigError(f"{where}.{key}: unknown modality {name!r}, expected one of: {', '.join(allowed)}")
     return replace(method, modalities=modalities)
+
+
+def _check_encoders(name: str, methods: Mapping[str, Method], where: str) -> None:
+    """Refuse encoders from nowhere, from two places at once, or from a method that waits for this one."""
+    for modality, own in methods[name].encoders.items():
+        here = f"{where}.encoders.{modality}"
+        if bool(own.use) == bool(own.donor):
+            raise ConfigError(f"{here}: expected exactly one of 'use' and 'from'")
+        if own.donor is None:
+            if own.frozen:
+                raise ConfigError(f"{here}.frozen: only an encoder 'from' another method is trained already")
+            continue
+        if own.args:
+            raise ConfigError(f"{here}.args: they are the donor's, expected none beside 'from'")
+        donors = [other for other, m in methods.items() if m.use and modality in m.modalities and other != name]
+        if own.donor not in donors:
+            known = ", ".join(donors) or "none"
+            raise ConfigError(f"{here}.from: no other method {own.donor!r} trains {modality}, expected one of: {known}")
+        if own.frozen and modality in methods[name].augment:
+            raise ConfigError(
+                f"{where}.augment.{modality}: its encoder is frozen, and its grids are made once, as they are"
+            )
+        if name in _ancestors(own.donor, methods, set()):
+            raise ConfigError(f"{here}.from: {own.donor!r} itself waits for {name!r}, expected a donor that runs first")
+
+
+def _ancestors(name: str, methods: Mapping[str, Method], found: set[str]) -> set[str]:
+    """All methods that `name` has encoders from, directly or not."""
+    for own in methods[name].encoders.values():
+        if own.donor is not None and own.donor in methods and own.donor not in found:
+            found.add(own.donor)
+            _ancestors(own.donor, methods, found)
+    return found
 
 
 def _checked_average(method: Method, methods: Mapping[str, Method], where: str) -> Method:

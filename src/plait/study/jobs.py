@@ -1,6 +1,5 @@
 """One job = (method, fold, seed): its key, its folder on disk, and how it is done."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,13 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from safetensors.torch import save_file
 
 from plait.clips import Clips
 from plait.errors import DataError
-from plait.store import atomic, content_key, write_json
-from plait.study.config import Method, Protocol, Study, Train, resolve
-from plait.study.sources import describe, source_key
+from plait.sources import describe, source_key
+from plait.store import atomic, content_key, read_json, write_json
+from plait.study.config import Encoder, Method, Protocol, Study, Train, resolve
+from plait.study.donors import PHASES, save_weights
 from plait.study.train import fit
 from plait.types import Dataset, Fold
 
@@ -45,7 +44,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Job:
-    """A training to be done, and the key of everything that decides its result."""
+    """A training to be done, and the key of everything that decides its result.
+
+    `donors` are keys of jobs that have to be done before, by the modality whose encoder comes from there.
+    """
 
     label: str
     method: Method
@@ -53,6 +55,7 @@ class Job:
     protocol: Protocol
     fold: Fold
     seed: int
+    donors: dict[str, str]
     decides: dict[str, Any]
 
     @property
@@ -62,11 +65,10 @@ class Job:
 
 
 def plan(study: Study, dataset: Dataset, folds: Sequence[Fold], setting: Setting) -> dict[tuple[str, str, int], Job]:
-    """The jobs of a study by (method, fold, seed); two rows that come to the same thing share one job's key."""
+    """The jobs of a study by (method, fold, seed), donors first; rows that come to the same thing share a job's key."""
     jobs: dict[tuple[str, str, int], Job] = {}
-    for name, method in study.methods.items():
-        if not method.use:
-            continue
+    for name in study.order():
+        method = study.method(name)
         train = study.training(name)
         shared = {
             "use": method.use,
@@ -86,8 +88,10 @@ def plan(study: Study, dataset: Dataset, folds: Sequence[Fold], setting: Setting
             for seed in study.seeds:
                 parts = {"train": fold.train, "val": fold.val, "test": fold.test}
                 label = f"{name}, fold {fold.name}, seed {seed}"
-                decides = {**shared, "fold": parts, "seed": seed}
-                jobs[name, fold.name, seed] = Job(label, method, train, study.protocol, fold, seed, decides)
+                given = {m: own.donor for m, own in method.encoders.items() if own.donor}
+                donors = {m: jobs[donor, fold.name, seed].key for m, donor in given.items()}
+                decides = {**shared, "fold": parts, "seed": seed, "donors": donors}
+                jobs[name, fold.name, seed] = Job(label, method, train, study.protocol, fold, seed, donors, decides)
     return jobs
 
 
@@ -98,17 +102,19 @@ def run_job(job: Job, setting: Setting) -> None:
     try:
         dataset: Dataset = resolve(setting.dataset, "dataset")
         clips, fold = setting.clips, job.fold
-        done = fit(job.method, job.train, job.protocol, dataset, clips, fold, job.seed, setting.device)
+        donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
+        done = fit(job.method, job.train, job.protocol, dataset, clips, fold, job.seed, setting.device, donors)
     finally:
         torch.set_num_threads(before)
-    weights = {name: w.detach().cpu().contiguous().clone() for name, w in done.network.state_dict().items()}
     with atomic(setting.folder(job.key)) as folder:
         folder.mkdir()
         _scored(clips, clips.of(fold.test), done.test, dataset).write_parquet(folder / "predictions.parquet")
         _scored(clips, clips.of(fold.val), done.val, dataset).write_parquet(folder / "validation.parquet")
         done.history.write_parquet(folder / "history.parquet")
-        save_file(weights, folder / "weights.safetensors")
-        parameters = sum(p.numel() for p in done.network.parameters())
+        save_weights(done.network, folder / PHASES["refit"])
+        if done.chosen is not None:
+            save_weights(done.chosen, folder / PHASES["train"])
+        parameters = sum(p.numel() for p in done.network.parameters() if p.requires_grad)
         write_json(folder / "job.json", {"seconds": done.seconds, "parameters": parameters, "decided by": job.decides})
 
 
@@ -131,11 +137,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is damaged.
     """
-    path = folder / "job.json"
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable; remove its folder and run again") from error
+    facts: dict[str, Any] = read_json(folder / "job.json")
     return facts
 
 
@@ -155,16 +157,18 @@ def _scored(clips: Clips, rows: np.ndarray, scores: np.ndarray, dataset: Dataset
 
 def _encoders(method: Method, dataset: Dataset) -> dict[str, Any]:
     """What makes each modality's encoder, in terms of JSON."""
-    own = method.encoders
-    return {
-        name: asdict(own[name]) if name in own else describe(dataset.modality(name).encoder)
-        for name in method.modalities
-    }
+    made: dict[str, Any] = {}
+    for name in method.modalities:
+        own = method.encoders.get(name, Encoder())
+        make = {"use": own.use, "args": own.args} if own.use else describe(dataset.modality(name).encoder)
+        made[name] = {"frozen": own.frozen, "make": make} if own.donor else make
+    return made
 
 
 def _named(method: Method, train: Train, dataset: Dataset) -> list[Any]:
     """Every object a method's settings name, and the loop that trains it."""
-    paths = [method.use, train.optimizer, *(e.use for e in method.encoders.values()), *method.augment.values()]
+    chosen = {name: own.use for name, own in method.encoders.items() if own.use}
+    paths = [method.use, train.optimizer, *chosen.values(), *method.augment.values()]
     paths += [train.schedule.use] if train.schedule else []
-    own = [dataset.modality(name).encoder for name in method.modalities if name not in method.encoders]
+    own = [dataset.modality(name).encoder for name in method.modalities if name not in chosen]
     return [fit, *own, *(resolve(path, "study") for path in paths if path)]

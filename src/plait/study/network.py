@@ -1,6 +1,8 @@
 """Encoders and a method as one network: a clip's tensors -> grids -> class scores."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -12,16 +14,32 @@ from plait.types import Dataset
 
 
 class Network(nn.Module):
-    """One encoder per modality, then a method over their grids; trained as one."""
+    """One encoder per modality, then a method over their grids; trained as one, save for the `frozen` encoders.
 
-    def __init__(self, encoders: Mapping[str, nn.Module], method: nn.Module) -> None:
+    Frozen means frozen: no gradient, and no moving statistics of a batch normalisation either.
+    """
+
+    def __init__(self, encoders: Mapping[str, nn.Module], method: nn.Module, frozen: Collection[str] = ()) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
         self.method = method
+        self.frozen = tuple(frozen)
+        for name in self.frozen:
+            self.encoders[name].requires_grad_(False)
 
-    def forward(self, clip: Mapping[str, Tensor]) -> Float[Tensor, "b classes"]:
-        """Logits from one tensor `(b, *shape)` per modality."""
-        logits: Tensor = self.method({name: encoder(clip[name]) for name, encoder in self.encoders.items()})
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but the frozen encoders."""
+        super().train(mode)
+        for name in self.frozen:
+            self.encoders[name].eval()
+        return self
+
+    def forward(
+        self, clip: Mapping[str, Tensor], grids: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> Float[Tensor, "b classes"]:
+        """Logits from one tensor `(b, *shape)` per modality, or from its grid where that is known already."""
+        made = {n: grids[n] if n in grids else encoder(clip[n]) for n, encoder in self.encoders.items()}
+        logits: Tensor = self.method(made)
         return logits
 
 
@@ -35,12 +53,13 @@ def build(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...]
     encoders: dict[str, nn.Module] = {}
     for name in method.modalities:
         own = method.encoders.get(name)
-        make = resolve(own.use, f"{where}.encoders.{name}.use") if own else dataset.modality(name).encoder
+        use = own.use if own else None
+        make = resolve(use, f"{where}.encoders.{name}.use") if use else dataset.modality(name).encoder
         encoders[name] = _made(make, (shapes[name],), own.args if own else {}, f"{where}.encoders.{name}")
     grids = {name: grid_shape(encoder, shapes[name]) for name, encoder in encoders.items()}
     assert method.use is not None
-    use = resolve(method.use, f"{where}.use")
-    return Network(encoders, _made(use, (grids, len(dataset.activities)), method.args, f"{where}.args"))
+    fusion = _made(resolve(method.use, f"{where}.use"), (grids, len(dataset.activities)), method.args, f"{where}.args")
+    return Network(encoders, fusion, [name for name, own in method.encoders.items() if own.frozen])
 
 
 def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -18,19 +18,28 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
     """The folds of `protocol` over `subjects`.
 
-    Leave-one-subject-out has one fold per subject, named after it; the next `val_subjects` in sorted order, cyclic,
-    validate. A fixed split is one fold, named `fixed`.
+    Leave-one-subject-out has one fold per subject, named after it, or per one of `protocol.subjects`; the next
+    `val_subjects` in sorted order, cyclic, validate. A fixed split is one fold, named `fixed`. Either can do without
+    validation subjects.
 
     Raises:
-        ConfigError: too few subjects, an unknown one, one in two parts of a fold, or an empty part.
+        ConfigError: too few subjects, an unknown one, one in two parts of a fold, nobody to train or to test, or a
+            refit without anybody to validate.
     """
     known = sorted(set(subjects), key=natural)
+    if protocol.refit and not (protocol.val if protocol.kind == "fixed" else protocol.val_subjects):
+        raise ConfigError("protocol.refit: nobody validates, so there is nothing to train once more")
     if protocol.kind == "fixed":
+        if protocol.subjects:
+            raise ConfigError("protocol.subjects: a list for leave-one-subject-out, not for kind = 'fixed'")
         fold = Fold("fixed", protocol.train, protocol.val, protocol.test)
         _check(fold, known)
         return (fold,)
     if protocol.train or protocol.val or protocol.test:
         raise ConfigError("protocol: train, val and test are lists for kind = 'fixed', not for leave-one-subject-out")
+    if protocol.subjects:
+        _check_part("subjects", protocol.subjects, known)
+        known = sorted(protocol.subjects, key=natural)
     if len(known) < protocol.val_subjects + 2:
         raise ConfigError(
             f"protocol: {len(known)} subjects ({', '.join(known)}), expected at least {protocol.val_subjects + 2}: "
@@ -57,17 +66,31 @@ def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) 
             raise ConfigError(f"fold {fold.name}: activity {activity!r} has no clip of the training subjects {who}")
 
 
+def check_choice(fold: Fold, choose: str, where: str) -> None:
+    """Refuse to choose the best epoch on validation where nobody validates.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    if choose == "best" and not fold.val:
+        raise ConfigError(f"{where}.choose is 'best', but nobody validates in fold {fold.name}: expected 'last'")
+
+
 def _check(fold: Fold, known: Sequence[str]) -> None:
     parts = {"train": fold.train, "val": fold.val, "test": fold.test}
     for part, subjects in parts.items():
-        if not subjects:
+        if not subjects and part != "val":
             raise ConfigError(f"protocol.{part}: empty, expected at least one subject of: {', '.join(known)}")
-        for subject, count in Counter(subjects).items():
-            if subject not in known:
-                raise ConfigError(f"protocol.{part}: unknown subject {subject!r}, expected some of: {', '.join(known)}")
-            if count > 1:
-                raise ConfigError(f"protocol.{part}: subject {subject!r} stands {count} times, expected once")
+        _check_part(part, subjects, known)
     for (one, first), (other, second) in combinations(parts.items(), 2):
         both = sorted(set(first) & set(second), key=natural)
         if both:
             raise ConfigError(f"protocol: subject {both[0]!r} stands in {one} and in {other}, expected one part only")
+
+
+def _check_part(part: str, subjects: Sequence[str], known: Sequence[str]) -> None:
+    for subject, count in Counter(subjects).items():
+        if subject not in known:
+            raise ConfigError(f"protocol.{part}: unknown subject {subject!r}, expected some of: {', '.join(known)}")
+        if count > 1:
+            raise ConfigError(f"protocol.{part}: subject {subject!r} stands {count} times, expected once")

@@ -15,16 +15,17 @@ from typing import Any
 import polars as pl
 import tomli_w
 import torch
+from pydantic import TypeAdapter
 
 from plait.clips import cut
 from plait.errors import ConfigError
 from plait.fusion import Concat, Single, average_scores
 from plait.store import atomic, scratch, write_json, write_text
-from plait.study.config import Method, Study, load_study, resolve
+from plait.study.config import Encoder, Method, Study, load_study, resolve
 from plait.study.executors import EXECUTORS
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
 from plait.study.network import build
-from plait.study.protocol import check_classes, folds
+from plait.study.protocol import check_choice, check_classes, folds
 from plait.study.train import check
 from plait.types import Dataset
 
@@ -66,15 +67,18 @@ def run_study(
     parts = folds(study.protocol, [clip.subject for clip in clips.table])
     for fold in parts:
         check_classes(fold, clips.table, dataset.activities)
-    for name, method in study.methods.items():
-        if method.use:
-            network = build(method, dataset, clips.shapes, f"methods.{name}")
-            check(method, study.training(name), network, f"methods.{name}")
+    for name in study.order():
+        method = study.method(name)
+        network = build(method, dataset, clips.shapes, f"methods.{name}")
+        train = study.training(name)
+        check(method, train, network, f"methods.{name}")
+        for fold in parts:
+            check_choice(fold, train.choose, f"methods.{name}.train")
 
     jobs = plan(study, dataset, parts, setting)
     _do_missing(jobs, setting, executor, workers or max(1, (os.cpu_count() or 1) // threads), progress)
     rows = _rows(study, jobs, setting)
-    write_text(out / "study.toml", tomli_w.dumps(_plain(asdict(study))))
+    write_text(out / "study.toml", tomli_w.dumps(_plain(TypeAdapter(Study).dump_python(study, by_alias=True))))
     write_json(
         out / "run.json",
         {
@@ -112,7 +116,7 @@ def _device(name: str) -> str:
 def _do_missing(
     jobs: Mapping[tuple[str, str, int], Job], setting: Setting, executor: str, workers: int, progress: Progress
 ) -> None:
-    """Do every job that has no finished folder yet."""
+    """Do every job that has no finished folder yet, donors first."""
     unique = {job.key: job for job in jobs.values()}
     missing = [job for key, job in unique.items() if not setting.folder(key).exists()]
     for left_over in (setting.out / "jobs").glob(".making-*"):
@@ -122,9 +126,13 @@ def _do_missing(
     done, total = len(unique) - len(missing), len(unique)
     progress(done, total, "")
     work = functools.partial(run_job, setting=setting)
-    for job in EXECUTORS[executor](missing, work, workers):
-        done += 1
-        progress(done, total, job.label)
+    while missing:
+        waited_for = {job.key for job in missing}
+        ready = [job for job in missing if waited_for.isdisjoint(job.donors.values())]
+        missing = [job for job in missing if not waited_for.isdisjoint(job.donors.values())]
+        for job in EXECUTORS[executor](ready, work, workers):
+            done += 1
+            progress(done, total, job.label)
 
 
 def _assembled(
@@ -162,12 +170,18 @@ def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setti
             "head": _head(method),
             "use": method.use,
             "args": method.args,
+            "encoders": {m: _origin(own) for m, own in method.encoders.items()},
             "average": method.average,
             "parameters": facts[0]["parameters"] if facts else 0,
             "jobs": len(facts),
             "train_seconds": sum(fact["seconds"] for fact in facts),
         }
     return rows
+
+
+def _origin(encoder: Encoder) -> str:
+    """Where a method's encoder comes from, in words."""
+    return f"{'frozen' if encoder.frozen else 'tuned'}, from {encoder.donor}" if encoder.donor else str(encoder.use)
 
 
 def _kind(method: Method) -> str:

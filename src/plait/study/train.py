@@ -5,6 +5,8 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch.nn import functional as F
 from plait.clips import Clips
 from plait.errors import ConfigError
 from plait.study.config import Method, Protocol, Train, resolve
+from plait.study.donors import frozen_grids, inherit
 from plait.study.network import Network, build
 from plait.types import Dataset, Fold
 
@@ -28,13 +31,18 @@ HISTORY: dict[str, type[pl.DataType]] = {
 }
 
 Augment = Callable[[Tensor], Tensor]
+Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What one job leaves: a network, probabilities `(clips, classes)` on its test and validation clips, the epochs."""
+    """What one job leaves: its network, probabilities `(clips, classes)` on its test and validation clips, the epochs.
+
+    `chosen` is the network that validation chose, where `network` has been trained once more on more people.
+    """
 
     network: Network
+    chosen: Network | None
     test: np.ndarray
     val: np.ndarray
     history: pl.DataFrame
@@ -42,33 +50,72 @@ class Trained:
 
 
 def fit(
-    method: Method, train: Train, protocol: Protocol, dataset: Dataset, clips: Clips, fold: Fold, seed: int, device: str
+    method: Method,
+    train: Train,
+    protocol: Protocol,
+    dataset: Dataset,
+    clips: Clips,
+    fold: Fold,
+    seed: int,
+    device: str,
+    donors: Mapping[str, Path] = MappingProxyType({}),
 ) -> Trained:
     """Train `method` on a fold's training subjects, as its validation subjects decide, and score its test subjects.
 
     With `protocol.refit` a second network starts from the same seed and is trained on training and validation
     subjects for as many epochs as the first one's choice; the test scores are then the second's, the validation
-    scores still the first's.
+    scores still the first's. `donors` are the folders of finished jobs, by the modality whose encoder is taken from
+    there; each phase takes the donor's network of the same phase.
     """
     start = time.perf_counter()
     rows = {part: clips.of(getattr(fold, part)) for part in ("train", "val", "test")}
-    chosen = _trained(method, train, dataset, clips, rows["train"], rows["val"], seed, device)
-    network, history = chosen.network, chosen.history
-    val = scores(network, clips, method.modalities, rows["val"], device)
+
+    def trained(phase: str, rows: np.ndarray, val: np.ndarray | None, epochs: int | None) -> _Run:
+        torch.manual_seed(seed)
+        network = build(method, dataset, clips.shapes, "methods").to(device)
+        inherit(network, donors, phase)
+        inputs = Inputs(clips, frozen_grids(network, donors, clips, phase, device), method.modalities, device)
+        return _trained(network, method, train, dataset, inputs, phase, rows, val, seed, epochs)
+
+    one = trained("train", rows["train"], rows["val"] if len(rows["val"]) else None, None)
+    final, chosen, history = one, None, one.history
+    val = scores(one.network, one.inputs, rows["val"], len(dataset.activities))
     if protocol.refit:
         both = np.sort(np.concatenate([rows["train"], rows["val"]]))
-        again = _trained(method, train, dataset, clips, both, None, seed, device, epochs=chosen.epochs)
-        network, history = again.network, history + again.history
-    test = scores(network, clips, method.modalities, rows["test"], device)
-    return Trained(network, test, val, pl.DataFrame(history, HISTORY, orient="row"), time.perf_counter() - start)
+        final, chosen = trained("refit", both, None, one.epochs), one.network
+        history = one.history + final.history
+    test = scores(final.network, final.inputs, rows["test"], len(dataset.activities))
+    epochs = pl.DataFrame(history, HISTORY, orient="row")
+    return Trained(final.network, chosen, test, val, epochs, time.perf_counter() - start)
 
 
-def scores(network: Network, clips: Clips, modalities: tuple[str, ...], rows: np.ndarray, device: str) -> np.ndarray:
+@dataclass(frozen=True)
+class Inputs:
+    """What a network is given of each clip: tensors for the encoders that compute, grids for the frozen ones."""
+
+    clips: Clips
+    grids: Clips
+    modalities: tuple[str, ...]
+    device: str
+
+    def batch(self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})) -> tuple[Batch, Batch]:
+        """Tensors and grids of the clips in `rows`, by modality; `augments` are applied to tensors."""
+        tensors = self.clips.batch([name for name in self.modalities if name not in self.grids.arrays], rows)
+        augmented = {name: augments[name](x) if name in augments else x for name, x in tensors.items()}
+        grids = self.grids.batch(list(self.grids.arrays), rows)
+        return (
+            {name: x.to(self.device) for name, x in augmented.items()},
+            {name: x.to(self.device) for name, x in grids.items()},
+        )
+
+
+def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> np.ndarray:
     """Probabilities `(len(rows), classes)`, float32, in the order of the data set's activities."""
+    if len(rows) == 0:
+        return np.empty((0, classes), dtype=np.float32)
     network.eval()
     with torch.inference_mode():
-        batches = [clips.batch(modalities, part) for part in np.array_split(rows, math.ceil(len(rows) / 64))]
-        logits = [network({name: x.to(device) for name, x in batch.items()}) for batch in batches]
+        logits = [network(*inputs.batch(part)) for part in np.array_split(rows, math.ceil(len(rows) / 64))]
         return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
 
 
@@ -85,30 +132,29 @@ def check(method: Method, train: Train, network: Network, where: str) -> None:
 @dataclass(frozen=True)
 class _Run:
     network: Network
+    inputs: Inputs
     epochs: int
     history: list[tuple[str, int, float, float | None, float | None]]
 
 
 def _trained(
+    network: Network,
     method: Method,
     train: Train,
     dataset: Dataset,
-    clips: Clips,
+    inputs: Inputs,
+    phase: str,
     rows: np.ndarray,
     val: np.ndarray | None,
     seed: int,
-    device: str,
-    epochs: int | None = None,
+    epochs: int | None,
 ) -> _Run:
     """Train for `epochs`, or as long as validation says; the network keeps the chosen epoch's weights."""
-    torch.manual_seed(seed)
-    network = build(method, dataset, clips.shapes, "methods").to(device)
     shuffle = torch.Generator().manual_seed(seed)
     steps = math.ceil(len(rows) / train.batch_size)
     optimizer, schedule = _optimizer(train, network, "train", steps * train.max_epochs)
     augments = _augments(method, "methods")
-    labels = torch.tensor([dataset.activities.index(clip.activity) for clip in clips.table])
-    phase = "refit" if val is None else "train"
+    labels = torch.tensor([dataset.activities.index(clip.activity) for clip in inputs.clips.table])
     history: list[tuple[str, int, float, float | None, float | None]] = []
     best, best_accuracy, best_weights = 0, -1.0, network.state_dict()
     for epoch in range(1, (epochs or train.max_epochs) + 1):
@@ -116,9 +162,9 @@ def _trained(
         total = 0.0
         order = rows[torch.randperm(len(rows), generator=shuffle).numpy()]
         for at in np.split(order, range(train.batch_size, len(order), train.batch_size)):
-            clip = {name: augments[name](x).to(device) for name, x in clips.batch(method.modalities, at).items()}
-            target = labels[at].to(device)
-            loss = F.cross_entropy(network(clip), target, label_smoothing=train.label_smoothing)
+            clip, grids = inputs.batch(at, augments)
+            target = labels[at].to(inputs.device)
+            loss = F.cross_entropy(network(clip, grids), target, label_smoothing=train.label_smoothing)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -128,7 +174,7 @@ def _trained(
         if val is None:
             history.append((phase, epoch, total / len(rows), None, None))
             continue
-        probabilities = scores(network, clips, method.modalities, val, device)
+        probabilities = scores(network, inputs, val, len(dataset.activities))
         truth = labels[val].numpy()
         accuracy = float((probabilities.argmax(axis=1) == truth).mean())
         val_loss = float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean())
@@ -140,8 +186,8 @@ def _trained(
             break
     if val is not None and train.choose == "best":
         network.load_state_dict(best_weights)
-        return _Run(network, best, history)
-    return _Run(network, len(history), history)
+        return _Run(network, inputs, best, history)
+    return _Run(network, inputs, len(history), history)
 
 
 def _optimizer(train: Train, network: Network, where: str, steps: int) -> tuple[torch.optim.Optimizer, Any]:
@@ -163,14 +209,10 @@ def _optimizer(train: Train, network: Network, where: str, steps: int) -> tuple[
 
 
 def _augments(method: Method, where: str) -> Mapping[str, Augment]:
-    """One function per modality from a batch to a batch, drawing from torch's global generator."""
-    paths = {name: method.augment.get(name) for name in method.modalities}
-    made = {n: resolve(path, f"{where}.augment.{n}") if path else _unchanged for n, path in paths.items()}
+    """The functions of `method.augment`, from a batch to a batch, drawing from torch's global generator."""
+    made = {name: resolve(path, f"{where}.augment.{name}") for name, path in method.augment.items()}
     for name, augment in made.items():
         if not callable(augment):
-            raise ConfigError(f"{where}.augment.{name}: {paths[name]!r} is no function, expected batch -> batch")
+            path = method.augment[name]
+            raise ConfigError(f"{where}.augment.{name}: {path!r} is no function, expected batch -> batch")
     return made
-
-
-def _unchanged(batch: Tensor) -> Tensor:
-    return batch
