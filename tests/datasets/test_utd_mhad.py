@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy.io import savemat
 
+from plait.clips import cut
 from plait.datasets import utd_mhad
-from plait.datasets.utd_mhad import ACTIVITIES, UTD_MHAD, recordings
+from plait.datasets.utd_mhad import ACTIVITIES, UTD_MHAD, augment, files, recordings
+from plait.datasets.utd_mhad.prepare import person_cropped
 from plait.errors import DataError
 from plait.types import Stream
 
@@ -25,6 +27,14 @@ def write(data: Path, name: str = "a1_s1_t1", frames: int = 8, samples: int = 20
         (data / kind).mkdir(parents=True, exist_ok=True)
         savemat(path(data, kind, name), {variable: values}, do_compression=True)
     return {"skeleton": skeleton, "inertial": inertial}
+
+
+def write_depth(data: Path, name: str = "a1_s1_t1", frames: int = 8) -> np.ndarray:
+    """The depth video of a tiny recording."""
+    (data / "Depth").mkdir(parents=True, exist_ok=True)
+    video = person(frames)
+    savemat(path(data, "Depth", name), {"d_depth": np.moveaxis(video, 0, 2)}, do_compression=True)
+    return video
 
 
 def path(data: Path, kind: str, name: str = "a1_s1_t1") -> Path:
@@ -99,7 +109,65 @@ def test_every_integer_and_float_is_a_number(tmp_path):
     assert recording.streams["inertial"].at(np.array([0.0])).tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
+def test_depth_is_read_when_it_is_asked_for_and_frames_are_never_mixed(tmp_path):
+    write(tmp_path)
+    video = write_depth(tmp_path)
+    (recording,) = recordings(tmp_path)
+    stream = recording.streams["depth"]
+    assert isinstance(stream, Stream)
+    found = stream.at(np.array([-1.0, 0.0, 2.4 / 30, 2.6 / 30, 99.0]))
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, video[[0, 0, 2, 3, 7]])
+
+
+def test_without_a_depth_folder_the_other_sensors_do_and_depth_says_what_is_missing(tmp_path):
+    write(tmp_path)
+    assert cut(UTD_MHAD, tmp_path, ["inertial", "skeleton"]).shapes["skeleton"] == (32, 20, 3)
+    with pytest.raises(DataError) as error:
+        cut(UTD_MHAD, tmp_path, ["depth"])
+    assert str(path(tmp_path, "Depth")) in str(error.value)
+    assert "recording a1_s1_t1, modality depth" in str(error.value)
+
+
+def test_a_second_start_reads_no_depth_and_other_contents_are_read_again(tmp_path, monkeypatch):
+    write(tmp_path)
+    write_depth(tmp_path)
+    first = cut(UTD_MHAD, tmp_path, ["depth", "inertial"])
+    with monkeypatch.context() as patch:
+        patch.setattr(files.DepthVideo, "at", lambda *_: pytest.fail("depth was read again"))
+        assert cut(UTD_MHAD, tmp_path, ["depth", "inertial"]) == first
+        (tmp_path / "moved").mkdir()
+        for kind in ("Depth", "Inertial", "Skeleton"):
+            (tmp_path / "moved" / kind).symlink_to(tmp_path / kind)
+        assert cut(UTD_MHAD, tmp_path / "moved", ["depth", "inertial"]) == first
+    video = np.moveaxis(person(8, size=30), 0, 2)
+    savemat(path(tmp_path, "Depth"), {"d_depth": video})
+    again = cut(UTD_MHAD, tmp_path, ["depth", "inertial"])
+    assert again.arrays["depth"] != first.arrays["depth"]
+    assert again.arrays["inertial"] == first.arrays["inertial"]
+    assert np.load(again.arrays["depth"]).dtype == np.float16
+    assert again.batch(["depth"], np.array([0]))["depth"].dtype == torch.float32
+
+
 # What is refused
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((240, 320, 7), dtype=np.uint16), "d_depth has 7 frames, expected 8 as the skeleton has"),
+        (np.zeros((240, 320, 8), dtype=np.uint16), "nobody is seen in the clip"),
+        (np.zeros((320, 240, 8), dtype=np.uint16), "expected numbers of shape (240, 320, any)"),
+    ],
+)
+def test_depth_that_does_not_do(tmp_path, values, message):
+    write(tmp_path)
+    write_depth(tmp_path)
+    savemat(path(tmp_path, "Depth"), {"d_depth": values})
+    with pytest.raises(DataError) as error:
+        cut(UTD_MHAD, tmp_path, ["depth"])
+    assert message in str(error.value)
+    assert "recording a1_s1_t1" in str(error.value)
 
 
 def test_the_folder_is_missing(tmp_path):
@@ -233,6 +301,16 @@ def test_a_value_is_not_finite(tmp_path, kind, variable, value):
 # What becomes a tensor
 
 
+def person(frames: int, row: int = 120, column: int = 160, size: int = 40, place_mm: int = 2800) -> np.ndarray:
+    """A standing block of a person, with a block of a hand, 300 mm nearer, that moves to the side and back."""
+    video = np.zeros((frames, 240, 320), dtype=np.uint16)
+    video[:, row - size : row + size, column - size // 3 : column + size // 3] = place_mm
+    for frame in range(frames):
+        at = column + round(size * np.sin(np.pi * frame / (frames - 1)))
+        video[frame, row - size // 8 : row + size // 8, at - size // 8 : at + size // 8] = place_mm - 300
+    return video
+
+
 def clips(name: str, count: int = 4) -> torch.Tensor:
     """A batch of clips of one modality, smooth in time, in the units its `prepare` leaves."""
     modality = UTD_MHAD.modality(name)
@@ -240,6 +318,10 @@ def clips(name: str, count: int = 4) -> torch.Tensor:
     phase = np.linspace(0, 4, modality.samples)[:, None]
     batch = []
     for _ in range(count):
+        if name == "depth":
+            raw = person(modality.samples, row=int(rng.integers(60, 160)), column=int(rng.integers(60, 260)))
+            batch.append(modality.prepare(raw).float())
+            continue
         if name == "inertial":
             raw = np.sin(phase + rng.uniform(0, 6, 6)) * [1, 1, 1, 180, 180, 180]
         else:
@@ -249,18 +331,19 @@ def clips(name: str, count: int = 4) -> torch.Tensor:
     return torch.stack(batch)
 
 
-@pytest.mark.parametrize("name", ["inertial", "skeleton"])
+@pytest.mark.parametrize("name", ["depth", "inertial", "skeleton"])
 def test_a_modality_goes_from_readings_to_a_grid(tmp_path, name):
     write(tmp_path)
+    write_depth(tmp_path)
     (recording,) = recordings(tmp_path)
     modality = UTD_MHAD.modality(name)
     assert modality.streams == (name,)
     assert modality.rate_hz is None
     readings = recording.streams[name].at(np.linspace(0, recording.spans[0].stop_s, modality.samples))
     clip = modality.prepare(readings)
-    assert clip.dtype == torch.float32
+    assert clip.dtype == (torch.float16 if name == "depth" else torch.float32)
     assert clip.shape[0] == modality.samples
-    grid = modality.encoder(tuple(clip.shape)).eval()(clip[None])
+    grid = modality.encoder(tuple(clip.shape)).eval()(clip[None].float())
     assert grid.shape[0] == 1
     assert grid.isfinite().all()
     assert grid[0].numel() < 8192
@@ -269,6 +352,15 @@ def test_a_modality_goes_from_readings_to_a_grid(tmp_path, name):
 def test_inertial_is_in_g_and_half_turns_per_second():
     prepared = UTD_MHAD.modality("inertial").prepare(np.array([[1.0, -2.0, 0.5, 180.0, -90.0, 360.0]]))
     assert prepared.tolist() == [[1.0, -2.0, 0.5, 1.0, -0.5, 2.0]]
+
+
+@pytest.mark.parametrize(("size", "place_mm"), [(25, 3400), (40, 2800), (55, 2200)])
+def test_a_person_is_cropped_to_the_same_picture_wherever_they_stand(size, place_mm):
+    expected = person_cropped(person(9)).float()
+    assert expected.shape == (9, 64, 64)
+    found = person_cropped(person(9, row=130, column=120, size=size, place_mm=place_mm)).float()
+    assert (found - expected).abs().mean() < 0.05
+    assert found.max() == pytest.approx(1.6, abs=0.01)  # the hand is 300 mm nearer
 
 
 def test_the_activities_are_the_official_ones():
@@ -308,54 +400,58 @@ def test_a_skeleton_without_extent_is_refused():
         UTD_MHAD.modality("skeleton").prepare(np.zeros((9, 20, 3)))
 
 
-AUGMENTATIONS = [("inertial", utd_mhad.rotate_rescale_warp), ("skeleton", utd_mhad.turn_rescale_warp)]
+AUGMENTATIONS = [
+    ("depth", utd_mhad.shift_crop),
+    ("inertial", utd_mhad.rotate_rescale_warp),
+    ("skeleton", utd_mhad.turn_rescale_warp),
+]
 
 
-@pytest.mark.parametrize(("name", "augment"), AUGMENTATIONS)
-def test_an_augmentation_keeps_shape_varies_and_follows_torch_s_generator(name, augment):
+@pytest.mark.parametrize(("name", "change"), AUGMENTATIONS)
+def test_an_augmentation_keeps_shape_varies_and_follows_torch_s_generator(name, change):
     batch = clips(name)
     kept = batch.clone()
     torch.manual_seed(1)
-    first, second = augment(batch), augment(batch)
+    first, second = change(batch), change(batch)
     torch.manual_seed(1)
-    assert torch.equal(augment(batch), first)
+    assert torch.equal(change(batch), first)
     assert first.shape == batch.shape
     assert first.dtype == batch.dtype
     assert first.isfinite().all()
     assert torch.equal(batch, kept)
     assert (first - second).flatten(1).abs().amax(1).min() > 0.01
-    twins = augment(batch[:1].expand(2, *batch.shape[1:]))
+    twins = change(batch[:1].expand(2, *batch.shape[1:]))
     assert (twins[0] - twins[1]).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("name", "augment"), AUGMENTATIONS)
-def test_an_augmented_clip_stays_nearest_to_itself(name, augment):
+@pytest.mark.parametrize(("name", "change"), AUGMENTATIONS)
+def test_an_augmented_clip_stays_nearest_to_itself(name, change):
     torch.manual_seed(0)
     batch = clips(name)
-    distances = torch.cdist(augment(batch).flatten(1), batch.flatten(1))
+    distances = torch.cdist(change(batch).flatten(1), batch.flatten(1))
     assert distances.argmin(1).tolist() == list(range(len(batch)))
 
 
 def test_rotations_are_rotations():
     torch.manual_seed(0)
-    rotations = utd_mhad._rotations(50, (0.5, 0.5, 0.5))
+    rotations = augment._rotations(50, (0.5, 0.5, 0.5))
     torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand(50, 3, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.det(rotations), torch.ones(50))
-    about_z = utd_mhad._rotations(50, (0, 0, 0.5))
+    about_z = augment._rotations(50, (0, 0, 0.5))
     torch.testing.assert_close(about_z[:, 2], torch.tensor([0.0, 0.0, 1.0]).expand(50, 3), atol=1e-6, rtol=0)
 
 
 def test_warping_moves_time_alone_and_only_forward():
     torch.manual_seed(0)
     ramp = torch.linspace(0, 1, 50)[None, :, None].expand(200, 50, 2)
-    warped = utd_mhad._warp(ramp)
+    warped = augment._warp(ramp)
     assert (warped.diff(dim=1) >= 0).all()  # the order of events stays
     assert warped.min() >= 0
     assert warped.max() <= 1
     assert torch.equal(warped[..., 0], warped[..., 1])  # all channels on one clock
     assert (warped - ramp).abs().amax() <= 0.05 + 0.05 + 0.07 + 1e-5
     still = torch.randn(3, 1, 4, 2).expand(3, 20, 4, 2)
-    torch.testing.assert_close(utd_mhad._warp(still), still)
+    torch.testing.assert_close(augment._warp(still), still)
 
 
 # The data set itself

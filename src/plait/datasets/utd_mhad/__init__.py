@@ -9,8 +9,8 @@ right thigh for 22 to 27.
 from functools import partial
 
 from plait.datasets.utd_mhad.augment import rotate_rescale_warp, shift_crop, turn_rescale_warp
+from plait.datasets.utd_mhad.files import ACTIVITIES, recordings
 from plait.datasets.utd_mhad.prepare import body_centred, in_physical_units, person_cropped
-from plait.datasets.utd_mhad.recordings import ACTIVITIES, recordings
 from plait.encoders.glove import SignalNet
 from plait.encoders.skeleton import SkeletonNet
 from plait.encoders.video import VideoNet
