@@ -301,12 +301,14 @@ def test_a_value_is_not_finite(tmp_path, kind, variable, value):
 # What becomes a tensor
 
 
-def person(frames: int, row: int = 120, column: int = 160, size: int = 40, place_mm: int = 2800) -> np.ndarray:
+def person(
+    frames: int, row: int = 120, column: int = 160, size: int = 40, place_mm: int = 2800, reach: float = 1.0
+) -> np.ndarray:
     """A standing block of a person, with a block of a hand, 300 mm nearer, that moves to the side and back."""
     video = np.zeros((frames, 240, 320), dtype=np.uint16)
     video[:, row - size : row + size, column - size // 3 : column + size // 3] = place_mm
     for frame in range(frames):
-        at = column + round(size * np.sin(np.pi * frame / (frames - 1)))
+        at = column + round(reach * size * np.sin(np.pi * frame / (frames - 1)))
         video[frame, row - size // 8 : row + size // 8, at - size // 8 : at + size // 8] = place_mm - 300
     return video
 
@@ -317,9 +319,9 @@ def clips(name: str, count: int = 4) -> torch.Tensor:
     rng = np.random.default_rng(0)
     phase = np.linspace(0, 4, modality.samples)[:, None]
     batch = []
-    for _ in range(count):
+    for number in range(count):
         if name == "depth":
-            raw = person(modality.samples, row=int(rng.integers(60, 160)), column=int(rng.integers(60, 260)))
+            raw = person(modality.samples, column=int(rng.integers(60, 260)), reach=number - 1.5)
             batch.append(modality.prepare(raw).float())
             continue
         if name == "inertial":

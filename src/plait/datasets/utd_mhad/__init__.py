@@ -11,9 +11,9 @@ from functools import partial
 from plait.datasets.utd_mhad.augment import rotate_rescale_warp, shift_crop, turn_rescale_warp
 from plait.datasets.utd_mhad.files import ACTIVITIES, recordings
 from plait.datasets.utd_mhad.prepare import body_centred, in_physical_units, person_cropped
+from plait.encoders.depth import DepthNet
 from plait.encoders.glove import SignalNet
 from plait.encoders.skeleton import SkeletonNet
-from plait.encoders.video import VideoNet
 from plait.types import Dataset, Modality
 
 __all__ = ["ACTIVITIES", "UTD_MHAD", "recordings", "rotate_rescale_warp", "shift_crop", "turn_rescale_warp"]
@@ -22,7 +22,7 @@ UTD_MHAD = Dataset(
     name="UTD-MHAD",
     activities=ACTIVITIES,
     modalities=(
-        Modality("depth", ("depth",), samples=32, rate_hz=None, prepare=person_cropped, encoder=VideoNet),
+        Modality("depth", ("depth",), samples=32, rate_hz=None, prepare=person_cropped, encoder=DepthNet),
         Modality(
             "inertial",
             ("inertial",),
