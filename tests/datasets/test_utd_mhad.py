@@ -302,14 +302,15 @@ def test_a_value_is_not_finite(tmp_path, kind, variable, value):
 
 
 def person(
-    frames: int, row: int = 120, column: int = 160, size: int = 40, place_mm: int = 2800, reach: float = 1.0
+    frames: int, row: int = 120, column: int = 160, size: int = 40, place_mm: int = 2800, lift: float = 0.0
 ) -> np.ndarray:
     """A standing block of a person, with a block of a hand, 300 mm nearer, that moves to the side and back."""
     video = np.zeros((frames, 240, 320), dtype=np.uint16)
     video[:, row - size : row + size, column - size // 3 : column + size // 3] = place_mm
     for frame in range(frames):
-        at = column + round(reach * size * np.sin(np.pi * frame / (frames - 1)))
-        video[frame, row - size // 8 : row + size // 8, at - size // 8 : at + size // 8] = place_mm - 300
+        at = column + round(size * np.sin(np.pi * frame / (frames - 1)))
+        hand = row + round(lift * size)
+        video[frame, hand - size // 8 : hand + size // 8, at - size // 8 : at + size // 8] = place_mm - 300
     return video
 
 
@@ -321,7 +322,7 @@ def clips(name: str, count: int = 4) -> torch.Tensor:
     batch = []
     for number in range(count):
         if name == "depth":
-            raw = person(modality.samples, column=int(rng.integers(60, 260)), reach=number - 1.5)
+            raw = person(modality.samples, column=int(rng.integers(60, 260)), lift=number / 2 - 1)
             batch.append(modality.prepare(raw).float())
             continue
         if name == "inertial":

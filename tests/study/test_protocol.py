@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from plait.errors import ConfigError
 from plait.study.config import Protocol
-from plait.study.protocol import check_classes, folds, natural
+from plait.study.protocol import check_choice, check_classes, folds, natural
 from plait.types import Clip, Fold
 
 
@@ -43,6 +43,26 @@ def test_wrong_splits_are_refused(parts, message):
     with pytest.raises(ConfigError) as caught:
         folds(Protocol(kind="fixed", **parts), ["1", "2", "3"])
     assert message in str(caught.value)
+
+
+def test_settings_can_be_chosen_among_some_subjects_without_a_look_at_the_others():
+    made = folds(Protocol(subjects=("5", "1", "3"), val_subjects=0), ["1", "2", "3", "4", "5"])
+    assert made == (
+        Fold("1", ("3", "5"), (), ("1",)),
+        Fold("3", ("1", "5"), (), ("3",)),
+        Fold("5", ("1", "3"), (), ("5",)),
+    )
+    with pytest.raises(ConfigError, match="protocol.subjects: unknown subject '9'"):
+        folds(Protocol(subjects=("1", "9", "3")), ["1", "2", "3"])
+    with pytest.raises(ConfigError, match=r"protocol: 2 subjects \(1, 3\), expected at least 3"):
+        folds(Protocol(subjects=("1", "3")), ["1", "2", "3"])
+
+
+def test_the_best_epoch_cannot_be_chosen_where_nobody_validates():
+    (fold,) = folds(Protocol(kind="fixed", train=("1",), val=(), test=("3",)), ["1", "2", "3"])
+    check_choice(fold, "last", "train")
+    with pytest.raises(ConfigError, match="methods.x.train.choose is 'best', but nobody validates in fold fixed"):
+        check_choice(fold, "best", "methods.x.train")
 
 
 def test_lists_of_subjects_are_for_fixed_splits():

@@ -145,6 +145,18 @@ def test_the_last_epoch_can_be_chosen_and_a_schedule_fills_its_length(tmp_path):
     assert history["phase"].to_list() == ["train"] * 3 + ["refit"] * 3
 
 
+def test_without_validation_every_epoch_is_trained_and_the_last_is_kept(tmp_path):
+    train = {"max_epochs": 3, "choose": "last"}
+    protocol = {"subjects": ["1", "2", "3"], "val_subjects": 0}
+    methods = {name: tiny.study()["methods"][name] for name in ("a", "b", "average")}
+    table, _ = run(tmp_path, tiny.study(protocol=protocol, train=train, seeds=[0], methods=methods))
+    assert set(table["method"]) == set(methods) and set(table["subject"]) == {"1", "2", "3"}
+    assert pl.read_parquet(tmp_path / "validation.parquet").is_empty()
+    for folder in (tmp_path / "jobs").iterdir():
+        history = pl.read_parquet(folder / "history.parquet")
+        assert history.height == 3 and history["val_accuracy"].null_count() == 3
+
+
 def test_rows_that_come_to_the_same_share_a_job(tmp_path):
     table, told = run(tmp_path, tiny.study(**FAST, methods={"one": CONCAT, "two": CONCAT}))
     assert told[-1][1] == 4 and table.height == 2 * 64
@@ -200,6 +212,7 @@ def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkey
         ({"train": {"schedule": {"use": "torch.optim.lr_scheduler:OneCycleLR"}}}, {}, "methods.a.schedule.args: "),
         ({}, {"executor": "cluster"}, "executor is 'cluster', expected one of: inline, processes"),
         ({}, {"device": "nonsense"}, "device is 'nonsense'"),
+        ({"protocol": {"val_subjects": 0}}, {}, "methods.a.train.choose is 'best', but nobody validates in fold 1"),
         ({"protocol": {"kind": "fixed", "train": [1], "val": [2], "test": [9]}}, {}, "unknown subject '9'"),
     ],
 )  # fmt: skip

@@ -149,7 +149,7 @@ def _assembled(
     averages = [
         average_scores(table, method.average, row, dataset.activities)
         for row, method in study.methods.items()
-        if method.average
+        if method.average and not table.is_empty()  # nobody validates: no scores to average
     ]
     return pl.concat([table, *averages]).sort(KEY)
 

@@ -26,14 +26,14 @@ def turn_rescale_warp(clips: Float[Tensor, "b frames 20 3"]) -> Float[Tensor, "b
 def shift_crop(clips: Float[Tensor, "b frames height width"]) -> Float[Tensor, "b frames height width"]:
     """A person cropped a little differently, of another build and pace; for training only.
 
-    Shifted by up to 8 % and zoomed by up to 10 % of the picture, in time as the other sensors; arms reach farther or
+    Shifted by up to 4 % and zoomed by up to 10 % of the picture, in time as the other sensors; arms reach farther or
     less far, and the whole person stands nearer or farther than the clip's median says.
     """
     count, frames, height, width = clips.shape
     warped = _warp(clips)
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = 1 + (2 * torch.rand(2, count) - 1) * 0.1
-    theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 0.08 * 2  # the picture is two units wide
+    theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 0.04 * 2  # the picture is two units wide
     grid = F.affine_grid(theta, [count, frames, height, width], align_corners=False)
     moved = F.grid_sample(warped, grid, align_corners=False)
     reach, place = 0.1 * torch.randn(2, count, 1, 1, 1)
