@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import tomli_w
 from hypothesis import given
@@ -109,3 +111,23 @@ def test_resolve():
         with pytest.raises(ConfigError) as caught:
             resolve(path, "x")
         assert message in str(caught.value)
+
+
+def test_a_file_lies_on_top_of_the_one_it_extends(tmp_path):
+    write = lambda name, text: (tmp_path / name).write_text(text)  # noqa: E731
+    write("base.toml", tomli_w.dumps(tiny.study(seeds=[0], protocol={"refit": True})))
+    (tmp_path / "own").mkdir()
+    write(
+        "own/mine.toml", 'extends = "../base.toml"\nname = "mine"\nmethods.a.args.head = "hidden"\ntrain.patience = 3\n'
+    )
+    mine, base = load_study(tmp_path / "own" / "mine.toml", ["seeds=[5]"]), load_study(tmp_path / "base.toml")
+    assert (mine.name, mine.seeds, mine.protocol) == ("mine", (5,), base.protocol)
+    assert mine.methods["a"].args == {"modality": "a", "head": "hidden"}
+    assert mine.train == replace(base.train, patience=3)
+    assert list(mine.methods) == list(base.methods)
+    write("base.toml", 'extends = "own/mine.toml"')
+    with pytest.raises(ConfigError, match="extends: got .*, expected the path of another study file"):
+        load_study(tmp_path / "base.toml")
+    write("base.toml", 'extends = "gone.toml"')
+    with pytest.raises(ConfigError, match="gone.toml: cannot be read"):
+        load_study(tmp_path / "base.toml")

@@ -150,6 +150,8 @@ class Study:
 def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ()) -> Study:
     """Read a study file, or a mapping of the same form, and apply `key.path=value` overrides.
 
+    A file may say `extends = "other.toml"`, relative to itself: it is then laid on top of that file, table by table.
+
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is not what its key expects.
     """
@@ -187,13 +189,28 @@ def resolve(path: str, where: str) -> Any:
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A study file's table, on top of the file's that it `extends`, if any."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    if not isinstance(base, str) or path.resolve() in readers:
+        raise ConfigError(f"{path}: extends: got {base!r}, expected the path of another study file")
+    return _merged(_read(path.parent / base, (*readers, path.resolve())), table)
+
+
+def _merged(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `own` on top, table by table."""
+    for key, value in own.items():
+        below = base.get(key)
+        base[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return base
 
 
 def _copied(source: Mapping[str, Any]) -> dict[str, Any]:

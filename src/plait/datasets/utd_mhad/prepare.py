@@ -40,10 +40,10 @@ def person_cropped(depth: UInt16[np.ndarray, "frames height width"]) -> Float16[
     """The square around the person, alike for all clips; each pixel says how near it is, 0 where nobody is.
 
     The height of the person is the upper quartile over the clip's frames, their feet the median, their middle the mean,
-    so that a raised arm or a step changes neither place nor scale; the square has 1.3 times that height, for arms above the head, and 3 % of it
-    below the feet. A pixel at the clip's median depth is 1, nearer ones are larger, by 1 for every 500 mm, farther ones
-    smaller, down to 0.1. So it matters neither where a person stands nor how tall they appear. Rows with fewer than
-    three pixels of a person are noise of the camera's.
+    so that a raised arm or a step changes neither place nor scale; the square has 1.3 times that height, for arms above
+    the head, and 3 % of it below the feet. A pixel at the clip's median depth is 1, nearer ones are larger, by 1 for
+    every 500 mm, farther ones smaller, down to 0.1. So it matters neither where a person stands nor how tall they
+    appear. Rows with fewer than three pixels of a person are noise of the camera's.
 
     Raises:
         DataError: nobody is seen.
