@@ -285,3 +285,35 @@ def test_a_fixed_split_is_told_in_words(tmp_path):
     said = (run / "table.md").read_text()
     assert "training on 1; validation on 2; test on 3, 4, then trained once more" in said
     assert "Folds share" not in said
+
+
+def test_whose_encoders_were_trained_before_is_said(tmp_path):
+    run = make_run(tmp_path / "run")
+    about = json.loads((run / "run.json").read_text())
+    about["methods"]["concat"]["encoders"] = {"video": "frozen, from video"}
+    about["methods"]["video-led"]["encoders"] = {"video": "tuned, from video", "gloves": "tuned, from gloves"}
+    about["methods"]["gloves"]["encoders"] = {"gloves": "my.module:Net"}
+    (run / "run.json").write_text(json.dumps(about))
+    html = page(run)
+    table = (run / "table.md").read_text()
+    assert "| concat | video (frozen) + gloves | flatten |" in table
+    assert "| video-led | video + gloves (tuned) | mean |" in table
+    assert "| gloves | gloves | mean |" in table
+    for text in (table, html):
+        assert "It has seen its training clips, so their features are better than those of test clips." in text
+        assert "is trained further." in text
+    rows = {row["method"]: row["encoders"] for row in pl.read_csv(run / "table.csv").iter_rows(named=True)}
+    assert rows["concat"] == "video: frozen, from video" and rows["gloves"] == "gloves: my.module:Net"
+    comparisons = pl.read_csv(run / "comparisons.csv")
+    against = comparisons.filter(pl.col("fusion") == "video-led")["baseline"].to_list()
+    assert against == ["average", "video"]  # the concatenations have their encoders from elsewhere
+
+
+def test_a_split_among_some_subjects_is_said(tmp_path):
+    run = make_run(tmp_path / "run")
+    about = json.loads((run / "run.json").read_text())
+    about["protocol"] = {"kind": "leave-one-subject-out", "subjects": ["1", "2", "3"], "val_subjects": 0}
+    (run / "run.json").write_text(json.dumps(about))
+    page(run)
+    expected = "leave one subject out among 1, 2, 3, the others left alone; nobody validates"
+    assert expected in (run / "table.md").read_text()

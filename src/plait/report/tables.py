@@ -89,7 +89,7 @@ def main_cells(row: Mapping[str, Any]) -> list[str]:
     """One method in words: method, modalities and where encoders come from, head, accuracy, ..., seconds."""
     return [
         row["method"],
-        f"{row['modalities']} ({row['encoders']})" if row["encoders"] else row["modalities"],
+        _sensors(row["modalities"].split(" + "), row["encoders"]),
         row["head"] or "–",
         percent(row["accuracy"]),
         percent(row["subject_sd"]),
@@ -129,6 +129,15 @@ def _about(name: str, row: Row) -> dict[str, Any]:
         "parameters": row.parameters,
         "train_seconds": row.train_seconds / row.jobs if row.jobs else None,
     }
+
+
+def _sensors(modalities: Sequence[str], encoders: str) -> str:
+    """Modalities, with a word on those whose encoder another method has trained: "depth (frozen) + inertial"."""
+    origins = dict(part.split(": ", 1) for part in encoders.split("; ") if part)
+    ways = {m: origins[m].partition(",")[0] for m in modalities if origins.get(m, "").startswith(("frozen,", "tuned,"))}
+    if set(ways) == set(modalities) and len(set(ways.values())) == 1:
+        return f"{' + '.join(modalities)} ({ways[modalities[0]]})"
+    return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in modalities)
 
 
 def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 3) -> list[str]:
