@@ -50,7 +50,7 @@ class Clips:
 
     def batch(self, modalities: Sequence[str], rows: np.ndarray) -> dict[str, Tensor]:
         """Tensors `(len(rows), *shape)`, float32, by modality."""
-        return {name: torch.tensor(_mapped(self.arrays[name])[rows]).float() for name in modalities}
+        return {name: torch.tensor(mapped(self.arrays[name])[rows]).float() for name in modalities}
 
 
 def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
@@ -154,9 +154,14 @@ def _made(folder: Path, modality: Modality, pairs: Sequence[tuple[Recording, Cli
 
 
 @lru_cache(maxsize=64)
-def _mapped(path: Path) -> np.ndarray:
+def mapped(path: Path) -> np.ndarray:
+    """The array of a `.npy` file, mapped.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
-        mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
-    return mapped
+    return array

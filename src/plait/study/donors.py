@@ -10,12 +10,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from plait.clips import Clips
+from plait.clips import Clips, mapped
 from plait.errors import DataError
 from plait.store import atomic, cache_folder, content_key
 from plait.study.network import Network
 
-PHASES = {"train": "train-weights.safetensors", "refit": "weights.safetensors"}
+# With refit a job leaves two networks: one that has not seen the validation subjects, for whoever still has to choose
+# an epoch on them, and the one that was trained once more.
+WEIGHTS, TRAIN_WEIGHTS = "weights.safetensors", "train-weights.safetensors"
 
 
 def save_weights(network: Network, path: Path) -> None:
@@ -23,17 +25,13 @@ def save_weights(network: Network, path: Path) -> None:
     save_file({n: w.detach().cpu().contiguous().clone() for n, w in network.state_dict().items()}, path)
 
 
-def inherit(network: Network, donors: Mapping[str, Path], phase: str) -> None:
-    """Give `network` the encoders, by modality, that the donors' finished jobs left in their folders.
-
-    With refit every job leaves two networks: one that has not seen the validation subjects, for whoever still has to
-    choose an epoch on them (`phase="train"`), and the refitted one (`phase="refit"`).
+def inherit(network: Network, donors: Mapping[str, Path]) -> None:
+    """Give `network` the encoders, by modality, of the donors' networks, kept in these files.
 
     Raises:
-        DataError: a weights file is missing or damaged.
+        DataError: a file is missing or damaged.
     """
-    for modality, folder in donors.items():
-        path = weights_file(folder, phase)
+    for modality, path in donors.items():
         prefix = f"encoders.{modality}."
         try:
             with safe_open(path, framework="pt") as file:
@@ -43,25 +41,19 @@ def inherit(network: Network, donors: Mapping[str, Path], phase: str) -> None:
             raise DataError(f"{path}: not readable; remove its folder and run again") from error
 
 
-def weights_file(folder: Path, phase: str) -> Path:
-    """Where a finished job keeps the network of `phase`; without refit there is one network for both."""
-    path = folder / PHASES[phase]
-    return path if path.exists() else folder / PHASES["refit"]
-
-
-def frozen_grids(network: Network, donors: Mapping[str, Path], clips: Clips, phase: str, device: str) -> Clips:
+def frozen_grids(network: Network, donors: Mapping[str, Path], clips: Clips, device: str) -> Clips:
     """The grids of all clips under each frozen encoder: `arrays` and `shapes` are the grids', in float16.
 
-    They are made once, from clips as they are, and kept in the cache under the donor's key.
+    They are made once, from clips as they are, and kept in the cache under the key of the donor's job.
     """
     arrays: dict[str, Path] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for modality in network.frozen:
-        made_by = weights_file(donors[modality], phase)
-        path = cache_folder("grids") / f"{content_key([made_by.parent.name, made_by.name, modality])}.npy"
+        key = content_key([donors[modality].parent.name, donors[modality].name, modality])
+        path = cache_folder("grids") / f"{key}.npy"
         if not path.exists():
             _encode(network.encoders[modality].eval(), clips, modality, device, path)
-        arrays[modality], shapes[modality] = path, tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape[1:])
+        arrays[modality], shapes[modality] = path, tuple(mapped(path).shape[1:])
     return Clips(clips.table, arrays, shapes)
 
 

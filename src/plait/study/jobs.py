@@ -14,7 +14,7 @@ from plait.errors import DataError
 from plait.sources import describe, source_key
 from plait.store import atomic, content_key, read_json, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train, resolve
-from plait.study.donors import PHASES, save_weights
+from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, save_weights
 from plait.study.train import fit
 from plait.types import Dataset, Fold
 
@@ -111,9 +111,9 @@ def run_job(job: Job, setting: Setting) -> None:
         _scored(clips, clips.of(fold.test), done.test, dataset).write_parquet(folder / "predictions.parquet")
         _scored(clips, clips.of(fold.val), done.val, dataset).write_parquet(folder / "validation.parquet")
         done.history.write_parquet(folder / "history.parquet")
-        save_weights(done.network, folder / PHASES["refit"])
+        save_weights(done.network, folder / WEIGHTS)
         if done.chosen is not None:
-            save_weights(done.chosen, folder / PHASES["train"])
+            save_weights(done.chosen, folder / TRAIN_WEIGHTS)
         parameters = sum(p.numel() for p in done.network.parameters() if p.requires_grad)
         write_json(folder / "job.json", {"seconds": done.seconds, "parameters": parameters, "decided by": job.decides})
 

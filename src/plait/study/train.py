@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from plait.clips import Clips
 from plait.errors import ConfigError
 from plait.study.config import Method, Protocol, Train, resolve
-from plait.study.donors import frozen_grids, inherit
+from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, frozen_grids, inherit
 from plait.study.network import Network, build
 from plait.types import Dataset, Fold
 
@@ -73,8 +73,10 @@ def fit(
     def trained(phase: str, rows: np.ndarray, val: np.ndarray | None, epochs: int | None) -> _Run:
         torch.manual_seed(seed)
         network = build(method, dataset, clips.shapes, "methods").to(device)
-        inherit(network, donors, phase)
-        inputs = Inputs(clips, frozen_grids(network, donors, clips, phase, device), method.modalities, device)
+        name = TRAIN_WEIGHTS if protocol.refit and phase == "train" else WEIGHTS
+        given = {modality: folder / name for modality, folder in donors.items()}
+        inherit(network, given)
+        inputs = Inputs(clips, frozen_grids(network, given, clips, device), method.modalities, device)
         return _trained(network, method, train, dataset, inputs, phase, rows, val, seed, epochs)
 
     one = trained("train", rows["train"], rows["val"] if len(rows["val"]) else None, None)
