@@ -27,6 +27,7 @@ class Executor(StrEnum):
 
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: train.patience=10.")]
+Only = Annotated[list[str], typer.Option("--only", metavar="METHOD", help="This method and what it needs; 'all-*'.")]
 How = Annotated[Executor, typer.Option(help="One job after another here, or several processes at once.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core and thread.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of each job; part of what decides its result.")]
@@ -41,6 +42,7 @@ def run(
     data: Data,
     out: Out,
     sets: Sets = [],  # noqa: B006 - typer reads the default, nobody writes it
+    only: Only = [],  # noqa: B006
     executor: How = Executor.processes,
     workers: Workers = None,
     threads: Threads = 1,
@@ -48,7 +50,7 @@ def run(
 ) -> None:
     """Run a study: train what is missing, then write the predictions, the tables and the page."""
     sys.path.insert(0, str(study.resolve().parent))  # a user's own modules lie beside the study
-    _study(study, data, out, sets, executor, workers, threads, device)
+    _study(study, data, out, sets, only, executor, workers, threads, device)
 
 
 @app.command()
@@ -60,7 +62,7 @@ def demo(
 ) -> None:
     """Run the embedded study on generated recordings: every method, leave-one-subject-out."""
     study = Path(__file__).parent / "study" / "demo.toml"
-    _study(study, out, out, [], executor, workers, 1, device)
+    _study(study, out, out, [], [], executor, workers, 1, device)
 
 
 @app.command()
@@ -76,6 +78,7 @@ def _study(
     data: Path,
     out: Path,
     sets: list[str],
+    only: list[str],
     executor: Executor,
     workers: int | None,
     threads: int,
@@ -89,6 +92,7 @@ def _study(
             data,
             out,
             sets=sets,
+            only=only,
             executor=executor.value,
             workers=workers,
             threads=threads,

@@ -131,3 +131,15 @@ def test_a_file_lies_on_top_of_the_one_it_extends(tmp_path):
     write("base.toml", 'extends = "gone.toml"')
     with pytest.raises(ConfigError, match="gone.toml: cannot be read"):
         load_study(tmp_path / "base.toml")
+
+
+def test_some_methods_alone_and_what_they_are_made_from():
+    methods = {**tiny.study()["methods"], "tuned": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a"}}}}
+    methods["led"] = {"use": "plait.fusion:Led", "args": {"lead": "a"}, "sweep": {"embedding": [1, 2]}}
+    study = load_study(tiny.study(methods=methods))
+    assert list(study.only(["average"]).methods) == ["a", "b", "average"]
+    assert list(study.only(["tuned"]).methods) == ["a", "tuned"]
+    assert list(study.only(["led*", "b"]).methods) == ["b", "led[embedding=1]", "led[embedding=2]"]
+    assert list(study.only(["led[embedding=2]"]).methods) == ["led[embedding=2]"]
+    with pytest.raises(ConfigError, match="only: no method 'gloves', expected some of: a, b, average"):
+        study.only(["average", "gloves"])

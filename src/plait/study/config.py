@@ -1,6 +1,7 @@
 """A study file as frozen dataclasses: read, overridden, validated, resolved."""
 
 import difflib
+import fnmatch
 import importlib
 import itertools
 import tomllib
@@ -125,6 +126,26 @@ class Study:
                 alias = {"from": own.donor}
                 encoders[modality] = Encoder(use=first.use, args=first.args, frozen=own.frozen, **alias)
         return replace(method, encoders=encoders)
+
+    def only(self, patterns: Sequence[str]) -> "Study":
+        """The methods whose names match one of `patterns` (`*`, `?`), and those that they are made from.
+
+        Raises:
+            ConfigError: a pattern matches no method.
+        """
+        wanted: list[str] = []
+        for pattern in patterns:
+            found = fnmatch.filter(self.methods, pattern.replace("[", "[[]"))  # rows of a sweep have brackets
+            if not found:
+                raise ConfigError(f"only: no method {pattern!r}, expected some of: {', '.join(self.methods)}")
+            wanted += found
+        kept: set[str] = set()
+        while wanted:
+            name = wanted.pop()
+            kept.add(name)
+            method = self.methods[name]
+            wanted += [*method.average, *(own.donor for own in method.encoders.values() if own.donor)]
+        return replace(self, methods={name: method for name, method in self.methods.items() if name in kept})
 
     def order(self) -> tuple[str, ...]:
         """The methods that are trained, donors before those who take encoders from them."""

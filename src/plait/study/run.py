@@ -40,6 +40,7 @@ def run_study(
     out: Path,
     *,
     sets: Sequence[str] = (),
+    only: Sequence[str] = (),
     executor: str = "inline",
     workers: int | None = None,
     threads: int = 1,
@@ -48,8 +49,9 @@ def run_study(
 ) -> None:
     """Run a study over `data` and leave its predictions in `out`; what `out` already holds is not done again.
 
-    `workers` processes, one per core by default, take `threads` threads each. `progress` is told jobs done, jobs in
-    all, and the name of the job that was just finished.
+    `sets` override settings; `only` names the methods that are wanted, all by default. `workers` processes, one per
+    core by default, take `threads` threads each. `progress` is told jobs done, jobs in all, and the name of the job
+    that was just finished.
 
     Raises:
         ConfigError: the study cannot work as it stands; nothing has been trained.
@@ -58,6 +60,8 @@ def run_study(
     if executor not in EXECUTORS:
         raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
     study = load_study(source, sets)
+    if only:
+        study = study.only(only)
     dataset = resolve(study.dataset, f"{study.name}: dataset")
     if not isinstance(dataset, Dataset):
         raise ConfigError(f"{study.name}: dataset: {study.dataset!r} is no plait.types.Dataset")
