@@ -14,6 +14,7 @@ from plait.types import Readings
 
 NEAR = 0.95  # rates closer than this are taken as equal
 STOP_DB = 60.0
+FINEST = 10_000  # grid points per new sample, however dense the bursts of a log
 SLACK_S = 1e-6  # epoch seconds in 64 bits are no finer
 
 
@@ -58,7 +59,8 @@ class SensorLog:
         NaN inside gaps longer than `max_gap_s` and that far beyond both ends; up to there the end readings hold.
         When `seconds` come at a rate (median spacing) below 0.95 of the log's, each run of readings between gaps is put
         on a grid of the smallest multiple of that rate that is not below the log's, continued by reflection, and
-        filtered by a symmetric Kaiser FIR: zero phase, 1 at 0 Hz, flat to 0.8 of the new Nyquist rate, -60 dB from it.
+        filtered by a symmetric Kaiser FIR: zero phase, 1 at 0 Hz, flat to 0.8 of the new Nyquist rate, -60 dB from it
+        (less sharp in runs of fewer than about 20 new samples: it reaches no further than the run is long).
         """
         seconds = np.asarray(seconds, dtype=np.float64)
         found = np.full((len(seconds), len(self.names)), np.nan)
@@ -78,10 +80,11 @@ class SensorLog:
     def _runs(self) -> tuple[Run, ...]:
         """Readings between gaps, for each set of columns that lack the same readings."""
         runs = []
-        known, kind = np.unique(np.isfinite(self.values), axis=1, return_inverse=True)
-        for which in range(known.shape[1]):
-            columns = np.flatnonzero(kind == which)
-            rows = np.flatnonzero(known[:, which])
+        alike: dict[bytes, list[int]] = {}
+        for column in range(len(self.names)):
+            alike.setdefault(np.isfinite(self.values[:, column]).tobytes(), []).append(column)
+        for known, together in alike.items():
+            columns, rows = np.array(together), np.flatnonzero(np.frombuffer(known, dtype=bool))
             for part in np.split(rows, np.flatnonzero(np.diff(self.times[rows]) > self.max_gap_s + SLACK_S) + 1):
                 if len(part):
                     hold = [self.max_gap_s if end in part else 0.0 for end in (0, len(self.times) - 1)]
@@ -91,15 +94,15 @@ class SensorLog:
 
 def _smooth(readings: Readings, seconds: np.ndarray, spacing_s: float, rate_hz: float) -> np.ndarray:
     """Readings at `seconds` (inside the readings' own), low-passed for samples `spacing_s` apart."""
-    step_s = spacing_s / math.ceil(spacing_s * rate_hz * (1 - 1e-9))
+    step_s = spacing_s / math.ceil(min(spacing_s * rate_hz * (1 - 1e-9), FINEST))
     taps, beta = kaiserord(STOP_DB, 0.2 * step_s / spacing_s)
-    half = min(taps // 2, 4 * math.ceil((readings.times[-1] - readings.times[0]) / step_s) + 1)
+    half = min(taps // 2, math.ceil((readings.times[-1] - readings.times[0]) / step_s) + 1)
     low_pass = firwin(2 * half + 1, 0.9 / spacing_s / 2, window=("kaiser", beta), fs=1 / step_s)
     start, stop = np.array([seconds.min(), seconds.max()]) - seconds[0]
     first = max(math.floor(start / step_s) - half, math.floor((readings.times[0] - seconds[0]) / step_s))
     last = min(math.ceil(stop / step_s) + half, math.ceil((readings.times[-1] - seconds[0]) / step_s))
-    grid = seconds[0] + np.arange(first, last + 1) * step_s
-    padded = np.pad(readings.at(grid), ((half, half), (0, 0)), mode="reflect")
+    grid = np.arange(first, last + 1) * step_s
+    padded = np.pad(readings.at(seconds[0] + grid), ((half, half), (0, 0)), mode="reflect")
     filtered = oaconvolve(padded, low_pass[:, None], mode="valid", axes=0)
-    smooth: np.ndarray = Readings(grid, filtered).at(seconds)
+    smooth: np.ndarray = Readings(grid, filtered).at(seconds - seconds[0])
     return smooth
