@@ -85,11 +85,12 @@ def test_epoch_times_and_dense_bursts_are_read_like_any(tmp_path):
     seconds = 3.0 + np.arange(20) / 10
     epoch = SensorLog(irregular("regular") + start_s, sine(irregular("regular"), 2.0).values, ("x",))
     np.testing.assert_allclose(epoch.at(seconds + start_s), sine(irregular("regular"), 2.0).at(seconds), atol=1e-4)
-    bursts = (np.arange(100)[:, None] / 10 + np.arange(5) * 1e-15 * np.arange(1, 101)[:, None]).ravel()
-    dense = np.unique(np.concatenate([np.arange(5) * 5e-324, bursts]))
-    for times in (dense, dense[:5], np.unique(dense + start_s)):
+    bursts = (np.arange(20)[:, None] / 10 + np.arange(5) * 1e-8).ravel()
+    for shift_s in (0.0, start_s):
+        times = np.unique(bursts + shift_s)
         log = SensorLog(times, np.ones((len(times), 1), np.float32), ("x",))
         np.testing.assert_allclose(log.at(times[0] + np.arange(4) / 4), 1.0, rtol=1e-5)
+    assert len(read_log(written(tmp_path, "t,x\n0,1\n5e-324,2\n1e-12,3\n"), X).times) == 1
 
 
 def test_it_is_a_stream_with_the_rate_of_its_times():
@@ -198,6 +199,7 @@ BAD = {
     "": "empty",
     "\n \n": "empty",
     "t,x\n": "no rows",
+    "t,x\n,\n,\n": "every row is empty",
     "t,x\n0,1\n\n0.1,abc\n": "line 4: 'abc' in column 'x', expected a number",
     "t,x\ns,g\n0,1\n": "line 2: 's' in column 't', expected a number",
     "t,x\n0,inf\n": "line 2: 'inf' in column 'x', expected a number",

@@ -64,8 +64,9 @@ class Log:
 def read_log(file: Path, log: Log) -> SensorLog:
     """The readings in a CSV or parquet file.
 
-    Readings of one instant are averaged. Missing values are bridged linearly where the readings on both sides are at
-    most `log.max_gap_s` apart. Rows without a time are dropped; rows out of order by at most one sample are sorted.
+    Readings of one instant (to the nanosecond) are averaged. Missing values are bridged linearly where the readings on
+    both sides are at most `log.max_gap_s` apart. Rows without a time are dropped; rows out of order by at most one
+    sample are sorted.
 
     Raises:
         DataError: the file is missing or damaged, lacks a column, holds text for a number or no number in a column,
@@ -82,13 +83,13 @@ def read_log(file: Path, log: Log) -> SensorLog:
     names = _columns(table, log)
     values = np.stack([_values(table, name, log.scale) for name in names], axis=1)
     order = _forward(table, times)
-    times, values = _average(times[order], values[order])
+    start_s = 0.0 if log.absolute else times[order[0]]
+    times, values = _average(np.round(times[order] - start_s, 9), values[order])
     for column, name in zip(values.T, names, strict=True):
         _bridge(times, column, log.max_gap_s)
         if np.isnan(column).all():
             raise DataError(f"{file}: column {name!r} holds no number, expected some")
-    start_s = 0.0 if log.absolute else times[0]
-    return SensorLog(times - start_s, values.astype(np.float32), names, log.max_gap_s)
+    return SensorLog(times, values.astype(np.float32), names, log.max_gap_s)
 
 
 def _columns(table: Table, log: Log) -> tuple[str, ...]:
@@ -118,6 +119,8 @@ def _timed(table: Table, name: str, unit: TimeUnit) -> tuple[Table, Float64[np.n
     if table.place == "line":  # rows of separators only are blank lines
         written = table.frame.select(pl.any_horizontal(pl.all().fill_null("").str.strip_chars() != ""))
         table = table.take(written.to_series().to_numpy())
+        if not len(table.frame):
+            raise DataError(f"{table.file}: every row is empty, expected readings")
     column = table.frame[name]
     if column.dtype == pl.Datetime:
         times = column.dt.epoch("us").cast(pl.Float64).to_numpy() / 1e6
@@ -132,7 +135,7 @@ def _timed(table: Table, name: str, unit: TimeUnit) -> tuple[Table, Float64[np.n
     known = np.isfinite(times)
     if np.mean(~known) > UNTIMED or not known.any():
         raise DataError(f"{table.file}: {np.sum(~known)} of {len(times)} rows have no time in {name!r}, expected few")
-    return (table, times) if known.all() else (table.take(known), times[known])
+    return table.take(known), times[known]
 
 
 def _iso(table: Table, name: str) -> Float64[np.ndarray, "rows"]:

@@ -32,6 +32,8 @@ class Table:
 
     def take(self, keep: np.ndarray) -> "Table":
         """The rows where the boolean array `keep` is true."""
+        if keep.all():
+            return self
         rows = tuple(self.rows[i] for i in np.flatnonzero(keep))
         return Table(self.file, self.frame.filter(pl.Series(keep)), self.place, rows, self.decimal_comma)
 
