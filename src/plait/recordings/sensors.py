@@ -1,0 +1,108 @@
+"""Sensor logs in memory: irregular readings with gaps, resampled without aliasing."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from scipy.signal import firwin, kaiserord, oaconvolve
+
+from plait.errors import DataError
+from plait.types import Readings
+
+NEAR = 0.95  # rates closer than this are taken as equal
+STOP_DB = 60.0
+FINEST = 10_000  # grid points per new sample, however dense the bursts of a log
+SLACK_S = 1e-6  # epoch seconds in 64 bits are no finer
+
+
+class Run(NamedTuple):
+    """Readings of some columns without a gap, and how long the first and the last of them hold beyond their ends."""
+
+    columns: np.ndarray
+    readings: Readings
+    before_s: float
+    after_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class SensorLog:
+    """A `Stream` of one sensor log: shape `(n,)` of times in seconds, `(n, columns)` of values, NaN where unknown.
+
+    Raises:
+        DataError: the shapes disagree, nothing was read, or the times do not strictly increase.
+    """
+
+    times: Float64[np.ndarray, "n"]
+    values: Float32[np.ndarray, "n columns"]
+    names: tuple[str, ...]
+    max_gap_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse readings that are no stream."""
+        Readings(self.times, self.values)
+        if self.values.shape[1:] != (len(self.names),):
+            raise DataError(
+                f"sensor log: got values {self.values.shape}, expected one column for {len(self.names)} names"
+            )
+
+    @cached_property
+    def rate_hz(self) -> float:
+        """Readings per second by the median of their spacing, 0 for a single reading."""
+        return 1.0 / float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+
+    def at(self, seconds: Float64[np.ndarray, "m"]) -> Float32[np.ndarray, "m columns"]:
+        """Readings at `seconds`, interpolated linearly; a low-pass keeps out what a lower rate cannot show.
+
+        NaN inside gaps longer than `max_gap_s` and that far beyond both ends; up to there the end readings hold.
+        When `seconds` come at a rate (median spacing) below 0.95 of the log's, each run of readings between gaps is put
+        on a grid of the smallest multiple of that rate that is not below the log's, continued by reflection, and
+        filtered by a symmetric Kaiser FIR: zero phase, 1 at 0 Hz, flat to 0.8 of the new Nyquist rate, -60 dB from it
+        (less sharp in runs of fewer than about 20 new samples: it reaches no further than the run is long).
+        """
+        seconds = np.asarray(seconds, dtype=np.float64)
+        found = np.full((len(seconds), len(self.names)), np.nan)
+        steps = np.diff(seconds[np.isfinite(seconds)])
+        spacing_s = float(np.median(steps)) if len(steps) else 0.0
+        slower = spacing_s * self.rate_hz * NEAR > 1.0
+        for run in self._runs:
+            times = run.readings.times
+            inside = np.flatnonzero((seconds >= times[0] - run.before_s) & (seconds <= times[-1] + run.after_s))
+            if len(inside):
+                asked = np.clip(seconds[inside], times[0], times[-1])
+                read = _smooth(run.readings, asked, spacing_s, self.rate_hz) if slower else run.readings.at(asked)
+                found[np.ix_(inside, run.columns)] = read
+        return found.astype(np.float32)
+
+    @cached_property
+    def _runs(self) -> tuple[Run, ...]:
+        """Readings between gaps, for each set of columns that lack the same readings."""
+        runs = []
+        alike: dict[bytes, list[int]] = {}
+        for column in range(len(self.names)):
+            alike.setdefault(np.isfinite(self.values[:, column]).tobytes(), []).append(column)
+        for known, together in alike.items():
+            columns, rows = np.array(together), np.flatnonzero(np.frombuffer(known, dtype=bool))
+            for part in np.split(rows, np.flatnonzero(np.diff(self.times[rows]) > self.max_gap_s + SLACK_S) + 1):
+                if len(part):
+                    hold = [self.max_gap_s if end in part else 0.0 for end in (0, len(self.times) - 1)]
+                    runs.append(Run(columns, Readings(self.times[part], self.values[np.ix_(part, columns)]), *hold))
+        return tuple(runs)
+
+
+def _smooth(readings: Readings, seconds: np.ndarray, spacing_s: float, rate_hz: float) -> np.ndarray:
+    """Readings at `seconds` (inside the readings' own), low-passed for samples `spacing_s` apart."""
+    step_s = spacing_s / math.ceil(min(spacing_s * rate_hz * (1 - 1e-9), FINEST))
+    taps, beta = kaiserord(STOP_DB, 0.2 * step_s / spacing_s)
+    half = min(taps // 2, math.ceil((readings.times[-1] - readings.times[0]) / step_s) + 1)
+    low_pass = firwin(2 * half + 1, 0.9 / spacing_s / 2, window=("kaiser", beta), fs=1 / step_s)
+    start, stop = np.array([seconds.min(), seconds.max()]) - seconds[0]
+    first = max(math.floor(start / step_s) - half, math.floor((readings.times[0] - seconds[0]) / step_s))
+    last = min(math.ceil(stop / step_s) + half, math.ceil((readings.times[-1] - seconds[0]) / step_s))
+    grid = np.arange(first, last + 1) * step_s
+    padded = np.pad(readings.at(seconds[0] + grid), ((half, half), (0, 0)), mode="reflect")
+    filtered = oaconvolve(padded, low_pass[:, None], mode="valid", axes=0)
+    smooth: np.ndarray = Readings(grid, filtered).at(seconds - seconds[0])
+    return smooth

@@ -1,0 +1,178 @@
+"""Tables as loggers and spreadsheets write them: CSV of any separator and decimal sign, or parquet."""
+
+import csv
+import difflib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64
+
+from plait.errors import DataError
+
+CSV = (".csv", ".tsv", ".txt")
+MISSING = ("", "nan", "na", "n/a", "null")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns by name, and where in `file` row `i` stands: `place` and `rows[i]`, such as "line" and 2."""
+
+    file: Path
+    frame: pl.DataFrame
+    place: str
+    rows: tuple[int, ...] | range
+    decimal_comma: bool
+
+    def at(self, row: int) -> str:
+        """File and place of row `row`, to begin an error with."""
+        return f"{self.file}: {self.place} {self.rows[row]}"
+
+    def take(self, keep: np.ndarray) -> "Table":
+        """The rows where the boolean array `keep` is true."""
+        if keep.all():
+            return self
+        rows = tuple(self.rows[i] for i in np.flatnonzero(keep))
+        return Table(self.file, self.frame.filter(pl.Series(keep)), self.place, rows, self.decimal_comma)
+
+
+def read_table(file: Path) -> Table:
+    """The table in `file`: CSV (`.csv`, `.tsv`, `.txt`; every cell is text) or `.parquet`.
+
+    A CSV's separator is the commonest of comma, semicolon and tab in its header; unless it is the comma, numbers may
+    have decimal commas. Blank lines, trailing separators and columns without a name are ignored.
+
+    Raises:
+        DataError: the file is missing, empty, damaged, or of another kind.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in (*CSV, ".parquet"):
+        raise DataError(f"{file}: a table is expected to be one of {', '.join(CSV)} or .parquet")
+    content = read_bytes(file)
+    table = _parquet(file, content) if suffix == ".parquet" else _csv(file, content)
+    if not len(table.frame):
+        raise DataError(f"{file}: no rows, expected some below the names of the columns")
+    return table
+
+
+def read_bytes(file: Path) -> bytes:
+    """What is in `file`.
+
+    Raises:
+        DataError: it cannot be read, or nothing is in it.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    if not content.strip():
+        raise DataError(f"{file}: empty")
+    return content
+
+
+def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
+    """Column `name` as numbers, NaN where a cell is empty or says NaN, NA or null.
+
+    Raises:
+        DataError: a cell is anything else than a finite number.
+    """
+    column = table.frame[name]
+    if column.dtype != pl.String:
+        if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+            raise DataError(f"{table.file}: column {name!r} is of type {column.dtype}, expected numbers")
+        found, wrong = column.cast(pl.Float64, strict=False), np.zeros(len(column), bool)
+    else:
+        text = column.str.strip_chars().fill_null("")
+        comma, point = text.str.contains(",", literal=True), text.str.contains(".", literal=True)
+        if table.decimal_comma and comma.any() and point.any():
+            row = max(int(sign.to_numpy().argmax()) for sign in (comma, point))
+            raise DataError(
+                f"{table.at(row)}: {text[row]!r} in column {name!r}, "
+                "expected decimal commas or decimal points in one column, not both"
+            )
+        found = (text.str.replace_all(",", ".", literal=True) if table.decimal_comma else text).cast(
+            pl.Float64, strict=False
+        )
+        wrong = (found.is_null() & ~text.str.to_lowercase().is_in(MISSING)).to_numpy()
+    wrong = wrong | found.is_infinite().fill_null(False).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number")
+    return found.to_numpy().astype(np.float64)
+
+
+def no_column(table: Table, wanted: str, names: list[str]) -> DataError:
+    """The error that there is no column `wanted`: which of `names` may be meant, and which there are."""
+    close = difflib.get_close_matches(wanted.lower().strip("*?"), [name.lower() for name in names], 1)
+    meant = next((f" (did you mean {name!r}?)" for name in names if name.lower() in close), "")
+    listed = ", ".join(repr(name) for name in names[:30]) + (f" and {len(names) - 30} more" if names[30:] else "")
+    return DataError(f"{table.file}: no column {wanted!r}{meant}, expected one of: {listed}")
+
+
+def _parquet(file: Path, content: bytes) -> Table:
+    try:
+        frame = pl.read_parquet(io.BytesIO(content))
+    except (Exception, pl.exceptions.PanicException) as error:  # damaged files raise anything
+        raise DataError(f"{file}: cannot be read, expected a parquet file: {_line(error)}") from error
+    return Table(file, frame, "row", range(1, len(frame) + 1), False)
+
+
+def _csv(file: Path, content: bytes) -> Table:
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        place = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{file}: line {place}: expected text in UTF-8") from error
+    lines = {number: line for number, line in enumerate(text.split("\n"), 1) if line.strip()}
+    for number, line in lines.items():
+        if line.count('"') % 2:
+            raise DataError(f"{file}: line {number}: a quote is open, expected it closed on the same line")
+    if not lines:
+        raise DataError(f"{file}: empty")
+    first, header = next(iter(lines.items()))
+    separator = max("\t;,", key=header.count) if any(sign in header for sign in "\t;,") else ";"
+    short = {number: line.rstrip(f"{separator} ") or '""' for number, line in lines.items() if number != first}
+    names = _names(file, header.rstrip(f"{separator} "), separator)
+    try:
+        frame = pl.read_csv(
+            io.BytesIO("\n".join([separator.join(map(str, range(len(names)))), *short.values()]).encode()),
+            separator=separator,
+            infer_schema=False,
+        )
+    except (Exception, pl.exceptions.PanicException) as error:
+        for number, row in short.items():
+            if len(_cells(row, separator)) > len(names):
+                raise DataError(
+                    f"{file}: line {number}: more cells than the {len(names)} that the header names; "
+                    f"the separator seems to be {separator!r}"
+                ) from error
+        raise DataError(f"{file}: cannot be read, expected CSV: {_line(error)}") from error
+    if len(frame) != len(short):
+        raise DataError(f"{file}: cannot be read, expected CSV with one row per line")
+    named = frame.select(pl.col(f"{i}").alias(name) for i, name in enumerate(names) if name)
+    return Table(file, named, "line", tuple(short), separator != ",")
+
+
+def _names(file: Path, header: str, separator: str) -> list[str]:
+    """The names of the columns, empty where there is none."""
+    names = [name.strip() for name in _cells(header, separator)]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise DataError(f"{file}: two columns are called {twice[0]!r}, expected names that differ")
+    if not any(names):
+        raise DataError(f"{file}: no names of columns in the first line, expected a header")
+    return names
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    """The cells of one line, none where it is too odd to be one."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
