@@ -1,0 +1,1 @@
+"""What a recording consists of on disk, as streams: video, audio."""
