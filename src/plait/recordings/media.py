@@ -159,10 +159,15 @@ def frames(file: Path, packets: Packets, wanted: np.ndarray, back: int = 0) -> I
 
 def _packets_from(
     file: Path, container: InputContainer, track: VideoStream, packets: Packets, start: int
-) -> Iterator[tuple[int, Packet[VideoStream]]]:
+) -> Iterator["tuple[int, Packet[VideoStream]]"]:
     """The packets from number `start` on, a key frame's, with their numbers."""
-    for key in packets.keys[packets.keys <= start][::-1]:
-        container.seek(int(packets.pts[key]), stream=track)
+    ahead = packets.pts[packets.keys[packets.keys <= start]][::-1].tolist()
+    for time in [*ahead, None]:
+        try:
+            # Last, the first byte: files without an index may not find the time of their first frame.
+            container.seek(0 if time is None else time, stream=track, unsupported_byte_offset=time is None)
+        except av.FFmpegError:
+            continue
         coming = (packet for packet in container.demux(track) if packet.size)
         first = next(coming, None)
         lands = None if first is None or first.pts is None else packets.number_of.get(first.pts)
@@ -175,7 +180,7 @@ def _packets_from(
     raise DataError(f"{file}: cannot be searched for frames, expected a file with an index")
 
 
-def _decode(track: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+def _decode(track: VideoStream, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
     """What comes out of the decoder when `packet` goes in, or, with None, all that is left in it."""
     try:
         return track.codec_context.decode(packet)
