@@ -86,7 +86,7 @@ def _straightforward(file: Path, *, convert_all: bool) -> np.ndarray:
     with av.open(str(file)) as container:
         for index, frame in enumerate(container.decode(video=0)):
             if convert_all or index % STEP == 0:
-                picture = _resized(frame.to_image())
+                picture = _resized(frame.to_image())  # type: ignore[no-untyped-call]
                 if index % STEP == 0:
                     pictures.append(picture)
     return np.stack(pictures)

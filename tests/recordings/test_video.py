@@ -41,7 +41,7 @@ def told(picture):
 
 
 def film(file, pts, options=None, *, codec="libx264", time_base=FINE, matrix=None, sound=None, container_options=None):
-    """Write a video whose frames are shown at `pts`, in `time_base` seconds, and perhaps a sound `(start_s, samples)`."""
+    """Write a video whose frames are shown at `pts`, in `time_base` seconds, maybe with sound `(start_s, samples)`."""
     with av.open(str(file), "w", options=container_options or {}) as container:
         track = container.add_stream(codec, rate=30, options={"preset": "ultrafast", **(options or {})})
         track.width, track.height, track.pix_fmt = WIDTH, HEIGHT, "yuv420p"

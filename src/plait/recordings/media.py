@@ -74,20 +74,26 @@ def opened(file: Path) -> Iterator[InputContainer]:
 
 
 def video_track(container: InputContainer, file: Path) -> VideoStream:
-    """The first video track that is no cover picture; other tracks' packets are not read.
+    """The first video track that is no cover picture, alone.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or FFmpeg has no decoder for it.
     """
     for track in container.streams.video:
         if not track.disposition & Disposition.attached_pic:
-            track.codec_context.thread_type = ThreadType.AUTO
-            return only(container, track)
+            only(container, track, file).codec_context.thread_type = ThreadType.AUTO
+            return track
     raise DataError(f"{file}: no video track, expected one")
 
 
-def only(container: InputContainer, track: Track) -> Track:
-    """`track`, with every other track of the file set to be skipped."""
+def only(container: InputContainer, track: Track, file: Path) -> Track:
+    """`track`, with every other track of the file set to be skipped.
+
+    Raises:
+        DataError: FFmpeg has no decoder for it.
+    """
+    if getattr(track, "codec_context", None) is None:  # which PyAV's types do not say
+        raise DataError(f"{file}: its {track.type} track cannot be decoded, expected a format that FFmpeg knows")
     for other in container.streams:
         if other.index != track.index:
             other.discard = Discard.all

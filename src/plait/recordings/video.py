@@ -95,14 +95,14 @@ class Video:
                 raise DataError(
                     f"{self.file}: the frame at {second:.3f} s cannot be decoded, expected an undamaged file"
                 )
-            back = max(1, 2 * back)  # frames that need more than their group of pictures, as in gradual refresh
+            back = max(1, 2 * back)  # what did not come out may need more than its group of pictures
         return pictures
 
     def _picture(self, frame: VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
         """One decoded frame, resized, upright and cropped."""
         scale = 1.0 if self.short_side is None else self.short_side / min(frame.width, frame.height)
         width, height = round(frame.width * scale), round(frame.height * scale)
-        # Also when the size stays, FFmpeg converts straight from the decoded format; area averages as it shrinks.
+        # One step from the decoded format to small RGB; area averages what it shrinks.
         small = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
         picture = np.rot90(small.to_ndarray(), round(frame.rotation / 90))  # anticlockwise, as the file says to show it
         if self.crop is None:
@@ -154,7 +154,7 @@ def read_audio(file: Path, rate_hz: int = 16_000) -> Readings:
     with opened(file) as container:
         if not container.streams.audio:
             raise DataError(f"{file}: no audio track, expected one")
-        track = only(container, container.streams.audio[0])
+        track = only(container, container.streams.audio[0], file)
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
         decoded = (frame for packet in container.demux(track) for frame in packet.decode())
         for frame in chain(decoded, [None]):
