@@ -3,10 +3,11 @@
     python benchmarks/decode.py [--seconds 10] [--rounds 3] [--json FILE]
 
 The file is made first: H.264, 1920 x 1080, 60 frames per second, a moving texture with noise, x264's preset veryfast
-(B-frames, a key frame every second). `plait` is `Video(file).at(...)`, finding the times included. `decode all` is the
-straightforward way: every frame decoded with PyAV's defaults, every fourth to PIL, short side 256, centre 224. `convert
-all` does so for every frame and throws three quarters away. Rounds are interleaved, so that whatever else the machine
-does hits all alike; medians are printed. First the pictures are compared: same frames, small differences.
+at crf 18 (B-frames, a key frame every second), which gives a camera's bit rate. `plait` is `Video(file).at(...)`,
+finding the times included. `decode all` is the straightforward way: every frame decoded with PyAV's defaults, every
+fourth to PIL, short side 256, centre 224. `convert all` does so for every frame and throws three quarters away. Rounds
+are interleaved, so that whatever else the machine does hits all alike; medians are printed. First the pictures are
+compared: same frames, small differences.
 """
 
 import argparse
@@ -109,7 +110,9 @@ def _make(file: Path, frames: int) -> None:
     texture = np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
     noise = rng.integers(0, 16, (HEIGHT, WIDTH, 1), np.uint8)
     with av.open(str(file), "w") as container:
-        track = container.add_stream("libx264", rate=RATE_HZ, options={"preset": "veryfast", "g": str(RATE_HZ)})
+        track = container.add_stream(
+            "libx264", rate=RATE_HZ, options={"preset": "veryfast", "crf": "18", "g": str(RATE_HZ)}
+        )
         track.width, track.height, track.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for index in range(frames):
             grain = np.roll(noise, rng.integers(0, HEIGHT, 2), (0, 1))
