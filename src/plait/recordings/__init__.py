@@ -1,1 +1,1 @@
-"""Recordings as they come from a lab: sensor logs and labels, read into streams and spans."""
+"""What a recording consists of on disk, as streams and spans: video, audio, sensor logs, labels."""
