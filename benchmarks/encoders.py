@@ -50,7 +50,7 @@ def epoch(encoder: nn.Module, augment: Callable[[Tensor], Tensor], clips: Tensor
     optimizer = torch.optim.AdamW([*encoder.parameters(), *classify.parameters()], lr=1e-3)
     labels = torch.arange(len(clips)) % 27
     start = time.perf_counter()
-    for x, y in zip(clips.split(batch), labels.split(batch), strict=True):
+    for x, y in zip(torch.split(clips, batch), torch.split(labels, batch), strict=True):
         loss = F.cross_entropy(classify(encoder(augment(x)).flatten(1, -2).mean(1)), y)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

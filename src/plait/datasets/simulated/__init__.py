@@ -1,0 +1,1 @@
+"""Recordings that never happened, with the truth beside them."""
