@@ -1,0 +1,216 @@
+"""A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which says what is what."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterator
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tomli_w
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from plait.errors import DataError
+from plait.recordings.labels import read_labels
+from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
+from plait.recordings.video import Video
+from plait.store import write_json, write_text
+from plait.types import Recording, Span, Stream
+
+DESCRIPTION, SYNC = "recording.toml", "sync.json"
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LogFile:
+    """A sensor log: its file, which columns it has, how its times are written; see `plait.recordings.logs.Log`.
+
+    `acceleration` names the three columns, or patterns of them, that tell how the sensor is moved.
+    """
+
+    file: str
+    columns: tuple[str, ...]
+    time: str | None = None
+    time_unit: TimeUnit = "s"
+    rate_hz: float | None = None
+    scale: float = 1.0
+    max_gap_s: float = 1.0
+    absolute: bool = False
+    acceleration: tuple[str, ...] = ()
+
+    def log(self) -> Log:
+        """How the file is to be read."""
+        own = {key: value for key, value in asdict(self).items() if key not in ("file", "acceleration")}
+        return Log(**own)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Description:
+    """What `recording.toml` says. Files are named relative to its folder; `sha256` are theirs when ingested."""
+
+    subject: str
+    video: str
+    logs: dict[str, LogFile] = field(default_factory=dict)
+    labels: str | None = None
+    tier: str | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Clock:
+    """One stream's line of `sync.json`: `stream_clock_s = (video_clock_s + offset_s) * (1 + drift_ppm * 1e-6)`."""
+
+    offset_s: float
+    drift_ppm: float = 0.0
+    residual_ms: float = 0.0
+    confidence: float = 1.0
+    status: Literal["sure", "unsure", "manual"] = "manual"
+
+    def __call__(self, video_s: np.ndarray) -> np.ndarray:
+        """The stream's clock at seconds of the video's."""
+        own: np.ndarray = (video_s + self.offset_s) * (1 + self.drift_ppm * 1e-6)
+        return own
+
+    def video_s(self, own_s: np.ndarray) -> np.ndarray:
+        """The video's clock at seconds of the stream's."""
+        video: np.ndarray = own_s / (1 + self.drift_ppm * 1e-6) - self.offset_s
+        return video
+
+
+class Synced:
+    """A log as a `Stream` on the video's clock."""
+
+    def __init__(self, log: SensorLog, clock: Clock) -> None:
+        self.log, self.clock = log, clock
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds of each reading on the video's clock."""
+        return self.clock.video_s(self.log.times)
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """Readings at seconds of the video's clock, shape `(len(seconds), columns)`; NaN where the log has none."""
+        return self.log.at(self.clock(np.asarray(seconds, dtype=np.float64)))
+
+
+def read_description(folder: Path) -> Description:
+    """What `folder`'s `recording.toml` says.
+
+    Raises:
+        DataError: it is missing, damaged, says something unknown, or names a file that is not there.
+    """
+    path = folder / DESCRIPTION
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; `plait ingest` makes it") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a TOML file: {error}") from error
+    described: Description = _validated(TypeAdapter(Description), table, path)
+    for name in [described.video, *(log.file for log in described.logs.values()), *filter(None, [described.labels])]:
+        if not (folder / name).is_file():
+            raise DataError(f"{path}: names {name!r}, expected that file beside it")
+    return described
+
+
+def write_description(folder: Path, described: Description) -> None:
+    """Write `recording.toml`."""
+    write_text(folder / DESCRIPTION, tomli_w.dumps(_plain(asdict(described))))
+
+
+def read_sync(folder: Path) -> dict[str, Clock]:
+    """What `folder`'s `sync.json` says of each log.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    path = folder / SYNC
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; `plait sync` makes it") from error
+    clocks: dict[str, Clock] = _validated(TypeAdapter(dict[str, Clock]), content, path)
+    return clocks
+
+
+def write_sync(folder: Path, clocks: dict[str, Clock]) -> None:
+    """Write `sync.json`."""
+    write_json(folder / SYNC, {name: asdict(clock) for name, clock in clocks.items()})
+
+
+def read_logs(folder: Path, described: Description) -> dict[str, SensorLog]:
+    """The sensor logs of a recording by name, each on its own clock."""
+    return {name: read_log(folder / log.file, log.log()) for name, log in described.logs.items()}
+
+
+def open_recording(folder: Path) -> Recording:
+    """A recording whose streams, `video` and its logs, are all on the video's clock.
+
+    Raises:
+        DataError: a file is missing or damaged, a log has not been synchronised, or is `unsure`.
+    """
+    described = read_description(folder)
+    streams: dict[str, Stream] = {"video": Video(folder / described.video)}
+    if described.logs:
+        clocks = read_sync(folder)
+        for name, log in read_logs(folder, described).items():
+            if name not in clocks:
+                raise DataError(f"{folder / SYNC}: says nothing of log {name!r}; run `plait sync` again")
+            if clocks[name].status == "unsure":
+                raise DataError(f"{folder / SYNC}: log {name!r} is unsure; look at its picture and give its offset")
+            streams[name] = Synced(log, clocks[name])
+    spans: tuple[Span, ...] = ()
+    if described.labels:
+        spans = read_labels(folder / described.labels, described.tier)
+    return Recording(folder.name, described.subject, streams, spans)
+
+
+def recording_folders(root: Path) -> list[Path]:
+    """The recordings under `root`, by name; `root` itself if it is one.
+
+    Raises:
+        DataError: there is none.
+    """
+    if (root / DESCRIPTION).is_file():
+        return [root]
+    found = sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}"))
+    if not found:
+        raise DataError(f"{root}: no recordings, expected folders with a {DESCRIPTION}; `plait ingest` makes them")
+    return found
+
+
+def open_recordings(root: Path) -> Iterator[Recording]:
+    """Every recording under `root`: a `Dataset`'s `recordings`."""
+    for folder in recording_folders(root):
+        yield open_recording(folder)
+
+
+def checksum(file: Path) -> str:
+    """A file's SHA-256, read piece by piece.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _validated(adapter: TypeAdapter[Any], content: Any, path: Path) -> Any:
+    try:
+        return adapter.validate_json(content) if isinstance(content, bytes) else adapter.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error
+
+
+def _plain(value: Any) -> Any:
+    """A description as TOML takes it: nothing that is None or empty, lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None and item not in ((), {})}
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,153 @@
+"""A person's own files to a recording: guess what they are, say so, copy them, leave the originals alone."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from plait.errors import DataError
+from plait.recordings.folder import Description, LogFile, checksum, read_description, write_description
+from plait.recordings.labels import COLUMNS, read_labels
+from plait.recordings.logs import TimeUnit, read_log
+from plait.recordings.tables import Table, numbers, read_table
+from plait.recordings.video import Video
+from plait.store import atomic
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts")
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
+TIME = re.compile(
+    r"(time ?stamp|time|epoch|t|date ?time|clock|seconds?|millis(econds)?|micros)(_?(s|ms|us|ns|iso|utc))?"
+)
+AXES = re.compile(r"(.*\W|.*_)?(acc(el|eleration)?|a|la|lin(ear)?_?acc)[ _.-]*[xyz123]\b.*", re.IGNORECASE)
+UNITS: dict[TimeUnit, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+LIKELY_S = (1e-4, 2.0)  # between two readings of a sensor
+
+
+def ingest(
+    sources: Sequence[Path], out: Path, subject: str | None = None, name: str | None = None
+) -> tuple[Path, list[str]]:
+    """Make the folder of one recording in `out` from a video, sensor logs and labels; tell what was assumed.
+
+    `sources` are files, or one folder of them. Files are copied with their checksums recorded. The recording is called
+    `name`, by default like the folder or the video; `subject` like the recording. Where a `recording.toml` lies among
+    the files, it says what is what and nothing is guessed.
+
+    Raises:
+        DataError: no video or several, a file that is none of these, a log whose columns cannot be told, or a recording
+            of that name that stands already with other files.
+    """
+    files = sorted(sources[0].iterdir()) if len(sources) == 1 and sources[0].is_dir() else list(sources)
+    files = [file for file in files if not file.name.startswith(".")]
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"{file}: no such file, expected a video, sensor logs and labels, or one folder of them")
+    given = next((file for file in files if file.name == "recording.toml"), None)
+    told: list[str] = []
+    if given:
+        described = read_description(given.parent)
+        files = [given.parent / n for n in _named(described)]
+        told.append(f"{given.name}: taken as it is")
+    else:
+        described = _guessed(files, subject, told)
+    called = name or (sources[0].name if sources[0].is_dir() else Path(described.video).stem)
+    folder = out / called
+    sums = {file.name: checksum(file) for file in files}
+    if folder.exists():
+        if read_description(folder).sha256 == sums:
+            return folder, [f"{folder}: stands already, made from the same files"]
+        raise DataError(f"{folder}: stands already, made from other files; give another --name or remove it")
+    with atomic(folder) as making:
+        making.mkdir()
+        for file in files:
+            shutil.copy2(file, making / file.name)
+        described = replace(described, subject=subject or described.subject or called, sha256=sums)
+        write_description(making, described)
+    return folder, [*told, f"subject: {described.subject!r}"]
+
+
+def _named(described: Description) -> list[str]:
+    return [described.video, *(log.file for log in described.logs.values()), *filter(None, [described.labels])]
+
+
+def _guessed(files: Sequence[Path], subject: str | None, told: list[str]) -> Description:
+    videos = [file for file in files if file.suffix.lower() in VIDEOS]
+    if len(videos) != 1:
+        found = ", ".join(file.name for file in videos) or "none"
+        raise DataError(f"{files[0].parent if files else '.'}: expected exactly one video, got: {found}")
+    Video(videos[0]).times  # noqa: B018 - a video that cannot be read is said so now
+    told.append(f"{videos[0].name}: the video, whose clock is everyone's")
+    labels: str | None = None
+    logs: dict[str, LogFile] = {}
+    for file in files:
+        suffix = file.suffix.lower()
+        if file in videos:
+            continue
+        if suffix in (".eaf", ".json") or (suffix in TABLES[:3] and _labels(read_table(file))):
+            if labels:
+                raise DataError(f"{file}: labels, but so is {labels}; expected one file of labels")
+            read_labels(file)
+            labels = file.name
+            told.append(f"{file.name}: labels")
+        elif suffix in TABLES:
+            stream = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or "log"
+            if stream in logs or stream == "video":
+                raise DataError(f"{file}: two files for the stream {stream!r}, expected names that differ")
+            logs[stream] = _log(read_table(file), told)
+            read_log(file, logs[stream].log())
+        else:
+            expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
+            raise DataError(f"{file}: not known what this is, expected one of: {expected}")
+    return Description(subject=subject or "", video=videos[0].name, logs=logs, labels=labels)
+
+
+def _labels(table: Table) -> bool:
+    """Whether a table is one of labels: it has columns for a start, an activity, and no more than a handful."""
+    plain = {re.sub(r"[^a-z]+", "_", name.lower()).strip("_") for name in table.frame.columns}
+    return bool(plain & set(COLUMNS["start"]) and plain & set(COLUMNS["activity"]))
+
+
+def _log(table: Table, told: list[str]) -> LogFile:
+    """Which column is the time, in which unit, and which columns are readings."""
+    names = table.frame.columns
+    time = next((name for name in names if TIME.fullmatch(name.strip().lower())), None)
+    if time is None:
+        listed = ", ".join(repr(name) for name in names[:30])
+        raise DataError(f"{table.file}: no column of times known by its name, name it in recording.toml: {listed}")
+    unit = _unit(table, time)
+    readings = [name for name in names if name != time and _number(table, name)]
+    if not readings:
+        raise DataError(f"{table.file}: no column of numbers beside {time!r}, expected readings")
+    acceleration = [name for name in readings if AXES.fullmatch(name)][:3]
+    moved = ", ".join(acceleration) if len(acceleration) == 3 else "not known, so it cannot be synchronised by itself"
+    told.append(f"{table.file.name}: times in {time!r} ({unit}), {len(readings)} columns; acceleration: {moved}")
+    return LogFile(
+        table.file.name,
+        tuple(readings),
+        time,
+        unit,
+        acceleration=tuple(acceleration) if len(acceleration) == 3 else (),
+    )
+
+
+def _unit(table: Table, time: str) -> TimeUnit:
+    """The unit in which successive times are as far apart as a sensor's readings are."""
+    column = table.frame[time]
+    if column.dtype == pl.Datetime or not _number(table, time):
+        return "iso"
+    said: TimeUnit | None = next((unit for unit in UNITS if time.lower().endswith(f"_{unit}")), None)
+    if said:
+        return said
+    steps = np.diff(numbers(table, time))
+    step = float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0
+    return next((unit for unit, size in UNITS.items() if LIKELY_S[0] <= step * size <= LIKELY_S[1]), "s")
+
+
+def _number(table: Table, name: str) -> bool:
+    try:
+        return bool(np.isfinite(numbers(table, name)).any())
+    except DataError:
+        return False

@@ -1,0 +1,193 @@
+"""From a person's own files to synchronised streams: ingest, sync, open."""
+
+import json
+from fractions import Fraction
+
+import av
+import numpy as np
+import polars as pl
+import pytest
+
+from plait.datasets.simulated.signals import AUDIO_HZ, simulate
+from plait.errors import DataError, PlaitError
+from plait.recordings.folder import Clock, open_recording, open_recordings, read_description, read_sync
+from plait.recordings.ingest import ingest
+from plait.recordings.synchronise import synchronise
+
+
+def film(path, signals, frame_rate=30):
+    """A small video whose picture changes as the signals' motion says, with their sound."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("mpeg4", rate=frame_rate)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = out.add_stream("aac", rate=AUDIO_HZ, layout="mono")
+        noise = np.random.default_rng(0).integers(0, 255, (48, 64 + 4096), dtype=np.uint8)
+        place = np.cumsum(signals.motion.values / signals.motion.values.max()) * 4
+        for number, at in enumerate(place):
+            left = int(at * 4) % 4096
+            frame = av.VideoFrame.from_ndarray(np.repeat(noise[:, left : left + 64, None], 3, axis=2), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, frame_rate)
+            out.mux(video.encode(frame))
+        out.mux(video.encode())
+        values = signals.audio.values[:, 0].astype(np.float32)
+        for start in range(0, len(values) - 1024, 1024):
+            frame = av.AudioFrame.from_ndarray(values[None, start : start + 1024], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = AUDIO_HZ, start, Fraction(1, AUDIO_HZ)
+            out.mux(sound.encode(frame))
+        out.mux(sound.encode())
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A folder as a lab has it: a video, a log in milliseconds with semicolons and decimal commas, labels."""
+    folder = tmp_path_factory.mktemp("lab") / "anna 1"
+    folder.mkdir()
+    signals = simulate(12, duration_s=100, claps=1)
+    film(folder / "GOPR0001.mp4", signals)
+    log = signals.logs["right"]
+    rows = ["Timestamp;ax;ay;az;pressure"]
+    rows += [
+        ";".join(f"{value:.5f}".replace(".", ",") for value in (1e3 * t, *v, 1.0))
+        for t, v in zip(log.times, log.values, strict=True)
+    ]
+    (folder / "Right Hand.csv").write_text("\n".join(rows), encoding="utf-8")
+    (folder / "labels.csv").write_text("start,end,activity\n1,20,press\n25,60,plug\n", encoding="utf-8")
+    return folder, signals
+
+
+@pytest.fixture(scope="module")
+def made(own, tmp_path_factory):
+    folder, told = ingest([own[0]], tmp_path_factory.mktemp("recordings"))
+    return folder, told, synchronise(folder)
+
+
+def test_what_is_assumed_is_told_and_originals_stay(own, made):
+    folder, told, _ = made
+    described = read_description(folder)
+    assert folder.name == described.subject == "anna 1"
+    assert described.video == "GOPR0001.mp4" and described.labels == "labels.csv"
+    log = described.logs["right_hand"]
+    assert (log.time, log.time_unit, log.columns) == ("Timestamp", "ms", ("ax", "ay", "az", "pressure"))
+    assert log.acceleration == ("ax", "ay", "az")
+    assert any("times in 'Timestamp' (ms), 4 columns; acceleration: ax, ay, az" in line for line in told)
+    for file in own[0].iterdir():
+        assert (folder / file.name).read_bytes() == file.read_bytes()
+    assert set(described.sha256) == {file.name for file in own[0].iterdir()}
+
+
+def test_the_log_is_laid_on_the_video_s_clock(own, made):
+    folder, _, fits = made
+    _, signals = own
+    fit = fits["right_hand"]
+    video_s = np.array([0.0, 100.0])
+    found = (video_s + fit.offset_s) * (1 + fit.drift_ppm * 1e-6)
+    true = (video_s + signals.offset_s["right"]) * (1 + signals.drift_ppm["right"] * 1e-6)
+    assert fit.status == "sure" and np.abs(found - true).max() < 0.067
+    line = json.loads((folder / "sync.json").read_text())["right_hand"]
+    assert set(line) == {"offset_s", "drift_ppm", "residual_ms", "confidence", "status"}
+    assert (folder / "sync.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
+
+
+def test_a_recording_opens_with_all_streams_on_one_clock(own, made):
+    folder, _, _ = made
+    (recording,) = open_recordings(folder.parent)
+    assert set(recording.streams) == {"video", "right_hand"}
+    assert [(span.start_s, span.stop_s, span.activity) for span in recording.spans] == [
+        (1, 20, "press"),
+        (25, 60, "plug"),
+    ]
+    clap = own[1].claps_s[0]
+    around = np.arange(clap - 1, clap + 1, 0.04)
+    jerk = np.linalg.norm(np.diff(recording.streams["right_hand"].at(around)[:, :3], axis=0), axis=1)
+    assert abs(around[jerk.argmax()] - clap) < 0.1
+    assert np.isnan(recording.streams["right_hand"].at(np.array([500.0]))).all()
+
+
+def test_a_second_ingest_changes_nothing_and_other_files_are_refused(own, made, tmp_path):
+    folder, _, _ = made
+    before = (folder / "recording.toml").stat().st_mtime_ns
+    again, told = ingest([own[0]], folder.parent)
+    assert again == folder and "stands already" in told[0]
+    assert (folder / "recording.toml").stat().st_mtime_ns == before
+    (tmp_path / "other.csv").write_text("t,ax,ay,az\n0,1,2,3\n0.04,1,2,3\n")
+    with pytest.raises(DataError, match="made from other files"):
+        ingest([own[0] / "GOPR0001.mp4", tmp_path / "other.csv"], folder.parent, name="anna 1")
+
+
+def test_a_manual_offset_is_taken_as_it_is(own, tmp_path):
+    folder, _ = ingest([own[0]], tmp_path)
+    fits = synchronise(folder, {"right_hand": 1.25})
+    assert (fits["right_hand"].status, read_sync(folder)["right_hand"]) == ("manual", Clock(1.25))
+    with pytest.raises(DataError, match="no log 'left', expected one of: right_hand"):
+        synchronise(folder, {"left": 1.0})
+
+
+def test_clocks_go_both_ways():
+    clock, video_s = Clock(-3.2, 150.0), np.linspace(0, 600, 7)
+    np.testing.assert_allclose(clock.video_s(clock(video_s)), video_s, atol=1e-9)
+    np.testing.assert_allclose(clock(video_s), (video_s - 3.2) * 1.00015)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda d: (d / "notes.docx").write_text("?"), "not known what this is"),
+        (lambda d: (d / "two.mp4").write_bytes((d / "GOPR0001.mp4").read_bytes()), "expected exactly one video, got"),
+        (lambda d: (d / "GOPR0001.mp4").unlink(), "expected exactly one video, got: none"),
+        (lambda d: (d / "empty.csv").write_text(""), "empty.csv: empty"),
+        (lambda d: (d / "right-hand.csv").write_text("t,ax\n0,1\n1,2\n"), "two files for the stream 'right_hand'"),
+        (lambda d: (d / "b.csv").write_text("who,ax\n0,1\n"), "b.csv: no column of times known by its name"),
+        (lambda d: (d / "b.csv").write_text("t,ax\n5,1\n3,2\n4,x\n"), "b.csv"),
+        (lambda d: (d / "more.csv").write_text("start,stop,activity\n0,1,x\n"), "labels, but so is"),
+        (lambda d: (d / "GOPR0001.mp4").write_bytes((d / "GOPR0001.mp4").read_bytes()[:5000]), "GOPR0001.mp4"),
+    ],
+)  # fmt: skip
+def test_bad_files_are_one_line_and_leave_nothing(own, tmp_path, write, message):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in own[0].iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    write(copy)
+    with pytest.raises(PlaitError) as error:
+        ingest([copy], tmp_path / "out")
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_what_recording_toml_gets_wrong_is_named(own, tmp_path):
+    folder, _ = ingest([own[0]], tmp_path)
+    sound = (folder / "recording.toml").read_text(encoding="utf-8")
+    for text, message in (
+        (sound.replace("time_unit", "time_unt"), "logs.right_hand.time_unt"),
+        (sound.replace("Right Hand.csv", "gone.csv"), "names 'gone.csv', expected that file beside it"),
+        ("subject =", "not a TOML file"),
+    ):
+        (folder / "recording.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match="recording.toml") as error:
+            read_description(folder)
+        assert message in str(error.value)
+
+
+def test_unsure_and_unsynchronised_logs_are_not_opened(own, tmp_path):
+    folder, _ = ingest([own[0]], tmp_path)
+    with pytest.raises(DataError, match=r"sync.json: cannot be read: .*; `plait sync` makes it"):
+        open_recording(folder)
+    (folder / "sync.json").write_text('{"right_hand": {"offset_s": 1.0, "status": "unsure"}}')
+    with pytest.raises(DataError, match="log 'right_hand' is unsure"):
+        open_recording(folder)
+    (folder / "sync.json").write_text("{}")
+    with pytest.raises(DataError, match="says nothing of log 'right_hand'"):
+        open_recording(folder)
+
+
+def test_parquet_logs_in_epoch_nanoseconds_are_read_too(own, tmp_path):
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "a.mp4").write_bytes((own[0] / "GOPR0001.mp4").read_bytes())
+    times = 1_700_000_000_000_000_000 + (np.arange(50) * 40_000_000)
+    columns = {"time": times, "acc_x": np.ones(50), "acc_y": np.ones(50), "acc_z": np.ones(50), "note": ["x"] * 50}
+    pl.DataFrame(columns).write_parquet(source / "imu.parquet")
+    folder, _ = ingest([source], tmp_path / "out", subject="s7")
+    log = read_description(folder).logs["imu"]
+    assert (log.time_unit, log.columns) == ("ns", ("acc_x", "acc_y", "acc_z"))
+    assert read_description(folder).subject == "s7"
