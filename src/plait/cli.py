@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from plait.errors import PlaitError
+from plait.errors import ConfigError, PlaitError
 
 app = typer.Typer(
     name="plait",
@@ -71,6 +71,61 @@ def report(run: Annotated[Path, typer.Argument(help="A folder that `plait run` m
     from plait.report import write_report
 
     typer.echo(write_report(run))
+
+
+Sources = Annotated[list[Path], typer.Argument(help="A video, sensor logs, labels; or one folder of them.")]
+Recordings = Annotated[Path, typer.Argument(help="A folder of recordings, or one recording.", metavar="RECORDINGS")]
+
+
+@app.command()
+def ingest(
+    sources: Sources,
+    out: Annotated[Path, typer.Option(help="The folder of recordings.", metavar="RECORDINGS")],
+    subject: Annotated[str | None, typer.Option(help="Who was recorded; by default the recording's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="The recording's name; by default the folder's or video's.")] = None,
+) -> None:
+    """Make a recording of a video, sensor logs and labels; originals are left alone."""
+    from plait.recordings.ingest import ingest as make
+
+    folder, told = make(sources, out, subject, name)
+    for line in told:
+        typer.echo(f"  {line}")
+    typer.echo(f"{folder}: check recording.toml, then: plait sync {out}")
+
+
+@app.command()
+def sync(
+    recordings: Recordings,
+    offset: Annotated[list[str], typer.Option(metavar="LOG=SECONDS", help="Take this offset: left=1.25.")] = [],  # noqa: B006
+    audio: Annotated[bool, typer.Option(help="Look for claps in the video's sound.")] = True,
+    max_offset: Annotated[float, typer.Option(min=0.1, help="Seconds either way within which to look.")] = 10.0,
+) -> None:
+    """Lay every sensor log on its video's clock: sync.json, and sync.svg to judge it by."""
+    from plait.recordings.folder import recording_folders
+    from plait.recordings.synchronise import synchronise
+
+    offsets_s = dict(_offset(text) for text in offset)
+    unsure = 0
+    for folder in recording_folders(recordings):
+        for log, fit in synchronise(folder, offsets_s, audio=audio, max_offset_s=max_offset).items():
+            typer.echo(
+                f"{folder.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s  drift {fit.drift_ppm:+.0f} ppm  "
+                f"confidence {fit.confidence:.2f}"
+            )
+            unsure += fit.status == "unsure"
+            if fit.status == "unsure":
+                found = ", ".join(f"{c.offset_s:+.3f} s ({c.agreement:.0%})" for c in fit.candidates) or "none"
+                typer.echo(f"  candidates (motion that agrees): {found}")
+    if unsure:
+        typer.echo(f"{unsure} unsure: look at sync.svg, then give --offset LOG=SECONDS for that recording")
+
+
+def _offset(text: str) -> tuple[str, float]:
+    log, _, seconds = text.partition("=")
+    try:
+        return log, float(seconds)
+    except ValueError:
+        raise ConfigError(f"--offset {text}: expected LOG=SECONDS, such as left=1.25") from None
 
 
 def _study(

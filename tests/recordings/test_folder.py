@@ -7,9 +7,11 @@ import av
 import numpy as np
 import polars as pl
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from plait.cli import app
 from plait.datasets.simulated.signals import AUDIO_HZ, simulate
-from plait.errors import DataError, PlaitError
+from plait.errors import ConfigError, DataError, PlaitError
 from plait.recordings.folder import Clock, open_recording, open_recordings, read_description, read_sync
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
@@ -21,10 +23,13 @@ def film(path, signals, frame_rate=30):
         video = out.add_stream("mpeg4", rate=frame_rate)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         sound = out.add_stream("aac", rate=AUDIO_HZ, layout="mono")
-        noise = np.random.default_rng(0).integers(0, 255, (48, 64 + 4096), dtype=np.uint8)
-        place = np.cumsum(signals.motion.values / signals.motion.values.max()) * 4
+        smooth = gaussian_filter(
+            np.random.default_rng(0).normal(size=(48, 64 + 4096)), 6
+        )  # moved twice as far, differs more
+        noise = (127 + 40 * smooth / smooth.std()).clip(0, 255).astype(np.uint8)
+        place = np.cumsum(signals.motion.values / signals.motion.values.max()) * 8
         for number, at in enumerate(place):
-            left = int(at * 4) % 4096
+            left = round(at) % 4096
             frame = av.VideoFrame.from_ndarray(np.repeat(noise[:, left : left + 64, None], 3, axis=2), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, frame_rate)
             out.mux(video.encode(frame))
@@ -191,3 +196,17 @@ def test_parquet_logs_in_epoch_nanoseconds_are_read_too(own, tmp_path):
     log = read_description(folder).logs["imu"]
     assert (log.time_unit, log.columns) == ("ns", ("acc_x", "acc_y", "acc_z"))
     assert read_description(folder).subject == "s7"
+
+
+def test_the_command_line_from_files_to_clocks(own, tmp_path, capsys):
+    app(["ingest", str(own[0]), "--out", str(tmp_path / "recordings")], standalone_mode=False)
+    app(["sync", str(tmp_path / "recordings")], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "GOPR0001.mp4: the video, whose clock is everyone's" in told
+    assert "anna 1  right_hand  sure  offset " in told
+    app(["sync", str(tmp_path / "recordings"), "--offset", "right_hand=0.5"], standalone_mode=False)
+    assert "right_hand  manual  offset +0.500 s" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="--offset right_hand: expected LOG=SECONDS"):
+        app(["sync", str(tmp_path / "recordings"), "--offset", "right_hand"], standalone_mode=False)
+    with pytest.raises(DataError, match="no recordings, expected folders with a recording.toml"):
+        app(["sync", str(tmp_path)], standalone_mode=False)
