@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.clips import cut, window
+from plait.clips import cut, mapped, window
 from plait.errors import DataError
 from plait.types import Modality, Readings, Recording, Span, Stream
 from tests import tiny
@@ -134,3 +134,19 @@ def test_bad_data_is_named(data, message):
 def test_an_unknown_modality_is_named():
     with pytest.raises(DataError, match="data set tiny: no modality 'x', expected one of: a, b"):
         cut(tiny.TINY, None, ["x"])
+
+
+def test_an_empty_array_in_the_cache_is_named(tmp_path):
+    (tmp_path / "x.npy").write_bytes(b"")
+    with pytest.raises(DataError, match="x.npy: not a readable .npy file"):
+        mapped(tmp_path / "x.npy")
+
+
+def test_float16_stays_and_what_it_cannot_hold_is_refused():
+    def half(factor):
+        return replace(modality(), prepare=lambda values: (tiny.tensor(values) * factor).half())
+
+    cut_ = cut(dataset(recording(), modalities=(half(1),)), None, ["m"])
+    assert mapped(cut_.arrays["m"]).dtype == np.float16
+    with pytest.raises(DataError, match="not finite"):
+        cut(dataset(recording(), modalities=(half(1e6),)), None, ["m"])

@@ -57,6 +57,10 @@ def double(batch):
     return batch * 2 * torch.rand(len(batch), *[1] * (batch.ndim - 1))
 
 
+def halve(batch):
+    return batch[:, ::2]
+
+
 def failing(shape):
     raise ValueError("an encoder's own trouble")
 

@@ -27,7 +27,10 @@ class Executor(StrEnum):
 
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: train.patience=10.")]
-Only = Annotated[list[str], typer.Option("--only", metavar="METHOD", help="This method and what it needs; 'all-*'.")]
+Only = Annotated[
+    list[str],
+    typer.Option("--only", metavar="METHOD", help="This method, and what it needs, alone: 'all-*'."),
+]
 How = Annotated[Executor, typer.Option(help="One job after another here, or several processes at once.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core and thread.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of each job; part of what decides its result.")]

@@ -33,7 +33,7 @@ class Clips:
     """A clip table and, per modality, an array of one row per clip.
 
     `arrays` are `.npy` files that are mapped, not read, so that clips cost no memory of their own and other processes
-    share them; their names are hashes of their contents. `shapes` are the tensors' shapes without the batch axis.
+    share them. `shapes` are the tensors' shapes without the batch axis.
     """
 
     table: tuple[Clip, ...]
@@ -111,6 +111,7 @@ def _array(
     made_from = {
         "modality": [modality.name, modality.streams, modality.samples, modality.rate_hz, describe(modality.prepare)],
         "clips": [[recording.key, clip.start_s, clip.stop_s] for recording, clip in pairs],
+        "recordings": describe(dataset.recordings),
         "sources": source_key([dataset.recordings, modality.prepare, window]),
     }
     entry = folder / f"{modality.name}-{content_key(made_from)}.json"
@@ -136,16 +137,18 @@ def _made(folder: Path, modality: Modality, pairs: Sequence[tuple[Recording, Cli
                     tensor = window(modality, recording.streams, clip.start_s, clip.stop_s)
                 except DataError as error:
                     raise DataError(f"{where}: {error}") from error
-                if not tensor.isfinite().all():
-                    raise DataError(f"{where}: values that are not finite, expected numbers only")
                 if row == 0:
                     shape, kind = tuple(tensor.shape), "<f2" if tensor.dtype == torch.float16 else "<f4"
+                values = tensor.to(torch.float16 if kind == "<f2" else torch.float32)
+                if not values.isfinite().all():
+                    raise DataError(f"{where}: values that are not finite, expected numbers only")
+                if row == 0:
                     header = {"descr": kind, "fortran_order": False, "shape": (len(pairs), *shape)}
                     np.lib.format.write_array_header_1_0(file, header)
                     digest.update(str(header).encode())
                 if tuple(tensor.shape) != shape:
                     raise DataError(f"{where}: clip of shape {tuple(tensor.shape)}, expected {shape} as in the others")
-                content = tensor.numpy().astype(kind, order="C").tobytes()
+                content = values.numpy().astype(kind, order="C").tobytes()
                 digest.update(content)
                 file.write(content)
         final = folder / f"{digest.hexdigest()[:32]}.npy"
@@ -162,6 +165,6 @@ def mapped(path: Path) -> np.ndarray:
     """
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
     return array

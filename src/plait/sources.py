@@ -16,11 +16,20 @@ _INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("s
 
 
 def describe(thing: Callable[..., Any]) -> list[Any]:
-    """What a callable is, in terms of JSON: its path, and the arguments of a `functools.partial`."""
+    """What a callable is, in terms of JSON: its path, and what a `functools.partial` or an instance holds."""
     if isinstance(thing, functools.partial):
-        return [describe(thing.func), [repr(a) for a in thing.args], {k: repr(v) for k, v in thing.keywords.items()}]
-    named = thing if hasattr(thing, "__qualname__") else type(thing)
-    return [f"{named.__module__}:{named.__qualname__}"]
+        return [describe(thing.func), [_said(a) for a in thing.args], {k: _said(v) for k, v in thing.keywords.items()}]
+    if hasattr(thing, "__qualname__"):
+        return [f"{thing.__module__}:{thing.__qualname__}"]
+    made = type(thing)
+    return [
+        f"{made.__module__}:{made.__qualname__}",
+        {k: _said(v) for k, v in sorted(getattr(thing, "__dict__", {}).items())},
+    ]
+
+
+def _said(value: Any) -> Any:
+    return describe(value) if callable(value) else repr(value)
 
 
 def source_key(things: Iterable[Callable[..., Any]]) -> str:
@@ -29,9 +38,12 @@ def source_key(things: Iterable[Callable[..., Any]]) -> str:
     Comments, formatting and docstrings do not count. Installed packages count by their version.
     """
     found: dict[str, str] = {}
-    for thing in things:
-        while isinstance(thing, functools.partial):
-            thing = thing.func
+    todo = list(things)
+    while todo:
+        thing = todo.pop()
+        if isinstance(thing, functools.partial):
+            todo += [thing.func, *(a for a in (*thing.args, *thing.keywords.values()) if callable(a))]
+            continue
         _collect(thing.__module__ if hasattr(thing, "__qualname__") else type(thing).__module__, found)
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:32]
 

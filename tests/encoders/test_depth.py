@@ -90,3 +90,9 @@ def test_a_clip_too_small_or_no_depth_video_is_refused_in_one_line(shape):
 def test_clips_of_another_shape_are_refused():
     with pytest.raises(ShapeError, match=r"\(8, 16, 17\), expected \(8, 16, 16\)"):
         net()(torch.rand(2, 8, 16, 17))
+
+
+@pytest.mark.parametrize("args", [{"kernel": 4}, {"group": 0}, {"patch": 0}, {"channels": -1}])
+def test_sizes_that_cannot_be_are_refused(args):
+    with pytest.raises(ShapeError, match="expected all at least 1, kernel odd"):
+        net(**args)

@@ -303,7 +303,8 @@ def test_whose_encoders_were_trained_before_is_said(tmp_path):
         assert "It has seen its training clips, so their features are better than those of test clips." in text
         assert "is trained further." in text
     rows = {row["method"]: row["encoders"] for row in pl.read_csv(run / "table.csv").iter_rows(named=True)}
-    assert rows["concat"] == "video: frozen, from video" and rows["gloves"] == "gloves: my.module:Net"
+    assert json.loads(rows["concat"]) == {"video": "frozen, from video"}
+    assert json.loads(rows["gloves"]) == {"gloves": "my.module:Net"}
     comparisons = pl.read_csv(run / "comparisons.csv")
     against = comparisons.filter(pl.col("fusion") == "video-led")["baseline"].to_list()
     assert against == ["average", "video"]  # the concatenations have their encoders from elsewhere

@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 import sys
@@ -197,6 +198,20 @@ def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkey
     assert key(method, "def number():\n    return 2\n") != same
 
 
+def test_what_a_callable_holds_is_part_of_what_it_is():
+    class Crop:
+        def __init__(self, side):
+            self.side = side
+
+        def __call__(self, x):
+            return x[: self.side]
+
+    assert sources.describe(Crop(64)) == sources.describe(Crop(64)) != sources.describe(Crop(32))
+    one, same, other = (functools.partial(tiny.tensor, tiny.double if n < 2 else tiny.halve) for n in range(3))
+    assert sources.describe(one) == sources.describe(same) != sources.describe(other)
+    json.dumps(sources.describe(functools.partial(Crop(3), side=4)))
+
+
 @pytest.mark.parametrize(
     ("own", "options", "message"),
     [
@@ -207,6 +222,9 @@ def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkey
         ({"methods": {"x": {"use": "plait.fusion:Nope"}}}, {}, "methods.x.use: module 'plait.fusion' has no 'Nope'"),
         ({"methods": {"x": {"use": "tests.tiny:tensor"}}}, {}, "methods.x.args: "),
         ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:SUBJECTS"}}}}, {}, "is no function"),
+        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:halve"}}}}, {}, "made (2, 4, 2) of (2, 8, 2)"),
+        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:failing"}}}}, {}, "augment.a: fails on clips of shape"),
+        ({"dataset": ".tiny:TINY"}, {}, "got '.tiny:TINY', expected a module's full name"),
         ({"train": {"args": {"learning_rate": 1}}}, {}, "methods.a.args: torch.optim:RMSprop: "),
         ({"train": {"args": {"lr": -1.0}}}, {}, "methods.a.args: torch.optim:RMSprop: Invalid learning rate"),
         ({"train": {"schedule": {"use": "torch.optim.lr_scheduler:OneCycleLR"}}}, {}, "methods.a.schedule.args: "),

@@ -23,7 +23,7 @@ def test_every_method_can_be_built(file):
             check_choice(fold, study.training(name).choose, name)
     for name in study.order():
         method = study.method(name)
-        check(method, study.training(name), build(method, UTD_MHAD, SHAPES, name), name)
+        check(method, study.training(name), build(method, UTD_MHAD, SHAPES, name), SHAPES, name)
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)

@@ -18,8 +18,8 @@ class DepthNet(nn.Module):
     the feet): each then has a convolution over time of its own, like each joint in `SkeletonNet`, to which what the
     whole picture does is added by two dense layers over time. Batch normalisation and a ReLU follow each.
 
-    The grid is `(ceil(frames / group / 2), ceil(height / patch / 2), ceil(width / patch / 2), channels)`; frames, rows
-    and columns beyond whole groups and patches are not seen.
+    The grid is `(frames // group / 2, height // patch / 2, width // patch / 2, channels)`, the halves rounded up;
+    frames, rows and columns beyond whole groups and patches are not seen.
 
     Args:
         shape: a clip's shape, `(frames, height, width)`.
@@ -32,7 +32,8 @@ class DepthNet(nn.Module):
             places differs little between clips; at 1, a classifier on that average learns too slowly.
 
     Raises:
-        ShapeError: `shape` is no depth video, or has fewer than two groups of frames or patches.
+        ShapeError: `shape` is no depth video, or has fewer than two groups of frames or patches; a size is below 1, or
+            `kernel` is even.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class DepthNet(nn.Module):
         gain: float = 4.0,
     ) -> None:
         super().__init__()
+        if min(patches, places, body, channels, group, patch, kernel) < 1 or kernel % 2 == 0:
+            raise ShapeError(f"depth network: got kernel {kernel} and other sizes, expected all at least 1, kernel odd")
         if len(shape) != 3 or shape[0] < 2 * group or min(shape[1:]) < 2 * patch:
             raise ShapeError(
                 f"depth network: got a clip of shape {tuple(shape)}, expected (frames, height, width) with at least "

@@ -1,5 +1,6 @@
 """The tables of a report: polars frames for the CSV files, Markdown for people."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -124,7 +125,7 @@ def _about(name: str, row: Row) -> dict[str, Any]:
         "method": name,
         "kind": row.kind,
         "modalities": " + ".join(row.modalities),
-        "encoders": "; ".join(f"{modality}: {origin}" for modality, origin in row.encoders.items()),
+        "encoders": json.dumps(row.encoders, ensure_ascii=False) if row.encoders else "",
         "head": row.head,
         "parameters": row.parameters,
         "train_seconds": row.train_seconds / row.jobs if row.jobs else None,
@@ -133,7 +134,7 @@ def _about(name: str, row: Row) -> dict[str, Any]:
 
 def _sensors(modalities: Sequence[str], encoders: str) -> str:
     """Modalities, with a word on those whose encoder another method has trained: "depth (frozen) + inertial"."""
-    origins = dict(part.split(": ", 1) for part in encoders.split("; ") if part)
+    origins = json.loads(encoders or "{}")
     ways = {m: origins[m].partition(",")[0] for m in modalities if origins.get(m, "").startswith(("frozen,", "tuned,"))}
     if set(ways) == set(modalities) and len(set(ways.values())) == 1:
         return f"{' + '.join(modalities)} ({ways[modalities[0]]})"

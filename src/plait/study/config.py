@@ -179,7 +179,7 @@ def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ())
     if isinstance(source, Mapping):
         file, table = "study", _copied(source)
     else:
-        file, table = str(source), _read(Path(source))
+        table, file = _read(Path(source))
     for setting in sets:
         _apply(table, setting)
     train = table.get("train")
@@ -201,6 +201,8 @@ def resolve(path: str, where: str) -> Any:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{where}: no module {error.name!r} (from {path!r})") from error
+    except TypeError as error:
+        raise ConfigError(f"{where}: got {path!r}, expected a module's full name") from error
     for part in name.split("."):
         if not hasattr(found, part):
             near = difflib.get_close_matches(part, dir(found), 1)
@@ -210,8 +212,8 @@ def resolve(path: str, where: str) -> Any:
     return found
 
 
-def _read(path: Path, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A study file's table, on top of the file's that it `extends`, if any."""
+def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
+    """A study file's table, on top of the file's that it `extends`, if any, and how to call it in errors."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -220,10 +222,11 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
     base = table.pop("extends", None)
     if base is None:
-        return table
+        return table, str(path)
     if not isinstance(base, str) or path.resolve() in readers:
         raise ConfigError(f"{path}: extends: got {base!r}, expected the path of another study file")
-    return _merged(_read(path.parent / base, (*readers, path.resolve())), table)
+    below, called = _read(path.parent / base, (*readers, path.resolve()))
+    return _merged(below, table), f"{path} (extends {called})"
 
 
 def _merged(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,6 +278,7 @@ def _validate(kind: type[T], value: Any, file: str, prefix: tuple[str, ...] = ()
         message = first["msg"]
         if first["type"] == "unexpected_keyword_argument":
             known = [getattr(f.default, "alias", None) or f.name for f in fields(_table_at(loc[:-1]))]
+            known += ["extends"] if len(loc) == 1 else []
             near = difflib.get_close_matches(loc[-1], known, 1)
             message = f"unknown key, did you mean {near[0]!r}?" if near else "unknown key"
             message += f" Expected one of: {', '.join(known)}"

@@ -1,5 +1,6 @@
 """Encoders that another method, the donor, has trained: their weights, and the grids of those that stay frozen."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,15 +45,23 @@ def inherit(network: Network, donors: Mapping[str, Path]) -> None:
 def frozen_grids(network: Network, donors: Mapping[str, Path], clips: Clips, device: str) -> Clips:
     """The grids of all clips under each frozen encoder: `arrays` and `shapes` are the grids', in float16.
 
-    They are made once, from clips as they are, and kept in the cache under the key of the donor's job.
+    They are made once, from clips as they are, and kept in the cache under the donor's job and weights.
+
+    Raises:
+        DataError: a grid holds values that float16 cannot.
     """
     arrays: dict[str, Path] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for modality in network.frozen:
-        key = content_key([donors[modality].parent.name, donors[modality].name, modality])
+        encoder = network.encoders[modality].eval()
+        digest = hashlib.sha256()
+        for weight in encoder.state_dict().values():
+            digest.update(weight.cpu().numpy().tobytes())
+        # The donor's job stands for code and clips, its weights for what it came to, here or on another machine.
+        key = content_key([donors[modality].parent.name, modality, digest.hexdigest()])
         path = cache_folder("grids") / f"{key}.npy"
         if not path.exists():
-            _encode(network.encoders[modality].eval(), clips, modality, device, path)
+            _encode(encoder, clips, modality, device, path)
         arrays[modality], shapes[modality] = path, tuple(mapped(path).shape[1:])
     return Clips(clips.table, arrays, shapes)
 
@@ -62,6 +71,8 @@ def _encode(encoder: nn.Module, clips: Clips, modality: str, device: str, path: 
     with atomic(path) as made, made.open("wb") as file, torch.inference_mode():
         for rows in np.array_split(np.arange(len(clips.table)), math.ceil(len(clips.table) / 64)):
             grid = encoder(clips.batch([modality], rows)[modality].to(device)).cpu().numpy().astype("<f2")
+            if not np.isfinite(grid).all():
+                raise DataError(f"{path}: the frozen encoder of {modality} gives values too large for float16")
             if rows[0] == 0:
                 header = {"descr": "<f2", "fortran_order": False, "shape": (len(clips.table), *grid.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, header)

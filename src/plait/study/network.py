@@ -63,11 +63,17 @@ def build(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...]
 
 
 def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of an encoder's grid without the batch axis, by a dry run on zeros."""
+    """The shape of an encoder's grid without the batch axis, by a dry run on zeros.
+
+    Raises:
+        ConfigError: it gives something else than a tensor.
+    """
     training = encoder.training
     with torch.no_grad():
         grid = encoder.eval()(torch.zeros(2, *shape))
     encoder.train(training)
+    if not isinstance(grid, Tensor):
+        raise ConfigError(f"encoder {type(encoder).__name__}: gave a {type(grid).__name__}, expected a torch.Tensor")
     return tuple(grid.shape[1:])
 
 

@@ -49,7 +49,8 @@ def run_study(
 ) -> None:
     """Run a study over `data` and leave its predictions in `out`; what `out` already holds is not done again.
 
-    `sets` override settings; `only` names the methods that are wanted, all by default. `workers` processes, one per
+    `sets` override settings; `only` names the methods that are wanted, all by default; tables then hold
+    these alone. `workers` processes, one per
     core by default, take `threads` threads each. `progress` is told jobs done, jobs in all, and the name of the job
     that was just finished.
 
@@ -75,7 +76,7 @@ def run_study(
         method = study.method(name)
         network = build(method, dataset, clips.shapes, f"methods.{name}")
         train = study.training(name)
-        check(method, train, network, f"methods.{name}")
+        check(method, train, network, clips.shapes, f"methods.{name}")
         for fold in parts:
             check_choice(fold, train.choose, f"methods.{name}.train")
 
@@ -185,7 +186,9 @@ def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setti
 
 def _origin(encoder: Encoder) -> str:
     """Where a method's encoder comes from, in words."""
-    return f"{'frozen' if encoder.frozen else 'tuned'}, from {encoder.donor}" if encoder.donor else str(encoder.use)
+    if encoder.donor:
+        return f"{'frozen' if encoder.frozen else 'tuned'}, from {encoder.donor}"
+    return f"{encoder.use} {encoder.args}" if encoder.args else str(encoder.use)
 
 
 def _kind(method: Method) -> str:

@@ -121,14 +121,24 @@ def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> 
         return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
 
 
-def check(method: Method, train: Train, network: Network, where: str) -> None:
-    """Refuse an optimizer, schedule or augmentation that cannot be made, before anything is trained.
+def check(method: Method, train: Train, network: Network, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Refuse an optimizer, schedule or augmentation that cannot work, before anything is trained.
 
     Raises:
         ConfigError: naming the setting.
     """
     _optimizer(train, network, where, steps=100)
-    _augments(method, where)
+    for name, augment in _augments(method, where).items():
+        batch = torch.rand(2, *shapes[name])
+        try:
+            with torch.random.fork_rng(devices=[]):
+                changed = augment(batch)
+        except Exception as error:  # whatever it does not like about such clips
+            line = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(f"{where}.augment.{name}: fails on clips of shape {shapes[name]}: {line}") from error
+        if not isinstance(changed, Tensor) or changed.shape != batch.shape:
+            got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
+            raise ConfigError(f"{where}.augment.{name}: made {got} of {tuple(batch.shape)}, expected the same shape")
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ class DepthVideo:
             raise DataError(
                 f"{self.file}: d_depth has {frames.shape[2]} frames, expected {len(self.times)} as the skeleton has"
             )
+        if frames.min() < 0 or frames.max() > np.iinfo(np.uint16).max:
+            raise DataError(f"{self.file}: d_depth holds {frames.min()} to {frames.max()}, expected 0 to 65535 mm")
         nearest = np.abs(self.times[:, None] - seconds).argmin(axis=0)
         picked: np.ndarray = np.moveaxis(frames, 2, 0)[nearest].astype(np.uint16)
         return picked
