@@ -223,7 +223,7 @@ def test_what_a_callable_holds_is_part_of_what_it_is():
         ({"methods": {"x": {"use": "tests.tiny:tensor"}}}, {}, "methods.x.args: "),
         ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:SUBJECTS"}}}}, {}, "is no function"),
         ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:halve"}}}}, {}, "made (2, 4, 2) of (2, 8, 2)"),
-        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:failing"}}}}, {}, "augment.a: fails on clips of shape"),
+        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:failing"}}}}, {}, "augment.a: fails on clips"),
         ({"dataset": ".tiny:TINY"}, {}, "got '.tiny:TINY', expected a module's full name"),
         ({"train": {"args": {"learning_rate": 1}}}, {}, "methods.a.args: torch.optim:RMSprop: "),
         ({"train": {"args": {"lr": -1.0}}}, {}, "methods.a.args: torch.optim:RMSprop: Invalid learning rate"),
