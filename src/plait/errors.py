@@ -15,3 +15,8 @@ class DataError(PlaitError):
 
 class ShapeError(PlaitError, ValueError):
     """A tensor or a grid whose shape does not fit where it is used."""
+
+
+def one_line(error: BaseException) -> str:
+    """What another's error says, on one line; its kind if it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -5,12 +5,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+import tomli_w
 
 from plait.errors import DataError
 
@@ -58,6 +59,30 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_toml(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a TOML file, whole or not at all; what is None or empty is left out."""
+    write_text(path, tomli_w.dumps(_plain(value)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None and item not in ({}, (), [])}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def checksum(file: Path) -> str:
+    """A file's SHA-256, read piece by piece.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def read_json(path: Path) -> Any:

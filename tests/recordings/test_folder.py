@@ -34,7 +34,7 @@ def film(path, signals, frame_rate=30):
             frame.pts, frame.time_base = number, Fraction(1, frame_rate)
             out.mux(video.encode(frame))
         out.mux(video.encode())
-        values = signals.audio.values[:, 0].astype(np.float32)
+        values = signals.audio.values.astype(np.float32)
         for start in range(0, len(values) - 1024, 1024):
             frame = av.AudioFrame.from_ndarray(values[None, start : start + 1024], format="fltp", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = AUDIO_HZ, start, Fraction(1, AUDIO_HZ)

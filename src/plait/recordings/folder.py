@@ -1,6 +1,5 @@
 """A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which says what is what."""
 
-import hashlib
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, field
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tomli_w
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -16,7 +14,7 @@ from plait.errors import DataError
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
 from plait.recordings.video import Video
-from plait.store import write_json, write_text
+from plait.store import write_json, write_toml
 from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
@@ -56,6 +54,12 @@ class Description:
     labels: str | None = None
     tier: str | None = None
     sha256: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file it names."""
+        labels = (self.labels,) if self.labels else ()
+        return (self.video, *(log.file for log in self.logs.values()), *labels)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -109,7 +113,7 @@ def read_description(folder: Path) -> Description:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a TOML file: {error}") from error
     described: Description = _validated(TypeAdapter(Description), table, path)
-    for name in [described.video, *(log.file for log in described.logs.values()), *filter(None, [described.labels])]:
+    for name in described.files:
         if not (folder / name).is_file():
             raise DataError(f"{path}: names {name!r}, expected that file beside it")
     return described
@@ -117,7 +121,7 @@ def read_description(folder: Path) -> Description:
 
 def write_description(folder: Path, described: Description) -> None:
     """Write `recording.toml`."""
-    write_text(folder / DESCRIPTION, tomli_w.dumps(_plain(asdict(described))))
+    write_toml(folder / DESCRIPTION, asdict(described))
 
 
 def read_sync(folder: Path) -> dict[str, Clock]:
@@ -187,19 +191,6 @@ def open_recordings(root: Path) -> Iterator[Recording]:
         yield open_recording(folder)
 
 
-def checksum(file: Path) -> str:
-    """A file's SHA-256, read piece by piece.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-
-
 def _validated(adapter: TypeAdapter[Any], content: Any, path: Path) -> Any:
     try:
         return adapter.validate_json(content) if isinstance(content, bytes) else adapter.validate_python(content)
@@ -207,10 +198,3 @@ def _validated(adapter: TypeAdapter[Any], content: Any, path: Path) -> Any:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DataError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error
-
-
-def _plain(value: Any) -> Any:
-    """A description as TOML takes it: nothing that is None or empty, lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if item is not None and item not in ((), {})}
-    return list(value) if isinstance(value, tuple) else value

@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 
 from plait.errors import DataError
-from plait.recordings.folder import Description, LogFile, checksum, read_description, write_description
-from plait.recordings.labels import COLUMNS, read_labels
+from plait.recordings.folder import Description, LogFile, read_description, write_description
+from plait.recordings.labels import label_columns, read_labels
 from plait.recordings.logs import TimeUnit, read_log
-from plait.recordings.tables import Table, numbers, read_table
+from plait.recordings.tables import CSV, Table, numbers, read_table
 from plait.recordings.video import Video
-from plait.store import atomic
+from plait.store import atomic, checksum
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts")
-TABLES = (".csv", ".tsv", ".txt", ".parquet")
+TABLES = (*CSV, ".parquet")
 TIME = re.compile(
     r"(time ?stamp|time|epoch|t|date ?time|clock|seconds?|millis(econds)?|micros)(_?(s|ms|us|ns|iso|utc))?"
 )
@@ -49,7 +49,7 @@ def ingest(
     told: list[str] = []
     if given:
         described = read_description(given.parent)
-        files = [given.parent / n for n in _named(described)]
+        files = [given.parent / n for n in described.files]
         told.append(f"{given.name}: taken as it is")
     else:
         described = _guessed(files, subject, told)
@@ -69,10 +69,6 @@ def ingest(
     return folder, [*told, f"subject: {described.subject!r}"]
 
 
-def _named(described: Description) -> list[str]:
-    return [described.video, *(log.file for log in described.logs.values()), *filter(None, [described.labels])]
-
-
 def _guessed(files: Sequence[Path], subject: str | None, told: list[str]) -> Description:
     videos = [file for file in files if file.suffix.lower() in VIDEOS]
     if len(videos) != 1:
@@ -86,28 +82,23 @@ def _guessed(files: Sequence[Path], subject: str | None, told: list[str]) -> Des
         suffix = file.suffix.lower()
         if file in videos:
             continue
-        if suffix in (".eaf", ".json") or (suffix in TABLES[:3] and _labels(read_table(file))):
+        table = read_table(file) if suffix in TABLES else None
+        if suffix in (".eaf", ".json") or (table and {"start", "activity"} <= label_columns(table).keys()):
             if labels:
                 raise DataError(f"{file}: labels, but so is {labels}; expected one file of labels")
             read_labels(file)
             labels = file.name
             told.append(f"{file.name}: labels")
-        elif suffix in TABLES:
+        elif table:
             stream = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or "log"
             if stream in logs or stream == "video":
                 raise DataError(f"{file}: two files for the stream {stream!r}, expected names that differ")
-            logs[stream] = _log(read_table(file), told)
+            logs[stream] = _log(table, told)
             read_log(file, logs[stream].log())
         else:
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
             raise DataError(f"{file}: not known what this is, expected one of: {expected}")
     return Description(subject=subject or "", video=videos[0].name, logs=logs, labels=labels)
-
-
-def _labels(table: Table) -> bool:
-    """Whether a table is one of labels: it has columns for a start, an activity, and no more than a handful."""
-    plain = {re.sub(r"[^a-z]+", "_", name.lower()).strip("_") for name in table.frame.columns}
-    return bool(plain & set(COLUMNS["start"]) and plain & set(COLUMNS["activity"]))
 
 
 def _log(table: Table, told: list[str]) -> LogFile:

@@ -9,7 +9,7 @@ from xml.parsers import expat
 
 from pympi.Elan import Eaf  # type: ignore[import-untyped]
 
-from plait.errors import DataError
+from plait.errors import DataError, one_line
 from plait.recordings.tables import CSV, Table, read_bytes, read_table
 from plait.types import Span
 
@@ -88,10 +88,15 @@ def _join(file: Path, entries: list[Entry]) -> tuple[Span, ...]:
     return tuple(Span(entry.start_s, entry.stop_s, entry.activity) for entry in joined)
 
 
+def label_columns(table: Table) -> dict[str, str]:
+    """The columns for `start`, `stop`, `duration` and `activity`, as far as a table has them under a usual name."""
+    plain = {re.sub(r"[^a-z]+", "_", name.lower()).strip("_"): name for name in reversed(table.frame.columns)}
+    return {field: plain[name] for field, names in COLUMNS.items() for name in reversed(names) if name in plain}
+
+
 def _table(table: Table) -> Iterator[Entry]:
     """Entries of a table, rows without any text left out."""
-    plain = {re.sub(r"[^a-z]+", "_", name.lower()).strip("_"): name for name in reversed(table.frame.columns)}
-    found = {field: plain[name] for field, names in COLUMNS.items() for name in reversed(names) if name in plain}
+    found = label_columns(table)
     end = "duration" if "duration" in found and "stop" not in found else "stop"
     for field in ("start", end, "activity"):
         if field not in found:
@@ -124,7 +129,7 @@ def _elan(file: Path, tier: str | None) -> Iterator[Entry]:
         eaf = Eaf(file, suppress_version_warning=True)
     except Exception as error:  # pympi raises KeyError, IndexError, ValueError, ... where a file is not as expected
         raise DataError(
-            f"{file}: cannot be read, expected ELAN's .eaf: {type(error).__name__} {_line(error)}"
+            f"{file}: cannot be read, expected ELAN's .eaf: {type(error).__name__} {one_line(error)}"
         ) from error
     tiers = [name for name, (aligned, _, _, _) in eaf.tiers.items() if aligned]
     if tier is None and len(tiers) == 1:
@@ -152,7 +157,7 @@ def _refuse_doctype(file: Path, content: bytes) -> None:
     try:
         parser.Parse(content, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise DataError(f"{file}: cannot be read, expected ELAN's .eaf: {_line(error)}") from error
+        raise DataError(f"{file}: cannot be read, expected ELAN's .eaf: {one_line(error)}") from error
 
 
 def _json(file: Path, video: str | None) -> Iterator[Entry]:
@@ -160,7 +165,7 @@ def _json(file: Path, video: str | None) -> Iterator[Entry]:
     try:
         content: Any = json.loads(read_bytes(file))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: cannot be read, expected JSON: {_line(error)}") from error
+        raise DataError(f"{file}: cannot be read, expected JSON: {one_line(error)}") from error
     videos = _field(file, content, "database", dict, "the file")
     if video is None and len(videos) == 1:
         video = next(iter(videos))
@@ -187,7 +192,3 @@ def _field(file: Path, holder: Any, name: str, kind: type[Any], where: str) -> A
 
 def _plain(text: str) -> str:
     return " ".join(text.split())
-
-
-def _line(error: Exception) -> str:
-    return _plain(str(error))[:200]

@@ -50,11 +50,11 @@ class Fit:
 
 
 def claps_heard(audio: Readings) -> np.ndarray:
-    """Seconds at which something sharp begins in `audio` (n, 1): a jump of 12 dB over the last second's noise."""
+    """Seconds at which something sharp begins in `audio` (n,): a jump of 12 dB over the last second's noise."""
     rate = 1 / float(np.median(np.diff(audio.times)))
     step = max(round(0.002 * rate), 1)
     cut_hz = min(800.0, 0.3 * rate)
-    high = signal.sosfilt(signal.butter(2, cut_hz, "highpass", fs=rate, output="sos"), audio.values[:, 0])
+    high = signal.sosfilt(signal.butter(2, cut_hz, "highpass", fs=rate, output="sos"), audio.values)
     energy = np.add.reduceat(high**2, np.arange(0, len(high), step)) / step + 1e-12
     per_s = rate / step
     louder: np.ndarray = 10 * np.log10(energy / ndimage.median_filter(energy, round(per_s) | 1))

@@ -46,8 +46,6 @@ def synchronise(
     }
     video = folder / described.video
     sound = read_audio(video) if audio else None
-    if sound is not None and sound.values.ndim == 1:
-        sound = Readings(sound.times, sound.values[:, None])
     motion = motion_energy(video)
     heard = np.empty(0) if sound is None else claps_heard(sound)
     fits: dict[str, Fit] = {}
@@ -98,7 +96,7 @@ def _picture(
     if sound is not None:
         step = max(len(sound.times) // 4000, 1)
         count = len(sound.times) // step
-        loud = np.abs(sound.values[: count * step, 0]).reshape(count, step).max(axis=1)
+        loud = np.abs(sound.values[: count * step]).reshape(count, step).max(axis=1)
         axes[0].fill_between(sound.times[: count * step : step], -loud, loud, color="0.4", linewidth=0)
     for clap in heard:
         axes[0].axvline(clap, color="tab:orange", linewidth=0.8)
@@ -108,16 +106,16 @@ def _picture(
     axes[1].plot(motion.times, _unit(motion.values), color="black", linewidth=0.6)
     axes[1].set_title("how much the picture changes", loc="left", fontsize=9)
     for i, (name, acceleration) in enumerate(moved.items()):
-        fit, speed = fits[name], hand_speed(acceleration)
+        fit, speed, felt = fits[name], hand_speed(acceleration), claps_felt(acceleration)
         clock = _clock(fit)
-        for axis, label, times, felt in (
-            (axes[2 + 2 * i], "as it came", speed.times, claps_felt(acceleration)),
-            (axes[3 + 2 * i], _words(fit), clock.video_s(speed.times), clock.video_s(claps_felt(acceleration))),
+        for axis, label, times, claps in (
+            (axes[2 + 2 * i], "as it came", speed.times, felt),
+            (axes[3 + 2 * i], _words(fit), clock.video_s(speed.times), clock.video_s(felt)),
         ):
             axis.plot(times, _unit(speed.values), color="tab:blue", linewidth=0.6)
             for clap in heard:
                 axis.axvline(clap, color="tab:orange", linewidth=0.8)
-            axis.plot(felt, np.full(len(felt), 1.05), "v", color="tab:red", markersize=3)
+            axis.plot(claps, np.full(len(claps), 1.05), "v", color="tab:red", markersize=3)
             axis.set_title(f"{name}, {label}", loc="left", fontsize=9)
     for axis in axes:
         axis.set_yticks([])

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64
 
-from plait.errors import DataError
+from plait.errors import DataError, one_line
 
 CSV = (".csv", ".tsv", ".txt")
 MISSING = ("", "nan", "na", "n/a", "null")
@@ -115,7 +115,7 @@ def _parquet(file: Path, content: bytes) -> Table:
     try:
         frame = pl.read_parquet(io.BytesIO(content))
     except (Exception, pl.exceptions.PanicException) as error:  # damaged files raise anything
-        raise DataError(f"{file}: cannot be read, expected a parquet file: {_line(error)}") from error
+        raise DataError(f"{file}: cannot be read, expected a parquet file: {one_line(error)}") from error
     return Table(file, frame, "row", range(1, len(frame) + 1), False)
 
 
@@ -148,7 +148,7 @@ def _csv(file: Path, content: bytes) -> Table:
                     f"{file}: line {number}: more cells than the {len(names)} that the header names; "
                     f"the separator seems to be {separator!r}"
                 ) from error
-        raise DataError(f"{file}: cannot be read, expected CSV: {_line(error)}") from error
+        raise DataError(f"{file}: cannot be read, expected CSV: {one_line(error)}") from error
     if len(frame) != len(short):
         raise DataError(f"{file}: cannot be read, expected CSV with one row per line")
     named = frame.select(pl.col(f"{i}").alias(name) for i, name in enumerate(names) if name)
@@ -172,7 +172,3 @@ def _cells(line: str, separator: str) -> list[str]:
         return next(csv.reader([line], delimiter=separator), [])
     except csv.Error:
         return []
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

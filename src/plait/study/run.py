@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import tomli_w
 import torch
 from pydantic import TypeAdapter
 
 from plait.clips import cut
 from plait.errors import ConfigError
 from plait.fusion import Concat, Single, average_scores
-from plait.store import atomic, scratch, write_json, write_text
+from plait.store import atomic, scratch, write_json, write_toml
 from plait.study.config import Encoder, Method, Study, load_study, resolve
 from plait.study.executors import EXECUTORS
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
@@ -83,7 +82,7 @@ def run_study(
     jobs = plan(study, dataset, parts, setting)
     _do_missing(jobs, setting, executor, workers or max(1, (os.cpu_count() or 1) // threads), progress)
     rows = _rows(study, jobs, setting)
-    write_text(out / "study.toml", tomli_w.dumps(_plain(TypeAdapter(Study).dump_python(study, by_alias=True))))
+    write_toml(out / "study.toml", TypeAdapter(Study).dump_python(study, by_alias=True))
     write_json(
         out / "run.json",
         {
@@ -206,13 +205,6 @@ def _head(method: Method) -> str | None:
     default = inspect.signature(resolve(method.use, "use")).parameters.get("head")
     head = method.args.get("head", default.default if default else None)
     return head if isinstance(head, str) else None
-
-
-def _plain(value: Any) -> Any:
-    """A setting as TOML takes it: no None, no empty tables, lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if item is not None and item not in ({}, (), [])}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.clips import Clips
-from plait.errors import ConfigError
+from plait.errors import ConfigError, one_line
 from plait.study.config import Method, Protocol, Train, resolve
 from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, frozen_grids, inherit
 from plait.study.network import Network, build
@@ -134,8 +134,8 @@ def check(method: Method, train: Train, network: Network, shapes: Mapping[str, t
             with torch.random.fork_rng(devices=[]):
                 changed = augment(batch)
         except Exception as error:  # whatever it does not like about such clips
-            line = " ".join(str(error).split()) or type(error).__name__
-            raise ConfigError(f"{where}.augment.{name}: fails on clips of shape {shapes[name]}: {line}") from error
+            failed = f"{where}.augment.{name}: fails on clips of shape {shapes[name]}"
+            raise ConfigError(f"{failed}: {one_line(error)}") from error
         if not isinstance(changed, Tensor) or changed.shape != batch.shape:
             got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
             raise ConfigError(f"{where}.augment.{name}: made {got} of {tuple(batch.shape)}, expected the same shape")

@@ -16,7 +16,7 @@ GRAVITY = 9.81
 class Signals:
     """One recording as its sensors give it, and the truth.
 
-    `audio` (n, 1) and `motion` (frames,), how much the picture changes, are on the video's clock; each of `logs`, the
+    `audio` (n,) and `motion` (frames,), how much the picture changes, are on the video's clock; each of `logs`, the
     acceleration (n, 3) of a hand in m/s^2, is on its own, which starts at its first reading: `stream_clock_s =
     (video_clock_s + offset_s) * (1 + drift_ppm * 1e-6)`. `claps_s` are on the video's clock.
     """
@@ -141,11 +141,11 @@ def _seen(
 def _sound(
     duration_s: float, heard: list[tuple[float, float]], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds and audio (n, 1): room noise with a burst that dies away within some 20 ms for everything heard."""
+    """Seconds and audio (n,): room noise with a burst that dies away within some 20 ms for everything heard."""
     seconds = np.arange(0.0, duration_s, 1 / AUDIO_HZ)
     audio = 0.01 * rng.normal(size=len(seconds))
     for at, strength in heard:
         since = seconds - at
         there = (since >= 0) & (since < 0.2)
         audio[there] += 0.5 * strength * np.exp(-since[there] / 0.02) * rng.normal(size=there.sum())
-    return seconds, np.clip(audio, -1, 1)[:, None]
+    return seconds, np.clip(audio, -1, 1)

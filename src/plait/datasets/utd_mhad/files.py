@@ -1,6 +1,5 @@
 """UTD-MHAD's files: the official folders of `.mat` files, to recordings on one clock."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import numpy as np
 from jaxtyping import UInt16
 from scipy.io import loadmat
 
-from plait.errors import DataError
+from plait.errors import DataError, one_line
+from plait.store import checksum, content_key
 from plait.types import Readings, Recording, Span, Stream
 
 ACTIVITIES = (
@@ -114,18 +114,7 @@ def recordings(data: Path) -> Iterator[Recording]:
             "skeleton": Readings(frames, skeleton),
         }
         span = Span(0.0, float(frames[-1]), ACTIVITIES[action - 1])
-        yield Recording(name, str(subject), streams, (span,), _content([files[kind] for kind in kinds]))
-
-
-def _content(files: list[Path]) -> str:
-    """A key of what `files` hold."""
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
+        yield Recording(name, str(subject), streams, (span,), content_key([checksum(files[kind]) for kind in kinds]))
 
 
 def _named(data: Path, kind: str) -> set[str]:
@@ -163,7 +152,7 @@ def _read(file: Path, kind: Kind) -> np.ndarray:
     try:
         values = loadmat(file, variable_names=[kind.variable]).get(kind.variable)
     except Exception as error:  # damaged files raise anything: ValueError, OSError, zlib.error, MatReadError, ...
-        raise DataError(f"{file}: cannot be read, expected a .mat file: {_line(error)}") from error
+        raise DataError(f"{file}: cannot be read, expected a .mat file: {one_line(error)}") from error
     if values is None:
         raise DataError(f"{file}: no variable {kind.variable!r}, expected one")
     shape = ", ".join("any" if n is None else str(n) for n in kind.shape)
@@ -176,7 +165,3 @@ def _read(file: Path, kind: Kind) -> np.ndarray:
     if not np.isfinite(values).all():
         raise DataError(f"{file}: {kind.variable} holds NaN or infinity, expected finite numbers")
     return np.asarray(values)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
