@@ -1,7 +1,7 @@
-"""Recordings -> fixed windows -> a clip table and one memory-mapped array per modality."""
+"""Clips as one memory-mapped array per modality."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,22 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.clips.windows import longest_s, window
 from plait.errors import DataError
 from plait.sources import describe, source_key
 from plait.store import cache_folder, content_key, read_json, scratch, write_json
-from plait.types import Clip, Dataset, Modality, Recording, Stream
-
-
-def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, stop_s: float) -> Tensor:
-    """The one function that cuts windows: a modality's tensor of a clip from `start_s` to `stop_s`.
-
-    With a rate, `samples` readings from `start_s` on, whatever `stop_s`; without, the whole span resampled.
-    """
-    if modality.rate_hz is None:
-        seconds = np.linspace(start_s, stop_s, modality.samples)
-    else:
-        seconds = start_s + np.arange(modality.samples) / modality.rate_hz
-    return modality.prepare(*(streams[name].at(seconds) for name in modality.streams))
+from plait.types import Clip, Dataset, Modality, Recording
 
 
 @dataclass(frozen=True)
@@ -87,13 +76,12 @@ def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
 
 def _windows(recording: Recording, modalities: Sequence[Modality]) -> Iterator[Clip]:
     """The clips of one recording; a lone one is called like its recording."""
-    lengths = [m.samples / m.rate_hz for m in modalities if m.rate_hz is not None]
+    length = longest_s(modalities)
     spans: list[tuple[float, float, str]] = []
     for span in recording.spans:
-        if not lengths:
+        if length is None:
             spans.append((span.start_s, span.stop_s, span.activity))
             continue
-        length = max(lengths)
         for start in span.start_s + length * np.arange(int((span.stop_s - span.start_s) / length + 1e-6)):
             spans.append((float(start), float(start + length), span.activity))
     for number, (start, stop, activity) in enumerate(spans):

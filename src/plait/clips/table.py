@@ -1,0 +1,232 @@
+"""A clip table on disk: which window of which recording, by whom, doing what, and out of which files."""
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from torch import Tensor
+from torch.utils import data as torch_data
+
+from plait.clips.windows import Window, Windows, place, window
+from plait.errors import DataError
+from plait.recordings.folder import Synced, open_recording, read_description, recording_folders
+from plait.store import content_key, write_bytes
+from plait.types import Dataset, Recording, Span
+
+TABLE = "clips.parquet"
+ORIGIN = pl.Struct({"stream": pl.String, "file": pl.String, "start_s": pl.Float64, "stop_s": pl.Float64})
+SCHEMA = {
+    "clip": pl.String,
+    "recording": pl.String,
+    "subject": pl.String,
+    "activity": pl.String,
+    "start_s": pl.Float64,
+    "stop_s": pl.Float64,
+    "purity": pl.Float64,
+    "origins": pl.List(ORIGIN),
+}
+
+
+class _Opened(NamedTuple):
+    """A recording, and the files of its streams with their checksums."""
+
+    recording: Recording
+    files: dict[str, tuple[str, str | None]]
+    windows: list[Window]
+
+
+def write_clips(
+    recordings: Path,
+    out: Path,
+    windows: Windows,
+    *,
+    activities: Sequence[str] | None = None,
+    streams: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Cut the recordings in a folder into windows; write and return the clip table, `out/clips.parquet`.
+
+    A row per clip: `clip, recording, subject, activity, start_s, stop_s` (the video's clock), `purity`, and `origins`,
+    per stream its file and the window on its own clock. The file also holds the settings, and where `recordings` lie
+    relative to `out`. A table that stands already, cut from the same files alike, is left as it is.
+
+    Raises:
+        DataError: no window at all, an activity that is not among `activities`, a stream that is missing, clips of two
+            subjects that share samples, or what opening a recording refuses.
+    """
+    opened = _cut(recordings, windows, activities, streams)
+    rows = [row for one in opened for row in _rows(one)]
+    if not rows:
+        raise DataError(f"{recordings}: no window of {windows.seconds:g} s fits, expected labels at least as long")
+    table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    said = {
+        "recordings": os.path.relpath(recordings.resolve(), out.resolve()),
+        "windows": asdict(windows),
+        "activities": list(activities or sorted(set(table["activity"]))),
+        "key": content_key([[one.recording.name, one.recording.key] for one in opened]),
+    }
+    content = io.BytesIO()
+    table.write_parquet(content, metadata={"plait": json.dumps(said, sort_keys=True)})
+    if not (out / TABLE).is_file() or (out / TABLE).read_bytes() != content.getvalue():
+        write_bytes(out / TABLE, content.getvalue())
+    return table
+
+
+def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """A clip table, and what it says of itself: `recordings` (a path), `windows`, `activities`, `key`.
+
+    Raises:
+        DataError: it is missing or no clip table.
+    """
+    path = folder / TABLE
+    try:
+        table = pl.read_parquet(path)
+        said = json.loads(pl.read_parquet_metadata(path)["plait"])
+        said["recordings"] = Path(os.path.normpath(folder.resolve() / said["recordings"]))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; `plait clips` makes it") from error
+    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: not a readable clip table; remove it and run `plait clips` again") from error
+    if table.schema != SCHEMA:
+        raise DataError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(SCHEMA)}")
+    return table, said
+
+
+def open_clips(folder: Path) -> Iterator[Recording]:
+    """The recordings of a clip table, each with its clips as its spans: a `Dataset`'s `recordings`.
+
+    Raises:
+        DataError: the table or a recording cannot be read.
+    """
+    table, said = read_clips(folder)
+    for (name,), rows in table.group_by("recording", maintain_order=True):
+        recording = open_recording(_folder(said["recordings"], str(name)))
+        spans = tuple(Span(*row) for row in rows.select("start_s", "stop_s", "activity").iter_rows())
+        yield replace(recording, spans=spans)
+
+
+def open_windows(
+    recordings: Path, windows: Windows, activities: Sequence[str] | None = None, streams: Sequence[str] | None = None
+) -> Iterator[Recording]:
+    """The recordings in a folder, each with its windows as its spans: clips without a table on disk.
+
+    Raises:
+        DataError: as `write_clips`.
+    """
+    for one in _cut(recordings, windows, activities, streams):
+        if one.windows:
+            spans = tuple(Span(w.start_s, w.stop_s, w.activity) for w in one.windows)
+            yield replace(one.recording, spans=spans)
+
+
+class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
+    """A torch `Dataset` over a clip table: `(tensor by modality, number of the activity)`, read when asked for.
+
+    Raises:
+        DataError: the table cannot be read, holds an activity that `dataset` does not have, or windows that are
+            shorter than those of a modality.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset, modalities: Sequence[str] | None = None) -> None:
+        self.dataset = dataset
+        self.modalities = [dataset.modality(name) for name in modalities or [m.name for m in dataset.modalities]]
+        self.table, said = read_clips(folder)
+        self.recordings: Path = said["recordings"]
+        self.opened: dict[str, Recording] = {}
+        _known(folder, set(self.table["activity"]), dataset.activities)
+        for modality in self.modalities:
+            needs_s = modality.samples / modality.rate_hz if modality.rate_hz else 0.0
+            if needs_s > said["windows"]["seconds"] + 1e-6:
+                has = f"windows of {said['windows']['seconds']:g} s"
+                raise DataError(f"{folder / TABLE}: {has}, expected {needs_s:g} s for {modality.name}")
+
+    def __len__(self) -> int:
+        """How many clips there are."""
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, Tensor], int]:
+        """One clip."""
+        row = self.table.row(index, named=True)
+        if row["recording"] not in self.opened:
+            self.opened[row["recording"]] = open_recording(_folder(self.recordings, row["recording"]))
+        streams = self.opened[row["recording"]].streams
+        tensors = {m.name: window(m, streams, row["start_s"], row["stop_s"]) for m in self.modalities}
+        return tensors, self.dataset.activities.index(row["activity"])
+
+
+def _folder(recordings: Path, name: str) -> Path:
+    """Where the recording called `name` lies; `recordings` may be the recording itself."""
+    return recordings if recordings.name == name and not (recordings / name).is_dir() else recordings / name
+
+
+def _cut(
+    root: Path, windows: Windows, activities: Sequence[str] | None, streams: Sequence[str] | None
+) -> list[_Opened]:
+    """Every recording under `root` with its windows."""
+    opened, files = [], []
+    for folder in recording_folders(root):
+        recording = open_recording(folder)
+        labels = {span.activity for span in recording.spans} | ({windows.unlabelled} - {None})
+        if activities is not None:
+            _known(folder, labels, activities)
+        for stream in streams or ():
+            if stream not in recording.streams:
+                got = ", ".join(recording.streams)
+                raise DataError(f"{folder / 'recording.toml'}: no stream {stream!r}, expected it beside: {got}")
+        described = read_description(folder)
+        named = {"video": described.video, **{name: log.file for name, log in described.logs.items()}}
+        files.append({name: (file, described.sha256.get(file)) for name, file in named.items()})
+        opened.append(recording)
+    placed = place(opened, windows, streams)
+    cut = [_Opened(*one) for one in zip(opened, files, placed, strict=True)]
+    _apart(root, cut)
+    return cut
+
+
+def _known(where: Path, labels: set[Any], activities: Sequence[str]) -> None:
+    for label in sorted(labels):
+        if label not in activities:
+            raise DataError(f"{where}: activity {label!r}, expected one of: {', '.join(activities)}")
+
+
+def _rows(one: _Opened) -> Iterator[tuple[Any, ...]]:
+    recording = one.recording
+    for number, w in enumerate(one.windows):
+        name = recording.name if len(one.windows) == 1 else f"{recording.name}/{number:04d}"
+        origins = [
+            {"stream": stream, "file": file, **_own(recording, stream, w)} for stream, (file, _) in one.files.items()
+        ]
+        yield (name, recording.name, recording.subject, w.activity, w.start_s, w.stop_s, w.purity, origins)
+
+
+def _own(recording: Recording, stream: str, w: Window) -> Mapping[str, float]:
+    """A window on a stream's own clock."""
+    ends = np.array([w.start_s, w.stop_s])
+    one = recording.streams[stream]
+    start_s, stop_s = one.clock(ends) if isinstance(one, Synced) else ends
+    return {"start_s": float(start_s), "stop_s": float(stop_s)}
+
+
+def _apart(root: Path, cut: Sequence[_Opened]) -> None:
+    """Refuse windows of two subjects that share samples: one file in two recordings, ingested under two names."""
+    uses: dict[str, list[tuple[float, float, str, str, str]]] = {}
+    for one in cut:
+        for stream, (file, checksum) in one.files.items():
+            for w in one.windows if checksum else ():
+                own = _own(one.recording, stream, w)
+                uses.setdefault(str(checksum), []).append(
+                    (own["start_s"], own["stop_s"], one.recording.subject, one.recording.name, file)
+                )
+    for used in uses.values():
+        used.sort()
+        for before, after in zip(used, used[1:], strict=False):
+            if before[2] != after[2] and after[0] < before[1] - 1e-6:
+                raise DataError(
+                    f"{root}: {before[3]} ({before[4]}, subject {before[2]}) and {after[3]} ({after[4]}, subject "
+                    f"{after[2]}) share samples at {after[0]:.2f} s, expected one subject for one stretch of a file"
+                )
