@@ -86,11 +86,14 @@ def ingest(
     out: Annotated[Path, typer.Option(help="The folder of recordings.", metavar="RECORDINGS")],
     subject: Annotated[str | None, typer.Option(help="Who was recorded; by default the recording's name.")] = None,
     name: Annotated[str | None, typer.Option(help="The recording's name; by default the folder's or video's.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="gopro-gloves, camera-imu, or a recording.toml whose files are patterns.")
+    ] = None,
 ) -> None:
     """Make a recording of a video, sensor logs and labels; originals are left alone."""
     from plait.recordings.ingest import ingest as make
 
-    folder, told = make(sources, out, subject, name)
+    folder, told = make(sources, out, subject, name, template)
     for line in told:
         typer.echo(f"  {line}")
     typer.echo(f"{folder}: check recording.toml, then: plait sync {out}")
@@ -121,6 +124,49 @@ def sync(
                 typer.echo(f"  candidates (motion that agrees): {found}")
     if unsure:
         typer.echo(f"{unsure} unsure: look at sync.svg, then give --offset LOG=SECONDS for that recording")
+
+
+@app.command()
+def clips(
+    recordings: Recordings,
+    out: Annotated[Path, typer.Option(help="The folder of the clip table.", metavar="CLIPS")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="A data set, whose activities and windows are meant.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of a window; by default the data set's.")] = None,
+    purity: Annotated[
+        float, typer.Option(help="1: windows inside labels; less: the share that one activity fills.")
+    ] = 1.0,
+    unlabelled: Annotated[
+        str | None, typer.Option(metavar="ACTIVITY", help="What time between labels is; by default it is dropped.")
+    ] = None,
+    margins: Annotated[bool, typer.Option("--margins", help="So is time before the first and after the last.")] = False,
+    stride: Annotated[float | None, typer.Option(help="Seconds between starts; by default back to back.")] = None,
+    count: Annotated[int | None, typer.Option(help="Clips of each subject, spread evenly.")] = None,
+) -> None:
+    """Cut synchronised recordings into windows: the clip table, CLIPS/clips.parquet."""
+    from plait.clips import Windows, write_clips
+    from plait.clips.windows import longest_s
+    from plait.study.config import resolve
+    from plait.types import Dataset
+
+    meant = resolve(dataset, "--dataset") if dataset else None
+    if meant is not None and not isinstance(meant, Dataset):
+        raise ConfigError(f"--dataset {dataset}: a {type(meant).__name__}, expected a plait.types.Dataset")
+    length = seconds or (longest_s(meant.modalities) if meant else None)
+    if length is None:
+        raise ConfigError("--seconds: missing, expected the length of a window, or a --dataset that has one")
+    table = write_clips(
+        recordings,
+        out,
+        Windows(length, purity, unlabelled, margins, stride, count),
+        activities=meant.activities if meant else None,
+        streams=tuple(dict.fromkeys(s for m in meant.modalities for s in m.streams)) if meant else None,
+    )
+    for (subject,), own in table.group_by("subject", maintain_order=True):
+        counts = own["activity"].value_counts().sort("activity").iter_rows()
+        typer.echo(f"{subject}: {len(own)} clips ({', '.join(f'{name} {n}' for name, n in counts)})")
+    typer.echo(f"{out / 'clips.parquet'}: {len(table)} clips of {length:g} s")
 
 
 def _offset(text: str) -> tuple[str, float]:

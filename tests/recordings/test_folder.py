@@ -7,6 +7,8 @@ import av
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from plait.cli import app
@@ -210,3 +212,41 @@ def test_the_command_line_from_files_to_clocks(own, tmp_path, capsys):
         app(["sync", str(tmp_path / "recordings"), "--offset", "right_hand"], standalone_mode=False)
     with pytest.raises(DataError, match="no recordings, expected folders with a recording.toml"):
         app(["sync", str(tmp_path)], standalone_mode=False)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.one_of(st.binary(max_size=200), st.text(alphabet='subjectvideo=".[]logs\n#{}1,', max_size=80).map(str.encode))
+)
+def test_any_description_is_data_or_an_error_of_one_line(tmp_path, content):
+    (tmp_path / "recording.toml").write_bytes(content)
+    try:
+        described = read_description(tmp_path)
+    except PlaitError as error:
+        assert str(error).startswith(str(tmp_path / "recording.toml"))
+    else:
+        assert described.subject is not None
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.text(alphabet='{}":offset_s1.eN[],driftpm', max_size=60).map(str.encode)))
+def test_any_sync_file_is_data_or_an_error(tmp_path, content):
+    (tmp_path / "sync.json").write_bytes(content)
+    try:
+        assert isinstance(read_sync(tmp_path), dict)
+    except PlaitError as error:
+        assert str(error).startswith(str(tmp_path / "sync.json"))
+
+
+def test_a_template_finds_its_files(own, tmp_path):
+    template = tmp_path / "mine.toml"
+    template.write_text(
+        'subject = ""\nvideo = "*.mp4"\nlabels = "*label*"\n[logs.right]\nfile = "*right*.csv"\n'
+        'columns = ["a?"]\ntime = "Timestamp"\ntime_unit = "ms"\nacceleration = ["a?"]\n'
+    )
+    folder, told = ingest([own[0]], tmp_path / "out", template=str(template))
+    assert read_description(folder).logs["right"].file == "Right Hand.csv"
+    assert "Right Hand.csv: right" in told
+    template.write_text(template.read_text().replace("*right*", "*left*"))
+    with pytest.raises(DataError, match=r"mine.toml: right: expected exactly one file like '\*left\*.csv', got: none"):
+        ingest([own[0]], tmp_path / "other", template=str(template))

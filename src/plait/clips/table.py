@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from plait.types import Dataset, Recording, Span
 
 TABLE = "clips.parquet"
 ORIGIN = pl.Struct({"stream": pl.String, "file": pl.String, "start_s": pl.Float64, "stop_s": pl.Float64})
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "clip": pl.String,
     "recording": pl.String,
     "subject": pl.String,
@@ -224,7 +225,7 @@ def _apart(root: Path, cut: Sequence[_Opened]) -> None:
                 )
     for used in uses.values():
         used.sort()
-        for before, after in zip(used, used[1:], strict=False):
+        for before, after in pairwise(used):
             if before[2] != after[2] and after[0] < before[1] - 1e-6:
                 raise DataError(
                     f"{root}: {before[3]} ({before[4]}, subject {before[2]}) and {after[3]} ({after[4]}, subject "

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +78,9 @@ class Windows:
             raise ConfigError("windows: margins without unlabelled, expected the activity of unlabelled time")
 
 
-def place(recordings: Sequence[Recording], windows: Windows, streams: Sequence[str] | None = None) -> list[list[Window]]:
+def place(
+    recordings: Sequence[Recording], windows: Windows, streams: Sequence[str] | None = None
+) -> list[list[Window]]:
     """The windows of each recording, in order of time, where all of `streams` (by default every one) have readings.
 
     Raises:
@@ -145,7 +148,7 @@ class _Timeline:
             edges = [(span.start_s, span.stop_s) for span in filled]
             if self.settings.margins or not edges:
                 edges = [(-np.inf, self.start_s), *edges, (self.stop_s, np.inf)]
-            gaps = [(before[1], after[0]) for before, after in zip(edges, edges[1:], strict=False)]
+            gaps = [(before[1], after[0]) for before, after in pairwise(edges)]
             filled += [Span(start, stop, name) for start, stop in gaps if stop - start > ROUNDING_S]
             filled.sort(key=lambda span: span.start_s)
         joined: list[Span] = []

@@ -18,7 +18,8 @@ class SignalNet(nn.Module):
 
     One stage per entry of `widths`: a valid 1-D convolution, ReLU, max-pooling; a bidirectional LSTM of `units` per
     direction reads what they leave. `norm` puts a batch normalisation between each convolution and its ReLU, `dropout`
-    drops whole channels after each stage; the paper has neither.
+    drops whole channels after each stage; the paper has neither. `standardise` lays each channel about its mean and SD
+    over the training batches as it enters.
 
     Raises:
         ShapeError: `shape` is not `(samples, channels)`, or has too few samples for the convolutions.
@@ -36,6 +37,7 @@ class SignalNet(nn.Module):
         units: int = 32,
         norm: bool = False,
         dropout: float = 0.0,
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         if not len(widths) == len(kernels) == len(pools):
@@ -45,7 +47,7 @@ class SignalNet(nn.Module):
             raise ShapeError(
                 f"signal network: got shape {tuple(shape)}, expected (samples, channels) with at least {least} samples"
             )
-        stages: list[nn.Module] = []
+        stages: list[nn.Module] = [nn.BatchNorm1d(shape[1], affine=False)] if standardise else []
         for (width_in, width_out), kernel, pool in zip(pairwise((shape[1], *widths)), kernels, pools, strict=True):
             stages.append(nn.Conv1d(width_in, width_out, kernel))
             if norm:
@@ -77,14 +79,14 @@ class GloveNet(nn.Module):
     Source: Byvshev, Mettes, Xiao, ICMR 2020, Fig. 5.
     """
 
-    def __init__(self, shape: tuple[int, ...] = GLOVES) -> None:
+    def __init__(self, shape: tuple[int, ...] = GLOVES, *, standardise: bool = False) -> None:
         super().__init__()
         if tuple(shape) != GLOVES:
             raise ShapeError(f"glove network: got shape {tuple(shape)}, expected {GLOVES}")
         kernels, pools, units = (5, 5, 3), (2, 2, 1), 32
         grid = (positions(shape[0], kernels, pools), 2 * units)
         assert grid == GLOVE_GRID, f"glove network: grid {grid}, expected {GLOVE_GRID}"
-        self.net = SignalNet(shape, kernels=kernels, pools=pools, units=units)
+        self.net = SignalNet(shape, kernels=kernels, pools=pools, units=units, standardise=standardise)
 
     def forward(self, signal: Float[Tensor, "b 134 18"]) -> Float[Tensor, "b 28 64"]:
         """The grid of the LSTM's outputs."""

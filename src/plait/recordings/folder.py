@@ -1,7 +1,7 @@
 """A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which says what is what."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,11 @@ from plait.errors import DataError
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
 from plait.recordings.video import Video
-from plait.store import write_json, write_toml
+from plait.store import checksum, content_key, write_json, write_toml
 from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
+LATE_S = 1.0  # labelling tools round the end of a video
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -106,6 +107,19 @@ def read_description(folder: Path) -> Description:
         DataError: it is missing, damaged, says something unknown, or names a file that is not there.
     """
     path = folder / DESCRIPTION
+    described = parse_description(path)
+    for name in described.files:
+        if not (folder / name).is_file():
+            raise DataError(f"{path}: names {name!r}, expected that file beside it")
+    return described
+
+
+def parse_description(path: Path) -> Description:
+    """What a file of `recording.toml`'s form says; its files may be patterns.
+
+    Raises:
+        DataError: it is missing, damaged, or says something unknown.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -113,9 +127,6 @@ def read_description(folder: Path) -> Description:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a TOML file: {error}") from error
     described: Description = _validated(TypeAdapter(Description), table, path)
-    for name in described.files:
-        if not (folder / name).is_file():
-            raise DataError(f"{path}: names {name!r}, expected that file beside it")
     return described
 
 
@@ -168,7 +179,26 @@ def open_recording(folder: Path) -> Recording:
     spans: tuple[Span, ...] = ()
     if described.labels:
         spans = read_labels(folder / described.labels, described.tier)
-    return Recording(folder.name, described.subject, streams, spans)
+        check_labels(folder / described.labels, spans, streams["video"])
+    made_of = [checksum(folder / name) for name in described.files if name != described.labels]
+    clocks_said = [folder / name for name in (DESCRIPTION, SYNC) if (folder / name).is_file()]
+    key = content_key([made_of, [checksum(path) for path in clocks_said]])
+    return Recording(folder.name, described.subject, streams, spans, key)
+
+
+def check_labels(file: Path, spans: Sequence[Span], video: Stream) -> None:
+    """Refuse labels that go on for more than a second after the video's end.
+
+    Raises:
+        DataError: one does.
+    """
+    stop_s = float(video.times[-1])
+    for span in spans:
+        if span.stop_s > stop_s + LATE_S:
+            raise DataError(
+                f"{file}: {span.activity!r} ends at {span.stop_s:.2f} s, expected it within the video, "
+                f"which ends at {stop_s:.2f} s"
+            )
 
 
 def recording_folders(root: Path) -> list[Path]:

@@ -4,19 +4,28 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from plait.errors import DataError
-from plait.recordings.folder import Description, LogFile, read_description, write_description
+from plait.recordings.folder import (
+    Description,
+    LogFile,
+    check_labels,
+    parse_description,
+    read_description,
+    write_description,
+)
 from plait.recordings.labels import label_columns, read_labels
 from plait.recordings.logs import TimeUnit, read_log
 from plait.recordings.tables import CSV, Table, numbers, read_table
 from plait.recordings.video import Video
 from plait.store import atomic, checksum
 
+TEMPLATES = {path.stem: path for path in sorted((Path(__file__).parent / "templates").glob("*.toml"))}
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts")
 TABLES = (*CSV, ".parquet")
 TIME = re.compile(
@@ -28,13 +37,18 @@ LIKELY_S = (1e-4, 2.0)  # between two readings of a sensor
 
 
 def ingest(
-    sources: Sequence[Path], out: Path, subject: str | None = None, name: str | None = None
+    sources: Sequence[Path],
+    out: Path,
+    subject: str | None = None,
+    name: str | None = None,
+    template: str | None = None,
 ) -> tuple[Path, list[str]]:
     """Make the folder of one recording in `out` from a video, sensor logs and labels; tell what was assumed.
 
     `sources` are files, or one folder of them. Files are copied with their checksums recorded. The recording is called
     `name`, by default like the folder or the video; `subject` like the recording. Where a `recording.toml` lies among
-    the files, it says what is what and nothing is guessed.
+    the files, it says what is what and nothing is guessed; nor with a `template`, a file of the same form whose files
+    are patterns ("*left*.csv"), or one of `TEMPLATES` by name.
 
     Raises:
         DataError: no video or several, a file that is none of these, a log whose columns cannot be told, or a recording
@@ -51,8 +65,15 @@ def ingest(
         described = read_description(given.parent)
         files = [given.parent / n for n in described.files]
         told.append(f"{given.name}: taken as it is")
+    elif template:
+        described = _matched(files, TEMPLATES.get(template, Path(template)), told)
+        files = [file for file in files if file.name in described.files]
     else:
         described = _guessed(files, subject, told)
+    by_name = {file.name: file for file in files}
+    if described.labels:
+        labels = by_name[described.labels]
+        check_labels(labels, read_labels(labels, described.tier), Video(by_name[described.video]))
     called = name or (sources[0].name if sources[0].is_dir() else Path(described.video).stem)
     folder = out / called
     sums = {file.name: checksum(file) for file in files}
@@ -67,6 +88,28 @@ def ingest(
         described = replace(described, subject=subject or described.subject or called, sha256=sums)
         write_description(making, described)
     return folder, [*told, f"subject: {described.subject!r}"]
+
+
+def _matched(files: Sequence[Path], path: Path, told: list[str]) -> Description:
+    """A template with every pattern replaced by the one file that it stands for."""
+    pattern_of = parse_description(path)
+
+    def only(stream: str, pattern: str) -> str:
+        found = [file.name for file in files if fnmatchcase(file.name.lower(), pattern.lower())]
+        if len(found) != 1:
+            got = ", ".join(found) or "none"
+            raise DataError(f"{path}: {stream}: expected exactly one file like {pattern!r}, got: {got}")
+        told.append(f"{found[0]}: {stream}")
+        return found[0]
+
+    logs = {name: replace(log, file=only(name, log.file)) for name, log in pattern_of.logs.items()}
+    labels = only("labels", pattern_of.labels) if pattern_of.labels else None
+    described = replace(pattern_of, video=only("video", pattern_of.video), logs=logs, labels=labels)
+    if len(set(described.files)) < len(described.files):
+        raise DataError(f"{path}: one file stands for two streams, expected patterns that tell them apart")
+    for log in logs.values():
+        read_log(next(file for file in files if file.name == log.file), log.log())
+    return described
 
 
 def _guessed(files: Sequence[Path], subject: str | None, told: list[str]) -> Description:
@@ -94,7 +137,9 @@ def _guessed(files: Sequence[Path], subject: str | None, told: list[str]) -> Des
             if stream in logs or stream == "video":
                 raise DataError(f"{file}: two files for the stream {stream!r}, expected names that differ")
             logs[stream] = _log(table, told)
-            read_log(file, logs[stream].log())
+            rate_hz = read_log(file, logs[stream].log()).rate_hz
+            if rate_hz and 3 / rate_hz > logs[stream].max_gap_s:  # a slow sensor: three readings make a gap
+                logs[stream] = replace(logs[stream], max_gap_s=3 / rate_hz)
         else:
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
             raise DataError(f"{file}: not known what this is, expected one of: {expected}")
@@ -138,7 +183,12 @@ def _unit(table: Table, time: str) -> TimeUnit:
 
 
 def _number(table: Table, name: str) -> bool:
+    """Whether a column holds numbers; one that does but for some cells is an error in the file, no column of text."""
     try:
         return bool(np.isfinite(numbers(table, name)).any())
     except DataError:
+        cells = table.frame[name].cast(pl.String, strict=False).drop_nulls().str.replace(",", ".", literal=True)
+        parsed = cells.str.strip_chars().cast(pl.Float64, strict=False).is_not_null().sum()
+        if parsed > len(cells) / 2:
+            raise
         return False

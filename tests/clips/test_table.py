@@ -1,0 +1,220 @@
+"""The page on one's own recordings, followed to the letter; and what goes wrong on the way, each in one line."""
+
+import errno
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from plait.cli import main
+from plait.clips import LazyClips, cut, open_clips, read_clips
+from plait.datasets.simulated.signals import simulate
+from plait.errors import DataError
+from plait.recordings.folder import Clock, write_sync
+from plait.types import Modality
+from tests import tiny
+from tests.recordings.test_folder import film
+
+PAGE = Path(__file__).parents[2] / "docs" / "your-own-recordings.md"
+
+
+def plait(capsys, monkeypatch, *words):
+    """Run a command; its exit code and what it said on either stream."""
+    monkeypatch.setattr(sys, "argv", ["plait", *map(str, words)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    return stopped.value.code or 0, said.out, said.err
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Three minutes of a camera and a wrist sensor, whose columns are called otherwise than plait's."""
+    root = tmp_path_factory.mktemp("own")
+    folder = root / "session-1"
+    folder.mkdir()
+    signals = simulate(3, duration_s=180, claps=2)
+    film(folder / "GOPR0042.MP4", signals)
+    log = signals.logs["right"]
+    rows = ["Timestamp;ax;ay;az"]
+    for t, (x, y, z) in zip(log.times, log.values, strict=True):
+        rows.append(f"{1e3 * t:.3f};{x:.4f};{y:.4f};{z:.4f}")
+    (folder / "wrist.csv").write_text("\n".join(rows))
+    (folder / "labels.csv").write_text("start,stop,activity\n12.0,31.5,pressing\n40.0,75.0,plugging\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def followed(session):
+    """The page's commands, one after another, as they stand there."""
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    for line in blocks[0].splitlines():
+        words = shlex.split(line)
+        assert words[0] == "plait"
+        command = [sys.executable, "-m", "plait.cli", *words[1:]]
+        done = subprocess.run(command, cwd=session, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return session / "clips"
+
+
+def dataset(activities=("pressing", "plugging")):
+    def wrist(values):
+        return torch.from_numpy(values)
+
+    modality = Modality("wrist", ("wrist",), 125, 25.0, wrist, tiny.Linear)
+    return replace(tiny.TINY, activities=activities, modalities=(modality,), recordings=open_clips)
+
+
+def test_the_page_leads_from_files_to_a_clip_table(followed):
+    table, said = read_clips(followed)
+    assert table["activity"].to_list() == ["pressing"] * 3 + ["plugging"] * 7
+    assert table["subject"].unique().to_list() == ["anna"]
+    assert said["recordings"] == followed.parent / "recordings" and said["windows"]["seconds"] == 5
+    origin = {one["stream"]: one for one in table["origins"][0]}
+    assert origin["video"]["file"] == "GOPR0042.MP4" and origin["video"]["start_s"] == 12.0
+    assert origin["wrist"]["start_s"] != 12.0
+
+
+def test_a_second_time_changes_nothing(followed, capsys, monkeypatch):
+    before = (followed / "clips.parquet").stat().st_mtime_ns
+    recordings = followed.parent / "recordings"
+    code, out, _ = plait(capsys, monkeypatch, "clips", recordings, "--out", followed, "--seconds", 5)
+    assert code == 0 and "anna: 10 clips (plugging 7, pressing 3)" in out
+    assert (followed / "clips.parquet").stat().st_mtime_ns == before
+
+
+def test_lazy_clips_and_cut_clips_are_the_same(followed):
+    lazy = LazyClips(followed, dataset())
+    clips = cut(dataset(), followed, ["wrist"])
+    assert [clip.name for clip in clips.table] == lazy.table["clip"].to_list() and len(lazy) == 10
+    batch = clips.batch(["wrist"], np.arange(10))["wrist"]
+    for i in (0, 9):
+        tensors, activity = lazy[i]
+        assert torch.equal(tensors["wrist"], batch[i]) and activity == i // 9
+    with pytest.raises(DataError, match="activity 'plugging', expected one of: pressing"):
+        LazyClips(followed, dataset(("pressing",)))
+
+
+def test_one_file_under_two_subjects_is_refused(followed, tmp_path, capsys, monkeypatch):
+    for name in ("a", "b"):
+        shutil.copytree(followed.parent / "recordings" / "session-1", tmp_path / "twice" / name)
+    path = tmp_path / "twice" / "b" / "recording.toml"
+    path.write_text(path.read_text().replace('subject = "anna"', 'subject = "ben"'))
+    code, _, err = plait(capsys, monkeypatch, "clips", tmp_path / "twice", "--out", tmp_path / "c", "--seconds", 5)
+    assert code == 2 and "share samples" in err and not (tmp_path / "c").exists()
+
+
+def _labels(text):
+    return lambda folder: (folder / "labels.csv").write_text(f"start,stop,activity\n{text}\n")
+
+
+def _wrist(text):
+    return lambda folder: (folder / "wrist.csv").write_text(text)
+
+
+def _truncated(folder):
+    video = folder / "GOPR0042.MP4"
+    video.write_bytes(video.read_bytes()[:50_000])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_truncated, "GOPR0042.MP4"),
+        (_wrist(""), "wrist.csv"),
+        (_wrist("t,ax,ay,az\n0,1,2,3\n0.1,1,x,3\n0.2,1,2,3\n"), "line 3"),
+        (_wrist("t,ax,ay,az\n0,1,2,3\n0.1,1,2,3\n5,1,2,3\n0.2,1,2,3\n"), "backwards"),
+        (_labels("12,999,pressing"), "ends at 999.00 s, expected it within the video"),
+        (lambda folder: shutil.copy(folder / "wrist.csv", folder / "WRIST.tsv"), "two files for the stream 'wrist'"),
+    ],
+)
+def test_bad_files_are_one_line_and_leave_nothing(session, tmp_path, capsys, monkeypatch, spoil, said):
+    own = tmp_path / "session"
+    shutil.copytree(session / "session-1", own)
+    spoil(own)
+    code, _, err = plait(capsys, monkeypatch, "ingest", own, "--out", tmp_path / "recordings")
+    assert code == 2 and said in err and err.count("\n") == 1
+    assert not list((tmp_path / "recordings").glob("*")) if (tmp_path / "recordings").exists() else True
+
+
+def test_an_unknown_activity_is_one_line(followed, tmp_path, capsys, monkeypatch):
+    words = (
+        "clips",
+        followed.parent / "recordings",
+        "--out",
+        tmp_path / "c",
+        "--dataset",
+        "plait.datasets.glovid:GLOVID",
+    )
+    code, _, err = plait(capsys, monkeypatch, *words)
+    assert code == 2 and "activity 'plugging', expected one of: neutral" in err and not (tmp_path / "c").exists()
+
+
+def test_claps_asked_of_a_silent_video_are_one_line(session, followed, tmp_path, capsys, monkeypatch):
+    import av
+
+    own = tmp_path / "r" / "one"
+    shutil.copytree(followed.parent / "recordings" / "session-1", own)
+    with av.open(str(session / "session-1" / "GOPR0042.MP4")) as source, av.open(str(own / "GOPR0042.MP4"), "w") as out:
+        track = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = track
+                out.mux(packet)
+    code, _, err = plait(capsys, monkeypatch, "sync", own)
+    assert code == 2 and "no audio track" in err and err.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_stood(followed, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "c"
+    shutil.copytree(followed, out)
+    before = (out / "clips.parquet").read_bytes()
+
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        recordings = followed.parent / "recordings"
+        code, _, err = plait(capsys, patched, "clips", recordings, "--out", out, "--seconds", 4)
+    assert code == 2 and "No space left" in err and (out / "clips.parquet").read_bytes() == before
+    assert [path.name for path in out.iterdir()] == ["clips.parquet"]
+
+
+def test_a_full_small_disk(session, tmp_path, capsys, monkeypatch):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        code, _, err = plait(capsys, monkeypatch, "ingest", session / "session-1", "--out", small / "recordings")
+        assert code == 2 and "No space left" in err and not list((small / "recordings").glob("*"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_an_unsure_log_is_not_cut(followed, tmp_path, capsys, monkeypatch):
+    own = tmp_path / "r" / "one"
+    shutil.copytree(followed.parent / "recordings" / "session-1", own)
+    write_sync(own, {"wrist": Clock(0.0, status="unsure")})
+    code, _, err = plait(capsys, monkeypatch, "clips", own, "--out", tmp_path / "c", "--seconds", 5)
+    assert code == 2 and "'wrist' is unsure" in err
+
+
+@pytest.mark.parametrize("spoil", [b"no table", b""])
+def test_a_damaged_table_is_one_line(tmp_path, spoil):
+    (tmp_path / "clips.parquet").write_bytes(spoil)
+    with pytest.raises(DataError, match="not a readable clip table"):
+        read_clips(tmp_path)
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "clips.parquet")
+    with pytest.raises(DataError, match="not a readable clip table"):
+        read_clips(tmp_path)
