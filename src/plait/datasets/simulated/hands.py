@@ -1,0 +1,304 @@
+"""Two articulated gloved hands at work: one motion, which the camera sees and the gloves feel.
+
+Metres, seconds and radians. The axes are the camera's: x to the right, y down, z away from the chest. A hand's own axes
+are the same when its fingers point away and its palm faces down.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.spatial.transform import Rotation
+
+from plait.types import Span
+
+FINE_HZ = 200
+PANEL_Z = 0.60
+NONE, PLUG, CAP, DRIVER, HAMMER = range(5)  # what a hand holds
+TRAY = np.array([0.16, 0.17, 0.50])
+SOCKETS = np.array([[-0.06, -0.06, 0.57], [0.02, -0.06, 0.57], [0.10, -0.06, 0.57]])
+BUTTONS = np.array([[-0.12, 0.05, 0.57], [0.00, 0.05, 0.57], [0.12, 0.05, 0.57]])
+SCREWS = np.array([[-0.16, -0.13, 0.57], [0.16, -0.13, 0.57], [0.16, 0.12, 0.57]])
+NAIL = np.array([0.05, 0.14, 0.55])
+REST = np.array([0.16, 0.48, 0.32])
+READY = np.array([0.13, 0.14, 0.44])
+OPEN, LOOSE, GRIP, FIST = 0.05, 0.3, 0.65, 0.9
+# A key is: position (3), pitch, yaw, roll, five flexions from 0 to 1 (thumb first), pressure from 0 to 1.
+Key = np.ndarray
+
+
+@dataclass(frozen=True)
+class Person:
+    """What differs between subjects: size of the hand, pace, handedness, reach of movements."""
+
+    size: float
+    pace: float
+    left_handed: bool
+    reach: float
+
+
+@dataclass
+class Hand:
+    """One hand's keys, what it holds from when on, and what it hits."""
+
+    times: list[float] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)
+    holds: list[tuple[float, int]] = field(default_factory=lambda: [(-np.inf, NONE)])
+    hits: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, time_s: float, key: Key) -> None:
+        """Be there then, unless that is not later than the last key."""
+        if not self.times or time_s > self.times[-1] + 0.02:
+            self.times.append(time_s)
+            self.keys.append(key)
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """A hand at `n` moments: position (n, 3), rotation, flexion (n, 5), pressure (n,), what it holds (n,)."""
+
+    position: np.ndarray
+    rotation: Rotation
+    flexion: np.ndarray
+    pressure: np.ndarray
+    holds: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Both hands as functions of time, what they hit (seconds, strength, by hand), and what is heard."""
+
+    hands: dict[str, Callable[[np.ndarray], Pose]]
+    hits: dict[str, list[tuple[float, float]]]
+    heard: list[tuple[float, float]]
+
+
+def key(
+    at: np.ndarray, flexion: Sequence[float] | float = LOOSE, *, pitch: float = 0.6, yaw: float = 0.0,
+    roll: float = 0.0, pressure: float = 0.0,
+) -> Key:  # fmt: skip
+    """One key of a hand."""
+    return np.concatenate([at, [pitch, yaw, roll], np.broadcast_to(flexion, 5), [pressure]])
+
+
+def move(spans: Sequence[Span], claps: Sequence[float], stop_s: float, person: Person, seed: Sequence[int]) -> Motion:
+    """The motion of a recording with these spans; hands clap at `claps` and are idle where nothing else is said."""
+    rng = np.random.default_rng(list(seed))
+    main, other = Hand(), Hand()
+    heard: list[tuple[float, float]] = []
+    lowered = key(REST)
+    for hand in (main, other):
+        hand.add(-5.0, lowered)
+    events: list[tuple[float, float, str]] = [(s.start_s, s.stop_s, s.activity) for s in spans]
+    events += [(at - 0.9, at + 0.7, "clap") for at in claps]
+    before = -1.0
+    for start, stop, activity in [*sorted(events), (stop_s, stop_s, "end")]:
+        _idle(main, other, before + 0.3, start - 0.25, person, rng)
+        before = stop
+        if activity == "clap":
+            _clap(main, other, start + 0.9, heard)
+        elif activity != "end":
+            _work(main, other, start, stop, activity, person, rng, heard)
+    for hand in (main, other):
+        hand.add(stop_s + 6.0, lowered)
+    sides = ("left", "right") if person.left_handed else ("right", "left")
+    hands = {sides[0]: main, sides[1]: other}
+    return Motion(
+        {side: _pose(hand, side) for side, hand in sorted(hands.items())},
+        {side: hand.hits for side, hand in sorted(hands.items())},
+        sorted(heard),
+    )
+
+
+def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
+    """A hand's pose as a function of time; keys are for the right hand, the left is its mirror."""
+    path = PchipInterpolator(hand.times, np.array(hand.keys))
+    times = np.array([at for at, _ in hand.holds])
+    things = np.array([thing for _, thing in hand.holds])
+    mirror = 1.0 if side == "right" else -1.0
+
+    def at(seconds: np.ndarray) -> Pose:
+        values = path(seconds)
+        position = values[:, :3] * [mirror, 1.0, 1.0]
+        angles = values[:, 3:6] * [1.0, mirror, mirror]
+        rotation = Rotation.from_euler("YXZ", angles[:, [1, 0, 2]])
+        holds = things[np.searchsorted(times, seconds, side="right") - 1]
+        return Pose(position, rotation, np.clip(values[:, 6:11], 0, 1), np.clip(values[:, 11], 0, 1), holds)
+
+    return at
+
+
+def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rng: np.random.Generator) -> None:
+    """Hands are lowered, wander, now and then hover before the panel as if to press, and touch nothing."""
+    for hand in (main, other):
+        hand.holds.append((start, NONE))
+    time = start
+    while time < stop:
+        hovers = rng.random() < 0.35 and stop - time > 1.5
+        if hovers:
+            near = BUTTONS[rng.integers(3)] - [0, -0.05, 0.06] + rng.normal(0, 0.02, 3)
+            main.add(time + 0.4 / person.pace, key(near, [GRIP, OPEN, GRIP, FIST, FIST]))
+            main.add(time + rng.uniform(0.7, 1.1) / person.pace, key(near + rng.normal(0, 0.02, 3), LOOSE))
+        for hand in (main, other):
+            place = REST + rng.normal(0, [0.03, 0.03, 0.03])
+            hand.add(
+                min(time + rng.uniform(1.2, 1.6), stop), key(place, rng.uniform(0.1, 0.4), roll=rng.normal(0, 0.2))
+            )
+        time += rng.uniform(1.2, 2.2)
+
+
+def _clap(main: Hand, other: Hand, at: float, heard: list[tuple[float, float]]) -> None:
+    for hand in (main, other):
+        hand.holds.append((at - 0.9, NONE))
+        hand.add(at - 0.35, key(np.array([0.22, 0.03, 0.45]), OPEN, roll=-1.2))
+        hand.add(at, key(np.array([0.022, 0.03, 0.45]), OPEN, roll=-1.4))
+        hand.add(at + 0.10, key(np.array([0.022, 0.035, 0.45]), OPEN, roll=-1.4))
+        hand.add(at + 0.55, key(READY, LOOSE))
+        hand.hits.append((at, 1.2))
+    heard.append((at, 1.2))
+
+
+def _work(
+    main: Hand, other: Hand, start: float, stop: float, activity: str, person: Person, rng: np.random.Generator,
+    heard: list[tuple[float, float]],
+) -> None:  # fmt: skip
+    """One span: the activity's cycle again and again, each a little different."""
+    cycle, lasts_s, two_hands = CYCLES[activity]
+    if not two_hands:
+        other.add(start + 0.3, key(REST + rng.normal(0, 0.02, 3)))
+    else:
+        other.add(start + 0.2, key(READY + rng.normal(0, 0.02, 3)))
+    time = start
+    while stop - time > 0.3:
+        seconds = min(lasts_s / person.pace * rng.uniform(0.85, 1.15), stop - time)
+        keys, held, hits = cycle(person, rng)
+        jitter = rng.normal(0, 0.006, 3)
+        for phase, value in keys:
+            main.add(time + phase * seconds, value + np.concatenate([jitter, np.zeros(9)]))
+        for phase, thing in held:
+            main.holds.append((time + phase * seconds, thing))
+        for phase, strength in hits:
+            main.hits.append((time + phase * seconds, strength))
+            heard.append((time + phase * seconds, strength))
+        if two_hands:  # the other hand steadies what the first works on
+            steady = np.mean([value[:3] for _, value in keys], axis=0) * [-0.9, 1, 1] + [-0.02, 0.03, 0.0]
+            steady = np.array([abs(steady[0]) + 0.04, steady[1], steady[2]])
+            for phase in (0.3, 0.8):
+                other.add(time + phase * seconds, key(steady + rng.normal(0, 0.012, 3), GRIP, pressure=0.25))
+        time += seconds
+    main.holds.append((stop, NONE))
+
+
+Cycle = tuple[list[tuple[float, Key]], list[tuple[float, int]], list[tuple[float, float]]]
+
+
+def _press(person: Person, rng: np.random.Generator) -> Cycle:
+    button, finger = BUTTONS[rng.integers(3)] + [0, 0.05, -0.07], [GRIP, OPEN, GRIP, FIST, FIST]
+    away = button - [0, -0.03, 0.07 * person.reach]
+    keys = [
+        (0.05, key(away, finger)),
+        (0.40, key(button, finger)),
+        (0.50, key(button + [0, 0, 0.012], finger, pressure=0.8)),
+        (0.60, key(button, finger)),
+        (0.95, key(away, LOOSE)),
+    ]
+    return keys, [(0.0, NONE)], [(0.5, 0.15)]
+
+
+def _plug(person: Person, rng: np.random.Generator) -> Cycle:
+    socket, tray = SOCKETS[rng.integers(3)] + [0.0, 0.05, -0.05], TRAY + rng.normal(0, 0.015, 3)
+    lift = (socket + tray) / 2 - [0, 0.03, 0.04 * person.reach]
+    keys = [
+        (0.03, key(tray, LOOSE)),
+        (0.15, key(tray, GRIP, pressure=0.35)),
+        (0.35, key(lift, GRIP, pressure=0.35)),
+        (0.52, key(socket - [0, 0, 0.02], GRIP, pressure=0.4)),
+        (0.62, key(socket + [0, 0, 0.01], GRIP, pressure=0.95)),
+        (0.70, key(socket, LOOSE)),
+        (0.85, key(lift, LOOSE)),
+        (0.97, key(tray - [0, 0.02, 0], LOOSE)),
+    ]
+    return keys, [(0.0, NONE), (0.13, PLUG), (0.67, NONE)], [(0.62, 0.35)]
+
+
+def _assemble(person: Person, rng: np.random.Generator) -> Cycle:
+    button = BUTTONS[rng.integers(3)] + [0.01, 0.05, -0.06]
+    tray = TRAY + rng.normal(0, 0.015, 3)
+    keys = [(0.03, key(tray, LOOSE)), (0.12, key(tray, GRIP, pressure=0.3)), (0.3, key(button, GRIP, pressure=0.3))]
+    for turn in range(3):  # fingers turn clockwise closed, and back open
+        start = 0.32 + turn * 0.17
+        keys.append((start, key(button, GRIP, roll=-0.5, pressure=0.5)))
+        keys.append((start + 0.10, key(button + [0, 0, 0.004], GRIP, roll=0.7, pressure=0.6)))
+        keys.append((start + 0.14, key(button, LOOSE, roll=0.6)))
+    keys.append((0.97, key(tray, LOOSE)))
+    return keys, [(0.0, NONE), (0.11, CAP), (0.76, NONE)], []
+
+
+def _reversed(cycle: Callable[[Person, np.random.Generator], Cycle]) -> Callable[[Person, np.random.Generator], Cycle]:
+    """The same seen backwards: what was held before a moment is held after it."""
+
+    def back(person: Person, rng: np.random.Generator) -> Cycle:
+        keys, held, hits = cycle(person, rng)
+        ends = [phase for phase, _ in held[1:]] + [1.0]
+        holds = sorted((1 - end, thing) for end, (_, thing) in zip(ends, held, strict=True))
+        return [(1 - p, k) for p, k in reversed(keys)], holds, [(1 - p, s) for p, s in reversed(hits)]
+
+    return back
+
+
+def _screw(person: Person, rng: np.random.Generator) -> Cycle:
+    screw = SCREWS[rng.integers(3)] + [0.02, 0.07, -0.16]
+    keys = [(0.05, key(screw, FIST, roll=-0.6, pressure=0.5))]
+    for turn in range(4):
+        start = 0.12 + turn * 0.21
+        keys.append((start + 0.09, key(screw + rng.normal(0, 0.003, 3), FIST, roll=0.9, pressure=0.7)))
+        keys.append((start + 0.18, key(screw + rng.normal(0, 0.003, 3), FIST, roll=-0.6, pressure=0.45)))
+    return keys, [(0.0, DRIVER)], []
+
+
+def _hammer(person: Person, rng: np.random.Generator) -> Cycle:
+    down = NAIL + [0.07, 0.02, -0.10]
+    up = down - [0, 0.14 * person.reach, 0.03]
+    keys = [
+        (0.02, key(down - [0, 0.02, 0], FIST, pitch=0.5, pressure=0.5)),
+        (0.50, key(up, FIST, pitch=1.3, pressure=0.5)),
+        (0.80, key(down, FIST, pitch=0.35, pressure=0.8)),
+        (0.86, key(down, FIST, pitch=0.38, pressure=0.6)),
+    ]
+    return keys, [(0.0, HAMMER)], [(0.80, 0.9)]
+
+
+CYCLES: dict[str, tuple[Callable[[Person, np.random.Generator], Cycle], float, bool]] = {
+    "pressing a button": (_press, 1.5, False),
+    "plugging the cables": (_plug, 3.4, True),
+    "unplugging the cables": (_reversed(_plug), 3.4, True),
+    "assembling a button": (_assemble, 4.0, True),
+    "disassembling a button": (_reversed(_assemble), 4.0, True),
+    "using a screwdriver": (_screw, 2.2, True),
+    "using a hammer": (_hammer, 0.8, False),
+}
+
+_SIDEWAYS = np.array([-0.042, -0.028, -0.009, 0.010, 0.028])  # thumb to little finger, right hand
+_KNUCKLE = np.array([0.030, 0.090, 0.095, 0.090, 0.080])
+_SEGMENTS = np.array([0.040, 0.028, 0.022])
+
+
+def joints(pose: Pose, side: str, size: float) -> np.ndarray:
+    """Positions (n, 21, 3): the wrist, then for each finger its knuckle and three further joints."""
+    n = len(pose.position)
+    mirror = 1.0 if side == "right" else -1.0
+    own = np.zeros((n, 21, 3))
+    for finger in range(5):
+        point = np.tile([mirror * _SIDEWAYS[finger], 0.0, _KNUCKLE[finger]], (n, 1))
+        own[:, 1 + 4 * finger] = point
+        bend = np.zeros(n)
+        spread = mirror * (-0.9 if finger == 0 else 0.08 * (finger - 2.5))
+        for segment in range(3):
+            bend = bend + pose.flexion[:, finger] * (0.6 if finger == 0 else 1.35)
+            way = np.stack([np.sin(spread) * np.cos(bend), np.sin(bend), np.cos(spread) * np.cos(bend)], axis=1)
+            point = point + _SEGMENTS[segment] * way
+            own[:, 2 + 4 * finger + segment] = point
+    turned = np.einsum("nij,nkj->nki", pose.rotation.as_matrix(), own * size)
+    placed: np.ndarray = pose.position[:, None] + turned
+    return placed

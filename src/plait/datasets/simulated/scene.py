@@ -1,0 +1,200 @@
+"""What a camera on the chest sees: a panel, tools, and two gloved hands, drawn with OpenCV."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from plait.datasets.simulated.hands import (
+    BUTTONS, CAP, DRIVER, HAMMER, NAIL, PANEL_Z, PLUG, SCREWS, SOCKETS, TRAY, Motion, Pose, joints,
+)  # fmt: skip
+
+SHIFT = 4  # bits of a pixel's fraction in OpenCV's coordinates
+PALM = [1, 5, 9, 13, 17]
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What differs between subjects' pictures: glove, skin of the sleeve, wall, light, how the camera is mounted."""
+
+    glove: Colour
+    sleeve: Colour
+    wall: Colour
+    panel: Colour
+    light: float
+    tilt: float
+    shift: tuple[float, float]
+    size: float
+    sway: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The camera's view of a motion, `width` x `height` pixels."""
+
+    motion: Motion
+    look: Look
+    width: int
+    height: int
+    seed: tuple[int, ...]
+
+    def frames(self, seconds: np.ndarray) -> "list[Frame]":
+        """What is where at each of `seconds`: everything but the drawing, for all of them at once."""
+        rng = np.random.default_rng(list(self.seed))
+        phases = rng.uniform(0, 2 * np.pi, (3, 3))
+        sway = sum(
+            np.sin(2 * np.pi * f * seconds[:, None] + phases[i]) / (i + 1) for i, f in enumerate((0.11, 0.23, 0.31))
+        )
+        camera = np.asarray(sway) * self.look.sway * [1.0, 0.7, 0.5]
+        light = self.look.light * (1 + 0.04 * np.sin(0.4 * seconds + phases[0, 0]))
+        poses = {side: at(seconds) for side, at in self.motion.hands.items()}
+        points = {side: joints(pose, side, self.look.size) for side, pose in poses.items()}
+        made = []
+        for i in range(len(seconds)):
+            shown = {side: self.project(points[side][i], camera[i]) for side in points}
+            made.append(Frame(self, i, camera[i], float(light[i]), poses, points, shown))
+        return made
+
+    def project(self, points: np.ndarray, camera: np.ndarray) -> np.ndarray:
+        """Pixels (n, 2) of points (n, 3) seen by a camera that has moved by `camera`."""
+        cos, sin = np.cos(self.look.tilt), np.sin(self.look.tilt)
+        x, y, z = (np.asarray(points) - camera - [*self.look.shift, 0.0]).T
+        z = np.maximum(z, 0.08)
+        focal = 0.98 * self.height
+        u, v = focal * x / z, focal * y / z
+        return np.stack([self.width / 2 + cos * u - sin * v, self.height / 2 + sin * u + cos * v], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One moment of a `Scene`: joints (21, 3) in metres and (21, 2) in pixels by hand."""
+
+    scene: Scene
+    number: int
+    camera: np.ndarray
+    light: float
+    poses: dict[str, Pose]
+    points: dict[str, np.ndarray]
+    shown: dict[str, np.ndarray]
+
+    def boxes(self) -> dict[str, tuple[float, float, float, float] | None]:
+        """By hand its box (left, top, right, bottom) in pixels within the frame; None if less than a third shows."""
+        scene = self.scene
+        found: dict[str, tuple[float, float, float, float] | None] = {}
+        for side, pixels in self.shown.items():
+            width = self._thickness(side) / 2
+            low, high = pixels.min(0) - width, pixels.max(0) + width
+            inside_low = np.clip(low, 0, [scene.width, scene.height])
+            inside_high = np.clip(high, 0, [scene.width, scene.height])
+            share = np.prod(np.maximum(inside_high - inside_low, 0)) / np.prod(high - low)
+            box = (*inside_low.tolist(), *inside_high.tolist())
+            found[side] = (box[0], box[1], box[2], box[3]) if share >= 1 / 3 else None
+        return found
+
+    def draw(self) -> np.ndarray:
+        """The picture (height, width, 3), RGB."""
+        scene, look = self.scene, self.scene.look
+        picture = np.empty((scene.height, scene.width, 3), np.uint8)
+        picture[:] = _dim(look.wall, self.light)
+        self._panel(picture)
+        order = sorted(self.points, key=lambda side: -float(self.points[side][self.number, :, 2].mean()))
+        for side in order:
+            self._hand(picture, side)
+        return picture
+
+    def _thickness(self, side: str) -> float:
+        depth = max(float(self.points[side][self.number, :, 2].mean()), 0.15)
+        return 0.022 * self.scene.look.size * 0.98 * self.scene.height / depth
+
+    def _at(self, points: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        return self.scene.project(np.asarray(points, dtype=float).reshape(-1, 3), self.camera)
+
+    def _fill(self, picture: np.ndarray, corners: np.ndarray, colour: Colour) -> None:
+        pixels = np.round(self._at(corners) * 2**SHIFT).astype(np.int32)
+        cv2.fillPoly(picture, [pixels], _dim(colour, self.light), cv2.LINE_AA, SHIFT)
+
+    def _disc(self, picture: np.ndarray, centre: np.ndarray, radius: float, colour: Colour) -> None:
+        ((u, v),) = self._at(centre)
+        pixels = radius * 0.98 * self.scene.height / centre[2]
+        where = (round(u * 2**SHIFT), round(v * 2**SHIFT))
+        cv2.circle(picture, where, round(pixels * 2**SHIFT), _dim(colour, self.light), -1, cv2.LINE_AA, SHIFT)
+
+    def _rod(self, picture: np.ndarray, ends: Sequence[np.ndarray], metres: float, colour: Colour) -> None:
+        depth = max(float(np.mean([end[2] for end in ends])), 0.15)
+        _line(picture, self._at(ends), metres * 0.98 * self.scene.height / depth, _dim(colour, self.light))
+
+    def _panel(self, picture: np.ndarray) -> None:
+        z = PANEL_Z
+        self._fill(picture, _rectangle(-0.9, 0.24, 0.9, 0.9, z - 0.02), (96, 84, 72))
+        self._fill(picture, _rectangle(-0.25, -0.2, 0.25, 0.2, z), self.scene.look.panel)
+        self._fill(picture, _rectangle(-0.235, -0.185, 0.235, 0.185, z), _lighter(self.scene.look.panel))
+        for socket in SOCKETS:
+            self._disc(picture, socket + [0, 0, 0.03], 0.019, (40, 42, 48))
+            self._disc(picture, socket + [0, 0, 0.03], 0.009, (15, 15, 18))
+        for button, colour in zip(BUTTONS, ((190, 50, 45), (60, 150, 70), (220, 170, 50)), strict=True):
+            self._disc(picture, button + [0, 0, 0.03], 0.024, (70, 72, 78))
+            self._disc(picture, button + [0, 0, 0.03], 0.018, colour)
+        for screw in SCREWS:
+            self._disc(picture, screw + [0, 0, 0.03], 0.008, (150, 150, 155))
+        self._fill(picture, _rectangle(TRAY[0] - 0.07, 0.205, TRAY[0] + 0.07, 0.25, 0.5), (70, 60, 52))
+        self._rod(picture, [NAIL, NAIL + [0, 0.05, 0.02]], 0.006, (190, 190, 195))
+
+    def _hand(self, picture: np.ndarray, side: str) -> None:
+        look, i = self.scene.look, self.number
+        points, pixels, pose = self.points[side][i], self.shown[side], self.poses[side]
+        if pixels[:, 1].min() > self.scene.height * 1.3:
+            return
+        wide = self._thickness(side)
+        glove, dark = _dim(look.glove, self.light), _dim(look.glove, 0.62 * self.light)
+        sleeve = _dim(look.sleeve, self.light)
+        elbow = points[0] + [0.10 if side == "right" else -0.10, 0.22, -0.16]
+        _line(picture, self._at([points[0], elbow]), 2.6 * wide, sleeve)
+        self._tool(picture, int(pose.holds[i]), points, pose, side)
+        palm = np.round(np.concatenate([pixels[:1], pixels[PALM]]) * 2**SHIFT).astype(np.int32)
+        hull = cv2.convexHull(palm)
+        cv2.polylines(picture, [hull], True, dark, round(1.6 * wide), cv2.LINE_AA, SHIFT)
+        for finger in range(5):
+            _line(picture, pixels[1 + 4 * finger : 5 + 4 * finger], wide, dark)
+        cv2.fillPoly(picture, [hull], glove, cv2.LINE_AA, SHIFT)
+        cv2.polylines(picture, [hull], True, glove, max(round(1.1 * wide), 1), cv2.LINE_AA, SHIFT)
+        for finger in range(5):
+            _line(picture, pixels[1 + 4 * finger : 5 + 4 * finger], 0.68 * wide, glove)
+
+    def _tool(self, picture: np.ndarray, held: int, points: np.ndarray, pose: Pose, side: str) -> None:
+        tip = points[[4, 8, 12]].mean(0)  # between thumb, index and middle finger
+        turn = pose.rotation[self.number].as_matrix()
+        across = 1.0 if side == "right" else -1.0
+        if held == PLUG:
+            self._rod(picture, [tip, tip + [0.05, 0.12, -0.05], tip + [0.16 * across, 0.3, -0.1]], 0.008, (30, 30, 34))
+            self._rod(picture, [tip - [0, 0.005, -0.03], tip + [0, 0.02, 0]], 0.022, (52, 54, 60))
+        elif held == CAP:
+            self._disc(picture, tip + [0, -0.008, 0.01], 0.02, (205, 120, 40))
+        elif held == DRIVER:
+            spin = turn @ np.array([0.012 * across, 0.0, 0.0])
+            self._rod(picture, [tip + spin, tip + [0, -0.05, 0.11]], 0.007, (175, 178, 185))
+            self._rod(picture, [tip - [0, -0.03, 0.05] + spin, tip + [0, -0.01, 0.03]], 0.026, (200, 60, 40))
+        elif held == HAMMER:
+            palm = points[PALM].mean(0)
+            head = palm + turn @ np.array([0.0, -0.03, 0.17])
+            self._rod(picture, [palm, head], 0.014, (150, 105, 60))
+            side_way = turn @ np.array([0.0, 0.045, 0.01])
+            self._rod(picture, [head - side_way, head + side_way], 0.030, (105, 108, 115))
+
+
+def _rectangle(left: float, top: float, right: float, bottom: float, z: float) -> np.ndarray:
+    return np.array([[left, top, z], [right, top, z], [right, bottom, z], [left, bottom, z]])
+
+
+def _line(picture: np.ndarray, pixels: np.ndarray, width: float, colour: Colour) -> None:
+    where = [np.round(np.clip(pixels, -2000, 6000) * 2**SHIFT).astype(np.int32)]
+    cv2.polylines(picture, where, False, colour, max(round(width), 1), cv2.LINE_AA, SHIFT)
+
+
+def _dim(colour: Colour, light: float) -> Colour:
+    return (min(colour[0] * light, 255.0), min(colour[1] * light, 255.0), min(colour[2] * light, 255.0))
+
+
+def _lighter(colour: Colour) -> Colour:
+    return (min(colour[0] + 14, 255.0), min(colour[1] + 14, 255.0), min(colour[2] + 14, 255.0))

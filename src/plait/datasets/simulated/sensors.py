@@ -1,0 +1,72 @@
+"""What smart gloves feel of a motion, and what a microphone hears."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from scipy import signal
+
+from plait.datasets.simulated.hands import FINE_HZ, Motion
+
+GRAVITY = 9.81
+RATE_HZ = 25.0
+AUDIO_HZ = 16_000
+READINGS = tuple(
+    [f"flex_{i}" for i in range(1, 6)] + [f"{kind}_{axis}" for kind in ("acc", "gyr", "mag") for axis in "xyz"]
+) + ("pressure",)  # fmt: skip
+NORTH = np.array([0.2, 0.4, 0.9])
+
+
+def glove_log(
+    motion: Motion, side: str, stop_s: float, offset_s: float, drift_ppm: float, seed: Sequence[int]
+) -> tuple[pl.DataFrame, float]:
+    """One glove's log on its own clock, and its offset by `sync.json`'s convention, which counts from the first reading.
+
+    Columns: `time` in seconds, flexion (arbitrary units), acceleration (m/s^2), angular rate (rad/s), magnetic field
+    (arbitrary units), pressure (arbitrary units). Gain, bias and noise are this glove's own.
+    """
+    rng = np.random.default_rng(list(seed))
+    fine = np.arange(-2.0, stop_s + 2.0, 1 / FINE_HZ)
+    pose = motion.hands[side](fine)
+    turn = pose.rotation.as_matrix()
+    velocity = np.gradient(pose.position, 1 / FINE_HZ, axis=0)
+    acceleration = np.gradient(velocity, 1 / FINE_HZ, axis=0) - [0.0, GRAVITY, 0.0]
+    for at, strength in motion.hits[side]:
+        since = fine - at
+        ring = 60 * strength * np.exp(-np.maximum(since, 0) / 0.015) * ((since >= 0) & (since < 0.12))
+        acceleration[:, 2] -= ring  # the hand is stopped
+        acceleration[:, 1] += 0.5 * ring
+    felt = np.einsum("nji,nj->ni", turn, acceleration)
+    steps = (pose.rotation[:-1].inv() * pose.rotation[1:]).as_rotvec() * FINE_HZ
+    rate = np.concatenate([steps, steps[-1:]])
+    field = np.einsum("nji,j->ni", turn, NORTH)
+    ideal = np.concatenate([pose.flexion, felt, rate, field, pose.pressure[:, None]], axis=1)
+    ideal = signal.sosfiltfilt(signal.butter(1, 0.45 * RATE_HZ, fs=FINE_HZ, output="sos"), ideal, axis=0)
+    start_s = rng.uniform(-1.0, 0.0)
+    video_s = np.arange(start_s, stop_s + rng.uniform(0, 1), 1 / RATE_HZ)
+    video_s = video_s + rng.uniform(-0.1, 0.1, len(video_s)) / RATE_HZ
+    values = np.stack([np.interp(video_s, fine, column) for column in ideal.T], axis=1)
+    gain = rng.uniform(0.85, 1.15, values.shape[1])
+    bias = np.repeat([0.06, 0.15, 0.03, 0.05, 0.02], [5, 3, 3, 3, 1]) * rng.normal(size=values.shape[1])
+    noise = np.repeat([0.015, 0.12, 0.03, 0.02, 0.015], [5, 3, 3, 3, 1])
+    values = gain * values + bias + noise * rng.normal(size=values.shape)
+    own_s = (video_s + offset_s) * (1 + drift_ppm * 1e-6)
+    table = pl.DataFrame(values, schema=list(READINGS)).with_columns(pl.all().round(5))
+    table = table.insert_column(0, pl.Series("time", np.round(own_s + 100.0, 5)))
+    return table, float(offset_s - own_s[0] / (1 + drift_ppm * 1e-6))
+
+
+def audio(motion: Motion, stop_s: float, seed: Sequence[int]) -> np.ndarray:
+    """Sound (n,) in [-1, 1] at 16 kHz: a room's hum and noise, and a burst for everything that is heard."""
+    rng = np.random.default_rng(list(seed))
+    n = int(stop_s * AUDIO_HZ)
+    sound = 0.008 * rng.normal(size=n) + 0.004 * np.sin(2 * np.pi * 100 * np.arange(n) / AUDIO_HZ)
+    for at, strength in motion.heard:
+        first = round(at * AUDIO_HZ)
+        length = min(int(0.15 * AUDIO_HZ), n - first)
+        if first < 0 or length <= 0:
+            continue
+        fade = np.exp(-np.arange(length) / (0.018 * AUDIO_HZ))
+        sound[first : first + length] += 0.4 * strength * fade * rng.normal(size=length)
+    clipped: np.ndarray = np.clip(sound, -1, 1).astype(np.float32)
+    return clipped

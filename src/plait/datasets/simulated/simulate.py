@@ -1,0 +1,63 @@
+"""All subjects' raw recordings, several at once, each made only if it does not stand already."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+
+from pathlib import Path
+
+from plait.datasets.simulated.writer import Settings, write_recording
+from plait.errors import ConfigError, DataError
+from plait.store import read_json
+
+
+def simulate(
+    out: Path,
+    subjects: int,
+    settings: Settings,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, label: None,
+) -> list[Path]:
+    """Write the raw recordings of subjects 1 to `subjects` as `out/01`, `out/02`, ...; those that stand are kept.
+
+    Raises:
+        ConfigError: a number is out of range.
+        DataError: a recording stands that was made with other settings, or one cannot be written.
+    """
+    for name, value, least in (
+        ("subjects", subjects, 1), ("clips", settings.clips, 1), ("height", settings.height, 64), ("fps", settings.fps, 5)
+    ):  # fmt: skip
+        if value < least:
+            raise ConfigError(f"simulate: {name} is {value}, expected {least} or more")
+    if settings.height % 2:
+        raise ConfigError(f"simulate: height is {settings.height}, expected an even number")
+    folders = [out / f"{subject:02d}" for subject in range(1, subjects + 1)]
+    missing = [i for i, folder in enumerate(folders, 1) if not _stands(folder, settings)]
+    progress(subjects - len(missing), subjects, "")
+    workers = min(workers or len(os.sched_getaffinity(0)), len(missing))
+    if workers <= 1:
+        for done, subject in enumerate(missing, 1):
+            write_recording(folders[subject - 1], subject, settings)
+            progress(subjects - len(missing) + done, subjects, folders[subject - 1].name)
+        return folders
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        jobs = {pool.submit(write_recording, folders[s - 1], s, settings): folders[s - 1].name for s in missing}
+        try:
+            for done, job in enumerate(as_completed(jobs), 1):
+                job.result()
+                progress(subjects - len(missing) + done, subjects, jobs[job])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return folders
+
+
+def _stands(folder: Path, settings: Settings) -> bool:
+    if not folder.exists():
+        return False
+    if read_json(folder / "truth.json").get("settings") != asdict(settings):
+        raise DataError(f"{folder}: stands already, simulated otherwise; expected another --out, or remove it")
+    return True

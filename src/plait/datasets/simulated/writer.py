@@ -1,0 +1,189 @@
+"""One simulated recording on disk: video with sound, glove logs, labels, recording.toml, and the truth beside them."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import polars as pl
+
+from plait.datasets.simulated.hands import CYCLES, Motion, Person, move
+from plait.datasets.simulated.scene import Frame, Look, Scene
+from plait.datasets.simulated.sensors import AUDIO_HZ, audio, glove_log
+from plait.recordings.folder import Description, LogFile, write_description
+from plait.store import atomic, write_json
+from plait.types import Span
+
+VERSION = 1  # a change of what is simulated changes it
+WINDOW_S = 134 / 25  # GloVid's longer window
+CHUNK = 256  # frames drawn at a time
+READ = ("flex_1", "flex_2", "flex_3", "flex_4", "flex_5", "acc_x", "acc_y", "acc_z", "pressure")
+GLOVES = ((60, 110, 190), (190, 90, 60), (70, 150, 90), (190, 170, 70), (120, 90, 160), (60, 60, 66), (200, 200, 205))
+PANELS = ((120, 128, 134), (134, 126, 112), (104, 120, 112), (128, 118, 130))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a recording, with its subject's number: everything else follows."""
+
+    seed: int
+    clips: int
+    height: int
+    fps: int
+    version: int = VERSION
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A subject's recording before it is drawn."""
+
+    person: Person
+    look: Look
+    spans: tuple[Span, ...]
+    claps: tuple[float, ...]
+    stop_s: float
+    motion: Motion
+
+
+def plan(subject: int, settings: Settings) -> Plan:
+    """Who subject `subject` is and does: every activity as often as the others, neutral breaks among them."""
+    rng = np.random.default_rng([settings.seed, subject, 0])
+    person = Person(
+        rng.uniform(0.88, 1.14), rng.uniform(0.85, 1.2), bool(rng.random() < 0.2), float(rng.uniform(0.8, 1.3))
+    )
+    glove, panel = GLOVES[rng.integers(len(GLOVES))], PANELS[rng.integers(len(PANELS))]
+    vary = rng.uniform(-18, 18, 3)
+    wall = rng.uniform(150, 190)
+    look = Look(
+        (glove[0] + vary[0], glove[1] + vary[1], glove[2] + vary[2]),
+        (rng.uniform(40, 110), rng.uniform(40, 100), rng.uniform(50, 120)),
+        (wall, wall + rng.uniform(-6, 6), wall + rng.uniform(-12, 6)),
+        panel,
+        rng.uniform(0.8, 1.15),
+        rng.normal(0, 0.05),
+        (rng.normal(0, 0.02), rng.normal(0, 0.02)),
+        person.size,
+        rng.uniform(0.003, 0.007),
+    )
+    kinds = (*CYCLES, "neutral")
+    wanted = [kinds[i % len(kinds)] for i in range(settings.clips)]
+    order = [str(name) for name in rng.permutation(wanted)]
+    spans, clock = [], 5.0
+    for before, activity in zip(["start", *order], order, strict=False):
+        length = WINDOW_S + rng.uniform(0.3, 0.8)
+        if activity != "neutral":  # neutral is what nobody labels
+            spans.append(Span(round(clock, 3), round(clock + length, 3), activity))
+            clock += length + rng.uniform(0.5, 1.2)
+        elif before == "neutral":
+            clock += WINDOW_S
+        else:
+            clock += length
+    if order and order[-1] == "neutral":  # time between labels alone is neutral: one more, short, ends it
+        spans.append(Span(round(clock, 3), round(clock + 1.5, 3), "pressing a button"))
+        clock += 2.5
+    claps = (float(rng.uniform(2.0, 3.0)), clock + 1.5)
+    stop_s = clock + 4.0
+    motion = move(spans, claps, stop_s, person, [settings.seed, subject, 1])
+    return Plan(person, look, tuple(spans), claps, stop_s, motion)
+
+
+def write_recording(folder: Path, subject: int, settings: Settings) -> None:
+    """Write subject `subject`'s raw recording as `folder`, whole or not at all.
+
+    `truth.json` has `sync.json`'s offsets and drifts, claps and the settings; `truth.npz`, per frame, `visible` hands
+    (n,), and, left hand first, `boxes` (n, 2, 4) in pixels, NaN where not visible, `joints` (n, 2, 21, 3) in metres before
+    the camera, `pixels` (n, 2, 21, 2).
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    made = plan(subject, settings)
+    rng = np.random.default_rng([settings.seed, subject, 2])
+    with atomic(folder) as making:
+        making.mkdir()
+        offsets, drifts = {}, {}
+        for part, side in enumerate(("left", "right")):
+            offset, drift = float(rng.uniform(-5, 5)), float(rng.uniform(-200, 200))
+            seed = [settings.seed, subject, 3 + part]
+            table, offsets[side] = glove_log(made.motion, side, made.stop_s, offset, drift, seed)
+            drifts[side] = drift
+            table.write_csv(making / f"{side}.csv")
+        labels = [{"start": span.start_s, "stop": span.stop_s, "activity": span.activity} for span in made.spans]
+        pl.DataFrame(labels).write_csv(making / "labels.csv")
+        acceleration = ("acc_x", "acc_y", "acc_z")
+        logs = {side: LogFile(f"{side}.csv", READ, "time", "s", acceleration=acceleration) for side in offsets}
+        write_description(making, Description(f"{subject:02d}", "video.mp4", logs, "labels.csv"))
+        truth = _film(making / "video.mp4", made, subject, settings)
+        np.savez_compressed(making / "truth.npz", **truth)  # type: ignore[arg-type] - its keywords are the arrays
+        said = {"offset_s": offsets, "drift_ppm": drifts, "claps_s": made.claps, "person": asdict(made.person)}
+        write_json(making / "truth.json", {"settings": asdict(settings), **said})
+
+
+def seconds_per_frame(settings: Settings) -> float:
+    """How long a frame takes here, measured on 60 of them."""
+    made = plan(1, settings)
+    start = time.perf_counter()
+    with av.open("/dev/null", "w", format="mp4") as out:
+        track = _video_track(out, settings)
+        for number, frame in enumerate(_frames(made, 1, settings, 60)):
+            _encode(out, track, frame.draw(), number)
+    return (time.perf_counter() - start) / 60
+
+
+def duration_s(settings: Settings) -> float:
+    """Seconds of one subject's recording."""
+    return plan(1, settings).stop_s
+
+
+def _width(settings: Settings) -> int:
+    """4:3 of an even number of pixels, as close as H.264 allows."""
+    return round(settings.height * 4 / 3 / 2) * 2
+
+
+def _frames(made: Plan, subject: int, settings: Settings, count: int) -> Iterator[Frame]:
+    scene = Scene(made.motion, made.look, _width(settings), settings.height, (settings.seed, subject, 5))
+    for first in range(0, count, CHUNK):
+        yield from scene.frames(np.arange(first, min(first + CHUNK, count)) / settings.fps)
+
+
+def _video_track(out: av.container.OutputContainer, settings: Settings) -> av.VideoStream:
+    options = {"preset": "veryfast", "crf": "20", "threads": "1"}  # one thread: the same bytes on every machine
+    track = out.add_stream("libx264", rate=settings.fps, options=options)
+    track.width, track.height, track.pix_fmt = _width(settings), settings.height, "yuv420p"
+    track.gop_size = 2 * settings.fps
+    return track
+
+
+def _encode(out: av.container.OutputContainer, track: av.VideoStream, picture: np.ndarray, number: int) -> None:
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    frame.pts, frame.time_base = number, Fraction(1, int(track.average_rate or 30))
+    out.mux(track.encode(frame))
+
+
+def _film(path: Path, made: Plan, subject: int, settings: Settings) -> dict[str, np.ndarray]:
+    """Draw and encode all frames and the sound; per frame what is visible where."""
+    count = int(made.stop_s * settings.fps)
+    boxes = np.full((count, 2, 4), np.nan, np.float32)
+    joints, pixels = np.empty((count, 2, 21, 3), np.float32), np.empty((count, 2, 21, 2), np.float32)
+    with av.open(str(path), "w") as out:
+        track = _video_track(out, settings)
+        sound = out.add_stream("aac", rate=AUDIO_HZ, layout="mono")
+        for number, frame in enumerate(_frames(made, subject, settings, count)):
+            _encode(out, track, frame.draw(), number)
+            shown = frame.boxes()
+            for hand, side in enumerate(("left", "right")):
+                boxes[number, hand] = np.nan if (box := shown[side]) is None else box
+                joints[number, hand] = frame.points[side][frame.number]
+                pixels[number, hand] = frame.shown[side]
+        out.mux(track.encode())
+        values = audio(made.motion, made.stop_s, [settings.seed, subject, 6])
+        for start in range(0, len(values) - 1023, 1024):
+            piece = av.AudioFrame.from_ndarray(values[None, start : start + 1024], format="fltp", layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = AUDIO_HZ, start, Fraction(1, AUDIO_HZ)
+            out.mux(sound.encode(piece))
+        out.mux(sound.encode())
+    visible = np.isfinite(boxes[:, :, 0]).sum(1).astype(np.uint8)
+    return {"visible": visible, "boxes": boxes, "joints": joints, "pixels": pixels}
