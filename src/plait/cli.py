@@ -1,5 +1,6 @@
 """Verbs -> functions; the only place that prints or exits."""
 
+import os
 import sys
 import time
 from enum import StrEnum
@@ -59,13 +60,69 @@ def run(
 @app.command()
 def demo(
     out: Out = Path("runs/demo"),
+    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 6,
+    clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 32,
     executor: How = Executor.processes,
     workers: Workers = None,
     device: Device = "auto",
 ) -> None:
-    """Run the embedded study on generated recordings: every method, leave-one-subject-out."""
+    """Simulate raw recordings; ingest, synchronise, cut them; run every method, leave-one-subject-out."""
+    from plait.clips import Windows, write_clips
+    from plait.datasets.simulated import SIMULATED, WINDOWS
+    from plait.datasets.simulated.simulate import simulate as record
+    from plait.datasets.simulated.writer import Settings
+    from plait.recordings.folder import SYNC, read_sync
+    from plait.recordings.ingest import ingest as make
+    from plait.recordings.synchronise import synchronise
+
+    with Meter("simulating subjects", "subjects") as meter:
+        raw = record(out / "raw", subjects, Settings(0, clips, 256, 30), workers=workers, progress=meter.tell)
+    recordings = out / "recordings"
+    for folder in raw:
+        made, _ = make([folder], recordings)
+        if not (made / SYNC).is_file() or any(clock.status == "unsure" for clock in read_sync(made).values()):
+            fits = synchronise(made)
+            for log, fit in fits.items():
+                typer.echo(f"{made.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s", err=True)
+            unsure = {log: fit.offset_s for log, fit in fits.items() if fit.status == "unsure"}
+            if unsure:  # a person would look at sync.svg now
+                typer.echo(f"{made.name}: taking the best candidate for {', '.join(unsure)}", err=True)
+                synchronise(made, unsure)
+    write_clips(
+        recordings, out / "clips", Windows(WINDOWS.seconds, unlabelled="neutral"), activities=SIMULATED.activities
+    )
     study = Path(__file__).parent / "study" / "demo.toml"
-    _study(study, out, out, [], [], executor, workers, 1, device)
+    _study(study, out / "clips", out, [], [], executor, workers, 1, device)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="The folder of the raw recordings.", metavar="DIR")],
+    subjects: Annotated[int, typer.Option(help="How many people.")] = 6,
+    clips: Annotated[int, typer.Option(help="Clips of each.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Decides everything.")] = 0,
+    height: Annotated[int, typer.Option(help="Of the video, in pixels; 4:3.")] = 256,
+    fps: Annotated[int, typer.Option(help="Frames per second.")] = 30,
+    size: Annotated[str | None, typer.Option(help="full: GloVid's size, 19 people with 200 clips each.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Write raw recordings of a simulated GloVid: video with sound, two glove logs, labels, and the truth."""
+    from plait.datasets.simulated.simulate import simulate as record
+    from plait.datasets.simulated.writer import Settings, duration_s, seconds_per_frame
+
+    if size not in (None, "full"):
+        raise ConfigError(f"--size {size}: expected full, or none for --subjects and --clips")
+    if size == "full":
+        subjects, clips = 19, 200
+    settings = Settings(seed, clips, height, fps)
+    if size == "full":
+        frames = subjects * duration_s(settings) * fps
+        cores = workers or len(os.sched_getaffinity(0))
+        minutes = frames * seconds_per_frame(settings) / cores / 60
+        typer.echo(f"{frames:.0f} frames: about {minutes:.0f} minutes on {cores} cores", err=True)
+    with Meter("simulating subjects", "subjects") as meter:
+        record(out, subjects, settings, workers=workers, progress=meter.tell)
+    typer.echo(f"{out}: {subjects} raw recordings; next: plait ingest {out}/01 --out RECORDINGS, and so on")
 
 
 @app.command()
@@ -210,6 +267,9 @@ def _study(
 class Meter:
     """Progress with time left: a bar on a terminal, a line per finished job elsewhere."""
 
+    def __init__(self, title: str = "reading recordings", of: str = "jobs") -> None:
+        self.title, self.of = title, of
+
     def __enter__(self) -> "Meter":
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -218,7 +278,7 @@ class Meter:
         columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=600)
         self.bar.start()
-        self.task = self.bar.add_task("reading recordings", total=None)
+        self.task = self.bar.add_task(self.title, total=None)
         self.start_s = time.monotonic()
         self.already: int | None = None
         return self
@@ -228,7 +288,7 @@ class Meter:
         self.bar.update(self.task, completed=done, total=total, description=label)
         if self.already is None:
             self.already = done
-            text = f"{total} jobs" + (f", {done} of them done before" if done else "")
+            text = f"{total} {self.of}" + (f", {done} of them done before" if done else "")
         else:
             left_s = (time.monotonic() - self.start_s) / (done - self.already) * (total - done)
             text = f"[{done}/{total}] {label} · {left_s / 60:.1f} min left"

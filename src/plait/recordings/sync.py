@@ -16,6 +16,7 @@ REACH_S = 0.3  # how far such a lag may lie from the recording's
 CLAP_S, MOTION_S = 0.012, 0.030  # standard errors of one clap's lag, of one window's
 LOUDER_DB, HARDER = 12.0, 8.0  # what counts as a clap: over the room's noise, over the hand's usual jerk
 SURE = 0.6  # share of the windows of motion that must agree
+MANY, HINT, HINT_RIVAL = 12, 0.4, 0.5  # with so many claps, and most of all candidates, fewer windows need agree
 RIVAL = 0.6  # of the best one's agreement: from there on another candidate makes it doubtful
 TOGETHER_S = 0.05  # residual up to which lags agree: windows that have nothing to do with each other scatter by 0.17
 TRIED = 8
@@ -100,7 +101,8 @@ def align(heard: np.ndarray, motion: Readings, acceleration: Readings, *, max_of
     Claps that are both heard and felt, and motion that is seen and felt alike, suggest offsets. For each, every window
     of motion and every clap tells a lag; a line through those that agree gives offset and drift. The offset on which
     most windows agree wins, and is sure if no other comes close: windows do not agree by chance, whereas a hand that
-    works hits things as often as somebody claps.
+    works hits things as often as somebody claps. A hand that rests half of the time agrees on few windows; it is sure
+    if a dozen claps and knocks agree too, more than for any other offset.
     """
     if min(np.ptp(motion.times), np.ptp(acceleration.times)) < WINDOW_S:
         return Fit(0.0, 0.0, 0.0, 0.0, "unsure")
@@ -114,7 +116,9 @@ def align(heard: np.ndarray, motion: Readings, acceleration: Readings, *, max_of
     best = candidates[0]
     rival = max((one.agreement for one in candidates[1:]), default=0.0) / max(best.agreement, 1e-9)
     steady = best.residual_ms < 1e3 * TOGETHER_S
-    sure = best.agreement >= SURE and rival <= RIVAL and steady
+    others = max((one.claps for one in candidates[1:]), default=0)
+    struck = best.claps >= MANY and best.claps > others and best.agreement >= HINT and rival <= HINT_RIVAL
+    sure = steady and ((best.agreement >= SURE and rival <= RIVAL) or struck)
     clear = best.agreement * (1 - rival) * max(1 - best.residual_ms / (2e3 * TOGETHER_S), 0.0)
     return Fit(
         best.offset_s,

@@ -1,1 +1,83 @@
-"""Recordings that never happened, with the truth beside them."""
+"""A simulated GloVid: raw recordings of a chest camera and two gloves, drawn and felt from one motion.
+
+`plait simulate` writes them; this opens them once they are recordings or clips.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from plait.clips import Windows, open_clips, open_windows
+from plait.datasets.glovid import EXPECTED_HANDS, READING_HZ, READINGS, gloves
+from plait.encoders.glove import GloveNet
+from plait.encoders.video import VideoNet
+from plait.types import Dataset, Modality, Recording
+
+FRAMES, FRAME_HZ = 32, 6.0
+WINDOWS = Windows(READINGS / READING_HZ, unlabelled="neutral")
+
+
+def recordings(data: Path) -> Iterator[Recording]:
+    """From a clip table, or from recordings, cut into every window that fits.
+
+    Raises:
+        DataError: what opening them refuses.
+    """
+    if (data / "clips.parquet").is_file():
+        yield from open_clips(data)
+    else:
+        yield from open_windows(data, WINDOWS, tuple(EXPECTED_HANDS), ("video", "left", "right"))
+
+
+def small_frames(video: np.ndarray) -> Tensor:
+    """RGB (32, 56, 56, 3) in [-1, 1]: each pixel the mean of 4 x 4."""
+    pictures = torch.from_numpy(np.ascontiguousarray(video)).permute(0, 3, 1, 2).float()
+    small: Tensor = avg_pool2d(pictures / 127.5 - 1, 4).permute(0, 2, 3, 1).half()
+    return small
+
+
+class MotionNet(nn.Module):
+    """A small video network that sees each pixel about its clip's mean: the still background vanishes."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.net = VideoNet(shape)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """The grid `(b, 8, 3, 3, 48)` of clips `(b, 32, 56, 56, 3)`."""
+        grid: Tensor = self.net(2 * (clips - clips.mean(1, keepdim=True)))
+        return grid
+
+
+class StaticNet(nn.Module):
+    """The static baseline: the mean of a clip's frames, which knows no order, through the same network."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.net = VideoNet((4, *shape[1:]))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """The grid `(b, 1, 3, 3, 48)`."""
+        grid: Tensor = self.net(clips.mean(1, keepdim=True).expand(-1, 4, -1, -1, -1))
+        return grid
+
+
+def glove_net(shape: tuple[int, ...]) -> nn.Module:
+    """The paper's glove network, each channel standardised as it enters."""
+    return GloveNet(shape, standardise=True)
+
+
+SIMULATED = Dataset(
+    name="simulated",
+    activities=tuple(EXPECTED_HANDS),
+    modalities=(
+        Modality("video", ("video",), FRAMES, FRAME_HZ, small_frames, MotionNet),
+        Modality("gloves", ("left", "right"), READINGS, READING_HZ, gloves, glove_net),
+    ),
+    recordings=recordings,
+    cite="Simulated by plait; no publication.",
+)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import PchipInterpolator, make_interp_spline
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from plait.types import Span
 
 FINE_HZ = 200
+SMOOTH_S = 0.05  # muscles do not jerk
 PANEL_Z = 0.60
 NONE, PLUG, CAP, DRIVER, HAMMER = range(5)  # what a hand holds
 TRAY = np.array([0.16, 0.17, 0.50])
@@ -94,7 +96,7 @@ def move(spans: Sequence[Span], claps: Sequence[float], stop_s: float, person: P
     events += [(at - 0.9, at + 0.7, "clap") for at in claps]
     before = -1.0
     for start, stop, activity in [*sorted(events), (stop_s, stop_s, "end")]:
-        _idle(main, other, before + 0.3, start - 0.25, person, rng)
+        _idle(main, other, before + 0.6, start - 0.45, person, rng)
         before = stop
         if activity == "clap":
             _clap(main, other, start + 0.9, heard)
@@ -113,13 +115,14 @@ def move(spans: Sequence[Span], claps: Sequence[float], stop_s: float, person: P
 
 def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
     """A hand's pose as a function of time; keys are for the right hand, the left is its mirror."""
-    path = PchipInterpolator(hand.times, np.array(hand.keys))
+    fine = np.arange(hand.times[0], hand.times[-1], 1 / FINE_HZ)
+    path = gaussian_filter1d(PchipInterpolator(hand.times, np.array(hand.keys))(fine), SMOOTH_S * FINE_HZ, axis=0)
     times = np.array([at for at, _ in hand.holds])
     things = np.array([thing for _, thing in hand.holds])
     mirror = 1.0 if side == "right" else -1.0
 
     def at(seconds: np.ndarray) -> Pose:
-        values = path(seconds)
+        values = make_interp_spline(fine, path, k=1)(np.clip(seconds, fine[0], fine[-1]))
         position = values[:, :3] * [mirror, 1.0, 1.0]
         angles = values[:, 3:6] * [1.0, mirror, mirror]
         rotation = Rotation.from_euler("YXZ", angles[:, [1, 0, 2]])
@@ -165,10 +168,6 @@ def _work(
 ) -> None:  # fmt: skip
     """One span: the activity's cycle again and again, each a little different."""
     cycle, lasts_s, two_hands = CYCLES[activity]
-    if not two_hands:
-        other.add(start + 0.3, key(REST + rng.normal(0, 0.02, 3)))
-    else:
-        other.add(start + 0.2, key(READY + rng.normal(0, 0.02, 3)))
     time = start
     while stop - time > 0.3:
         seconds = min(lasts_s / person.pace * rng.uniform(0.85, 1.15), stop - time)
@@ -181,13 +180,23 @@ def _work(
         for phase, strength in hits:
             main.hits.append((time + phase * seconds, strength))
             heard.append((time + phase * seconds, strength))
-        if two_hands:  # the other hand steadies what the first works on
-            steady = np.mean([value[:3] for _, value in keys], axis=0) * [-0.9, 1, 1] + [-0.02, 0.03, 0.0]
-            steady = np.array([abs(steady[0]) + 0.04, steady[1], steady[2]])
-            for phase in (0.3, 0.8):
-                other.add(time + phase * seconds, key(steady + rng.normal(0, 0.012, 3), GRIP, pressure=0.25))
+        _follow(other, keys, time, seconds, two_hands, rng)
         time += seconds
     main.holds.append((stop, NONE))
+
+
+def _follow(
+    other: Hand, keys: Sequence[tuple[float, Key]], start: float, seconds: float, two_hands: bool,
+    rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """The other hand steadies what the first works on, or hangs; either way the body carries part of the motion over."""
+    places = np.array([value[:3] for _, value in keys])
+    centre = places.mean(axis=0)
+    steady = np.array([abs(0.9 * centre[0] + 0.02) + 0.04, centre[1] + 0.03, centre[2]]) if two_hands else REST
+    share, grip, pressure = (0.7, GRIP, 0.25) if two_hands else (0.5, LOOSE, 0.0)
+    for (phase, _), place in zip(keys, places, strict=True):
+        at = steady + share * (place - centre) * [-1, 1, 1] + rng.normal(0, 0.008, 3)
+        other.add(start + phase * seconds, key(at, grip, roll=rng.normal(0, 0.08), pressure=pressure))
 
 
 Cycle = tuple[list[tuple[float, Key]], list[tuple[float, int]], list[tuple[float, float]]]

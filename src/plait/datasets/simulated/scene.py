@@ -7,7 +7,19 @@ import cv2
 import numpy as np
 
 from plait.datasets.simulated.hands import (
-    BUTTONS, CAP, DRIVER, HAMMER, NAIL, PANEL_Z, PLUG, SCREWS, SOCKETS, TRAY, Motion, Pose, joints,
+    BUTTONS,
+    CAP,
+    DRIVER,
+    HAMMER,
+    NAIL,
+    PANEL_Z,
+    PLUG,
+    SCREWS,
+    SOCKETS,
+    TRAY,
+    Motion,
+    Pose,
+    joints,
 )  # fmt: skip
 
 SHIFT = 4  # bits of a pixel's fraction in OpenCV's coordinates

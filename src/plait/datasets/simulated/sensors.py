@@ -20,7 +20,7 @@ NORTH = np.array([0.2, 0.4, 0.9])
 def glove_log(
     motion: Motion, side: str, stop_s: float, offset_s: float, drift_ppm: float, seed: Sequence[int]
 ) -> tuple[pl.DataFrame, float]:
-    """One glove's log on its own clock, and its offset by `sync.json`'s convention, which counts from the first reading.
+    """One glove's log on its own clock, and its offset as in `sync.json`, which counts from the first reading.
 
     Columns: `time` in seconds, flexion (arbitrary units), acceleration (m/s^2), angular rate (rad/s), magnetic field
     (arbitrary units), pressure (arbitrary units). Gain, bias and noise are this glove's own.
@@ -33,7 +33,7 @@ def glove_log(
     acceleration = np.gradient(velocity, 1 / FINE_HZ, axis=0) - [0.0, GRAVITY, 0.0]
     for at, strength in motion.hits[side]:
         since = fine - at
-        ring = 60 * strength * np.exp(-np.maximum(since, 0) / 0.015) * ((since >= 0) & (since < 0.12))
+        ring = 60 * strength * np.exp(-np.maximum(since, 0) / 0.010) * ((since >= 0) & (since < 0.12))
         acceleration[:, 2] -= ring  # the hand is stopped
         acceleration[:, 1] += 0.5 * ring
     felt = np.einsum("nji,nj->ni", turn, acceleration)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
-
 from pathlib import Path
 
 from plait.datasets.simulated.writer import Settings, write_recording
@@ -27,9 +26,8 @@ def simulate(
         ConfigError: a number is out of range.
         DataError: a recording stands that was made with other settings, or one cannot be written.
     """
-    for name, value, least in (
-        ("subjects", subjects, 1), ("clips", settings.clips, 1), ("height", settings.height, 64), ("fps", settings.fps, 5)
-    ):  # fmt: skip
+    asked = (("subjects", subjects, 1), ("clips", settings.clips, 1), ("height", settings.height, 64))
+    for name, value, least in (*asked, ("fps", settings.fps, 5)):
         if value < least:
             raise ConfigError(f"simulate: {name} is {value}, expected {least} or more")
     if settings.height % 2:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -81,7 +82,7 @@ def plan(subject: int, settings: Settings) -> Plan:
             clock += WINDOW_S
         else:
             clock += length
-    if order and order[-1] == "neutral":  # time between labels alone is neutral: one more, short, ends it
+    if order and order[-1] == "neutral":  # time between labels alone is neutral: a short span ends it
         spans.append(Span(round(clock, 3), round(clock + 1.5, 3), "pressing a button"))
         clock += 2.5
     claps = (float(rng.uniform(2.0, 3.0)), clock + 1.5)
@@ -116,8 +117,8 @@ def write_recording(folder: Path, subject: int, settings: Settings) -> None:
         acceleration = ("acc_x", "acc_y", "acc_z")
         logs = {side: LogFile(f"{side}.csv", READ, "time", "s", acceleration=acceleration) for side in offsets}
         write_description(making, Description(f"{subject:02d}", "video.mp4", logs, "labels.csv"))
-        truth = _film(making / "video.mp4", made, subject, settings)
-        np.savez_compressed(making / "truth.npz", **truth)  # type: ignore[arg-type] - its keywords are the arrays
+        arrays: dict[str, Any] = _film(making / "video.mp4", made, subject, settings)
+        np.savez_compressed(making / "truth.npz", **arrays)
         said = {"offset_s": offsets, "drift_ppm": drifts, "claps_s": made.claps, "person": asdict(made.person)}
         write_json(making / "truth.json", {"settings": asdict(settings), **said})
 
