@@ -189,7 +189,7 @@ def _follow(
     other: Hand, keys: Sequence[tuple[float, Key]], start: float, seconds: float, two_hands: bool,
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """The other hand steadies what the first works on, or hangs; either way the body carries part of the motion over."""
+    """The other hand steadies what the first works on, or hangs; the body carries part of the motion over to it."""
     places = np.array([value[:3] for _, value in keys])
     centre = places.mean(axis=0)
     steady = np.array([abs(0.9 * centre[0] + 0.02) + 0.04, centre[1] + 0.03, centre[2]]) if two_hands else REST

@@ -72,6 +72,8 @@ def plan(subject: int, settings: Settings) -> Plan:
     kinds = (*CYCLES, "neutral")
     wanted = [kinds[i % len(kinds)] for i in range(settings.clips)]
     order = [str(name) for name in rng.permutation(wanted)]
+    while "neutral" in (order[0], order[-1]):  # only time between labels is neutral
+        order = [*order[1:], order[0]]
     spans, clock = [], 5.0
     for before, activity in zip(["start", *order], order, strict=False):
         length = WINDOW_S + rng.uniform(0.3, 0.8)
@@ -82,9 +84,6 @@ def plan(subject: int, settings: Settings) -> Plan:
             clock += WINDOW_S
         else:
             clock += length
-    if order and order[-1] == "neutral":  # time between labels alone is neutral: a short span ends it
-        spans.append(Span(round(clock, 3), round(clock + 1.5, 3), "pressing a button"))
-        clock += 2.5
     claps = (float(rng.uniform(2.0, 3.0)), clock + 1.5)
     stop_s = clock + 4.0
     motion = move(spans, claps, stop_s, person, [settings.seed, subject, 1])
@@ -95,8 +94,8 @@ def write_recording(folder: Path, subject: int, settings: Settings) -> None:
     """Write subject `subject`'s raw recording as `folder`, whole or not at all.
 
     `truth.json` has `sync.json`'s offsets and drifts, claps and the settings; `truth.npz`, per frame, `visible` hands
-    (n,), and, left hand first, `boxes` (n, 2, 4) in pixels, NaN where not visible, `joints` (n, 2, 21, 3) in metres before
-    the camera, `pixels` (n, 2, 21, 2).
+    (n,), and, left hand first, `boxes` (n, 2, 4) in pixels, NaN where not visible, `joints` (n, 2, 21, 3) in metres,
+    `pixels` (n, 2, 21, 2).
 
     Raises:
         DataError: it cannot be written.
