@@ -56,7 +56,9 @@ def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
     chosen = [dataset.modality(name) for name in modalities]
     pairs = [(recording, clip) for recording in dataset.recordings(data) for clip in _windows(recording, chosen)]
     if not pairs:
-        raise DataError(f"{data}: no clips of data set {dataset.name}, expected at least one labelled span")
+        length = longest_s(chosen)
+        long = "" if length is None else f" of {length:g} s or more"
+        raise DataError(f"{data}: no clips of data set {dataset.name}, expected at least one labelled span{long}")
     names: set[str] = set()
     for recording, clip in pairs:
         if clip.name in names:

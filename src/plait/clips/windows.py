@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from plait.errors import ConfigError, DataError
+from plait.recordings.video import Video
 from plait.types import Modality, Recording, Span, Stream
 
 ROUNDING_S = 1e-6
@@ -165,7 +166,7 @@ class _Timeline:
         moments = np.arange(self.start_s, self.stop_s, 0.1)
         unknown = np.zeros(len(moments), dtype=bool)
         for stream in streams:
-            if not hasattr(stream, "short_side") and len(moments):  # no video: that would decode all of it
+            if not isinstance(stream, Video) and len(moments):
                 readings = stream.at(moments).reshape(len(moments), -1)
                 unknown |= ~np.isfinite(readings).all(axis=1)
         return moments[unknown]
