@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tomli_w
@@ -143,3 +144,12 @@ def test_some_methods_alone_and_what_they_are_made_from():
     assert list(study.only(["led[embedding=2]"]).methods) == ["led[embedding=2]"]
     with pytest.raises(ConfigError, match="only: no method 'gloves', expected some of: a, b, average"):
         study.only(["average", "gloves"])
+
+
+@pytest.mark.parametrize("file", ["src/plait/study/demo.toml", "examples/generated.toml"])
+def test_studies_that_need_no_data_name_modalities_there_are(file):
+    study = load_study(Path(__file__).parents[2] / file)
+    dataset = resolve(study.dataset, "dataset")
+    for method in study.methods.values():
+        for modality in method.modalities:
+            assert dataset.modality(modality).name == modality
