@@ -1,0 +1,137 @@
+"""A frozen network run faster: one switch, the same numbers."""
+
+import hashlib
+import importlib.metadata
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, fx, nn
+
+from plait.errors import ConfigError, one_line
+
+ENGINES = ("torch", "compile", "openvino")
+Run = Callable[[Tensor], Tensor]
+
+
+def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> Run:
+    """`network` in eval mode as a function of tensors of just `example`'s shape; outputs agree to 1e-3 relative.
+
+    `torch` folds batch normalisations into convolutions and keeps their weights channels-last; it needs nothing else.
+    `compile` is `torch.compile` with frozen weights and needs a C++ compiler; `openvino` needs `plait[openvino]`
+    and runs on the CPU, in float32.
+
+    Raises:
+        ConfigError: there is no such engine, or it is not to be had here.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"engine {engine!r}, expected one of: {', '.join(ENGINES)}")
+    network = network.eval().requires_grad_(False)
+    if engine == "openvino":
+        return _openvino(network, example)
+    if engine == "compile":
+        return _compiled(network, example)
+    return _inferring(folded(network, example))
+
+
+def engine_version(engine: str) -> str:
+    """The engine and the version of what runs it."""
+    package = "openvino" if engine == "openvino" else "torch"
+    try:
+        return f"{engine} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ConfigError(f"engine {engine!r} is not installed: pip install 'plait[{engine}]'") from error
+
+
+def folded(network: nn.Module, example: Tensor) -> nn.Module:
+    """A copy of an eval-mode network for one shape, every batch normalisation in the convolution before it.
+
+    Convolution weights are kept channels-last, so that a channels-last clip is never copied into another order.
+    """
+    program = torch.export.export(network, (example,))
+    module = program.module()
+    assert isinstance(module, fx.GraphModule)
+    aten = torch.ops.aten
+    convolutions = (aten.conv2d.default, aten.conv3d.default)
+    users = {node: len(node.users) for node in module.graph.nodes}
+    for number, node in enumerate(list(module.graph.nodes)):
+        if node.target is not aten.batch_norm.default:
+            continue
+        before = node.args[0]
+        values = [_value(module, argument) for argument in (*before.args[1:3], *node.args[1:5])]
+        if before.target not in convolutions or users[before] > 1 or values[0] is None:
+            continue
+        kernel, bias, gain, shift, mean, variance = values
+        if mean is None or variance is None:
+            continue
+        scale = (variance + node.args[7]).rsqrt()
+        scale = scale if gain is None else scale * gain
+        moved = ((0 if bias is None else bias) - mean) * scale + (0 if shift is None else shift)
+        order = torch.channels_last if kernel.ndim == 4 else torch.channels_last_3d
+        weight = (kernel * scale.view(-1, *[1] * (kernel.ndim - 1))).contiguous(memory_format=order)
+        module.register_buffer(f"folded_{number}_weight", weight)
+        module.register_buffer(f"folded_{number}_bias", moved)
+        with module.graph.inserting_before(before):
+            names = [module.graph.get_attr(f"folded_{number}_{part}") for part in ("weight", "bias")]
+        before.args = (before.args[0], *names, *before.args[3:])
+        node.replace_all_uses_with(before)
+        module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    module.recompile()
+    return module
+
+
+def digest(network: nn.Module) -> str:
+    """A key of a network's parameters and buffers."""
+    sha256 = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        sha256.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        sha256.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha256.hexdigest()
+
+
+def _value(module: nn.Module, node: object) -> Tensor | None:
+    """The tensor that a node of the graph stands for, if it is a constant."""
+    if not isinstance(node, fx.Node) or node.op != "get_attr":
+        return None
+    found: object = module
+    for part in str(node.target).split("."):
+        found = getattr(found, part)
+    return found.detach() if isinstance(found, Tensor) else None
+
+
+def _inferring(run: Callable[[Tensor], Tensor]) -> Run:
+    def infer(clips: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return run(clips)
+
+    return infer
+
+
+def _compiled(network: nn.Module, example: Tensor) -> Run:
+    run = _inferring(torch.compile(network, options={"freezing": True}))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of others, about their own future
+            run(example)
+    except Exception as error:  # no compiler, or code that it cannot take
+        raise ConfigError(f"engine 'compile': {one_line(error)}; the engine 'torch' needs no compiler") from error
+    return run
+
+
+def _openvino(network: nn.Module, example: Tensor) -> Run:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ConfigError("engine 'openvino' is not installed: pip install 'plait[openvino]'") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = openvino.convert_model(torch.export.export(network, (example,)))
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+    def infer(clips: Tensor) -> Tensor:
+        return torch.from_numpy(compiled([clips.detach().numpy()])[0].copy())
+
+    return infer

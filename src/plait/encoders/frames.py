@@ -1,0 +1,110 @@
+"""An image network on every frame of a clip: the 2D baseline, and the way to use one that knows pictures already."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.errors import ConfigError, ShapeError
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+Pool = Literal["none", "space", "all"]
+
+
+class FrameNet(nn.Module):
+    """Clips to a channels-last grid, `network` on every frame by itself.
+
+    Args:
+        network: images `(n, 3, height, width)` in [-1, 1] to feature maps `(n, channels, u, v)`.
+        shape: a clip's shape, `(frames, height, width, 3)`, or `(frames, height, width)` for one channel such as depth.
+        pool: `none` gives the grid `(frames, u, v, channels)`, `space` `(frames, channels)`, `all` `(channels,)`.
+        neighbours: each frame goes in with the ones before and after it as the three colour channels, grey,
+            so that a network of pictures sees motion; the first and the last frame stand for what is beyond.
+        size: side to which frames are resized; by default they stay as they are.
+        low, high: values of the clip that are black and white.
+        prepare: what the network wants of images in [-1, 1].
+
+    Raises:
+        ShapeError: `shape` is no video.
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: tuple[int, ...],
+        *,
+        pool: Pool = "none",
+        neighbours: bool = False,
+        size: int | None = None,
+        low: float = -1.0,
+        high: float = 1.0,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
+            raise ShapeError(
+                f"image network: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3) or "
+                "(frames, height, width)"
+            )
+        if pool not in ("none", "space", "all"):
+            raise ConfigError(f"image network: pool is {pool!r}, expected none, space or all")
+        if not low < high or (size is not None and size < 1):
+            raise ConfigError(f"image network: low {low}, high {high}, size {size}, expected low < high, size above 0")
+        self.network, self.prepare = network, prepare
+        self.shape, self.pool, self.neighbours, self.size = tuple(shape), pool, neighbours, size
+        self.low, self.high = low, high
+
+    def forward(self, clips: Float[Tensor, "b *clip"]) -> Float[Tensor, "b *grid c"]:
+        """The grid of each clip.
+
+        Raises:
+            ShapeError: the clips are not of the shape this encoder was made for.
+        """
+        if tuple(clips.shape[1:]) != self.shape:
+            raise ShapeError(f"image network: got clips of shape {tuple(clips.shape[1:])}, expected {self.shape}")
+        signed = (clips - self.low) * (2 / (self.high - self.low)) - 1
+        if self.neighbours:
+            colours = neighbouring(signed if signed.ndim == 4 else signed @ signed.new_tensor(LUMA))
+        else:
+            colours = signed if signed.ndim == 5 else signed.unsqueeze(-1).expand(*signed.shape, 3)
+        images = rearrange(colours, "b t h w c -> (b t) c h w")
+        if self.size is not None and self.size != images.shape[-1]:
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        maps = self.network(images if self.prepare is None else self.prepare(images))
+        grid: Tensor = rearrange(maps, "(b t) c u v -> b t u v c", b=len(clips))
+        return grid.mean({"none": (), "space": (2, 3), "all": (1, 2, 3)}[self.pool]) if self.pool != "none" else grid
+
+
+def neighbouring(grey: Float[Tensor, "b t h w"]) -> Float[Tensor, "b t h w 3"]:
+    """Each frame between the one before and the one after it."""
+    before, after = torch.cat([grey[:, :1], grey[:, :-1]], 1), torch.cat([grey[:, 1:], grey[:, -1:]], 1)
+    return torch.stack([before, grey, after], -1)
+
+
+class Stage(nn.Module):
+    """A network of timm's up to the feature map that is `stride` times smaller than the image.
+
+    Raises:
+        ConfigError: it has no such map.
+    """
+
+    def __init__(self, network: nn.Module, stride: int) -> None:
+        super().__init__()
+        strides = network.feature_info.reduction()  # type: ignore[operator,union-attr]
+        if stride not in strides:
+            raise ConfigError(f"image network: stride {stride}, expected one of: {', '.join(map(str, strides))}")
+        self.index = strides.index(stride)
+        network.prune_intermediate_layers([self.index], prune_norm=True, prune_head=True)  # type: ignore[operator]
+        self.network = network
+
+    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c u v"]:
+        """The feature map."""
+        found: list[Tensor] = self.network.forward_intermediates(  # type: ignore[operator]
+            images, indices=[self.index], stop_early=True, intermediates_only=True
+        )
+        return found[0]

@@ -1,0 +1,67 @@
+"""Video transformers of Hugging Face as encoders: patch tokens back to a grid."""
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.errors import ConfigError, ShapeError
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class TokenGrid(nn.Module):
+    """VideoMAE or V-JEPA 2 on RGB clips in [-1, 1], to the grid `(t, h, w, channels)` of its patches.
+
+    Frames are resized to the side that the model was made for, and taken evenly where a clip has another number of
+    them.
+
+    Args:
+        model: a model of `transformers` whose `config` has `patch_size` and `tubelet_size`.
+        shape: a clip's shape, `(frames, height, width, 3)`.
+        mean, std: of each colour in [0, 1], as the model was trained.
+
+    Raises:
+        ConfigError: the model's configuration says nothing of patches.
+        ShapeError: `shape` is no RGB video.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        shape: tuple[int, ...],
+        *,
+        mean: Sequence[float] = IMAGENET[0],
+        std: Sequence[float] = IMAGENET[1],
+    ) -> None:
+        super().__init__()
+        if len(shape) != 4 or shape[3] != 3:
+            raise ShapeError(f"video transformer: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3)")
+        config = model.config
+        try:
+            self.side = int(getattr(config, "crop_size", None) or config.image_size)  # type: ignore[arg-type,union-attr]
+            self.frames = int(getattr(config, "frames_per_clip", None) or config.num_frames)  # type: ignore[arg-type,union-attr]
+            self.patch, self.tubelet = int(config.patch_size), int(config.tubelet_size)  # type: ignore[arg-type,union-attr]
+        except (AttributeError, TypeError) as error:
+            kind = getattr(config, "model_type", type(model).__name__)
+            raise ConfigError(f"video transformer: {kind} has no patches over time, expected VideoMAE or V-JEPA 2") from error
+        self.model = model
+        self.jepa = getattr(config, "model_type", "") == "vjepa2"
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def forward(self, clips: Float[Tensor, "b frames height width 3"]) -> Float[Tensor, "b t h w c"]:
+        """The grid of each clip."""
+        asked = torch.linspace(0, clips.shape[1] - 1, self.frames).round().long()
+        colours = ((clips[:, asked] + 1) / 2 - self.mean) / self.std
+        images = rearrange(colours, "b t h w c -> (b t) c h w")
+        if tuple(images.shape[2:]) != (self.side, self.side):
+            images = F.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
+        video = rearrange(images, "(b t) c h w -> b t c h w", b=len(clips))
+        out = self.model(video, skip_predictor=True) if self.jepa else self.model(video)
+        side = self.side // self.patch
+        grid: Tensor = rearrange(out.last_hidden_state, "b (t h w) c -> b t h w c", h=side, w=side)
+        return grid

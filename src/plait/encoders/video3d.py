@@ -1,0 +1,34 @@
+"""Networks of torchvision that look at a whole clip, as encoders: S3D and R(2+1)D-18."""
+
+from collections.abc import Callable
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.errors import ShapeError
+
+
+class Clip3D(nn.Module):
+    """A 3D network on RGB clips in [-1, 1]: `prepare` (the weights' own transforms), `network`, channels last.
+
+    Args:
+        network: `(b, 3, frames, height, width)` to `(b, channels, t, h, w)`.
+        shape: a clip's shape, `(frames, height, width, 3)`.
+        prepare: from `(b, frames, 3, height, width)` in [0, 1] to what the network takes.
+
+    Raises:
+        ShapeError: `shape` is no RGB video.
+    """
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        if len(shape) != 4 or shape[3] != 3:
+            raise ShapeError(f"3D network: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3)")
+        self.network, self.prepare = network, prepare
+
+    def forward(self, clips: Float[Tensor, "b frames height width 3"]) -> Float[Tensor, "b t h w c"]:
+        """The grid of each clip."""
+        prepared = self.prepare(rearrange((clips + 1) / 2, "b t h w c -> b t c h w"))
+        grid: Tensor = rearrange(self.network(prepared), "b c t h w -> b t h w c")
+        return grid
