@@ -204,7 +204,7 @@ def clips(
     """Cut synchronised recordings into windows: the clip table, CLIPS/clips.parquet."""
     from plait.clips import Windows, write_clips
     from plait.clips.windows import longest_s
-    from plait.study.config import resolve
+    from plait.sources import resolve
     from plait.types import Dataset
 
     meant = resolve(dataset, "--dataset") if dataset else None

@@ -1,18 +1,68 @@
-"""What the code named in a study says, as a key: a finished job stands only as long as its code does."""
+"""What settings name as `package.module:Name`: the object, and its code as a key.
+
+A finished job stands only as long as its code does.
+"""
 
 import ast
+import difflib
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from torch import nn
+
+from plait.errors import ConfigError, PlaitError
+
 _INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
+
+
+def resolve(path: str, where: str) -> Any:
+    """The object that `"package.module:Name"` names; `where` says which setting asked for it.
+
+    Raises:
+        ConfigError: the path is not of that form, or nothing is there.
+    """
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name:
+        raise ConfigError(f"{where}: got {path!r}, expected 'package.module:Name'")
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{where}: no module {error.name!r} (from {path!r})") from error
+    except TypeError as error:
+        raise ConfigError(f"{where}: got {path!r}, expected a module's full name") from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, dir(found), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{where}: module {module!r} has no {part!r}{hint}")
+        found = getattr(found, part)
+    return found
+
+
+def made(make: object, positional: tuple[object, ...], named: Mapping[str, object], where: str) -> nn.Module:
+    """The module that `make` makes; `where` says which setting asked for it.
+
+    Raises:
+        PlaitError: it does not take its arguments, refuses them, or is something else.
+    """
+    try:
+        module = make(*positional, **named)  # type: ignore[operator]
+    except PlaitError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"{where}: made a {type(module).__name__}, expected a torch.nn.Module")
+    return module
 
 
 def describe(thing: Callable[..., Any]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Weights that others published: downloaded once into the cache, checked, resumed where a download broke off."""
 
 import hashlib
+import http
 import http.client
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Remote:
-    """A published file and what identifies it: its size in bytes, its SHA-256 or the first digits, its git blob's id."""
+    """A published file and what identifies it: size in bytes, SHA-256 or its first digits, git blob."""
 
     url: str
     size: int | None = None
@@ -85,7 +86,7 @@ def _download(remote: Remote, part: Path, target: Path) -> None:
                 have += len(piece)
                 length = length and str(int(length) - len(piece))
     if length is not None and int(length) > 0:
-        raise DataError(f"{remote.url}: broke off {length} bytes before its end; run again to go on, or put it at {target}")
+        raise DataError(f"{remote.url}: {length} bytes short; run again to go on, or put it at {target}")
 
 
 def _check(remote: Remote, part: Path) -> None:

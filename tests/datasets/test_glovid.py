@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from plait.clips import cut
-from plait.datasets.glovid import EXPECTED_HANDS, GLOVID, frames
+from plait.datasets.glovid import EXPECTED_HANDS, GLOVID
 from plait.errors import DataError
 from plait.recordings.folder import DESCRIPTION, Description, parse_description
 from plait.recordings.ingest import TEMPLATES
+from plait.recordings.video import rgb
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_preprocessed_clips_come_through_unchanged(preprocessed):
 
 
 def test_frames_are_in_i3d_s_range():
-    assert torch.equal(frames(np.array([[[[0, 255]]]], np.uint8)), torch.tensor([[[[-1.0, 1.0]]]]).half())
+    assert torch.equal(rgb(np.array([[[[0, 255]]]], np.uint8)), torch.tensor([[[[-1.0, 1.0]]]]).half())
 
 
 def test_the_glove_network_gives_the_paper_s_grid():

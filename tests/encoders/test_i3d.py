@@ -121,7 +121,7 @@ class Code:
 @pytest.mark.parametrize("content", [pickle.dumps(Code()), b"PK\x03\x04 truncated", b""])
 def test_files_that_are_no_weights_are_refused(tmp_path, content, capsys):
     (tmp_path / "i3d.pt").write_bytes(content)
-    with pytest.raises(DataError, match=r"i3d.pt: .*expected I3D's weights"):
+    with pytest.raises(DataError, match=r"i3d.pt: .*expected a network's weights"):
         load_i3d(tmp_path / "i3d.pt")
     assert "run" not in capsys.readouterr().out
 

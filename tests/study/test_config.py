@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.errors import ConfigError, PlaitError
-from plait.study.config import load_study, resolve
+from plait.sources import resolve
+from plait.study.config import load_study
 from tests import tiny
 
 

@@ -1,20 +1,23 @@
 """Clips as one memory-mapped array per modality."""
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from plait.clips.windows import longest_s, window
+from plait.clips.windows import longest_s, moments, window
 from plait.errors import DataError
+from plait.recordings.video import Forward, Video
 from plait.sources import describe, source_key
 from plait.store import cache_folder, content_key, read_json, scratch, write_json
-from plait.types import Clip, Dataset, Modality, Recording
+from plait.types import Clip, Dataset, Modality, Recording, Stream
 
 
 @dataclass(frozen=True)
@@ -42,25 +45,35 @@ class Clips:
         return {name: torch.tensor(mapped(self.arrays[name])[rows]).float() for name in modalities}
 
 
-def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
-    """Cut every recording in `data` into clips of the named modalities.
+Cut = tuple[Recording, Clip]
 
-    Where all modalities have `rate_hz=None`, every span is one clip. Otherwise a clip is as long as the longest
-    window, and every span holds as many as fit, back to back; what is left over belongs to no clip. An array made
-    before from recordings of the same keys, by the same code, is found in the cache.
+
+def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
+    """Cut every recording in `data` into clips of the named modalities: `listed`, then `stored`.
 
     Raises:
-        DataError: no clips, an unknown activity, a missing stream, tensors of differing shapes, values that are not
-            finite, or two clips of one name.
+        DataError: as they do.
+    """
+    return stored(dataset, listed(dataset, data, modalities), modalities)
+
+
+def listed(dataset: Dataset, data: Path, modalities: Sequence[str]) -> list[Cut]:
+    """The clips of every recording in `data`, each with its recording; no reading is touched.
+
+    Where all modalities have `rate_hz=None`, every span is one clip. Otherwise a clip is as long as the longest
+    window, and every span holds as many as fit, back to back; what is left over belongs to no clip.
+
+    Raises:
+        DataError: no clips, an unknown activity, a missing stream, or two clips of one name.
     """
     chosen = [dataset.modality(name) for name in modalities]
-    pairs = [(recording, clip) for recording in dataset.recordings(data) for clip in _windows(recording, chosen)]
-    if not pairs:
+    cuts = [(recording, clip) for recording in dataset.recordings(data) for clip in _windows(recording, chosen)]
+    if not cuts:
         length = longest_s(chosen)
         long = "" if length is None else f" of {length:g} s or more"
         raise DataError(f"{data}: no clips of data set {dataset.name}, expected at least one labelled span{long}")
     names: set[str] = set()
-    for recording, clip in pairs:
+    for recording, clip in cuts:
         if clip.name in names:
             raise DataError(f"{data}: two clips are called {clip.name!r}, expected names that differ")
         names.add(clip.name)
@@ -71,9 +84,61 @@ def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
             if stream not in recording.streams:
                 got = ", ".join(recording.streams) or "none"
                 raise DataError(f"{data}: recording {recording.name}: no stream {stream!r}, got: {got}")
-    made = {modality.name: _array(dataset, modality, pairs) for modality in chosen}
-    table = tuple(clip for _, clip in pairs)
+    return cuts
+
+
+def stored(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str]) -> Clips:
+    """The clips' tensors of the named modalities in the cache, cut unless they lie there already.
+
+    An array made before from recordings of the same keys, by the same code, is found again.
+
+    Raises:
+        DataError: tensors of differing shapes, values that are not finite, or what reading a stream refuses.
+    """
+    made = {name: _array(dataset, dataset.modality(name), cuts) for name in modalities}
+    table = tuple(clip for _, clip in cuts)
     return Clips(table, {m: path for m, (path, _) in made.items()}, {m: shape for m, (_, shape) in made.items()})
+
+
+def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
+    """One modality's tensor of each clip in turn; a video's frame that several clips share is decoded once.
+
+    Raises:
+        DataError: as `stored`.
+    """
+    shape: tuple[int, ...] | None = None
+    for recording, group in itertools.groupby(cuts, key=lambda one: one[0]):
+        clips = [clip for _, clip in group]
+        windows = [moments(modality, clip.start_s, clip.stop_s) for clip in clips]
+        streams: dict[str, Stream] = {
+            name: Forward(stream, windows) if isinstance(stream, Video) else stream
+            for name, stream in ((name, recording.streams[name]) for name in modality.streams)
+        }
+        where = f"recording {recording.name}, modality {modality.name}"
+        for clip in clips:
+            try:
+                tensor = window(modality, streams, clip.start_s, clip.stop_s)
+            except DataError as error:
+                raise DataError(f"{where}: {error}") from error
+            if not tensor.isfinite().all():
+                raise DataError(f"{where}: values that are not finite, expected numbers only")
+            if shape is not None and tuple(tensor.shape) != shape:
+                raise DataError(f"{where}: clip of shape {tuple(tensor.shape)}, expected {shape} as in the others")
+            shape = tuple(tensor.shape)
+            yield tensor.to(torch.float16 if tensor.dtype == torch.float16 else torch.float32)
+
+
+def decided_by(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dict[str, Any] | None:
+    """What decides the clips' tensors, in terms of JSON; None where a recording does not say what it was read from."""
+    if any(recording.key is None for recording, _ in cuts):
+        return None
+    whole = modality.rate_hz is None
+    return {
+        "modality": [modality.name, modality.streams, modality.samples, modality.rate_hz, describe(modality.prepare)],
+        "clips": [[recording.key, clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts],
+        "recordings": describe(dataset.recordings),
+        "sources": source_key([dataset.recordings, modality.prepare, window]),
+    }
 
 
 def _windows(recording: Recording, modalities: Sequence[Modality]) -> Iterator[Clip]:
@@ -91,54 +156,36 @@ def _windows(recording: Recording, modalities: Sequence[Modality]) -> Iterator[C
         yield Clip(name, recording.name, recording.subject, activity, start, stop)
 
 
-def _array(
-    dataset: Dataset, modality: Modality, pairs: Sequence[tuple[Recording, Clip]]
-) -> tuple[Path, tuple[int, ...]]:
+def _array(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
     """One modality's tensors of all clips as a `.npy` file in the cache, and the shape of one."""
     folder = cache_folder("clips")
-    if any(recording.key is None for recording, _ in pairs):
-        return _made(folder, modality, pairs)
-    made_from = {
-        "modality": [modality.name, modality.streams, modality.samples, modality.rate_hz, describe(modality.prepare)],
-        "clips": [[recording.key, clip.start_s, clip.stop_s] for recording, clip in pairs],
-        "recordings": describe(dataset.recordings),
-        "sources": source_key([dataset.recordings, modality.prepare, window]),
-    }
+    made_from = decided_by(dataset, modality, cuts)
+    if made_from is None:
+        return _made(folder, modality, cuts)
     entry = folder / f"{modality.name}-{content_key(made_from)}.json"
     if entry.exists():
         known = read_json(entry)
         if (folder / known["array"]).exists():
             return folder / known["array"], tuple(known["shape"])
-    array, shape = _made(folder, modality, pairs)
+    array, shape = _made(folder, modality, cuts)
     write_json(entry, {"array": array.name, "shape": shape})
     return array, shape
 
 
-def _made(folder: Path, modality: Modality, pairs: Sequence[tuple[Recording, Clip]]) -> tuple[Path, tuple[int, ...]]:
+def _made(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
     """The array itself, written clip by clip and named by its contents."""
     digest = hashlib.sha256()
     shape: tuple[int, ...] = ()
     kind = "<f4"
     with scratch(folder, f"{modality.name}.npy") as making:
         with (making / "array.npy").open("wb") as file:  # plain writes: a full disk is an error here, not a crash
-            for row, (recording, clip) in enumerate(pairs):
-                where = f"recording {recording.name}, modality {modality.name}"
-                try:
-                    tensor = window(modality, recording.streams, clip.start_s, clip.stop_s)
-                except DataError as error:
-                    raise DataError(f"{where}: {error}") from error
+            for row, tensor in enumerate(tensors(modality, cuts)):
                 if row == 0:
                     shape, kind = tuple(tensor.shape), "<f2" if tensor.dtype == torch.float16 else "<f4"
-                values = tensor.to(torch.float16 if kind == "<f2" else torch.float32)
-                if not values.isfinite().all():
-                    raise DataError(f"{where}: values that are not finite, expected numbers only")
-                if row == 0:
-                    header = {"descr": kind, "fortran_order": False, "shape": (len(pairs), *shape)}
+                    header = {"descr": kind, "fortran_order": False, "shape": (len(cuts), *shape)}
                     np.lib.format.write_array_header_1_0(file, header)
                     digest.update(str(header).encode())
-                if tuple(tensor.shape) != shape:
-                    raise DataError(f"{where}: clip of shape {tuple(tensor.shape)}, expected {shape} as in the others")
-                content = values.numpy().astype(kind, order="C").tobytes()
+                content = tensor.numpy().astype(kind, order="C").tobytes()
                 digest.update(content)
                 file.write(content)
         final = folder / f"{digest.hexdigest()[:32]}.npy"

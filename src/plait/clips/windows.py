@@ -21,11 +21,15 @@ def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, st
 
     With a rate, `samples` readings from `start_s` on, whatever `stop_s`; without, the whole span resampled.
     """
-    if modality.rate_hz is None:
-        seconds = np.linspace(start_s, stop_s, modality.samples)
-    else:
-        seconds = start_s + np.arange(modality.samples) / modality.rate_hz
+    seconds = moments(modality, start_s, stop_s)
     return modality.prepare(*(streams[name].at(seconds) for name in modality.streams))
+
+
+def moments(modality: Modality, start_s: float, stop_s: float) -> np.ndarray:
+    """The seconds at which a clip's readings are taken."""
+    if modality.rate_hz is None:
+        return np.linspace(start_s, stop_s, modality.samples)
+    return start_s + np.arange(modality.samples) / modality.rate_hz
 
 
 def longest_s(modalities: Sequence[Modality]) -> float | None:

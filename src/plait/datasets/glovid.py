@@ -21,6 +21,7 @@ from plait.clips import Windows, mapped, open_clips, open_windows
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
 from plait.errors import DataError
+from plait.recordings.video import rgb
 from plait.types import Dataset, Modality, Readings, Recording, Span
 
 EXPECTED_HANDS = {
@@ -102,11 +103,6 @@ def _listed(path: Path) -> pl.DataFrame:
     return table.select(columns)
 
 
-def frames(video: np.ndarray) -> Tensor:
-    """RGB (79, 224, 224, 3) in [-1, 1], as I3D takes it; the paper's x/127.5 - 1."""
-    return (torch.from_numpy(np.ascontiguousarray(video)).float() / 127.5 - 1).half()
-
-
 def gloves(left: np.ndarray, right: np.ndarray) -> Tensor:
     """Both hands (134, 18) as they were read; the network standardises each channel by what it sees in training."""
     return torch.from_numpy(np.concatenate([left, right], axis=1)).float()
@@ -120,7 +116,7 @@ GLOVID = Dataset(
     name="glovid",
     activities=tuple(EXPECTED_HANDS),
     modalities=(
-        Modality("video", ("video",), FRAMES, FRAME_HZ, frames, VideoNet),
+        Modality("video", ("video",), FRAMES, FRAME_HZ, rgb, VideoNet),
         Modality("gloves", ("left", "right"), READINGS, READING_HZ, gloves, _gloves),
     ),
     recordings=recordings,

@@ -58,11 +58,11 @@ def folded(network: nn.Module, example: Tensor) -> nn.Module:
         if node.target is not aten.batch_norm.default:
             continue
         before = node.args[0]
-        values = [_value(module, argument) for argument in (*before.args[1:3], *node.args[1:5])]
-        if before.target not in convolutions or users[before] > 1 or values[0] is None:
+        if before.target not in convolutions or users[before] > 1:
             continue
-        kernel, bias, gain, shift, mean, variance = values
-        if mean is None or variance is None:
+        given = (*before.args[1:3], *[None] * (3 - len(before.args)), *node.args[1:5])
+        kernel, bias, gain, shift, mean, variance = (_value(module, argument) for argument in given)
+        if kernel is None or mean is None or variance is None:
             continue
         scale = (variance + node.args[7]).rsqrt()
         scale = scale if gain is None else scale * gain

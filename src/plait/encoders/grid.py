@@ -46,7 +46,8 @@ class GridNet(nn.Module):
         """The grid of each clip."""
         if self.motion:
             features = features - features.mean(1, keepdim=True)
-        lines = rearrange(self.linear(features.flatten(2, -2) if self.places else features.unsqueeze(2)), "b t v c -> (b v) c t")
+        narrow = self.linear(features.flatten(2, -2) if self.places else features.unsqueeze(2))
+        lines = rearrange(narrow, "b t v c -> (b v) c t")
         followed = self.time(torch.relu(self.norm(lines)))
-        grid = rearrange(followed, "(b v) c t -> b t v c", b=len(features))
-        return grid.unflatten(2, self.places) if self.places else grid.squeeze(2)
+        grid: Tensor = rearrange(followed, "(b v) c t -> b t v c", b=len(features))
+        return grid.reshape(*grid.shape[:2], *self.places, grid.shape[-1])

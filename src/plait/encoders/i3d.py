@@ -6,12 +6,11 @@ from pathlib import Path
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.errors import ConfigError, DataError
+from plait.encoders.files import load_weights, read_weights
+from plait.errors import ConfigError
 
 # Of each block: b0, b1a -> b1b, b2a -> b2b, b3b.
 MIXED = {
@@ -179,20 +178,8 @@ def load_i3d(path: Path | str, endpoint: str = "Mixed_5b") -> I3D:
         ConfigError: there is no such endpoint.
     """
     path = Path(path)
-    try:
-        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... by the damage
-        kind = "cannot be read" if isinstance(error, OSError | SafetensorError) else "holds no plain weights"
-        raise DataError(f"{path}: {kind}, expected I3D's weights as .pt or .safetensors") from error
-    classifier = weights.get("logits.conv3d.weight") if isinstance(weights, dict) else None
-    classes = len(classifier) if isinstance(classifier, Tensor) and classifier.ndim == 5 else KINETICS
-    network = I3D(endpoint, classes=classes)
-    for name, own in network.state_dict().items():
-        given = weights.get(name) if isinstance(weights, dict) else None
-        if name.endswith("num_batches_tracked"):
-            continue
-        if not isinstance(given, Tensor) or given.shape != own.shape:
-            got = tuple(given.shape) if isinstance(given, Tensor) else "nothing"
-            raise DataError(f"{path}: {name}: {got}, expected a tensor of shape {tuple(own.shape)}")
-        own.copy_(given)
+    weights = read_weights(path)
+    classifier = weights.get("logits.conv3d.weight")
+    network = I3D(endpoint, classes=KINETICS if classifier is None else len(classifier))
+    load_weights(network, weights, path)
     return network.freeze()

@@ -39,7 +39,9 @@ class TokenGrid(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) != 4 or shape[3] != 3:
-            raise ShapeError(f"video transformer: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3)")
+            raise ShapeError(
+                f"video transformer: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3)"
+            )
         config = model.config
         try:
             self.side = int(getattr(config, "crop_size", None) or config.image_size)  # type: ignore[arg-type,union-attr]
@@ -47,9 +49,11 @@ class TokenGrid(nn.Module):
             self.patch, self.tubelet = int(config.patch_size), int(config.tubelet_size)  # type: ignore[arg-type,union-attr]
         except (AttributeError, TypeError) as error:
             kind = getattr(config, "model_type", type(model).__name__)
-            raise ConfigError(f"video transformer: {kind} has no patches over time, expected VideoMAE or V-JEPA 2") from error
+            raise ConfigError(f"tokens: {kind} has no patches over time, expected VideoMAE or V-JEPA 2") from error
         self.model = model
         self.jepa = getattr(config, "model_type", "") == "vjepa2"
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("std", torch.tensor(std), persistent=False)
 

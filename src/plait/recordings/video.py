@@ -1,5 +1,7 @@
 """Video and its audio track as streams, on the clock that starts at the first displayed frame."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -7,9 +9,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float16, Float64, Int64, UInt8
+from torch import Tensor
 
 from plait.errors import DataError, ShapeError
 from plait.recordings.media import Packets, frames, only, opened, read_packets
@@ -63,35 +67,44 @@ class Video:
         """
         if len(seconds) == 0:
             return self.at(np.zeros(1))[:0]
-        asked = np.searchsorted(self.times, np.asarray(seconds, np.float64) + TOLERANCE_S, side="right") - 1
-        shown, where = np.unique(np.maximum(asked, 0), return_inverse=True)
+        shown, where = np.unique(self.shown(seconds), return_inverse=True)
         pictures = self._pictures(shown)
         return pictures if np.array_equal(where, np.arange(len(shown))) else pictures[where]
+
+    def shown(self, seconds: np.ndarray) -> Int64[np.ndarray, " n"]:
+        """Which displayed frame, by number, is on display at each of `seconds`."""
+        asked = np.searchsorted(self.times, np.asarray(seconds, np.float64) + TOLERANCE_S, side="right") - 1
+        return np.maximum(asked, 0)
+
+    def decoded(self, shown: np.ndarray, back: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames of these numbers (ascending), each with its number, as they are decoded.
+
+        A frame that cannot be decoded is left out; `back` groups of pictures earlier, it may be.
+        """
+        number_of = dict(zip(self._packets.pts[self._packets.shown[shown]].tolist(), shown.tolist(), strict=True))
+        reformatter = VideoReformatter()
+        for frame in frames(self.file, self._packets, np.sort(self._packets.shown[shown]), back):
+            if frame.pts is not None and not frame.is_corrupt and frame.pts in number_of:
+                yield number_of.pop(frame.pts), self._picture(frame, reformatter)
 
     @cached_property
     def _packets(self) -> Packets:
         return read_packets(self.file)
 
     def _pictures(self, shown: np.ndarray) -> np.ndarray:
-        """The frames of these numbers in order of display, ascending, each once."""
-        numbers = self._packets.shown[shown]
-        row_of = dict(zip(self._packets.pts[numbers].tolist(), range(len(numbers)), strict=True))
+        """The frames of these numbers, ascending, each once."""
+        row_of = dict(zip(shown.tolist(), range(len(shown)), strict=True))
         pictures = np.empty((0,), np.uint8)
-        reformatter = VideoReformatter()
         back = 0
         while row_of:
-            missing = np.sort(numbers[list(row_of.values())])
-            for frame in frames(self.file, self._packets, missing, back):
-                if frame.pts is None or frame.pts not in row_of or frame.is_corrupt:
-                    continue
-                picture = self._picture(frame, reformatter)
+            for number, picture in self.decoded(np.array(list(row_of)), back):
                 if len(pictures) == 0:
-                    pictures = np.empty((len(numbers), *picture.shape), np.uint8)
+                    pictures = np.empty((len(shown), *picture.shape), np.uint8)
                 if picture.shape != pictures.shape[1:]:
                     raise DataError(f"{self.file}: frames change their size, expected one size throughout")
-                pictures[row_of.pop(frame.pts)] = picture
+                pictures[row_of.pop(number)] = picture
             if row_of and back >= len(self._packets.keys):
-                second = self.times[shown[min(row_of.values())]]
+                second = self.times[min(row_of)]
                 raise DataError(
                     f"{self.file}: the frame at {second:.3f} s cannot be decoded, expected an undamaged file"
                 )
@@ -111,6 +124,47 @@ class Video:
             raise ShapeError(f"{self.file}: frames of {width} x {height}, expected at least the crop, {self.crop}")
         top, left = (picture.shape[0] - self.crop) // 2, (picture.shape[1] - self.crop) // 2
         return picture[top : top + self.crop, left : left + self.crop]
+
+
+class Forward:
+    """A `Stream` of a video whose coming calls are known: frames that windows share are decoded once.
+
+    `windows` are the seconds of the calls of `at` to come, in about their order. A frame is kept until the last window
+    that shows it has been asked for.
+    """
+
+    def __init__(self, video: Video, windows: Sequence[np.ndarray]) -> None:
+        self.video = video
+        self.uses = Counter(number for seconds in windows for number in np.unique(video.shown(seconds)).tolist())
+        self.coming = video.decoded(np.array(sorted(self.uses), np.int64)) if self.uses else iter(())
+        self.kept: dict[int, np.ndarray] = {}
+        self.reached = -1
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds of each displayed frame since the first."""
+        return self.video.times
+
+    def at(self, seconds: np.ndarray) -> UInt8[np.ndarray, "n height width 3"]:
+        """As `Video.at`."""
+        shown, where = np.unique(self.video.shown(seconds), return_inverse=True)
+        numbers: list[int] = shown.tolist()
+        while self.reached < numbers[-1] and (came := next(self.coming, None)):
+            self.reached = came[0]
+            self.kept[came[0]] = came[1]
+        pictures = [self.kept[number] for number in numbers if number in self.kept]
+        for number in numbers:
+            self.uses[number] -= 1
+            if self.uses[number] <= 0:
+                self.kept.pop(number, None)
+        if len(pictures) < len(numbers) or len({picture.shape for picture in pictures}) > 1:
+            return self.video.at(seconds)  # which looks again, or says what is wrong
+        return np.stack([pictures[row] for row in where])
+
+
+def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n height width 3"]:
+    """Frames with colours in [-1, 1], x / 127.5 - 1 as the paper has it."""
+    return (torch.from_numpy(np.ascontiguousarray(video)).float() / 127.5 - 1).half()
 
 
 def motion_energy(file: Path) -> Readings:

@@ -2,7 +2,6 @@
 
 import difflib
 import fnmatch
-import importlib
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,30 +185,6 @@ def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ())
     if isinstance(train, dict):
         table["train"] = _override(asdict(Train()), train)
     return _resolved(_validate(Study, table, file), file)
-
-
-def resolve(path: str, where: str) -> Any:
-    """The object that `"package.module:Name"` names; `where` says which setting asked for it.
-
-    Raises:
-        ConfigError: the path is not of that form, or nothing is there.
-    """
-    module, colon, name = path.partition(":")
-    if not colon or not module or not name:
-        raise ConfigError(f"{where}: got {path!r}, expected 'package.module:Name'")
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{where}: no module {error.name!r} (from {path!r})") from error
-    except TypeError as error:
-        raise ConfigError(f"{where}: got {path!r}, expected a module's full name") from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            near = difflib.get_close_matches(part, dir(found), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{where}: module {module!r} has no {part!r}{hint}")
-        found = getattr(found, part)
-    return found
 
 
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:

@@ -11,9 +11,9 @@ import torch
 
 from plait.clips import Clips
 from plait.errors import DataError
-from plait.sources import describe, source_key
+from plait.sources import describe, resolve, source_key
 from plait.store import atomic, content_key, read_json, write_json
-from plait.study.config import Encoder, Method, Protocol, Study, Train, resolve
+from plait.study.config import Encoder, Method, Protocol, Study, Train
 from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, save_weights
 from plait.study.train import fit
 from plait.types import Dataset, Fold

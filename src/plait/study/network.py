@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.errors import ConfigError, PlaitError
-from plait.study.config import Method, resolve
+from plait.errors import ConfigError
+from plait.sources import made, resolve
+from plait.study.config import Method
 from plait.types import Dataset
 
 
@@ -55,10 +56,10 @@ def build(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...]
         own = method.encoders.get(name)
         use = own.use if own else None
         make = resolve(use, f"{where}.encoders.{name}.use") if use else dataset.modality(name).encoder
-        encoders[name] = _made(make, (shapes[name],), own.args if own else {}, f"{where}.encoders.{name}")
+        encoders[name] = made(make, (shapes[name],), own.args if own else {}, f"{where}.encoders.{name}")
     grids = {name: grid_shape(encoder, shapes[name]) for name, encoder in encoders.items()}
     assert method.use is not None
-    fusion = _made(resolve(method.use, f"{where}.use"), (grids, len(dataset.activities)), method.args, f"{where}.args")
+    fusion = made(resolve(method.use, f"{where}.use"), (grids, len(dataset.activities)), method.args, f"{where}.args")
     return Network(encoders, fusion, [name for name, own in method.encoders.items() if own.frozen])
 
 
@@ -75,15 +76,3 @@ def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     if not isinstance(grid, Tensor):
         raise ConfigError(f"encoder {type(encoder).__name__}: gave a {type(grid).__name__}, expected a torch.Tensor")
     return tuple(grid.shape[1:])
-
-
-def _made(make: object, positional: tuple[object, ...], named: Mapping[str, object], where: str) -> nn.Module:
-    try:
-        made = make(*positional, **named)  # type: ignore[operator]
-    except PlaitError as error:
-        raise type(error)(f"{where}: {error}") from error
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    if not isinstance(made, nn.Module):
-        raise ConfigError(f"{where}: made a {type(made).__name__}, expected a torch.nn.Module")
-    return made

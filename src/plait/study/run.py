@@ -19,8 +19,9 @@ from pydantic import TypeAdapter
 from plait.clips import cut
 from plait.errors import ConfigError
 from plait.fusion import Concat, Single, average_scores
+from plait.sources import resolve
 from plait.store import atomic, scratch, write_json, write_toml
-from plait.study.config import Encoder, Method, Study, load_study, resolve
+from plait.study.config import Encoder, Method, Study, load_study
 from plait.study.executors import EXECUTORS
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
 from plait.study.network import build

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from plait.clips import Clips
 from plait.errors import ConfigError, one_line
-from plait.study.config import Method, Protocol, Train, resolve
+from plait.sources import resolve
+from plait.study.config import Method, Protocol, Train
 from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, frozen_grids, inherit
 from plait.study.network import Network, build
 from plait.types import Dataset, Fold
