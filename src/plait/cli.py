@@ -5,11 +5,14 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait.errors import ConfigError, PlaitError
+
+if TYPE_CHECKING:
+    from plait.types import Dataset
 
 app = typer.Typer(
     name="plait",
@@ -18,6 +21,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+class Engine(StrEnum):
+    """What runs a frozen encoder."""
+
+    torch = "torch"
+    compile = "compile"
+    openvino = "openvino"
 
 
 class Executor(StrEnum):
@@ -204,12 +215,8 @@ def clips(
     """Cut synchronised recordings into windows: the clip table, CLIPS/clips.parquet."""
     from plait.clips import Windows, write_clips
     from plait.clips.windows import longest_s
-    from plait.sources import resolve
-    from plait.types import Dataset
 
-    meant = resolve(dataset, "--dataset") if dataset else None
-    if meant is not None and not isinstance(meant, Dataset):
-        raise ConfigError(f"--dataset {dataset}: a {type(meant).__name__}, expected a plait.types.Dataset")
+    meant = _dataset(dataset) if dataset else None
     length = seconds or (longest_s(meant.modalities) if meant else None)
     if length is None:
         raise ConfigError("--seconds: missing, expected the length of a window, or a --dataset that has one")
@@ -219,11 +226,82 @@ def clips(
         Windows(length, purity, unlabelled, margins, stride, count),
         activities=meant.activities if meant else None,
         streams=tuple(dict.fromkeys(s for m in meant.modalities for s in m.streams)) if meant else None,
+        dataset=dataset,
     )
     for (subject,), own in table.group_by("subject", maintain_order=True):
         counts = own["activity"].value_counts().sort("activity").iter_rows()
         typer.echo(f"{subject}: {len(own)} clips ({', '.join(f'{name} {n}' for name, n in counts)})")
     typer.echo(f"{out / 'clips.parquet'}: {len(table)} clips of {length:g} s")
+
+
+@app.command()
+def features(
+    clips: Annotated[Path, typer.Argument(help="A clip table's folder, or a data set's.", metavar="CLIPS")],
+    encoder: Annotated[
+        str,
+        typer.Option(metavar="MODULE:NAME", help="plait.pretrained:efficientnet_lite0, :i3d, ...; or yours."),
+    ],
+    args: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="A setting of the encoder: stride=16.")
+    ] = [],  # noqa: B006
+    dataset: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`.")
+    ] = None,
+    modality: Annotated[str, typer.Option(help="Which of its modalities.")] = "video",
+    fps: Annotated[float, typer.Option(min=0.01, help="Frames per second, where there is no data set.")] = 15.0,
+    engine: Annotated[Engine, typer.Option(help="What runs the encoder.")] = Engine.torch,
+    batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 1,
+    device: Device = "auto",
+) -> None:
+    """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
+    from plait.clips import listed
+    from plait.clips.table import TABLE, read_clips
+    from plait.features import Extraction, extract
+    from plait.study.config import setting
+    from plait.study.run import device_called
+
+    sys.path.insert(0, str(Path.cwd()))  # a user's own modules
+    said = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
+    named = dataset or said.get("dataset")
+    if named is None and not said:
+        raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
+    meant = _dataset(named) if named else _bare(said, modality, fps)
+    how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
+    with Meter() as meter:
+        found = extract(
+            meant,
+            listed(meant, clips, [modality]),
+            modality,
+            how,
+            device=device_called(device),
+            where=f"--encoder {encoder}",
+            progress=meter.tell,
+        )
+    typer.echo(f"{found.array}: {len(listed(meant, clips, [modality]))} clips of {found.shape}, float16")
+    typer.echo(f"{found.index}: which row is which clip")
+
+
+def _dataset(path: str) -> "Dataset":
+    from plait.sources import resolve
+    from plait.types import Dataset
+
+    found = resolve(path, "--dataset")
+    if not isinstance(found, Dataset):
+        raise ConfigError(f"--dataset {path}: a {type(found).__name__}, expected a plait.types.Dataset")
+    return found
+
+
+def _bare(said: dict[str, Any], stream: str, fps: float) -> "Dataset":
+    """What a clip table holds, without a data set: one video stream at a rate."""
+    from torch import nn
+
+    from plait.clips import open_clips
+    from plait.recordings.video import rgb
+    from plait.types import Dataset, Modality
+
+    frames = max(1, round(said["windows"]["seconds"] * fps))
+    modality = Modality(stream, (stream,), frames, fps, rgb, lambda shape: nn.Identity())
+    return Dataset("clips", tuple(said["activities"]), (modality,), open_clips, "")
 
 
 def _offset(text: str) -> tuple[str, float]:
@@ -279,18 +357,21 @@ class Meter:
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=600)
         self.bar.start()
         self.task = self.bar.add_task(self.title, total=None)
-        self.start_s = time.monotonic()
-        self.already: int | None = None
+        self.began: tuple[float, int, int] | None = None
         return self
 
     def tell(self, done: int, total: int, label: str) -> None:
-        """Show that `label` is done, and how long the rest will take at the pace so far."""
+        """Show that `label` is done, and how long the rest will take at the pace so far.
+
+        Another `total`, or fewer done, is the start of something else.
+        """
         self.bar.update(self.task, completed=done, total=total, description=label)
-        if self.already is None:
-            self.already = done
-            text = f"{total} {self.of}" + (f", {done} of them done before" if done else "")
+        if self.began is None or self.began[2] != total or done <= self.began[1]:
+            self.began = (time.monotonic(), done, total)
+            text = f"{total} {label or self.of}" + (f", {done} of them done before" if done else "")
         else:
-            left_s = (time.monotonic() - self.start_s) / (done - self.already) * (total - done)
+            start_s, already, _ = self.began
+            left_s = (time.monotonic() - start_s) / (done - already) * (total - done)
             text = f"[{done}/{total}] {label} · {left_s / 60:.1f} min left"
         if self.bar.disable:
             typer.echo(text, err=True)

@@ -15,11 +15,13 @@ import numpy as np
 import polars as pl
 import torch
 from filelock import FileLock
+from pydantic import ConfigDict, PositiveInt
+from pydantic.dataclasses import dataclass as checked
 from torch import Tensor, nn
 
 from plait.clips import Cut, decided_by, mapped, tensors
 from plait.clips.windows import window
-from plait.encoders.engine import ENGINES, Run, accelerate, digest, engine_version
+from plait.encoders.engine import Run, accelerate, digest, engine_version
 from plait.errors import ConfigError, DataError
 from plait.sources import describe, made, resolve, source_key
 from plait.store import atomic, cache_folder, content_key, write_json
@@ -30,25 +32,17 @@ Progress = Callable[[int, int, str], None]
 SAID_S = 5.0  # between two words on progress
 
 
-@dataclass(frozen=True)
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Extraction:
-    """How features are made: the encoder, `"package.module:Name"` called with the clip's shape and `args`, and what
-    runs it.
+    """How features are made: `use`, an encoder's `"package.module:Name"`, called with the clip's shape and `args`.
 
-    `batch` clips go through it at once.
+    `engine` runs it, on `batch` clips at once.
     """
 
     use: str
     args: dict[str, Any] = field(default_factory=dict)
     engine: Literal["torch", "compile", "openvino"] = "torch"
-    batch: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot run."""
-        if self.engine not in ENGINES:
-            raise ConfigError(f"engine {self.engine!r}, expected one of: {', '.join(ENGINES)}")
-        if self.batch < 1:
-            raise ConfigError(f"batch {self.batch}, expected 1 clip or more")
+    batch: PositiveInt = 1
 
     @property
     def name(self) -> str:
@@ -201,8 +195,7 @@ def _made(
 def _whole(file: BinaryIO, total: int, batch: int) -> int:
     """How many clips an unfinished array holds in whole batches; what is behind them is cut off."""
     try:
-        version = np.lib.format.read_magic(file)
-        assert version == (1, 0)
+        np.lib.format.read_magic(file)
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
         start, row = file.tell(), int(np.prod(shape[1:])) * kind.itemsize
     except ValueError:

@@ -33,9 +33,9 @@ def study(**own):
 def planned(source, out):
     loaded = load_study(source)
     clips = clips_module.cut(tiny.TINY, None, loaded.modalities)
-    setting = Setting(loaded.dataset, clips, out, 1, "cpu")
+    setting = Setting(loaded.dataset, out, 1, "cpu")
     parts = folds(loaded.protocol, [clip.subject for clip in clips.table])
-    return loaded, clips, setting, plan(loaded, tiny.TINY, parts, setting)
+    return loaded, clips, setting, plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_a_study_with_donors_is_written_as_it_is_read(finished):
         ({"from": "nobody"}, "encoders.a.from: no other method 'nobody' trains a, expected one of: tuned, again, a"),
         ({"from": "frozen"}, "encoders.a.from: no other method 'frozen'"),
         ({"from": "again"}, "encoders.a.from: 'again' itself waits for 'frozen'"),
-        ({"from": "a", "frozn": True}, "unknown key, did you mean 'frozen'? Expected one of: use, args, from, frozen"),
+        ({"from": "a", "frozn": True}, "unknown key, did you mean 'frozen'? Expected one of: features, use, args, from"),
         ({"donor": "a"}, "methods.frozen.encoders.a.donor: unknown key"),
     ],
 )  # fmt: skip

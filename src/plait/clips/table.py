@@ -49,12 +49,14 @@ def write_clips(
     *,
     activities: Sequence[str] | None = None,
     streams: Sequence[str] | None = None,
+    dataset: str | None = None,
 ) -> pl.DataFrame:
     """Cut the recordings in a folder into windows; write and return the clip table, `out/clips.parquet`.
 
     A row per clip: `clip, recording, subject, activity, start_s, stop_s` (the video's clock), `purity`, and `origins`,
-    per stream its file and the window on its own clock. The file also holds the settings, and where `recordings` lie
-    relative to `out`. A table that stands already, cut from the same files alike, is left as it is.
+    per stream its file and the window on its own clock. The file also holds the settings, where `recordings` lie
+    relative to `out`, and the `"package.module:NAME"` of the data set that it was cut for, if any. A table that
+    stands already, cut from the same files alike, is left as it is.
 
     Raises:
         DataError: no window at all, an activity that is not among `activities`, a stream that is missing, clips of two
@@ -69,6 +71,7 @@ def write_clips(
         "recordings": os.path.relpath(recordings.resolve(), out.resolve()),
         "windows": asdict(windows),
         "activities": list(activities or sorted(set(table["activity"]))),
+        "dataset": dataset,
         "key": content_key([[one.recording.name, one.recording.key] for one in opened]),
     }
     content = io.BytesIO()
@@ -79,7 +82,7 @@ def write_clips(
 
 
 def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """A clip table, and what it says of itself: `recordings` (a path), `windows`, `activities`, `key`.
+    """A clip table, and what it says of itself: `recordings` (a path), `windows`, `activities`, `dataset`, `key`.
 
     Raises:
         DataError: it is missing or no clip table.

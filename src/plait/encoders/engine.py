@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, fx, nn
 
+from plait.encoders.frames import FrameNet
 from plait.errors import ConfigError, one_line
 
 ENGINES = ("torch", "compile", "openvino")
@@ -31,7 +32,10 @@ def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> Ru
         return _openvino(network, example)
     if engine == "compile":
         return _compiled(network, example)
-    return _inferring(folded(network, example))
+    for part in network.modules():
+        if isinstance(part, FrameNet):
+            part.at_once = 8  # activations of more do not stay in the processor's cache
+    return _inferring(_folded_or_not(network, example))
 
 
 def engine_version(engine: str) -> str:
@@ -54,7 +58,8 @@ def folded(network: nn.Module, example: Tensor) -> nn.Module:
     aten = torch.ops.aten
     convolutions = (aten.conv2d.default, aten.conv3d.default)
     users = {node: len(node.users) for node in module.graph.nodes}
-    for number, node in enumerate(list(module.graph.nodes)):
+    names: dict[tuple[str, ...], list[str]] = {}
+    for node in list(module.graph.nodes):
         if node.target is not aten.batch_norm.default:
             continue
         before = node.args[0]
@@ -64,16 +69,19 @@ def folded(network: nn.Module, example: Tensor) -> nn.Module:
         kernel, bias, gain, shift, mean, variance = (_value(module, argument) for argument in given)
         if kernel is None or mean is None or variance is None:
             continue
-        scale = (variance + node.args[7]).rsqrt()
-        scale = scale if gain is None else scale * gain
-        moved = ((0 if bias is None else bias) - mean) * scale + (0 if shift is None else shift)
-        order = torch.channels_last if kernel.ndim == 4 else torch.channels_last_3d
-        weight = (kernel * scale.view(-1, *[1] * (kernel.ndim - 1))).contiguous(memory_format=order)
-        module.register_buffer(f"folded_{number}_weight", weight)
-        module.register_buffer(f"folded_{number}_bias", moved)
+        key = (str(before.args[1]), str(node.args[3]), str(node.args[4]))
+        if key not in names:
+            scale = (variance + node.args[7]).rsqrt()
+            scale = scale if gain is None else scale * gain
+            moved = ((0 if bias is None else bias) - mean) * scale + (0 if shift is None else shift)
+            order = torch.channels_last if kernel.ndim == 4 else torch.channels_last_3d
+            weight = (kernel * scale.view(-1, *[1] * (kernel.ndim - 1))).contiguous(memory_format=order)
+            names[key] = [f"folded_{len(names)}_{part}" for part in ("weight", "bias")]
+            for name, value in zip(names[key], (weight, moved), strict=True):
+                module.register_buffer(name, value)
         with module.graph.inserting_before(before):
-            names = [module.graph.get_attr(f"folded_{number}_{part}") for part in ("weight", "bias")]
-        before.args = (before.args[0], *names, *before.args[3:])
+            constants = [module.graph.get_attr(name) for name in names[key]]
+        before.args = (before.args[0], *constants, *before.args[3:])
         node.replace_all_uses_with(before)
         module.graph.erase_node(node)
     module.graph.eliminate_dead_code()
@@ -99,6 +107,14 @@ def _value(module: nn.Module, node: object) -> Tensor | None:
     for part in str(node.target).split("."):
         found = getattr(found, part)
     return found.detach() if isinstance(found, Tensor) else None
+
+
+def _folded_or_not(network: nn.Module, example: Tensor) -> nn.Module:
+    """A network that torch cannot write down as a graph runs as it is."""
+    try:
+        return folded(network, example)
+    except Exception:  # whatever in it depends on values, or is no torch
+        return network
 
 
 def _inferring(run: Callable[[Tensor], Tensor]) -> Run:

@@ -58,6 +58,7 @@ class FrameNet(nn.Module):
         self.network, self.prepare = network, prepare
         self.shape, self.pool, self.neighbours, self.size = tuple(shape), pool, neighbours, size
         self.low, self.high = low, high
+        self.at_once: int | None = None  # frames that go through the network together, all by default
 
     def forward(self, clips: Float[Tensor, "b *clip"]) -> Float[Tensor, "b *grid c"]:
         """The grid of each clip.
@@ -75,7 +76,8 @@ class FrameNet(nn.Module):
         images = rearrange(colours, "b t h w c -> (b t) c h w")
         if self.size is not None and self.size != images.shape[-1]:
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        maps = self.network(images if self.prepare is None else self.prepare(images))
+        parts = torch.split(images, self.at_once or len(images))
+        maps = torch.cat([self.network(part if self.prepare is None else self.prepare(part)) for part in parts])
         grid: Tensor = rearrange(maps, "(b t) c u v -> b t u v c", b=len(clips))
         return grid.mean({"none": (), "space": (2, 3), "all": (1, 2, 3)}[self.pool]) if self.pool != "none" else grid
 
@@ -95,7 +97,7 @@ class Stage(nn.Module):
 
     def __init__(self, network: nn.Module, stride: int) -> None:
         super().__init__()
-        strides = network.feature_info.reduction()  # type: ignore[operator,union-attr]
+        strides = [info["reduction"] for info in network.feature_info]  # type: ignore[union-attr]
         if stride not in strides:
             raise ConfigError(f"image network: stride {stride}, expected one of: {', '.join(map(str, strides))}")
         self.index = strides.index(stride)

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from plait.errors import ConfigError
+from plait.features import Extraction
 
 T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
@@ -77,8 +78,11 @@ class Encoder:
 
     Either `use = "package.module:Name"`, called with the clip's shape and `args`; or `from = "method"`: the encoder
     that method, the donor, trained in the same fold with the same seed, to be trained further or, if `frozen`, not.
+    With `features`, clips are replaced by what a frozen encoder makes of them, once for the whole study; `use` is
+    then what is trained on top, by default nothing.
     """
 
+    features: Extraction | None = None
     use: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
     donor: str | None = Field(default=None, alias="from")  # `from` is a word of Python's own
@@ -105,25 +109,29 @@ class Method:
 
 @dataclass(frozen=True, config=_STRICT)
 class Study:
-    """A whole study: methods x folds x seeds on one data set."""
+    """A whole study: methods x folds x seeds on one data set.
+
+    `encoders` are those of every method that does not name its own.
+    """
 
     name: str
     dataset: str
     modalities: tuple[str, ...]
     methods: dict[str, Method]
+    encoders: dict[str, Encoder] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     protocol: Protocol = field(default_factory=Protocol)
     train: Train = field(default_factory=Train)
 
     def method(self, name: str) -> Method:
-        """The method `name`, with every donor's encoder spelled out: `use` and `args` of whoever first trained it."""
+        """The method `name`, with every donor's encoder spelled out: what it is of whoever first trained it."""
         method = self.methods[name]
         encoders = dict(method.encoders)
         for modality, own in encoders.items():
             if own.donor:
                 first = self.method(own.donor).encoders.get(modality, Encoder())
                 alias = {"from": own.donor}
-                encoders[modality] = Encoder(use=first.use, args=first.args, frozen=own.frozen, **alias)
+                encoders[modality] = Encoder(first.features, first.use, first.args, frozen=own.frozen, **alias)
         return replace(method, encoders=encoders)
 
     def only(self, patterns: Sequence[str]) -> "Study":
@@ -179,12 +187,27 @@ def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ())
         file, table = "study", _copied(source)
     else:
         table, file = _read(Path(source))
-    for setting in sets:
-        _apply(table, setting)
+    for text in sets:
+        _apply(table, text)
     train = table.get("train")
     if isinstance(train, dict):
         table["train"] = _override(asdict(Train()), train)
     return _resolved(_validate(Study, table, file), file)
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """The key and value of `key=value`; the value is TOML, or else a string.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: expected key.path=value")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
 
 
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
@@ -216,20 +239,16 @@ def _copied(source: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in source.items()}
 
 
-def _apply(table: dict[str, Any], setting: str) -> None:
+def _apply(table: dict[str, Any], text: str) -> None:
     """Write one `key.path=value` into `table`; the value is TOML, or else a string."""
-    path, equals, text = setting.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise ConfigError(f"--set {setting}: expected key.path=value")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    path, value = setting(text)
+    keys = path.split(".")
+    if not all(keys):
+        raise ConfigError(f"--set {text}: expected key.path=value")
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"--set {setting}: {key!r} holds a value, expected a table")
+            raise ConfigError(f"--set {text}: {key!r} holds a value, expected a table")
     table[keys[-1]] = value
 
 
@@ -275,7 +294,9 @@ def _table_at(loc: tuple[str, ...]) -> Any:
             return Schedule
         case ("methods", _):
             return Method
-        case ("methods", _, "encoders", _):
+        case (*_, "encoders", _, "features"):
+            return Extraction
+        case ("encoders", _) | ("methods", _, "encoders", _):
             return Encoder
         case _:
             return Study
@@ -289,6 +310,12 @@ def _resolved(study: Study, file: str) -> Study:
         raise ConfigError(f"{file}: seeds: got {list(study.seeds)}, expected at least one, each once")
     if not study.modalities or len(set(study.modalities)) < len(study.modalities):
         raise ConfigError(f"{file}: modalities: got {list(study.modalities)}, expected at least one, each once")
+    for name, own in study.encoders.items():
+        if name not in study.modalities:
+            known = ", ".join(study.modalities)
+            raise ConfigError(f"{file}: encoders: unknown modality {name!r}, expected one of: {known}")
+        if own.donor:
+            raise ConfigError(f"{file}: encoders.{name}.from: expected 'use' or 'features', for it is for all methods")
     methods = {row: method for name, m in study.methods.items() for row, method in _swept(name, m)}
     for name, method in methods.items():
         where = f"{file}: methods.{name}"
@@ -326,15 +353,20 @@ def _checked(method: Method, study: Study, where: str) -> Method:
         for name in names:
             if name not in allowed:
                 raise ConfigError(f"{where}.{key}: unknown modality {name!r}, expected one of: {', '.join(allowed)}")
-    return replace(method, modalities=modalities)
+    shared = {name: own for name, own in study.encoders.items() if name in modalities}
+    return replace(method, modalities=modalities, encoders={**shared, **method.encoders})
 
 
 def _check_encoders(name: str, methods: Mapping[str, Method], where: str) -> None:
     """Refuse encoders from nowhere, from two places at once, or from a method that waits for this one."""
     for modality, own in methods[name].encoders.items():
         here = f"{where}.encoders.{modality}"
-        if bool(own.use) == bool(own.donor):
+        if own.donor and own.features:
+            raise ConfigError(f"{here}.features: they are the donor's, expected none beside 'from'")
+        if bool(own.use) == bool(own.donor) and (own.donor or not own.features):
             raise ConfigError(f"{here}: expected exactly one of 'use' and 'from'")
+        if own.args and not own.use and not own.donor:
+            raise ConfigError(f"{here}.args: expected 'use' beside them; those of features are features.args")
         if own.donor is None:
             if own.frozen:
                 raise ConfigError(f"{here}.frozen: only an encoder 'from' another method is trained already")

@@ -1,6 +1,6 @@
 """One job = (method, fold, seed): its key, its folder on disk, and how it is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from plait.sources import describe, resolve, source_key
 from plait.store import atomic, content_key, read_json, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train
 from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, save_weights
+from plait.study.network import maker
 from plait.study.train import fit
 from plait.types import Dataset, Fold
 
@@ -29,10 +30,9 @@ SCORES: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What all jobs of a study share: where its clips and its results lie, and what it runs on."""
+    """What all jobs of a study share: where its results lie, and what it runs on."""
 
     dataset: str
-    clips: Clips
     out: Path
     threads: int
     device: str
@@ -46,13 +46,15 @@ class Setting:
 class Job:
     """A training to be done, and the key of everything that decides its result.
 
-    `donors` are keys of jobs that have to be done before, by the modality whose encoder comes from there.
+    `clips` are what the method is given: where a modality has features, these. `donors` are keys of jobs that have to
+    be done before, by the modality whose encoder comes from there.
     """
 
     label: str
     method: Method
     train: Train
     protocol: Protocol
+    clips: Clips
     fold: Fold
     seed: int
     donors: dict[str, str]
@@ -64,8 +66,13 @@ class Job:
         return content_key(self.decides)
 
 
-def plan(study: Study, dataset: Dataset, folds: Sequence[Fold], setting: Setting) -> dict[tuple[str, str, int], Job]:
-    """The jobs of a study by (method, fold, seed), donors first; rows that come to the same thing share a job's key."""
+def plan(
+    study: Study, dataset: Dataset, clips: Mapping[str, Clips], folds: Sequence[Fold], setting: Setting
+) -> dict[tuple[str, str, int], Job]:
+    """The jobs of a study by (method, fold, seed), donors first; rows that come to the same thing share a job's key.
+
+    `clips` are what each method is given, by its name.
+    """
     jobs: dict[tuple[str, str, int], Job] = {}
     for name in study.order():
         method = study.method(name)
@@ -78,7 +85,7 @@ def plan(study: Study, dataset: Dataset, folds: Sequence[Fold], setting: Setting
             "train": asdict(train),
             "refit": study.protocol.refit,
             "activities": dataset.activities,
-            "clips": setting.clips.key(method.modalities),
+            "clips": clips[name].key(method.modalities),
             "sources": source_key(_named(method, train, dataset)),
             "threads": setting.threads,
             "device": setting.device,
@@ -91,7 +98,9 @@ def plan(study: Study, dataset: Dataset, folds: Sequence[Fold], setting: Setting
                 given = {m: own.donor for m, own in method.encoders.items() if own.donor}
                 donors = {m: jobs[donor, fold.name, seed].key for m, donor in given.items()}
                 decides = {**shared, "fold": parts, "seed": seed, "donors": donors}
-                jobs[name, fold.name, seed] = Job(label, method, train, study.protocol, fold, seed, donors, decides)
+                jobs[name, fold.name, seed] = Job(
+                    label, method, train, study.protocol, clips[name], fold, seed, donors, decides
+                )
     return jobs
 
 
@@ -101,7 +110,7 @@ def run_job(job: Job, setting: Setting) -> None:
     torch.set_num_threads(setting.threads)
     try:
         dataset: Dataset = resolve(setting.dataset, "dataset")
-        clips, fold = setting.clips, job.fold
+        clips, fold = job.clips, job.fold
         donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
         done = fit(job.method, job.train, job.protocol, dataset, clips, fold, job.seed, setting.device, donors)
     finally:
@@ -160,15 +169,14 @@ def _encoders(method: Method, dataset: Dataset) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name in method.modalities:
         own = method.encoders.get(name, Encoder())
-        make = {"use": own.use, "args": own.args} if own.use else describe(dataset.modality(name).encoder)
+        make = {"use": own.use, "args": own.args} if own.use else describe(maker(own, dataset, name))
         made[name] = {"frozen": own.frozen, "make": make} if own.donor else make
     return made
 
 
 def _named(method: Method, train: Train, dataset: Dataset) -> list[Any]:
     """Every object a method's settings name, and the loop that trains it."""
-    chosen = {name: own.use for name, own in method.encoders.items() if own.use}
-    paths = [method.use, train.optimizer, *chosen.values(), *method.augment.values()]
+    paths = [method.use, train.optimizer, *method.augment.values()]
     paths += [train.schedule.use] if train.schedule else []
-    own = [dataset.modality(name).encoder for name in method.modalities if name not in chosen]
-    return [fit, *own, *(resolve(path, "study") for path in paths if path)]
+    encoders = [maker(method.encoders.get(name, Encoder()), dataset, name) for name in method.modalities]
+    return [fit, *encoders, *(resolve(path, "study") for path in paths if path)]

@@ -1,6 +1,6 @@
 """Encoders and a method as one network: a clip's tensors -> grids -> class scores."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Self
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plait.errors import ConfigError
 from plait.sources import made, resolve
-from plait.study.config import Method
+from plait.study.config import Encoder, Method
 from plait.types import Dataset
 
 
@@ -53,14 +53,24 @@ def build(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...]
     """
     encoders: dict[str, nn.Module] = {}
     for name in method.modalities:
-        own = method.encoders.get(name)
-        use = own.use if own else None
-        make = resolve(use, f"{where}.encoders.{name}.use") if use else dataset.modality(name).encoder
-        encoders[name] = made(make, (shapes[name],), own.args if own else {}, f"{where}.encoders.{name}")
+        own = method.encoders.get(name, Encoder())
+        encoders[name] = made(maker(own, dataset, name, where), (shapes[name],), own.args, f"{where}.encoders.{name}")
     grids = {name: grid_shape(encoder, shapes[name]) for name, encoder in encoders.items()}
     assert method.use is not None
     fusion = made(resolve(method.use, f"{where}.use"), (grids, len(dataset.activities)), method.args, f"{where}.args")
     return Network(encoders, fusion, [name for name, own in method.encoders.items() if own.frozen])
+
+
+def maker(own: Encoder, dataset: Dataset, name: str, where: str = "study") -> Callable[..., nn.Module]:
+    """What makes the encoder of modality `name`: the method's own choice, nothing upon features, or the data set's.
+
+    Raises:
+        ConfigError: the choice is not found.
+    """
+    if own.use:
+        found: Callable[..., nn.Module] = resolve(own.use, f"{where}.encoders.{name}.use")
+        return found
+    return nn.Identity if own.features else dataset.modality(name).encoder
 
 
 def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:

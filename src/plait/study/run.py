@@ -16,11 +16,12 @@ import polars as pl
 import torch
 from pydantic import TypeAdapter
 
-from plait.clips import cut
+from plait.clips import Clips, Cut, listed, mapped, stored
 from plait.errors import ConfigError
+from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.sources import resolve
-from plait.store import atomic, scratch, write_json, write_toml
+from plait.store import atomic, content_key, scratch, write_json, write_toml
 from plait.study.config import Encoder, Method, Study, load_study
 from plait.study.executors import EXECUTORS
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
@@ -66,21 +67,24 @@ def run_study(
     dataset = resolve(study.dataset, f"{study.name}: dataset")
     if not isinstance(dataset, Dataset):
         raise ConfigError(f"{study.name}: dataset: {study.dataset!r} is no plait.types.Dataset")
-    device = _device(device)
-    clips = cut(dataset, data, study.modalities)
-    setting = Setting(study.dataset, clips, out.resolve(), threads, device)
-    parts = folds(study.protocol, [clip.subject for clip in clips.table])
+    device = device_called(device)
+    cuts = listed(dataset, data, study.modalities)
+    table = [clip for _, clip in cuts]
+    setting = Setting(study.dataset, out.resolve(), threads, device)
+    parts = folds(study.protocol, [clip.subject for clip in table])
     for fold in parts:
-        check_classes(fold, clips.table, dataset.activities)
+        check_classes(fold, table, dataset.activities)
+    clips = _given(study, dataset, cuts, device, progress)
     for name in study.order():
         method = study.method(name)
-        network = build(method, dataset, clips.shapes, f"methods.{name}")
+        shapes = clips[name].shapes
+        network = build(method, dataset, shapes, f"methods.{name}")
         train = study.training(name)
-        check(method, train, network, clips.shapes, f"methods.{name}")
+        check(method, train, network, shapes, f"methods.{name}")
         for fold in parts:
             check_choice(fold, train.choose, f"methods.{name}.train")
 
-    jobs = plan(study, dataset, parts, setting)
+    jobs = plan(study, dataset, clips, parts, setting)
     _do_missing(jobs, setting, executor, workers or max(1, (os.cpu_count() or 1) // threads), progress)
     rows = _rows(study, jobs, setting)
     write_toml(out / "study.toml", TypeAdapter(Study).dump_python(study, by_alias=True))
@@ -107,7 +111,31 @@ def run_study(
     _write(_assembled(study, dataset, jobs, setting, "predictions"), out / "predictions.parquet")
 
 
-def _device(name: str) -> str:
+def _given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, progress: Progress) -> dict[str, Clips]:
+    """What each method is given: the clips' tensors or, where it says so, their features, made unless they exist."""
+    wanted: dict[str, dict[str, Extraction | None]] = {}
+    for name in study.order():
+        method = study.method(name)
+        wanted[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
+    plain = [m for m in study.modalities if any(m in own and own[m] is None for own in wanted.values())]
+    clips = stored(dataset, cuts, plain)
+    given: dict[str, Clips] = {}
+    features: dict[str, Path] = {}
+    for name, own in wanted.items():
+        arrays = {m: clips.arrays[m] for m, how in own.items() if how is None}
+        for modality, how in own.items():
+            if how is not None:
+                where = f"methods.{name}.encoders.{modality}.features"
+                key = content_key([modality, asdict(how)])
+                if key not in features:
+                    made = extract(dataset, cuts, modality, how, device=device, where=where, progress=progress)
+                    features[key] = made.array
+                arrays[modality] = features[key]
+        given[name] = Clips(clips.table, arrays, {m: tuple(mapped(path).shape[1:]) for m, path in arrays.items()})
+    return given
+
+
+def device_called(name: str) -> str:
     """The device called `name`, or the best there is for `auto`, once it is known to work."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -188,7 +216,9 @@ def _origin(encoder: Encoder) -> str:
     """Where a method's encoder comes from, in words."""
     if encoder.donor:
         return f"{'frozen' if encoder.frozen else 'tuned'}, from {encoder.donor}"
-    return f"{encoder.use} {encoder.args}" if encoder.args else str(encoder.use)
+    parts = [(part.use, part.args) for part in (encoder.features, encoder) if part and part.use]
+    made = " -> ".join(f"{use} {args}" if args else str(use) for use, args in parts)
+    return f"frozen {made}" if encoder.features else made
 
 
 def _kind(method: Method) -> str:

@@ -15,6 +15,8 @@ from plait.clips import Windows, open_clips, open_windows
 from plait.datasets.glovid import EXPECTED_HANDS, READING_HZ, READINGS, gloves
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
+from plait.pretrained import efficientnet_lite0
+from plait.recordings.video import rgb
 from plait.types import Dataset, Modality, Recording
 
 FRAMES, FRAME_HZ = 32, 6.0
@@ -76,6 +78,7 @@ SIMULATED = Dataset(
     activities=tuple(EXPECTED_HANDS),
     modalities=(
         Modality("video", ("video",), FRAMES, FRAME_HZ, small_frames, MotionNet),
+        Modality("frames", ("video",), FRAMES, FRAME_HZ, rgb, efficientnet_lite0),
         Modality("gloves", ("left", "right"), READINGS, READING_HZ, gloves, glove_net),
     ),
     recordings=recordings,
