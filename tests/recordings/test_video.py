@@ -8,7 +8,7 @@ from PIL import Image
 
 from plait.errors import DataError, ShapeError
 from plait.recordings import media
-from plait.recordings.video import Video, motion_energy, read_audio
+from plait.recordings.video import Forward, Video, motion_energy, read_audio, rgb
 from plait.types import Readings, Stream
 
 WIDTH, HEIGHT, BITS, BLOCK = 320, 240, 8, 32
@@ -309,3 +309,36 @@ def test_a_frame_that_cannot_be_decoded_is_named(tmp_path):
     video = Video(file, None, None)
     assert indexes(video, video.times[[3, 40]]) == [3, 40]
     refused(lambda: video.at(video.times[[24]]), str(file), "0.800 s cannot be decoded")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_frames_that_windows_share_are_decoded_once(tmp_path, monkeypatch, order):
+    file = film(tmp_path / "a.mp4", irregular(), ORDERS[order])
+    video = Video(file, None, None)
+    rng = np.random.default_rng(0)
+    starts = np.sort(rng.uniform(0, video.times[-1] - 0.5, 12))
+    windows = [start + np.arange(8) * 0.06 for start in starts]
+    expected = [video.at(seconds) for seconds in windows]
+    shaped = []
+    monkeypatch.setattr(Video, "_picture", lambda *a, own=Video._picture: shaped.append(a[1].pts) or own(*a))
+    forward = Forward(video, windows)
+    most = 0
+    for seconds, pictures in zip(windows, expected, strict=True):
+        assert np.array_equal(forward.at(seconds), pictures)
+        most = max(most, len(forward.kept))
+    assert len(shaped) == len(set(shaped)) == len(np.unique(video.shown(np.concatenate(windows))))
+    assert most < 24 and not forward.kept
+
+
+def test_windows_may_come_in_any_order_and_unforeseen(tmp_path):
+    video = Video(film(tmp_path / "a.mp4", steady(), ORDERS["b-frames"]), None, None)
+    windows = [np.array([1.5, 0.2, 0.2]), np.array([0.5, 1.0]), np.array([0.2, 1.9])]
+    forward = Forward(video, windows)
+    for seconds in (windows[1], np.array([0.7]), windows[0], windows[2], windows[2], np.array([])):
+        assert np.array_equal(forward.at(seconds), video.at(seconds))
+    assert np.array_equal(forward.times, video.times) and isinstance(forward, Stream)
+
+
+def test_rgb_is_in_minus_one_to_one():
+    frames = np.array([0, 51, 255], np.uint8).reshape(1, 1, 1, 3)
+    assert rgb(frames).flatten().tolist() == pytest.approx([-1, -0.6, 1], abs=1e-3)

@@ -177,7 +177,7 @@ def test_a_study_with_donors_is_written_as_it_is_read(finished):
         ({"from": "nobody"}, "encoders.a.from: no other method 'nobody' trains a, expected one of: tuned, again, a"),
         ({"from": "frozen"}, "encoders.a.from: no other method 'frozen'"),
         ({"from": "again"}, "encoders.a.from: 'again' itself waits for 'frozen'"),
-        ({"from": "a", "frozn": True}, "unknown key, did you mean 'frozen'? Expected one of: features, use, args, from"),
+        ({"from": "a", "frozn": True}, "unknown key, did you mean 'frozen'? Expected one of: features, use, args"),
         ({"donor": "a"}, "methods.frozen.encoders.a.donor: unknown key"),
     ],
 )  # fmt: skip

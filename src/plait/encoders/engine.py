@@ -31,7 +31,7 @@ def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> Ru
     if engine == "openvino":
         return _openvino(network, example)
     if engine == "compile":
-        return _compiled(network, example)
+        return _compiled(_folded_or_not(network, example), example)
     for part in network.modules():
         if isinstance(part, FrameNet):
             part.at_once = 8  # activations of more do not stay in the processor's cache

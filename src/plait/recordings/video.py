@@ -149,7 +149,7 @@ class Forward:
         """As `Video.at`."""
         shown, where = np.unique(self.video.shown(seconds), return_inverse=True)
         numbers: list[int] = shown.tolist()
-        while self.reached < numbers[-1] and (came := next(self.coming, None)):
+        while numbers and self.reached < numbers[-1] and (came := next(self.coming, None)):
             self.reached = came[0]
             self.kept[came[0]] = came[1]
         pictures = [self.kept[number] for number in numbers if number in self.kept]
@@ -157,7 +157,7 @@ class Forward:
             self.uses[number] -= 1
             if self.uses[number] <= 0:
                 self.kept.pop(number, None)
-        if len(pictures) < len(numbers) or len({picture.shape for picture in pictures}) > 1:
+        if not numbers or len(pictures) < len(numbers) or len({picture.shape for picture in pictures}) > 1:
             return self.video.at(seconds)  # which looks again, or says what is wrong
         return np.stack([pictures[row] for row in where])
 

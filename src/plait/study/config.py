@@ -367,6 +367,8 @@ def _check_encoders(name: str, methods: Mapping[str, Method], where: str) -> Non
             raise ConfigError(f"{here}: expected exactly one of 'use' and 'from'")
         if own.args and not own.use and not own.donor:
             raise ConfigError(f"{here}.args: expected 'use' beside them; those of features are features.args")
+        if own.features and modality in methods[name].augment:
+            raise ConfigError(f"{where}.augment.{modality}: its features are made once, as they are")
         if own.donor is None:
             if own.frozen:
                 raise ConfigError(f"{here}.frozen: only an encoder 'from' another method is trained already")

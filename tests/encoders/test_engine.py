@@ -1,0 +1,106 @@
+"""Every engine gives the numbers of the network as it is."""
+
+import importlib
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from plait.encoders.engine import accelerate, digest, engine_version, folded
+from plait.encoders.i3d import I3D
+from plait.errors import ConfigError
+from plait.pretrained import efficientnet_lite0
+
+COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+
+
+class Odd(nn.Module):
+    """Normalisations that may be folded, and some that may not: after a branch, without a convolution, in 2D and 3D."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three = nn.Conv3d(3, 8, 3, bias=True), nn.Conv3d(8, 8, 1, groups=2), nn.Conv2d(8, 4, 1)
+        self.norms = nn.ModuleList([nn.BatchNorm3d(8), nn.BatchNorm3d(8, affine=False), nn.BatchNorm2d(4)])
+        self.first = nn.BatchNorm3d(3)
+        for norm in (*self.norms, self.first):
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+
+    def forward(self, video):
+        x = self.one(self.first(video.permute(0, 4, 1, 2, 3)))
+        x = self.norms[0](x) + x  # the convolution is used twice
+        x = self.norms[1](self.two(x)).mean(2)
+        return self.norms[2](self.three(x)).permute(0, 2, 3, 1)
+
+
+class ByValue(nn.Module):
+    """What no graph can say."""
+
+    def forward(self, x):
+        return x * 2 if x.sum().item() > 0 else x
+
+
+def networks():
+    torch.manual_seed(0)
+    i3d = I3D("Mixed_3c")
+    for part in i3d.modules():
+        if isinstance(part, nn.BatchNorm3d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 2)
+    return {
+        "i3d": (i3d, (1, 9, 34, 32, 3)),
+        "lite0": (efficientnet_lite0((9, 64, 64, 3), stride=16), (1, 9, 64, 64, 3)),
+        "odd": (Odd(), (2, 5, 12, 12, 3)),
+    }
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("compile", marks=COMPILER), "openvino"])
+@pytest.mark.parametrize("name", ["i3d", "lite0", "odd"])
+@pytest.mark.filterwarnings("ignore")  # engines warn of their own future
+def test_engines_agree(engine, name):
+    if engine == "compile" and name == "lite0":
+        pytest.skip("takes a minute to compile")
+    network, shape = networks()[name]
+    clips = torch.rand(shape) * 2 - 1
+    with torch.inference_mode():
+        expected = network.eval()(clips)
+    run = accelerate(network, torch.zeros(shape), engine)
+    got = run(clips)
+    assert got.shape == expected.shape and expected.abs().max() > 0.01
+    assert (got - expected).abs().max() <= 1e-3 * expected.abs().max()
+    assert torch.equal(run(clips), got)
+
+
+def test_what_can_be_folded_is():
+    network, shape = networks()["i3d"]
+    graph = folded(network.eval(), torch.zeros(shape)).graph
+    left = [node for node in graph.nodes if "batch_norm" in str(node.target)]
+    assert len([part for part in network.modules() if isinstance(part, nn.BatchNorm3d)]) == 15 and not left
+    odd, shape = networks()["odd"]
+    graph = folded(odd.eval(), torch.zeros(shape)).graph
+    assert len([node for node in graph.nodes if "batch_norm" in str(node.target)]) == 2
+
+
+def test_a_network_without_a_graph_runs_as_it_is():
+    run = accelerate(ByValue(), torch.ones(1, 2))
+    assert torch.equal(run(torch.full((1, 2), 3.0)), torch.full((1, 2), 6.0))
+    assert torch.equal(run(torch.full((1, 2), -3.0)), torch.full((1, 2), -3.0))
+
+
+def test_engines_that_are_not_there(monkeypatch):
+    with pytest.raises(ConfigError, match="engine 'fast', expected one of: torch, compile, openvino"):
+        accelerate(nn.Identity(), torch.zeros(1, 2), "fast")
+    absent = importlib.metadata.PackageNotFoundError("openvino")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: (_ for _ in ()).throw(absent))
+    with pytest.raises(ConfigError, match=r"'openvino' is not installed: pip install 'plait\[openvino\]'"):
+        engine_version("openvino")
+
+
+def test_the_digest_is_of_weights_and_statistics():
+    torch.manual_seed(0)
+    one = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    before = digest(one)
+    assert digest(one) == before
+    one[1].running_mean += 1
+    assert digest(one) != before

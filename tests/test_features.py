@@ -1,0 +1,315 @@
+"""The feature store: found again, gone on with after a kill, keyed by what decides it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from plait import features
+from plait.clips import Windows, listed, tensors, write_clips
+from plait.datasets.simulated import SIMULATED
+from plait.datasets.simulated.simulate import simulate
+from plait.datasets.simulated.writer import Settings
+from plait.errors import ConfigError, DataError, PlaitError
+from plait.features import Extraction, extract
+from plait.recordings.ingest import ingest
+from plait.recordings.synchronise import synchronise
+from plait.sources import made, resolve
+from plait.store import cache_folder
+from plait.study.run import run_study
+from tests import tiny
+
+LITE0 = "plait.pretrained:efficientnet_lite0"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """A clip table of two simulated people, eight clips each; windows overlap by half."""
+    folder = tmp_path_factory.mktemp("simulated")
+    for raw in simulate(folder / "raw", 2, Settings(0, 8, 240, 10), workers=1):
+        recording, _ = ingest([raw], folder / "recordings")
+        synchronise(recording, {"left": 0.0, "right": 0.0})
+    named = "plait.datasets.simulated:SIMULATED"
+    write_clips(
+        folder / "recordings", folder / "clips", Windows(5.36, unlabelled="neutral", stride_s=2.68), dataset=named
+    )
+    return folder / "clips"
+
+
+class Summed(nn.Module):
+    """Random weights on each reading, summed over time: a grid of two channels."""
+
+    def __init__(self, shape, scale=1.0):
+        super().__init__()
+        self.weight = nn.Parameter(scale * torch.randn(shape[-1], 2))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+class Broken(nn.Module):
+    def __init__(self, shape, how="infinite"):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x):
+        return {"infinite": x * 1e9, "list": [x], "pooled": x.sum(), "fine": x}[self.how]
+
+
+def keyed(dataset=tiny.TINY):
+    """TINY, whose recordings say what they were read from."""
+    return replace(dataset, recordings=keyed_recordings)
+
+
+def keyed_recordings(data):
+    for recording in tiny.recordings(data):
+        yield replace(recording, key=recording.name)
+
+
+def of(how, dataset=None, **settings):
+    dataset = dataset or tiny.TINY
+    return extract(dataset, listed(dataset, None, ["a"]), "a", how, **settings)
+
+
+@pytest.mark.parametrize("dataset", [tiny.TINY, keyed()])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_rows_are_the_encoder_on_each_clip(dataset, batch):
+    told = []
+    found = of(
+        Extraction("tests.test_features:Summed", {"scale": 0.5}, batch=batch),
+        dataset,
+        progress=lambda *x: told.append(x),
+    )
+    cuts = listed(dataset, None, ["a"])
+    torch.manual_seed(0)
+    network = Summed((8, 2), 0.5)
+    expected = torch.stack([network(x) for x in tensors(dataset.modality("a"), cuts)])
+    array = np.load(found.array, mmap_mode="r")
+    assert array.dtype == np.float16 and array.shape == (64, 8, 2) and found.shape == (8, 2)
+    np.testing.assert_array_equal(array, expected.detach().numpy().astype(np.float16))
+    index = pl.read_parquet(found.index)
+    assert index["clip"].to_list() == [clip.name for _, clip in cuts] and index["row"].to_list() == list(range(64))
+    assert index.columns == ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
+    assert told[0] == (0, 64, "clips of a through Summed") and told[-1][:2] == (64, 64)
+    assert json.loads(found.settings.read_text())["args"] == {"scale": 0.5}
+    before = found.array.stat().st_mtime_ns
+    again = of(Extraction("tests.test_features:Summed", {"scale": 0.5}, batch=batch), dataset)
+    assert again == found and again.array.stat().st_mtime_ns == before
+
+
+def test_the_key_is_of_weights_settings_engine_and_content(monkeypatch, tmp_path):
+    plain = Extraction("tests.test_features:Summed")
+    changed = [
+        plain,
+        Extraction("tests.test_features:Summed", {"scale": 2.0}),
+        Extraction("tests.test_features:Summed", batch=2),
+        Extraction("tests.test_features:Summed", engine="openvino"),
+    ]
+    found = {of(how, keyed()).array for how in changed}
+    found.add(of(plain).array)  # the same clips, known by their contents
+    fewer = listed(keyed(), None, ["a"])[:-1]
+    found.add(extract(keyed(), fewer, "a", plain).array)
+    found.add(extract(keyed(), listed(keyed(), None, ["a"]), "b", plain).array)
+    assert len(found) == 7
+    torch_seed = torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: torch_seed(seed + 1))  # other weights
+    assert of(plain, keyed()).array not in found
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_whatever_was_written_a_stopped_run_comes_to_the_same_file(batch):
+    how = Extraction("tests.test_features:Summed", {"scale": 3.0}, batch=batch)
+    found = of(how, keyed())
+    whole = found.array.read_bytes()
+    part = found.array.with_name(f".making-{found.array.name}")
+    for length in (0, 3, 100, 127, 128, 129, 128 + 32 * 7 + 5, len(whole) - 1, len(whole)):
+        found.array.unlink()
+        part.write_bytes(whole[:length])
+        told = []
+        assert of(how, keyed(), progress=lambda *x: told.append(x)).array.read_bytes() == whole  # noqa: B023
+        kept = max(0, length - 128) // 32
+        assert told[0][0] == (kept if kept == 64 else kept // batch * batch) and not part.exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (Extraction("tests.test_features:Broken"), "Broken gives values that are not finite in float16"),
+        (Extraction("tests.test_features:Broken", {"how": "list"}), "Broken gave list, expected a tensor of 1 grids"),
+        (Extraction("tests.test_features:Broken", {"how": "pooled"}), "Broken gave shape"),
+        (Extraction("tests.test_features:Brokn"), "did you mean 'Broken'?"),
+        (Extraction("tests.test_features:Broken", {"what": 1}), "unexpected keyword argument 'what'"),
+    ],
+)
+def test_encoders_that_cannot_be_are_refused(how, said):
+    with pytest.raises(PlaitError, match=said.replace("?", r"\?")) as caught:
+        of(how, where="methods.x.encoders.a.features")
+    assert str(caught.value).startswith("methods.x.encoders.a.features: ") and "\n" not in str(caught.value)
+
+
+def test_a_bad_clip_is_named_and_the_good_ones_are_kept():
+    def spoilt(data):
+        for recording in keyed_recordings(data):
+            if recording.name == "r3":
+                recording.streams["a"].values[300:] = np.nan
+            yield recording
+
+    dataset = replace(tiny.TINY, recordings=spoilt)
+    with pytest.raises(DataError, match="recording r3, modality a: values that are not finite"):
+        of(Extraction("tests.test_features:Summed"), dataset)
+    [part] = [p for p in cache_folder("features").glob(".making-*.npy") if p.stat().st_size == 128 + 47 * 32]
+    part.unlink()
+
+
+def test_overlapping_windows_decode_shared_frames_once(clips, monkeypatch):
+    from plait.recordings.video import Video
+
+    modality = SIMULATED.modality("frames")
+    cuts = [one for one in listed(SIMULATED, clips, ["frames"]) if one[0].name == "01"]
+    shaped = []
+    monkeypatch.setattr(Video, "_picture", lambda *a, own=Video._picture: shaped.append(a[1].pts) or own(*a))
+    made = list(tensors(modality, cuts))
+    assert len(made) == len(cuts) > 4 and made[0].shape == (32, 224, 224, 3)
+    assert len(shaped) == len(set(shaped)) < 0.6 * 32 * len(cuts)
+
+
+def command(folder, clips, *more):
+    run = [sys.executable, "-m", "plait.cli", "features", str(clips), "--encoder", LITE0, "--modality", "frames", *more]
+    env = os.environ | {"PLAIT_CACHE": str(folder), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(run, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
+    """SIGKILL in the middle; the same command goes on and leaves the very file of a run that was left alone."""
+    alone = command(tmp_path / "alone", clips, "--set", "pool='space'")
+    killed = command(tmp_path / "killed", clips, "--set", "pool='space'")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and killed.poll() is None:
+        parts = list((tmp_path / "killed").glob("features/.making-*.npy"))
+        if parts and parts[0].stat().st_size > 128 + 3 * 32 * 320 * 2:
+            break
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL and not list((tmp_path / "killed/features").glob("[!.]*.npy"))
+    resumed = command(tmp_path / "killed", clips, "--set", "pool='space'")
+    out, told = resumed.communicate()
+    assert resumed.returncode == 0, told
+    assert "of them done before" in told
+    assert alone.wait() == 0
+    alone.communicate()
+    [one], [other] = ((tmp_path / n / "features").glob("[!.]*.npy") for n in ("alone", "killed"))
+    assert one.name == other.name and one.read_bytes() == other.read_bytes()
+    assert str(other) in out and "(32, 320), float16" in out
+    modality = SIMULATED.modality("frames")
+    first = next(tensors(modality, listed(SIMULATED, clips, ["frames"])))
+    network = made(resolve(LITE0, ""), (tuple(first.shape),), {"pool": "space"}, "").eval()
+    with torch.inference_mode():
+        np.testing.assert_allclose(np.load(one)[0], network(first[None].float())[0], rtol=5e-3, atol=5e-3)
+
+
+def test_a_clip_table_without_a_data_set(clips, tmp_path, capsys, monkeypatch):
+    from plait.cli import app
+
+    write_clips(Path(clips).parent / "recordings", tmp_path / "bare", Windows(5.36, unlabelled="neutral"))
+    arguments = ["features", str(tmp_path / "bare"), "--encoder", "tests.test_features:Broken", "--set", "how=fine"]
+    app([*arguments, "--fps", "1"], standalone_mode=False)
+    assert "(5, 224, 224, 3), float16" in capsys.readouterr().out
+    with pytest.raises(PlaitError, match="no modality 'gloves', expected one of: video, frames, gloves") as caught:
+        app(["features", str(clips), "--encoder", LITE0, "--modality", "glove"], standalone_mode=False)
+    assert "\n" not in str(caught.value)
+
+
+class TestStudies:
+    FEATURES = {"features": {"use": "tests.test_features:Summed", "args": {"scale": 0.5}}}
+
+    def study(self, **own):
+        """Method a on features alone, again on top of them, b as it is, and fusions of both."""
+        return tiny.study(
+            seeds=[0],
+            encoders={"a": self.FEATURES},
+            methods={
+                "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}},
+                "plain": {
+                    "use": "plait.fusion:Single",
+                    "args": {"modality": "a"},
+                    "encoders": {"a": {"use": "tests.tiny:Linear"}},
+                },
+                "top": {
+                    "use": "plait.fusion:Concat",
+                    "encoders": {"a": {**self.FEATURES, "use": "tests.tiny:Linear", "args": {"channels": 3}}},
+                },
+                "heir": {"use": "plait.fusion:Led", "args": {"lead": "a"}, "encoders": {"a": {"from": "top"}}},
+                "cold": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "top", "frozen": True}}},
+                "average": {"average": ["a", "plain"]},
+            }
+            | own,
+        )
+
+    def test_methods_take_features_or_clips(self, tmp_path):
+        told = []
+        run_study(self.study(), None, tmp_path / "run", progress=lambda *x: told.append(x))
+        assert (0, 64, "clips of a through Summed") in told
+        table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+        assert set(table["method"]) == {"a", "plain", "top", "heir", "cold", "average"}
+        rows = json.loads((tmp_path / "run" / "run.json").read_text())["methods"]
+        assert rows["a"]["encoders"]["a"] == "frozen tests.test_features:Summed {'scale': 0.5}"
+        assert rows["top"]["encoders"]["a"].endswith("{'scale': 0.5} -> tests.tiny:Linear {'channels': 3}")
+        assert rows["a"]["parameters"] < rows["plain"]["parameters"]
+        before = (tmp_path / "run" / "predictions.parquet").read_bytes()
+        run_study(tmp_path / "run" / "study.toml", None, tmp_path / "again")
+        assert (tmp_path / "again" / "predictions.parquet").read_bytes() == before
+        told.clear()
+        run_study(self.study(), None, tmp_path / "run", progress=lambda *x: told.append(x))
+        assert told == [(20, 20, "")]
+
+    def test_other_features_are_other_jobs(self, tmp_path):
+        run_study(self.study(), None, tmp_path, only=["a", "plain"])
+        told = []
+        sets = ["encoders.a.features.args.scale=0.25"]
+        run_study(self.study(), None, tmp_path, only=["a", "plain"], sets=sets, progress=lambda *x: told.append(x))
+        assert told[-5:-4] == [(4, 8, "")] and {label.split(",")[0] for _, _, label in told[-4:]} == {"a"}
+
+    @pytest.mark.parametrize(
+        ("sets", "said"),
+        [
+            (["encoders.c.use=x:Y"], "encoders: unknown modality 'c', expected one of: a, b"),
+            (['encoders.a={from="a"}'], "encoders.a.from: expected 'use' or 'features', for it is for all methods"),
+            (["encoders.a.features.engin=1"], "encoders.a.features.engin: unknown key, did you mean 'engine'?"),
+            (["encoders.a.features.engine=fast"], "encoders.a.features.engine: got 'fast'"),
+            (["encoders.a.features.batch=0"], "encoders.a.features.batch: got 0"),
+            (["encoders.a.args.x=1"], "methods.a.encoders.a.args: expected 'use' beside them"),
+            (["methods.heir.encoders.a.features.use=x:Y"], "heir.encoders.a.features: they are the donor's"),
+            (["methods.a.augment.a=tests.tiny:double"], "methods.a.augment.a: its features are made once, as they are"),
+            (["encoders.a.features.use=tests.test_features:None"], "methods.a.encoders.a.features: module"),
+        ],
+    )
+    def test_mistakes_are_named(self, tmp_path, sets, said):
+        with pytest.raises(ConfigError) as caught:
+            run_study(self.study(), None, tmp_path, sets=sets)
+        assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_memory_does_not_grow_with_clips(monkeypatch):
+    """Batches wait in a queue of two: the decoder never runs further ahead than that."""
+    ahead, seen = [], []
+
+    def clips():
+        for number in range(50):
+            ahead.append(number - len(seen))
+            yield torch.zeros(1)
+
+    for item in features._ahead(clips()):
+        time.sleep(0.001)
+        seen.append(item)
+    assert len(seen) == 50 and max(ahead) <= 3

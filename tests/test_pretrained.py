@@ -1,0 +1,117 @@
+"""Public networks with weights from files: random here, of the public keys and shapes."""
+
+import pickle
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from plait import pretrained, weights
+from plait.encoders.i3d import I3D
+from plait.errors import DataError, ShapeError
+
+CLIP = (16, 64, 64, 3)
+
+
+def random(network):
+    torch.manual_seed(0)
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d | nn.BatchNorm3d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 2)
+    return network.eval()
+
+
+def file(network, path):
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+def test_resnet_is_the_last_convolution_pooled(tmp_path):
+    network = random(torchvision.models.resnet50())
+    net = pretrained.resnet50((2, 240, 320, 3), weights=file(network, tmp_path / "resnet.pt")).eval()
+    clips = torch.rand(1, 2, 240, 320, 3) * 2 - 1
+    ready = torchvision.models.ResNet50_Weights.IMAGENET1K_V2.transforms()
+    with torch.no_grad():
+        images = ready((clips[0].permute(0, 3, 1, 2) + 1) / 2)
+        network.fc = nn.Identity()  # what is left is the mean over space of the last convolution
+        expected = network(images).mean(0, keepdim=True)
+        torch.testing.assert_close(net(clips), expected, rtol=1e-4, atol=1e-5)
+    assert images.shape == (2, 3, 224, 224) and expected.shape == (1, 2048)
+
+
+@pytest.mark.parametrize("name, channels", [("s3d", 832), ("r2plus1d_18", 512)])
+def test_video_networks_of_torchvision(tmp_path, name, channels):
+    network = random(getattr(torchvision.models.video, name)())
+    made = getattr(pretrained, name)(CLIP, weights=file(network, tmp_path / "net.pt")).eval()
+    clips = torch.rand(1, *CLIP) * 2 - 1
+    classes = {"s3d": torchvision.models.video.S3D_Weights, "r2plus1d_18": torchvision.models.video.R2Plus1D_18_Weights}
+    with torch.no_grad():
+        ready = classes[name].KINETICS400_V1.transforms()((clips + 1).permute(0, 1, 4, 2, 3) / 2)
+        grid = made(clips)
+        assert grid.shape[0] == 1 and grid.shape[-1] == channels
+        seen = []
+        after = network.features[14] if name == "s3d" else network.layer4
+        after.register_forward_hook(lambda module, args, out: seen.append(out))
+        network(ready)
+        torch.testing.assert_close(grid, seen[0].permute(0, 2, 3, 4, 1))
+    with pytest.raises(ShapeError, match="expected \\(frames, height, width, 3\\)"):
+        getattr(pretrained, name)((16, 64, 64), weights=str(tmp_path / "net.pt"))
+
+
+def test_i3d_from_a_file(tmp_path):
+    network = random(I3D("Mixed_3b"))
+    save_file(network.state_dict(), tmp_path / "i3d.safetensors")
+    net = pretrained.i3d((9, 32, 32, 3), endpoint="Mixed_3b", weights=str(tmp_path / "i3d.safetensors"))
+    clips = torch.rand(1, 9, 32, 32, 3)
+    assert torch.equal(net(clips), network(clips)) and not any(p.requires_grad for p in net.parameters())
+    with pytest.raises(ShapeError, match="I3D: got a clip of shape \\(9, 32, 32\\)"):
+        pretrained.i3d((9, 32, 32), weights=str(tmp_path / "i3d.safetensors"))
+
+
+def test_without_weights_the_published_ones_are_asked_for(monkeypatch):
+    asked = []
+
+    def fetched(remote, folder=None):
+        asked.append(remote)
+        raise DataError("no network")
+
+    monkeypatch.setattr(pretrained, "fetch", fetched)
+    for make in (pretrained.resnet50, pretrained.s3d, pretrained.r2plus1d_18, pretrained.i3d):
+        with pytest.raises(DataError, match="no network"):
+            make(CLIP)
+    assert [remote.sha256 for remote in asked[:3]] == ["11ad3fa6", "d76dad2f", "91a641e6"]
+    assert all(remote.url.startswith("https://download.pytorch.org/models/") for remote in asked[:3])
+    assert asked[3] is weights.I3D_RGB
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+@pytest.mark.parametrize("damage", ["code", "cut", "text", "list", "absent", "shape"])
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_files_that_are_no_weights_are_refused(tmp_path, damage, ending, capsys):
+    path = tmp_path / f"net.{ending}"
+    network = I3D("Conv3d_1a_7x7")
+    save = torch.save if ending == "pt" else save_file
+    save(network.state_dict(), path)
+    match damage:
+        case "code":
+            path.write_bytes(pickle.dumps(Code()))
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-1000])
+        case "text":
+            path.write_text("<html>not found</html>")
+        case "list":
+            torch.save([1, 2], path)
+        case "absent":
+            path.unlink()
+        case "shape":
+            save({name: value[:1] if value.ndim else value for name, value in network.state_dict().items()}, path)
+    with pytest.raises(DataError, match=f"net.{ending}: .*expected a") as caught:
+        pretrained.i3d(CLIP, endpoint="Conv3d_1a_7x7", weights=str(path))
+    assert "\n" not in str(caught.value) and "run" not in capsys.readouterr().out
