@@ -174,10 +174,11 @@ def _made(
             full = torch.cat([batch, batch[-1:].expand(how.batch - len(batch), *batch.shape[1:])]).float().to(device)
             run = run or accelerate(encoder, full, how.engine)
             grid = run(full)
-            if not isinstance(grid, Tensor) or len(grid) != how.batch:
+            if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != how.batch:
                 got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
                 raise ConfigError(f"{where}: {how.name} gave {got}, expected a tensor of {how.batch} grids")
-            rows = grid[: len(batch)].cpu().numpy().astype("<f2")
+            with np.errstate(over="ignore"):
+                rows = grid[: len(batch)].cpu().numpy().astype("<f2")
             if not np.isfinite(rows).all():
                 raise DataError(f"{where}: {how.name} gives values that are not finite in float16")
             if done == 0:

@@ -58,7 +58,7 @@ def test_what_does_not_fit_is_refused():
         TokenGrid(videomae(), (6, 32, 32))
     model = videomae()
     model.config = type("Config", (), {"model_type": "bert"})()
-    with pytest.raises(ConfigError, match="bert has no patches over time, expected VideoMAE or V-JEPA 2"):
+    with pytest.raises(ConfigError, match="bert is no VideoMAE or V-JEPA 2"):
         TokenGrid(model, (6, 32, 32, 3))
 
 

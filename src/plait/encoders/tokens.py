@@ -49,9 +49,7 @@ class TokenGrid(nn.Module):
             self.patch, self.tubelet = int(config.patch_size), int(config.tubelet_size)  # type: ignore[arg-type,union-attr]
         except (AttributeError, TypeError) as error:
             kind = getattr(config, "model_type", type(model).__name__)
-            raise ConfigError(
-                f"video transformer: {kind} has no patches over time, expected VideoMAE or V-JEPA 2"
-            ) from error
+            raise ConfigError(f"video transformer: {kind} is no VideoMAE or V-JEPA 2") from error
         self.model = model
         self.jepa = getattr(config, "model_type", "") == "vjepa2"
         self.mean: Tensor
