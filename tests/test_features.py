@@ -145,7 +145,7 @@ def test_whatever_was_written_a_stopped_run_comes_to_the_same_file(batch):
         (Extraction("tests.test_features:Broken"), "Broken gives values that are not finite in float16"),
         (
             Extraction("tests.test_features:Broken", {"how": "pooled"}),
-            r"Broken gave shape \(\), expected a tensor of 1 grids",
+            r"Broken gave shape \(\), expected a tensor",
         ),
         (Extraction("tests.test_features:Brokn"), "did you mean 'Broken'?"),
         (Extraction("tests.test_features:Broken", {"what": 1}), "unexpected keyword argument 'what'"),
@@ -174,10 +174,10 @@ def test_a_bad_clip_is_named_and_the_good_ones_are_kept():
 def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypatch):
     from plait.recordings.video import Video
 
-    modality = SIMULATED.modality("frames")
+    modality = SIMULATED.modality("video")
     dense = Windows(5.36, purity=0.6, unlabelled="neutral", stride_s=1.34)
     write_clips(clips.parent / "recordings", tmp_path, dense)
-    cuts = [one for one in listed(SIMULATED, tmp_path, ["frames"]) if one[0].name == "01"]
+    cuts = [one for one in listed(SIMULATED, tmp_path, ["video"]) if one[0].name == "01"]
     shaped = []
     monkeypatch.setattr(Video, "_picture", lambda *a, own=Video._picture: shaped.append(a[1].pts) or own(*a))
     made = list(tensors(modality, cuts))
@@ -186,7 +186,7 @@ def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypa
 
 
 def command(folder, clips, *more):
-    run = [sys.executable, "-m", "plait.cli", "features", str(clips), "--encoder", LITE0, "--modality", "frames", *more]
+    run = [sys.executable, "-m", "plait.cli", "features", str(clips), "--encoder", LITE0, "--modality", "video", *more]
     env = os.environ | {"PLAIT_CACHE": str(folder), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(run, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -213,8 +213,8 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     [one], [other] = ((tmp_path / n / "features").glob("[!.]*.npy") for n in ("alone", "killed"))
     assert one.name == other.name and one.read_bytes() == other.read_bytes()
     assert str(other) in out and "(32, 320), float16" in out
-    modality = SIMULATED.modality("frames")
-    first = next(tensors(modality, listed(SIMULATED, clips, ["frames"])))
+    modality = SIMULATED.modality("video")
+    first = next(tensors(modality, listed(SIMULATED, clips, ["video"])))
     network = made(resolve(LITE0, ""), (tuple(first.shape),), {"pool": "space"}, "").eval()
     with torch.inference_mode():
         np.testing.assert_allclose(np.load(one)[0], network(first[None].float())[0], rtol=5e-3, atol=5e-3)
@@ -227,7 +227,7 @@ def test_a_clip_table_without_a_data_set(clips, tmp_path, capsys, monkeypatch):
     arguments = ["features", str(tmp_path / "bare"), "--encoder", "tests.test_features:Broken", "--set", "how=fine"]
     app([*arguments, "--fps", "1"], standalone_mode=False)
     assert "(5, 224, 224, 3), float16" in capsys.readouterr().out
-    with pytest.raises(PlaitError, match="no modality 'glove', expected one of: video, frames, gloves") as caught:
+    with pytest.raises(PlaitError, match="no modality 'glove', expected one of: video, thumbnails, gloves") as caught:
         app(["features", str(clips), "--encoder", LITE0, "--modality", "glove"], standalone_mode=False)
     assert "\n" not in str(caught.value)
 

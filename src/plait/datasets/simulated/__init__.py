@@ -35,7 +35,7 @@ def recordings(data: Path) -> Iterator[Recording]:
         yield from open_windows(data, WINDOWS, tuple(EXPECTED_HANDS), ("video", "left", "right"))
 
 
-def small_frames(video: np.ndarray) -> Tensor:
+def thumbnails(video: np.ndarray) -> Tensor:
     """RGB (32, 56, 56, 3) in [-1, 1]: each pixel the mean of 4 x 4."""
     pictures = torch.from_numpy(np.ascontiguousarray(video)).permute(0, 3, 1, 2).float()
     small: Tensor = avg_pool2d(pictures / 127.5 - 1, 4).permute(0, 2, 3, 1).half()
@@ -55,19 +55,6 @@ class MotionNet(nn.Module):
         return grid
 
 
-class StaticNet(nn.Module):
-    """The static baseline: the mean of a clip's frames, which knows no order, through the same network."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.net = VideoNet((4, *shape[1:]))
-
-    def forward(self, clips: Tensor) -> Tensor:
-        """The grid `(b, 1, 3, 3, 48)`."""
-        grid: Tensor = self.net(clips.mean(1, keepdim=True).expand(-1, 4, -1, -1, -1))
-        return grid
-
-
 def glove_net(shape: tuple[int, ...]) -> nn.Module:
     """The paper's glove network, each channel standardised as it enters."""
     return GloveNet(shape, standardise=True)
@@ -77,8 +64,8 @@ SIMULATED = Dataset(
     name="simulated",
     activities=tuple(EXPECTED_HANDS),
     modalities=(
-        Modality("video", ("video",), FRAMES, FRAME_HZ, small_frames, MotionNet),
-        Modality("frames", ("video",), FRAMES, FRAME_HZ, rgb, efficientnet_lite0),
+        Modality("video", ("video",), FRAMES, FRAME_HZ, rgb, efficientnet_lite0),
+        Modality("thumbnails", ("video",), FRAMES, FRAME_HZ, thumbnails, MotionNet),
         Modality("gloves", ("left", "right"), READINGS, READING_HZ, gloves, glove_net),
     ),
     recordings=recordings,
