@@ -135,7 +135,8 @@ def _about(name: str, row: Row) -> dict[str, Any]:
 def _sensors(modalities: Sequence[str], encoders: str) -> str:
     """Modalities, with a word on those whose encoder another method has trained: "depth (frozen) + inertial"."""
     origins = json.loads(encoders or "{}")
-    ways = {m: origins[m].partition(",")[0] for m in modalities if origins.get(m, "").startswith(("frozen,", "tuned,"))}
+    known = {"frozen, from": "frozen", "tuned, from": "tuned", "features of": "features"}
+    ways = {m: way for m in modalities for said, way in known.items() if origins.get(m, "").startswith(said)}
     if set(ways) == set(modalities) and len(set(ways.values())) == 1:
         return f"{' + '.join(modalities)} ({ways[modalities[0]]})"
     return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in modalities)

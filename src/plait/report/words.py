@@ -86,13 +86,18 @@ def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
         f"Training time: seconds of one job (one method, fold and seed) on {run.device}, "
         f"{count(run.threads, 'thread')} each, on a machine with {count(run.cores, 'core')}.",
     ]
-    if any(origin.startswith("frozen") for row in run.methods.values() for origin in row.encoders.values()):
+    if any(origin.startswith("frozen, from") for row in run.methods.values() for origin in row.encoders.values()):
         said.append(
             "Frozen: the encoder is another method's, trained in the same fold with the same seed, and not trained "
             "further. It has seen its training clips, so their features are better than those of test clips."
         )
-    if any(origin.startswith("tuned") for row in run.methods.values() for origin in row.encoders.values()):
+    if any(origin.startswith("tuned, from") for row in run.methods.values() for origin in row.encoders.values()):
         said.append("Tuned: the encoder starts as another method's of the same fold and seed, and is trained further.")
+    if any(origin.startswith("features of") for row in run.methods.values() for origin in row.encoders.values()):
+        said.append(
+            "Features: a frozen network that was trained elsewhere saw these clips once, before the study; parameters "
+            "are those that were trained on top."
+        )
     return said if comparisons.is_empty() else said + _comparison_notes(run, comparisons)
 
 

@@ -218,7 +218,7 @@ def _origin(encoder: Encoder) -> str:
         return f"{'frozen' if encoder.frozen else 'tuned'}, from {encoder.donor}"
     parts = [(part.use, part.args) for part in (encoder.features, encoder) if part and part.use]
     made = " -> ".join(f"{use} {args}" if args else str(use) for use, args in parts)
-    return f"frozen {made}" if encoder.features else made
+    return f"features of {made}" if encoder.features else made
 
 
 def _kind(method: Method) -> str:
