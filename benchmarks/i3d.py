@@ -33,7 +33,7 @@ def multiply_adds(network: nn.Module, clip: Tensor) -> int:
         assert isinstance(module, nn.Conv3d)
         counted.append(out.numel() * module.weight[0].numel())
 
-    hooks = [part.register_forward_hook(count) for part in network.modules() if isinstance(part, nn.Conv3d)]  # type: ignore[arg-type]
+    hooks = [part.register_forward_hook(count) for part in network.modules() if isinstance(part, nn.Conv3d)]
     with torch.inference_mode():
         network(clip)
     for hook in hooks:

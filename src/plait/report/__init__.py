@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from plait.report.figures import accuracy_plot, for_file
+from plait.report.canvas import for_file
+from plait.report.figures import accuracy_plot
 from plait.report.page import render
 from plait.report.read import read_run
 from plait.report.tables import activity_table, confusion_table, main_table, markdown, subject_table

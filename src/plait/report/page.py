@@ -6,7 +6,8 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from plait.report import words
-from plait.report.figures import COLOURS, WIDTHS_IN, accuracy_plot, for_page, forest_plot
+from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
+from plait.report.figures import accuracy_plot, forest_plot
 from plait.report.read import Run
 from plait.report.tables import GROUPS, comparison_cells, main_cells
 

@@ -1,0 +1,162 @@
+"""What every figure shares: colours, style, a canvas with labelled rows, and its way into a file or a page."""
+
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import blended_transform_factory
+
+# Paul Tol's "high contrast" trio, darkened to 3:1 on white: told apart by the colour-blind and in greyscale. Each group
+# has a shape of its own as well. The second colour is the one on a dark ground.
+COLOURS = {
+    "ink": ("#1d2126", "#e7e9ec"),
+    "muted": ("#5f6872", "#a3acb6"),
+    "grid": ("#dce0e4", "#363c43"),
+    "surface": ("#ffffff", "#15181c"),
+    "single": ("#a87900", "#e6b84a"),
+    "combined": ("#b4446c", "#f08fae"),
+    "fusion": ("#004b95", "#6db3f8"),
+}
+COLOUR_OF = {"single": "single", "average": "combined", "concat": "combined", "fusion": "fusion"}
+MARKER = {"single": "o", "average": "s", "concat": "s", "fusion": "D"}
+WIDTHS_IN = {"wide": 8.2, "narrow": 4.5}
+LETTER_IN, INDENT_IN, BELOW_IN, BESIDE_IN = 0.071, 0.14, 0.62, 0.54
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, 'DejaVu Sans', sans-serif"
+
+
+class Line(NamedTuple):
+    """One line of a figure: a heading, or the label of what is drawn beside it."""
+
+    y: float
+    label: str
+    heading: bool
+
+
+def style() -> Any:
+    """Matplotlib settings of every figure: text stays text, no mathematics in names, the same bytes every time."""
+    ink, muted, grid = (COLOURS[name][0] for name in ("ink", "muted", "grid"))
+    return {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "plait",
+        "pdf.fonttype": 42,
+        "text.parse_math": False,
+        "font.family": "DejaVu Sans",
+        "font.size": 8.5,
+        "text.color": ink,
+        "axes.edgecolor": grid,
+        "axes.labelcolor": muted,
+        "axes.spines.left": False,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "axes.grid.axis": "x",
+        "grid.color": grid,
+        "grid.linewidth": 0.7,
+        "xtick.major.size": 0,
+        "xtick.color": grid,
+        "xtick.labelcolor": muted,
+        "ytick.left": False,
+        "ytick.labelleft": False,
+    }
+
+
+def listed_lines(groups: Mapping[str, Sequence[str]]) -> list[Line]:
+    """Headings and labels from the top down, y growing downwards; half a row of air before every heading."""
+    lines, y = [], 0.0
+    for title, labels in groups.items():
+        lines.append(Line(y, title, True))
+        lines += [Line(y + 1 + i, label, False) for i, label in enumerate(labels)]
+        y += len(labels) + 1.5
+    return lines
+
+
+def rows_of(lines: Sequence[Line]) -> list[Line]:
+    """The lines that are no headings."""
+    return [line for line in lines if not line.heading]
+
+
+def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figure, Axes]:
+    """A figure with the labels of `lines` on the left of its axes, and room for one number on the right of each."""
+    most = int((width_in / 2 - INDENT_IN) / LETTER_IN)
+    labels_in = INDENT_IN + 0.1 + LETTER_IN * max(len(short(line.label, most)) for line in rows_of(lines))
+    tall = row_in * (lines[-1].y + 1.2)
+    height = tall + BELOW_IN
+    figure = Figure(figsize=(width_in, height))
+    box = (labels_in / width_in, BELOW_IN / height, 1 - (labels_in + BESIDE_IN) / width_in, tall / height)
+    axes = figure.add_axes(box)
+    axes.set_ylim(lines[-1].y + 0.7, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if width_in < WIDTHS_IN["wide"] else 9, steps=[1, 2, 5, 10]))
+    inches = blended_transform_factory(figure.dpi_scale_trans, axes.transData)
+    for y, label, heading in lines:
+        x, colour, weight = (0.0, "muted", "bold") if heading else (INDENT_IN, "ink", "normal")
+        text = label if heading else short(label, most)
+        axes.text(x, y, text, transform=inches, va="center", color=COLOURS[colour][0], weight=weight)
+    return figure, axes
+
+
+def number(axes: Axes, y: float, text: str, weight: str = "normal") -> None:
+    """`text` at the right end of a line."""
+    axes.annotate(text, (1, y), (8, 0), axes.get_yaxis_transform(), "offset points", va="center", weight=weight)
+
+
+def short(label: str, most: int) -> str:
+    """`label` on one line, with its middle left out where it is longer than `most`."""
+    label = " ".join(label.split())
+    return label if len(label) <= most else f"{label[: most // 2 - 1]}…{label[-(most // 2) :]}"
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as SVG, without date, ids that could meet another figure's, or a font of its own."""
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    svg = re.sub(r' id="[a-z_A-Z]+[._]?\d+"(?=>)', "", _saved(figure, "svg", nothing).decode())
+    return svg.replace("'DejaVu Sans'", FONTS)
+
+
+def to_pdf(figure: Figure) -> bytes:
+    """The figure as PDF, for papers: text stays text, no date."""
+    return _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
+
+
+def _saved(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), mpl.rc_context(style()):
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's own fonts draw them
+        figure.savefig(buffer, format=kind, transparent=True, metadata=dict(metadata))
+    return buffer.getvalue()
+
+
+def for_page(figure: Figure) -> str:
+    """An SVG to stand inside a page: colours become the page's variables, so that they follow light and dark."""
+    svg = to_svg(figure)
+    for name, (light, _) in COLOURS.items():
+        svg = svg.replace(light, f"var(--{name})")
+    return svg[svg.index("<svg") :]
+
+
+def for_file(figure: Figure) -> str:
+    """An SVG to stand alone: plain colours for papers, and a dark ground where the reader's screen is dark."""
+    dark = "".join(
+        f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
+        for light, dark in COLOURS.values()
+        for kind in ("fill", "stroke")
+    )
+    surface = COLOURS["surface"]
+    rules = f"svg{{background:{surface[0]}}}@media (prefers-color-scheme:dark){{svg{{background:{surface[1]}}}{dark}}}"
+    return _margin(to_svg(figure), 12).replace("<defs>", f"<defs><style>{rules}</style>", 1)
+
+
+def _margin(svg: str, by: float) -> str:
+    """`svg` with `by` points of air on every side."""
+    size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt" viewBox="[^"]*"', svg)
+    if size is None:
+        return svg
+    wide, tall = (float(number) + 2 * by for number in size.groups())
+    box = f'width="{wide:g}pt" height="{tall:g}pt" viewBox="{-by:g} {-by:g} {wide:g} {tall:g}"'
+    return svg.replace(size.group(), box, 1)

@@ -1,0 +1,23 @@
+"""Tables for papers: LaTeX with booktabs' rules."""
+
+import re
+from collections.abc import Sequence
+
+MEANT = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
+def tabular(header: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    """A `tabular`, to be put into a `table`; needs the package booktabs. The first `words` columns are text."""
+    columns = "l" * words + "r" * (len(header) - words)
+    lines = [r"\begin{tabular}{" + columns + "}", r"\toprule", _row(header), r"\midrule"]
+    return "\n".join([*lines, *(_row(row) for row in rows), r"\bottomrule", r"\end{tabular}", ""])
+
+
+def escaped(text: str) -> str:
+    """`text` with the characters that LaTeX would take for its own escaped; minus signs and dashes as it has them."""
+    plain = re.sub(r"[\\~^&%$#_{}]", lambda found: MEANT.get(found.group(), "\\" + found.group()), text)
+    return plain.replace("−", "$-$").replace("–", "--").replace("<", "$<$").replace(">", "$>$")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(escaped(cell) for cell in cells) + r" \\"
