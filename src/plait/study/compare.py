@@ -37,7 +37,8 @@ class Row:
 
     `head` is `mean`, `flatten` or `hidden`, None for an average. `encoders` says where those come from that are not the
     data set's own, trained from scratch: `"frozen, from depth"`. `parameters` are the trained ones; `train_seconds` is
-    the sum over `jobs`. An average trains nothing: no jobs.
+    the sum over `jobs`. An average trains nothing: no jobs. `sweep` is what a sweep set of this row: it belongs to a
+    curve, and is in no planned comparison.
     """
 
     kind: Literal["single", "average", "concat", "fusion"]
@@ -46,6 +47,7 @@ class Row:
     use: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
     encoders: dict[str, str] = field(default_factory=dict)
+    sweep: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     jobs: int = 0
     train_seconds: float = 0.0
@@ -74,7 +76,7 @@ def planned(methods: Mapping[str, Row], predictions: pl.DataFrame) -> list[Plan]
     means = dict(by_subject(predictions).group_by("method").agg(pl.col("accuracy").mean()).iter_rows())
     plans = []
     for fusion, row in methods.items():
-        if row.kind != "fusion":
+        if row.kind != "fusion" or row.sweep:
             continue
         together = set(row.modalities)
         for kind in ("average", "flattened concat", "pooled concat"):

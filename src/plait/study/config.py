@@ -94,7 +94,8 @@ class Method:
     """One row of the table: a class that is trained (`use`), or an `average` of other methods' scores.
 
     `modalities` default to the study's, or to the one that `args` call `modality`. `train` overrides the study's.
-    `sweep` gives lists of values for `args`: one row each, called `name[arg=value]`.
+    `sweep` gives lists of values for `args`: one row each, called `name[arg=value]`; which it
+    is stands in `swept`.
     """
 
     use: str | None = None
@@ -105,6 +106,7 @@ class Method:
     augment: dict[str, str] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     sweep: dict[str, list[Any]] = field(default_factory=dict)
+    swept: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -342,7 +344,7 @@ def _swept(name: str, method: Method) -> Iterator[tuple[str, Method]]:
     for values in itertools.product(*method.sweep.values()):
         own = dict(zip(method.sweep, values, strict=True))
         label = ",".join(f"{key}={value}" for key, value in own.items())
-        yield f"{name}[{label}]", replace(method, args={**method.args, **own}, sweep={})
+        yield f"{name}[{label}]", replace(method, args={**method.args, **own}, sweep={}, swept=own)
 
 
 def _checked(method: Method, study: Study, where: str) -> Method:

@@ -205,6 +205,7 @@ def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setti
             "args": method.args,
             "encoders": {m: _origin(own) for m, own in method.encoders.items()},
             "average": method.average,
+            "sweep": method.swept,
             "parameters": facts[0]["parameters"] if facts else 0,
             "jobs": len(facts),
             "train_seconds": sum(fact["seconds"] for fact in facts),
