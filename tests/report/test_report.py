@@ -12,14 +12,13 @@ import pytest
 from plait.errors import DataError
 from plait.report import write_report
 
+TABLES = ("table", "comparisons", "subjects", "activities", "confusion", "gains", "claims")
+FIGURES = ("accuracy", "comparisons", "gains")
 FILES = (
-    "table.csv",
+    *(f"{name}.{ending}" for name in TABLES for ending in ("csv", "tex")),
+    *(f"{name}.{ending}" for name in FIGURES for ending in ("svg", "pdf")),
+    "widths.csv",
     "table.md",
-    "comparisons.csv",
-    "subjects.csv",
-    "activities.csv",
-    "confusion.csv",
-    "accuracy.svg",
     "index.html",
 )
 BOTH = ("video", "gloves")
@@ -197,7 +196,7 @@ def test_the_picture_is_well_formed_and_says_its_names(tmp_path):
 def test_figures_in_the_page_follow_its_colours(tmp_path):
     html = page(make_run(tmp_path))
     drawings = re.findall(r'<div class="(?:wide|narrow)"><svg.*?</svg>', html, re.S)
-    assert len(drawings) == 4
+    assert len(drawings) == 6
     for drawing in drawings:
         assert "var(--ink)" in drawing
         assert not re.search(r"(fill|stroke): #", drawing)

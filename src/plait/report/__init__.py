@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from plait.report.canvas import for_file
-from plait.report.figures import accuracy_plot
-from plait.report.page import render
+from plait.report.canvas import for_file, to_pdf
+from plait.report.page import Report, render
 from plait.report.read import read_run
-from plait.report.tables import activity_table, confusion_table, main_table, markdown, subject_table
-from plait.store import write_text
-from plait.study.compare import compare
+from plait.report.tables import latex_tables, markdown
+from plait.store import write_bytes, write_text
 
 __all__ = ["write_report"]
 
@@ -16,27 +14,21 @@ __all__ = ["write_report"]
 def write_report(run: Path) -> Path:
     """Write the report of the finished run in folder `run` beside its predictions; returns the path of `index.html`.
 
-    Beside the page: `table.csv`, `table.md`, `comparisons.csv`, `subjects.csv`, `activities.csv`, `confusion.csv` and
-    `accuracy.svg`. The same run gives the same bytes.
+    Beside the page: every table as `.csv` and `.tex`, `table.md`, and every figure as `.svg` and `.pdf`;
+    `docs/report.md` names the function behind each. The same run gives the same bytes.
 
     Raises:
         DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong together; or the
             folder cannot be written.
     """
-    about, predictions = read_run(run)
-    main, subjects = main_table(about, predictions), subject_table(about, predictions)
-    activities, confusion = activity_table(about, predictions), confusion_table(about, predictions)
-    comparisons = compare(predictions, about.methods)
-    files = {
-        "table.csv": main.write_csv(),
-        "table.md": markdown(about, main, comparisons),
-        "comparisons.csv": comparisons.write_csv(),
-        "subjects.csv": subjects.write_csv(),
-        "activities.csv": activities.write_csv(),
-        "confusion.csv": confusion.write_csv(),
-        "accuracy.svg": for_file(accuracy_plot(main, subjects)),
-        "index.html": render(about, main, comparisons, subjects, activities, confusion),
-    }
-    for name, text in files.items():
-        write_text(run / name, text)
+    report = Report.of(*read_run(run))
+    for name, table in report.tables().items():
+        write_text(run / f"{name}.csv", table.write_csv())
+    for name, text in latex_tables(**report.tables()).items():
+        write_text(run / f"{name}.tex", text)
+    for name, draw in report.figures().items():
+        write_text(run / f"{name}.svg", for_file(draw()))
+        write_bytes(run / f"{name}.pdf", to_pdf(draw()))
+    write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))
+    write_text(run / "index.html", render(report))
     return run / "index.html"

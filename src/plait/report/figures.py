@@ -1,9 +1,11 @@
 """The figures of a report: drawn once by matplotlib, for papers as they are, for pages in light and dark."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plait.report.canvas import (
@@ -15,6 +17,7 @@ from plait.report.canvas import (
     listed_lines,
     number,
     rows_of,
+    short,
     style,
 )
 from plait.report.tables import GROUPS
@@ -47,37 +50,108 @@ def accuracy_plot(main: pl.DataFrame, subjects: pl.DataFrame, width_in: float = 
         return figure
 
 
+class Interval(NamedTuple):
+    """A difference in shares with its 95 % interval; `told` where it is more than chance."""
+
+    label: str
+    difference: float
+    low: float | None
+    high: float | None
+    told: bool
+
+
 def forest_plot(comparisons: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
     """Every planned comparison: mean difference with its 95 % interval; filled where the verdict is better or worse."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[Interval]] = {}
     for row in comparisons.iter_rows(named=True):
         plain = row["baseline"] == row["baseline_kind"] or width_in < WIDTHS_IN["wide"]
         label = row["baseline"] if plain else f"{row['baseline']} ({row['baseline_kind']})"
-        groups.setdefault(row["fusion"], []).append(label)
-    lines = listed_lines(groups)
+        told = row["verdict"] in ("better", "worse")
+        one = Interval(label, row["difference"], row["low"], row["high"], told)
+        groups.setdefault(row["fusion"], []).append(one)
+    return _intervals(groups, width_in, "difference in accuracy, points", "baseline better", "fusion better")
+
+
+def gain_plot(gains: pl.DataFrame, fusion: str, width_in: float = WIDTHS_IN["wide"]) -> Figure:
+    """Fig. 6: what `fusion` gains over each of its single modalities, by activity; `gains` is `analyses.gains`.
+
+    Filled where the interval does not hold zero.
+    """
+    groups: dict[str, list[Interval]] = {}
+    for row in gains.filter(pl.col("fusion") == fusion).iter_rows(named=True):
+        told = row["low"] is not None and not row["low"] <= 0 <= row["high"]
+        one = Interval(row["activity"], row["gain"], row["low"], row["high"], told)
+        groups.setdefault(f"{fusion} against {row['single']}", []).append(one)
+    return _intervals(groups, width_in, "difference in recall, points", "single better", "fusion better")
+
+
+def width_plot(widths: pl.DataFrame, main: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
+    """Fig. 7: accuracy against the width of the embedding, on a logarithmic axis; dashed, the singles.
+
+    `widths` is `analyses.widths`, `main` is `tables.main_table`.
+    """
+    with mpl.rc_context(style() | {"axes.grid.axis": "y", "ytick.labelleft": True, "ytick.major.size": 0}):
+        figure = Figure(figsize=(width_in, 0.42 * width_in + 1.0))
+        axes = figure.add_axes((0.09, 0.17, 0.74, 0.78) if width_in > WIDTHS_IN["narrow"] else (0.12, 0.2, 0.66, 0.75))
+        shades = ["fusion", "combined", "single"]
+        ends: list[tuple[float, str, str]] = []
+        for number_, (series, own) in enumerate(widths.group_by("series", maintain_order=True)):
+            shade, marker = shades[number_ % 3], "Dos"[number_ % 3]
+            colour, percents = COLOURS[shade][0], [100 * a for a in own["accuracy"]]
+            axes.plot(own["embedding"], percents, color=colour, marker=marker, markersize=4.5, linewidth=1.5)
+            if own["low"].null_count() == 0:
+                low, high = ([100 * x for x in own[end]] for end in ("low", "high"))
+                axes.fill_between(own["embedding"], low, high, color=colour, alpha=0.13, linewidth=0)
+            ends.append((percents[-1], str(series[0]), shade))
+        for row in main.filter(pl.col("kind") == "single").iter_rows(named=True):
+            axes.axhline(100 * row["accuracy"], color=COLOURS["muted"][0], linewidth=1, linestyle=(0, (4, 3)))
+            ends.append((100 * row["accuracy"], row["method"], "muted"))
+        axes.set_xscale("log", base=2)
+        ticks = sorted(set(widths["embedding"]))
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("width K of the embedding")
+        axes.set_ylabel("accuracy, %")
+        _apart(axes, ends)
+        return figure
+
+
+def _apart(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Labels at the right end of curves, moved apart where they would meet."""
+    low, high = axes.get_ylim()
+    step = (high - low) * 0.055
+    at = low - step
+    for y, label, shade in sorted(ends):
+        at = max(y, at + step)
+        where: Any = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(short(label, 18), (1, at), xycoords=axes.get_yaxis_transform(), color=COLOURS[shade][0], **where)
+
+
+def _intervals(groups: Mapping[str, Sequence[Interval]], width_in: float, axis: str, left: str, right: str) -> Figure:
+    """Differences about zero, one line each, under the headings of their groups."""
+    lines = listed_lines({title: [one.label for one in rows] for title, rows in groups.items()})
+    every = [one for rows in groups.values() for one in rows]
     with mpl.rc_context(style()):
         figure, axes = canvas(lines, width_in, row_in=0.22)
         axes.axvline(0, color=COLOURS["muted"][0], linewidth=1.2)
         ink = COLOURS["fusion"][0]
-        for line, row in zip(rows_of(lines), comparisons.iter_rows(named=True), strict=True):
-            if row["low"] is not None:
-                axes.hlines(line.y, 100 * row["low"], 100 * row["high"], color=ink, linewidth=1.6)
-            fill = ink if row["verdict"] in ("better", "worse") else COLOURS["surface"][0]
-            axes.scatter(100 * row["difference"], line.y, s=30, marker="D", c=fill, edgecolors=ink, zorder=3)
-            number(axes, line.y, points(row["difference"]))
-        ends = [
-            100 * x for x in (*comparisons["difference"], *comparisons["low"], *comparisons["high"]) if x is not None
-        ]
+        for line, one in zip(rows_of(lines), every, strict=True):
+            if one.low is not None and one.high is not None:
+                axes.hlines(line.y, 100 * one.low, 100 * one.high, color=ink, linewidth=1.6)
+            fill = ink if one.told else COLOURS["surface"][0]
+            axes.scatter(100 * one.difference, line.y, s=30, marker="D", c=fill, edgecolors=ink, zorder=3)
+            number(axes, line.y, points(one.difference))
+        ends = [100 * x for one in every for x in (one.difference, one.low, one.high) if x is not None]
         low, high = min(ends), max(ends)
         air = 0.06 * max(high - low, high, -low, 0.1)
         axes.set_xlim(min(low, -3 * air) - air, max(high, 3 * air) + air)
-        axes.set_xlabel("\ndifference in accuracy, points")
+        axes.set_xlabel(f"\n{axis}")
         under: Any = {
             "xycoords": "axes fraction",
             "textcoords": "offset points",
             "va": "top",
             "color": COLOURS["muted"][0],
         }
-        axes.annotate("← baseline better", (0, 0), (0, -17), ha="left", **under)
-        axes.annotate("fusion better →", (1, 0), (0, -17), ha="right", **under)
+        axes.annotate(f"← {left}", (0, 0), (0, -17), ha="left", **under)
+        axes.annotate(f"{right} →", (1, 0), (0, -17), ha="right", **under)
         return figure

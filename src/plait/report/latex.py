@@ -1,4 +1,4 @@
-"""Tables for papers: LaTeX with booktabs' rules."""
+"""Tables for papers: LaTeX with the rules of booktabs."""
 
 import re
 from collections.abc import Sequence

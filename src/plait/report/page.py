@@ -1,26 +1,89 @@
 """The page: one self-contained HTML file of everything a study says."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 
 from plait.report import words
 from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
-from plait.report.figures import accuracy_plot, forest_plot
+from plait.report.figures import accuracy_plot, forest_plot, gain_plot, width_plot
 from plait.report.read import Run
-from plait.report.tables import GROUPS, comparison_cells, main_cells
+from plait.report.tables import (
+    GROUPS,
+    activity_table,
+    claim_cells,
+    comparison_cells,
+    confusion_table,
+    main_cells,
+    main_table,
+    subject_table,
+)
+from plait.study import analyses
+from plait.study.compare import compare
+
+Drawing = Callable[..., Figure]
 
 
-def render(
-    run: Run,
-    main: pl.DataFrame,
-    comparisons: pl.DataFrame,
-    subjects: pl.DataFrame,
-    activities: pl.DataFrame,
-    confusion: pl.DataFrame,
-) -> str:
-    """The page as HTML; it loads nothing, so that it opens from disk. The tables are those of `plait.report.tables`."""
+@dataclass(frozen=True)
+class Report:
+    """A run and every table of its report, each by a function of `plait.report.tables` or `plait.study`."""
+
+    run: Run
+    main: pl.DataFrame
+    comparisons: pl.DataFrame
+    subjects: pl.DataFrame
+    activities: pl.DataFrame
+    confusion: pl.DataFrame
+    gains: pl.DataFrame
+    widths: pl.DataFrame
+    claims: pl.DataFrame
+
+    @classmethod
+    def of(cls, run: Run, predictions: pl.DataFrame) -> "Report":
+        """The tables of a run's predictions."""
+        return cls(
+            run,
+            main_table(run, predictions),
+            compare(predictions, run.methods),
+            subject_table(run, predictions),
+            activity_table(run, predictions),
+            confusion_table(run, predictions),
+            analyses.gains(run.methods, predictions, run.activities),
+            analyses.widths(run.methods, predictions),
+            analyses.claims(run.methods, predictions, run.activities),
+        )
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Every table by the name of its file."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+        return {"table": named.pop("main"), **named}
+
+    def figures(self) -> dict[str, Drawing]:
+        """How to draw each figure that this run has, by the name of its file, at a width in inches."""
+        drawings: dict[str, Drawing] = {"accuracy": partial(accuracy_plot, self.main, self.subjects)}
+        best = self.best("fusion")
+        if not self.comparisons.is_empty():
+            drawings["comparisons"] = partial(forest_plot, self.comparisons)
+        if best and not self.gains.filter(pl.col("fusion") == best["method"]).is_empty():
+            drawings["gains"] = partial(gain_plot, self.gains, best["method"])
+        if not self.widths.is_empty():
+            drawings["widths"] = partial(width_plot, self.widths, self.main)
+        return drawings
+
+    def best(self, *kinds: str) -> dict[str, Any] | None:
+        """The row of the main table with the highest accuracy (ties: the first) of these kinds; no sweep counts."""
+        swept = [name for name, row in self.run.methods.items() if row.sweep]
+        rows = self.main.filter(pl.col("kind").is_in(kinds) & ~pl.col("method").is_in(swept))
+        return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
+
+
+def render(report: Report) -> str:
+    """The page as HTML; it loads nothing, so that it opens from disk."""
     environment = Environment(
         loader=PackageLoader("plait.report", "."),
         autoescape=True,
@@ -28,31 +91,28 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    run, main, comparisons = report.run, report.main, report.comparisons
     return environment.get_template("page.html.j2").render(
         run=run,
         words=words,
         colours=COLOURS,
         groups=_grouped(main),
         main_rows=len(main),
-        best_single=_best(main.filter(pl.col("kind") == "single")),
-        best_fusion=_best(main.filter(pl.col("kind") == "fusion")),
-        best_combined=_best(main.filter(pl.col("kind").is_in(GROUPS["average and concat"]))),
+        best_single=report.best("single"),
+        best_fusion=report.best("fusion"),
+        best_combined=report.best(*GROUPS["average and concat"]),
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
         comparisons=_by_fusion(comparisons),
         verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
-        heat=_heat(main, subjects),
-        accuracy_svg={key: for_page(accuracy_plot(main, subjects, width)) for key, width in WIDTHS_IN.items()},
-        forest_svg=None
-        if comparisons.is_empty()
-        else {key: for_page(forest_plot(comparisons, width)) for key, width in WIDTHS_IN.items()},
+        claims=_by_claim(report.claims),
+        heat=_heat(main, report.subjects),
+        figures={
+            name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
+            for name, draw in report.figures().items()
+        },
         notes=words.notes(run, main, comparisons),
-        data=_data(run, main, activities, confusion),
+        data=_data(run, main, report.activities, report.confusion),
     )
-
-
-def _best(rows: pl.DataFrame) -> dict[str, Any] | None:
-    """The row with the highest accuracy (ties: the first), if there is any."""
-    return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
 
 
 def _grouped(main: pl.DataFrame) -> list[dict[str, Any]]:
@@ -83,6 +143,14 @@ def _by_fusion(comparisons: pl.DataFrame) -> dict[str, list[list[str]]]:
     groups: dict[str, list[list[str]]] = {}
     for row in comparisons.iter_rows(named=True):
         groups.setdefault(row["fusion"], []).append(comparison_cells(row))
+    return groups
+
+
+def _by_claim(claims: pl.DataFrame) -> dict[str, list[list[str]]]:
+    """The cells of the claims by fusion, in the order of the table."""
+    groups: dict[str, list[list[str]]] = {}
+    for row in claims.iter_rows(named=True):
+        groups.setdefault(row["fusion"], []).append(claim_cells(row))
     return groups
 
 

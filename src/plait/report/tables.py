@@ -2,17 +2,20 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from plait.report.latex import tabular
 from plait.report.read import Run
-from plait.report.words import chance, natural, notes, percent, points, seconds
+from plait.report.words import chance, interval, natural, notes, percent, points, seconds
 from plait.study import metrics
 from plait.study.compare import TOO_FEW, Row
 
 GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
+MAIN = ("method", "modalities", "head", "accuracy %", "subject SD", "macro F1 %", "parameters", "training s / job")
+COMPARISONS = ("fusion", "against", "which is", "difference, points", "95 % interval", "p", "p (Holm)", "verdict")
 
 
 def main_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -68,21 +71,10 @@ def confusion_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
 
 def markdown(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     """`table.md`: the main table, the planned comparisons, and how they are computed."""
-    header = [
-        "method",
-        "modalities",
-        "head",
-        "accuracy %",
-        "subject SD",
-        "macro F1 %",
-        "parameters",
-        "training s / job",
-    ]
-    lines = [f"# {escaped(run.study)}", "", *_grid(header, [main_cells(row) for row in main.iter_rows(named=True)])]
+    lines = [f"# {escaped(run.study)}", "", *_grid(MAIN, [main_cells(row) for row in main.iter_rows(named=True)])]
     if not comparisons.is_empty():
-        header = ["fusion", "against", "which is", "difference, points", "95 % interval", "p", "p (Holm)", "verdict"]
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
-        lines += ["", "## Planned comparisons", "", *_grid(header, rows)]
+        lines += ["", "## Planned comparisons", "", *_grid(COMPARISONS, rows)]
     return "\n".join([*lines, "", *(f"* {escaped(note)}" for note in notes(run, main, comparisons)), ""])
 
 
@@ -108,11 +100,63 @@ def comparison_cells(row: Mapping[str, Any]) -> list[str]:
         row["baseline"],
         row["baseline_kind"],
         points(row["difference"]),
-        "–" if row["low"] is None else f"{points(row['low'])} to {points(row['high'])}",
+        interval(row["low"], row["high"]),
         chance(row["p"]) if told else "–",
         chance(row["p_holm"]) if told else "–",
         row["verdict"],
     ]
+
+
+def claim_cells(row: Mapping[str, Any]) -> list[str]:
+    """One claim in words: claim, fusion, against, effect, interval, verdict."""
+    effect = [points(row["effect"]), interval(row["low"], row["high"])]
+    return [row["claim"], row["fusion"], row["against"], *effect, row["verdict"]]
+
+
+def latex_tables(
+    table: pl.DataFrame,
+    comparisons: pl.DataFrame,
+    subjects: pl.DataFrame,
+    activities: pl.DataFrame,
+    confusion: pl.DataFrame,
+    gains: pl.DataFrame,
+    claims: pl.DataFrame,
+    widths: pl.DataFrame,
+) -> dict[str, str]:
+    """Every table that has rows as LaTeX, by name; shares in percent, differences in points."""
+    tables = {
+        "table": tabular(MAIN, [main_cells(row) for row in table.iter_rows(named=True)], 3),
+        "subjects": _pivoted(subjects, "method", "subject", "accuracy", percent),
+        "activities": _pivoted(activities, "activity", "method", "recall", percent),
+        "confusion": _pivoted(confusion, ["method", "activity"], "predicted", "clips", str),
+    }
+    if not comparisons.is_empty():
+        tables["comparisons"] = tabular(
+            COMPARISONS, [comparison_cells(r) for r in comparisons.iter_rows(named=True)], 3
+        )
+        header = ["fusion", "against", "activity", "gain", "95 % interval"]
+        cells = [
+            [r["fusion"], r["single"], r["activity"], points(r["gain"]), interval(r["low"], r["high"])]
+            for r in gains.iter_rows(named=True)
+        ]
+        tables["gains"] = tabular(header, cells, 3)
+        header = ["claim", "fusion", "against", "effect", "95 % interval", "verdict"]
+        tables["claims"] = tabular(header, [claim_cells(row) for row in claims.iter_rows(named=True)], 3)
+    if not widths.is_empty():
+        cells = [
+            [r["series"], str(r["embedding"]), percent(r["accuracy"]), f"{percent(r['low'])} to {percent(r['high'])}"]
+            for r in widths.iter_rows(named=True)
+        ]
+        tables["widths"] = tabular(["series", "K", "accuracy %", "95 % interval"], cells, 1)
+    return tables
+
+
+def _pivoted(table: pl.DataFrame, rows: str | list[str], columns: str, values: str, said: Callable[[Any], str]) -> str:
+    """A long table as LaTeX, `columns` side by side."""
+    index = [rows] if isinstance(rows, str) else rows
+    wide = table.pivot(on=columns, index=index, values=values, maintain_order=True)
+    cells = [[*row[: len(index)], *map(said, row[len(index) :])] for row in wide.iter_rows()]
+    return tabular(wide.columns, cells, len(index))
 
 
 def escaped(text: str) -> str:

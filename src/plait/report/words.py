@@ -38,6 +38,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """An interval of differences, in points."""
+    return "–" if low is None else f"{points(low)} to {points(high)}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Names as in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
