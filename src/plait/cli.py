@@ -78,6 +78,46 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Simulate raw recordings; ingest, synchronise, cut them; run every method, leave-one-subject-out."""
+    _study(_shipped("demo"), _simulated(out, subjects, clips, workers), out, [], [], executor, workers, 1, device)
+
+
+class Reproduced(StrEnum):
+    """Data sets whose published comparison can be run by name."""
+
+    glovid = "glovid"
+    simulated = "simulated"
+    utd_mhad = "utd-mhad"
+
+
+@app.command()
+def reproduce(
+    name: Annotated[Reproduced, typer.Argument(help="The data set.")],
+    out: Out,
+    data: Annotated[Path | None, typer.Option(help="Its folder; simulated makes its own.", metavar="DIR")] = None,
+    sets: Sets = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
+    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 12,
+    clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 32,
+    executor: How = Executor.processes,
+    workers: Workers = None,
+    threads: Threads = 1,
+    device: Device = "auto",
+) -> None:
+    """Run the comparison of the paper on a data set, with every table, figure and analysis."""
+    if data is None and name is not Reproduced.simulated:
+        raise ConfigError(f"--data: missing, expected the folder of {name.value}")
+    where = data or _simulated(out, subjects, clips, workers)
+    _study(_shipped(name.value), where, out, sets, only, executor, workers, threads, device)
+
+
+def _shipped(name: str) -> Path:
+    """A study file of plait's own: installed, or in a checkout."""
+    places = (Path(__file__).parent / "studies", Path(__file__).parents[2] / "studies")
+    return next(place / f"{name}.toml" for place in places if place.is_dir())
+
+
+def _simulated(out: Path, subjects: int, clips: int, workers: int | None) -> Path:
+    """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table."""
     from plait.clips import Windows, write_clips
     from plait.datasets.simulated import SIMULATED, WINDOWS
     from plait.datasets.simulated.simulate import simulate as record
@@ -102,8 +142,7 @@ def demo(
     write_clips(
         recordings, out / "clips", Windows(WINDOWS.seconds, unlabelled="neutral"), activities=SIMULATED.activities
     )
-    study = Path(__file__).parent / "study" / "demo.toml"
-    _study(study, out / "clips", out, [], [], executor, workers, 1, device)
+    return out / "clips"
 
 
 @app.command()

@@ -147,7 +147,7 @@ def test_some_methods_alone_and_what_they_are_made_from():
         study.only(["average", "gloves"])
 
 
-@pytest.mark.parametrize("file", ["src/plait/study/demo.toml", "examples/generated.toml"])
+@pytest.mark.parametrize("file", ["studies/demo.toml", "examples/generated.toml"])
 def test_studies_that_need_no_data_name_modalities_there_are(file):
     study = load_study(Path(__file__).parents[2] / file)
     dataset = resolve(study.dataset, "dataset")

@@ -5,6 +5,7 @@ from pathlib import Path
 from plait.report.canvas import for_file, to_pdf
 from plait.report.page import Report, render
 from plait.report.read import read_run
+from plait.report.sheet import SHEET
 from plait.report.tables import latex_tables, markdown
 from plait.store import write_bytes, write_text
 
@@ -30,5 +31,6 @@ def write_report(run: Path) -> Path:
         write_text(run / f"{name}.svg", for_file(draw()))
         write_bytes(run / f"{name}.pdf", to_pdf(draw()))
     write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))
-    write_text(run / "index.html", render(report))
+    sheet = run / SHEET
+    write_text(run / "index.html", render(report, sheet if sheet.is_file() else None))
     return run / "index.html"

@@ -1,8 +1,10 @@
 """The page: one self-contained HTML file of everything a study says."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -82,8 +84,8 @@ class Report:
         return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
 
 
-def render(report: Report) -> str:
-    """The page as HTML; it loads nothing, so that it opens from disk."""
+def render(report: Report, sheet: Path | None = None) -> str:
+    """The page as HTML; it loads nothing, so that it opens from disk. `sheet` is the contact sheet, a JPEG."""
     environment = Environment(
         loader=PackageLoader("plait.report", "."),
         autoescape=True,
@@ -110,6 +112,7 @@ def render(report: Report) -> str:
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
             for name, draw in report.figures().items()
         },
+        sheet=None if sheet is None else base64.b64encode(sheet.read_bytes()).decode(),
         notes=words.notes(run, main, comparisons),
         data=_data(run, main, report.activities, report.confusion),
     )

@@ -21,7 +21,7 @@ from plait.errors import ConfigError
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.sources import resolve
-from plait.store import atomic, content_key, scratch, write_json, write_toml
+from plait.store import atomic, content_key, read_json, scratch, write_json, write_toml
 from plait.study.config import Encoder, Method, Study, load_study
 from plait.study.executors import EXECUTORS
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
@@ -93,6 +93,7 @@ def run_study(
         {
             "study": study.name,
             "dataset": dataset.name,
+            "data": str(data.resolve()) if data else None,
             "cite": dataset.cite,
             "activities": dataset.activities,
             "modalities": study.modalities,
@@ -109,6 +110,18 @@ def run_study(
     )
     _write(_assembled(study, dataset, jobs, setting, "validation"), out / "validation.parquet")
     _write(_assembled(study, dataset, jobs, setting, "predictions"), out / "predictions.parquet")
+
+
+def opened(out: Path, data: Path | None = None) -> tuple[Dataset, list[Cut]]:
+    """The data set of the run in `out`, and its clips; `data` is where they lie now, if not where they lay then.
+
+    Raises:
+        ConfigError: the study that was run names things that are not there.
+        DataError: a file is missing or damaged.
+    """
+    study = load_study(out / "study.toml")
+    dataset: Dataset = resolve(study.dataset, f"{study.name}: dataset")
+    return dataset, listed(dataset, data or Path(read_json(out / "run.json")["data"]), study.modalities)
 
 
 def _given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, progress: Progress) -> dict[str, Clips]:

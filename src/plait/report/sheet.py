@@ -1,0 +1,63 @@
+"""Fig. 4: a contact sheet, one frame for each activity."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from plait.clips import Cut
+from plait.store import write_bytes
+from plait.types import Dataset
+
+SHEET = "contact.jpg"
+SIDE, COLUMNS = 224, 4
+
+
+def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None:
+    """Write the middle frame of one clip of each activity into the folder `run`; None where no stream is of pictures.
+
+    Activities come in the data set's order, subjects take turns; who an activity was never recorded of has no tile.
+
+    Raises:
+        DataError: a frame cannot be read, or the folder cannot be written.
+    """
+    streams = dict.fromkeys(name for modality in dataset.modalities for name in modality.streams)
+    subjects = list(dict.fromkeys(clip.subject for _, clip in cuts))
+    tiles: list[np.ndarray] = []
+    for number, activity in enumerate(dataset.activities):
+        own = [one for one in cuts if one[1].activity == activity]
+        turn = [one for one in own if one[1].subject == subjects[number % len(subjects)]]
+        if not own:
+            continue
+        recording, clip = (turn or own)[0]
+        middle = np.array([(clip.start_s + clip.stop_s) / 2])
+        found = (picture(recording.streams[name].at(middle)[0]) for name in streams if name in recording.streams)
+        frame = next((frame for frame in found if frame is not None), None)
+        if frame is None:
+            return None
+        tiles.append(frame)
+    rows = [np.concatenate(tiles[i : i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]
+    sheet = np.full((SIDE * len(rows), max(row.shape[1] for row in rows), 3), 255, np.uint8)
+    for number, row in enumerate(rows):
+        sheet[number * SIDE : (number + 1) * SIDE, : row.shape[1]] = row
+    _, content = cv2.imencode(".jpg", sheet[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    write_bytes(run / SHEET, content.tobytes())
+    return run / SHEET
+
+
+def picture(reading: np.ndarray) -> np.ndarray | None:
+    """A reading as RGB of SIDE x SIDE: colours as they are, depth in grey, nearer is lighter; None if it is neither."""
+    if reading.ndim == 3 and reading.shape[2] == 3 and reading.dtype == np.uint8:
+        colours = reading
+    elif reading.ndim == 2 and min(reading.shape) >= 32:
+        seen = reading > 0
+        near, far = np.percentile(reading[seen], (1, 99)) if seen.any() else (0.0, 1.0)
+        grey = np.where(seen, 255 - 190 * np.clip((reading - near) / max(far - near, 1e-6), 0, 1), 0)
+        colours = np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    else:
+        return None
+    side = min(colours.shape[:2])
+    top, left = (colours.shape[0] - side) // 2, (colours.shape[1] - side) // 2
+    square = np.ascontiguousarray(colours[top : top + side, left : left + side])
+    return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
