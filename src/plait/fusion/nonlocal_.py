@@ -83,10 +83,12 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b *grid n"]:
         """`h(z(x, y))`, of the same shape as `x`."""
-        gathered = self._gather(self.relation(x, y), y)
-        if self.norm is not None:
-            gathered = self.norm(gathered)
-        return gathered.reshape(x.shape)
+        return self.enforcing(self.relation(x, y), y).reshape(x.shape)
+
+    def enforcing(self, relation: Float[Tensor, "b i j"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i n"]:
+        """`h(z)` from a relation that is given: rows over the context's positions that sum to one."""
+        gathered = self._gather(relation, y)
+        return gathered if self.norm is None else self.norm(gathered)
 
     def pooled(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b n"]:
         """The mean of `forward` over the lead's positions, without making the lead's grid.

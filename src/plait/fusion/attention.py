@@ -1,0 +1,132 @@
+"""What attends to what in a trained fusion, and whether it matters: maps, query dependence, deletion."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.errors import ConfigError
+from plait.fusion.led import Enforced, Led
+from plait.fusion.nonlocal_ import NonLocal
+from plait.fusion.symmetric import Symmetric
+
+Removed = Literal["attended", "random"]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One lead and one context of a batch of clips.
+
+    `logits` and `relation` are `(b, i, j)`, over flat positions of grids of `lead_shape` and `context_shape`: their
+    axes without channels, the context's as it is compared (smaller under `pool`).
+    """
+
+    lead: str
+    context: str
+    lead_shape: tuple[int, ...]
+    context_shape: tuple[int, ...]
+    logits: Tensor
+    relation: Tensor
+
+    def over_time(self) -> Float[Tensor, "b t s"]:
+        """Fig. 9: f of eq. 2, the exponential of the logits, not normalised, summed over all axes but the first.
+
+        Each clip's largest logit is subtracted first, so a map is known up to one factor a clip.
+        """
+        f = (self.logits - self.logits.amax((1, 2), keepdim=True)).exp()
+        return _summed(f, self.lead_shape, self.context_shape)
+
+    def relation_over_time(self) -> Float[Tensor, "b t s"]:
+        """The normalised relation, averaged over the lead's places and summed over the context's: rows sum to one."""
+        places = math.prod(self.lead_shape[1:])
+        return _summed(self.relation, self.lead_shape, self.context_shape) / places
+
+    def query_dependence(self) -> Float[Tensor, " b"]:
+        """How much the rows of the relation differ: mean total-variation distance of a row to the mean row.
+
+        0 where all positions of the lead attend alike, whatever they hold; 1 at most.
+        """
+        return (self.relation - self.relation.mean(1, keepdim=True)).abs().sum(2).mean(1) / 2
+
+
+def attentions(method: nn.Module, grids: Mapping[str, Tensor]) -> list[Attention]:
+    """Every lead and context of a `Led` or `Symmetric`, on grids `(b, *shape)` by modality.
+
+    Raises:
+        ConfigError: the method is neither.
+        ShapeError: a grid is not of its shape.
+    """
+    entered, leads = _opened(method, grids)
+    found = []
+    for enforced in leads:
+        x = entered[enforced.lead]
+        for name, block in _blocks(enforced):
+            y = entered[name]
+            logits = block.logits(x, y)
+            context = tuple(-(-size // block.pool) for size in y.shape[1:-1])
+            found.append(Attention(enforced.lead, name, tuple(x.shape[1:-1]), context, logits, logits.softmax(-1)))
+    return found
+
+
+def without(
+    method: nn.Module,
+    grids: Mapping[str, Tensor],
+    share: float,
+    removed: Removed = "attended",
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "b classes"]:
+    """The deletion test: class scores when a share of each context's positions is taken out of the relation.
+
+    `attended` takes those out that the lead's positions attend to most, on average over the lead; `random` any, drawn
+    from `generator`. The other weights of a row are brought back to a sum of one. At least one position stays.
+
+    Raises:
+        ConfigError: the method is neither `Led` nor `Symmetric`, or `share` is not in [0, 1].
+        ShapeError: a grid is not of its shape.
+    """
+    if not 0 <= share <= 1:
+        raise ConfigError(f"share is {share}, expected a share between 0 and 1")
+    entered, leads = _opened(method, grids)
+    made = []
+    for enforced in leads:
+        x = entered[enforced.lead]
+        total = x
+        for name, block in _blocks(enforced):
+            logits = block.logits(x, entered[name])
+            count = min(round(share * logits.shape[2]), logits.shape[2] - 1)
+            if removed == "attended":
+                worth = logits.softmax(-1).mean(1)
+            else:
+                worth = torch.rand(logits.shape[0], logits.shape[2], generator=generator).to(logits.device)
+            out = torch.zeros_like(worth, dtype=torch.bool)
+            out.scatter_(1, worth.topk(count, dim=1).indices, True)
+            relation = logits.masked_fill(out[:, None], -torch.inf).softmax(-1)
+            total = total + block.enforcing(relation, entered[name]).reshape(x.shape)
+        made.append(total)
+    scores: Tensor = method.head(made)  # type: ignore[operator]
+    return scores
+
+
+def _opened(method: nn.Module, grids: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Enforced]]:
+    """Grids as they enter, and every lead with its blocks."""
+    if isinstance(method, Led):
+        return method.entry(grids), [method.enforced]
+    if isinstance(method, Symmetric):
+        return method.entry(grids), [lead for lead in method.leads if isinstance(lead, Enforced)]
+    raise ConfigError(f"{type(method).__name__} has no attention, expected Led or Symmetric")
+
+
+def _blocks(enforced: Enforced) -> Iterator[tuple[str, NonLocal]]:
+    for name, block in enforced.blocks.items():
+        assert isinstance(block, NonLocal)
+        yield name, block
+
+
+def _summed(pairs: Tensor, lead: tuple[int, ...], context: tuple[int, ...]) -> Tensor:
+    """`(b, i, j)` summed over every axis of both grids but the first; a plain vector counts as one step."""
+    t, s = (shape[0] if shape else 1 for shape in (lead, context))
+    return pairs.reshape(len(pairs), t, pairs.shape[1] // t, s, pairs.shape[2] // s).sum((2, 4))
