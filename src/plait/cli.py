@@ -183,6 +183,24 @@ def report(run: Annotated[Path, typer.Argument(help="A folder that `plait run` m
     typer.echo(write_report(run))
 
 
+@app.command()
+def attention(
+    run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
+    clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.")],
+    method: Annotated[str | None, typer.Option(help="A fusion; by default the most accurate.")] = None,
+    fold: Annotated[
+        str | None, typer.Option(metavar="FOLD/SEED", help="By default the one that tests the clip.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the data set lies now.", metavar="DIR")] = None,
+) -> None:
+    """Draw what attends to what in one clip, and how far that picture can be believed."""
+    from plait.report.attention import write_attention
+
+    sys.path.insert(0, str(Path.cwd()))  # a user's own modules
+    for path in write_attention(run, clip, method, fold=fold, data=data):
+        typer.echo(path)
+
+
 Sources = Annotated[list[Path], typer.Argument(help="A video, sensor logs, labels; or one folder of them.")]
 Recordings = Annotated[Path, typer.Argument(help="A folder of recordings, or one recording.", metavar="RECORDINGS")]
 

@@ -38,7 +38,7 @@ class Row:
     `head` is `mean`, `flatten` or `hidden`, None for an average. `encoders` says where those come from that are not the
     data set's own, trained from scratch: `"frozen, from depth"`. `parameters` are the trained ones; `train_seconds` is
     the sum over `jobs`. An average trains nothing: no jobs. `sweep` is what a sweep set of this row: it belongs to a
-    curve, and is in no planned comparison.
+    curve, and is in no planned comparison. `keys` names its jobs' folders, by `fold/seed`.
     """
 
     kind: Literal["single", "average", "concat", "fusion"]
@@ -48,6 +48,7 @@ class Row:
     args: dict[str, Any] = field(default_factory=dict)
     encoders: dict[str, str] = field(default_factory=dict)
     sweep: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
     parameters: int = 0
     jobs: int = 0
     train_seconds: float = 0.0

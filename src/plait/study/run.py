@@ -74,7 +74,7 @@ def run_study(
     parts = folds(study.protocol, [clip.subject for clip in table])
     for fold in parts:
         check_classes(fold, table, dataset.activities)
-    clips = _given(study, dataset, cuts, device, progress)
+    clips = given(study, dataset, cuts, device, progress)
     for name in study.order():
         method = study.method(name)
         shapes = clips[name].shapes
@@ -121,10 +121,10 @@ def opened(out: Path, data: Path | None = None) -> tuple[Dataset, list[Cut]]:
     """
     study = load_study(out / "study.toml")
     dataset: Dataset = resolve(study.dataset, f"{study.name}: dataset")
-    return dataset, listed(dataset, data or Path(read_json(out / "run.json")["data"]), study.modalities)
+    return dataset, listed(dataset, data or Path(read_json(out / "run.json")["data"] or "."), study.modalities)
 
 
-def _given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, progress: Progress) -> dict[str, Clips]:
+def given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, progress: Progress) -> dict[str, Clips]:
     """What each method is given: the clips' tensors or, where it says so, their features, made unless they exist."""
     wanted: dict[str, dict[str, Extraction | None]] = {}
     for name in study.order():
@@ -219,6 +219,7 @@ def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setti
             "encoders": {m: _origin(own) for m, own in method.encoders.items()},
             "average": method.average,
             "sweep": method.swept,
+            "keys": {f"{fold}/{seed}": job.key for (row, fold, seed), job in jobs.items() if row == name},
             "parameters": facts[0]["parameters"] if facts else 0,
             "jobs": len(facts),
             "train_seconds": sum(fact["seconds"] for fact in facts),

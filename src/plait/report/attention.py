@@ -1,0 +1,213 @@
+"""Fig. 9: what attends to what in one clip, cells of the map expanded, and whether the map can be believed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from plait.clips.windows import moments
+from plait.fusion.attention import Attention, attentions, without
+from plait.report.canvas import COLOURS, for_file, style, to_pdf
+from plait.report.sheet import picture
+from plait.report.words import percent
+from plait.store import write_bytes, write_text
+from plait.study.again import Again, grids_of
+from plait.study.metrics import by_subject
+from plait.types import Clip, Modality, Recording
+
+SHARES = (0.1, 0.25, 0.5, 0.75)
+DRAWS = 10
+CELLS = 3
+
+
+def write_attention(
+    run: Path, clip: str, method: str | None = None, *, fold: str | None = None, data: Path | None = None
+) -> list[Path]:
+    """Draw the attention of a trained fusion on one clip; returns the pictures, `RUN/attention/*.svg` (and `.pdf`).
+
+    One picture for each lead and context. `method` is by default the most accurate fusion, `fold` (`FOLD/SEED`) the one
+    that tested the clip's subject. `deletion.csv` beside them says what taking positions out does to the accuracy on
+    that fold's test clips.
+
+    Raises:
+        ConfigError: there is no such clip, method or fold.
+        DataError: the run or its data cannot be read.
+    """
+    again = Again.of(run, data)
+    method = method or _best(again)
+    clips, row = again.clips(method), again.row(clip)
+    recording, one = again.cuts[row]
+    fold = fold or again.fold_of(method, one.subject)
+    network = again.network(method, fold, clips)
+    modalities = again.study.method(method).modalities
+    with torch.inference_mode():
+        grids = grids_of(network, clips, modalities, np.array([row]))
+        found = attentions(network.method, grids)
+        scores = network.method(grids).softmax(1)[0]
+    rows = clips.of([one.subject])
+    told = deletion(network.method, grids_of(network, clips, modalities, rows), _labels(again, rows))
+    folder = run / "attention"
+    write_text(folder / "deletion.csv", told.write_csv())
+    guess = f"{again.dataset.activities[int(scores.argmax())]} ({percent(float(scores.max()))} %)"
+    title = f"{one.name}: {one.activity}, taken for {guess} by {method}"
+    written = []
+    for attention in found:
+        figure = draw(attention, told, again, recording, one, title)
+        name = f"{one.name}-{method}-{attention.lead}-{attention.context}".replace("/", "_")
+        write_text(folder / f"{name}.svg", for_file(figure))
+        write_bytes(folder / f"{name}.pdf", to_pdf(figure))
+        written.append(folder / f"{name}.svg")
+    return written
+
+
+def deletion(method: torch.nn.Module, grids: dict[str, torch.Tensor], labels: torch.Tensor) -> pl.DataFrame:
+    """Accuracy with a share of the context taken out: `removed, share, accuracy`; random is the mean of ten draws."""
+    rows: list[tuple[str, float, float]] = []
+    generator = torch.Generator().manual_seed(0)
+
+    def accuracy(scores: torch.Tensor) -> float:
+        return float((scores.argmax(1) == labels).float().mean())
+
+    with torch.inference_mode():
+        whole = accuracy(method(grids))
+        rows += [("attended", 0.0, whole), ("random", 0.0, whole)]
+        for share in SHARES:
+            rows.append(("attended", share, accuracy(without(method, grids, share))))
+            draws = [accuracy(without(method, grids, share, "random", generator)) for _ in range(DRAWS)]
+            rows.append(("random", share, sum(draws) / DRAWS))
+    return pl.DataFrame(rows, schema=["removed", "share", "accuracy"], orient="row")
+
+
+def draw(
+    attention: Attention, told: pl.DataFrame, again: Again, recording: Recording, clip: Clip, title: str
+) -> Figure:
+    """The map over time, as f and as the normalised relation; the deletion test; the strongest cells, expanded."""
+    lead, context = (again.dataset.modality(name) for name in (attention.lead, attention.context))
+    f, relation = attention.over_time()[0].numpy(), attention.relation_over_time()[0].numpy()
+    cells = _strongest(f)
+    with mpl.rc_context(style() | {"axes.grid": False, "ytick.labelleft": True}):
+        figure = Figure(figsize=(8.2, 3.5 + 1.75 * len(cells)))
+        above = 3.5 / figure.get_figheight()
+        figure.text(0.02, 1 - 0.2 / figure.get_figheight(), title, weight="bold", va="top")
+        maps = ((f, "f, eq. 2, not normalised"), (relation, "normalised, rows sum to 1"))
+        for number, (values, name) in enumerate(maps):
+            axes = figure.add_axes((0.08 + 0.32 * number, 1 - 0.82 * above, 0.26, 0.56 * above))
+            _map(axes, values, name, lead.name, context.name, cells)
+        _deleted(figure.add_axes((0.76, 1 - 0.82 * above, 0.2, 0.56 * above)), told)
+        dependence = float(attention.query_dependence()[0])
+        note = f"query dependence {dependence:.3f} (0: every position of {lead.name} attends alike)"
+        figure.text(0.08, 1 - 0.985 * above, note, color=COLOURS["muted"][0])
+        for number, cell in enumerate(cells):
+            bottom = (len(cells) - 1 - number) * (1 - above) / len(cells) + 0.03 / len(cells)
+            height = (1 - above) / len(cells) * 0.8
+            _expanded(figure, bottom, height, attention, cell, lead, context, recording, clip, number)
+    return figure
+
+
+def _map(axes: Axes, values: np.ndarray, name: str, lead: str, context: str, cells: Sequence[tuple[int, int]]) -> None:
+    axes.imshow(values, aspect="auto", cmap="cividis", interpolation="nearest")
+    axes.set_title(name, fontsize=8.5)
+    axes.set_xlabel(f"{context}, step")
+    axes.set_ylabel(f"{lead}, step")
+    for number, (t, s) in enumerate(cells):
+        axes.text(s, t, "ABC"[number], ha="center", va="center", color="#ffffff", weight="bold", fontsize=8)
+
+
+def _deleted(axes: Axes, told: pl.DataFrame) -> None:
+    """The deletion test: if maps are true, taking out what they point at costs more than taking out anything."""
+    for removed, colour, marker in (("attended", "fusion", "D"), ("random", "single", "o")):
+        own = told.filter(pl.col("removed") == removed)
+        values = [100 * a for a in own["accuracy"]]
+        shares = [100 * share for share in own["share"]]
+        axes.plot(shares, values, color=COLOURS[colour][0], marker=marker, markersize=4, linewidth=1.4, label=removed)
+    axes.set_title("deletion, accuracy %", fontsize=8.5)
+    axes.set_xlabel("context taken out, %")
+    axes.legend(frameon=False, fontsize=7.5, loc="best")
+
+
+def _strongest(f: np.ndarray) -> list[tuple[int, int]]:
+    """The strongest cells, no two in the same row or column."""
+    left, cells = f.astype(float).copy(), []
+    for _ in range(min(CELLS, *f.shape)):
+        t, s = np.unravel_index(int(left.argmax()), f.shape)
+        cells.append((int(t), int(s)))
+        left[t, :] = left[:, s] = -1.0
+    return cells
+
+
+def _expanded(
+    figure: Figure,
+    bottom: float,
+    height: float,
+    attention: Attention,
+    cell: tuple[int, int],
+    lead: Modality,
+    context: Modality,
+    recording: Recording,
+    clip: Clip,
+    number: int,
+) -> None:
+    """One cell: where in the lead and where in the context, each over what was recorded then."""
+    t, s = cell
+    f = (attention.logits[0] - attention.logits[0].max()).exp().numpy()
+    shape = (*(attention.lead_shape or (1,)), *(attention.context_shape or (1,)))
+    pairs = f.reshape(shape)
+    ranks = len(attention.lead_shape or (1,))
+    inside = pairs[t].reshape(*shape[1:ranks], shape[ranks], -1)[..., s, :].sum(-1)
+    outside = pairs[t].reshape(-1, *shape[ranks:]).sum(0)[s]
+    figure.text(0.02, bottom + height, "ABC"[number], weight="bold", va="top", fontsize=10)
+    parts = ((lead, t, shape[0], inside), (context, s, shape[ranks], outside))
+    for side, (modality, step, steps, where) in enumerate(parts):
+        axes = figure.add_axes((0.08 + 0.48 * side, bottom, 0.4, height))
+        _shown(axes, modality, step, steps, where, recording, clip)
+
+
+def _shown(
+    axes: Axes, modality: Modality, step: int, steps: int, where: np.ndarray, recording: Recording, clip: Clip
+) -> None:
+    """A modality at one step of its grid: its frame with the map over it, or its signals with the step marked."""
+    seconds = moments(modality, clip.start_s, clip.stop_s)
+    start, length = float(seconds[0]), float(seconds[-1] - seconds[0]) or 1.0
+    at = start + (step + 0.5) / steps * length
+    stream = recording.streams[modality.streams[0]]
+    frame = picture(stream.at(np.array([at]))[0])
+    axes.set_title(f"{modality.name} at {at - clip.start_s:.1f} s", fontsize=8.5, loc="left")
+    if frame is not None:
+        axes.imshow(frame)
+        if where.ndim == 2:
+            axes.imshow(where, cmap="inferno", alpha=0.45, extent=(-0.5, 223.5, 223.5, -0.5), interpolation="bilinear")
+        axes.set_axis_off()
+        return
+    if where.ndim == 1 and len(where) > 1:  # places that are no picture: joints
+        axes.bar(range(len(where)), where / max(float(where.max()), 1e-12), color=COLOURS["fusion"][0])
+        axes.set_xlabel("place")
+        return
+    each = [recording.streams[name].at(seconds).reshape(len(seconds), -1) for name in modality.streams]
+    values = np.concatenate(each, axis=1)
+    spread = values - values.mean(0)
+    axes.plot(seconds - clip.start_s, spread / np.maximum(spread.std(0), 1e-9), linewidth=0.6, alpha=0.7)
+    edges = start - clip.start_s + np.array([step, step + 1]) / steps * length
+    axes.axvspan(*edges, color=COLOURS["fusion"][0], alpha=0.18, linewidth=0)
+    axes.set_xlabel("s")
+    axes.set_yticks([])
+
+
+def _best(again: Again) -> str:
+    """The most accurate fusion."""
+    try:
+        table = by_subject(pl.read_parquet(again.folder / "predictions.parquet"))
+    except OSError:
+        return again.fusions()[0]
+    means = table.group_by("method").agg(pl.col("accuracy").mean())
+    of: dict[str, Any] = dict(means.iter_rows())
+    return max(again.fusions(), key=lambda name: of.get(name, 0.0))
+
+
+def _labels(again: Again, rows: np.ndarray) -> torch.Tensor:
+    return torch.tensor([again.dataset.activities.index(again.cuts[row][1].activity) for row in rows])

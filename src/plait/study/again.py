@@ -1,0 +1,105 @@
+"""A finished job's network, and what it was given of a clip: for looking into it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from plait.clips import Clips, Cut
+from plait.errors import ConfigError, DataError
+from plait.store import read_json
+from plait.study.compare import Row
+from plait.study.config import Study, load_study
+from plait.study.donors import WEIGHTS
+from plait.study.network import Network, build
+from plait.study.run import given, opened
+from plait.types import Dataset
+
+
+@dataclass(frozen=True)
+class Again:
+    """A finished run, opened: its study, data set, clips, and what its methods were."""
+
+    folder: Path
+    study: Study
+    dataset: Dataset
+    cuts: list[Cut]
+    methods: Mapping[str, Row]
+
+    @classmethod
+    def of(cls, folder: Path, data: Path | None = None) -> "Again":
+        """The run in `folder`; `data` is where its clips lie now, if not where they lay then.
+
+        Raises:
+            ConfigError: its study names things that are not there.
+            DataError: a file is missing or damaged.
+        """
+        dataset, cuts = opened(folder, data)
+        methods = TypeAdapter(dict[str, Row]).validate_python(read_json(folder / "run.json")["methods"])
+        return cls(folder, load_study(folder / "study.toml"), dataset, cuts, methods)
+
+    def row(self, clip: str) -> int:
+        """The number of the clip called `clip`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        for number, (_, one) in enumerate(self.cuts):
+            if one.name == clip:
+                return number
+        some = ", ".join(one.name for _, one in self.cuts[:3])
+        raise ConfigError(f"no clip {clip!r} in {self.folder}, expected one such as {some}")
+
+    def fusions(self) -> list[str]:
+        """The methods that have attention."""
+        return [name for name, row in self.methods.items() if row.kind == "fusion"]
+
+    def clips(self, method: str) -> Clips:
+        """What `method` was given, all clips."""
+        if method not in self.methods or not self.methods[method].keys:
+            known = ", ".join(name for name, row in self.methods.items() if row.keys)
+            raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")
+        return given(self.study.only([method]), self.dataset, self.cuts, "cpu", lambda done, total, label: None)[method]
+
+    def fold_of(self, method: str, subject: str) -> str:
+        """The `fold/seed` of the job that tested `subject`: the first seed's.
+
+        Raises:
+            ConfigError: no fold of a single subject is called like them.
+        """
+        found = [key for key in self.methods[method].keys if key.rpartition("/")[0] == subject]
+        if not found:
+            known = ", ".join(self.methods[method].keys)
+            raise ConfigError(f"no fold tests {subject} alone, expected --fold, one of: {known}")
+        return found[0]
+
+    def network(self, method: str, fold: str, clips: Clips) -> Network:
+        """The network that `method` ended with in `fold` (`fold/seed`), in eval mode.
+
+        Raises:
+            ConfigError: there is no such fold.
+            DataError: its weights are missing, damaged, or of another version of the code.
+        """
+        key = self.methods[method].keys.get(fold)
+        if key is None:
+            raise ConfigError(f"no fold {fold!r}, expected one of: {', '.join(self.methods[method].keys)}")
+        path = self.folder / "jobs" / key / WEIGHTS
+        network = build(self.study.method(method), self.dataset, clips.shapes, f"methods.{method}")
+        try:
+            network.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise DataError(f"{path}: not readable, or of other code; run the study again") from error
+        return network.eval()
+
+
+def grids_of(network: Network, clips: Clips, method_modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:
+    """The grids of the clips in `rows`, `(len(rows), *shape)` by modality."""
+    batch = clips.batch(method_modalities, rows)
+    with torch.inference_mode():
+        return {name: encoder(batch[name]) for name, encoder in network.encoders.items()}
