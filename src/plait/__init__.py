@@ -24,10 +24,13 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
         PlaitError: the study, the data or the output folder does not do, in one line.
     """
     from plait.report import write_report
+    from plait.report.cases import write_cases
     from plait.report.sheet import SHEET, write_sheet
     from plait.study.run import opened, run_study
 
-    run_study(study, Path(data), Path(out), **options)
-    if not (Path(out) / SHEET).exists():
-        write_sheet(*opened(Path(out), Path(data)), Path(out))
-    return write_report(Path(out))
+    out = Path(out)
+    run_study(study, Path(data), out, **options)
+    if not (out / SHEET).exists():
+        write_sheet(*opened(out, Path(data)), out)
+    write_cases(out, Path(data))
+    return write_report(out)

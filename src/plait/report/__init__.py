@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from plait.report.canvas import for_file, to_pdf
+from plait.report.cases import CASES
 from plait.report.page import Report, render
 from plait.report.read import read_run
 from plait.report.sheet import SHEET
 from plait.report.tables import latex_tables, markdown
-from plait.store import write_bytes, write_text
+from plait.store import read_json, write_bytes, write_text
 
 __all__ = ["write_report"]
 
@@ -31,6 +32,7 @@ def write_report(run: Path) -> Path:
         write_text(run / f"{name}.svg", for_file(draw()))
         write_bytes(run / f"{name}.pdf", to_pdf(draw()))
     write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))
-    sheet = run / SHEET
-    write_text(run / "index.html", render(report, sheet if sheet.is_file() else None))
+    sheet, cases = run / SHEET, run / CASES
+    page = render(report, sheet if sheet.is_file() else None, read_json(cases) if cases.is_file() else None)
+    write_text(run / "index.html", page)
     return run / "index.html"

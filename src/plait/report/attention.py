@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +17,6 @@ from plait.report.sheet import picture
 from plait.report.words import percent
 from plait.store import write_bytes, write_text
 from plait.study.again import Again, grids_of
-from plait.study.metrics import by_subject
 from plait.types import Clip, Modality, Recording
 
 SHARES = (0.1, 0.25, 0.5, 0.75)
@@ -40,7 +38,7 @@ def write_attention(
         DataError: the run or its data cannot be read.
     """
     again = Again.of(run, data)
-    method = method or _best(again)
+    method = method or again.best()
     clips, row = again.clips(method), again.row(clip)
     recording, one = again.cuts[row]
     fold = fold or again.fold_of(method, one.subject)
@@ -196,17 +194,6 @@ def _shown(
     axes.axvspan(*edges, color=COLOURS["fusion"][0], alpha=0.18, linewidth=0)
     axes.set_xlabel("s")
     axes.set_yticks([])
-
-
-def _best(again: Again) -> str:
-    """The most accurate fusion."""
-    try:
-        table = by_subject(pl.read_parquet(again.folder / "predictions.parquet"))
-    except OSError:
-        return again.fusions()[0]
-    means = table.group_by("method").agg(pl.col("accuracy").mean())
-    of: dict[str, Any] = dict(means.iter_rows())
-    return max(again.fusions(), key=lambda name: of.get(name, 0.0))
 
 
 def _labels(again: Again, rows: np.ndarray) -> torch.Tensor:

@@ -84,8 +84,11 @@ class Report:
         return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
 
 
-def render(report: Report, sheet: Path | None = None) -> str:
-    """The page as HTML; it loads nothing, so that it opens from disk. `sheet` is the contact sheet, a JPEG."""
+def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
+    """The page as HTML; it loads nothing, so that it opens from disk.
+
+    `sheet` is the contact sheet, a JPEG; `cases` is what `plait.report.cases` wrote.
+    """
     environment = Environment(
         loader=PackageLoader("plait.report", "."),
         autoescape=True,
@@ -113,6 +116,7 @@ def render(report: Report, sheet: Path | None = None) -> str:
             for name, draw in report.figures().items()
         },
         sheet=None if sheet is None else base64.b64encode(sheet.read_bytes()).decode(),
+        cases=cases,
         notes=words.notes(run, main, comparisons),
         data=_data(run, main, report.activities, report.confusion),
     )

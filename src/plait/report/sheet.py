@@ -46,8 +46,8 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
     return run / SHEET
 
 
-def picture(reading: np.ndarray) -> np.ndarray | None:
-    """A reading as RGB of SIDE x SIDE: colours as they are, depth in grey, nearer is lighter; None if it is neither."""
+def picture(reading: np.ndarray, side: int = SIDE) -> np.ndarray | None:
+    """A reading as RGB, square: colours as they are, depth in grey, nearer is lighter; None if it is neither."""
     if reading.ndim == 3 and reading.shape[2] == 3 and reading.dtype == np.uint8:
         colours = reading
     elif reading.ndim == 2 and min(reading.shape) >= 32:
@@ -57,7 +57,7 @@ def picture(reading: np.ndarray) -> np.ndarray | None:
         colours = np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
     else:
         return None
-    side = min(colours.shape[:2])
-    top, left = (colours.shape[0] - side) // 2, (colours.shape[1] - side) // 2
-    square = np.ascontiguousarray(colours[top : top + side, left : left + side])
-    return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    short = min(colours.shape[:2])
+    top, left = (colours.shape[0] - short) // 2, (colours.shape[1] - short) // 2
+    square = np.ascontiguousarray(colours[top : top + short, left : left + short])
+    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from plait.store import read_json
 from plait.study.compare import Row
 from plait.study.config import Study, load_study
 from plait.study.donors import WEIGHTS
+from plait.study.metrics import summary
 from plait.study.network import Network, build
 from plait.study.run import given, opened
 from plait.types import Dataset
@@ -57,8 +59,25 @@ class Again:
         raise ConfigError(f"no clip {clip!r} in {self.folder}, expected one such as {some}")
 
     def fusions(self) -> list[str]:
-        """The methods that have attention."""
-        return [name for name, row in self.methods.items() if row.kind == "fusion"]
+        """The methods that have attention, no sweep's rows."""
+        return [name for name, row in self.methods.items() if row.kind == "fusion" and not row.sweep]
+
+    def best(self) -> str:
+        """The most accurate fusion.
+
+        Raises:
+            ConfigError: there is none.
+            DataError: the predictions cannot be read.
+        """
+        if not self.fusions():
+            raise ConfigError(f"{self.folder}: no fusion in this run, expected one")
+        path = self.folder / "predictions.parquet"
+        try:
+            table = summary(pl.read_parquet(path), self.dataset.activities)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise DataError(f"{path}: not readable; run the study again") from error
+        of = dict(table.select("method", "accuracy").iter_rows())
+        return max(self.fusions(), key=lambda name: of[name])
 
     def clips(self, method: str) -> Clips:
         """What `method` was given, all clips."""
