@@ -107,3 +107,9 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130 and "goes on from here" in capsys.readouterr().err
+
+
+def test_reproduce_needs_data_unless_it_makes_its_own(tmp_path):
+    done = plait("reproduce", "glovid", "--out", tmp_path / "run", cwd=tmp_path)
+    assert done.returncode == 2 and "--data: missing, expected the folder of glovid" in done.stderr
+    assert "Traceback" not in done.stderr
