@@ -72,7 +72,7 @@ def run(
 def demo(
     out: Out = Path("runs/demo"),
     subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 6,
-    clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 32,
+    clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 24,
     executor: How = Executor.processes,
     workers: Workers = None,
     device: Device = "auto",
