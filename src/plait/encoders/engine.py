@@ -31,11 +31,11 @@ def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> Ru
     if engine == "openvino":
         return _openvino(network, example)
     if engine == "compile":
-        return _compiled(_folded_or_not(network, example), example)
+        return _compiled(_graph(network, example, fold=False), example)  # the compiler folds, and picks its own order
     for part in network.modules():
         if isinstance(part, FrameNet):
             part.at_once = 8  # activations of more do not stay in the processor's cache
-    return _inferring(_folded_or_not(network, example))
+    return _inferring(_graph(network, example, fold=True))
 
 
 def engine_version(engine: str) -> str:
@@ -109,10 +109,10 @@ def _value(module: nn.Module, node: object) -> Tensor | None:
     return found.detach() if isinstance(found, Tensor) else None
 
 
-def _folded_or_not(network: nn.Module, example: Tensor) -> nn.Module:
-    """A network that torch cannot write down as a graph runs as it is."""
+def _graph(network: nn.Module, example: Tensor, fold: bool) -> nn.Module:
+    """A network as a graph; one that torch cannot write down so runs as it is."""
     try:
-        return folded(network, example)
+        return folded(network, example) if fold else torch.export.export(network, (example,)).module()
     except Exception:  # whatever in it depends on values, or is no torch
         return network
 
