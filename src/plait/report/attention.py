@@ -9,6 +9,7 @@ import polars as pl
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from plait.clips.windows import moments
 from plait.fusion.attention import Attention, attentions, without
@@ -96,23 +97,25 @@ def draw(
         maps = ((f, "f, eq. 2, not normalised"), (relation, "normalised, rows sum to 1"))
         for number, (values, name) in enumerate(maps):
             axes = figure.add_axes((0.08 + 0.32 * number, 1 - 0.82 * above, 0.26, 0.56 * above))
-            _map(axes, values, name, lead.name, context.name, cells)
+            _map(axes, values, name, "" if number else f"{lead.name}, step", f"{context.name}, step", cells)
         _deleted(figure.add_axes((0.76, 1 - 0.82 * above, 0.2, 0.56 * above)), told)
         dependence = float(attention.query_dependence()[0])
         note = f"query dependence {dependence:.3f} (0: every position of {lead.name} attends alike)"
         figure.text(0.08, 1 - 0.985 * above, note, color=COLOURS["muted"][0])
         for number, cell in enumerate(cells):
-            bottom = (len(cells) - 1 - number) * (1 - above) / len(cells) + 0.03 / len(cells)
-            height = (1 - above) / len(cells) * 0.8
+            bottom = (len(cells) - 1 - number) * (1 - above) / len(cells) + 0.09 / len(cells)
+            height = (1 - above) / len(cells) * 0.72
             _expanded(figure, bottom, height, attention, cell, lead, context, recording, clip, number)
     return figure
 
 
-def _map(axes: Axes, values: np.ndarray, name: str, lead: str, context: str, cells: Sequence[tuple[int, int]]) -> None:
+def _map(axes: Axes, values: np.ndarray, name: str, beside: str, below: str, cells: Sequence[tuple[int, int]]) -> None:
     axes.imshow(values, aspect="auto", cmap="cividis", interpolation="nearest")
     axes.set_title(name, fontsize=8.5)
-    axes.set_xlabel(f"{context}, step")
-    axes.set_ylabel(f"{lead}, step")
+    axes.set_xlabel(below)
+    axes.set_ylabel(beside)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     for number, (t, s) in enumerate(cells):
         axes.text(s, t, "ABC"[number], ha="center", va="center", color="#ffffff", weight="bold", fontsize=8)
 
@@ -175,7 +178,7 @@ def _shown(
     at = start + (step + 0.5) / steps * length
     stream = recording.streams[modality.streams[0]]
     frame = picture(stream.at(np.array([at]))[0])
-    axes.set_title(f"{modality.name} at {at - clip.start_s:.1f} s", fontsize=8.5, loc="left")
+    axes.set_title(f"{modality.name}, {at - clip.start_s:.1f} s into the clip", fontsize=8.5, loc="left")
     if frame is not None:
         axes.imshow(frame)
         if where.ndim == 2:
@@ -192,7 +195,6 @@ def _shown(
     axes.plot(seconds - clip.start_s, spread / np.maximum(spread.std(0), 1e-9), linewidth=0.6, alpha=0.7)
     edges = start - clip.start_s + np.array([step, step + 1]) / steps * length
     axes.axvspan(*edges, color=COLOURS["fusion"][0], alpha=0.18, linewidth=0)
-    axes.set_xlabel("s")
     axes.set_yticks([])
 
 
