@@ -26,11 +26,13 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     from plait.report import write_report
     from plait.report.cases import write_cases
     from plait.report.sheet import SHEET, write_sheet
-    from plait.study.run import opened, run_study
+    from plait.study.again import Again
+    from plait.study.run import run_study
 
     out = Path(out)
     run_study(study, Path(data), out, **options)
+    again = Again.of(out, Path(data))
     if not (out / SHEET).exists():
-        write_sheet(*opened(out, Path(data)), out)
-    write_cases(out, Path(data))
+        write_sheet(again.dataset, again.cuts, out)
+    write_cases(again)
     return write_report(out)

@@ -324,17 +324,18 @@ def features(
         raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
     meant = _dataset(named) if named else _bare(said, modality, fps)
     how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
+    cuts = listed(meant, clips, [modality])
     with Meter() as meter:
         found = extract(
             meant,
-            listed(meant, clips, [modality]),
+            cuts,
             modality,
             how,
             device=device_called(device),
             where=f"--encoder {encoder}",
             progress=meter.tell,
         )
-    typer.echo(f"{found.array}: {len(listed(meant, clips, [modality]))} clips of {found.shape}, float16")
+    typer.echo(f"{found.array}: {len(cuts)} clips of {found.shape}, float16")
     typer.echo(f"{found.index}: which row is which clip")
 
 

@@ -18,8 +18,8 @@ from plait.encoders.files import load_weights, read_weights
 from plait.encoders.frames import FrameNet, Pool, Stage
 from plait.encoders.i3d import load_i3d
 from plait.encoders.tokens import TokenGrid
-from plait.encoders.video3d import Clip3D
-from plait.errors import ConfigError, DataError, ShapeError, one_line
+from plait.encoders.video3d import Clip3D, check_rgb
+from plait.errors import ConfigError, DataError, one_line
 from plait.weights import I3D_RGB, Remote, fetch
 
 
@@ -122,8 +122,7 @@ def i3d(shape: tuple[int, ...], *, endpoint: str = "Mixed_5b", weights: str | No
         ConfigError: there is no such endpoint.
         ShapeError: `shape` is no RGB video.
     """
-    if len(shape) != 4 or shape[3] != 3:
-        raise ShapeError(f"I3D: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3)")
+    check_rgb(shape, "I3D")
     return load_i3d(fetch(I3D_RGB) if weights is None else weights, endpoint)
 
 

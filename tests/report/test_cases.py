@@ -19,6 +19,7 @@ from tests.report.test_sheet import Coloured
 
 from plait.report import write_report
 from plait.report.cases import chosen, filmed, heat, likeliest, signals, write_cases
+from plait.study.again import Again
 from plait.study.run import run_study
 from plait.types import Clip, Modality, Readings, Recording
 
@@ -83,7 +84,7 @@ def run(tmp_path_factory):
             "led": {"use": "plait.fusion:Led", "args": {"lead": "a"}},
         }
         run_study(tiny.study(methods=methods, seeds=[0]), None, out)
-        write_cases(out)
+        write_cases(Again.of(out))
         write_report(out)
         yield out
 
@@ -99,7 +100,7 @@ def test_cases_say_what_the_predictions_say(run):
             assert case["activity"] == row["activity"]
         assert len(case["signals"]) == 2 and case["film"] is None
     before = (run / "cases.json").stat().st_mtime_ns
-    assert write_cases(run).stat().st_mtime_ns == before
+    assert write_cases(Again.of(run)).stat().st_mtime_ns == before
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")

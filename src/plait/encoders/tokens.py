@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.errors import ConfigError, ShapeError
+from plait.encoders.video3d import check_rgb
+from plait.errors import ConfigError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -38,10 +39,7 @@ class TokenGrid(nn.Module):
         std: Sequence[float] = IMAGENET[1],
     ) -> None:
         super().__init__()
-        if len(shape) != 4 or shape[3] != 3:
-            raise ShapeError(
-                f"video transformer: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3)"
-            )
+        check_rgb(shape, "video transformer")
         config = model.config
         try:
             self.side = int(getattr(config, "crop_size", None) or config.image_size)  # type: ignore[arg-type,union-attr]

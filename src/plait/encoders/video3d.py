@@ -9,6 +9,16 @@ from torch import Tensor, nn
 from plait.errors import ShapeError
 
 
+def check_rgb(shape: tuple[int, ...], who: str) -> None:
+    """Refuse clips that are no RGB video; `who` takes them.
+
+    Raises:
+        ShapeError: `shape` is not (frames, height, width, 3).
+    """
+    if len(shape) != 4 or shape[3] != 3:
+        raise ShapeError(f"{who}: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3)")
+
+
 class Clip3D(nn.Module):
     """A 3D network on RGB clips in [-1, 1]: `prepare` (the weights' own transforms), `network`, channels last.
 
@@ -23,8 +33,7 @@ class Clip3D(nn.Module):
 
     def __init__(self, network: nn.Module, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        if len(shape) != 4 or shape[3] != 3:
-            raise ShapeError(f"3D network: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3)")
+        check_rgb(shape, "3D network")
         self.network, self.prepare = network, prepare
 
     def forward(self, clips: Float[Tensor, "b frames height width 3"]) -> Float[Tensor, "b t h w c"]:

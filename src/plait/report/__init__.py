@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from plait.report.canvas import for_file, to_pdf
+from plait.report.canvas import write_figure
 from plait.report.cases import CASES
 from plait.report.page import Report, render
 from plait.report.read import read_run
 from plait.report.sheet import SHEET
 from plait.report.tables import latex_tables, markdown
-from plait.store import read_json, write_bytes, write_text
+from plait.store import read_json, write_text
 
 __all__ = ["write_report"]
 
@@ -29,8 +29,7 @@ def write_report(run: Path) -> Path:
     for name, text in latex_tables(**report.tables()).items():
         write_text(run / f"{name}.tex", text)
     for name, draw in report.figures().items():
-        write_text(run / f"{name}.svg", for_file(draw()))
-        write_bytes(run / f"{name}.pdf", to_pdf(draw()))
+        write_figure(draw(), run / name)
     write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))
     sheet, cases = run / SHEET, run / CASES
     page = render(report, sheet if sheet.is_file() else None, read_json(cases) if cases.is_file() else None)

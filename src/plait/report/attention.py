@@ -13,10 +13,10 @@ from matplotlib.ticker import MaxNLocator
 
 from plait.clips.windows import moments
 from plait.fusion.attention import Attention, attentions, without
-from plait.report.canvas import COLOURS, for_file, style, to_pdf
+from plait.report.canvas import COLOURS, style, write_figure
 from plait.report.sheet import picture
 from plait.report.words import percent
-from plait.store import write_bytes, write_text
+from plait.store import write_text
 from plait.study.again import Again, grids_of
 from plait.types import Clip, Modality, Recording
 
@@ -59,9 +59,7 @@ def write_attention(
     for attention in found:
         figure = draw(attention, told, again, recording, one, title)
         name = f"{one.name}-{method}-{attention.lead}-{attention.context}".replace("/", "_")
-        write_text(folder / f"{name}.svg", for_file(figure))
-        write_bytes(folder / f"{name}.pdf", to_pdf(figure))
-        written.append(folder / f"{name}.svg")
+        written.append(write_figure(figure, folder / name))
     return written
 
 

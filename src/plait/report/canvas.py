@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -11,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
+
+from plait.store import write_bytes, write_text
 
 # Paul Tol's "high contrast" trio, darkened to 3:1 on white: told apart by the colour-blind and in greyscale. Each group
 # has a shape of its own as well. The second colour is the one on a dark ground.
@@ -122,6 +125,14 @@ def to_svg(figure: Figure) -> str:
 def to_pdf(figure: Figure) -> bytes:
     """The figure as PDF, for papers: text stays text, no date."""
     return _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
+
+
+def write_figure(figure: Figure, stem: Path) -> Path:
+    """Write a figure as `stem`.svg and `stem`.pdf; returns the former."""
+    svg = stem.with_name(f"{stem.name}.svg")
+    write_text(svg, for_file(figure))
+    write_bytes(stem.with_name(f"{stem.name}.pdf"), to_pdf(figure))
+    return svg
 
 
 def _saved(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:

@@ -26,7 +26,7 @@ CASES = "cases.json"
 EACH, SIDE, FPS, CHANNELS, POINTS = 3, 192, 8, 6, 120
 
 
-def write_cases(run: Path, data: Path | None = None, each: int = EACH) -> Path | None:
+def write_cases(again: Again, each: int = EACH) -> Path | None:
     """Write `RUN/cases.json`: up to `each` clips of each combination of who was right, activities taking turns.
 
     Who: the most accurate fusion, and the single modalities that it is made of. A case holds the clip as a small H.264
@@ -36,7 +36,7 @@ def write_cases(run: Path, data: Path | None = None, each: int = EACH) -> Path |
     Raises:
         DataError: the run or its data cannot be read.
     """
-    again = Again.of(run, data)
+    run = again.folder
     key = checksum(run / "predictions.parquet")
     if not again.fusions():
         return None

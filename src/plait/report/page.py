@@ -107,9 +107,9 @@ def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
         best_fusion=report.best("fusion"),
         best_combined=report.best(*GROUPS["average and concat"]),
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
-        comparisons=_by_fusion(comparisons),
+        comparisons=_by_fusion(comparisons, comparison_cells),
         verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
-        claims=_by_claim(report.claims),
+        claims=_by_fusion(report.claims, claim_cells),
         heat=_heat(main, report.subjects),
         figures={
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
@@ -145,19 +145,11 @@ def _grouped(main: pl.DataFrame) -> list[dict[str, Any]]:
     return groups
 
 
-def _by_fusion(comparisons: pl.DataFrame) -> dict[str, list[list[str]]]:
-    """The cells of the planned comparisons, by fusion, in their order."""
+def _by_fusion(table: pl.DataFrame, cells: Callable[[dict[str, Any]], list[str]]) -> dict[str, list[list[str]]]:
+    """The `cells` of each row, by fusion, in the order of the table."""
     groups: dict[str, list[list[str]]] = {}
-    for row in comparisons.iter_rows(named=True):
-        groups.setdefault(row["fusion"], []).append(comparison_cells(row))
-    return groups
-
-
-def _by_claim(claims: pl.DataFrame) -> dict[str, list[list[str]]]:
-    """The cells of the claims by fusion, in the order of the table."""
-    groups: dict[str, list[list[str]]] = {}
-    for row in claims.iter_rows(named=True):
-        groups.setdefault(row["fusion"], []).append(claim_cells(row))
+    for row in table.iter_rows(named=True):
+        groups.setdefault(row["fusion"], []).append(cells(row))
     return groups
 
 

@@ -12,15 +12,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plait.clips import Clips, Cut
+from plait.clips import Clips, Cut, listed
 from plait.errors import ConfigError, DataError
+from plait.sources import resolve
 from plait.store import read_json
 from plait.study.compare import Row
 from plait.study.config import Study, load_study
 from plait.study.donors import WEIGHTS
 from plait.study.metrics import summary
 from plait.study.network import Network, build
-from plait.study.run import given, opened
+from plait.study.run import given
 from plait.types import Dataset
 
 
@@ -42,9 +43,12 @@ class Again:
             ConfigError: its study names things that are not there.
             DataError: a file is missing or damaged.
         """
-        dataset, cuts = opened(folder, data)
-        methods = TypeAdapter(dict[str, Row]).validate_python(read_json(folder / "run.json")["methods"])
-        return cls(folder, load_study(folder / "study.toml"), dataset, cuts, methods)
+        study = load_study(folder / "study.toml")
+        about = read_json(folder / "run.json")
+        dataset: Dataset = resolve(study.dataset, f"{study.name}: dataset")
+        cuts = listed(dataset, data or Path(about["data"] or "."), study.modalities)
+        methods = TypeAdapter(dict[str, Row]).validate_python(about["methods"])
+        return cls(folder, study, dataset, cuts, methods)
 
     def row(self, clip: str) -> int:
         """The number of the clip called `clip`.

@@ -1,6 +1,5 @@
 """Encoders that another method, the donor, has trained: their weights, and the grids of those that stay frozen."""
 
-import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from plait.clips import Clips, mapped
+from plait.encoders.engine import digest
 from plait.errors import DataError
 from plait.store import atomic, cache_folder, content_key
 from plait.study.network import Network
@@ -54,11 +54,8 @@ def frozen_grids(network: Network, donors: Mapping[str, Path], clips: Clips, dev
     shapes: dict[str, tuple[int, ...]] = {}
     for modality in network.frozen:
         encoder = network.encoders[modality].eval()
-        digest = hashlib.sha256()
-        for weight in encoder.state_dict().values():
-            digest.update(weight.cpu().numpy().tobytes())
         # The donor's job stands for code and clips, its weights for what it came to, here or on another machine.
-        key = content_key([donors[modality].parent.name, modality, digest.hexdigest()])
+        key = content_key([donors[modality].parent.name, modality, digest(encoder)])
         path = cache_folder("grids") / f"{key}.npy"
         if not path.exists():
             _encode(encoder, clips, modality, device, path)

@@ -21,7 +21,7 @@ from plait.errors import ConfigError
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.sources import resolve
-from plait.store import atomic, content_key, read_json, scratch, write_json, write_toml
+from plait.store import atomic, content_key, scratch, write_json, write_toml
 from plait.study.config import Encoder, Method, Study, load_study
 from plait.study.executors import EXECUTORS
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
@@ -112,18 +112,6 @@ def run_study(
     _write(_assembled(study, dataset, jobs, setting, "predictions"), out / "predictions.parquet")
 
 
-def opened(out: Path, data: Path | None = None) -> tuple[Dataset, list[Cut]]:
-    """The data set of the run in `out`, and its clips; `data` is where they lie now, if not where they lay then.
-
-    Raises:
-        ConfigError: the study that was run names things that are not there.
-        DataError: a file is missing or damaged.
-    """
-    study = load_study(out / "study.toml")
-    dataset: Dataset = resolve(study.dataset, f"{study.name}: dataset")
-    return dataset, listed(dataset, data or Path(read_json(out / "run.json")["data"] or "."), study.modalities)
-
-
 def given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, progress: Progress) -> dict[str, Clips]:
     """What each method is given: the clips' tensors or, where it says so, their features, made unless they exist."""
     wanted: dict[str, dict[str, Extraction | None]] = {}
@@ -132,7 +120,7 @@ def given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, prog
         wanted[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
     plain = [m for m in study.modalities if any(m in own and own[m] is None for own in wanted.values())]
     clips = stored(dataset, cuts, plain)
-    given: dict[str, Clips] = {}
+    views: dict[str, Clips] = {}
     features: dict[str, Path] = {}
     for name, own in wanted.items():
         arrays = {m: clips.arrays[m] for m, how in own.items() if how is None}
@@ -144,8 +132,8 @@ def given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, prog
                     made = extract(dataset, cuts, modality, how, device=device, where=where, progress=progress)
                     features[key] = made.array
                 arrays[modality] = features[key]
-        given[name] = Clips(clips.table, arrays, {m: tuple(mapped(path).shape[1:]) for m, path in arrays.items()})
-    return given
+        views[name] = Clips(clips.table, arrays, {m: tuple(mapped(path).shape[1:]) for m, path in arrays.items()})
+    return views
 
 
 def device_called(name: str) -> str:
