@@ -1,0 +1,28 @@
+"""Verbs -> functions; the only place that prints or exits."""
+
+import typer
+
+from plait.cli import recordings, studies
+from plait.errors import PlaitError
+
+app = typer.Typer(
+    name="plait",
+    help="Recognise activities from heterogeneous sensors, fused by non-local operations.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for verbs in (studies, recordings):
+    app.add_typer(verbs.app)
+
+
+def main() -> None:
+    """Run the command line; bad input ends it with one line and exit code 2."""
+    try:
+        app()
+    except PlaitError as error:
+        typer.echo(f"plait: {' '.join(str(error).split())}", err=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("plait: stopped; the same command goes on from here", err=True)
+        raise SystemExit(130) from None

@@ -1,0 +1,36 @@
+"""Options that several verbs share."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Engine(StrEnum):
+    """What runs a frozen encoder."""
+
+    torch = "torch"
+    compile = "compile"
+    openvino = "openvino"
+
+
+class Executor(StrEnum):
+    """How jobs are carried out."""
+
+    inline = "inline"
+    processes = "processes"
+
+
+Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: train.patience=10.")]
+Only = Annotated[
+    list[str],
+    typer.Option("--only", metavar="METHOD", help="This method, and what it needs, alone: 'all-*'."),
+]
+How = Annotated[Executor, typer.Option(help="One job after another here, or several processes at once.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core and thread.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of each job; part of what decides its result.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.")]
+Data = Annotated[Path, typer.Option(help="The data set's folder.", metavar="DIR")]
+Out = Annotated[Path, typer.Option(help="The folder of the results; what it holds is not done again.", metavar="RUN")]
+Recordings = Annotated[Path, typer.Argument(help="A folder of recordings, or one recording.", metavar="RECORDINGS")]

@@ -1,0 +1,213 @@
+"""Recordings: make, synchronise and cut them, and run frozen encoders over what was cut."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plait.cli.meter import Meter
+from plait.cli.options import Device, Engine, Recordings, Workers
+from plait.errors import ConfigError
+
+if TYPE_CHECKING:
+    from plait.types import Dataset
+
+app = typer.Typer()
+Sources = Annotated[list[Path], typer.Argument(help="A video, sensor logs, labels; or one folder of them.")]
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="The folder of the raw recordings.", metavar="DIR")],
+    subjects: Annotated[int, typer.Option(help="How many people.")] = 6,
+    clips: Annotated[int, typer.Option(help="Clips of each.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Decides everything.")] = 0,
+    height: Annotated[int, typer.Option(help="Of the video, in pixels; 4:3.")] = 256,
+    fps: Annotated[int, typer.Option(help="Frames per second.")] = 30,
+    size: Annotated[str | None, typer.Option(help="full: GloVid's size, 19 people with 200 clips each.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Write raw recordings of a simulated GloVid: video with sound, two glove logs, labels, and the truth."""
+    from plait.datasets.simulated.simulate import simulate as record
+    from plait.datasets.simulated.writer import Settings, duration_s, seconds_per_frame
+
+    if size not in (None, "full"):
+        raise ConfigError(f"--size {size}: expected full, or none for --subjects and --clips")
+    if size == "full":
+        subjects, clips = 19, 200
+    settings = Settings(seed, clips, height, fps)
+    if size == "full":
+        frames = subjects * duration_s(settings) * fps
+        cores = workers or len(os.sched_getaffinity(0))
+        minutes = frames * seconds_per_frame(settings) / cores / 60
+        typer.echo(f"{frames:.0f} frames: about {minutes:.0f} minutes on {cores} cores", err=True)
+    with Meter("simulating subjects", "subjects") as meter:
+        record(out, subjects, settings, workers=workers, progress=meter.tell)
+    typer.echo(f"{out}: {subjects} raw recordings; next: plait ingest {out}/01 --out RECORDINGS, and so on")
+
+
+@app.command()
+def ingest(
+    sources: Sources,
+    out: Annotated[Path, typer.Option(help="The folder of recordings.", metavar="RECORDINGS")],
+    subject: Annotated[str | None, typer.Option(help="Who was recorded; by default the recording's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="The recording's name; by default the folder's or video's.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="gopro-gloves, camera-imu, or a recording.toml whose files are patterns.")
+    ] = None,
+) -> None:
+    """Make a recording of a video, sensor logs and labels; originals are left alone."""
+    from plait.recordings.ingest import ingest as make
+
+    folder, told = make(sources, out, subject, name, template)
+    for line in told:
+        typer.echo(f"  {line}")
+    typer.echo(f"{folder}: check recording.toml, then: plait sync {out}")
+
+
+@app.command()
+def sync(
+    recordings: Recordings,
+    offset: Annotated[list[str], typer.Option(metavar="LOG=SECONDS", help="Take this offset: left=1.25.")] = [],  # noqa: B006
+    audio: Annotated[bool, typer.Option(help="Look for claps in the video's sound.")] = True,
+    max_offset: Annotated[float, typer.Option(min=0.1, help="Seconds either way within which to look.")] = 10.0,
+) -> None:
+    """Lay every sensor log on its video's clock: sync.json, and sync.svg to judge it by."""
+    from plait.recordings.folder import recording_folders
+    from plait.recordings.synchronise import synchronise
+
+    offsets_s = dict(_offset(text) for text in offset)
+    unsure = 0
+    for folder in recording_folders(recordings):
+        for log, fit in synchronise(folder, offsets_s, audio=audio, max_offset_s=max_offset).items():
+            typer.echo(
+                f"{folder.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s  drift {fit.drift_ppm:+.0f} ppm  "
+                f"confidence {fit.confidence:.2f}"
+            )
+            unsure += fit.status == "unsure"
+            if fit.status == "unsure":
+                found = ", ".join(f"{c.offset_s:+.3f} s ({c.agreement:.0%})" for c in fit.candidates) or "none"
+                typer.echo(f"  candidates (motion that agrees): {found}")
+    if unsure:
+        typer.echo(f"{unsure} unsure: look at sync.svg, then give --offset LOG=SECONDS for that recording")
+
+
+@app.command()
+def clips(
+    recordings: Recordings,
+    out: Annotated[Path, typer.Option(help="The folder of the clip table.", metavar="CLIPS")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="A data set, whose activities and windows are meant.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of a window; by default the data set's.")] = None,
+    purity: Annotated[
+        float, typer.Option(help="1: windows inside labels; less: the share that one activity fills.")
+    ] = 1.0,
+    unlabelled: Annotated[
+        str | None, typer.Option(metavar="ACTIVITY", help="What time between labels is; by default it is dropped.")
+    ] = None,
+    margins: Annotated[bool, typer.Option("--margins", help="So is time before the first and after the last.")] = False,
+    stride: Annotated[float | None, typer.Option(help="Seconds between starts; by default back to back.")] = None,
+    count: Annotated[int | None, typer.Option(help="Clips of each subject, spread evenly.")] = None,
+) -> None:
+    """Cut synchronised recordings into windows: the clip table, CLIPS/clips.parquet."""
+    from plait.clips import Windows, write_clips
+    from plait.clips.windows import longest_s
+
+    meant = _dataset(dataset) if dataset else None
+    length = seconds or (longest_s(meant.modalities) if meant else None)
+    if length is None:
+        raise ConfigError("--seconds: missing, expected the length of a window, or a --dataset that has one")
+    table = write_clips(
+        recordings,
+        out,
+        Windows(length, purity, unlabelled, margins, stride, count),
+        activities=meant.activities if meant else None,
+        streams=tuple(dict.fromkeys(s for m in meant.modalities for s in m.streams)) if meant else None,
+        dataset=dataset,
+    )
+    for (subject,), own in table.group_by("subject", maintain_order=True):
+        counts = own["activity"].value_counts().sort("activity").iter_rows()
+        typer.echo(f"{subject}: {len(own)} clips ({', '.join(f'{name} {n}' for name, n in counts)})")
+    typer.echo(f"{out / 'clips.parquet'}: {len(table)} clips of {length:g} s")
+
+
+@app.command()
+def features(
+    clips: Annotated[Path, typer.Argument(help="A clip table's folder, or a data set's.", metavar="CLIPS")],
+    encoder: Annotated[
+        str,
+        typer.Option(metavar="MODULE:NAME", help="plait.pretrained:efficientnet_lite0, :i3d, ...; or yours."),
+    ],
+    args: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="A setting of the encoder: stride=16.")
+    ] = [],  # noqa: B006
+    dataset: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`.")
+    ] = None,
+    modality: Annotated[str, typer.Option(help="Which of its modalities.")] = "video",
+    fps: Annotated[float, typer.Option(min=0.01, help="Frames per second, where there is no data set.")] = 15.0,
+    engine: Annotated[Engine, typer.Option(help="What runs the encoder.")] = Engine.torch,
+    batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 1,
+    device: Device = "auto",
+) -> None:
+    """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
+    from plait.clips import listed
+    from plait.clips.table import TABLE, read_clips
+    from plait.features import Extraction, extract
+    from plait.study.config import setting
+    from plait.study.run import device_called
+
+    sys.path.insert(0, str(Path.cwd()))  # a user's own modules
+    said = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
+    named = dataset or said.get("dataset")
+    if named is None and not said:
+        raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
+    meant = _dataset(named) if named else _bare(said, modality, fps)
+    how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
+    cuts = listed(meant, clips, [modality])
+    with Meter() as meter:
+        found = extract(
+            meant,
+            cuts,
+            modality,
+            how,
+            device=device_called(device),
+            where=f"--encoder {encoder}",
+            progress=meter.tell,
+        )
+    typer.echo(f"{found.array}: {len(cuts)} clips of {found.shape}, float16")
+    typer.echo(f"{found.index}: which row is which clip")
+
+
+def _dataset(path: str) -> "Dataset":
+    from plait.sources import resolve
+    from plait.types import Dataset
+
+    found = resolve(path, "--dataset")
+    if not isinstance(found, Dataset):
+        raise ConfigError(f"--dataset {path}: a {type(found).__name__}, expected a plait.types.Dataset")
+    return found
+
+
+def _bare(said: dict[str, Any], stream: str, fps: float) -> "Dataset":
+    """What a clip table holds, without a data set: one video stream at a rate."""
+    from torch import nn
+
+    from plait.clips import open_clips
+    from plait.recordings.video import rgb
+    from plait.types import Dataset, Modality
+
+    frames = max(1, round(said["windows"]["seconds"] * fps))
+    modality = Modality(stream, (stream,), frames, fps, rgb, lambda shape: nn.Identity())
+    return Dataset("clips", tuple(said["activities"]), (modality,), open_clips, "")
+
+
+def _offset(text: str) -> tuple[str, float]:
+    log, _, seconds = text.partition("=")
+    try:
+        return log, float(seconds)
+    except ValueError:
+        raise ConfigError(f"--offset {text}: expected LOG=SECONDS, such as left=1.25") from None

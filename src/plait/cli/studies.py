@@ -1,0 +1,164 @@
+"""Studies: run one, make its report again, look into it."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli.meter import Meter
+from plait.cli.options import Data, Device, Executor, How, Only, Out, Sets, Threads, Workers
+from plait.errors import ConfigError
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="A study file.", metavar="STUDY.toml")],
+    data: Data,
+    out: Out,
+    sets: Sets = [],  # noqa: B006 - typer reads the default, nobody writes it
+    only: Only = [],  # noqa: B006
+    executor: How = Executor.processes,
+    workers: Workers = None,
+    threads: Threads = 1,
+    device: Device = "auto",
+) -> None:
+    """Run a study: train what is missing, then write the predictions, the tables and the page."""
+    sys.path.insert(0, str(study.resolve().parent))  # a user's own modules lie beside the study
+    _study(study, data, out, sets, only, executor, workers, threads, device)
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"),
+    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 6,
+    clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 24,
+    executor: How = Executor.processes,
+    workers: Workers = None,
+    device: Device = "auto",
+) -> None:
+    """Simulate raw recordings; ingest, synchronise, cut them; run every method, leave-one-subject-out."""
+    _study(_shipped("demo"), _simulated(out, subjects, clips, workers), out, [], [], executor, workers, 1, device)
+
+
+class Reproduced(StrEnum):
+    """Data sets whose published comparison can be run by name."""
+
+    glovid = "glovid"
+    simulated = "simulated"
+    utd_mhad = "utd-mhad"
+
+
+@app.command()
+def reproduce(
+    name: Annotated[Reproduced, typer.Argument(help="The data set.")],
+    out: Out,
+    data: Annotated[Path | None, typer.Option(help="Its folder; simulated makes its own.", metavar="DIR")] = None,
+    sets: Sets = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
+    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 12,
+    clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 32,
+    executor: How = Executor.processes,
+    workers: Workers = None,
+    threads: Threads = 1,
+    device: Device = "auto",
+) -> None:
+    """Run the comparison of the paper on a data set, with every table, figure and analysis."""
+    if data is None and name is not Reproduced.simulated:
+        raise ConfigError(f"--data: missing, expected the folder of {name.value}")
+    where = data or _simulated(out, subjects, clips, workers)
+    _study(_shipped(name.value), where, out, sets, only, executor, workers, threads, device)
+
+
+def _shipped(name: str) -> Path:
+    """A study file of plait's own: installed, or in a checkout."""
+    places = (Path(__file__).parents[1] / "studies", Path(__file__).parents[3] / "studies")
+    return next(place / f"{name}.toml" for place in places if place.is_dir())
+
+
+def _simulated(out: Path, subjects: int, clips: int, workers: int | None) -> Path:
+    """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table."""
+    from plait.clips import Windows, write_clips
+    from plait.datasets.simulated import SIMULATED, WINDOWS
+    from plait.datasets.simulated.simulate import simulate as record
+    from plait.datasets.simulated.writer import Settings
+    from plait.recordings.folder import SYNC, read_sync
+    from plait.recordings.ingest import ingest as make
+    from plait.recordings.synchronise import synchronise
+
+    with Meter("simulating subjects", "subjects") as meter:
+        raw = record(out / "raw", subjects, Settings(0, clips, 256, 30), workers=workers, progress=meter.tell)
+    recordings = out / "recordings"
+    for folder in raw:
+        made, _ = make([folder], recordings)
+        if not (made / SYNC).is_file() or any(clock.status == "unsure" for clock in read_sync(made).values()):
+            fits = synchronise(made)
+            for log, fit in fits.items():
+                typer.echo(f"{made.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s", err=True)
+            unsure = {log: fit.offset_s for log, fit in fits.items() if fit.status == "unsure"}
+            if unsure:  # a person would look at sync.svg now
+                typer.echo(f"{made.name}: taking the best candidate for {', '.join(unsure)}", err=True)
+                synchronise(made, unsure)
+    write_clips(
+        recordings, out / "clips", Windows(WINDOWS.seconds, unlabelled="neutral"), activities=SIMULATED.activities
+    )
+    return out / "clips"
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")]) -> None:
+    """Write the tables and the page of a finished study again."""
+    from plait.report import write_report
+
+    typer.echo(write_report(run))
+
+
+@app.command()
+def attention(
+    run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
+    clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.")],
+    method: Annotated[str | None, typer.Option(help="A fusion; by default the most accurate.")] = None,
+    fold: Annotated[
+        str | None, typer.Option(metavar="FOLD/SEED", help="By default the one that tests the clip.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the data set lies now.", metavar="DIR")] = None,
+) -> None:
+    """Draw what attends to what in one clip, and how far that picture can be believed."""
+    from plait.report.attention import write_attention
+
+    sys.path.insert(0, str(Path.cwd()))  # a user's own modules
+    for path in write_attention(run, clip, method, fold=fold, data=data):
+        typer.echo(path)
+
+
+def _study(
+    study: Path,
+    data: Path,
+    out: Path,
+    sets: list[str],
+    only: list[str],
+    executor: Executor,
+    workers: int | None,
+    threads: int,
+    device: str,
+) -> None:
+    import plait
+
+    with Meter() as meter:
+        page = plait.run(
+            study,
+            data,
+            out,
+            sets=sets,
+            only=only,
+            executor=executor.value,
+            workers=workers,
+            threads=threads,
+            device=device,
+            progress=meter.tell,
+        )
+    typer.echo((out / "table.md").read_text(encoding="utf-8"))
+    typer.echo(f"page: {page}")
