@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait.errors import ShapeError
 from plait.fusion import NonLocal, nonlocal_
@@ -176,3 +177,37 @@ def test_float32_orders_agree_at_the_paper_s_sizes():
         q, k = block.theta(nonlocal_.positions(x)), block.phi(nonlocal_.positions(y))
         textbook = block.h((q @ k.mT).softmax(-1) @ block.g(nonlocal_.positions(y))).reshape(x.shape)
         torch.testing.assert_close(block(x, y), textbook, rtol=1e-4, atol=1e-5)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that any operation makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(one, torch.Tensor):
+                self.numel = max(self.numel, one.numel())
+        return made
+
+
+@pytest.mark.parametrize("sizes", [(3, 2, 2, 60, 50), (2, 3, 2, 50, 60)])
+@pytest.mark.parametrize("options", [{}, {"pool": 2}, {"norm": True}, {"scale": True}])
+def test_no_matrix_of_pairs_is_held_beyond_the_bound(monkeypatch, sizes, options):
+    lead, context, embedding, i, j = sizes
+    block, x, y = block_and_grids(lead, context, embedding, (i,), (j,), **options)
+    whole = [block(x, y), block.pooled(x, y)]
+    wanted = [*whole, *gradients(whole[0], block, x, y), *gradients(whole[1], block, x, y)]
+    bound = 4 * max(i, j) * max(lead, context)  # room for the grids themselves, not for 2 x i x j pairs
+    assert bound < i * j // block.pool
+    monkeypatch.setattr(nonlocal_, "PAIRS", bound)
+    with Largest() as largest:
+        blocked = [block(x, y), block.pooled(x, y)]
+        got = [*blocked, *gradients(blocked[0], block, x, y), *gradients(blocked[1], block, x, y)]
+    assert largest.numel <= bound
+    assert_same(got, wanted, 1e-9)
+    with torch.no_grad():
+        assert_same([block(x, y), block.pooled(x, y)], whole)

@@ -3,14 +3,20 @@
 Source: Byvshev, Mettes, Xiao, Heterogeneous Non-Local Fusion for Multimodal Activity Recognition, ICMR 2020, eqs. 2-4.
 """
 
+import functools
 import math
+import operator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from plait.errors import ShapeError
+
+PAIRS = 2**24  # pairs (i, j) that are held at once, 64 MB in float32, unless one row of each clip has more
 
 
 class NonLocal(nn.Module):
@@ -28,6 +34,9 @@ class NonLocal(nn.Module):
     channels and the sum over positions may be taken among the lead's channels, in the embedding (the textbook's
     order) or among the context's channels: the same function at a very different price. The cheapest is chosen from
     the shapes. The biases come along: rows of the softmax sum to one.
+
+    **Memory.** `forward` and `pooled` never hold more than `PAIRS` pairs (i, j): beyond, the lead's positions are taken
+    block by block, and a block's relation is made once more for its gradient.
 
     Args:
         lead: channels of `x` (the paper's N).
@@ -72,23 +81,26 @@ class NonLocal(nn.Module):
     def logits(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i j"]:
         """`theta(x_i)^T phi(y_j)`, biases and all: f of eq. 3 is its exponential. i and j run over flat positions."""
         self._check(x, y)
-        queries = positions(x)
-        if self.pool > 1:
-            return self.scale * self._compare_pooled(queries, self._pooled(self.phi(y)))
-        return self.scale * self._compare(queries, positions(y))
+        return self._comparison(x, y)(positions(x))
 
     def relation(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i j"]:
         """`f(x_i, y_j) / C(x_i, y)` of eqs. 2-4: a softmax over j, so that every row sums to one."""
-        return self.logits(x, y).softmax(dim=-1)
+        return _softmax(self.logits(x, y))
 
     def forward(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b *grid n"]:
         """`h(z(x, y))`, of the same shape as `x`."""
-        return self.enforcing(self.relation(x, y), y).reshape(x.shape)
+        self._check(x, y)
+        compare, gather = self._comparison(x, y), self._gathering(positions(x).shape[1], y)
+
+        def enforced(rows: Tensor) -> Tensor:
+            return self._normed(gather(_softmax(compare(rows))))
+
+        blocks = list(self._blockwise(enforced, x, y))
+        return (torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]).reshape(x.shape)
 
     def enforcing(self, relation: Float[Tensor, "b i j"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i n"]:
         """`h(z)` from a relation that is given: rows over the context's positions that sum to one."""
-        gathered = self._gather(relation, y)
-        return gathered if self.norm is None else self.norm(gathered)
+        return self._normed(self._gathering(relation.shape[1], y)(relation))
 
     def pooled(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b n"]:
         """The mean of `forward` over the lead's positions, without making the lead's grid.
@@ -98,51 +110,83 @@ class NonLocal(nn.Module):
         """
         if self.norm is not None:
             return positions(self(x, y)).mean(dim=1)
-        return self._gather(self.relation(x, y).mean(dim=1, keepdim=True), y).squeeze(1)
+        self._check(x, y)
+        compare = self._comparison(x, y)
+        i = positions(x).shape[1]
+        sums = self._blockwise(lambda rows: _softmax(compare(rows)).sum(dim=1, keepdim=True), x, y)
+        share = functools.reduce(operator.add, sums) / i
+        return self._gathering(1, y)(share).squeeze(1)
 
-    def _compare(self, x: Tensor, y: Tensor) -> Tensor:
-        """Inner products `theta(x_i)^T phi(y_j)` among whichever channels are cheapest."""
-        (b, i, n), j, m, k = x.shape, y.shape[1], y.shape[2], self.theta.out_features
-        theta, phi = self.theta, self.phi
-        lead = _pair_cost(b * j, m, k, n) + b * i * j * n
-        embedding = b * (i * n * k + j * m * k + i * j * k)
-        context = _pair_cost(b * i, n, k, m) + b * i * j * m
-        if embedding <= min(lead, context):
-            return torch.bmm(theta(x), phi(y).mT)
-        if lead <= context:
-            keys = _pair(y, (phi.weight, phi.bias), (theta.weight.mT, None))
-            offset = F.linear(y, (theta.bias @ phi.weight)[None], (theta.bias @ phi.bias)[None])  # phi(y_j) . bias
-            return torch.baddbmm(offset.mT, x, keys.mT)
-        queries = _pair(x, (theta.weight, theta.bias), (phi.weight.mT, None))
-        offset = F.linear(x, (phi.bias @ theta.weight)[None], (phi.bias @ theta.bias)[None])  # theta(x_i) . bias
-        return torch.baddbmm(offset, queries, y.mT)
+    def _comparison(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+        """From rows `(b, r, n)` of the lead to logits `(b, r, j)`, taken among whichever channels are cheapest."""
+        (b, i, n), k = positions(x).shape, self.theta.out_features
+        theta, phi, scale = self.theta, self.phi, self.scale
+        if self.pool > 1:  # no map can be pulled through a maximum: only the lead's side has a choice
+            keys = self._pooled(phi(y))
+            j = keys.shape[1]
+            if i * n * k + i * j * k <= j * k * n + i * j * n:
+                return lambda rows: _products(theta(rows), keys, scale=scale)
+            moved, offset = keys @ theta.weight, (keys @ theta.bias)[:, None]
+            return lambda rows: _products(rows, moved, offset, scale=scale)
+        context = positions(y)
+        j, m = context.shape[1:]
+        by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
+        by_embedding = b * (i * n * k + j * m * k + i * j * k)
+        by_context = _pair_cost(b * i, n, k, m) + b * i * j * m
+        if by_embedding <= min(by_lead, by_context):
+            keys = phi(context)
+            return lambda rows: _products(theta(rows), keys, scale=scale)
+        if by_lead <= by_context:
+            keys = _pair(context, (phi.weight, phi.bias), (theta.weight.mT, None))
+            offset = F.linear(context, (theta.bias @ phi.weight)[None], (theta.bias @ phi.bias)[None])
+            return lambda rows: _products(rows, keys, offset.mT, scale=scale)
 
-    def _compare_pooled(self, x: Tensor, keys: Tensor) -> Tensor:
-        """The same where `keys` are already `phi(y)`, pooled: no map can be pulled through a maximum."""
-        (_, i, n), (_, j, k) = x.shape, keys.shape
-        if i * n * k + i * j * k <= j * k * n + i * j * n:
-            return torch.bmm(self.theta(x), keys.mT)
-        offset = keys @ self.theta.bias
-        return torch.baddbmm(offset[:, None], x, (keys @ self.theta.weight).mT)
+        def compared(rows: Tensor) -> Tensor:
+            queries = _pair(rows, (theta.weight, theta.bias), (phi.weight.mT, None))
+            offset = F.linear(rows, (phi.bias @ theta.weight)[None], (phi.bias @ theta.bias)[None])
+            return _products(queries, context, offset, scale)
 
-    def _gather(self, relation: Tensor, y: Tensor) -> Tensor:
-        """`h(sum_j a_ij g(y_j))`, summed among whichever channels are cheapest; rows of `relation` sum to one."""
+        return compared
+
+    def _gathering(self, i: int, y: Tensor) -> Callable[[Tensor], Tensor]:
+        """From rows `(b, r, j)` of a relation, which sum to one, to `h(sum_j a_ij g(y_j))`; `i` rows are to come."""
         g, h = self.g, self.h
-        (b, i, j), m, k, n = relation.shape, g.in_features, h.in_features, h.out_features
+        m, k, n = g.in_features, h.in_features, h.out_features
         if self.pool > 1:
             values = self._pooled(g(y))
+            j = values.shape[1]
             if i * k * (j + n) <= j * n * (k + i):
-                return F.linear(relation @ values, h.weight, h.bias)
-            return relation @ F.linear(values, h.weight, h.bias)
-        y = positions(y)
-        lead = _pair_cost(b * j, m, k, n) + b * i * j * n
-        embedding = b * (j * m * k + i * j * k + i * k * n)
-        context = b * i * j * m + _pair_cost(b * i, m, k, n)
-        if embedding <= min(lead, context):
-            return F.linear(relation @ g(y), h.weight, h.bias)
-        if lead <= context:
-            return relation @ _pair(y, (g.weight, g.bias), (h.weight, h.bias))
-        return _pair(relation @ y, (g.weight, g.bias), (h.weight, h.bias))
+                return lambda relation: F.linear(relation @ values, h.weight, h.bias)
+            moved = F.linear(values, h.weight, h.bias)
+            return lambda relation: relation @ moved
+        context = positions(y)
+        b, j = context.shape[:2]
+        by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
+        by_embedding = b * (j * m * k + i * j * k + i * k * n)
+        by_context = b * i * j * m + _pair_cost(b * i, m, k, n)
+        if by_embedding <= min(by_lead, by_context):
+            values = g(context)
+            return lambda relation: F.linear(relation @ values, h.weight, h.bias)
+        if by_lead <= by_context:
+            moved = _pair(context, (g.weight, g.bias), (h.weight, h.bias))
+            return lambda relation: relation @ moved
+        return lambda relation: _pair(relation @ context, (g.weight, g.bias), (h.weight, h.bias))
+
+    def _blockwise(self, made: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Iterator[Tensor]:
+        """What `made` makes of the lead's rows, as many at once as keep to `PAIRS`.
+
+        Where there are several blocks, each is made once more for its gradient.
+        """
+        rows = positions(x)
+        compared = math.prod(-(-size // self.pool) for size in y.shape[1:-1])
+        for block in torch.split(rows, max(PAIRS // (len(rows) * compared), 1), dim=1):
+            if block.shape[1] == rows.shape[1] or not torch.is_grad_enabled():
+                yield made(block)
+            else:
+                yield checkpoint(made, block, use_reentrant=False, preserve_rng_state=False)
+
+    def _normed(self, gathered: Tensor) -> Tensor:
+        return gathered if self.norm is None else self.norm(gathered)
 
     def _pooled(self, grid: Tensor) -> Tensor:
         """Maxima over blocks of `pool` along every grid axis, the last block perhaps smaller; positions flattened."""
@@ -163,6 +207,22 @@ class NonLocal(nn.Module):
 def positions(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b i n"]:
     """The grid's axes flattened into one; a plain vector is one position."""
     return grid.reshape(grid.shape[0], math.prod(grid.shape[1:-1]), grid.shape[-1])
+
+
+def _products(one: Tensor, other: Tensor, offset: Tensor | None = None, scale: float = 1.0) -> Float[Tensor, "b i j"]:
+    """Inner products of all rows of two `(b, rows, channels)`, with `offset` added, times `scale`.
+
+    The fewer rows stand on the left: matrix libraries are a third slower the other way round.
+    """
+    if one.shape[1] > other.shape[1]:
+        return _products(other, one, None if offset is None else offset.mT, scale).mT
+    found = torch.bmm(one, other.mT) if offset is None else torch.baddbmm(offset, one, other.mT)
+    return found if scale == 1 else found * scale
+
+
+def _softmax(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
+    """A softmax over j, in the order in which the logits lie in memory."""
+    return logits.softmax(-1) if logits.stride(-1) == 1 else logits.mT.softmax(-2).mT
 
 
 _Affine = tuple[Tensor, Tensor | None]
