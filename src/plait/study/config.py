@@ -59,7 +59,8 @@ class Train:
 
     `patience` is in epochs without better validation accuracy. `choose` says which epoch's weights are kept: the
     `best` on validation (ties: the earliest) or the `last`. `args` not named keep their value from the level below as
-    long as the optimizer is the same.
+    long as the optimizer is the same. `folds_at_once` folds of a method are trained side by side, their parameters
+    stacked: the same training up to rounding, save for what a network itself draws at random.
     """
 
     optimizer: str = "torch.optim:RMSprop"
@@ -70,6 +71,7 @@ class Train:
     max_epochs: PositiveInt = 200
     label_smoothing: float = 0.0
     choose: Literal["best", "last"] = "best"
+    folds_at_once: PositiveInt = 1
 
 
 @dataclass(frozen=True, config=_STRICT)

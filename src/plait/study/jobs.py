@@ -1,7 +1,7 @@
 """One job = (method, fold, seed): its key, its folder on disk, and how it is done."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from plait.store import atomic, content_key, read_json, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train
 from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, save_weights
 from plait.study.network import maker
-from plait.study.train import fit
+from plait.study.train import Trained, fit
 from plait.types import Dataset, Fold
 
 SCORES: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -47,7 +47,7 @@ class Job:
     """A training to be done, and the key of everything that decides its result.
 
     `clips` are what the method is given: where a modality has features, these. `donors` are keys of jobs that have to
-    be done before, by the modality whose encoder comes from there.
+    be done before, by the modality whose encoder comes from there. Jobs of one `batch` are done at once.
     """
 
     label: str
@@ -58,6 +58,7 @@ class Job:
     fold: Fold
     seed: int
     donors: dict[str, str]
+    batch: str
     decides: dict[str, Any]
 
     @property
@@ -82,7 +83,7 @@ def plan(
             "args": method.args,
             "augment": method.augment,
             "encoders": _encoders(method, dataset),
-            "train": asdict(train),
+            "train": asdict(replace(train, folds_at_once=1)),  # the batch says which folds
             "refit": study.protocol.refit,
             "activities": dataset.activities,
             "clips": clips[name].key(method.modalities),
@@ -91,31 +92,54 @@ def plan(
             "device": setting.device,
             "torch": torch.__version__,
         }
-        for fold in folds:
-            for seed in study.seeds:
-                parts = {"train": fold.train, "val": fold.val, "test": fold.test}
-                label = f"{name}, fold {fold.name}, seed {seed}"
-                given = {m: own.donor for m, own in method.encoders.items() if own.donor}
-                donors = {m: jobs[donor, fold.name, seed].key for m, donor in given.items()}
-                decides = {**shared, "fold": parts, "seed": seed, "donors": donors}
-                jobs[name, fold.name, seed] = Job(
-                    label, method, train, study.protocol, clips[name], fold, seed, donors, decides
-                )
+        takes = {modality: own.donor for modality, own in method.encoders.items() if own.donor}
+        for seed in study.seeds:
+            for beside in _groups(folds, train.folds_at_once):
+                donors = [{m: jobs[donor, fold.name, seed].key for m, donor in takes.items()} for fold in beside]
+                decides = [
+                    {**shared, "fold": _parts(fold), "seed": seed, "donors": own}
+                    for fold, own in zip(beside, donors, strict=True)
+                ]
+                batch = content_key(decides)
+                for fold, own, decided in zip(beside, donors, decides, strict=True):
+                    jobs[name, fold.name, seed] = Job(
+                        label=f"{name}, fold {fold.name}, seed {seed}",
+                        method=method,
+                        train=train,
+                        protocol=study.protocol,
+                        clips=clips[name],
+                        fold=fold,
+                        seed=seed,
+                        donors=own,
+                        batch=batch,
+                        decides={**decided, "batch": batch} if len(beside) > 1 else decided,
+                    )
     return jobs
 
 
-def run_job(job: Job, setting: Setting) -> None:
-    """Train, score and leave one atomic folder: predictions, validation, history, weights, and what decided them."""
+def run_jobs(jobs: Sequence[Job], setting: Setting) -> None:
+    """Train and score the jobs of one batch; each leaves an atomic folder, unless one stands already.
+
+    It holds predictions, validation, history, weights, and what decided them.
+    """
+    one = jobs[0]
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
         dataset: Dataset = resolve(setting.dataset, "dataset")
-        clips, fold = job.clips, job.fold
-        donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
-        done = fit(job.method, job.train, job.protocol, dataset, clips, fold, job.seed, setting.device, donors)
+        donors = [{modality: setting.folder(key) for modality, key in job.donors.items()} for job in jobs]
+        folds = [job.fold for job in jobs]
+        trained = fit(one.method, one.train, one.protocol, dataset, one.clips, folds, one.seed, setting.device, donors)
     finally:
         torch.set_num_threads(before)
-    with atomic(setting.folder(job.key)) as folder:
+    for job, done in zip(jobs, trained, strict=True):
+        if not setting.folder(job.key).exists():
+            _leave(job, done, dataset, setting.folder(job.key))
+
+
+def _leave(job: Job, done: Trained, dataset: Dataset, path: Path) -> None:
+    clips, fold = job.clips, job.fold
+    with atomic(path) as folder:
         folder.mkdir()
         _scored(clips, clips.of(fold.test), done.test, dataset).write_parquet(folder / "predictions.parquet")
         _scored(clips, clips.of(fold.val), done.val, dataset).write_parquet(folder / "validation.parquet")
@@ -125,6 +149,15 @@ def run_job(job: Job, setting: Setting) -> None:
             save_weights(done.chosen, folder / TRAIN_WEIGHTS)
         parameters = sum(p.numel() for p in done.network.parameters() if p.requires_grad)
         write_json(folder / "job.json", {"seconds": done.seconds, "parameters": parameters, "decided by": job.decides})
+
+
+def _groups(folds: Sequence[Fold], size: int) -> Iterator[Sequence[Fold]]:
+    for start in range(0, len(folds), size):
+        yield folds[start : start + size]
+
+
+def _parts(fold: Fold) -> dict[str, tuple[str, ...]]:
+    return {"train": fold.train, "val": fold.val, "test": fold.test}
 
 
 def read_scores(folder: Path, name: str) -> pl.DataFrame:

@@ -24,7 +24,7 @@ from plait.sources import resolve
 from plait.store import atomic, content_key, scratch, write_json, write_toml
 from plait.study.config import Encoder, Method, Study, load_study
 from plait.study.executors import EXECUTORS
-from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_job
+from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_jobs
 from plait.study.network import build
 from plait.study.protocol import check_choice, check_classes, folds
 from plait.study.train import check
@@ -151,22 +151,28 @@ def _do_missing(
     jobs: Mapping[tuple[str, str, int], Job], setting: Setting, executor: str, workers: int, progress: Progress
 ) -> None:
     """Do every job that has no finished folder yet, donors first."""
-    unique = {job.key: job for job in jobs.values()}
-    missing = [job for key, job in unique.items() if not setting.folder(key).exists()]
+    batches: dict[str, dict[str, Job]] = {}
+    for job in jobs.values():
+        batches.setdefault(job.batch, {})[job.key] = job
+    whole = [tuple(batch.values()) for batch in batches.values()]
+    missing = [batch for batch in whole if not all(setting.folder(job.key).exists() for job in batch)]
     for left_over in (setting.out / "jobs").glob(".making-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     with scratch(setting.out / "jobs", "a job"):
         pass  # a folder that cannot be written is said so before anything is trained
-    done, total = len(unique) - len(missing), len(unique)
+    total = sum(map(len, whole))
+    done = total - sum(map(len, missing))
     progress(done, total, "")
-    work = functools.partial(run_job, setting=setting)
+    work = functools.partial(run_jobs, setting=setting)
     while missing:
-        waited_for = {job.key for job in missing}
-        ready = [job for job in missing if waited_for.isdisjoint(job.donors.values())]
-        missing = [job for job in missing if not waited_for.isdisjoint(job.donors.values())]
-        for job in EXECUTORS[executor](ready, work, workers):
-            done += 1
-            progress(done, total, job.label)
+        waited_for = {job.key for batch in missing for job in batch}
+        waiting = [any(key in waited_for for job in batch for key in job.donors.values()) for batch in missing]
+        ready = [batch for batch, waits in zip(missing, waiting, strict=True) if not waits]
+        missing = [batch for batch, waits in zip(missing, waiting, strict=True) if waits]
+        for batch in EXECUTORS[executor](ready, work, workers):
+            for job in batch:
+                done += 1
+                progress(done, total, job.label)
 
 
 def _assembled(

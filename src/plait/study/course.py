@@ -1,0 +1,164 @@
+"""A network on its way through training: its batches, its optimizer, what validation says, and when it is over."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.clips import Clips
+from plait.errors import ConfigError
+from plait.sources import resolve
+from plait.study.config import Method, Train
+from plait.study.network import Network
+from plait.types import Dataset
+
+Augment = Callable[[Tensor], Tensor]
+Batch = dict[str, Tensor]
+Epoch = tuple[str, int, float, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network is given of each clip: tensors for the encoders that compute, grids for the frozen ones."""
+
+    clips: Clips
+    grids: Clips
+    modalities: tuple[str, ...]
+    device: str
+
+    def batch(self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})) -> tuple[Batch, Batch]:
+        """Tensors and grids of the clips in `rows`, by modality; `augments` are applied to tensors."""
+        tensors = self.clips.batch([name for name in self.modalities if name not in self.grids.arrays], rows)
+        augmented = {name: augments[name](x) if name in augments else x for name, x in tensors.items()}
+        grids = self.grids.batch(list(self.grids.arrays), rows)
+        return (
+            {name: x.to(self.device) for name, x in augmented.items()},
+            {name: x.to(self.device) for name, x in grids.items()},
+        )
+
+
+class Course:
+    """One training: `network` sees `rows` in an order that `seed` decides, for `epochs` or as long as `val` says.
+
+    Whoever trains takes the batches of an epoch from `batches`, leaves gradients in the network, calls `step` after
+    each and `close` at the end; `over` then says whether it was the last. `finish` gives the network the weights of the
+    epoch that was chosen. `phase` is what `history` calls it; `val` is None where nobody validates.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        inputs: Inputs,
+        method: Method,
+        train: Train,
+        dataset: Dataset,
+        phase: str,
+        rows: np.ndarray,
+        val: np.ndarray | None,
+        seed: int,
+        epochs: int | None,
+    ) -> None:
+        self.network, self.inputs, self.train, self.phase = network, inputs, train, phase
+        self.rows, self.val, self.classes = rows, val, len(dataset.activities)
+        self.shuffle = torch.Generator().manual_seed(seed)
+        steps = math.ceil(len(rows) / train.batch_size)
+        self.optimizer, self.schedule = optimizer_of(train, network, "train", steps * train.max_epochs)
+        self.augments = augments_of(method, "methods")
+        self.labels = torch.tensor([dataset.activities.index(clip.activity) for clip in inputs.clips.table])
+        self.history: list[Epoch] = []
+        self.epochs = epochs or train.max_epochs
+        self.chooses = val is not None and train.choose == "best"
+        self.best, self.best_accuracy, self.best_weights = 0, -1.0, network.state_dict()
+        self.total, self.over = 0.0, False
+
+    def batches(self) -> Iterator[tuple[Batch, Batch, Tensor]]:
+        """Tensors, grids and labels of one epoch's batches; the last may be smaller."""
+        self.network.train()
+        self.total = 0.0
+        order = self.rows[torch.randperm(len(self.rows), generator=self.shuffle).numpy()]
+        for at in np.split(order, range(self.train.batch_size, len(order), self.train.batch_size)):
+            yield *self.inputs.batch(at, self.augments), self.labels[at].to(self.inputs.device)
+
+    def step(self, loss: float, clips: int) -> None:
+        """Follow the gradients that a batch of so many clips has left."""
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self.total += loss * clips
+
+    def close(self) -> None:
+        """End an epoch: note it, validate, keep the best weights, decide whether it was the last."""
+        epoch, loss = len(self.history) + 1, self.total / len(self.rows)
+        self.over = epoch >= self.epochs
+        if self.val is None:
+            self.history.append((self.phase, epoch, loss, None, None))
+            return
+        probabilities = scores(self.network, self.inputs, self.val, self.classes)
+        truth = self.labels[self.val].numpy()
+        accuracy = float((probabilities.argmax(axis=1) == truth).mean())
+        val_loss = float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean())
+        self.history.append((self.phase, epoch, loss, accuracy, val_loss))
+        if self.chooses and accuracy > self.best_accuracy:
+            self.best, self.best_accuracy = epoch, accuracy
+            self.best_weights = {name: weight.clone() for name, weight in self.network.state_dict().items()}
+        if self.chooses and epoch - self.best >= self.train.patience:
+            self.over = True
+
+    def finish(self) -> int:
+        """Give the network the weights that were chosen; how many epochs led to them."""
+        if not self.chooses:
+            return len(self.history)
+        self.network.load_state_dict(self.best_weights)
+        return self.best
+
+
+def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities `(len(rows), classes)`, float32, in the order of the data set's activities."""
+    if len(rows) == 0:
+        return np.empty((0, classes), dtype=np.float32)
+    network.eval()
+    with torch.inference_mode():
+        logits = [network(*inputs.batch(part)) for part in np.array_split(rows, math.ceil(len(rows) / 64))]
+        return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
+
+
+def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    """The optimizer over a network's parameters and its schedule over `steps` batches, or None.
+
+    Raises:
+        ConfigError: naming the setting that does not do.
+    """
+    use = resolve(train.optimizer, f"{where}.optimizer")
+    try:
+        optimizer = use([p for p in network.parameters() if p.requires_grad], **train.args)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}.args: {train.optimizer}: {error}") from error
+    if train.schedule is None:
+        return optimizer, None
+    make = resolve(train.schedule.use, f"{where}.schedule.use")
+    try:
+        taken = inspect.signature(make).parameters
+        length = {name: steps for name in ("total_steps", "T_max") if name in taken}
+        return optimizer, make(optimizer, **{**length, **train.schedule.args})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}.schedule.args: {train.schedule.use}: {error}") from error
+
+
+def augments_of(method: Method, where: str) -> Mapping[str, Augment]:
+    """The functions of `method.augment`, from a batch to a batch, drawing from torch's global generator.
+
+    Raises:
+        ConfigError: naming the one that is no function.
+    """
+    made = {name: resolve(path, f"{where}.augment.{name}") for name, path in method.augment.items()}
+    for name, augment in made.items():
+        if not callable(augment):
+            path = method.augment[name]
+            raise ConfigError(f"{where}.augment.{name}: {path!r} is no function, expected batch -> batch")
+    return made
