@@ -2,8 +2,8 @@
 
     python benchmarks/features.py [--seconds 24] [--rounds 3] [--threads N] [--engine torch] [--quick] [--json FILE]
 
-The file is made first: H.264, 1920 x 1080, 60 frames per second. Clips are GloVid's, 79 frames of 224 x 224 at 15 frames
-per second, back to back and with half of each in the next; the network is EfficientNet-Lite0 with its ImageNet weights.
+The file is made first: H.264, 1920 x 1080, 60 frames per second. Clips are GloVid's, 79 frames of 224 x 224 at 15 per
+second, back to back and with half of each in the next; the network is EfficientNet-Lite0 with its ImageNet weights.
 `plait` is everything `plait features` does, getting ready included: no cache is found. `plain` decodes each clip from
 the key frame before it with PyAV's defaults and its own resizing, runs the network in eval mode on the whole clip in
 float32 and saves an array of float16. Features are compared first. Rounds are interleaved; medians are printed.
@@ -55,7 +55,8 @@ def ours(file: Path, starts_s: Sequence[float], how: Extraction) -> np.ndarray:
     """Features by plait, with an empty cache."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["PLAIT_CACHE"] = cache
-        return np.load(extract(GLOVID, cut(file, starts_s), "video", how).array)
+        grids: np.ndarray = np.load(extract(GLOVID, cut(file, starts_s), "video", how).array)
+        return grids
 
 
 def plain(file: Path, starts_s: Sequence[float], network: nn.Module) -> np.ndarray:
@@ -104,11 +105,16 @@ def parts(file: Path, starts_s: Sequence[float], network: nn.Module, engine: str
             stream.at(seconds)
 
     with tempfile.TemporaryFile() as made:
+
+        def write() -> None:
+            made.write(grid.numpy().astype("<f2").tobytes())
+            made.flush()
+
         steps = {
             "decode": decode,
             "prepare": lambda: rgb(pictures).unsqueeze(0).float(),
             "network": lambda: run(clip),
-            "write": lambda: (made.write(grid.numpy().astype("<f2").tobytes()), made.flush()),
+            "write": write,
         }
         median = medians(in_turn(steps, rounds))
     return {**median, "decode": median["decode"] / len(starts_s), "ready": ready}

@@ -99,7 +99,8 @@ def ways(
 
     def ours() -> Tensor:
         now = {m: tensor.unsqueeze(0).float() for m, tensor in cut().items()}
-        return rest({"gloves": now["gloves"]}, {"video": run(now["video"])}).softmax(dim=1)
+        logits: Tensor = rest({"gloves": now["gloves"]}, {"video": run(now["video"])})
+        return logits.softmax(dim=1)
 
     def plain() -> Tensor:
         now = {m: tensor.unsqueeze(0).float() for m, tensor in cut().items()}

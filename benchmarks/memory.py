@@ -36,14 +36,15 @@ from plait.encoders.video import VideoNet
 from plait.features import Extraction, extract
 from plait.recordings.video import rgb
 from plait.report.canvas import COLOURS, WIDTHS_IN, for_file, style
+from plait.sources import resolve
 from plait.store import write_text
 from plait.study.run import run_study
-from plait.types import Dataset, Modality, Recording, Span
+from plait.types import Dataset, Modality, Recording, Span, Stream
 
 SUBJECTS, ACTIVITIES = 40, ("still", "slow", "quick", "wild")
 FRAMES, SIDE, READINGS, CHANNELS, GRID = 16, 56, 64, 6, (8, 7, 7, 64)
 EVERY_S, MARGIN_MB = 0.1, 24.0
-FEATURES = {"use": "memory:Patches"}
+DATASET, ENCODER = "memory:DRAWN", "memory:Patches"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ def recordings(data: Path) -> Iterator[Recording]:
     each = int(data.name) // SUBJECTS
     for person in range(SUBJECTS):
         spans = tuple(Span(at, at + 0.9, ACTIVITIES[at % len(ACTIVITIES)]) for at in range(each))
-        streams = {
+        streams: dict[str, Stream] = {
             "camera": Drawn((person, 0), (SIDE, SIDE, 3), spans),
             "wrist": Drawn((person, 1), (CHANNELS,), spans),
         }
@@ -115,11 +116,11 @@ def study() -> dict[str, Any]:
     names = [f"{person:02d}" for person in range(SUBJECTS)]
     return {
         "name": "memory",
-        "dataset": "memory:DRAWN",
+        "dataset": DATASET,
         "modalities": ["video", "signal"],
         "seeds": [0],
         "protocol": {"kind": "fixed", "train": names[:32], "val": names[32:36], "test": names[36:]},
-        "encoders": {"video": {"features": FEATURES}},
+        "encoders": {"video": {"features": {"use": ENCODER}}},
         "train": {"max_epochs": 3},
         "methods": {
             "signal": {"use": "plait.fusion:Single", "args": {"modality": "signal"}},
@@ -211,7 +212,8 @@ def main() -> None:
         meter.start()
         time.sleep(3 * EVERY_S)
         meter.phase = "features"
-        made = extract(DRAWN, listed(DRAWN, data, ["video", "signal"]), "video", Extraction(**FEATURES))
+        dataset: Dataset = resolve(DATASET, "dataset")
+        made = extract(dataset, listed(dataset, data, ["video", "signal"]), "video", Extraction(ENCODER))
         assert made.shape == GRID, made.shape
         meter.phase = "study"
         run_study(study(), data, Path(folder) / "run")
