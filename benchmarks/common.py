@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,20 @@ from PIL import Image
 from plait.store import write_json
 
 MATRICES = (1024, 2048)
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """A `Stream` of frames in memory, the one on display at each time; `pictures` `(n, height, width, 3)`, uint8."""
+
+    times: np.ndarray
+    pictures: np.ndarray
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """The frames at `seconds`."""
+        shown = np.searchsorted(self.times, seconds + 1e-4, side="right") - 1
+        pictures: np.ndarray = self.pictures[shown]
+        return pictures
 
 
 def options(doc: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -88,14 +103,17 @@ def film(file: Path, frames: int, *, width: int, height: int, rate_hz: int) -> N
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 255, (height // 40, width // 40, 3), np.uint8)
     texture = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-    noise = rng.integers(0, 16, (height, width, 1), np.uint8)
+    texture = np.tile(np.minimum(texture, 240), (2, 2, 1))  # of which every shift is a part
+    noise = np.tile(rng.integers(0, 16, (height, width, 1), np.uint8), (2, 2, 1))
     with av.open(str(file), "w") as container:
         track = container.add_stream(
             "libx264", rate=rate_hz, options={"preset": "veryfast", "crf": "18", "g": str(rate_hz)}
         )
         track.width, track.height, track.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
-            grain = np.roll(noise, rng.integers(0, height, 2), (0, 1))
-            picture = np.minimum(np.roll(texture, (3 * index, 7 * index), (0, 1)), 240) + grain
-            container.mux(track.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            parts = []
+            for plane, (down, right) in ((texture, (3 * index, 7 * index)), (noise, rng.integers(0, height, 2))):
+                top, left = -down % height, -right % width
+                parts.append(plane[top : top + height, left : left + width])
+            container.mux(track.encode(av.VideoFrame.from_ndarray(parts[0] + parts[1], "rgb24")))
         container.mux(track.encode())

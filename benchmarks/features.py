@@ -27,8 +27,8 @@ from av.video.reformatter import Interpolation
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from common import cores, film, finish, in_turn, machine, matmul_flops, medians, options, said
-from plait.clips import Cut
+from common import Frames, cores, film, finish, in_turn, machine, matmul_flops, medians, options, said
+from plait.clips import Cut, tensors
 from plait.clips.windows import moments
 from plait.datasets.glovid import FRAME_HZ, FRAMES, GLOVID
 from plait.encoders.engine import ENGINES, accelerate
@@ -104,7 +104,9 @@ def parts(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds a clip of each part by itself, plait's and the plain way's; plait's `ready` once for all clips."""
     asked = windows(dataset, starts_s)
-    pictures = Video(file, SHORT, CROP).at(asked[0])
+    modality, pictures = dataset.modality("video"), Video(file, SHORT, CROP).at(asked[0])
+    decoded_already = Recording("memory", "1", {"video": Frames(asked[0], pictures)}, ())
+    memory = [(decoded_already, replace(cut(file, [0.0])[0][1], start_s=asked[0][0]))]
     clip = rgb(pictures).unsqueeze(0).float()
     ready = in_turn({"ready": partial(accelerate, network, clip, engine)}, 1)["ready"][0]
     run = accelerate(network, clip, engine)
@@ -131,7 +133,7 @@ def parts(
 
         steps: dict[str, Callable[[], object]] = {
             "decode": decode,
-            "prepare": lambda: rgb(pictures).unsqueeze(0).float(),
+            "prepare": lambda: next(tensors(modality, memory)).unsqueeze(0).float(),
             "network": partial(run, clip),
             "write": write,
             "plain decode": plainly,

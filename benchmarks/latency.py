@@ -1,6 +1,6 @@
 """From the last sample of a window to scores, one clip: plait's way against plain PyTorch, in one run.
 
-    python benchmarks/latency.py [--rounds 30] [--threads 1 2] [--encoders i3d lite0] [--quick] [--json FILE]
+    python benchmarks/latency.py [--rounds 15] [--threads 1 2] [--encoders i3d lite0] [--quick] [--json FILE]
 
 The window lies in memory: 79 frames of 224 x 224, decoded, at 15 per second, and 134 readings of two gloves at 25 per
 second. Its way to probabilities: both tensors are cut and prepared, the frozen video encoder and the glove network make
@@ -12,7 +12,7 @@ Rounds are interleaved; median and 95th percentile are printed, and fusion alone
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from common import finish, in_turn, machine, matmul_flops, medians, options, said
+from common import Frames, finish, in_turn, machine, matmul_flops, medians, options, said
 from plait.clips import window
 from plait.datasets.glovid import CHANNELS, FRAME_HZ, FRAMES, GLOVID, READING_HZ, READINGS
 from plait.encoders.engine import ENGINES, Run, accelerate
@@ -33,20 +33,6 @@ from plait.study.network import Network, grid_shape
 from plait.types import Modality, Readings, Stream
 
 SHORT_ROUNDS = 10  # of the short steps, for one of the long ones
-
-
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """A `Stream` of frames in memory, the one on display at each time; `pictures` `(n, height, width, 3)`, uint8."""
-
-    times: np.ndarray
-    pictures: np.ndarray
-
-    def at(self, seconds: np.ndarray) -> np.ndarray:
-        """The frames at `seconds`."""
-        shown = np.searchsorted(self.times, seconds + 1e-4, side="right") - 1
-        pictures: np.ndarray = self.pictures[shown]
-        return pictures
 
 
 def streams(frames: int, side: int) -> dict[str, Stream]:
@@ -122,7 +108,7 @@ def ways(
 
 def main() -> None:
     """Compare the scores, then time both ways in turn, for each encoder and number of threads."""
-    parser = options(__doc__, rounds=30)
+    parser = options(__doc__, rounds=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--encoders", nargs="+", choices=("i3d", "lite0"), default=["i3d", "lite0"])
     parser.add_argument("--engine", choices=ENGINES, default="torch")
