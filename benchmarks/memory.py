@@ -43,7 +43,7 @@ from plait.types import Dataset, Modality, Recording, Span, Stream
 
 SUBJECTS, ACTIVITIES = 40, ("still", "slow", "quick", "wild")
 FRAMES, SIDE, READINGS, CHANNELS, GRID = 16, 56, 64, 6, (8, 7, 7, 64)
-EVERY_S, MARGIN_MB = 0.1, 24.0
+EVERY_S, MARGIN_MB = 0.1, 32.0  # clips being scored, 64 at once, take 20 and give them back
 DATASET, ENCODER = "memory:DRAWN", "memory:Patches"
 
 
