@@ -1,8 +1,9 @@
 # make demo   install into .venv, run the embedded study, print its table and the path of its page
 # make test   install, then lint, types, import contract, tests
-# make bench  install, then every benchmark
+# make bench  install, then every benchmark; what each prints, and runs/bench/NAME.json
 PYTHON ?= python3
 BIN := .venv/bin
+BENCHMARKS := $(filter-out common,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: install demo test bench
 
@@ -24,4 +25,5 @@ test: install
 	$(BIN)/pytest
 
 bench: install
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	mkdir -p runs/bench
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json runs/bench/$$name.json || exit 1; done

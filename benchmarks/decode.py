@@ -1,47 +1,47 @@
 """1080p60 video to 15 frames per second of 224 x 224: plait's reader against decoding everything, in one run.
 
-    python benchmarks/decode.py [--seconds 10] [--rounds 3] [--json FILE]
+    python benchmarks/decode.py [--seconds 10] [--rounds 3] [--quick] [--json FILE]
 
 The file is made first: H.264, 1920 x 1080, 60 frames per second, a moving texture with noise, x264's preset veryfast
 at crf 18 (B-frames, a key frame every second), which gives a camera's bit rate. `plait` is `Video(file).at(...)`,
 finding the times included. `decode all` is the straightforward way: every frame decoded with PyAV's defaults, every
 fourth to PIL, short side 256, centre 224. `convert all` does so for every frame and throws three quarters away. Rounds
 are interleaved, so that whatever else the machine does hits all alike; medians are printed. First the pictures are
-compared: same frames, small differences.
+compared: same frames, small differences. Of plait's time, `times` reads the packets, `decoding` is FFmpeg's work on the
+packets that are not passed over, and the rest is resizing.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
+import torch
 from PIL import Image
 from PIL import __version__ as pillow
 
+from common import film, finish, in_turn, machine, medians, options, said
+from plait.recordings.media import frames, read_packets
 from plait.recordings.video import Video
 
-WIDTH, HEIGHT, RATE_HZ, STEP, SHORT, CROP = 1920, 1080, 60, 4, 256, 224
+RATE_HZ, STEP, SHORT, CROP = 60, 4, 256, 224
 
 
 def main() -> None:
     """Make the video, compare what the three read, then time them in turn."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    args = parser.parse_args()
+    rounds, seconds, size = (1, 1.0, (640, 360)) if args.quick else (args.rounds, args.seconds, (1920, 1080))
+    asked = np.arange(0, seconds, STEP / RATE_HZ)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "video.mp4"
-        _make(file, round(options.seconds * RATE_HZ))
+        film(file, round(seconds * RATE_HZ), width=size[0], height=size[1], rate_hz=RATE_HZ)
+        mbit_per_s = 8e-6 * file.stat().st_size / seconds
         readers: dict[str, Callable[[], np.ndarray]] = {
-            "plait": lambda: Video(file, SHORT, CROP).at(np.arange(0, options.seconds, STEP / RATE_HZ)),
+            "plait": lambda: Video(file, SHORT, CROP).at(asked),
             "decode all": lambda: _straightforward(file, convert_all=False),
             "convert all": lambda: _straightforward(file, convert_all=True),
         }
@@ -50,37 +50,48 @@ def main() -> None:
         apart = np.abs(ours.astype(np.int16) - theirs).mean(axis=(1, 2, 3))
         shifted = np.abs(ours[1:].astype(np.int16) - theirs[:-1]).mean(axis=(1, 2, 3))
         assert apart.max() < 5 < shifted.min(), "not the same frames"
-        times: dict[str, list[float]] = {name: [] for name in readers}
-        for _ in range(options.rounds):
-            for name, read in readers.items():
-                start = time.perf_counter()
-                read()
-                times[name].append(time.perf_counter() - start)
-        size_mb = file.stat().st_size / 1e6
-    median = {name: statistics.median(values) for name, values in times.items()}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    result = {
-        "seconds": median,
-        "ratio_to_decode_all": median["decode all"] / median["plait"],
-        "ratio_to_convert_all": median["convert all"] / median["plait"],
-        "mean_difference": float(apart.mean()),
-        "video_s": options.seconds,
-        "video_mbit_per_s": 8 * size_mb / options.seconds,
-        "rounds": options.rounds,
-        "cores": cores,
-        "av": av.__version__,
-        "libavcodec": ".".join(map(str, av.library_versions["libavcodec"])),
-        "pillow": pillow,
-        "machine": platform.machine(),
+        parts = {"times": lambda: read_packets(file), "times and decoding": lambda: _decoded(file, asked)}
+        took = in_turn({**readers, **parts}, rounds)
+    median = medians(took)
+    spent = {
+        "times": median["times"],
+        "decoding": median["times and decoding"] - median["times"],
+        "resizing": statistics.median(
+            np.subtract(took["plait"], took["times and decoding"]).tolist()  # of the same round
+        ),
     }
-    rate = f"{8 * size_mb / options.seconds:.0f} Mbit/s"
-    print(f"{options.seconds:g} s of 1080p60 H.264 ({rate}) to 15 frames per second, 224 px, {cores} cores")
-    print(f"PyAV {result['av']} (libavcodec {result['libavcodec']}), Pillow {pillow}, {platform.machine()}")
-    for name, value in median.items():
-        print(f"  {name:12s} {value:7.2f} s   {value / median['plait']:5.2f} x plait's")
+    ratios = {name: median[name] / median["plait"] for name in readers}
+    codec = ".".join(map(str, av.library_versions["libavcodec"]))
+    told = machine(torch.get_num_threads())
+    result = {
+        **told,
+        "seconds": {name: median[name] for name in readers},
+        "ratio_to_decode_all": ratios["decode all"],
+        "ratio_to_convert_all": ratios["convert all"],
+        "plait_spends": spent,
+        "mean_difference": float(apart.mean()),
+        "video_s": seconds,
+        "video_mbit_per_s": mbit_per_s,
+        "rounds": rounds,
+        "av": av.__version__,
+        "libavcodec": codec,
+        "pillow": pillow,
+    }
+    print(f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz, H.264 ({mbit_per_s:.0f} Mbit/s) to 15 Hz, 224 px")
+    print(f"{said(told)}, PyAV {av.__version__} (libavcodec {codec}), Pillow {pillow}")
+    for name, ratio in ratios.items():
+        print(f"  {name:12s} {median[name]:7.2f} s   {ratio:5.2f} x plait's")
+    print("plait's time: " + ", ".join(f"{name} {value:.2f} s" for name, value in spent.items()))
     print(f"mean difference of the pictures {apart.mean():.1f} of 255 (next frame: {shifted.mean():.1f})")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    finish(args.json, result)
+
+
+def _decoded(file: Path, seconds: np.ndarray) -> int:
+    """How many frames come out of the decoder for these seconds; none is resized."""
+    packets = read_packets(file)
+    at_s = (packets.pts[packets.shown] - packets.pts[packets.shown[0]]) * float(packets.time_base)
+    shown = np.searchsorted(at_s, seconds + 1e-4, side="right") - 1
+    return sum(1 for _ in frames(file, packets, np.sort(packets.shown[np.unique(shown)])))
 
 
 def _straightforward(file: Path, *, convert_all: bool) -> np.ndarray:
@@ -101,24 +112,6 @@ def _resized(image: Image.Image) -> np.ndarray:
     small = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     top, left = (height - CROP) // 2, (width - CROP) // 2
     return small[top : top + CROP, left : left + CROP]
-
-
-def _make(file: Path, frames: int) -> None:
-    """Write a texture that moves, with fresh noise on every frame as cameras have."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 255, (HEIGHT // 40, WIDTH // 40, 3), np.uint8)
-    texture = np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
-    noise = rng.integers(0, 16, (HEIGHT, WIDTH, 1), np.uint8)
-    with av.open(str(file), "w") as container:
-        track = container.add_stream(
-            "libx264", rate=RATE_HZ, options={"preset": "veryfast", "crf": "18", "g": str(RATE_HZ)}
-        )
-        track.width, track.height, track.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for index in range(frames):
-            grain = np.roll(noise, rng.integers(0, HEIGHT, 2), (0, 1))
-            picture = np.minimum(np.roll(texture, (3 * index, 7 * index), (0, 1)), 240) + grain
-            container.mux(track.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-        container.mux(track.encode())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How well `plait sync` lays simulated raw recordings on their video's clock; the truth was written beside them.
 
-    python benchmarks/sync_simulated.py [--recordings 20] [--clips 16] [--seed 1]
+    python benchmarks/sync_simulated.py [--recordings 20] [--clips 16] [--seed 1] [--json FILE]
 
 Every recording is drawn, encoded, ingested and synchronised as a user's own would be. The error of a log is the worst
 over its recording; a silent failure is an error above 100 ms that is called sure.
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=20)
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     errors, sure = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -46,6 +47,15 @@ def main() -> None:
         f"sure {known.mean():.0%} (their median {np.median(wrong[known]):.0f} ms, 95th percentile "
         f"{np.quantile(wrong[known], 0.95):.0f} ms), silent failures {int((wrong[known] > 100).sum())}"
     )
+    if asked.json:
+        told = {
+            "logs": len(wrong),
+            "median_ms": float(np.median(wrong)),
+            "p95_ms": float(np.quantile(wrong, 0.95)),
+            "sure": float(known.mean()),
+            "silent_failures": int((wrong[known] > 100).sum()),
+        }
+        asked.json.write_text(json.dumps(told, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -171,7 +171,9 @@ def _made(
         said_s = time.monotonic()
         run: Run | None = None
         for batch in _ahead(_batches(tensors(modality, cuts[done:]), how.batch)):
-            full = torch.cat([batch, batch[-1:].expand(how.batch - len(batch), *batch.shape[1:])]).float().to(device)
+            short = how.batch - len(batch)
+            full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
+            full = full.float().to(device)
             run = run or accelerate(encoder, full, how.engine)
             grid = run(full)
             if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != how.batch:

@@ -120,12 +120,17 @@ def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
                 tensor = window(modality, streams, clip.start_s, clip.stop_s)
             except DataError as error:
                 raise DataError(f"{where}: {error}") from error
-            if not tensor.isfinite().all():
+            if not _finite(tensor):
                 raise DataError(f"{where}: values that are not finite, expected numbers only")
             if shape is not None and tuple(tensor.shape) != shape:
                 raise DataError(f"{where}: clip of shape {tuple(tensor.shape)}, expected {shape} as in the others")
             shape = tuple(tensor.shape)
             yield tensor.to(torch.float16 if tensor.dtype == torch.float16 else torch.float32)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all values are finite: the least and the greatest tell, for both are NaN where any value is."""
+    return tensor.numel() == 0 or all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
 def decided_by(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dict[str, Any] | None:

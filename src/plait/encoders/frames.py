@@ -68,18 +68,28 @@ class FrameNet(nn.Module):
         """
         if tuple(clips.shape[1:]) != self.shape:
             raise ShapeError(f"image network: got clips of shape {tuple(clips.shape[1:])}, expected {self.shape}")
-        signed = (clips - self.low) * (2 / (self.high - self.low)) - 1
+        frames = clips
         if self.neighbours:
-            colours = neighbouring(signed if signed.ndim == 4 else signed @ signed.new_tensor(LUMA))
-        else:
-            colours = signed if signed.ndim == 5 else signed.unsqueeze(-1).expand(*signed.shape, 3)
-        images = rearrange(colours, "b t h w c -> (b t) c h w")
-        if self.size is not None and self.size != images.shape[-1]:
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        parts = torch.split(images, self.at_once or len(images))
-        maps = torch.cat([self.network(part if self.prepare is None else self.prepare(part)) for part in parts])
+            signed = self._signed(clips)
+            frames = neighbouring(signed if signed.ndim == 4 else signed @ signed.new_tensor(LUMA))
+        frames = frames.flatten(0, 1)
+        maps = torch.cat([self._maps(part) for part in torch.split(frames, self.at_once or len(frames))])
         grid: Tensor = rearrange(maps, "(b t) c u v -> b t u v c", b=len(clips))
         return grid.mean({"none": (), "space": (2, 3), "all": (1, 2, 3)}[self.pool]) if self.pool != "none" else grid
+
+    def _signed(self, values: Tensor) -> Tensor:
+        """Black to -1, white to 1."""
+        return (values - self.low) * (2 / (self.high - self.low)) - 1
+
+    def _maps(self, frames: Tensor) -> Tensor:
+        """The feature maps of some frames, `(n, h, w, 3)` in [-1, 1], or as they lie in the clips."""
+        colours = frames if self.neighbours else self._signed(frames)
+        colours = colours if colours.ndim == 4 else colours.unsqueeze(-1).expand(*colours.shape, 3)
+        images = rearrange(colours, "n h w c -> n c h w")
+        if self.size is not None and self.size != images.shape[-1]:
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        maps: Tensor = self.network(images if self.prepare is None else self.prepare(images))
+        return maps
 
 
 def neighbouring(grey: Float[Tensor, "b t h w"]) -> Float[Tensor, "b t h w 3"]:

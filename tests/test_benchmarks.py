@@ -1,0 +1,58 @@
+"""The benchmarks stay alive: each measures a small case, finds equal results, and says what it should."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def run(name, tmp_path):
+    """What a benchmark's small case writes."""
+    file = tmp_path / "made" / f"{name}.json"
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--json", str(file)]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(file.read_text())
+    assert {"processor", "cores", "threads", "torch"} <= set(told)
+    return told
+
+
+def test_decode(tmp_path):
+    told = run("decode", tmp_path)
+    for name in ("decode all", "convert all"):
+        ratio = told["seconds"][name] / told["seconds"]["plait"]
+        assert told[f"ratio_to_{name.replace(' ', '_')}"] == pytest.approx(ratio)
+    assert set(told["plait_spends"]) == {"times", "decoding", "resizing"} and told["mean_difference"] < 5
+
+
+def test_features(tmp_path):
+    told = run("features", tmp_path)
+    for overlap, clips in {"back to back": 1, "half overlapping": 2}.items():
+        rates = told[overlap]["clips_per_s"]
+        assert told[overlap]["clips"] == clips and told[overlap]["difference"] < 5e-3
+        assert told[overlap]["ratio"] == pytest.approx(rates["plait"] / rates["plain"])
+    assert min(told["of_peak"].values()) > 0 and min(told["seconds_a_clip"].values()) > 0
+
+
+def test_latency(tmp_path):
+    told = run("latency", tmp_path)
+    assert [(row["encoder"], row["threads"]) for row in told["rows"]] == [("i3d", 1), ("lite0", 1)]
+    for row in told["rows"]:
+        assert row["ratio"] == pytest.approx(row["ms"]["plain"]["median"] / row["ms"]["plait"]["median"])
+        assert row["difference"] < 1e-3 and all(ms["median"] <= ms["p95"] for ms in row["ms"].values())
+
+
+def test_memory(tmp_path):
+    told = run("memory", tmp_path)
+    assert told["clips"] == 400 and set(told["phases"]) == {"features", "study"}
+    table = pl.read_csv(tmp_path / "made" / "memory.csv")
+    assert table.columns == ["seconds", "phase", "mb"] and table["seconds"].is_sorted()
+    assert table["mb"].max() == pytest.approx(told["most_mb"])
+    assert (tmp_path / "made" / "memory.svg").read_text().startswith("<?xml")
