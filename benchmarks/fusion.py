@@ -1,164 +1,193 @@
-"""One training step of video-led fusion at GloVid's sizes: plait's block against the textbook's, in one run.
+"""One training step of every fusion at GloVid's sizes: plait's blocks against the textbook's and torch's own attention.
 
-    python benchmarks/fusion.py [--rounds 30] [--threads 2] [--json FILE]
+    python benchmarks/fusion.py [--rounds 15] [--threads 2] [--quick] [--json FILE]
 
-A step is zero_grad, forward, backward in fp32 at batch 8 with K = 416 and a mean head. The video grid x (10x7x7x832)
-comes from a frozen encoder and takes no gradient; the glove grid y (28x64) does. The textbook block is theta, phi, g
-and h as 1x1 convolutions on channels-first tensors, a softmax, two matrix products, the residual, mean pool, linear.
-Beside it stands the best plain formulation: `nn.Linear` on channels-last tensors with
-`scaled_dot_product_attention`. All three hold the same weights; outputs and gradients are compared first, with each
-other and with the block in float64.
-Rounds are interleaved, so that whatever else the machine does hits all alike; medians are printed.
+A step is zero_grad, forward, backward in fp32 with K half of the lead's channels. The video grid (10x7x7x832) comes from
+a frozen encoder and takes no gradient; the glove grid (28x64) does. The textbook is `textbook.Fused`, 1x1 convolutions
+on channels-first tensors; beside it stands the best plain formulation, `textbook.Plain`: linear layers on channels-last
+tensors and `scaled_dot_product_attention`. All hold the same weights; outputs and gradients are compared first, with each
+other and with plait's in float64. Peak memory is that of one step beyond its inputs, by torch's profiler.
+
+Then growth: one block, forward and where stated a step, from 10^2 to 10^5 positions on either side, with the largest tensor
+that any operation makes (never more than `plait.fusion.nonlocal_.PAIRS` pairs) and the error of some rows to float64.
 """
 
-import argparse
 import copy
-import json
-import platform
 import statistics
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from plait.fusion import Led, NonLocal
+from common import finish, in_turn, machine, medians, options, said
+from plait.fusion import Led, NonLocal, Symmetric, nonlocal_
+from textbook import Fused, Plain, channels_first
 
-BATCH, GRID, LEAD, SAMPLES, CONTEXT, EMBEDDING, CLASSES = 8, (10, 7, 7), 832, 28, 64, 416, 8
-
-
-class Textbook(nn.Module):
-    """The block as it is usually written: 1x1 convolutions over channels-first tensors."""
-
-    def __init__(self, block: NonLocal, classify: nn.Linear) -> None:
-        super().__init__()
-        self.theta, self.h = (_convolution(layer, nn.Conv3d) for layer in (block.theta, block.h))
-        self.phi, self.g = (_convolution(layer, nn.Conv1d) for layer in (block.phi, block.g))
-        self.classify = _copy(classify)
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Logits from `(b, 832, 10, 7, 7)` and `(b, 64, 28)`."""
-        theta = self.theta(x).flatten(2).transpose(1, 2)
-        relation = (theta @ self.phi(y)).softmax(dim=-1)
-        z = (relation @ self.g(y).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
-        fused = self.h(z) + x
-        logits: Tensor = self.classify(fused.mean(dim=(2, 3, 4)))
-        return logits
-
-
-class Plain(nn.Module):
-    """The best plain formulation: linear layers over channels-last tensors and torch's fused attention."""
-
-    def __init__(self, block: NonLocal, classify: nn.Linear) -> None:
-        super().__init__()
-        self.theta, self.phi, self.g, self.h = (_copy(layer) for layer in (block.theta, block.phi, block.g, block.h))
-        self.classify = _copy(classify)
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Logits from `(b, 10, 7, 7, 832)` and `(b, 28, 64)`."""
-        x = x.flatten(1, 3)
-        z = F.scaled_dot_product_attention(self.theta(x), self.phi(y), self.g(y), scale=1.0)
-        logits: Tensor = self.classify((self.h(z) + x).mean(dim=1))
-        return logits
+SHAPES = {"video": (10, 7, 7, 832), "gloves": (28, 64)}
+CLASSES = 8
+FUSIONS: dict[str, Callable[[str], Led | Symmetric]] = {
+    "video-led": lambda head: Led(SHAPES, CLASSES, "video", head=head),
+    "glove-led": lambda head: Led(SHAPES, CLASSES, "gloves", head=head),
+    "symmetric": lambda head: Symmetric(SHAPES, CLASSES, head=head),
+}
+LEAD, CONTEXT, EMBEDDING = 64, 64, 32  # channels where growth is measured
+GROWTH = (
+    (10**2, 10**3),
+    (10**4, 10**3),
+    (10**5, 10**3),
+    (10**3, 10**2),
+    (10**3, 10**4),
+    (10**3, 10**5),
+    (10**5, 10**5),
+)
+STEP_UP_TO = 10**8  # pairs
 
 
 def main() -> None:
-    """Compare outputs and gradients, then time the three in turn."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=30)
+    """Measure every fusion, then growth."""
+    parser = options(__doc__, rounds=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
+    result: dict[str, Any] = {**machine(chosen.threads), "rounds": chosen.rounds}
+    print(f"one training step, ms; {said(result)}")
+    print(f"{'':28s}{'plait':>9s}{'textbook':>18s}{'linear + sdpa':>18s}   peak MB: plait, textbook, sdpa")
+    rows = []
+    for batch in (2,) if chosen.quick else (8, 64):
+        for head in ("mean", "flatten"):
+            for name, make in FUSIONS.items():
+                rounds = 1 if chosen.quick else max(chosen.rounds * 8 // batch // 2, 3) if batch > 8 else chosen.rounds
+                row = {"fusion": name, "head": head, "batch": batch, **measured(make(head), batch, rounds)}
+                print(told(row))
+                rows.append(row)
+    result["steps"] = rows
+    result["growth"] = []
+    print(f"\ngrowth: {LEAD} and {CONTEXT} channels, K = {EMBEDDING}, one clip; at most {nonlocal_.PAIRS:,} pairs held")
+    for i, j in GROWTH[:2] if chosen.quick else GROWTH:
+        row = grown(i, j)
+        step = f"{row['step_s']:8.2f} s" if row["step_s"] is not None else "       –"
+        line = f"{i:7,} x {j:7,}: forward {row['forward_s']:8.3f} s, step {step}"
+        print(f"{line}, largest tensor {row['largest']:>12,}, error {row['error']:.1e}")
+        result["growth"].append(row)
+    finish(chosen.json, result)
 
-    led = Led({"video": (*GRID, LEAD), "gloves": (SAMPLES, CONTEXT)}, CLASSES, lead="video", embedding=EMBEDDING)
-    block = led.enforced.blocks["gloves"]
-    assert isinstance(block, NonLocal)
-    textbook, plain = Textbook(block, led.head.classify), Plain(block, led.head.classify)
-    x, y = torch.randn(BATCH, *GRID, LEAD), torch.randn(BATCH, SAMPLES, CONTEXT, requires_grad=True)
-    x_first = x.movedim(-1, 1).contiguous()
-    y_first = y.detach().transpose(1, 2).contiguous().requires_grad_()
-    labels = torch.randint(CLASSES, (BATCH,))
 
-    exact, y_exact = copy.deepcopy(led).double(), y.detach().double().requires_grad_()
-
+def measured(method: Led | Symmetric, batch: int, rounds: int) -> dict[str, Any]:
+    """Medians in ms, ratios, differences and peak memory of one step of the three."""
+    grids = {name: torch.randn(batch, *shape) for name, shape in SHAPES.items()}
+    grids["gloves"].requires_grad_()
+    labels = torch.randint(CLASSES, (batch,))
+    fused, plain = Fused(method), Plain(method)
+    first = channels_first(grids)
+    exact = copy.deepcopy(method).double()
+    double = {name: grid.detach().double().requires_grad_(grid.requires_grad) for name, grid in grids.items()}
+    truth = results(step(exact, double, labels)(), double["gloves"])
+    ours = results(step(method, grids, labels)(), grids["gloves"])
+    theirs = results(step(fused, first, labels)(), first["gloves"])
+    apart = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
+    error = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, truth, strict=True))
+    assert apart < 1e-5 and error < 1e-5, f"outputs or gradients differ: {apart:.1e}, {error:.1e}"
     steps = {
-        "plait": _step(led, lambda: led({"video": x, "gloves": y}), labels),
-        "textbook": _step(textbook, lambda: textbook(x_first, y_first), labels),
-        "linear + sdpa": _step(plain, lambda: plain(x, y), labels),
+        "plait": step(method, grids, labels),
+        "textbook": step(fused, first, labels),
+        "linear + sdpa": step(plain, grids, labels),
     }
-    reference = _step(exact, lambda: exact({"video": x.double(), "gloves": y_exact}), labels)
-    truth = _results(reference(), y_exact, exact.enforced.blocks["gloves"], exact.head.classify)
-    ours = _results(steps["plait"](), y, block, led.head.classify)
-    theirs = _results(steps["textbook"](), y_first, textbook, textbook.classify)
-    apart = max(float((a - b.reshape(a.shape)).abs().max()) for a, b in zip(ours, theirs, strict=True))
-    errors = {"plait": _error(ours, truth), "textbook": _error(theirs, truth)}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(options.rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
-    median = {name: 1e3 * statistics.median(values) for name, values in times.items()}
-    result = {
-        "step_ms": median,
-        "ratio_to_textbook": median["textbook"] / median["plait"],
-        "ratio_to_linear_sdpa": median["linear + sdpa"] / median["plait"],
-        "largest_difference_to_textbook": apart,
-        "relative_error_to_float64": errors,
-        "threads": options.threads,
-        "rounds": options.rounds,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-    }
-    print(f"video-led fusion, one training step, batch {BATCH}, fp32, {options.threads} threads, mean head")
-    for name, value in median.items():
-        print(f"  {name:14s} {value:7.1f} ms   {value / median['plait']:5.1f} x plait's")
-    print(f"outputs and gradients: largest difference to the textbook {apart:.1e}; largest relative error to float64:")
-    print(f"  plait {errors['plait']:.1e}, textbook {errors['textbook']:.1e}")
-    assert apart < 1e-5 and errors["plait"] < 1e-5, "outputs or gradients differ"
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    ms = {name: 1e3 * s for name, s in medians(in_turn(steps, rounds)).items()}
+    peaks = {name: peak_mb(one) for name, one in steps.items()}
+    ratios = {f"ratio_to_{name}": ms[name] / ms["plait"] for name in ("textbook", "linear + sdpa")}
+    return {"ms": ms, **ratios, "peak_mb": peaks, "difference": apart, "relative_error_to_float64": error}
 
 
-def _step(module: nn.Module, forward: Callable[[], Tensor], labels: Tensor) -> Callable[[], Tensor]:
-    def step() -> Tensor:
+def told(row: Mapping[str, Any]) -> str:
+    """A row in words."""
+    ms, peaks = row["ms"], row["peak_mb"]
+    others = "".join(f"{ms[n]:9.1f} ({ms[n] / ms['plait']:4.1f} x)" for n in ("textbook", "linear + sdpa"))
+    memory = ", ".join(f"{peaks[name]:.0f}" for name in ms)
+    return f"{row['fusion']:10s} {row['head']:8s} batch {row['batch']:2d}{ms['plait']:9.1f}{others}   {memory}"
+
+
+def step(module: nn.Module, grids: Mapping[str, Tensor], labels: Tensor) -> Callable[[], Tensor]:
+    """One training step, as a function that gives the logits."""
+
+    def stepped() -> Tensor:
         module.zero_grad()
-        logits = forward()
+        for grid in grids.values():
+            grid.grad = None
+        logits: Tensor = module(grids)
         F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
-        return logits
+        return logits.detach()
 
-    return step
-
-
-def _convolution(layer: nn.Linear, kind: type[nn.Conv1d] | type[nn.Conv3d]) -> nn.Module:
-    made = kind(layer.in_features, layer.out_features, 1)
-    made.load_state_dict({"weight": layer.weight.reshape(made.weight.shape), "bias": layer.bias})
-    return made
+    return stepped
 
 
-def _copy(layer: nn.Linear) -> nn.Linear:
-    made = nn.Linear(layer.in_features, layer.out_features)
-    made.load_state_dict(layer.state_dict())
-    return made
+def results(logits: Tensor, gloves: Tensor) -> list[Tensor]:
+    """The logits and the gradient that the glove network gets, channels last."""
+    assert gloves.grad is not None
+    grad = gloves.grad if gloves.shape[1:] == SHAPES["gloves"] else gloves.grad.mT
+    return [logits, grad.clone()]
 
 
-def _results(logits: Tensor, y: Tensor, block: nn.Module, classify: nn.Module) -> list[Tensor]:
-    """The logits and every gradient but that of phi's bias, which is zero up to rounding."""
-    layers = [block.get_submodule(name) for name in ("theta", "phi", "g", "h")]
-    parameters = [*(p for layer in layers for p in layer.parameters()), *classify.parameters()]
-    gradients = [p.grad for p in parameters if p is not block.get_submodule("phi").bias]
-    grid = y.grad if y.shape[1] == SAMPLES else y.grad.mT if y.grad is not None else None
-    return [logits.detach(), *(g.detach() for g in (grid, *gradients) if g is not None)]
+def peak_mb(stepped: Callable[[], Tensor]) -> float:
+    """The most that a step has allocated at any moment, beyond what stood before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        stepped()
+    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most / 1e6
 
 
-def _error(results: list[Tensor], truth: list[Tensor]) -> float:
-    """The largest error, relative to the largest entry of each tensor."""
-    pairs = zip(results, truth, strict=True)
-    return max(float((a.reshape(b.shape) - b).abs().max() / b.abs().max()) for a, b in pairs)
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that any operation makes."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The operation, looked at."""
+        made = function(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(one, Tensor):
+                self.numel = max(self.numel, one.numel())
+        return made
+
+
+def grown(i: int, j: int) -> dict[str, Any]:
+    """A block with `i` positions in its lead and `j` in its context."""
+    block = NonLocal(LEAD, CONTEXT, EMBEDDING)
+    x, y = torch.randn(1, i, LEAD), torch.randn(1, j, CONTEXT)
+    with torch.no_grad(), Largest() as largest:
+        start = time.perf_counter()
+        made = block(x, y)
+        forward_s = time.perf_counter() - start
+    rows = torch.linspace(0, i - 1, 20).long()
+    exact = copy.deepcopy(block).double()
+    theta, phi, g = exact.theta(x[:, rows].double()), exact.phi(y.double()), exact.g(y.double())
+    wanted = exact.h((theta @ phi.mT).softmax(-1) @ g)
+    error = float((made[:, rows].double() - wanted).abs().max())
+    assert error < 1e-5 and largest.numel <= max(nonlocal_.PAIRS, x.numel(), y.numel()), "not exact, or too large"
+    step_s = None
+    if i * j <= STEP_UP_TO:
+        with Largest() as largest:
+            block.pooled(x, y).sum().backward()  # type: ignore[no-untyped-call]
+        step_s = statistics.median(in_turn({"step": partial(backward, block, x, y)}, 3)["step"])
+    return {
+        "lead": i, "context": j, "forward_s": forward_s, "step_s": step_s, "largest": largest.numel, "error": error,
+    }  # fmt: skip
+
+
+def backward(block: NonLocal, x: Tensor, y: Tensor) -> None:
+    """Forward and backward of the mean over the lead."""
+    block.zero_grad()
+    block.pooled(x, y).sum().backward()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,114 @@
+"""Non-local fusion as it is usually written: 1x1 convolutions on channels-first tensors, one product after another.
+
+Parameters are called as plait's are, so that both can hold the same weights.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.fusion import Led, NonLocal, Symmetric
+
+CONVOLUTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # by the number of grid axes
+
+
+class Block(nn.Module):
+    """`h(z(x, y))` of eqs. 2-4 on `(b, n, *grid)` and `(b, m, *context)`."""
+
+    def __init__(self, block: NonLocal, lead_axes: int, context_axes: int) -> None:
+        super().__init__()
+        self.theta, self.h = _as_convolution(block.theta, lead_axes), _as_convolution(block.h, lead_axes)
+        self.phi, self.g = _as_convolution(block.phi, context_axes), _as_convolution(block.g, context_axes)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The block's output, of `x`'s shape."""
+        theta = self.theta(x).flatten(2).transpose(1, 2)
+        relation = (theta @ self.phi(y).flatten(2)).softmax(dim=-1)
+        z = (relation @ self.g(y).flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+        made: Tensor = self.h(z)
+        return made
+
+
+class Fused(nn.Module):
+    """A `Led` or `Symmetric` of plait's, with the same weights, in the textbook's way; heads `mean` and `flatten`."""
+
+    def __init__(self, method: Led | Symmetric) -> None:
+        super().__init__()
+        enforced: list[Any] = [method.enforced] if isinstance(method, Led) else list(method.leads)
+        axes = {name: len(shape) - 1 for name, shape in method.entry.shapes.items()}
+        self.leads = [one.lead for one in enforced]
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({name: Block(block, axes[one.lead], axes[name]) for name, block in one.blocks.items()})
+            for one in enforced
+        )
+        self.kind = method.head.kind
+        self.classify = copied(method.head.classify)
+        if self.kind == "flatten":  # the same weights where channels stand first
+            shapes = [method.entry.shapes[lead] for lead in self.leads]
+            parts = self.classify.weight.data.split([torch.Size(shape).numel() for shape in shapes], dim=1)
+            turned = [
+                part.unflatten(1, shape).movedim(-1, 1).flatten(1) for part, shape in zip(parts, shapes, strict=True)
+            ]
+            self.classify.weight.data = torch.cat(turned, 1)
+
+    def forward(self, grids: Mapping[str, Tensor]) -> Tensor:
+        """Logits from channels-first grids."""
+        features = []
+        for lead, blocks in zip(self.leads, self.blocks, strict=True):
+            x = grids[lead]
+            assert isinstance(blocks, nn.ModuleDict)
+            for name, block in blocks.items():
+                x = x + block(grids[lead], grids[name])
+            features.append(x.flatten(1) if self.kind == "flatten" else x.flatten(2).mean(2))
+        logits: Tensor = self.classify(torch.cat(features, 1))
+        return logits
+
+
+class Plain(nn.Module):
+    """The same with what torch has for it: linear layers on channels-last grids, `scaled_dot_product_attention`."""
+
+    def __init__(self, method: Led | Symmetric) -> None:
+        super().__init__()
+        self.enforced: list[Any] = [method.enforced] if isinstance(method, Led) else list(method.leads)
+        self.kind, self.classify = method.head.kind, method.head.classify
+
+    def forward(self, grids: Mapping[str, Tensor]) -> Tensor:
+        """Logits from channels-last grids."""
+        features = []
+        for one in self.enforced:
+            x = made = grids[one.lead].flatten(1, -2)
+            for name, block in one.blocks.items():
+                y = grids[name].flatten(1, -2)
+                z = F.scaled_dot_product_attention(block.theta(x), block.phi(y), block.g(y), scale=1.0)
+                made = made + block.h(z)
+            features.append(made.flatten(1) if self.kind == "flatten" else made.mean(1))
+        logits: Tensor = self.classify(torch.cat(features, 1))
+        return logits
+
+
+def channels_first(grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The grids as a textbook has them; what takes a gradient takes one of its own."""
+    return {
+        name: grid.detach().movedim(-1, 1).contiguous().requires_grad_(grid.requires_grad)
+        for name, grid in grids.items()
+    }
+
+
+def copied(layer: nn.Linear) -> nn.Linear:
+    """A layer of its own with the same weights."""
+    made = nn.Linear(layer.in_features, layer.out_features)
+    made.load_state_dict(layer.state_dict())
+    return made
+
+
+def _as_convolution(layer: nn.Module, axes: int) -> nn.Module:
+    assert isinstance(layer, nn.Linear)
+    if axes == 0:
+        return copied(layer)
+    made: nn.Module = CONVOLUTIONS[axes](layer.in_features, layer.out_features, 1)  # type: ignore[arg-type,call-arg]
+    weight: Any = made.weight
+    made.load_state_dict({"weight": layer.weight.reshape(weight.shape), "bias": layer.bias})
+    return made
