@@ -12,11 +12,23 @@ import pytest
 from plait.errors import DataError
 from plait.report import write_report
 
-TABLES = ("table", "comparisons", "subjects", "activities", "confusion", "gains", "claims")
+TABLES = (
+    "table",
+    "table1",
+    "table2",
+    "comparisons",
+    "subjects",
+    "activities",
+    "confusion",
+    "mistakes",
+    "gains",
+    "claims",
+)
 FIGURES = ("accuracy", "comparisons", "gains")
 FILES = (
     *(f"{name}.{ending}" for name in TABLES for ending in ("csv", "tex")),
     *(f"{name}.{ending}" for name in FIGURES for ending in ("svg", "pdf")),
+    "subject_confusion.csv",
     "widths.csv",
     "table.md",
     "index.html",
@@ -69,7 +81,7 @@ def make_run(folder, methods=METHODS, activities=("sit", "walk", "run"), subject
                 "modalities": modalities,
                 "head": head,
                 "use": None,
-                "args": {},
+                "args": {"lead": name.removesuffix("-led")} if name.endswith("-led") else {},
                 "average": [],
                 "parameters": 0 if kind == "average" else 1234,
                 "jobs": 0 if kind == "average" else seeds * subjects,

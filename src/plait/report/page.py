@@ -11,7 +11,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from plait.report import words
+from plait.report import paper, words
 from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, width_plot
 from plait.report.read import Run
@@ -23,10 +23,13 @@ from plait.report.tables import (
     confusion_table,
     main_cells,
     main_table,
+    mistake_table,
+    subject_confusion_table,
     subject_table,
 )
 from plait.study import analyses
 from plait.study.compare import compare
+from plait.study.people import hardest
 
 Drawing = Callable[..., Figure]
 
@@ -37,24 +40,32 @@ class Report:
 
     run: Run
     main: pl.DataFrame
+    table1: pl.DataFrame
+    table2: pl.DataFrame
     comparisons: pl.DataFrame
     subjects: pl.DataFrame
     activities: pl.DataFrame
     confusion: pl.DataFrame
+    subject_confusion: pl.DataFrame
+    mistakes: pl.DataFrame
     gains: pl.DataFrame
     widths: pl.DataFrame
     claims: pl.DataFrame
 
     @classmethod
-    def of(cls, run: Run, predictions: pl.DataFrame) -> "Report":
-        """The tables of a run's predictions."""
+    def of(cls, run: Run, predictions: pl.DataFrame, validation: pl.DataFrame | None = None) -> "Report":
+        """The tables of a run's predictions; those of the validation subjects choose a fusion, and nothing else."""
         return cls(
             run,
             main_table(run, predictions),
+            paper.table_1(run, predictions),
+            paper.table_2(run, predictions, validation),
             compare(predictions, run.methods),
             subject_table(run, predictions),
             activity_table(run, predictions),
             confusion_table(run, predictions),
+            subject_confusion_table(run, predictions),
+            mistake_table(run, predictions),
             analyses.gains(run.methods, predictions, run.activities),
             analyses.widths(run.methods, predictions),
             analyses.claims(run.methods, predictions, run.activities),
@@ -111,6 +122,9 @@ def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
         verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
         claims=_by_fusion(report.claims, claim_cells),
         heat=_heat(main, report.subjects),
+        hard=_hard(report),
+        paper_tables=[(paper.header(table), _by_part(table)) for table in (report.table1, report.table2)],
+        published="paper" in report.table1,
         figures={
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
             for name, draw in report.figures().items()
@@ -118,7 +132,7 @@ def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
         sheet=None if sheet is None else base64.b64encode(sheet.read_bytes()).decode(),
         cases=cases,
         notes=words.notes(run, main, comparisons),
-        data=_data(run, main, report.activities, report.confusion),
+        data=_data(report),
     )
 
 
@@ -170,18 +184,59 @@ def _heat(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
     return {"subjects": names, "rows": rows, "means": means, "low": words.percent(low), "high": words.percent(high)}
 
 
-def _data(run: Run, main: pl.DataFrame, activities: pl.DataFrame, confusion: pl.DataFrame) -> dict[str, Any]:
-    """What the page's script draws: recall per activity and confusion counts, by method in the order of the table."""
+def _by_part(table: pl.DataFrame) -> dict[str, list[list[str]]]:
+    """The rows of Table 1 or 2 as they are printed, by part."""
+    parts: dict[str, list[list[str]]] = {}
+    for row in table.iter_rows(named=True):
+        parts.setdefault(row["part"], []).append(paper.cells(row)[1:])
+    return parts
+
+
+def _hard(report: Report) -> dict[str, Any]:
+    """The hardest people for the best fusion (the best method, where there is none), and what is said of them."""
+    best = report.best("fusion") or report.best(*report.main["kind"].unique())
+    name = best["method"] if best else report.main["method"][0]
+    chosen = report.run.methods[name].modalities
+    singles = [
+        single
+        for single, row in report.run.methods.items()
+        if row.kind == "single" and not row.sweep and set(row.modalities) <= set(chosen) and single != name
+    ]
+    people = []
+    for subject in hardest(report.subjects, name):
+        own = report.subjects.filter(pl.col("subject") == subject)
+        of = {row["method"]: row for row in own.iter_rows(named=True)}
+        wrong = report.mistakes.filter((pl.col("method") == name) & (pl.col("subject") == subject))
+        people.append(
+            {
+                "subject": subject,
+                "own": of[name],
+                "singles": [of[single] for single in singles],
+                "mistakes": wrong.to_dicts(),
+            }
+        )
+    return {"method": name, "people": people}
+
+
+def _data(report: Report) -> dict[str, Any]:
+    """What the page's script draws: recall per activity, and confusion by person, by method in the table's order.
+
+    `confusion` holds, for each method, `[person, activity, taken for, clips]` in numbers.
+    """
+    run, main, activities = report.run, report.main, report.activities
     methods = main["method"].to_list()
-    n = len(run.activities)
-    first = activities.filter(pl.col("method") == methods[0])
-    counts = {method: confusion.filter(pl.col("method") == method)["clips"].to_list() for method in methods}
+    people = sorted(set(report.subjects["subject"]), key=words.natural)
+    place = {name: i for i, name in enumerate(run.activities)}
+    confusion: dict[str, list[list[int]]] = {method: [] for method in methods}
+    for method, subject, activity, predicted, clips in report.subject_confusion.iter_rows():
+        confusion[method].append([people.index(subject), place[activity], place[predicted], clips])
     return {
         "activities": list(run.activities),
         "methods": methods,
+        "people": people,
         "kinds": main["kind"].to_list(),
         "accuracy": main["accuracy"].to_list(),
-        "clips": first["clips"].to_list(),
+        "clips": activities.filter(pl.col("method") == methods[0])["clips"].to_list(),
         "recall": [activities.filter(pl.col("method") == method)["recall"].to_list() for method in methods],
-        "confusion": [[counts[method][i * n : (i + 1) * n] for i in range(n)] for method in methods],
+        "confusion": list(confusion.values()),
     }
