@@ -1,7 +1,7 @@
 """The page: one self-contained HTML file of everything a study says."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,13 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from plait.errors import DataError
 from plait.report import paper, words
 from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
+from plait.report.cases import CASES
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, width_plot
 from plait.report.read import Run
+from plait.report.sheet import SHEET
 from plait.report.tables import (
     GROUPS,
     activity_table,
@@ -27,11 +30,13 @@ from plait.report.tables import (
     subject_confusion_table,
     subject_table,
 )
+from plait.store import read_json
 from plait.study import analyses
 from plait.study.compare import compare
 from plait.study.people import hardest
 
 Drawing = Callable[..., Figure]
+LIMIT, MARGIN = 40_000_000, 1000  # bytes of a page; what its words may grow by when films come in
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,16 @@ class Report:
         return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
 
 
-def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
+def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> str:
     """The page as HTML; it loads nothing, so that it opens from disk.
 
-    `sheet` is the contact sheet, a JPEG; `cases` is what `plait.report.cases` wrote.
+    From `folder` come the contact sheet and the cases with their films. As many films as fit into a page of `limit`
+    bytes are part of it; the page plays the others from where they lie, as long as it lies beside them.
+
+    Raises:
+        DataError: `cases.json` cannot be read, or a film is missing.
     """
+    sheet, cases = _beside(folder)
     environment = Environment(
         loader=PackageLoader("plait.report", "."),
         autoescape=True,
@@ -108,7 +118,7 @@ def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
         lstrip_blocks=True,
     )
     run, main, comparisons = report.run, report.main, report.comparisons
-    return environment.get_template("page.html.j2").render(
+    context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
         words=words,
         colours=COLOURS,
@@ -129,11 +139,42 @@ def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
             for name, draw in report.figures().items()
         },
-        sheet=None if sheet is None else base64.b64encode(sheet.read_bytes()).decode(),
+        sheet=sheet,
         cases=cases,
         notes=words.notes(run, main, comparisons),
         data=_data(report),
     )
+    template = environment.get_template("page.html.j2")
+    wanted = [film["file"] for case in cases["cases"] for film in case["films"]] if cases else []
+    about: dict[str, Any] = {"films": {}, "films_in_all": len(wanted)}
+    if folder is not None and wanted:
+        left = limit - len(template.render(**context, **about).encode()) - MARGIN
+        about["films"] = _fitting(folder, wanted, left)
+    return template.render(**context, **about)
+
+
+def _beside(folder: Path | None) -> tuple[str | None, Any]:
+    """The contact sheet in base 64 and the cases in a run's folder, each None where there is none."""
+    if folder is None:
+        return None, None
+    sheet, cases = folder / SHEET, folder / CASES
+    told = read_json(cases) if cases.is_file() else None
+    return base64.b64encode(sheet.read_bytes()).decode() if sheet.is_file() else None, told
+
+
+def _fitting(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
+    """The first of a run's films whose `data:` addresses take no more than `left` bytes together."""
+    found: dict[str, str] = {}
+    for file in files:
+        try:
+            address = "data:video/mp4;base64," + base64.b64encode((folder / file).read_bytes()).decode()
+        except OSError as error:
+            raise DataError(f"{folder / file}: cannot be read; remove {CASES} and run the study again") from error
+        left -= len(address) + len(file) + len('"": "", ')
+        if left < 0:
+            break
+        found[file] = address
+    return found
 
 
 def _grouped(main: pl.DataFrame) -> list[dict[str, Any]]:
@@ -196,12 +237,7 @@ def _hard(report: Report) -> dict[str, Any]:
     """The hardest people for the best fusion (the best method, where there is none), and what is said of them."""
     best = report.best("fusion") or report.best(*report.main["kind"].unique())
     name = best["method"] if best else report.main["method"][0]
-    chosen = report.run.methods[name].modalities
-    singles = [
-        single
-        for single, row in report.run.methods.items()
-        if row.kind == "single" and not row.sweep and set(row.modalities) <= set(chosen) and single != name
-    ]
+    singles = report.gains.filter(pl.col("fusion") == name)["single"].unique(maintain_order=True).to_list()
     people = []
     for subject in hardest(report.subjects, name):
         own = report.subjects.filter(pl.col("subject") == subject)

@@ -61,3 +61,8 @@ def picture(reading: np.ndarray, side: int = SIDE) -> np.ndarray | None:
     top, left = (colours.shape[0] - short) // 2, (colours.shape[1] - short) // 2
     square = np.ascontiguousarray(colours[top : top + short, left : left + short])
     return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def is_joints(reading: np.ndarray) -> bool:
+    """Whether a reading is the places of a body's joints in space: ten rows of three numbers or more."""
+    return reading.ndim == 2 and reading.shape[0] >= 10 and reading.shape[1] == 3
