@@ -133,7 +133,7 @@ def report(
 @app.command()
 def attention(
     run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
-    clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.")],
+    clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.", metavar="CLIP")],
     method: Annotated[str | None, typer.Option(help="A fusion; by default the most accurate.")] = None,
     fold: Annotated[
         str | None, typer.Option(metavar="FOLD/SEED", help="By default the one that tests the clip.")

@@ -116,7 +116,8 @@ def _map(axes: Axes, values: np.ndarray, name: str, beside: str, below: str, cel
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     for number, (t, s) in enumerate(cells):
-        axes.text(s, t, "ABC"[number], ha="center", va="center", color="#ffffff", weight="bold", fontsize=8)
+        ink = "#000000" if values[t, s] > 0.6 * values.max() else "#ffffff"  # cividis ends in yellow
+        axes.text(s, t, "ABC"[number], ha="center", va="center", color=ink, weight="bold", fontsize=8)
 
 
 def _deleted(axes: Axes, told: pl.DataFrame) -> None:
