@@ -124,8 +124,8 @@ def page(run):
     return write_report(run).read_text(encoding="utf-8")
 
 
-def embedded(html):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S).group(1))
+def embedded(html, name="data"):
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.S).group(1))
 
 
 def test_everything_is_written_and_nothing_else(tmp_path):

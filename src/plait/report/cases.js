@@ -5,7 +5,7 @@ if (caseData) {
   const films = JSON.parse(byId("case-films").textContent);
   const everyone = "all", list = byId("cases-list"), fusion = models.length - 1;
   const unique = (key) => [...new Set(cases.map((one) => one[key]))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
-  const who = (right) => models.map((name, i) => `${right[i] ? "✓" : "✗"} ${name}`).join("  ");
+  const who = (right) => models.map((name, i) => `${right[i] ? "✓" : "✗"} ${name}`).join(" ");
   const single = (right, value) => right.slice(0, fusion).includes(value);
   const questions = [
     [everyone, () => true],
@@ -33,7 +33,7 @@ if (caseData) {
     const made = element("article", "", { className: "case" }), tracks = [], layers = [];
     made.append(element("h3", one.activity), element("p", `${who(one.right)} · subject ${one.subject} · ${one.clip}`, { className: "note" }));
     for (const own of one.films) {
-      const screen = element("div", "", { className: "screen" }), film = element("video", "", { src: films[own.file] ?? own.file, loop: true, muted: true, preload: "metadata", playsInline: true });
+      const screen = element("div", "", { className: "screen" }), film = element("video", "", { src: films[own.file] ?? own.file, loop: true, muted: true, preload: films[own.file] ? "auto" : "metadata", playsInline: true });
       film.setAttribute("aria-label", `Film of ${one.clip}, ${own.modality}`);
       screen.append(film);
       if (one.lit[own.modality]) layers.push(overlay(one.lit[own.modality], screen));

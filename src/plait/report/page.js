@@ -22,10 +22,10 @@ function choose(id, names, value, changed) {
 
 // The most accurate method among `indices`, or -1.
 const best = (indices) => indices.reduce((a, b) => (a < 0 || data.accuracy[b] > data.accuracy[a] ? b : a), -1);
-const every = data.methods.map((_, i) => i);
-const fusions = every.filter((i) => data.kinds[i] === "fusion");
-const first = best(fusions.length ? fusions : every);
-const second = best(every.filter((i) => (fusions.length ? data.kinds[i] !== "fusion" : i !== first)));
+const every = data.methods.map((_, i) => i), own = every.filter((i) => !data.swept[i]);
+const fusions = own.filter((i) => data.kinds[i] === "fusion");
+const first = best(fusions.length ? fusions : own.length ? own : every);
+const second = best(own.filter((i) => (fusions.length ? data.kinds[i] !== "fusion" : i !== first)));
 
 const orders = {
   "as in the data set": () => 0,

@@ -271,6 +271,7 @@ def _data(report: Report) -> dict[str, Any]:
         "methods": methods,
         "people": people,
         "kinds": main["kind"].to_list(),
+        "swept": [bool(run.methods[name].sweep) for name in methods],
         "accuracy": main["accuracy"].to_list(),
         "clips": activities.filter(pl.col("method") == methods[0])["clips"].to_list(),
         "recall": [activities.filter(pl.col("method") == method)["recall"].to_list() for method in methods],
