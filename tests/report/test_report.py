@@ -227,6 +227,32 @@ def test_any_number_of_subjects(tmp_path, subjects):
     assert order == sorted(order)
 
 
+def test_the_hardest_person_is_said_to_be_hard_and_why(tmp_path):
+    run = make_run(tmp_path)
+    table = pl.read_parquet(run / "predictions.parquet")
+    hard = (pl.col("subject") == "2") & (pl.col("method") == "video-led") & (pl.col("activity") == "sit")
+    changed = pl.when(hard).then(pl.lit("run")).when(pl.col("subject") != "2").then("activity").otherwise("predicted")
+    table.with_columns(predicted=changed).write_parquet(run / "predictions.parquet")
+    text = " ".join("".join(Page(page(run)).text).split())
+    own = pl.read_csv(run / "subjects.csv").filter((pl.col("method") == "video-led") & (pl.col("subject") == 2))
+    (accuracy, others) = own.select("accuracy", "others").row(0)
+    assert others == 1 and f"Person 2: video-led is right on {100 * accuracy:.1f} % of the clips, on 100.0 %" in text
+    assert "sit → run: 100.0 % of theirs, 0.0 % of everybody else's" in text and "Person 1:" not in text
+    wrong = pl.read_csv(run / "mistakes.csv").filter(pl.col("method") == "video-led").row(0)
+    assert wrong[:4] == ("video-led", 2, "sit", "run")
+    whole = pl.read_csv(run / "confusion.csv").filter(pl.col("clips") > 0)
+    people = pl.read_csv(run / "subject_confusion.csv")
+    pair = ["method", "activity", "predicted"]
+    assert people.group_by(pair).agg(pl.col("clips").sum()).sort(pair).equals(whole.sort(pair))
+
+
+def test_cases_of_an_earlier_version_are_named(tmp_path):
+    run = make_run(tmp_path)
+    (run / "cases.json").write_text('{"of": "", "models": [], "cases": []}')
+    with pytest.raises(DataError, match=r"cases.json: of an earlier version; remove it, or run the study again"):
+        write_report(run)
+
+
 def test_a_single_method_has_no_comparisons(tmp_path):
     html = page(make_run(tmp_path, {"video": METHODS["video"]}))
     assert 'id="comparisons"' not in html

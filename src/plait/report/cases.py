@@ -74,14 +74,16 @@ def _case(again: Again, clips: Clips, row: int, of: Of, models: Sequence[str], f
         maps = attentions(network.method, grids) if isinstance(network.method, Led | Symmetric) else []
     modalities = [again.dataset.modality(name) for name in again.methods[fusion].modalities]
     films: list[dict[str, str]] = []
+    bodies, plots = [], []
     for modality in modalities:
-        content = filmed(modality, recording, clip)
-        if content is not None:
+        if content := filmed(modality, recording, clip):
             file = f"{row:05d}-{len(films)}.mp4"
             (folder / file).write_bytes(content)
             films.append({"modality": modality.name, "file": f"{FILMS}/{file}"})
-    bodies = [body for m in modalities if (body := moving_joints(again.dataset.name, m, recording, clip))]
-    plots = [plot for m in modalities if (plot := signals(m, recording, clip))]
+        elif body := moving_joints(again.dataset.name, modality, recording, clip):
+            bodies.append(body)
+        elif plot := signals(modality, recording, clip):
+            plots.append(plot)
     places = {film["modality"]: 2 for film in films} | {body["modality"]: 1 for body in bodies}
     return {
         "clip": clip.name,

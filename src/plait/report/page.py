@@ -159,6 +159,8 @@ def _beside(folder: Path | None) -> tuple[str | None, Any]:
         return None, None
     sheet, cases = folder / SHEET, folder / CASES
     told = read_json(cases) if cases.is_file() else None
+    if told is not None and "counts" not in told:
+        raise DataError(f"{cases}: of an earlier version; remove it, or run the study again")
     return base64.b64encode(sheet.read_bytes()).decode() if sheet.is_file() else None, told
 
 
