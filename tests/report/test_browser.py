@@ -1,5 +1,6 @@
 """The page in a real browser: any width, light and dark, by mouse and by keyboard, from disk and served."""
 
+import json
 import threading
 
 import pytest
@@ -14,7 +15,7 @@ pytestmark = needs_browser
 AREAS = """[...document.querySelectorAll("figure, figure svg, #bars, #matrix, .case, .screen, .said")]
   .filter((one) => !one.closest(".wide, .narrow") || getComputedStyle(one.closest(".wide, .narrow")).display !== "none")
   .map((one) => one.getBoundingClientRect()).map((box) => box.width * box.height)"""
-CONTROLS = 'select, a[href], input, button, video, [tabindex="0"]'
+CONTROLS = 'select, a[href], input, button:not([hidden]), video, [tabindex="0"]'
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +178,20 @@ def test_films_beside_the_page_play_where_it_is_served(tab, page):
         write_report(page)
 
 
+def test_the_rest_is_shown_when_asked_for(tab, page):
+    tab.open((page / "index.html").as_uri(), 1200)
+    every = len(json.loads((page / "cases.json").read_text())["cases"])
+    assert every > 12 and tab.run("document.querySelectorAll('.case').length") == 12
+    assert tab.run("document.getElementById('cases-more').textContent") == f"show {every - 12} more"
+    tab.run("document.getElementById('cases-more').click()")
+    assert tab.run("document.querySelectorAll('.case').length") == every
+    assert tab.run("document.getElementById('cases-more').hidden")
+    assert tab.run("document.activeElement === document.querySelectorAll('.case')[12]")
+
+
 def test_a_clip_without_a_film_has_a_clock(tab, page):
     tab.open((page / "index.html").as_uri(), 1200)
+    tab.run("document.getElementById('cases-more').click()")
     seen = tab.run("""(async () => {
       const line = document.querySelector(".clock"), [button, slider] = line.children, one = line.closest(".case");
       const now = () => Number(one.querySelector(".now").getAttribute("x1"));

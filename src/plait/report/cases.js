@@ -3,7 +3,7 @@ const caseData = document.getElementById("case-data");
 if (caseData) {
   const { models, counts, cases } = JSON.parse(caseData.textContent);
   const films = JSON.parse(byId("case-films").textContent);
-  const everyone = "all", list = byId("cases-list"), fusion = models.length - 1;
+  const everyone = "all", atFirst = 12, list = byId("cases-list"), fusion = models.length - 1;
   const unique = (key) => [...new Set(cases.map((one) => one[key]))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
   const who = (right) => models.map((name, i) => `${right[i] ? "✓" : "✗"} ${name}`).join(" ");
   const single = (right, value) => right.slice(0, fusion).includes(value);
@@ -26,11 +26,20 @@ if (caseData) {
       && (subject === everyone || one.subject === subject) && fits(one.right));
     const such = sum(counts.filter((one) => fits(one.right)).map((one) => one.clips));
     byId("cases-count").textContent = `${shown.length} ${shown.length === 1 ? "clip" : "clips"}, picked from ${such} ${such < sum(counts.map((one) => one.clips)) ? "of this kind" : "that were tested"}.`;
-    list.replaceChildren(...shown.map(card));
+    list.replaceChildren(...shown.slice(0, atFirst).map(card));
+    const rest = shown.slice(atFirst), more = byId("cases-more");
+    more.hidden = rest.length === 0;
+    more.textContent = `show ${rest.length} more`;
+    more.onclick = () => {
+      more.hidden = true;
+      const cards = rest.map(card);
+      list.append(...cards);
+      cards[0].focus();
+    };
   }
 
   function card(one) {
-    const made = element("article", "", { className: "case" }), tracks = [], layers = [];
+    const made = element("article", "", { className: "case", tabIndex: -1 }), tracks = [], layers = [];
     made.append(element("h3", one.activity), element("p", `${who(one.right)} · subject ${one.subject} · ${one.clip}`, { className: "note" }));
     for (const own of one.films) {
       const screen = element("div", "", { className: "screen" }), film = element("video", "", { src: films[own.file] ?? own.file, loop: true, muted: true, preload: films[own.file] ? "auto" : "metadata", playsInline: true });

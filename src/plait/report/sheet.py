@@ -11,7 +11,7 @@ from plait.store import write_bytes
 from plait.types import Dataset
 
 SHEET = "contact.jpg"
-SIDE, COLUMNS = 224, 4
+SIDE = 224
 
 
 def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None:
@@ -37,7 +37,8 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
         if frame is None:
             return None
         tiles.append(frame)
-    rows = [np.concatenate(tiles[i : i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]
+    columns = 4 if len(tiles) <= 12 else 6
+    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
     sheet = np.full((SIDE * len(rows), max(row.shape[1] for row in rows), 3), 255, np.uint8)
     for number, row in enumerate(rows):
         sheet[number * SIDE : (number + 1) * SIDE, : row.shape[1]] = row
