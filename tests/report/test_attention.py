@@ -2,12 +2,14 @@
 
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 from tests import tiny
 
 from plait.errors import ConfigError, DataError
-from plait.report.attention import write_attention
+from plait.report.attention import _body, write_attention
 from plait.study.run import run_study
 
 METHODS = {
@@ -62,3 +64,16 @@ def test_mistakes_are_named(run, tmp_path):
         write_attention(run, clip, "led", fold="x/0")
     with pytest.raises((ConfigError, DataError), match="study.toml"):
         write_attention(tmp_path, clip)
+
+
+def test_joints_are_larger_where_they_are_attended_to():
+    body = np.random.default_rng(0).normal(size=(5, 12, 3))
+    attended = np.arange(12.0)
+    for where, alike in ((attended, False), (np.ones(()), True)):
+        axes = Figure().add_subplot()
+        _body(axes, body, body[2], where, [(0, 1), (1, 2)])
+        (dots,) = axes.collections
+        sizes = np.broadcast_to(dots.get_sizes(), 12)
+        assert len(dots.get_offsets()) == 12 and len(axes.lines) == 2
+        assert (np.ptp(sizes) == 0) if alike else (np.diff(sizes) > 0).all()
+        assert axes.lines[0].get_xydata() == pytest.approx(dots.get_offsets()[:2])

@@ -1,66 +1,56 @@
-"""The browser of cases: who was right, films that play, signals; in a real browser where there is one."""
+"""The browser of cases: who was right, what attention falls on, films within the page and beside it."""
 
-import base64
-import io
 import json
-import queue
-import shutil
-import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import re
 
-import av
-import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests import tiny
-from tests.report.test_sheet import Coloured
+from tests.report.conftest import with_films
+from tests.report.test_report import embedded
 
+from plait.errors import DataError
+from plait.fusion.attention import Attention
 from plait.report import write_report
-from plait.report.cases import chosen, filmed, heat, likeliest, signals, write_cases
+from plait.report.cases import chosen, likeliest, lit, write_cases
 from plait.study.again import Again
-from plait.study.run import run_study
-from plait.types import Clip, Modality, Readings, Recording
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CLIP = Clip("r1/0000", "r1", "1", "red", 1.0, 3.0)
-RECORDING = Recording(
-    "r1",
-    "1",
-    {"video": Coloured(), "wrist": Readings(np.arange(50) / 10, np.sin(np.arange(100.0)).reshape(50, 2))},
-    (),
-)
-VIDEO = Modality("video", ("video",), 16, 8.0, torch.from_numpy, lambda shape: torch.nn.Identity())
-WRIST = Modality("wrist", ("wrist",), 20, None, torch.from_numpy, lambda shape: torch.nn.Identity())
+from plait.types import Clip, Recording
 
 
-def test_films_hold_the_clip():
-    film = filmed(VIDEO, RECORDING, CLIP)
-    with av.open(io.BytesIO(base64.b64decode(film.removeprefix("data:video/mp4;base64,")))) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert len(frames) == 15 and frames[0].shape == (192, 192, 3)
-    red, green = frames[2][96, 96].astype(int), frames[-2][96, 96].astype(int)
-    assert red[0] > 200 > 90 > red[1] and green[1] > 150 > 90 > green[0]  # red until 2 s, then green
-    assert filmed(WRIST, RECORDING, CLIP) is None and signals(VIDEO, RECORDING, CLIP) is None
-
-
-def test_signals_are_the_clip_s_own():
-    found = signals(WRIST, RECORDING, CLIP)
-    assert found["modality"] == "wrist" and len(found["lines"]) == 2 and len(found["lines"][0]) == 120
-    line = RECORDING.streams["wrist"].at(np.linspace(1, 3, 120))[:, 0]
-    assert found["lines"][0] == pytest.approx((line - line.min()) / (line.max() - line.min()), abs=1e-3)
-
-
-def test_scores_and_heat():
+def test_the_likeliest_come_first():
     assert likeliest([0.1, 0.6, 0.0, 0.3], "abcd") == [("b", 0.6), ("d", 0.3), ("a", 0.1)]
-    made = heat((2, 1, 2), torch.tensor([[0.0, 1.0], [2.0, 0.0], [4.0, 3.0], [1.0, 1.0]]))
-    assert made == {"shape": [2, 1, 2], "values": [0, 85, 255, 0]}
-    assert heat((4,), torch.zeros(4, 2)) is None
+
+
+def attention(lead, context, lead_shape, context_shape, logits):
+    logits = torch.tensor(logits)[None]
+    return Attention(lead, context, lead_shape, context_shape, logits, logits.softmax(-1))
+
+
+def test_light_falls_on_what_is_attended_to():
+    far = 1e3  # so far apart that the softmax is all or nothing
+    one = attention("video", "wrist", (2, 1, 2), (3,), [[0, far, 0], [0, far, 0], [far, 0, 0], [0, far, 0]])
+    made = lit([one], {"video": 2})
+    assert made["wrist"] == {"shape": [3], "values": [85, 255, 0]}  # a quarter, three quarters, none
+    assert made["video"] == {"shape": [2, 1, 2], "values": [0, 0, 0, 0]}  # every position is related equally strongly
+    strong = attention("video", "wrist", (2, 1, 2), (3,), [[0, 1, 0], [2, 0, 0], [4, 3, 3], [1, 1, 0.5]])
+    assert lit([strong], {"video": 2})["video"]["values"] == [0, 85, 255, 0]
+    assert lit([strong], {})["video"] == {"shape": [2], "values": [0, 255]}  # what is no picture is shown over time
+
+
+def test_light_falls_on_joints_and_on_every_context():
+    a = attention("depth", "body", (2,), (1, 2), [[1e3, 0.0], [1e3, 0.0]])
+    b = attention("body", "depth", (1, 2), (2,), [[0.0, 1e3], [0.0, 1e3]])
+    assert lit([a, b], {"body": 1}) == {
+        "body": {"shape": [1, 2], "values": [255, 0]},
+        "depth": {"shape": [2], "values": [0, 255]},
+    }
+    assert lit([attention("a", "b", (), (), [[0.0]])], {}) == {}  # vectors have neither times nor places
 
 
 def test_every_combination_of_who_was_right_is_there():
-    cuts = [(RECORDING, Clip(f"c{i}", "r1", "1", "red" if i % 2 else "blue", 0, 1)) for i in range(16)]
+    cuts = [
+        (Recording("r1", "1", {}, ()), Clip(f"c{i}", "r1", "1", "red" if i % 2 else "blue", 0, 1)) for i in range(16)
+    ]
     of = {}
     for i, (_, clip) in enumerate(cuts):
         for bit, name in enumerate(("a", "b", "led")):
@@ -71,97 +61,38 @@ def test_every_combination_of_who_was_right_is_there():
     assert len(chosen(cuts, of, ["a", "b", "led"], 5)) == 16
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A small study on generated arrays, with a page of everything."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        out = tmp_path_factory.mktemp("run")
-        methods = {
-            "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}},
-            "b": {"use": "plait.fusion:Single", "args": {"modality": "b"}},
-            "concat": {"use": "plait.fusion:Concat"},
-            "led": {"use": "plait.fusion:Led", "args": {"lead": "a"}},
-        }
-        run_study(tiny.study(methods=methods, seeds=[0]), None, out)
-        write_cases(Again.of(out))
-        write_report(out)
-        yield out
-
-
-def test_cases_say_what_the_predictions_say(run):
-    told = json.loads((run / "cases.json").read_text())
+def test_cases_say_what_the_predictions_say(fused):
+    told = json.loads((fused / "cases.json").read_text())
     assert told["models"][-1] == "led" and set(told["models"]) == {"a", "b", "led"}
-    table = pl.read_parquet(run / "predictions.parquet")
+    table = pl.read_parquet(fused / "predictions.parquet")
     for case in told["cases"]:
         for model, right, said in zip(told["models"], case["right"], case["said"], strict=True):
             row = table.row(by_predicate=(pl.col("clip") == case["clip"]) & (pl.col("method") == model), named=True)
             assert right == (row["predicted"] == row["activity"]) and said[0][0] == row["predicted"]
             assert case["activity"] == row["activity"]
-        assert len(case["signals"]) == 2 and case["film"] is None
-    before = (run / "cases.json").stat().st_mtime_ns
-    assert write_cases(Again.of(run)).stat().st_mtime_ns == before
+        assert len(case["signals"]) == 2 and case["films"] == case["joints"] == []
+        assert set(case["lit"]) == {"a", "b"} and case["lit"]["a"]["shape"] == [8] and case["lit"]["b"]["shape"] == [6]
+    assert sum(one["clips"] for one in told["counts"]) == table["clip"].n_unique()
+    shown = {tuple(case["right"]) for case in told["cases"]}
+    assert shown == {tuple(one["right"]) for one in told["counts"]}
+    before = (fused / "cases.json").stat().st_mtime_ns
+    assert write_cases(Again.of(fused)).stat().st_mtime_ns == before
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_the_page_in_a_browser(run, tmp_path):
-    """No error, every figure drawn, filters work, a film plays, every control has a place in the keyboard's order."""
-    cases = json.loads((run / "cases.json").read_text())
-    film = filmed(VIDEO, RECORDING, CLIP)
-    for case in cases["cases"]:
-        case |= {"film": film, "heat": {"shape": [2, 1, 2], "values": [0, 85, 255, 0]}}
-    (run / "cases.json").write_text(json.dumps(cases))
-    html = write_report(run).read_text(encoding="utf-8")
-    probe = """
-<script>
-const tell = (seen) => fetch("http://127.0.0.1:PORT/", { method: "POST", mode: "no-cors", body: JSON.stringify(seen) });
-window.addEventListener("error", (event) => tell({ error: event.message }));
-window.addEventListener("load", async () => {
-  const seen = { cases: document.querySelectorAll(".case").length };
-  const select = document.getElementById("cases-activity");
-  select.value = 1; select.dispatchEvent(new Event("change"));
-  seen.filtered = [...document.querySelectorAll(".case h3")].map((h) => h.textContent);
-  seen.wanted = select.options[1].textContent;
-  const film = document.querySelector("video");
-  film.muted = true;
-  seen.played = await film.play().then(() => new Promise((done) => {
-    film.addEventListener("timeupdate", () => film.currentTime > 0 && done(true));
-    setTimeout(() => done(false), 8000);
-  }), (error) => String(error));
-  seen.moved = document.querySelector(".now").getAttribute("x1") > 0;
-  const area = (box) => box.width * box.height;
-  seen.figures = [...document.querySelectorAll("figure svg")].filter((s) => area(s.getBoundingClientRect())).length;
-  const controls = [...document.querySelectorAll("select, a[href], input, video")];
-  seen.unreachable = controls.filter((e) => e.tabIndex < 0).length;
-  seen.wide = document.documentElement.scrollWidth - innerWidth;
-  tell(seen);
-});
-</script>"""
-    told = queue.Queue()
-
-    class Listener(BaseHTTPRequestHandler):
-        def do_POST(self):
-            told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = html.replace("</body>", probe.replace("PORT", str(server.server_port)) + "</body>")
-        (tmp_path / "page.html").write_text(page, encoding="utf-8")
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900", "--remote-debugging-port=0"]
-        command = [BROWSER, *flags, f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "page.html").as_uri()]
-        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            seen = told.get(timeout=90)
-        finally:
-            browser.kill()
-            browser.wait()
-            server.shutdown()
-    assert "error" not in seen, seen
-    assert seen["cases"] == len(cases["cases"]) and set(seen["filtered"]) == {seen["wanted"]}
-    assert seen["played"] is True and seen["moved"]
-    assert seen["figures"] >= 3 and seen["unreachable"] == 0 and seen["wide"] <= 0, seen
+def test_as_many_films_as_fit_are_part_of_the_page(fused, tmp_path):
+    films, size = with_films(fused, tmp_path)
+    whole = write_report(tmp_path).read_text()
+    held = embedded(whole, "case-films")
+    assert len(held) == films and all(one.startswith("data:video/mp4;base64,") for one in held.values())
+    assert "are part of this page" not in whole
+    limit = len(whole.encode()) - size - size // 2
+    page = write_report(tmp_path, limit)
+    few = embedded(page.read_text(), "case-films")
+    assert limit - 2 * size < page.stat().st_size <= limit and films - 3 <= len(few) < films
+    assert f"{len(few)} films of {films} are part of this page" in " ".join(page.read_text().split())
+    none = write_report(tmp_path, 1).read_text()
+    assert embedded(none, "case-films") == {} and "plait report RUN --serve" in none
+    assert not re.search(r"data:video", none)
+    (tmp_path / "cases" / "0.mp4").unlink()
+    with pytest.raises(DataError, match=r"0.mp4: cannot be read; remove cases.json and run the study again"):
+        write_report(tmp_path)

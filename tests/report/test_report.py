@@ -12,11 +12,23 @@ import pytest
 from plait.errors import DataError
 from plait.report import write_report
 
-TABLES = ("table", "comparisons", "subjects", "activities", "confusion", "gains", "claims")
+TABLES = (
+    "table",
+    "table1",
+    "table2",
+    "comparisons",
+    "subjects",
+    "activities",
+    "confusion",
+    "mistakes",
+    "gains",
+    "claims",
+)
 FIGURES = ("accuracy", "comparisons", "gains")
 FILES = (
     *(f"{name}.{ending}" for name in TABLES for ending in ("csv", "tex")),
     *(f"{name}.{ending}" for name in FIGURES for ending in ("svg", "pdf")),
+    "subject_confusion.csv",
     "widths.csv",
     "table.md",
     "index.html",
@@ -69,7 +81,7 @@ def make_run(folder, methods=METHODS, activities=("sit", "walk", "run"), subject
                 "modalities": modalities,
                 "head": head,
                 "use": None,
-                "args": {},
+                "args": {"lead": name.removesuffix("-led")} if name.endswith("-led") else {},
                 "average": [],
                 "parameters": 0 if kind == "average" else 1234,
                 "jobs": 0 if kind == "average" else seeds * subjects,
@@ -112,8 +124,8 @@ def page(run):
     return write_report(run).read_text(encoding="utf-8")
 
 
-def embedded(html):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S).group(1))
+def embedded(html, name="data"):
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.S).group(1))
 
 
 def test_everything_is_written_and_nothing_else(tmp_path):
@@ -213,6 +225,32 @@ def test_any_number_of_subjects(tmp_path, subjects):
     assert ("p (Holm)</th>" in html) == told
     order = pl.read_csv(tmp_path / "subjects.csv")["subject"].unique(maintain_order=True).to_list()
     assert order == sorted(order)
+
+
+def test_the_hardest_person_is_said_to_be_hard_and_why(tmp_path):
+    run = make_run(tmp_path)
+    table = pl.read_parquet(run / "predictions.parquet")
+    hard = (pl.col("subject") == "2") & (pl.col("method") == "video-led") & (pl.col("activity") == "sit")
+    changed = pl.when(hard).then(pl.lit("run")).when(pl.col("subject") != "2").then("activity").otherwise("predicted")
+    table.with_columns(predicted=changed).write_parquet(run / "predictions.parquet")
+    text = " ".join("".join(Page(page(run)).text).split())
+    own = pl.read_csv(run / "subjects.csv").filter((pl.col("method") == "video-led") & (pl.col("subject") == 2))
+    (accuracy, others) = own.select("accuracy", "others").row(0)
+    assert others == 1 and f"Person 2: video-led is right on {100 * accuracy:.1f} % of the clips, on 100.0 %" in text
+    assert "sit → run: 100.0 % of theirs, 0.0 % of everybody else's" in text and "Person 1:" not in text
+    wrong = pl.read_csv(run / "mistakes.csv").filter(pl.col("method") == "video-led").row(0)
+    assert wrong[:4] == ("video-led", 2, "sit", "run")
+    whole = pl.read_csv(run / "confusion.csv").filter(pl.col("clips") > 0)
+    people = pl.read_csv(run / "subject_confusion.csv")
+    pair = ["method", "activity", "predicted"]
+    assert people.group_by(pair).agg(pl.col("clips").sum()).sort(pair).equals(whole.sort(pair))
+
+
+def test_cases_of_an_earlier_version_are_named(tmp_path):
+    run = make_run(tmp_path)
+    (run / "cases.json").write_text('{"of": "", "models": [], "cases": []}')
+    with pytest.raises(DataError, match=r"cases.json: of an earlier version; remove it, or run the study again"):
+        write_report(run)
 
 
 def test_a_single_method_has_no_comparisons(tmp_path):

@@ -109,17 +109,31 @@ def _simulated(out: Path, subjects: int, clips: int, workers: int | None) -> Pat
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
+    serve: Annotated[bool, typer.Option("--serve", help="Then serve the folder until Ctrl-C.")] = False,
+    host: Annotated[str, typer.Option(help="Where to serve; by default to this machine alone.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+) -> None:
     """Write the tables and the page of a finished study again."""
     from plait.report import write_report
+    from plait.report.serve import server
 
     typer.echo(write_report(run))
+    if not serve:
+        return
+    with server(run, host, port) as listening:
+        typer.echo(f"http://{host}:{listening.server_address[1]}/ (Ctrl-C ends it)")
+        try:
+            listening.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("", err=True)
 
 
 @app.command()
 def attention(
     run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
-    clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.")],
+    clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.", metavar="CLIP")],
     method: Annotated[str | None, typer.Option(help="A fusion; by default the most accurate.")] = None,
     fold: Annotated[
         str | None, typer.Option(metavar="FOLD/SEED", help="By default the one that tests the clip.")

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from plait.report.canvas import write_figure
-from plait.report.cases import CASES
-from plait.report.page import Report, render
-from plait.report.read import read_run
-from plait.report.sheet import SHEET
+from plait.report.page import LIMIT, Report, render
+from plait.report.read import read_run, read_validation
 from plait.report.tables import latex_tables, markdown
-from plait.store import read_json, write_text
+from plait.store import write_text
 
 __all__ = ["write_report"]
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, limit: int = LIMIT) -> Path:
     """Write the report of the finished run in folder `run` beside its predictions; returns the path of `index.html`.
+
+    The page takes `limit` bytes at most: films of clips that do not fit stay beside it, in `RUN/cases`.
 
     Beside the page: every table as `.csv` and `.tex`, `table.md`, and every figure as `.svg` and `.pdf`;
     `docs/report.md` names the function behind each. The same run gives the same bytes.
@@ -23,15 +23,13 @@ def write_report(run: Path) -> Path:
         DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong together; or the
             folder cannot be written.
     """
-    report = Report.of(*read_run(run))
+    report = Report.of(*read_run(run), read_validation(run))
     for name, table in report.tables().items():
         write_text(run / f"{name}.csv", table.write_csv())
-    for name, text in latex_tables(**report.tables()).items():
+    for name, text in latex_tables(report.tables()).items():
         write_text(run / f"{name}.tex", text)
     for name, draw in report.figures().items():
         write_figure(draw(), run / name)
     write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))
-    sheet, cases = run / SHEET, run / CASES
-    page = render(report, sheet if sheet.is_file() else None, read_json(cases) if cases.is_file() else None)
-    write_text(run / "index.html", page)
+    write_text(run / "index.html", render(report, run, limit))
     return run / "index.html"

@@ -14,7 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from plait.clips.windows import moments
 from plait.fusion.attention import Attention, attentions, without
 from plait.report.canvas import COLOURS, style, write_figure
-from plait.report.sheet import picture
+from plait.report.sheet import is_joints
+from plait.report.shown import BONES, flattened, frames
 from plait.report.words import percent
 from plait.store import write_text
 from plait.study.again import Again, grids_of
@@ -103,7 +104,7 @@ def draw(
         for number, cell in enumerate(cells):
             bottom = (len(cells) - 1 - number) * (1 - above) / len(cells) + 0.09 / len(cells)
             height = (1 - above) / len(cells) * 0.72
-            _expanded(figure, bottom, height, attention, cell, lead, context, recording, clip, number)
+            _expanded(figure, bottom, height, attention, cell, (lead, context), again, recording, clip, number)
     return figure
 
 
@@ -115,7 +116,8 @@ def _map(axes: Axes, values: np.ndarray, name: str, beside: str, below: str, cel
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     for number, (t, s) in enumerate(cells):
-        axes.text(s, t, "ABC"[number], ha="center", va="center", color="#ffffff", weight="bold", fontsize=8)
+        ink = "#000000" if values[t, s] > 0.6 * values.max() else "#ffffff"  # cividis ends in yellow
+        axes.text(s, t, "ABC"[number], ha="center", va="center", color=ink, weight="bold", fontsize=8)
 
 
 def _deleted(axes: Axes, told: pl.DataFrame) -> None:
@@ -146,8 +148,8 @@ def _expanded(
     height: float,
     attention: Attention,
     cell: tuple[int, int],
-    lead: Modality,
-    context: Modality,
+    sides: tuple[Modality, Modality],
+    again: Again,
     recording: Recording,
     clip: Clip,
     number: int,
@@ -161,29 +163,60 @@ def _expanded(
     inside = pairs[t].reshape(*shape[1:ranks], shape[ranks], -1)[..., s, :].sum(-1)
     outside = pairs[t].reshape(-1, *shape[ranks:]).sum(0)[s]
     figure.text(0.02, bottom + height, "ABC"[number], weight="bold", va="top", fontsize=10)
-    parts = ((lead, t, shape[0], inside), (context, s, shape[ranks], outside))
+    parts = ((sides[0], t, shape[0], inside), (sides[1], s, shape[ranks], outside))
     for side, (modality, step, steps, where) in enumerate(parts):
         axes = figure.add_axes((0.08 + 0.48 * side, bottom, 0.4, height))
-        _shown(axes, modality, step, steps, where, recording, clip)
+        seconds = moments(modality, clip.start_s, clip.stop_s)
+        start, length = float(seconds[0]), float(seconds[-1] - seconds[0]) or 1.0
+        at = start + (step + 0.5) / steps * length
+        axes.set_title(f"{modality.name}, {at - clip.start_s:.1f} s into the clip", fontsize=8.5, loc="left")
+        reading = recording.streams[modality.streams[0]].at(np.array([at]))[0]
+        pictures = frames(modality, recording, clip, np.array([at]))
+        if pictures is not None:
+            _picture(axes, pictures[0], where)
+        elif len(modality.streams) == 1 and is_joints(reading):
+            every = recording.streams[modality.streams[0]].at(seconds)
+            _body(axes, every, reading, where, BONES.get((again.dataset.name, modality.name), ()))
+        else:
+            edges = start - clip.start_s + np.array([step, step + 1]) / steps * length
+            _signals(axes, modality, seconds, edges, where, recording, clip)
 
 
-def _shown(
-    axes: Axes, modality: Modality, step: int, steps: int, where: np.ndarray, recording: Recording, clip: Clip
+def _picture(axes: Axes, frame: np.ndarray, where: np.ndarray) -> None:
+    """A frame with the map over it."""
+    axes.imshow(frame)
+    if where.ndim == 2:
+        side = len(frame) - 0.5
+        axes.imshow(where, cmap="inferno", alpha=0.45, extent=(-0.5, side, side, -0.5), interpolation="bilinear")
+    axes.set_axis_off()
+
+
+def _body(axes: Axes, every: np.ndarray, now: np.ndarray, where: np.ndarray, bones: Sequence[tuple[int, int]]) -> None:
+    """Joints at one moment, larger and darker as they are attended to; alike where the grid does not know them."""
+    places = flattened(np.concatenate([every, now[None]]))[-1]
+    for a, b in bones:
+        axes.plot(*places[[a, b]].T, color=COLOURS["muted"][0], linewidth=1.2, zorder=1)
+    share = where / max(float(where.max()), 1e-12) if where.shape == (len(places),) else np.full(len(places), 0.2)
+    axes.scatter(
+        places[:, 0], places[:, 1], s=8 + 90 * share, c=share, cmap="viridis_r", vmin=0, vmax=1, linewidths=0, zorder=2
+    )
+    axes.set_xlim(-0.05, 1.05)
+    axes.set_ylim(1.05, -0.05)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+
+
+def _signals(
+    axes: Axes,
+    modality: Modality,
+    seconds: np.ndarray,
+    edges: np.ndarray,
+    where: np.ndarray,
+    recording: Recording,
+    clip: Clip,
 ) -> None:
-    """A modality at one step of its grid: its frame with the map over it, or its signals with the step marked."""
-    seconds = moments(modality, clip.start_s, clip.stop_s)
-    start, length = float(seconds[0]), float(seconds[-1] - seconds[0]) or 1.0
-    at = start + (step + 0.5) / steps * length
-    stream = recording.streams[modality.streams[0]]
-    frame = picture(stream.at(np.array([at]))[0])
-    axes.set_title(f"{modality.name}, {at - clip.start_s:.1f} s into the clip", fontsize=8.5, loc="left")
-    if frame is not None:
-        axes.imshow(frame)
-        if where.ndim == 2:
-            axes.imshow(where, cmap="inferno", alpha=0.45, extent=(-0.5, 223.5, 223.5, -0.5), interpolation="bilinear")
-        axes.set_axis_off()
-        return
-    if where.ndim == 1 and len(where) > 1:  # places that are no picture: joints
+    """Signals with the step marked; places that are no picture and no joints as bars, one each."""
+    if where.ndim == 1 and len(where) > 1:
         axes.bar(range(len(where)), where / max(float(where.max()), 1e-12), color=COLOURS["fusion"][0])
         axes.set_xlabel("place")
         return
@@ -191,8 +224,7 @@ def _shown(
     values = np.concatenate(each, axis=1)
     spread = values - values.mean(0)
     axes.plot(seconds - clip.start_s, spread / np.maximum(spread.std(0), 1e-9), linewidth=0.6, alpha=0.7)
-    edges = start - clip.start_s + np.array([step, step + 1]) / steps * length
-    axes.axvspan(*edges, color=COLOURS["fusion"][0], alpha=0.18, linewidth=0)
+    axes.axvspan(float(edges[0]), float(edges[1]), color=COLOURS["fusion"][0], alpha=0.18, linewidth=0)
     axes.set_yticks([])
 
 

@@ -65,6 +65,8 @@ def style() -> Any:
         "xtick.major.size": 0,
         "xtick.color": grid,
         "xtick.labelcolor": muted,
+        "ytick.color": grid,
+        "ytick.labelcolor": muted,
         "ytick.left": False,
         "ytick.labelleft": False,
     }

@@ -1,80 +1,107 @@
-"""Figs. 10 and 11: clips to look at, and what each model made of them: video, signals, scores, attention."""
+"""Figs. 10 and 11: clips to look at, and what each model made of them: film, joints, signals, scores, attention."""
 
-import base64
-import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import polars as pl
 import torch
 
+from plait.clips import Clips
 from plait.clips.windows import moments
 from plait.fusion import Led, Symmetric
-from plait.fusion.attention import attentions
-from plait.report.sheet import picture
-from plait.store import checksum, read_json, write_text
+from plait.fusion.attention import Attention, attentions
+from plait.report.shown import filmed, moving_joints, signals
+from plait.sources import source_key
+from plait.store import atomic, checksum, content_key, read_json, write_text
 from plait.study.again import Again, grids_of
 from plait.study.analyses import singles_of
 from plait.types import Clip, Modality, Recording
 
-CASES = "cases.json"
-EACH, SIDE, FPS, CHANNELS, POINTS = 3, 192, 8, 6, 120
+CASES, FILMS = "cases.json", "cases"
+EACH = 3
+Of = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def write_cases(again: Again, each: int = EACH) -> Path | None:
     """Write `RUN/cases.json`: up to `each` clips of each combination of who was right, activities taking turns.
 
-    Who: the most accurate fusion, and the single modalities that it is made of. A case holds the clip as a small H.264
-    film, its signals, the models' likeliest activities with their probabilities, and where its pictures attend. What is
-    there already for the same predictions stays; None where the run has no fusion.
+    Who: the most accurate fusion, and the single modalities that it is made of. A case holds the clip's joints and
+    signals, the models' likeliest activities with their probabilities, and what attention falls on; its pictures are a
+    small film, `RUN/cases/*.mp4`. What is there already for the same predictions, made by the same code, stays; None
+    where the run has no fusion.
 
     Raises:
         DataError: the run or its data cannot be read.
     """
     run = again.folder
-    key = checksum(run / "predictions.parquet")
     if not again.fusions():
         return None
-    if (run / CASES).is_file() and read_json(run / CASES)["of"] == key:
+    key = content_key([checksum(run / "predictions.parquet"), each, source_key([write_cases])])
+    if (run / CASES).is_file() and read_json(run / CASES).get("of") == key:
         return run / CASES
     predictions = pl.read_parquet(run / "predictions.parquet")
     fusion = again.best()
     models = [*singles_of(again.methods, predictions, fusion), fusion]
     first = predictions.filter(pl.col("method").is_in(models) & (pl.col("seed") == pl.col("seed").min()))
     of = {(row["clip"], row["method"]): row for row in first.iter_rows(named=True)}
-    clips = again.clips(fusion)
-    cases = []
-    for row in chosen(again.cuts, of, models, each):
-        recording, clip = again.cuts[row]
-        fold = of[clip.name, fusion]["fold"]
-        network = again.network(fusion, f"{fold}/{of[clip.name, fusion]['seed']}", clips)
-        with torch.inference_mode():
-            grids = grids_of(network, clips, again.study.method(fusion).modalities, np.array([row]))
-            maps = attentions(network.method, grids) if isinstance(network.method, Led | Symmetric) else []
-        modalities = [again.dataset.modality(name) for name in again.methods[fusion].modalities]
-        films = (filmed(modality, recording, clip) for modality in modalities)
-        plots = (signals(modality, recording, clip) for modality in modalities)
-        heats = (heat(one.lead_shape, one.logits[0]) for one in maps)
-        cases.append(
-            {
-                "clip": clip.name,
-                "subject": clip.subject,
-                "activity": clip.activity,
-                "right": [of[clip.name, name]["predicted"] == clip.activity for name in models],
-                "said": [likeliest(of[clip.name, name]["scores"], again.dataset.activities) for name in models],
-                "film": next(filter(None, films), None),
-                "seconds": round(max(_length(m, clip) for m in modalities), 3),
-                "signals": list(filter(None, plots)),
-                "heat": next(filter(None, heats), None),
-            }
-        )
-    write_text(run / CASES, json.dumps({"of": key, "models": models, "cases": cases}, ensure_ascii=False))
+    rows, clips = chosen(again.cuts, of, models, each), again.clips(fusion)
+    with atomic(run / FILMS) as films:
+        films.mkdir()
+        cases = [_case(again, clips, row, of, models, films) for row in rows]
+    tested = [clip for _, clip in again.cuts if all((clip.name, name) in of for name in models)]
+    counts = Counter(tuple(right(of, clip, models)) for clip in tested)
+    told = {
+        "of": key,
+        "models": models,
+        "counts": [{"right": who, "clips": n} for who, n in sorted(counts.items())],
+        "cases": cases,
+    }
+    write_text(run / CASES, json.dumps(told, ensure_ascii=False))
     return run / CASES
+
+
+def _case(again: Again, clips: Clips, row: int, of: Of, models: Sequence[str], folder: Path) -> dict[str, Any]:
+    """One clip; its films are left in `folder`."""
+    (recording, clip), fusion = again.cuts[row], models[-1]
+    about = of[clip.name, fusion]
+    network = again.network(fusion, f"{about['fold']}/{about['seed']}", clips)
+    with torch.inference_mode():
+        grids = grids_of(network, clips, again.study.method(fusion).modalities, np.array([row]))
+        maps = attentions(network.method, grids) if isinstance(network.method, Led | Symmetric) else []
+    modalities = [again.dataset.modality(name) for name in again.methods[fusion].modalities]
+    films: list[dict[str, str]] = []
+    bodies, plots = [], []
+    for modality in modalities:
+        if content := filmed(modality, recording, clip):
+            file = f"{row:05d}-{len(films)}.mp4"
+            (folder / file).write_bytes(content)
+            films.append({"modality": modality.name, "file": f"{FILMS}/{file}"})
+        elif body := moving_joints(again.dataset.name, modality, recording, clip):
+            bodies.append(body)
+        elif plot := signals(modality, recording, clip):
+            plots.append(plot)
+    places = {film["modality"]: 2 for film in films} | {body["modality"]: 1 for body in bodies}
+    return {
+        "clip": clip.name,
+        "subject": clip.subject,
+        "activity": clip.activity,
+        "right": right(of, clip, models),
+        "said": [likeliest(of[clip.name, name]["scores"], again.dataset.activities) for name in models],
+        "films": films,
+        "seconds": round(max(_length(m, clip) for m in modalities), 3),
+        "joints": bodies,
+        "signals": plots,
+        "lit": lit(maps, places),
+    }
+
+
+def right(of: Of, clip: Clip, models: Sequence[str]) -> list[bool]:
+    """Which of `models` knew what a clip shows."""
+    return [of[clip.name, name]["predicted"] == clip.activity for name in models]
 
 
 def chosen(
@@ -106,52 +133,36 @@ def likeliest(scores: Sequence[float], activities: Sequence[str], most: int = 3)
     return [(activities[i], round(float(scores[i]), 3)) for i in order]
 
 
-def filmed(modality: Modality, recording: Recording, clip: Clip) -> str | None:
-    """A clip's pictures as a small film, a `data:` address; None where its readings are no pictures."""
-    seconds = moments(modality, clip.start_s, clip.stop_s)
-    start, length = float(seconds[0]), float(seconds[-1] - seconds[0])
-    stream = recording.streams[modality.streams[0]]
-    shown = [picture(frame, SIDE) for frame in stream.at(start + np.arange(max(1, round(length * FPS))) / FPS)]
-    frames = [frame for frame in shown if frame is not None]
-    if not frames:
-        return None
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        options = {"crf": "28", "preset": "veryfast", "threads": "1"}
-        track = container.add_stream("libx264", rate=Fraction(FPS), options=options)
-        track.width = track.height = SIDE
-        track.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(track.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(track.encode())
-    return "data:video/mp4;base64," + base64.b64encode(buffer.getvalue()).decode()
+def lit(maps: Sequence[Attention], places: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """How much light falls on each step and place of each modality, 0 to 255: `shape` and flat `values`.
 
-
-def signals(modality: Modality, recording: Recording, clip: Clip) -> dict[str, Any] | None:
-    """A clip's signals as lines between 0 and 1, the most lively channels first; None where readings are pictures."""
-    ends = moments(modality, clip.start_s, clip.stop_s)
-    seconds = np.linspace(float(ends[0]), float(ends[-1]), POINTS)
-    each = [recording.streams[name].at(seconds) for name in modality.streams]
-    if picture(each[0][0], SIDE) is not None:
-        return None
-    values = np.concatenate([one.reshape(POINTS, -1) for one in each], axis=1).astype(float)
-    spread = values.std(0) / np.maximum(np.abs(values).mean(0), 1e-9)
-    kept = values[:, np.sort(np.argsort(-spread)[:CHANNELS])]
-    low, high = kept.min(0), kept.max(0)
-    lines = (kept - low) / np.maximum(high - low, 1e-9)
-    return {"modality": modality.name, "lines": [[round(float(v), 3) for v in line] for line in lines.T]}
-
-
-def heat(shape: tuple[int, ...], logits: torch.Tensor) -> dict[str, Any] | None:
-    """Where a lead of time, height and width attends, 0 to 255, `t * h * w` numbers; None for other leads.
-
-    The strongest relation f of each position with any of the context's.
+    On a context, how much of the lead's attention it gets (the relation's mean over the lead's positions, equally of
+    every lead); on who only leads, how strongly a position is related to any of the context's (its largest logit, from
+    that of the least related on).
+    `places` is how many axes behind time a modality is shown with; maps of other grids are summed over them.
     """
-    if len(shape) != 3:
-        return None
-    f = logits.amax(1)
-    scaled = (255 * (f - f.min()) / (f.max() - f.min()).clamp(min=1e-9)).round().int()
-    return {"shape": list(shape), "values": scaled.tolist()}
+    made: dict[str, list[torch.Tensor]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for one in maps:
+        made.setdefault(one.context, []).append(one.relation[0].mean(0))
+        shapes[one.context] = one.context_shape
+    for one in maps:
+        if one.lead not in {other.context for other in maps}:
+            strength = one.logits[0].amax(1)
+            strength = strength - strength.min()
+            made.setdefault(one.lead, []).append(strength / strength.max().clamp(min=1e-12))
+            shapes[one.lead] = one.lead_shape
+    lights = {}
+    for name, found in made.items():
+        shape = shapes[name]
+        total = torch.stack(found).mean(0)
+        if not shape:
+            continue
+        if len(shape) != 1 + places.get(name, 0):
+            total, shape = total.reshape(shape[0], -1).sum(1), shape[:1]
+        scaled = (255 * (total - total.min()) / (total.max() - total.min()).clamp(min=1e-12)).round().int()
+        lights[name] = {"shape": list(shape), "values": scaled.tolist()}
+    return lights
 
 
 def _length(modality: Modality, clip: Clip) -> float:

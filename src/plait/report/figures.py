@@ -142,7 +142,7 @@ def _intervals(groups: Mapping[str, Sequence[Interval]], width_in: float, axis: 
             axes.scatter(100 * one.difference, line.y, s=30, marker="D", c=fill, edgecolors=ink, zorder=3)
             number(axes, line.y, points(one.difference))
         ends = [100 * x for one in every for x in (one.difference, one.low, one.high) if x is not None]
-        low, high = min(ends), max(ends)
+        low, high = max(min(ends), -100), min(max(ends), 100)  # no difference lies beyond: wider intervals run out
         air = 0.06 * max(high - low, high, -low, 0.1)
         axes.set_xlim(min(low, -3 * air) - air, max(high, 3 * air) + air)
         axes.set_xlabel(f"\n{axis}")

@@ -22,10 +22,10 @@ function choose(id, names, value, changed) {
 
 // The most accurate method among `indices`, or -1.
 const best = (indices) => indices.reduce((a, b) => (a < 0 || data.accuracy[b] > data.accuracy[a] ? b : a), -1);
-const every = data.methods.map((_, i) => i);
-const fusions = every.filter((i) => data.kinds[i] === "fusion");
-const first = best(fusions.length ? fusions : every);
-const second = best(every.filter((i) => (fusions.length ? data.kinds[i] !== "fusion" : i !== first)));
+const every = data.methods.map((_, i) => i), own = every.filter((i) => !data.swept[i]);
+const fusions = own.filter((i) => data.kinds[i] === "fusion");
+const first = best(fusions.length ? fusions : own.length ? own : every);
+const second = best(own.filter((i) => (fusions.length ? data.kinds[i] !== "fusion" : i !== first)));
 
 const orders = {
   "as in the data set": () => 0,
@@ -73,8 +73,17 @@ function signed(difference) {
   return Number(text) === 0 ? "0.0" : (difference < 0 ? "−" : "+") + text;
 }
 
+// Clips by activity and what they were taken for: of one person, or of all that `wanted` lets through.
+function countedClips(method, wanted) {
+  const counts = data.activities.map(() => data.activities.map(() => 0));
+  for (const [person, i, j, clips] of data.confusion[method]) if (wanted(person)) counts[i][j] += clips;
+  return counts;
+}
+
 function drawMatrix() {
-  const counts = data.confusion[Number(byId("matrix-method").value)], table = byId("matrix");
+  const method = Number(byId("matrix-method").value), person = Number(byId("matrix-person").value) - 1;
+  const counts = countedClips(method, (one) => person < 0 || one === person), table = byId("matrix");
+  const others = person < 0 ? null : countedClips(method, (one) => one !== person);
   const sums = counts.map((row) => row.reduce((a, b) => a + b, 0)), mistakes = [];
   const head = element("tr"), top = element("thead"), body = element("tbody");
   head.append(element("th"));
@@ -100,7 +109,9 @@ function drawMatrix() {
   table.style.setProperty("--cell", Math.max(23, Math.min(46, 760 / counts.length)) + "px");
   table.replaceChildren(top, body);
   mistakes.sort((a, b) => b[0] - a[0]);
-  const worst = mistakes.slice(0, 3).map(([share, i, j]) => `${data.activities[i]} → ${data.activities[j]} (${percent(share)}\u00a0%)`);
+  const elsewhere = (i, j) => others[i][j] / others[i].reduce((a, b) => a + b, 0);
+  const beside = (i, j) => (others && elsewhere(i, j) >= 0 ? `; everybody else ${percent(elsewhere(i, j))}\u00a0%` : "");
+  const worst = mistakes.slice(0, 3).map(([share, i, j]) => `${data.activities[i]} → ${data.activities[j]} (${percent(share)}\u00a0%${beside(i, j)})`);
   byId("mistakes").textContent = worst.length ? `Most often: ${worst.join("; ")}.` : "No clip was mistaken.";
 }
 
@@ -108,5 +119,6 @@ choose("bars-method", data.methods, first, drawBars);
 choose("bars-against", ["nothing", ...data.methods], second + 1, drawBars);
 choose("bars-order", Object.keys(orders), 0, drawBars);
 choose("matrix-method", data.methods, first, drawMatrix);
+choose("matrix-person", ["everybody", ...data.people], 0, drawMatrix);
 drawBars();
 drawMatrix();

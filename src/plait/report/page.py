@@ -1,7 +1,7 @@
 """The page: one self-contained HTML file of everything a study says."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,13 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from plait.report import words
+from plait.errors import DataError
+from plait.report import paper, words
 from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
+from plait.report.cases import CASES
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, width_plot
 from plait.report.read import Run
+from plait.report.sheet import SHEET
 from plait.report.tables import (
     GROUPS,
     activity_table,
@@ -23,12 +26,17 @@ from plait.report.tables import (
     confusion_table,
     main_cells,
     main_table,
+    mistake_table,
+    subject_confusion_table,
     subject_table,
 )
+from plait.store import read_json
 from plait.study import analyses
 from plait.study.compare import compare
+from plait.study.people import hardest
 
 Drawing = Callable[..., Figure]
+LIMIT, MARGIN = 40_000_000, 1000  # bytes of a page; what its words may grow by when films come in
 
 
 @dataclass(frozen=True)
@@ -37,24 +45,32 @@ class Report:
 
     run: Run
     main: pl.DataFrame
+    table1: pl.DataFrame
+    table2: pl.DataFrame
     comparisons: pl.DataFrame
     subjects: pl.DataFrame
     activities: pl.DataFrame
     confusion: pl.DataFrame
+    subject_confusion: pl.DataFrame
+    mistakes: pl.DataFrame
     gains: pl.DataFrame
     widths: pl.DataFrame
     claims: pl.DataFrame
 
     @classmethod
-    def of(cls, run: Run, predictions: pl.DataFrame) -> "Report":
-        """The tables of a run's predictions."""
+    def of(cls, run: Run, predictions: pl.DataFrame, validation: pl.DataFrame | None = None) -> "Report":
+        """The tables of a run's predictions; those of the validation subjects choose a fusion, and nothing else."""
         return cls(
             run,
             main_table(run, predictions),
+            paper.table_1(run, predictions),
+            paper.table_2(run, predictions, validation),
             compare(predictions, run.methods),
             subject_table(run, predictions),
             activity_table(run, predictions),
             confusion_table(run, predictions),
+            subject_confusion_table(run, predictions),
+            mistake_table(run, predictions),
             analyses.gains(run.methods, predictions, run.activities),
             analyses.widths(run.methods, predictions),
             analyses.claims(run.methods, predictions, run.activities),
@@ -84,11 +100,16 @@ class Report:
         return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
 
 
-def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
+def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> str:
     """The page as HTML; it loads nothing, so that it opens from disk.
 
-    `sheet` is the contact sheet, a JPEG; `cases` is what `plait.report.cases` wrote.
+    From `folder` come the contact sheet and the cases with their films. As many films as fit into a page of `limit`
+    bytes are part of it; the page plays the others from where they lie, as long as it lies beside them.
+
+    Raises:
+        DataError: `cases.json` cannot be read, or a film is missing.
     """
+    sheet, cases = _beside(folder)
     environment = Environment(
         loader=PackageLoader("plait.report", "."),
         autoescape=True,
@@ -97,7 +118,7 @@ def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
         lstrip_blocks=True,
     )
     run, main, comparisons = report.run, report.main, report.comparisons
-    return environment.get_template("page.html.j2").render(
+    context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
         words=words,
         colours=COLOURS,
@@ -111,15 +132,51 @@ def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
         verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
         claims=_by_fusion(report.claims, claim_cells),
         heat=_heat(main, report.subjects),
+        hard=_hard(report),
+        paper_tables=[(paper.header(table), _by_part(table)) for table in (report.table1, report.table2)],
+        published="paper" in report.table1,
         figures={
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
             for name, draw in report.figures().items()
         },
-        sheet=None if sheet is None else base64.b64encode(sheet.read_bytes()).decode(),
+        sheet=sheet,
         cases=cases,
         notes=words.notes(run, main, comparisons),
-        data=_data(run, main, report.activities, report.confusion),
+        data=_data(report),
     )
+    template = environment.get_template("page.html.j2")
+    wanted = [film["file"] for case in cases["cases"] for film in case["films"]] if cases else []
+    about: dict[str, Any] = {"films": {}, "films_in_all": len(wanted)}
+    if folder is not None and wanted:
+        left = limit - len(template.render(**context, **about).encode()) - MARGIN
+        about["films"] = _fitting(folder, wanted, left)
+    return template.render(**context, **about)
+
+
+def _beside(folder: Path | None) -> tuple[str | None, Any]:
+    """The contact sheet in base 64 and the cases in a run's folder, each None where there is none."""
+    if folder is None:
+        return None, None
+    sheet, cases = folder / SHEET, folder / CASES
+    told = read_json(cases) if cases.is_file() else None
+    if told is not None and "counts" not in told:
+        raise DataError(f"{cases}: of an earlier version; remove it, or run the study again")
+    return base64.b64encode(sheet.read_bytes()).decode() if sheet.is_file() else None, told
+
+
+def _fitting(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
+    """The first of a run's films whose `data:` addresses take no more than `left` bytes together."""
+    found: dict[str, str] = {}
+    for file in files:
+        try:
+            address = "data:video/mp4;base64," + base64.b64encode((folder / file).read_bytes()).decode()
+        except OSError as error:
+            raise DataError(f"{folder / file}: cannot be read; remove {CASES} and run the study again") from error
+        left -= len(address) + len(file) + len('"": "", ')
+        if left < 0:
+            break
+        found[file] = address
+    return found
 
 
 def _grouped(main: pl.DataFrame) -> list[dict[str, Any]]:
@@ -170,18 +227,55 @@ def _heat(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
     return {"subjects": names, "rows": rows, "means": means, "low": words.percent(low), "high": words.percent(high)}
 
 
-def _data(run: Run, main: pl.DataFrame, activities: pl.DataFrame, confusion: pl.DataFrame) -> dict[str, Any]:
-    """What the page's script draws: recall per activity and confusion counts, by method in the order of the table."""
+def _by_part(table: pl.DataFrame) -> dict[str, list[list[str]]]:
+    """The rows of Table 1 or 2 as they are printed, by part."""
+    parts: dict[str, list[list[str]]] = {}
+    for row in table.iter_rows(named=True):
+        parts.setdefault(row["part"], []).append(paper.cells(row)[1:])
+    return parts
+
+
+def _hard(report: Report) -> dict[str, Any]:
+    """The hardest people for the best fusion (the best method, where there is none), and what is said of them."""
+    best = report.best("fusion") or report.best(*report.main["kind"].unique())
+    name = best["method"] if best else report.main["method"][0]
+    singles = report.gains.filter(pl.col("fusion") == name)["single"].unique(maintain_order=True).to_list()
+    people = []
+    for subject in hardest(report.subjects, name):
+        own = report.subjects.filter(pl.col("subject") == subject)
+        of = {row["method"]: row for row in own.iter_rows(named=True)}
+        wrong = report.mistakes.filter((pl.col("method") == name) & (pl.col("subject") == subject))
+        people.append(
+            {
+                "subject": subject,
+                "own": of[name],
+                "singles": [of[single] for single in singles],
+                "mistakes": wrong.to_dicts(),
+            }
+        )
+    return {"method": name, "people": people}
+
+
+def _data(report: Report) -> dict[str, Any]:
+    """What the page's script draws: recall per activity, and confusion by person, by method in the table's order.
+
+    `confusion` holds, for each method, `[person, activity, taken for, clips]` in numbers.
+    """
+    run, main, activities = report.run, report.main, report.activities
     methods = main["method"].to_list()
-    n = len(run.activities)
-    first = activities.filter(pl.col("method") == methods[0])
-    counts = {method: confusion.filter(pl.col("method") == method)["clips"].to_list() for method in methods}
+    people = sorted(set(report.subjects["subject"]), key=words.natural)
+    place = {name: i for i, name in enumerate(run.activities)}
+    confusion: dict[str, list[list[int]]] = {method: [] for method in methods}
+    for method, subject, activity, predicted, clips in report.subject_confusion.iter_rows():
+        confusion[method].append([people.index(subject), place[activity], place[predicted], clips])
     return {
         "activities": list(run.activities),
         "methods": methods,
+        "people": people,
         "kinds": main["kind"].to_list(),
+        "swept": [bool(run.methods[name].sweep) for name in methods],
         "accuracy": main["accuracy"].to_list(),
-        "clips": first["clips"].to_list(),
+        "clips": activities.filter(pl.col("method") == methods[0])["clips"].to_list(),
         "recall": [activities.filter(pl.col("method") == method)["recall"].to_list() for method in methods],
-        "confusion": [[counts[method][i * n : (i + 1) * n] for i in range(n)] for method in methods],
+        "confusion": list(confusion.values()),
     }

@@ -52,6 +52,22 @@ def read_run(folder: Path) -> tuple[Run, pl.DataFrame]:
     return run, predictions
 
 
+def read_validation(folder: Path) -> pl.DataFrame | None:
+    """What was predicted of the validation subjects of the run in `folder`; None where nobody validated.
+
+    Raises:
+        DataError: `validation.parquet` cannot be read.
+    """
+    path = folder / "validation.parquet"
+    if not path.is_file():
+        return None
+    try:
+        table = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, error) from error
+    return None if table.is_empty() else table
+
+
 def _described(path: Path) -> Run:
     try:
         return TypeAdapter(Run).validate_json(path.read_bytes())

@@ -11,7 +11,7 @@ from plait.store import write_bytes
 from plait.types import Dataset
 
 SHEET = "contact.jpg"
-SIDE, COLUMNS = 224, 4
+SIDE = 224
 
 
 def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None:
@@ -37,7 +37,8 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
         if frame is None:
             return None
         tiles.append(frame)
-    rows = [np.concatenate(tiles[i : i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]
+    columns = 4 if len(tiles) <= 12 else 6
+    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
     sheet = np.full((SIDE * len(rows), max(row.shape[1] for row in rows), 3), 255, np.uint8)
     for number, row in enumerate(rows):
         sheet[number * SIDE : (number + 1) * SIDE, : row.shape[1]] = row
@@ -61,3 +62,8 @@ def picture(reading: np.ndarray, side: int = SIDE) -> np.ndarray | None:
     top, left = (colours.shape[0] - short) // 2, (colours.shape[1] - short) // 2
     square = np.ascontiguousarray(colours[top : top + short, left : left + short])
     return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def is_joints(reading: np.ndarray) -> bool:
+    """Whether a reading is the places of a body's joints in space: ten rows of three numbers or more."""
+    return reading.ndim == 2 and reading.shape[0] >= 10 and reading.shape[1] == 3

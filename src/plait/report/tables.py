@@ -7,15 +7,20 @@ from typing import Any
 
 import polars as pl
 
+from plait.report import paper
 from plait.report.latex import tabular
 from plait.report.read import Run
 from plait.report.words import chance, interval, natural, notes, percent, points, seconds
-from plait.study import metrics
+from plait.study import metrics, people
 from plait.study.compare import TOO_FEW, Row
 
 GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
 MAIN = ("method", "modalities", "head", "accuracy %", "subject SD", "macro F1 %", "parameters", "training s / job")
 COMPARISONS = ("fusion", "against", "which is", "difference, points", "95 % interval", "p", "p (Holm)", "verdict")
+MISTAKES = ("method", "subject", "activity", "taken for", "theirs, %", "all others', %")
+GAINS = ("fusion", "against", "activity", "gain", "95 % interval")
+CLAIMS = ("claim", "fusion", "against", "effect", "95 % interval", "verdict")
+WIDTHS = ("series", "K", "accuracy %", "95 % interval")
 
 
 def main_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -41,12 +46,23 @@ def main_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def subject_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
-    """Accuracy per method and subject, methods as in the study, subjects in natural order: `subjects.csv`."""
-    table = metrics.by_subject(predictions)
+    """Accuracy per method and subject, and on everybody else: `subjects.csv`.
+
+    Methods come as in the study, subjects in natural order.
+    """
+    table = people.beside_others(predictions)
     subjects = sorted(set(table["subject"]), key=natural)
     order = [(method, subject) for method in run.methods for subject in subjects]
     wanted = pl.DataFrame(order, schema={"method": pl.String, "subject": pl.String}, orient="row")
     return wanted.join(table, on=("method", "subject"), maintain_order="left")
+
+
+def in_order(run: Run, table: pl.DataFrame) -> pl.DataFrame:
+    """A table's rows by method as in the study, then by subject in natural order; within both as they were."""
+    methods = {name: i for i, name in enumerate(run.methods)}
+    subjects = {name: i for i, name in enumerate(sorted(set(table["subject"]), key=natural))}
+    ranks = [pl.col("method").replace_strict(methods), pl.col("subject").replace_strict(subjects)]
+    return table.sort(ranks, maintain_order=True) if len(table) else table
 
 
 def activity_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -67,6 +83,18 @@ def confusion_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
         )
         for method in run.methods
     )
+
+
+def subject_confusion_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+    """The same for each subject, the pairs that occur alone: `subject_confusion.csv`."""
+    places = {name: i for i, name in enumerate(run.activities)}
+    ranks = [pl.col(name).replace_strict(places, return_dtype=pl.Int64) for name in ("activity", "predicted")]
+    return in_order(run, metrics.subject_confusion(predictions).sort(ranks))
+
+
+def mistake_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+    """What of whose is taken for what, more than of everybody else's: `mistakes.csv`."""
+    return in_order(run, people.mistakes(predictions))
 
 
 def markdown(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
@@ -113,42 +141,46 @@ def claim_cells(row: Mapping[str, Any]) -> list[str]:
     return [row["claim"], row["fusion"], row["against"], *effect, row["verdict"]]
 
 
-def latex_tables(
-    table: pl.DataFrame,
-    comparisons: pl.DataFrame,
-    subjects: pl.DataFrame,
-    activities: pl.DataFrame,
-    confusion: pl.DataFrame,
-    gains: pl.DataFrame,
-    claims: pl.DataFrame,
-    widths: pl.DataFrame,
-) -> dict[str, str]:
-    """Every table that has rows as LaTeX, by name; shares in percent, differences in points."""
-    tables = {
-        "table": tabular(MAIN, [main_cells(row) for row in table.iter_rows(named=True)], 3),
-        "subjects": _pivoted(subjects, "method", "subject", "accuracy", percent),
-        "activities": _pivoted(activities, "activity", "method", "recall", percent),
-        "confusion": _pivoted(confusion, ["method", "activity"], "predicted", "clips", str),
+def latex_tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """Every table that has rows as LaTeX, by name; shares in percent, differences in points.
+
+    Confusion by subject has none: it is hundreds of lines.
+    """
+
+    def rows(name: str, cells: Callable[[dict[str, Any]], list[str]]) -> list[list[str]]:
+        return [cells(row) for row in tables[name].iter_rows(named=True)]
+
+    listed = {
+        "table": (MAIN, rows("table", main_cells), 3),
+        "table1": (paper.header(tables["table1"]), rows("table1", paper.cells), 3),
+        "table2": (paper.header(tables["table2"]), rows("table2", paper.cells), 3),
+        "comparisons": (COMPARISONS, rows("comparisons", comparison_cells), 3),
+        "mistakes": (MISTAKES, rows("mistakes", mistake_cells), 4),
+        "gains": (GAINS, rows("gains", _gain_cells), 3),
+        "claims": (CLAIMS, rows("claims", claim_cells), 3),
+        "widths": (WIDTHS, rows("widths", _width_cells), 1),
     }
-    if not comparisons.is_empty():
-        tables["comparisons"] = tabular(
-            COMPARISONS, [comparison_cells(r) for r in comparisons.iter_rows(named=True)], 3
-        )
-        header = ["fusion", "against", "activity", "gain", "95 % interval"]
-        cells = [
-            [r["fusion"], r["single"], r["activity"], points(r["gain"]), interval(r["low"], r["high"])]
-            for r in gains.iter_rows(named=True)
-        ]
-        tables["gains"] = tabular(header, cells, 3)
-        header = ["claim", "fusion", "against", "effect", "95 % interval", "verdict"]
-        tables["claims"] = tabular(header, [claim_cells(row) for row in claims.iter_rows(named=True)], 3)
-    if not widths.is_empty():
-        cells = [
-            [r["series"], str(r["embedding"]), percent(r["accuracy"]), f"{percent(r['low'])} to {percent(r['high'])}"]
-            for r in widths.iter_rows(named=True)
-        ]
-        tables["widths"] = tabular(["series", "K", "accuracy %", "95 % interval"], cells, 1)
-    return tables
+    pivoted = {
+        "subjects": _pivoted(tables["subjects"], "method", "subject", "accuracy", percent),
+        "activities": _pivoted(tables["activities"], "activity", "method", "recall", percent),
+        "confusion": _pivoted(tables["confusion"], ["method", "activity"], "predicted", "clips", str),
+    }
+    return {name: tabular(header, cells, words) for name, (header, cells, words) in listed.items() if cells} | pivoted
+
+
+def mistake_cells(row: Mapping[str, Any]) -> list[str]:
+    """One mistake in words: method, subject, activity, taken for, share of theirs, share of all others'."""
+    return [*(row[key] for key in MISTAKES[:3]), row["predicted"], percent(row["share"]), percent(row["others"])]
+
+
+def _gain_cells(row: Mapping[str, Any]) -> list[str]:
+    effect = [points(row["gain"]), interval(row["low"], row["high"])]
+    return [row["fusion"], row["single"], row["activity"], *effect]
+
+
+def _width_cells(row: Mapping[str, Any]) -> list[str]:
+    ends = f"{percent(row['low'])} to {percent(row['high'])}"
+    return [row["series"], str(row["embedding"]), percent(row["accuracy"]), ends]
 
 
 def _pivoted(table: pl.DataFrame, rows: str | list[str], columns: str, values: str, said: Callable[[Any], str]) -> str:

@@ -75,6 +75,12 @@ def confusion(predictions: pl.DataFrame, method: str, activities: Sequence[str])
     return counts
 
 
+def subject_confusion(predictions: pl.DataFrame) -> pl.DataFrame:
+    """The same for each subject: `method, subject, activity, predicted, clips`, the pairs that occur alone."""
+    pair = ("method", "subject", "activity", "predicted")
+    return predictions.group_by(pair, maintain_order=True).agg(clips=pl.len().cast(pl.Int64))
+
+
 def _accuracy(predictions: pl.DataFrame, unit: str) -> pl.DataFrame:
     """Share of right clips per method and `unit` ("fold" or "subject"), seeds averaged; clips as in one seed."""
     right = (pl.col("activity") == pl.col("predicted")).mean()

@@ -1,0 +1,103 @@
+"""A run's folder over HTTP, for looking at: read only, nothing outside the folder, by default on this machine alone."""
+
+import re
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from plait.errors import ConfigError, DataError
+
+HOST, PORT = "127.0.0.1", 8000
+
+
+class Files(SimpleHTTPRequestHandler):
+    """GET and HEAD of the files of one folder, whole or a range of bytes, as players of films ask for.
+
+    There are no listings, hidden files, or ways out of the folder: not by `..`, not by a symbolic link.
+    """
+
+    protocol_version = "HTTP/1.1"
+
+    def send_head(self) -> BinaryIO | None:
+        """Answer with the file's head; what is left to send is returned, None where there is nothing."""
+        path = self._asked()
+        try:
+            if path is None:
+                raise FileNotFoundError
+            file = path.open("rb")
+        except OSError:
+            self.send_error(HTTPStatus.NOT_FOUND, "no such file in this run")
+            return None
+        size = path.stat().st_size
+        first, last = _range(self.headers.get("Range"), size)
+        if first > last and size:
+            file.close()
+            self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        self._left = last - first + 1
+        part = self._left < size
+        self.send_response(HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Length", str(self._left))
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        if part:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.end_headers()
+        file.seek(first)
+        return file
+
+    def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:  # type: ignore[override]
+        """Send what the head has promised; a reader who has seen enough may hang up."""
+        try:
+            while self._left and (piece := source.read(min(self._left, 1 << 16))):
+                outputfile.write(piece)
+                self._left -= len(piece)
+        except ConnectionError:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the page asks for dozens of films."""
+
+    def _asked(self) -> Path | None:
+        """The file that is asked for; None where there is none to be had."""
+        root = Path(self.directory).resolve()
+        name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
+        if "\0" in name or any(part.startswith(".") for part in name.split("/")):
+            return None
+        found = (root / name).resolve()
+        return found if found.is_relative_to(root) and found.is_file() else None
+
+
+def server(run: Path, host: str = HOST, port: int = PORT) -> ThreadingHTTPServer:
+    """A server of the folder `run`, listening already; `port` 0 takes any that is free.
+
+    Raises:
+        DataError: there is no page in the folder.
+        ConfigError: the address cannot be had.
+    """
+    if not (run / "index.html").is_file():
+        raise DataError(f"{run / 'index.html'}: no such file, expected the folder of a finished run")
+    try:
+        return ThreadingHTTPServer((host, port), partial(Files, directory=str(run)))
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--host {host} --port {port}: cannot listen there: {why}") from error
+
+
+def _range(asked: str | None, size: int) -> tuple[int, int]:
+    """The first and the last byte of `bytes=a-b`, `bytes=a-` or `bytes=-n`; of the whole file for anything else."""
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", asked or "")
+    if found is None or not any(found.groups()):
+        return 0, size - 1
+    first, last = found.groups()
+    if not first:
+        return max(size - int(last), 0), size - 1
+    return int(first), min(int(last) if last else size - 1, size - 1)

@@ -1,0 +1,231 @@
+"""The page in a real browser: any width, light and dark, by mouse and by keyboard, from disk and served."""
+
+import json
+import threading
+
+import pytest
+from tests.report.browser import browser_tab, needs_browser
+from tests.report.conftest import with_films
+
+from plait.report import write_report
+from plait.report.serve import server
+
+pytestmark = needs_browser
+
+AREAS = """[...document.querySelectorAll("figure, figure svg, #bars, #matrix, .case, .screen, .said")]
+  .filter((one) => !one.closest(".wide, .narrow") || getComputedStyle(one.closest(".wide, .narrow")).display !== "none")
+  .map((one) => one.getBoundingClientRect()).map((box) => box.width * box.height)"""
+CONTROLS = 'select, a[href], input, button:not([hidden]), video, [tabindex="0"]'
+
+
+@pytest.fixture(scope="module")
+def page(fused, tmp_path_factory):
+    """A page with films, joints and signals; its folder."""
+    folder = tmp_path_factory.mktemp("page")
+    with_films(fused, folder)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with browser_tab(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture
+def tab(browser):
+    """A tab whose page must have complained of nothing in the end."""
+    browser.complaints.clear()
+    yield browser
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_nothing_is_cut_off_or_empty(tab, page, width, dark):
+    tab.open((page / "index.html").as_uri(), width, dark=dark)
+    assert tab.run("innerWidth") == width
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    areas = tab.run(AREAS)
+    assert len(areas) > 12 and min(areas) > 1000
+    ground, ink = tab.run(
+        "['backgroundColor', 'color'].map((name) => getComputedStyle(document.body)[name].match(/\\d+/g).map(Number))"
+    )
+    assert (sum(ground) < sum(ink)) == dark and abs(sum(ground) - sum(ink)) > 300
+
+
+def test_the_browser_hears_complaints(tab, tmp_path):
+    """The test of the test: errors, rejections and missing files are all heard."""
+    (tmp_path / "bad.html").write_text(
+        "<script>console.error('said'); Promise.reject(new Error('rejected')); throw new Error('thrown')</script>"
+        "<script src='nothing.js'></script>"
+    )
+    tab.open((tmp_path / "bad.html").as_uri(), 800)
+    tab.run("new Promise((done) => setTimeout(done, 200))")
+    heard = " ".join(tab.complaints)
+    assert all(word in heard for word in ("said", "rejected", "thrown", "ERR_FILE_NOT_FOUND"))
+    tab.complaints.clear()
+
+
+SHOWN = {
+    "bars-method": "bars",
+    "bars-against": "bars",
+    "bars-order": "bars",
+    "matrix-method": "matrix",
+    "matrix-person": "matrix",
+    "cases-who": "cases-list",
+    "cases-activity": "cases-list",
+    "cases-subject": "cases-list",
+}
+
+
+def test_every_choice_changes_what_is_shown(tab, page):
+    tab.open((page / "index.html").as_uri(), 1200)
+    assert set(tab.run("[...document.querySelectorAll('select')].map((one) => one.id)")) == set(SHOWN)
+    for select, shown in SHOWN.items():
+        seen = tab.run(f"""(() => {{
+          const select = document.getElementById("{select}"), before = select.value, seen = [];
+          for (const option of select.options) {{
+            select.value = option.value;
+            select.dispatchEvent(new Event("change"));
+            seen.push(document.getElementById("{shown}").innerHTML);
+          }}
+          select.value = before;
+          select.dispatchEvent(new Event("change"));
+          return seen;
+        }})()""")
+        assert len(seen) > 1 and len(set(seen)) > 1, select
+
+
+def test_filters_leave_what_they_say(tab, page):
+    tab.open((page / "index.html").as_uri(), 1200)
+    names, wanted, every = tab.run("""(() => {
+      const select = document.getElementById("cases-activity"), every = document.querySelectorAll(".case").length;
+      select.value = 1;
+      select.dispatchEvent(new Event("change"));
+      return [[...document.querySelectorAll(".case h3")].map((one) => one.textContent), select.options[1].text, every];
+    })()""")
+    assert set(names) == {wanted} and 0 < len(names) < every
+    found = tab.run("""(() => {
+      const set = (id, value) => {
+        const one = document.getElementById(id);
+        one.value = value;
+        one.dispatchEvent(new Event("change"));
+      };
+      const who = (note) => note.textContent.split(" · ")[0];
+      set("cases-activity", 0);
+      return [...document.getElementById("cases-who").options].map((option) => {
+        set("cases-who", option.value);
+        return [option.text, [...document.querySelectorAll(".case .note:not(figcaption)")].map(who)];
+      });
+    })()""")
+    asked = dict(found)
+    for label, fits in (
+        ("fusion right, every single wrong", lambda who: who == "✗✗✓"),
+        ("fusion right, a single wrong", lambda who: who[2] == "✓" and "✗" in who),
+        ("led astray: a single right, fusion wrong", lambda who: who[2] == "✗" and "✓" in who),
+    ):
+        if label in asked:
+            marks = ["".join(mark for mark in note if mark in "✓✗") for note in asked[label]]
+            assert marks and all(fits(mark) for mark in marks), label
+    combinations = [label for label in asked if label.startswith(("✓", "✗"))]
+    assert combinations and all(set(asked[label]) == {label} for label in combinations)
+
+
+PLAYED = """(async () => {
+  const film = document.querySelector("video"), one = film.closest(".case"), joint = one.querySelector(".body circle");
+  const before = joint.getAttribute("cx"), small = joint.getAttribute("class");
+  one.querySelector("input[type=checkbox]").click();
+  film.muted = true;
+  await film.play();
+  await new Promise((done) => film.addEventListener("timeupdate", () => film.currentTime > 0.3 && done()));
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  film.pause();
+  const canvas = one.querySelector("canvas"), pixels = canvas.getContext("2d").getImageData(0, 0, 2, 1).data;
+  film.currentTime = film.duration * 0.75;
+  await new Promise((done) => film.addEventListener("seeked", done, { once: true }));
+  return {
+    moved: Number(one.querySelector(".now").getAttribute("x1")), joint: joint.getAttribute("cx") !== before,
+    lit: [small, joint.getAttribute("class")], shown: !canvas.hidden, alpha: [pixels[3], pixels[7]],
+    bands: one.querySelector(".bands").getAttribute("visibility"),
+    sharp: one.querySelectorAll(".bands rect").length,
+  };
+})()"""
+
+
+def as_it_should(seen):
+    assert seen["moved"] == pytest.approx(225, abs=20)  # three quarters of 300
+    assert seen["joint"] and seen["lit"] == ["", "lit"] and seen["shown"]
+    assert seen["alpha"] == [0, 85] and seen["bands"] == "visible" and seen["sharp"] == 6
+
+
+def test_a_clip_plays_and_everything_follows(tab, page):
+    tab.open((page / "index.html").as_uri(), 1200)
+    as_it_should(tab.run(PLAYED))
+
+
+def test_films_beside_the_page_play_where_it_is_served(tab, page):
+    try:
+        write_report(page, limit=1)
+        with server(page, port=0) as listening:
+            threading.Thread(target=listening.serve_forever, daemon=True).start()
+            tab.open(f"http://127.0.0.1:{listening.server_port}/", 1200)
+            as_it_should(tab.run(PLAYED))
+            tab.open("about:blank", 1200)
+            listening.shutdown()
+    finally:
+        write_report(page)
+
+
+def test_the_rest_is_shown_when_asked_for(tab, page):
+    tab.open((page / "index.html").as_uri(), 1200)
+    every = len(json.loads((page / "cases.json").read_text())["cases"])
+    assert every > 12 and tab.run("document.querySelectorAll('.case').length") == 12
+    assert tab.run("document.getElementById('cases-more').textContent") == f"show {every - 12} more"
+    tab.run("document.getElementById('cases-more').click()")
+    assert tab.run("document.querySelectorAll('.case').length") == every
+    assert tab.run("document.getElementById('cases-more').hidden")
+    assert tab.run("document.activeElement === document.querySelectorAll('.case')[12]")
+
+
+def test_a_clip_without_a_film_has_a_clock(tab, page):
+    tab.open((page / "index.html").as_uri(), 1200)
+    tab.run("document.getElementById('cases-more').click()")
+    seen = tab.run("""(async () => {
+      const line = document.querySelector(".clock"), [button, slider] = line.children, one = line.closest(".case");
+      const now = () => Number(one.querySelector(".now").getAttribute("x1"));
+      slider.value = 0.5;
+      slider.dispatchEvent(new Event("input"));
+      const half = now();
+      button.click();
+      await new Promise((done) => setTimeout(done, 300));
+      const playing = now(), label = button.ariaLabel;
+      button.click();
+      const stopped = now();
+      await new Promise((done) => setTimeout(done, 200));
+      return { half, playing, label, still: now() === stopped, after: button.ariaLabel };
+    })()""")
+    assert seen["half"] == 150 and seen["playing"] != 150
+    assert (seen["label"], seen["after"], seen["still"]) == ("pause", "play", True)
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_keyboard_reaches_every_control(tab, page, width):
+    tab.open((page / "index.html").as_uri(), width)
+    tab.call("Emulation.setFocusEmulationEnabled", enabled=True)
+    count = tab.run(f"""(() => {{
+      const every = [...document.querySelectorAll('{CONTROLS}')];
+      every.forEach((one, i) => {{ one.dataset.number = i; }});
+      return every.length;
+    }})()""")
+    reached = []
+    for _ in range(count * 8):  # a player's own buttons are stops within one control
+        tab.press("Tab", 9)
+        number = tab.run("document.activeElement.dataset.number ?? null")
+        if reached and number in (None, reached[0]) and number != reached[-1]:
+            break
+        if number is not None:
+            reached.append(number)
+    assert set(map(int, reached)) == set(range(count))
+    assert [int(one) for one in dict.fromkeys(reached)] == list(range(count))  # in the order of the page

@@ -1,0 +1,125 @@
+"""A run's folder over HTTP: its files and nothing else, read only, on this machine alone."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from tests.report.test_report import make_run
+
+from plait.errors import ConfigError, DataError
+from plait.report import write_report
+from plait.report.serve import HOST, server
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A served folder beside a secret, and a way to ask for paths as they are."""
+    run = tmp_path / "run"
+    (run / "cases").mkdir(parents=True)
+    (run / "index.html").write_text("<p>page</p>")
+    (run / "cases" / "a.mp4").write_bytes(bytes(range(256)) * 4)
+    (run / ".hidden").write_text("hidden")
+    (tmp_path / "secret").write_text("secret")
+    (run / "way-out").symlink_to(tmp_path / "secret")
+    with server(run, port=0) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+
+        def ask(path, method="GET", **headers):
+            connection = http.client.HTTPConnection(HOST, listening.server_port, timeout=10)
+            connection.putrequest(method, path, skip_host=False)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            body = answer.read()
+            connection.close()
+            return answer.status, body, dict(answer.getheaders())
+
+        yield ask
+        listening.shutdown()
+
+
+def test_files_are_served_whole(served):
+    status, body, headers = served("/")
+    assert (status, body) == (200, b"<p>page</p>") and headers["Content-Type"] == "text/html"
+    status, body, headers = served("/cases/a.mp4?again=1")
+    assert status == 200 and body == bytes(range(256)) * 4 and headers["Content-Type"] == "video/mp4"
+    status, body, headers = served("/cases/a.mp4", "HEAD")
+    assert (status, body, headers["Content-Length"]) == (200, b"", "1024")
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-9", 0, 9), ("bytes=1000-", 1000, 1023), ("bytes=-24", 1000, 1023), ("bytes=5-9999", 5, 1023)],
+)
+def test_a_player_may_ask_for_a_part(served, asked, first, last):
+    status, body, headers = served("/cases/a.mp4", Range=asked)
+    assert status == 206 and body == (bytes(range(256)) * 4)[first : last + 1]
+    assert headers["Content-Range"] == f"bytes {first}-{last}/1024"
+
+
+def test_a_part_beyond_the_end_is_refused(served):
+    assert served("/cases/a.mp4", Range="bytes=2000-")[0] == 416
+    assert served("/cases/a.mp4", Range="bytes=9-3")[0] == 416
+    assert served("/cases/a.mp4", Range="pages=1-2")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret",
+        "/cases/../../secret",
+        "/%2e%2e/secret",
+        "/..%2fsecret",
+        "//etc/passwd",
+        "/way-out",
+        "/.hidden",
+        "/cases",
+        "/cases/",
+        "/nothing",
+        "/a%00b",
+    ],
+)
+def test_there_is_no_way_out_and_no_listing(served, path):
+    status, body, _ = served(path)
+    assert status == 404 and b"secret" not in body and b"hidden" not in body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_reading_is_all_there_is(served, method):
+    assert served("/", method)[0] == 501
+
+
+def test_mistakes_are_one_line(tmp_path):
+    with pytest.raises(DataError, match=r"index.html: no such file"):
+        server(tmp_path)
+    (tmp_path / "index.html").touch()
+    with server(tmp_path, port=0) as taken, pytest.raises(ConfigError, match="cannot listen there: Address already"):
+        server(tmp_path, port=taken.server_port)
+    with pytest.raises(ConfigError, match="--host nowhere.invalid"):
+        server(tmp_path, "nowhere.invalid")
+    with server(tmp_path, port=0) as listening:
+        assert listening.server_address[0] == "127.0.0.1"
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path):
+    run = make_run(tmp_path)
+    page = write_report(run).read_bytes()
+    command = [sys.executable, "-m", "plait.cli", "report", str(run), "--serve", "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as serving:
+        assert serving.stdout.readline().strip() == str(run / "index.html")
+        address = serving.stdout.readline().split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        connection = http.client.HTTPConnection(*address.removeprefix("http://").strip("/").split(":"), timeout=10)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == page
+        connection.close()
+        serving.send_signal(signal.SIGINT)
+        _, said = serving.communicate(timeout=60)
+    assert serving.returncode == 0 and said.strip() == ""
