@@ -2,14 +2,16 @@
 
     python benchmarks/fusion.py [--rounds 15] [--threads 2] [--quick] [--json FILE]
 
-A step is zero_grad, forward, backward in fp32 with K half of the lead's channels. The video grid (10x7x7x832) comes from
-a frozen encoder and takes no gradient; the glove grid (28x64) does. The textbook is `textbook.Fused`, 1x1 convolutions
-on channels-first tensors; beside it stands the best plain formulation, `textbook.Plain`: linear layers on channels-last
-tensors and `scaled_dot_product_attention`. All hold the same weights; outputs and gradients are compared first, with each
-other and with plait's in float64. Peak memory is that of one step beyond its inputs, by torch's profiler.
+A step is zero_grad, forward, backward in fp32 with K half of the lead's channels. The video grid (10x7x7x832) comes
+from a frozen encoder and takes no gradient; the glove grid (28x64) does. The textbook is `textbook.Fused`, 1x1
+convolutions on channels-first tensors; beside it stands the best plain formulation, `textbook.Plain`: linear layers on
+channels-last tensors and `scaled_dot_product_attention`. All hold the same weights; outputs and gradients are compared
+first, with each other and with plait's in float64. Peak memory is that of one step beyond its inputs, by torch's
+profiler.
 
-Then growth: one block, forward and where stated a step, from 10^2 to 10^5 positions on either side, with the largest tensor
-that any operation makes (never more than `plait.fusion.nonlocal_.PAIRS` pairs) and the error of some rows to float64.
+Then growth: one block, forward and where stated a step, from 10^2 to 10^5 positions on either side, with the largest
+tensor that any operation makes (never more than `plait.fusion.nonlocal_.PAIRS` pairs) and the error of some rows to
+float64.
 """
 
 import copy
@@ -138,7 +140,7 @@ def peak_mb(stepped: Callable[[], Tensor]) -> float:
     """The most that a step has allocated at any moment, beyond what stood before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         stepped()
-    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
     held = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
@@ -146,7 +148,7 @@ def peak_mb(stepped: Callable[[], Tensor]) -> float:
     return most / 1e6
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the largest tensor that any operation makes."""
 
     numel = 0
@@ -164,19 +166,19 @@ def grown(i: int, j: int) -> dict[str, Any]:
     """A block with `i` positions in its lead and `j` in its context."""
     block = NonLocal(LEAD, CONTEXT, EMBEDDING)
     x, y = torch.randn(1, i, LEAD), torch.randn(1, j, CONTEXT)
-    with torch.no_grad(), Largest() as largest:
+    with torch.no_grad(), Largest() as largest:  # type: ignore[no-untyped-call]
         start = time.perf_counter()
-        made = block(x, y)
+        made = block(x, y).detach()
         forward_s = time.perf_counter() - start
     rows = torch.linspace(0, i - 1, 20).long()
     exact = copy.deepcopy(block).double()
     theta, phi, g = exact.theta(x[:, rows].double()), exact.phi(y.double()), exact.g(y.double())
     wanted = exact.h((theta @ phi.mT).softmax(-1) @ g)
-    error = float((made[:, rows].double() - wanted).abs().max())
+    error = float((made[:, rows].double() - wanted).abs().max().detach())
     assert error < 1e-5 and largest.numel <= max(nonlocal_.PAIRS, x.numel(), y.numel()), "not exact, or too large"
     step_s = None
     if i * j <= STEP_UP_TO:
-        with Largest() as largest:
+        with Largest() as largest:  # type: ignore[no-untyped-call]
             block.pooled(x, y).sum().backward()  # type: ignore[no-untyped-call]
         step_s = statistics.median(in_turn({"step": partial(backward, block, x, y)}, 3)["step"])
     return {

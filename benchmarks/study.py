@@ -2,15 +2,15 @@
 
     python benchmarks/study.py [--threads 1] [--workers 2] [--plain-steps 12] [--quick] [--json FILE] [--data DIR]
 
-The data are 3800 clips of 19 people: a float16 array of grids 10x7x7x832 on disk (3.1 GB, mapped), pooled features of single
-frames, and glove readings 134x18, all drawn at random. The methods are those of `studies/glovid.toml`; the fold is the
-first of leave-one-subject-out (16 people train, 2 validate, 1 is tested).
+The data are 3800 clips of 19 people: a float16 array of grids 10x7x7x832 on disk (3.1 GB, mapped), pooled features of
+single frames, and glove readings 134x18, all drawn at random. The methods are those of `studies/glovid.toml`; the fold
+is the first of leave-one-subject-out (16 people train, 2 validate, 1 is tested).
 
-plait does every job by its own code, `plait.study`, in processes of one thread. Against it stands the same study written
-plainly: one fold after another in one process with all threads, fp32, `textbook.Fused` for every fusion, batch 8, the
-same optimizer; each method is timed over some batches and its validation, and an epoch is taken to last as much longer
-as it has more batches. The whole table is 30 epochs of 19 folds on both sides. RssAnon is that of plait's processes
-together, ten times a second.
+plait does every job by its own code, `plait.study`, in processes of one thread. Against it stands the same study
+written plainly: one fold after another in one process with all threads, fp32, `textbook.Fused` for every fusion, batch
+8, the same optimizer; each method is timed over some batches and its validation, and an epoch is taken to last as much
+longer as it has more batches. The whole table is 30 epochs of 19 folds on both sides. RssAnon is that of plait's
+processes together, ten times a second.
 """
 
 import os
@@ -37,7 +37,7 @@ from plait.encoders.glove import GloveNet
 from plait.fusion import Led, Symmetric
 from plait.study.config import Study, load_study
 from plait.study.executors import EXECUTORS
-from plait.study.jobs import Job, Setting, plan, run_jobs
+from plait.study.jobs import Job, Setting, plan, read_facts, run_jobs
 from plait.study.network import Network, build
 from plait.study.protocol import folds
 from plait.types import Clip, Dataset, Fold, Modality
@@ -118,7 +118,7 @@ def main() -> None:
         }  # fmt: skip
         print(
             f"{title}, {len(names)} methods: one epoch of one fold {theirs:.0f} s plainly, {ours:.0f} s by plait, "
-            f"{theirs / ours:.1f} x; {SUBJECTS} folds of {EPOCHS} epochs {whole * theirs:.1f} h and {whole * ours:.1f} h"
+            f"{theirs / ours:.1f} x; {SUBJECTS} folds, {EPOCHS} epochs: {whole * theirs:.1f} h and {whole * ours:.1f} h"
         )
     print(f"RssAnon of plait's processes together: at most {result['rss_anon_gb']:.2f} GB")
     finish(chosen.json, result)
@@ -154,7 +154,7 @@ def asked(only: list[str] | None) -> Study:
     for name, method in table["methods"].items():
         if name == "static":
             method |= {"args": {"modality": "static"}, "encoders": {}}
-        elif "average" not in method and "modality" not in method["args" if "args" in method else "train"] | {}:
+        elif "average" not in method and "modality" not in method.get("args", {}):
             method["modalities"] = ["gloves", "video"]
     study = load_study(table)
     return study if only is None else study.only(only)
@@ -179,8 +179,6 @@ def done(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> tupl
 
 def said_s(setting: Setting, job: Job) -> float:
     """How long a job took by its own account."""
-    from plait.study.jobs import read_facts
-
     return float(read_facts(setting.folder(job.key))["seconds"])
 
 

@@ -48,9 +48,9 @@ class Fused(nn.Module):
         self.classify = copied(method.head.classify)
         if self.kind == "flatten":  # the same weights where channels stand first
             shapes = [method.entry.shapes[lead] for lead in self.leads]
-            parts = self.classify.weight.data.split([torch.Size(shape).numel() for shape in shapes], dim=1)
+            parts = torch.split(self.classify.weight.data, [torch.Size(shape).numel() for shape in shapes], dim=1)
             turned = [
-                part.unflatten(1, shape).movedim(-1, 1).flatten(1) for part, shape in zip(parts, shapes, strict=True)
+                part.reshape(-1, *shape).movedim(-1, 1).flatten(1) for part, shape in zip(parts, shapes, strict=True)
             ]
             self.classify.weight.data = torch.cat(turned, 1)
 
@@ -108,7 +108,7 @@ def _as_convolution(layer: nn.Module, axes: int) -> nn.Module:
     assert isinstance(layer, nn.Linear)
     if axes == 0:
         return copied(layer)
-    made: nn.Module = CONVOLUTIONS[axes](layer.in_features, layer.out_features, 1)  # type: ignore[arg-type,call-arg]
+    made: nn.Module = CONVOLUTIONS[axes](layer.in_features, layer.out_features, 1)  # type: ignore[arg-type]
     weight: Any = made.weight
     made.load_state_dict({"weight": layer.weight.reshape(weight.shape), "bias": layer.bias})
     return made

@@ -49,6 +49,29 @@ def test_latency(tmp_path):
         assert row["difference"] < 1e-3 and all(ms["median"] <= ms["p95"] for ms in row["ms"].values())
 
 
+def test_fusion(tmp_path):
+    told = run("fusion", tmp_path)
+    assert {(row["fusion"], row["head"]) for row in told["steps"]} >= {("video-led", "mean"), ("symmetric", "flatten")}
+    for row in told["steps"]:
+        assert row["ratio_to_textbook"] == pytest.approx(row["ms"]["textbook"] / row["ms"]["plait"])
+        assert row["difference"] < 1e-5 and min(row["peak_mb"].values()) > 0
+    assert all(row["error"] < 1e-5 for row in told["growth"])
+
+
+def test_study(tmp_path):
+    told = run("study", tmp_path)
+    for name in ("all", "tables"):
+        seconds = told[name]["epoch_s"]
+        assert told[name]["methods"] == 7 and told[name]["ratio"] == pytest.approx(seconds["plain"] / seconds["plait"])
+    assert 0 < told["rss_anon_gb"] < 6
+
+
+def test_folds(tmp_path):
+    told = run("folds", tmp_path)
+    ms = told["methods"]["gloves"]["ms"]
+    assert len(ms) >= 2 and told["methods"]["gloves"]["ratio"] >= 1 and told["one_read"]["bound"] > 0
+
+
 def test_memory(tmp_path):
     told = run("memory", tmp_path)
     assert told["clips"] == 400 and set(told["phases"]) == {"features", "study"}

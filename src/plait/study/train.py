@@ -83,13 +83,13 @@ def fit(
     courses = [
         begun("train", i, own["train"], own["val"] if len(own["val"]) else None, None) for i, own in enumerate(rows)
     ]
-    epochs = _followed(courses, train)
+    epochs = followed(courses, train)
     val = [scores(one.network, one.inputs, own["val"], classes) for one, own in zip(courses, rows, strict=True)]
     final = courses
     if protocol.refit:
         both = [np.sort(np.concatenate([own["train"], own["val"]])) for own in rows]
         final = [begun("refit", i, both[i], None, epochs[i]) for i in range(len(folds))]
-        _followed(final, train)
+        followed(final, train)
     seconds = (time.perf_counter() - start) / len(folds)
     return [
         Trained(
@@ -104,7 +104,7 @@ def fit(
     ]
 
 
-def _followed(courses: Sequence[Course], train: Train) -> list[int]:
+def followed(courses: Sequence[Course], train: Train) -> list[int]:
     """Train every course to its end; the epochs that each has chosen."""
     if len(courses) == 1:
         _alone(courses[0], train)
