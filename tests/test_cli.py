@@ -113,3 +113,12 @@ def test_reproduce_needs_data_unless_it_makes_its_own(tmp_path):
     done = plait("reproduce", "glovid", "--out", tmp_path / "run", cwd=tmp_path)
     assert done.returncode == 2 and "--data: missing, expected the folder of glovid" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_neither_the_package_nor_its_help_imports_torch():
+    for code in ("import plait", "from plait.cli import app"):
+        heavy = "[m for m in ('torch', 'polars', 'matplotlib', 'ray', 'av') if m in sys.modules]"
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; {code}; print({heavy})"], capture_output=True, text=True
+        )
+        assert done.stdout.strip() == "[]", done.stderr
