@@ -79,6 +79,8 @@ def run_study(
     for fold in parts:
         check_classes(fold, table, dataset.activities)
     with ExitStack() as stack:
+        if executor == "ray":
+            _import_all(study)
         cluster = stack.enter_context(joined(ray_address, threads, device)) if executor == "ray" else None
         clips = given(study, dataset, cuts, device, progress, cluster)
         for name in study.order():
@@ -122,6 +124,16 @@ def run_study(
     )
     _write(_assembled(study, dataset, jobs, setting, "validation"), out / "validation.parquet")
     _write(_assembled(study, dataset, jobs, setting, "predictions"), out / "predictions.parquet")
+
+
+def _import_all(study: Study) -> None:
+    """Import every module that the study names: what has been imported is what other machines are given."""
+    for name in study.order():
+        method, train = study.method(name), study.training(name)
+        parts = [part for own in method.encoders.values() for part in (own, own.features, train.schedule) if part]
+        for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):
+            if path:
+                resolve(path, f"methods.{name}")
 
 
 def given(
