@@ -1,6 +1,7 @@
 """A Ray cluster of three nodes on this machine, one of which is lost while a study runs on it."""
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -25,6 +26,10 @@ import os, time
 import torch
 from torch import nn
 from plait.errors import DataError
+
+def probed(where, path):
+    time.sleep(1)
+    return str(where[path]), where[path].read_text()
 
 class Slow(nn.Module):
     '''A linear layer on the means of all grids; it says who builds it, and takes its time to train.'''
@@ -106,7 +111,7 @@ def alive(process) -> bool:
     return process.pid in sessions()
 
 
-def wait_for(done, why=lambda: "", seconds=60):
+def wait_for(done, why=lambda: "", seconds=240):
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until, why()
@@ -150,13 +155,19 @@ def lines(log) -> list[tuple[int, str]]:
 
 
 DRIVER = """
+import json, os
 from pathlib import Path
 import beside, tests.test_features
 from plait.cluster import joined
 from plait.errors import PlaitError
 from plait.study.run import run_study
 
-with joined({address!r}, 1, "cpu"):  # both runs join what the process has joined already
+os.environ["PLAIT_SHARED"] = {shared!r}
+probe = Path("probe.txt").absolute()
+with joined({address!r}, 1, "cpu") as cluster:
+    Path("probes.json").write_text(json.dumps(list(cluster.each(beside.probed, [([probe], (probe,))] * 3))))
+    del os.environ["PLAIT_SHARED"]
+    # both runs take what the process has joined already
     try:
         fails = ["methods.both.args.fails=true", "methods.both.args.who=failing", "seeds=[1]"]
         run_study("study.toml", None, Path("failed"), executor="ray", only=["both"], sets=fails)
@@ -172,19 +183,25 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     (where / "beside.py").write_text(BESIDE)
     (where / "study.toml").write_text(tomli_w.dumps(study(log)))
     path = os.pathsep.join([str(where), *sys.path])
+    (where / "probe.txt").write_text("x" * 100)
     environment = {**os.environ, "PLAIT_CACHE": str(where / "cache"), "PYTHONPATH": path}
     with said.open("w") as file:
-        command = [sys.executable, "-c", DRIVER.format(address=nodes.address)]
+        command = [sys.executable, "-c", DRIVER.format(address=nodes.address, shared=(tmp_path / "shared").as_uri())]
         options = {"stdout": file, "stderr": file, "start_new_session": True}
         driver = subprocess.Popen(command, cwd=where, env=environment, **options)
     try:
         at_work = {(victim, f"{who} {seed}") for who in ("one", "both", "taken") for seed in (1, 2, 3)}
         wait_for(lambda: driver.poll() is not None or at_work & set(lines(log)), said.read_text)
         nodes.kill(victim)
-        driver.wait(90)
+        driver.wait(240)
     finally:
         nodes.kill(driver.pid)
     assert driver.returncode == 0, said.read_text()
+    probes = json.loads((where / "probes.json").read_text())
+    assert [content for _, content in probes] == ["x" * 100] * 3
+    sent = {Path(path).relative_to(nodes.folder).parts[1:3] for path, _ in probes if path != str(where / "probe.txt")}
+    assert sent == ({("cache", "sent")} if ALONE else set())
+    assert len(list(tmp_path.glob("shared/*/probe.txt"))) == len(sent)
     assert (where / "failed.txt").read_text() == "DataError('both cannot be trained')"
     built = [(session, job) for session, job in lines(log) if session != driver.pid]
     trained = Counter(job for _, job in built)

@@ -13,7 +13,7 @@ import pytest
 import tomli_w
 from filelock import FileLock
 
-from plait.errors import PlaitError
+from plait.errors import ConfigError, PlaitError
 from plait.study.executors import Hands, Work, inline, processes
 from plait.study.run import run_study
 from plait.study.schedule import do_missing
@@ -140,6 +140,7 @@ def test_workers_have_their_threads_from_the_start_and_the_parent_keeps_its_own(
 
 TOLD = """
 import os
+import torch
 from plait.fusion import Concat
 
 class Told(Concat):
@@ -150,8 +151,8 @@ class Told(Concat):
     def train(self, mode=True):
         if mode and self.log:
             with open(self.log, "a") as file:
-                file.write(f"{os.getpid()} {self.classify.weight.flatten()[0].item()}\\n")
-            self.log = None
+                file.write(f"{os.getpid()} {torch.initial_seed()}\\n")
+            self.log = ""
         return super().train(mode)
 """
 
@@ -159,22 +160,33 @@ class Told(Concat):
 def test_two_runs_at_once_share_the_jobs_of_one_folder(tmp_path, monkeypatch):
     (tmp_path / "told.py").write_text(TOLD)
     method = {"use": "told:Told", "args": {"log": str(tmp_path / "log")}}
-    study = tiny.study(methods={"told": method}, seeds=[0, 1, 2], train={"max_epochs": 12, "args": {"lr": 0.01}})
+    protocol = {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["10"]}
+    train = {"max_epochs": 20, "args": {"lr": 0.01}}
+    study = tiny.study(methods={"told": method}, seeds=list(range(1, 13)), train=train, protocol=protocol)
     (tmp_path / "study.toml").write_text(tomli_w.dumps(study))
     command = [sys.executable, "-m", "plait.cli", "run", "study.toml", "--data", ".", "--out", "run"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ways = (["--executor", "inline"], ["--executor", "processes", "--workers", "2"])
+    ways = (["--executor", "inline"], ["--executor", "processes", "--workers", "1"])
     both = [
         subprocess.Popen([*command, *way], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         for way in ways
     ]
-    for run in both:
-        assert run.communicate()[1] and run.returncode == 0
-    trained = Counter(line.split()[1] for line in (tmp_path / "log").read_text().splitlines())
-    assert len(trained) == 12 and set(trained.values()) == {1}
+    said = [run.communicate()[1] for run in both]
+    assert [run.returncode for run in both] == [0, 0], "".join(said)
+    trained = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert Counter(seed for _, seed in trained) == {str(seed): 1 for seed in range(1, 13)}
     assert len(list((tmp_path / "run" / "jobs").iterdir())) == 12
 
     monkeypatch.syspath_prepend(tmp_path)
     run_study(tmp_path / "study.toml", None, tmp_path / "alone", sets=["methods.told.args.log=''"])
     one, other = (tmp_path / name / "predictions.parquet" for name in ("run", "alone"))
     assert one.read_bytes() == other.read_bytes()
+    for name in ("index.html", "table.csv", "run.json"):
+        assert (tmp_path / "run" / name).stat().st_size > 0
+
+
+def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"executor is 'ray', but Ray is not installed: pip install 'plait\[ray\]'"):
+        run_study(tiny.study(), None, tmp_path, executor="ray")
+    assert list(tmp_path.iterdir()) == []

@@ -34,9 +34,7 @@ How = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Jobs at once; by default cores / threads.")]
 RayAddress = Annotated[
     str | None,
-    typer.Option(
-        metavar="HOST:PORT", help="With --executor ray: by default $RAY_ADDRESS, else this machine's cluster."
-    ),
+    typer.Option(metavar="HOST:PORT", help="A Ray cluster; by default $RAY_ADDRESS, else this machine's."),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of each job; part of what decides its result.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait.cli.meter import Meter
-from plait.cli.options import Device, Engine, Executor, How, RayAddress, Recordings, Threads, Workers
+from plait.cli.options import Device, Engine, RayAddress, Recordings, Workers
 from plait.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ def features(
     engine: Annotated[Engine, typer.Option(help="What runs the encoder.")] = Engine.torch,
     batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 1,
     device: Device = "auto",
-    executor: How = Executor.inline,
-    threads: Threads = 1,
+    ray: Annotated[bool, typer.Option("--ray", help="Share the clips among the nodes of a Ray cluster.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="With --ray: threads of each task.")] = 1,
     ray_address: RayAddress = None,
 ) -> None:
     """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
@@ -173,10 +173,10 @@ def features(
     meant = _dataset(named) if named else _bare(said, modality, fps)
     how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
     cuts = listed(meant, clips, [modality])
-    where = device_called(device, elsewhere=executor is Executor.ray)
+    where = device_called(device, elsewhere=ray)
     with ExitStack() as stack:
         meter = stack.enter_context(Meter())
-        cluster = stack.enter_context(joined(ray_address, threads, where)) if executor is Executor.ray else None
+        cluster = stack.enter_context(joined(ray_address, threads, where)) if ray else None
         found = extract(
             meant,
             cuts,
