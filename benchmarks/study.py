@@ -18,9 +18,7 @@ import statistics
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +34,12 @@ from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.fusion import Led, Symmetric
 from plait.study.config import Study, load_study
-from plait.study.executors import EXECUTORS
-from plait.study.jobs import Job, Setting, plan, read_facts, run_jobs
+from plait.study.executors import processes
+from plait.study.jobs import Job, Setting, plan, read_facts
 from plait.study.network import Network, build
 from plait.study.protocol import folds
+from plait.study.schedule import do_missing
+from plait.study.work import batched, work_on
 from plait.types import Clip, Dataset, Fold, Modality
 from textbook import Fused
 
@@ -165,13 +165,9 @@ def done(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> tupl
     one = replace(study, train=replace(study.train, max_epochs=1))
     setting = Setting("study:DATASET", out, chosen.threads, "cpu")
     jobs = plan(one, DATASET, dict.fromkeys(one.order(), clips), [fold], setting)
-    unique = {job.key: job for job in jobs.values()}
-    work: Callable[[Any], None] = partial(run_jobs, setting=setting)
+    work = work_on(setting)
     start = time.perf_counter()
-    waves = [[(j,) for j in unique.values() if bool(j.donors) is late] for late in (False, True)]
-    for wave in waves:
-        for _ in EXECUTORS["processes"](wave, work, chosen.workers):
-            pass
+    do_missing(batched(jobs), work, processes(work, chosen.workers, chosen.threads), lambda done, total, label: None)
     took_s = time.perf_counter() - start
     seconds = {job.label.partition(",")[0]: said_s(setting, job) for job in jobs.values()}
     return seconds, took_s

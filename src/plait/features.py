@@ -1,15 +1,16 @@
 """A frozen encoder over clips, once: the grids of all of them in one memory-mapped float16 array, and its index."""
 
 import json
+import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -21,15 +22,17 @@ from torch import Tensor, nn
 
 from plait.clips import Cut, decided_by, mapped, tensors
 from plait.clips.windows import window
+from plait.cluster import Cluster
 from plait.encoders.engine import Run, accelerate, digest, engine_version
 from plait.errors import ConfigError, DataError
 from plait.sources import describe, made, resolve, source_key
 from plait.store import atomic, cache_folder, content_key, write_json
-from plait.types import Dataset, Modality
+from plait.types import Dataset, Modality, Recording, Stream
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
 SAID_S = 5.0  # between two words on progress
+SHARES, MOST_CLIPS = 4, 64  # tasks for each place on a cluster; clips of one
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -73,12 +76,14 @@ def extract(
     device: str = "cpu",
     where: str = "features",
     progress: Progress = lambda done, total, label: None,
+    cluster: Cluster | None = None,
 ) -> Features:
     """The features of modality `name` of all clips, found in the cache or made now.
 
     They are kept under a key of the encoder's weights, settings and code, the engine with its version, and the
     contents of the clips. Batches that are written stay: whoever is stopped goes on from there, and comes to the same
     file. `where` names the setting in errors; `progress` is told clips done, clips in all, and what is being done.
+    The nodes of a `cluster` share the work; the batches are the same.
 
     Raises:
         ConfigError: the encoder or the engine cannot be had, or gives no tensor.
@@ -109,7 +114,7 @@ def extract(
         with FileLock(folder / f".{key}.lock"):
             if not found.array.exists():
                 part = folder / f".making-{key}.npy"
-                _made(part, modality, cuts, how, encoder.to(device), device, where, progress)
+                _made(part, modality, cuts, how, _Encode(encoder, how, device, where), progress, cluster)
                 write_json(found.settings, settings)
                 with atomic(found.index) as index:
                     _index(cuts).write_parquet(index)
@@ -152,47 +157,103 @@ def _index(cuts: Sequence[Cut]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
+@dataclass(frozen=True)
+class _Encode:
+    """The encoder, and how it is run over clips, batch by batch."""
+
+    encoder: nn.Module
+    how: Extraction
+    device: str
+    where: str
+
+    def __call__(self, clips: Iterator[Tensor]) -> Iterator[np.ndarray]:
+        """The rows of each batch, `(batch, *grid)`, float16, while the next clips are decoded."""
+        run: Run | None = None
+        size, name = self.how.batch, self.how.name
+        for batch in _ahead(_batches(clips, size)):
+            short = size - len(batch)
+            full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
+            full = full.float().to(self.device)
+            run = run or accelerate(self.encoder.to(self.device), full, self.how.engine)
+            grid = run(full)
+            if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != size:
+                got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
+                raise ConfigError(f"{self.where}: {name} gave {got}, expected a tensor of {size} grids")
+            with np.errstate(over="ignore"):
+                rows = grid[: len(batch)].cpu().numpy().astype("<f2")
+            if not np.isfinite(rows).all():
+                raise DataError(f"{self.where}: {name} gives values that are not finite in float16")
+            yield rows
+
+
 def _made(
     part: Path,
     modality: Modality,
     cuts: Sequence[Cut],
     how: Extraction,
-    encoder: nn.Module,
-    device: str,
-    where: str,
+    encode: _Encode,
     progress: Progress,
+    cluster: Cluster | None,
 ) -> None:
-    """Append what is missing to the unfinished array, batch by batch, while the next clips are decoded."""
+    """Append what is missing to the unfinished array."""
     title = f"clips of {modality.name} through {how.name}"
     total = len(cuts)
     with part.open("r+b" if part.exists() else "w+b") as file:
         done = _whole(file, total, how.batch)
         progress(done, total, title)
         said_s = time.monotonic()
-        run: Run | None = None
-        for batch in _ahead(_batches(tensors(modality, cuts[done:]), how.batch)):
-            short = how.batch - len(batch)
-            full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
-            full = full.float().to(device)
-            run = run or accelerate(encoder, full, how.engine)
-            grid = run(full)
-            if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != how.batch:
-                got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
-                raise ConfigError(f"{where}: {how.name} gave {got}, expected a tensor of {how.batch} grids")
-            with np.errstate(over="ignore"):
-                rows = grid[: len(batch)].cpu().numpy().astype("<f2")
-            if not np.isfinite(rows).all():
-                raise DataError(f"{where}: {how.name} gives values that are not finite in float16")
+        left = cuts[done:]
+        made = _shared(cluster, modality, left, how, encode) if cluster else encode(tensors(modality, left))
+        for rows in made:
             if done == 0:
                 header = {"descr": "<f2", "fortran_order": False, "shape": (total, *rows.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(rows.tobytes())
             file.flush()
-            done += len(batch)
+            done += len(rows)
             if done == total or time.monotonic() - said_s > SAID_S:
                 said_s = time.monotonic()
                 progress(done, total, title)
         os.fsync(file.fileno())
+
+
+def _shared(
+    cluster: Cluster, modality: Modality, cuts: Sequence[Cut], how: Extraction, encode: _Encode
+) -> Iterator[np.ndarray]:
+    """The rows that the nodes of a cluster make, in order; a task is some whole batches."""
+    kept = cluster.keep(encode)
+    share = min(math.ceil(len(cuts) / (SHARES * cluster.room())), MOST_CLIPS)
+    size = math.ceil(share / how.batch) * how.batch
+    sent = {recording: _reading(recording, modality, {}) for recording, _ in cuts}
+
+    def tasks() -> Iterator[tuple[list[Path], tuple[Any, ...]]]:
+        for start in range(0, len(cuts), size):
+            own = [(sent[recording], clip) for recording, clip in cuts[start : start + size]]
+            files = dict.fromkeys(f for recording, _ in own for f in map(_file, recording.streams.values()) if f)
+            yield list(files), (kept, modality, own)
+
+    return cluster.each(_on_a_node, tasks())
+
+
+def _on_a_node(where: Mapping[Path, Path], encode: _Encode, modality: Modality, cuts: Sequence[Cut]) -> np.ndarray:
+    """The rows of some clips, whose recordings' files lie where `where` says."""
+    here = {recording: _reading(recording, modality, where) for recording, _ in cuts}
+    return np.concatenate(list(encode(tensors(modality, [(here[recording], clip) for recording, clip in cuts]))))
+
+
+def _reading(recording: Recording, modality: Modality, where: Mapping[Path, Path]) -> Recording:
+    """The streams that `modality` needs, nothing of them read yet, from where their files lie."""
+    streams = {name: recording.streams[name] for name in modality.streams}
+    for name, stream in streams.items():
+        if file := _file(stream):
+            streams[name] = replace(cast(Any, stream), file=where.get(file, file))
+    return replace(recording, streams=streams)
+
+
+def _file(stream: Stream) -> Path | None:
+    """The `file` of a stream that is a dataclass and reads it when asked, as those of plait that do."""
+    file = getattr(stream, "file", None)
+    return file if is_dataclass(stream) and isinstance(file, Path) else None
 
 
 def _whole(file: BinaryIO, total: int, batch: int) -> int:

@@ -98,6 +98,21 @@ def source_key(things: Iterable[Callable[..., Any]]) -> str:
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:32]
 
 
+def own_modules() -> list[Path]:
+    """The files and package folders of what has been imported and was not installed, and plait's: what must travel."""
+    found: set[Path] = set()
+    for name, module in list(sys.modules.items()):
+        if "." in name or name == "__main__" or not isinstance(module, ModuleType):
+            continue
+        file = getattr(module, "__file__", None)
+        places = [Path(p) for p in getattr(module, "__path__", ())] or ([Path(file)] if file else [])
+        for place in (p.resolve() for p in places):
+            installed = name != "plait" and str(place).startswith(_INSTALLED)
+            if not installed and (place.is_dir() or place.suffix == ".py"):
+                found.add(place)
+    return sorted(found)
+
+
 def _collect(name: str, found: dict[str, str]) -> None:
     """Put module `name` and, if it is plait's or the user's, all that it uses into `found`."""
     module = sys.modules.get(name)

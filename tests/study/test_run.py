@@ -96,7 +96,7 @@ def test_what_is_done_is_not_done_again_and_a_lost_job_gives_the_same_table(tmp_
     for folder in lost:
         shutil.rmtree(folder)
     (copy / "predictions.parquet").unlink()
-    (copy / "jobs" / ".making-left-over").mkdir()
+    (copy / "jobs" / ".making-left-over" / lost[0].name).mkdir(parents=True)
     _, told = run(copy, tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
     assert [event[0] for event in told] == [30, 31, 32]
     assert (copy / "predictions.parquet").read_bytes() == before

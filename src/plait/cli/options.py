@@ -20,6 +20,7 @@ class Executor(StrEnum):
 
     inline = "inline"
     processes = "processes"
+    ray = "ray"
 
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: train.patience=10.")]
@@ -27,8 +28,14 @@ Only = Annotated[
     list[str],
     typer.Option("--only", metavar="METHOD", help="This method, and what it needs, alone: 'all-*'."),
 ]
-How = Annotated[Executor, typer.Option(help="One job after another here, or several processes at once.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core and thread.")]
+How = Annotated[
+    Executor, typer.Option(help="One job after another here, several processes at once, or the nodes of a Ray cluster.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Jobs at once; by default cores / threads.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="A Ray cluster; by default $RAY_ADDRESS, else this machine's."),
+]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of each job; part of what decides its result.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.")]
 Data = Annotated[Path, typer.Option(help="The data set's folder.", metavar="DIR")]

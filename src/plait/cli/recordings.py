@@ -2,13 +2,14 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait.cli.meter import Meter
-from plait.cli.options import Device, Engine, Recordings, Workers
+from plait.cli.options import Device, Engine, RayAddress, Recordings, Workers
 from plait.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -152,10 +153,14 @@ def features(
     engine: Annotated[Engine, typer.Option(help="What runs the encoder.")] = Engine.torch,
     batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 1,
     device: Device = "auto",
+    ray: Annotated[bool, typer.Option("--ray", help="Share the clips among the nodes of a Ray cluster.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="With --ray: threads of each task.")] = 1,
+    ray_address: RayAddress = None,
 ) -> None:
     """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
     from plait.clips import listed
     from plait.clips.table import TABLE, read_clips
+    from plait.cluster import joined
     from plait.features import Extraction, extract
     from plait.study.config import setting
     from plait.study.run import device_called
@@ -168,15 +173,19 @@ def features(
     meant = _dataset(named) if named else _bare(said, modality, fps)
     how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
     cuts = listed(meant, clips, [modality])
-    with Meter() as meter:
+    where = device_called(device, elsewhere=ray)
+    with ExitStack() as stack:
+        meter = stack.enter_context(Meter())
+        cluster = stack.enter_context(joined(ray_address, threads, where)) if ray else None
         found = extract(
             meant,
             cuts,
             modality,
             how,
-            device=device_called(device),
+            device=where,
             where=f"--encoder {encoder}",
             progress=meter.tell,
+            cluster=cluster,
         )
     typer.echo(f"{found.array}: {len(cuts)} clips of {found.shape}, float16")
     typer.echo(f"{found.index}: which row is which clip")

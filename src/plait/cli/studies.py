@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from plait.cli.meter import Meter
-from plait.cli.options import Data, Device, Executor, How, Only, Out, Sets, Threads, Workers
+from plait.cli.options import Data, Device, Executor, How, Only, Out, RayAddress, Sets, Threads, Workers
 from plait.errors import ConfigError
 
 app = typer.Typer()
@@ -25,10 +25,11 @@ def run(
     workers: Workers = None,
     threads: Threads = 1,
     device: Device = "auto",
+    ray_address: RayAddress = None,
 ) -> None:
     """Run a study: train what is missing, then write the predictions, the tables and the page."""
     sys.path.insert(0, str(study.resolve().parent))  # a user's own modules lie beside the study
-    _study(study, data, out, sets, only, executor, workers, threads, device)
+    _study(study, data, out, sets, only, executor, workers, threads, device, ray_address)
 
 
 @app.command()
@@ -65,12 +66,13 @@ def reproduce(
     workers: Workers = None,
     threads: Threads = 1,
     device: Device = "auto",
+    ray_address: RayAddress = None,
 ) -> None:
     """Run the comparison of the paper on a data set, with every table, figure and analysis."""
     if data is None and name is not Reproduced.simulated:
         raise ConfigError(f"--data: missing, expected the folder of {name.value}")
     where = data or _simulated(out, subjects, clips, workers)
-    _study(_shipped(name.value), where, out, sets, only, executor, workers, threads, device)
+    _study(_shipped(name.value), where, out, sets, only, executor, workers, threads, device, ray_address)
 
 
 def _shipped(name: str) -> Path:
@@ -158,6 +160,7 @@ def _study(
     workers: int | None,
     threads: int,
     device: str,
+    ray_address: str | None = None,
 ) -> None:
     import plait
 
@@ -172,6 +175,7 @@ def _study(
             workers=workers,
             threads=threads,
             device=device,
+            ray_address=ray_address,
             progress=meter.tell,
         )
     typer.echo((out / "table.md").read_text(encoding="utf-8"))

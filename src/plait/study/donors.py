@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -58,7 +59,10 @@ def frozen_grids(network: Network, donors: Mapping[str, Path], clips: Clips, dev
         key = content_key([donors[modality].parent.name, modality, digest(encoder)])
         path = cache_folder("grids") / f"{key}.npy"
         if not path.exists():
-            _encode(encoder, clips, modality, device, path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):  # all that wait for a donor start at once: one of them encodes
+                if not path.exists():
+                    _encode(encoder, clips, modality, device, path)
         arrays[modality], shapes[modality] = path, tuple(mapped(path).shape[1:])
     return Clips(clips.table, arrays, shapes)
 

@@ -1,47 +1,140 @@
-"""How jobs are carried out: one after another here, or by several processes at once."""
+"""How the work of a study is carried out: one piece after another here, by several processes, or on a Ray cluster."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TypeVar
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Generic, TypeVar
 
+from plait.cluster import MOST, Cluster
 from plait.errors import PlaitError
+from plait.store import atomic
 
 T = TypeVar("T")
+EXECUTORS = ("inline", "processes", "ray")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
-def inline(jobs: Sequence[T], work: Callable[[T], None], workers: int) -> Iterator[T]:
-    """Do the jobs here, in order; yield each when it is done."""
-    for job in jobs:
-        work(job)
-        yield job
+@dataclass(frozen=True)
+class Work(Generic[T]):
+    """What has to be known of items to carry them out, in functions that can be pickled.
+
+    `do(item, out)` reads the files `reads(item)` and leaves the folders `leaves(item)`, relative to `out`, each whole
+    or not at all, once the folders `needs(item)` stand. `moved(item, where)` is the same item, reading those files that
+    lie outside `out` at other paths. `cost` is in any unit; `label` says what an item is.
+    """
+
+    out: Path
+    do: Callable[[T, Path], None]
+    leaves: Callable[[T], tuple[str, ...]]
+    needs: Callable[[T], tuple[str, ...]]
+    reads: Callable[[T], tuple[Path, ...]]
+    moved: Callable[[T, Mapping[Path, Path]], T]
+    cost: Callable[[T], float]
+    label: Callable[[T], str]
 
 
-def processes(jobs: Sequence[T], work: Callable[[T], None], workers: int) -> Iterator[T]:
-    """Do the jobs in `workers` spawned processes, which end with this one; yield each when it is done.
+@dataclass(frozen=True)
+class Hands(Generic[T]):
+    """Who carries out items: `start` one, as long as fewer than `room()` are in work."""
+
+    start: Callable[[T], Future[None]]
+    room: Callable[[], int]
+
+
+@contextmanager
+def inline(work: Work[T]) -> Iterator[Hands[T]]:
+    """One item at a time, here."""
+
+    def start(item: T) -> Future[None]:
+        done: Future[None] = Future()
+        try:
+            work.do(item, work.out)
+        except Exception as error:  # raised where the result is asked for, as everywhere
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+        return done
+
+    yield Hands(start, lambda: 1)
+
+
+@contextmanager
+def processes(work: Work[T], workers: int, threads: int) -> Iterator[Hands[T]]:
+    """`workers` spawned processes, of `threads` threads from their first moment, which end with this one.
 
     Raises:
-        PlaitError: a process died, as when memory runs out. What the first failing job raised, otherwise.
+        PlaitError: a process died, as when memory runs out.
     """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)) or 1, mp_context=context, initializer=_worker) as pool:
-        waiting = {pool.submit(work, job): job for job in jobs}
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))  # read by libraries as they are loaded
+    try:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_worker) as pool:
+            try:
+                yield Hands(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
+            except BrokenProcessPool as error:
+                raise PlaitError("a worker process died, perhaps for want of memory: try fewer --workers") from error
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Hands[T]]:
+    """The nodes of a cluster, as many items at once as they have room for, or `workers`.
+
+    An item is done in a folder of its node's; the folders it leaves come back and are put in place here.
+    """
+
+    def carry(item: T) -> None:
+        made = cluster.call(_on_a_node, work.reads(item), work, item)
+        for name, files in made.items():
+            if (work.out / name).exists():  # of a batch that was cut off: the same bytes
+                continue
+            with atomic(work.out / name) as folder:
+                for path, content in files.items():
+                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / path).write_bytes(content)
+
+    with ThreadPoolExecutor(MOST) as threads:
         try:
-            for future in as_completed(waiting):
-                future.result()
-                yield waiting[future]
-        except BrokenProcessPool as error:
-            raise PlaitError("a worker process died, perhaps for want of memory: try fewer --workers") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            yield Hands(lambda item: threads.submit(carry, item), lambda: workers or cluster.room())
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            cluster.cancel()
+            raise
 
 
-EXECUTORS = {"inline": inline, "processes": processes}
+def _on_a_node(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, dict[str, bytes]]:
+    """Do an item in a folder of its own that has the files it reads; the files of each folder it left."""
+    with TemporaryDirectory(prefix="plait-") as made:
+        out = Path(made)
+        for path, here in where.items():
+            if path.is_relative_to(work.out):
+                link = out / path.relative_to(work.out)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(here)
+        work.do(work.moved(item, where), out)
+        return {name: _contents(out / name) for name in work.leaves(item)}
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _worker() -> None:

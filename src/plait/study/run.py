@@ -1,12 +1,10 @@
 """A study from its file to one predictions table: plan, refuse what cannot work, do what is missing, assemble."""
 
-import functools
 import inspect
-import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -17,17 +15,20 @@ import torch
 from pydantic import TypeAdapter
 
 from plait.clips import Clips, Cut, listed, mapped, stored
+from plait.cluster import Cluster, cores, joined
 from plait.errors import ConfigError
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.sources import resolve
-from plait.store import atomic, content_key, scratch, write_json, write_toml
+from plait.store import atomic, content_key, write_json, write_toml
 from plait.study.config import Encoder, Method, Study, load_study
-from plait.study.executors import EXECUTORS
-from plait.study.jobs import Job, Setting, plan, read_facts, read_scores, run_jobs
+from plait.study.executors import EXECUTORS, inline, processes, remote
+from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
 from plait.study.network import build
 from plait.study.protocol import check_choice, check_classes, folds
+from plait.study.schedule import do_missing
 from plait.study.train import check
+from plait.study.work import batched, work_on
 from plait.types import Dataset
 
 Progress = Callable[[int, int, str], None]
@@ -46,14 +47,15 @@ def run_study(
     workers: int | None = None,
     threads: int = 1,
     device: str = "auto",
+    ray_address: str | None = None,
     progress: Progress = lambda done, total, label: None,
 ) -> None:
     """Run a study over `data` and leave its predictions in `out`; what `out` already holds is not done again.
 
-    `sets` override settings; `only` names the methods that are wanted, all by default; tables then hold
-    these alone. `workers` processes, one per
-    core by default, take `threads` threads each. `progress` is told jobs done, jobs in all, and the name of the job
-    that was just finished.
+    `sets` override settings; `only` names the methods that are wanted, all by default; tables then hold these alone.
+    A job takes `threads` threads; `workers` jobs are in work at once, by default as many as the cores that this
+    process may use, or that the Ray cluster at `ray_address` has, allow. Several runs may share one `out`: each job is
+    done by one of them. `progress` is told jobs done, jobs in all, and the name of the job that was just finished.
 
     Raises:
         ConfigError: the study cannot work as it stands; nothing has been trained.
@@ -67,25 +69,35 @@ def run_study(
     dataset = resolve(study.dataset, f"{study.name}: dataset")
     if not isinstance(dataset, Dataset):
         raise ConfigError(f"{study.name}: dataset: {study.dataset!r} is no plait.types.Dataset")
-    device = device_called(device)
+    device = device_called(device, elsewhere=executor == "ray")
     cuts = listed(dataset, data, study.modalities)
     table = [clip for _, clip in cuts]
     setting = Setting(study.dataset, out.resolve(), threads, device)
     parts = folds(study.protocol, [clip.subject for clip in table])
     for fold in parts:
         check_classes(fold, table, dataset.activities)
-    clips = given(study, dataset, cuts, device, progress)
-    for name in study.order():
-        method = study.method(name)
-        shapes = clips[name].shapes
-        network = build(method, dataset, shapes, f"methods.{name}")
-        train = study.training(name)
-        check(method, train, network, shapes, f"methods.{name}")
-        for fold in parts:
-            check_choice(fold, train.choose, f"methods.{name}.train")
-
-    jobs = plan(study, dataset, clips, parts, setting)
-    _do_missing(jobs, setting, executor, workers or max(1, (os.cpu_count() or 1) // threads), progress)
+    with ExitStack() as stack:
+        if executor == "ray":
+            _import_all(study)
+        cluster = stack.enter_context(joined(ray_address, threads, device)) if executor == "ray" else None
+        clips = given(study, dataset, cuts, device, progress, cluster)
+        for name in study.order():
+            method = study.method(name)
+            shapes = clips[name].shapes
+            network = build(method, dataset, shapes, f"methods.{name}")
+            train = study.training(name)
+            check(method, train, network, shapes, f"methods.{name}")
+            for fold in parts:
+                check_choice(fold, train.choose, f"methods.{name}.train")
+        jobs = plan(study, dataset, clips, parts, setting)
+        work = work_on(setting)
+        if cluster:
+            hands = remote(work, workers, cluster)
+        elif executor == "processes":
+            hands = processes(work, workers or max(1, cores() // threads), threads)
+        else:
+            hands = inline(work)
+        do_missing(batched(jobs), work, hands, progress)
     rows = _rows(study, jobs, setting)
     write_toml(out / "study.toml", TypeAdapter(Study).dump_python(study, by_alias=True))
     write_json(
@@ -104,7 +116,7 @@ def run_study(
             "commit": _commit(),
             "device": device,
             "threads": threads,
-            "cores": os.cpu_count(),
+            "cores": cores(),
             "seconds": sum(row["train_seconds"] for row in rows.values()),
         },
     )
@@ -112,7 +124,24 @@ def run_study(
     _write(_assembled(study, dataset, jobs, setting, "predictions"), out / "predictions.parquet")
 
 
-def given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, progress: Progress) -> dict[str, Clips]:
+def _import_all(study: Study) -> None:
+    """Import every module that the study names: what has been imported is what other machines are given."""
+    for name in study.order():
+        method, train = study.method(name), study.training(name)
+        parts = [part for own in method.encoders.values() for part in (own, own.features, train.schedule) if part]
+        for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):
+            if path:
+                resolve(path, f"methods.{name}")
+
+
+def given(
+    study: Study,
+    dataset: Dataset,
+    cuts: Sequence[Cut],
+    device: str,
+    progress: Progress,
+    cluster: Cluster | None = None,
+) -> dict[str, Clips]:
     """What each method is given: the clips' tensors or, where it says so, their features, made unless they exist."""
     wanted: dict[str, dict[str, Extraction | None]] = {}
     for name in study.order():
@@ -129,50 +158,26 @@ def given(study: Study, dataset: Dataset, cuts: Sequence[Cut], device: str, prog
                 where = f"methods.{name}.encoders.{modality}.features"
                 key = content_key([modality, asdict(how)])
                 if key not in features:
-                    made = extract(dataset, cuts, modality, how, device=device, where=where, progress=progress)
+                    made = extract(
+                        dataset, cuts, modality, how, device=device, where=where, progress=progress, cluster=cluster
+                    )
                     features[key] = made.array
                 arrays[modality] = features[key]
         views[name] = Clips(clips.table, arrays, {m: tuple(mapped(path).shape[1:]) for m, path in arrays.items()})
     return views
 
 
-def device_called(name: str) -> str:
-    """The device called `name`, or the best there is for `auto`, once it is known to work."""
+def device_called(name: str, elsewhere: bool = False) -> str:
+    """The device called `name`, or the best there is for `auto`, once it is known to work, unless it is `elsewhere`."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if elsewhere and name in ("cpu", "cuda"):
+        return name  # each node has its own, and a task sees one of them
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"device is {name!r}: {str(error).splitlines()[0]}") from error
     return name
-
-
-def _do_missing(
-    jobs: Mapping[tuple[str, str, int], Job], setting: Setting, executor: str, workers: int, progress: Progress
-) -> None:
-    """Do every job that has no finished folder yet, donors first."""
-    batches: dict[str, dict[str, Job]] = {}
-    for job in jobs.values():
-        batches.setdefault(job.batch, {})[job.key] = job
-    whole = [tuple(batch.values()) for batch in batches.values()]
-    missing = [batch for batch in whole if not all(setting.folder(job.key).exists() for job in batch)]
-    for left_over in (setting.out / "jobs").glob(".making-*"):
-        shutil.rmtree(left_over, ignore_errors=True)
-    with scratch(setting.out / "jobs", "a job"):
-        pass  # a folder that cannot be written is said so before anything is trained
-    total = sum(map(len, whole))
-    done = total - sum(map(len, missing))
-    progress(done, total, "")
-    work = functools.partial(run_jobs, setting=setting)
-    while missing:
-        waited_for = {job.key for batch in missing for job in batch}
-        waiting = [any(key in waited_for for job in batch for key in job.donors.values()) for batch in missing]
-        ready = [batch for batch, waits in zip(missing, waiting, strict=True) if not waits]
-        missing = [batch for batch, waits in zip(missing, waiting, strict=True) if waits]
-        for batch in EXECUTORS[executor](ready, work, workers):
-            for job in batch:
-                done += 1
-                progress(done, total, job.label)
 
 
 def _assembled(

@@ -1,0 +1,132 @@
+"""What is missing is done: each item once its donors are finished, by one run where several work on one folder."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+
+from plait.store import scratch
+from plait.study.executors import Hands, Work
+
+T = TypeVar("T")
+Progress = Callable[[int, int, str], None]
+POLL_S = 0.25  # between two looks at what another run is doing
+ROOM_S = 2.0  # between two looks at whether there is more room now
+OLD_S = 3600.0  # of an empty folder: nobody is about to fill it
+
+
+def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[Hands[T]], progress: Progress) -> None:
+    """Do every item whose folders do not stand yet; donors come first in `items`.
+
+    Right before an item is started a lock of each of its folders is taken. One that another run holds is left to it,
+    and done here only if that run ends without it. `progress` is told folders that stand, folders in all, and what
+    was finished last.
+
+    Raises:
+        DataError: the folder of the results cannot be written; nothing has been done.
+        PlaitError: whatever an item or its executor raises.
+    """
+    for place in {(work.out / name).parent for item in items for name in work.leaves(item)}:
+        with scratch(place, "a job"):
+            pass  # a folder that cannot be written is said so before anything is trained
+        _sweep(place, work.out)
+    todo = [item for item in items if not _stands(item, work)]
+    missing = {name for item in todo for name in work.leaves(item)}
+    total = sum(len(work.leaves(item)) for item in items)
+    progress(total - len(missing), total, "")
+    running: dict[Future[None], tuple[T, ExitStack]] = {}
+
+    def finished(item: T) -> None:
+        missing.difference_update(work.leaves(item))
+        progress(total - len(missing), total, work.label(item))
+
+    with ExitStack() as claims, hands as pool:
+        if pool.room() > 1:
+            todo = _longest_first(todo, work)
+        while todo or running:
+            room, waiting, elsewhere = pool.room(), [], False
+            for item in todo:
+                if len(running) >= room or not missing.isdisjoint(work.needs(item)):
+                    waiting.append(item)
+                    continue
+                claim = _claimed(item, work)
+                if claim is None:
+                    waiting.append(item)
+                    elsewhere = True
+                    continue
+                claims.callback(claim.close)
+                if _stands(item, work):
+                    claim.close()
+                    finished(item)
+                    continue
+                running[pool.start(item)] = item, claim
+            changed, todo = len(waiting) < len(todo), waiting
+            if running:
+                done, _ = wait(running, POLL_S if elsewhere else ROOM_S if todo else None, FIRST_COMPLETED)
+            elif not changed:
+                time.sleep(POLL_S)
+            for future in done if running else ():
+                item, claim = running.pop(future)
+                future.result()
+                _released(item, claim, work)
+                finished(item)
+
+
+def _stands(item: T, work: Work[T]) -> bool:
+    return all((work.out / name).exists() for name in work.leaves(item))
+
+
+def _longest_first(items: Sequence[T], work: Work[T]) -> list[T]:
+    """The items by what has to be done from their start on, with all that waits for them; the longest way first."""
+    behind: dict[str, float] = {}
+    way: list[float] = []
+    for item in reversed(items):
+        way.append(work.cost(item) + max(behind.get(name, 0.0) for name in work.leaves(item)))
+        for name in work.needs(item):
+            behind[name] = max(behind.get(name, 0.0), way[-1])
+    order = sorted(range(len(items)), key=lambda at: -way[len(items) - 1 - at])
+    return [items[at] for at in order]
+
+
+def _lock(name: str, out: Path) -> FileLock:
+    return FileLock(out / ".locks" / Path(name).name, blocking=False)
+
+
+def _claimed(item: T, work: Work[T]) -> ExitStack | None:
+    """The locks of an item's folders, taken; None if another run has one of them."""
+    locks = ExitStack()
+    (work.out / ".locks").mkdir(exist_ok=True)
+    try:
+        for name in sorted(work.leaves(item)):
+            locks.enter_context(_lock(name, work.out))
+    except Timeout:
+        locks.close()
+        return None
+    return locks
+
+
+def _released(item: T, claim: ExitStack, work: Work[T]) -> None:
+    """Give up the locks of a finished item; whoever still gets one of the removed files finds the folder standing."""
+    for name in work.leaves(item):
+        (work.out / ".locks" / Path(name).name).unlink(missing_ok=True)
+    claim.close()
+
+
+def _sweep(place: Path, out: Path) -> None:
+    """Remove what runs that were killed have left half made; what is made under a lock is somebody's."""
+    for left_over in place.glob(".making-*"):
+        try:
+            names = [path.name for path in left_over.iterdir()]
+            if not names and time.time() - left_over.stat().st_mtime < OLD_S:
+                continue
+            with ExitStack() as locks:
+                for name in names:
+                    locks.enter_context(_lock(name, out))
+                shutil.rmtree(left_over, ignore_errors=True)
+        except (OSError, Timeout):
+            continue  # gone, or another run's
