@@ -48,10 +48,12 @@ def boxes(
 def train(
     boxes: Boxes,
     out: Annotated[Path, typer.Option(help="The folder of the detector.", metavar="DETECTOR")],
-    network: Annotated[Network, typer.Option(help="lite0 is quick on a CPU; resnet50 starts from COCO.")] = Network.lite0,
+    network: Annotated[
+        Network, typer.Option(help="lite0 is quick on a CPU; resnet50 starts from COCO.")
+    ] = Network.lite0,
     weights: Annotated[Path | None, typer.Option(help="resnet50's COCO weights, if not to be downloaded.")] = None,
     side: Annotated[int | None, typer.Option(min=32, help="Pixels of a picture's shorter side in the network.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Batches.")] = 400,
+    steps: Annotated[int, typer.Option(min=1, help="Batches.")] = 300,
     batch: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 8,
     learning_rate: Annotated[float, typer.Option(min=0, help="The highest of the cycle.")] = 1e-3,
     seed: Annotated[int, typer.Option(min=0, help="Decides what is random.")] = 0,
@@ -71,7 +73,7 @@ def train(
 
 
 @app.command()
-def test(boxes: Boxes, detector: Which, score: Score = 0.5, device: Device = "auto") -> None:
+def test(boxes: Boxes, detector: Which, score: Score = 0.4, device: Device = "auto") -> None:
     """Say how good a detector is where the truth is known: precision, recall, AP50."""
     from plait.hands.boxes import read_boxes
     from plait.hands.detector import detected, open_detector
@@ -100,16 +102,17 @@ def detect(
     truth: Annotated[
         list[Path], typer.Option(metavar="RAW", help="Raw simulated recordings, whose hands are known.")
     ] = [],  # noqa: B006 - typer reads the default, nobody writes it
-    score: Score = 0.5,
+    score: Score = 0.4,
     device: Device = "auto",
 ) -> None:
     """Count the hands of every clip: hands.parquet, from which `plait report` draws accuracy by missing hands."""
     from plait.cli.recordings import dataset_called
     from plait.clips import listed
     from plait.clips.table import TABLE, read_clips
-    from plait.hands.count import agreement, write_counts
+    from plait.hands.count import write_counts
     from plait.hands.detector import open_detector
     from plait.study.run import device_called
+    from plait.study.visibility import agreement
 
     sys.path.insert(0, str(Path.cwd()))  # a user's own data set or detector
     named = dataset or (read_clips(data)[1]["dataset"] if (data / TABLE).is_file() else None)

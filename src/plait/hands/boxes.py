@@ -77,8 +77,8 @@ def read_boxes(folder: Path) -> list[Picture]:
     """The pictures in `folder` with their boxes, as `folder/annotations.json` lists them.
 
     Of COCO's fields it reads `images` (`id, file_name, width, height`), `annotations` (`image_id, category_id, bbox`:
-    left, top, width, height) and `categories` (`id, name`). Every category is a hand; crowds are left out; boxes are cut
-    off at the picture's edges.
+    left, top, width, height) and `categories` (`id, name`). Every category is a hand; crowds are left out; boxes are
+    cut off at the picture's edges.
 
     Raises:
         DataError: the file or a picture is missing, a field is, or says what cannot be.
@@ -87,7 +87,9 @@ def read_boxes(folder: Path) -> list[Picture]:
     try:
         said = TypeAdapter(_Coco).validate_json(path.read_bytes())
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; expected COCO-style boxes beside pictures") from error
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror}; expected COCO-style boxes beside pictures"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

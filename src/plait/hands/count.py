@@ -23,7 +23,7 @@ from plait.store import checksum, content_key, write_bytes
 from plait.types import Dataset, Stream
 
 TABLE = "hands.parquet"
-SCORE, OVERLAP, MOST = 0.5, 0.6, 2
+SCORE, OVERLAP, MOST = 0.4, 0.6, 2  # focal loss leaves scores low
 CHUNK = 64  # frames in memory at once
 SCHEMA: dict[str, Any] = {
     "clip": pl.String,
@@ -137,12 +137,6 @@ def truths(sources: Sequence[Path]) -> dict[str, Path]:
         DataError: a source holds no truth.
     """
     return {checksum(raw / "video.mp4"): raw for raw in raw_folders(sources)}
-
-
-def agreement(table: pl.DataFrame) -> tuple[int, int]:
-    """In how many clips the count is the true one, of how many where that is known."""
-    known = table.filter(pl.col("visible").is_not_null())
-    return int((known["count"] == known["visible"]).sum()), len(known)
 
 
 def _counts(

@@ -4,6 +4,7 @@ A detector is a function from frames `(n, height, width, 3)`, uint8 RGB, to what
 `open_detector` gives one from a trained folder, from MediaPipe's palm model, or from a user's own code.
 """
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -48,7 +49,7 @@ Detector = Callable[[np.ndarray], list[Found]]
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Description:
-    """What `detector.json` says: which network, the side to which a picture's shorter one is resized, how it was made."""
+    """What `detector.json` says: network, pixels of a picture's shorter side in it, how it was trained."""
 
     network: Literal["lite0", "resnet50"]
     side: PositiveInt
@@ -56,7 +57,10 @@ class Description:
 
 
 class Pyramid(nn.Module):
-    """EfficientNet-Lite0's maps at strides 8, 16 and 32 as a feature pyramid (Lin et al., CVPR 2017)."""
+    """EfficientNet-Lite0's maps at strides 8, 16 and 32 as a feature pyramid (Lin et al., CVPR 2017).
+
+    What comes before stride 8 is not trained: edges and colours are known already, and it costs the most.
+    """
 
     out_channels = CHANNELS
     stages = (2, 3, 4)
@@ -66,6 +70,8 @@ class Pyramid(nn.Module):
         network = lite0()
         network.prune_intermediate_layers(list(self.stages), prune_norm=True, prune_head=True)  # type: ignore[operator]
         channels = [network.feature_info[i]["num_chs"] for i in self.stages]  # type: ignore[index]
+        for early in (network.conv_stem, network.bn1, network.blocks[:2]):
+            early.requires_grad_(False)  # type: ignore[union-attr]
         self.network, self.maps = network, FeaturePyramidNetwork(channels, CHANNELS)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -184,5 +190,9 @@ def open_detector(name: str, device: str = "cpu") -> Detector:
 
 
 def detected(detector: Detector, pictures: Iterable[np.ndarray]) -> list[Found]:
-    """What a detector finds in pictures that may differ in size, one at a time."""
-    return [detector(picture[None])[0] for picture in pictures]
+    """What a detector finds in pictures `(height, width, 3)`, neighbours of one size at once."""
+    found: list[Found] = []
+    for _, alike in itertools.groupby(pictures, key=lambda picture: picture.shape):
+        while batch := list(itertools.islice(alike, AT_ONCE)):
+            found += detector(np.stack(batch))
+    return found

@@ -20,7 +20,6 @@ from plait.hands.detector import DESCRIPTION, SIDES, Description, pretrained, re
 from plait.store import checksum, content_key
 
 SAID_S = 5.0  # between two words on progress
-NORMS = (nn.BatchNorm2d, nn.GroupNorm)
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -29,7 +28,7 @@ class Training:
 
     network: Literal["lite0", "resnet50"] = "lite0"
     side: PositiveInt | None = None
-    steps: PositiveInt = 400
+    steps: PositiveInt = 300
     batch: PositiveInt = 8
     learning_rate: PositiveFloat = 1e-3
     seed: NonNegativeInt = 0
@@ -46,9 +45,9 @@ def train(
 ) -> Path:
     """Train a detector on the boxes in a folder, and write it as the folder `out`; returns `out`.
 
-    AdamW, one cycle of the learning rate, focal and smooth-L1 losses of RetinaNet; pictures are mirrored half of the time
-    and vary in brightness, contrast and colour. Normalisations keep the statistics that they came with. On
-    one machine the same boxes, settings and number of threads give the same weights. A detector that stands already,
+    AdamW, one cycle of the learning rate, RetinaNet's focal and smooth-L1 losses; pictures are mirrored half of the
+    time and vary in brightness, contrast and colour. Normalisations keep the statistics that they came with. On one
+    machine the same boxes, settings and number of threads give the same weights. A detector that stands already,
     trained on the same boxes alike, is left as it is.
 
     Raises:
@@ -73,20 +72,17 @@ def train(
     return out
 
 
-def _fit(
-    network: RetinaNet, pictures: Sequence[Picture], training: Training, device: str, progress: Progress
-) -> float:
+def _fit(network: RetinaNet, pictures: Sequence[Picture], training: Training, device: str, progress: Progress) -> float:
     """The loop; returns the mean loss of its last tenth."""
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-    pretrained_part = list(network.backbone.parameters())
-    new = [parameter for parameter in network.head.parameters()]
-    groups = [{"params": pretrained_part, "lr": 0.3 * training.learning_rate}, {"params": new}]
-    optimizer = torch.optim.AdamW(groups, lr=training.learning_rate, weight_decay=1e-4)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=training.steps + 1, pct_start=0.1)
+    learned = [weight for weight in network.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=training.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, training.learning_rate, total_steps=training.steps + 1, pct_start=0.1
+    )
     losses: list[float] = []
     said_s = time.monotonic()
     progress(0, training.steps, "training steps")
@@ -96,7 +92,7 @@ def _fit(
         loss: Tensor = sum(network(images, targets).values(), torch.zeros((), device=device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(learned, 5.0)
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))

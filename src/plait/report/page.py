@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from plait.report import words
 from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
-from plait.report.figures import accuracy_plot, forest_plot, gain_plot, width_plot
+from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
 from plait.report.read import Run
 from plait.report.tables import (
     GROUPS,
@@ -25,7 +25,7 @@ from plait.report.tables import (
     main_table,
     subject_table,
 )
-from plait.study import analyses
+from plait.study import analyses, visibility
 from plait.study.compare import compare
 
 Drawing = Callable[..., Figure]
@@ -44,10 +44,18 @@ class Report:
     gains: pl.DataFrame
     widths: pl.DataFrame
     claims: pl.DataFrame
+    hands: pl.DataFrame
+    seen: tuple[int, int]
 
     @classmethod
-    def of(cls, run: Run, predictions: pl.DataFrame) -> "Report":
-        """The tables of a run's predictions."""
+    def of(cls, run: Run, predictions: pl.DataFrame, hands: pl.DataFrame | None = None) -> "Report":
+        """The tables of a run's predictions, and of the hands that were detected in its clips."""
+        claims = analyses.claims(run.methods, predictions, run.activities)
+        missing, seen = pl.DataFrame(schema=visibility.SCHEMA), (0, 0)
+        if hands is not None:
+            missing = visibility.missing_hands(run.methods, predictions, hands)
+            claims = pl.concat([claims, visibility.visibility_claims(run.methods, predictions, hands)])
+            seen = visibility.agreement(hands)
         return cls(
             run,
             main_table(run, predictions),
@@ -57,12 +65,16 @@ class Report:
             confusion_table(run, predictions),
             analyses.gains(run.methods, predictions, run.activities),
             analyses.widths(run.methods, predictions),
-            analyses.claims(run.methods, predictions, run.activities),
+            claims,
+            missing,
+            seen,
         )
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every table by the name of its file."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+        named = {field.name: getattr(self, field.name) for field in fields(self)[1:-1]}
+        if self.hands.is_empty():
+            named.pop("hands")
         return {"table": named.pop("main"), **named}
 
     def figures(self) -> dict[str, Drawing]:
@@ -75,7 +87,18 @@ class Report:
             drawings["gains"] = partial(gain_plot, self.gains, best["method"])
         if not self.widths.is_empty():
             drawings["widths"] = partial(width_plot, self.widths, self.main)
+        if not self.hands.is_empty():
+            drawings["hands"] = partial(hands_plot, self.hands, self.main, self.leaders())
         return drawings
+
+    def leaders(self) -> list[str]:
+        """The methods that stand out: the best single of each modality, average or concatenation, and fusion."""
+        singles = self.main.filter(pl.col("kind") == "single").sort("accuracy", descending=True, maintain_order=True)
+        best = [self.best(*GROUPS["average and concat"]), self.best("fusion")]
+        return [
+            *singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2),
+            *(b["method"] for b in best if b),
+        ]
 
     def best(self, *kinds: str) -> dict[str, Any] | None:
         """The row of the main table with the highest accuracy (ties: the first) of these kinds; no sweep counts."""
@@ -115,6 +138,7 @@ def render(report: Report, sheet: Path | None = None, cases: Any = None) -> str:
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
             for name, draw in report.figures().items()
         },
+        seen=report.seen,
         sheet=None if sheet is None else base64.b64encode(sheet.read_bytes()).decode(),
         cases=cases,
         notes=words.notes(run, main, comparisons),

@@ -122,6 +122,7 @@ def latex_tables(
     gains: pl.DataFrame,
     claims: pl.DataFrame,
     widths: pl.DataFrame,
+    hands: pl.DataFrame | None = None,
 ) -> dict[str, str]:
     """Every table that has rows as LaTeX, by name; shares in percent, differences in points."""
     tables = {
@@ -148,6 +149,18 @@ def latex_tables(
             for r in widths.iter_rows(named=True)
         ]
         tables["widths"] = tabular(["series", "K", "accuracy %", "95 % interval"], cells, 1)
+    if hands is not None:
+        cells = [
+            [
+                r["method"],
+                *(str(r[key]) for key in ("missing", "clips", "subjects")),
+                percent(r["accuracy"]),
+                f"{percent(r['low'])} to {percent(r['high'])}",
+            ]
+            for r in hands.iter_rows(named=True)
+        ]
+        header = ["method", "hands missing", "clips", "subjects", "accuracy %", "95 % interval"]
+        tables["hands"] = tabular(header, cells, 1)
     return tables
 
 
