@@ -143,7 +143,7 @@ def _counts(
     stream: Stream, windows: Sequence[np.ndarray], detector: Detector, score: float, where: str
 ) -> list[np.ndarray]:
     """The count of each frame of each window."""
-    asked = [stream.times[stream.shown(w)] if isinstance(stream, Video) else w for w in windows]
+    asked = [stream.times[stream.shown(w)] if isinstance(stream, Video) else np.round(w, 6) for w in windows]
     unique, which = np.unique(np.concatenate(asked), return_inverse=True)
     chunks = [unique[start : start + CHUNK] for start in range(0, len(unique), CHUNK)]
     frames = Forward(stream, chunks) if isinstance(stream, Video) else stream

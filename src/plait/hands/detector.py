@@ -115,6 +115,8 @@ def pretrained(network: str, side: int, weights: Path | None = None) -> RetinaNe
     path = weights or fetch(Remote(known.url, sha256=known.url[-12:-4]))
     own = {name: value for name, value in made.state_dict().items() if "cls_logits" in name}  # of 91 classes there
     load_weights(made, read_weights(path) | own, path)
+    for early in (made.backbone.body.conv1, made.backbone.body.layer1):
+        early.requires_grad_(False)
     return made
 
 
