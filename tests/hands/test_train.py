@@ -40,7 +40,7 @@ def people(tmp_path_factory):
 @pytest.fixture(scope="module")
 def detector(people):
     torch.set_num_threads(1)
-    return train(people / "learn", people / "detector", Training(side=128, steps=70, batch=4, learning_rate=2e-3))
+    return train(people / "learn", people / "detector", Training(side=96, steps=160, batch=4, learning_rate=2e-3))
 
 
 def test_hands_of_a_person_not_seen_are_found(people, detector):
