@@ -70,8 +70,8 @@ class Pyramid(nn.Module):
         network = lite0()
         network.prune_intermediate_layers(list(self.stages), prune_norm=True, prune_head=True)  # type: ignore[operator]
         channels = [network.feature_info[i]["num_chs"] for i in self.stages]  # type: ignore[index]
-        for early in (network.conv_stem, network.bn1, network.blocks[:2]):
-            early.requires_grad_(False)  # type: ignore[union-attr]
+        for early in ("conv_stem", "bn1", "blocks.0", "blocks.1"):
+            network.get_submodule(early).requires_grad_(False)
         self.network, self.maps = network, FeaturePyramidNetwork(channels, CHANNELS)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -115,8 +115,8 @@ def pretrained(network: str, side: int, weights: Path | None = None) -> RetinaNe
     path = weights or fetch(Remote(known.url, sha256=known.url[-12:-4]))
     own = {name: value for name, value in made.state_dict().items() if "cls_logits" in name}  # of 91 classes there
     load_weights(made, read_weights(path) | own, path)
-    for early in (made.backbone.body.conv1, made.backbone.body.layer1):
-        early.requires_grad_(False)
+    for early in ("conv1", "layer1"):
+        made.backbone.body.get_submodule(early).requires_grad_(False)
     return made
 
 

@@ -164,7 +164,7 @@ def hands_plot(
 def _apart(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Labels at the right end of curves, moved apart where they would meet."""
     low, high = axes.get_ylim()
-    step = (high - low) * 0.055
+    step = (high - low) * 0.135 * axes.figure.dpi / axes.bbox.height
     at = low - step
     for y, label, shade in sorted(ends):
         at = max(y, at + step)
