@@ -33,7 +33,10 @@ Drawing = Callable[..., Figure]
 
 @dataclass(frozen=True)
 class Report:
-    """A run and every table of its report, each by a function of `plait.report.tables` or `plait.study`."""
+    """A run and every table of its report, each by a function of `plait.report.tables` or `plait.study`.
+
+    `seen` says in how many clips detected and true counts of hands agree, of how many where the truth is known.
+    """
 
     run: Run
     main: pl.DataFrame
@@ -72,8 +75,9 @@ class Report:
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every table by the name of its file."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)[1:-1]}
-        if self.hands.is_empty():
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        named = {name: table for name, table in every.items() if isinstance(table, pl.DataFrame)}
+        if self.hands.is_empty():  # nobody looked for hands
             named.pop("hands")
         return {"table": named.pop("main"), **named}
 
