@@ -21,7 +21,7 @@ from plait.report.canvas import (
     style,
 )
 from plait.report.tables import GROUPS
-from plait.report.words import percent, points
+from plait.report.words import count, percent, points
 
 
 def accuracy_plot(main: pl.DataFrame, subjects: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
@@ -124,7 +124,7 @@ def hands_plot(
     `hands` is `visibility.missing_hands`, `main` is `tables.main_table`.
     """
     kinds = dict(main.select("method", "kind").iter_rows())
-    levels = sorted(set(hands["missing"]))
+    levels = range(max(2, *hands["missing"]) + 1)
     with mpl.rc_context(style() | {"axes.grid.axis": "y", "ytick.labelleft": True, "ytick.major.size": 0}):
         figure = Figure(figsize=(width_in, 0.36 * width_in + 1.3))
         wide = width_in > WIDTHS_IN["narrow"]
@@ -146,28 +146,33 @@ def hands_plot(
                     axes.vlines(at, 100 * low, 100 * high, color=colour, linewidth=1.2, alpha=0.6)
             axes.plot(x, y, color=colour, marker=marker, markersize=5.5, linewidth=1.5, linestyle=dash)
             ends.append((y[-1], method, shade))
-        first = hands.filter(pl.col("method") == main["method"][0])
-        axes.set_xticks(
-            levels,
-            [
-                f"{level}\n{n} clips, {s} people" if wide else f"{level}\n{n} clips\n{s} people"
-                for level, n, s in first.select("missing", "clips", "subjects").iter_rows()
-            ],
-        )
-        axes.set_xlim(levels[0] - 0.2, levels[-1] + 0.2)
+        axes.set_xticks(levels, [_level(hands, level, "," if wide else "\n") for level in levels])
+        axes.set_xlim(levels[0] - 0.25, levels[-1] + 0.25)
         axes.set_xlabel("hands missing")
         axes.set_ylabel("accuracy, %")
         _apart(axes, ends)
         return figure
 
 
+def _level(hands: pl.DataFrame, level: int, apart: str) -> str:
+    """How many hands are missing, in how many clips of how many people."""
+    own = hands.filter(pl.col("missing") == level)
+    if own.is_empty():
+        return f"{level}\nno clip"
+    clips, people = own["clips"][0], own["subjects"][0]
+    return f"{level}\n{count(clips, 'clip')}{apart} {count(people, 'person', 'people')}"
+
+
 def _apart(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Labels at the right end of curves, moved apart where they would meet."""
     low, high = axes.get_ylim()
     step = (high - low) * 0.135 * axes.figure.dpi / axes.bbox.height
-    at = low - step
-    for y, label, shade in sorted(ends):
-        at = max(y, at + step)
+    places: list[float] = []
+    for y, _, _ in sorted(ends):
+        places.append(max(y, places[-1] + step) if places else y)
+    for i in reversed(range(len(places))):  # back down where they would leave the axes
+        places[i] = min(places[i], high - step * (len(places) - 1 - i))
+    for at, (_, label, shade) in zip(places, sorted(ends), strict=True):
         where: Any = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
         axes.annotate(short(label, 18), (1, at), xycoords=axes.get_yaxis_transform(), color=COLOURS[shade][0], **where)
 
