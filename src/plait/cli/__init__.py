@@ -2,7 +2,7 @@
 
 import typer
 
-from plait.cli import recordings, studies
+from plait.cli import hands, recordings, studies
 from plait.errors import PlaitError
 
 app = typer.Typer(
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 for verbs in (studies, recordings):
     app.add_typer(verbs.app)
+app.add_typer(hands.app, name="hands")
 
 
 def main() -> None:

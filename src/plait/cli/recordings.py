@@ -117,7 +117,7 @@ def clips(
     from plait.clips import Windows, write_clips
     from plait.clips.windows import longest_s
 
-    meant = _dataset(dataset) if dataset else None
+    meant = dataset_called(dataset) if dataset else None
     length = seconds or (longest_s(meant.modalities) if meant else None)
     if length is None:
         raise ConfigError("--seconds: missing, expected the length of a window, or a --dataset that has one")
@@ -170,7 +170,7 @@ def features(
     named = dataset or said.get("dataset")
     if named is None and not said:
         raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
-    meant = _dataset(named) if named else _bare(said, modality, fps)
+    meant = dataset_called(named) if named else _bare(said, modality, fps)
     how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
     cuts = listed(meant, clips, [modality])
     where = device_called(device, elsewhere=ray)
@@ -191,7 +191,8 @@ def features(
     typer.echo(f"{found.index}: which row is which clip")
 
 
-def _dataset(path: str) -> "Dataset":
+def dataset_called(path: str) -> "Dataset":
+    """The data set that `package.module:NAME` names."""
     from plait.sources import resolve
     from plait.types import Dataset
 

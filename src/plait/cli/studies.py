@@ -72,6 +72,8 @@ def reproduce(
     if data is None and name is not Reproduced.simulated:
         raise ConfigError(f"--data: missing, expected the folder of {name.value}")
     where = data or _simulated(out, subjects, clips, workers)
+    if name is Reproduced.simulated and data is None:
+        _hands(out, where, workers, device)
     _study(_shipped(name.value), where, out, sets, only, executor, workers, threads, device, ray_address)
 
 
@@ -108,6 +110,30 @@ def _simulated(out: Path, subjects: int, clips: int, workers: int | None) -> Pat
         recordings, out / "clips", Windows(WINDOWS.seconds, unlabelled="neutral"), activities=SIMULATED.activities
     )
     return out / "clips"
+
+
+def _hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
+    """A detector trained on other simulated people, and the hands that it finds in the clips: `out/hands.parquet`."""
+    from plait.clips import listed
+    from plait.datasets.simulated import SIMULATED
+    from plait.datasets.simulated.simulate import simulate as record
+    from plait.datasets.simulated.writer import Settings
+    from plait.hands.boxes import write_boxes
+    from plait.hands.count import write_counts
+    from plait.hands.detector import open_detector
+    from plait.hands.train import Training, train
+    from plait.study.run import device_called
+
+    folder, device = out / "hands", device_called(device)
+    with Meter("simulating other people", "people") as meter:
+        raw = record(folder / "raw", 16, Settings(7, 8, 256, 5), workers=workers, progress=meter.tell)
+    with Meter("training a detector of hands", "steps") as meter:
+        boxes = write_boxes(raw, folder / "boxes")
+        made = train(boxes, folder / "detector", Training(), device=device, progress=meter.tell)
+    finds = open_detector(str(made), device)
+    with Meter("detecting hands", "clips") as meter:
+        cuts = listed(SIMULATED, clips, ["video"])
+        write_counts(SIMULATED, cuts, "video", finds, out, truth=[out / "raw"], progress=meter.tell)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from plait.report.canvas import write_figure
 from plait.report.page import LIMIT, Report, render
-from plait.report.read import read_run, read_validation
+from plait.report.read import read_hands, read_run, read_validation
 from plait.report.tables import latex_tables, markdown
 from plait.store import write_text
 
@@ -23,7 +23,8 @@ def write_report(run: Path, limit: int = LIMIT) -> Path:
         DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong together; or the
             folder cannot be written.
     """
-    report = Report.of(*read_run(run), read_validation(run))
+    about, predictions = read_run(run)
+    report = Report.of(about, predictions, read_validation(run), read_hands(run, predictions))
     for name, table in report.tables().items():
         write_text(run / f"{name}.csv", table.write_csv())
     for name, text in latex_tables(report.tables()).items():

@@ -21,7 +21,7 @@ from plait.report.canvas import (
     style,
 )
 from plait.report.tables import GROUPS
-from plait.report.words import percent, points
+from plait.report.words import count, percent, points
 
 
 def accuracy_plot(main: pl.DataFrame, subjects: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
@@ -116,13 +116,63 @@ def width_plot(widths: pl.DataFrame, main: pl.DataFrame, width_in: float = WIDTH
         return figure
 
 
+def hands_plot(
+    hands: pl.DataFrame, main: pl.DataFrame, leaders: Sequence[str], width_in: float = WIDTHS_IN["wide"]
+) -> Figure:
+    """Fig. 8: accuracy against the number of missing hands; `leaders` stand out, with intervals, the others are thin.
+
+    `hands` is `visibility.missing_hands`, `main` is `tables.main_table`.
+    """
+    kinds = dict(main.select("method", "kind").iter_rows())
+    levels = range(max(2, *hands["missing"]) + 1)
+    with mpl.rc_context(style() | {"axes.grid.axis": "y", "ytick.labelleft": True, "ytick.major.size": 0}):
+        figure = Figure(figsize=(width_in, 0.36 * width_in + 1.3))
+        wide = width_in > WIDTHS_IN["narrow"]
+        axes = figure.add_axes((0.08, 0.2, 0.72, 0.75) if wide else (0.12, 0.24, 0.56, 0.71))
+        ends: list[tuple[float, str, str]] = []
+        for method in main["method"]:
+            if method not in leaders:
+                own = hands.filter(pl.col("method") == method)
+                axes.plot(own["missing"], 100 * own["accuracy"], color=COLOURS["grid"][0], linewidth=1.1)
+        for place, method in enumerate(leaders):
+            own = hands.filter(pl.col("method") == method)
+            shade, marker = COLOUR_OF[kinds[method]], MARKER[kinds[method]]
+            colour = COLOURS[shade][0]
+            dash = "--" if method in leaders[1:] and kinds[method] == "single" else "-"
+            x = [level + 0.05 * (place - (len(leaders) - 1) / 2) for level in own["missing"]]
+            y = [100 * a for a in own["accuracy"]]
+            for at, low, high in zip(x, own["low"], own["high"], strict=True):
+                if low is not None:
+                    axes.vlines(at, 100 * low, 100 * high, color=colour, linewidth=1.2, alpha=0.6)
+            axes.plot(x, y, color=colour, marker=marker, markersize=5.5, linewidth=1.5, linestyle=dash)
+            ends.append((y[-1], method, shade))
+        axes.set_xticks(levels, [_level(hands, level, "," if wide else "\n") for level in levels])
+        axes.set_xlim(levels[0] - 0.25, levels[-1] + 0.25)
+        axes.set_xlabel("hands missing")
+        axes.set_ylabel("accuracy, %")
+        _apart(axes, ends)
+        return figure
+
+
+def _level(hands: pl.DataFrame, level: int, apart: str) -> str:
+    """How many hands are missing, in how many clips of how many people."""
+    own = hands.filter(pl.col("missing") == level)
+    if own.is_empty():
+        return f"{level}\nno clip"
+    clips, people = own["clips"][0], own["subjects"][0]
+    return f"{level}\n{count(clips, 'clip')}{apart} {count(people, 'person', 'people')}"
+
+
 def _apart(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Labels at the right end of curves, moved apart where they would meet."""
     low, high = axes.get_ylim()
-    step = (high - low) * 0.055
-    at = low - step
-    for y, label, shade in sorted(ends):
-        at = max(y, at + step)
+    step = (high - low) * 0.135 * axes.figure.dpi / axes.bbox.height
+    places: list[float] = []
+    for y, _, _ in sorted(ends):
+        places.append(max(y, places[-1] + step) if places else y)
+    for i in reversed(range(len(places))):  # back down where they would leave the axes
+        places[i] = min(places[i], high - step * (len(places) - 1 - i))
+    for at, (_, label, shade) in zip(places, sorted(ends), strict=True):
         where: Any = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
         axes.annotate(short(label, 18), (1, at), xycoords=axes.get_yaxis_transform(), color=COLOURS[shade][0], **where)
 

@@ -15,7 +15,7 @@ from plait.errors import DataError
 from plait.report import paper, words
 from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
 from plait.report.cases import CASES
-from plait.report.figures import accuracy_plot, forest_plot, gain_plot, width_plot
+from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
 from plait.report.read import Run
 from plait.report.sheet import SHEET
 from plait.report.tables import (
@@ -31,7 +31,7 @@ from plait.report.tables import (
     subject_table,
 )
 from plait.store import read_json
-from plait.study import analyses
+from plait.study import analyses, visibility
 from plait.study.compare import compare
 from plait.study.people import hardest
 
@@ -41,7 +41,10 @@ LIMIT, MARGIN = 40_000_000, 1000  # bytes of a page; what its words may grow by 
 
 @dataclass(frozen=True)
 class Report:
-    """A run and every table of its report, each by a function of `plait.report.tables` or `plait.study`."""
+    """A run and every table of its report, each by a function of `plait.report.tables` or `plait.study`.
+
+    `seen` says in how many clips detected and true counts of hands agree, of how many where the truth is known.
+    """
 
     run: Run
     main: pl.DataFrame
@@ -56,10 +59,27 @@ class Report:
     gains: pl.DataFrame
     widths: pl.DataFrame
     claims: pl.DataFrame
+    hands: pl.DataFrame
+    seen: tuple[int, int]
 
     @classmethod
-    def of(cls, run: Run, predictions: pl.DataFrame, validation: pl.DataFrame | None = None) -> "Report":
-        """The tables of a run's predictions; those of the validation subjects choose a fusion, and nothing else."""
+    def of(
+        cls,
+        run: Run,
+        predictions: pl.DataFrame,
+        validation: pl.DataFrame | None = None,
+        hands: pl.DataFrame | None = None,
+    ) -> "Report":
+        """The tables of a run's predictions, and of the hands that were detected in its clips.
+
+        Those of the validation subjects choose a fusion, and nothing else.
+        """
+        claims = analyses.claims(run.methods, predictions, run.activities)
+        missing, seen = pl.DataFrame(schema=visibility.SCHEMA), (0, 0)
+        if hands is not None:
+            missing = visibility.missing_hands(run.methods, predictions, hands)
+            claims = pl.concat([claims, visibility.visibility_claims(run.methods, predictions, hands)])
+            seen = visibility.agreement(hands)
         return cls(
             run,
             main_table(run, predictions),
@@ -73,12 +93,17 @@ class Report:
             mistake_table(run, predictions),
             analyses.gains(run.methods, predictions, run.activities),
             analyses.widths(run.methods, predictions),
-            analyses.claims(run.methods, predictions, run.activities),
+            claims,
+            missing,
+            seen,
         )
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every table by the name of its file."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        named = {name: table for name, table in every.items() if isinstance(table, pl.DataFrame)}
+        if self.hands.is_empty():  # nobody looked for hands
+            named.pop("hands")
         return {"table": named.pop("main"), **named}
 
     def figures(self) -> dict[str, Drawing]:
@@ -91,7 +116,18 @@ class Report:
             drawings["gains"] = partial(gain_plot, self.gains, best["method"])
         if not self.widths.is_empty():
             drawings["widths"] = partial(width_plot, self.widths, self.main)
+        if not self.hands.is_empty():
+            drawings["hands"] = partial(hands_plot, self.hands, self.main, self.leaders())
         return drawings
+
+    def leaders(self) -> list[str]:
+        """The methods that stand out: the best single of each modality, average or concatenation, and fusion."""
+        singles = self.main.filter(pl.col("kind") == "single").sort("accuracy", descending=True, maintain_order=True)
+        best = [self.best(*GROUPS["average and concat"]), self.best("fusion")]
+        return [
+            *singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2),
+            *(b["method"] for b in best if b),
+        ]
 
     def best(self, *kinds: str) -> dict[str, Any] | None:
         """The row of the main table with the highest accuracy (ties: the first) of these kinds; no sweep counts."""
@@ -139,6 +175,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
             for name, draw in report.figures().items()
         },
+        seen=report.seen,
         sheet=sheet,
         cases=cases,
         notes=words.notes(run, main, comparisons),

@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from plait.errors import DataError
+from plait.hands.count import TABLE as HANDS
 from plait.study.compare import Row
 
 COLUMNS = ("study", "method", "fold", "seed", "clip", "subject", "activity", "predicted")
@@ -66,6 +67,26 @@ def read_validation(folder: Path) -> pl.DataFrame | None:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _unreadable(path, error) from error
     return None if table.is_empty() else table
+
+
+def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
+    """What `plait hands detect` found in the clips of the run in `folder`; None where it did not look.
+
+    Raises:
+        DataError: `hands.parquet` cannot be read, or is not of these clips.
+    """
+    path = folder / HANDS
+    if not path.is_file():
+        return None
+    try:
+        hands = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: cannot be read; run `plait hands detect` again") from error
+    if absent := [column for column in ("clip", "missing", "count", "visible") if column not in hands.columns]:
+        raise DataError(f"{path}: no column {absent[0]!r}, expected what `plait hands detect` writes")
+    if unseen := set(predictions["clip"]) - set(hands["clip"]):
+        raise DataError(f"{path}: nothing of clip {min(unseen)!r}; run `plait hands detect` again")
+    return hands
 
 
 def _described(path: Path) -> Run:

@@ -21,6 +21,7 @@ MISTAKES = ("method", "subject", "activity", "taken for", "theirs, %", "all othe
 GAINS = ("fusion", "against", "activity", "gain", "95 % interval")
 CLAIMS = ("claim", "fusion", "against", "effect", "95 % interval", "verdict")
 WIDTHS = ("series", "K", "accuracy %", "95 % interval")
+HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval")
 
 
 def main_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -159,6 +160,7 @@ def latex_tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
         "gains": (GAINS, rows("gains", _gain_cells), 3),
         "claims": (CLAIMS, rows("claims", claim_cells), 3),
         "widths": (WIDTHS, rows("widths", _width_cells), 1),
+        "hands": (HANDS, rows("hands", _hand_cells) if "hands" in tables else [], 1),
     }
     pivoted = {
         "subjects": _pivoted(tables["subjects"], "method", "subject", "accuracy", percent),
@@ -181,6 +183,11 @@ def _gain_cells(row: Mapping[str, Any]) -> list[str]:
 def _width_cells(row: Mapping[str, Any]) -> list[str]:
     ends = f"{percent(row['low'])} to {percent(row['high'])}"
     return [row["series"], str(row["embedding"]), percent(row["accuracy"]), ends]
+
+
+def _hand_cells(row: Mapping[str, Any]) -> list[str]:
+    ends = f"{percent(row['low'])} to {percent(row['high'])}"
+    return [row["method"], *(str(row[key]) for key in HANDS[1:4]), percent(row["accuracy"]), ends]
 
 
 def _pivoted(table: pl.DataFrame, rows: str | list[str], columns: str, values: str, said: Callable[[Any], str]) -> str:

@@ -119,10 +119,17 @@ def claims(methods: Mapping[str, Row], predictions: pl.DataFrame, activities: Se
                 if set(row.sweep) != {"embedding"} or row.sweep != min((m.sweep for m in own), key=_width):
                     continue
                 claim = f"K = {row.sweep['embedding']} beats the single"
-                rows.append((claim, fusion, single, float(d.mean()), *t_interval(d), _above(*t_interval(d))))
+                rows.append((claim, fusion, single, float(d.mean()), *t_interval(d), verdict_above(*t_interval(d))))
                 continue
             rows.append(
-                ("better than the single", fusion, single, float(d.mean()), *t_interval(d), _above(*t_interval(d)))
+                (
+                    "better than the single",
+                    fusion,
+                    single,
+                    float(d.mean()),
+                    *t_interval(d),
+                    verdict_above(*t_interval(d)),
+                )
             )
             own_gains = table.filter((pl.col("fusion") == fusion) & (pl.col("single") == single))
             worst = own_gains.sort("gain", maintain_order=True).row(0, named=True)
@@ -130,7 +137,7 @@ def claims(methods: Mapping[str, Row], predictions: pl.DataFrame, activities: Se
             rows.append((f"no activity is worse (lowest: {worst['activity']})", fusion, single))
             rows[-1] += (worst["gain"], worst["low"], worst["high"], verdict)
             effect, low, high = _spread(of[fusion], of[single])
-            verdict = _above(None if high is None else -high, None if low is None else -low)
+            verdict = verdict_above(None if high is None else -high, None if low is None else -low)
             rows.append(("subjects differ less (SD)", fusion, single, effect, low, high, verdict))
     return pl.DataFrame(rows, schema=CLAIMS, orient="row").sort("claim", maintain_order=True)
 
@@ -139,7 +146,7 @@ def _width(sweep: Mapping[str, Any]) -> int:
     return int(sweep["embedding"])
 
 
-def _above(low: float | None, high: float | None) -> str:
+def verdict_above(low: float | None, high: float | None) -> str:
     """Whether an interval lies above zero."""
     if low is None or high is None or low <= 0 <= high:
         return "unclear"

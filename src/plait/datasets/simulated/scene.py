@@ -27,6 +27,26 @@ PALM = [1, 5, 9, 13, 17]
 Colour = tuple[float, float, float]
 
 
+def thickness(points: np.ndarray, size: float, height: int) -> np.ndarray:
+    """How thick a finger of joints (..., 21, 3), in metres, looks in a picture of this height, in pixels."""
+    depth = np.maximum(points[..., 2].mean(-1), 0.15)
+    seen: np.ndarray = 0.022 * size * 0.98 * height / depth
+    return seen
+
+
+def hand_box(pixels: np.ndarray, thick: np.ndarray | float) -> np.ndarray:
+    """The box (..., 4), left, top, right, bottom, around a hand's joints (..., 21, 2) in pixels."""
+    half = np.asarray(thick)[..., None] / 2
+    return np.concatenate([pixels.min(-2) - half, pixels.max(-2) + half], axis=-1)
+
+
+def in_view(boxes: np.ndarray, view: tuple[float, float, float, float]) -> np.ndarray:
+    """Boxes (..., 4) cut off at the edges of `view`, a box as well; NaN where less than a third shows."""
+    cut = np.clip(boxes, [*view[:2], *view[:2]], [*view[2:], *view[2:]])
+    share = np.prod(cut[..., 2:] - cut[..., :2], -1) / np.prod(boxes[..., 2:] - boxes[..., :2], -1)
+    return np.where(share[..., None] >= 1 / 3, cut, np.nan)
+
+
 @dataclass(frozen=True)
 class Look:
     """What differs between subjects' pictures: glove, skin of the sleeve, wall, light, how the camera is mounted."""
@@ -96,13 +116,9 @@ class Frame:
         scene = self.scene
         found: dict[str, tuple[float, float, float, float] | None] = {}
         for side, pixels in self.shown.items():
-            width = self._thickness(side) / 2
-            low, high = pixels.min(0) - width, pixels.max(0) + width
-            inside_low = np.clip(low, 0, [scene.width, scene.height])
-            inside_high = np.clip(high, 0, [scene.width, scene.height])
-            share = np.prod(np.maximum(inside_high - inside_low, 0)) / np.prod(high - low)
-            box = (*inside_low.tolist(), *inside_high.tolist())
-            found[side] = (box[0], box[1], box[2], box[3]) if share >= 1 / 3 else None
+            whole = hand_box(pixels, self._thickness(side))
+            box = in_view(whole, (0, 0, scene.width, scene.height)).tolist()
+            found[side] = None if np.isnan(box[0]) else (box[0], box[1], box[2], box[3])
         return found
 
     def draw(self) -> np.ndarray:
@@ -117,8 +133,7 @@ class Frame:
         return picture
 
     def _thickness(self, side: str) -> float:
-        depth = max(float(self.points[side][self.number, :, 2].mean()), 0.15)
-        return 0.022 * self.scene.look.size * 0.98 * self.scene.height / depth
+        return float(thickness(self.points[side][self.number], self.scene.look.size, self.scene.height))
 
     def _at(self, points: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         return self.scene.project(np.asarray(points, dtype=float).reshape(-1, 3), self.camera)

@@ -1,0 +1,72 @@
+"""How well the small detector finds and counts the hands of simulated people it has not seen.
+
+Sixteen people (seed 7) to learn from, six others (seed 9) to be tested on: their boxes, and the counts of their clips.
+
+    python benchmarks/hands.py [FOLDER]     # a folder keeps what was made
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from plait.clips import listed, write_clips
+from plait.datasets.simulated import SIMULATED, WINDOWS
+from plait.datasets.simulated.simulate import simulate
+from plait.datasets.simulated.writer import Settings
+from plait.hands.boxes import read_boxes, write_boxes
+from plait.hands.count import write_counts
+from plait.hands.detector import detected, open_detector
+from plait.hands.measure import measure
+from plait.hands.train import Training, train
+from plait.recordings.folder import Clock, write_sync
+from plait.recordings.ingest import ingest
+from plait.store import read_json
+from plait.study.visibility import agreement
+
+
+def clips_of(raws: list[Path], folder: Path) -> Path:
+    """A clip table of raw recordings, on their true clocks: how well `plait sync` finds these is measured elsewhere."""
+    for raw in raws:
+        recording, _ = ingest([raw], folder / "recordings")
+        true = read_json(raw / "truth.json")
+        write_sync(recording, {log: Clock(true["offset_s"][log], true["drift_ppm"][log]) for log in true["offset_s"]})
+    write_clips(folder / "recordings", folder / "clips", WINDOWS, activities=SIMULATED.activities)
+    return folder / "clips"
+
+
+def timed(what: str, work: Callable[[], Path]) -> Path:
+    """The result of `work`, with a line on how long it took."""
+    start_s = time.perf_counter()
+    made = work()
+    print(f"{what:<34} {time.perf_counter() - start_s:8.1f} s", flush=True)
+    return made
+
+
+def main(folder: Path) -> None:
+    """Make what is missing in `folder`, and print the numbers."""
+    learn = simulate(folder / "learn", 16, Settings(7, 8, 256, 5))
+    others = simulate(folder / "others", 6, Settings(9, 16, 256, 10))
+    boxes = timed("boxes to learn from", lambda: write_boxes(learn, folder / "boxes"))
+    made = timed("training", lambda: train(boxes, folder / "detector", Training()))
+    finds = open_detector(str(made))
+    pictures = read_boxes(write_boxes(others, folder / "other-boxes"))
+    told = measure([one.boxes for one in pictures], detected(finds, (one.load() for one in pictures)))
+    print(f"{told.pictures} pictures of people not seen, {told.hands} hands")
+    for name in ("precision", "recall", "ap50", "counted"):
+        print(f"{name:<34} {getattr(told, name):10.3f}")
+    cuts = listed(SIMULATED, clips_of(others, folder), ["video"])
+    start_s = time.perf_counter()
+    table = write_counts(SIMULATED, cuts, "video", finds, folder / "hands.parquet", truth=others)
+    print(f"{'counting ' + str(len(table)) + ' clips':<34} {time.perf_counter() - start_s:8.1f} s")
+    right, known = agreement(table)
+    print(f"{'clips whose count is the true one':<34} {right / known:10.3f}   ({right} of {known})")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as made_for_now:
+            main(Path(made_for_now))

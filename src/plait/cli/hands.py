@@ -1,0 +1,138 @@
+"""Hands: boxes, a detector trained on them, how good it is, and counts of clips."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli.meter import Meter
+from plait.cli.options import Device
+from plait.errors import ConfigError
+
+app = typer.Typer(help="Count the hands that a camera sees.", no_args_is_help=True)
+Boxes = Annotated[Path, typer.Argument(help="A folder of pictures with annotations.json, COCO-style.", metavar="BOXES")]
+Which = Annotated[
+    str,
+    typer.Option(
+        "--detector", metavar="DETECTOR", help="A folder of `plait hands train`, a palm model .tflite, or MODULE:NAME."
+    ),
+]
+Score = Annotated[float, typer.Option(min=0, max=1, help="The least score of a box that counts.")]
+
+
+class Network(StrEnum):
+    """Networks that can be trained."""
+
+    lite0 = "lite0"
+    resnet50 = "resnet50"
+
+
+@app.command()
+def boxes(
+    raw: Annotated[list[Path], typer.Argument(help="Raw simulated recordings, or folders of them.", metavar="RAW...")],
+    out: Annotated[Path, typer.Option(help="The folder of the pictures.", metavar="BOXES")],
+    every: Annotated[float, typer.Option(help="Seconds between two frames.")] = 0.6,
+) -> None:
+    """Write frames of simulated recordings with the true boxes of their hands, COCO-style."""
+    from plait.hands.boxes import read_boxes, write_boxes
+
+    with Meter("recordings", "recordings") as meter:
+        write_boxes(raw, out, every, meter.tell)
+    pictures = read_boxes(out)
+    typer.echo(f"{out}: {len(pictures)} pictures, {sum(len(one.boxes) for one in pictures)} hands")
+
+
+@app.command()
+def train(
+    boxes: Boxes,
+    out: Annotated[Path, typer.Option(help="The folder of the detector.", metavar="DETECTOR")],
+    network: Annotated[
+        Network, typer.Option(help="lite0 is quick on a CPU; resnet50 starts from COCO.")
+    ] = Network.lite0,
+    weights: Annotated[Path | None, typer.Option(help="resnet50's COCO weights, if not to be downloaded.")] = None,
+    side: Annotated[int | None, typer.Option(min=32, help="Pixels of a picture's shorter side in the network.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Batches.")] = 300,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 8,
+    learning_rate: Annotated[float, typer.Option(min=0, help="The highest of the cycle.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Decides what is random.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Fine-tune a RetinaNet on boxes of hands."""
+    from plait.hands.train import Training
+    from plait.hands.train import train as fit
+    from plait.study.run import device_called
+
+    if learning_rate == 0:
+        raise ConfigError("--learning-rate 0: expected more than 0")
+    training = Training(network.value, side, steps, batch, learning_rate, seed)
+    with Meter("training", "steps") as meter:
+        fit(boxes, out, training, weights=weights, device=device_called(device), progress=meter.tell)
+    typer.echo(f"{out}: next: plait hands test BOXES --detector {out}, on boxes of other people")
+
+
+@app.command()
+def test(boxes: Boxes, detector: Which, score: Score = 0.4, device: Device = "auto") -> None:
+    """Say how good a detector is where the truth is known: precision, recall, AP50."""
+    from plait.hands.boxes import read_boxes
+    from plait.hands.detector import detected, open_detector
+    from plait.hands.measure import measure
+    from plait.study.run import device_called
+
+    sys.path.insert(0, str(Path.cwd()))  # a user's own detector
+    pictures = read_boxes(boxes)
+    finds = open_detector(detector, device_called(device))
+    told = measure([one.boxes for one in pictures], detected(finds, (one.load() for one in pictures)), score)
+    typer.echo(f"{told.pictures} pictures, {told.hands} hands")
+    for name in ("precision", "recall", "ap50", "counted"):
+        share = getattr(told, name)
+        typer.echo(f"{name:<9} {'–' if share is None else f'{share:.3f}'}")
+
+
+@app.command()
+def detect(
+    data: Annotated[Path, typer.Argument(help="A clip table's folder, or a data set's.", metavar="CLIPS")],
+    detector: Which,
+    out: Annotated[Path, typer.Option(help="A run's folder, or a file that ends in .parquet.", metavar="RUN")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`.")
+    ] = None,
+    modality: Annotated[str, typer.Option(help="Which of its modalities.")] = "video",
+    truth: Annotated[
+        list[Path], typer.Option(metavar="RAW", help="Raw simulated recordings, whose hands are known.")
+    ] = [],  # noqa: B006 - typer reads the default, nobody writes it
+    score: Score = 0.4,
+    device: Device = "auto",
+) -> None:
+    """Count the hands of every clip: hands.parquet, from which `plait report` draws accuracy by missing hands."""
+    from plait.cli.recordings import dataset_called
+    from plait.clips import listed
+    from plait.clips.table import TABLE, read_clips
+    from plait.hands.count import write_counts
+    from plait.hands.detector import open_detector
+    from plait.study.run import device_called
+    from plait.study.visibility import agreement
+
+    sys.path.insert(0, str(Path.cwd()))  # a user's own data set or detector
+    named = dataset or (read_clips(data)[1]["dataset"] if (data / TABLE).is_file() else None)
+    if named is None:
+        raise ConfigError(f"--dataset: missing, expected the data set of {data}")
+    meant = dataset_called(named)
+    finds = open_detector(detector, device_called(device))
+    with Meter("detecting hands", "clips") as meter:
+        table = write_counts(
+            meant,
+            listed(meant, data, [modality]),
+            modality,
+            finds,
+            out,
+            score=score,
+            truth=truth,
+            progress=meter.tell,
+        )
+    for (missing,), own in table.sort("missing").group_by("missing", maintain_order=True):
+        typer.echo(f"{missing} missing: {len(own)} clips")
+    right, known = agreement(table)
+    if known:
+        typer.echo(f"detected and true counts agree on {right} of {known} clips, {100 * right / known:.1f} %")

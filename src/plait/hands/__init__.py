@@ -1,0 +1,1 @@
+"""How many hands a camera sees: boxes, detectors that are trained on them, counts of clips."""

@@ -1,0 +1,175 @@
+"""How many hands each clip shows: the mode of its frames' counts, and how many are missing."""
+
+import io
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torchvision.ops import nms
+
+from plait.clips import Cut, decided_by
+from plait.clips.windows import moments
+from plait.datasets.simulated.truth import hand_boxes, raw_folders
+from plait.errors import ConfigError, DataError
+from plait.hands.detector import Detector, Found
+from plait.recordings.video import Forward, Video
+from plait.sources import describe, source_key
+from plait.store import checksum, content_key, write_bytes
+from plait.types import Dataset, Stream
+
+TABLE = "hands.parquet"
+SCORE, OVERLAP, MOST = 0.4, 0.6, 2  # focal loss leaves scores low
+CHUNK = 64  # frames in memory at once
+SCHEMA: dict[str, Any] = {
+    "clip": pl.String,
+    "subject": pl.String,
+    "activity": pl.String,
+    "frames": pl.Int64,
+    "count": pl.Int64,
+    "expected": pl.Int64,
+    "missing": pl.Int64,
+    "visible": pl.Int64,
+}
+Progress = Callable[[int, int, str], None]
+
+
+def kept(found: Found, score: float = SCORE) -> Found:
+    """The boxes of a frame that count: the two surest of `score` or more, without those that overlap a surer one.
+
+    Two boxes whose intersection is more than 0.6 of their union are one hand.
+    """
+    sure = found.scores >= score
+    boxes, scores = found.boxes[sure], found.scores[sure]
+    rows = nms(torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), OVERLAP)[:MOST].numpy()
+    return Found(boxes[rows], scores[rows])
+
+
+def mode(counts: np.ndarray) -> int:
+    """The commonest of counts `(frames,)`; of several, the largest, for a hand seen half of the time was there."""
+    often = np.bincount(counts)
+    return int(np.flatnonzero(often == often.max())[-1])
+
+
+def count_clips(
+    dataset: Dataset,
+    cuts: Sequence[Cut],
+    name: str,
+    detector: Detector,
+    *,
+    score: float = SCORE,
+    truth: Mapping[str, Path] | None = None,
+    progress: Progress = lambda done, total, label: None,
+) -> pl.DataFrame:
+    """Count the hands of every clip over the frames of modality `name`; a frame that clips share is looked at once.
+
+    A row per clip: `clip, subject, activity, frames, count` (the mode over its frames), `expected` (the data set's, by
+    activity), `missing` (how many fewer than expected, at least 0), and `visible`, the true count where it is known
+    (the mode as well), else null. `truth` are raw recordings by their video's checksum, as `truths` gives them.
+
+    Raises:
+        ConfigError: the data set does not say how many hands an activity takes.
+        DataError: the modality is not of RGB frames, or one cannot be read.
+    """
+    modality = dataset.modality(name)
+    if unknown := [activity for activity in dataset.activities if activity not in dataset.hands]:
+        raise ConfigError(f"data set {dataset.name}: hands: nothing of {unknown[0]!r}, expected a number per activity")
+    rows: list[tuple[Any, ...]] = []
+    progress(0, len(cuts), "clips")
+    for recording, group in itertools.groupby(cuts, key=lambda one: one[0]):
+        clips = [clip for _, clip in group]
+        stream = recording.streams[modality.streams[0]]
+        windows = [moments(modality, clip.start_s, clip.stop_s) for clip in clips]
+        counts = _counts(stream, windows, detector, score, f"recording {recording.name}, modality {name}")
+        visible = _visible(stream, windows, truth or {})
+        for clip, own, true in zip(clips, counts, visible, strict=True):
+            number, expected = mode(own), dataset.hands[clip.activity]
+            missing = max(0, expected - number)
+            rows.append((clip.name, clip.subject, clip.activity, len(own), number, expected, missing, true))
+        progress(len(rows), len(cuts), recording.name)
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def write_counts(
+    dataset: Dataset,
+    cuts: Sequence[Cut],
+    name: str,
+    detector: Detector,
+    out: Path,
+    *,
+    score: float = SCORE,
+    truth: Sequence[Path] = (),
+    progress: Progress = lambda done, total, label: None,
+) -> pl.DataFrame:
+    """`count_clips`, written to the file `out`, or to `hands.parquet` in the folder `out`; returns the table.
+
+    `truth` are raw recordings that `plait simulate` wrote, or folders of them. A table that stands already, made by the
+    same detector from the same clips, is left as it is.
+
+    Raises:
+        ConfigError: as `count_clips`.
+        DataError: as `count_clips`, or a file cannot be read or written.
+    """
+    path = out if out.suffix == ".parquet" else out / TABLE
+    known = truths(truth)
+    made_from = decided_by(dataset, dataset.modality(name), cuts)
+    how = getattr(detector, "key", None) or [describe(detector), source_key([detector])]
+    key = content_key(
+        [how, score, made_from, sorted(known), [[c.name, c.subject, c.activity] for _, c in cuts], dict(dataset.hands)]
+    )
+    if made_from is not None and path.is_file() and _key(path) == key:
+        return pl.read_parquet(path)
+    table = count_clips(dataset, cuts, name, detector, score=score, truth=known, progress=progress)
+    content = io.BytesIO()
+    table.write_parquet(content, metadata={"plait": json.dumps({"key": key, "score": score})})
+    write_bytes(path, content.getvalue())
+    return table
+
+
+def truths(sources: Sequence[Path]) -> dict[str, Path]:
+    """Raw recordings by the checksum of their video, which a recording made of them has as well.
+
+    Raises:
+        DataError: a source holds no truth.
+    """
+    return {checksum(raw / "video.mp4"): raw for raw in raw_folders(sources)}
+
+
+def _counts(
+    stream: Stream, windows: Sequence[np.ndarray], detector: Detector, score: float, where: str
+) -> list[np.ndarray]:
+    """The count of each frame of each window."""
+    asked = [stream.times[stream.shown(w)] if isinstance(stream, Video) else np.round(w, 6) for w in windows]
+    unique, which = np.unique(np.concatenate(asked), return_inverse=True)
+    chunks = [unique[start : start + CHUNK] for start in range(0, len(unique), CHUNK)]
+    frames = Forward(stream, chunks) if isinstance(stream, Video) else stream
+    counts: list[int] = []
+    for chunk in chunks:
+        pictures = frames.at(chunk)
+        if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
+            got = f"{pictures.dtype} of shape {pictures.shape[1:]}"
+            raise DataError(f"{where}: readings are {got}, expected RGB frames of uint8")
+        counts += [len(kept(one, score).boxes) for one in detector(pictures)]
+    return np.split(np.array(counts)[which], np.cumsum([len(w) for w in windows])[:-1])
+
+
+def _visible(stream: Stream, windows: Sequence[np.ndarray], truth: Mapping[str, Path]) -> list[int | None]:
+    """The true count of each window, None where it is not known."""
+    raw = truth.get(checksum(stream.file)) if truth and isinstance(stream, Video) else None
+    if raw is None or not isinstance(stream, Video):
+        return [None] * len(windows)
+    showing = np.isfinite(hand_boxes(raw, stream)[:, :, 0]).sum(1)
+    return [mode(showing[stream.shown(w)]) for w in windows]
+
+
+def _key(path: Path) -> str | None:
+    """The key of the table in a file, None if it has none."""
+    try:
+        said: str = json.loads(pl.read_parquet_metadata(path)["plait"])["key"]
+    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError):
+        return None
+    return said

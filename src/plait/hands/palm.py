@@ -1,0 +1,133 @@
+"""MediaPipe's palm detector, for bare hands, from a `.tflite` file that the user points at.
+
+Anchors, decoding and suppression are those of MediaPipe's graph `modules/palm_detection/palm_detection_cpu.pbtxt` and
+its calculators (Zhang et al., MediaPipe Hands, 2020). The boxes are of palms, smaller than those of hands.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from plait.errors import ConfigError, DataError, one_line
+from plait.hands.detector import Found
+from plait.store import checksum
+
+SIDE = 192
+STRIDES = ((8, 2), (16, 6))  # anchors a place: two of a layer, and three layers of stride 16
+VALUES = 18  # a box and seven points
+LEAST, OVERLAP, CLIPPED = 0.5, 0.3, 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Palm:
+    """The palm model as a detector: `interpreter` is LiteRT's, `scores` and `boxes` number its outputs."""
+
+    interpreter: Any
+    source: int
+    boxes: int
+    scores: int
+    key: str
+
+    def __call__(self, frames: np.ndarray) -> list[Found]:
+        """What it finds in frames `(n, height, width, 3)`, one after the other, the surest first."""
+        return [self._one(frame) for frame in frames]
+
+    def _one(self, frame: np.ndarray) -> Found:
+        image, scale, left, top = letterboxed(frame)
+        self.interpreter.set_tensor(self.source, image[None])
+        self.interpreter.invoke()
+        raw, logits = (self.interpreter.get_tensor(number)[0] for number in (self.boxes, self.scores))
+        found = suppressed(decoded(raw, logits[:, 0]))
+        height, width = frame.shape[:2]
+        boxes = (found.boxes * SIDE - [left, top, left, top]) / scale
+        return Found(np.clip(boxes, 0, [width, height, width, height]).astype(np.float32), found.scores)
+
+
+def open_palm(path: Path) -> Palm:
+    """The palm detector from `palm_detection_full.tflite` or `palm_detection_lite.tflite`; needs `plait[palm]`.
+
+    Raises:
+        ConfigError: the extra is not installed.
+        DataError: the file is missing, damaged, or another model's.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file, expected MediaPipe's palm_detection_full.tflite")
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ConfigError("ai-edge-litert is not installed: pip install 'plait[palm]'") from error
+    try:
+        interpreter = Interpreter(model_path=str(path))
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise DataError(f"{path}: cannot be read ({one_line(error)}), expected a model for LiteRT") from error
+    (source, *_), outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    number_of = {tuple(int(n) for n in one["shape"]): one["index"] for one in outputs}
+    count = len(anchors())
+    wanted = [(1, count, VALUES), (1, count, 1)]
+    if tuple(source["shape"]) != (1, SIDE, SIDE, 3) or any(shape not in number_of for shape in wanted):
+        got = f"{tuple(int(n) for n in source['shape'])} to {', '.join(map(str, number_of))}"
+        raise DataError(f"{path}: a model from {got}, expected (1, {SIDE}, {SIDE}, 3) to {wanted[0]} and {wanted[1]}")
+    return Palm(interpreter, source["index"], number_of[wanted[0]], number_of[wanted[1]], checksum(path))
+
+
+def anchors() -> np.ndarray:
+    """The centres (2016, 2), x and y as shares of the image, in the order of the model's outputs.
+
+    Row by row, a stride at a time; every anchor is as large as the image (`fixed_anchor_size`).
+    """
+    parts = []
+    for stride, each in STRIDES:
+        places = (np.arange(SIDE // stride) + 0.5) * stride / SIDE
+        y, x = np.meshgrid(places, places, indexing="ij")
+        parts.append(np.repeat(np.stack([x.ravel(), y.ravel()], 1), each, axis=0))
+    return np.concatenate(parts)
+
+
+def decoded(raw: np.ndarray, logits: np.ndarray) -> Found:
+    """The model's outputs `(2016, 18)` and `(2016,)` as boxes in shares of the image, scores of 0.5 or more."""
+    scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -CLIPPED, CLIPPED)))
+    rows = np.flatnonzero(scores >= LEAST)
+    centre, size = raw[rows, :2] / SIDE + anchors()[rows], raw[rows, 2:4] / SIDE
+    return Found(np.concatenate([centre - size / 2, centre + size / 2], axis=1), scores[rows])
+
+
+def suppressed(found: Found) -> Found:
+    """Boxes that overlap the surest by more than 0.3 become one with it: their mean, weighted by their scores.
+
+    Then the surest of those left, and so on; each keeps its own score. (MediaPipe's `WEIGHTED` suppression.)
+    """
+    boxes, scores = found
+    left = np.argsort(-scores, kind="stable")
+    merged, kept = [], []
+    while len(left):
+        first = left[0]
+        one, others = torch.from_numpy(boxes[[first]]), torch.from_numpy(boxes[left])
+        near = (box_iou(one, others)[0] > OVERLAP).numpy()
+        near[0] = True  # itself, even if it has no area
+        merged.append(np.average(boxes[left[near]], axis=0, weights=scores[left[near]]))
+        kept.append(scores[first])
+        left = left[~near]
+    return Found(np.array(merged).reshape(-1, 4), np.array(kept))
+
+
+def letterboxed(frame: np.ndarray) -> tuple[np.ndarray, float, int, int]:
+    """A frame as the model wants it: (192, 192, 3), float32 in [0, 1], its sides kept in proportion between black bars.
+
+    Also by how much it was scaled, and how wide the bars on the left and at the top are.
+    """
+    height, width = frame.shape[:2]
+    scale = SIDE / max(height, width)
+    wide, tall = round(width * scale), round(height * scale)
+    small = cv2.resize(
+        np.ascontiguousarray(frame), (wide, tall), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    left, top = (SIDE - wide) // 2, (SIDE - tall) // 2
+    image = np.zeros((SIDE, SIDE, 3), np.float32)
+    image[top : top + tall, left : left + wide] = small.astype(np.float32) / 255
+    return image, scale, left, top

@@ -1,0 +1,134 @@
+"""Fig. 8: how accurate each model is where hands are missing from the picture, and whether fusion gains most there.
+
+A table of hands has a row per clip: `clip` and `missing`, as `plait hands detect` writes it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from plait.study.analyses import CLAIMS, singles_of, verdict_above
+from plait.study.compare import ALPHA, Row
+
+MOST = 2
+CLAIM = "gains most at two missing hands"
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "method": pl.String,
+    "missing": pl.Int64,
+    "clips": pl.Int64,
+    "subjects": pl.Int64,
+    "accuracy": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
+
+
+def missing_hands(methods: Mapping[str, Row], predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
+    """Accuracy of each method by how many hands are missing: `method, missing, clips, subjects, accuracy, low, high`.
+
+    `accuracy` is the share of right clips, seeds averaged, every clip alike. `low` and `high` are its 95 % interval by
+    Korn and Graubard (1998): Clopper and Pearson's for as many independent clips as the spread between subjects says
+    these are worth, and for as few degrees of freedom as there are subjects; null for a single subject.
+    """
+    cells = _cells(predictions, hands)
+    rows: list[tuple[Any, ...]] = []
+    for method in methods:
+        for missing in sorted(cells["missing"].unique()):
+            own = cells.filter((pl.col("method") == method) & (pl.col("missing") == missing))
+            right, clips = own["right"].to_numpy(), own["clips"].to_numpy()
+            accuracy = float(right.sum() / clips.sum())
+            rows.append((method, missing, int(clips.sum()), len(own), accuracy, *share_interval(right, clips)))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def visibility_claims(methods: Mapping[str, Row], predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
+    """The paper's claim on Fig. 8 in the columns of `plait.study.analyses.claims`, for each fusion and single.
+
+    The gain at so many missing hands is the fusion's share of right clips minus the single's, on the same clips. The
+    effect is the gain at two minus the larger of those at none and at one, with the Student-t 95 % interval of that
+    difference of ratios, linearised, over subjects. The claim holds where the intervals against none and against one
+    both lie above zero, fails where one lies below, and is unclear in between; nothing is said where no clip has two
+    hands missing, or every clip has.
+    """
+    cells = _cells(predictions, hands)
+    order = cells["subject"].unique().sort().to_list()
+    levels = sorted(cells["missing"].unique())
+    rows: list[tuple[Any, ...]] = []
+    for fusion in (name for name, row in methods.items() if row.kind == "fusion" and not row.sweep):
+        for single in singles_of(methods, predictions, fusion):
+            if MOST not in levels or len(levels) < 2:
+                continue
+            gain = {k: _gain(cells, fusion, single, k, order) for k in levels}
+            against = {k: _difference(gain[MOST], gain[k]) for k in levels if k != MOST}
+            effect, low, high = min(against.values(), key=lambda one: one[0])
+            verdicts = {verdict_above(lower, upper) for _, lower, upper in against.values()}
+            verdict = "fails" if "fails" in verdicts else "unclear" if "unclear" in verdicts else "holds"
+            rows.append((CLAIM, fusion, single, effect, low, high, verdict))
+    return pl.DataFrame(rows, schema=CLAIMS, orient="row")
+
+
+def agreement(hands: pl.DataFrame) -> tuple[int, int]:
+    """In how many clips the detected `count` is the truly `visible` one, of how many where that is known."""
+    known = hands.filter(pl.col("visible").is_not_null())
+    return int((known["count"] == known["visible"]).sum()), len(known)
+
+
+def share_interval(right: np.ndarray, clips: np.ndarray) -> tuple[float | None, float | None]:
+    """Korn and Graubard's 95 % interval of `right.sum() / clips.sum()`, both `(subjects,)`; None for one subject."""
+    subjects, n = len(clips), float(clips.sum())
+    if subjects < 2:
+        return None, None
+    share = float(right.sum()) / n
+    variance = _variance((right - share * clips) / n)
+    alike = share * (1 - share) / variance if variance > 0 else n
+    worth = min(n, alike * float(stats.t.ppf(1 - ALPHA / 2, n - 1) / stats.t.ppf(1 - ALPHA / 2, subjects - 1)) ** 2)
+    hits, misses = worth * share, worth * (1 - share)
+    low = float(stats.beta.ppf(ALPHA / 2, hits, misses + 1)) if share > 0 else 0.0
+    high = float(stats.beta.ppf(1 - ALPHA / 2, hits + 1, misses)) if share < 1 else 1.0
+    return low, high
+
+
+def _cells(predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
+    """Per method, number of missing hands and subject: `right` clips, seeds averaged, of so many `clips`."""
+    per_clip = (
+        predictions.group_by("method", "subject", "clip", maintain_order=True)
+        .agg(right=(pl.col("activity") == pl.col("predicted")).mean())
+        .join(hands.select("clip", "missing"), on="clip")
+    )
+    return (
+        per_clip.group_by("method", "missing", "subject", maintain_order=True)
+        .agg(pl.col("right").sum(), clips=pl.len().cast(pl.Int64))
+        .sort("method", "missing", "subject")
+    )
+
+
+def _gain(cells: pl.DataFrame, fusion: str, single: str, missing: int, subjects: list[str]) -> tuple[float, np.ndarray]:
+    """The gain at so many missing hands, and what each of `subjects` adds to its error."""
+    own, other = (
+        {row["subject"]: row for row in cells.filter(pl.col("method") == name, pl.col("missing") == missing).to_dicts()}
+        for name in (fusion, single)
+    )
+    nothing = {"right": 0.0, "clips": 0}
+    d = np.array([own.get(s, nothing)["right"] - other.get(s, nothing)["right"] for s in subjects])
+    clips = np.array([own.get(s, nothing)["clips"] for s in subjects])
+    gain = float(d.sum() / clips.sum())
+    return gain, (d - gain * clips) / clips.sum()
+
+
+def _difference(
+    two: tuple[float, np.ndarray], less: tuple[float, np.ndarray]
+) -> tuple[float, float | None, float | None]:
+    """The one gain minus the other, and its interval."""
+    effect, parts = two[0] - less[0], two[1] - less[1]
+    if len(parts) < 2:
+        return effect, None, None
+    half = float(stats.t.ppf(1 - ALPHA / 2, len(parts) - 1)) * _variance(parts) ** 0.5
+    return effect, effect - half, effect + half
+
+
+def _variance(parts: np.ndarray) -> float:
+    """The variance of a sum of independent subjects' parts, whose mean is 0."""
+    return float(len(parts) / (len(parts) - 1) * (parts**2).sum())

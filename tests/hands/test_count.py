@@ -1,0 +1,110 @@
+"""Counts of clips from frames that say their own count, and a detector that reads it."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from plait.clips import listed
+from plait.datasets.simulated import SIMULATED
+from plait.errors import ConfigError, DataError
+from plait.hands.count import SCHEMA, TABLE, count_clips, write_counts
+from plait.hands.detector import Found, detected, open_detector
+from plait.recordings.video import rgb
+from plait.types import Dataset, Modality, Recording, Span
+
+HANDS = {"rest": 0, "press": 1, "plug": 2}
+SAID = {"rest": [0, 0, 0, 1], "press": [0, 0, 1, 2], "plug": [2, 0, 1, 1]}  # hands in each frame of a clip
+
+
+class Frames:
+    """Ten frames a second, of one second's clips; the first pixel says how many hands there are."""
+
+    def __init__(self, counts):
+        self.counts, self.asked = counts, 0
+        self.times = np.arange(len(counts)) / 10
+
+    def at(self, seconds):
+        self.asked += len(seconds)
+        frames = np.zeros((len(seconds), 8, 8, 3), np.uint8)
+        frames[:, 0, 0, 0] = np.array(self.counts)[np.round(seconds * 10).astype(int)]
+        return frames
+
+
+def reads(frames):
+    """A detector that finds what the first pixel says, ten pixels apart, and one unsure box more."""
+    boxes = np.array([[10.0 * i, 0, 10 * i + 8, 8] for i in range(4)])
+    return [Found(boxes[: n + 1], np.array([0.9] * n + [0.2])) for n in frames[:, 0, 0, 0].tolist()]
+
+
+def dataset(stream, spans, key=None):
+    recording = Recording("r", "1", {"video": stream}, spans, key)
+    video = Modality("video", ("video",), 4, 10.0, rgb, lambda shape: None)
+    return Dataset("own", tuple(HANDS), (video,), lambda data: iter([recording]), "", HANDS)
+
+
+@pytest.fixture
+def own():
+    stream = Frames([n for counts in SAID.values() for n in counts])
+    return dataset(stream, tuple(Span(0.4 * i, 0.4 * i + 0.4, name) for i, name in enumerate(SAID)), "k")
+
+
+def cuts(data, tmp_path):
+    return listed(data, tmp_path, ["video"])
+
+
+def test_a_clip_has_the_mode_of_its_frames_and_misses_what_is_expected_of_its_activity(own, tmp_path):
+    table = count_clips(own, cuts(own, tmp_path), "video", reads)
+    assert table.schema == SCHEMA and table["clip"].to_list() == ["r/0000", "r/0001", "r/0002"]
+    assert table.select("frames", "count", "expected", "missing", "visible").rows() == [
+        (4, 0, 0, 0, None),
+        (4, 0, 1, 1, None),
+        (4, 1, 2, 1, None),
+    ]
+
+
+def test_frames_that_clips_share_are_looked_at_once(tmp_path):
+    stream = Frames([2] * 8)
+    data = dataset(stream, (Span(0.0, 0.4, "plug"), Span(0.2, 0.6, "plug"), Span(0.4, 0.8, "rest")))
+    table = count_clips(data, cuts(data, tmp_path), "video", reads)
+    assert stream.asked == 8 and table["missing"].to_list() == [0, 0, 0]
+
+
+def test_a_table_that_stands_is_kept_until_something_changes(own, tmp_path):
+    stream = next(own.recordings(tmp_path)).streams["video"]
+    table = write_counts(own, cuts(own, tmp_path), "video", reads, tmp_path / "run")
+    asked = stream.asked
+    assert write_counts(own, cuts(own, tmp_path), "video", reads, tmp_path / "run").equals(table)
+    assert stream.asked == asked and pl.read_parquet(tmp_path / "run" / TABLE).equals(table)
+    write_counts(own, cuts(own, tmp_path), "video", reads, tmp_path / "run", score=0.1)
+    assert stream.asked == 2 * asked
+    changed = replace(own, hands=HANDS | {"rest": 2})
+    again = write_counts(changed, cuts(own, tmp_path), "video", reads, tmp_path / "one.parquet")
+    assert again["missing"].to_list() == [2, 1, 1] and (tmp_path / "one.parquet").is_file()
+
+
+def test_what_cannot_be_counted_is_refused(own, tmp_path):
+    with pytest.raises(ConfigError, match="data set own: hands: nothing of 'plug'"):
+        count_clips(replace(own, hands={"rest": 0, "press": 1}), cuts(own, tmp_path), "video", reads)
+    stream = next(own.recordings(tmp_path)).streams["video"]
+    stream.at = lambda seconds: np.zeros((len(seconds), 5))
+    with pytest.raises(DataError, match="recording r, modality video: readings are float64 of shape \\(5,\\)"):
+        count_clips(own, cuts(own, tmp_path), "video", reads)
+
+
+def test_a_user_s_own_detector_is_named_by_its_path():
+    assert open_detector("tests.hands.test_count:reads") is reads
+    with pytest.raises(ConfigError, match="--detector tests.hands.test_count:HANDS: a dict"):
+        open_detector("tests.hands.test_count:HANDS")
+    with pytest.raises(DataError, match="detector.json: cannot be read"):
+        open_detector("nowhere")
+
+
+def test_pictures_of_several_sizes_are_looked_at_in_order():
+    pictures = [np.full((side, 8, 3), n, np.uint8) for n, side in enumerate((8, 8, 9, 8))]
+    assert [len(one.boxes) for one in detected(reads, pictures)] == [1, 2, 3, 4]
+
+
+def test_the_simulated_data_set_expects_hands_of_every_activity():
+    assert set(SIMULATED.hands) == set(SIMULATED.activities) and set(SIMULATED.hands.values()) == {0, 1, 2}
