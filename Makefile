@@ -3,7 +3,7 @@
 # make bench  install, then every benchmark; what each prints, and runs/bench/NAME.json
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := $(filter-out common,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out common textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: install demo test bench
 
@@ -22,7 +22,7 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 bench: install
 	mkdir -p runs/bench
