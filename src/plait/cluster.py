@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Event
 from typing import Any
+from uuid import uuid4
 
 import fsspec
 import joblib
@@ -54,7 +56,7 @@ class Cluster:
     threads: int
     gpus: int
     task: Any
-    files: Any
+    said: "_Said"
     running: set[Any] = field(default_factory=set)
     ended: Event = field(default_factory=Event)
 
@@ -78,14 +80,15 @@ class Cluster:
         Raises:
             PlaitError: nodes or processes were lost too often; else whatever `function` raises.
         """
-        reference = self.task.remote(function, [File.of(path) for path in files], self.files, *args)
+        asked = [(path, File.of(path.absolute())) for path in files]
+        reference = self.task.remote(function, asked, self.said, *args)
         self.running.add(reference)
         if self.ended.is_set():
             self.ray.cancel(reference, force=True)
         try:
             return self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
-            raise error.cause from None
+            raise error.cause or error from None
         except self.ray.exceptions.RayError as error:
             raise PlaitError(f"the cluster lost a task, {RETRIES} times tried again: {one_line(error)}") from error
         finally:
@@ -163,18 +166,29 @@ def _join(ray: Any, address: str | None) -> None:
         "log_to_driver": False,
         "logging_level": "ERROR",
     }
-    named = address or os.environ.get("RAY_ADDRESS")
-    if named and named.startswith("ray://"):
-        raise ConfigError(f"Ray cluster {named}: expected host:port, and plait started on one of the cluster's nodes")
+    named = address or os.environ.get("RAY_ADDRESS", "auto")
+    if named not in ("auto", "local"):
+        _answers(named)
     try:
         try:
-            ray.init(address=address or "auto", **options)
+            ray.init(address=named, **options)
         except ConnectionError:
-            if named:
+            if named != "auto":
                 raise
             ray.init(address="local", num_cpus=cores(), include_dashboard=False, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"Ray cluster {named or 'on this machine'}: cannot be joined: {one_line(error)}") from error
+        raise ConfigError(f"Ray cluster {named}: cannot be joined: {one_line(error)}") from error
+
+
+def _answers(address: str) -> None:
+    """Refuse an address where nobody listens at once: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise ConfigError(f"Ray cluster {address}: expected HOST:PORT, on one of the cluster's nodes")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConfigError(f"Ray cluster {address}: cannot be reached: {one_line(error)}") from error
 
 
 def _check(cluster: Cluster) -> None:
@@ -210,19 +224,19 @@ class _Server:
         """Leave the file at `url`, unless it is there."""
         system, place = fsspec.core.url_to_fs(url)
         if not system.exists(place):
-            system.makedirs(system._parent(place), exist_ok=True)
-            system.put_file(str(path), f"{place}.{os.getpid()}")
-            system.mv(f"{place}.{os.getpid()}", place)
+            making = f"{place}.{uuid4().hex}"
+            system.makedirs(place.rpartition("/")[0], exist_ok=True)
+            system.put_file(str(path), making)
+            system.mv(making, place)
 
 
-def _on_a_node(function: Callable[..., Any], files: Sequence[File], said: _Said, *args: Any) -> Any:
+def _on_a_node(function: Callable[..., Any], files: Sequence[tuple[Path, File]], said: _Said, *args: Any) -> Any:
     import torch
 
     if said.cache:
         os.environ.setdefault("PLAIT_CACHE", said.cache)
     torch.set_num_threads(said.threads)
-    where: Mapping[Path, Path] = {file.path: _here(file, said) for file in files}
-    return function(where, *args)
+    return function({path: _here(file, said) for path, file in files}, *args)
 
 
 def _here(file: File, said: _Said) -> Path:

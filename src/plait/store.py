@@ -111,4 +111,4 @@ def content_key(value: Any) -> str:
 def cache_folder(stage: str) -> Path:
     """Where `stage` keeps what can be made again: under `$PLAIT_CACHE`, by default in the user's cache folder."""
     root = os.environ.get("PLAIT_CACHE") or platformdirs.user_cache_dir("plait")
-    return Path(root) / stage
+    return Path(root).absolute() / stage

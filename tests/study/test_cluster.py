@@ -54,9 +54,7 @@ class Nodes:
     """Ray nodes, each a `ray start` of its own, in a session of its own, with its own address on the loopback."""
 
     def __init__(self, folder: Path, hidden: Path):
-        with socket.socket() as free:
-            free.bind(("127.0.0.2", 0))
-            self.port = free.getsockname()[1]
+        self.port = next(port for port in range(20_000 + os.getpid() % 10_000, 32_000) if free(port))
         self.folder, self.hidden, self.started = folder, hidden, []
         self.address = f"127.0.0.2:{self.port}"
 
@@ -73,12 +71,14 @@ class Nodes:
             shell = f"mount -t tmpfs none {self.hidden} && exec " + " ".join(command)
             command = [*UNSHARE, "sh", "-c", shell]
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PLAIT_CACHE": str(own / "cache")}
-        environment |= {"OMP_NUM_THREADS": "1", "RAY_health_check_period_ms": "1000"}
+        environment |= {"OMP_NUM_THREADS": "1", "RAY_health_check_period_ms": "1000", "RAY_AUTH_MODE": "disabled"}
         environment.pop("PYTHONPATH", None)
         with (own / "log").open("w") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         self.started.append(process)
-        wait_for(lambda: "Ray runtime started" in (own / "log").read_text(), (own / "log").read_text)
+        said = (own / "log").read_text
+        wait_for(lambda: "Ray runtime started" in said() or process.poll() is not None, said)
+        assert process.poll() is None, said()
         return process.pid
 
     def kill(self, session: int) -> None:
@@ -92,6 +92,16 @@ class Nodes:
 
 UNSHARE = ["unshare", "--mount", "--map-root-user"]
 ALONE = shutil.which("unshare") and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+
+
+def free(port: int) -> bool:
+    """Whether nothing listens there; below the ports that systems hand out, which Ray's own servers take."""
+    with socket.socket() as tried:
+        try:
+            tried.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def sessions() -> dict[int, list[int]]:
@@ -111,7 +121,7 @@ def alive(process) -> bool:
     return process.pid in sessions()
 
 
-def wait_for(done, why=lambda: "", seconds=240):
+def wait_for(done, why=lambda: "", seconds=120):
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until, why()
@@ -184,7 +194,7 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     (where / "study.toml").write_text(tomli_w.dumps(study(log)))
     path = os.pathsep.join([str(where), *sys.path])
     (where / "probe.txt").write_text("x" * 100)
-    environment = {**os.environ, "PLAIT_CACHE": str(where / "cache"), "PYTHONPATH": path}
+    environment = {**os.environ, "PLAIT_CACHE": str(where / "cache"), "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"}
     with said.open("w") as file:
         command = [sys.executable, "-c", DRIVER.format(address=nodes.address, shared=(tmp_path / "shared").as_uri())]
         options = {"stdout": file, "stderr": file, "start_new_session": True}
@@ -193,7 +203,7 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
         at_work = {(victim, f"{who} {seed}") for who in ("one", "both", "taken") for seed in (1, 2, 3)}
         wait_for(lambda: driver.poll() is not None or at_work & set(lines(log)), said.read_text)
         nodes.kill(victim)
-        driver.wait(240)
+        driver.wait(180)
     finally:
         nodes.kill(driver.pid)
     assert driver.returncode == 0, said.read_text()

@@ -1,7 +1,9 @@
 import functools
+import importlib
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -196,6 +198,20 @@ def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkey
     monkeypatch.setattr(sources.inspect, "getsource", lambda module: (tmp_path / f"{module.__name__}.py").read_text())
     assert key(method, helper) == same
     assert key(method, "def number():\n    return 2\n") != same
+
+
+def test_what_travels_is_plait_and_the_user_s_own_modules_whole(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "scratch_alone.py").write_text("")
+    (tmp_path / "scratch_package").mkdir()
+    (tmp_path / "scratch_package" / "inside.py").write_text("")
+    for name in ("scratch_alone", "scratch_package.inside"):
+        importlib.import_module(name)
+
+    found = sources.own_modules()
+    ours = [Path(sources.__file__).parent, tmp_path / "scratch_alone.py", tmp_path / "scratch_package"]
+    assert set(ours) <= set(found)
+    assert not any(path.is_relative_to(Path(torch.__file__).parents[1]) for path in found)
 
 
 def test_what_a_callable_holds_is_part_of_what_it_is():

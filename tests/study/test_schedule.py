@@ -13,6 +13,7 @@ import pytest
 import tomli_w
 from filelock import FileLock
 
+from plait.cluster import _answers
 from plait.errors import ConfigError, PlaitError
 from plait.study.executors import Hands, Work, inline, processes
 from plait.study.run import run_study
@@ -190,3 +191,15 @@ def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"executor is 'ray', but Ray is not installed: pip install 'plait\[ray\]'"):
         run_study(tiny.study(), None, tmp_path, executor="ray")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ray://here:10001", "Ray cluster ray://here:10001: expected HOST:PORT"),
+        ("127.0.0.1:1", "Ray cluster 127.0.0.1:1: cannot be reached: "),
+    ],
+)
+def test_an_address_without_a_cluster_is_refused_at_once(address, message):
+    with pytest.raises(ConfigError, match=message):
+        _answers(address)

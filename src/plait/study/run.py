@@ -171,8 +171,10 @@ def device_called(name: str, elsewhere: bool = False) -> str:
     """The device called `name`, or the best there is for `auto`, once it is known to work, unless it is `elsewhere`."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if elsewhere and name in ("cpu", "cuda"):
-        return name  # each node has its own, and a task sees one of them
+    if elsewhere:  # each node has its own, and a task sees one of them
+        if name not in ("cpu", "cuda"):
+            raise ConfigError(f"device is {name!r}, expected auto, cpu or cuda on a cluster")
+        return name
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:

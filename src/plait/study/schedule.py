@@ -66,11 +66,12 @@ def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[
                     continue
                 running[pool.start(item)] = item, claim
             changed, todo = len(waiting) < len(todo), waiting
+            ended: set[Future[None]] = set()
             if running:
-                done, _ = wait(running, POLL_S if elsewhere else ROOM_S if todo else None, FIRST_COMPLETED)
+                ended, _ = wait(running, POLL_S if elsewhere else ROOM_S if todo else None, FIRST_COMPLETED)
             elif not changed:
                 time.sleep(POLL_S)
-            for future in done if running else ():
+            for future in ended:
                 item, claim = running.pop(future)
                 future.result()
                 _released(item, claim, work)
