@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,3 +143,26 @@ def test_the_command(raw, tmp_path, capsys):
     words = ["--subjects", 2, "--clips", 8, "--seed", 3, "--height", 96, "--fps", 15]
     app(["simulate", "--out", str(tmp_path / "raw"), *map(str, words)], standalone_mode=False)
     assert "2 raw recordings" in capsys.readouterr().out
+
+
+def test_where_the_camera_slips_the_hands_are_out_of_sight_and_nothing_else_changes(raw, tmp_path):
+    (slipped,) = simulate(tmp_path, 1, replace(SMALL, slips=1.0), workers=1)
+    for name in ("left.csv", "right.csv", "labels.csv"):
+        assert (slipped / name).read_bytes() == (raw[0] / name).read_bytes()
+    labelled = plan(1, SMALL).spans
+    frames = np.concatenate([np.arange(int(s.start_s * SMALL.fps) + 1, int(s.stop_s * SMALL.fps)) for s in labelled])
+    seen, less = (np.load(folder / "truth.npz")["visible"][frames].mean() for folder in (raw[0], slipped))
+    assert less < 0.75 * seen and np.load(slipped / "truth.npz")["visible"].max() == 2
+    with pytest.raises(DataError, match="simulated otherwise"):
+        simulate(tmp_path, 1, SMALL, workers=1)
+    with pytest.raises(ConfigError, match="slips is 1.5"):
+        simulate(tmp_path / "other", 1, replace(SMALL, slips=1.5))
+
+
+def test_a_recording_from_before_there_were_slips_stands(raw):
+    said = json.loads((raw[1] / "truth.json").read_text())
+    del said["settings"]["slips"]
+    (raw[1] / "truth.json").write_text(json.dumps(said))
+    before = (raw[1] / "video.mp4").stat().st_mtime_ns
+    simulate(raw[1].parent, 2, SMALL, workers=1)
+    assert (raw[1] / "video.mp4").stat().st_mtime_ns == before

@@ -27,6 +27,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Decides everything.")] = 0,
     height: Annotated[int, typer.Option(help="Of the video, in pixels; 4:3.")] = 256,
     fps: Annotated[int, typer.Option(help="Frames per second.")] = 30,
+    slips: Annotated[float, typer.Option(help="Share of the labels in which the camera looks past the hands.")] = 0.0,
     size: Annotated[str | None, typer.Option(help="full: GloVid's size, 19 people with 200 clips each.")] = None,
     workers: Workers = None,
 ) -> None:
@@ -38,7 +39,7 @@ def simulate(
         raise ConfigError(f"--size {size}: expected full, or none for --subjects and --clips")
     if size == "full":
         subjects, clips = 19, 200
-    settings = Settings(seed, clips, height, fps)
+    settings = Settings(seed, clips, height, fps, slips=slips)
     if size == "full":
         frames = subjects * duration_s(settings) * fps
         cores = workers or len(os.sched_getaffinity(0))

@@ -62,6 +62,7 @@ def reproduce(
     only: Only = [],  # noqa: B006
     subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 12,
     clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 32,
+    slips: Annotated[float, typer.Option(help="Share of the labels in which the camera looks past the hands.")] = 0.0,
     executor: How = Executor.processes,
     workers: Workers = None,
     threads: Threads = 1,
@@ -71,7 +72,7 @@ def reproduce(
     """Run the comparison of the paper on a data set, with every table, figure and analysis."""
     if data is None and name is not Reproduced.simulated:
         raise ConfigError(f"--data: missing, expected the folder of {name.value}")
-    where = data or _simulated(out, subjects, clips, workers)
+    where = data or _simulated(out, subjects, clips, workers, slips)
     if name is Reproduced.simulated and data is None:
         _hands(out, where, workers, device)
     _study(_shipped(name.value), where, out, sets, only, executor, workers, threads, device, ray_address)
@@ -83,7 +84,7 @@ def _shipped(name: str) -> Path:
     return next(place / f"{name}.toml" for place in places if place.is_dir())
 
 
-def _simulated(out: Path, subjects: int, clips: int, workers: int | None) -> Path:
+def _simulated(out: Path, subjects: int, clips: int, workers: int | None, slips: float = 0.0) -> Path:
     """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table."""
     from plait.clips import Windows, write_clips
     from plait.datasets.simulated import SIMULATED, WINDOWS
@@ -93,8 +94,9 @@ def _simulated(out: Path, subjects: int, clips: int, workers: int | None) -> Pat
     from plait.recordings.ingest import ingest as make
     from plait.recordings.synchronise import synchronise
 
+    settings = Settings(0, clips, 256, 30, slips=slips)
     with Meter("simulating subjects", "subjects") as meter:
-        raw = record(out / "raw", subjects, Settings(0, clips, 256, 30), workers=workers, progress=meter.tell)
+        raw = record(out / "raw", subjects, settings, workers=workers, progress=meter.tell)
     recordings = out / "recordings"
     for folder in raw:
         made, _ = make([folder], recordings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from plait.datasets.simulated.hands import (
 )  # fmt: skip
 
 SHIFT = 4  # bits of a pixel's fraction in OpenCV's coordinates
+SLIP_S = 0.25  # how long a camera takes to slip
 PALM = [1, 5, 9, 13, 17]
 Colour = tuple[float, float, float]
 
@@ -62,6 +64,14 @@ class Look:
     sway: float
 
 
+class Slip(NamedTuple):
+    """The camera has slipped from `start_s` to `stop_s`: it looks so many metres past the panel's middle, x and y."""
+
+    start_s: float
+    stop_s: float
+    by: tuple[float, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """The camera's view of a motion, `width` x `height` pixels."""
@@ -71,6 +81,7 @@ class Scene:
     width: int
     height: int
     seed: tuple[int, ...]
+    slips: tuple[Slip, ...] = ()
 
     def frames(self, seconds: np.ndarray) -> "list[Frame]":
         """What is where at each of `seconds`: everything but the drawing, for all of them at once."""
@@ -80,6 +91,11 @@ class Scene:
             np.sin(2 * np.pi * f * seconds[:, None] + phases[i]) / (i + 1) for i, f in enumerate((0.11, 0.23, 0.31))
         )
         camera = np.asarray(sway) * self.look.sway * [1.0, 0.7, 0.5]
+        for slip in self.slips:
+            turned = np.interp(
+                seconds, [slip.start_s - SLIP_S, slip.start_s, slip.stop_s, slip.stop_s + SLIP_S], [0, 1, 1, 0]
+            )
+            camera = camera + turned[:, None] * [*slip.by, 0.0]
         light = self.look.light * (1 + 0.04 * np.sin(0.4 * seconds + phases[0, 0]))
         poses = {side: at(seconds) for side, at in self.motion.hands.items()}
         points = {side: joints(pose, side, self.look.size) for side, pose in poses.items()}

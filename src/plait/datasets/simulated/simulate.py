@@ -30,6 +30,8 @@ def simulate(
     for name, value, least in (*asked, ("fps", settings.fps, 5)):
         if value < least:
             raise ConfigError(f"simulate: {name} is {value}, expected {least} or more")
+    if not 0 <= settings.slips <= 1:
+        raise ConfigError(f"simulate: slips is {settings.slips}, expected a share from 0 to 1")
     if settings.height % 2:
         raise ConfigError(f"simulate: height is {settings.height}, expected an even number")
     folders = [out / f"{subject:02d}" for subject in range(1, subjects + 1)]
@@ -56,6 +58,6 @@ def simulate(
 def _stands(folder: Path, settings: Settings) -> bool:
     if not folder.exists():
         return False
-    if read_json(folder / "truth.json").get("settings") != asdict(settings):
+    if {"slips": 0.0} | read_json(folder / "truth.json").get("settings", {}) != asdict(settings):
         raise DataError(f"{folder}: stands already, simulated otherwise; expected another --out, or remove it")
     return True

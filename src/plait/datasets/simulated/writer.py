@@ -1,7 +1,7 @@
 """One simulated recording on disk: video with sound, glove logs, labels, recording.toml, and the truth beside them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from plait.datasets.simulated.hands import CYCLES, Motion, Person, move
-from plait.datasets.simulated.scene import Frame, Look, Scene
+from plait.datasets.simulated.scene import Frame, Look, Scene, Slip
 from plait.datasets.simulated.sensors import AUDIO_HZ, audio, glove_log
 from plait.recordings.folder import Description, LogFile, write_description
 from plait.store import atomic, write_json
@@ -35,6 +35,7 @@ class Settings:
     height: int
     fps: int
     version: int = VERSION
+    slips: float = 0.0  # share of the labelled stretches in which the camera looks past the hands
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,7 @@ class Plan:
     claps: tuple[float, ...]
     stop_s: float
     motion: Motion
+    slips: tuple[Slip, ...] = ()
 
 
 def plan(subject: int, settings: Settings) -> Plan:
@@ -87,7 +89,19 @@ def plan(subject: int, settings: Settings) -> Plan:
     claps = (float(rng.uniform(2.0, 3.0)), clock + 1.5)
     stop_s = clock + 4.0
     motion = move(spans, claps, stop_s, person, [settings.seed, subject, 1])
-    return Plan(person, look, tuple(spans), claps, stop_s, motion)
+    return Plan(person, look, tuple(spans), claps, stop_s, motion, _slips(spans, settings, subject))
+
+
+def _slips(spans: Sequence[Span], settings: Settings, subject: int) -> tuple[Slip, ...]:
+    """When the camera slips: half of the times sideways, past one hand, else up, past both."""
+    rng = np.random.default_rng([settings.seed, subject, 7])
+    found = []
+    for span in spans:
+        slipped, up, side = rng.random(3)
+        if slipped < settings.slips:
+            by = (0.0, float(rng.uniform(-0.42, -0.32))) if up < 0.5 else (0.26 if side < 0.5 else -0.26, 0.0)
+            found.append(Slip(span.start_s, span.stop_s, by))
+    return tuple(found)
 
 
 def write_recording(folder: Path, subject: int, settings: Settings) -> None:
@@ -144,7 +158,8 @@ def _width(settings: Settings) -> int:
 
 
 def _frames(made: Plan, subject: int, settings: Settings, count: int) -> Iterator[Frame]:
-    scene = Scene(made.motion, made.look, _width(settings), settings.height, (settings.seed, subject, 5))
+    seed = (settings.seed, subject, 5)
+    scene = Scene(made.motion, made.look, _width(settings), settings.height, seed, made.slips)
     for first in range(0, count, CHUNK):
         yield from scene.frames(np.arange(first, min(first + CHUNK, count)) / settings.fps)
 
