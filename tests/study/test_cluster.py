@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -131,13 +132,15 @@ def wait_for(done, why=lambda: "", seconds=120):
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     """Three nodes, two of which see nothing of the driver's folder, where that can be had."""
-    nodes = Nodes(tmp_path_factory.mktemp("r"), tmp_path_factory.mktemp("driver"))
+    short = Path(tempfile.mkdtemp(prefix="r-"))  # the path of a socket has 107 bytes at most
+    nodes = Nodes(short, tmp_path_factory.mktemp("driver"))
     try:
         for head in (True, False, False):
             nodes.start(head)
         yield nodes
     finally:
         nodes.stop()
+        shutil.rmtree(short, ignore_errors=True)
         assert not set(sessions()) & {one.pid for one in nodes.started}
 
 
