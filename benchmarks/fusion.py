@@ -62,11 +62,19 @@ def main() -> None:
     print(f"one training step, ms; {said(result)}")
     print(f"{'':28s}{'plait':>9s}{'textbook':>18s}{'linear + sdpa':>18s}   peak MB: plait, textbook, sdpa")
     rows = []
-    for batch in (2,) if chosen.quick else (8, 64):
+    for batch, threads in ((2, 1),) if chosen.quick else ((8, 1), (8, chosen.threads), (64, chosen.threads)):
+        torch.set_num_threads(threads)
+        print(f"batch {batch}, {threads} threads")
         for head in ("mean", "flatten"):
             for name, make in FUSIONS.items():
                 rounds = 1 if chosen.quick else max(chosen.rounds * 8 // batch // 2, 3) if batch > 8 else chosen.rounds
-                row = {"fusion": name, "head": head, "batch": batch, **measured(make(head), batch, rounds)}
+                row = {
+                    "fusion": name,
+                    "head": head,
+                    "batch": batch,
+                    "threads": threads,
+                    **measured(make(head), batch, rounds),
+                }
                 print(told(row))
                 rows.append(row)
     result["steps"] = rows
@@ -95,7 +103,7 @@ def measured(method: Led | Symmetric, batch: int, rounds: int) -> dict[str, Any]
     theirs = results(step(fused, first, labels)(), first["gloves"])
     apart = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))
     error = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, truth, strict=True))
-    assert apart < 1e-5 and error < 1e-5, f"outputs or gradients differ: {apart:.1e}, {error:.1e}"
+    assert error < 1e-5 and apart < 5e-5, f"outputs or gradients differ: {apart:.1e}, {error:.1e} to float64"
     steps = {
         "plait": step(method, grids, labels),
         "textbook": step(fused, first, labels),
@@ -112,7 +120,7 @@ def told(row: Mapping[str, Any]) -> str:
     ms, peaks = row["ms"], row["peak_mb"]
     others = "".join(f"{ms[n]:9.1f} ({ms[n] / ms['plait']:4.1f} x)" for n in ("textbook", "linear + sdpa"))
     memory = ", ".join(f"{peaks[name]:.0f}" for name in ms)
-    return f"{row['fusion']:10s} {row['head']:8s} batch {row['batch']:2d}{ms['plait']:9.1f}{others}   {memory}"
+    return f"  {row['fusion']:10s} {row['head']:16s}{ms['plait']:9.1f}{others}   {memory}"
 
 
 def step(module: nn.Module, grids: Mapping[str, Tensor], labels: Tensor) -> Callable[[], Tensor]:

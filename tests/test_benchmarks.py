@@ -54,7 +54,7 @@ def test_fusion(tmp_path):
     assert {(row["fusion"], row["head"]) for row in told["steps"]} >= {("video-led", "mean"), ("symmetric", "flatten")}
     for row in told["steps"]:
         assert row["ratio_to_textbook"] == pytest.approx(row["ms"]["textbook"] / row["ms"]["plait"])
-        assert row["difference"] < 1e-5 and min(row["peak_mb"].values()) > 0
+        assert row["relative_error_to_float64"] < 1e-5 and min(row["peak_mb"].values()) > 0
     assert all(row["error"] < 1e-5 for row in told["growth"])
 
 

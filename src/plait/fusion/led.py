@@ -38,7 +38,7 @@ class Enforced(nn.Module):
         enforced = positions(x).mean(dim=1) if pooled else x
         for name, block in self.blocks.items():
             assert isinstance(block, NonLocal)
-            enforced = enforced + (block.pooled(x, grids[name]) if pooled else block(x, grids[name]))
+            enforced = enforced + block.pooled(x, grids[name]) if pooled else block.onto(enforced, x, grids[name])
         return enforced
 
 

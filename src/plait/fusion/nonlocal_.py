@@ -7,6 +7,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -89,18 +90,29 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b *grid n"]:
         """`h(z(x, y))`, of the same shape as `x`."""
+        return self.onto(None, x, y)
+
+    def onto(
+        self, total: Float[Tensor, "b *grid n"] | None, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
+    ) -> Float[Tensor, "b *grid n"]:
+        """`total + h(z(x, y))`, a term of eq. 6 added in the pass that makes it; no `total` is zero."""
         self._check(x, y)
         compare, gather = self._comparison(x, y), self._gathering(positions(x).shape[1], y)
 
-        def enforced(rows: Tensor) -> Tensor:
-            return self._normed(gather(_softmax(compare(rows))))
+        def enforced(rows: Tensor, *onto: Tensor) -> Tensor:
+            relation = _softmax(compare(rows))
+            if self.norm is None:
+                return gather(relation, *onto)
+            normed: Tensor = self.norm(gather(relation))
+            return normed + onto[0] if onto else normed
 
-        blocks = list(self._blockwise(enforced, x, y))
+        blocks = list(self._blockwise(enforced, y, x, *([] if total is None else [total])))
         return (torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]).reshape(x.shape)
 
     def enforcing(self, relation: Float[Tensor, "b i j"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i n"]:
         """`h(z)` from a relation that is given: rows over the context's positions that sum to one."""
-        return self._normed(self._gathering(relation.shape[1], y)(relation))
+        gathered = self._gathering(relation.shape[1], y)(relation)
+        return gathered if self.norm is None else self.norm(gathered)
 
     def pooled(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b n"]:
         """The mean of `forward` over the lead's positions, without making the lead's grid.
@@ -113,7 +125,7 @@ class NonLocal(nn.Module):
         self._check(x, y)
         compare = self._comparison(x, y)
         i = positions(x).shape[1]
-        sums = self._blockwise(lambda rows: _softmax(compare(rows)).sum(dim=1, keepdim=True), x, y)
+        sums = self._blockwise(lambda rows: _softmax(compare(rows)).sum(dim=1, keepdim=True), y, x)
         share = functools.reduce(operator.add, sums) / i
         return self._gathering(1, y)(share).squeeze(1)
 
@@ -148,17 +160,20 @@ class NonLocal(nn.Module):
 
         return compared
 
-    def _gathering(self, i: int, y: Tensor) -> Callable[[Tensor], Tensor]:
-        """From rows `(b, r, j)` of a relation, which sum to one, to `h(sum_j a_ij g(y_j))`; `i` rows are to come."""
+    def _gathering(self, i: int, y: Tensor) -> Callable[..., Tensor]:
+        """From rows `(b, r, j)` of a relation, which sum to one, to `h(sum_j a_ij g(y_j))`; `i` rows are to come.
+
+        Rows `(b, r, n)` given besides are added.
+        """
         g, h = self.g, self.h
         m, k, n = g.in_features, h.in_features, h.out_features
         if self.pool > 1:
             values = self._pooled(g(y))
             j = values.shape[1]
             if i * k * (j + n) <= j * n * (k + i):
-                return lambda relation: F.linear(relation @ values, h.weight, h.bias)
+                return lambda relation, *onto: _sum(F.linear(relation @ values, h.weight, h.bias), *onto)
             moved = F.linear(values, h.weight, h.bias)
-            return lambda relation: relation @ moved
+            return lambda relation, *onto: _spread(relation, moved, *onto)
         context = positions(y)
         b, j = context.shape[:2]
         by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
@@ -166,27 +181,25 @@ class NonLocal(nn.Module):
         by_context = b * i * j * m + _pair_cost(b * i, m, k, n)
         if by_embedding <= min(by_lead, by_context):
             values = g(context)
-            return lambda relation: F.linear(relation @ values, h.weight, h.bias)
+            return lambda relation, *onto: _sum(F.linear(relation @ values, h.weight, h.bias), *onto)
         if by_lead <= by_context:
             moved = _pair(context, (g.weight, g.bias), (h.weight, h.bias))
-            return lambda relation: relation @ moved
-        return lambda relation: _pair(relation @ context, (g.weight, g.bias), (h.weight, h.bias))
+            return lambda relation, *onto: _spread(relation, moved, *onto)
+        return lambda relation, *onto: _sum(_pair(relation @ context, (g.weight, g.bias), (h.weight, h.bias)), *onto)
 
-    def _blockwise(self, made: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Iterator[Tensor]:
-        """What `made` makes of the lead's rows, as many at once as keep to `PAIRS`.
+    def _blockwise(self, made: Callable[..., Tensor], y: Tensor, *grids: Tensor) -> Iterator[Tensor]:
+        """What `made` makes of the rows of the lead and of grids like it, as many at once as keep to `PAIRS`.
 
         Where there are several blocks, each is made once more for its gradient.
         """
-        rows = positions(x)
+        rows = [positions(grid) for grid in grids]
         compared = math.prod(-(-size // self.pool) for size in y.shape[1:-1])
-        for block in torch.split(rows, max(PAIRS // (len(rows) * compared), 1), dim=1):
-            if block.shape[1] == rows.shape[1] or not torch.is_grad_enabled():
-                yield made(block)
+        size = max(PAIRS // (len(y) * compared), 1)
+        for block in zip(*(torch.split(own, size, dim=1) for own in rows), strict=True):
+            if block[0].shape[1] == rows[0].shape[1] or not torch.is_grad_enabled():
+                yield made(*block)
             else:
-                yield checkpoint(made, block, use_reentrant=False, preserve_rng_state=False)
-
-    def _normed(self, gathered: Tensor) -> Tensor:
-        return gathered if self.norm is None else self.norm(gathered)
+                yield checkpoint(made, *block, use_reentrant=False, preserve_rng_state=False)
 
     def _pooled(self, grid: Tensor) -> Tensor:
         """Maxima over blocks of `pool` along every grid axis, the last block perhaps smaller; positions flattened."""
@@ -218,6 +231,40 @@ def _products(one: Tensor, other: Tensor, offset: Tensor | None = None, scale: f
         return _products(other, one, None if offset is None else offset.mT, scale).mT
     found = torch.bmm(one, other.mT) if offset is None else torch.baddbmm(offset, one, other.mT)
     return found if scale == 1 else found * scale
+
+
+class Spread(torch.autograd.Function):
+    """`total + relation @ values`; its gradients are taken with the fewer rows on the left, as `_products` does."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(relation: Tensor, values: Tensor, total: Tensor) -> Tensor:
+        """The sum, `(b, i, n)`."""
+        return torch.baddbmm(total, relation, values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep what the gradients need."""
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, grown: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients of all three."""
+        relation, values = ctx.saved_tensors
+        return _products(grown, values), torch.bmm(relation.mT, grown), grown
+
+
+def _spread(relation: Tensor, values: Tensor, total: Tensor | None = None) -> Float[Tensor, "b i n"]:
+    """`relation @ values`, added to `total`."""
+    if total is None:
+        return relation @ values
+    spread: Tensor = Spread.apply(relation, values, total)
+    return spread
+
+
+def _sum(gathered: Tensor, total: Tensor | None = None) -> Tensor:
+    return gathered if total is None else gathered + total
 
 
 def _softmax(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
