@@ -3,15 +3,18 @@
 Sixteen people (seed 7) to learn from; six others (seed 9), and six more whose camera slips (seed 11), to be tested on:
 their boxes, and the counts of their clips.
 
-    python benchmarks/hands.py [FOLDER]     # a folder keeps what was made
+    python benchmarks/hands.py [--quick] [--json FILE] [--data DIR]     # a folder keeps what was made
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from common import finish, machine, options, said
 from plait.clips import listed, write_clips
 from plait.datasets.simulated import SIMULATED, WINDOWS
 from plait.datasets.simulated.simulate import simulate
@@ -45,8 +48,8 @@ def timed(what: str, work: Callable[[], Path]) -> Path:
     return made
 
 
-def tried(who: str, raws: list[Path], finds: Detector, folder: Path) -> None:
-    """Print how well a detector finds and counts the hands of these people."""
+def tried(who: str, raws: list[Path], finds: Detector, folder: Path) -> dict[str, Any]:
+    """Print how well a detector finds and counts the hands of these people; the numbers."""
     pictures = read_boxes(write_boxes(raws, folder / "boxes"))
     told = measure([one.boxes for one in pictures], detected(finds, (one.load() for one in pictures)))
     print(f"{who}: {told.pictures} pictures, {told.hands} hands")
@@ -58,23 +61,33 @@ def tried(who: str, raws: list[Path], finds: Detector, folder: Path) -> None:
     missing = [int((table["missing"] == number).sum()) for number in (0, 1, 2)]
     print(f"  {'clips with the true count':<32} {right / known:10.3f}   ({right} of {known})")
     print(f"  {'clips with 0, 1, 2 hands missing':<32} {missing}", flush=True)
+    named = {name: getattr(told, name) for name in ("precision", "recall", "ap50", "counted")}
+    return named | {"clips_counted": right / known, "clips": known, "clips_by_missing": missing}
 
 
-def main(folder: Path) -> None:
-    """Make what is missing in `folder`, and print the numbers."""
-    learn = simulate(folder / "learn", 16, Settings(7, 8, 256, 5))
-    boxes = timed("boxes to learn from", lambda: write_boxes(learn, folder / "boxes"))
-    made = timed("training", lambda: train(boxes, folder / "detector", Training()))
-    finds = open_detector(str(made))
-    others = simulate(folder / "others/raw", 6, Settings(9, 16, 256, 10))
-    tried("people not seen", others, finds, folder / "others")
-    slipped = simulate(folder / "slipped/raw", 6, Settings(11, 16, 256, 10, slips=0.5))
-    tried("others, whose camera slips", slipped, finds, folder / "slipped")
+def main() -> None:
+    """Make what is missing, and print the numbers."""
+    parser = options(__doc__, rounds=1)
+    parser.add_argument("--data", type=Path, help="folder that keeps what was made; by default a temporary one")
+    chosen = parser.parse_args()
+    people, training = (2, Training(steps=4)) if chosen.quick else (16, Training())
+    result: dict[str, Any] = machine(torch.get_num_threads())
+    print(said(result))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder: Path = chosen.data or Path(scratch)
+        learn = simulate(folder / "learn", people, Settings(7, 8, 256, 5))
+        boxes = timed("boxes to learn from", lambda: write_boxes(learn, folder / "boxes"))
+        start = time.perf_counter()
+        made = timed("training", lambda: train(boxes, folder / "detector", training))
+        result["training_s"] = time.perf_counter() - start
+        finds = open_detector(str(made))
+        tests, clips = (1, 2) if chosen.quick else (6, 16)
+        others = simulate(folder / "others/raw", tests, Settings(9, clips, 256, 10))
+        result["others"] = tried("people not seen", others, finds, folder / "others")
+        slipped = simulate(folder / "slipped/raw", tests, Settings(11, clips, 256, 10, slips=0.5))
+        result["slipped"] = tried("others, whose camera slips", slipped, finds, folder / "slipped")
+    finish(chosen.json, result)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as made_for_now:
-            main(Path(made_for_now))
+    main()

@@ -58,6 +58,12 @@ def test_fusion(tmp_path):
     assert all(row["error"] < 1e-5 for row in told["growth"])
 
 
+def test_hands(tmp_path):
+    told = run("hands", tmp_path)
+    for who in ("others", "slipped"):
+        assert 0 <= told[who]["ap50"] <= 1 and sum(told[who]["clips_by_missing"]) == told[who]["clips"] == 2
+
+
 def test_study(tmp_path):
     told = run("study", tmp_path)
     for name in ("all", "tables"):

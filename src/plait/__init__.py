@@ -23,6 +23,8 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     Raises:
         PlaitError: the study, the data or the output folder does not do, in one line.
     """
+    from filelock import FileLock
+
     from plait.report import write_report
     from plait.report.cases import write_cases
     from plait.report.sheet import SHEET, write_sheet
@@ -31,8 +33,9 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
 
     out = Path(out)
     run_study(study, Path(data), out, **options)
-    again = Again.of(out, Path(data))
-    if not (out / SHEET).exists():
-        write_sheet(again.dataset, again.cuts, out)
-    write_cases(again)
-    return write_report(out)
+    with FileLock(out / ".locks" / "report"):  # another run may end on this folder at this moment
+        again = Again.of(out, Path(data))
+        if not (out / SHEET).exists():
+            write_sheet(again.dataset, again.cuts, out)
+        write_cases(again)
+        return write_report(out)

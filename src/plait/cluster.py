@@ -175,7 +175,13 @@ def _join(ray: Any, address: str | None) -> None:
         except ConnectionError:
             if named != "auto":
                 raise
-            ray.init(address="local", num_cpus=cores(), include_dashboard=False, **options)
+            ray.init(
+                address="local",
+                num_cpus=cores(),
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",  # nobody else's business
+                **options,
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"Ray cluster {named}: cannot be joined: {one_line(error)}") from error
 

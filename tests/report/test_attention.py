@@ -51,6 +51,17 @@ def test_the_deletion_test_starts_at_the_run_s_own_accuracy(run):
     assert set(told["removed"]) == {"attended", "random"} and told["accuracy"].is_between(0, 1).all()
 
 
+def test_deletion_is_measured_on_people_who_were_not_trained_on(run):
+    """Whatever clip is drawn, and it is said where the fold was not tested on it."""
+    predictions = pl.read_parquet(run / "predictions.parquet").filter(pl.col("method") == "led")
+    clip = predictions.filter(pl.col("subject") == "3")["clip"][0]
+    (picture,) = write_attention(run, clip, "led", fold="1/0")
+    own = predictions.filter(pl.col("fold") == "1")
+    told = pl.read_csv(run / "attention" / "deletion.csv").filter(pl.col("share") == 0)
+    assert told["accuracy"].to_list() == pytest.approx([(own["activity"] == own["predicted"]).mean()] * 2)
+    assert "which was not tested on it" in picture.read_text()
+
+
 def test_mistakes_are_named(run, tmp_path):
     clip = pl.read_parquet(run / "predictions.parquet")["clip"][0]
     for arguments, said in (

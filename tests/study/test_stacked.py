@@ -57,8 +57,34 @@ def test_what_cannot_be_stacked_is_said_in_one_line():
             return super().forward(grids["x"]) if grids["x"].sum() > 0 else grids["x"]
 
     stack = Stack([Asking(2, 2), Asking(2, 2)])
-    with pytest.raises(ConfigError, match="cannot be trained together"):
+    with pytest.raises(ConfigError, match="cannot be trained folds together"):
         stack.losses([0, 1], ({"x": torch.ones(2, 3, 2)},), torch.zeros(2, 3, dtype=torch.long), F.cross_entropy)
+
+
+class Remembering(nn.Module):
+    """An encoder that wants the state of its LSTM, which a stacked one does not give."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.lstm = nn.LSTM(shape[-1], 2, batch_first=True)
+
+    def forward(self, x):
+        _, (last, _) = self.lstm(x.flatten(1, -2))
+        return last[0]
+
+
+def test_folds_at_once_that_cannot_work_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    method = {"use": "plait.fusion:Concat", "encoders": {"a": {"use": f"{__name__}:Remembering"}}}
+    study = tiny.study(methods={"concat": method}, train={"max_epochs": 1, "folds_at_once": 4})
+    with pytest.raises(ConfigError, match=r"methods.concat.train.folds_at_once: .*cannot be trained folds together"):
+        run_study(study, None, tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("job.json"))
+
+
+def test_no_batch_no_trouble():
+    led = Led({"a": (3, 4), "b": (2, 5)}, 3, "a", head="hidden")
+    assert led({"a": torch.empty(0, 3, 4), "b": torch.empty(0, 2, 5)}).shape == (0, 3)
 
 
 @pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)

@@ -62,7 +62,9 @@ def reproduce(
     only: Only = [],  # noqa: B006
     subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 12,
     clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 32,
-    slips: Annotated[float, typer.Option(help="Share of the labels in which the camera looks past the hands.")] = 0.0,
+    slips: Annotated[
+        float, typer.Option(help="Simulated: share of the labels in which the camera looks past the hands.")
+    ] = 0.3,
     executor: How = Executor.processes,
     workers: Workers = None,
     threads: Threads = 1,
@@ -76,6 +78,19 @@ def reproduce(
     if name is Reproduced.simulated and data is None:
         _hands(out, where, workers, device)
     _study(_shipped(name.value), where, out, sets, only, executor, workers, threads, device, ray_address)
+    _shown(out)
+
+
+def _shown(run: Path) -> None:
+    """Fig. 9 of the first clip to look at: what the most accurate fusion attends to, and how far to believe it."""
+    from plait.report.attention import write_attention
+    from plait.report.cases import CASES
+    from plait.store import read_json
+
+    if (run / CASES).is_file():
+        clip = read_json(run / CASES)["cases"][0]["clip"]
+        for path in write_attention(run, clip):
+            typer.echo(f"attention: {path}")
 
 
 def _shipped(name: str) -> Path:

@@ -194,7 +194,7 @@ class NonLocal(nn.Module):
         """
         rows = [positions(grid) for grid in grids]
         compared = math.prod(-(-size // self.pool) for size in y.shape[1:-1])
-        size = max(PAIRS // (len(y) * compared), 1)
+        size = max(PAIRS // max(len(y) * compared, 1), 1)
         for block in zip(*(torch.split(own, size, dim=1) for own in rows), strict=True):
             if block[0].shape[1] == rows[0].shape[1] or not torch.is_grad_enabled():
                 yield made(*block)

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as checked
 from plait.datasets.simulated.truth import TRUTH, hand_boxes, raw_folders
 from plait.errors import ConfigError, DataError
 from plait.recordings.video import Video
+from plait.sources import source_key
 from plait.store import atomic, checksum, content_key, read_json, write_json
 
 ANNOTATIONS = "annotations.json"
@@ -148,7 +149,8 @@ def write_boxes(
     names = [raw.resolve().name for raw in raws]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"{out}: two recordings are called {twice!r}, expected names that differ")
-    key = content_key([every_s, [[name, checksum(raw / TRUTH)] for name, raw in zip(names, raws, strict=True)]])
+    made_from = [[name, checksum(raw / TRUTH)] for name, raw in zip(names, raws, strict=True)]
+    key = content_key([every_s, made_from, source_key([write_boxes])])
     if (out / ANNOTATIONS).is_file() and read_json(out / ANNOTATIONS).get("info", {}).get("key") == key:
         return out
     images: list[dict[str, Any]] = []

@@ -14,7 +14,7 @@ from torchvision.ops import nms
 
 from plait.clips import Cut, decided_by
 from plait.clips.windows import moments
-from plait.datasets.simulated.truth import hand_boxes, raw_folders
+from plait.datasets.simulated.truth import TRUTH, hand_boxes, raw_folders
 from plait.errors import ConfigError, DataError
 from plait.hands.detector import Detector, Found
 from plait.recordings.video import Forward, Video
@@ -119,7 +119,12 @@ def write_counts(
     made_from = decided_by(dataset, dataset.modality(name), cuts)
     how = getattr(detector, "key", None) or [describe(detector), source_key([detector])]
     key = content_key(
-        [how, score, made_from, sorted(known), [[c.name, c.subject, c.activity] for _, c in cuts], dict(dataset.hands)]
+        [
+            [how, score, made_from, source_key([count_clips])],
+            {video: checksum(raw / TRUTH) for video, raw in known.items()},
+            [[c.name, c.subject, c.activity] for _, c in cuts],
+            dict(dataset.hands),
+        ]
     )
     if made_from is not None and path.is_file() and _key(path) == key:
         return pl.read_parquet(path)

@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from plait.errors import DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
 from plait.hands.detector import DESCRIPTION, SIDES, Description, pretrained, read_description, save
+from plait.sources import source_key
 from plait.store import checksum, content_key
 
 SAID_S = 5.0  # between two words on progress
@@ -59,7 +60,8 @@ def train(
         raise DataError(f"{boxes / ANNOTATIONS}: annotations: no box of a hand, expected some to learn from")
     side = training.side or SIDES[training.network]
     said: dict[str, Any] = {name: value for name, value in vars(training).items() if name in Training.__annotations__}
-    key = content_key([said, checksum(boxes / ANNOTATIONS), None if weights is None else checksum(weights)])
+    seen = [checksum(boxes / ANNOTATIONS), *(checksum(picture.file) for picture in pictures)]
+    key = content_key([said, seen, None if weights is None else checksum(weights), source_key([train])])
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out
     with torch.random.fork_rng():

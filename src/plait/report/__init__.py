@@ -29,6 +29,10 @@ def write_report(run: Path, limit: int = LIMIT) -> Path:
         write_text(run / f"{name}.csv", table.write_csv())
     for name, text in latex_tables(report.tables()).items():
         write_text(run / f"{name}.tex", text)
+    for name in ("comparisons", "gains", "widths", "hands"):  # of an earlier state, which had them
+        endings = [] if name in report.figures() else ["svg", "pdf"]
+        for ending in [*endings, *([] if name in report.tables() else ["csv", "tex"])]:
+            (run / f"{name}.{ending}").unlink(missing_ok=True)
     for name, draw in report.figures().items():
         write_figure(draw(), run / name)
     write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))

@@ -50,12 +50,14 @@ def write_attention(
         grids = grids_of(network, clips, modalities, np.array([row]))
         found = attentions(network.method, grids)
         scores = network.method(grids).softmax(1)[0]
-    rows = clips.of([one.subject])
+    rows = again.tested(method, fold)
     told = deletion(network.method, grids_of(network, clips, modalities, rows), _labels(again, rows))
     folder = run / "attention"
     write_text(folder / "deletion.csv", told.write_csv())
     guess = f"{again.dataset.activities[int(scores.argmax())]} ({percent(float(scores.max()))} %)"
     title = f"{one.name}: {one.activity}, taken for {guess} by {method}"
+    if row not in rows:
+        title += f", fold {fold}, which was not tested on it"
     written = []
     for attention in found:
         figure = draw(attention, told, again, recording, one, title)

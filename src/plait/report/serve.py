@@ -1,5 +1,6 @@
 """A run's folder over HTTP, for looking at: read only, nothing outside the folder, by default on this machine alone."""
 
+import ipaddress
 import re
 from functools import partial
 from http import HTTPStatus
@@ -23,7 +24,7 @@ class Files(SimpleHTTPRequestHandler):
 
     def send_head(self) -> BinaryIO | None:
         """Answer with the file's head; what is left to send is returned, None where there is nothing."""
-        path = self._asked()
+        path = self._asked() if self._at_home() else None
         try:
             if path is None:
                 raise FileNotFoundError
@@ -66,6 +67,15 @@ class Files(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the page asks for dozens of films."""
 
+    def _at_home(self) -> bool:
+        """Whether the page was asked for by an address of this machine, where it is served to this machine alone.
+
+        A page of somebody else's whose name was made to mean this machine says that name.
+        """
+        bound = ipaddress.ip_address(self.connection.getsockname()[0])
+        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        return not bound.is_loopback or name in ("localhost", "127.0.0.1", "::1", str(bound))
+
     def _asked(self) -> Path | None:
         """The file that is asked for; None where there is none to be had."""
         root = Path(self.directory).resolve()
@@ -94,7 +104,7 @@ def server(run: Path, host: str = HOST, port: int = PORT) -> ThreadingHTTPServer
 
 def _range(asked: str | None, size: int) -> tuple[int, int]:
     """The first and the last byte of `bytes=a-b`, `bytes=a-` or `bytes=-n`; of the whole file for anything else."""
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", asked or "")
+    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", asked or "")
     if found is None or not any(found.groups()):
         return 0, size - 1
     first, last = found.groups()

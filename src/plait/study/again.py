@@ -19,6 +19,7 @@ from plait.store import read_json
 from plait.study.compare import Row
 from plait.study.config import Study, load_study
 from plait.study.donors import WEIGHTS
+from plait.study.jobs import read_scores
 from plait.study.metrics import summary
 from plait.study.network import Network, build
 from plait.study.run import given
@@ -34,6 +35,7 @@ class Again:
     dataset: Dataset
     cuts: list[Cut]
     methods: Mapping[str, Row]
+    device: str = "cpu"
 
     @classmethod
     def of(cls, folder: Path, data: Path | None = None) -> "Again":
@@ -48,7 +50,7 @@ class Again:
         dataset: Dataset = resolve(study.dataset, f"{study.name}: dataset")
         cuts = listed(dataset, data or Path(about["data"] or "."), study.modalities)
         methods = TypeAdapter(dict[str, Row]).validate_python(about["methods"])
-        return cls(folder, study, dataset, cuts, methods)
+        return cls(folder, study, dataset, cuts, methods, about["device"])
 
     def row(self, clip: str) -> int:
         """The number of the clip called `clip`.
@@ -88,7 +90,8 @@ class Again:
         if method not in self.methods or not self.methods[method].keys:
             known = ", ".join(name for name, row in self.methods.items() if row.keys)
             raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")
-        return given(self.study.only([method]), self.dataset, self.cuts, "cpu", lambda done, total, label: None)[method]
+        own = self.study.only([method])  # features are found again by the device that made them
+        return given(own, self.dataset, self.cuts, self.device, lambda done, total, label: None)[method]
 
     def fold_of(self, method: str, subject: str) -> str:
         """The `fold/seed` of the job that tested `subject`: the first seed's.
@@ -102,6 +105,16 @@ class Again:
             raise ConfigError(f"no fold tests {subject} alone, expected --fold, one of: {known}")
         return found[0]
 
+    def tested(self, method: str, fold: str) -> np.ndarray:
+        """The numbers of the clips that `method` was tested on in `fold` (`fold/seed`).
+
+        Raises:
+            ConfigError: there is no such fold.
+            DataError: the job's predictions cannot be read.
+        """
+        names = set(read_scores(self._job(method, fold), "predictions")["clip"])
+        return np.array([row for row, (_, clip) in enumerate(self.cuts) if clip.name in names], dtype=np.int64)
+
     def network(self, method: str, fold: str, clips: Clips) -> Network:
         """The network that `method` ended with in `fold` (`fold/seed`), in eval mode.
 
@@ -109,16 +122,20 @@ class Again:
             ConfigError: there is no such fold.
             DataError: its weights are missing, damaged, or of another version of the code.
         """
-        key = self.methods[method].keys.get(fold)
-        if key is None:
-            raise ConfigError(f"no fold {fold!r}, expected one of: {', '.join(self.methods[method].keys)}")
-        path = self.folder / "jobs" / key / WEIGHTS
+        path = self._job(method, fold) / WEIGHTS
         network = build(self.study.method(method), self.dataset, clips.shapes, f"methods.{method}")
         try:
             network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise DataError(f"{path}: not readable, or of other code; run the study again") from error
         return network.eval()
+
+    def _job(self, method: str, fold: str) -> Path:
+        """The folder of the job."""
+        key = self.methods[method].keys.get(fold)
+        if key is None:
+            raise ConfigError(f"no fold {fold!r}, expected one of: {', '.join(self.methods[method].keys)}")
+        return self.folder / "jobs" / key
 
 
 def grids_of(network: Network, clips: Clips, method_modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:

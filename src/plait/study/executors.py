@@ -77,14 +77,18 @@ def processes(work: Work[T], workers: int, threads: int) -> Iterator[Hands[T]]:
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))  # read by libraries as they are loaded
     try:
-        context = multiprocessing.get_context("spawn")
+        context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_worker) as pool:
             try:
                 yield Hands(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
             except BrokenProcessPool as error:
                 raise PlaitError("a worker process died, perhaps for want of memory: try fewer --workers") from error
+            except BaseException:  # nobody goes on with an item whose lock is about to be given up
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()
+                raise
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
     finally:
         for name, value in before.items():
             if value is None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
+from plait.errors import DataError
 from plait.store import scratch
 from plait.study.executors import Hands, Work
 
@@ -108,6 +109,9 @@ def _claimed(item: T, work: Work[T]) -> ExitStack | None:
     except Timeout:
         locks.close()
         return None
+    except OSError as error:
+        locks.close()
+        raise DataError(f"{work.out / '.locks'}: cannot be locked: {error.strerror or error}") from error
     return locks
 
 

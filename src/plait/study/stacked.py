@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
-from plait.errors import ConfigError, one_line
+from plait.errors import ConfigError, PlaitError, one_line
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -60,13 +60,15 @@ class Stack:
             return loss(functional_call(self.base, (own, moving), given), target)
 
         self.base.train(self.networks[which[0]].training)
-        try:
-            found: Tensor = vmap(one, randomness="different")(parameters, buffers, inputs, targets)
-        except RuntimeError as error:
-            raise ConfigError(f"these networks cannot be trained together: {one_line(error)}") from error
         for stacked in self.parameters.values():
             stacked.grad = None
-        found.sum().backward()  # type: ignore[no-untyped-call]
+        try:
+            found: Tensor = vmap(one, randomness="different")(parameters, buffers, inputs, targets)
+            found.sum().backward()  # type: ignore[no-untyped-call]
+        except PlaitError:
+            raise
+        except Exception as error:  # whatever in them vmap does not take
+            raise ConfigError(f"these networks cannot be trained folds together: {one_line(error)}") from error
         for name, value in buffers.items():
             if rows is not None:
                 self.buffers[name][rows] = value
@@ -112,8 +114,14 @@ class StackableLSTM(nn.Module):
         for name, parameter in lstm.named_parameters():
             self.register_parameter(name, parameter)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """The outputs, as `nn.LSTM` gives them; no states."""
+    def forward(self, x: Tensor, states: None = None) -> tuple[Tensor, None]:
+        """The outputs, as `nn.LSTM` gives them; no states.
+
+        Raises:
+            ConfigError: it is given states to start from.
+        """
+        if states is not None:
+            raise ConfigError("an LSTM that starts from given states cannot be trained folds together")
         x = x.transpose(0, 1) if self.batch_first else x
         for layer in range(self.layers):
             gates, recurrent = [], []

@@ -1,5 +1,6 @@
 """Training: one fold by a plain loop over epochs and batches, or several folds at once, with an optional refit."""
 
+import copy
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,11 +167,19 @@ def _side_by_side(batches: Sequence[Batch]) -> Batch:
 
 
 def check(method: Method, train: Train, network: Network, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Refuse an optimizer, schedule or augmentation that cannot work, before anything is trained.
+    """Refuse an optimizer, a schedule, an augmentation or folds at once that cannot work, before anything is trained.
 
     Raises:
         ConfigError: naming the setting.
     """
+    if train.folds_at_once > 1:
+        clips = {name: torch.rand(2, train.batch_size, *shape) for name, shape in shapes.items()}
+        try:
+            with torch.random.fork_rng(devices=[]):
+                stack = Stack([copy.deepcopy(network), copy.deepcopy(network)])
+                stack.losses([0, 1], (clips,), torch.zeros(2, train.batch_size, dtype=torch.long), F.cross_entropy)
+        except ConfigError as error:
+            raise ConfigError(f"{where}.train.folds_at_once: {error}") from error
     optimizer_of(train, network, where, steps=100)
     for name, augment in augments_of(method, where).items():
         batch = torch.rand(2, *shapes[name])
