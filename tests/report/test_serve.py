@@ -65,7 +65,6 @@ def test_files_are_served_whole(served):
         ("bytes=1000-", 1000, 1023),
         ("bytes=-24", 1000, 1023),
         ("bytes=5-9999", 5, 1023),
-        (f"bytes={'9' * 5000}-", 0, 1023),
     ],
 )
 def test_a_player_may_ask_for_a_part(served, asked, first, last):
@@ -78,6 +77,7 @@ def test_a_part_beyond_the_end_is_refused(served):
     assert served("/cases/a.mp4", Range="bytes=2000-")[0] == 416
     assert served("/cases/a.mp4", Range="bytes=9-3")[0] == 416
     assert served("/cases/a.mp4", Range="pages=1-2")[0] == 200
+    assert served("/cases/a.mp4", Range=f"bytes={'9' * 5000}-")[0] == 200  # no number
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def positions(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b i n"]:
 def _products(one: Tensor, other: Tensor, offset: Tensor | None = None, scale: float = 1.0) -> Float[Tensor, "b i j"]:
     """Inner products of all rows of two `(b, rows, channels)`, with `offset` added, times `scale`.
 
-    The fewer rows stand on the left: matrix libraries are a third slower the other way round.
+    The fewer rows stand on the left: matrix libraries are slower the other way round.
     """
     if one.shape[1] > other.shape[1]:
         return _products(other, one, None if offset is None else offset.mT, scale).mT
