@@ -54,7 +54,8 @@ def tried(who: str, raws: list[Path], finds: Detector, folder: Path) -> dict[str
     told = measure([one.boxes for one in pictures], detected(finds, (one.load() for one in pictures)))
     print(f"{who}: {told.pictures} pictures, {told.hands} hands")
     for name in ("precision", "recall", "ap50", "counted"):
-        print(f"  {name:<32} {getattr(told, name):10.3f}")
+        value = getattr(told, name)  # None: nothing was found at all
+        print(f"  {name:<32} {'–' if value is None else format(value, '.3f'):>10}")
     cuts = listed(SIMULATED, clips_of(raws, folder), ["video"])
     table = write_counts(SIMULATED, cuts, "video", finds, folder / "hands.parquet", truth=raws)
     right, known = agreement(table)
