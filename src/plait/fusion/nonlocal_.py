@@ -82,7 +82,7 @@ class NonLocal(nn.Module):
     def logits(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i j"]:
         """`theta(x_i)^T phi(y_j)`, biases and all: f of eq. 3 is its exponential. i and j run over flat positions."""
         self._check(x, y)
-        return self._comparison(x, y)(positions(x))
+        return self._comparison(x, y, whole=True)(positions(x))
 
     def relation(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i j"]:
         """`f(x_i, y_j) / C(x_i, y)` of eqs. 2-4: a softmax over j, so that every row sums to one."""
@@ -129,8 +129,11 @@ class NonLocal(nn.Module):
         share = functools.reduce(operator.add, sums) / i
         return self._gathering(1, y)(share).squeeze(1)
 
-    def _comparison(self, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-        """From rows `(b, r, n)` of the lead to logits `(b, r, j)`, taken among whichever channels are cheapest."""
+    def _comparison(self, x: Tensor, y: Tensor, whole: bool = False) -> Callable[[Tensor], Tensor]:
+        """From rows `(b, r, n)` of the lead to logits `(b, r, j)`, taken among whichever channels are cheapest.
+
+        Unless they are wanted `whole`, what is constant along j may be missing: it cancels in the softmax.
+        """
         (b, i, n), k = positions(x).shape, self.theta.out_features
         theta, phi, scale = self.theta, self.phi, self.scale
         if self.pool > 1:  # no map can be pulled through a maximum: only the lead's side has a choice
@@ -149,13 +152,16 @@ class NonLocal(nn.Module):
             keys = phi(context)
             return lambda rows: _products(theta(rows), keys, scale=scale)
         if by_lead <= by_context:
-            keys = _pair(context, (phi.weight, phi.bias), (theta.weight.mT, None))
+            keys = _pair(context, (phi.weight, phi.bias if whole else None), (theta.weight.mT, None))
             offset = F.linear(context, (theta.bias @ phi.weight)[None], (theta.bias @ phi.bias)[None])
             return lambda rows: _products(rows, keys, offset.mT, scale=scale)
 
         def compared(rows: Tensor) -> Tensor:
             queries = _pair(rows, (theta.weight, theta.bias), (phi.weight.mT, None))
-            offset = F.linear(rows, (phi.bias @ theta.weight)[None], (phi.bias @ theta.bias)[None])
+            constant = phi.bias @ theta.bias
+            offset = (
+                F.linear(rows, (phi.bias @ theta.weight)[None], constant[None]) if whole else constant.view(1, 1, 1)
+            )
             return _products(queries, context, offset, scale)
 
         return compared
