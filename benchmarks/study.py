@@ -33,9 +33,10 @@ from plait.clips import Clips, mapped
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.fusion import Led, Symmetric
-from plait.study.config import Study, load_study
+from plait.study.config import Study
 from plait.study.executors import processes
 from plait.study.jobs import Job, Setting, plan, read_facts
+from plait.study.load import load_study
 from plait.study.network import Network, build
 from plait.study.protocol import folds
 from plait.study.schedule import do_missing

@@ -10,7 +10,7 @@ from plait.report import write_report
 from plait.report.page import Report
 from plait.report.paper import table_1, table_2
 from plait.report.read import read_run
-from plait.study.config import load_study
+from plait.study.load import load_study
 from plait.study.metrics import summary
 
 BOTH = ("video", "gloves")

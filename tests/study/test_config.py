@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from plait.errors import ConfigError, PlaitError
 from plait.sources import resolve
-from plait.study.config import load_study
+from plait.study.load import load_study
 from tests import tiny
 
 

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from plait import clips as clips_module
 from plait.errors import ConfigError, DataError
-from plait.study.config import load_study
 from plait.study.jobs import Setting, plan
+from plait.study.load import load_study
 from plait.study.network import Network, build
 from plait.study.protocol import folds
 from plait.study.run import run_study

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from plait import sources
 from plait.errors import ConfigError, PlaitError, ShapeError
 from plait.study import jobs as jobs_module
-from plait.study.config import load_study
+from plait.study.load import load_study
 from plait.study.run import COLUMNS, run_study
 from tests import tiny
 

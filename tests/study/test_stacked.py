@@ -13,7 +13,7 @@ from plait.clips import Clips, cut
 from plait.encoders.glove import GloveNet
 from plait.errors import ConfigError
 from plait.fusion import Concat, Led, Single, Symmetric
-from plait.study.config import load_study
+from plait.study.load import load_study
 from plait.study.network import Network
 from plait.study.protocol import folds
 from plait.study.run import run_study

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from plait.sources import made, resolve
-from plait.study.config import Encoder, load_study
+from plait.study.config import Encoder
+from plait.study.load import load_study
 from plait.study.network import build, grid_shape
 from plait.study.protocol import check_choice, folds
 from plait.study.train import check

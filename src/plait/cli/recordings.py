@@ -163,7 +163,7 @@ def features(
     from plait.clips.table import TABLE, read_clips
     from plait.cluster import joined
     from plait.features import Extraction, extract
-    from plait.study.config import setting
+    from plait.study.load import setting
     from plait.study.run import device_called
 
     sys.path.insert(0, str(Path.cwd()))  # a user's own modules

@@ -17,9 +17,10 @@ from plait.errors import ConfigError, DataError
 from plait.sources import resolve
 from plait.store import read_json
 from plait.study.compare import Row
-from plait.study.config import Study, load_study
+from plait.study.config import Study
 from plait.study.donors import WEIGHTS
 from plait.study.jobs import read_scores
+from plait.study.load import load_study
 from plait.study.metrics import summary
 from plait.study.network import Network, build
 from plait.study.run import given

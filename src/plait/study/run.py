@@ -21,9 +21,10 @@ from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.sources import resolve
 from plait.store import atomic, content_key, write_json, write_toml
-from plait.study.config import Encoder, Method, Study, load_study
+from plait.study.config import Encoder, Method, Study
 from plait.study.executors import EXECUTORS, inline, processes, remote
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
+from plait.study.load import load_study
 from plait.study.network import build
 from plait.study.protocol import check_choice, check_classes, folds
 from plait.study.schedule import do_missing
