@@ -1,7 +1,6 @@
 """What benchmarks share: their options, interleaved rounds, the machine in words, its peak, a video to read."""
 
 import argparse
-import os
 import platform
 import statistics
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from plait.cluster import cores
 from plait.store import write_json
 
 MATRICES = (1024, 2048)
@@ -42,11 +42,6 @@ def options(doc: str | None, rounds: int) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a small case, to see that the benchmark works")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     return parser
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_turn(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

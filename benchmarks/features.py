@@ -27,9 +27,10 @@ from av.video.reformatter import Interpolation
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from common import Frames, cores, film, finish, in_turn, machine, matmul_flops, medians, options, said
+from common import Frames, film, finish, in_turn, machine, matmul_flops, medians, options, said
 from plait.clips import Cut, tensors
 from plait.clips.windows import moments
+from plait.cluster import cores
 from plait.datasets.glovid import FRAME_HZ, FRAMES, GLOVID
 from plait.encoders.engine import ENGINES, accelerate
 from plait.features import Extraction, extract

@@ -13,7 +13,6 @@ one by one and with the grid read once for all.
 """
 
 import multiprocessing
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -41,7 +40,7 @@ def main() -> None:
     """Every formulation of every method in turn."""
     parser = options(__doc__, rounds=3)
     chosen = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
+    cores = machine(1)["cores"]
     each, count, rounds = (2, 4, 1) if chosen.quick else (8, 19, chosen.rounds)
     result: dict[str, Any] = {**machine(cores), "rounds": rounds, "folds": count, "methods": {}}
     print(f"ms a step of one fold; {count} folds; {said(result)}")

@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from common import finish, machine, options, said
 from memory import Meter
 from plait.clips import Clips, mapped
+from plait.cluster import cores
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.fusion import Led, Symmetric
@@ -80,7 +81,7 @@ def main() -> None:
     """Do plait's jobs, time the plain study, project the whole table."""
     parser = options(__doc__, rounds=1)
     parser.add_argument("--threads", type=int, default=1, help="of each of plait's jobs")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--plain-steps", type=int, default=12, help="batches over which the plain study is timed")
     parser.add_argument("--data", type=Path, help="folder for the arrays; by default a temporary one")
     chosen = parser.parse_args()

@@ -8,12 +8,12 @@ over its recording; a silent failure is an error above 100 ms that is called sur
 
 import argparse
 import json
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from plait.cluster import cores
 from plait.datasets.simulated.simulate import simulate
 from plait.datasets.simulated.writer import Settings
 from plait.recordings.ingest import ingest
@@ -41,7 +41,7 @@ def main() -> None:
                 errors.append(1e3 * np.abs(found - true).max())
                 sure.append(fit.status == "sure")
     wrong, known = np.array(errors), np.array(sure)
-    print(f"{asked.recordings} recordings, seed {asked.seed}, {len(os.sched_getaffinity(0))} cores")
+    print(f"{asked.recordings} recordings, seed {asked.seed}, {cores()} cores")
     print(
         f"{len(wrong)} logs: median {np.median(wrong):.0f} ms, 95th percentile {np.quantile(wrong, 0.95):.0f} ms, "
         f"sure {known.mean():.0%} (their median {np.median(wrong[known]):.0f} ms, 95th percentile "
