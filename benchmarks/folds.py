@@ -26,6 +26,7 @@ import torch
 from common import finish, in_turn, machine, matmul_flops, medians, options, said
 from plait.clips import Clips
 from plait.study.course import Course, Inputs
+from plait.study.known import known_grids
 from plait.study.network import build
 from plait.study.protocol import folds
 from plait.study.train import followed
@@ -63,7 +64,7 @@ def main() -> None:
                 ms = medians(found)
                 batches = -(-len(clips.of(parts[0].train)) // study.train.batch_size)
                 torch.set_num_threads(cores)
-                textbook = 1e3 * plain(study, name, clips, parts[0], min(8, batches), batches) / batches
+                textbook = 1e3 * plain(study, name, clips, parts[0], min(8, batches), batches).epoch_s / batches
                 first = f"1 at once, {cores} threads"
                 result["methods"][name] = {"ms": ms, "textbook_ms": textbook, "ratio": ms[first] / min(ms.values())}
                 print(f"{name}: textbook, one after another {textbook:.1f}")
@@ -83,7 +84,7 @@ def courses(name: str, clips: Clips, parts: Sequence[Fold]) -> list[Course]:
     for part in parts:
         torch.manual_seed(0)
         network = build(method, DATASET, clips.shapes, name)
-        inputs = Inputs(clips, Clips(clips.table, {}, {}), method.modalities, "cpu")
+        inputs = Inputs(clips, known_grids(network, method, {}, clips, "cpu"), method.modalities, "cpu")
         rows, val = clips.of(part.train), clips.of(part.val)
         made.append(Course(network, inputs, method, train, DATASET, "train", rows, val, 0, None))
     return made

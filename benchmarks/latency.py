@@ -60,7 +60,7 @@ def textbook(led: Led, x: Tensor, y: Tensor) -> Tensor:
     assert isinstance(block, NonLocal)
     flat = x.flatten(1, -2)
     relation = (block.theta(flat) @ block.phi(y).transpose(1, 2)).softmax(dim=-1)
-    logits: Tensor = led.head.classify((flat + block.h(relation @ block.g(y))).mean(dim=1))
+    logits: Tensor = led.head([flat + block.h(relation @ block.g(y))])
     return logits
 
 

@@ -1,16 +1,19 @@
 """The paper's study at GloVid's size: one fold and one epoch of every method, and the whole table from there.
 
-    python benchmarks/study.py [--threads 1] [--workers 2] [--plain-steps 12] [--quick] [--json FILE] [--data DIR]
+    python benchmarks/study.py [--precision float32,bfloat16] [--threads 1] [--workers 2] [--plain-steps 12]
+                               [--epochs 3] [--only NAME,...] [--quick] [--json FILE] [--data DIR]
 
 The data are 3800 clips of 19 people: a float16 array of grids 10x7x7x832 on disk (3.1 GB, mapped), pooled features of
 single frames, and glove readings 134x18, all drawn at random. The methods are those of `studies/glovid.toml`; the fold
 is the first of leave-one-subject-out (16 people train, 2 validate, 1 is tested).
 
-plait does every job by its own code, `plait.study`, in processes of one thread. Against it stands the same study
-written plainly: one fold after another in one process with all threads, fp32, `textbook.Fused` for every fusion, batch
-8, the same optimizer; each method is timed over some batches and its validation, and an epoch is taken to last as much
-longer as it has more batches. The whole table is 30 epochs of 19 folds on both sides. RssAnon is that of plait's
-processes together, ten times a second.
+plait does every job by its own code, `plait.study`, in processes of one thread, once for one epoch and once for
+`--epochs`; what the others add is what an epoch takes, validation included, and the rest is what a fold takes to begin
+and to end. Against it stands the same study written plainly: one fold after another in one process with all threads,
+fp32, `textbook.Fused` for every fusion, batch 8, the same optimizer; each method is timed over some batches and its
+validation, and an epoch is taken to last as much longer as it has more batches. The whole table is 19 folds of 30
+epochs on both sides. `--precision` is `train.precision` of plait's side; the plain side is float32 always. RssAnon is
+that of plait's processes together, ten times a second.
 """
 
 import os
@@ -20,7 +23,7 @@ import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -82,48 +85,77 @@ def main() -> None:
     parser = options(__doc__, rounds=1)
     parser.add_argument("--threads", type=int, default=1, help="of each of plait's jobs")
     parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--precision", default="float32,bfloat16", help="of plait's jobs, several in turn")
     parser.add_argument("--plain-steps", type=int, default=12, help="batches over which the plain study is timed")
+    parser.add_argument("--epochs", type=int, default=3, help="of plait's longer run")
+    parser.add_argument("--only", help="methods, separated by commas")
     parser.add_argument("--data", type=Path, help="folder for the arrays; by default a temporary one")
     chosen = parser.parse_args()
     result: dict[str, Any] = {**machine(chosen.threads), "workers": chosen.workers}
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["PLAIT_CACHE"] = str(Path(scratch) / "cache")
         clips = generated(chosen.data or Path(scratch) / "data", 2 if chosen.quick else EACH)
-        study = asked(list(TABLES) if chosen.quick else None)
+        study = asked(list(TABLES) if chosen.quick else chosen.only and chosen.only.split(","))
         (fold, *_) = folds(study.protocol, [clip.subject for clip in clips.table])
         batches = -(-len(clips.of(fold.train)) // study.train.batch_size)
         print(f"{len(clips.table)} clips; {said(result)}; {chosen.workers} processes")
-        plain_s = {}
-        for name in study.order():
-            plain_s[name] = plain(study, name, clips, fold, min(chosen.plain_steps, batches), batches)
-            print(f"  {name:24s} plainly {plain_s[name]:8.1f} s an epoch", flush=True)
-        meter = Meter()
-        meter.phase = "study"
-        meter.start()
-        jobs, took_s = done(study, clips, fold, Path(scratch) / "run", chosen)
-        meter.stopped.set()
-        meter.join()
-    result |= {
-        "epoch_s": {name: {"plain": plain_s[name], "plait": jobs[name]} for name in plain_s},
-        "rss_anon_gb": max(reading.mb for reading in meter.readings) / 1e3,
-        "clips": len(clips.table),
-        "plain_steps": chosen.plain_steps,
-    }
-    whole = EPOCHS * SUBJECTS / 3600
-    for title, names in (("all", list(plain_s)), ("tables", [name for name in TABLES if name in plain_s])):
-        # Seconds of one-thread jobs, as they went side by side, shared among the workers.
-        ours = sum(jobs[name] for name in names) / sum(jobs.values()) * took_s
-        theirs = sum(plain_s[name] for name in names)
-        result[title] = {
-            "methods": len(names), "epoch_s": {"plain": theirs, "plait": ours}, "ratio": theirs / ours,
-            "whole_hours": {"plain": whole * theirs, "plait": whole * ours},
-        }  # fmt: skip
-        print(
-            f"{title}, {len(names)} methods: one epoch of one fold {theirs:.0f} s plainly, {ours:.0f} s by plait, "
-            f"{theirs / ours:.1f} x; {SUBJECTS} folds, {EPOCHS} epochs: {whole * theirs:.1f} h and {whole * ours:.1f} h"
-        )
-    print(f"RssAnon of plait's processes together: at most {result['rss_anon_gb']:.2f} GB")
+        theirs = {}
+        for name in rows(study):
+            theirs[name] = plain(study, name, clips, fold, min(chosen.plain_steps, batches), batches)
+            print(f"  {name:24s} plainly {theirs[name].epoch_s:8.1f} s an epoch", flush=True)
+        result |= {"clips": len(clips.table), "plain_steps": chosen.plain_steps, "plain": seconds(theirs)}
+        for precision in chosen.precision.split(","):
+            own = replace(study, train=replace(study.train, precision=precision))
+            meter = Meter()
+            meter.phase = "study"
+            meter.start()
+            ours, at_once = plait(own, clips, fold, Path(scratch) / precision, chosen)
+            meter.stopped.set()
+            meter.join()
+            most_gb = max(reading.mb for reading in meter.readings) / 1e3
+            print(f"plait in {precision}; RssAnon of its processes together: at most {most_gb:.2f} GB")
+            result[precision] = {"methods": seconds(ours), "rss_anon_gb": most_gb}
+            for title, names in (("all", list(theirs)), ("tables", [name for name in TABLES if name in theirs])):
+                result[precision][title] = compared(title, names, theirs, ours, at_once)
     finish(chosen.json, result)
+
+
+class Took(NamedTuple):
+    """Seconds of a method: an epoch with its validation, and what a fold takes besides."""
+
+    epoch_s: float
+    besides_s: float
+
+
+def rows(study: Study) -> list[str]:
+    """The methods that are trained, without what a sweep repeats of another row."""
+    return [name for name in study.order() if name != "width[embedding=416]"]
+
+
+def seconds(took: dict[str, Took]) -> dict[str, dict[str, float]]:
+    """The same in terms of JSON."""
+    return {name: one._asdict() for name, one in took.items()}
+
+
+def compared(
+    title: str, names: list[str], theirs: dict[str, Took], ours: dict[str, Took], at_once: float
+) -> dict[str, Any]:
+    """An epoch and the whole table of some methods on both sides; `at_once` of plait's jobs run side by side."""
+    epoch = [sum(took[name].epoch_s for name in names) for took in (theirs, ours)]
+    besides = [sum(took[name].besides_s for name in names) for took in (theirs, ours)]
+    epoch[1], besides[1] = epoch[1] / at_once, besides[1] / at_once
+    hours = [SUBJECTS * (EPOCHS * e + b) / 3600 for e, b in zip(epoch, besides, strict=True)]
+    print(
+        f"  {title}, {len(names)} methods: one epoch of one fold {epoch[0]:.1f} s plainly, {epoch[1]:.1f} s by plait, "
+        f"{epoch[0] / epoch[1]:.1f} x; {SUBJECTS} folds, {EPOCHS} epochs: {hours[0]:.2f} h and {hours[1]:.2f} h, "
+        f"{hours[0] / hours[1]:.1f} x",
+        flush=True,
+    )
+    sides = ("plain", "plait")
+    return {
+        "methods": len(names), "epoch_s": dict(zip(sides, epoch, strict=True)), "epoch_ratio": epoch[0] / epoch[1],
+        "whole_hours": dict(zip(sides, hours, strict=True)), "ratio": hours[0] / hours[1],
+    }  # fmt: skip
 
 
 def generated(folder: Path, each: int) -> Clips:
@@ -162,17 +194,28 @@ def asked(only: list[str] | None) -> Study:
     return study if only is None else study.only(only)
 
 
-def done(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> tuple[dict[str, float], float]:
-    """Every job of a fold by plait: seconds of each method, and of all as they went, starting included."""
-    one = replace(study, train=replace(study.train, max_epochs=1))
-    setting = Setting("study:DATASET", out, chosen.threads, "cpu")
-    jobs = plan(one, DATASET, dict.fromkeys(one.order(), clips), [fold], setting)
-    work = work_on(setting)
-    start = time.perf_counter()
-    do_missing(batched(jobs), work, processes(work, chosen.workers, chosen.threads), lambda done, total, label: None)
-    took_s = time.perf_counter() - start
-    seconds = {job.label.partition(",")[0]: said_s(setting, job) for job in jobs.values()}
-    return seconds, took_s
+def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> tuple[dict[str, Took], float]:
+    """Every job of a fold by plait: what each method takes, and how many of them ran at once in the mean."""
+    took: list[dict[str, float]] = []
+    walls = []
+    for epochs in (1, chosen.epochs):
+        own = replace(study, train=replace(study.train, max_epochs=epochs))
+        setting = Setting("study:DATASET", out / str(epochs), chosen.threads, "cpu")
+        jobs = plan(own, DATASET, dict.fromkeys(own.order(), clips), [fold], setting)
+        work = work_on(setting)
+        start = time.perf_counter()
+        do_missing(
+            batched(jobs), work, processes(work, chosen.workers, chosen.threads), lambda done, total, label: None
+        )
+        walls.append(time.perf_counter() - start)
+        took.append({name: said_s(setting, job) for (name, _, _), job in jobs.items() if name in rows(study)})
+    one, more = took
+    made = {}
+    for name in one:
+        epoch_s = (more[name] - one[name]) / (chosen.epochs - 1)
+        made[name] = Took(epoch_s, one[name] - epoch_s)
+        print(f"  {name:24s} by plait {epoch_s:8.2f} s an epoch, {made[name].besides_s:.2f} s besides", flush=True)
+    return made, (sum(more.values()) - sum(one.values())) / (walls[1] - walls[0])
 
 
 def said_s(setting: Setting, job: Job) -> float:
@@ -180,8 +223,8 @@ def said_s(setting: Setting, job: Job) -> float:
     return float(read_facts(setting.folder(job.key))["seconds"])
 
 
-def plain(study: Study, name: str, clips: Clips, fold: Fold, steps: int, batches: int) -> float:
-    """Seconds of an epoch, its validation and a job's one test, written plainly; from a few batches."""
+def plain(study: Study, name: str, clips: Clips, fold: Fold, steps: int, batches: int) -> Took:
+    """What a method takes, written plainly; from a few batches."""
     torch.manual_seed(0)
     method = study.method(name)
     network = build(method, DATASET, clips.shapes, name)
@@ -200,12 +243,13 @@ def plain(study: Study, name: str, clips: Clips, fold: Fold, steps: int, batches
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         took.append(time.perf_counter() - start)
-    scored = np.concatenate([clips.of(fold.val), clips.of(fold.val), clips.of(fold.test)])  # once more at the end
+    val, test = clips.of(fold.val), clips.of(fold.test)
     with torch.inference_mode():
         start = time.perf_counter()
-        forward(network.eval(), clips, method.modalities, scored[:64], fused)
-        score_s = (time.perf_counter() - start) / min(64, len(scored)) * len(scored)
-    return statistics.median(took[1:]) * batches + score_s
+        forward(network.eval(), clips, method.modalities, val[:64], fused)
+        each_s = (time.perf_counter() - start) / len(val[:64])
+    epoch_s = statistics.median(took[1:]) * batches + each_s * len(val)
+    return Took(epoch_s, each_s * (len(val) + len(test)))
 
 
 def forward(network: Network, clips: Clips, modalities: tuple[str, ...], rows: np.ndarray, fused: bool) -> Tensor:

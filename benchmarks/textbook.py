@@ -3,7 +3,7 @@
 Parameters are called as plait's are, so that both can hold the same weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,14 +45,13 @@ class Fused(nn.Module):
             for one in enforced
         )
         self.kind = method.head.kind
-        self.classify = copied(method.head.classify)
+        parts = [part.detach() for part in method.head.weights]
         if self.kind == "flatten":  # the same weights where channels stand first
             shapes = [method.entry.shapes[lead] for lead in self.leads]
-            parts = torch.split(self.classify.weight.data, [torch.Size(shape).numel() for shape in shapes], dim=1)
-            turned = [
+            parts = [
                 part.reshape(-1, *shape).movedim(-1, 1).flatten(1) for part, shape in zip(parts, shapes, strict=True)
             ]
-            self.classify.weight.data = torch.cat(turned, 1)
+        self.classify = classifier(parts, method.head.bias)
 
     def forward(self, grids: Mapping[str, Tensor]) -> Tensor:
         """Logits from channels-first grids."""
@@ -73,7 +72,8 @@ class Plain(nn.Module):
     def __init__(self, method: Led | Symmetric) -> None:
         super().__init__()
         self.enforced: list[Any] = [method.enforced] if isinstance(method, Led) else list(method.leads)
-        self.kind, self.classify = method.head.kind, method.head.classify
+        self.kind = method.head.kind
+        self.classify = classifier([part.detach() for part in method.head.weights], method.head.bias)
 
     def forward(self, grids: Mapping[str, Tensor]) -> Tensor:
         """Logits from channels-last grids."""
@@ -95,6 +95,14 @@ def channels_first(grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: grid.detach().movedim(-1, 1).contiguous().requires_grad_(grid.requires_grad)
         for name, grid in grids.items()
     }
+
+
+def classifier(parts: Sequence[Tensor], bias: Tensor) -> nn.Linear:
+    """One linear layer over joined grids, with the weights of one for each."""
+    weight = torch.cat(list(parts), 1)
+    made = nn.Linear(weight.shape[1], weight.shape[0])
+    made.load_state_dict({"weight": weight, "bias": bias.detach()})
+    return made
 
 
 def copied(layer: nn.Linear) -> nn.Linear:

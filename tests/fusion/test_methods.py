@@ -37,7 +37,7 @@ def head(method, grids):
         features = [layer(r).clamp(min=0).mean(1) for layer, r in zip(method.head.hidden, rows, strict=True)]
     else:
         features = [r.mean(1) for r in rows]
-    return torch.cat(features, 1) @ method.head.classify.weight.mT + method.head.classify.bias
+    return torch.cat(features, 1) @ torch.cat(list(method.head.weights), 1).mT + method.head.bias
 
 
 def assert_same_function(ours, loops, grids, method):
@@ -90,7 +90,7 @@ def test_defaults_are_the_paper_s():
     assert [
         e.blocks[o].theta.out_features for e, o in zip(Symmetric(shapes, 8).leads, ("gloves", "video"), strict=True)
     ] == [416, 32]
-    assert Concat(shapes, 8).head.classify.in_features == 407_680 + 1_792
+    assert [tuple(part.shape) for part in Concat(shapes, 8).head.weights] == [(8, 407_680), (8, 1_792)]
     assert Led({"a": (1,), "b": (4,)}, 2, lead="a").enforced.blocks["b"].theta.out_features == 1
 
 

@@ -40,9 +40,11 @@ class Clips:
         """Row numbers of the clips of `subjects`, in the table's order."""
         return np.array([i for i, clip in enumerate(self.table) if clip.subject in subjects], dtype=np.int64)
 
-    def batch(self, modalities: Sequence[str], rows: np.ndarray) -> dict[str, Tensor]:
-        """Tensors `(len(rows), *shape)`, float32, by modality."""
-        return {name: torch.tensor(mapped(self.arrays[name])[rows]).float() for name in modalities}
+    def batch(
+        self, modalities: Sequence[str], rows: np.ndarray, halves: torch.dtype = torch.float32
+    ) -> dict[str, Tensor]:
+        """Tensors `(len(rows), *shape)` by modality: float32, save that what is kept in float16 comes as `halves`."""
+        return {name: _rows(mapped(self.arrays[name]), rows, halves) for name in modalities}
 
 
 Cut = tuple[Recording, Clip]
@@ -198,15 +200,25 @@ def _made(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, 
     return final, shape
 
 
+def _rows(array: np.ndarray, rows: np.ndarray, halves: torch.dtype) -> Tensor:
+    """Rows of a mapped array, converted one by one as they are read, while they are in the processor's cache."""
+    made = torch.empty((len(rows), *array.shape[1:]), dtype=halves if array.dtype == np.float16 else torch.float32)
+    for row, into in zip(rows, made, strict=True):
+        read = torch.from_numpy(array[row : row + 1])[0]
+        # From float16 straight to bfloat16, torch takes number by number.
+        into.copy_(read.float() if made.dtype == torch.bfloat16 else read)
+    return made
+
+
 @lru_cache(maxsize=64)
 def mapped(path: Path) -> np.ndarray:
-    """The array of a `.npy` file, mapped.
+    """The array of a `.npy` file, mapped; what is written to it, is in this process alone.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
     return array

@@ -1,14 +1,17 @@
 """What every method does with its grids first and last: check and normalise them, and turn them into class scores."""
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from plait.errors import ShapeError
-from plait.fusion.nonlocal_ import positions
+from plait.fusion.nonlocal_ import average
 
 Shape = tuple[int, ...]
 HeadKind = Literal["mean", "flatten", "hidden"]
@@ -17,12 +20,16 @@ HeadKind = Literal["mean", "flatten", "hidden"]
 class Entry(nn.Module):
     """Grids as they enter a method: their shapes checked, a LayerNorm over channels on each if `normalise`.
 
+    Where nothing but the `mean` of a grid is asked for, it may come averaged already, `(batch, channels)`: `averages`
+    names the modalities of which this is so.
+
     Raises:
         ShapeError: a modality is missing, or a grid is not `(batch, *shape)`.
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], normalise: bool) -> None:
+    def __init__(self, shapes: Mapping[str, Shape], normalise: bool, averages: bool = False) -> None:
         super().__init__()
+        self.averages = frozenset(shapes if averages and not normalise else ())
         for name, shape in shapes.items():
             if not shape or min(shape) < 1:
                 raise ShapeError(
@@ -37,7 +44,8 @@ class Entry(nn.Module):
             if name not in grids:
                 got = ", ".join(grids) or "none"
                 raise ShapeError(f"modality {name!r} is missing: got {got}; expected a grid {('batch', *shape)}")
-            if tuple(grids[name].shape[1:]) != shape or grids[name].ndim != len(shape) + 1:
+            averaged = name in self.averages and tuple(grids[name].shape[1:]) == shape[-1:]
+            if not averaged and (tuple(grids[name].shape[1:]) != shape or grids[name].ndim != len(shape) + 1):
                 got = str(tuple(grids[name].shape))
                 raise ShapeError(f"modality {name!r} has shape {got}, expected {('batch', *shape)}")
         if len({grids[name].shape[0] for name in self.shapes}) > 1:
@@ -50,7 +58,9 @@ class Head(nn.Module):
     """Class scores from one grid or several, concatenated.
 
     `mean` averages each grid over its positions; `flatten` keeps all of them; `hidden` puts a linear layer of the same
-    width and a ReLU on each position and averages then. A linear layer over the concatenation gives the logits.
+    width and a ReLU on each position and averages then. A linear layer over the concatenation gives the logits; it is
+    kept, and its weights, as one part for each grid, for under `flatten` joining the grids would copy millions of
+    numbers, and every grid would get a gradient if one does.
 
     Raises:
         ShapeError: `kind` is none of these.
@@ -65,17 +75,22 @@ class Head(nn.Module):
         self.kind = kind
         widths = [s[-1] for s in shapes]
         self.hidden = nn.ModuleList([nn.Linear(n, n) for n in widths] if kind == "hidden" else [])
-        inputs = sum(torch.Size(s).numel() for s in shapes) if kind == "flatten" else sum(widths)
-        self.classify = nn.Linear(inputs, classes)
+        inputs = [torch.Size(s).numel() for s in shapes] if kind == "flatten" else widths
+        classify = nn.Linear(sum(inputs), classes)
+        self.weights = nn.ParameterList(part.clone() for part in torch.split(classify.weight.detach(), inputs, dim=1))
+        self.bias = classify.bias
 
     def forward(self, grids: Sequence[Tensor]) -> Float[Tensor, "b classes"]:
         """Logits; under `mean`, grids that are already averaged to `(b, channels)` are as good as whole ones."""
         if self.kind == "flatten":
-            features = [grid.flatten(1) for grid in grids]
-        else:
-            rows = [positions(grid) for grid in grids]
-            if self.kind == "hidden":
-                rows = [layer(r).relu() for layer, r in zip(self.hidden, rows, strict=True)]
-            features = [r.mean(dim=1) for r in rows]
-        logits: Tensor = self.classify(torch.cat(features, dim=1) if len(features) > 1 else features[0])
-        return logits
+            return self._classified([grid.flatten(1) for grid in grids])
+        if self.kind == "hidden":
+            grids = [layer(grid).relu() for layer, grid in zip(self.hidden, grids, strict=True)]
+        features = [average(grid) for grid in grids]
+        with torch.autocast(features[0].device.type, enabled=False):  # few numbers, and the last ones
+            return self._classified(features)
+
+    def _classified(self, features: Sequence[Tensor]) -> Tensor:
+        """The linear layer, part by part."""
+        parts = [F.linear(part, weight) for part, weight in zip(features, self.weights, strict=True)]
+        return functools.reduce(operator.add, parts, self.bias)

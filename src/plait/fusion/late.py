@@ -23,7 +23,8 @@ class Concat(nn.Module):
 
     def __init__(self, shapes: dict[str, Shape], classes: int, head: str = "flatten", normalise: bool = False) -> None:
         super().__init__()
-        self.entry = Entry(shapes, normalise)
+        self.entry = Entry(shapes, normalise, averages=head == "mean")
+        self.averages = self.entry.averages
         self.head = Head(list(shapes.values()), classes, head)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plait.errors import ShapeError
 from plait.fusion.grids import Entry, Head, Shape
-from plait.fusion.nonlocal_ import NonLocal, positions
+from plait.fusion.nonlocal_ import NonLocal, average
 
 
 class Enforced(nn.Module):
@@ -35,7 +35,7 @@ class Enforced(nn.Module):
     def forward(self, grids: Mapping[str, Tensor], pooled: bool = False) -> Float[Tensor, "b *grid n"]:
         """The enforced grid, of the lead's shape; its mean over positions, without making the grid, if `pooled`."""
         x = grids[self.lead]
-        enforced = positions(x).mean(dim=1) if pooled else x
+        enforced = average(x) if pooled else x
         for name, block in self.blocks.items():
             assert isinstance(block, NonLocal)
             enforced = enforced + block.pooled(x, grids[name]) if pooled else block.onto(enforced, x, grids[name])

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from plait.errors import ShapeError
 
+_HALVES = (torch.bfloat16, torch.float16)
 PAIRS = 2**24  # pairs (i, j) that are held at once, 64 MB in float32, unless one row of each clip has more
 
 
@@ -121,7 +122,7 @@ class NonLocal(nn.Module):
         and the grid is made after all.
         """
         if self.norm is not None:
-            return positions(self(x, y)).mean(dim=1)
+            return average(self(x, y))
         self._check(x, y)
         compare = self._comparison(x, y)
         i = positions(x).shape[1]
@@ -228,6 +229,15 @@ def positions(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b i n"]:
     return grid.reshape(grid.shape[0], math.prod(grid.shape[1:-1]), grid.shape[-1])
 
 
+def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
+    """The mean over a grid's positions, in float32 at least."""
+    rows = positions(grid)
+    if rows.dtype not in _HALVES:
+        return rows.mean(dim=1)
+    sums = torch.bmm(rows.new_ones(1, 1, 1).expand(rows.shape[0], 1, rows.shape[1]), rows)  # faster than sum
+    return sums.squeeze(1).float() / rows.shape[1]
+
+
 def _products(one: Tensor, other: Tensor, offset: Tensor | None = None, scale: float = 1.0) -> Float[Tensor, "b i j"]:
     """Inner products of all rows of two `(b, rows, channels)`, with `offset` added, times `scale`.
 
@@ -265,7 +275,9 @@ def _spread(relation: Tensor, values: Tensor, total: Tensor | None = None) -> Fl
     """`relation @ values`, added to `total`."""
     if total is None:
         return relation @ values
-    spread: Tensor = Spread.apply(relation, values, total)
+    device = total.device.type
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else total.dtype
+    spread: Tensor = Spread.apply(relation.to(kind), values.to(kind), total.to(kind))
     return spread
 
 
@@ -274,7 +286,9 @@ def _sum(gathered: Tensor, total: Tensor | None = None) -> Tensor:
 
 
 def _softmax(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
-    """A softmax over j, in the order in which the logits lie in memory."""
+    """A softmax over j, in the order in which the logits lie in memory, in float32 at least."""
+    if logits.dtype in _HALVES:
+        logits = logits.float()
     return logits.softmax(-1) if logits.stride(-1) == 1 else logits.mT.softmax(-2).mT
 
 

@@ -20,7 +20,8 @@ class Single(nn.Module):
         super().__init__()
         if modality not in shapes:
             raise ShapeError(f"modality is {modality!r}, expected one of: {', '.join(shapes)}")
-        self.entry = Entry({modality: shapes[modality]}, normalise)
+        self.entry = Entry({modality: shapes[modality]}, normalise, averages=head == "mean")
+        self.averages = self.entry.averages
         self.head = Head([shapes[modality]], classes, head)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:

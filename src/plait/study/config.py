@@ -57,7 +57,9 @@ class Train:
     `patience` is in epochs without better validation accuracy. `choose` says which epoch's weights are kept: the
     `best` on validation (ties: the earliest) or the `last`. `args` not named keep their value from the level below as
     long as the optimizer is the same. `folds_at_once` folds of a method are trained side by side, their parameters
-    stacked: the same training up to rounding, save for what a network itself draws at random.
+    stacked: the same training up to rounding, save for what a network itself draws at random. `precision` is what
+    a method's products are computed in, by `torch.autocast`; encoders, weights and softmax are float32 either way.
+    Processors without bfloat16 of their own are slower in it, not faster.
     """
 
     optimizer: str = "torch.optim:RMSprop"
@@ -69,6 +71,7 @@ class Train:
     label_smoothing: float = 0.0
     choose: Literal["best", "last"] = "best"
     folds_at_once: PositiveInt = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True, config=_STRICT)

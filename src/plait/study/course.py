@@ -16,6 +16,7 @@ from plait.errors import ConfigError
 from plait.sources import resolve
 from plait.study.config import Method, Train
 from plait.study.network import Network
+from plait.study.rmsprop import one_pass
 from plait.types import Dataset
 
 Augment = Callable[[Tensor], Tensor]
@@ -25,18 +26,22 @@ Epoch = tuple[str, int, float, float | None, float | None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network is given of each clip: tensors for the encoders that compute, grids for the frozen ones."""
+    """What a network is given of each clip: tensors for the encoders that compute, and the grids that are known.
+
+    Grids that are kept in float16 come in `precision`.
+    """
 
     clips: Clips
     grids: Clips
     modalities: tuple[str, ...]
     device: str
+    precision: torch.dtype = torch.float32
 
     def batch(self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})) -> tuple[Batch, Batch]:
         """Tensors and grids of the clips in `rows`, by modality; `augments` are applied to tensors."""
         tensors = self.clips.batch([name for name in self.modalities if name not in self.grids.arrays], rows)
         augmented = {name: augments[name](x) if name in augments else x for name, x in tensors.items()}
-        grids = self.grids.batch(list(self.grids.arrays), rows)
+        grids = self.grids.batch(list(self.grids.arrays), rows, self.precision)
         return (
             {name: x.to(self.device) for name, x in augmented.items()},
             {name: x.to(self.device) for name, x in grids.items()},
@@ -124,7 +129,7 @@ def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> 
         return np.empty((0, classes), dtype=np.float32)
     network.eval()
     with torch.inference_mode():
-        logits = [network(*inputs.batch(part)) for part in np.array_split(rows, math.ceil(len(rows) / 64))]
+        logits = [network(*inputs.batch(part)) for part in np.array_split(rows, math.ceil(len(rows) / 16))]
         return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
 
 
@@ -136,7 +141,7 @@ def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tupl
     """
     use = resolve(train.optimizer, f"{where}.optimizer")
     try:
-        optimizer = use([p for p in network.parameters() if p.requires_grad], **train.args)
+        optimizer = one_pass(use([p for p in network.parameters() if p.requires_grad], **train.args))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}.args: {train.optimizer}: {error}") from error
     if train.schedule is None:

@@ -17,11 +17,19 @@ from plait.types import Dataset
 class Network(nn.Module):
     """One encoder per modality, then a method over their grids; trained as one, save for the `frozen` encoders.
 
-    Frozen means frozen: no gradient, and no moving statistics of a batch normalisation either.
+    Frozen means frozen: no gradient, and no moving statistics of a batch normalisation either. Under a `precision` of
+    bfloat16 the method computes in it what `torch.autocast` names; encoders, weights and logits stay float32.
     """
 
-    def __init__(self, encoders: Mapping[str, nn.Module], method: nn.Module, frozen: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        method: nn.Module,
+        frozen: Collection[str] = (),
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
+        self.precision = precision
         self.encoders = nn.ModuleDict(encoders)
         self.method = method
         self.frozen = tuple(frozen)
@@ -40,11 +48,21 @@ class Network(nn.Module):
     ) -> Float[Tensor, "b classes"]:
         """Logits from one tensor `(b, *shape)` per modality, or from its grid where that is known already."""
         made = {n: grids[n] if n in grids else encoder(clip[n]) for n, encoder in self.encoders.items()}
-        logits: Tensor = self.method(made)
-        return logits
+        if self.precision == torch.float32:
+            logits: Tensor = self.method(made)
+            return logits
+        with torch.autocast(next(iter(made.values())).device.type, self.precision):
+            logits = self.method(made)
+        return logits.float()
 
 
-def build(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...]], where: str) -> Network:
+def build(
+    method: Method,
+    dataset: Dataset,
+    shapes: Mapping[str, tuple[int, ...]],
+    where: str,
+    precision: torch.dtype = torch.float32,
+) -> Network:
     """The network of one method, freshly initialised from torch's global generator; `where` names it in errors.
 
     Raises:
@@ -58,7 +76,7 @@ def build(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...]
     grids = {name: grid_shape(encoder, shapes[name]) for name, encoder in encoders.items()}
     assert method.use is not None
     fusion = made(resolve(method.use, f"{where}.use"), (grids, len(dataset.activities)), method.args, f"{where}.args")
-    return Network(encoders, fusion, [name for name, own in method.encoders.items() if own.frozen])
+    return Network(encoders, fusion, [name for name, own in method.encoders.items() if own.frozen], precision)
 
 
 def maker(own: Encoder, dataset: Dataset, name: str, where: str = "study") -> Callable[..., nn.Module]:

@@ -85,8 +85,8 @@ def run_study(
         for name in study.order():
             method = study.method(name)
             shapes = clips[name].shapes
-            network = build(method, dataset, shapes, f"methods.{name}")
             train = study.training(name)
+            network = build(method, dataset, shapes, f"methods.{name}", getattr(torch, train.precision))
             check(method, train, network, shapes, f"methods.{name}")
             for fold in parts:
                 check_choice(fold, train.choose, f"methods.{name}.train")

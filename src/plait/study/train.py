@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.clips import Clips
-from plait.errors import ConfigError, one_line
+from plait.errors import ConfigError, PlaitError, one_line
 from plait.study.config import Method, Protocol, Train
 from plait.study.course import Batch, Course, Inputs, augments_of, optimizer_of, scores
-from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, frozen_grids, inherit
+from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, inherit
+from plait.study.known import known_grids
 from plait.study.network import Network, build
 from plait.study.stacked import Stack
 from plait.types import Dataset, Fold
@@ -70,15 +71,16 @@ def fit(
     """
     start = time.perf_counter()
     rows = [{part: clips.of(getattr(fold, part)) for part in ("train", "val", "test")} for fold in folds]
-    classes = len(dataset.activities)
+    classes, precision = len(dataset.activities), getattr(torch, train.precision)
 
     def begun(phase: str, fold: int, rows: np.ndarray, val: np.ndarray | None, epochs: int | None) -> Course:
         torch.manual_seed(seed)
-        network = build(method, dataset, clips.shapes, "methods").to(device)
+        network = build(method, dataset, clips.shapes, "methods", precision).to(device)
         name = TRAIN_WEIGHTS if protocol.refit and phase == "train" else WEIGHTS
         given = {modality: folder / name for modality, folder in donors[fold].items()}
         inherit(network, given)
-        inputs = Inputs(clips, frozen_grids(network, given, clips, device), method.modalities, device)
+        grids = known_grids(network, method, given, clips, device)
+        inputs = Inputs(clips, grids, method.modalities, device, precision)
         return Course(network, inputs, method, train, dataset, phase, rows, val, seed, epochs)
 
     courses = [
@@ -167,11 +169,22 @@ def _side_by_side(batches: Sequence[Batch]) -> Batch:
 
 
 def check(method: Method, train: Train, network: Network, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Refuse an optimizer, a schedule, an augmentation or folds at once that cannot work, before anything is trained.
+    """Refuse what cannot work before anything is trained: precision, folds at once, optimizer, schedule, augmentation.
 
     Raises:
         ConfigError: naming the setting.
     """
+    if network.precision != torch.float32:
+        features = [n for n, encoder in network.encoders.items() if isinstance(encoder, nn.Identity)]
+        clips = {name: torch.rand(2, *shape) for name, shape in shapes.items()}
+        grids = {name: clips[name].to(network.precision) for name in features}
+        try:
+            with torch.random.fork_rng(devices=[]):
+                copy.deepcopy(network)(clips, grids).sum().backward()
+        except PlaitError:
+            raise
+        except Exception as error:  # whatever in it does not take numbers of this kind
+            raise ConfigError(f"{where}.train.precision: fails in {train.precision}: {one_line(error)}") from error
     if train.folds_at_once > 1:
         clips = {name: torch.rand(2, train.batch_size, *shape) for name, shape in shapes.items()}
         try:
