@@ -8,6 +8,7 @@ from plait.errors import ShapeError
 
 def explicit_stage(signal: Tensor, weight: Tensor, bias: Tensor, pool: int) -> Tensor:
     """Valid convolution, ReLU, max-pooling of one `(t, c)` signal, one number at a time."""
+    weight = weight[:, :, 0]  # pictures of one line
     kernel = weight.shape[2]
     rows = [
         [
@@ -40,7 +41,7 @@ def test_signal_net_is_convolutions_then_a_recurrence_both_ways():
     net = SignalNet((31, 3), widths=(4, 5, 6), units=2)
     signal = torch.randn(2, 31, 3)
     grid = net(signal)
-    convolutions = [stage for stage in net.stages if isinstance(stage, torch.nn.Conv1d)]
+    convolutions = [stage for stage in net.stages if isinstance(stage, torch.nn.Conv2d)]
     for got, one in zip(grid, signal, strict=True):
         for convolution, pool in zip(convolutions, (2, 2, 1), strict=True):
             one = explicit_stage(one, convolution.weight, convolution.bias, pool)

@@ -47,23 +47,24 @@ class SignalNet(nn.Module):
             raise ShapeError(
                 f"signal network: got shape {tuple(shape)}, expected (samples, channels) with at least {least} samples"
             )
-        stages: list[nn.Module] = [nn.BatchNorm1d(shape[1], affine=False)] if standardise else []
+        # Pictures of one line: unlike a line, torch takes them with the channels last, as signals come and grids go.
+        stages: list[nn.Module] = [nn.BatchNorm2d(shape[1], affine=False)] if standardise else []
         for (width_in, width_out), kernel, pool in zip(pairwise((shape[1], *widths)), kernels, pools, strict=True):
-            stages.append(nn.Conv1d(width_in, width_out, kernel))
+            stages.append(nn.Conv2d(width_in, width_out, (1, kernel)))
             if norm:
-                stages.append(nn.BatchNorm1d(width_out))
+                stages.append(nn.BatchNorm2d(width_out))
             stages.append(nn.ReLU())
             if pool > 1:
-                stages.append(nn.MaxPool1d(pool))
+                stages.append(nn.MaxPool2d((1, pool)))
             if dropout > 0:
-                stages.append(nn.Dropout1d(dropout))
+                stages.append(nn.Dropout2d(dropout))
         self.stages = nn.Sequential(*stages)
         self.lstm = nn.LSTM(widths[-1], units, batch_first=True, bidirectional=True)
 
     def forward(self, signal: Float[Tensor, "b samples channels"]) -> Float[Tensor, "b t features"]:
         """The grid `(b, t, 2 * units)`; forward direction first."""
-        stages: Tensor = self.stages(rearrange(signal, "b t c -> b c t"))
-        grid: Tensor = self.lstm(rearrange(stages, "b c t -> b t c"))[0]
+        stages: Tensor = self.stages(rearrange(signal, "b t c -> b c 1 t"))
+        grid: Tensor = self.lstm(rearrange(stages, "b c 1 t -> b t c"))[0]
         return grid
 
 

@@ -141,11 +141,11 @@ def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tupl
     """
     use = resolve(train.optimizer, f"{where}.optimizer")
     try:
-        optimizer = one_pass(use([p for p in network.parameters() if p.requires_grad], **train.args))
+        optimizer = use([p for p in network.parameters() if p.requires_grad], **train.args)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}.args: {train.optimizer}: {error}") from error
-    if train.schedule is None:
-        return optimizer, None
+    if train.schedule is None:  # a schedule may change more of an optimizer than its learning rate
+        return one_pass(optimizer), None
     make = resolve(train.schedule.use, f"{where}.schedule.use")
     try:
         taken = inspect.signature(make).parameters

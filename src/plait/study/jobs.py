@@ -22,7 +22,8 @@ from plait.study.network import maker
 from plait.study.train import Trained, fit
 from plait.types import Dataset, Fold
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+# M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_MXFAST of glibc's malloc.h; only fast bins need tidying up.
+_KEEPING = ((-3, 2**25), (-1, 2**30), (-2, 2**26), (1, 0))
 SCORES: dict[str, pl.DataType | type[pl.DataType]] = {
     "clip": pl.String,
     "subject": pl.String,
@@ -151,7 +152,7 @@ def _keep_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        for setting, value in ((_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**30), (_TOP_PAD, 2**26)):
+        for setting, value in _KEEPING:
             mallopt(setting, value)
 
 

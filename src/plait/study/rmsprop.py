@@ -1,6 +1,6 @@
 """RMSprop in one pass over weights and gradients."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch.nn import Parameter
@@ -22,9 +22,18 @@ class RMSprop(torch.optim.Adam):
             for parameter in group["params"]:
                 self.state[parameter] = {
                     "step": torch.tensor(_LATE, device=parameter.device),
-                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg": parameter,  # the first moment is the gradient itself: `step`
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
+
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """The update; where beta_1 is 0, the kernel writes each gradient where the first moment lies, which is there."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["exp_avg"] = parameter.grad
+        return super().step(closure)
 
 
 def one_pass(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

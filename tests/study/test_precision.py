@@ -1,0 +1,190 @@
+"""What makes training fast and should not change what it comes to: bfloat16, known grids, RMSprop in one pass."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from plait.clips import Clips
+from plait.errors import ConfigError
+from plait.fusion import Concat, Led, Single, Symmetric
+from plait.store import write_toml
+from plait.study.config import Method
+from plait.study.known import known_grids
+from plait.study.load import load_study
+from plait.study.network import Network
+from plait.study.rmsprop import RMSprop, one_pass
+from plait.study.run import run_study
+from tests import tiny
+
+SHAPES = {"video": (4, 5, 5, 48), "gloves": (9, 16)}
+METHODS = {
+    "single": lambda: Single(SHAPES, 3, "video", head="hidden"),
+    "concat": lambda: Concat(SHAPES, 3),
+    "video-led": lambda: Led(SHAPES, 3, "video"),
+    "video-led, flatten": lambda: Led(SHAPES, 3, "video", head="flatten"),
+    "gloves-led": lambda: Led(SHAPES, 3, "gloves", pool=2, scale=True),
+    "symmetric, flatten": lambda: Symmetric(SHAPES, 3, head="flatten", norm=True, normalise=True),
+    "symmetric, hidden": lambda: Symmetric(SHAPES, 3, head="hidden"),
+}
+
+
+def both(make, blocks=None):
+    """Logits and gradients of one network in float32 and in bfloat16."""
+    torch.manual_seed(0)
+    network = Network({"video": nn.Identity(), "gloves": nn.Linear(16, 16)}, make())
+    grids = {"video": torch.randn(6, *SHAPES["video"]).relu(), "gloves": torch.randn(6, *SHAPES["gloves"])}
+    found = []
+    for precision in (torch.float32, torch.bfloat16):
+        network.precision = precision
+        network.zero_grad()
+        logits = network({"gloves": grids["gloves"]}, {"video": grids["video"].to(precision)})
+        (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).sum().backward()
+        gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        found.append((logits.detach(), torch.cat(gradients)))
+    return network, found
+
+
+@pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
+def test_in_bfloat16_a_network_computes_the_same_to_two_digits_and_keeps_float32(make):
+    network, (exact, half) = both(make)
+    assert all(value.dtype == torch.float32 for value in (*half, *network.parameters()))
+    for one, other in zip(half, exact, strict=True):
+        assert float((one - other).norm() / other.norm()) < 0.03
+    assert not torch.equal(half[1], exact[1])
+
+
+def test_in_bfloat16_blocks_of_the_lead_are_those_of_the_whole(monkeypatch):
+    _, (_, whole) = both(METHODS["video-led, flatten"])
+    monkeypatch.setattr("plait.fusion.nonlocal_.PAIRS", 100)
+    _, (_, blocks) = both(METHODS["video-led, flatten"])
+    for one, other in zip(blocks, whole, strict=True):
+        assert float((one - other).norm() / other.norm()) < 0.03
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def halves(folder, shapes=SHAPES, count=10):
+    """Clips whose tensors lie in float16."""
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for name, shape in shapes.items():
+        arrays[name] = folder / f"{name}.npy"
+        np.save(arrays[name], generator.normal(0, 1, (count, *shape)).astype(np.float16))
+    return Clips((), arrays, dict(shapes))
+
+
+def test_what_is_kept_in_half_precision_comes_as_asked_and_all_else_in_float32(tmp_path):
+    clips = halves(tmp_path, {"half": (2, 3)})
+    np.save(tmp_path / "single.npy", np.linspace(0, 1, 10, dtype=np.float32))
+    clips = Clips((), {**clips.arrays, "single": tmp_path / "single.npy"}, {"half": (2, 3), "single": ()})
+    rows, stored = np.array([7, 2, 7]), np.load(tmp_path / "half.npy")
+    for halves_as in (torch.float32, torch.bfloat16):
+        batch = clips.batch(["half", "single"], rows, halves_as)
+        assert torch.equal(batch["half"], torch.from_numpy(stored[rows]).to(halves_as))
+        assert torch.equal(batch["single"], torch.linspace(0, 1, 10)[rows])
+    batch["half"].zero_()
+    assert np.array_equal(np.load(tmp_path / "half.npy"), stored)
+
+
+def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(cache):
+    clips = halves(cache)
+    encoders = {"video": nn.Identity(), "gloves": nn.Linear(16, 16)}
+
+    def known(method, **own):
+        return known_grids(Network(encoders, method), Method(**own), {}, clips, "cpu")
+
+    whole = clips.arrays["video"]
+    averaged = known(Concat(SHAPES, 3, head="mean"))
+    assert set(averaged.arrays) == {"video"} and averaged.shapes == {"video": (48,)}  # gloves are trained
+    expected = np.load(whole).astype(np.float64).mean((1, 2, 3))
+    np.testing.assert_allclose(np.load(averaged.arrays["video"]), expected, atol=1e-6)
+    assert known(Concat(SHAPES, 3, head="mean")).arrays == averaged.arrays  # found again
+    for method in (Concat(SHAPES, 3), Concat(SHAPES, 3, head="mean", normalise=True), Led(SHAPES, 3, "video")):
+        assert known(method).arrays == {"video": whole}
+    assert known(Single(SHAPES, 3, "video"), augment={"video": "tests.tiny:double"}).arrays == {}
+
+
+@pytest.mark.parametrize("make", [lambda: Concat(SHAPES, 3, head="mean"), lambda: Single(SHAPES, 3, "video")])
+def test_averages_score_as_the_grids_themselves(cache, make):
+    clips, rows = halves(cache), np.arange(10)
+    torch.manual_seed(0)
+    network = Network({name: nn.Identity() for name in SHAPES}, make()).eval()
+    grids = known_grids(network, Method(), {}, clips, "cpu")
+    assert all(len(shape) == 1 for shape in grids.shapes.values() if shape != SHAPES["gloves"])
+    given = clips.batch(list(SHAPES), rows)
+    torch.testing.assert_close(network({}, {**given, **grids.batch(list(grids.arrays), rows)}), network(given))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32])
+def test_rmsprop_in_one_pass_is_torch_s(kind):
+    torch.manual_seed(0)
+    theirs = [nn.Parameter(torch.randn(shape, dtype=kind)) for shape in ((7, 33), (5,), ())]
+    ours = [nn.Parameter(p.detach().clone()) for p in theirs]
+    settings = {"lr": 1e-2, "alpha": 0.9, "eps": 1e-7}
+    one, other = torch.optim.RMSprop(theirs, **settings), one_pass(torch.optim.RMSprop(ours, **settings))
+    assert isinstance(other, RMSprop)
+    for step in range(200):
+        for a, b in zip(theirs, ours, strict=True):
+            a.grad = torch.randn_like(a) * 10.0 ** (step % 7 - 5)
+            b.grad = a.grad.clone()
+        theirs[1].grad = ours[1].grad = None if step % 3 else theirs[1].grad
+        one.step()
+        other.step()
+    tight = 1e-12 if kind == torch.float64 else 2e-5
+    for a, b in zip(theirs, ours, strict=True):
+        torch.testing.assert_close(b, a, rtol=tight, atol=tight)
+
+
+@pytest.mark.parametrize("own", [{"momentum": 0.9}, {"centered": True}, {"weight_decay": 0.1}, {"alpha": 0.99999}])
+def test_other_kinds_of_rmsprop_are_left_as_they_are(own):
+    optimizer = torch.optim.RMSprop([nn.Parameter(torch.zeros(2))], **own)
+    assert one_pass(optimizer) is optimizer
+    adam = torch.optim.Adam([nn.Parameter(torch.zeros(2))])
+    assert one_pass(adam) is adam
+
+
+def results(out):
+    return pl.read_parquet(out / "predictions.parquet").sort("method", "fold", "clip")
+
+
+def test_a_study_in_bfloat16_has_jobs_of_its_own_and_comes_to_much_the_same(cache):
+    found = {}
+    for precision, at_once in (("float32", 1), ("bfloat16", 1), ("bfloat16", 4)):
+        study = tiny.study(train={"max_epochs": 4, "precision": precision, "folds_at_once": at_once})
+        run_study(study, None, cache / "run" / precision / str(at_once))
+        found[precision, at_once] = results(cache / "run" / precision / str(at_once))
+    scores = {key: np.array(table["scores"].to_list()) for key, table in found.items()}
+    keys = [{p.name for p in (cache / "run" / p / "1" / "jobs").iterdir()} for p in ("float32", "bfloat16")]
+    assert keys[0].isdisjoint(keys[1])
+    assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).max() < 0.1
+    assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).max() < 0.05
+
+
+class Wide(nn.Module):
+    """A method that takes its grids to be float32."""
+
+    def __init__(self, shapes, classes):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(shapes["a"][-1], classes))
+
+    def forward(self, grids):
+        return torch.mv(grids["a"].mean(1).flatten(), torch.ones(1)) @ self.weight
+
+
+def test_a_method_that_fails_in_bfloat16_is_refused_before_anything_is_trained(cache):
+    study = tiny.study(methods={"wide": {"use": f"{__name__}:Wide"}}, train={"precision": "bfloat16"})
+    with pytest.raises(ConfigError, match=r"methods.wide.train.precision: fails in bfloat16: ") as caught:
+        run_study(study, None, cache / "run")
+    assert "\n" not in str(caught.value) and not list(cache.rglob("job.json"))
+
+
+def test_a_precision_that_is_none_is_named(tmp_path):
+    write_toml(tmp_path / "study.toml", tiny.study(train={"precision": "float16"}))
+    with pytest.raises(ConfigError, match=r"train\.precision: got 'float16'"):
+        load_study(tmp_path / "study.toml")
