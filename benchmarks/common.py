@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plait.cluster import cores
+from plait.machine import cores
 from plait.store import write_json
 
 MATRICES = (1024, 2048)

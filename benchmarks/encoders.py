@@ -10,7 +10,6 @@ Medians of interleaved rounds.
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.datasets.utd_mhad import UTD_MHAD, rotate_rescale_warp, shift_crop, turn_rescale_warp
+from plait.machine import cores
 
 SHAPES = {"depth": (32, 64, 64), "inertial": (64, 6), "skeleton": (32, 20, 3)}
 AUGMENTS = {"depth": shift_crop, "inertial": rotate_rescale_warp, "skeleton": turn_rescale_warp}
@@ -77,9 +77,7 @@ def main() -> None:
         for row, (encoder, name) in rows.items():
             seconds[row].append(epoch(encoder, AUGMENTS[name], clips[name], args.batch))
     medians = {row: statistics.median(times) for row, times in seconds.items()}
-    print(
-        f"{args.clips} clips, batch {args.batch}, {args.threads} of {os.cpu_count()} cores, torch {torch.__version__}"
-    )
+    print(f"{args.clips} clips, batch {args.batch}, {args.threads} of {cores()} cores, torch {torch.__version__}")
     for row, median in medians.items():
         print(f"{row:24} {median:7.2f} s an epoch")
     ratio = medians["plain 3D network, depth"] / medians["depth"]

@@ -29,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from common import finish, in_turn, machine, medians, options, said
 from plait.fusion import Led, NonLocal, Symmetric, nonlocal_
+from plait.machine import keep_memory
 from textbook import Fused, Plain, channels_first
 
 SHAPES = {"video": (10, 7, 7, 832), "gloves": (28, 64)}
@@ -56,6 +57,7 @@ def main() -> None:
     parser = options(__doc__, rounds=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = parser.parse_args()
+    keep_memory()  # for all alike, as in plait's jobs
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
     result: dict[str, Any] = {**machine(chosen.threads), "rounds": chosen.rounds}

@@ -10,7 +10,6 @@ that of the best of several float32 matrix products, measured in the same rounds
 
 import argparse
 import json
-import os
 import statistics
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from plait.encoders.engine import ENGINES, Run, accelerate, engine_version
 from plait.encoders.i3d import I3D
+from plait.machine import cores
 
 SHAPE = (1, 79, 224, 224, 3)
 MATRICES = (1024, 2048, 4096)
@@ -53,7 +53,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -113,7 +113,7 @@ def main() -> None:
             }
             for name, median in medians.items()
         }
-        said = {"threads": args.threads, "cores": os.cpu_count(), "multiply_adds": needed, "peak_per_s": peak}
+        said = {"threads": args.threads, "cores": cores(), "multiply_adds": needed, "peak_per_s": peak}
         args.json.write_text(json.dumps({**said, "engines": rows}, indent=2) + "\n")
 
 

@@ -33,10 +33,10 @@ from torch.nn import functional as F
 from common import finish, machine, options, said
 from memory import Meter
 from plait.clips import Clips, mapped
-from plait.cluster import cores
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.fusion import Led, Symmetric
+from plait.machine import cores
 from plait.study.config import Study
 from plait.study.executors import processes
 from plait.study.jobs import Job, Setting, plan, read_facts

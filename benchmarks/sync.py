@@ -10,13 +10,13 @@ called sure.
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 
 from plait.datasets.simulated.signals import Signals, simulate
+from plait.machine import cores
 from plait.recordings.sync import Fit, align, claps_heard
 
 
@@ -63,7 +63,7 @@ def main() -> None:
             "silent_failures": int((e[s] > 100).sum()),
             "seconds": time.perf_counter() - start,
         }
-    print(f"{args.recordings} recordings, seed {args.seed}, {os.cpu_count()} cores")
+    print(f"{args.recordings} recordings, seed {args.seed}, {cores()} cores")
     for how, row in told.items():
         print(
             f"{how:12} {row['logs']} logs: median {row['median_ms']:.0f} ms, 95th percentile {row['p95_ms']:.0f} ms, "

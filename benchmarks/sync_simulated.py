@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from plait.cluster import cores
 from plait.datasets.simulated.simulate import simulate
 from plait.datasets.simulated.writer import Settings
+from plait.machine import cores
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
 

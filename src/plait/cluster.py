@@ -15,10 +15,10 @@ from typing import Any
 from uuid import uuid4
 
 import fsspec
-import joblib
 from filelock import FileLock
 
 from plait.errors import ConfigError, DataError, PlaitError, one_line
+from plait.machine import cores
 from plait.sources import own_modules
 from plait.store import atomic, cache_folder
 
@@ -117,11 +117,6 @@ class Cluster:
         self.ended.set()
         for reference in list(self.running):
             self.ray.cancel(reference, force=True)
-
-
-def cores() -> int:
-    """How many cores this process may use: fewer than the machine has under an affinity or a container's limit."""
-    return int(joblib.cpu_count())
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Recordings: make, synchronise and cut them, and run frozen encoders over what was cut."""
 
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,6 +33,7 @@ def simulate(
     """Write raw recordings of a simulated GloVid: video with sound, two glove logs, labels, and the truth."""
     from plait.datasets.simulated.simulate import simulate as record
     from plait.datasets.simulated.writer import Settings, duration_s, seconds_per_frame
+    from plait.machine import cores
 
     if size not in (None, "full"):
         raise ConfigError(f"--size {size}: expected full, or none for --subjects and --clips")
@@ -42,9 +42,9 @@ def simulate(
     settings = Settings(seed, clips, height, fps, slips=slips)
     if size == "full":
         frames = subjects * duration_s(settings) * fps
-        cores = workers or len(os.sched_getaffinity(0))
-        minutes = frames * seconds_per_frame(settings) / cores / 60
-        typer.echo(f"{frames:.0f} frames: about {minutes:.0f} minutes on {cores} cores", err=True)
+        found = workers or cores()
+        minutes = frames * seconds_per_frame(settings) / found / 60
+        typer.echo(f"{frames:.0f} frames: about {minutes:.0f} minutes on {found} cores", err=True)
     with Meter("simulating subjects", "subjects") as meter:
         record(out, subjects, settings, workers=workers, progress=meter.tell)
     typer.echo(f"{out}: {subjects} raw recordings; next: plait ingest {out}/01 --out RECORDINGS, and so on")

@@ -1,10 +1,7 @@
 """One job = (method, fold, seed): its key, its folder on disk, and how it is done."""
 
-import ctypes
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 
 from plait.clips import Clips
 from plait.errors import DataError
+from plait.machine import keep_memory
 from plait.sources import describe, resolve, source_key
 from plait.store import atomic, content_key, read_json, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train
@@ -22,8 +20,6 @@ from plait.study.network import maker
 from plait.study.train import Trained, fit
 from plait.types import Dataset, Fold
 
-# M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_MXFAST of glibc's malloc.h; only fast bins need tidying up.
-_KEEPING = ((-3, 2**25), (-1, 2**30), (-2, 2**26), (1, 0))
 SCORES: dict[str, pl.DataType | type[pl.DataType]] = {
     "clip": pl.String,
     "subject": pl.String,
@@ -128,7 +124,7 @@ def run_jobs(jobs: Sequence[Job], setting: Setting) -> None:
     It holds predictions, validation, history, weights, and what decided them.
     """
     one = jobs[0]
-    _keep_memory()
+    keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
@@ -141,19 +137,6 @@ def run_jobs(jobs: Sequence[Job], setting: Setting) -> None:
     for job, done in zip(jobs, trained, strict=True):
         if not setting.folder(job.key).exists():
             _leave(job, done, dataset, setting.folder(job.key))
-
-
-@cache
-def _keep_memory() -> None:
-    """Have the C library keep what this process frees, for the next batch needs as much again.
-
-    Otherwise every batch's pages go back to the system and come as new ones, zeroed, which on a virtual machine can
-    take longer than the batch's arithmetic. Only glibc has these settings.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for setting, value in _KEEPING:
-            mallopt(setting, value)
 
 
 def _leave(job: Job, done: Trained, dataset: Dataset, path: Path) -> None:

@@ -26,14 +26,14 @@ class RMSprop(torch.optim.Adam):
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
 
-
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """The update; where beta_1 is 0, the kernel writes each gradient where the first moment lies, which is there."""
+        """The update; a beta_1 of 0 writes the gradient to where the first moment lies, so it may lie in its place."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 self.state[parameter]["exp_avg"] = parameter.grad
-        return super().step(closure)
+        loss: float | None = super().step(closure)
+        return loss
 
 
 def one_pass(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

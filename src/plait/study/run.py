@@ -15,10 +15,11 @@ import torch
 from pydantic import TypeAdapter
 
 from plait.clips import Clips, Cut, listed, mapped, stored
-from plait.cluster import Cluster, cores, joined
+from plait.cluster import Cluster, joined
 from plait.errors import ConfigError
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
+from plait.machine import cores
 from plait.sources import resolve
 from plait.store import atomic, content_key, write_json, write_toml
 from plait.study.config import Encoder, Method, Study

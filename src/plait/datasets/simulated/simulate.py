@@ -1,6 +1,5 @@
 """All subjects' raw recordings, several at once, each made only if it does not stand already."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from plait.datasets.simulated.writer import Settings, write_recording
 from plait.errors import ConfigError, DataError
+from plait.machine import cores
 from plait.store import read_json
 
 
@@ -37,7 +37,7 @@ def simulate(
     folders = [out / f"{subject:02d}" for subject in range(1, subjects + 1)]
     missing = [i for i, folder in enumerate(folders, 1) if not _stands(folder, settings)]
     progress(subjects - len(missing), subjects, "")
-    workers = min(workers or len(os.sched_getaffinity(0)), len(missing))
+    workers = min(workers or cores(), len(missing))
     if workers <= 1:
         for done, subject in enumerate(missing, 1):
             write_recording(folders[subject - 1], subject, settings)
