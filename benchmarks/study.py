@@ -93,7 +93,6 @@ def main() -> None:
     chosen = parser.parse_args()
     result: dict[str, Any] = {**machine(chosen.threads), "workers": chosen.workers}
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ["PLAIT_CACHE"] = str(Path(scratch) / "cache")
         clips = generated(chosen.data or Path(scratch) / "data", 2 if chosen.quick else EACH)
         study = asked(list(TABLES) if chosen.quick else chosen.only and chosen.only.split(","))
         (fold, *_) = folds(study.protocol, [clip.subject for clip in clips.table])
@@ -204,6 +203,7 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> tup
     walls = []
     for epochs in (1, chosen.epochs):
         own = replace(study, train=replace(study.train, max_epochs=epochs))
+        os.environ["PLAIT_CACHE"] = str(out / f"cache-{epochs}")  # averages of grids are made in either
         setting = Setting("study:DATASET", out / str(epochs), chosen.threads, "cpu")
         jobs = plan(own, DATASET, dict.fromkeys(own.order(), clips), [fold], setting)
         work = work_on(setting)
