@@ -7,7 +7,8 @@ from a frozen encoder and takes no gradient; the glove grid (28x64) does. The te
 convolutions on channels-first tensors; beside it stands the best plain formulation, `textbook.Plain`: linear layers on
 channels-last tensors and `scaled_dot_product_attention`. All hold the same weights; outputs and gradients are compared
 first, with each other and with plait's in float64. Peak memory is that of one step beyond its inputs, by torch's
-profiler.
+profiler. Then plait and the textbook in bfloat16 (`torch.autocast`, the video grid stored so), whose logits and
+gradients may be apart from float64's by a thirtieth of their norm.
 
 Then growth: one block, forward and where stated a step, from 10^2 to 10^5 positions on either side, with the largest
 tensor that any operation makes (never more than `plait.fusion.nonlocal_.PAIRS` pairs) and the error of some rows to
@@ -62,7 +63,7 @@ def main() -> None:
     torch.manual_seed(0)
     result: dict[str, Any] = {**machine(chosen.threads), "rounds": chosen.rounds}
     print(f"one training step, ms; {said(result)}")
-    print(f"{'':28s}{'plait':>9s}{'textbook':>18s}{'linear + sdpa':>18s}   peak MB: plait, textbook, sdpa")
+    print(f"{'':28s}{'plait':>9s}{'textbook':>18s}{'linear + sdpa':>18s}   peak MB; bfloat16: plait, textbook")
     rows = []
     for batch, threads in ((2, 1),) if chosen.quick else ((8, 1), (8, chosen.threads), (64, chosen.threads)):
         torch.set_num_threads(threads)
@@ -106,35 +107,50 @@ def measured(method: Led | Symmetric, batch: int, rounds: int) -> dict[str, Any]
     apart = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))
     error = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, truth, strict=True))
     assert error < 1e-5 and apart < 5e-5, f"outputs or gradients differ: {apart:.1e}, {error:.1e} to float64"
-    steps = {
+    steps: dict[str, Callable[[], Tensor]] = {
         "plait": step(method, grids, labels),
         "textbook": step(fused, first, labels),
         "linear + sdpa": step(plain, grids, labels),
     }
-    ms = {name: 1e3 * s for name, s in medians(in_turn(steps, rounds)).items()}
+    halves = {
+        "plait, bfloat16": step(method, {**grids, "video": grids["video"].bfloat16()}, labels, torch.bfloat16),
+        "textbook, bfloat16": step(fused, {**first, "video": first["video"].bfloat16()}, labels, torch.bfloat16),
+    }
+    rough = results(halves["plait, bfloat16"](), grids["gloves"])
+    error_half = max(float((a - b).norm() / b.norm()) for a, b in zip(rough, truth, strict=True))
+    assert error_half < 1 / 30, f"outputs or gradients in bfloat16 differ: {error_half:.1e} to float64"
+    ms = {name: 1e3 * s for name, s in medians(in_turn({**steps, **halves}, rounds)).items()}
     peaks = {}
     for name, one in steps.items():
         for made, given in ((method, grids), (fused, first)):  # gradients of before are not this step's
             cleared(made, given)
         peaks[name] = peak_mb(one)
     ratios = {f"ratio_to_{name}": ms[name] / ms["plait"] for name in ("textbook", "linear + sdpa")}
-    return {"ms": ms, **ratios, "peak_mb": peaks, "difference": apart, "relative_error_to_float64": error}
+    return {
+        "ms": ms, **ratios, "peak_mb": peaks, "difference": apart, "relative_error_to_float64": error,
+        "bfloat16_error_to_float64": error_half,
+    }  # fmt: skip
 
 
 def told(row: Mapping[str, Any]) -> str:
     """A row in words."""
     ms, peaks = row["ms"], row["peak_mb"]
     others = "".join(f"{ms[n]:9.1f} ({ms[n] / ms['plait']:4.1f} x)" for n in ("textbook", "linear + sdpa"))
-    memory = ", ".join(f"{peaks[name]:.0f}" for name in ms)
-    return f"  {row['fusion']:10s} {row['head']:16s}{ms['plait']:9.1f}{others}   {memory}"
+    memory = f"{', '.join(f'{peaks[name]:.0f}' for name in peaks):14s}"
+    halves = f"{ms['plait, bfloat16']:9.1f}{ms['textbook, bfloat16']:9.1f}"
+    return f"  {row['fusion']:10s} {row['head']:16s}{ms['plait']:9.1f}{others}   {memory}{halves}"
 
 
-def step(module: nn.Module, grids: Mapping[str, Tensor], labels: Tensor) -> Callable[[], Tensor]:
+def step(
+    module: nn.Module, grids: Mapping[str, Tensor], labels: Tensor, precision: torch.dtype = torch.float32
+) -> Callable[[], Tensor]:
     """One training step, as a function that gives the logits."""
 
     def stepped() -> Tensor:
         cleared(module, grids)
-        logits: Tensor = module(grids)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            logits: Tensor = module(grids)
+        logits = logits.float() if precision == torch.bfloat16 else logits
         F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
         return logits.detach()
 
