@@ -1,7 +1,7 @@
 """The paper's study at GloVid's size: one fold and one epoch of every method, and the whole table from there.
 
     python benchmarks/study.py [--precision float32,bfloat16] [--threads 1] [--workers 2] [--plain-steps 12]
-                               [--epochs 3] [--only NAME,...] [--quick] [--json FILE] [--data DIR]
+                               [--epochs 3] [--only NAME,...] [--profile] [--quick] [--json FILE] [--data DIR]
 
 The data are 3800 clips of 19 people: a float16 array of grids 10x7x7x832 on disk (3.1 GB, mapped), pooled features of
 single frames, and glove readings 134x18, all drawn at random. The methods are those of `studies/glovid.toml`; the fold
@@ -14,8 +14,11 @@ fp32, `textbook.Fused` for every fusion, batch 8, the same optimizer; each metho
 validation, and an epoch is taken to last as much longer as it has more batches. The whole table is 19 folds of 30
 epochs on both sides. `--precision` is `train.precision` of plait's side; the plain side is float32 always. RssAnon is
 that of plait's processes together, ten times a second.
+
+With --profile, instead: where the time of a step of plait's goes, in one process of `--threads` that does nothing else.
 """
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -36,10 +39,12 @@ from plait.clips import Clips, mapped
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.fusion import Led, Symmetric
-from plait.machine import cores
+from plait.machine import cores, keep_memory
 from plait.study.config import Study
+from plait.study.course import Course, Inputs
 from plait.study.executors import processes
 from plait.study.jobs import Job, Setting, plan, read_facts
+from plait.study.known import known_grids
 from plait.study.load import load_study
 from plait.study.network import Network, build
 from plait.study.protocol import folds
@@ -89,6 +94,7 @@ def main() -> None:
     parser.add_argument("--plain-steps", type=int, default=12, help="batches over which the plain study is timed")
     parser.add_argument("--epochs", type=int, default=3, help="of plait's longer run")
     parser.add_argument("--only", help="methods, separated by commas")
+    parser.add_argument("--profile", action="store_true", help="the parts of a step, no study")
     parser.add_argument("--data", type=Path, help="folder for the arrays; by default a temporary one")
     chosen = parser.parse_args()
     result: dict[str, Any] = {**machine(chosen.threads), "workers": chosen.workers}
@@ -98,6 +104,12 @@ def main() -> None:
         (fold, *_) = folds(study.protocol, [clip.subject for clip in clips.table])
         batches = -(-len(clips.of(fold.train)) // study.train.batch_size)
         print(f"{len(clips.table)} clips; {said(result)}; {chosen.workers} processes")
+        if chosen.profile:
+            torch.set_num_threads(chosen.threads)
+            for precision in chosen.precision.split(","):
+                result[precision] = profiled(study, precision, clips, fold, Path(scratch), 3 if chosen.quick else 200)
+            finish(chosen.json, result)
+            return
         theirs = {}
         for name in rows(study):
             theirs[name] = plain(study, name, clips, fold, min(chosen.plain_steps, batches), batches)
@@ -220,6 +232,43 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> tup
         made[name] = Took(epoch_s, one[name] - epoch_s)
         print(f"  {name:24s} by plait {epoch_s:8.2f} s an epoch, {made[name].besides_s:.2f} s besides", flush=True)
     return made, (sum(more.values()) - sum(one.values())) / (walls[1] - walls[0])
+
+
+def profiled(
+    study: Study, precision: str, clips: Clips, fold: Fold, scratch: Path, steps: int
+) -> dict[str, dict[str, float]]:
+    """Medians in ms of the parts of a step, by method, once every clip has been read."""
+    keep_memory()
+    os.environ["PLAIT_CACHE"] = str(scratch / "cache")
+    print(f"{precision}, ms a step{'':12s}{'read':>8s}{'forward':>9s}{'backward':>9s}{'optimizer':>10s}{'all':>8s}")
+    found = {}
+    for name in rows(study):
+        torch.manual_seed(0)
+        method, kind = study.method(name), getattr(torch, precision)
+        network = build(method, DATASET, clips.shapes, name, kind)
+        if network.frozen:  # a donor's jobs would have to be done first
+            continue
+        inputs = Inputs(clips, known_grids(network, method, {}, clips, "cpu"), method.modalities, "cpu", kind)
+        course = Course(network, inputs, method, study.train, DATASET, "train", clips.of(fold.train), None, 0, None)
+        for _ in course.batches():
+            pass
+        parts: list[list[float]] = []
+        at = [time.perf_counter()]
+        for tensors, grids, target in itertools.islice(course.batches(), steps):
+            at.append(time.perf_counter())
+            loss = F.cross_entropy(network(tensors, grids), target)
+            at.append(time.perf_counter())
+            course.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            at.append(time.perf_counter())
+            course.step(float(loss.detach()), len(target))
+            at.append(time.perf_counter())
+            parts.append([1e3 * (end - begin) for begin, end in itertools.pairwise(at)])
+            at = at[-1:]
+        ms = dict(zip(("read", "forward", "backward", "optimizer"), np.median(parts, axis=0).tolist(), strict=True))
+        found[name] = {**ms, "all": sum(ms.values())}
+        print(f"  {name:26s}" + "".join(f"{value:9.2f}" for value in found[name].values()), flush=True)
+    return found
 
 
 def said_s(setting: Setting, job: Job) -> float:

@@ -12,10 +12,10 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-def run(name, tmp_path):
+def run(name, tmp_path, *options):
     """What a benchmark's small case writes."""
     file = tmp_path / "made" / f"{name}.json"
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--json", str(file)]
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--json", str(file), *options]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -74,6 +74,14 @@ def test_study(tmp_path):
             assert own[name]["epoch_ratio"] == pytest.approx(seconds["plain"] / seconds["plait"])
             assert own[name]["ratio"] == pytest.approx(hours["plain"] / hours["plait"])
         assert 0 < own["rss_anon_gb"] < 6
+
+
+def test_profile_of_a_step(tmp_path):
+    told = run("study", tmp_path, "--profile", "--precision", "float32")
+    assert len(told["float32"]) == 7
+    for ms in told["float32"].values():
+        parts = [ms[part] for part in ("read", "forward", "backward", "optimizer")]
+        assert min(parts) > 0 and ms["all"] == pytest.approx(sum(parts))
 
 
 def test_folds(tmp_path):
