@@ -13,6 +13,7 @@ one by one and with the grid read once for all.
 """
 
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -46,6 +47,7 @@ def main() -> None:
     result: dict[str, Any] = {**machine(cores), "rounds": rounds, "folds": count, "methods": {}}
     print(f"ms a step of one fold; {count} folds; {said(result)}")
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ["PLAIT_CACHE"] = str(Path(scratch) / "cache")  # averages of grids, for the processes too
         clips = generated(Path(scratch), each)
         study = asked(list(METHODS))
         parts = folds(study.protocol, [clip.subject for clip in clips.table])[:count]

@@ -30,7 +30,7 @@ METHODS = {
 }
 
 
-def both(make, blocks=None):
+def both(make):
     """Logits and gradients of one network in float32 and in bfloat16."""
     torch.manual_seed(0)
     network = Network({"video": nn.Identity(), "gloves": nn.Linear(16, 16)}, make())
@@ -167,21 +167,25 @@ def test_a_study_in_bfloat16_has_jobs_of_its_own_and_comes_to_much_the_same(cach
 
 
 class Wide(nn.Module):
-    """A method that takes its grids to be float32."""
+    """A method that takes its products to be of a kind that numpy knows."""
 
     def __init__(self, shapes, classes):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(shapes["a"][-1], classes))
 
     def forward(self, grids):
-        return torch.mv(grids["a"].mean(1).flatten(), torch.ones(1)) @ self.weight
+        made = grids["a"].mean(1) @ self.weight
+        self.seen = made.detach().numpy()
+        return made
 
 
 def test_a_method_that_fails_in_bfloat16_is_refused_before_anything_is_trained(cache):
-    study = tiny.study(methods={"wide": {"use": f"{__name__}:Wide"}}, train={"precision": "bfloat16"})
+    methods = {"wide": {"use": f"{__name__}:Wide"}}
+    study = tiny.study(methods=methods, train={"precision": "bfloat16"})
     with pytest.raises(ConfigError, match=r"methods.wide.train.precision: fails in bfloat16: ") as caught:
         run_study(study, None, cache / "run")
     assert "\n" not in str(caught.value) and not list(cache.rglob("job.json"))
+    run_study(tiny.study(methods=methods, train={"max_epochs": 1}), None, cache / "run")
 
 
 def test_a_precision_that_is_none_is_named(tmp_path):

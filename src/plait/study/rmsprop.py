@@ -1,6 +1,7 @@
 """RMSprop in one pass over weights and gradients."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch.nn import Parameter
@@ -22,18 +23,18 @@ class RMSprop(torch.optim.Adam):
             for parameter in group["params"]:
                 self.state[parameter] = {
                     "step": torch.tensor(_LATE, device=parameter.device),
-                    "exp_avg": parameter,  # the first moment is the gradient itself: `step`
+                    "exp_avg": parameter,  # until there is a gradient: `_aliased`
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """The update; a beta_1 of 0 writes the gradient to where the first moment lies, so it may lie in its place."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                self.state[parameter]["exp_avg"] = parameter.grad
-        loss: float | None = super().step(closure)
-        return loss
+        self.register_step_pre_hook(_aliased)
+
+
+def _aliased(optimizer: torch.optim.Optimizer, *called: Any) -> None:
+    """With a beta_1 of 0, what is written to the first moment is the gradient, so that is where it may lie."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["exp_avg"] = parameter.grad
 
 
 def one_pass(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
