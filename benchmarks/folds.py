@@ -26,6 +26,7 @@ import torch
 
 from common import finish, in_turn, machine, matmul_flops, medians, options, said
 from plait.clips import Clips
+from plait.machine import wide_products
 from plait.study.course import Course, Inputs
 from plait.study.known import known_grids
 from plait.study.network import build
@@ -92,6 +93,7 @@ def courses(name: str, clips: Clips, parts: Sequence[Fold]) -> list[Course]:
     return made
 
 
+@wide_products()
 def one_process(name: str, clips: Clips, parts: Sequence[Fold], size: int, threads: int) -> float:
     """Seconds of all folds here, `size` at once."""
     torch.set_num_threads(threads)
@@ -148,6 +150,7 @@ def after_the_others(name: str, clips: Clips, parts: Sequence[Fold], size: int) 
 everyone: Any = None
 
 
+@wide_products()
 def one_read(rounds: int) -> dict[str, float]:
     """Keys of sixteen folds against the grids they share, grids read once for each fold or once for all."""
     torch.set_num_threads(1)

@@ -5,10 +5,11 @@
 A step is zero_grad, forward, backward in fp32 with K half of the lead's channels. The video grid (10x7x7x832) comes
 from a frozen encoder and takes no gradient; the glove grid (28x64) does. The textbook is `textbook.Fused`, 1x1
 convolutions on channels-first tensors; beside it stands the best plain formulation, `textbook.Plain`: linear layers on
-channels-last tensors and `scaled_dot_product_attention`. All hold the same weights; outputs and gradients are compared
-first, with each other and with plait's in float64. Peak memory is that of one step beyond its inputs, by torch's
-profiler. Then plait and the textbook in bfloat16 (`torch.autocast`, the video grid stored so), whose logits and
-gradients may be apart from float64's by a thirtieth of their norm.
+channels-last tensors and `scaled_dot_product_attention`. All hold the same weights, keep freed memory and multiply
+matrices as plait's jobs do (`plait.machine`). Outputs and gradients are compared first, with each other and with
+plait's in float64. Peak memory is that of one step beyond its inputs, by torch's profiler. Then plait and the textbook
+in bfloat16 (`torch.autocast`, the video grid stored so), whose logits and gradients may be apart from float64's by a
+thirtieth of their norm.
 
 Then growth: one block, forward and where stated a step, from 10^2 to 10^5 positions on either side, with the largest
 tensor that any operation makes (never more than `plait.fusion.nonlocal_.PAIRS` pairs) and the error of some rows to
@@ -30,7 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from common import finish, in_turn, machine, medians, options, said
 from plait.fusion import Led, NonLocal, Symmetric, nonlocal_
-from plait.machine import keep_memory
+from plait.machine import keep_memory, wide_products
 from textbook import Fused, Plain, channels_first
 
 SHAPES = {"video": (10, 7, 7, 832), "gloves": (28, 64)}
@@ -53,12 +54,13 @@ GROWTH = (
 STEP_UP_TO = 10**8  # pairs
 
 
+@wide_products()
 def main() -> None:
     """Measure every fusion, then growth."""
     parser = options(__doc__, rounds=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = parser.parse_args()
-    keep_memory()  # for all alike, as in plait's jobs
+    keep_memory()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
     result: dict[str, Any] = {**machine(chosen.threads), "rounds": chosen.rounds}

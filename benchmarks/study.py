@@ -11,9 +11,10 @@ plait does every job by its own code, `plait.study`, in processes of one thread,
 `--epochs`; what the others add is what an epoch takes, validation included, and the rest is what a fold takes to begin
 and to end. Against it stands the same study written plainly: one fold after another in one process with all threads,
 fp32, `textbook.Fused` for every fusion, batch 8, the same optimizer; each method is timed over some batches and its
-validation, and an epoch is taken to last as much longer as it has more batches. The whole table is 19 folds of 30
-epochs on both sides. `--precision` is `train.precision` of plait's side; the plain side is float32 always. RssAnon is
-that of plait's processes together, ten times a second.
+validation, and an epoch is taken to last as much longer as it has more batches. It is timed with torch as it comes, and
+once more with matrices multiplied as plait's jobs do it (`plait.machine.wide_products`). The whole table is 19 folds of
+30 epochs on both sides. `--precision` is `train.precision` of plait's side; the plain side is float32 always. RssAnon
+is that of plait's processes together, ten times a second.
 
 With --profile, instead: where the time of a step of plait's goes, in one process of `--threads` that does nothing else.
 """
@@ -25,6 +26,7 @@ import tempfile
 import time
 import tomllib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +41,7 @@ from plait.clips import Clips, mapped
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.fusion import Led, Symmetric
-from plait.machine import cores, keep_memory
+from plait.machine import cores, keep_memory, wide_products
 from plait.study.config import Study
 from plait.study.course import Course, Inputs
 from plait.study.executors import processes
@@ -107,14 +109,21 @@ def main() -> None:
         if chosen.profile:
             torch.set_num_threads(chosen.threads)
             for precision in chosen.precision.split(","):
-                result[precision] = profiled(study, precision, clips, fold, Path(scratch), 3 if chosen.quick else 200)
+                steps = 3 if chosen.quick else 200
+                with wide_products():
+                    result[precision] = profiled(study, precision, clips, fold, Path(scratch), steps)
             finish(chosen.json, result)
             return
-        theirs = {}
+        theirs, same = {}, {}  # with torch as it comes, and with matrices multiplied as in plait's jobs
         for name in rows(study):
-            theirs[name] = plain(study, name, clips, fold, min(chosen.plain_steps, batches), batches)
-            print(f"  {name:24s} plainly {theirs[name].epoch_s:8.1f} s an epoch", flush=True)
-        result |= {"clips": len(clips.table), "plain_steps": chosen.plain_steps, "plain": seconds(theirs)}
+            timed = partial(plain, study, name, clips, fold, min(chosen.plain_steps, batches), batches)
+            theirs[name] = timed()
+            with wide_products():
+                same[name] = timed()
+            epochs = f"{theirs[name].epoch_s:8.1f} s an epoch, {same[name].epoch_s:8.1f} s with plait's products"
+            print(f"  {name:24s} plainly {epochs}", flush=True)
+        result |= {"clips": len(clips.table), "plain_steps": chosen.plain_steps}
+        result |= {"plain": seconds(theirs), "plain_with_plait_s_products": seconds(same)}
         for precision in chosen.precision.split(","):
             own = replace(study, train=replace(study.train, precision=precision))
             meter = Meter()
@@ -128,6 +137,9 @@ def main() -> None:
             result[precision] = {"methods": seconds(ours), "rss_anon_gb": most_gb}
             for title, names in (("all", list(theirs)), ("tables", [name for name in TABLES if name in theirs])):
                 result[precision][title] = compared(title, names, theirs, ours, at_once)
+                result[precision][f"{title}_same_products"] = compared(
+                    f"{title}, with plait's products on both sides", names, same, ours, at_once
+                )
     finish(chosen.json, result)
 
 

@@ -25,6 +25,7 @@ from plait.clips.windows import window
 from plait.cluster import Cluster
 from plait.encoders.engine import Run, accelerate, digest, engine_version
 from plait.errors import ConfigError, DataError
+from plait.machine import wide_products
 from plait.sources import describe, made, resolve, source_key
 from plait.store import atomic, cache_folder, content_key, write_json
 from plait.types import Dataset, Modality, Recording, Stream
@@ -175,7 +176,8 @@ class _Encode:
             full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
             full = full.float().to(self.device)
             run = run or accelerate(self.encoder.to(self.device), full, self.how.engine)
-            grid = run(full)
+            with wide_products():
+                grid = run(full)
             if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != size:
                 got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
                 raise ConfigError(f"{self.where}: {name} gave {got}, expected a tensor of {size} grids")

@@ -11,7 +11,7 @@ import torch
 
 from plait.clips import Clips
 from plait.errors import DataError
-from plait.machine import keep_memory
+from plait.machine import keep_memory, wide_products
 from plait.sources import describe, resolve, source_key
 from plait.store import atomic, content_key, read_json, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train
@@ -131,7 +131,10 @@ def run_jobs(jobs: Sequence[Job], setting: Setting) -> None:
         dataset: Dataset = resolve(setting.dataset, "dataset")
         donors = [{modality: setting.folder(key) for modality, key in job.donors.items()} for job in jobs]
         folds = [job.fold for job in jobs]
-        trained = fit(one.method, one.train, one.protocol, dataset, one.clips, folds, one.seed, setting.device, donors)
+        with wide_products():
+            trained = fit(
+                one.method, one.train, one.protocol, dataset, one.clips, folds, one.seed, setting.device, donors
+            )
     finally:
         torch.set_num_threads(before)
     for job, done in zip(jobs, trained, strict=True):

@@ -1,40 +1,55 @@
 """RMSprop in one pass over weights and gradients."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.nn import Parameter
 
-_LATE = 2.0**23  # steps after which Adam no longer corrects its moments; float32 still counts on from there
+_LATE = 2.0**23  # a count of steps after which Adam no longer corrects its moments
 
 
-class RMSprop(torch.optim.Adam):
+class RMSprop(torch.optim.RMSprop):
     """`torch.optim.RMSprop` without momentum, decay or centring, by the kernel that torch has for Adam.
 
     torch goes five times over the memory of every weight; a head of millions of weights waits for that. Adam without a
-    first moment (beta_1 = 0, beta_2 = alpha) whose bias corrections are one, for its count of steps starts late, is the
-    same update, w - lr g / (sqrt(v) + eps), in one pass. Agrees with torch's up to rounding.
+    first moment (beta_1 = 0, beta_2 = alpha) whose bias corrections are one, for it is told of a late step, is the
+    same update, w - lr g / (sqrt(v) + eps), in one pass. Agrees with torch's up to rounding. Weights are of one kind
+    and on one device.
     """
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float, alpha: float, eps: float) -> None:
-        super().__init__(parameters, lr=lr, betas=(0.0, alpha), eps=eps, fused=True)
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Follow the gradients of all weights that have one; what `closure` gives, if anything."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                self.state[parameter] = {
-                    "step": torch.tensor(_LATE, device=parameter.device),
-                    "exp_avg": parameter,  # until there is a gradient: `_aliased`
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-
-        self.register_step_pre_hook(_aliased)
-
-
-def _aliased(optimizer: torch.optim.Optimizer, *called: Any) -> None:
-    """With a beta_1 of 0, what is written to the first moment is the gradient, so that is where it may lie."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            optimizer.state[parameter]["exp_avg"] = parameter.grad
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            gradients = [weight.grad for weight in weights]
+            for weight in weights:
+                if not self.state[weight]:
+                    self.state[weight] = {
+                        "step": torch.tensor(_LATE, device=weight.device),
+                        "square_avg": torch.zeros_like(weight),
+                    }
+            own = [self.state[weight] for weight in weights]
+            torch._fused_adam_(
+                weights,
+                gradients,
+                gradients,  # a first moment without memory is the gradient
+                [state["square_avg"] for state in own],
+                [],
+                [state["step"] for state in own],
+                lr=group["lr"],
+                beta1=0.0,
+                beta2=group["alpha"],
+                eps=group["eps"],
+                weight_decay=0.0,
+                amsgrad=False,
+                maximize=False,
+            )
+        return loss
 
 
 def one_pass(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -42,8 +57,9 @@ def one_pass(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     if type(optimizer) is not torch.optim.RMSprop or len(optimizer.param_groups) != 1:
         return optimizer
     (group,) = optimizer.param_groups
+    weights = group["params"]
     changed = [name for name in ("momentum", "weight_decay", "centered", "maximize", "differentiable") if group[name]]
-    devices = {parameter.device.type for parameter in group["params"]}
-    if changed or group["alpha"] > 0.9999 or not devices <= {"cpu", "cuda"}:
+    kinds = {(weight.device, weight.dtype) for weight in weights}
+    if changed or group["alpha"] > 0.9999 or len(kinds) != 1 or weights[0].device.type not in ("cpu", "cuda"):
         return optimizer
-    return RMSprop(group["params"], group["lr"], group["alpha"], group["eps"])
+    return RMSprop(weights, group["lr"], group["alpha"], group["eps"])

@@ -1,0 +1,55 @@
+"""How torch multiplies matrices in plait's jobs: faster where that is as exact, else as it comes."""
+
+import pytest
+import torch
+
+from plait import machine
+from plait.machine import wide_products
+
+MATMUL = torch.backends.mkldnn.matmul
+
+
+@pytest.fixture(autouse=True)
+def as_torch_comes():
+    before = MATMUL.fp32_precision
+    yield
+    MATMUL.fp32_precision = before
+    machine._exact.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1, 1), (3, 28, 832, 490), (8, 1, 490, 832), (2, 8, 5000, 8), (1, 416, 64, 832)]
+)
+def test_products_within_are_float32_s(sizes):
+    batch, m, k, n = sizes
+    torch.manual_seed(0)
+    a, b = torch.rand(batch, m, k), torch.rand(batch, n, k).mT
+    exact = a.double() @ b.double()
+    with wide_products():
+        for found in (torch.bmm(a, b), torch.stack([x @ y for x, y in zip(a, b, strict=True)])):
+            torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=0)
+
+
+def test_what_was_set_before_is_set_after_also_when_it_fails():
+    with pytest.raises(ZeroDivisionError), wide_products():
+        assert MATMUL.fp32_precision == ("bf16" if machine._exact() else "none")
+        raise ZeroDivisionError
+    assert MATMUL.fp32_precision == "none"
+
+
+def test_a_precision_that_was_chosen_is_kept():
+    MATMUL.fp32_precision = "tf32"
+    with wide_products():
+        assert MATMUL.fp32_precision == "tf32"
+
+
+def test_where_a_trial_finds_products_rounded_nothing_changes(monkeypatch):
+    multiply = torch.bmm
+
+    def rounded(a, b):
+        return multiply(a.bfloat16(), b.bfloat16()).float() if MATMUL.fp32_precision == "bf16" else multiply(a, b)
+
+    monkeypatch.setattr(torch, "bmm", rounded)
+    machine._exact.cache_clear()
+    with wide_products():
+        assert MATMUL.fp32_precision == "none"
