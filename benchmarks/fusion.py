@@ -11,11 +11,13 @@ plait's in float64. Peak memory is that of one step beyond its inputs, by torch'
 in bfloat16 (`torch.autocast`, the video grid stored so), whose logits and gradients may be apart from float64's by a
 thirtieth of their norm.
 
-Then growth: one block, forward and where stated a step, from 10^2 to 10^5 positions on either side, with the largest
-tensor that any operation makes (never more than `plait.fusion.nonlocal_.PAIRS` pairs) and the error of some rows to
-float64.
+Before: the products of fusion that are largest, as torch multiplies them and as plait's jobs do, and how far either is
+off float64. Last, growth: one block, forward and where stated a step, from 10^2 to 10^5 positions on either side, with
+the largest tensor that any operation makes (never more than `plait.fusion.nonlocal_.PAIRS` pairs) and the error of some
+rows to float64.
 """
 
+import argparse
 import copy
 import statistics
 import time
@@ -54,9 +56,8 @@ GROWTH = (
 STEP_UP_TO = 10**8  # pairs
 
 
-@wide_products()
 def main() -> None:
-    """Measure every fusion, then growth."""
+    """Measure products, every fusion, then growth."""
     parser = options(__doc__, rounds=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = parser.parse_args()
@@ -64,7 +65,16 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
     result: dict[str, Any] = {**machine(chosen.threads), "rounds": chosen.rounds}
-    print(f"one training step, ms; {said(result)}")
+    print(said(result))
+    result["products"] = [multiplied(threads, chosen.rounds) for threads in (1, chosen.threads)]
+    with wide_products():
+        measure(chosen, result)
+    finish(chosen.json, result)
+
+
+def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Every fusion, then growth."""
+    print("one training step, ms")
     print(f"{'':28s}{'plait':>9s}{'textbook':>18s}{'linear + sdpa':>18s}   peak MB; bfloat16: plait, textbook")
     rows = []
     for batch, threads in ((2, 1),) if chosen.quick else ((8, 1), (8, chosen.threads), (64, chosen.threads)):
@@ -91,7 +101,29 @@ def main() -> None:
         line = f"{i:7,} x {j:7,}: forward {row['forward_s']:8.3f} s, step {step}"
         print(f"{line}, largest tensor {row['largest']:>12,}, error {row['error']:.1e}")
         result["growth"].append(row)
-    finish(chosen.json, result)
+
+
+def multiplied(threads: int, rounds: int) -> dict[str, Any]:
+    """Keys of 28 positions with a video grid, and weights with a grid: ms, and the largest error to float64."""
+    torch.set_num_threads(threads)
+    keys, video = torch.rand(8, 28, 832), torch.rand(8, 490, 832)
+    rows, weight = torch.rand(8 * 28, 64), torch.rand(832, 64)
+    pairs = {"keys and video": (keys, video.mT), "glove rows and weights": (rows[None], weight.mT[None])}
+
+    def wide(a: Tensor, b: Tensor) -> Tensor:
+        with wide_products():
+            return torch.bmm(a, b)
+
+    found: dict[str, Any] = {"threads": threads}
+    for name, (a, b) in pairs.items():
+        exact = a.double() @ b.double()
+        ways = {"torch": partial(torch.bmm, a, b), "plait": partial(wide, a, b)}
+        ms = {way: 1e3 * s for way, s in medians(in_turn(ways, 2 * rounds)).items()}
+        errors = {way: float(((run() - exact) / exact).abs().max()) for way, run in ways.items()}
+        found[name] = {"ms": ms, "ratio": ms["torch"] / ms["plait"], "error_to_float64": errors}
+        told = ", ".join(f"{way} {ms[way]:.2f} ms (error {errors[way]:.0e})" for way in ways)
+        print(f"product of {name}, {threads} threads: {told}, {ms['torch'] / ms['plait']:.2f} x")
+    return found
 
 
 def measured(method: Led | Symmetric, batch: int, rounds: int) -> dict[str, Any]:
