@@ -129,6 +129,8 @@ def test_rmsprop_in_one_pass_is_torch_s(kind):
     settings = {"lr": 1e-2, "alpha": 0.9, "eps": 1e-7}
     one, other = torch.optim.RMSprop(theirs, **settings), one_pass(torch.optim.RMSprop(ours, **settings))
     assert isinstance(other, RMSprop)
+    one.step()
+    other.step()  # before there is any gradient
     for step in range(200):
         for a, b in zip(theirs, ours, strict=True):
             a.grad = torch.randn_like(a) * 10.0 ** (step % 7 - 5)

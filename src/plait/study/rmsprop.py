@@ -26,6 +26,8 @@ class RMSprop(torch.optim.RMSprop):
                 loss = closure()
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
             gradients = [weight.grad for weight in weights]
             for weight in weights:
                 if not self.state[weight]:
