@@ -109,9 +109,7 @@ def main() -> None:
         if chosen.profile:
             torch.set_num_threads(chosen.threads)
             for precision in chosen.precision.split(","):
-                steps = 3 if chosen.quick else 200
-                with wide_products():
-                    result[precision] = profiled(study, precision, clips, fold, Path(scratch), steps)
+                result[precision] = profiled(study, precision, clips, fold, Path(scratch), 3 if chosen.quick else 200)
             finish(chosen.json, result)
             return
         theirs, same = {}, {}  # with torch as it comes, and with matrices multiplied as in plait's jobs
@@ -246,6 +244,7 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> tup
     return made, (sum(more.values()) - sum(one.values())) / (walls[1] - walls[0])
 
 
+@wide_products()
 def profiled(
     study: Study, precision: str, clips: Clips, fold: Fold, scratch: Path, steps: int
 ) -> dict[str, dict[str, float]]:

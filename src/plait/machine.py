@@ -3,7 +3,7 @@
 import ctypes
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -40,15 +40,9 @@ def wide_products() -> Iterator[None]:
     Whoever has chosen a precision for torch's products keeps it.
     """
     products = _products()
-    if products is None or products.fp32_precision not in ("none", "ieee") or not _exact():
+    free = products is not None and products.fp32_precision in ("none", "ieee")
+    with _may_round(products) if free and _exact() else nullcontext():
         yield
-        return
-    before = products.fp32_precision
-    products.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        products.fp32_precision = before
 
 
 def _products() -> Any:
@@ -58,22 +52,29 @@ def _products() -> Any:
     return getattr(torch.backends.mkldnn, "matmul", None)
 
 
+@contextmanager
+def _may_round(products: Any) -> Iterator[None]:
+    """Leave to round float32 to bfloat16 within."""
+    before = products.fp32_precision
+    products.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
+
+
 @cache
 def _exact() -> bool:
     """Whether products that may be rounded to bfloat16 are not: a trial of some, against float64."""
     import torch
 
-    products, generator = _products(), torch.Generator().manual_seed(0)
-    before = products.fp32_precision
-    products.fp32_precision = "bf16"
-    try:
+    generator = torch.Generator().manual_seed(0)
+    with _may_round(_products()):
         for batch, m, k, n in ((1, 8, 1000, 8), (1, 224, 64, 832), (8, 28, 832, 490), (1, 256, 256, 256)):
             a = torch.rand(batch, m, k, generator=generator)
             for b in (torch.rand(batch, k, n, generator=generator), torch.rand(batch, n, k, generator=generator).mT):
                 exact = a.double() @ b.double()
-                for found in (torch.bmm(a, b), (a[0] @ b[0])[None]):  # float32 is off by 5e-7, bfloat16 by 2e-4
-                    if ((found - exact[: len(found)]).abs() > 1e-5 * exact[: len(found)]).any():
+                for found, true in ((torch.bmm(a, b), exact), (a[0] @ b[0], exact[0])):
+                    if ((found - true).abs() > 1e-5 * true).any():  # float32 is off by 5e-7, bfloat16 by 2e-4
                         return False
-    finally:
-        products.fp32_precision = before
     return True

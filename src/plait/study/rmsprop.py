@@ -30,19 +30,15 @@ class RMSprop(torch.optim.RMSprop):
                 continue
             gradients = [weight.grad for weight in weights]
             for weight in weights:
-                if not self.state[weight]:
-                    self.state[weight] = {
-                        "step": torch.tensor(_LATE, device=weight.device),
-                        "square_avg": torch.zeros_like(weight),
-                    }
-            own = [self.state[weight] for weight in weights]
+                if "square_avg" not in self.state[weight]:
+                    self.state[weight]["square_avg"] = torch.zeros_like(weight)
             torch._fused_adam_(
                 weights,
                 gradients,
                 gradients,  # a first moment without memory is the gradient
-                [state["square_avg"] for state in own],
+                [self.state[weight]["square_avg"] for weight in weights],
                 [],
-                [state["step"] for state in own],
+                [torch.tensor(_LATE, device=weights[0].device)] * len(weights),
                 lr=group["lr"],
                 beta1=0.0,
                 beta2=group["alpha"],
