@@ -9,6 +9,7 @@ from torch import nn
 from plait.clips import Clips
 from plait.errors import ConfigError
 from plait.fusion import Concat, Led, Single, Symmetric
+from plait.fusion.grids import mean_of
 from plait.store import write_toml
 from plait.study.config import Method
 from plait.study.known import known_grids
@@ -20,8 +21,6 @@ from tests import tiny
 
 SHAPES = {"video": (4, 5, 5, 48), "gloves": (9, 16)}
 METHODS = {
-    "single": lambda: Single(SHAPES, 3, "video", head="hidden"),
-    "concat": lambda: Concat(SHAPES, 3),
     "video-led": lambda: Led(SHAPES, 3, "video"),
     "video-led, flatten": lambda: Led(SHAPES, 3, "video", head="flatten"),
     "gloves-led": lambda: Led(SHAPES, 3, "gloves", pool=2, scale=True),
@@ -63,6 +62,11 @@ def test_in_bfloat16_blocks_of_the_lead_are_those_of_the_whole(monkeypatch):
         assert float((one - other).norm() / other.norm()) < 0.03
 
 
+@pytest.mark.parametrize("make", [lambda: Single(SHAPES, 3, "video", head="hidden"), lambda: Concat(SHAPES, 3)])
+def test_a_method_of_thin_products_computes_in_float32_whatever_is_asked_for(make):
+    assert Network({name: nn.Identity() for name in SHAPES}, make(), (), torch.bfloat16).precision == torch.float32
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
@@ -92,12 +96,19 @@ def test_what_is_kept_in_half_precision_comes_as_asked_and_all_else_in_float32(t
     assert np.array_equal(np.load(tmp_path / "half.npy"), stored)
 
 
+def test_large_clips_are_read_as_small_ones_are(tmp_path):
+    clips = halves(tmp_path, {"large": (17, 1000)}, count=3)
+    rows, stored = np.array([2, 0, 2]), torch.from_numpy(np.load(clips.arrays["large"]))
+    for halves_as in (torch.float16, torch.bfloat16, torch.float32):
+        assert torch.equal(clips.batch(["large"], rows, halves_as)["large"], stored[rows].to(halves_as))
+
+
 def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(cache):
     clips = halves(cache)
     encoders = {"video": nn.Identity(), "gloves": nn.Linear(16, 16)}
 
-    def known(method, **own):
-        return known_grids(Network(encoders, method), Method(**own), {}, clips, "cpu")
+    def known(method, precision=torch.float32, **own):
+        return known_grids(Network(encoders, method, (), precision), Method(**own), {}, clips, "cpu")
 
     whole = clips.arrays["video"]
     averaged = known(Concat(SHAPES, 3, head="mean"))
@@ -105,20 +116,34 @@ def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(
     expected = np.load(whole).astype(np.float64).mean((1, 2, 3))
     np.testing.assert_allclose(np.load(averaged.arrays["video"]), expected, atol=1e-6)
     assert known(Concat(SHAPES, 3, head="mean")).arrays == averaged.arrays  # found again
-    for method in (Concat(SHAPES, 3), Concat(SHAPES, 3, head="mean", normalise=True), Led(SHAPES, 3, "video")):
+    flat = [Concat(SHAPES, 3), Concat(SHAPES, 3, head="mean", normalise=True), Led(SHAPES, 3, "video", head="flatten")]
+    for method in (*flat, Led(SHAPES, 3, "gloves")):
         assert known(method).arrays == {"video": whole}
+    for method in (Led(SHAPES, 3, "video"), Symmetric(SHAPES, 3)):
+        assert known(method).arrays == {"video": whole, mean_of("video"): averaged.arrays["video"]}
+        rounded = known(method, torch.bfloat16)
+        assert set(rounded.arrays) == {"video", mean_of("video")} and rounded.shapes["video"] == SHAPES["video"]
+        given = rounded.batch(["video"], np.arange(10), torch.bfloat16)["video"]
+        assert torch.equal(given, torch.from_numpy(np.load(whole)).bfloat16())
+    assert known(Concat(SHAPES, 3), torch.bfloat16).arrays == {"video": whole}
     assert known(Single(SHAPES, 3, "video"), augment={"video": "tests.tiny:double"}).arrays == {}
 
 
-@pytest.mark.parametrize("make", [lambda: Concat(SHAPES, 3, head="mean"), lambda: Single(SHAPES, 3, "video")])
+AVERAGED = [lambda: Concat(SHAPES, 3, head="mean"), lambda: Single(SHAPES, 3, "video")]
+
+
+@pytest.mark.parametrize("make", [*AVERAGED, lambda: Led(SHAPES, 3, "video"), lambda: Symmetric(SHAPES, 3)])
 def test_averages_score_as_the_grids_themselves(cache, make):
     clips, rows = halves(cache), np.arange(10)
     torch.manual_seed(0)
     network = Network({name: nn.Identity() for name in SHAPES}, make()).eval()
     grids = known_grids(network, Method(), {}, clips, "cpu")
-    assert all(len(shape) == 1 for shape in grids.shapes.values() if shape != SHAPES["gloves"])
+    assert (48,) in grids.shapes.values()
     given = clips.batch(list(SHAPES), rows)
-    torch.testing.assert_close(network({}, {**given, **grids.batch(list(grids.arrays), rows)}), network(given))
+    known = grids.batch(list(grids.arrays), rows)
+    torch.testing.assert_close(network({}, {**given, **known}), network(given))
+    wrong = {name: tensor + (tensor.ndim == 2) for name, tensor in known.items()}
+    assert not torch.allclose(network({}, {**given, **wrong}), network(given))  # they are looked at
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])

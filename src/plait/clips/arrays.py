@@ -19,6 +19,8 @@ from plait.sources import describe, source_key
 from plait.store import cache_folder, content_key, read_json, scratch, write_json
 from plait.types import Clip, Dataset, Modality, Recording, Stream
 
+BFLOAT16 = np.dtype("<i2")  # in files of arrays: the bits of a kind that numpy does not know
+
 
 @dataclass(frozen=True)
 class Clips:
@@ -43,7 +45,10 @@ class Clips:
     def batch(
         self, modalities: Sequence[str], rows: np.ndarray, halves: torch.dtype = torch.float32
     ) -> dict[str, Tensor]:
-        """Tensors `(len(rows), *shape)` by modality: float32, save that what is kept in float16 comes as `halves`."""
+        """Tensors `(len(rows), *shape)` by modality: float32, save for what is kept in 16 bits.
+
+        float16 comes as `halves`, bfloat16 as it is.
+        """
         return {name: _rows(mapped(self.arrays[name]), rows, halves) for name in modalities}
 
 
@@ -201,12 +206,19 @@ def _made(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, 
 
 
 def _rows(array: np.ndarray, rows: np.ndarray, halves: torch.dtype) -> Tensor:
-    """Rows of a mapped array, converted one by one as they are read, while they are in the processor's cache."""
-    made = torch.empty((len(rows), *array.shape[1:]), dtype=halves if array.dtype == np.float16 else torch.float32)
-    for row, into in zip(rows, made, strict=True):
-        read = torch.from_numpy(array[row : row + 1])[0]
-        # From float16 straight to bfloat16, torch takes number by number.
-        into.copy_(read.float() if made.dtype == torch.bfloat16 else read)
+    """Rows of a mapped array; large ones are converted one by one as they are read, while in the processor's cache."""
+    kind = torch.bfloat16 if array.dtype == BFLOAT16 else halves if array.dtype == np.float16 else torch.float32
+    made = torch.empty((len(rows), *array.shape[1:]), dtype=kind)
+    if array.dtype == BFLOAT16:
+        for row, bits in zip(rows, made.view(torch.int16).numpy(), strict=True):
+            bits[...] = array[row]
+    elif array[:1].size < 2**14:
+        made.copy_(torch.from_numpy(array[rows]))
+    else:
+        for row, into in zip(rows, made, strict=True):
+            read = torch.from_numpy(array[row : row + 1])[0]
+            # From float16 straight to bfloat16, torch takes number by number.
+            into.copy_(read.float() if kind == torch.bfloat16 else read)
     return made
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -17,18 +17,26 @@ Shape = tuple[int, ...]
 HeadKind = Literal["mean", "flatten", "hidden"]
 
 
+def mean_of(modality: str) -> str:
+    """The name under which the mean of a modality's grid over its positions may stand beside the grid."""
+    return f"mean of {modality}"
+
+
 class Entry(nn.Module):
     """Grids as they enter a method: their shapes checked, a LayerNorm over channels on each if `normalise`.
 
     Where nothing but the `mean` of a grid is asked for, it may come averaged already, `(batch, channels)`: `averages`
-    names the modalities of which this is so.
+    names the modalities of which this is so. The mean of a modality in `means` is taken along where it comes with them.
 
     Raises:
         ShapeError: a modality is missing, or a grid is not `(batch, *shape)`.
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], normalise: bool, averages: bool = False) -> None:
+    def __init__(
+        self, shapes: Mapping[str, Shape], normalise: bool, averages: bool = False, means: Collection[str] = ()
+    ) -> None:
         super().__init__()
+        self.means = tuple(mean_of(name) for name in shapes if name in means)
         self.averages = frozenset(shapes if averages and not normalise else ())
         for name, shape in shapes.items():
             if not shape or min(shape) < 1:
@@ -39,7 +47,7 @@ class Entry(nn.Module):
         self.norms = nn.ModuleDict({name: nn.LayerNorm(s[-1]) for name, s in shapes.items()} if normalise else {})
 
     def forward(self, grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The grids named in `shapes`, each `(b, *shape)`; others are left out."""
+        """The grids named in `shapes`, each `(b, *shape)`, and known `means`; others are left out."""
         for name, shape in self.shapes.items():
             if name not in grids:
                 got = ", ".join(grids) or "none"
@@ -51,7 +59,8 @@ class Entry(nn.Module):
         if len({grids[name].shape[0] for name in self.shapes}) > 1:
             got = ", ".join(f"{name} {grids[name].shape[0]}" for name in self.shapes)
             raise ShapeError(f"modalities have different batch sizes ({got}), expected the same")
-        return {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes}
+        known = {name: grids[name] for name in self.means if name in grids}
+        return {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes} | known
 
 
 class Head(nn.Module):

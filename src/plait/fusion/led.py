@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import ShapeError
-from plait.fusion.grids import Entry, Head, Shape
+from plait.fusion.grids import Entry, Head, Shape, mean_of
 from plait.fusion.nonlocal_ import NonLocal, average
 
 
@@ -33,9 +33,12 @@ class Enforced(nn.Module):
         self.blocks = nn.ModuleDict({name: NonLocal(width, m, embedding, **block) for name, m in contexts.items()})
 
     def forward(self, grids: Mapping[str, Tensor], pooled: bool = False) -> Float[Tensor, "b *grid n"]:
-        """The enforced grid, of the lead's shape; its mean over positions, without making the grid, if `pooled`."""
-        x = grids[self.lead]
-        enforced = average(x) if pooled else x
+        """The enforced grid, of the lead's shape; its mean over positions, without making the grid, if `pooled`.
+
+        The mean of the lead's own grid is taken from `grids` where it stands there, as `mean_of` the lead.
+        """
+        x, mean = grids[self.lead], grids.get(mean_of(self.lead))
+        enforced = x if not pooled else average(x) if mean is None else mean
         for name, block in self.blocks.items():
             assert isinstance(block, NonLocal)
             enforced = enforced + block.pooled(x, grids[name]) if pooled else block.onto(enforced, x, grids[name])
@@ -45,7 +48,8 @@ class Enforced(nn.Module):
 class Led(nn.Module):
     """Class scores from the lead's grid, enforced by all other modalities (eqs. 5 and 6).
 
-    `Led({"video": (10, 7, 7, 832), "gloves": (28, 64)}, 8, lead="video")` is the paper's video-led fusion.
+    `Led({"video": (10, 7, 7, 832), "gloves": (28, 64)}, 8, lead="video")` is the paper's video-led fusion. `means`
+    names the modalities whose mean over positions is asked for as well; where it is known, it may come with the grids.
 
     Args:
         shapes: grid shape `(*grid, channels)` of each modality.
@@ -71,7 +75,8 @@ class Led(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        self.entry = Entry(shapes, normalise)
+        self.means = frozenset({lead} if head == "mean" and not normalise else ())
+        self.entry = Entry(shapes, normalise, means=self.means)
         self.enforced = Enforced(shapes, lead, embedding, **block)
         self.head = Head([shapes[lead]], classes, head)
 

@@ -7,6 +7,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -128,7 +129,9 @@ class NonLocal(nn.Module):
         i = positions(x).shape[1]
         sums = self._blockwise(lambda rows: _softmax(compare(rows)).sum(dim=1, keepdim=True), y, x)
         share = functools.reduce(operator.add, sums) / i
-        return self._gathering(1, y)(share).squeeze(1)
+        # One row of each clip: making halves of the weights would take longer than the products.
+        with nullcontext() if y.dtype in _HALVES else torch.autocast(y.device.type, enabled=False):
+            return self._gathering(1, y)(share).squeeze(1)
 
     def _comparison(self, x: Tensor, y: Tensor, whole: bool = False) -> Callable[[Tensor], Tensor]:
         """From rows `(b, r, n)` of the lead to logits `(b, r, j)`, taken among whichever channels are cheapest.
@@ -154,8 +157,8 @@ class NonLocal(nn.Module):
             return lambda rows: _products(theta(rows), keys, scale=scale)
         if by_lead <= by_context:
             keys = _pair(context, (phi.weight, phi.bias if whole else None), (theta.weight.mT, None))
-            offset = F.linear(context, (theta.bias @ phi.weight)[None], (theta.bias @ phi.bias)[None])
-            return lambda rows: _products(rows, keys, offset.mT, scale=scale)
+            offset = torch.mv(context.flatten(0, 1), torch.mv(phi.weight.mT, theta.bias)) + theta.bias @ phi.bias
+            return lambda rows: _products(rows, keys, offset.view(b, 1, j), scale=scale)
 
         def compared(rows: Tensor) -> Tensor:
             queries = _pair(rows, (theta.weight, theta.bias), (phi.weight.mT, None))

@@ -14,6 +14,8 @@ class Single(nn.Module):
         ShapeError: `modality` or `head` is unknown, or the grid is not of its shape.
     """
 
+    in_float32 = True  # always: a product of a few rows gains nothing from halves of its weight
+
     def __init__(
         self, shapes: dict[str, Shape], classes: int, modality: str, head: str = "mean", normalise: bool = False
     ) -> None:

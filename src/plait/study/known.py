@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from plait.clips import Clips, mapped
 from plait.encoders.engine import digest
 from plait.errors import DataError
+from plait.fusion.grids import mean_of
 from plait.store import atomic, cache_folder, content_key
 from plait.study.config import Method
 from plait.study.network import Network
@@ -22,7 +23,9 @@ def known_grids(network: Network, method: Method, donors: Mapping[str, Path], cl
 
     A frozen encoder's are made once, from clips as they are, in float16, and kept in the cache under the donor's job
     and weights. A modality without an encoder, as features are, is its own grid unless it is augmented. Where the
-    method asks for nothing but the average of a grid, the averages stand for it, in float32, kept in the cache too.
+    method asks for nothing but the average of a grid, the averages stand for it, in float32, kept in the cache too;
+    where it asks for both, they stand beside it as `mean_of` the modality. A network that computes in bfloat16 reads
+    what is kept in float16 from a copy in bfloat16, as large again.
 
     Raises:
         DataError: a frozen encoder's grid holds values that float16 cannot.
@@ -35,8 +38,13 @@ def known_grids(network: Network, method: Method, donors: Mapping[str, Path], cl
             arrays[modality] = clips.arrays[modality]
         else:
             continue
-        if modality in getattr(network.method, "averages", ()) and mapped(arrays[modality]).ndim > 2:
-            arrays[modality] = _averages(arrays[modality])
+        grid = arrays[modality]
+        if mapped(grid).ndim > 2 and modality in getattr(network.method, "means", ()):
+            arrays[mean_of(modality)] = _averages(grid)
+        if mapped(grid).ndim > 2 and modality in getattr(network.method, "averages", ()):
+            arrays[modality] = _averages(grid)
+        elif network.precision == torch.bfloat16 and mapped(grid).dtype == np.float16:
+            arrays[modality] = _rounded(grid)
     return Clips(clips.table, arrays, {m: tuple(mapped(path).shape[1:]) for m, path in arrays.items()})
 
 
@@ -54,17 +62,23 @@ def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device
 
 def _averages(path: Path) -> Path:
     """The average of every grid of an array over its positions."""
+    return _derived(path, "averages", lambda grids: grids.flatten(1, -2).mean(dim=1))
+
+
+def _rounded(path: Path) -> Path:
+    """An array in bfloat16."""
+    return _derived(path, "bfloat16", lambda grids: grids.bfloat16().view(torch.int16))
+
+
+def _derived(path: Path, name: str, made: Callable[[Tensor], Tensor]) -> Path:
+    """What is made of the rows of an array, in the cache."""
     array = mapped(path)
-
-    def averaged(rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(array[rows]).float().flatten(1, -2).mean(dim=1)
-
-    about = path.stat()
-    return _kept(content_key([path.stem, about.st_size, "averages"]), len(array), averaged, str(path))
+    key = content_key([path.stem, path.stat().st_size, name])
+    return _kept(key, len(array), lambda rows: made(torch.from_numpy(array[rows]).float()), str(path))
 
 
 def _kept(key: str, count: int, made: Callable[[np.ndarray], Tensor], what: str) -> Path:
-    """An array in the cache, written batch by batch unless it stands there already."""
+    """An array in the cache, written batch by batch unless it stands there already; integers are bits of bfloat16."""
     path = cache_folder("grids") / f"{key}.npy"
     if path.exists():
         return path

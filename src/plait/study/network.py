@@ -18,7 +18,8 @@ class Network(nn.Module):
     """One encoder per modality, then a method over their grids; trained as one, save for the `frozen` encoders.
 
     Frozen means frozen: no gradient, and no moving statistics of a batch normalisation either. Under a `precision` of
-    bfloat16 the method computes in it what `torch.autocast` names; encoders, weights and logits stay float32.
+    bfloat16 the method computes in it what `torch.autocast` names, unless it is `in_float32` for good; encoders,
+    weights and logits stay float32.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Network(nn.Module):
         precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.precision = precision
+        self.precision = torch.float32 if getattr(method, "in_float32", False) else precision
         self.encoders = nn.ModuleDict(encoders)
         self.method = method
         self.frozen = tuple(frozen)
@@ -47,7 +48,7 @@ class Network(nn.Module):
         self, clip: Mapping[str, Tensor], grids: Mapping[str, Tensor] = MappingProxyType({})
     ) -> Float[Tensor, "b classes"]:
         """Logits from one tensor `(b, *shape)` per modality, or from its grid where that is known already."""
-        made = {n: grids[n] if n in grids else encoder(clip[n]) for n, encoder in self.encoders.items()}
+        made = {n: encoder(clip[n]) for n, encoder in self.encoders.items() if n not in grids} | dict(grids)
         if self.precision == torch.float32:
             logits: Tensor = self.method(made)
             return logits
