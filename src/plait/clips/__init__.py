@@ -1,11 +1,10 @@
 """Recordings -> fixed windows -> a clip table, and one tensor per clip and modality."""
 
-from plait.clips.arrays import BFLOAT16, Clips, Cut, cut, decided_by, listed, mapped, stored, tensors
+from plait.clips.arrays import Clips, Cut, cut, decided_by, listed, mapped, stored, tensors
 from plait.clips.table import LazyClips, open_clips, open_windows, read_clips, write_clips
 from plait.clips.windows import Windows, place, window
 
 __all__ = [
-    "BFLOAT16",
     "Clips",
     "Cut",
     "LazyClips",
