@@ -33,7 +33,7 @@ from plait.study.network import build
 from plait.study.protocol import folds
 from plait.study.train import followed
 from plait.types import Fold
-from study import DATASET, asked, generated, plain
+from study import DATASET, asked, generated, plain_method
 
 METHODS = ("gloves", "video", "concat-pooled", "glove-led", "video-led")
 SHARING, KEYS = 16, 28
@@ -67,7 +67,7 @@ def main() -> None:
                 ms = medians(found)
                 batches = -(-len(clips.of(parts[0].train)) // study.train.batch_size)
                 torch.set_num_threads(cores)
-                textbook = 1e3 * plain(study, name, clips, parts[0], min(8, batches), batches).epoch_s / batches
+                textbook = 1e3 * plain_method(study, name, clips, parts[0], min(8, batches), batches).epoch_s / batches
                 first = f"1 at once, {cores} threads"
                 result["methods"][name] = {"ms": ms, "textbook_ms": textbook, "ratio": ms[first] / min(ms.values())}
                 print(f"{name}: textbook, one after another {textbook:.1f}")

@@ -11,11 +11,11 @@ plait does every job by its own code, `plait.study`, in processes of one thread,
 `--epochs`; what the others add is what an epoch takes, validation included, and the rest is what a fold takes to begin
 and to end. What a study makes of features once, for all of its folds, is made before and counted once. Against it
 stands the same study written plainly: one fold after another in one process with all threads, fp32, `textbook.Fused`
-for every fusion, batch 8, the same optimizer; each method is timed over some batches and its validation, and an epoch
-is taken to last as much longer as it has more batches. It is timed with torch as it comes, and once more with matrices
-multiplied as plait's jobs do it (`plait.machine.wide_products`). The whole table is 19 folds of 30 epochs on both
-sides. `--precision` is `train.precision` of plait's side; the plain side is float32 always. RssAnon is that of plait's
-processes together, ten times a second.
+for every fusion, batch 8, the same optimizer; each method is timed over some batches and its validation, before plait
+and after it, and an epoch is taken to last as much longer as it has more batches. It is timed with torch as it comes,
+and once more with matrices multiplied as plait's jobs do it (`plait.machine.wide_products`). The whole table is 19
+folds of 30 epochs on both sides. `--precision` is `train.precision` of plait's side; the plain side is float32 always.
+RssAnon is that of plait's processes together, ten times a second.
 
 With --profile, instead: where the time of a step of plait's goes, in one process of `--threads` that does nothing else.
 """
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of each of plait's jobs")
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--precision", default="float32,bfloat16", help="of plait's jobs, several in turn")
-    parser.add_argument("--plain-steps", type=int, default=12, help="batches over which the plain study is timed")
+    parser.add_argument("--plain-steps", type=int, default=12, help="batches of the plain study, before and after")
     parser.add_argument("--epochs", type=int, default=3, help="of plait's longer run")
     parser.add_argument("--only", help="methods, separated by commas")
     parser.add_argument("--profile", action="store_true", help="the parts of a step, no study")
@@ -113,37 +113,27 @@ def main() -> None:
                 result[precision] = profiled(study, precision, clips, fold, Path(scratch), 3 if chosen.quick else 200)
             finish(chosen.json, result)
             return
-        theirs, same = {}, {}  # with torch as it comes, and with matrices multiplied as in plait's jobs
-        for name in rows(study):
-            timed = partial(plain, study, name, clips, fold, min(chosen.plain_steps, batches), batches)
-            theirs[name] = timed()
-            with wide_products():
-                same[name] = timed()
-            epochs = f"{theirs[name].epoch_s:8.1f} s an epoch, {same[name].epoch_s:8.1f} s with plait's products"
-            print(f"  {name:24s} plainly {epochs}", flush=True)
-        result |= {"clips": len(clips.table), "plain_steps": chosen.plain_steps}
-        result |= {"plain": seconds(theirs), "plain_with_plait_s_products": seconds(same)}
+        steps = min(chosen.plain_steps, batches)
+        plain_rounds = [plain_study(study, clips, fold, steps, batches)]
+        ours = {}
         for precision in chosen.precision.split(","):
             own = replace(study, train=replace(study.train, precision=precision))
-            meter = Meter()
-            meter.phase = "study"
-            meter.start()
-            os.environ["PLAIT_CACHE"] = str(Path(scratch) / "cache")
-            start = time.perf_counter()
-            made_once(own, clips)
-            once_s = time.perf_counter() - start
-            ours, at_once = plait(own, clips, fold, Path(scratch) / precision, chosen)
-            meter.stopped.set()
-            meter.join()
-            most_gb = max(reading.mb for reading in meter.readings) / 1e3
-            once = f"{once_s:.0f} s to begin with, once for all folds"
-            print(f"plait in {precision}; {once}; RssAnon of its processes together: at most {most_gb:.2f} GB")
-            result[precision] = {"methods": seconds(ours), "rss_anon_gb": most_gb, "once_s": once_s}
-            for title, names in (("all", list(theirs)), ("tables", [name for name in TABLES if name in theirs])):
-                result[precision][title] = compared(title, names, theirs, ours, at_once, once_s)
-                result[precision][f"{title}_same_products"] = compared(
-                    f"{title}, with plait's products on both sides", names, same, ours, at_once, once_s
-                )
+            ours[precision] = plait(own, clips, fold, Path(scratch) / precision, chosen)
+        plain_rounds.append(plain_study(study, clips, fold, steps, batches))
+    plain, same = (mean([found[side] for found in plain_rounds]) for side in (0, 1))
+    result |= {"clips": len(clips.table), "plain_steps": 2 * steps}
+    result |= {"plain": seconds(plain), "plain_with_plait_s_products": seconds(same)}
+    for name in plain:
+        epochs = f"{plain[name].epoch_s:8.1f} s an epoch, {same[name].epoch_s:8.1f} s with plait's products"
+        print(f"  {name:24s} plainly {epochs}")
+    for precision, made in ours.items():
+        once = f"{made.once_s:.0f} s to begin with, once for all folds"
+        print(f"plait in {precision}; {once}; RssAnon of its processes together: at most {made.rss_anon_gb:.2f} GB")
+        result[precision] = {**made._asdict(), "methods": seconds(made.methods)}
+        for title, names in (("all", list(plain)), ("tables", [name for name in TABLES if name in plain])):
+            result[precision][title] = compared(title, names, plain, made)
+            products = f"{title}, with plait's products on both sides"
+            result[precision][f"{title}_same_products"] = compared(products, names, same, made)
     finish(chosen.json, result)
 
 
@@ -152,6 +142,15 @@ class Took(NamedTuple):
 
     epoch_s: float
     besides_s: float
+
+
+class Ours(NamedTuple):
+    """What plait takes: by method, jobs at once, seconds once for all folds, and memory."""
+
+    methods: dict[str, Took]
+    at_once: float
+    once_s: float
+    rss_anon_gb: float
 
 
 def rows(study: Study) -> list[str]:
@@ -164,18 +163,21 @@ def seconds(took: dict[str, Took]) -> dict[str, dict[str, float]]:
     return {name: one._asdict() for name, one in took.items()}
 
 
-def compared(
-    title: str, names: list[str], theirs: dict[str, Took], ours: dict[str, Took], at_once: float, once_s: float
-) -> dict[str, Any]:
-    """An epoch and the whole table of some methods on both sides; `at_once` of plait's jobs run side by side.
+def mean(rounds: list[dict[str, Took]]) -> dict[str, Took]:
+    """What a method takes in the mean of several rounds."""
+    return {
+        name: Took(*(statistics.mean(part) for part in zip(*(found[name] for found in rounds), strict=True)))
+        for name in rounds[0]
+    }
 
-    `once_s` is what plait takes once for all folds.
-    """
-    epoch = [sum(took[name].epoch_s for name in names) for took in (theirs, ours)]
-    besides = [sum(took[name].besides_s for name in names) for took in (theirs, ours)]
-    epoch[1], besides[1] = epoch[1] / at_once, besides[1] / at_once
+
+def compared(title: str, names: list[str], plain: dict[str, Took], ours: Ours) -> dict[str, Any]:
+    """An epoch and the whole table of some methods on both sides."""
+    epoch = [sum(took[name].epoch_s for name in names) for took in (plain, ours.methods)]
+    besides = [sum(took[name].besides_s for name in names) for took in (plain, ours.methods)]
+    epoch[1], besides[1] = epoch[1] / ours.at_once, besides[1] / ours.at_once
     hours = [SUBJECTS * (EPOCHS * e + b) / 3600 for e, b in zip(epoch, besides, strict=True)]
-    hours[1] += once_s / 3600
+    hours[1] += ours.once_s / 3600
     print(
         f"  {title}, {len(names)} methods: one epoch of one fold {epoch[0]:.1f} s plainly, {epoch[1]:.1f} s by plait, "
         f"{epoch[0] / epoch[1]:.1f} x; {SUBJECTS} folds, {EPOCHS} epochs: {hours[0]:.2f} h and {hours[1]:.2f} h, "
@@ -238,28 +240,46 @@ def made_once(study: Study, clips: Clips) -> None:
             known_grids(network, method, {}, clips, "cpu")
 
 
-def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> tuple[dict[str, Took], float]:
-    """Every job of a fold by plait: what each method takes, and how many of them ran at once in the mean."""
+def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Ours:
+    """Every job of a fold by plait.
+
+    Jobs at once are counted as long as there was one to start: a whole table has hundreds, so that its end, when some
+    processes have nothing left to do, is nothing.
+    """
+    meter = Meter()
+    meter.phase = "study"
+    meter.start()
+    os.environ["PLAIT_CACHE"] = str(out / "cache")
+    start = time.perf_counter()
+    made_once(study, clips)
+    once_s = time.perf_counter() - start
     took: list[dict[str, float]] = []
-    walls = []
     for epochs in (1, chosen.epochs):
         own = replace(study, train=replace(study.train, max_epochs=epochs))
         setting = Setting("study:DATASET", out / str(epochs), chosen.threads, "cpu")
         jobs = plan(own, DATASET, dict.fromkeys(own.order(), clips), [fold], setting)
         work = work_on(setting)
+        ends: dict[str, float] = {}
         start = time.perf_counter()
-        do_missing(
-            batched(jobs), work, processes(work, chosen.workers, chosen.threads), lambda done, total, label: None
-        )
-        walls.append(time.perf_counter() - start)
+
+        def ended(done: int, total: int, label: str, ends: dict[str, float] = ends, start: float = start) -> None:
+            if label:
+                ends[label] = time.perf_counter() - start
+
+        do_missing(batched(jobs), work, processes(work, chosen.workers, chosen.threads), ended)
+        begins = {job.label: ends[job.label] - said_s(setting, job) for job in jobs.values()}
+        first, last = min(begins.values()), sorted(ends.values())[-chosen.workers]  # then nothing was left to start
+        busy = sum(max(min(end, last) - begins[label], 0.0) for label, end in ends.items())
         took.append({name: said_s(setting, job) for (name, _, _), job in jobs.items() if name in rows(study)})
+    meter.stopped.set()
+    meter.join()
     one, more = took
     made = {}
     for name in one:
         epoch_s = (more[name] - one[name]) / (chosen.epochs - 1)
         made[name] = Took(epoch_s, one[name] - epoch_s)
         print(f"  {name:24s} by plait {epoch_s:8.2f} s an epoch, {made[name].besides_s:.2f} s besides", flush=True)
-    return made, (sum(more.values()) - sum(one.values())) / (walls[1] - walls[0])
+    return Ours(made, busy / (last - first), once_s, max(reading.mb for reading in meter.readings) / 1e3)
 
 
 @wide_products()
@@ -306,7 +326,20 @@ def said_s(setting: Setting, job: Job) -> float:
     return float(read_facts(setting.folder(job.key))["seconds"])
 
 
-def plain(study: Study, name: str, clips: Clips, fold: Fold, steps: int, batches: int) -> Took:
+def plain_study(
+    study: Study, clips: Clips, fold: Fold, steps: int, batches: int
+) -> tuple[dict[str, Took], dict[str, Took]]:
+    """What every method takes, written plainly: with torch as it comes, and with matrices multiplied as plait's are."""
+    usual, same = {}, {}
+    for name in rows(study):
+        timed = partial(plain_method, study, name, clips, fold, steps, batches)
+        usual[name] = timed()
+        with wide_products():
+            same[name] = timed()
+    return usual, same
+
+
+def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, batches: int) -> Took:
     """What a method takes, written plainly; from a few batches."""
     torch.manual_seed(0)
     method = study.method(name)

@@ -157,8 +157,8 @@ class NonLocal(nn.Module):
             return lambda rows: _products(theta(rows), keys, scale=scale)
         if by_lead <= by_context:
             keys = _pair(context, (phi.weight, phi.bias if whole else None), (theta.weight.mT, None))
-            offset = torch.mv(context.flatten(0, 1), torch.mv(phi.weight.mT, theta.bias)) + theta.bias @ phi.bias
-            return lambda rows: _products(rows, keys, offset.view(b, 1, j), scale=scale)
+            offset = F.linear(context, (theta.bias @ phi.weight)[None], (theta.bias @ phi.bias)[None])
+            return lambda rows: _products(rows, keys, offset.mT, scale=scale)
 
         def compared(rows: Tensor) -> Tensor:
             queries = _pair(rows, (theta.weight, theta.bias), (phi.weight.mT, None))
