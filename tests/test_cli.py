@@ -100,10 +100,11 @@ def test_a_study_killed_half_way_and_started_again_ends_with_the_same_bytes(tmp_
 
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
-    def interrupted():
+    def interrupted(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr("plait.report.write_report", interrupted)
+    monkeypatch.setattr("sys.argv", ["plait", "report", "runs/any"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130 and "goes on from here" in capsys.readouterr().err

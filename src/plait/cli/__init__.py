@@ -5,6 +5,8 @@ import typer
 from plait.cli import hands, recordings, studies
 from plait.errors import PlaitError
 
+STOPPED = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     name="plait",
     help="Recognise activities from heterogeneous sensors, fused by non-local operations.",
@@ -24,6 +26,7 @@ def main() -> None:
     except PlaitError as error:
         typer.echo(f"plait: {' '.join(str(error).split())}", err=True)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("plait: stopped; the same command goes on from here", err=True)
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        if ended.code == STOPPED:
+            typer.echo("plait: stopped; the same command goes on from here", err=True)
+        raise
