@@ -10,12 +10,13 @@ is the first of leave-one-subject-out (16 people train, 2 validate, 1 is tested)
 plait does every job by its own code, `plait.study`, in processes of one thread, once for one epoch and once for
 `--epochs`; what the others add is what an epoch takes, validation included, and the rest is what a fold takes to begin
 and to end. What a study makes of features once, for all of its folds, is made before and counted once. Against it
-stands the same study written plainly: one fold after another in one process with all threads, fp32, `textbook.Fused`
-for every fusion, batch 8, the same optimizer; each method is timed over some batches and its validation, before plait
-and after it, and an epoch is taken to last as much longer as it has more batches. It is timed with torch as it comes,
-and once more with matrices multiplied as plait's jobs do it (`plait.machine.wide_products`). The whole table is 19
-folds of 30 epochs on both sides. `--precision` is `train.precision` of plait's side; the plain side is float32 always.
-RssAnon is that of plait's processes together, ten times a second.
+stands the same study written plainly, `textbook.py`: one fold after another in one process with all threads, fp32,
+1x1 convolutions for every fusion, grids joined for every concatenation, batch 8, the same optimizer; each method is
+timed over some batches and its validation, before plait and after it, and an epoch is taken to last as much longer as
+it has more batches. It is timed with torch as it comes, and once more with matrices multiplied as plait's jobs do it
+(`plait.machine.wide_products`). The whole table is 19 folds of 30 epochs on both sides. `--precision` is
+`train.precision` of plait's side; the plain side is float32 always. RssAnon is that of plait's processes together,
+ten times a second.
 
 With --profile, instead: where the time of a step of plait's goes, in one process of `--threads` that does nothing else.
 """
@@ -54,7 +55,7 @@ from plait.study.protocol import folds
 from plait.study.schedule import do_missing
 from plait.study.work import batched, work_on
 from plait.types import Clip, Dataset, Fold, Modality
-from textbook import Fused
+from textbook import Fused, Gloves, Joined
 
 SUBJECTS, EACH, EPOCHS = 19, 200, 30
 SHAPES = {"video": (10, 7, 7, 832), "static": (2048,), "gloves": (134, 18)}
@@ -343,18 +344,20 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
     """What a method takes, written plainly; from a few batches."""
     torch.manual_seed(0)
     method = study.method(name)
-    network = build(method, DATASET, clips.shapes, name)
-    fused = isinstance(network.method, Led | Symmetric)
-    if fused:
-        network.method = Fused(network.method)  # type: ignore[arg-type]
-    optimizer = torch.optim.RMSprop([p for p in network.parameters() if p.requires_grad], lr=1e-3, alpha=0.9, eps=1e-7)
+    ours = build(method, DATASET, clips.shapes, name)
+    network = written_plainly(ours)
     rows = clips.of(fold.train)
     order = rows[torch.randperm(len(rows)).numpy()]
+    with torch.inference_mode():
+        batch = clips.batch(method.modalities, order[:8])
+        torch.testing.assert_close(forward(network, batch), ours(batch), rtol=1e-4, atol=1e-4)
+    optimizer = torch.optim.RMSprop([p for p in network.parameters() if p.requires_grad], lr=1e-3, alpha=0.9, eps=1e-7)
     took = []
     for step in range(steps + 1):
         at = order[step * 8 : step * 8 + 8] if (step + 1) * 8 <= len(order) else order[-8:]
         start = time.perf_counter()
-        loss = F.cross_entropy(forward(network, clips, method.modalities, at, fused), torch.zeros(len(at)).long())
+        logits = forward(network, read(clips, method.modalities, at), as_they_lie=True)
+        loss = F.cross_entropy(logits, torch.zeros(len(at)).long())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -362,26 +365,40 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
     val, test = clips.of(fold.val), clips.of(fold.test)
     with torch.inference_mode():
         start = time.perf_counter()
-        forward(network.eval(), clips, method.modalities, val[:64], fused)
+        forward(network.eval(), read(clips, method.modalities, val[:64]), as_they_lie=True)
         each_s = (time.perf_counter() - start) / len(val[:64])
     epoch_s = statistics.median(took[1:]) * batches + each_s * len(val)
     return Took(epoch_s, each_s * (len(val) + len(test)))
 
 
-def forward(network: Network, clips: Clips, modalities: tuple[str, ...], rows: np.ndarray, fused: bool) -> Tensor:
-    """Logits; a textbook's video stands channels first on disk, so its bytes are taken as they are."""
+def written_plainly(ours: Network) -> Network:
+    """A network with the same weights and nothing of plait's in it."""
+    encoders = {name: Gloves(one) if isinstance(one, GloveNet) else one for name, one in ours.encoders.items()}
+    method = Fused(ours.method) if isinstance(ours.method, Led | Symmetric) else Joined(ours.method)  # type: ignore[arg-type]
+    return Network(encoders, method, ours.frozen)
+
+
+def read(clips: Clips, modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:
+    """A batch in float32."""
+    return {name: torch.tensor(mapped(clips.arrays[name])[rows]).float() for name in modalities}
+
+
+def forward(network: Network, batch: dict[str, Tensor], as_they_lie: bool = False) -> Tensor:
+    """Logits.
+
+    A textbook's grids have their channels first. Whoever writes such a study has them so on disk; the bytes of grids
+    drawn at random may then be taken for it `as_they_lie`.
+    """
+    first = isinstance(network.method, Fused)
     grids: dict[str, Tensor] = {}
-    for name in modalities:
-        tensor = torch.tensor(mapped(clips.arrays[name])[rows]).float()
-        if name == "video" and fused:
-            grids[name] = tensor.reshape(len(rows), 832, 10, 7, 7)
-        elif name in network.frozen:
-            with torch.no_grad():
-                grids[name] = network.encoders[name](tensor)
-        else:
-            grids[name] = network.encoders[name](tensor)
-        if name == "gloves" and fused:
-            grids[name] = grids[name].mT
+    for name, encoder in network.encoders.items():
+        with torch.set_grad_enabled(torch.is_grad_enabled() and name not in network.frozen):
+            grid = encoder(batch[name])
+        if first and as_they_lie and isinstance(encoder, nn.Identity):
+            grid = grid.reshape(len(grid), grid.shape[-1], *grid.shape[1:-1])
+        elif first:
+            grid = grid.movedim(-1, 1)
+        grids[name] = grid
     logits: Tensor = network.method(grids)
     return logits
 

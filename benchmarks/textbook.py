@@ -1,8 +1,10 @@
 """Non-local fusion as it is usually written: 1x1 convolutions on channels-first tensors, one product after another.
 
+So are what it is compared with, grids joined in front of one linear layer, and the glove network in front of both.
 Parameters are called as plait's are, so that both can hold the same weights.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.fusion import Led, NonLocal, Symmetric
+from plait.encoders.glove import GloveNet
+from plait.fusion import Concat, Led, NonLocal, Single, Symmetric
 
 CONVOLUTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # by the number of grid axes
 
@@ -64,6 +67,47 @@ class Fused(nn.Module):
             features.append(x.flatten(1) if self.kind == "flatten" else x.flatten(2).mean(2))
         logits: Tensor = self.classify(torch.cat(features, 1))
         return logits
+
+
+class Joined(nn.Module):
+    """A `Concat` or `Single` of plait's, with the same weights: features joined, one linear layer."""
+
+    def __init__(self, method: Concat | Single) -> None:
+        super().__init__()
+        self.names, self.kind = list(method.entry.shapes), method.head.kind
+        self.classify = classifier([part.detach() for part in method.head.weights], method.head.bias)
+
+    def forward(self, grids: Mapping[str, Tensor]) -> Tensor:
+        """Logits from channels-last grids."""
+        features = [grids[name].flatten(1) for name in self.names]
+        if self.kind == "mean":
+            features = [grids[n].flatten(1, -2).mean(1) if grids[n].ndim > 2 else grids[n] for n in self.names]
+        logits: Tensor = self.classify(torch.cat(features, 1))
+        return logits
+
+
+class Gloves(nn.Module):
+    """A `GloveNet` of plait's, with the same weights, as convolutions along a line."""
+
+    def __init__(self, network: GloveNet) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        for stage in network.net.stages:
+            if isinstance(stage, nn.Conv2d):
+                made = nn.Conv1d(stage.in_channels, stage.out_channels, stage.kernel_size[1])
+                assert stage.bias is not None
+                made.load_state_dict({"weight": stage.weight.squeeze(2), "bias": stage.bias})
+                stages.append(made)
+            elif isinstance(stage, nn.MaxPool2d):
+                stages.append(nn.MaxPool1d(stage.kernel_size[1]))  # type: ignore[index]
+            else:
+                stages.append(copy.deepcopy(stage))
+        self.stages, self.lstm = nn.Sequential(*stages), copy.deepcopy(network.net.lstm)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """The grid `(b, 28, 64)` of `(b, 134, 18)`."""
+        grid: Tensor = self.lstm(self.stages(signal.mT).mT)[0]
+        return grid
 
 
 class Plain(nn.Module):
