@@ -156,7 +156,10 @@ class Ours(NamedTuple):
 
 def rows(study: Study) -> list[str]:
     """The methods that are trained, without what a sweep repeats of another row."""
-    return [name for name in study.order() if name != "width[embedding=416]"]
+    found: dict[str, str] = {}
+    for name in study.order():
+        found.setdefault(repr(replace(study.method(name), swept={})), name)
+    return list(found.values())
 
 
 def seconds(took: dict[str, Took]) -> dict[str, dict[str, float]]:

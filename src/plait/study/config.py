@@ -58,8 +58,8 @@ class Train:
     `best` on validation (ties: the earliest) or the `last`. `args` not named keep their value from the level below as
     long as the optimizer is the same. `folds_at_once` folds of a method are trained side by side, their parameters
     stacked: the same training up to rounding, save for what a network itself draws at random. `precision` is what
-    a method's products are computed in, by `torch.autocast`; encoders, weights and softmax are float32 either way.
-    Processors without bfloat16 of their own are slower in it, not faster.
+    a method's products are computed in, by `torch.autocast`; encoders, weights and softmax are float32 either way, and
+    so are `Concat` and `Single`, whose products are too thin to gain by it. Processors without bfloat16 of their own are slower in it, not faster.
     """
 
     optimizer: str = "torch.optim:RMSprop"
