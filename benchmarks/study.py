@@ -104,7 +104,8 @@ def main() -> None:
     result: dict[str, Any] = {**machine(chosen.threads), "workers": chosen.workers}
     with tempfile.TemporaryDirectory() as scratch:
         clips = generated(chosen.data or Path(scratch) / "data", 2 if chosen.quick else EACH)
-        study = asked(list(TABLES) if chosen.quick else chosen.only and chosen.only.split(","))
+        small = [*TABLES, "width[embedding=416]"]  # with a row that repeats another
+        study = asked(small if chosen.quick else chosen.only and chosen.only.split(","))
         (fold, *_) = folds(study.protocol, [clip.subject for clip in clips.table])
         batches = -(-len(clips.of(fold.train)) // study.train.batch_size)
         print(f"{len(clips.table)} clips; {said(result)}; {chosen.workers} processes")
@@ -247,16 +248,18 @@ def made_once(study: Study, clips: Clips) -> None:
 def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Ours:
     """Every job of a fold by plait.
 
-    Jobs at once are counted as long as there was one to start: a whole table has hundreds, so that its end, when some
-    processes have nothing left to do, is nothing.
+    A whole table has hundreds of jobs, so that its end, when some processes have nothing left to do, is nothing.
     """
     meter = Meter()
     meter.phase = "study"
     meter.start()
     os.environ["PLAIT_CACHE"] = str(out / "cache")
+    before = torch.get_num_threads()
+    torch.set_num_threads(chosen.threads)
     start = time.perf_counter()
     made_once(study, clips)
     once_s = time.perf_counter() - start
+    torch.set_num_threads(before)
     took: list[dict[str, float]] = []
     for epochs in (1, chosen.epochs):
         own = replace(study, train=replace(study.train, max_epochs=epochs))
@@ -270,10 +273,10 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
             if label:
                 ends[label] = time.perf_counter() - start
 
-        do_missing(batched(jobs), work, processes(work, chosen.workers, chosen.threads), ended)
-        begins = {job.label: ends[job.label] - said_s(setting, job) for job in jobs.values()}
-        first, last = min(begins.values()), sorted(ends.values())[-chosen.workers]  # then nothing was left to start
-        busy = sum(max(min(end, last) - begins[label], 0.0) for label, end in ends.items())
+        items = batched(jobs)
+        do_missing(items, work, processes(work, chosen.workers, chosen.threads), ended)
+        spans = [(ends[work.label(item)] - said_s(setting, item[0]), ends[work.label(item)]) for item in items]
+        at_once = busy(spans, chosen.workers)
         took.append({name: said_s(setting, job) for (name, _, _), job in jobs.items() if name in rows(study)})
     meter.stopped.set()
     meter.join()
@@ -283,7 +286,7 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
         epoch_s = (more[name] - one[name]) / (chosen.epochs - 1)
         made[name] = Took(epoch_s, one[name] - epoch_s)
         print(f"  {name:24s} by plait {epoch_s:8.2f} s an epoch, {made[name].besides_s:.2f} s besides", flush=True)
-    return Ours(made, busy / (last - first), once_s, max(reading.mb for reading in meter.readings) / 1e3)
+    return Ours(made, at_once, once_s, max(reading.mb for reading in meter.readings) / 1e3)
 
 
 @wide_products()
@@ -302,7 +305,7 @@ def profiled(
         if network.frozen:  # a donor's jobs would have to be done first
             continue
         known = known_grids(network, method, {}, clips, "cpu")
-        inputs = Inputs(clips, known, method.modalities, "cpu", network.precision)
+        inputs = Inputs(clips, known, method.modalities, "cpu")
         course = Course(network, inputs, method, study.train, DATASET, "train", clips.of(fold.train), None, 0, None)
         for _ in course.batches():
             pass
@@ -323,6 +326,13 @@ def profiled(
         found[name] = {**ms, "all": sum(ms.values())}
         print(f"  {name:26s}" + "".join(f"{value:9.2f}" for value in found[name].values()), flush=True)
     return found
+
+
+def busy(spans: list[tuple[float, float]], workers: int) -> float:
+    """How many jobs `(begin, end)` ran at once in the mean, as long as there was one left to start."""
+    first = min(begin for begin, _ in spans)
+    last = sorted(end for _, end in spans)[-min(workers, len(spans))]
+    return sum(max(min(end, last) - begin, 0.0) for begin, end in spans) / (last - first)
 
 
 def said_s(setting: Setting, job: Job) -> float:
@@ -366,16 +376,19 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
         optimizer.step()
         took.append(time.perf_counter() - start)
     val, test = clips.of(fold.val), clips.of(fold.test)
+    scored = []
     with torch.inference_mode():
-        start = time.perf_counter()
-        forward(network.eval(), read(clips, method.modalities, val[:64]), as_they_lie=True)
-        each_s = (time.perf_counter() - start) / len(val[:64])
+        for part in (val[:64], val[:64], val[-64:], val[-64:]):
+            start = time.perf_counter()
+            forward(network.eval(), read(clips, method.modalities, part), as_they_lie=True)
+            scored.append((time.perf_counter() - start) / len(part))
+    each_s = statistics.median(scored[1:])
     epoch_s = statistics.median(took[1:]) * batches + each_s * len(val)
     return Took(epoch_s, each_s * (len(val) + len(test)))
 
 
 def written_plainly(ours: Network) -> Network:
-    """A network with the same weights and nothing of plait's in it."""
+    """A network with the same weights whose encoders and method are the textbook's."""
     encoders = {name: Gloves(one) if isinstance(one, GloveNet) else one for name, one in ours.encoders.items()}
     method = Fused(ours.method) if isinstance(ours.method, Led | Symmetric) else Joined(ours.method)  # type: ignore[arg-type]
     return Network(encoders, method, ours.frozen)
@@ -383,7 +396,7 @@ def written_plainly(ours: Network) -> Network:
 
 def read(clips: Clips, modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:
     """A batch in float32."""
-    return {name: torch.tensor(mapped(clips.arrays[name])[rows]).float() for name in modalities}
+    return {name: torch.from_numpy(mapped(clips.arrays[name])[rows]).float() for name in modalities}
 
 
 def forward(network: Network, batch: dict[str, Tensor], as_they_lie: bool = False) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from plait.clips import Clips
-from plait.errors import ConfigError
+from plait.errors import ConfigError, ShapeError
 from plait.fusion import Concat, Led, Single, Symmetric
 from plait.fusion.grids import mean_of
 from plait.store import write_toml
@@ -21,9 +21,11 @@ from tests import tiny
 
 SHAPES = {"video": (4, 5, 5, 48), "gloves": (9, 16)}
 METHODS = {
+    "single, hidden": lambda: Single(SHAPES, 3, "video", head="hidden"),
     "video-led": lambda: Led(SHAPES, 3, "video"),
     "video-led, flatten": lambda: Led(SHAPES, 3, "video", head="flatten"),
     "gloves-led": lambda: Led(SHAPES, 3, "gloves", pool=2, scale=True),
+    "video-led, pooled": lambda: Led(SHAPES, 3, "video", pool=2),
     "symmetric, flatten": lambda: Symmetric(SHAPES, 3, head="flatten", norm=True, normalise=True),
     "symmetric, hidden": lambda: Symmetric(SHAPES, 3, head="hidden"),
 }
@@ -62,7 +64,7 @@ def test_in_bfloat16_blocks_of_the_lead_are_those_of_the_whole(monkeypatch):
         assert float((one - other).norm() / other.norm()) < 0.03
 
 
-@pytest.mark.parametrize("make", [lambda: Single(SHAPES, 3, "video", head="hidden"), lambda: Concat(SHAPES, 3)])
+@pytest.mark.parametrize("make", [lambda: Single(SHAPES, 3, "video"), lambda: Concat(SHAPES, 3)])
 def test_a_method_of_thin_products_computes_in_float32_whatever_is_asked_for(make):
     assert Network({name: nn.Identity() for name in SHAPES}, make(), (), torch.bfloat16).precision == torch.float32
 
@@ -83,24 +85,30 @@ def halves(folder, shapes=SHAPES, count=10):
     return Clips((), arrays, dict(shapes))
 
 
-def test_what_is_kept_in_half_precision_comes_as_asked_and_all_else_in_float32(tmp_path):
-    clips = halves(tmp_path, {"half": (2, 3)})
-    np.save(tmp_path / "single.npy", np.linspace(0, 1, 10, dtype=np.float32))
-    clips = Clips((), {**clips.arrays, "single": tmp_path / "single.npy"}, {"half": (2, 3), "single": ()})
-    rows, stored = np.array([7, 2, 7]), np.load(tmp_path / "half.npy")
-    for halves_as in (torch.float32, torch.bfloat16):
-        batch = clips.batch(["half", "single"], rows, halves_as)
-        assert torch.equal(batch["half"], torch.from_numpy(stored[rows]).to(halves_as))
-        assert torch.equal(batch["single"], torch.linspace(0, 1, 10)[rows])
-    batch["half"].zero_()
-    assert np.array_equal(np.load(tmp_path / "half.npy"), stored)
+@pytest.mark.parametrize("shape", [(2, 3), (17, 1000)])
+def test_what_is_kept_in_half_precision_comes_in_float32(tmp_path, shape):
+    clips, rows = halves(tmp_path, {"half": shape}), np.array([7, 2, 7])
+    stored = np.load(clips.arrays["half"])
+    batch = clips.batch(["half"], rows)["half"]
+    assert torch.equal(batch, torch.from_numpy(stored[rows]).float())
+    batch.zero_()
+    assert np.array_equal(np.load(clips.arrays["half"]), stored)
+    assert clips.batch(["half"], rows[:0])["half"].shape == (0, *shape)
 
 
-def test_large_clips_are_read_as_small_ones_are(tmp_path):
-    clips = halves(tmp_path, {"large": (17, 1000)}, count=3)
-    rows, stored = np.array([2, 0, 2]), torch.from_numpy(np.load(clips.arrays["large"]))
-    for halves_as in (torch.float16, torch.bfloat16, torch.float32):
-        assert torch.equal(clips.batch(["large"], rows, halves_as)["large"], stored[rows].to(halves_as))
+def test_grids_come_in_the_order_of_the_modalities_whichever_are_known():
+    seen = []
+
+    class Ordered(nn.Module):
+        def forward(self, grids):
+            seen.append(list(grids))
+            return grids["video"].mean((1, 2, 3))
+
+    network = Network({"video": nn.Identity(), "gloves": nn.Identity()}, Ordered())
+    grids = {"video": torch.randn(2, *SHAPES["video"]), "gloves": torch.randn(2, *SHAPES["gloves"])}
+    for known in ({}, {"gloves"}, {"video"}):
+        network({n: x for n, x in grids.items() if n not in known}, {n: x for n, x in grids.items() if n in known})
+    assert seen == [["video", "gloves"]] * 3
 
 
 def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(cache):
@@ -123,7 +131,7 @@ def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(
         assert known(method).arrays == {"video": whole, mean_of("video"): averaged.arrays["video"]}
         rounded = known(method, torch.bfloat16)
         assert set(rounded.arrays) == {"video", mean_of("video")} and rounded.shapes["video"] == SHAPES["video"]
-        given = rounded.batch(["video"], np.arange(10), torch.bfloat16)["video"]
+        given = rounded.batch(["video"], np.arange(10))["video"]
         assert torch.equal(given, torch.from_numpy(np.load(whole)).bfloat16())
     assert known(Concat(SHAPES, 3), torch.bfloat16).arrays == {"video": whole}
     assert known(Single(SHAPES, 3, "video"), augment={"video": "tests.tiny:double"}).arrays == {}
@@ -144,6 +152,12 @@ def test_averages_score_as_the_grids_themselves(cache, make):
     torch.testing.assert_close(network({}, {**given, **known}), network(given))
     wrong = {name: tensor + (tensor.ndim == 2) for name, tensor in known.items()}
     assert not torch.allclose(network({}, {**given, **wrong}), network(given))  # they are looked at
+
+
+def test_a_mean_of_another_shape_is_refused():
+    grids = {name: torch.randn(2, *shape) for name, shape in SHAPES.items()}
+    with pytest.raises(ShapeError, match=r"mean of modality 'video' has shape \(1, 48\), expected \(2, 48\)"):
+        Led(SHAPES, 3, "video")({**grids, mean_of("video"): torch.randn(1, 48)})
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])
@@ -189,6 +203,22 @@ def test_a_study_in_bfloat16_has_jobs_of_its_own_and_comes_to_much_the_same(cach
     scores = {key: np.array(table["scores"].to_list()) for key, table in found.items()}
     keys = [{p.name for p in (cache / "run" / p / "1" / "jobs").iterdir()} for p in ("float32", "bfloat16")]
     assert keys[0].isdisjoint(keys[1])
+    assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).max() < 0.1
+    assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).max() < 0.05
+
+
+def test_known_leads_in_bfloat16_come_to_much_the_same_one_by_one_and_folds_together(cache):
+    frozen = {"use": "plait.fusion:Led", "args": {"lead": "a"}, "encoders": {"a": {"from": "a", "frozen": True}}}
+    methods = {"a": tiny.study()["methods"]["a"], "led": frozen}
+    scores = {}
+    for precision, at_once in (("float32", 1), ("bfloat16", 1), ("bfloat16", 4)):
+        train = {"max_epochs": 4, "args": {"lr": 0.01}, "precision": precision, "folds_at_once": at_once}
+        out = cache / "run" / precision / str(at_once)
+        run_study(tiny.study(methods=methods, train=train), None, out)
+        led = results(out).filter(pl.col("method") == "led")
+        scores[precision, at_once] = np.array(led["scores"].to_list())
+    kinds = {np.load(path, mmap_mode="r").dtype for path in (cache / "cache" / "grids").glob("*.npy")}
+    assert kinds == {np.dtype("<f2"), np.dtype("<f4"), np.dtype("<i2")}  # grids, their means, grids in bfloat16
     assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).max() < 0.1
     assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).max() < 0.05
 

@@ -27,7 +27,7 @@ class Clips:
     """A clip table and, per modality, an array of one row per clip.
 
     `arrays` are `.npy` files that are mapped, not read, so that clips cost no memory of their own and other processes
-    share them. `shapes` are the tensors' shapes without the batch axis.
+    share them; of floats, or of the bits of bfloat16. `shapes` are the tensors' shapes without the batch axis.
     """
 
     table: tuple[Clip, ...]
@@ -42,14 +42,9 @@ class Clips:
         """Row numbers of the clips of `subjects`, in the table's order."""
         return np.array([i for i, clip in enumerate(self.table) if clip.subject in subjects], dtype=np.int64)
 
-    def batch(
-        self, modalities: Sequence[str], rows: np.ndarray, halves: torch.dtype = torch.float32
-    ) -> dict[str, Tensor]:
-        """Tensors `(len(rows), *shape)` by modality: float32, save for what is kept in 16 bits.
-
-        float16 comes as `halves`, bfloat16 as it is.
-        """
-        return {name: _rows(mapped(self.arrays[name]), rows, halves) for name in modalities}
+    def batch(self, modalities: Sequence[str], rows: np.ndarray) -> dict[str, Tensor]:
+        """Tensors `(len(rows), *shape)` by modality: float32, save for what is kept in bfloat16."""
+        return {name: _rows(mapped(self.arrays[name]), rows) for name in modalities}
 
 
 Cut = tuple[Recording, Clip]
@@ -205,20 +200,18 @@ def _made(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, 
     return final, shape
 
 
-def _rows(array: np.ndarray, rows: np.ndarray, halves: torch.dtype) -> Tensor:
+def _rows(array: np.ndarray, rows: np.ndarray) -> Tensor:
     """Rows of a mapped array; large ones are converted one by one as they are read, while in the processor's cache."""
-    kind = torch.bfloat16 if array.dtype == BFLOAT16 else halves if array.dtype == np.float16 else torch.float32
-    made = torch.empty((len(rows), *array.shape[1:]), dtype=kind)
     if array.dtype == BFLOAT16:
+        made = torch.empty((len(rows), *array.shape[1:]), dtype=torch.bfloat16)
         for row, bits in zip(rows, made.view(torch.int16).numpy(), strict=True):
             bits[...] = array[row]
-    elif array[:1].size < 2**14:
-        made.copy_(torch.from_numpy(array[rows]))
-    else:
-        for row, into in zip(rows, made, strict=True):
-            read = torch.from_numpy(array[row : row + 1])[0]
-            # From float16 straight to bfloat16, torch takes number by number.
-            into.copy_(read.float() if kind == torch.bfloat16 else read)
+        return made
+    if array[:1].size < 2**14:
+        return torch.from_numpy(array[rows]).float()
+    made = torch.empty((len(rows), *array.shape[1:]))
+    for row, into in zip(rows, made, strict=True):
+        into.copy_(torch.from_numpy(array[row : row + 1])[0])
     return made
 
 

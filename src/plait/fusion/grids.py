@@ -18,25 +18,25 @@ HeadKind = Literal["mean", "flatten", "hidden"]
 
 
 def mean_of(modality: str) -> str:
-    """The name under which the mean of a modality's grid over its positions may stand beside the grid."""
-    return f"mean of {modality}"
+    """The name, which no modality can have, under which the mean of a grid over its positions may stand beside it."""
+    return f"{modality}.mean"
 
 
 class Entry(nn.Module):
     """Grids as they enter a method: their shapes checked, a LayerNorm over channels on each if `normalise`.
 
     Where nothing but the `mean` of a grid is asked for, it may come averaged already, `(batch, channels)`: `averages`
-    names the modalities of which this is so. The mean of a modality in `means` is taken along where it comes with them.
+    names the modalities of which this is so. The mean of those in `beside` is taken along where it comes with them.
 
     Raises:
-        ShapeError: a modality is missing, or a grid is not `(batch, *shape)`.
+        ShapeError: a modality is missing, or a grid is not `(batch, *shape)`, or its mean not `(batch, channels)`.
     """
 
     def __init__(
-        self, shapes: Mapping[str, Shape], normalise: bool, averages: bool = False, means: Collection[str] = ()
+        self, shapes: Mapping[str, Shape], normalise: bool, averages: bool = False, beside: Collection[str] = ()
     ) -> None:
         super().__init__()
-        self.means = tuple(mean_of(name) for name in shapes if name in means)
+        self.beside = tuple(name for name in shapes if name in beside)
         self.averages = frozenset(shapes if averages and not normalise else ())
         for name, shape in shapes.items():
             if not shape or min(shape) < 1:
@@ -47,7 +47,7 @@ class Entry(nn.Module):
         self.norms = nn.ModuleDict({name: nn.LayerNorm(s[-1]) for name, s in shapes.items()} if normalise else {})
 
     def forward(self, grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The grids named in `shapes`, each `(b, *shape)`, and known `means`; others are left out."""
+        """The grids named in `shapes`, each `(b, *shape)`, and known means; others are left out."""
         for name, shape in self.shapes.items():
             if name not in grids:
                 got = ", ".join(grids) or "none"
@@ -59,8 +59,12 @@ class Entry(nn.Module):
         if len({grids[name].shape[0] for name in self.shapes}) > 1:
             got = ", ".join(f"{name} {grids[name].shape[0]}" for name in self.shapes)
             raise ShapeError(f"modalities have different batch sizes ({got}), expected the same")
-        known = {name: grids[name] for name in self.means if name in grids}
-        return {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes} | known
+        means = {mean_of(name): grids[mean_of(name)] for name in self.beside if mean_of(name) in grids}
+        for name in self.beside:
+            mean, expected = means.get(mean_of(name)), (len(grids[name]), self.shapes[name][-1])
+            if mean is not None and tuple(mean.shape) != expected:
+                raise ShapeError(f"mean of modality {name!r} has shape {tuple(mean.shape)}, expected {expected}")
+        return {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes} | means
 
 
 class Head(nn.Module):

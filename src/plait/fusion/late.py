@@ -21,12 +21,11 @@ class Concat(nn.Module):
         ShapeError: an unknown head, or a grid that is not of its shape.
     """
 
-    in_float32 = True  # always: a product of a few rows gains nothing from halves of its weight
-
     def __init__(self, shapes: dict[str, Shape], classes: int, head: str = "flatten", normalise: bool = False) -> None:
         super().__init__()
         self.entry = Entry(shapes, normalise, averages=head == "mean")
         self.averages = self.entry.averages
+        self.in_float32 = head != "hidden"  # a product of a few rows gains nothing from halves of its weight
         self.head = Head(list(shapes.values()), classes, head)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:

@@ -48,8 +48,9 @@ class Enforced(nn.Module):
 class Led(nn.Module):
     """Class scores from the lead's grid, enforced by all other modalities (eqs. 5 and 6).
 
-    `Led({"video": (10, 7, 7, 832), "gloves": (28, 64)}, 8, lead="video")` is the paper's video-led fusion. `means`
-    names the modalities whose mean over positions is asked for as well; where it is known, it may come with the grids.
+    `Led({"video": (10, 7, 7, 832), "gloves": (28, 64)}, 8, lead="video")` is the paper's video-led fusion.
+    `averages_beside` names the modalities whose mean over positions is asked for as well; where it is known, it may
+    come with the grids, as `mean_of` the modality.
 
     Args:
         shapes: grid shape `(*grid, channels)` of each modality.
@@ -75,8 +76,8 @@ class Led(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        self.means = frozenset({lead} if head == "mean" and not normalise else ())
-        self.entry = Entry(shapes, normalise, means=self.means)
+        self.averages_beside = frozenset({lead} if head == "mean" and not normalise else ())
+        self.entry = Entry(shapes, normalise, beside=self.averages_beside)
         self.enforced = Enforced(shapes, lead, embedding, **block)
         self.head = Head([shapes[lead]], classes, head)
 

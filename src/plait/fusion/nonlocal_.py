@@ -129,8 +129,9 @@ class NonLocal(nn.Module):
         i = positions(x).shape[1]
         sums = self._blockwise(lambda rows: _softmax(compare(rows)).sum(dim=1, keepdim=True), y, x)
         share = functools.reduce(operator.add, sums) / i
-        # One row of each clip: making halves of the weights would take longer than the products.
-        with nullcontext() if y.dtype in _HALVES else torch.autocast(y.device.type, enabled=False):
+        # With one row of each clip, making halves of the weights would take longer than the products.
+        whole = self.pool > 1 or y.dtype in _HALVES
+        with nullcontext() if whole else torch.autocast(y.device.type, enabled=False):
             return self._gathering(1, y)(share).squeeze(1)
 
     def _comparison(self, x: Tensor, y: Tensor, whole: bool = False) -> Callable[[Tensor], Tensor]:

@@ -14,8 +14,6 @@ class Single(nn.Module):
         ShapeError: `modality` or `head` is unknown, or the grid is not of its shape.
     """
 
-    in_float32 = True  # always: a product of a few rows gains nothing from halves of its weight
-
     def __init__(
         self, shapes: dict[str, Shape], classes: int, modality: str, head: str = "mean", normalise: bool = False
     ) -> None:
@@ -24,6 +22,7 @@ class Single(nn.Module):
             raise ShapeError(f"modality is {modality!r}, expected one of: {', '.join(shapes)}")
         self.entry = Entry({modality: shapes[modality]}, normalise, averages=head == "mean")
         self.averages = self.entry.averages
+        self.in_float32 = head != "hidden"  # a product of a few rows gains nothing from halves of its weight
         self.head = Head([shapes[modality]], classes, head)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:

@@ -28,8 +28,8 @@ class Symmetric(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        self.means = frozenset(shapes if head == "mean" and not normalise else ())
-        self.entry = Entry(shapes, normalise, means=self.means)
+        self.averages_beside = frozenset(shapes if head == "mean" and not normalise else ())
+        self.entry = Entry(shapes, normalise, beside=self.averages_beside)
         self.leads = nn.ModuleList([Enforced(shapes, lead, embedding, **block) for lead in shapes])
         self.head = Head(list(shapes.values()), classes, head)
 

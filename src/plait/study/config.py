@@ -59,8 +59,8 @@ class Train:
     long as the optimizer is the same. `folds_at_once` folds of a method are trained side by side, their parameters
     stacked: the same training up to rounding, save for what a network itself draws at random. `precision` is what
     a method's products are computed in, by `torch.autocast`; encoders, weights and softmax are float32 either way, and
-    so are `Concat` and `Single`, whose products are too thin to gain by it. Processors without bfloat16 of their own
-    are slower in it, not faster.
+    so is what would gain nothing: products of a batch's rows alone, as `Concat` and `Single` make without a hidden
+    layer. Processors without bfloat16 of their own are slower in it, not faster.
     """
 
     optimizer: str = "torch.optim:RMSprop"

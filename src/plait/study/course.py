@@ -26,22 +26,18 @@ Epoch = tuple[str, int, float, float | None, float | None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network is given of each clip: tensors for the encoders that compute, and the grids that are known.
-
-    Grids that are kept in float16 come in `precision`.
-    """
+    """What a network is given of each clip: tensors for the encoders that compute, and the grids that are known."""
 
     clips: Clips
     grids: Clips
     modalities: tuple[str, ...]
     device: str
-    precision: torch.dtype = torch.float32
 
     def batch(self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})) -> tuple[Batch, Batch]:
         """Tensors and grids of the clips in `rows`, by modality; `augments` are applied to tensors."""
         tensors = self.clips.batch([name for name in self.modalities if name not in self.grids.arrays], rows)
         augmented = {name: augments[name](x) if name in augments else x for name, x in tensors.items()}
-        grids = self.grids.batch(list(self.grids.arrays), rows, self.precision)
+        grids = self.grids.batch(list(self.grids.arrays), rows)
         return (
             {name: x.to(self.device) for name, x in augmented.items()},
             {name: x.to(self.device) for name, x in grids.items()},

@@ -39,7 +39,7 @@ def known_grids(network: Network, method: Method, donors: Mapping[str, Path], cl
         else:
             continue
         grid = arrays[modality]
-        if mapped(grid).ndim > 2 and modality in getattr(network.method, "means", ()):
+        if mapped(grid).ndim > 2 and modality in getattr(network.method, "averages_beside", ()):
             arrays[mean_of(modality)] = _averages(grid)
         if mapped(grid).ndim > 2 and modality in getattr(network.method, "averages", ()):
             arrays[modality] = _averages(grid)

@@ -48,7 +48,8 @@ class Network(nn.Module):
         self, clip: Mapping[str, Tensor], grids: Mapping[str, Tensor] = MappingProxyType({})
     ) -> Float[Tensor, "b classes"]:
         """Logits from one tensor `(b, *shape)` per modality, or from its grid where that is known already."""
-        made = {n: encoder(clip[n]) for n, encoder in self.encoders.items() if n not in grids} | dict(grids)
+        made = {n: grids[n] if n in grids else encoder(clip[n]) for n, encoder in self.encoders.items()}
+        made |= {n: average for n, average in grids.items() if n not in made}
         if self.precision == torch.float32:
             logits: Tensor = self.method(made)
             return logits

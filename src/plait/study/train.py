@@ -80,7 +80,7 @@ def fit(
         given = {modality: folder / name for modality, folder in donors[fold].items()}
         inherit(network, given)
         grids = known_grids(network, method, given, clips, device)
-        inputs = Inputs(clips, grids, method.modalities, device, network.precision)
+        inputs = Inputs(clips, grids, method.modalities, device)
         return Course(network, inputs, method, train, dataset, phase, rows, val, seed, epochs)
 
     courses = [
