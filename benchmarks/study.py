@@ -42,7 +42,6 @@ from memory import Meter
 from plait.clips import Clips, mapped
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
-from plait.fusion import Led, Symmetric
 from plait.machine import cores, keep_memory, wide_products
 from plait.study.config import Study
 from plait.study.course import Course, Inputs
@@ -50,12 +49,12 @@ from plait.study.executors import processes
 from plait.study.jobs import Job, Setting, plan, read_facts
 from plait.study.known import known_grids
 from plait.study.load import load_study
-from plait.study.network import Network, build
+from plait.study.network import build
 from plait.study.protocol import folds
 from plait.study.schedule import do_missing
 from plait.study.work import batched, work_on
 from plait.types import Clip, Dataset, Fold, Modality
-from textbook import Fused, Gloves, Joined
+from textbook import forward, written_plainly
 
 SUBJECTS, EACH, EPOCHS = 19, 200, 30
 SHAPES = {"video": (10, 7, 7, 832), "static": (2048,), "gloves": (134, 18)}
@@ -387,36 +386,9 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
     return Took(epoch_s, each_s * (len(val) + len(test)))
 
 
-def written_plainly(ours: Network) -> Network:
-    """A network with the same weights whose encoders and method are the textbook's."""
-    encoders = {name: Gloves(one) if isinstance(one, GloveNet) else one for name, one in ours.encoders.items()}
-    method = Fused(ours.method) if isinstance(ours.method, Led | Symmetric) else Joined(ours.method)  # type: ignore[arg-type]
-    return Network(encoders, method, ours.frozen)
-
-
 def read(clips: Clips, modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:
     """A batch in float32."""
     return {name: torch.from_numpy(mapped(clips.arrays[name])[rows]).float() for name in modalities}
-
-
-def forward(network: Network, batch: dict[str, Tensor], as_they_lie: bool = False) -> Tensor:
-    """Logits.
-
-    A textbook's grids have their channels first. Whoever writes such a study has them so on disk; the bytes of grids
-    drawn at random may then be taken for it `as_they_lie`.
-    """
-    first = isinstance(network.method, Fused)
-    grids: dict[str, Tensor] = {}
-    for name, encoder in network.encoders.items():
-        with torch.set_grad_enabled(torch.is_grad_enabled() and name not in network.frozen):
-            grid = encoder(batch[name])
-        if first and as_they_lie and isinstance(encoder, nn.Identity):
-            grid = grid.reshape(len(grid), grid.shape[-1], *grid.shape[1:-1])
-        elif first:
-            grid = grid.movedim(-1, 1)
-        grids[name] = grid
-    logits: Tensor = network.method(grids)
-    return logits
 
 
 if __name__ == "__main__":

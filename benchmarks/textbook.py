@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from plait.encoders.glove import GloveNet
 from plait.fusion import Concat, Led, NonLocal, Single, Symmetric
+from plait.study.network import Network
 
 CONVOLUTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # by the number of grid axes
 
@@ -79,10 +80,10 @@ class Joined(nn.Module):
 
     def forward(self, grids: Mapping[str, Tensor]) -> Tensor:
         """Logits from channels-last grids."""
-        features = [grids[name].flatten(1) for name in self.names]
+        features = [grids[name] for name in self.names]
         if self.kind == "mean":
-            features = [grids[n].flatten(1, -2).mean(1) if grids[n].ndim > 2 else grids[n] for n in self.names]
-        logits: Tensor = self.classify(torch.cat(features, 1))
+            features = [grid.flatten(1, -2).mean(1) if grid.ndim > 2 else grid for grid in features]
+        logits: Tensor = self.classify(torch.cat([feature.flatten(1) for feature in features], 1))
         return logits
 
 
@@ -99,7 +100,8 @@ class Gloves(nn.Module):
                 made.load_state_dict({"weight": stage.weight.squeeze(2), "bias": stage.bias})
                 stages.append(made)
             elif isinstance(stage, nn.MaxPool2d):
-                stages.append(nn.MaxPool1d(stage.kernel_size[1]))  # type: ignore[index]
+                assert isinstance(stage.kernel_size, tuple)
+                stages.append(nn.MaxPool1d(stage.kernel_size[1]))
             else:
                 stages.append(copy.deepcopy(stage))
         self.stages, self.lstm = nn.Sequential(*stages), copy.deepcopy(network.net.lstm)
@@ -108,6 +110,36 @@ class Gloves(nn.Module):
         """The grid `(b, 28, 64)` of `(b, 134, 18)`."""
         grid: Tensor = self.lstm(self.stages(signal.mT).mT)[0]
         return grid
+
+
+def written_plainly(ours: Network) -> Network:
+    """A network of plait's with the same weights whose encoders and method are the textbook's."""
+    method = ours.method
+    plainly: nn.Module
+    if isinstance(method, Led | Symmetric):
+        plainly = Fused(method)
+    else:
+        assert isinstance(method, Concat | Single)
+        plainly = Joined(method)
+    encoders = {name: Gloves(one) if isinstance(one, GloveNet) else one for name, one in ours.encoders.items()}
+    return Network(encoders, plainly, ours.frozen)
+
+
+def forward(network: Network, batch: Mapping[str, Tensor], as_they_lie: bool = False) -> Tensor:
+    """Logits of a network that is written plainly.
+
+    A textbook's grids have their channels first. Whoever writes such a study has them so on disk; the bytes of grids
+    drawn at random may then be taken for it `as_they_lie`.
+    """
+    grids: dict[str, Tensor] = {}
+    for name, encoder in network.encoders.items():
+        grid = encoder(batch[name])
+        if isinstance(network.method, Fused):
+            lies = as_they_lie and isinstance(encoder, nn.Identity)
+            grid = grid.reshape(len(grid), grid.shape[-1], *grid.shape[1:-1]) if lies else grid.movedim(-1, 1)
+        grids[name] = grid
+    logits: Tensor = network.method(grids)
+    return logits
 
 
 class Plain(nn.Module):

@@ -88,10 +88,13 @@ def halves(folder, shapes=SHAPES, count=10):
 @pytest.mark.parametrize("shape", [(2, 3), (17, 1000)])
 def test_what_is_kept_in_half_precision_comes_in_float32(tmp_path, shape):
     clips, rows = halves(tmp_path, {"half": shape}), np.array([7, 2, 7])
+    np.save(tmp_path / "single.npy", np.linspace(0, 1, 10, dtype=np.float32))
+    clips = Clips((), {**clips.arrays, "single": tmp_path / "single.npy"}, {"half": shape, "single": ()})
     stored = np.load(clips.arrays["half"])
-    batch = clips.batch(["half"], rows)["half"]
-    assert torch.equal(batch, torch.from_numpy(stored[rows]).float())
-    batch.zero_()
+    batch = clips.batch(["half", "single"], rows)
+    assert torch.equal(batch["half"], torch.from_numpy(stored[rows]).float())
+    assert torch.equal(batch["single"], torch.linspace(0, 1, 10)[rows])
+    batch["half"].zero_()
     assert np.array_equal(np.load(clips.arrays["half"]), stored)
     assert clips.batch(["half"], rows[:0])["half"].shape == (0, *shape)
 
@@ -146,6 +149,8 @@ def test_averages_score_as_the_grids_themselves(cache, make):
     torch.manual_seed(0)
     network = Network({name: nn.Identity() for name in SHAPES}, make()).eval()
     grids = known_grids(network, Method(), {}, clips, "cpu")
+    beside = getattr(network.method, "averages_beside", ())
+    assert all(len(s) == 1 for name, s in grids.shapes.items() if s != SHAPES["gloves"] and name not in beside)
     assert (48,) in grids.shapes.values()
     given = clips.batch(list(SHAPES), rows)
     known = grids.batch(list(grids.arrays), rows)

@@ -26,7 +26,7 @@ class Entry(nn.Module):
     """Grids as they enter a method: their shapes checked, a LayerNorm over channels on each if `normalise`.
 
     Where nothing but the `mean` of a grid is asked for, it may come averaged already, `(batch, channels)`: `averages`
-    names the modalities of which this is so. The mean of those in `beside` is taken along where it comes with them.
+    names the modalities of which this is so. Of those in `averages_beside` the mean may come too, as `mean_of` them.
 
     Raises:
         ShapeError: a modality is missing, or a grid is not `(batch, *shape)`, or its mean not `(batch, channels)`.
@@ -36,7 +36,7 @@ class Entry(nn.Module):
         self, shapes: Mapping[str, Shape], normalise: bool, averages: bool = False, beside: Collection[str] = ()
     ) -> None:
         super().__init__()
-        self.beside = tuple(name for name in shapes if name in beside)
+        self.averages_beside = frozenset(() if normalise else beside)
         self.averages = frozenset(shapes if averages and not normalise else ())
         for name, shape in shapes.items():
             if not shape or min(shape) < 1:
@@ -59,12 +59,14 @@ class Entry(nn.Module):
         if len({grids[name].shape[0] for name in self.shapes}) > 1:
             got = ", ".join(f"{name} {grids[name].shape[0]}" for name in self.shapes)
             raise ShapeError(f"modalities have different batch sizes ({got}), expected the same")
-        means = {mean_of(name): grids[mean_of(name)] for name in self.beside if mean_of(name) in grids}
-        for name in self.beside:
-            mean, expected = means.get(mean_of(name)), (len(grids[name]), self.shapes[name][-1])
-            if mean is not None and tuple(mean.shape) != expected:
-                raise ShapeError(f"mean of modality {name!r} has shape {tuple(mean.shape)}, expected {expected}")
-        return {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes} | means
+        entered = {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes}
+        for name in self.averages_beside:
+            if mean_of(name) in grids:
+                mean, expected = grids[mean_of(name)], (len(grids[name]), self.shapes[name][-1])
+                if tuple(mean.shape) != expected:
+                    raise ShapeError(f"mean of modality {name!r} has shape {tuple(mean.shape)}, expected {expected}")
+                entered[mean_of(name)] = mean
+        return entered
 
 
 class Head(nn.Module):

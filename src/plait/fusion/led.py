@@ -76,8 +76,8 @@ class Led(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        self.averages_beside = frozenset({lead} if head == "mean" and not normalise else ())
-        self.entry = Entry(shapes, normalise, beside=self.averages_beside)
+        self.entry = Entry(shapes, normalise, beside=[lead] if head == "mean" else ())
+        self.averages_beside = self.entry.averages_beside
         self.enforced = Enforced(shapes, lead, embedding, **block)
         self.head = Head([shapes[lead]], classes, head)
 

@@ -28,8 +28,8 @@ class Symmetric(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        self.averages_beside = frozenset(shapes if head == "mean" and not normalise else ())
-        self.entry = Entry(shapes, normalise, beside=self.averages_beside)
+        self.entry = Entry(shapes, normalise, beside=shapes if head == "mean" else ())
+        self.averages_beside = self.entry.averages_beside
         self.leads = nn.ModuleList([Enforced(shapes, lead, embedding, **block) for lead in shapes])
         self.head = Head(list(shapes.values()), classes, head)
 

@@ -49,7 +49,7 @@ class Network(nn.Module):
     ) -> Float[Tensor, "b classes"]:
         """Logits from one tensor `(b, *shape)` per modality, or from its grid where that is known already."""
         made = {n: grids[n] if n in grids else encoder(clip[n]) for n, encoder in self.encoders.items()}
-        made |= {n: average for n, average in grids.items() if n not in made}
+        made |= {n: grid for n, grid in grids.items() if n not in made}  # averages that come beside them
         if self.precision == torch.float32:
             logits: Tensor = self.method(made)
             return logits
