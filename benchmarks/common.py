@@ -35,10 +35,11 @@ class Frames:
         return pictures
 
 
-def options(doc: str | None, rounds: int) -> argparse.ArgumentParser:
-    """The options that every benchmark has; `doc` begins with what it measures."""
+def options(doc: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
+    """The options that every benchmark has, `--rounds` where it goes in rounds; `doc` begins with what it measures."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=rounds)
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--quick", action="store_true", help="a small case, to see that the benchmark works")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     return parser

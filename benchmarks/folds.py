@@ -4,9 +4,9 @@
 
 Nineteen folds of leave-one-subject-out at GloVid's sizes (fewer clips of each person, drawn at random, on disk), one
 epoch of batches of eight, by the code that studies use: `plait.study.train`, with `folds_at_once` 1, 4 and 19. Each is
-measured in one process that has all threads, and in one process a core with one thread each, which share the folds
-out. Their losses are compared first. Ratios are to one fold after another with all threads, plait's own and the
-textbook's.
+measured in one process that has all threads, and in one process a core with one thread each, which share the folds out
+(where it says 19 at once, two of them stack ten and nine). Their losses are compared first. Ratios are to one fold
+after another with all threads, plait's own and the textbook's.
 
 Last, why not more: the largest product, a video grid with the keys of its clip, for sixteen folds that share the clip,
 one by one and with the grid read once for all.

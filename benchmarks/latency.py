@@ -7,7 +7,7 @@ second. Its way to probabilities: both tensors are cut and prepared, the frozen 
 grids, video-led fusion (K = half of the channels, mean head) makes scores. `i3d` is the paper's network up to Mixed_5b,
 a grid of 10x7x7x832; `lite0` is EfficientNet-Lite0 on every frame, 79x7x7x320. Weights are drawn at random, for they
 cost the same. `plait` runs the encoder by the engine `torch` (or `--engine`) and lets the fusion choose its order;
-`plain` runs the networks as they are in eval mode and the fusion in the textbook's order. Scores are compared first.
+`plain` runs the networks as they are in eval mode and the textbook's fusion. Scores are compared first.
 Rounds are interleaved; median and 95th percentile are printed, and fusion alone, from grids to scores.
 """
 
@@ -27,10 +27,11 @@ from plait.datasets.glovid import CHANNELS, FRAME_HZ, FRAMES, GLOVID, READING_HZ
 from plait.encoders.engine import ENGINES, Run, accelerate
 from plait.encoders.frames import FrameNet
 from plait.encoders.i3d import I3D
-from plait.fusion import Led, NonLocal
+from plait.fusion import Led
 from plait.pretrained import efficientnet_lite0
 from plait.study.network import Network, grid_shape
 from plait.types import Modality, Readings, Stream
+from textbook import Fused
 
 SHORT_ROUNDS = 10  # of the short steps, for one of the long ones
 
@@ -54,16 +55,6 @@ def encoder(name: str, shape: tuple[int, ...]) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def textbook(led: Led, x: Tensor, y: Tensor) -> Tensor:
-    """Logits of video-led fusion as it is usually written."""
-    block = led.enforced.blocks["gloves"]
-    assert isinstance(block, NonLocal)
-    flat = x.flatten(1, -2)
-    relation = (block.theta(flat) @ block.phi(y).transpose(1, 2)).softmax(dim=-1)
-    logits: Tensor = led.head([flat + block.h(relation @ block.g(y))])
-    return logits
-
-
 def ways(
     name: str, modalities: Mapping[str, Modality], given: Mapping[str, Stream], engine: str
 ) -> tuple[dict[str, Callable[[], Tensor]], nn.Module, Tensor]:
@@ -77,6 +68,7 @@ def ways(
     network, gloves = encoder(name, shapes["video"]), GLOVID.modality("gloves").encoder(shapes["gloves"]).eval()
     grids = {"video": grid_shape(network, shapes["video"]), "gloves": grid_shape(gloves, shapes["gloves"])}
     led = Led(grids, len(GLOVID.activities), lead="video").eval()
+    textbook = Fused(led).eval()
     rest = Network({"video": nn.Identity(), "gloves": gloves}, led).eval()
     run: Run = accelerate(network, clip["video"].unsqueeze(0).float(), engine)
     for part in network.modules():
@@ -90,7 +82,11 @@ def ways(
 
     def plain() -> Tensor:
         now = {m: tensor.unsqueeze(0).float() for m, tensor in cut().items()}
-        return textbook(led, network(now["video"]), gloves(now["gloves"])).softmax(dim=1)
+        return fused(network(now["video"]), gloves(now["gloves"])).softmax(dim=1)
+
+    def fused(video: Tensor, signal: Tensor) -> Tensor:
+        logits: Tensor = textbook({"video": video.movedim(-1, 1), "gloves": signal.mT})
+        return logits
 
     ready = clip["video"].unsqueeze(0).float()
     video = run(ready)
@@ -100,7 +96,7 @@ def ways(
         "plain": plain,
         "plait, network": lambda: run(ready),
         "plait, fusion": lambda: led({"video": video, "gloves": signal}),
-        "plain, fusion": lambda: textbook(led, video, signal),
+        "plain, fusion": lambda: fused(video, signal),
         "plait, cut and prepare": lambda: cut()["video"].float(),
     }
     return steps, network, ready

@@ -43,7 +43,7 @@ from plait.types import Dataset, Modality, Recording, Span, Stream
 
 SUBJECTS, ACTIVITIES = 40, ("still", "slow", "quick", "wild")
 FRAMES, SIDE, READINGS, CHANNELS, GRID = 16, 56, 64, 6, (8, 7, 7, 64)
-EVERY_S, MARGIN_MB = 0.1, 32.0  # clips being scored, 64 at once, take 20 and give them back
+EVERY_S, MARGIN_MB = 0.1, 32.0  # clips being scored take some of it and give it back
 DATASET, ENCODER = "memory:DRAWN", "memory:Patches"
 
 
@@ -195,7 +195,7 @@ def plot(readings: Sequence[Reading], held_mb: Mapping[str, float]) -> Figure:
 
 def main() -> None:
     """Make the features and run the study while memory is read; judge and draw it."""
-    parser = options(__doc__, rounds=1)
+    parser = options(__doc__)
     parser.add_argument("--clips", type=int, default=8000)
     parser.add_argument("--plot", type=Path, help="file for the plot, .svg")
     args = parser.parse_args()

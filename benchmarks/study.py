@@ -22,6 +22,7 @@ With --profile, instead: where the time of a step of plait's goes, in one proces
 """
 
 import itertools
+import math
 import os
 import statistics
 import tempfile
@@ -43,6 +44,7 @@ from plait.clips import Clips, mapped
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.machine import cores, keep_memory, wide_products
+from plait.store import atomic
 from plait.study.config import Study
 from plait.study.course import Course, Inputs
 from plait.study.executors import processes
@@ -90,21 +92,23 @@ DATASET = Dataset(
 
 def main() -> None:
     """Do plait's jobs, time the plain study, project the whole table."""
-    parser = options(__doc__, rounds=1)
+    parser = options(__doc__)
     parser.add_argument("--threads", type=int, default=1, help="of each of plait's jobs")
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--precision", default="float32,bfloat16", help="of plait's jobs, several in turn")
     parser.add_argument("--plain-steps", type=int, default=12, help="batches of the plain study, before and after")
-    parser.add_argument("--epochs", type=int, default=3, help="of plait's longer run")
+    parser.add_argument("--epochs", type=int, default=3, help="of plait's longer run, at least 2")
     parser.add_argument("--only", help="methods, separated by commas")
     parser.add_argument("--profile", action="store_true", help="the parts of a step, no study")
     parser.add_argument("--data", type=Path, help="folder for the arrays; by default a temporary one")
     chosen = parser.parse_args()
+    if chosen.epochs < 2:
+        parser.error("--epochs: expected at least 2")
     result: dict[str, Any] = {**machine(chosen.threads), "workers": chosen.workers}
     with tempfile.TemporaryDirectory() as scratch:
         clips = generated(chosen.data or Path(scratch) / "data", 2 if chosen.quick else EACH)
         small = [*TABLES, "width[embedding=416]"]  # with a row that repeats another
-        study = asked(small if chosen.quick else chosen.only and chosen.only.split(","))
+        study = asked(chosen.only.split(",") if chosen.only else small if chosen.quick else None)
         (fold, *_) = folds(study.protocol, [clip.subject for clip in clips.table])
         batches = -(-len(clips.of(fold.train)) // study.train.batch_size)
         print(f"{len(clips.table)} clips; {said(result)}; {chosen.workers} processes")
@@ -131,7 +135,8 @@ def main() -> None:
         once = f"{made.once_s:.0f} s to begin with, once for all folds"
         print(f"plait in {precision}; {once}; RssAnon of its processes together: at most {made.rss_anon_gb:.2f} GB")
         result[precision] = {**made._asdict(), "methods": seconds(made.methods)}
-        for title, names in (("all", list(plain)), ("tables", [name for name in TABLES if name in plain])):
+        groups = {"all": list(plain), "tables": [name for name in TABLES if name in plain]}
+        for title, names in ((title, names) for title, names in groups.items() if names):
             result[precision][title] = compared(title, names, plain, made)
             products = f"{title}, with plait's products on both sides"
             result[precision][f"{title}_same_products"] = compared(products, names, same, made)
@@ -209,11 +214,12 @@ def generated(folder: Path, each: int) -> Clips:
         arrays[name] = folder / f"{name}-{each}.npy"
         if arrays[name].exists():
             continue
-        made = np.lib.format.open_memmap(arrays[name], "w+", np.float16, (len(table), *shape))
-        for start in range(0, len(table), 50):
-            block = generator.standard_normal((len(made[start : start + 50]), *shape), np.float32)
-            made[start : start + 50] = np.maximum(block, 0) if name != "gloves" else block  # features follow a ReLU
-        made.flush()
+        with atomic(arrays[name]) as making:
+            made = np.lib.format.open_memmap(making, "w+", np.float16, (len(table), *shape))
+            for start in range(0, len(table), 50):
+                block = generator.standard_normal((len(made[start : start + 50]), *shape), np.float32)
+                made[start : start + 50] = np.maximum(block, 0) if name != "gloves" else block  # features: after a ReLU
+            made.flush()
     for path in arrays.values():  # both sides find them where the second epoch of a study does, in memory
         with path.open("rb") as file:
             while file.read(2**24):
@@ -377,7 +383,7 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
     val, test = clips.of(fold.val), clips.of(fold.test)
     scored = []
     with torch.inference_mode():
-        for part in (val[:64], val[:64], val[-64:], val[-64:]):
+        for part in np.array_split(val[:96], math.ceil(len(val[:96]) / 16)):  # as many at once as plait
             start = time.perf_counter()
             forward(network.eval(), read(clips, method.modalities, part), as_they_lie=True)
             scored.append((time.perf_counter() - start) / len(part))

@@ -139,6 +139,14 @@ def test_whatever_was_written_a_stopped_run_comes_to_the_same_file(batch):
         assert told[0][0] == (kept if kept == 64 else kept // batch * batch) and not part.exists()
 
 
+def test_a_run_stopped_when_all_was_written_goes_on_without_the_cluster(tmp_path):
+    how = Extraction("tests.test_features:Summed", {"scale": 5.0})
+    found = of(how, keyed())
+    whole = found.array.read_bytes()
+    found.array.rename(found.array.with_name(f".making-{found.array.name}"))
+    assert of(how, keyed(), cluster=object()).array.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [

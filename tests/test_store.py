@@ -1,6 +1,9 @@
 import errno
+import fcntl
+import os
 
 import pytest
+from filelock import Timeout
 
 from plait import store
 from plait.errors import DataError
@@ -50,3 +53,48 @@ def test_the_cache_folder_can_be_set(monkeypatch, tmp_path):
     assert store.cache_folder("clips") == tmp_path / "clips"
     monkeypatch.delenv("PLAIT_CACHE")
     assert store.cache_folder("clips").parts[-2:] == ("plait", "clips")
+
+
+def test_a_file_is_made_once_over_what_a_killed_process_left(tmp_path):
+    path = tmp_path / "deep" / "array"
+    path.parent.mkdir()
+    for left_over in (".making-array", "array"):
+        (path.parent / left_over).write_text("half")
+        with store.made_once(path) as making:
+            if left_over == "array":
+                assert making is None
+                continue
+            assert making.read_text() == "half"
+            making.write_text("whole")
+        assert path.read_text() == "whole"
+        path.unlink()
+    assert not list(path.parent.glob(".making-*"))
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("error", [RuntimeError("x"), OSError(errno.ENOSPC, "No space left on device")])
+def test_an_error_leaves_a_half_made_file_only_to_whom_goes_on_with_it(tmp_path, resumed, error):
+    with pytest.raises((RuntimeError, DataError)) as caught, store.made_once(tmp_path / "array", resumed) as making:
+        making.write_text("half")
+        raise error
+    if isinstance(error, OSError):
+        assert str(caught.value) == f"{tmp_path / 'array'}: cannot be written: No space left on device"
+    assert (tmp_path / ".making-array").exists() == resumed and not (tmp_path / "array").exists()
+
+
+def test_a_lock_that_is_held_is_not_had(tmp_path):
+    held = store.locked(tmp_path / "locks" / "one")
+    with held, pytest.raises(Timeout), store.locked(tmp_path / "locks" / "one", wait=False):
+        pass
+    with store.locked(tmp_path / "locks" / "one", wait=False):
+        pass
+
+
+def test_a_file_system_without_locks_that_die_with_their_holder_is_refused(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    held = store.locked(tmp_path / "locks" / "one")
+    with pytest.raises(DataError, match="locks: cannot be locked: Function not implemented"), held:
+        pass

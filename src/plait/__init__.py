@@ -14,7 +14,7 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
         study: a study file, or a mapping of the same form.
         data: the folder of the data set.
         out: the folder of the results; finished jobs in it are not done again.
-        **options: `sets`, `only`, `executor`, `workers`, `threads`, `device`, `progress`: see
+        **options: `sets`, `only`, `executor`, `workers`, `threads`, `device`, `ray_address`, `progress`: see
             `plait.study.run.run_study`.
 
     Returns:
@@ -23,19 +23,18 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     Raises:
         PlaitError: the study, the data or the output folder does not do, in one line.
     """
-    from filelock import FileLock
-
     from plait.report import write_report
     from plait.report.cases import write_cases
     from plait.report.sheet import SHEET, write_sheet
     from plait.study.again import Again
     from plait.study.run import run_study
 
-    out = Path(out)
-    run_study(study, Path(data), out, **options)
-    with FileLock(out / ".locks" / "report"):  # another run may end on this folder at this moment
+    def report(out: Path) -> None:
         again = Again.of(out, Path(data))
         if not (out / SHEET).exists():
             write_sheet(again.dataset, again.cuts, out)
         write_cases(again)
-        return write_report(out)
+        write_report(out)
+
+    run_study(study, Path(data), Path(out), then=report, **options)
+    return Path(out) / "index.html"

@@ -15,12 +15,11 @@ from typing import Any
 from uuid import uuid4
 
 import fsspec
-from filelock import FileLock
 
 from plait.errors import ConfigError, DataError, PlaitError, one_line
 from plait.machine import cores
 from plait.sources import own_modules
-from plait.store import atomic, cache_folder
+from plait.store import cache_folder, made_once
 
 SAMPLE = 1 << 20  # bytes at the start, the middle and the end of a file that tell whether two are the same
 PIECE = 16 << 20  # bytes of a file that are on their way at once
@@ -130,6 +129,7 @@ def joined(address: str | None, threads: int, device: str) -> Iterator[Cluster]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # counted apart, and without end by default
     ray: Any
     try:
         import ray
@@ -141,7 +141,7 @@ def joined(address: str | None, threads: int, device: str) -> Iterator[Cluster]:
         _join(ray, address)
     gpus = int(device.startswith("cuda"))
     lost = {"max_retries": RETRIES, "retry_exceptions": False}
-    task = ray.remote(num_cpus=threads, num_gpus=gpus, **lost)(_on_a_node)
+    task = ray.remote(num_cpus=threads, num_gpus=gpus, **lost)(_task)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     server = ray.remote(num_cpus=0, max_concurrency=8, scheduling_strategy=here)(_Server)
     said = _Said(os.environ.get("PLAIT_CACHE"), os.environ.get("PLAIT_SHARED"), threads, server.remote())
@@ -231,7 +231,7 @@ class _Server:
             system.mv(making, place)
 
 
-def _on_a_node(function: Callable[..., Any], files: Sequence[tuple[Path, File]], said: _Said, *args: Any) -> Any:
+def _task(function: Callable[..., Any], files: Sequence[tuple[Path, File]], said: _Said, *args: Any) -> Any:
     import torch
 
     if said.cache:
@@ -248,14 +248,11 @@ def _here(file: File, said: _Said) -> Path:
     except OSError:
         pass
     kept = cache_folder("sent") / file.key / file.path.name
-    if kept.exists():
-        return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{kept}.lock"):  # one task of a node fetches it
-        if not kept.exists():
-            with atomic(kept) as made:
-                _fetch(file, made, said)
-                if _sampled(made) != file.key:
+    if not kept.exists():
+        with made_once(kept) as making:  # one task of a node fetches it
+            if making is not None:
+                _fetch(file, making, said)
+                if _sampled(making) != file.key:
                     raise DataError(f"{file.path}: changed while it was sent to a node")
     return kept
 

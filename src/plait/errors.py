@@ -1,5 +1,10 @@
 """What bad input gets: one clear line naming the file, the field and the value that was expected."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class PlaitError(Exception):
     """Input that plait refuses; the message is one line, meant for a person."""
@@ -20,3 +25,10 @@ class ShapeError(PlaitError, ValueError):
 def one_line(error: BaseException) -> str:
     """What another's error says, on one line; its kind if it says nothing."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def first_fault(error: "ValidationError") -> str:
+    """The first thing that pydantic refuses: where it stands, and why."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

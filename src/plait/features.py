@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, Literal, TypeVar, cast
 import numpy as np
 import polars as pl
 import torch
-from filelock import FileLock
 from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass as checked
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ from plait.encoders.engine import Run, accelerate, digest, engine_version
 from plait.errors import ConfigError, DataError
 from plait.machine import wide_products
 from plait.sources import describe, made, resolve, source_key
-from plait.store import atomic, cache_folder, content_key, write_json
+from plait.store import atomic, cache_folder, content_key, made_once, write_json
 from plait.types import Dataset, Modality, Recording, Stream
 
 T = TypeVar("T")
@@ -110,18 +109,12 @@ def extract(
     found = Features(*(folder / f"{key}.{ending}" for ending in ("npy", "parquet", "json")))
     if found.array.exists():
         return found
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{key}.lock"):
-            if not found.array.exists():
-                part = folder / f".making-{key}.npy"
-                _made(part, modality, cuts, how, _Encode(encoder, how, device, where), progress, cluster)
-                write_json(found.settings, settings)
-                with atomic(found.index) as index:
-                    _index(cuts).write_parquet(index)
-                part.replace(found.array)
-    except OSError as error:
-        raise DataError(f"{found.array}: cannot be written: {error.strerror or error}") from error
+    with made_once(found.array, resumed=True) as part:
+        if part is not None:
+            _made(part, modality, cuts, how, _Encode(encoder, how, device, where), progress, cluster)
+            write_json(found.settings, settings)
+            with atomic(found.index) as index:
+                _index(cuts).write_parquet(index)
     return found
 
 
@@ -205,7 +198,7 @@ def _made(
         progress(done, total, title)
         said_s = time.monotonic()
         left = cuts[done:]
-        made = _shared(cluster, modality, left, how, encode) if cluster else encode(tensors(modality, left))
+        made = _shared(cluster, modality, left, how, encode) if cluster and left else encode(tensors(modality, left))
         for rows in made:
             if done == 0:
                 header = {"descr": "<f2", "fortran_order": False, "shape": (total, *rows.shape[1:])}
@@ -234,10 +227,10 @@ def _shared(
             files = dict.fromkeys(f for recording, _ in own for f in map(_file, recording.streams.values()) if f)
             yield list(files), (kept, modality, own)
 
-    return cluster.each(_on_a_node, tasks())
+    return cluster.each(_share, tasks())
 
 
-def _on_a_node(where: Mapping[Path, Path], encode: _Encode, modality: Modality, cuts: Sequence[Cut]) -> np.ndarray:
+def _share(where: Mapping[Path, Path], encode: _Encode, modality: Modality, cuts: Sequence[Cut]) -> np.ndarray:
     """The rows of some clips, whose recordings' files lie where `where` says."""
     here = {recording: _reading(recording, modality, where) for recording, _ in cuts}
     return np.concatenate(list(encode(tensors(modality, [(here[recording], clip) for recording, clip in cuts]))))

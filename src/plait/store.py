@@ -12,6 +12,7 @@ from typing import Any
 
 import platformdirs
 import tomli_w
+from filelock import FileLock, Timeout
 
 from plait.errors import DataError
 
@@ -48,6 +49,54 @@ def atomic(path: Path) -> Iterator[Path]:
         if path.is_dir():
             path.replace(folder / "old")
         made.replace(path)
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock at `path`, which the kernel gives up when its holder dies.
+
+    Raises:
+        filelock.Timeout: another process holds it, and one does not `wait`.
+        DataError: it cannot be written, or the file system has no such locks.
+    """
+    held = FileLock(path, blocking=wait, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except Timeout:
+        raise
+    except OSError as error:
+        raise DataError(f"{path.parent}: cannot be locked: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def made_once(path: Path, resumed: bool = False) -> Iterator[Path | None]:
+    """A path for a file to be made, which takes `path`'s place on success; None if the file stands already.
+
+    One process at a time makes it, and those that wait find it made. What a killed process leaves is under the same
+    name for the next one; if it is `resumed`, what an error leaves too.
+
+    Raises:
+        DataError: it cannot be written, or the disk is full.
+    """
+    making = path.with_name(f".making-{path.name}")
+    with locked(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            yield None
+            return
+        try:
+            yield making
+            making.replace(path)
+        except BaseException as error:
+            if not resumed:
+                making.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

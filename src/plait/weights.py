@@ -8,10 +8,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from plait.errors import DataError, one_line
-from plait.store import cache_folder
+from plait.store import cache_folder, locked
 
 PIECE = 1 << 20
 
@@ -52,7 +50,7 @@ def fetch(remote: Remote, folder: Path | None = None) -> Path:
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
+        with locked(target.with_name(f"{target.name}.lock")):
             if not target.is_file():
                 part = target.with_name(f"{target.name}.part")
                 _download(remote, part, target)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import polars as pl
 import pytest
 import torch
@@ -202,3 +204,27 @@ def test_blocks_stand_alone_inside_another_network():
     block = NonLocal(6, 5, 3)
     x, y = torch.randn(2, 4, 3, 6), torch.randn(2, 7, 5)
     assert (x + block(x, y)).shape == x.shape
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(partial(Led, lead=lead, head=head) for lead in ("video", "gloves") for head in ("mean", "flatten", "hidden")),
+        partial(Led, lead="gloves", pool=2),
+        partial(Led, lead="video", norm=True, normalise=True),
+        partial(Led, lead="video", embedding=1, scale=True),
+        *(partial(use, head=head) for use in (Symmetric, Concat) for head in ("mean", "flatten", "hidden")),
+        partial(Single, modality="video"),
+    ],
+)
+def test_methods_can_be_made_of_halves(make, kind):
+    torch.manual_seed(0)
+    shapes = {"video": (4, 3, 3, 24), "gloves": (7, 8)}
+    grids = {name: torch.randn(2, *shape).to(kind) for name, shape in shapes.items()}
+    method = make(shapes, 5)
+    whole = method({name: grid.float() for name, grid in grids.items()})
+    logits = method.to(kind)(grids)
+    logits.sum().backward()
+    assert logits.dtype == kind
+    torch.testing.assert_close(logits.float(), whole, rtol=0, atol=0.03)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from plait.clips import Clips
-from plait.errors import ConfigError, ShapeError
+from plait.clips import Clips, mapped
+from plait.errors import ConfigError, DataError, ShapeError
 from plait.fusion import Concat, Led, Single, Symmetric
 from plait.fusion.grids import mean_of
 from plait.store import write_toml
 from plait.study.config import Method
-from plait.study.known import known_grids
+from plait.study.known import drawn_grids, known_grids
 from plait.study.load import load_study
 from plait.study.network import Network
 from plait.study.rmsprop import RMSprop, one_pass
@@ -82,7 +82,7 @@ def halves(folder, shapes=SHAPES, count=10):
     for name, shape in shapes.items():
         arrays[name] = folder / f"{name}.npy"
         np.save(arrays[name], generator.normal(0, 1, (count, *shape)).astype(np.float16))
-    return Clips((), arrays, dict(shapes))
+    return Clips((None,) * count, arrays, dict(shapes))  # who moves in them does not matter
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (17, 1000)])
@@ -138,6 +138,54 @@ def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(
         assert torch.equal(given, torch.from_numpy(np.load(whole)).bfloat16())
     assert known(Concat(SHAPES, 3), torch.bfloat16).arrays == {"video": whole}
     assert known(Single(SHAPES, 3, "video"), augment={"video": "tests.tiny:double"}).arrays == {}
+
+
+class Zero(nn.Identity):
+    """Something else than its name says."""
+
+    def forward(self, x):
+        return x * 0
+
+
+def test_only_what_passes_clips_on_as_they_are_counts_as_no_encoder(cache):
+    clips, concat = halves(cache), Concat(SHAPES, 3)
+    network = Network({"video": Zero(), "gloves": nn.Identity()}, concat)
+    assert set(known_grids(network, Method(), {}, clips, "cpu").arrays) == {"gloves"}
+    donors = dict.fromkeys(SHAPES, cache / "jobs" / "donor" / "0")
+    network = Network({"video": Zero(), "gloves": nn.Identity()}, concat, ["video", "gloves"])
+    grids = known_grids(network, Method(), donors, clips, "cpu")
+    assert not grids.batch(["video"], np.arange(10))["video"].any()
+    assert grids.arrays["gloves"] == clips.arrays["gloves"]  # frozen, but nothing has been made of it
+
+
+def test_an_attribute_of_that_name_that_is_somebody_s_own_asks_for_nothing(cache):
+    clips, concat = halves(cache), Concat(SHAPES, 3, head="mean")
+    concat.averages = concat.averages_beside = True
+    network = Network({name: nn.Identity() for name in SHAPES}, concat)
+    assert known_grids(network, Method(), {}, clips, "cpu").arrays == clips.arrays
+
+
+def test_an_array_of_another_kind_in_the_cache_is_named(cache):
+    clips, network = halves(cache), Network({name: nn.Identity() for name in SHAPES}, Led(SHAPES, 3, "video"))
+    path = known_grids(network, Method(), {}, clips, "cpu").arrays[mean_of("video")]
+    mapped.cache_clear()
+    for spoilt in (np.zeros((10, 48), np.float16), np.zeros((9, 48), np.float32)):
+        np.save(path, spoilt)
+        mapped.cache_clear()
+        with pytest.raises(DataError, match=r"expected 10 of float32; remove it and run again") as caught:
+            known_grids(network, Method(), {}, clips, "cpu")
+        assert str(caught.value).startswith(f"{path}: got {len(spoilt)} grids of {spoilt.dtype}")
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("make", [lambda: Led(SHAPES, 3, "video"), lambda: Concat(SHAPES, 3, head="hidden")])
+def test_what_is_drawn_for_a_trial_is_as_it_will_come(cache, make, precision):
+    clips, encoders = halves(cache), {"video": nn.Linear(48, 48), "gloves": nn.Identity()}
+    network = Network(encoders, make(), ["video"], precision)
+    grids = known_grids(network, Method(), {"video": cache / "jobs" / "donor" / "0"}, clips, "cpu")
+    come = grids.batch(list(grids.arrays), np.arange(2))
+    drawn = drawn_grids(network, Method(), clips, 2)
+    assert {n: (x.shape, x.dtype) for n, x in drawn.items()} == {n: (x.shape, x.dtype) for n, x in come.items()}
 
 
 AVERAGED = [lambda: Concat(SHAPES, 3, head="mean"), lambda: Single(SHAPES, 3, "video")]
@@ -248,6 +296,16 @@ def test_a_method_that_fails_in_bfloat16_is_refused_before_anything_is_trained(c
         run_study(study, None, cache / "run")
     assert "\n" not in str(caught.value) and not list(cache.rglob("job.json"))
     run_study(tiny.study(methods=methods, train={"max_epochs": 1}), None, cache / "run")
+
+
+def test_a_method_that_fails_on_a_donor_s_grids_in_bfloat16_is_refused_before_the_donor_is_trained(cache):
+    methods = {
+        "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}},
+        "wide": {"use": f"{__name__}:Wide", "encoders": {"a": {"from": "a", "frozen": True}}},
+    }
+    with pytest.raises(ConfigError, match=r"methods.wide.train.precision: fails in bfloat16: "):
+        run_study(tiny.study(methods=methods, train={"precision": "bfloat16"}), None, cache / "run")
+    assert not list(cache.rglob("job.json"))
 
 
 def test_a_precision_that_is_none_is_named(tmp_path):

@@ -9,10 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from filelock import Timeout
 from safetensors.torch import load_file
 
 from plait import sources
 from plait.errors import ConfigError, PlaitError, ShapeError
+from plait.store import locked
 from plait.study import jobs as jobs_module
 from plait.study.load import load_study
 from plait.study.run import COLUMNS, run_study
@@ -298,3 +300,22 @@ def test_threads_are_given_back(tmp_path):
     torch.set_num_threads(1)
     run(tmp_path, tiny.study(**FAST, methods={"x": CONCAT}), threads=2)
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("setting", [{"threads": 0}, {"workers": -1}, {"workers": 0, "executor": "processes"}])
+def test_numbers_of_threads_and_workers_below_one_are_refused(tmp_path, setting):
+    with pytest.raises(ConfigError, match=r"(threads|workers) is (0|-1), expected at least 1"):
+        run_study(tiny.study(), None, tmp_path, **setting)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_other_run_writes_its_tables_before_the_page_is_made_of_these(tmp_path):
+    def then(out):
+        assert json.loads((out / "run.json").read_text())["methods"].keys() == {"a"}
+        with pytest.raises(Timeout), locked(out / ".locks" / "report", wait=False):
+            pass
+        seen.append(out)
+
+    seen = []
+    run_study(tiny.study(**FAST), None, tmp_path, only=["a"], then=then)
+    assert seen == [tmp_path]

@@ -17,7 +17,7 @@ from plait.cluster import _answers
 from plait.errors import ConfigError, PlaitError
 from plait.study.executors import Hands, Work, inline, processes
 from plait.study.run import run_study
-from plait.study.schedule import do_missing
+from plait.study.schedule import WAITING, do_missing
 from tests import tiny
 
 
@@ -109,6 +109,23 @@ def test_what_another_run_holds_is_waited_for_and_done_here_if_it_ends_without(t
     told = []
     do_missing(pieces, work(tmp_path, do), inline(work(tmp_path, do)), lambda *event: told.append(event[0]))
     assert done == ["mine", "given-up", "after"] and told == [0, 1, 2, 3, 4]
+
+
+def test_a_run_that_can_only_wait_says_so_once(tmp_path, monkeypatch):
+    theirs = FileLock(tmp_path / ".locks" / "theirs")
+    (tmp_path / ".locks").mkdir()
+    theirs.acquire()
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            theirs.release()
+
+    monkeypatch.setattr("plait.study.schedule.time.sleep", sleep)
+    told = []
+    do_missing([Piece("theirs")], work(tmp_path), inline(work(tmp_path)), lambda *event: told.append(event))
+    assert told == [(0, 1, ""), (0, 1, WAITING), (1, 1, "theirs")] and len(slept) == 3
 
 
 def test_an_error_gives_its_lock_back_and_what_was_done_stays(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from plait.clips import Clips
 from plait.sources import made, resolve
 from plait.study.config import Encoder
 from plait.study.load import load_study
@@ -48,7 +49,7 @@ def test_every_method_can_be_built(file):
     for name in study.order():
         method = study.method(name)
         shapes = given(method, SHAPES[dataset.name])
-        check(method, study.training(name), build(method, dataset, shapes, name), shapes, name)
+        check(method, study.training(name), build(method, dataset, shapes, name), Clips((), {}, shapes), name)
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)

@@ -39,7 +39,8 @@ class NonLocal(nn.Module):
     the shapes. The biases come along: rows of the softmax sum to one.
 
     **Memory.** `forward` and `pooled` never hold more than `PAIRS` pairs (i, j): beyond, the lead's positions are taken
-    block by block, and a block's relation is made once more for its gradient.
+    block by block, and a block's relation is made once more for its gradient. `torch.func.vmap` (folds at once) takes
+    no more than that of each network.
 
     Args:
         lead: channels of `x` (the paper's N).
@@ -234,12 +235,12 @@ def positions(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b i n"]:
 
 
 def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
-    """The mean over a grid's positions, in float32 at least."""
+    """The mean over a grid's positions; of halves, float32 under autocast, which casts what needs it."""
     rows = positions(grid)
     if rows.dtype not in _HALVES:
         return rows.mean(dim=1)
     sums = torch.bmm(rows.new_ones(1, 1, 1).expand(rows.shape[0], 1, rows.shape[1]), rows)  # faster than sum
-    return sums.squeeze(1).float() / rows.shape[1]
+    return _given_back(sums.squeeze(1).float() / rows.shape[1], rows.dtype)
 
 
 def _products(one: Tensor, other: Tensor, offset: Tensor | None = None, scale: float = 1.0) -> Float[Tensor, "b i j"]:
@@ -290,10 +291,16 @@ def _sum(gathered: Tensor, total: Tensor | None = None) -> Tensor:
 
 
 def _softmax(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
-    """A softmax over j, in the order in which the logits lie in memory, in float32 at least."""
-    if logits.dtype in _HALVES:
+    """A softmax over j, in the order in which the logits lie in memory; halves as `average` has them."""
+    kind = logits.dtype
+    if kind in _HALVES:
         logits = logits.float()
-    return logits.softmax(-1) if logits.stride(-1) == 1 else logits.mT.softmax(-2).mT
+    return _given_back(logits.softmax(-1) if logits.stride(-1) == 1 else logits.mT.softmax(-2).mT, kind)
+
+
+def _given_back(made: Tensor, kind: torch.dtype) -> Tensor:
+    """What was made in float32 for accuracy, as a network of halves takes it; autocast casts by itself."""
+    return made if torch.is_autocast_enabled(made.device.type) else made.to(kind)
 
 
 _Affine = tuple[Tensor, Tensor | None]

@@ -11,7 +11,7 @@ from pydantic import FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from plait.datasets.simulated.truth import TRUTH, hand_boxes, raw_folders
-from plait.errors import ConfigError, DataError
+from plait.errors import ConfigError, DataError, first_fault
 from plait.recordings.video import Video
 from plait.sources import source_key
 from plait.store import atomic, checksum, content_key, read_json, write_json
@@ -92,9 +92,7 @@ def read_boxes(folder: Path) -> list[Picture]:
             f"{path}: cannot be read: {error.strerror}; expected COCO-style boxes beside pictures"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error
+        raise DataError(f"{path}: {first_fault(error)}") from error
     known = {category.id for category in said.categories}
     boxes: dict[int, list[list[float]]] = {}
     sizes: dict[int, _Image] = {}

@@ -22,7 +22,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 
 from plait.encoders.files import load_weights, read_weights
-from plait.errors import ConfigError, DataError
+from plait.errors import ConfigError, DataError, first_fault
 from plait.pretrained import lite0
 from plait.sources import resolve
 from plait.store import atomic, checksum, content_key, write_json
@@ -161,9 +161,7 @@ def read_description(folder: Path) -> Description:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait hands train` makes it") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error
+        raise DataError(f"{path}: {first_fault(error)}") from error
     return described
 
 

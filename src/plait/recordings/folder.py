@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import DataError
+from plait.errors import DataError, first_fault
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
 from plait.recordings.video import Video
@@ -225,6 +225,4 @@ def _validated(adapter: TypeAdapter[Any], content: Any, path: Path) -> Any:
     try:
         return adapter.validate_json(content) if isinstance(content, bytes) else adapter.validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from error
+        raise DataError(f"{path}: {first_fault(error)}") from error

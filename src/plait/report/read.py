@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from plait.errors import DataError
+from plait.errors import DataError, first_fault
 from plait.hands.count import TABLE as HANDS
 from plait.study.compare import Row
 
@@ -95,9 +95,7 @@ def _described(path: Path) -> Run:
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where + ': ' if where else ''}{first['msg']}; run `plait run` first") from error
+        raise DataError(f"{path}: {first_fault(error)}; run `plait run` first") from error
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

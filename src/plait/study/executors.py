@@ -105,7 +105,7 @@ def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Han
     """
 
     def carry(item: T) -> None:
-        made = cluster.call(_on_a_node, work.reads(item), work, item)
+        made = cluster.call(_carried_out, work.reads(item), work, item)
         for name, files in made.items():
             if (work.out / name).exists():  # of a batch that was cut off: the same bytes
                 continue
@@ -123,7 +123,7 @@ def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Han
             raise
 
 
-def _on_a_node(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, dict[str, bytes]]:
+def _carried_out(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, dict[str, bytes]]:
     """Do an item in a folder of its own that has the files it reads; the files of each folder it left."""
     with TemporaryDirectory(prefix="plait-") as made:
         out = Path(made)

@@ -3,19 +3,24 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from plait.clips import Clips, mapped
+from plait.clips.arrays import BFLOAT16
 from plait.encoders.engine import digest
 from plait.errors import DataError
 from plait.fusion.grids import mean_of
-from plait.store import atomic, cache_folder, content_key
+from plait.fusion.nonlocal_ import average
+from plait.store import cache_folder, content_key, made_once
 from plait.study.config import Method
-from plait.study.network import Network
+from plait.study.network import Network, grid_shape
+
+FORMAT = 2  # of the arrays that are derived here: another number, and they are made anew
+_HALF = np.dtype("<f2")
 
 
 def known_grids(network: Network, method: Method, donors: Mapping[str, Path], clips: Clips, device: str) -> Clips:
@@ -24,28 +29,65 @@ def known_grids(network: Network, method: Method, donors: Mapping[str, Path], cl
     A frozen encoder's are made once, from clips as they are, in float16, and kept in the cache under the donor's job
     and weights. A modality without an encoder, as features are, is its own grid unless it is augmented. Where the
     method asks for nothing but the average of a grid, the averages stand for it, in float32, kept in the cache too;
-    where it asks for both, they stand beside it as `mean_of` the modality. A network that computes in bfloat16 reads
-    what is kept in float16 from a copy in bfloat16, as large again.
+    where it asks for both, they stand beside it as `mean_of` the modality. It asks by frozen sets of names, `averages`
+    and `averages_beside`. A network that computes in bfloat16 reads what is kept in float16 from a copy in bfloat16, as
+    large again.
 
     Raises:
-        DataError: a frozen encoder's grid holds values that float16 cannot.
+        DataError: a frozen encoder's grid holds values that float16 cannot, or the cache cannot be written.
     """
     arrays: dict[str, Path] = {}
-    for modality, encoder in network.encoders.items():
-        if modality in network.frozen:
-            arrays[modality] = _frozen(encoder.eval(), modality, donors[modality], clips, device)
-        elif isinstance(encoder, nn.Identity) and modality not in method.augment:
-            arrays[modality] = clips.arrays[modality]
-        else:
-            continue
-        grid = arrays[modality]
-        if mapped(grid).ndim > 2 and modality in getattr(network.method, "averages_beside", ()):
+    for modality in _known(network, method):
+        encoder, grid = network.encoders[modality], clips.arrays[modality]
+        if type(encoder) is not nn.Identity:
+            grid = _frozen(encoder.eval(), modality, donors[modality], clips, device)
+        how = _asked(network, modality, mapped(grid).shape[1:], mapped(grid).dtype)
+        arrays[modality] = _averages(grid) if how.averaged else _rounded(grid) if how.rounded else grid
+        if how.beside:
             arrays[mean_of(modality)] = _averages(grid)
-        if mapped(grid).ndim > 2 and modality in getattr(network.method, "averages", ()):
-            arrays[modality] = _averages(grid)
-        elif network.precision == torch.bfloat16 and mapped(grid).dtype == np.float16:
-            arrays[modality] = _rounded(grid)
     return Clips(clips.table, arrays, {m: tuple(mapped(path).shape[1:]) for m, path in arrays.items()})
+
+
+def drawn_grids(network: Network, method: Method, clips: Clips, count: int) -> dict[str, Tensor]:
+    """Random numbers for so many clips in the place of what `known_grids` gives, of the same shapes and kinds."""
+    grids: dict[str, Tensor] = {}
+    for modality in _known(network, method):
+        encoder, array = network.encoders[modality], mapped(clips.arrays[modality])
+        features = type(encoder) is nn.Identity
+        shape = tuple(array.shape[1:]) if features else grid_shape(encoder, clips.shapes[modality])
+        how = _asked(network, modality, shape, array.dtype if features else _HALF)
+        whole = torch.rand(count, *shape)
+        grids[modality] = average(whole) if how.averaged else whole.bfloat16() if how.rounded else whole
+        if how.beside:
+            grids[mean_of(modality)] = average(whole)
+    return grids
+
+
+def _known(network: Network, method: Method) -> list[str]:
+    """The modalities whose grids training does not change."""
+    return [
+        modality
+        for modality, encoder in network.encoders.items()
+        if modality in network.frozen or (type(encoder) is nn.Identity and modality not in method.augment)
+    ]
+
+
+class _Asked(NamedTuple):
+    """How a method wants a known grid: its average instead, or in bfloat16, or the average beside it."""
+
+    averaged: bool
+    rounded: bool
+    beside: bool
+
+
+def _asked(network: Network, modality: str, shape: tuple[int, ...], kind: np.dtype) -> _Asked:
+    def named(attribute: str) -> bool:
+        names = getattr(network.method, attribute, None)  # of another kind, it is somebody's for something else
+        return isinstance(names, frozenset) and modality in names and len(shape) > 1
+
+    averaged = named("averages")
+    rounded = network.precision == torch.bfloat16 and kind == np.float16
+    return _Asked(averaged, rounded and not averaged, named("averages_beside") and not averaged)
 
 
 def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device: str) -> Path:
@@ -57,43 +99,48 @@ def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device
 
     # The donor's job stands for code and clips, its weights for what it came to, here or on another machine.
     key = content_key([donor.parent.name, modality, digest(encoder)])
-    return _kept(key, len(clips.table), encoded, f"the frozen encoder of {modality}")
+    return _kept(key, len(clips.table), _HALF, encoded, f"the frozen encoder of {modality}")
 
 
 def _averages(path: Path) -> Path:
     """The average of every grid of an array over its positions."""
-    return _derived(path, "averages", lambda grids: grids.flatten(1, -2).mean(dim=1))
+    return _derived(path, "averages", np.dtype("<f4"), lambda grids: grids.flatten(1, -2).mean(dim=1))
 
 
 def _rounded(path: Path) -> Path:
     """An array in bfloat16."""
-    return _derived(path, "bfloat16", lambda grids: grids.bfloat16().view(torch.int16))
+    return _derived(path, "bfloat16", BFLOAT16, lambda grids: grids.bfloat16().view(torch.int16))
 
 
-def _derived(path: Path, name: str, made: Callable[[Tensor], Tensor]) -> Path:
+def _derived(path: Path, name: str, kind: np.dtype, made: Callable[[Tensor], Tensor]) -> Path:
     """What is made of the rows of an array, in the cache."""
     array = mapped(path)
-    key = content_key([path.stem, path.stat().st_size, name])
-    return _kept(key, len(array), lambda rows: made(torch.from_numpy(array[rows]).float()), str(path))
+    key = content_key([path.stem, path.stat().st_size, name, FORMAT])
+    return _kept(key, len(array), kind, lambda rows: made(torch.from_numpy(array[rows]).float()), str(path))
 
 
-def _kept(key: str, count: int, made: Callable[[np.ndarray], Tensor], what: str) -> Path:
-    """An array in the cache, written batch by batch unless it stands there already; integers are bits of bfloat16."""
+def _kept(key: str, count: int, kind: np.dtype, made: Callable[[np.ndarray], Tensor], what: str) -> Path:
+    """An array of `kind` in the cache, written batch by batch unless it stands there already."""
     path = cache_folder("grids") / f"{key}.npy"
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # all that wait for it start at once: one of them makes it
-        if path.exists():
-            return path
-        with atomic(path) as making, making.open("wb") as file, torch.inference_mode():
-            for rows in np.array_split(np.arange(count), math.ceil(count / 64)):
-                grids = made(rows).numpy()
-                if not np.isfinite(grids).all():
-                    raise DataError(f"{path}: {what} gives values too large for {grids.dtype}")
-                if rows[0] == 0:
-                    kind = grids.dtype.newbyteorder("<").str
-                    header = {"descr": kind, "fortran_order": False, "shape": (count, *grids.shape[1:])}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(grids.tobytes())
+    if not path.exists():
+        with made_once(path) as making, torch.inference_mode():
+            if making is not None:
+                _write(making, count, kind, made, f"{path}: {what}")
+    array = mapped(path)
+    if array.dtype != kind or len(array) != count:
+        got = f"{len(array)} grids of {array.dtype}"
+        raise DataError(f"{path}: got {got}, expected {count} of {kind}; remove it and run again")
     return path
+
+
+def _write(path: Path, count: int, kind: np.dtype, made: Callable[[np.ndarray], Tensor], what: str) -> None:
+    """The array, written batch by batch."""
+    with path.open("wb") as file:
+        for rows in np.array_split(np.arange(count), math.ceil(count / 64)):
+            grids = made(rows).numpy().astype(kind, copy=False)
+            if not np.isfinite(grids).all():
+                raise DataError(f"{what} gives values too large for {kind}")
+            if rows[0] == 0:
+                header = {"descr": kind.str, "fortran_order": False, "shape": (count, *grids.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(grids.tobytes())

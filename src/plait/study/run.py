@@ -21,7 +21,7 @@ from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.machine import cores
 from plait.sources import resolve
-from plait.store import atomic, content_key, write_json, write_toml
+from plait.store import atomic, content_key, locked, write_json, write_toml
 from plait.study.config import Encoder, Method, Study
 from plait.study.executors import EXECUTORS, inline, processes, remote
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
@@ -51,20 +51,25 @@ def run_study(
     device: str = "auto",
     ray_address: str | None = None,
     progress: Progress = lambda done, total, label: None,
+    then: Callable[[Path], object] = lambda out: None,
 ) -> None:
     """Run a study over `data` and leave its predictions in `out`; what `out` already holds is not done again.
 
     `sets` override settings; `only` names the methods that are wanted, all by default; tables then hold these alone.
     A job takes `threads` threads; `workers` jobs are in work at once, by default as many as the cores that this
     process may use, or that the Ray cluster at `ray_address` has, allow. Several runs may share one `out`: each job is
-    done by one of them. `progress` is told jobs done, jobs in all, and the name of the job that was just finished.
+    done by one of them. `progress` is told jobs done, jobs in all, and the name of the job that was just finished;
+    `then` is called with `out` once its tables are written, before another run may write its own.
 
     Raises:
-        ConfigError: the study cannot work as it stands; nothing has been trained.
+        ConfigError: the study cannot work as it stands, or a setting is out of range; nothing has been trained.
         DataError: a file of `data` is missing or damaged, or `out` cannot be written.
     """
     if executor not in EXECUTORS:
         raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
+    for name, value in (("threads", threads), ("workers", workers)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}, expected at least 1")
     study = load_study(source, sets)
     if only:
         study = study.only(only)
@@ -85,10 +90,9 @@ def run_study(
         clips = given(study, dataset, cuts, device, progress, cluster)
         for name in study.order():
             method = study.method(name)
-            shapes = clips[name].shapes
             train = study.training(name)
-            network = build(method, dataset, shapes, f"methods.{name}", getattr(torch, train.precision))
-            check(method, train, network, shapes, f"methods.{name}")
+            network = build(method, dataset, clips[name].shapes, f"methods.{name}", getattr(torch, train.precision))
+            check(method, train, network, clips[name], f"methods.{name}")
             for fold in parts:
                 check_choice(fold, train.choose, f"methods.{name}.train")
         jobs = plan(study, dataset, clips, parts, setting)
@@ -100,6 +104,20 @@ def run_study(
         else:
             hands = inline(work)
         do_missing(batched(jobs), work, hands, progress)
+    with locked(out / ".locks" / "report"):  # another run may end on this folder at this moment
+        _leave(study, dataset, data, out, jobs, setting)
+        then(out)
+
+
+def _leave(
+    study: Study,
+    dataset: Dataset,
+    data: Path,
+    out: Path,
+    jobs: Mapping[tuple[str, str, int], Job],
+    setting: Setting,
+) -> None:
+    """Write what was run, and the scores of all jobs."""
     rows = _rows(study, jobs, setting)
     write_toml(out / "study.toml", TypeAdapter(Study).dump_python(study, by_alias=True))
     write_json(
@@ -116,8 +134,8 @@ def run_study(
             "methods": rows,
             "versions": _versions(),
             "commit": _commit(),
-            "device": device,
-            "threads": threads,
+            "device": setting.device,
+            "threads": setting.threads,
             "cores": cores(),
             "seconds": sum(row["train_seconds"] for row in rows.values()),
         },

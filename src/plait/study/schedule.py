@@ -8,14 +8,15 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from plait.errors import DataError
-from plait.store import scratch
+from plait.store import locked, scratch
 from plait.study.executors import Hands, Work
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
+WAITING = "jobs, waiting for those of another run"
 POLL_S = 0.25  # between two looks at what another run is doing
 ROOM_S = 2.0  # between two looks at whether there is more room now
 OLD_S = 3600.0  # of an empty folder: nobody is about to fill it
@@ -26,7 +27,7 @@ def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[
 
     Right before an item is started a lock of each of its folders is taken. One that another run holds is left to it,
     and done here only if that run ends without it. `progress` is told folders that stand, folders in all, and what
-    was finished last.
+    was finished last, or once that there is nothing to do but wait for another run.
 
     Raises:
         DataError: the folder of the results cannot be written; nothing has been done.
@@ -41,6 +42,7 @@ def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[
     total = sum(len(work.leaves(item)) for item in items)
     progress(total - len(missing), total, "")
     running: dict[Future[None], tuple[T, ExitStack]] = {}
+    waited = False
 
     def finished(item: T) -> None:
         missing.difference_update(work.leaves(item))
@@ -71,6 +73,9 @@ def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[
             if running:
                 ended, _ = wait(running, POLL_S if elsewhere else ROOM_S if todo else None, FIRST_COMPLETED)
             elif not changed:
+                if elsewhere and not waited:
+                    waited = True
+                    progress(total - len(missing), total, WAITING)
                 time.sleep(POLL_S)
             for future in ended:
                 item, claim = running.pop(future)
@@ -95,24 +100,15 @@ def _longest_first(items: Sequence[T], work: Work[T]) -> list[T]:
     return [items[at] for at in order]
 
 
-def _lock(name: str, out: Path) -> FileLock:
-    return FileLock(out / ".locks" / Path(name).name, blocking=False)
-
-
 def _claimed(item: T, work: Work[T]) -> ExitStack | None:
     """The locks of an item's folders, taken; None if another run has one of them."""
-    locks = ExitStack()
-    (work.out / ".locks").mkdir(exist_ok=True)
-    try:
-        for name in sorted(work.leaves(item)):
-            locks.enter_context(_lock(name, work.out))
-    except Timeout:
-        locks.close()
-        return None
-    except OSError as error:
-        locks.close()
-        raise DataError(f"{work.out / '.locks'}: cannot be locked: {error.strerror or error}") from error
-    return locks
+    with ExitStack() as locks:
+        try:
+            for name in sorted(work.leaves(item)):
+                locks.enter_context(locked(work.out / ".locks" / Path(name).name, wait=False))
+        except Timeout:
+            return None
+        return locks.pop_all()
 
 
 def _released(item: T, claim: ExitStack, work: Work[T]) -> None:
@@ -131,7 +127,7 @@ def _sweep(place: Path, out: Path) -> None:
                 continue
             with ExitStack() as locks:
                 for name in names:
-                    locks.enter_context(_lock(name, out))
+                    locks.enter_context(locked(out / ".locks" / name, wait=False))
                 shutil.rmtree(left_over, ignore_errors=True)
-        except (OSError, Timeout):
+        except (OSError, DataError):
             continue  # gone, or another run's

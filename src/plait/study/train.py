@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from plait.clips import Clips
@@ -18,7 +18,7 @@ from plait.errors import ConfigError, PlaitError, one_line
 from plait.study.config import Method, Protocol, Train
 from plait.study.course import Batch, Course, Inputs, augments_of, optimizer_of, scores
 from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, inherit
-from plait.study.known import known_grids
+from plait.study.known import drawn_grids, known_grids
 from plait.study.network import Network, build
 from plait.study.stacked import Stack
 from plait.types import Dataset, Fold
@@ -168,29 +168,30 @@ def _side_by_side(batches: Sequence[Batch]) -> Batch:
     return {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def check(method: Method, train: Train, network: Network, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+def check(method: Method, train: Train, network: Network, clips: Clips, where: str) -> None:
     """Refuse what cannot work before anything is trained: precision, folds at once, optimizer, schedule, augmentation.
+
+    `clips` are what the method is given.
 
     Raises:
         ConfigError: naming the setting.
     """
+    shapes = {name: clips.shapes[name] for name in method.modalities}
     if network.precision != torch.float32:
-        features = [n for n, encoder in network.encoders.items() if isinstance(encoder, nn.Identity)]
-        clips = {name: torch.rand(2, *shape) for name, shape in shapes.items()}
-        grids = {name: clips[name].to(network.precision) for name in features}
         try:
             with torch.random.fork_rng(devices=[]):
-                copy.deepcopy(network)(clips, grids).sum().backward()
+                tensors = {name: torch.rand(2, *shape) for name, shape in shapes.items()}
+                copy.deepcopy(network)(tensors, drawn_grids(network, method, clips, 2)).sum().backward()
         except PlaitError:
             raise
         except Exception as error:  # whatever in it does not take numbers of this kind
             raise ConfigError(f"{where}.train.precision: fails in {train.precision}: {one_line(error)}") from error
     if train.folds_at_once > 1:
-        clips = {name: torch.rand(2, train.batch_size, *shape) for name, shape in shapes.items()}
+        tensors = {name: torch.rand(2, train.batch_size, *shape) for name, shape in shapes.items()}
         try:
             with torch.random.fork_rng(devices=[]):
                 stack = Stack([copy.deepcopy(network), copy.deepcopy(network)])
-                stack.losses([0, 1], (clips,), torch.zeros(2, train.batch_size, dtype=torch.long), F.cross_entropy)
+                stack.losses([0, 1], (tensors,), torch.zeros(2, train.batch_size, dtype=torch.long), F.cross_entropy)
         except ConfigError as error:
             raise ConfigError(f"{where}.train.folds_at_once: {error}") from error
     optimizer_of(train, network, where, steps=100)
