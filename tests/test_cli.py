@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 
 from plait import cli
+from plait.cli.meter import Meter
 from tests import tiny
 
 
@@ -108,6 +109,25 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130 and "goes on from here" in capsys.readouterr().err
+
+
+def test_progress_has_time_left_only_where_something_was_done(capsys):
+    with Meter() as meter:
+        for done, total, label in (
+            (0, 3, ""),
+            (1, 3, "one"),
+            (1, 3, "waiting"),
+            (3, 3, "three"),
+            (3, 3, ""),
+            (0, 3, "clips"),
+        ):
+            meter.tell(done, total, label)
+    said = capsys.readouterr().err.splitlines()
+    assert (
+        said[0] == "3 jobs" and said[2] == "[1/3] waiting" and said[4:] == ["3 jobs, 3 of them done before", "3 clips"]
+    )
+    assert [line.partition(" · ")[0] for line in said[1::2]] == ["[1/3] one", "[3/3] three", "3 clips"]
+    assert all(line.endswith(" min left") for line in (said[1], said[3]))
 
 
 def test_reproduce_needs_data_unless_it_makes_its_own(tmp_path):

@@ -72,13 +72,20 @@ def test_a_file_is_made_once_over_what_a_killed_process_left(tmp_path):
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-@pytest.mark.parametrize("error", [RuntimeError("x"), OSError(errno.ENOSPC, "No space left on device")])
-def test_an_error_leaves_a_half_made_file_only_to_whom_goes_on_with_it(tmp_path, resumed, error):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("x"), ""),
+        (OSError(errno.ENOSPC, "No space left on device"), "written"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "film.mp4"), "made: film.mp4"),
+    ],
+)
+def test_an_error_leaves_a_half_made_file_only_to_whom_goes_on_with_it(tmp_path, resumed, error, said):
     with pytest.raises((RuntimeError, DataError)) as caught, store.made_once(tmp_path / "array", resumed) as making:
         making.write_text("half")
         raise error
     if isinstance(error, OSError):
-        assert str(caught.value) == f"{tmp_path / 'array'}: cannot be written: No space left on device"
+        assert str(caught.value) == f"{tmp_path / 'array'}: cannot be {said}: {error.strerror}"
     assert (tmp_path / ".making-array").exists() == resumed and not (tmp_path / "array").exists()
 
 

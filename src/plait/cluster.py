@@ -248,12 +248,11 @@ def _here(file: File, said: _Said) -> Path:
     except OSError:
         pass
     kept = cache_folder("sent") / file.key / file.path.name
-    if not kept.exists():
-        with made_once(kept) as making:  # one task of a node fetches it
-            if making is not None:
-                _fetch(file, making, said)
-                if _sampled(making) != file.key:
-                    raise DataError(f"{file.path}: changed while it was sent to a node")
+    with made_once(kept) as making:  # one task of a node fetches it
+        if making is not None:
+            _fetch(file, making, said)
+            if _sampled(making) != file.key:
+                raise DataError(f"{file.path}: changed while it was sent to a node")
     return kept
 
 

@@ -107,8 +107,6 @@ def extract(
     }
     folder, key = cache_folder("features"), content_key(settings)
     found = Features(*(folder / f"{key}.{ending}" for ending in ("npy", "parquet", "json")))
-    if found.array.exists():
-        return found
     with made_once(found.array, resumed=True) as part:
         if part is not None:
             _made(part, modality, cuts, how, _Encode(encoder, how, device, where), progress, cluster)

@@ -81,9 +81,12 @@ def made_once(path: Path, resumed: bool = False) -> Iterator[Path | None]:
     name for the next one; if it is `resumed`, what an error leaves too.
 
     Raises:
-        DataError: it cannot be written, or the disk is full.
+        DataError: it cannot be written, the disk is full, or a file that it is made of cannot be read.
     """
     making = path.with_name(f".making-{path.name}")
+    if path.exists():
+        yield None
+        return
     with locked(path.with_name(f".{path.name}.lock")):
         if path.exists():
             yield None
@@ -94,9 +97,10 @@ def made_once(path: Path, resumed: bool = False) -> Iterator[Path | None]:
         except BaseException as error:
             if not resumed:
                 making.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-            raise
+            if not isinstance(error, OSError):
+                raise
+            what = "written" if error.filename in (None, str(making)) else f"made: {error.filename}"
+            raise DataError(f"{path}: cannot be {what}: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

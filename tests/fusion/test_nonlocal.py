@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait.errors import ShapeError
 from plait.fusion import NonLocal, nonlocal_
+from plait.fusion.nonlocal_ import average
 from tests.fusion import oracle
 
 SIZES = st.integers(1, 4)
@@ -211,3 +212,9 @@ def test_no_matrix_of_pairs_is_held_beyond_the_bound(monkeypatch, sizes, options
     assert_same(got, wanted, 1e-9)
     with torch.no_grad():
         assert_same([block(x, y), block.pooled(x, y)], whole)
+
+
+def test_the_mean_of_many_halves_is_in_their_range():
+    for kind in (torch.float16, torch.bfloat16):
+        grid = torch.full((1, 79, 7, 7, 2), 30.0, dtype=kind)
+        assert torch.equal(average(grid), torch.full((1, 2), 30.0, dtype=kind))

@@ -191,3 +191,25 @@ def test_a_study_with_folds_at_once_resumes_to_the_same_bytes(tmp_path, monkeypa
     run_study(study, None, tmp_path / "one")
     assert (tmp_path / "one" / "predictions.parquet").read_bytes() == wanted
     assert all(folder.stat().st_mtime_ns == when for folder, when in kept.items())
+
+
+class Branching(tiny.Linear):
+    """What it does depends on what it sees, which cannot be stacked."""
+
+    def forward(self, x):
+        return super().forward(x) if bool((x == x).all()) else x
+
+
+def test_frozen_encoders_need_not_be_ones_that_can_be_stacked(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    encoders = {"a": {"use": f"{__name__}:Branching"}}
+    single = {"use": "plait.fusion:Single", "args": {"modality": "a"}}
+    methods = {
+        "a": {**single, "encoders": encoders},
+        "frozen": {**single, "encoders": {"a": {"from": "a", "frozen": True}}, "train": {"folds_at_once": 4}},
+    }
+    study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1})
+    run_study(study, None, tmp_path / "run")
+    study["methods"]["a"]["train"] = {"folds_at_once": 4}
+    with pytest.raises(ConfigError, match=r"methods\.a\.train\.folds_at_once: these networks cannot be trained"):
+        run_study(study, None, tmp_path / "other")

@@ -21,21 +21,26 @@ class Meter:
         self.bar.start()
         self.task = self.bar.add_task(self.title, total=None)
         self.began: tuple[float, int, int] | None = None
+        self.last = 0
         return self
 
     def tell(self, done: int, total: int, label: str) -> None:
         """Show that `label` is done, and how long the rest will take at the pace so far.
 
-        Another `total`, or fewer done, is the start of something else.
+        Another `total`, fewer done or no label is the start of something else; a label and no more done, what is waited
+        for.
         """
         self.bar.update(self.task, completed=done, total=total, description=label)
-        if self.began is None or self.began[2] != total or done <= self.began[1]:
+        if self.began is None or self.began[2] != total or done < self.last or not label:
             self.began = (time.monotonic(), done, total)
             text = f"{total} {label or self.of}" + (f", {done} of them done before" if done else "")
+        elif done == self.last:
+            text = f"[{done}/{total}] {label}"
         else:
             start_s, already, _ = self.began
             left_s = (time.monotonic() - start_s) / (done - already) * (total - done)
             text = f"[{done}/{total}] {label} · {left_s / 60:.1f} min left"
+        self.last = done
         if self.bar.disable:
             typer.echo(text, err=True)
 

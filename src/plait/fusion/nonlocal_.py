@@ -239,6 +239,8 @@ def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
     rows = positions(grid)
     if rows.dtype not in _HALVES:
         return rows.mean(dim=1)
+    if rows.dtype == torch.float16:  # which has no numbers for large sums
+        return _given_back(rows.mean(dim=1, dtype=torch.float32), rows.dtype)
     sums = torch.bmm(rows.new_ones(1, 1, 1).expand(rows.shape[0], 1, rows.shape[1]), rows)  # faster than sum
     return _given_back(sums.squeeze(1).float() / rows.shape[1], rows.dtype)
 
@@ -299,7 +301,7 @@ def _softmax(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
 
 
 def _given_back(made: Tensor, kind: torch.dtype) -> Tensor:
-    """What was made in float32 for accuracy, as a network of halves takes it; autocast casts by itself."""
+    """What was made in float32, as a network of halves takes it; autocast casts by itself."""
     return made if torch.is_autocast_enabled(made.device.type) else made.to(kind)
 
 

@@ -122,10 +122,9 @@ def _derived(path: Path, name: str, kind: np.dtype, made: Callable[[Tensor], Ten
 def _kept(key: str, count: int, kind: np.dtype, made: Callable[[np.ndarray], Tensor], what: str) -> Path:
     """An array of `kind` in the cache, written batch by batch unless it stands there already."""
     path = cache_folder("grids") / f"{key}.npy"
-    if not path.exists():
-        with made_once(path) as making, torch.inference_mode():
-            if making is not None:
-                _write(making, count, kind, made, f"{path}: {what}")
+    with made_once(path) as making, torch.inference_mode():
+        if making is not None:
+            _write(making, count, kind, made, f"{path}: {what}")
     array = mapped(path)
     if array.dtype != kind or len(array) != count:
         got = f"{len(array)} grids of {array.dtype}"

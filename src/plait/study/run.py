@@ -58,8 +58,8 @@ def run_study(
     `sets` override settings; `only` names the methods that are wanted, all by default; tables then hold these alone.
     A job takes `threads` threads; `workers` jobs are in work at once, by default as many as the cores that this
     process may use, or that the Ray cluster at `ray_address` has, allow. Several runs may share one `out`: each job is
-    done by one of them. `progress` is told jobs done, jobs in all, and the name of the job that was just finished;
-    `then` is called with `out` once its tables are written, before another run may write its own.
+    done by one of them. `progress` is told jobs done, jobs in all, and which one was just finished, or that other
+    runs are waited for; `then` is called with `out` once its tables are written, before another run may write its own.
 
     Raises:
         ConfigError: the study cannot work as it stands, or a setting is out of range; nothing has been trained.

@@ -16,7 +16,7 @@ from plait.study.executors import Hands, Work
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
-WAITING = "jobs, waiting for those of another run"
+WAITING = "waiting for jobs of another run"
 POLL_S = 0.25  # between two looks at what another run is doing
 ROOM_S = 2.0  # between two looks at whether there is more room now
 OLD_S = 3600.0  # of an empty folder: nobody is about to fill it

@@ -180,18 +180,21 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
     if network.precision != torch.float32:
         try:
             with torch.random.fork_rng(devices=[]):
-                tensors = {name: torch.rand(2, *shape) for name, shape in shapes.items()}
-                copy.deepcopy(network)(tensors, drawn_grids(network, method, clips, 2)).sum().backward()
+                grids = drawn_grids(network, method, clips, 2)
+                tensors = {name: torch.rand(2, *shape) for name, shape in shapes.items() if name not in grids}
+                copy.deepcopy(network)(tensors, grids).sum().backward()
         except PlaitError:
             raise
         except Exception as error:  # whatever in it does not take numbers of this kind
             raise ConfigError(f"{where}.train.precision: fails in {train.precision}: {one_line(error)}") from error
     if train.folds_at_once > 1:
-        tensors = {name: torch.rand(2, train.batch_size, *shape) for name, shape in shapes.items()}
         try:
             with torch.random.fork_rng(devices=[]):
                 stack = Stack([copy.deepcopy(network), copy.deepcopy(network)])
-                stack.losses([0, 1], (tensors,), torch.zeros(2, train.batch_size, dtype=torch.long), F.cross_entropy)
+                grids = _side_by_side([drawn_grids(network, method, clips, train.batch_size)] * 2)
+                tensors = {n: torch.rand(2, train.batch_size, *s) for n, s in shapes.items() if n not in grids}
+                targets = torch.zeros(2, train.batch_size, dtype=torch.long)
+                stack.losses([0, 1], (tensors, grids), targets, F.cross_entropy)
         except ConfigError as error:
             raise ConfigError(f"{where}.train.folds_at_once: {error}") from error
     optimizer_of(train, network, where, steps=100)
