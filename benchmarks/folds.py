@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from common import finish, in_turn, machine, matmul_flops, medians, options, said
+from glovid import DATASET, asked, generated
 from plait.clips import Clips
 from plait.machine import wide_products
 from plait.study.course import Course, Inputs
@@ -33,7 +34,7 @@ from plait.study.network import build
 from plait.study.protocol import folds
 from plait.study.train import followed
 from plait.types import Fold
-from study import DATASET, asked, generated, plain_method
+from study import plain_method
 
 METHODS = ("gloves", "video", "concat-pooled", "glove-led", "video-led")
 SHARING, KEYS = 16, 28

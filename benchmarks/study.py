@@ -27,7 +27,6 @@ import os
 import statistics
 import tempfile
 import time
-import tomllib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,59 +34,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from common import finish, machine, options, said
+from glovid import DATASET, EACH, SUBJECTS, asked, generated, rows
 from memory import Meter
 from plait.clips import Clips, mapped
-from plait.datasets.glovid import EXPECTED_HANDS
-from plait.encoders.glove import GloveNet
 from plait.machine import cores, keep_memory, wide_products
-from plait.store import atomic
 from plait.study.config import Study
 from plait.study.course import Course, Inputs
 from plait.study.executors import processes
 from plait.study.jobs import Job, Setting, plan, read_facts
 from plait.study.known import known_grids
-from plait.study.load import load_study
 from plait.study.network import build
 from plait.study.protocol import folds
 from plait.study.schedule import do_missing
 from plait.study.work import batched, work_on
-from plait.types import Clip, Dataset, Fold, Modality
+from plait.types import Fold
 from textbook import forward, written_plainly
 
-SUBJECTS, EACH, EPOCHS = 19, 200, 30
-SHAPES = {"video": (10, 7, 7, 832), "static": (2048,), "gloves": (134, 18)}
-FILE = Path(__file__).parents[1] / "studies" / "glovid.toml"
-TABLES = (
-    "static",
-    "gloves",
-    "video",
-    "concat",
-    "glove-led",
-    "video-led",
-    "symmetric",
-)  # the trained rows of Tables 1, 2
-
-
-def nothing(data: Path) -> Any:
-    """No recordings: the clips are made already."""
-    return iter(())
-
-
-DATASET = Dataset(
-    "glovid at random",
-    tuple(EXPECTED_HANDS),
-    (
-        Modality("video", ("video",), 10, None, torch.from_numpy, lambda shape: nn.Identity()),
-        Modality("static", ("static",), 1, None, torch.from_numpy, lambda shape: nn.Identity()),
-        Modality("gloves", ("gloves",), 134, None, torch.from_numpy, GloveNet),
-    ),
-    nothing,
-    "Generated; no publication.",
-)
+EPOCHS = 30
+# The trained rows of Tables 1 and 2.
+TABLES = ("static", "gloves", "video", "concat", "glove-led", "video-led", "symmetric")
 
 
 def main() -> None:
@@ -159,14 +128,6 @@ class Ours(NamedTuple):
     rss_anon_gb: float
 
 
-def rows(study: Study) -> list[str]:
-    """The methods that are trained, without what a sweep repeats of another row."""
-    found: dict[str, str] = {}
-    for name in study.order():
-        found.setdefault(repr(replace(study.method(name), swept={})), name)
-    return list(found.values())
-
-
 def seconds(took: dict[str, Took]) -> dict[str, dict[str, float]]:
     """The same in terms of JSON."""
     return {name: one._asdict() for name, one in took.items()}
@@ -200,47 +161,6 @@ def compared(title: str, names: list[str], plain: dict[str, Took], ours: Ours) -
     }  # fmt: skip
 
 
-def generated(folder: Path, each: int) -> Clips:
-    """Random clips of 19 people, `each` of every one, as arrays on disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = [
-        Clip(f"{s:02d}/{i:03d}", f"{s:02d}", f"{s:02d}", DATASET.activities[i % len(DATASET.activities)], i, i + 1.0)
-        for s in range(1, SUBJECTS + 1)
-        for i in range(each)
-    ]
-    generator = np.random.default_rng(0)
-    arrays = {}
-    for name, shape in SHAPES.items():
-        arrays[name] = folder / f"{name}-{each}.npy"
-        if arrays[name].exists():
-            continue
-        with atomic(arrays[name]) as making:
-            made = np.lib.format.open_memmap(making, "w+", np.float16, (len(table), *shape))
-            for start in range(0, len(table), 50):
-                block = generator.standard_normal((len(made[start : start + 50]), *shape), np.float32)
-                made[start : start + 50] = np.maximum(block, 0) if name != "gloves" else block  # features: after a ReLU
-            made.flush()
-    for path in arrays.values():  # both sides find them where the second epoch of a study does, in memory
-        with path.open("rb") as file:
-            while file.read(2**24):
-                pass
-    return Clips(tuple(table), arrays, dict(SHAPES))
-
-
-def asked(only: list[str] | None) -> Study:
-    """The study of GloVid over the arrays: what a frozen network would make is there already."""
-    table = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    del table["encoders"]
-    table |= {"dataset": "study:DATASET", "modalities": ["gloves", "video", "static"]}
-    for name, method in table["methods"].items():
-        if name == "static":
-            method |= {"args": {"modality": "static"}, "encoders": {}}
-        elif "average" not in method and "modality" not in method.get("args", {}):
-            method["modalities"] = ["gloves", "video"]
-    study = load_study(table)
-    return study if only is None else study.only(only)
-
-
 def made_once(study: Study, clips: Clips) -> None:
     """What all folds of the methods without donors read instead of the features: their averages, bfloat16 of them."""
     for name in rows(study):
@@ -268,7 +188,7 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
     took: list[dict[str, float]] = []
     for epochs in (1, chosen.epochs):
         own = replace(study, train=replace(study.train, max_epochs=epochs))
-        setting = Setting("study:DATASET", out / str(epochs), chosen.threads, "cpu")
+        setting = Setting("glovid:DATASET", out / str(epochs), chosen.threads, "cpu")
         jobs = plan(own, DATASET, dict.fromkeys(own.order(), clips), [fold], setting)
         work = work_on(setting)
         ends: dict[str, float] = {}
