@@ -46,7 +46,6 @@ DATASET = Dataset(
 
 def generated(folder: Path, each: int) -> Clips:
     """Random clips of 19 people, `each` of every one, as arrays on disk."""
-    folder.mkdir(parents=True, exist_ok=True)
     table = [
         Clip(f"{s:02d}/{i:03d}", f"{s:02d}", f"{s:02d}", DATASET.activities[i % len(DATASET.activities)], i, i + 1.0)
         for s in range(1, SUBJECTS + 1)

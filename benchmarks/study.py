@@ -105,10 +105,11 @@ def main() -> None:
         print(f"plait in {precision}; {once}; RssAnon of its processes together: at most {made.rss_anon_gb:.2f} GB")
         result[precision] = {**made._asdict(), "methods": seconds(made.methods)}
         groups = {"all": list(plain), "tables": [name for name in TABLES if name in plain]}
-        for title, names in ((title, names) for title, names in groups.items() if names):
-            result[precision][title] = compared(title, names, plain, made)
-            products = f"{title}, with plait's products on both sides"
-            result[precision][f"{title}_same_products"] = compared(products, names, same, made)
+        for title, names in groups.items():
+            if names:
+                result[precision][title] = compared(title, names, plain, made)
+                products = f"{title}, with plait's products on both sides"
+                result[precision][f"{title}_same_products"] = compared(products, names, same, made)
     finish(chosen.json, result)
 
 
@@ -284,8 +285,8 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
     method = study.method(name)
     ours = build(method, DATASET, clips.shapes, name)
     network = written_plainly(ours)
-    rows = clips.of(fold.train)
-    order = rows[torch.randperm(len(rows)).numpy()]
+    train, val, test = (clips.of(part) for part in (fold.train, fold.val, fold.test))
+    order = train[torch.randperm(len(train)).numpy()]
     with torch.inference_mode():
         batch = clips.batch(method.modalities, order[:8])
         torch.testing.assert_close(forward(network, batch), ours(batch), rtol=1e-4, atol=1e-4)
@@ -300,11 +301,10 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         took.append(time.perf_counter() - start)
-    val, test = clips.of(fold.val), clips.of(fold.test)
     scored = []
     with torch.inference_mode():
         parts = np.array_split(val[:96], math.ceil(len(val[:96]) / 16))  # as many at once as plait
-        for part in (parts[0], *parts):
+        for part in (parts[0], *parts):  # the first time does not count
             start = time.perf_counter()
             forward(network.eval(), read(clips, method.modalities, part), as_they_lie=True)
             scored.append((time.perf_counter() - start) / len(part))
