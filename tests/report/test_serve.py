@@ -3,9 +3,12 @@
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import ExitStack
 
 import pytest
 from tests.report.test_report import make_run
@@ -94,11 +97,68 @@ def test_a_part_beyond_the_end_is_refused(served):
         "/cases/",
         "/nothing",
         "/a%00b",
+        "/" + "a" * 300,
+        "/" + "a/" * 5000,
+        "/%ff%fe",
+        "/cases/a.mp4/b",
     ],
 )
 def test_there_is_no_way_out_and_no_listing(served, path):
     status, body, _ = served(path)
     assert status == 404 and b"secret" not in body and b"hidden" not in body
+
+
+def _raw(port, sent):
+    """Everything that comes back for these bytes, until the server closes the connection."""
+    with socket.create_connection((HOST, port), timeout=10) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize("host", ["[", "]", "[::1", "[a", "http://[/", "\u2100", "a" * 3000])
+@pytest.mark.parametrize("path", ["/", "http://[/", "//[", "http://[::1/", "*"])
+def test_an_address_that_cannot_be_read_gets_an_answer(tmp_path, capsys, host, path):
+    (tmp_path / "index.html").write_text("page")
+    with server(tmp_path, port=0) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        answer = _raw(listening.server_port, head.encode())
+        listening.shutdown()
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")) and b"page" not in answer.partition(b"\r\n\r\n")[2]
+    assert capsys.readouterr().err == ""
+
+
+def test_the_slow_are_hung_up_on(tmp_path, capsys):
+    """Whoever says nothing, drips a head without end, or does not take an answer is closed; others are answered."""
+    (tmp_path / "index.html").write_text("page")
+    (tmp_path / "film.mp4").write_bytes(bytes(64 << 20))
+    with server(tmp_path, port=0, patience_s=0.2) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        with ExitStack() as stack:
+            address = (HOST, listening.server_port)
+            silent, dripping, asleep = (stack.enter_context(socket.create_connection(address, 30)) for _ in range(3))
+            dripping.sendall(b"GET / HTTP/1.1\r\n")
+            asleep.sendall(b"GET /film.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert silent.recv(1) == b""
+            with pytest.raises(ConnectionError):
+                for _ in range(10_000):
+                    dripping.sendall(b"X: y\r\n")
+                    time.sleep(0.01)
+            others = _raw(listening.server_port, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert others.endswith(b"page")
+            while any("process_request_thread" in thread.name for thread in threading.enumerate()):
+                time.sleep(0.05)  # until nobody is being answered any more
+            taken = sum(map(len, iter(lambda: _received(asleep), b"")))
+            assert 0 < taken < 64 << 20
+        listening.shutdown()
+    assert capsys.readouterr().err == ""
+
+
+def _received(connection):
+    try:
+        return connection.recv(1 << 20)
+    except ConnectionError:
+        return b""
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])

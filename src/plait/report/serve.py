@@ -2,29 +2,59 @@
 
 import ipaddress
 import re
+import socket
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
+from threading import Timer
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from plait.errors import ConfigError, DataError
 
 HOST, PORT = "127.0.0.1", 8000
+PATIENCE_S = 20.0  # within which a request must be there, and each piece of an answer be taken
 
 
 class Files(SimpleHTTPRequestHandler):
     """GET and HEAD of the files of one folder, whole or a range of bytes, as players of films ask for.
 
-    There are no listings, hidden files, or ways out of the folder: not by `..`, not by a symbolic link.
+    There are no listings, hidden files, or ways out of the folder: not by `..`, not by a symbolic link. A connection
+    that is slower than `patience_s` is closed; a player that goes on later asks again for the rest.
     """
 
     protocol_version = "HTTP/1.1"
 
+    def __init__(self, *args: Any, patience_s: float = PATIENCE_S, **kwargs: Any) -> None:
+        self.timeout = patience_s  # of one read or write
+        super().__init__(*args, **kwargs)
+
+    def handle_one_request(self) -> None:
+        """One request, whose head must have arrived whole in time, however steadily it drips."""
+        self._late = Timer(self.timeout, self._hang_up)
+        self._late.daemon = True
+        self._late.start()
+        try:
+            super().handle_one_request()
+        except OSError:  # the other side has gone, or does not take its answer
+            self.close_connection = True
+        finally:
+            self._late.cancel()
+
+    def parse_request(self) -> bool:
+        """Read the head; what comes after it has all the time that each piece needs."""
+        whole = super().parse_request()
+        self._late.cancel()
+        return whole
+
     def send_head(self) -> BinaryIO | None:
         """Answer with the file's head; what is left to send is returned, None where there is nothing."""
-        path = self._asked() if self._at_home() else None
+        try:
+            path = self._asked() if self._at_home() else None
+        except ValueError:  # "Host: [", "GET http://[/"
+            self.send_error(HTTPStatus.BAD_REQUEST, "no address that can be read")
+            return None
         try:
             if path is None:
                 raise FileNotFoundError
@@ -56,12 +86,12 @@ class Files(SimpleHTTPRequestHandler):
         return file
 
     def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:  # type: ignore[override]
-        """Send what the head has promised; a reader who has seen enough may hang up."""
+        """Send what the head has promised; a reader who has seen enough may hang up, or fall asleep."""
         try:
             while self._left and (piece := source.read(min(self._left, 1 << 16))):
                 outputfile.write(piece)
                 self._left -= len(piece)
-        except ConnectionError:
+        except OSError:
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
@@ -82,12 +112,23 @@ class Files(SimpleHTTPRequestHandler):
         name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
         if "\0" in name or any(part.startswith(".") for part in name.split("/")):
             return None
-        found = (root / name).resolve()
-        return found if found.is_relative_to(root) and found.is_file() else None
+        try:
+            found = (root / name).resolve()
+            return found if found.is_relative_to(root) and found.is_file() else None
+        except OSError:  # a name that no file system takes
+            return None
+
+    def _hang_up(self) -> None:
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:  # it is closed already
+            return
 
 
-def server(run: Path, host: str = HOST, port: int = PORT) -> ThreadingHTTPServer:
+def server(run: Path, host: str = HOST, port: int = PORT, patience_s: float = PATIENCE_S) -> ThreadingHTTPServer:
     """A server of the folder `run`, listening already; `port` 0 takes any that is free.
+
+    `patience_s` is how long a request may take to arrive, and a piece of an answer to be taken.
 
     Raises:
         DataError: there is no page in the folder.
@@ -96,7 +137,7 @@ def server(run: Path, host: str = HOST, port: int = PORT) -> ThreadingHTTPServer
     if not (run / "index.html").is_file():
         raise DataError(f"{run / 'index.html'}: no such file, expected the folder of a finished run")
     try:
-        return ThreadingHTTPServer((host, port), partial(Files, directory=str(run)))
+        return ThreadingHTTPServer((host, port), partial(Files, directory=str(run), patience_s=patience_s))
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"--host {host} --port {port}: cannot listen there: {why}") from error
