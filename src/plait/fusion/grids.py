@@ -56,13 +56,14 @@ class Entry(nn.Module):
             if not averaged and (tuple(grids[name].shape[1:]) != shape or grids[name].ndim != len(shape) + 1):
                 got = str(tuple(grids[name].shape))
                 raise ShapeError(f"modality {name!r} has shape {got}, expected {('batch', *shape)}")
-        if len({grids[name].shape[0] for name in self.shapes}) > 1:
+        batch, *others = (grids[name].shape[0] for name in self.shapes)
+        if any(other != batch for other in others):  # not a set: sizes that are yet to be known cannot be hashed
             got = ", ".join(f"{name} {grids[name].shape[0]}" for name in self.shapes)
             raise ShapeError(f"modalities have different batch sizes ({got}), expected the same")
         entered = {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes}
         for name in self.averages_beside:
             if mean_of(name) in grids:
-                mean, expected = grids[mean_of(name)], (len(grids[name]), self.shapes[name][-1])
+                mean, expected = grids[mean_of(name)], (grids[name].shape[0], self.shapes[name][-1])
                 if tuple(mean.shape) != expected:
                     raise ShapeError(f"mean of modality {name!r} has shape {tuple(mean.shape)}, expected {expected}")
                 entered[mean_of(name)] = mean

@@ -100,7 +100,7 @@ class NonLocal(nn.Module):
     ) -> Float[Tensor, "b *grid n"]:
         """`total + h(z(x, y))`, a term of eq. 6 added in the pass that makes it; no `total` is zero."""
         self._check(x, y)
-        compare, gather = self._comparison(x, y), self._gathering(positions(x).shape[1], y)
+        compare, gather = self._comparison(x, y), self._gathering(_sizes(x)[0], y)
 
         def enforced(rows: Tensor, *onto: Tensor) -> Tensor:
             relation = _softmax(compare(rows))
@@ -127,7 +127,7 @@ class NonLocal(nn.Module):
             return average(self(x, y))
         self._check(x, y)
         compare = self._comparison(x, y)
-        i = positions(x).shape[1]
+        i = _sizes(x)[0]
         sums = self._blockwise(lambda rows: _softmax(compare(rows)).sum(dim=1, keepdim=True), y, x)
         share = functools.reduce(operator.add, sums) / i
         # With one row of each clip, making halves of the weights would take longer than the products.
@@ -140,17 +140,16 @@ class NonLocal(nn.Module):
 
         Unless they are wanted `whole`, what is constant along j may be missing: it cancels in the softmax.
         """
-        (b, i, n), k = positions(x).shape, self.theta.out_features
+        (i, n), k = _sizes(x), self.theta.out_features
         theta, phi, scale = self.theta, self.phi, self.scale
         if self.pool > 1:  # no map can be pulled through a maximum: only the lead's side has a choice
             keys = self._pooled(phi(y))
-            j = keys.shape[1]
+            j = int(keys.shape[1])
             if i * n * k + i * j * k <= j * k * n + i * j * n:
                 return lambda rows: _products(theta(rows), keys, scale=scale)
             moved, offset = keys @ theta.weight, (keys @ theta.bias)[:, None]
             return lambda rows: _products(rows, moved, offset, scale=scale)
-        context = positions(y)
-        j, m = context.shape[1:]
+        context, b, (j, m) = positions(y), _batch(y), _sizes(y)
         by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
         by_embedding = b * (i * n * k + j * m * k + i * j * k)
         by_context = _pair_cost(b * i, n, k, m) + b * i * j * m
@@ -181,13 +180,12 @@ class NonLocal(nn.Module):
         m, k, n = g.in_features, h.in_features, h.out_features
         if self.pool > 1:
             values = self._pooled(g(y))
-            j = values.shape[1]
+            j = int(values.shape[1])
             if i * k * (j + n) <= j * n * (k + i):
                 return lambda relation, *onto: _sum(F.linear(relation @ values, h.weight, h.bias), *onto)
             moved = F.linear(values, h.weight, h.bias)
             return lambda relation, *onto: _spread(relation, moved, *onto)
-        context = positions(y)
-        b, j = context.shape[:2]
+        context, b, (j, _) = positions(y), _batch(y), _sizes(y)
         by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
         by_embedding = b * (j * m * k + i * j * k + i * k * n)
         by_context = b * i * j * m + _pair_cost(b * i, m, k, n)
@@ -206,7 +204,7 @@ class NonLocal(nn.Module):
         """
         rows = [positions(grid) for grid in grids]
         compared = math.prod(-(-size // self.pool) for size in y.shape[1:-1])
-        size = max(PAIRS // max(len(y) * compared, 1), 1)
+        size = max(PAIRS // max(_batch(y) * compared, 1), 1)
         for block in zip(*(torch.split(own, size, dim=1) for own in rows), strict=True):
             if block[0].shape[1] == rows[0].shape[1] or not torch.is_grad_enabled():
                 yield made(*block)
@@ -232,6 +230,20 @@ class NonLocal(nn.Module):
 def positions(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b i n"]:
     """The grid's axes flattened into one; a plain vector is one position."""
     return grid.reshape(grid.shape[0], math.prod(grid.shape[1:-1]), grid.shape[-1])
+
+
+def _batch(grid: Tensor) -> int:
+    """How many clips there are; 1 where that is left open, as when a network is exported or traced for any batch.
+
+    Orders of products are chosen by it, and no choice changes what comes out.
+    """
+    size = grid.shape[0]
+    return size if type(size) is int else 1
+
+
+def _sizes(grid: Tensor) -> tuple[int, int]:
+    """How many positions a grid has, and channels."""
+    return math.prod(int(size) for size in grid.shape[1:-1]), int(grid.shape[-1])
 
 
 def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
@@ -316,7 +328,7 @@ def _pair_cost(rows: int, start: int, middle: int, end: int) -> int:
 def _pair(rows: Tensor, first: _Affine, second: _Affine) -> Tensor:
     """Two affine maps `(weight, bias)` in the cheaper order; the sum of costs is `_pair_cost`'s."""
     (inner, shift), (outer, last) = first, second
-    count, (middle, start), end = math.prod(rows.shape[:-1]), inner.shape, outer.shape[0]
+    count, (middle, start), end = _batch(rows) * math.prod(rows.shape[1:-1]), inner.shape, outer.shape[0]
     if count * middle * (start + end) <= start * middle * end + count * start * end:
         return F.linear(F.linear(rows, inner, shift), outer, last)
     bias = last if shift is None else outer @ shift if last is None else outer @ shift + last
