@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 
 import polars as pl
 import pytest
@@ -35,6 +36,25 @@ def test_run_ends_with_the_table_and_the_page(tmp_path):
         assert (out / name).stat().st_size > 0, name
     again = plait("report", out, cwd=tmp_path)
     assert again.returncode == 0 and again.stdout.strip() == str(out / "index.html")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-h"], ["run", "-h"], ["hands", "detect", "-h"]])
+def test_questions_about_plait_itself(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["plait", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"plait {metadata.version('plait')}\n" == said if arguments == ["--version"] else "Usage: plait" in said
+
+
+def test_a_shell_completes_verbs(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["plait"])
+    for name, value in {"_PLAIT_COMPLETE": "complete_bash", "COMP_WORDS": "plait ru", "COMP_CWORD": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().out.split()) == (0, ["run"])
 
 
 def test_a_user_s_module_beside_the_study_is_found(tmp_path):

@@ -17,7 +17,7 @@ from plait.errors import ConfigError, PlaitError, ShapeError
 from plait.store import locked
 from plait.study import jobs as jobs_module
 from plait.study.load import load_study
-from plait.study.run import COLUMNS, run_study
+from plait.study.run import COLUMNS, _import_all, run_study
 from tests import tiny
 
 FAST = {"train": {"max_epochs": 1}, "seeds": [0]}
@@ -248,6 +248,7 @@ def test_what_a_callable_holds_is_part_of_what_it_is():
         ({"train": {"schedule": {"use": "torch.optim.lr_scheduler:OneCycleLR"}}}, {}, "methods.a.schedule.args: "),
         ({}, {"executor": "cluster"}, "executor is 'cluster', expected one of: inline, processes"),
         ({}, {"device": "nonsense"}, "device is 'nonsense'"),
+        ({}, {"device": "mps"}, "device is 'mps', expected auto, cpu, cuda or cuda:N"),
         ({"protocol": {"val_subjects": 0}}, {}, "methods.a.train.choose is 'best', but nobody validates in fold 1"),
         ({"protocol": {"kind": "fixed", "train": [1], "val": [2], "test": [9]}}, {}, "unknown subject '9'"),
     ],
@@ -256,7 +257,7 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(tmp_path, monkey
     monkeypatch.setattr(jobs_module, "fit", lambda *args: pytest.fail("something was trained"))
     with pytest.raises(PlaitError) as caught:
         run(tmp_path, tiny.study(**own), **options)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 300
     assert list(tmp_path.iterdir()) == []
 
 
@@ -265,6 +266,17 @@ def test_a_folder_that_cannot_be_written_is_said_so_before_anything_is_trained(t
     (tmp_path / "file").write_text("")
     with pytest.raises(PlaitError, match="file/jobs.*cannot be written"):
         run(tmp_path / "file")
+
+
+def test_every_module_that_a_study_names_is_imported_for_other_machines(tmp_path, monkeypatch):
+    """A schedule of one's own too, in a study that names no encoder: what is imported is what is shipped."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "far_schedule.py").write_text("from torch.optim.lr_scheduler import ConstantLR as Steady\n")
+    study = load_study(tiny.study(train={"schedule": {"use": "far_schedule:Steady"}}))
+    assert not any(method.encoders for method in study.methods.values())
+    _import_all(study)
+    assert "far_schedule" in sys.modules
+    monkeypatch.delitem(sys.modules, "far_schedule")
 
 
 def test_an_encoder_can_be_chosen_per_method(tmp_path):

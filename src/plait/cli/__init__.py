@@ -1,5 +1,8 @@
 """Verbs -> functions; the only place that prints or exits."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from plait.cli import hands, recordings, studies
@@ -12,8 +15,23 @@ app = typer.Typer(
     help="Recognise activities from heterogeneous sensors, fused by non-local operations.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"plait {version('plait')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """Options of plait itself."""
+
+
 for verbs in (studies, recordings):
     app.add_typer(verbs.app)
 app.add_typer(hands.app, name="hands")

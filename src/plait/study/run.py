@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from plait.clips import Clips, Cut, listed, mapped, stored
 from plait.cluster import Cluster, joined
-from plait.errors import ConfigError
+from plait.errors import ConfigError, one_line
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.machine import cores
@@ -148,7 +148,8 @@ def _import_all(study: Study) -> None:
     """Import every module that the study names: what has been imported is what other machines are given."""
     for name in study.order():
         method, train = study.method(name), study.training(name)
-        parts = [part for own in method.encoders.values() for part in (own, own.features, train.schedule) if part]
+        encoders = [part for own in method.encoders.values() for part in (own, own.features) if part]
+        parts = [*encoders, train.schedule] if train.schedule else encoders
         for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):
             if path:
                 resolve(path, f"methods.{name}")
@@ -197,8 +198,9 @@ def device_called(name: str, elsewhere: bool = False) -> str:
         return name
     try:
         torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device is {name!r}: {str(error).splitlines()[0]}") from error
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = one_line(error).partition(". ")[0]  # torch lists all that it has
+        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N: {why}") from error
     return name
 
 
