@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.errors import DataError, PlaitError
+from plait.recordings.annotations import LabelSettings
 from plait.recordings.labels import read_labels
 from plait.types import Span
 
@@ -65,28 +66,28 @@ def thumos(**videos):
     ],
 )
 def test_tables(tmp_path, text):
-    assert read_labels(written(tmp_path, text)) == SPANS
+    assert read_labels(written(tmp_path, text)).spans == SPANS
 
 
 def test_elan(tmp_path):
     file = written(tmp_path, eaf({"default": [], "left hand": LABELS}), "a.eaf")
-    assert read_labels(file) == SPANS
+    assert read_labels(file).spans == SPANS
     file = written(tmp_path, eaf({"default": [(0, 1, "x")], "left hand": LABELS}), "b.eaf")
-    assert read_labels(file, tier="left hand") == SPANS
+    assert read_labels(file, LabelSettings(tier="left hand")).spans == SPANS
 
 
 def test_thumos_json(tmp_path):
     labels = [{"label": s.activity, "segment": [s.start_s, s.stop_s], "label_id": 1} for s in reversed(SPANS)]
-    assert read_labels(written(tmp_path, thumos(sbj_0=labels), "a.json")) == SPANS
+    assert read_labels(written(tmp_path, thumos(sbj_0=labels), "a.json")).spans == SPANS
     file = written(tmp_path, thumos(sbj_0=labels[:1], sbj_1=labels), "b.json")
-    assert read_labels(file, video="sbj_1") == SPANS
+    assert read_labels(file, LabelSettings(labels_of="sbj_1")).spans == SPANS
 
 
 def test_overlaps_of_one_activity_are_one_span(tmp_path):
     text = "start,duration,label\n0,2,a\n1,0.5,a\n1.5,2,a\n3.5,1,a\n4.5,1,b\n"
-    assert read_labels(written(tmp_path, text)) == (Span(0, 3.5, "a"), Span(3.5, 4.5, "a"), Span(4.5, 5.5, "b"))
+    assert read_labels(written(tmp_path, text)).spans == (Span(0, 3.5, "a"), Span(3.5, 4.5, "a"), Span(4.5, 5.5, "b"))
     tenths = "start,duration,label\n0.1,0.2,a\n0.3,1,b\n"
-    assert len(read_labels(written(tmp_path, tenths))) == 2
+    assert len(read_labels(written(tmp_path, tenths)).spans) == 2
 
 
 LAUGHS = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]>'
@@ -95,7 +96,7 @@ BAD = [
     ("csv", "", "empty"),
     ("csv", "start,stop,label\n", "no rows"),
     ("csv", "start,stop,label\n,,\n", "no labels"),
-    ("csv", "when,stop,label\n0,1,a\n", "no column for the start, expected one of: start, start_s, begin"),
+    ("csv", "when,stop,label\n0,1,a\n", "no column for the start, expected one of: start, begin, onset"),
     ("csv", "start,x,label\n0,1,a\n", "no column for the stop"),
     ("csv", "start,stop,x\n0,1,a\n", "there are: 'start', 'stop', 'x'"),
     ("csv", "start,stop,label\n0,1,a\n\nnoon,2,b\n", "line 4: 'noon', expected a time in seconds or as hh:mm:ss.mmm"),
@@ -120,7 +121,7 @@ BAD = [
     (
         "eaf",
         eaf({"a": LABELS, "b": LABELS}),
-        "several tiers hold labels with times of their own, expected one of: 'a', 'b'",
+        "several tiers hold labels, expected one of: 'a' ('hand saw', 'drill'), 'b'",
     ),
     ("eaf", eaf({"a": []}), "no tier holds labels"),
     ("eaf", eaf({"a": [(0, None, "x")]}), "annotation 'a1': no time for its start or stop"),
@@ -153,14 +154,14 @@ def test_a_bad_file_gets_one_line(tmp_path, suffix, text, message):
 
 def test_a_tier_or_video_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="is called 'c', expected one of: 'a'"):
-        read_labels(written(tmp_path, eaf({"a": LABELS}), "a.eaf"), tier="c")
+        read_labels(written(tmp_path, eaf({"a": LABELS}), "a.eaf"), LabelSettings(tier="c"))
     with pytest.raises(DataError, match="holds 1 videos and 'c' is not among them, expected one of: 'a'"):
-        read_labels(written(tmp_path, thumos(a=[ONE]), "a.json"), video="c")
+        read_labels(written(tmp_path, thumos(a=[ONE]), "a.json"), LabelSettings(labels_of="c"))
 
 
 def data_or_error(file, **named):
     try:
-        spans = read_labels(file, **named)
+        spans = read_labels(file, LabelSettings(**named)).spans
     except PlaitError as error:
         assert "\n" not in str(error)
         return
@@ -192,7 +193,7 @@ def test_any_cells_are_data_or_an_error(tmp_path_factory, rows, separator):
 def test_any_json_is_data_or_an_error(tmp_path_factory, document, annotations):
     folder = tmp_path_factory.getbasetemp()
     data_or_error(written(folder, json.dumps(document), "any.json"))
-    data_or_error(written(folder, json.dumps({"database": {"a": document}}), "any.json"), video="a")
+    data_or_error(written(folder, json.dumps({"database": {"a": document}}), "any.json"), labels_of="a")
     data_or_error(written(folder, thumos(a=annotations), "any.json"))
 
 

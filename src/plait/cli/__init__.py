@@ -1,5 +1,7 @@
 """Verbs -> functions; the only place that prints or exits."""
 
+import io
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -39,6 +41,9 @@ app.add_typer(hands.app, name="hands")
 
 def main() -> None:
     """Run the command line; bad input ends it with one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console may lack letters that a file's name has
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except PlaitError as error:

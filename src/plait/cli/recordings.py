@@ -59,11 +59,17 @@ def ingest(
     template: Annotated[
         str | None, typer.Option(help="gopro-gloves, camera-imu, or a recording.toml whose files are patterns.")
     ] = None,
+    tier: Annotated[str | None, typer.Option(help="Which of ELAN's tiers holds the activities.")] = None,
+    answers: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="A value of recording.toml: label_unit=ms."),
+    ] = [],  # noqa: B006
 ) -> None:
     """Make a recording of a video, sensor logs and labels; originals are left alone."""
     from plait.recordings.ingest import ingest as make
 
-    folder, told = make(sources, out, subject, name, template)
+    said = dict(_answer(text) for text in answers) | ({"tier": tier} if tier else {})
+    folder, told = make(sources, out, subject, name, template, said)
     for line in told:
         typer.echo(f"  {line}")
     typer.echo(f"{folder}: check recording.toml, then: plait sync {out}")
@@ -214,6 +220,13 @@ def _bare(said: dict[str, Any], stream: str, fps: float) -> "Dataset":
     frames = max(1, round(said["windows"]["seconds"] * fps))
     modality = Modality(stream, (stream,), frames, fps, rgb, lambda shape: nn.Identity())
     return Dataset("clips", tuple(said["activities"]), (modality,), open_clips, "")
+
+
+def _answer(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as label_unit=ms")
+    return key.strip(), value.strip()
 
 
 def _offset(text: str) -> tuple[str, float]:

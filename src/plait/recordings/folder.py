@@ -1,16 +1,17 @@
 """A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which says what is what."""
 
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from plait.errors import DataError, first_fault
+from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
 from plait.recordings.video import Video
@@ -18,8 +19,9 @@ from plait.store import checksum, content_key, write_json, write_toml
 from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
-LATE_S = 1.0  # labelling tools round the end of a video
+OWN = (DESCRIPTION, SYNC, "sync.svg")  # names that no file of a recording may have
 _STRICT = ConfigDict(extra="forbid")
+_Text = Annotated[str | None, BeforeValidator(lambda value: None if value is None else str(value))]  # 3 or "3"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -47,13 +49,21 @@ class LogFile:
 
 @dataclass(frozen=True, config=_STRICT)
 class Description:
-    """What `recording.toml` says. Files are named relative to its folder; `sha256` are theirs when ingested."""
+    """What `recording.toml` says. Files are named relative to its folder; `sha256` are theirs when ingested.
+
+    From `tier` to `label_fps`: how `labels` are to be read; see `plait.recordings.annotations.LabelSettings`.
+    """
 
     subject: str
     video: str
     logs: dict[str, LogFile] = field(default_factory=dict)
     labels: str | None = None
-    tier: str | None = None
+    tier: _Text = None
+    activity_column: _Text = None
+    labels_of: _Text = None
+    label_unit: LabelUnit | None = None
+    label_zero: _Text = None
+    label_fps: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     sha256: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -61,6 +71,11 @@ class Description:
         """Every file it names."""
         labels = (self.labels,) if self.labels else ()
         return (self.video, *(log.file for log in self.logs.values()), *labels)
+
+    @property
+    def label_settings(self) -> LabelSettings:
+        """How its labels are to be read."""
+        return LabelSettings(**{each.name: getattr(self, each.name) for each in fields(LabelSettings)})
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -126,7 +141,22 @@ def parse_description(path: Path) -> Description:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait ingest` makes it") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a TOML file: {error}") from error
+    return described_by(table, path)
+
+
+def described_by(table: Mapping[str, Any], path: Path) -> Description:
+    """What a table of `recording.toml`'s form says; `path` is whence it comes.
+
+    Raises:
+        DataError: it says something unknown, or names a file outside of its folder.
+    """
     described: Description = _validated(TypeAdapter(Description), table, path)
+    for name in described.files:
+        parts = name.replace("\\", "/").split("/")
+        if ".." in parts or not parts[0] or (":" in parts[0] and len(parts) > 1) or "\0" in name or name in OWN:
+            raise DataError(f"{path}: names {name!r}, expected a file beside it")
+    if "video" in described.logs:
+        raise DataError(f"{path}: logs.video, expected another name than that of the video's stream")
     return described
 
 
@@ -178,27 +208,21 @@ def open_recording(folder: Path) -> Recording:
             streams[name] = Synced(log, clocks[name])
     spans: tuple[Span, ...] = ()
     if described.labels:
-        spans = read_labels(folder / described.labels, described.tier)
-        check_labels(folder / described.labels, spans, streams["video"])
+        about = footage(folder / described.video, folder.name, described.subject)
+        spans = read_labels(folder / described.labels, described.label_settings, about).spans
     made_of = [checksum(folder / name) for name in described.files if name != described.labels]
     clocks_said = [folder / name for name in (DESCRIPTION, SYNC) if (folder / name).is_file()]
     key = content_key([made_of, [checksum(path) for path in clocks_said]])
     return Recording(folder.name, described.subject, streams, spans, key)
 
 
-def check_labels(file: Path, spans: Sequence[Span], video: Stream) -> None:
-    """Refuse labels that go on for more than a second after the video's end.
+def footage(video: Path, recording: str, subject: str) -> Footage:
+    """What the labels of a recording are about.
 
     Raises:
-        DataError: one does.
+        DataError: the video cannot be read.
     """
-    stop_s = float(video.times[-1])
-    for span in spans:
-        if span.stop_s > stop_s + LATE_S:
-            raise DataError(
-                f"{file}: {span.activity!r} ends at {span.stop_s:.2f} s, expected it within the video, "
-                f"which ends at {stop_s:.2f} s"
-            )
+    return Footage(video.name, (recording, subject), Video(video).times)
 
 
 def recording_folders(root: Path) -> list[Path]:

@@ -2,24 +2,30 @@
 
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from plait.errors import DataError
+from plait.recordings import label_columns, label_json, label_texts
 from plait.recordings.folder import (
+    DESCRIPTION,
     Description,
     LogFile,
-    check_labels,
+    described_by,
+    footage,
     parse_description,
     read_description,
     write_description,
 )
-from plait.recordings.labels import label_columns, read_labels
+from plait.recordings.gather import gather, is_prose, only_video, recording_name, stream_name
+from plait.recordings.labels import read_labels
 from plait.recordings.logs import TimeUnit, read_log
 from plait.recordings.tables import CSV, Table, numbers, read_table
 from plait.recordings.video import Video
@@ -28,6 +34,13 @@ from plait.store import atomic, checksum
 TEMPLATES = {path.stem: path for path in sorted((Path(__file__).parent / "templates").glob("*.toml"))}
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts")
 TABLES = (*CSV, ".parquet")
+ELSEWHERE = {  # what other programs read, and what they can write
+    ".textgrid": "ELAN imports it and saves .eaf",
+    ".anvil": "ELAN imports it and saves .eaf",
+    ".boris": "export its aggregated events from BORIS as CSV",
+    ".aup3": "export its labels from Audacity",
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save its sheet as CSV"),
+}
 TIME = re.compile(
     r"(time ?stamp|time|epoch|t|date ?time|clock|seconds?|millis(econds)?|micros)(_?(s|ms|us|ns|iso|utc))?"
 )
@@ -42,52 +55,105 @@ def ingest(
     subject: str | None = None,
     name: str | None = None,
     template: str | None = None,
+    answers: Mapping[str, str] | None = None,
 ) -> tuple[Path, list[str]]:
     """Make the folder of one recording in `out` from a video, sensor logs and labels; tell what was assumed.
 
     `sources` are files, or one folder of them. Files are copied with their checksums recorded. The recording is called
     `name`, by default like the folder or the video; `subject` like the recording. Where a `recording.toml` lies among
     the files, it says what is what and nothing is guessed; nor with a `template`, a file of the same form whose files
-    are patterns ("*left*.csv"), or one of `TEMPLATES` by name.
+    are patterns ("*left*.csv"), or one of `TEMPLATES` by name. `answers` are values of `recording.toml` by their
+    dotted keys (`tier`, `logs.wrist.time`), which go before anything that is guessed.
 
     Raises:
-        DataError: no video or several, a file that is none of these, a log whose columns cannot be told, or a recording
-            of that name that stands already with other files.
+        DataError: no video or several, a file that is none of these, a log whose columns cannot be told, labels of
+            which it is not clear what is meant, or a recording of that name that stands already with other files.
     """
-    files = sorted(sources[0].iterdir()) if len(sources) == 1 and sources[0].is_dir() else list(sources)
-    files = [file for file in files if not file.name.startswith(".")]
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"{file}: no such file, expected a video, sensor logs and labels, or one folder of them")
-    given = next((file for file in files if file.name == "recording.toml"), None)
     told: list[str] = []
+    files = gather(sources, told)
+    said = _tables(answers or {})
+    given = next((file for file in files if file.name == "recording.toml"), None)
     if given:
         described = read_description(given.parent)
-        files = [given.parent / n for n in described.files]
+        by_name = {name: given.parent / name for name in described.files}
         told.append(f"{given.name}: taken as it is")
-    elif template:
-        described = _matched(files, TEMPLATES.get(template, Path(template)), told)
-        files = [file for file in files if file.name in described.files]
     else:
-        described = _guessed(files, subject, told)
-    by_name = {file.name: file for file in files}
+        by_name = {file.name: file for file in files}
+        if template:
+            described = _matched(files, TEMPLATES.get(template, Path(template)), told)
+            told += [f"{name}: not in the template, left out" for name in by_name if name not in described.files]
+        else:
+            described = _guessed(files, said, told)
+    described = _answered(described, said)
+    by_name = {name: _there(by_name, name) for name in described.files}
+    called = recording_name(name or (sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem))
+    described = replace(described, subject=subject or described.subject or called)
     if described.labels:
-        labels = by_name[described.labels]
-        check_labels(labels, read_labels(labels, described.tier), Video(by_name[described.video]))
-    called = name or (sources[0].name if sources[0].is_dir() else Path(described.video).stem)
+        about = footage(by_name[described.video], called, described.subject)
+        labels = read_labels(by_name[described.labels], described.label_settings, about)
+        described = replace(described, **asdict(labels.settings))
+        told += labels.told
     folder = out / called
-    sums = {file.name: checksum(file) for file in files}
+    sums = {name: checksum(file) for name, file in by_name.items()}
     if folder.exists():
-        if read_description(folder).sha256 == sums:
-            return folder, [f"{folder}: stands already, made from the same files"]
-        raise DataError(f"{folder}: stands already, made from other files; give another --name or remove it")
+        return folder, _standing(folder, sums, said, subject)
     with atomic(folder) as making:
         making.mkdir()
-        for file in files:
-            shutil.copy2(file, making / file.name)
-        described = replace(described, subject=subject or described.subject or called, sha256=sums)
-        write_description(making, described)
+        for file_name, file in by_name.items():
+            (making / file_name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, making / file_name)
+        write_description(making, replace(described, sha256=sums))
     return folder, [*told, f"subject: {described.subject!r}"]
+
+
+def _standing(folder: Path, sums: Mapping[str, str], said: Mapping[str, Any], subject: str | None) -> list[str]:
+    """What is told of a recording that stands already.
+
+    Raises:
+        DataError: it is made from other files, or says other than what is asked for now; or is no recording.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        raise DataError(f"{folder}: stands already and is no recording, expected another --out or --name")
+    standing = read_description(folder)
+    if standing.sha256 != sums:
+        raise DataError(f"{folder}: stands already, made from other files; give another --name or remove it")
+    if _answered(replace(standing, subject=subject or standing.subject), said) != standing:
+        raise DataError(f"{folder}: stands already and says otherwise; change its {DESCRIPTION}, or remove it")
+    return [f"{folder}: stands already, made from the same files"]
+
+
+def _tables(answers: Mapping[str, str]) -> dict[str, Any]:
+    """Tables in tables of values by dotted keys; lists are written as in TOML."""
+    said: dict[str, Any] = {}
+    for key, text in answers.items():
+        *path, last = key.split(".")
+        table = said
+        for part in path:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise DataError(f"--set {key}: {part!r} has a value already, expected one or the other")
+        try:
+            table[last] = tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
+        except tomllib.TOMLDecodeError as error:
+            raise DataError(f"--set {key}: {text!r}, expected a list as in TOML: {error}") from error
+    return said
+
+
+def _answered(described: Description, said: Mapping[str, Any]) -> Description:
+    """A description with what a person says on top."""
+    table, logs = asdict(described), said.get("logs", {})
+    if isinstance(logs, dict) and (unknown := logs.keys() - table["logs"].keys()):
+        known = ", ".join(table["logs"]) or "none"
+        raise DataError(f"--set logs.{min(unknown)}: no such log, expected one of: {known}")
+    if isinstance(logs, dict):
+        logs = {name: {**log, **logs.get(name, {})} for name, log in table["logs"].items()}
+    return described_by({**table, **said, "logs": logs}, Path("--set"))
+
+
+def _there(by_name: Mapping[str, Path], name: str) -> Path:
+    if name not in by_name:
+        raise DataError(f"--set: names {name!r}, expected one of the files: {', '.join(by_name)}")
+    return by_name[name]
 
 
 def _matched(files: Sequence[Path], path: Path, told: list[str]) -> Description:
@@ -112,48 +178,70 @@ def _matched(files: Sequence[Path], path: Path, told: list[str]) -> Description:
     return described
 
 
-def _guessed(files: Sequence[Path], subject: str | None, told: list[str]) -> Description:
+def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) -> Description:
     videos = [file for file in files if file.suffix.lower() in VIDEOS]
-    if len(videos) != 1:
-        found = ", ".join(file.name for file in videos) or "none"
-        raise DataError(f"{files[0].parent if files else '.'}: expected exactly one video, got: {found}")
-    Video(videos[0]).times  # noqa: B018 - a video that cannot be read is said so now
-    told.append(f"{videos[0].name}: the video, whose clock is everyone's")
+    meant = [file for file in videos if said.get("video", file.name) == file.name]
+    video = only_video(meant, files[0].parent if files else Path())
+    Video(video).times  # noqa: B018 - a video that cannot be read is said so now
+    told.append(f"{video.name}: the video, whose clock is everyone's")
     labels: str | None = None
     logs: dict[str, LogFile] = {}
     for file in files:
         suffix = file.suffix.lower()
-        if file in videos:
+        if file == video:
             continue
-        table = read_table(file) if suffix in TABLES else None
-        if suffix in (".eaf", ".json") or (table and {"start", "activity"} <= label_columns(table).keys()):
+        if file in videos or (suffix == ".txt" and is_prose(file)):
+            told.append(f"{file.name}: {'another video' if file in videos else 'no table'}, left out")
+            continue
+        texts = label_texts.lines_of(file) is not None
+        table = read_table(file) if suffix in TABLES and not texts else None
+        is_labels = texts or suffix == ".eaf" or _is_json(file) or (table and label_columns.is_labels(table))
+        if said.get("labels", file.name if is_labels else None) == file.name:
             if labels:
-                raise DataError(f"{file}: labels, but so is {labels}; expected one file of labels")
-            read_labels(file)
+                raise DataError(
+                    f"{file}: labels, but so is {labels}; expected one file of labels: "
+                    f"--set labels={file.name} leaves the other out"
+                )
             labels = file.name
             told.append(f"{file.name}: labels")
+        elif is_labels or suffix == ".json":
+            told.append(f"{file.name}: {'other labels' if is_labels else 'no labels that are known'}, left out")
         elif table:
-            stream = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or "log"
+            stream = stream_name(file.stem)
             if stream in logs or stream == "video":
-                raise DataError(f"{file}: two files for the stream {stream!r}, expected names that differ")
-            logs[stream] = _log(table, told)
+                raise DataError(f"{file}: two files for the stream {stream!r}, expected names that differ in a letter")
+            logs[stream] = _log(table, told, said.get("logs", {}).get(stream, {}))
             rate_hz = read_log(file, logs[stream].log()).rate_hz
             if rate_hz and 3 / rate_hz > logs[stream].max_gap_s:  # a slow sensor: three readings make a gap
                 logs[stream] = replace(logs[stream], max_gap_s=3 / rate_hz)
         else:
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
-            raise DataError(f"{file}: not known what this is, expected one of: {expected}")
-    return Description(subject=subject or "", video=videos[0].name, logs=logs, labels=labels)
+            out = ELSEWHERE.get(suffix, "give the files that are meant, without it")
+            raise DataError(f"{file}: not known what this is, expected one of: {expected}; {out}")
+    return Description(subject="", video=video.name, logs=logs, labels=labels)
 
 
-def _log(table: Table, told: list[str]) -> LogFile:
-    """Which column is the time, in which unit, and which columns are readings."""
+def _is_json(file: Path) -> bool:
+    """Whether a file is JSON of a form of labels."""
+    try:
+        return file.suffix.lower() == ".json" and label_json.is_labels(label_json.content_of(file))
+    except DataError:
+        return False
+
+
+def _log(table: Table, told: list[str], said: Mapping[str, Any]) -> LogFile:
+    """Which column is the time, in which unit, and which columns are readings; what is `said` goes before."""
     names = table.frame.columns
-    time = next((name for name in names if TIME.fullmatch(name.strip().lower())), None)
-    if time is None:
+    time = next((name for name in names if name == said.get("time") or TIME.fullmatch(name.strip().lower())), None)
+    if time is None or said.get("time", time) not in names:
         listed = ", ".join(repr(name) for name in names[:30])
-        raise DataError(f"{table.file}: no column of times known by its name, name it in recording.toml: {listed}")
-    unit = _unit(table, time)
+        stream = stream_name(table.file.stem)
+        raise DataError(
+            f"{table.file}: no column of times known by its name, expected one of: {listed}; "
+            f"say it with --set logs.{stream}.time=NAME"
+        )
+    time = said.get("time", time)
+    unit = said.get("time_unit") or _unit(table, time)
     readings = [name for name in names if name != time and _number(table, name)]
     if not readings:
         raise DataError(f"{table.file}: no column of numbers beside {time!r}, expected readings")

@@ -1,64 +1,65 @@
-"""Labels: who wrote them in a spreadsheet, in ELAN or as ActivityNet's JSON gets the same spans."""
+"""Labels: who wrote them in a spreadsheet, in ELAN or another program gets the same spans."""
 
-import json
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-from xml.parsers import expat
+from typing import NamedTuple
 
-from pympi.Elan import Eaf  # type: ignore[import-untyped]
-
-from plait.errors import DataError, one_line
-from plait.recordings.tables import CSV, Table, read_bytes, read_table
+from plait.errors import DataError
+from plait.recordings import elan, label_json, label_tables, label_texts
+from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelSettings
+from plait.recordings.label_tables import TOUCH_S
+from plait.recordings.tables import CSV, read_table
 from plait.types import Span
 
-COLUMNS = {
-    "start": ("start", "start_s", "begin", "begin_s", "onset", "onset_s", "start_time", "begin_time"),
-    "stop": ("stop", "stop_s", "end", "end_s", "offset", "offset_s", "stop_time", "end_time"),
-    "duration": ("duration", "duration_s"),
-    "activity": ("activity", "label", "class", "name"),
-}
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
-LONGEST_S = 1e11
-TOUCH_S = 1e-6  # less than this is rounding, no overlap
+LATE_S = 1.0  # labelling tools round the end of a video
+EARLY = 1e-2  # labels that end within this share of a video are suspicious
 
 
-class Entry(NamedTuple):
-    """One label as a file has it, and where."""
+class Labels(NamedTuple):
+    """Spans by start, what was assumed and left out, and the settings with what was settled."""
 
-    where: str
-    start_s: float
-    stop_s: float
-    activity: str
+    spans: tuple[Span, ...]
+    told: tuple[str, ...]
+    settings: LabelSettings
 
 
-def read_labels(file: Path, tier: str | None = None, video: str | None = None) -> tuple[Span, ...]:
-    """The spans in a label file, by start; spans of one activity that overlap become one.
+def read_labels(file: Path, settings: LabelSettings | None = None, footage: Footage | None = None) -> Labels:
+    """The labels in a file; spans of one activity that overlap become one.
 
-    CSV (`.csv`, `.tsv`, `.txt`) with columns for start, stop or duration, and activity, in seconds or `hh:mm:ss.mmm`;
-    ELAN (`.eaf`), where `tier` names one of several tiers; THUMOS' and ActivityNet's JSON (`.json`), where `video`
-    names one of several entries.
+    Tables (`.csv`, `.tsv`, `.txt`) with columns for start, stop or duration, and activity, or with BORIS' rows of
+    events; text as Audacity, ELAN and VIA write it; ELAN's `.eaf`; the JSON of THUMOS, ActivityNet and Label Studio.
+    Where a file says which videos, sessions or people it is about, only what is about `footage` is taken. Points in
+    time are left out.
 
     Raises:
-        DataError: the file is missing, damaged or holds no label; a label is empty, negative or reversed; two of
-            different activities overlap; or it is not clear which tier or video is meant.
+        DataError: the file is missing, damaged or holds no label; a label is empty, negative or reversed, or ends after
+            the video; two of different activities overlap; or it is not clear what is meant, and settings do not say.
     """
+    settings = settings or LabelSettings()
+    told: list[str] = []
     suffix = file.suffix.lower()
     if suffix in CSV:
-        entries = list(_table(read_table(file)))
+        lines = label_texts.lines_of(file)
+        if lines is not None:
+            entries, settings = label_texts.read(file, lines, settings, footage, told)
+        else:
+            entries, settings = label_tables.read(read_table(file), settings, footage, told)
     elif suffix == ".eaf":
-        entries = list(_elan(file, tier))
+        entries, settings = elan.read(file, settings, footage, told)
     elif suffix == ".json":
-        entries = list(_json(file, video))
+        entries, settings = label_json.read(file, settings, footage, told)
     else:
         raise DataError(f"{file}: labels are expected to be one of {', '.join(CSV)}, .eaf or .json")
-    if not entries:
-        raise DataError(f"{file}: no labels, expected some")
-    for entry in entries:
+    lasting = [entry for entry in entries if entry.stop_s != entry.start_s or not entry.activity]
+    if len(lasting) < len(entries):
+        told.append(f"{file.name}: {len(entries) - len(lasting)} labels of a point in time are left out")
+    if not lasting:
+        raise DataError(f"{file}: no labels, expected some{' that last' if entries else ''}")
+    for entry in lasting:
         _check(file, entry)
-    return _join(file, sorted(entries, key=lambda entry: (entry.start_s, entry.stop_s)))
+    spans = _join(file, sorted(lasting, key=lambda entry: (entry.start_s, entry.stop_s)))
+    if footage is not None:
+        _compare(file, spans, settings, footage, told)
+    return Labels(spans, tuple(told), settings)
 
 
 def _check(file: Path, entry: Entry) -> None:
@@ -88,107 +89,29 @@ def _join(file: Path, entries: list[Entry]) -> tuple[Span, ...]:
     return tuple(Span(entry.start_s, entry.stop_s, entry.activity) for entry in joined)
 
 
-def label_columns(table: Table) -> dict[str, str]:
-    """The columns for `start`, `stop`, `duration` and `activity`, as far as a table has them under a usual name."""
-    plain = {re.sub(r"[^a-z]+", "_", name.lower()).strip("_"): name for name in reversed(table.frame.columns)}
-    return {field: plain[name] for field, names in COLUMNS.items() for name in reversed(names) if name in plain}
-
-
-def _table(table: Table) -> Iterator[Entry]:
-    """Entries of a table, rows without any text left out."""
-    found = label_columns(table)
-    end = "duration" if "duration" in found and "stop" not in found else "stop"
-    for field in ("start", end, "activity"):
-        if field not in found:
-            named, there = ", ".join(COLUMNS[field]), ", ".join(repr(name) for name in table.frame.columns[:30])
-            raise DataError(f"{table.file}: no column for the {field}, expected one of: {named}; there are: {there}")
-    cells = [table.frame[found[field]].fill_null("").str.strip_chars() for field in ("start", end, "activity")]
-    for row, (start, stop, activity) in enumerate(zip(*cells, strict=True)):
-        if not (start or stop or activity):
-            continue
-        start_s, stop_s = _seconds(table, row, start), _seconds(table, row, stop)
-        where = f"{table.place} {table.rows[row]}"
-        yield Entry(where, start_s, stop_s if end == "stop" else start_s + stop_s, _plain(activity))
-
-
-def _seconds(table: Table, row: int, text: str) -> float:
-    """Seconds of `12.5` or `00:00:12.5`."""
-    number = text.replace(",", ".") if table.decimal_comma else text
-    clock = CLOCK.fullmatch(number)
-    if clock and int(clock[2]) < 60 and float(clock[3]) < 60:
-        return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
-    if not NUMBER.fullmatch(number):
-        raise DataError(f"{table.at(row)}: {text[:80]!r}, expected a time in seconds or as hh:mm:ss.mmm")
-    return float(number)
-
-
-def _elan(file: Path, tier: str | None) -> Iterator[Entry]:
-    """Entries of the tier called `tier`, or of the only one with labels."""
-    _refuse_doctype(file, read_bytes(file))
-    try:
-        eaf = Eaf(file, suppress_version_warning=True)
-    except Exception as error:  # pympi raises KeyError, IndexError, ValueError, ... where a file is not as expected
+def _compare(file: Path, spans: tuple[Span, ...], settings: LabelSettings, footage: Footage, told: list[str]) -> None:
+    """Refuse labels that go on for more than a second after the video's end; say where they end suspiciously early."""
+    stop_s, begin_s = footage.stop_s, float(footage.times[0])
+    last = max(spans, key=lambda span: span.stop_s)
+    if last.stop_s > stop_s + LATE_S:
+        said_s = last.stop_s - footage.zero_s
+        fits = {
+            "ms": said_s / 1e3 <= stop_s + LATE_S - footage.zero_s,
+            "frames": said_s <= len(footage.times) + 1 and all(span.start_s.is_integer() for span in spans),
+        }
+        units = [unit for unit, fit in fits.items() if fit and settings.label_unit is None]
+        if units:
+            hint = (
+                f"; if its times are {' or '.join(units)}: --set label_unit={units[0]} (label_unit in recording.toml)"
+            )
+        else:
+            hint = "" if settings.label_zero else "; if they count from elsewhere: --set label_zero=TIME"
         raise DataError(
-            f"{file}: cannot be read, expected ELAN's .eaf: {type(error).__name__} {one_line(error)}"
-        ) from error
-    tiers = [name for name, (aligned, _, _, _) in eaf.tiers.items() if aligned]
-    if tier is None and len(tiers) == 1:
-        tier = tiers[0]
-    if tier not in tiers:
-        which = "several tiers hold" if tier is None and tiers else "no tier holds"
-        named = "" if tier is None else f" and is called {tier!r}"
-        listed = ", ".join(repr(name) for name in tiers) or "none at all"
-        raise DataError(f"{file}: {which} labels with times of their own{named}, expected one of: {listed}")
-    for name, (start, stop, activity, _) in eaf.tiers[tier][0].items():
-        times = [eaf.timeslots.get(slot) for slot in (start, stop)]
-        if any(time is None or abs(time) > LONGEST_S for time in times):
-            raise DataError(f"{file}: annotation {name!r}: no time for its start or stop, expected both in ms")
-        yield Entry(f"annotation {name!r}", times[0] / 1000, times[1] / 1000, _plain(activity))
-
-
-def _refuse_doctype(file: Path, content: bytes) -> None:
-    """Refuse XML that declares entities (ELAN's never does) before anything expands them."""
-
-    def refuse(*_: object) -> None:
-        raise DataError(f"{file}: holds a DOCTYPE, expected ELAN's .eaf, which has none")
-
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(content, True)
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        raise DataError(f"{file}: cannot be read, expected ELAN's .eaf: {one_line(error)}") from error
-
-
-def _json(file: Path, video: str | None) -> Iterator[Entry]:
-    """Entries of the video called `video`, or of the only one."""
-    try:
-        content: Any = json.loads(read_bytes(file))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: cannot be read, expected JSON: {one_line(error)}") from error
-    videos = _field(file, content, "database", dict, "the file")
-    if video is None and len(videos) == 1:
-        video = next(iter(videos))
-    if video not in videos:
-        named = "no name was given" if video is None else f"{video!r} is not among them"
-        listed = ", ".join(repr(name) for name in list(videos)[:30]) or "none at all"
-        raise DataError(f"{file}: holds {len(videos)} videos and {named}, expected one of: {listed}")
-    for i, annotation in enumerate(_field(file, videos[video], "annotations", list, f"video {video!r}"), 1):
-        where = f"video {video!r}, annotation {i}"
-        segment = _field(file, annotation, "segment", list, where)
-        if len(segment) != 2 or not all(type(time) in (int, float) and abs(time) <= LONGEST_S for time in segment):
-            raise DataError(f"{file}: {where}: segment is {str(segment)[:80]}, expected [start, stop] in seconds")
-        activity = _field(file, annotation, "label", str, where)
-        yield Entry(where, float(segment[0]), float(segment[1]), _plain(activity))
-
-
-def _field(file: Path, holder: Any, name: str, kind: type[Any], where: str) -> Any:
-    value = holder.get(name) if isinstance(holder, dict) else None
-    if not isinstance(value, kind):
-        expected = {"dict": "an object", "list": "a list", "str": "text"}[kind.__name__]
-        raise DataError(f"{file}: {where}: no {name!r}, expected {expected} there")
-    return value
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split())
+            f"{file}: {last.activity!r} ends at {last.stop_s:.2f} s, expected it within the video, "
+            f"which ends at {stop_s:.2f} s{hint}"
+        )
+    if last.stop_s - begin_s < EARLY * (stop_s - begin_s):
+        told.append(
+            f"{file.name}: all labels lie in the first {last.stop_s:.3g} s of {stop_s:.0f} s: are their times in "
+            f"{settings.label_unit or 's'}?"
+        )

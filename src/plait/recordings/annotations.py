@@ -1,0 +1,189 @@
+"""What is common to labels in whatever form: what a person says of them, which video they are about, their clock."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from plait.errors import DataError
+
+LabelUnit = Literal["s", "ms", "us", "frames", "timecode", "iso"]
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
+TIMECODE = re.compile(r"([0-9]{1,3}):([0-9]{1,2}):([0-9]{1,2})([:;])([0-9]{1,3})")
+ISO = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ].*")
+LONGEST_S = 1e11
+EXPECTED = {
+    "s": "a time in seconds or as hh:mm:ss.mmm",
+    "ms": "a time in milliseconds",
+    "us": "a time in microseconds",
+    "frames": "the number of a frame",
+    "timecode": "a time code hh:mm:ss:ff",
+    "iso": "an ISO 8601 time",
+}
+SCALE = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "frames": 1.0}
+
+
+class Entry(NamedTuple):
+    """One label as a file has it, and where."""
+
+    where: str
+    start_s: float
+    stop_s: float
+    activity: str
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """What `recording.toml` says of its labels; None where they say it themselves.
+
+    `tier` names one of ELAN's; `activity_column` a table's column of activities; `labels_of` the video, session or
+    person whose rows are meant ("*": every row). `label_unit` is the unit of times; `label_zero` the time, written as
+    in the file, at which the video starts; `label_fps` how many frames labels count in a second.
+    """
+
+    tier: str | None = None
+    activity_column: str | None = None
+    labels_of: str | None = None
+    label_unit: LabelUnit | None = None
+    label_zero: str | None = None
+    label_fps: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """The video that labels are about: its file's name, its recording's and subject's, when its pictures are shown.
+
+    `times` `(frames,)` are seconds of the video's clock; players count from `zero_s` of it.
+    """
+
+    video: str
+    names: tuple[str, ...]
+    times: np.ndarray
+    zero_s: float = 0.0
+
+    @property
+    def stop_s(self) -> float:
+        """When the video ends."""
+        return float(self.times[-1])
+
+    @cached_property
+    def step_s(self) -> float:
+        """Seconds from one picture to the next, on the average."""
+        return float(self.times[-1] - self.times[0]) / max(1, len(self.times) - 1) or 1.0
+
+    @property
+    def even(self) -> bool:
+        """Whether pictures follow one another evenly."""
+        return bool(np.abs(np.diff(self.times) - self.step_s).max(initial=0) < self.step_s / 2)
+
+
+def way_out(key: str, example: str) -> str:
+    """How a person answers what a file leaves open."""
+    return f"say it with --set {key}={example} (or {key} in recording.toml)"
+
+
+@dataclass(frozen=True)
+class LabelClock:
+    """Times of a label file, in `unit`, to seconds of the video's clock."""
+
+    file: Path
+    unit: LabelUnit
+    settings: LabelSettings
+    footage: Footage | None
+    decimal_comma: bool = False
+
+    def seconds(self, text: str, where: str) -> float:
+        """Seconds of the video's clock.
+
+        Raises:
+            DataError: `text` is no such time, or it cannot be said without a video, a rate or a zero.
+        """
+        value = self._value(text.strip(), where)
+        if self.settings.label_zero is not None:
+            value -= self._value(self.settings.label_zero.strip(), "label_zero")
+        elif self.unit == "iso":
+            raise DataError(
+                f"{self.file}: {where}: {text!r} is a time of day, expected seconds of the video, or the time at "
+                f"which the video starts: {way_out('label_zero', text.strip())}"
+            )
+        if self.unit in ("frames", "timecode"):
+            return self._shown(value, where)
+        return value + (self.footage.zero_s if self.footage else 0.0)
+
+    def _value(self, text: str, where: str) -> float:
+        """Seconds, or for frames and time codes the number of a frame."""
+        number = text.replace(",", ".") if self.decimal_comma else text
+        if self.unit == "iso" and ISO.fullmatch(text):
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError:
+                raise self._not(text, where) from None
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if self.unit == "timecode" and (code := TIMECODE.fullmatch(text)):
+            return self._frame(code, text, where)
+        clock = CLOCK.fullmatch(number) if self.unit == "s" else None
+        if clock and int(clock[2]) < 60 and float(clock[3]) < 60:
+            return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
+        if self.unit in SCALE and NUMBER.fullmatch(number):
+            return float(number) * SCALE[self.unit]
+        raise self._not(text, where)
+
+    def _not(self, text: str, where: str) -> DataError:
+        return DataError(f"{self.file}: {where}: {text[:80]!r}, expected {EXPECTED[self.unit]}")
+
+    def _frame(self, code: re.Match[str], text: str, where: str) -> float:
+        """The number of the frame with a time code; of drop-frame codes (`;`), as SMPTE 12M counts them."""
+        rate = self.settings.label_fps or (1 / self.footage.step_s if self.footage and self.footage.even else None)
+        if rate is None:
+            raise DataError(
+                f"{self.file}: {where}: {text!r} is a time code, but frames are not evenly spaced, expected their "
+                f"rate: {way_out('label_fps', '25')}"
+            )
+        nominal = round(rate)
+        hours, minutes, seconds, frame = (int(code[i]) for i in (1, 2, 3, 5))
+        if minutes > 59 or seconds > 59 or frame >= nominal:
+            raise DataError(
+                f"{self.file}: {where}: {text!r}, expected a time code hh:mm:ss:ff at {nominal} frames per second"
+            )
+        minutes += 60 * hours
+        dropped = round(nominal / 15) * (minutes - minutes // 10) if code[4] == ";" else 0
+        return (60 * minutes + seconds) * nominal + frame - dropped
+
+    def _shown(self, number: float, where: str) -> float:
+        """When frame `number`, counted from 0, is shown."""
+        if self.footage is None:
+            if self.settings.label_fps is None:
+                raise DataError(f"{self.file}: {where}: a number of a frame, expected a video that says when it is")
+            return number / self.settings.label_fps
+        times = self.footage.times
+        if self.settings.label_fps:
+            return float(times[0]) + number / self.settings.label_fps
+        if 0 <= number < len(times):
+            return float(np.interp(number, np.arange(len(times)), times))
+        return float(times[0] if number < 0 else times[-1]) + (number - (number >= 0) * (len(times) - 1)) * (
+            self.footage.step_s
+        )
+
+
+def unit_of(cells: Sequence[str]) -> LabelUnit:
+    """The unit that times are evidently in; numbers alone are seconds."""
+    first = next((cell.strip() for cell in cells if cell.strip()), "")
+    return "timecode" if TIMECODE.fullmatch(first) else "iso" if ISO.fullmatch(first) else "s"
+
+
+def plain(text: str) -> str:
+    """Text with single spaces."""
+    return " ".join(text.split())
+
+
+def listed(values: Sequence[str], most: int = 10) -> str:
+    """Values in quotes, the first `most` of them."""
+    more = f" and {len(values) - most} more" if len(values) > most else ""
+    return (", ".join(repr(value[:60]) for value in values[:most]) + more) or "none at all"

@@ -1,0 +1,115 @@
+"""Which files a recording is made of: what lies in a folder, without what cameras and computers leave beside it."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from plait.errors import DataError
+from plait.recordings.tables import read_bytes
+
+BESIDE = (  # previews, thumbnails, folder settings, documents: never a recording's
+    *(".thm", ".lrv", ".lrf", ".ini", ".db", ".lnk", ".url", ".xmp", ".md", ".pdf", ".html"),
+    *(".jpg", ".jpeg", ".png", ".gif", ".heic", ".gpr", ".dng"),
+)
+DOCUMENTS = ("readme", "license", "licence", "changelog", "notice")
+NUMBER = re.compile(r"[-+]?[0-9][-0-9.:,eE+T ]*Z?")
+CHAPTER = re.compile(r"G[HXLP](?P<chapter>[0-9]{2})(?P<number>[0-9]{4})|GOPR(?P<first>[0-9]{4})", re.IGNORECASE)
+
+
+def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
+    """The files in one folder, or `sources` themselves; what is left out is told.
+
+    Raises:
+        DataError: a source is no file, two have one name, or a name is not UTF-8.
+    """
+    in_folder = len(sources) == 1 and sources[0].is_dir()
+    try:
+        found = sorted(sources[0].iterdir()) if in_folder else list(sources)
+    except OSError as error:
+        raise DataError(f"{sources[0]}: cannot be read: {error.strerror}") from error
+    files: dict[str, Path] = {}
+    for file in found:
+        if file.name.startswith("."):
+            continue
+        if not _is_utf8(file.name):
+            shown = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            raise DataError(f"a file called {shown!r}: its name is not in UTF-8, expected one that is: rename it")
+        if in_folder and file.is_dir():
+            told.append(f"{file.name}: a folder, left out")
+        elif _beside(file):
+            told.append(f"{file.name}: not of the recording, left out")
+        elif not file.is_file():
+            kind = "a folder" if file.is_dir() else "no such file"
+            raise DataError(f"{file}: {kind}, expected a video, sensor logs and labels, or one folder of them")
+        elif file.name in files:
+            raise DataError(f"{file}: called like {files[file.name]}, expected names that differ")
+        else:
+            files[file.name] = file
+    return list(files.values())
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _beside(file: Path) -> bool:
+    return file.suffix.lower() in BESIDE or (
+        file.suffix.lower() in ("", ".txt") and file.stem.lower().startswith(DOCUMENTS)
+    )
+
+
+def is_prose(file: Path) -> bool:
+    """Whether a `.txt` file is text for people: few of its lines have cells, one of them a number."""
+    lines = [line for line in read_bytes(file).decode("utf-8", "replace").splitlines()[1:1000] if line.strip()]
+    cells = [re.split(r"[\t;,]", line) for line in lines]
+    return 2 * sum(len(row) > 1 and any(NUMBER.fullmatch(cell.strip()) for cell in row) for row in cells) < len(lines)
+
+
+def only_video(videos: Sequence[Path], where: Path) -> Path:
+    """The video, if there is one.
+
+    Raises:
+        DataError: there is none, or several: chapters of one recording, or different ones.
+    """
+    if len(videos) == 1:
+        return videos[0]
+    chapters: dict[str, list[Path]] = {}
+    for video in videos:
+        if match := CHAPTER.fullmatch(video.stem):
+            chapters.setdefault(match["number"] or match["first"], []).append(video)
+    found = ", ".join(video.name for video in videos) or "none"
+    if len(videos) > 1 and len(chapters) == 1 and sum(map(len, chapters.values())) == len(videos):
+        (number, files), *_ = chapters.items()
+        ordered = sorted(files, key=lambda file: (file.stem.upper()[:4] != "GOPR", file.stem.upper()))
+        names = " ".join(f"\"file '{file.name}'\"" for file in ordered)
+        raise DataError(
+            f"{where}: {found} are the chapters of one recording, expected one video; join them without a loss: "
+            f"printf '%s\\n' {names} > chapters.txt; ffmpeg -f concat -safe 0 -i chapters.txt -c copy "
+            f"{number}{ordered[0].suffix}; then leave the chapters out"
+        )
+    raise DataError(f"{where}: expected exactly one video, got: {found}; name the files that are meant")
+
+
+def recording_name(name: str) -> str:
+    """A recording's name, which is its folder's.
+
+    Raises:
+        DataError: it cannot be the name of a folder.
+    """
+    fit = name and not name.startswith(".") and not re.search(r"[/\\\x00-\x1f\x7f]", name)
+    if not fit or not _is_utf8(name) or len(name.encode()) > 200:
+        shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        raise DataError(f"--name {shown!r}: expected a folder's name without slashes and without a dot before it")
+    return name
+
+
+def stream_name(stem: str) -> str:
+    """A stream's name of a file's: letters and digits of any script in lower case, the rest an underscore."""
+    text = unicodedata.normalize("NFC", stem).lower()
+    kept = "".join(c if c.isalnum() or unicodedata.category(c).startswith("M") else "_" for c in text)
+    return re.sub("_+", "_", kept).strip("_") or "log"

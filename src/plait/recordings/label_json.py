@@ -1,0 +1,154 @@
+"""Labels as JSON: THUMOS' and ActivityNet's, and Label Studio's."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from plait.errors import DataError, one_line
+from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, plain, way_out
+from plait.recordings.owners import key, nobody, own
+from plait.recordings.tables import read_bytes
+
+PROJECTS = {  # what only its own program reads, by keys that it has
+    "VIA's project": ({"project", "attribute", "metadata"}, "export its segments from VIA as CSV"),
+    "BORIS' project": ({"behaviors_conf", "observations"}, "export its aggregated events from BORIS as CSV"),
+}
+
+UPLOADED = re.compile(r".*/[0-9a-f]{8}-(?=[^/]+$)")  # what Label Studio puts before an uploaded file's name
+
+
+def content_of(file: Path) -> Any:
+    """What is in a JSON file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return json.loads(read_bytes(file))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: cannot be read, expected JSON: {one_line(error)}") from error
+
+
+def is_labels(content: Any) -> bool:
+    """Whether what is in a JSON file is of a form of labels."""
+    return (isinstance(content, dict) and "database" in content) or _label_studio(content) or _project(content) != ""
+
+
+def _label_studio(content: Any) -> bool:
+    first = content[0] if isinstance(content, list) and content else None
+    return isinstance(first, dict) and "data" in first and "annotations" in first
+
+
+def _project(content: Any) -> str:
+    held = set(content) if isinstance(content, dict) else set()
+    return next((name for name, (keys, _) in PROJECTS.items() if keys <= held), "")
+
+
+def read(
+    file: Path, settings: LabelSettings, footage: Footage | None, told: list[str]
+) -> tuple[list[Entry], LabelSettings]:
+    """The entries of the video that `footage` is, of `settings.labels_of`, or of the only one.
+
+    Raises:
+        DataError: the file is damaged or of another form, or it is not clear which video is meant.
+    """
+    content = content_of(file)
+    if project := _project(content):
+        raise DataError(f"{file}: {project}, expected labels: {PROJECTS[project][1]}")
+    if _label_studio(content):
+        return _tasks(file, content, settings, footage, told)
+    return _activitynet(file, content, settings, footage, told)
+
+
+def _video(file: Path, videos: list[str], settings: LabelSettings, footage: Footage | None, told: list[str]) -> str:
+    """Which of the videos is meant."""
+    wanted = settings.labels_of
+    if wanted is not None:
+        chosen = {video for video in videos if key(video) == key(wanted)}
+        if not chosen:
+            raise DataError(
+                f"{file}: holds {len(videos)} videos and {wanted!r} is not among them, expected one of: {listed(videos)}"
+            )
+    elif footage is not None:
+        chosen = own(videos, footage, file, "the file")
+        if not chosen:
+            raise nobody(file, "the file", videos, footage)
+    else:
+        chosen = set(videos)
+    if len(chosen) != 1:
+        raise DataError(
+            f"{file}: holds {len(videos)} videos and no name was given, expected one of: {listed(videos)}; "
+            f"{way_out('labels_of', videos[0] if videos else 'NAME')}"
+        )
+    video = chosen.pop()
+    others = len(videos) - 1
+    told.append(f"{file.name}: labels of {video!r}{f'; {others} other videos are left out' if others else ''}")
+    return video
+
+
+def _activitynet(
+    file: Path, content: Any, settings: LabelSettings, footage: Footage | None, told: list[str]
+) -> tuple[list[Entry], LabelSettings]:
+    videos = _field(file, content, "database", dict, "the file")
+    video = _video(file, list(videos), settings, footage, told)
+    clock = LabelClock(file, settings.label_unit or "s", settings, footage)
+    entries = []
+    for i, annotation in enumerate(_field(file, videos[video], "annotations", list, f"video {video!r}"), 1):
+        where = f"video {video!r}, annotation {i}"
+        segment = _field(file, annotation, "segment", list, where)
+        if len(segment) != 2 or not all(type(time) in (int, float) and abs(time) <= LONGEST_S for time in segment):
+            raise DataError(f"{file}: {where}: segment is {str(segment)[:80]}, expected [start, stop] in seconds")
+        start_s, stop_s = (clock.seconds(repr(float(time)), where) for time in segment)
+        entries.append(Entry(where, start_s, stop_s, plain(_field(file, annotation, "label", str, where))))
+    return entries, settings
+
+
+def _tasks(
+    file: Path, content: list[Any], settings: LabelSettings, footage: Footage | None, told: list[str]
+) -> tuple[list[Entry], LabelSettings]:
+    """Label Studio's tasks: ranges of frames of a video, or segments of seconds of its sound."""
+    tasks: dict[str, Any] = {}
+    for i, task in enumerate(content, 1):
+        names = [text for text in _field(file, task, "data", dict, f"task {i}").values() if isinstance(text, str)]
+        name = next((text for text in names if "." in text), names[0] if names else f"task {i}")
+        name = UPLOADED.sub("", name.rpartition("?d=")[2])
+        if name in tasks:
+            raise DataError(f"{file}: two tasks of {name!r}, expected one of each video")
+        tasks[name] = task
+    video = _video(file, list(tasks), settings, footage, told)
+    sheets = _field(file, tasks[video], "annotations", list, f"task {video!r}")
+    if len(sheets) > 1:
+        raise DataError(f"{file}: task {video!r} has {len(sheets)} annotations, expected one: export the one meant")
+    entries = []
+    for i, result in enumerate(_field(file, sheets[0], "result", list, "annotation") if sheets else [], 1):
+        where = f"task {video!r}, result {i}"
+        value = _field(file, result, "value", dict, where)
+        label = next((value[k] for k in ("timelinelabels", "labels", "timeserieslabels") if k in value), None)
+        if label is None:
+            told.append(f"{file.name}: {where} is no label of a time, left out")
+            continue
+        if not (isinstance(label, list) and len(label) == 1 and isinstance(label[0], str)):
+            raise DataError(f"{file}: {where}: labels are {str(label)[:80]}, expected one name")
+        framed = "ranges" in value
+        if framed and settings.label_fps is None:
+            raise DataError(
+                f"{file}: {where}: frames as Label Studio counts them, at the frameRate of its <Video> tag (not in the "
+                f"file, often 24 or 25, not the video's own), expected that rate: {way_out('label_fps', '25')}"
+            )
+        clock = LabelClock(file, "frames" if framed else settings.label_unit or "s", settings, footage)
+        for piece in _field(file, value, "ranges", list, where) if framed else [value]:
+            ends: list[Any] = [piece.get(end) if isinstance(piece, dict) else None for end in ("start", "end")]
+            if not all(type(end) in (int, float) and abs(end) <= LONGEST_S for end in ends):
+                raise DataError(f"{file}: {where}: {str(piece)[:80]}, expected numbers as start and end")
+            start_s, stop_s = (clock.seconds(repr(float(end)), where) for end in ends)
+            entries.append(Entry(where, start_s, stop_s, plain(label[0])))
+    return entries, settings
+
+
+def _field(file: Path, holder: Any, name: str, kind: type[Any], where: str) -> Any:
+    value = holder.get(name) if isinstance(holder, dict) else None
+    if not isinstance(value, kind):
+        expected = {"dict": "an object", "list": "a list", "str": "text"}[kind.__name__]
+        raise DataError(f"{file}: {where}: no {name!r}, expected {expected} there")
+    return value

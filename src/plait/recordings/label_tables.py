@@ -1,0 +1,190 @@
+"""Labels in tables: whose rows they are, a row for each label, or rows that only begin or end one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from plait.errors import DataError
+from plait.recordings.annotations import (
+    Entry,
+    Footage,
+    LabelClock,
+    LabelSettings,
+    listed,
+    plain,
+    unit_of,
+    way_out,
+)
+from plait.recordings.label_columns import (
+    ENDS,
+    MARKED,
+    MARKS,
+    PEOPLE,
+    ROUNDS,
+    VIDEOS,
+    Sheet,
+    activity_column,
+    event_columns,
+    time_columns,
+    words,
+)
+from plait.recordings.owners import EVERY, key, nobody, own
+from plait.recordings.tables import MISSING, Table
+
+TOUCH_S = 1e-6  # less than this is rounding, no overlap
+
+
+def read(
+    table: Table, settings: LabelSettings, footage: Footage | None, told: list[str]
+) -> tuple[list[Entry], LabelSettings]:
+    """The entries of a table that are about `footage`, and what was settled.
+
+    Raises:
+        DataError: a column is missing or one of several, no row is about it, or a time is none.
+    """
+    sheet = Sheet(table)
+    times = time_columns(sheet.names)
+    events = None if times else event_columns(sheet)
+    if times is None and events is None:
+        raise _no_times(sheet)
+    used = set(times.columns.values()) if times else set(events or ())
+    rows = [row for row in range(len(table.frame)) if any(sheet.cells[name][row] for name in sheet.names)]
+    rows = _own_rows(sheet, rows, settings, footage, told)
+    activity = activity_column(sheet, rows, used, settings, told)
+    rows = [row for row in rows if any(sheet.cells[name][row] for name in (*used, activity))]
+    first = times.columns["start"] if times else (events or ("",))[0]
+    unit = settings.label_unit or (times and times.unit) or unit_of([sheet.cells[first][row] for row in rows])
+    if unit != "s":
+        told.append(f"{table.file.name}: times in {unit}{' from 0' if unit == 'frames' else ''}")
+    _refuse_offset(sheet, rows)
+    clock = LabelClock(table.file, unit, settings, footage, table.decimal_comma)
+    if times:
+        entries = [_entry(sheet, row, times.columns, activity, clock) for row in rows]
+        _refuse_clocks(sheet, rows, entries)
+    else:
+        assert events is not None
+        entries = list(_paired(sheet, rows, events, activity, clock))
+    return entries, replace(settings, activity_column=activity, label_unit=unit if unit != "s" else settings.label_unit)
+
+
+def _entry(sheet: Sheet, row: int, columns: dict[str, str], activity: str, clock: LabelClock) -> Entry:
+    cells = {field: sheet.cells[name][row] for field, name in columns.items()}
+    where, what = sheet.where(row), plain(sheet.cells[activity][row])
+    start_s = clock.seconds(cells["start"], where)
+    end = cells.get("stop", cells.get("duration", ""))
+    if end.lower() in MISSING and _marked(sheet, row) == "point":
+        return Entry(where, start_s, start_s, what)
+    if "stop" in cells:
+        return Entry(where, start_s, clock.seconds(end, where), what)
+    if clock.unit not in ("s", "ms", "us"):
+        raise DataError(f"{clock.file}: durations beside starts in {clock.unit}, expected a column of stops")
+    length = replace(clock, settings=replace(clock.settings, label_zero=None), footage=None)
+    return Entry(where, start_s, start_s + length.seconds(end, where), what)
+
+
+def _marked(sheet: Sheet, row: int) -> str | None:
+    """What a row's mark says: start, stop or point."""
+    cells = (sheet.cells[sheet.named[name]][row] for name in MARKED if name in sheet.named)
+    return next((MARKS[key(cell)] for cell in cells if key(cell) in MARKS), None)
+
+
+def _paired(
+    sheet: Sheet, rows: Sequence[int], events: tuple[str, str], activity: str, clock: LabelClock
+) -> Iterator[Entry]:
+    """A label from each start to the next stop of its activity and of its person."""
+    time, mark = events
+    people = sheet.among(PEOPLE)
+    opened: dict[tuple[str, ...], tuple[float, str]] = {}
+    for seconds, row in sorted((clock.seconds(sheet.cells[time][row], sheet.where(row)), row) for row in rows):
+        where, said = sheet.where(row), sheet.cells[mark][row]
+        whose = (plain(sheet.cells[activity][row]), *(sheet.cells[name][row] for name in people))
+        what = MARKS.get(key(said))
+        if what == "point":
+            yield Entry(where, seconds, seconds, whose[0])
+        elif what == "start" and whose not in opened:
+            opened[whose] = (seconds, where)
+        elif what == "stop" and whose in opened:
+            start_s, began = opened.pop(whose)
+            yield Entry(began, start_s, seconds, whose[0])
+        else:
+            raise DataError(
+                f"{clock.file}: {where}: {whose[0]!r} is marked {said!r}, expected its starts and stops in turn"
+            )
+    for whose, (_, where) in opened.items():
+        raise DataError(f"{clock.file}: {where}: {whose[0]!r} starts and never stops, expected a stop")
+
+
+def _own_rows(
+    sheet: Sheet, rows: list[int], settings: LabelSettings, footage: Footage | None, told: list[str]
+) -> list[int]:
+    """The rows that are about this recording, where columns say which they are about."""
+    file, wanted, before = sheet.table.file, settings.labels_of, len(rows)
+    if wanted == EVERY:
+        return rows
+    answered = wanted is None
+    videos = sheet.among(VIDEOS)
+    for name in (*videos, *sheet.among(PEOPLE)):
+        cells, place = sheet.cells[name], f"column {name!r}"
+        values = sorted({cells[row] for row in rows} - {""})
+        if not values:
+            continue
+        chosen = {value for value in values if wanted is not None and key(value) == key(wanted)}
+        answered = answered or bool(chosen)
+        if not chosen and footage is not None:
+            chosen = own(values, footage, file, place)
+        if not chosen and wanted is None and name in videos and (footage or len(values) > 1):
+            raise nobody(file, place, values, footage)
+        if not chosen and wanted is None and len(values) > 1:
+            raise DataError(
+                f"{file}: {place} says {listed(values)}, expected to know whose labels are meant; "
+                f"{way_out('labels_of', values[0])}, or {EVERY} for everybody's"
+            )
+        if not chosen:
+            told.append(f"{file.name}: {place} says {listed(values)}, which is not looked at")
+            continue
+        empty = next((row for row in rows if not cells[row]), None)
+        if empty is not None:
+            raise DataError(f"{sheet.table.at(empty)}: {place} is empty, expected a name as in the other rows")
+        rows = [row for row in rows if cells[row] in chosen]
+        told.append(f"{file.name}: rows whose {place} says {listed(sorted(chosen))}")
+    if not answered:
+        raise DataError(f"{file}: labels_of is {wanted!r}, expected a video, session or person that a row names")
+    if len(rows) < before:
+        told.append(f"{file.name}: {before - len(rows)} rows are about others and left out")
+    return rows
+
+
+def _refuse_clocks(sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry]) -> None:
+    """Refuse rounds (trials, takes) whose labels overlap: each seems to have a clock of its own."""
+    for name in sheet.among(ROUNDS):
+        spans: dict[str, tuple[float, float]] = {}
+        for row, entry in zip(rows, entries, strict=True):
+            start_s, stop_s = spans.get(sheet.cells[name][row], entry[1:3])
+            spans[sheet.cells[name][row]] = (min(start_s, entry.start_s), max(stop_s, entry.stop_s))
+        in_order = sorted(spans.values())
+        if any(later[0] < sooner[1] - TOUCH_S for sooner, later in pairwise(in_order)):
+            raise DataError(
+                f"{sheet.table.file}: column {name!r}: the labels of {listed(list(spans))} overlap in time, expected "
+                "all of them on the clock of one video; leave only this video's rows in the file"
+            )
+
+
+def _refuse_offset(sheet: Sheet, rows: Sequence[int]) -> None:
+    """Refuse times that were counted from elsewhere, as BORIS' `Time offset (s)` says."""
+    for name in (name for name in sheet.names if words(name)[:2] == ("time", "offset")):
+        for row in rows:
+            if sheet.cells[name][row].strip("0.,:+-"):
+                raise DataError(
+                    f"{sheet.table.at(row)}: {name!r} is {sheet.cells[name][row]!r}, expected 0: times counted from "
+                    "the start of the video"
+                )
+
+
+def _no_times(sheet: Sheet) -> DataError:
+    file, there = sheet.table.file, listed(sheet.names, 30)
+    for field in ("start", "stop"):
+        if not any(set(words(name)) & set(ENDS[field]) for name in sheet.names):
+            return DataError(
+                f"{file}: no column for the {field}, expected one of: {', '.join(ENDS[field])}; there are: {there}"
+            )
+    return DataError(f"{file}: no columns for start and stop that go together, there are: {there}")

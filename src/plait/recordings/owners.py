@@ -1,0 +1,82 @@
+"""Whose labels: which of the names in a file stand for this recording."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from plait.errors import DataError
+from plait.recordings.annotations import Footage, listed, way_out
+
+EVERY = "*"
+MEDIA = (
+    *(".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
+    *(".ogv", ".mxf", ".lrv", ".wav", ".mp3", ".m4a", ".aac", ".flac", ".csv", ".tsv", ".txt", ".eaf", ".json"),
+)
+PLAYER = re.compile(r"player #\d+: *", re.IGNORECASE)  # how BORIS begins its media
+
+
+class Name(NamedTuple):
+    """A name, taken apart: the folder before it, what it is without its ending, and that."""
+
+    folder: str
+    stem: str
+    ending: str
+
+
+def key(text: str) -> str:
+    """What two spellings of one name have in common."""
+    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
+
+
+def name_of(text: str) -> Name:
+    """A file's name, its path or its address, or any other name, taken apart."""
+    text = PLAYER.sub("", text.strip())
+    listing = re.fullmatch(r'\[ *"(.*)" *\]', text)  # a list of one, as VIA writes it
+    text = listing[1] if listing else text
+    text = unquote(text) if text.startswith("file:") or "/" in text else text
+    parts = [part for part in re.split(r"[/\\]+", text) if part not in ("", ".")] or [""]
+    name = key(parts[-1])
+    ending = Path(name).suffix if Path(name).suffix in MEDIA else ""
+    return Name(key(parts[-2]) if len(parts) > 1 else "", name.removesuffix(ending), ending)
+
+
+def own(values: Iterable[str], footage: Footage, file: Path, place: str) -> set[str]:
+    """Those of `values` that name this recording: its video's file, else the recording or its subject; perhaps none.
+
+    Upper and lower case, directories, endings and Unicode's compositions do not count, unless two of the values
+    differ by them alone: then directory and ending tell them apart.
+
+    Raises:
+        DataError: several do, and nothing tells which is meant.
+    """
+    video, names = name_of(footage.video), {key(name) for name in footage.names if name}
+    apart = {value: name_of(value) for value in values}
+    found = {value: name for value, name in apart.items() if name.stem == video.stem}
+    found = found or {v: name for v, name in apart.items() if {name.stem, name.stem + name.ending} & names}
+    if len({name.folder for name in found.values() if name.folder}) > 1:
+        found = {value: name for value, name in found.items() if name.folder in names} or found
+    if len({name.ending for name in found.values() if name.ending}) > 1:
+        found = {value: name for value, name in found.items() if name.ending == video.ending} or found
+    different = {(name.folder, name.ending) for name in found.values()}
+    folders, endings = ({pair[i] for pair in different if pair[i]} for i in (0, 1))
+    stems = {name.stem for name in found.values()}
+    if max(len(folders), len(endings), len(stems)) > 1:
+        raise DataError(
+            f"{file}: {place}: {listed(sorted(found))} may all be {footage.video!r}, expected one; "
+            f"{way_out('labels_of', sorted(found)[0])}"
+        )
+    return set(found)
+
+
+def nobody(file: Path, place: str, values: Iterable[str], footage: Footage | None) -> DataError:
+    """The error that none of `values` names this recording."""
+    there = sorted(set(values))
+    names = (footage.video, *footage.names) if footage else ("not known here",)
+    known = listed(list(dict.fromkeys(name for name in names if name)))
+    return DataError(
+        f"{file}: {place} says {listed(there)}, expected one that names this recording ({known}); "
+        f"if one does, {way_out('labels_of', there[0] if there else 'NAME')}"
+    )
