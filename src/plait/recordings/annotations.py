@@ -1,6 +1,7 @@
 """What is common to labels in whatever form: what a person says of them, which video they are about, their clock."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,7 +87,7 @@ class Footage:
 
 def way_out(key: str, example: str) -> str:
     """How a person answers what a file leaves open."""
-    return f"say it with --set {key}={example} (or {key} in recording.toml)"
+    return f"say it with --set {shlex.quote(f'{key}={example}')} (or {key} in recording.toml)"
 
 
 @dataclass(frozen=True)

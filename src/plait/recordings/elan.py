@@ -51,7 +51,7 @@ def read(
         which = "several tiers hold" if tier is None and told_by_tier else "no tier holds"
         called = "" if tier is None else f" and is called {tier!r}"
         there = ", ".join(f"{name!r} ({listed(list(dict.fromkeys(t)), 3)})" for name, t in told_by_tier.items())
-        ask = f"; {way_out('tier', next(iter(told_by_tier)))}" if told_by_tier else ""
+        ask = f"; {way_out('tier', 'NAME')}" if told_by_tier else ""
         raise DataError(f"{file}: {which} labels{called}, expected one of: {there or 'none at all'}{ask}")
     told.append(f"{file.name}: tier {tier!r}")
     origin_s = _origin_s(file, eaf, settings, footage, told) + (footage.zero_s if footage else 0.0)

@@ -96,7 +96,7 @@ def _compare(file: Path, spans: tuple[Span, ...], settings: LabelSettings, foota
     if last.stop_s > stop_s + LATE_S:
         said_s = last.stop_s - footage.zero_s
         fits = {
-            "ms": said_s / 1e3 <= stop_s + LATE_S - footage.zero_s,
+            "ms": EARLY * stop_s < said_s / 1e3 <= stop_s + LATE_S - footage.zero_s,
             "frames": said_s <= len(footage.times) + 1 and all(span.start_s.is_integer() for span in spans),
         }
         units = [unit for unit, fit in fits.items() if fit and settings.label_unit is None]
