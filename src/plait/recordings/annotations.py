@@ -61,18 +61,13 @@ class LabelSettings:
 class Footage:
     """The video that labels are about: its file's name, its recording's and subject's, when its pictures are shown.
 
-    `times` `(frames,)` are seconds of the video's clock; players count from `zero_s` of it.
+    `times` `(frames,)` are seconds of the video's clock, on which labels are, and it ends at `stop_s`.
     """
 
     video: str
     names: tuple[str, ...]
     times: np.ndarray
-    zero_s: float = 0.0
-
-    @property
-    def stop_s(self) -> float:
-        """When the video ends."""
-        return float(self.times[-1])
+    stop_s: float
 
     @cached_property
     def step_s(self) -> float:
@@ -116,7 +111,7 @@ class LabelClock:
             )
         if self.unit in ("frames", "timecode"):
             return self._shown(value, where)
-        return value + (self.footage.zero_s if self.footage else 0.0)
+        return value
 
     def _value(self, text: str, where: str) -> float:
         """Seconds, or for frames and time codes the number of a frame."""

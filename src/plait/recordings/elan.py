@@ -54,7 +54,7 @@ def read(
         ask = f"; {way_out('tier', 'NAME')}" if told_by_tier else ""
         raise DataError(f"{file}: {which} labels{called}, expected one of: {there or 'none at all'}{ask}")
     told.append(f"{file.name}: tier {tier!r}")
-    origin_s = _origin_s(file, eaf, settings, footage, told) + (footage.zero_s if footage else 0.0)
+    origin_s = _origin_s(file, eaf, settings, footage, told)
     slots_ms = _slots_ms(eaf, annotations)
     entries = []
     for name, annotation in annotations.items():

@@ -222,7 +222,8 @@ def footage(video: Path, recording: str, subject: str) -> Footage:
     Raises:
         DataError: the video cannot be read.
     """
-    return Footage(video.name, (recording, subject), Video(video).times)
+    times = Video(video).times
+    return Footage(video.name, (recording, subject), times, float(times[-1]))
 
 
 def recording_folders(root: Path) -> list[Path]:

@@ -123,30 +123,38 @@ def _standing(folder: Path, sums: Mapping[str, str], said: Mapping[str, Any], su
 
 
 def _tables(answers: Mapping[str, str]) -> dict[str, Any]:
-    """Tables in tables of values by dotted keys; lists are written as in TOML."""
+    """The table of `recording.toml`'s form that values by dotted keys come to; lists are written as in TOML.
+
+    Raises:
+        DataError: a key is of another form, or a list is none.
+    """
     said: dict[str, Any] = {}
     for key, text in answers.items():
-        *path, last = key.split(".")
-        table = said
-        for part in path:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise DataError(f"--set {key}: {part!r} has a value already, expected one or the other")
         try:
-            table[last] = tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
+            value = tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
         except tomllib.TOMLDecodeError as error:
             raise DataError(f"--set {key}: {text!r}, expected a list as in TOML: {error}") from error
+        parts = key.split(".")
+        if len(parts) == 1 and key not in ("logs", "sha256"):
+            said[key] = value
+        elif len(parts) == 3 and parts[0] == "logs":
+            said.setdefault("logs", {}).setdefault(parts[1], {})[parts[2]] = value
+        else:
+            raise DataError(f"--set {key}: expected a key of {DESCRIPTION}, such as label_unit or logs.wrist.time")
     return said
 
 
 def _answered(described: Description, said: Mapping[str, Any]) -> Description:
-    """A description with what a person says on top."""
+    """A description with what a person says on top.
+
+    Raises:
+        DataError: that is of no log that there is, unknown, or out of range.
+    """
     table, logs = asdict(described), said.get("logs", {})
-    if isinstance(logs, dict) and (unknown := logs.keys() - table["logs"].keys()):
+    if unknown := logs.keys() - table["logs"].keys():
         known = ", ".join(table["logs"]) or "none"
         raise DataError(f"--set logs.{min(unknown)}: no such log, expected one of: {known}")
-    if isinstance(logs, dict):
-        logs = {name: {**log, **logs.get(name, {})} for name, log in table["logs"].items()}
+    logs = {name: {**log, **logs.get(name, {})} for name, log in table["logs"].items()}
     return described_by({**table, **said, "logs": logs}, Path("--set"))
 
 

@@ -67,9 +67,8 @@ def _video(file: Path, videos: list[str], settings: LabelSettings, footage: Foot
     if wanted is not None:
         chosen = {video for video in videos if key(video) == key(wanted)}
         if not chosen:
-            raise DataError(
-                f"{file}: holds {len(videos)} videos and {wanted!r} is not among them, expected one of: {listed(videos)}"
-            )
+            there = f"holds {len(videos)} videos and {wanted!r} is not among them"
+            raise DataError(f"{file}: {there}, expected one of: {listed(videos)}")
     elif footage is not None:
         chosen = own(videos, footage, file, "the file")
         if not chosen:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from plait.errors import DataError
 from plait.recordings import elan, label_json, label_tables, label_texts
-from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelSettings
+from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelSettings, way_out
 from plait.recordings.label_tables import TOUCH_S
 from plait.recordings.tables import CSV, read_table
 from plait.types import Span
@@ -94,18 +94,14 @@ def _compare(file: Path, spans: tuple[Span, ...], settings: LabelSettings, foota
     stop_s, begin_s = footage.stop_s, float(footage.times[0])
     last = max(spans, key=lambda span: span.stop_s)
     if last.stop_s > stop_s + LATE_S:
-        said_s = last.stop_s - footage.zero_s
         fits = {
-            "ms": EARLY * stop_s < said_s / 1e3 <= stop_s + LATE_S - footage.zero_s,
-            "frames": said_s <= len(footage.times) + 1 and all(span.start_s.is_integer() for span in spans),
+            "ms": EARLY * stop_s < last.stop_s / 1e3 <= stop_s + LATE_S,
+            "frames": last.stop_s <= len(footage.times) + 1 and all(span.start_s.is_integer() for span in spans),
         }
         units = [unit for unit, fit in fits.items() if fit and settings.label_unit is None]
+        hint = "" if settings.label_zero else f"; if they count from elsewhere: {way_out('label_zero', 'TIME')}"
         if units:
-            hint = (
-                f"; if its times are {' or '.join(units)}: --set label_unit={units[0]} (label_unit in recording.toml)"
-            )
-        else:
-            hint = "" if settings.label_zero else "; if they count from elsewhere: --set label_zero=TIME"
+            hint = f"; if its times are {' or '.join(units)}: {way_out('label_unit', units[-1])}"
         raise DataError(
             f"{file}: {last.activity!r} ends at {last.stop_s:.2f} s, expected it within the video, "
             f"which ends at {stop_s:.2f} s{hint}"

@@ -1,0 +1,307 @@
+"""Labels as other programs write them come back as the same spans; what is ambiguous is asked."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plait.errors import DataError
+from plait.recordings.annotations import Footage, LabelSettings
+from plait.recordings.labels import read_labels
+
+FPS, SECONDS = 25, 60
+TIMES = np.arange(FPS * SECONDS) / FPS
+CAM = Footage("cam.mp4", ("session", "anna"), TIMES, float(TIMES[-1]))
+ZERO = datetime(2024, 5, 6, 12, tzinfo=UTC)
+
+
+def clock(seconds):
+    milliseconds = round(1000 * seconds)
+    return f"{milliseconds // 3600000:02}:{milliseconds // 60000 % 60:02}:{milliseconds // 1000 % 60:02}.{milliseconds % 1000:03}"  # noqa: E501
+
+
+def timecode(seconds):
+    frames = round(seconds * FPS)
+    return f"00:{frames // FPS // 60:02}:{frames // FPS % 60:02}:{frames % FPS:02}"
+
+
+def lines(head, rows, separator=","):
+    return "\n".join(separator.join(str(cell) for cell in row) for row in ([head] if head else []) + rows) + "\n"
+
+
+def boris_aggregated(spans):
+    head = "Observation id,Observation date,Description,Observation duration,Observation type,Source,Time offset (s),Coding duration,Media duration (s),FPS (frame/s),Subject,Behavior,Behavioral category,Behavior type,Start (s),Stop (s),Duration (s),Comment start,Comment stop"  # noqa: E501
+    before = ["o1", "2024-05-06", "", SECONDS, "Media file(s)", "player #1:clips/cam.mp4", "0.0", 9, SECONDS, FPS, "No focal subject"]  # fmt: skip  # noqa: E501
+    rows = [[*before, a, "", "STATE", f"{s:.3f}", f"{e:.3f}", f"{e - s:.3f}", "", ""] for s, e, a in spans]
+    rows.append([*before, "look", "", "POINT", "3.000", "NA", "NA", "", ""])
+    return "events.csv", lines(head.split(","), rows), {}
+
+
+def boris_tabular(spans):
+    head = [
+        "Time",
+        "Media file path",
+        "Total length",
+        "FPS",
+        "Subject",
+        "Behavior",
+        "Behavioral category",
+        "Comment",
+        "Status",
+    ]
+    ends = [(t, mark, a) for s, e, a in spans for t, mark in ((s, "START"), (e, "STOP"))]
+    rows = [[f"{t:.3f}", "/x/cam.mp4", SECONDS, FPS, "anna", a, "", "", mark] for t, mark, a in sorted(ends, key=lambda x: x[0])]  # fmt: skip  # noqa: E501
+    return "events.tsv", lines(head, rows, "\t"), {}
+
+
+def elan_text(spans):
+    rows = []
+    for s, e, a in spans:
+        forms = [form for t in (s, e, e - s) for form in (clock(t), f"{t:.3f}", str(round(1000 * t)))]
+        rows.append(["activity", "anna", *forms, a])
+    return "notes.txt", lines(None, rows, "\t"), {}
+
+
+def elan_text_with_names(spans):
+    head = ["Tier", "Begin Time - hh:mm:ss.ms", "Begin Time - msec", "End Time - hh:mm:ss.ms", "End Time - msec", "Annotation"]  # fmt: skip  # noqa: E501
+    rows = [["t", clock(s), round(1000 * s), clock(e), round(1000 * e), a] for s, e, a in spans]
+    return "notes.txt", lines(head, rows, "\t"), {}
+
+
+def audacity(spans):
+    rows = [[f"{s:.6f}", f"{e:.6f}", a] for s, e, a in spans]
+    return "labels.txt", lines(None, [*rows, ["\\", "80.0", "500.0"], ["59.0", "59.0", "a point"]], "\t"), {}
+
+
+def via(spans):
+    head = "# Exported using VGG Image Annotator\n# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata\n"  # noqa: E501
+    rows = [f'"1_{i}","[""{v}""]",0,"[{s},{e}]","[]","{{""1"":""{a}""}}"' for v, i, (s, e, a) in [("cam.mp4", i, span) for i, span in enumerate(spans)] + [("other.mp4", 99, (0, 50, "x"))]]  # fmt: skip  # noqa: E501
+    return "via.csv", head + "\n".join(rows), {}
+
+
+def activitynet(spans):
+    annotations = [{"label": a, "segment": [s, e]} for s, e, a in spans]
+    other = {"annotations": [{"label": "x", "segment": [0, 50]}]}
+    return "gt.json", json.dumps({"database": {"cam": {"annotations": annotations}, "other": other}}), {}
+
+
+def label_studio(spans):
+    results = [
+        {"type": "timelinelabels", "value": {"ranges": [{"start": s * 50, "end": e * 50}], "timelinelabels": [a]}}
+        for s, e, a in spans
+    ]
+    tasks = [{"data": {"video": f"/data/upload/1/0a1b2c3d-{v}.mp4"}, "annotations": [{"result": r}]} for v, r in (("cam", results), ("b", []))]  # fmt: skip  # noqa: E501
+    return "project.json", json.dumps(tasks), {"label_fps": 50.0}
+
+
+def frames(spans):
+    rows = [[round(s * FPS), round(e * FPS), a] for s, e, a in spans]
+    return "labels.csv", lines(["start_frame", "end_frame", "label"], rows), {}
+
+
+def milliseconds(spans):
+    rows = [[round(s * 1000), round((e - s) * 1000), a] for s, e, a in spans]
+    return "labels.csv", lines(["onset_ms", "duration_ms", "label"], rows), {}
+
+
+def codes(spans):
+    return "labels.csv", lines(["in", "out", "label"], [[timecode(s), timecode(e), a] for s, e, a in spans]), {}
+
+
+def moments(spans):
+    rows = [[*((ZERO + timedelta(seconds=t)).isoformat() for t in (s, e)), a] for s, e, a in spans]
+    return "labels.csv", lines(["start", "end", "label"], rows), {"label_zero": "2024-05-06 14:00:00+02:00"}
+
+
+def epoch(spans):
+    rows = [[f"{ZERO.timestamp() + s:.3f}", f"{ZERO.timestamp() + e:.3f}", a] for s, e, a in spans]
+    return "labels.csv", lines(["start", "end", "label"], rows), {"label_zero": f"{ZERO.timestamp():.0f}"}
+
+
+WRITERS = [boris_aggregated, boris_tabular, elan_text, elan_text_with_names, audacity, via, activitynet, label_studio, frames, milliseconds, codes, moments, epoch]  # fmt: skip  # noqa: E501
+SPANS = st.lists(
+    st.tuples(st.integers(1, 8), st.integers(1, 50), st.sampled_from(["press", "plug in", "Stück 2"])), min_size=1, max_size=5  # noqa: E501
+).map(
+    lambda pieces: [
+        (start / FPS, (start + length) / FPS, what)
+        for (gap, length, what), start in zip(
+            pieces, np.cumsum([0, *(sum(piece[:2]) for piece in pieces)]).tolist(), strict=False
+        )
+        for start in [start + gap]
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(spans=SPANS)
+def test_exports_come_back_as_the_same_spans(tmp_path, write, spans):
+    name, text, said = write(spans)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    found = read_labels(tmp_path / name, LabelSettings(**said), CAM)
+    assert [span.activity for span in found.spans] == [what for _, _, what in spans]
+    np.testing.assert_allclose([s[:2] for s in spans], [(s.start_s, s.stop_s) for s in found.spans], atol=1e-6)
+    again = read_labels(tmp_path / name, found.settings, CAM)
+    assert again.spans == found.spans and again.settings == found.settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "start,end,label\n250,1250,press\n", r"ends at 1250.00 s.* if its times are ms or frames"),
+        ("a.csv", "start,end,label\n1000,30000,press\n", r"if its times are ms: say it with --set label_unit=ms"),
+        ("a.csv", "start,end,label\n1715000001,1715000005,press\n", "if they count from elsewhere: say it with --set label_zero=TIME"),  # noqa: E501
+        ("a.csv", "start,end,label\n2024-05-06T12:00:01,2024-05-06T12:00:05,x\n", "line 2: .* is a time of day"),
+        ("a.csv", "start,end,label\n00:00:01:25,00:00:05:00,x\n", "line 2: '00:00:01:25', expected a time code"),
+        ("a.csv", "start,end,label\n00:00:01:00,5,x\n", "line 2: '5', expected a time code hh:mm:ss:ff"),
+        ("a.csv", "start_frame,duration,label\n1,5,x\n", "durations beside starts in frames"),
+        ("a.txt", "1.0\t5.0\tpress\nhello\n", "line 2: 'hello', expected start, stop and label with tabs"),
+        ("a.txt", "t\t1.0\t5.0\t3.0\tpress\n", "3 columns of times that do not agree"),
+        ("a.txt", "t\t1.0\t5.0\tpress\nu\t6.0\t7.0\tplug\n", "labels of 2 tiers, expected one of: 't', 'u'"),
+        ("a.csv", "Time,Behavior,Status\n1,press,START\n2,press,START\n", "line 3: 'press' is marked 'START', expected"),  # noqa: E501
+        ("a.csv", "Time,Behavior,Status\n1,press,STOP\n", "line 2: 'press' is marked 'STOP'"),
+        ("a.csv", "Time,Behavior,Status\n1,press,START\n", "line 2: 'press' starts and never stops"),
+        ("a.csv", "Time,Behavior,Status\n1,press,POINT\n", "no labels, expected some that last"),
+        ("a.csv", "start,stop,label,Time offset (s)\n1,2,press,5.0\n", "'Time offset .s.' is '5.0', expected 0"),
+        ("a.json", '{"project": {}, "attribute": {}, "metadata": {}}', "VIA's project, expected labels: export its"),
+        ("a.json", '{"behaviors_conf": {}, "observations": {}}', "BORIS' project, expected labels: export its"),
+        ("a.json", label_studio([(1, 2, "a")])[1], "frames as Label Studio counts them.* --set label_fps=25"),
+    ],
+)  # fmt: skip
+def test_what_is_ambiguous_or_wrong_is_one_line_with_the_way_out(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message) as error:
+        read_labels(tmp_path / name, None, CAM)
+    assert str(error.value).startswith(str(tmp_path / name)) and "\n" not in str(error.value)
+
+
+def test_frames_are_where_the_video_shows_them(tmp_path):
+    uneven = np.array([0.0, 0.1, 0.5, 0.6, 2.0, 2.1])
+    file = tmp_path / "a.csv"
+    file.write_text("start_frame,end_frame,label\n1,4,x\n")
+    (span,) = read_labels(file, None, Footage("cam.mp4", (), uneven, 2.1)).spans
+    assert (span.start_s, span.stop_s) == (0.1, 2.0)
+    file.write_text("start,end,label\n00:00:00:01,00:00:01:00,x\n")
+    with pytest.raises(DataError, match="frames are not evenly spaced, expected their rate"):
+        read_labels(file, None, Footage("cam.mp4", (), uneven, 2.1))
+
+
+def test_drop_frame_codes_keep_step_with_the_clock(tmp_path):
+    times = np.arange(30 * 700) * 1001 / 30000
+    file = tmp_path / "a.csv"
+    file.write_text("start,end,label\n00:01:00;02,00:10:00;00,x\n")
+    (span,) = read_labels(file, None, Footage("cam.mp4", (), times, float(times[-1]))).spans
+    assert span.start_s == pytest.approx(1800 * 1001 / 30000) and span.stop_s == pytest.approx(17982 * 1001 / 30000)
+
+
+def test_labels_in_the_first_moments_of_a_video_are_said(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("start,end,label\n0.1,0.2,x\n0.3,0.5,y\n")
+    assert any("first 0.5 s of 60 s" in line for line in read_labels(file, None, CAM).told)
+
+
+def al(number, first, last, text):
+    return f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="{number}" TIME_SLOT_REF1="{first}" TIME_SLOT_REF2="{last}"><ANNOTATION_VALUE>{text}</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>'  # noqa: E501
+
+
+def ref(number, parent, text, before=None):
+    previous = f' PREVIOUS_ANNOTATION="{before}"' if before else ""
+    return f'<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{number}" ANNOTATION_REF="{parent}"{previous}><ANNOTATION_VALUE>{text}</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>'  # noqa: E501
+
+
+def elan(tiers, slots, media="", units="milliseconds"):
+    """An .eaf of `(tier, parent, kind, annotations)` and `(slot, ms or None)` in order."""
+    body = "".join(
+        f'<TIER LINGUISTIC_TYPE_REF="{kind}" TIER_ID="{name}"' + (f' PARENT_REF="{parent}"' if parent else "") + f">{inside}</TIER>"  # noqa: E501
+        for name, parent, kind, inside in tiers
+    )  # fmt: skip
+    order = "".join(
+        f'<TIME_SLOT TIME_SLOT_ID="{name}"' + ("" if ms is None else f' TIME_VALUE="{ms}"') + "/>" for name, ms in slots
+    )
+    kinds = "".join(
+        f'<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="{kind}" TIME_ALIGNABLE="true" CONSTRAINTS="{kind}"/>'
+        for kind in ("Time_Subdivision", "Symbolic_Subdivision", "Symbolic_Association", "Included_In")
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><ANNOTATION_DOCUMENT AUTHOR="" FORMAT="3.0" VERSION="3.0" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="EAFv3.0.xsd">'
+        f'<HEADER MEDIA_FILE="" TIME_UNITS="{units}">{media}</HEADER><TIME_ORDER>{order}</TIME_ORDER>{body}{kinds}'
+        '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="plain" TIME_ALIGNABLE="true"/></ANNOTATION_DOCUMENT>'
+    )
+
+
+def read_elan(folder, text, footage=CAM, **said):
+    (folder / "a.eaf").write_text(text, encoding="utf-8")
+    found = read_labels(folder / "a.eaf", LabelSettings(**said), footage)
+    return [(span.activity, span.start_s, span.stop_s) for span in found.spans], found.told
+
+
+TASKS = ("task", None, "plain", al("a1", "ts1", "ts4", "assemble"))
+
+
+def test_a_child_has_its_parent_s_time(tmp_path):
+    numbers = ("ref", None, "plain", al("a1", "ts1", "ts2", "rec_1") + al("a2", "ts3", "ts4", "rec_2"))
+    said = ("act", "ref", "Symbolic_Association", ref("a3", "a1", "press") + ref("a4", "a2", "plug"))
+    kind = ("kind", "act", "Symbolic_Association", ref("a5", "a3", "hard") + ref("a6", "a4", "soft"))
+    text = elan([numbers, said, kind], [("ts1", 1000), ("ts2", 5000), ("ts3", 6000), ("ts4", 12000)])
+    assert read_elan(tmp_path, text, tier="act")[0] == [("press", 1, 5), ("plug", 6, 12)]
+    assert read_elan(tmp_path, text, tier="kind")[0] == [("hard", 1, 5), ("soft", 6, 12)]
+    with pytest.raises(DataError, match="several tiers hold labels, .*'act' .'press', 'plug'.*--set tier=NAME"):
+        read_elan(tmp_path, text)
+    empty = ("ref", None, "plain", al("a1", "ts1", "ts2", "") + al("a2", "ts3", "ts4", " "))
+    text = elan([empty, said], [("ts1", 1000), ("ts2", 5000), ("ts3", 6000), ("ts4", 12000)])
+    assert read_elan(tmp_path, text)[0] == [("press", 1, 5), ("plug", 6, 12)]  # the only tier that says something
+
+
+def test_slots_without_a_time_lie_evenly_between_their_neighbours(tmp_path):
+    steps = al("a2", "ts1", "ts2", "press") + al("a3", "ts2", "ts3", "plug") + al("a4", "ts3", "ts4", "screw")
+    inner = al("b1", "ts1", "ts9", "left") + al("b2", "ts9", "ts2", "right")
+    other = ("other", None, "plain", al("c1", "ts5", "ts6", "noise"))
+    slots = [("ts1", 3000), ("ts5", 3100), ("ts9", None), ("ts2", None), ("ts6", 3200), ("ts3", None), ("ts4", 12000)]
+    tiers = [("inner", "step", "Time_Subdivision", inner), ("step", "task", "Time_Subdivision", steps), other, TASKS]
+    text = elan(tiers, slots)
+    assert read_elan(tmp_path, text, tier="step")[0] == [("press", 3, 6), ("plug", 6, 9), ("screw", 9, 12)]
+    assert read_elan(tmp_path, text, tier="inner")[0] == [("left", 3, 4.5), ("right", 4.5, 6)]
+
+
+def test_children_of_one_parent_share_its_time_in_their_order(tmp_path):
+    words = ref("a3", "a1", "b", "a2") + ref("a2", "a1", "a") + ref("a4", "a1", "c", "a3")
+    text = elan([TASKS, ("word", "task", "Symbolic_Subdivision", words)], [("ts1", 3000), ("ts4", 12000)])
+    assert read_elan(tmp_path, text, tier="word")[0] == [("a", 3, 6), ("b", 6, 9), ("c", 9, 12)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "message"),
+    [
+        (elan([TASKS], [("ts1", 1), ("ts4", 9)], units="PAL-frames"), {}, "TIME_UNITS is 'PAL-frames', expected millisec"),  # noqa: E501
+        (elan([TASKS], [("ts1", 1), ("ts4", None)]), {}, "annotation 'a1': no time for its start or stop"),
+        (elan([TASKS, ("w", "task", "Symbolic_Association", ref("a2", "a2", "x"))], [("ts1", 1), ("ts4", 9)]), {"tier": "w"}, "refers to 'a2'"),  # noqa: E501
+        (elan([TASKS, ("w", "task", "Symbolic_Association", ref("a2", "a9", "x"))], [("ts1", 1), ("ts4", 9)]), {"tier": "w"}, "refers to 'a9'"),  # noqa: E501
+        (elan([TASKS, ("w", None, "plain", al("a1", "ts1", "ts4", "x"))], [("ts1", 1), ("ts4", 9)]), {}, "two annotations are called 'a1'"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_elan_s_own_faults_are_named(tmp_path, text, said, message):
+    with pytest.raises(DataError, match=message):
+        read_elan(tmp_path, text, **said)
+
+
+def medium(name, origin=None):
+    at = "" if origin is None else f' TIME_ORIGIN="{origin}"'
+    return f'<MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/films/{name}" MIME_TYPE="video/mp4"{at}/>'
+
+
+def test_elan_s_zero_is_the_time_origin_of_the_medium_that_is_the_video(tmp_path):
+    slots = [("ts1", 1000), ("ts4", 5000)]
+    media = medium("other.mp4") + medium("cam.mp4", 2500)
+    found, told = read_elan(tmp_path, elan([TASKS], slots, media))
+    assert found == [("assemble", 3.5, 7.5)]
+    assert "a.eaf: begins 2.5 s into the video, as its time origin says" in told
+    with pytest.raises(DataError, match="linked to 'a.mp4', 'b.mp4' with time origins that differ"):
+        read_elan(tmp_path, elan([TASKS], slots, medium("a.mp4") + medium("b.mp4", 2500)))
+    text = elan([TASKS], slots, medium("a.mp4") + medium("b.mp4", 2500))
+    assert read_elan(tmp_path, text, labels_of="b.mp4")[0] == [("assemble", 3.5, 7.5)]
+    found, told = read_elan(tmp_path, elan([TASKS], slots, medium("karl%20b.mp4")))
+    assert found == [("assemble", 1, 5)] and any("linked to 'karl b.mp4', not to 'cam.mp4'" in line for line in told)
