@@ -75,6 +75,11 @@ def test_what_lies_beside_a_recording_is_left_out_and_said(lab, tmp_path):
         assert any(line.startswith(f"{name}: ") and line.endswith(", left out") for line in told), name
     assert "notes.txt: no table, left out" in told and "meta.json: no labels that are known, left out" in told
     assert "broken.json: no labels that are known, left out" in told
+    (lab / "labels.csv").unlink()
+    assert "no labels among the files" in ingest([lab], tmp_path / "other")[1]
+    (lab / "my-annotations.json").write_text('{"camera": "GoPro"}')
+    with pytest.raises(DataError, match="my-annotations.json: the file: no 'database'"):
+        ingest([lab], tmp_path / "third")
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,6 @@ def test_elan_s_zero_is_the_time_origin_of_the_medium_that_is_the_video(tmp_path
     with pytest.raises(DataError, match="linked to 'a.mp4', 'b.mp4' with time origins that differ"):
         read_elan(tmp_path, elan([TASKS], slots, medium("a.mp4") + medium("b.mp4", 2500)))
     text = elan([TASKS], slots, medium("a.mp4") + medium("b.mp4", 2500))
-    assert read_elan(tmp_path, text, labels_of="b.mp4")[0] == [("assemble", 3.5, 7.5)]
+    assert read_elan(tmp_path, text, labels_of=("b.mp4",))[0] == [("assemble", 3.5, 7.5)]
     found, told = read_elan(tmp_path, elan([TASKS], slots, medium("karl%20b.mp4")))
     assert found == [("assemble", 1, 5)] and any("linked to 'karl b.mp4', not to 'cam.mp4'" in line for line in told)

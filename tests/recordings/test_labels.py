@@ -80,7 +80,7 @@ def test_thumos_json(tmp_path):
     labels = [{"label": s.activity, "segment": [s.start_s, s.stop_s], "label_id": 1} for s in reversed(SPANS)]
     assert read_labels(written(tmp_path, thumos(sbj_0=labels), "a.json")).spans == SPANS
     file = written(tmp_path, thumos(sbj_0=labels[:1], sbj_1=labels), "b.json")
-    assert read_labels(file, LabelSettings(labels_of="sbj_1")).spans == SPANS
+    assert read_labels(file, LabelSettings(labels_of=("sbj_1",))).spans == SPANS
 
 
 def test_overlaps_of_one_activity_are_one_span(tmp_path):
@@ -156,7 +156,7 @@ def test_a_tier_or_video_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="is called 'c', expected one of: 'a'"):
         read_labels(written(tmp_path, eaf({"a": LABELS}), "a.eaf"), LabelSettings(tier="c"))
     with pytest.raises(DataError, match="holds 1 videos and 'c' is not among them, expected one of: 'a'"):
-        read_labels(written(tmp_path, thumos(a=[ONE]), "a.json"), LabelSettings(labels_of="c"))
+        read_labels(written(tmp_path, thumos(a=[ONE]), "a.json"), LabelSettings(labels_of=("c",)))
 
 
 def data_or_error(file, **named):
@@ -193,7 +193,7 @@ def test_any_cells_are_data_or_an_error(tmp_path_factory, rows, separator):
 def test_any_json_is_data_or_an_error(tmp_path_factory, document, annotations):
     folder = tmp_path_factory.getbasetemp()
     data_or_error(written(folder, json.dumps(document), "any.json"))
-    data_or_error(written(folder, json.dumps({"database": {"a": document}}), "any.json"), labels_of="a")
+    data_or_error(written(folder, json.dumps({"database": {"a": document}}), "any.json"), labels_of=("a",))
     data_or_error(written(folder, thumos(a=annotations), "any.json"))
 
 

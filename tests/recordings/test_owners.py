@@ -93,9 +93,9 @@ def test_one_table_of_several_videos(tmp_path):
         read_labels(file, None, about("carl.mp4", "session 2"))
     with pytest.raises(DataError, match="column 'video' says 'anna.mp4', 'ben.mp4'"):
         read_labels(file)
-    assert len(seen(file, about("carl.mp4"), labels_of="Ben.mp4")) == 2
+    assert len(seen(file, about("carl.mp4"), labels_of=("Ben.mp4",))) == 2
     with pytest.raises(DataError, match="labels_of is 'dora', expected a video"):
-        seen(file, about("ben.mp4"), labels_of="dora")
+        seen(file, about("ben.mp4"), labels_of=("dora",))
 
 
 def test_people_sessions_and_raters_tell_rows_apart_too(tmp_path):
@@ -104,15 +104,18 @@ def test_people_sessions_and_raters_tell_rows_apart_too(tmp_path):
     assert seen(file, about("GOPR1.mp4", "session", "P1")) == [("a", 0.0, 2.0)]
     with pytest.raises(DataError, match="column 'participant' says 'p1', 'p2', expected to know whose"):
         seen(file, about("GOPR1.mp4", "session", "anna"))
-    assert seen(file, about("GOPR1.mp4", "session", "anna"), labels_of="p2") == [("b", 1.0, 3.0)]
+    assert seen(file, about("GOPR1.mp4", "session", "anna"), labels_of=("p2",)) == [("b", 1.0, 3.0)]
     one = read_labels(table(tmp_path, rows[:1], "subject,start,stop,activity"), None, about("x.mp4", "session", "anna"))
     assert any("column 'subject' says 'p1', which is not looked at" in line for line in one.told)
     both = table(tmp_path, [("m.mp4", *row) for row in rows], "file,coder,start,stop,activity")
     with pytest.raises(DataError, match="column 'coder' says"):
         seen(both, about("m.mp4"))
-    assert seen(both, about("m.mp4"), labels_of="p1") == [("a", 0.0, 2.0)]
+    assert seen(both, about("m.mp4"), labels_of=("p1",)) == [("a", 0.0, 2.0)]
+    with pytest.raises(DataError, match="column 'coder' says"):
+        seen(both, about("renamed.mp4"), labels_of=("m.mp4",))
+    assert seen(both, about("renamed.mp4"), labels_of=("m.mp4", "p2")) == [("b", 1.0, 3.0)]
     apart = table(tmp_path, [("p1", 0, 2, "a"), ("p2", 3, 4, "b")], "person,start,stop,activity")
-    assert len(seen(apart, about("m.mp4"), labels_of="*")) == 2
+    assert len(seen(apart, about("m.mp4"), labels_of=("*",))) == 2
 
 
 def test_a_row_without_a_name_among_named_ones_is_refused(tmp_path):

@@ -45,13 +45,14 @@ class LabelSettings:
     """What `recording.toml` says of its labels; None where they say it themselves.
 
     `tier` names one of ELAN's; `activity_column` a table's column of activities; `labels_of` the video, session or
-    person whose rows are meant ("*": every row). `label_unit` is the unit of times; `label_zero` the time, written as
-    in the file, at which the video starts; `label_fps` how many frames labels count in a second.
+    person whose rows are meant, or one for each of several columns ("*": every row). `label_unit` is the unit of times;
+    `label_zero` the time, written as in the file, at which the video starts; `label_fps` how many frames labels count
+    in a second.
     """
 
     tier: str | None = None
     activity_column: str | None = None
-    labels_of: str | None = None
+    labels_of: tuple[str, ...] = ()
     label_unit: LabelUnit | None = None
     label_zero: str | None = None
     label_fps: float | None = None
@@ -168,10 +169,12 @@ class LabelClock:
         )
 
 
-def unit_of(cells: Sequence[str]) -> LabelUnit:
-    """The unit that times are evidently in; numbers alone are seconds."""
+def unit_of(cells: Sequence[str]) -> LabelUnit | None:
+    """The unit that times are evidently in; None for numbers alone, which are taken as seconds."""
     first = next((cell.strip() for cell in cells if cell.strip()), "")
-    return "timecode" if TIMECODE.fullmatch(first) else "iso" if ISO.fullmatch(first) else "s"
+    if TIMECODE.fullmatch(first):
+        return "timecode"
+    return "iso" if ISO.fullmatch(first) else "s" if ":" in first else None
 
 
 def plain(text: str) -> str:

@@ -184,9 +184,9 @@ def _origin_s(file: Path, eaf: Eaf, settings: LabelSettings, footage: Footage | 
                 origins.setdefault(address, int(medium.get("TIME_ORIGIN", 0)) / 1000)
             except ValueError:
                 raise DataError(f"{file}: TIME_ORIGIN is {medium['TIME_ORIGIN']!r}, expected milliseconds") from None
-    wanted = settings.labels_of
-    if wanted is not None:
-        mine = {url for url in origins if key(wanted) in (key(url), "".join(name_of(url)[1:]))}
+    wanted = {key(name) for name in settings.labels_of}
+    if wanted:
+        mine = {url for url in origins if {key(url), "".join(name_of(url)[1:])} & wanted}
     elif footage is not None:
         video = name_of(footage.video).stem
         mine = {url for url in origins if name_of(url).stem == video}
@@ -201,9 +201,8 @@ def _origin_s(file: Path, eaf: Eaf, settings: LabelSettings, footage: Footage | 
         )
     if origins and not mine:
         names = sorted({"".join(name_of(url)[1:]) for url in origins})
-        told.append(
-            f"{file.name}: linked to {listed(names)}, not to {footage.video if footage else wanted!r}: is it its?"
-        )
+        video = footage.video if footage else min(wanted)
+        told.append(f"{file.name}: linked to {listed(names)}, not to {video!r}: are these its labels?")
     origin_s = found.pop() if found else 0.0
     if origin_s:
         told.append(f"{file.name}: begins {origin_s:g} s into the video, as its time origin says")

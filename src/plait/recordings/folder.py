@@ -21,6 +21,15 @@ from plait.types import Recording, Span, Stream
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
 OWN = (DESCRIPTION, SYNC, "sync.svg")  # names that no file of a recording may have
 _STRICT = ConfigDict(extra="forbid")
+
+
+def _texts(value: Any) -> Any:
+    """One or several texts or numbers as texts."""
+    if value is None or value == "":
+        return ()
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
+
+
 _Text = Annotated[str | None, BeforeValidator(lambda value: None if value is None else str(value))]  # 3 or "3"
 
 
@@ -60,7 +69,7 @@ class Description:
     labels: str | None = None
     tier: _Text = None
     activity_column: _Text = None
-    labels_of: _Text = None
+    labels_of: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
     label_unit: LabelUnit | None = None
     label_zero: _Text = None
     label_fps: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None

@@ -41,6 +41,7 @@ ELSEWHERE = {  # what other programs read, and what they can write
     ".aup3": "export its labels from Audacity",
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save its sheet as CSV"),
 }
+CALLED_LABELS = re.compile("label|annot", re.IGNORECASE)
 TIME = re.compile(
     r"(time ?stamp|time|epoch|t|date ?time|clock|seconds?|millis(econds)?|micros)(_?(s|ms|us|ns|iso|utc))?"
 )
@@ -203,7 +204,7 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
             continue
         texts = label_texts.lines_of(file) is not None
         table = read_table(file) if suffix in TABLES and not texts else None
-        is_labels = texts or suffix == ".eaf" or _is_json(file) or (table and label_columns.is_labels(table))
+        is_labels = texts or suffix == ".eaf" or _is_json_of_labels(file) or (table and label_columns.is_labels(table))
         if said.get("labels", file.name if is_labels else None) == file.name:
             if labels:
                 raise DataError(
@@ -226,15 +227,19 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
             out = ELSEWHERE.get(suffix, "give the files that are meant, without it")
             raise DataError(f"{file}: not known what this is, expected one of: {expected}; {out}")
+    if labels is None:
+        told.append("no labels among the files")
     return Description(subject="", video=video.name, logs=logs, labels=labels)
 
 
-def _is_json(file: Path) -> bool:
-    """Whether a file is JSON of a form of labels."""
-    try:
-        return file.suffix.lower() == ".json" and label_json.is_labels(label_json.content_of(file))
-    except DataError:
+def _is_json_of_labels(file: Path) -> bool:
+    """Whether a file is JSON of a form of labels, or called so."""
+    if file.suffix.lower() != ".json":
         return False
+    try:
+        return label_json.is_labels(label_json.content_of(file)) or CALLED_LABELS.search(file.stem) is not None
+    except DataError:
+        return CALLED_LABELS.search(file.stem) is not None
 
 
 def _log(table: Table, told: list[str], said: Mapping[str, Any]) -> LogFile:

@@ -18,7 +18,7 @@ ENDS = {
     "duration": ("duration", "dur", "length"),
 }
 AROUND = {"time", "times", "timestamp", "segment", "temporal", "event", "label", "at", "position", "t"}
-BEST: tuple[LabelUnit | None, ...] = ("s", "ms", "us", "iso", "timecode", "frames", None)
+BEST: tuple[LabelUnit | None, ...] = ("s", "ms", "us", "iso", None, "timecode", "frames")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -176,7 +176,6 @@ def activity_column(sheet: Sheet, rows: Sequence[int], used: set[str], settings:
         sound = called[:1]
     elif called:  # but it is the same throughout, or differs in every row
         sound = candidates
-    sound = [name for i, name in enumerate(sound) if not any(_alike(sheet, rows, name, o) for o in sound[:i])]
     if len(sound) > 1:
         shown = "; ".join(
             f"{name!r} ({listed(list(dict.fromkeys(sheet.cells[name][row] for row in rows)), 3)})" for name in sound
@@ -203,9 +202,3 @@ def _plausible(sheet: Sheet, rows: Sequence[int], name: str) -> bool:
     if not is_text(values) or not all(values):
         return False
     return len(rows) < 2 or (different > 1 and (different < len(rows) or len(rows) < 4))
-
-
-def _alike(sheet: Sheet, rows: Sequence[int], one: str, other: str) -> bool:
-    """Whether two columns tell rows apart alike, as a label and its number do."""
-    pairs = {(sheet.cells[one][row], sheet.cells[other][row]) for row in rows}
-    return len(pairs) == len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs})

@@ -63,11 +63,10 @@ def read(
 
 def _video(file: Path, videos: list[str], settings: LabelSettings, footage: Footage | None, told: list[str]) -> str:
     """Which of the videos is meant."""
-    wanted = settings.labels_of
-    if wanted is not None:
-        chosen = {video for video in videos if key(video) == key(wanted)}
+    if settings.labels_of:
+        chosen = {video for video in videos if key(video) in {key(name) for name in settings.labels_of}}
         if not chosen:
-            there = f"holds {len(videos)} videos and {wanted!r} is not among them"
+            there = f"holds {len(videos)} videos and {settings.labels_of[0]!r} is not among them"
             raise DataError(f"{file}: {there}, expected one of: {listed(videos)}")
     elif footage is not None:
         chosen = own(videos, footage, file, "the file")

@@ -48,12 +48,13 @@ def read(
     if times is None and events is None:
         raise _no_times(sheet)
     used = set(times.columns.values()) if times else set(events or ())
-    rows = [row for row in range(len(table.frame)) if any(sheet.cells[name][row] for name in sheet.names)]
-    rows = _own_rows(sheet, rows, settings, footage, told)
-    activity = activity_column(sheet, rows, used, settings, told)
+    written = [row for row in range(len(table.frame)) if any(sheet.cells[name][row] for name in sheet.names)]
+    rows = _own_rows(sheet, written, settings, footage, told)
+    activity = activity_column(sheet, written, used, settings, told)
     rows = [row for row in rows if any(sheet.cells[name][row] for name in (*used, activity))]
     first = times.columns["start"] if times else (events or ("",))[0]
-    unit = settings.label_unit or (times and times.unit) or unit_of([sheet.cells[first][row] for row in rows])
+    said = settings.label_unit or (times and times.unit) or unit_of([sheet.cells[first][row] for row in rows])
+    unit = said or "s"
     if unit != "s":
         told.append(f"{table.file.name}: times in {unit}{' from 0' if unit == 'frames' else ''}")
     _refuse_offset(sheet, rows)
@@ -64,7 +65,7 @@ def read(
     else:
         assert events is not None
         entries = list(_paired(sheet, rows, events, activity, clock))
-    return entries, replace(settings, activity_column=activity, label_unit=unit if unit != "s" else settings.label_unit)
+    return entries, replace(settings, activity_column=activity, label_unit=said or None)
 
 
 def _entry(sheet: Sheet, row: int, columns: dict[str, str], activity: str, clock: LabelClock) -> Entry:
@@ -118,37 +119,38 @@ def _own_rows(
     sheet: Sheet, rows: list[int], settings: LabelSettings, footage: Footage | None, told: list[str]
 ) -> list[int]:
     """The rows that are about this recording, where columns say which they are about."""
-    file, wanted, before = sheet.table.file, settings.labels_of, len(rows)
-    if wanted == EVERY:
+    file, wanted, before = sheet.table.file, {key(name) for name in settings.labels_of}, len(rows)
+    if EVERY in wanted:
         return rows
-    answered = wanted is None
-    videos = sheet.among(VIDEOS)
+    videos, found, silent = sheet.among(VIDEOS), set[str](), list[str]()
     for name in (*videos, *sheet.among(PEOPLE)):
         cells, place = sheet.cells[name], f"column {name!r}"
         values = sorted({cells[row] for row in rows} - {""})
-        if not values:
-            continue
-        chosen = {value for value in values if wanted is not None and key(value) == key(wanted)}
-        answered = answered or bool(chosen)
-        if not chosen and footage is not None:
+        chosen = {value for value in values if key(value) in wanted}
+        found |= {key(value) for value in chosen}
+        if not chosen and values and footage is not None:
             chosen = own(values, footage, file, place)
-        if not chosen and wanted is None and name in videos and (footage or len(values) > 1):
+        if not chosen and name in videos and not wanted and (len(values) > 1 or (values and footage)):
             raise nobody(file, place, values, footage)
-        if not chosen and wanted is None and len(values) > 1:
-            raise DataError(
-                f"{file}: {place} says {listed(values)}, expected to know whose labels are meant; "
-                f"{way_out('labels_of', values[0])}, or {EVERY} for everybody's"
-            )
         if not chosen:
-            told.append(f"{file.name}: {place} says {listed(values)}, which is not looked at")
+            silent.append(name)
             continue
         empty = next((row for row in rows if not cells[row]), None)
         if empty is not None:
             raise DataError(f"{sheet.table.at(empty)}: {place} is empty, expected a name as in the other rows")
         rows = [row for row in rows if cells[row] in chosen]
         told.append(f"{file.name}: rows whose {place} says {listed(sorted(chosen))}")
-    if not answered:
-        raise DataError(f"{file}: labels_of is {wanted!r}, expected a video, session or person that a row names")
+    if unknown := wanted - found:
+        raise DataError(f"{file}: labels_of is {min(unknown)!r}, expected a video, session or person that a row names")
+    for name in silent:
+        values = sorted({sheet.cells[name][row] for row in rows} - {""})
+        if len(values) > 1:
+            raise DataError(
+                f"{file}: column {name!r} says {listed(values)}, expected to know whose labels are meant; "
+                f"{way_out('labels_of', values[0])}, or {EVERY} for every row"
+            )
+        if values:
+            told.append(f"{file.name}: column {name!r} says {values[0]!r}, which is not looked at")
     if len(rows) < before:
         told.append(f"{file.name}: {before - len(rows)} rows are about others and left out")
     return rows

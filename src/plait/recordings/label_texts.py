@@ -160,12 +160,12 @@ def _via(
             raise DataError(f"{file}: line {number}: {listed(cells)}, expected VIA's six cells")
         rows.append((f"line {number}", cells[1], times, said))
     videos = sorted({video for _, video, _, _ in rows})
-    chosen, wanted = set(videos), key(settings.labels_of or EVERY)
-    if wanted != EVERY:
-        chosen = {video for video in videos if wanted in (key(video), "".join(name_of(video)[1:]))}
-    elif clock.footage is not None and settings.labels_of is None:
+    chosen, wanted = set(videos), {key(name) for name in settings.labels_of}
+    if wanted and EVERY not in wanted:
+        chosen = {video for video in videos if {key(video), "".join(name_of(video)[1:])} & wanted}
+    elif clock.footage is not None and not wanted:
         chosen = own(videos, clock.footage, file, "file_list")
-    if not chosen or (clock.footage is None and settings.labels_of is None and len(videos) > 1):
+    if not chosen or (clock.footage is None and not wanted and len(videos) > 1):
         raise nobody(file, "file_list", videos, clock.footage)
     mine = [row for row in rows if row[1] in chosen and len(row[2]) in (1, 2)]
     if len(mine) < len(rows):

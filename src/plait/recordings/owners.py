@@ -34,6 +34,7 @@ def key(text: str) -> str:
 def name_of(text: str) -> Name:
     """A file's name, its path or its address, or any other name, taken apart."""
     text = PLAYER.sub("", text.strip())
+    text = text.partition("?")[0] if "://" in text else text
     listing = re.fullmatch(r'\[ *"(.*)" *\]', text)  # a list of one, as VIA writes it
     text = listing[1] if listing else text
     text = unquote(text) if text.startswith("file:") or "/" in text else text
@@ -78,5 +79,5 @@ def nobody(file: Path, place: str, values: Iterable[str], footage: Footage | Non
     known = listed(list(dict.fromkeys(name for name in names if name)))
     return DataError(
         f"{file}: {place} says {listed(there)}, expected one that names this recording ({known}); "
-        f"if one does, {way_out('labels_of', there[0] if there else 'NAME')}"
+        f"if one does, {way_out('labels_of', there[0] if there else 'NAME')}, or {EVERY} for every row"
     )
