@@ -305,3 +305,20 @@ def test_elan_s_zero_is_the_time_origin_of_the_medium_that_is_the_video(tmp_path
     assert read_elan(tmp_path, text, labels_of=("b.mp4",))[0] == [("assemble", 3.5, 7.5)]
     found, told = read_elan(tmp_path, elan([TASKS], slots, medium("karl%20b.mp4")))
     assert found == [("assemble", 1, 5)] and any("linked to 'karl b.mp4', not to 'cam.mp4'" in line for line in told)
+
+
+PIECE = st.sampled_from(["", "\t", ",", '"', "-1", "1e999", "nan", "null", "[]", "START", "\0", "00:00:00:00", "\n", "9" * 30, "٣"])  # fmt: skip  # noqa: E501
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from(WRITERS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9), PIECE), min_size=1, max_size=3))
+def test_damaged_exports_are_labels_or_one_line(tmp_path, write, changes):
+    name, text, said = write([(1.0, 5.0, "press"), (6.0, 12.0, "plug")])
+    for place, length, new in changes:
+        first = round(place * len(text))
+        text = text[:first] + new + text[first + length :]
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    try:
+        assert read_labels(tmp_path / name, LabelSettings(**said), CAM).spans
+    except DataError as error:
+        assert str(error).startswith(str(tmp_path / name)) and "\n" not in str(error)
