@@ -116,7 +116,7 @@ def test_a_second_ingest_changes_nothing_and_other_files_are_refused(own, made, 
     again, told = ingest([own[0]], folder.parent)
     assert again == folder and "stands already" in told[0]
     assert (folder / "recording.toml").stat().st_mtime_ns == before
-    (tmp_path / "other.csv").write_text("t,ax,ay,az\n0,1,2,3\n0.04,1,2,3\n")
+    (tmp_path / "other.csv").write_text("t_s,ax,ay,az\n0,1,2,3\n0.04,1,2,3\n")
     with pytest.raises(DataError, match="made from other files"):
         ingest([own[0] / "GOPR0001.mp4", tmp_path / "other.csv"], folder.parent, name="anna 1")
 

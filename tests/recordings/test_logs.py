@@ -90,7 +90,8 @@ def test_epoch_times_and_dense_bursts_are_read_like_any(tmp_path):
         times = np.unique(bursts + shift_s)
         log = SensorLog(times, np.ones((len(times), 1), np.float32), ("x",))
         np.testing.assert_allclose(log.at(times[0] + np.arange(4) / 4), 1.0, rtol=1e-5)
-    assert len(read_log(written(tmp_path, "t,x\n0,1\n5e-324,2\n1e-12,3\n"), X).times) == 1
+    with pytest.raises(DataError, match="3 rows share 1 times, expected a time for each"):
+        read_log(written(tmp_path, "t,x\n0,1\n5e-324,2\n1e-12,3\n"), X)
 
 
 def test_it_is_a_stream_with_the_rate_of_its_times():
@@ -180,11 +181,13 @@ def test_columns_come_as_named_or_as_the_file_has_them(tmp_path):
     assert read_log(file, Log(("flex1", "flex*"), "t")).names == ("flex1", "flex2")
 
 
-def test_readings_of_one_instant_are_averaged(tmp_path):
+def test_readings_of_one_instant_are_averaged_where_that_is_asked_for(tmp_path):
     rows = [f"{burst / 10},{burst + k}" for burst in range(5) for k in (-1, 0, 1)]
-    log = read_log(written(tmp_path, "t,x\n0,\n" + "\n".join(rows)), X)
+    said: list[str] = []
+    log = read_log(written(tmp_path, "t,x\n0,\n" + "\n".join(rows)), Log(("x",), "t", same_time="mean"), said)
     np.testing.assert_allclose(log.times, np.arange(5) / 10)
     np.testing.assert_allclose(log.values[:, 0], np.arange(5))
+    assert said == ["16 of 16 rows share 5 times: averaged"]
 
 
 def test_rows_swapped_within_one_sample_are_sorted_and_a_few_without_a_time_dropped(tmp_path):
@@ -201,7 +204,7 @@ BAD = {
     "t,x\n": "no rows",
     "t,x\n,\n,\n": "every row is empty",
     "t,x\n0,1\n\n0.1,abc\n": "line 4: 'abc' in column 'x', expected a number",
-    "t,x\ns,g\n0,1\n": "line 2: 's' in column 't', expected a number",
+    "t,x\ns,g\nms,1\n": "line 3: 'ms' in column 't', expected a number",
     "t,x\n0,inf\n": "line 2: 'inf' in column 'x', expected a number",
     "t,x\n0,1e40\n": "line 2: 1e+40 in column 'x', expected at most 1e+30",
     "t,x\n0,1,5\n": "line 2: more cells than the 2 that the header names; the separator seems to be ','",
@@ -219,7 +222,8 @@ BAD = {
     "t,x\n,1\n,2\n": "2 of 2 rows have no time in 't'",
     "t,x\n1700000000000,1\n": "line 2: 1700000000000 in column 't' is no time in s: is time_unit right?",
     "t,x\n0,\n1,nan\n": "column 'x' holds no number",
-    b"t,x\n0,1\n1,\xff\n": "line 3: expected text in UTF-8",
+    b"t,x\n0,1\n1,\xff\n": "line 3: 'ÿ' in column 'x', expected a number",
+    b"t,x\n0,1\n1,\xff\0\n": "line 3: expected text in UTF-8",
 }
 
 
@@ -253,7 +257,12 @@ def test_files_that_are_no_logs(tmp_path):
     [
         ({"columns": ()}, "columns is empty"),
         ({"time": None}, "neither time nor rate_hz"),
-        ({"time_unit": "min"}, "time_unit is 'min', expected one of s, ms, us, ns, iso"),
+        (
+            {"time_unit": "week"},
+            "time_unit is 'week', expected one of s, ms, us, ns, min, h, d, ticks, iso, or how many",
+        ),
+        ({"time_unit": 0}, "time_unit is 0, expected"),
+        ({"same_time": "first"}, "same_time is 'first', expected spread or mean"),
         ({"rate_hz": 0.0}, "rate_hz is 0.0"),
         ({"scale": float("nan")}, "scale is nan"),
         ({"max_gap_s": -1.0}, "max_gap_s is -1.0"),

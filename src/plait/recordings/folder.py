@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from plait.errors import DataError, first_fault
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
-from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
+from plait.recordings.logs import Cell, Log, SensorLog, TimeUnit, read_log
 from plait.recordings.video import Video
 from plait.store import checksum, content_key, write_json, write_toml
 from plait.types import Recording, Span, Stream
@@ -43,11 +43,18 @@ class LogFile:
     file: str
     columns: tuple[str, ...]
     time: str | None = None
-    time_unit: TimeUnit = "s"
+    time_unit: TimeUnit | float = "s"
     rate_hz: float | None = None
     scale: float = 1.0
     max_gap_s: float = 1.0
     absolute: bool = False
+    where: dict[str, Cell] = field(default_factory=dict)
+    clock_set: tuple[int, ...] = ()
+    same_time: Literal["spread", "mean"] = "spread"
+    header_line: int | None = None
+    names: tuple[str, ...] = ()
+    first_line: int | None = None
+    last_line: int | None = None
     acceleration: tuple[str, ...] = ()
 
     def log(self) -> Log:
@@ -167,6 +174,16 @@ def described_by(table: Mapping[str, Any], path: Path) -> Description:
     if "video" in described.logs:
         raise DataError(f"{path}: logs.video, expected another name than that of the video's stream")
     return described
+
+
+def log_file(settings: Mapping[str, Any], file: Path) -> LogFile:
+    """A log's settings, as `recording.toml` has them.
+
+    Raises:
+        DataError: one of them is unknown, or not of its kind.
+    """
+    log: LogFile = _validated(TypeAdapter(LogFile), dict(settings), file)
+    return log
 
 
 def write_description(folder: Path, described: Description) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plait.errors import DataError
+from plait.recordings.layouts import text_of
 from plait.recordings.tables import read_bytes
 
 BESIDE = (  # previews, thumbnails, folder settings, documents: never a recording's
@@ -65,9 +66,16 @@ def _beside(file: Path) -> bool:
 
 def is_prose(file: Path) -> bool:
     """Whether a `.txt` file is text for people: few of its lines have cells, one of them a number."""
-    lines = [line for line in read_bytes(file).decode("utf-8", "replace").splitlines()[1:1000] if line.strip()]
-    cells = [re.split(r"[\t;,]", line) for line in lines]
-    return 2 * sum(len(row) > 1 and any(NUMBER.fullmatch(cell.strip()) for cell in row) for row in cells) < len(lines)
+    text, _ = text_of(file, read_bytes(file), legacy=True)
+    lines = [line for line in text.splitlines()[1:1000] if line.strip()]
+    apart = [re.split(r"[\t;,|]", line) for line in lines]
+    cells = [row if len(row) > 1 else line.split() for row, line in zip(apart, lines, strict=True)]
+    numbers = [sum(NUMBER.fullmatch(cell.strip()) is not None for cell in row) for row in cells]
+    tabular = [
+        len(row) > 1 and count > (0 if len(between) > 1 else len(row) // 2)
+        for row, between, count in zip(cells, apart, numbers, strict=True)
+    ]
+    return 2 * sum(tabular) < len(lines)
 
 
 def only_video(videos: Sequence[Path], where: Path) -> Path:

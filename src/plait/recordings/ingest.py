@@ -9,9 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
 from plait.errors import DataError
 from plait.recordings import label_columns, label_json, label_texts
 from plait.recordings.folder import (
@@ -26,8 +23,9 @@ from plait.recordings.folder import (
 )
 from plait.recordings.gather import gather, is_prose, only_video, recording_name, stream_name
 from plait.recordings.labels import read_labels
-from plait.recordings.logs import TimeUnit, read_log
-from plait.recordings.tables import CSV, Table, numbers, read_table
+from plait.recordings.logs import read_log
+from plait.recordings.tables import CSV, read_table
+from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video
 from plait.store import atomic, checksum
 
@@ -42,12 +40,6 @@ ELSEWHERE = {  # what other programs read, and what they can write
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save its sheet as CSV"),
 }
 CALLED_LABELS = re.compile("label|annot", re.IGNORECASE)
-TIME = re.compile(
-    r"(time ?stamp|time|epoch|t|date ?time|clock|seconds?|millis(econds)?|micros)(_?(s|ms|us|ns|iso|utc))?"
-)
-AXES = re.compile(r"(.*\W|.*_)?(acc(el|eleration)?|a|la|lin(ear)?_?acc)[ _.-]*[xyz123]\b.*", re.IGNORECASE)
-UNITS: dict[TimeUnit, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-LIKELY_S = (1e-4, 2.0)  # between two readings of a sensor
 
 
 def ingest(
@@ -180,10 +172,14 @@ def _matched(files: Sequence[Path], path: Path, told: list[str]) -> Description:
     logs = {name: replace(log, file=only(name, log.file)) for name, log in pattern_of.logs.items()}
     labels = only("labels", pattern_of.labels) if pattern_of.labels else None
     described = replace(pattern_of, video=only("video", pattern_of.video), logs=logs, labels=labels)
-    if len(set(described.files)) < len(described.files):
+    rows = [(log.file, repr(sorted(log.where.items()))) for log in logs.values()]
+    others = [described.video, *([labels] if labels else [])]
+    if len({*rows}) < len(rows) or len({*others}) < len(others) or {*others} & {log.file for log in logs.values()}:
         raise DataError(f"{path}: one file stands for two streams, expected patterns that tell them apart")
     for log in logs.values():
-        read_log(next(file for file in files if file.name == log.file), log.log())
+        notes: list[str] = []
+        read_log(next(file for file in files if file.name == log.file), log.log(), notes)
+        told += [f"{log.file}: {note}" for note in notes]
     return described
 
 
@@ -191,7 +187,7 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
     videos = [file for file in files if file.suffix.lower() in VIDEOS]
     meant = [file for file in videos if said.get("video", file.name) == file.name]
     video = only_video(meant, files[0].parent if files else Path())
-    Video(video).times  # noqa: B018 - a video that cannot be read is said so now
+    video_s = float(Video(video).times[-1])
     told.append(f"{video.name}: the video, whose clock is everyone's")
     labels: str | None = None
     logs: dict[str, LogFile] = {}
@@ -202,10 +198,13 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
         if file in videos or (suffix == ".txt" and is_prose(file)):
             told.append(f"{file.name}: {'another video' if file in videos else 'no table'}, left out")
             continue
+        streams = _streams(file, said)
         texts = label_texts.lines_of(file) is not None
-        table = read_table(file) if suffix in TABLES and not texts else None
+        table = read_table(file, logger=True) if suffix in TABLES and not texts and not streams else None
         is_labels = texts or suffix == ".eaf" or _is_json_of_labels(file) or (table and label_columns.is_labels(table))
-        if said.get("labels", file.name if is_labels else None) == file.name:
+        if streams:
+            logs |= {name: describe_log(file, name, video_s, settings, told) for name, settings in streams.items()}
+        elif said.get("labels", file.name if is_labels else None) == file.name:
             if labels:
                 raise DataError(
                     f"{file}: labels, but so is {labels}; expected one file of labels: "
@@ -219,10 +218,7 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
             stream = stream_name(file.stem)
             if stream in logs or stream == "video":
                 raise DataError(f"{file}: two files for the stream {stream!r}, expected names that differ in a letter")
-            logs[stream] = _log(table, told, said.get("logs", {}).get(stream, {}))
-            rate_hz = read_log(file, logs[stream].log()).rate_hz
-            if rate_hz and 3 / rate_hz > logs[stream].max_gap_s:  # a slow sensor: three readings make a gap
-                logs[stream] = replace(logs[stream], max_gap_s=3 / rate_hz)
+            logs[stream] = describe_log(file, stream, video_s, {}, told)
         else:
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
             out = ELSEWHERE.get(suffix, "give the files that are meant, without it")
@@ -230,6 +226,19 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
     if labels is None:
         told.append("no labels among the files")
     return Description(subject="", video=video.name, logs=logs, labels=labels)
+
+
+def _streams(file: Path, said: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The logs that are said to be in `file`, by its own name or by theirs, with what is said of them."""
+    logs = said.get("logs", {})
+    if not isinstance(logs, dict):
+        raise DataError("--set logs: expected logs.NAME.KEY=VALUE")
+    own = stream_name(file.stem)
+    return {
+        name: settings
+        for name, settings in logs.items()
+        if isinstance(settings, dict) and settings.get("file", file.name if name == own else None) == file.name
+    }
 
 
 def _is_json_of_labels(file: Path) -> bool:
@@ -240,56 +249,3 @@ def _is_json_of_labels(file: Path) -> bool:
         return label_json.is_labels(label_json.content_of(file)) or CALLED_LABELS.search(file.stem) is not None
     except DataError:
         return CALLED_LABELS.search(file.stem) is not None
-
-
-def _log(table: Table, told: list[str], said: Mapping[str, Any]) -> LogFile:
-    """Which column is the time, in which unit, and which columns are readings; what is `said` goes before."""
-    names = table.frame.columns
-    time = next((name for name in names if name == said.get("time") or TIME.fullmatch(name.strip().lower())), None)
-    if time is None or said.get("time", time) not in names:
-        listed = ", ".join(repr(name) for name in names[:30])
-        stream = stream_name(table.file.stem)
-        raise DataError(
-            f"{table.file}: no column of times known by its name, expected one of: {listed}; "
-            f"say it with --set logs.{stream}.time=NAME"
-        )
-    time = said.get("time", time)
-    unit = said.get("time_unit") or _unit(table, time)
-    readings = [name for name in names if name != time and _number(table, name)]
-    if not readings:
-        raise DataError(f"{table.file}: no column of numbers beside {time!r}, expected readings")
-    acceleration = [name for name in readings if AXES.fullmatch(name)][:3]
-    moved = ", ".join(acceleration) if len(acceleration) == 3 else "not known, so it cannot be synchronised by itself"
-    told.append(f"{table.file.name}: times in {time!r} ({unit}), {len(readings)} columns; acceleration: {moved}")
-    return LogFile(
-        table.file.name,
-        tuple(readings),
-        time,
-        unit,
-        acceleration=tuple(acceleration) if len(acceleration) == 3 else (),
-    )
-
-
-def _unit(table: Table, time: str) -> TimeUnit:
-    """The unit in which successive times are as far apart as a sensor's readings are."""
-    column = table.frame[time]
-    if column.dtype == pl.Datetime or not _number(table, time):
-        return "iso"
-    said: TimeUnit | None = next((unit for unit in UNITS if time.lower().endswith(f"_{unit}")), None)
-    if said:
-        return said
-    steps = np.diff(numbers(table, time))
-    step = float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0
-    return next((unit for unit, size in UNITS.items() if LIKELY_S[0] <= step * size <= LIKELY_S[1]), "s")
-
-
-def _number(table: Table, name: str) -> bool:
-    """Whether a column holds numbers; one that does but for some cells is an error in the file, no column of text."""
-    try:
-        return bool(np.isfinite(numbers(table, name)).any())
-    except DataError:
-        cells = table.frame[name].cast(pl.String, strict=False).drop_nulls().str.replace(",", ".", literal=True)
-        parsed = cells.str.strip_chars().cast(pl.Float64, strict=False).is_not_null().sum()
-        if parsed > len(cells) / 2:
-            raise
-        return False

@@ -1,9 +1,9 @@
 """Tables as loggers and spreadsheets write them: CSV of any separator and decimal sign, or parquet."""
 
-import csv
 import difflib
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Float64
 
 from plait.errors import DataError, one_line
+from plait.recordings.layouts import first_odd_row, layout_of, text_of
 
 CSV = (".csv", ".tsv", ".txt")
 MISSING = ("", "nan", "na", "n/a", "null")
@@ -18,13 +19,20 @@ MISSING = ("", "nan", "na", "n/a", "null")
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns by name, and where in `file` row `i` stands: `place` and `rows[i]`, such as "line" and 2."""
+    """Columns by name, and where in `file` row `i` stands: `place` and `rows[i]`, such as "line" and 2.
+
+    `notes` say how the file was read where that was not plain; `units` is what it says of its columns' units, `rate_hz`
+    what it says above their names.
+    """
 
     file: Path
     frame: pl.DataFrame
     place: str
     rows: tuple[int, ...] | range
     decimal_comma: bool
+    notes: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    rate_hz: float | None = None
 
     def at(self, row: int) -> str:
         """File and place of row `row`, to begin an error with."""
@@ -35,14 +43,17 @@ class Table:
         if keep.all():
             return self
         rows = tuple(self.rows[i] for i in np.flatnonzero(keep))
-        return Table(self.file, self.frame.filter(pl.Series(keep)), self.place, rows, self.decimal_comma)
+        return replace(self, frame=self.frame.filter(pl.Series(keep)), rows=rows)
 
 
-def read_table(file: Path) -> Table:
+def read_table(file: Path, *, header_line: int | None = None, names: Sequence[str] = (), logger: bool = False) -> Table:
     """The table in `file`: CSV (`.csv`, `.tsv`, `.txt`; every cell is text) or `.parquet`.
 
-    A CSV's separator is the commonest of comma, semicolon and tab in its header; unless it is the comma, numbers may
-    have decimal commas. Blank lines, trailing separators and columns without a name are ignored.
+    A CSV's separator is the commonest of comma, semicolon, tab and bar in its header, or blanks; unless it is the
+    comma, numbers may have decimal commas. Blank lines, trailing separators and columns without a name are ignored,
+    and so is what stands above the names: comments, Excel's `sep=;`, a logger's own lines. Where the names are looked
+    for in vain, `header_line` says their line, or `names` what they are. A `logger` may also write units below the
+    names, and letters in another encoding than UTF-8.
 
     Raises:
         DataError: the file is missing, empty, damaged, or of another kind.
@@ -51,7 +62,7 @@ def read_table(file: Path) -> Table:
     if suffix not in (*CSV, ".parquet"):
         raise DataError(f"{file}: a table is expected to be one of {', '.join(CSV)} or .parquet")
     content = read_bytes(file)
-    table = _parquet(file, content) if suffix == ".parquet" else _csv(file, content)
+    table = _parquet(file, content) if suffix == ".parquet" else _csv(file, content, header_line, names, logger)
     if not len(table.frame):
         raise DataError(f"{file}: no rows, expected some below the names of the columns")
     return table
@@ -119,56 +130,21 @@ def _parquet(file: Path, content: bytes) -> Table:
     return Table(file, frame, "row", range(1, len(frame) + 1), False)
 
 
-def _csv(file: Path, content: bytes) -> Table:
-    try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        place = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{file}: line {place}: expected text in UTF-8") from error
-    lines = {number: line for number, line in enumerate(text.split("\n"), 1) if line.strip()}
-    for number, line in lines.items():
+def _csv(file: Path, content: bytes, header_line: int | None, names: Sequence[str], logger: bool) -> Table:
+    text, notes = text_of(file, content, legacy=logger)
+    layout = layout_of(file, text, header_line=header_line, names=names, units_below=logger)
+    separator = layout.separator
+    for number, line in layout.rows:
         if line.count('"') % 2:
             raise DataError(f"{file}: line {number}: a quote is open, expected it closed on the same line")
-    if not lines:
-        raise DataError(f"{file}: empty")
-    first, header = next(iter(lines.items()))
-    separator = max("\t;,", key=header.count) if any(sign in header for sign in "\t;,") else ";"
-    short = {number: line.rstrip(f"{separator} ") or '""' for number, line in lines.items() if number != first}
-    names = _names(file, header.rstrip(f"{separator} "), separator)
+    numbered = separator.join(map(str, range(len(layout.names))))
+    lines = [line.rstrip(f"{separator} ") or '""' for _, line in layout.rows]
     try:
-        frame = pl.read_csv(
-            io.BytesIO("\n".join([separator.join(map(str, range(len(names)))), *short.values()]).encode()),
-            separator=separator,
-            infer_schema=False,
-        )
+        frame = pl.read_csv(io.BytesIO("\n".join([numbered, *lines]).encode()), separator=separator, infer_schema=False)
     except (Exception, pl.exceptions.PanicException) as error:
-        for number, row in short.items():
-            if len(_cells(row, separator)) > len(names):
-                raise DataError(
-                    f"{file}: line {number}: more cells than the {len(names)} that the header names; "
-                    f"the separator seems to be {separator!r}"
-                ) from error
-        raise DataError(f"{file}: cannot be read, expected CSV: {one_line(error)}") from error
-    if len(frame) != len(short):
+        raise first_odd_row(file, layout, error) from error
+    if len(frame) != len(lines):
         raise DataError(f"{file}: cannot be read, expected CSV with one row per line")
-    named = frame.select(pl.col(f"{i}").alias(name) for i, name in enumerate(names) if name)
-    return Table(file, named, "line", tuple(short), separator != ",")
-
-
-def _names(file: Path, header: str, separator: str) -> list[str]:
-    """The names of the columns, empty where there is none."""
-    names = [name.strip() for name in _cells(header, separator)]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise DataError(f"{file}: two columns are called {twice[0]!r}, expected names that differ")
-    if not any(names):
-        raise DataError(f"{file}: no names of columns in the first line, expected a header")
-    return names
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    """The cells of one line, none where it is too odd to be one."""
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:
-        return []
+    named = frame.select(pl.col(f"{i}").alias(name) for i, name in enumerate(layout.names) if name)
+    rows = tuple(number for number, _ in layout.rows)
+    return Table(file, named, "line", rows, separator != ",", notes + layout.notes, layout.units, layout.rate_hz)

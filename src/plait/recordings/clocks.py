@@ -1,0 +1,321 @@
+"""The times of a log's rows: from cells to seconds, clocks that were set, rows that share a time, gaps."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float64
+
+from plait.errors import DataError
+from plait.recordings.tables import Table, numbers
+
+TimeUnit = Literal["s", "ms", "us", "ns", "min", "h", "d", "ticks", "iso"]
+UNITS: dict[str, float] = {
+    "s": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "ns": 1e-9,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,  # spreadsheets, MATLAB
+    "ticks": 1e-7,  # .NET, Windows
+}
+LATEST_S = 3e11  # the year 11476: later "seconds" are some other unit
+LONGEST_STEP_S = 86400.0  # from one reading to the next
+COARSEST_S = 1.0  # times that rows may share
+CROWD = 3  # times as many rows as usual may share a time
+UNTIMED = 0.01  # share of rows that may lack a time
+NONE = ("nan", "na", "n/a", "null", "none")
+CLOCK = re.compile(
+    r"(?:(?P<date>\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[ T,]+)?(?:(?P<h>\d{1,2}):)?(?P<m>\d{1,2}):(?P<s>\d{1,2})"
+    r"(?:[.,:](?P<part>\d{1,9}))?(?: ?(?P<half>[AP])\.?M\.?)?",
+    re.IGNORECASE,
+)
+
+
+class Order(NamedTuple):
+    """Rows in time: which row comes when, and its seconds."""
+
+    rows: np.ndarray
+    times: Float64[np.ndarray, "n"]
+
+
+def seconds_of(table: Table, name: str, unit: TimeUnit | float) -> tuple[Table, Float64[np.ndarray, "rows"]]:
+    """The rows that have a time in column `name`, and their times in seconds.
+
+    `unit` is one of `TimeUnit`, or a number: so many in a second. "iso" stands for written times: ISO 8601, dates with
+    slashes or points, or times of day.
+
+    Raises:
+        DataError: a cell is no time, or more than 1 % of the rows have none.
+    """
+    if table.place == "line":  # rows of separators only are blank lines
+        written = table.frame.select(pl.any_horizontal(pl.all().fill_null("").str.strip_chars() != ""))
+        table = table.take(written.to_series().to_numpy())
+        if not len(table.frame):
+            raise DataError(f"{table.file}: every row is empty, expected readings")
+    column = table.frame[name]
+    if column.dtype == pl.Datetime:
+        times = column.dt.epoch("us").cast(pl.Float64).to_numpy() / 1e6
+    elif column.dtype in (pl.Duration, pl.Time):
+        times = column.cast(pl.Int64).cast(pl.Float64).to_numpy() / {"ns": 1e9, "us": 1e6, "ms": 1e3}.get(
+            getattr(column.dtype, "time_unit", "ns"), 1e9
+        )
+    elif unit == "iso":
+        times = _written(table, name)
+    else:
+        times = numbers(table, name) * UNITS[unit] if isinstance(unit, str) else numbers(table, name) / unit
+    far = np.abs(times) > LATEST_S
+    if far.any():
+        row = int(far.argmax())
+        raise DataError(f"{table.at(row)}: {column[row]} in column {name!r} is no time in {unit}: is time_unit right?")
+    known = np.isfinite(times)
+    if np.mean(~known) > UNTIMED or not known.any():
+        raise DataError(f"{table.file}: {np.sum(~known)} of {len(times)} rows have no time in {name!r}, expected few")
+    return table.take(known), times[known]
+
+
+def _written(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
+    """Seconds of written times; those without a zone are taken as UTC, and a time of day goes on at midnight."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    cells = table.frame[name].cast(pl.String, strict=False).fill_null("").str.strip_chars()
+    times = np.full(len(cells), np.nan)
+    clocks: list[int] = []
+    for row, cell in enumerate(cells):
+        if not cell or cell.lower() in NONE:
+            continue
+        try:
+            moment = datetime.fromisoformat(cell.removesuffix(" UTC"))
+        except ValueError:
+            clocks.append(row)
+        else:
+            times[row] = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - epoch).total_seconds()
+    if clocks:
+        if len(clocks) < np.sum(np.isfinite(times)) + len(clocks):
+            raise _no_time(table, name, clocks[0], cells)
+        _by_the_clock(table, name, cells, clocks, times)
+    return times
+
+
+def _by_the_clock(table: Table, name: str, cells: pl.Series, rows: list[int], times: np.ndarray) -> None:
+    """Fill `times` from cells such as `5/6/2024 12:00:00.5 PM`, `12:00:00.5` and `12:00.5` (minutes and seconds)."""
+    found = [(row, CLOCK.fullmatch(cells[row])) for row in rows]
+    matches = [(row, match) for row, match in found if match]
+    if len(matches) < len(found):
+        raise _no_time(table, name, next(row for row, match in found if not match), cells)
+    if not any(match["h"] for _, match in matches) and not any(match["part"] for _, match in matches):
+        raise DataError(
+            f"{table.at(rows[0])}: {cells[rows[0]][:80]!r} in column {name!r} may be minutes or hours, "
+            "expected hh:mm:ss, or mm:ss with a fraction"
+        )
+    day = _days(table, name, [match["date"] for _, match in matches])
+    for row, match in matches:
+        hour = int(match["h"] or 0)
+        if match["half"]:
+            hour = hour % 12 + 12 * (match["half"].lower() == "p")
+        part = float(f"0.{match['part']}") if match["part"] else 0.0
+        minute, second = int(match["m"]), int(match["s"])
+        if hour > 24 or minute > 59 or second > 60:
+            raise _no_time(table, name, row, cells)
+        times[row] = day[match["date"]] * 86400 + hour * 3600 + minute * 60 + second + part
+    around = 86400.0 if matches[0][1]["h"] else 3600.0
+    if set(day) == {None}:
+        known = times[[row for row, _ in matches]]
+        times[[row for row, _ in matches]] = known + around * np.cumsum(np.diff(known, prepend=known[0]) < -around / 2)
+
+
+def _days(table: Table, name: str, dates: Sequence[str | None]) -> dict[str | None, int]:
+    """The number of each date's day, whichever way round dates are written.
+
+    Raises:
+        DataError: day and month can be taken for each other, and it matters.
+    """
+    distinct = list(dict.fromkeys(dates))
+    if len(distinct) == 1:
+        return {distinct[0]: 0}
+    readings: list[list[int]] = []
+    for form in ("%Y %m %d", "%d %m %Y", "%m %d %Y", "%d %m %y", "%m %d %y"):
+        try:
+            days = [datetime.strptime(re.sub(r"[-/.]", " ", date or ""), form).toordinal() for date in distinct]
+        except ValueError:
+            continue
+        relative = [one - days[0] for one in days]
+        if min(np.diff(days)) > 0 and relative not in readings:
+            readings.append(relative)
+    daily = [days for days in readings if max(np.diff(days)) == 1] or readings
+    if len(daily) != 1:
+        raise DataError(
+            f"{table.file}: dates in column {name!r}, such as {distinct[1]}, may be day or month first, "
+            "expected ISO 8601"
+        )
+    return dict(zip(distinct, daily[0], strict=True))
+
+
+def _no_time(table: Table, name: str, row: int, cells: pl.Series) -> DataError:
+    return DataError(f"{table.at(row)}: {cells[row][:80]!r} in column {name!r}, expected an ISO 8601 time")
+
+
+def went_on(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[int]) -> Float64[np.ndarray, "rows"]:
+    """Times of a clock that was set at the lines `set_at`: from there on it goes on as if it had not been.
+
+    Raises:
+        DataError: there is no such line, or nothing before it.
+    """
+    if not set_at:
+        return times
+    steps = np.diff(times)
+    usual_s = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    steps = np.append(times[0], steps)
+    for line in set_at:
+        row = table.rows.index(line) if line in table.rows else 0
+        if row == 0:
+            raise DataError(f"{table.file}: clock_set names {table.place} {line}, expected a later row than the first")
+        steps[row] = usual_s
+    gone: np.ndarray = np.cumsum(steps)
+    return gone
+
+
+def in_order(table: Table, times: Float64[np.ndarray, "rows"]) -> Order:
+    """Rows in the order of their times; those out of order by at most one sample are sorted.
+
+    Raises:
+        DataError: the clock runs backwards, or jumps forward by more than a day.
+    """
+    steps = np.diff(times)
+    usual_s = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    set_here = "if it was set there, say clock_set = [{}]"
+    far = steps > LONGEST_STEP_S
+    latest = np.maximum.accumulate(times)
+    back = latest - times > usual_s * (1 + 1e-6)
+    if far.any() and not back[: int(far.argmax()) + 1].any():
+        row = int(far.argmax()) + 1
+        raise DataError(
+            f"{table.at(row)}: the clock jumps forward by {duration(steps[row - 1])} ({steps[row - 1]:.0f} s), "
+            f"expected less than a day; {set_here.format(table.rows[row])}"
+        )
+    if back.any():
+        row = int(back.argmax())
+        raise DataError(
+            f"{table.at(row)}: the clock runs backwards from {latest[row]:.6f} s to {times[row]:.6f} s, "
+            f"expected times in order; {set_here.format(table.rows[row])}"
+        )
+    rows = np.argsort(times, kind="stable")
+    return Order(rows, times[rows])
+
+
+def apart(table: Table, order: Order, values: np.ndarray, *, mean: bool, said: list[str]) -> tuple[Order, np.ndarray]:
+    """One reading per time, and `values` (n, columns) of each; `said` grows by what was done.
+
+    Rows that repeat others are dropped. Rows of one time that each fill other columns are joined. Any others were taken
+    one after another by a clock coarser than their rate: they are spread over the time until the next one, or, where
+    times come as irregularly as packets arrive, over the time since the one before. With `mean`, they are averaged.
+
+    Raises:
+        DataError: rows share times more than a second apart, or too many share one: nobody knows when they were.
+    """
+    rows, times = order
+    instants, first, counts = np.unique(times, return_index=True, return_counts=True)
+    if len(instants) == len(times):
+        return order, values
+    shared = f"{counts[counts > 1].sum()} of {len(times)} rows share {np.sum(counts > 1)} times"
+    same = np.diff(times, prepend=-np.inf) == 0
+    repeated = same & _alike(values, np.roll(values, 1, axis=0))
+    filled = np.add.reduceat(np.isfinite(values).astype(np.int64), first)
+    if repeated[same].all():
+        said.append(f"{same.sum()} rows repeat the one before them, times and all: left out")
+        return Order(rows[~same], times[~same]), values[~same]
+    if mean or (filled <= 1).all():
+        how = "averaged" if mean else "each fills other columns, so they are joined"
+        said.append(f"{shared}: {how}")
+        total = np.add.reduceat(np.nan_to_num(values), first)
+        joined = np.divide(total, filled, out=np.full_like(total, np.nan), where=filled > 0)
+        return Order(rows[first], instants), joined
+    spread, how = _spread(table, rows, instants, first, counts)
+    said.append(f"{shared}: {how}")
+    return Order(rows, spread), values
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> Bool[np.ndarray, "n"]:
+    same: np.ndarray = ((a == b) | (np.isnan(a) & np.isnan(b))).all(axis=1)
+    return same
+
+
+def _spread(
+    table: Table, rows: np.ndarray, instants: np.ndarray, first: np.ndarray, counts: np.ndarray
+) -> tuple[Float64[np.ndarray, "n"], str]:
+    """Times for rows of which `counts` share each of `instants`, and how they were found."""
+    steps = np.diff(instants)
+    usual_s = float(np.median(steps)) if len(steps) else np.inf
+    if len(instants) < 3 or usual_s > COARSEST_S * (1 + 1e-6):
+        wide = f", {usual_s:g} s apart" if len(steps) else ""
+        raise DataError(
+            f"{table.file}: {counts.sum()} rows share {len(instants)} times{wide}, expected a time for each, or times "
+            "no coarser than a second; if the rows are evenly spaced, say rate_hz"
+        )
+    full = (steps <= 1.5 * usual_s) & (counts[:-1] >= 0.8 * np.median(counts))
+    rate_hz = float(np.sum(counts[:-1][full]) / np.sum(steps[full]))
+    before, after = np.append(np.inf, steps), np.append(steps, np.inf)
+    room_s = np.maximum(usual_s, np.where(np.isfinite(before), before, 0.0))
+    crowd = counts > np.maximum(CROWD * rate_hz * room_s, CROWD)
+    if crowd.any():
+        group = int(crowd.argmax())
+        raise DataError(
+            f"{table.at(int(rows[first[group]]))}: {counts[group]} rows share this time, at {rate_hz:.3g} readings a "
+            'second, expected a time for each; say same_time = "mean" to average them, or clock_set, or rate_hz'
+        )
+    number = np.arange(counts.sum()) - np.repeat(first, counts)
+    regular = np.mean(np.abs(steps - np.round(steps / usual_s) * usual_s) < 0.01 * usual_s) > 0.8
+    if regular or np.median(counts) < 2:
+        width_s = np.where(after <= 1.5 * usual_s, after, usual_s)
+        partial = counts < 0.8 * rate_hz * width_s
+        spacing_s = np.where(partial, 1 / rate_hz, width_s / counts)
+        late = (
+            partial & (before > 1.5 * usual_s) & (np.median(counts) > 1)
+        )  # the first ones of a stretch: it began within this time
+        start_s = instants + np.where(late, width_s - counts * spacing_s, 0.0)
+        return np.repeat(start_s, counts) + number * np.repeat(spacing_s, counts), (
+            f"spread evenly until the next time, {rate_hz:.4g} readings a second"
+        )
+    spacing_s = np.minimum(np.where(np.isfinite(before), before / counts, np.inf), 1 / rate_hz)
+    start_s = instants - (counts - 1) * spacing_s
+    return np.repeat(start_s, counts) + number * np.repeat(spacing_s, counts), (
+        f"spread evenly since the time before, as packets come, {rate_hz:.4g} readings a second"
+    )
+
+
+def gaps(table: Table, order: Order, max_gap_s: float) -> str | None:
+    """What to say of a log in which nothing is known for longer than `max_gap_s`: how often, how long, where."""
+    steps = np.diff(order.times)
+    wide = np.flatnonzero(steps > max_gap_s)
+    if not len(wide):
+        return None
+    longest = wide[np.argsort(steps[wide], kind="stable")[::-1][:3]]
+    named = ", ".join(
+        f"{steps[i]:.6g} s{_in_words(steps[i])} before {table.place} {table.rows[order.rows[i + 1]]} "
+        f"(at {order.times[i] - order.times[0]:.6g} s)"
+        for i in np.sort(longest)
+    )
+    many = "" if len(wide) <= 3 else f"{len(wide)} times, {steps[wide].sum():.6g} s in all; the longest: "
+    return f"no reading for {many}{named}: windows there are left out"
+
+
+def _in_words(seconds: float) -> str:
+    return f" ({duration(seconds)})" if seconds >= 120 else ""
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time as a person says it."""
+    for name, size in (("years", 31557600.0), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.4g} s"
+
+
+def check_unit(unit: object) -> bool:
+    """Whether `unit` is one that `seconds_of` takes."""
+    if isinstance(unit, str):
+        return unit in get_args(TimeUnit)
+    return isinstance(unit, int | float) and not isinstance(unit, bool) and 0 < unit < np.inf

@@ -1,0 +1,255 @@
+"""What the columns of a logger's table are, by their names and values: times, clocks, counters, sensors, readings."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from plait.errors import DataError
+from plait.recordings.tables import Table, numbers
+from plait.recordings.time_units import IN_NAMES
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zµμ]+")
+TIMES = _words(
+    "time times timestamp timestamps stamp epoch datetime date clock elapsed unix utc ts seconds secs "
+    "millis micros milliseconds microseconds nanoseconds"
+)
+PLAIN_TIMES = frozenset(("t", "s", "ms", "us", "ns", "sec"))  # where the name says nothing else
+COUNTERS = _words(
+    "unnamed index idx counter count counts cnt packet packets pkt seq sequence frame frames sample "
+    "samples row rows line no nr num number id uuid serial battery batt bat soc steps hour hours minute "
+    "minutes second day month year"
+)
+LABELS = _words("label labels activity activities class target annotation")
+SENSORS = _words(
+    "sensor sensors device dev source channel node imu stream side hand limb placement location type name "
+    "mac address tag topic id segment site"
+)
+READINGS = _words(
+    "acc accel acceleration accelerometer gyr gyro gyroscope mag magnetometer quat quaternion qw qx qy qz "
+    "roll pitch yaw heading euler angle temp temperature degree degrees bpm hr heart heartrate pulse eda "
+    "gsr emg ecg eeg ppg bvp spo2 flex bend force pressure press fsr load strain lux light humidity thumb "
+    "middle ring pinky finger x y z ax ay az gx gy gz mx my mz wx wy wz lin linear gravity"
+)
+FINGERS = _words("thumb middle ring pinky finger")
+AXES = re.compile(r"(.*\W|.*_)?(acc(el|eleration)?|a|la|lin(ear)?_?acc)[ _.-]*[xyz123]\b.*", re.IGNORECASE)
+LONG_AXES = re.compile(r"(.*[^a-z])?acc(el(eration|erometer)?)?([^a-z].*)?[^a-z][xyz]([^a-z].*)?", re.IGNORECASE)
+BARE_AXES = re.compile(r"([xyz])([ _-]?axis)?(\W.*)?", re.IGNORECASE)
+MONOTONE, NEARLY = 0.98, 0.9  # share of the changes that go one way; where the name says a counter
+ROWS = 3  # a column that tells the number of the row no worse is a clock
+FEW = 30  # rows from which on rising throughout is no accident
+SENSORS_AT_MOST = 32
+
+
+class Left(NamedTuple):
+    """A column that is no reading, and why."""
+
+    name: str
+    why: str
+
+
+def words(name: str) -> list[str]:
+    """The words of a name: `SampleTimeFine`, `sample_time_fine` and `Sample time (fine)` have the same."""
+    return [word.lower() for word in WORD.findall(name)]
+
+
+def time_column(table: Table) -> str | None:
+    """The column of times by its name; of several, one that goes forward and has the fewest equal times."""
+    found = []
+    for place, name in enumerate(table.frame.columns):
+        said = words(name)
+        bare = [word for word in said if word not in IN_NAMES] or said
+        if not TIMES & set(said) and not (len(bare) == 1 and bare[0] in PLAIN_TIMES):
+            continue
+        forward, shared = _as_clock(table, name)
+        found.append((not forward, round(shared, 2), place, name))
+    return min(found)[-1] if found else None
+
+
+def _as_clock(table: Table, name: str) -> tuple[bool, float]:
+    """Whether a column goes forward as times do, and which share of its rows share a time with the row before."""
+    if (values := numbers_in(table, name)) is None:
+        column = table.frame[name]
+        same = float((column == column.shift(1)).fill_null(True).mean() or 0.0)  # type: ignore[arg-type]
+        return column.n_unique() > 1, same
+    steps = np.diff(values[np.isfinite(values)])
+    if not len(steps):
+        return True, 0.0
+    return bool(np.mean(steps >= 0) > NEARLY and (steps > 0).any()), float(np.mean(steps == 0))
+
+
+def numbers_in(table: Table, name: str) -> np.ndarray | None:
+    """A column's numbers, None if it holds text; one of numbers but for some cells is an error in the file.
+
+    Raises:
+        DataError: most cells are numbers, and one is not.
+    """
+    try:
+        values = numbers(table, name)
+        return values if np.isfinite(values).any() else None
+    except DataError:
+        column = table.frame[name]
+        if column.dtype.is_temporal() or column.dtype.is_nested():
+            return None
+        cells = column.cast(pl.String, strict=False).drop_nulls().str.replace(",", ".", literal=True)
+        parsed = cells.str.strip_chars().cast(pl.Float64, strict=False).is_not_null().sum()
+        if parsed > len(cells) / 2:
+            raise
+        return None
+
+
+def readings(table: Table, time: str | None, skip: Sequence[str] = ()) -> tuple[list[str], list[Left], list[Left]]:
+    """The columns that are readings, those that are none, and readings that look like a clock.
+
+    A column that rises or falls all the time, or counts up and begins again, tells how late it is, so that activities
+    done one after another are told by it alone. It is no reading unless its name says so. Text and labels are none.
+    """
+    kept: list[str] = []
+    left: list[Left] = []
+    kept_though: list[Left] = []
+    hand = any(FINGERS & set(words(name)) for name in table.frame.columns)
+    for name in table.frame.columns:
+        if name == time or name in skip:
+            continue
+        values = numbers_in(table, name)
+        if values is None:
+            left.append(Left(name, "no numbers"))
+            continue
+        said = set(words(name)) - ({"index"} if hand else set())
+        form = _form(values[np.isfinite(values)], loose=bool(said & (COUNTERS | TIMES)))
+        if said & LABELS:
+            left.append(Left(name, "labels by its name"))
+        elif form and said & READINGS and not said & (COUNTERS | TIMES):
+            if form != "constant":
+                kept_though.append(Left(name, form))
+            kept.append(name)
+        elif form == "constant":
+            if said & COUNTERS or name.lower() in ("", "unnamed"):
+                left.append(Left(name, form))
+            else:
+                kept.append(name)
+        elif form:
+            left.append(Left(name, form))
+        else:
+            kept.append(name)
+    return kept, left, kept_though
+
+
+def _form(values: np.ndarray, *, loose: bool) -> str | None:
+    """How finite `values` (n,) behave like a clock or a counter, if they do; `loose` where their name says so too."""
+    steps = np.diff(values)
+    moves = steps[steps != 0]
+    if not len(moves):
+        return "constant"
+    if not loose and len(values) < FEW:
+        whole = (values == np.round(values)).all() and len(moves) == len(steps) and (moves == moves[0]).all()
+        return "counts rows" if whole and len(moves) > 2 else None
+    least = NEARLY if loose else MONOTONE
+    enough = len(moves) >= (1 if loose else 5)
+    for sign, verb, counts in ((1, "rises", "counts up"), (-1, "falls", "counts down")):
+        up = sign * moves > 0
+        if enough and up.mean() >= least:
+            return f"{verb} throughout, like a clock or a counter"
+        if up.sum() >= 4 and _begins_again(sign * values, sign * moves):
+            return f"{counts} and begins again"
+    slope, start = np.polyfit(np.arange(len(values)), values, 1)
+    off = np.std(values - slope * np.arange(len(values)) - start)
+    if off < abs(slope) * (0.1 * len(values) if loose else ROWS):
+        return "goes with the number of the row"
+    return None
+
+
+def _begins_again(values: np.ndarray, moves: np.ndarray) -> bool:
+    """Whether values rise by equal steps, and fall by most of their range in between: a counter that wraps."""
+    rises, falls = moves[moves > 0], moves[moves < 0]
+    if not len(falls) or len(rises) < 2 * len(falls):
+        return False
+    step = float(np.median(rises))
+    equal = np.mean(np.abs(rises - step) <= 0.25 * step) >= 0.8
+    return bool(equal and (falls <= -0.5 * np.ptp(values)).all() and np.ptp(values) > 1.5 * step)
+
+
+def told_apart_by(table: Table, time: str | None, times: np.ndarray | None) -> tuple[str, dict[str, int]] | None:
+    """The column that tells which of several sensors each row is of, with its values and how many rows each has.
+
+    Sensors take turns: the column changes often, and regularly; or times go forward, or are all different, only among
+    the rows of each.
+    """
+    rows = len(table.frame)
+    if rows < 10:
+        return None
+    columns = [name for name in table.frame.columns if name != time]
+    for name in columns:
+        said = set(words(name))
+        cells = table.frame[name].cast(pl.String, strict=False).fill_null("").str.strip_chars()
+        kinds = cells.unique().sort().to_list()
+        if not 2 <= len(kinds) <= min(SENSORS_AT_MOST, rows // 4) or "" in kinds:
+            continue
+        text = numbers_in(table, name) is None
+        if said & LABELS or (not text and (said & READINGS or _fractions(cells))):
+            continue
+        code = cells.rank("dense").to_numpy().astype(np.int64) - 1
+        changes = float(np.mean(np.diff(code) != 0))
+        turns = changes >= 0.2 and all(_regular(np.flatnonzero(code == one)) for one in range(len(kinds)))
+        apart = times is not None and _apart_only_so(times, code, len(kinds))
+        if said & SENSORS:
+            found = changes >= 0.05 or apart
+        elif text:
+            found = apart or (turns or changes >= 0.2)
+        else:
+            found = (turns or apart) and not said & COUNTERS and _differ(table, columns, name, code)
+        if found:
+            return name, {kind: int(np.sum(code == i)) for i, kind in enumerate(kinds)}
+    return None
+
+
+def _fractions(cells: pl.Series) -> bool:
+    return bool(cells.str.contains(r"[.,]\d*[1-9]").any())
+
+
+def _regular(rows: np.ndarray) -> bool:
+    """Whether a sensor's rows come in turn: gaps between them hardly vary."""
+    gaps = np.diff(rows)
+    return len(gaps) >= 4 and float(np.std(gaps)) < 0.5 * float(np.mean(gaps))
+
+
+def _apart_only_so(times: np.ndarray, code: np.ndarray, kinds: int) -> bool:
+    """Whether times run backwards, or are shared, but not among the rows of each kind."""
+    steps = np.diff(times)
+    backwards = (steps < 0).any() and all((np.diff(times[code == one]) >= 0).all() for one in range(kinds))
+    order = np.lexsort((code, times))
+    same = np.diff(times[order]) == 0
+    return bool(backwards or (same.mean() >= 0.2 and not (same & (np.diff(code[order]) == 0)).any()))
+
+
+def _differ(table: Table, columns: Sequence[str], name: str, code: np.ndarray) -> bool:
+    """Whether what rows hold depends on their kind, in a third of the other columns."""
+    told = []
+    for other in columns:
+        values = None if other == name else numbers_in(table, other)
+        if values is None or not np.isfinite(values).all() or _form(values, loose=False):
+            continue
+        counts = np.bincount(code)
+        means = np.bincount(code, weights=values) / counts
+        by_chance = (len(counts) - 1) / len(code)
+        told.append(np.var(means[code]) > (0.1 + 3 * by_chance) * np.var(values))
+    return bool(told) and sum(told) >= len(told) / 3
+
+
+def acceleration(names: Sequence[str], stream: str, units: Sequence[str] = ()) -> tuple[str, ...]:
+    """The three columns that tell how the sensor is moved, none where that is not known."""
+    found = [name for name in names if AXES.fullmatch(name) or LONG_AXES.fullmatch(name)]
+    if len(found) >= 3:
+        return tuple(found[:3])
+    bare = {match[1].lower(): name for name in names if (match := BARE_AXES.fullmatch(name))}
+    weighed = all(re.search(r"\((m?g|m/s.*)\)", name) for name in bare.values())
+    if len(bare) == 3 and (any(word.startswith("acc") for word in words(stream)) or weighed):
+        return tuple(name for name in names if name in bare.values())
+    return ()

@@ -1,0 +1,231 @@
+"""Where a text file's table begins: encoding, separator, what stands above and below the names of its columns."""
+
+import codecs
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plait.errors import DataError, one_line
+
+SEPARATORS = "\t;,|"
+COMMENTS = ("#", "//", "%")
+ABOVE = 100  # lines within which the names of the columns are looked for
+BELOW = 3  # rows that must fit the names
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?|nan", re.IGNORECASE)
+TIME_OF_DAY = re.compile(r".*\d:\d\d.*")
+EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+RATE = re.compile(r"(\d+(?:\.\d+)?) ?Hz\b", re.IGNORECASE)
+
+Lines = Sequence[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the lines of a table are to be read: `rows` are number and text of each, cells apart by `separator`.
+
+    `notes` say what is not read and what was assumed, `units` holds what a line below the names says of a column, and
+    `rate_hz` a rate that lines above the names speak of.
+    """
+
+    names: tuple[str, ...]
+    separator: str
+    rows: Lines
+    notes: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    rate_hz: float | None = None
+
+
+def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str, ...]]:
+    """What `content` says, lines apart by newlines, and how it was read if not as UTF-8.
+
+    UTF-16 is told by its mark or by its zeros. With `legacy`, what is no UTF-8 is taken as Windows' Western European.
+
+    Raises:
+        DataError: it is no text in an encoding that can be told.
+    """
+    encoding = "utf-8-sig"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif content[1:200:2].count(0) > 0.9 * len(content[1:200:2]):
+        encoding = "utf-16-le"
+    elif content[0:200:2].count(0) > 0.9 * len(content[0:200:2]):
+        encoding = "utf-16-be"
+    notes: tuple[str, ...] = ()
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        place = content.count(b"\n", 0, error.start) + 1
+        if encoding != "utf-8-sig" or not legacy or b"\0" in content:
+            raise DataError(f"{file}: line {place}: expected text in UTF-8") from error
+        text = content.decode("cp1252", errors="replace")
+        notes = (f"line {place} is no UTF-8: read as Windows-1252 (Latin-1)",)
+    if encoding != "utf-8-sig":
+        notes = (f"read as {encoding.upper()}",)
+    return text.replace("\r\n", "\n").replace("\r", "\n"), notes
+
+
+def layout_of(
+    file: Path,
+    text: str,
+    *,
+    header_line: int | None = None,
+    names: Sequence[str] = (),
+    units_below: bool = False,
+) -> Layout:
+    """How the table in `text` is laid out.
+
+    The names stand in `header_line`, or else in the first line, unless what follows does not fit it: then above what
+    fits. Lines that begin like comments, and Excel's `sep=;`, are no names; where names are given, rows begin at once,
+    behind `header_line`. With `units_below`, a line without any number below the names is no row.
+
+    Raises:
+        DataError: there is no line, no name, two columns of one name, or numbers stand where names are expected.
+    """
+    lines: Lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        raise DataError(f"{file}: empty")
+    notes: list[str] = []
+    told = EXCEL.fullmatch(lines[0][1].strip(" "))
+    if told and len(lines) > 1:
+        lines = lines[1:]
+    start = _start(lines, header_line, bool(names))
+    above = [line for _, line in lines[:start]]
+    separator, lines = _separated(lines, start, told[1] if told else None)
+    if start:
+        notes.append(f"lines {lines[0][0]} to {lines[start - 1][0]}, above the names of its columns, are not read")
+    rates = {float(rate) for line in above for rate in RATE.findall(line)}
+    if names:
+        rows = lines[start:]
+        called = tuple(names)
+    else:
+        called, rows = tuple(_names(file, lines, start, separator)), lines[start + 1 :]
+    units: dict[str, str] = {}
+    if units_below and len(rows) > 1 and not _numeric(rows[0][1], separator) and _numeric(rows[1][1], separator):
+        units = {name: unit.strip() for name, unit in zip(called, cells(rows[0][1], separator), strict=False)}
+        notes.append(f"line {rows[0][0]}, below the names, holds units")
+        rows = rows[1:]
+    return Layout(called, separator, rows, tuple(notes), units, rates.pop() if len(rates) == 1 else None)
+
+
+def cells(line: str, separator: str) -> list[str]:
+    """The cells of one line, none where it is too odd to be one."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _start(lines: Lines, header_line: int | None, named: bool) -> int:
+    """Which of `lines` holds the names of the columns, or is the first row where they are `named`."""
+    if header_line is not None:
+        behind = [i for i, (number, _) in enumerate(lines) if number >= header_line + named]
+        return behind[0] if behind else 0
+    plain = next((i for i, (_, line) in enumerate(lines) if not line.lstrip().startswith(COMMENTS)), 0)
+    if named:
+        return plain
+    if plain and _number_row(lines[plain][1]) and _fits(_uncommented(lines[plain - 1][1]), lines[plain:]):
+        return plain - 1  # names in the last comment
+    if _fits(lines[plain][1], lines[plain + 1 :]):
+        return plain
+    for i in range(plain + 1, min(plain + ABOVE, len(lines) - 1)):
+        if _fits(lines[i][1], lines[i + 1 :], strictly=True):
+            return i
+    return plain
+
+
+def _fits(header: str, below: Lines, *, strictly: bool = False) -> bool:
+    """Whether the lines below have as many cells as `header`, or fewer; `strictly`, as many and numbers."""
+    separator = _commonest(header, below)
+    count = len(cells(header.rstrip(f"{separator} "), separator))
+    if not strictly and not below:
+        return True
+    if _numeric(header, separator) if strictly else _number_row(header):
+        return False
+    found = [cells(line.rstrip(f"{separator} "), separator) for _, line in below[:BELOW]]
+    if not strictly:
+        return count > 1 and all(len(row) <= count for row in found)
+    rows = found[1:] if len(found) > 1 and not _numeric(below[0][1], separator) else found  # units below the names
+    fitting = all(len(row) == count and any(_is_number(cell) for cell in row) for row in rows)
+    return count > 1 and bool(rows) and fitting
+
+
+def _separated(lines: Lines, start: int, told: str | None) -> tuple[str, Lines]:
+    """The separator, and the lines with it: columns that are apart by blanks get tabulators."""
+    header = _uncommented(lines[start][1])
+    separator = told or _commonest(header, lines[start + 1 :])
+    if separator != " ":
+        return separator, lines
+    return "\t", [(number, "\t".join(line.split())) for number, line in lines]
+
+
+def _commonest(header: str, below: Lines) -> str:
+    """The separator that `header` has most of; blanks where it has none, and rows have as many."""
+    if any(sign in header for sign in SEPARATORS):
+        return max(SEPARATORS, key=header.count)
+    apart = len(header.split())
+    blank = apart > 1 and bool(below) and all(len(line.split()) == apart for _, line in below[:BELOW])
+    return " " if blank else ";"
+
+
+def _names(file: Path, lines: Lines, start: int, separator: str) -> list[str]:
+    """The names of the columns, empty where there is none."""
+    number, line = lines[start]
+    line = _uncommented(line).rstrip(f"{separator} ")
+    found = [name.strip() for name in cells(line, separator)]
+    if len(found) > 1 and _number_row(line):
+        remedy = ", ".join(f'"c{i}"' for i in range(1, len(found) + 1))
+        below = [cells(row, separator) for _, row in lines[start + 1 : start + 2]]
+        if below and len({*map(str.strip, found)}) == 1 and len({*map(str.strip, below[0])}) == 1:  # Empatica's
+            raise DataError(
+                f"{file}: lines {number} and {lines[start + 1][0]} hold a start ({found[0]}) and a rate "
+                f"({below[0][0].strip()}), expected the names of the columns; say names = [{remedy}], "
+                f"first_line = {number + 2}, rate_hz = {float(below[0][0]):g}"
+            )
+        raise DataError(
+            f"{file}: line {number}: numbers, expected the names of the columns; say names = [{remedy}], "
+            "or header_line = the number of their line"
+        )
+    twice = sorted({name for name in found if name and found.count(name) > 1})
+    if twice:
+        raise DataError(f"{file}: two columns are called {twice[0]!r}, expected names that differ")
+    if not any(found):
+        raise DataError(f"{file}: no names of columns in the first line, expected a header")
+    return found
+
+
+def _uncommented(line: str) -> str:
+    bare = line.lstrip()
+    mark = next((mark for mark in COMMENTS if bare.startswith(mark)), "")
+    return bare[len(mark) :].lstrip("/#% \t") if mark else line
+
+
+def _is_number(cell: str) -> bool:
+    return bool(NUMBER.fullmatch(cell.strip()))
+
+
+def _number_row(line: str) -> bool:
+    """Whether every cell of a line is a number or a time, whatever separates them."""
+    for separator in (*SEPARATORS, " "):
+        found = [cell.strip() for cell in (line.split() if separator == " " else cells(line, separator))]
+        if len(found) > 1 and all(_is_number(cell) or TIME_OF_DAY.fullmatch(cell) for cell in found):
+            return True
+    return False
+
+
+def _numeric(line: str, separator: str) -> bool:
+    """Whether any cell of a line is a number."""
+    return any(_is_number(cell) for cell in cells(line, separator))
+
+
+def first_odd_row(file: Path, layout: Layout, error: BaseException) -> DataError:
+    """The error of a table whose rows do not fit its names."""
+    for number, row in layout.rows:
+        stripped = row.rstrip(f"{layout.separator} ")
+        if len(cells(stripped, layout.separator)) > len(layout.names):
+            return DataError(
+                f"{file}: line {number}: more cells than the {len(layout.names)} that the header names; "
+                f"the separator seems to be {layout.separator!r}; if the names stand elsewhere, say header_line"
+            )
+    return DataError(f"{file}: cannot be read, expected CSV: {one_line(error)}")

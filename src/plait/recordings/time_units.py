@@ -1,0 +1,139 @@
+"""In which unit a column of times counts: by its name, by sane dates, by the length of the video beside it."""
+
+import re
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from plait.recordings.clocks import UNITS, TimeUnit, duration
+
+IN_NAMES: dict[str, TimeUnit] = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("ms", "msec", "msecs", "milli", "millis", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("us", "µs", "μs", "usec", "usecs", "micro", "micros", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("ns", "nsec", "nsecs", "nano", "nanos", "nanosecond", "nanoseconds"), "ns"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), "min"),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("d", "day", "days", "datenum"), "d"),
+}
+YEAR_S = 31556952.0
+DATES = {  # values that are dates between 1991 and 2100, and since when they count
+    "s": [(21 * YEAR_S, 130 * YEAR_S)],
+    "ms": [(21e3 * YEAR_S, 130e3 * YEAR_S)],
+    "us": [(21e6 * YEAR_S, 130e6 * YEAR_S)],
+    "ns": [(21e9 * YEAR_S, 130e9 * YEAR_S)],
+    "d": [(33239.0, 73051.0), (727199.0, 767011.0), (2448257.0, 2488070.0)],  # spreadsheets, MATLAB, Julian days
+    "ticks": [(6.280e17, 6.624e17), (1.231e17, 1.575e17)],  # .NET, Windows
+}
+USUAL = ("s", "ms", "us", "ns")
+UPTIME_S = 5 * YEAR_S  # how long a clock may have run that does not tell the date
+LONGEST_S = 31 * 86400.0
+LONG = ((0.5, 2.0, 0), (0.2, 20.0, 1), (0.2, 1000.0, 2), (0.02, np.inf, 3))  # points by share of the video's length
+FAST = ((1.0, 1000.0, 0), (0.1, 2000.0, 1), (1 / 60, 20000.0, 2), (1 / 600, 20000.0, 3))  # points by readings a second
+CLEAR = 3  # points by which one unit must be likelier than any other
+
+
+class Guess(NamedTuple):
+    """A unit, and what speaks for it; or, where `unit` is None, the units that are possible."""
+
+    unit: TimeUnit | None
+    why: str
+    possible: tuple[TimeUnit, ...] = ()
+
+
+class Fit(NamedTuple):
+    """How little likely it is that times are in `unit`, in points; less is likelier."""
+
+    unit: TimeUnit
+    points: int
+    words: str
+    as_long: bool
+
+
+def unit_named(name: str) -> TimeUnit | None:
+    """The unit that a column's name says: `t_ms`, `Timestamp (ms)`, `seconds_elapsed`, `timeNs`."""
+    parts = re.findall(r"[A-Z]+(?![a-zµμ])|[A-Z]?[a-zµμ]+", name)
+    last = parts[-1].lower() if parts else ""
+    if last in IN_NAMES:
+        return IN_NAMES[last]
+    long = {IN_NAMES[part.lower()] for part in parts if len(part) > 3 and part.lower() in IN_NAMES}
+    return long.pop() if len(long) == 1 else None
+
+
+def guess_unit(name: str, values: np.ndarray, video_s: float, below: str | None = None) -> Guess:
+    """The unit of the finite numbers `values` (n,), in rows, of the column `name`, beside a video of `video_s` seconds.
+
+    A name that says the unit, values that are a date near ours, a log about as long as the video, and a rate that
+    sensors have speak for a unit; it is taken if nothing comes near. Whole numbers that nothing but their rate speaks
+    for may as well be ticks of any clock. `below` is a unit that stands below the name.
+    """
+    named = (IN_NAMES.get(below.strip().lower()) if below else None) or unit_named(name)
+    steps = np.diff(values)
+    forward = steps[steps > 0]
+    dated = cast(list[TimeUnit], [unit for unit in DATES if _is_date(unit, float(np.median(values)))])
+    if not len(forward):
+        return Guess(named or (dated[0] if dated else "s"), "one time only")
+    length = float(np.minimum(forward, 100 * np.median(forward)).sum())  # without pauses and what a clock jumps
+    whole = float(np.ptp(values))
+    rows = len(values)
+    fits = [
+        fit
+        for unit in cast(list[TimeUnit], list(UNITS))
+        if (fit := _fit(unit, values, length, whole, video_s, named=unit == named, dated=unit in dated))
+    ]
+    fits.sort(key=lambda fit: fit.points)
+    near = [fit for fit in fits if fit.points < fits[0].points + CLEAR]
+    doubtful = not fits or len(near) > 1 or (fits[0].unit not in USUAL and fits[0].unit not in (named, *dated))
+    if fits and not doubtful:
+        ticks = (values == np.round(values)).all() and not named and not dated and not fits[0].as_long
+        doubtful = bool(ticks) or (named is not None and fits[0].unit != named)
+    if not doubtful:
+        return Guess(fits[0].unit, fits[0].words)
+    possible = {fit.unit: fit.words for fit in near}
+    usual = [unit for unit in USUAL if 1 <= (rows - 1) / (length * UNITS[unit]) <= 1000] or ["s"]
+    more = [named] if named else [] if possible.keys() & {*USUAL, *dated} and len(possible) > 1 else usual
+    for unit in cast(list[TimeUnit], more if len({*possible, *more}) > 1 else [*more, *USUAL[:2]]):
+        possible.setdefault(unit, _words(length * UNITS[unit], rows))
+    return Guess(None, " or ".join(f"{unit} ({words})" for unit, words in possible.items()), tuple(possible))
+
+
+def _fit(
+    unit: TimeUnit, values: np.ndarray, length: float, whole: float, video_s: float, *, named: bool, dated: bool
+) -> Fit | None:
+    """Points against a unit; None where it cannot be."""
+    size = UNITS[unit]
+    length_s = length * size
+    if not dated and np.max(np.abs(values)) * size > UPTIME_S:
+        return None
+    if unit == "ticks" and not (dated or named):
+        return None
+    rows = len(values)
+    rate_hz = (rows - 1) / length_s
+    lengths = [_points(part * size / video_s, LONG) for part in (length, whole)]
+    long = min((points for points in lengths if points is not None), default=None)
+    fast = _points(rate_hz, FAST)
+    if fast is None or length_s > LONGEST_S:
+        return None
+    if long is None:
+        if not named and not (dated and length_s > 1e-3 * video_s):
+            return None
+        long = 4
+    sure = 6 if named else 0
+    if dated:  # what ran for weeks and counts in nanoseconds looks like a date in microseconds
+        sure += 3 if unit == "us" else 5
+    rare = 0 if unit in USUAL or named or dated else 3
+    return Fit(unit, long + fast + rare - sure, _words(length_s, rows), long == 0)
+
+
+def _points(value: float, ranges: tuple[tuple[float, float, int], ...]) -> int | None:
+    return next((points for low, high, points in ranges if low <= value <= high), None)
+
+
+def _is_date(unit: str, value: float) -> bool:
+    return any(low <= value < high for low, high in DATES[unit])
+
+
+def _words(length_s: float, rows: int) -> str:
+    rate_hz = (rows - 1) / length_s
+    rate = f"{rate_hz:.3g} Hz" if rate_hz >= 1 else f"one every {duration(1 / rate_hz)}"
+    return f"{duration(length_s)}, {rate}"

@@ -1,0 +1,184 @@
+"""A logger's file that nobody has described: what it holds, guessed, checked against the video, and said."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from plait.errors import DataError
+from plait.recordings.clocks import TimeUnit, duration, seconds_of
+from plait.recordings.columns import acceleration, numbers_in, readings, time_column, told_apart_by
+from plait.recordings.folder import LogFile, log_file
+from plait.recordings.logs import SensorLog, read_log, read_rows
+from plait.recordings.tables import Table
+from plait.recordings.time_units import guess_unit
+
+SET_S = 10.0  # a clock that jumps farther may have been set
+BEFORE = {"columns": ("*",), "rate_hz": 1.0}  # settings that say nothing yet
+
+
+def describe_log(file: Path, stream: str, video_s: float, said: Mapping[str, Any], told: list[str]) -> LogFile:
+    """How the log in `file`, beside a video of `video_s` seconds, is to be read; `told` grows by what was assumed.
+
+    What is `said`, settings of `LogFile`, goes before anything that is guessed.
+
+    Raises:
+        DataError: the file cannot be read, or it is not clear what is a time, in which unit, of which sensor a row is,
+            or what is a reading; the message says what to set.
+    """
+    answer = f"--set logs.{stream}."
+    said = {"file": file.name, **said}
+    table = read_rows(file, log_file({**BEFORE, **said}, file).log())
+    time = said.get("time") or (None if "rate_hz" in said else time_column(table))
+    if time is None and "rate_hz" not in said:
+        raise _no_time(table, answer)
+    if time is not None and time not in table.frame.columns:
+        listed = ", ".join(repr(name) for name in table.frame.columns[:30])
+        raise DataError(f"{file}: no column {time!r} of times, expected one of: {listed}")
+    notes = list(table.notes)
+    if not {"where", "columns"} & said.keys():
+        _refuse_several(table, time, answer)
+    unit = None if time is None else said.get("time_unit") or _unit(table, time, video_s, answer)
+    if "columns" in said:
+        log = log_file({"time": time, "time_unit": unit or "s", **said}, file)
+        found = list(read_log(file, log.log()).names)
+    else:
+        found = _readings(table, time, tuple(said.get("where", ())), answer, notes)
+    moved = acceleration(found, stream)
+    guessed = {"columns": tuple(found), "time": time, "acceleration": moved, **({"time_unit": unit} if unit else {})}
+    log = log_file({**guessed, **said}, file)
+    rate_hz = read_log(file, log.log()).rate_hz
+    if rate_hz and 3 / rate_hz > log.max_gap_s and "max_gap_s" not in said:  # a slow sensor: three readings make a gap
+        log = replace(log, max_gap_s=3 / rate_hz)
+    read = read_log(file, log.log(), notes)
+    how = f"times in {time!r} ({log.time_unit})" if time else "rows evenly spaced"
+    by = ", ".join(log.acceleration) or "not known, so it cannot be synchronised by itself"
+    long = f"{duration(float(np.ptp(read.times)))} at {read.rate_hz:.3g} Hz, beside a video of {duration(video_s)}"
+    told.append(f"{file.name}: {how}, {len(found)} columns; acceleration: {by}; {long}")
+    told += [f"{file.name}: {note}" for note in [*notes, *_bursts(read)]]
+    if time is not None and "clock_set" not in said:
+        _refuse_jump(file, log, read.times, video_s, answer)
+    return log
+
+
+def _bursts(read: SensorLog) -> list[str]:
+    """What to say of readings whose times come in bursts."""
+    steps = np.diff(read.times)
+    steps = steps[steps <= read.max_gap_s]
+    if len(steps) < 10 or np.median(steps) > 0.2 * np.mean(steps):
+        return []
+    return [
+        f"times come in bursts, one every {np.median(steps):.2g} s within them and every {np.mean(steps):.2g} s on "
+        "average: they may tell when packets arrived; if rows are evenly spaced, say rate_hz"
+    ]
+
+
+def _no_time(table: Table, answer: str) -> DataError:
+    listed = ", ".join(repr(name) for name in table.frame.columns[:30])
+    clocks = [left.name for left in readings(table, None)[1] if left.why != "no numbers"]
+    like = f" ({', '.join(map(repr, clocks[:5]))} may be one)" if clocks else ""
+    rate = f"{table.rate_hz:g}" if table.rate_hz else "HZ"
+    return DataError(
+        f"{table.file}: no column of times known by its name{like}, expected one of: {listed}; "
+        f"say {answer}time=NAME, or {answer}rate_hz={rate} for rows that are evenly spaced"
+    )
+
+
+def _refuse_several(table: Table, time: str | None, answer: str) -> None:
+    """Refuse rows of several sensors as the readings of one.
+
+    Raises:
+        DataError: a column tells sensors apart.
+    """
+    values = None if time is None else numbers_in(table, time)
+    if values is None and time is not None:
+        values = table.frame[time].cast(pl.String, strict=False).fill_null("").rank("dense").to_numpy()
+    if values is not None and not np.isfinite(values).all():
+        values = None
+    apart = told_apart_by(table, time, values)
+    if apart is None:
+        return
+    name, kinds = apart
+    counted = ", ".join(f"{kind}: {rows} rows" for kind, rows in list(kinds.items())[:8])
+    first = next(iter(kinds))
+    raise DataError(
+        f"{table.file}: rows of several sensors, told apart by column {name!r} ({counted}), expected one sensor a "
+        f"stream; say {answer}where.{name}={first}, and for each other one a stream of its own with this file "
+        f"(--set logs.NAME.file={table.file.name} --set logs.NAME.where.{name}=...); "
+        f"or, if it is a reading, {answer}columns=[...]"
+    )
+
+
+def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
+    """The unit of the times.
+
+    Raises:
+        DataError: two units are possible.
+    """
+    values = numbers_in(table, time)
+    if values is None or table.frame[time].dtype.is_temporal():
+        return "iso"
+    values = values[np.isfinite(values)]
+    guess = guess_unit(time, values, max(video_s, 1e-3), table.units.get(time))
+    if guess.unit is None:
+        choices = " or ".join(f"{answer}time_unit={unit}" for unit in guess.possible)
+        ticks = float(np.median(np.diff(values))) * table.rate_hz if table.rate_hz else 0.0
+        choices += f" or ={ticks:g}, ticks in a second ({table.rate_hz:g} Hz above the names)" if ticks > 0 else ""
+        raise DataError(
+            f"{table.file}: times in {time!r} ({values[0]:.15g}, {values[min(1, len(values) - 1)]:.15g}, ...) may be "
+            f"{guess.why}, beside a video of {video_s:.4g} s; expected to be told: {choices}"
+        )
+    return guess.unit
+
+
+def _readings(table: Table, time: str | None, skip: tuple[str, ...], answer: str, notes: list[str]) -> list[str]:
+    """The columns of readings.
+
+    Raises:
+        DataError: there is none.
+    """
+    kept, left, though = readings(table, time, skip)
+    clocks = [one for one in left if one.why != "no numbers"]
+    if not kept:
+        beside = f" beside {time!r}" if time else ""
+        which = "; ".join(f"{one.name!r} {one.why}" for one in clocks) or "none"
+        raise DataError(
+            f"{table.file}: no column of numbers{beside} is a reading, expected one: {which}; "
+            f"if one is, say {answer}columns=[...]"
+        )
+    if left:
+        reasons: dict[str, list[str]] = {}
+        for one in left:
+            reasons.setdefault(one.why, []).append(repr(one.name))
+        listed = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
+        notes.append(f"no readings, left out: {listed}")
+    notes += [f"{one.name!r} {one.why}: kept as a reading for its name" for one in though]
+    return kept
+
+
+def _refuse_jump(file: Path, log: LogFile, times: np.ndarray, video_s: float, answer: str) -> None:
+    """Refuse a log that is as long as the video but for a jump of its clock: it was set, most likely.
+
+    Raises:
+        DataError: it is.
+    """
+    steps = np.diff(times)
+    if not len(steps):
+        return
+    jumps = steps > max(SET_S, 20 * float(np.median(steps)))
+    without_s = float(steps[~jumps].sum())
+    if not jumps.any() or not 0.75 * video_s < without_s < 1.25 * video_s or times[-1] - times[0] < 1.5 * video_s:
+        return
+    table, seconds = seconds_of(read_rows(file, log.log()), str(log.time), log.time_unit)
+    far = np.flatnonzero(np.diff(seconds) > max(SET_S, 20 * float(np.median(steps))))
+    places = [table.rows[row + 1] for row in far]
+    sizes = ", ".join(
+        f"{seconds[row + 1] - seconds[row]:.6g} s before {table.place} {table.rows[row + 1]}" for row in far
+    )
+    raise DataError(
+        f"{file}: the clock jumps forward by {sizes}, and the log is as long as the video ({video_s:.4g} s) without "
+        f"that; say {answer}clock_set={places} if it was set there, {answer}clock_set=[] if nothing was recorded"
+    )
