@@ -64,8 +64,9 @@ def guess_unit(name: str, values: np.ndarray, video_s: float, below: str | None 
     """The unit of the finite numbers `values` (n,), in rows, of the column `name`, beside a video of `video_s` seconds.
 
     A name that says the unit, values that are a date near ours, a log about as long as the video, and a rate that
-    sensors have speak for a unit; it is taken if nothing comes near. Whole numbers that nothing but their rate speaks
-    for may as well be ticks of any clock. `below` is a unit that stands below the name.
+    sensors have speak for a unit; it is taken if nothing comes near. Where nothing but the rate does, whole numbers may
+    as well be ticks of any clock, and a log shorter than half the video minutes. `below` is a unit that stands below
+    the name.
     """
     named = (IN_NAMES.get(below.strip().lower()) if below else None) or unit_named(name)
     steps = np.diff(values)
@@ -85,8 +86,9 @@ def guess_unit(name: str, values: np.ndarray, video_s: float, below: str | None 
     near = [fit for fit in fits if fit.points < fits[0].points + CLEAR]
     doubtful = not fits or len(near) > 1 or (fits[0].unit not in USUAL and fits[0].unit not in (named, *dated))
     if fits and not doubtful:
-        ticks = (values == np.round(values)).all() and not named and not dated and not fits[0].as_long
-        doubtful = bool(ticks) or (named is not None and fits[0].unit != named)
+        ticks, short = (values == np.round(values)).all(), whole * UNITS[fits[0].unit] < video_s / 2
+        alone = not named and not dated and not fits[0].as_long  # nothing but a rate speaks for it
+        doubtful = bool(alone and (ticks or short)) or (named is not None and fits[0].unit != named)
     if not doubtful:
         return Guess(fits[0].unit, fits[0].words)
     possible = {fit.unit: fit.words for fit in near}
