@@ -1,5 +1,8 @@
 """What ingest makes of a logger's file that nobody described: times, units, readings, sensors."""
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import polars as pl
 import pytest
@@ -7,12 +10,33 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plait.errors import DataError
+from plait.recordings.folder import read_description, read_logs
+from plait.recordings.ingest import ingest
 from plait.recordings.time_units import guess_unit
 from plait.recordings.unknown_logs import describe_log
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIZES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 EPOCH_S = 1_715_000_000
+
+
+@pytest.fixture
+def film():
+    """A function that writes a small grey film."""
+
+    def write(path, seconds):
+        path.parent.mkdir()
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+            for number in range(10 * seconds):
+                frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number % 200, np.uint8), format="rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 10)
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+        return path
+
+    return write
 
 
 def described(folder, table, video_s=20.0, stream="wrist", **said):
@@ -52,7 +76,7 @@ def counters(rows, rng):
     }
 
 
-@quick
+@settings(quick, max_examples=15)
 @given(st.integers(0, 10_000), st.integers(120, 700))
 def test_clocks_and_counters_are_no_readings_and_readings_are(tmp_path, seed, rows):
     rng = np.random.default_rng(seed)
@@ -240,3 +264,31 @@ def test_bursts_are_said(tmp_path):
     t = (np.arange(1000) // 10 * 0.2 + np.arange(1000) % 10 * 0.001).round(4)
     _, told = described(tmp_path, {"time": t, "x": noise(1000)})
     assert any("times come in bursts, one every 0.001 s within them" in line for line in told)
+
+
+def test_one_file_of_two_sensors_becomes_two_streams_when_told(tmp_path, film):
+    source = film(tmp_path / "s1" / "cam.mp4", seconds=8)
+    rows = [f"{k},{i / 40},{i % 7 * k},{i % 5}" for i in range(320) for k in (1, 4)]
+    (source.parent / "phone.csv").write_text("sensor,time,x,y\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match="told apart by column 'sensor'"):
+        ingest([source.parent], tmp_path / "out")
+    answers = {"logs.phone.where.sensor": "1", "logs.gyr.file": "phone.csv", "logs.gyr.where.sensor": "4"}
+    folder, _ = ingest([source.parent], tmp_path / "out", answers=answers)
+    logs = read_logs(folder, read_description(folder))
+    assert {name: float(log.values[6, 0]) for name, log in logs.items()} == {"phone": 6.0, "gyr": 24.0}
+    template = tmp_path / "mine.toml"
+    template.write_text((folder / "recording.toml").read_text())
+    again, _ = ingest([source.parent], tmp_path / "again", template=str(template))
+    assert read_description(again).logs == read_description(folder).logs
+
+
+def test_what_reading_asks_for_names_where_to_answer(tmp_path, film):
+    source = film(tmp_path / "s1" / "cam.mp4", seconds=8)
+    times = [1000 * i // 50 + (0 if i < 50 else 1_715_000_000_000) for i in range(400)]
+    (source.parent / "wrist.csv").write_text("time,x\n" + "\n".join(f"{t},{i % 7}" for i, t in enumerate(times)))
+    with pytest.raises(
+        DataError, match=r"line 52: the clock jumps .*clock_set = \[52\] \(--set logs.wrist.KEY=VALUE\)"
+    ):
+        ingest([source.parent], tmp_path / "out")
+    folder, told = ingest([source.parent], tmp_path / "out", answers={"logs.wrist.clock_set": "[52]"})
+    assert read_description(folder).logs["wrist"].clock_set == (52,) and any("7.98 s at 50 Hz" in t for t in told)

@@ -132,6 +132,9 @@ def _tables(answers: Mapping[str, str]) -> dict[str, Any]:
             said[key] = value
         elif len(parts) == 3 and parts[0] == "logs":
             said.setdefault("logs", {}).setdefault(parts[1], {})[parts[2]] = value
+        elif len(parts) > 3 and parts[0] == "logs" and parts[2] == "where":
+            log = said.setdefault("logs", {}).setdefault(parts[1], {})
+            log.setdefault("where", {})[".".join(parts[3:])] = value
         else:
             raise DataError(f"--set {key}: expected a key of {DESCRIPTION}, such as label_unit or logs.wrist.time")
     return said
@@ -230,14 +233,11 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
 
 def _streams(file: Path, said: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The logs that are said to be in `file`, by its own name or by theirs, with what is said of them."""
-    logs = said.get("logs", {})
-    if not isinstance(logs, dict):
-        raise DataError("--set logs: expected logs.NAME.KEY=VALUE")
     own = stream_name(file.stem)
     return {
         name: settings
-        for name, settings in logs.items()
-        if isinstance(settings, dict) and settings.get("file", file.name if name == own else None) == file.name
+        for name, settings in said.get("logs", {}).items()
+        if settings.get("file", file.name if name == own else None) == file.name
     }
 
 

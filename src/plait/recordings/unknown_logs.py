@@ -30,7 +30,17 @@ def describe_log(file: Path, stream: str, video_s: float, said: Mapping[str, Any
             or what is a reading; the message says what to set.
     """
     answer = f"--set logs.{stream}."
-    said = {"file": file.name, **said}
+    try:
+        return _described(file, stream, video_s, {"file": file.name, **said}, answer, told)
+    except DataError as error:
+        if "say " in str(error) and "--set" not in str(error):  # a key that `read_log` asks for
+            raise DataError(f"{error} ({answer}KEY=VALUE)") from error
+        raise
+
+
+def _described(
+    file: Path, stream: str, video_s: float, said: Mapping[str, Any], answer: str, told: list[str]
+) -> LogFile:
     table = read_rows(file, log_file({**BEFORE, **said}, file).log())
     time = said.get("time") or (None if "rate_hz" in said else time_column(table))
     if time is None and "rate_hz" not in said:
