@@ -140,7 +140,7 @@ class _Timeline:
     def __init__(self, recording: Recording, windows: Windows, streams: Sequence[str] | None) -> None:
         self.settings = windows
         chosen = [recording.streams[name] for name in (recording.streams if streams is None else streams)]
-        ends = [(float(s.times[0]), float(s.times[-1]) + _period_s(s.times)) for s in chosen]
+        ends = [s.ends if isinstance(s, Video) else _ends(s.times) for s in chosen]
         self.start_s, self.stop_s = max(start for start, _ in ends), min(stop for _, stop in ends)
         self.spans = self._filled(recording.spans)
         self.unknown_s = self._unknown(chosen)
@@ -166,7 +166,7 @@ class _Timeline:
         return joined
 
     def _unknown(self, streams: Sequence[Stream]) -> np.ndarray:
-        """Moments, 0.1 s apart, at which some sensor has no reading; pictures are there throughout."""
+        """Moments, 0.1 s apart, at which some sensor has no reading; pictures are there from the first to the last's end."""
         moments = np.arange(self.start_s, self.stop_s, 0.1)
         unknown = np.zeros(len(moments), dtype=bool)
         for stream in streams:
@@ -212,6 +212,6 @@ def _starts(start_s: float, stop_s: float, length_s: float, stride_s: float) -> 
     return [start_s + i * stride_s for i in range(int(room / stride_s) + 1)] if room >= 0 else []
 
 
-def _period_s(times: np.ndarray) -> float:
-    """How long the last reading holds: the median spacing."""
-    return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+def _ends(times: np.ndarray) -> tuple[float, float]:
+    """When readings begin and end: the last holds for the median spacing."""
+    return float(times[0]), float(times[-1]) + (float(np.median(np.diff(times))) if len(times) > 1 else 0.0)

@@ -223,7 +223,8 @@ def open_recording(folder: Path) -> Recording:
         DataError: a file is missing or damaged, a log has not been synchronised, or is `unsure`.
     """
     described = read_description(folder)
-    streams: dict[str, Stream] = {"video": Video(folder / described.video)}
+    video = Video(folder / described.video)
+    streams: dict[str, Stream] = {"video": video}
     if described.logs:
         clocks = read_sync(folder)
         for name, log in read_logs(folder, described).items():
@@ -234,7 +235,7 @@ def open_recording(folder: Path) -> Recording:
             streams[name] = Synced(log, clocks[name])
     spans: tuple[Span, ...] = ()
     if described.labels:
-        about = footage(folder / described.video, folder.name, described.subject)
+        about = footage(video, folder.name, described.subject)
         spans = read_labels(folder / described.labels, described.label_settings, about).spans
     made_of = [checksum(folder / name) for name in described.files if name != described.labels]
     clocks_said = [folder / name for name in (DESCRIPTION, SYNC) if (folder / name).is_file()]
@@ -242,14 +243,13 @@ def open_recording(folder: Path) -> Recording:
     return Recording(folder.name, described.subject, streams, spans, key)
 
 
-def footage(video: Path, recording: str, subject: str) -> Footage:
+def footage(video: Video, recording: str, subject: str) -> Footage:
     """What the labels of a recording are about.
 
     Raises:
         DataError: the video cannot be read.
     """
-    times = Video(video).times
-    return Footage(video.name, (recording, subject), times, float(times[-1]))
+    return Footage(video.file.name, (recording, subject), video.times, video.ends[1])
 
 
 def recording_folders(root: Path) -> list[Path]:

@@ -82,7 +82,7 @@ def ingest(
     called = recording_name(name or (sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem))
     described = replace(described, subject=subject or described.subject or called)
     if described.labels:
-        about = footage(by_name[described.video], called, described.subject)
+        about = footage(Video(by_name[described.video]), called, described.subject)
         labels = read_labels(by_name[described.labels], described.label_settings, about)
         described = replace(described, **asdict(labels.settings))
         told += labels.told
@@ -190,7 +190,7 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
     videos = [file for file in files if file.suffix.lower() in VIDEOS]
     meant = [file for file in videos if said.get("video", file.name) == file.name]
     video = only_video(meant, files[0].parent if files else Path())
-    video_s = float(Video(video).times[-1])
+    video_s = Video(video).ends[1]
     told.append(f"{video.name}: the video, whose clock is everyone's")
     labels: str | None = None
     logs: dict[str, LogFile] = {}

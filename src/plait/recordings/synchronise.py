@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from plait.errors import DataError
 from plait.recordings.folder import Clock, Description, LogFile, read_description, read_logs, write_sync
 from plait.recordings.logs import SensorLog
+from plait.recordings.sound import read_sound
 from plait.recordings.sync import Fit, align, claps_felt, claps_heard, hand_speed
-from plait.recordings.video import motion_energy, read_audio
+from plait.recordings.video import motion_energy
 from plait.store import atomic
 from plait.types import Readings
 
@@ -45,7 +46,7 @@ def synchronise(
         if described.logs[name].acceleration or name not in offsets_s
     }
     video = folder / described.video
-    sound = read_audio(video) if audio else None
+    sound = read_sound(video).readings if audio else None
     motion = motion_energy(video)
     heard = np.empty(0) if sound is None else claps_heard(sound)
     fits: dict[str, Fit] = {}

@@ -1,13 +1,11 @@
-"""Video and its audio track as streams, on the clock that starts at the first displayed frame."""
+"""Video as a stream, on the clock that starts where a player's does: with the file's first picture or sound."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
@@ -16,18 +14,20 @@ from jaxtyping import Float16, Float64, Int64, UInt8
 from torch import Tensor
 
 from plait.errors import DataError, ShapeError
-from plait.recordings.media import Packets, frames, only, opened, read_packets
+from plait.recordings.decoding import frames
+from plait.recordings.packets import PADDING_S, Packets, read_packets
+from plait.recordings.picture import picture
 from plait.types import Readings
 
-TOLERANCE_S = 1e-4  # times that were rounded still name their frame; a frame at 240 Hz lasts 40 times as long
-GAP_S = 0.05  # audio time stamps that jump by more than this are a gap, by less the rounding of the file format
 MOTION_WIDTH = 160
 COLOURS = (torch.arange(256) / 127.5 - 1).half().numpy()  # of each level
 
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """A `Stream` of RGB frames, decoded when asked for, upright, resized to `short_side` and centre-cropped to `crop`.
+    """A `Stream` of RGB frames, decoded when asked for, resized to `short_side` and centre-cropped to `crop`.
+
+    They are as a player shows them: upright, mirrored where the file says so, their pixels square.
 
     `None` leaves out the resize or the crop.
 
@@ -49,15 +49,18 @@ class Video:
 
     @cached_property
     def times(self) -> Float64[np.ndarray, " frames"]:
-        """Seconds of each displayed frame since the first.
+        """Seconds at which each displayed frame appears; the first is later than 0 where sound begins before it.
 
         Raises:
             DataError: the file is missing, no video, or truncated.
         """
-        packets = self._packets
-        shown = packets.pts[packets.shown]
-        seconds: np.ndarray = (shown - shown[0]) * packets.time_base.numerator / packets.time_base.denominator
-        return seconds
+        return self._packets.times
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """From when to when there is a picture: the first one's time, 0 if just after, and the end of the last."""
+        first = float(self.times[0])
+        return (0.0 if first < PADDING_S else first), self._packets.stop_s
 
     def at(self, seconds: np.ndarray) -> UInt8[np.ndarray, "n height width 3"]:
         """The frame on display at each of `seconds`, in any order; beyond both ends the first and the last.
@@ -74,19 +77,20 @@ class Video:
 
     def shown(self, seconds: np.ndarray) -> Int64[np.ndarray, " n"]:
         """Which displayed frame, by number, is on display at each of `seconds`."""
-        asked = np.searchsorted(self.times, np.asarray(seconds, np.float64) + TOLERANCE_S, side="right") - 1
-        return np.maximum(asked, 0)
+        rounded = np.asarray(seconds, np.float64) + self._packets.tolerance_s
+        return np.maximum(np.searchsorted(self.times, rounded, side="right") - 1, 0)
 
     def decoded(self, shown: np.ndarray, back: int = 0) -> Iterator[tuple[int, np.ndarray]]:
         """The frames of these numbers (ascending), each with its number, as they are decoded.
 
         A frame that cannot be decoded is left out; `back` groups of pictures earlier, it may be.
         """
-        number_of = dict(zip(self._packets.pts[self._packets.shown[shown]].tolist(), shown.tolist(), strict=True))
+        wanted = np.sort(self._packets.shown[shown])
+        number_of = dict(zip(self._packets.shown[shown].tolist(), shown.tolist(), strict=True))
         reformatter = VideoReformatter()
-        for frame in frames(self.file, self._packets, np.sort(self._packets.shown[shown]), back):
-            if frame.pts is not None and not frame.is_corrupt and frame.pts in number_of:
-                yield number_of.pop(frame.pts), self._picture(frame, reformatter)
+        for packet, frame in frames(self.file, self._packets, wanted, back):
+            if packet in number_of:
+                yield number_of.pop(packet), self._picture(frame, reformatter)
 
     @cached_property
     def _packets(self) -> Packets:
@@ -113,18 +117,10 @@ class Video:
         return pictures
 
     def _picture(self, frame: VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
-        """One decoded frame, resized, upright and cropped."""
-        scale = 1.0 if self.short_side is None else self.short_side / min(frame.width, frame.height)
-        width, height = round(frame.width * scale), round(frame.height * scale)
-        # One step from the decoded format to small RGB; area averages what it shrinks.
-        small = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
-        picture = np.rot90(small.to_ndarray(), round(frame.rotation / 90))  # anticlockwise, as the file says to show it
-        if self.crop is None:
-            return picture
-        if self.crop > min(picture.shape[:2]):
-            raise ShapeError(f"{self.file}: frames of {width} x {height}, expected at least the crop, {self.crop}")
-        top, left = (picture.shape[0] - self.crop) // 2, (picture.shape[1] - self.crop) // 2
-        return picture[top : top + self.crop, left : left + self.crop]
+        try:
+            return picture(frame, reformatter, self._packets.aspect, self.short_side, self.crop)
+        except (DataError, ShapeError) as error:
+            raise type(error)(f"{self.file}: {error}") from None
 
 
 class Forward:
@@ -143,7 +139,7 @@ class Forward:
 
     @property
     def times(self) -> np.ndarray:
-        """Seconds of each displayed frame since the first."""
+        """Seconds at which each displayed frame appears."""
         return self.video.times
 
     def at(self, seconds: np.ndarray) -> UInt8[np.ndarray, "n height width 3"]:
@@ -176,56 +172,20 @@ def motion_energy(file: Path) -> Readings:
     """
     packets = read_packets(file)
     reformatter = VideoReformatter()
-    pts: list[int] = []
+    number_of = dict(zip(packets.shown.tolist(), range(len(packets.shown)), strict=True))
+    numbers: list[int] = []
     energy: list[float] = []
     before: np.ndarray | None = None
-    displayed = set(packets.pts[packets.shown].tolist())
-    for frame in frames(file, packets, np.arange(packets.keys[0], len(packets.pts))):
-        if frame.pts is None or frame.pts not in displayed or (pts and frame.pts <= pts[-1]):
+    for packet, frame in frames(file, packets, np.arange(packets.keys[0], len(packets.order))):
+        number = number_of.get(packet)
+        if number is None or (numbers and number <= numbers[-1]):
             continue
         height = max(1, round(MOTION_WIDTH * frame.height / frame.width))
         grey = reformatter.reformat(frame, MOTION_WIDTH, height, "gray", interpolation=Interpolation.AREA)
         now = grey.to_ndarray().astype(np.int16)
         energy.append(0.0 if before is None or before.shape != now.shape else float(np.abs(now - before).mean()))
-        pts.append(frame.pts)
+        numbers.append(number)
         before = now
-    if not pts:
+    if not numbers:
         raise DataError(f"{file}: no frame can be decoded, expected an undamaged video")
-    times = np.array(pts) * float(packets.time_base) - packets.start_s
-    return Readings(times, np.array(energy, np.float32))
-
-
-def read_audio(file: Path, rate_hz: int = 16_000) -> Readings:
-    """A video's audio as one channel, float32, at `rate_hz` on the video's clock: it may start before 0.
-
-    Gaps are silent.
-
-    Raises:
-        DataError: the file is missing, no video, truncated, has no audio track, or the audio cannot be decoded.
-    """
-    start_s = read_packets(file).start_s
-    pieces: list[np.ndarray] = []
-    begins_s, samples = 0.0, 0
-    with opened(file) as container:
-        if not container.streams.audio:
-            raise DataError(f"{file}: no audio track, expected one")
-        track = only(container, container.streams.audio[0], file)
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
-        decoded = (frame for packet in container.demux(track) for frame in packet.decode())
-        for frame in chain(decoded, [None]):
-            for piece in resampler.resample(frame):
-                values = piece.to_ndarray()[0]
-                time_s = begins_s + samples / rate_hz if piece.time is None else piece.time
-                if not pieces:
-                    begins_s = time_s
-                late_s = time_s - (begins_s + samples / rate_hz)
-                if late_s > GAP_S:
-                    pieces.append(np.zeros(round(late_s * rate_hz), np.float32))
-                    samples += len(pieces[-1])
-                elif late_s < -GAP_S:
-                    values = values[round(-late_s * rate_hz) :]
-                pieces.append(values)
-                samples += len(values)
-    if samples == 0:
-        raise DataError(f"{file}: its audio track is empty, expected sound")
-    return Readings(begins_s - start_s + np.arange(samples) / rate_hz, np.concatenate(pieces))
+    return Readings(packets.times[numbers], np.array(energy, np.float32))

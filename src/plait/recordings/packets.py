@@ -1,0 +1,225 @@
+"""The packets of a video track: which are shown, in which order, and when."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from av.container import InputContainer
+from av.format import Flags
+from av.packet import Packet
+from av.stream import Discard
+from av.video.stream import VideoStream
+from jaxtyping import Float64, Int64
+
+from plait.errors import DataError
+from plait.recordings.media import decode, opened, video_track
+from plait.recordings.stamps import COARSE_S, FINE_S, NO_TIME, filled, steady
+
+TOLERANCE_S = 1e-4  # times that were rounded still name their frame; a frame at 240 Hz lasts 40 times as long
+PADDING_S = 0.15  # encoders of sound begin early and fill their last packet: what is shorter misses no picture
+UNTIMED = ("avi", "mxf", "asf")  # formats that say when a packet is decoded, or whose times come out as if they did
+STATED = ("matroska", "mov", "flv", "asf")  # formats whose headers say how long they are
+SHORT = 0.95  # of what a header states: less is a file that was cut off
+LOOKED_AT = 100  # pictures that tell whether a track's are stored in order of display
+
+
+@dataclass(frozen=True, eq=False)
+class Packets:
+    """The packets of a video track, numbered in the file's (decoding) order, and when its pictures are shown.
+
+    `order` ascends with the order of display, and is a packet's `pts` where these can be trusted; `keys` are the
+    numbers of the packets from which decoding may start; `shown` of those that are displayed, in order of display,
+    at `times`. Their clock starts, as a player's does, with the file's first picture or sound, at `start_s` of the
+    file's own; the last picture stands until `stop_s`. `times` are rounded by `tolerance_s` at most. A packet is told
+    from others by `marks`, its `(stamp, size)`, the stamp being its `dts` if `by_dts`. `aspect` is a pixel's width
+    over its height.
+    """
+
+    order: Int64[np.ndarray, " packets"]
+    marks: Int64[np.ndarray, "packets 2"]
+    by_dts: bool
+    keys: Int64[np.ndarray, " keys"]
+    shown: Int64[np.ndarray, " frames"]
+    times: Float64[np.ndarray, " frames"]
+    start_s: float
+    stop_s: float
+    tolerance_s: float
+    aspect: Fraction
+
+    def mark(self, packet: "Packet[VideoStream]") -> tuple[int, int]:
+        """What tells `packet` from others, wherever reading starts."""
+        stamp = packet.dts if self.by_dts else packet.pts
+        return (NO_TIME if stamp is None else stamp, packet.size)
+
+    @cached_property
+    def number_of(self) -> dict[tuple[int, int], int]:
+        """A packet's number by its mark, where no other has the same."""
+        marks, first, count = np.unique(self.marks, axis=0, return_index=True, return_counts=True)
+        return {(m[0], m[1]): i for m, i in zip(marks[count == 1].tolist(), first[count == 1].tolist(), strict=True)}
+
+    def starts(self, wanted: np.ndarray, back: int) -> np.ndarray:
+        """Where decoding must start for each of `wanted` (ascending), or `back` groups of pictures before that.
+
+        A frame shown before the key frame that it follows in the file (open group of pictures) needs the group before.
+        """
+        group = np.searchsorted(self.keys, wanted, side="right") - 1
+        leads = self.order[wanted] < self.order[self.keys[group]]
+        first = self.keys[np.maximum(group - leads - back, 0)]
+        return np.minimum.accumulate(first[::-1])[::-1]
+
+
+class _Table(NamedTuple):
+    """What the packets of a video track say, a row each."""
+
+    pts: np.ndarray
+    dts: np.ndarray
+    duration: np.ndarray
+    size: np.ndarray
+    key: np.ndarray
+    hidden: np.ndarray
+    corrupt: np.ndarray
+
+
+def read_packets(file: Path) -> Packets:
+    """Find when each frame of a video is displayed, reading the file once; decoding where only that can tell.
+
+    Packets that an edit list hides are not displayed, nor are those at the start that need a key frame not in the file.
+    Formats that round times to whole milliseconds or so (Matroska, WebM, FLV, ASF, GIF) get those of their constant
+    rate back. Formats without times of display (AVI, MXF) show pictures in the order in which they are decoded.
+
+    Raises:
+        DataError: the file is no video, is truncated, its frames carry no times, or these go back.
+    """
+    with opened(file) as container:
+        track = video_track(container, file, alone=False)
+        unit = track.time_base
+        table, sounds, reached_s = _read(container, track)
+        ends = max((entry.pos + entry.size for entry in track.index_entries), default=0)
+        name = container.format.name.split(",")[0]
+        stated_s = (container.duration or 0) / 1e6 if name in STATED else 0.0
+        begins_s = (container.start_time or 0) / 1e6
+        bare = Flags.no_timestamps in Flags(container.format.flags) or name.endswith("_pipe")  # FFmpeg supposes 25 Hz
+        codec = track.codec_context.codec
+        rates = [rate for rate in (track.guessed_rate, track.average_rate, track.base_rate) if rate]
+        aspect = track.sample_aspect_ratio or Fraction(1)
+    if table.corrupt.any() or ends > file.stat().st_size:
+        raise DataError(f"{file}: truncated or damaged, expected a whole video file")
+    reached_s = max(reached_s, reached_s - begins_s)  # some headers count from the file's zero, some from its start
+    if len(table.pts) and reached_s < min(SHORT * stated_s, stated_s - 1):
+        raise DataError(f"{file}: truncated, ends at {reached_s:.1f} s, expected {stated_s:.1f} s as its header says")
+    by_dts = name in UNTIMED
+    order, keys, shown, stamps = _displayed(file, table, by_dts, codec.reorder)
+    if stamps is None or unit is None or bare:
+        raise DataError(f"{file}: no frames with times in its video track, expected some (a copy as .mp4 has them)")
+    if len(shown) == 0:
+        raise DataError(f"{file}: no frame that can be displayed, expected some")
+    regular = steady(stamps, float(unit), rates)
+    seconds = (stamps.astype(np.float64) if regular is None else regular) * unit.numerator / unit.denominator
+    gaps = np.diff(seconds)
+    rounded_s = min(float(unit), float(gaps.min()) / 4) if len(gaps) and FINE_S < unit <= COARSE_S else 0.0
+    start_s = min([float(seconds[0]), *(start for start, _ in sounds)])
+    stands_s = max(float(table.duration[shown[-1]] * unit), float(np.median(gaps)) if len(gaps) else 0.0)
+    stop_s = float(seconds[-1]) + stands_s
+    heard_s = max((stop for _, stop in sounds), default=stop_s)
+    by_dts = by_dts or order is not table.pts
+    return Packets(
+        order,
+        np.stack([table.dts if by_dts else table.pts, table.size], axis=1),
+        by_dts,
+        keys,
+        shown,
+        seconds - start_s,
+        start_s,
+        (heard_s if heard_s > stop_s + PADDING_S else stop_s) - start_s,
+        TOLERANCE_S + rounded_s,
+        aspect,
+    )
+
+
+def _read(container: InputContainer, track: VideoStream) -> tuple[_Table, list[tuple[float, float]], float]:
+    """The packets of a track, where each sound track starts and stops, and where the last packet of all ends."""
+    whole = container.format.name.startswith("mov") and len(track.index_entries) > 0
+    for other in container.streams:
+        if whole and other.index != track.index:
+            other.discard = Discard.all  # the header says where it ends
+    rows: list[tuple[Any, ...]] = []
+    stops: dict[int, float] = {}
+    for packet in container.demux():
+        if not packet.size:
+            continue
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is not None and packet.stream.time_base is not None:
+            stop = float((stamp + (packet.duration or 0)) * packet.stream.time_base)
+            stops[packet.stream_index] = max(stop, stops.get(packet.stream_index, stop))
+        if packet.stream_index == track.index:
+            rows.append(
+                (
+                    NO_TIME if packet.pts is None else packet.pts,
+                    NO_TIME if packet.dts is None else packet.dts,
+                    packet.duration or 0,
+                    packet.size,
+                    packet.is_keyframe,
+                    packet.is_discard,
+                    packet.is_corrupt,
+                )
+            )
+    sounds: list[tuple[float, float]] = []
+    for sound in container.streams.audio:
+        if sound.start_time is not None and sound.time_base is not None:
+            start = float(sound.start_time * sound.time_base)
+            stop = start + float(sound.duration * sound.time_base) if whole and sound.duration else start
+            sounds.append((start, max(stop, stops.get(sound.index, stop))))
+    table = _Table(*np.array(rows, np.int64).reshape(-1, len(_Table._fields)).T.copy())
+    reached = max([*stops.values(), *(stop for _, stop in sounds)], default=0.0)
+    return table, sounds, reached
+
+
+def _displayed(
+    file: Path, table: _Table, untimed: bool, reorders: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """The order of packets, the keys, which are shown, and their stamps, if they have any."""
+    pts = np.full_like(table.pts, NO_TIME) if untimed else table.pts
+    key, shown = table.key == 1, table.hidden == 0
+    none = np.empty(0, np.int64)
+    if not key.any():
+        return pts, none, none, None
+    missing = (pts == NO_TIME)[np.flatnonzero(key)[0] :]
+    lone = not (missing[1:] & missing[:-1]).any() and not missing[:1].any()  # second fields of interlaced pictures
+    if not missing.any() or (lone and _ascending(pts[list(islice(_numbers(file), LOOKED_AT))])):
+        keys = np.flatnonzero(key & (pts != NO_TIME))
+        numbers = np.flatnonzero(shown & (pts != NO_TIME))
+        numbers = numbers[(numbers >= keys[0]) & (pts[numbers] >= pts[keys[0]])]
+        if (back := np.flatnonzero(np.diff(pts[keys[shown[keys]]]) < 0)).size:
+            raise DataError(f"{file}: its times go back after key frame {back[0] + 1}, expected one clock")
+        displayed = numbers[np.unique(pts[numbers], return_index=True)[1]]
+        return pts, keys, displayed, pts[displayed]
+    keys = np.flatnonzero(key)
+    displayed = np.flatnonzero(shown)
+    displayed = displayed[displayed >= keys[0]]
+    if reorders and not (untimed and _ascending(np.array(list(islice(_numbers(file), LOOKED_AT))))):
+        displayed = np.array(list(_numbers(file)), np.int64)
+        displayed = displayed[shown[displayed]]
+    order = np.full_like(pts, NO_TIME)
+    order[displayed] = np.arange(len(displayed))
+    dts = np.sort(table.dts[displayed])
+    return order, keys, displayed, filled(pts[displayed]) if not untimed else filled(dts)
+
+
+def _ascending(numbers: np.ndarray) -> bool:
+    """Whether all are known and each is more than the one before."""
+    return bool((numbers != NO_TIME).all() and (np.diff(numbers) > 0).all())
+
+
+def _numbers(file: Path) -> Iterator[int]:
+    """The numbers of the packets whose pictures come out of the decoder, in that order."""
+    with opened(file) as container:
+        track = video_track(container, file)
+        number = -1
+        for packet in container.demux(track):
+            number += bool(packet.size)
+            yield from (one for one, _ in decode(track, packet if packet.size else None, number))

@@ -1,0 +1,60 @@
+"""One decoded frame as a picture: square pixels, resized, the right way up, cropped."""
+
+from fractions import Fraction
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from jaxtyping import UInt8
+
+from plait.errors import DataError, ShapeError
+
+WIDEST = 10  # times as wide as high, or as high as wide: a pixel beyond that is a damaged header
+
+
+def picture(
+    frame: VideoFrame, reformatter: VideoReformatter, aspect: Fraction, short_side: int | None, crop: int | None
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A frame as RGB, its short side resized to `short_side`, its middle cropped to `crop`; None leaves either out.
+
+    `aspect` is a stored pixel's width over its height. Without `short_side`, the picture grows to square pixels.
+
+    Raises:
+        DataError: pixels more than ten times as wide as high, or as high as wide.
+        ShapeError: the picture is smaller than the crop.
+    """
+    if not Fraction(1, WIDEST) <= aspect <= WIDEST:
+        raise DataError(f"pixels {aspect} times as wide as high, expected between 1/{WIDEST} and {WIDEST}")
+    width, height = frame.width * max(aspect, Fraction(1)), frame.height / min(aspect, Fraction(1))
+    scale = Fraction(1) if short_side is None else short_side / min(width, height)
+    # One step from the decoded format to small RGB. What it shrinks it averages, under a triangle two pixels wide.
+    small = reformatter.reformat(
+        frame, round(width * scale), round(height * scale), "rgb24", interpolation=Interpolation.BILINEAR
+    )
+    upright = oriented(small.to_ndarray(), frame)
+    if crop is None:
+        return upright
+    tall, wide = upright.shape[:2]
+    if crop > min(tall, wide):
+        raise ShapeError(f"frames of {wide} x {tall}, expected at least the crop, {crop}")
+    top, left = (tall - crop) // 2, (wide - crop) // 2
+    return upright[top : top + crop, left : left + crop]
+
+
+def oriented(stored: np.ndarray, frame: VideoFrame) -> np.ndarray:
+    """A picture turned and mirrored as the frame's display matrix says, to the nearest right angle.
+
+    The matrix, nine numbers `a b u c d v x y w` (ISO 14496-12, 6.2.2), shows a stored point `(x, y)` at `(a x + c y,
+    b x + d y)`, up to a shift: one of eight orientations.
+    """
+    try:
+        matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]  # PyAV's types know one kind only
+    except KeyError:
+        return stored
+    except ValueError:  # the frame carries something that PyAV has no name for
+        return np.rot90(stored, round(frame.rotation / 90))
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].astype(float)
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return stored[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return stored.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]

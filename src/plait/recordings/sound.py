@@ -1,0 +1,138 @@
+"""The sound of a video as one channel: of the track and the channels that have any."""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from jaxtyping import Float64
+
+from plait.errors import DataError
+from plait.recordings.media import decodable, only, opened
+from plait.recordings.packets import read_packets
+from plait.types import Readings
+
+GAP_S = 0.05  # audio time stamps that jump by more than this are a gap, by less the rounding of the file format
+QUIET = 0.1  # of the loudest track's peak: a quieter one is passed over
+SILENT = 1e-3  # of the loudest channel: a quieter one has no sound (-60 dB)
+OPPOSED = -0.5  # correlation with the loudest channel: one below is wired the other way round
+
+
+class Sound(NamedTuple):
+    """One channel of sound on the video's clock, and which track and channels it is of, where there was a choice."""
+
+    readings: Readings
+    about: str | None
+
+
+class _Track(NamedTuple):
+    """One track as the mean of its channels."""
+
+    begins_s: float
+    values: np.ndarray
+    peak: float
+    likeness: Float64[np.ndarray, "channels channels"]  # covariance
+
+
+def read_sound(file: Path, rate_hz: int = 16_000) -> Sound:
+    """A video's sound as one channel, float32, at `rate_hz` on the video's clock. Gaps are silent.
+
+    Of several tracks, the first that is not much quieter than the loudest; of its channels, the mean of those that have
+    sound, those that are upside down (a balanced cable split in two) turned round.
+
+    Raises:
+        DataError: the file is missing, no video, truncated, has no audio track, or the audio cannot be decoded.
+    """
+    start_s = read_packets(file).start_s
+    with opened(file) as container:
+        count = len(container.streams.audio)
+        if count == 0:
+            raise DataError(f"{file}: no audio track, expected one")
+        readable = [i for i, track in enumerate(container.streams.audio) if getattr(track, "codec_context", None)]
+        if not readable:
+            decodable(container.streams.audio[0], file)
+    peaks: dict[int, float] = {}
+    best: tuple[int, _Track] | None = None
+    for number in readable:
+        track = _read(file, number, rate_hz)
+        if track is not None:
+            peaks[number] = track.peak
+            if best is None or best[1].peak < QUIET * track.peak:
+                best = number, track
+    if best is None:
+        raise DataError(f"{file}: its audio track is empty, expected sound")
+    number, track = best
+    said = []
+    if count > 1:
+        quiet = [str(i + 1) for i, peak in peaks.items() if peak < QUIET * track.peak]
+        said.append(f"sound track {number + 1} of {count}" + (f" ({_are(quiet, 'quiet')})" if quiet else ""))
+    energy = np.diag(track.likeness)
+    sounding = energy > SILENT**2 * energy.max()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alike = track.likeness[energy.argmax()] / np.sqrt(energy * energy.max())
+    turned = sounding & (alike < OPPOSED)
+    if turned.any():
+        said.append(f"channel {_are([str(i + 1) for i in np.flatnonzero(turned)], 'upside down')}")
+        again = _read(file, number, rate_hz, np.where(turned, -1.0, 1.0) * sounding / sounding.sum())
+        track = track if again is None else again
+    elif sounding.any() and not sounding.all():
+        track = track._replace(values=track.values * np.float32(len(sounding) / sounding.sum()))
+    times = track.begins_s - start_s + np.arange(len(track.values)) / rate_hz
+    return Sound(Readings(times, track.values), ", ".join(said) or None)
+
+
+def _are(names: list[str], what: str) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} {what}"
+
+
+def _read(file: Path, number: int, rate_hz: int, weights: np.ndarray | None = None) -> _Track | None:
+    """One audio track, its channels added up by `weights` (their mean by default); None if it is empty."""
+    pieces: list[np.ndarray] = []
+    begins_s, samples, peak = 0.0, 0, 0.0
+    products, sums = np.zeros((1, 1)), np.zeros(1)
+    with opened(file) as container:
+        track = only(container, container.streams.audio[number], file)
+        decoded = (frame for packet in container.demux(track) for frame in packet.decode())
+        for piece in _resampled(decoded, rate_hz):
+            values = piece.to_ndarray()
+            channels = len(values)
+            if len(sums) != channels and samples == 0:
+                products, sums = np.zeros((channels, channels)), np.zeros(channels)
+            time_s = begins_s + samples / rate_hz if piece.time is None else piece.time
+            if not pieces:
+                begins_s = time_s
+            late_s = time_s - (begins_s + samples / rate_hz)
+            if late_s > GAP_S:
+                pieces.append(np.zeros(round(late_s * rate_hz), np.float32))
+                samples += len(pieces[-1])
+            elif late_s < -GAP_S:
+                values = values[:, round(-late_s * rate_hz) :]
+            if len(sums) == channels:
+                products += values @ values.T
+                sums += values.sum(axis=1)
+            peak = max(peak, float(np.abs(values).max(initial=0.0)))
+            by = weights if weights is not None and len(weights) == channels else np.full(channels, 1 / channels)
+            pieces.append((by @ values).astype(np.float32))
+            samples += len(pieces[-1])
+    if samples == 0:
+        return None
+    likeness = products / samples - np.outer(sums, sums) / samples**2
+    return _Track(begins_s, np.concatenate(pieces), peak, likeness)
+
+
+def _resampled(decoded: Iterator[AudioFrame], rate_hz: int) -> Iterator[AudioFrame]:
+    """Frames of float32 planes at `rate_hz`; a track may change its channels or its rate on the way."""
+    resampler: av.AudioResampler | None = None
+    kind = None
+    for frame in chain(decoded, [None]):
+        now = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        if now != kind:
+            if resampler is not None:
+                yield from resampler.resample(None)
+            resampler = None if frame is None else av.AudioResampler(format="fltp", rate=rate_hz)
+            kind = now
+        if resampler is not None:
+            yield from resampler.resample(frame)
