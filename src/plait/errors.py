@@ -22,6 +22,10 @@ class ShapeError(PlaitError, ValueError):
     """A tensor or a grid whose shape does not fit where it is used."""
 
 
+class PlaitWarning(UserWarning):
+    """What goes on otherwise than was asked for; the message is one line, meant for a person."""
+
+
 def one_line(error: BaseException) -> str:
     """What another's error says, on one line; its kind if it says nothing."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -2,13 +2,14 @@
 
 import io
 import sys
+import warnings
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from plait.cli import hands, recordings, studies
-from plait.errors import PlaitError
+from plait.errors import PlaitError, PlaitWarning
 
 STOPPED = 130  # what typer makes of Ctrl-C
 
@@ -44,6 +45,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may lack letters that a file's name has
             stream.reconfigure(errors="backslashreplace")
+    plain = warnings.formatwarning
+    warnings.formatwarning = lambda said, kind, *rest: (
+        f"plait: {said}\n" if issubclass(kind, PlaitWarning) else plain(said, kind, *rest)
+    )
     try:
         app()
     except PlaitError as error:
@@ -53,3 +58,5 @@ def main() -> None:
         if ended.code == STOPPED:
             typer.echo("plait: stopped; the same command goes on from here", err=True)
         raise
+    finally:
+        warnings.formatwarning = plain

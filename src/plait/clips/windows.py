@@ -166,7 +166,7 @@ class _Timeline:
         return joined
 
     def _unknown(self, streams: Sequence[Stream]) -> np.ndarray:
-        """Moments, 0.1 s apart, at which some sensor has no reading; pictures are there from the first to the last's end."""
+        """Moments, 0.1 s apart, at which some sensor has no reading; between a video's ends there is a picture."""
         moments = np.arange(self.start_s, self.stop_s, 0.1)
         unknown = np.zeros(len(moments), dtype=bool)
         for stream in streams:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from plait.encoders.frames import FrameNet
-from plait.errors import ConfigError, one_line
+from plait.errors import ConfigError, PlaitWarning, one_line
 
 ENGINES = ("torch", "compile", "openvino")
 Run = Callable[[Tensor], Tensor]
@@ -110,10 +110,14 @@ def _value(module: nn.Module, node: object) -> Tensor | None:
 
 
 def _graph(network: nn.Module, example: Tensor, fold: bool) -> nn.Module:
-    """A network as a graph; one that torch cannot write down so runs as it is."""
+    """A network as a graph; one that torch cannot write down so runs as it is, and that is said."""
     try:
         return folded(network, example) if fold else torch.export.export(network, (example,)).module()
-    except Exception:  # whatever in it depends on values, or is no torch
+    except Exception as error:  # whatever in it depends on values, or is no torch
+        said = (
+            f"{type(network).__name__}: torch.export cannot write it down ({one_line(error)}); it runs as it is, slower"
+        )
+        warnings.warn(said, PlaitWarning, stacklevel=3)
         return network
 
 
@@ -141,9 +145,15 @@ def _openvino(network: nn.Module, example: Tensor) -> Run:
         import openvino
     except ImportError as error:
         raise ConfigError("engine 'openvino' is not installed: pip install 'plait[openvino]'") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = openvino.convert_model(torch.export.export(network, (example,)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = openvino.convert_model(torch.export.export(network, (example,)))
+    except Exception as error:  # as above, or an operation that OpenVINO does not know
+        kind = type(network).__name__
+        raise ConfigError(
+            f"engine 'openvino': {kind} cannot be converted ({one_line(error)}); the engine 'torch' takes it"
+        ) from error
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
 

@@ -20,12 +20,12 @@ def check_rgb(shape: tuple[int, ...], who: str) -> None:
 
 
 class Clip3D(nn.Module):
-    """A 3D network on RGB clips in [-1, 1]: `prepare` (the weights' own transforms), `network`, channels last.
+    """A 3D network on RGB clips in [-1, 1]: `prepare` on every frame, `network`, channels last.
 
     Args:
         network: `(b, 3, frames, height, width)` to `(b, channels, t, h, w)`.
         shape: a clip's shape, `(frames, height, width, 3)`.
-        prepare: from `(b, frames, 3, height, width)` in [0, 1] to what the network takes.
+        prepare: from frames `(n, 3, height, width)` in [0, 1] to what the network's weights want of them.
 
     Raises:
         ShapeError: `shape` is no RGB video.
@@ -38,6 +38,7 @@ class Clip3D(nn.Module):
 
     def forward(self, clips: Float[Tensor, "b frames height width 3"]) -> Float[Tensor, "b t h w c"]:
         """The grid of each clip."""
-        prepared = self.prepare(rearrange((clips + 1) / 2, "b t h w c -> b t c h w"))
-        grid: Tensor = rearrange(self.network(prepared), "b c t h w -> b t h w c")
+        frames = self.prepare(rearrange((clips + 1) / 2, "b t h w c -> (b t) c h w"))
+        video = rearrange(frames, "(b t) c h w -> b c t h w", b=len(clips))
+        grid: Tensor = rearrange(self.network(video), "b c t h w -> b t h w c")
         return grid

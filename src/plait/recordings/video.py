@@ -16,7 +16,7 @@ from torch import Tensor
 from plait.errors import DataError, ShapeError
 from plait.recordings.decoding import frames
 from plait.recordings.packets import PADDING_S, Packets, read_packets
-from plait.recordings.picture import picture
+from plait.recordings.picture import shaped
 from plait.types import Readings
 
 MOTION_WIDTH = 160
@@ -118,7 +118,7 @@ class Video:
 
     def _picture(self, frame: VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
         try:
-            return picture(frame, reformatter, self._packets.aspect, self.short_side, self.crop)
+            return shaped(frame, reformatter, self._packets.aspect, self.short_side, self.crop)
         except (DataError, ShapeError) as error:
             raise type(error)(f"{self.file}: {error}") from None
 
@@ -160,7 +160,7 @@ class Forward:
 
 
 def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n height width 3"]:
-    """Frames with colours in [-1, 1], x / 127.5 - 1 as the paper has it."""
+    """Frames with colours in [-1, 1], x / 127.5 - 1, as I3D was trained (Carreira, Zisserman, CVPR 2017)."""
     return torch.from_numpy(np.take(COLOURS, video))
 
 
