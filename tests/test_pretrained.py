@@ -1,15 +1,20 @@
 """Public networks with weights from files: random here, of the public keys and shapes."""
 
+import inspect
 import pickle
 
 import pytest
 import torch
 import torchvision
+import transformers
 from safetensors.torch import save_file
 from torch import nn
 
 from plait import pretrained, weights
+from plait.encoders.engine import folded
 from plait.encoders.i3d import I3D
+from plait.encoders.standard import Standard
+from plait.encoders.tokens import TokenGrid
 from plait.errors import DataError, ShapeError
 
 CLIP = (16, 64, 64, 3)
@@ -29,11 +34,13 @@ def file(network, path):
     return str(path)
 
 
-def test_resnet_is_the_last_convolution_pooled(tmp_path):
+@pytest.mark.parametrize("published", ["V1", "V2"])
+def test_resnet_is_the_last_convolution_pooled(tmp_path, published):
     network = random(torchvision.models.resnet50())
-    net = pretrained.resnet50((2, 240, 320, 3), weights=file(network, tmp_path / "resnet.pt")).eval()
+    weights = file(network, tmp_path / "resnet.pt")
+    net = pretrained.resnet50((2, 240, 320, 3), published=published, weights=weights).eval()
     clips = torch.rand(1, 2, 240, 320, 3) * 2 - 1
-    ready = torchvision.models.ResNet50_Weights.IMAGENET1K_V2.transforms()
+    ready = torchvision.models.ResNet50_Weights[f"IMAGENET1K_{published}"].transforms()
     with torch.no_grad():
         images = ready((clips[0].permute(0, 3, 1, 2) + 1) / 2)
         network.fc = nn.Identity()  # what is left is the mean over space of the last convolution
@@ -61,6 +68,62 @@ def test_video_networks_of_torchvision(tmp_path, name, channels):
         getattr(pretrained, name)((16, 64, 64), weights=str(tmp_path / "net.pt"))
 
 
+PRESETS = [
+    torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms(antialias=True),
+    torchvision.models.ResNet50_Weights.IMAGENET1K_V2.transforms(antialias=True),
+    torchvision.models.video.S3D_Weights.KINETICS400_V1.transforms(),
+    torchvision.models.video.R2Plus1D_18_Weights.KINETICS400_V1.transforms(),
+]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("size", [(224, 224), (100, 180), (360, 270)])
+def test_plain_arithmetic_is_what_torchvision_does(preset, size):
+    pictures = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    theirs = preset(pictures)
+    theirs = theirs if theirs.shape[0] == 2 else theirs.transpose(0, 1)  # a video's channels come first
+    exact = 2e-6 if min(size) > 256 else 5e-5  # enlarged, with another rounding of where pixels lie
+    torch.testing.assert_close(Standard(preset)(pictures), theirs, rtol=0, atol=exact)
+
+
+def hugging_face():
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.VideoMAEConfig(image_size=32, patch_size=8, num_frames=6, tubelet_size=2, **sizes)
+    return TokenGrid(transformers.VideoMAEModel(config), (6, 32, 32, 3)), (6, 32, 32, 3)
+
+
+EVERY = {
+    "resnet50": lambda path: _made(pretrained.resnet50, torchvision.models.resnet50(), path, (2, 40, 48, 3)),
+    "s3d": lambda path: _made(pretrained.s3d, torchvision.models.video.s3d(), path, (16, 40, 48, 3)),
+    "r2plus1d_18": lambda path: _made(
+        pretrained.r2plus1d_18, torchvision.models.video.r2plus1d_18(), path, (4, 40, 48, 3)
+    ),
+    "i3d": lambda path: _made(pretrained.i3d, I3D("Mixed_5b"), path, (9, 32, 32, 3)),
+    "efficientnet_lite0": lambda path: (pretrained.efficientnet_lite0((2, 64, 64, 3)), (2, 64, 64, 3)),
+    "hugging_face": lambda path: hugging_face(),
+}
+
+
+def _made(make, network, path, shape):
+    return make(shape, weights=file(network, path)), shape
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_every_network_can_be_written_down(tmp_path, name):
+    assert set(EVERY) == {
+        name
+        for name, one in vars(pretrained).items()
+        if inspect.isfunction(one)
+        and one.__module__ == pretrained.__name__
+        and "shape" in inspect.signature(one).parameters
+    }
+    network, shape = EVERY[name](tmp_path / "net.pt")
+    graph = folded(network.eval().requires_grad_(False), torch.zeros(1, *shape)).graph
+    left = [node for node in graph.nodes if "batch_norm" in str(node.target)]
+    assert not left or name == "s3d"  # whose last convolution is followed by a maximum first
+
+
 def test_i3d_from_a_file(tmp_path):
     network = random(I3D("Mixed_3b"))
     save_file(network.state_dict(), tmp_path / "i3d.safetensors")
@@ -82,7 +145,7 @@ def test_without_weights_the_published_ones_are_asked_for(monkeypatch):
     for make in (pretrained.resnet50, pretrained.s3d, pretrained.r2plus1d_18, pretrained.i3d):
         with pytest.raises(DataError, match="no network"):
             make(CLIP)
-    assert [remote.sha256 for remote in asked[:3]] == ["11ad3fa6", "d76dad2f", "91a641e6"]
+    assert [remote.sha256 for remote in asked[:3]] == ["0676ba61", "d76dad2f", "91a641e6"]  # of 2020, V1
     assert all(remote.url.startswith("https://download.pytorch.org/models/") for remote in asked[:3])
     assert asked[3] is weights.I3D_RGB
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from plait.encoders.engine import accelerate, digest, engine_version, folded
 from plait.encoders.i3d import I3D
-from plait.errors import ConfigError
+from plait.errors import ConfigError, PlaitWarning
 from plait.pretrained import efficientnet_lite0
 
 COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -83,9 +83,19 @@ def test_what_can_be_folded_is():
 
 
 def test_a_network_without_a_graph_runs_as_it_is():
-    run = accelerate(ByValue(), torch.ones(1, 2))
+    with pytest.warns(
+        PlaitWarning, match=r"^ByValue: torch.export cannot write it down \(.*\); it runs as it is, slower$"
+    ):
+        run = accelerate(ByValue(), torch.ones(1, 2))
     assert torch.equal(run(torch.full((1, 2), 3.0)), torch.full((1, 2), 6.0))
     assert torch.equal(run(torch.full((1, 2), -3.0)), torch.full((1, 2), -3.0))
+
+
+def test_openvino_says_in_a_line_what_it_cannot_take():
+    with pytest.raises(
+        ConfigError, match=r"^engine 'openvino': ByValue cannot be converted .* engine 'torch' takes it$"
+    ):
+        accelerate(ByValue(), torch.ones(1, 2), "openvino")
 
 
 def test_engines_that_are_not_there(monkeypatch):

@@ -110,7 +110,7 @@ def read_packets(file: Path) -> Packets:
     if table.corrupt.any() or ends > file.stat().st_size:
         raise DataError(f"{file}: truncated or damaged, expected a whole video file")
     reached_s = max(reached_s, reached_s - begins_s)  # some headers count from the file's zero, some from its start
-    if len(table.pts) and reached_s < min(SHORT * stated_s, stated_s - 1):
+    if reached_s < min(SHORT * stated_s, stated_s - 1):
         raise DataError(f"{file}: truncated, ends at {reached_s:.1f} s, expected {stated_s:.1f} s as its header says")
     by_dts = name in UNTIMED
     order, keys, shown, stamps = _displayed(file, table, by_dts, codec.reorder)
