@@ -1,5 +1,6 @@
 """Synchronise the recordings of a folder: `sync.json` and one picture to judge it by, for each."""
 
+import warnings
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from plait.errors import DataError
+from plait.errors import DataError, PlaitWarning
 from plait.recordings.folder import Clock, Description, LogFile, read_description, read_logs, write_sync
 from plait.recordings.logs import SensorLog
 from plait.recordings.sound import read_sound
@@ -46,7 +47,7 @@ def synchronise(
         if described.logs[name].acceleration or name not in offsets_s
     }
     video = folder / described.video
-    sound = read_sound(video).readings if audio else None
+    sound = _sound(video) if audio else None
     motion = motion_energy(video)
     heard = np.empty(0) if sound is None else claps_heard(sound)
     fits: dict[str, Fit] = {}
@@ -58,6 +59,14 @@ def synchronise(
     write_sync(folder, {name: _clock(fit) for name, fit in fits.items()})
     _picture(folder, described, sound, heard, motion, moved, fits)
     return fits
+
+
+def _sound(video: Path) -> Readings:
+    """A video's sound, and a word on which it is where there was a choice."""
+    sound = read_sound(video)
+    if sound.about:
+        warnings.warn(f"{video}: {sound.about}", PlaitWarning, stacklevel=3)
+    return sound.readings
 
 
 def _clock(fit: Fit) -> Clock:
