@@ -19,26 +19,33 @@ from plait.recordings.stamps import NO_TIME, filled, steady
 )
 def test_a_rounded_constant_rate_comes_back(rate, first, kept, rounding, known):
     true = first + np.cumsum([0, *kept]) * 1000 / rate
-    got = steady(rounding(true).astype(np.int64), 1e-3, [Fraction(rate).limit_denominator(10**6)] if known else [])
-    if known:
-        assert got is not None
-    if got is not None:
-        assert np.abs(got - true).max() < 2.1  # at most a unit from the stamp, which is at most one from the truth
-        if known:  # steps are steady, whatever the start
-            np.testing.assert_allclose(np.diff(got), np.diff(true), atol=1e-2)
+    rates = [Fraction(rate).limit_denominator(10**6)] if known else []
+    got, off = steady(rounding(true).astype(np.int64), 1e-3, rates)
+    assert np.abs(got - true).max() < 2.1  # at most a unit from the stamp, which is at most one from the truth
+    if known:  # steps are steady, whatever the start
+        np.testing.assert_allclose(np.diff(got), np.diff(true), atol=1e-2)
+
+
+@pytest.mark.parametrize("rate", [24, 30, Fraction(30_000, 1001), 60])
+def test_a_rate_that_the_file_states_is_exact(rate):
+    true = np.arange(500) * 1000 / float(rate)
+    got, off = steady(np.round(true).astype(np.int64), 1e-3, [rate])
+    np.testing.assert_allclose(got, true, atol=1e-6)
+    assert off == 0
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=60))
 def test_no_stamp_moves_by_more_than_a_unit(gaps):
     stamps = np.cumsum([0, *gaps])
-    got = steady(stamps, 1e-3, [30, 25])
-    if got is not None:
-        assert np.abs(got - stamps).max() <= 1.1 and (np.diff(got) > 0).all()
+    got, off = steady(stamps, 1e-3, [30, 25])
+    assert np.abs(got - stamps).max() <= 1.1 and (np.diff(got) > 0).all() and 0 <= off <= 1
+    assert off == 1 or off <= min(gaps) / 4 or not np.array_equal(got, stamps)
 
 
 @pytest.mark.parametrize("unit_s", [1 / 90_000, 1 / 30, 1 / 25])
 def test_what_is_fine_or_counts_frames_stays(unit_s):
-    assert steady(np.array([0, 3, 7, 10, 13]), unit_s, [30]) is None
+    got, off = steady(np.array([0, 3, 7, 10, 13]), unit_s, [30])
+    assert got.tolist() == [0, 3, 7, 10, 13] and off == 0
 
 
 def test_missing_stamps_lie_between_their_neighbours():

@@ -95,7 +95,7 @@ def test_each_second_gets_the_frame_on_display(tmp_path, order, clock, first, na
     just = np.diff(video.times, append=video.times[-1] + 1)
     assert indexes(video, video.times[asked]) == asked.tolist()
     assert indexes(video, video.times[asked] + 0.9 * just[asked]) == asked.tolist()
-    assert indexes(video, video.times[1:] - 2 * exact - 1e-3) == list(range(59))
+    assert indexes(video, video.times[1:] - 1e-3) == list(range(59))
     for index in (0, 7, 11, 12, 13, 23, 24, 35, 59):
         assert indexes(video, [video.times[index]]) == [index]
     assert indexes(video, [1e9, -5.0, 0.0, -1e-9]) == [59, 0, 0, 0]

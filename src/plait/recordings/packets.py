@@ -18,7 +18,7 @@ from jaxtyping import Float64, Int64
 
 from plait.errors import DataError
 from plait.recordings.media import decode, opened, video_track
-from plait.recordings.stamps import COARSE_S, FINE_S, NO_TIME, filled, steady
+from plait.recordings.stamps import NO_TIME, filled, steady
 
 TOLERANCE_S = 1e-4  # times that were rounded still name their frame; a frame at 240 Hz lasts 40 times as long
 PADDING_S = 0.15  # encoders of sound begin early and fill their last packet: what is shorter misses no picture
@@ -118,10 +118,9 @@ def read_packets(file: Path) -> Packets:
         raise DataError(f"{file}: no frames with times in its video track, expected some (a copy as .mp4 has them)")
     if len(shown) == 0:
         raise DataError(f"{file}: no frame that can be displayed, expected some")
-    regular = steady(stamps, float(unit), rates)
-    seconds = (stamps.astype(np.float64) if regular is None else regular) * unit.numerator / unit.denominator
+    regular, off = steady(stamps, float(unit), rates)
+    seconds = regular * unit.numerator / unit.denominator
     gaps = np.diff(seconds)
-    rounded_s = min(float(unit), float(gaps.min()) / 4) if len(gaps) and FINE_S < unit <= COARSE_S else 0.0
     start_s = min([float(seconds[0]), *(start for start, _ in sounds)])
     stands_s = max(float(table.duration[shown[-1]] * unit), float(np.median(gaps)) if len(gaps) else 0.0)
     stop_s = float(seconds[-1]) + stands_s
@@ -136,7 +135,7 @@ def read_packets(file: Path) -> Packets:
         seconds - start_s,
         start_s,
         (heard_s if heard_s > stop_s + PADDING_S else stop_s) - start_s,
-        TOLERANCE_S + rounded_s,
+        TOLERANCE_S + off * float(unit),
         aspect,
     )
 

@@ -45,29 +45,29 @@ def filled(stamps: Int64[np.ndarray, " frames"]) -> Int64[np.ndarray, " frames"]
 
 def steady(
     stamps: Int64[np.ndarray, " frames"], unit_s: float, rates: Sequence[Fraction | int]
-) -> Float64[np.ndarray, " frames"] | None:
-    """Ascending stamps, in units, as they were before a constant rate was rounded to units; frames may be left out.
+) -> tuple[Float64[np.ndarray, " frames"], float]:
+    """Ascending stamps, in units, as they were before a rate was rounded to units, and by how many they may be off.
 
-    No frame moves by more than a unit. `rates` are those to try first, in frames per second. None where the stamps
-    are of no constant rate, or their unit rounds nothing.
+    Frames may be left out. No frame moves by more than a unit. `rates`, in frames per second, are those that the file
+    states; others are tried too. Stamps of no constant rate, or whose unit rounds nothing, stay as they are.
     """
-    if len(stamps) < 3 or not FINE_S < unit_s <= COARSE_S:
-        return None
+    as_they_are = stamps.astype(np.float64)
+    if len(stamps) < 2 or not FINE_S < unit_s <= COARSE_S:
+        return as_they_are, 0.0
     gaps = np.diff(stamps)
     counted = np.concatenate([[0], np.cumsum(np.round(gaps / np.median(gaps)))])
     fitted = float(np.polyfit(counted, stamps - stamps[0], 1)[0]) if counted[-1] > 0 else 0.0
-    of_rates = [1 / (float(rate) * unit_s) for rate in (*rates, *COMMON)]
-    for period in (*of_rates[: len(rates)], fitted, *of_rates[len(rates) :]):
+    stated, common = ([1 / (float(rate) * unit_s) for rate in some] for some in (rates, COMMON))
+    for number, period in enumerate((*stated, fitted, *common)):
         if period < UNITS:
             continue
         frames = np.round((stamps - stamps[0]) / period)
         left = stamps - frames * period
         if np.ptp(left) > 1 + SLACK or (np.diff(frames) < 1).any():
             continue
-        through_zero = round(float(left.mean()) / period) * period
-        for most in (0.5, 1.0):  # rounded to the nearest unit, or down
-            for origin in (through_zero, float(stamps[0])):
-                if np.abs(left - origin).max() <= most + SLACK:
-                    return np.asarray(origin + frames * period)
-        return np.asarray((left.max() + left.min()) / 2 + frames * period)
-    return None
+        # Encoders count frames from the file's zero, and round to the nearest unit or to the one before or after.
+        from_zero = round(float(left.mean()) / period) * period
+        origin = from_zero if np.abs(left - from_zero).max() <= 1 + SLACK else float(stamps[0])
+        sure = number < len(rates) and rates[number] in COMMON  # others may be means, rounded themselves
+        return origin + frames * period, 0.0 if sure else 1.0
+    return as_they_are, min(0.5, float(gaps.min()) / 4)
