@@ -56,18 +56,22 @@ def steady(
         return as_they_are, 0.0
     gaps = np.diff(stamps)
     counted = np.concatenate([[0], np.cumsum(np.round(gaps / np.median(gaps)))])
-    fitted = float(np.polyfit(counted, stamps - stamps[0], 1)[0]) if counted[-1] > 0 else 0.0
-    stated, common = ([1 / (float(rate) * unit_s) for rate in some] for some in (rates, COMMON))
-    for number, period in enumerate((*stated, fitted, *common)):
-        if period < UNITS:
-            continue
-        frames = np.round((stamps - stamps[0]) / period)
-        left = stamps - frames * period
-        if np.ptp(left) > 1 + SLACK or (np.diff(frames) < 1).any():
-            continue
-        # Encoders count frames from the file's zero, and round to the nearest unit or to the one before or after.
-        from_zero = round(float(left.mean()) / period) * period
-        origin = from_zero if np.abs(left - from_zero).max() <= 1 + SLACK else float(stamps[0])
-        sure = number < len(rates) and rates[number] in COMMON  # others may be means, rounded themselves
-        return origin + frames * period, 0.0 if sure else 1.0
-    return as_they_are, min(0.5, float(gaps.min()) / 4)
+    mean = float(np.polyfit(counted, stamps - stamps[0], 1)[0]) if counted[-1] > 0 else 0.0
+    periods = [1 / (float(rate) * unit_s) for rate in (*rates, *COMMON)] + [mean]
+    fits = [fit for period in periods if period >= UNITS and (fit := _regular(stamps, period)) is not None]
+    if not fits:
+        return as_they_are, min(0.5, float(gaps.min()) / 4)
+    apart = max(float(np.abs(fit - fits[0]).max()) for fit in fits)  # rates that the stamps cannot tell apart
+    return fits[0], min(1.0, apart if len(fits) > 1 else 1.0)
+
+
+def _regular(stamps: np.ndarray, period: float) -> np.ndarray | None:
+    """Multiples of a period, in units, that are the stamps but for rounding; None if there are none."""
+    frames = np.round((stamps - stamps[0]) / period)
+    left = stamps - frames * period
+    if np.ptp(left) > 1 + SLACK or (np.diff(frames) < 1).any():
+        return None
+    # Encoders count frames from the file's zero, and round to the nearest unit or to the one before or after.
+    from_zero = round(float(left.mean()) / period) * period
+    origin = from_zero if np.abs(left - from_zero).max() <= 1 + SLACK else float(stamps[0])
+    return np.asarray(origin + frames * period)
