@@ -260,6 +260,15 @@ def test_without_times_the_way_out_is_said(tmp_path):
         described(tmp_path, {"n": np.arange(100), "x": noise(100)}, time="when")
 
 
+def test_parts_of_times_are_no_times(tmp_path):
+    row = np.arange(7000)
+    columns = {"hour": 12 + row // 180_000, "minute": row // 3000, "second": row // 50 % 60, "ms": 20 * row % 1000}
+    with pytest.raises(DataError, match="no column of times known by its name"):
+        described(tmp_path, {**columns, "x": noise(7000)}, 140.0)
+    log, _ = described(tmp_path, {**columns, "x": noise(7000), "time": row / 50}, 140.0)
+    assert (log.time, log.columns) == ("time", ("x",))
+
+
 def test_bursts_are_said(tmp_path):
     t = (np.arange(1000) // 10 * 0.2 + np.arange(1000) % 10 * 0.001).round(4)
     _, told = described(tmp_path, {"time": t, "x": noise(1000)})

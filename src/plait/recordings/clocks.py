@@ -26,6 +26,7 @@ UNITS: dict[str, float] = {
 LATEST_S = 3e11  # the year 11476: later "seconds" are some other unit
 LONGEST_STEP_S = 86400.0  # from one reading to the next
 COARSEST_S = 1.0  # times that rows may share
+JUMP, JUMP_S = 10, 0.2  # a step of so many times the usual one, and so many seconds, is said
 CROWD = 3  # times as many rows as usual may share a time
 UNTIMED = 0.01  # share of rows that may lack a time
 NONE = ("nan", "na", "n/a", "null", "none")
@@ -287,9 +288,16 @@ def _spread(
 
 
 def gaps(table: Table, order: Order, max_gap_s: float) -> str | None:
-    """What to say of a log in which nothing is known for longer than `max_gap_s`: how often, how long, where."""
+    """What to say of a log in which nothing is known for longer than `max_gap_s`: how often, how long, where.
+
+    Where there is no such gap, the same of steps far longer than usual.
+    """
     steps = np.diff(order.times)
     wide = np.flatnonzero(steps > max_gap_s)
+    lost = "no reading for", "windows there are left out"
+    if not len(wide) and len(steps):  # or a clock that was set a little forward
+        wide = np.flatnonzero(steps > max(JUMP * float(np.median(steps)), JUMP_S))
+        lost = "readings are bridged over", f"usually they are {np.median(steps):.3g} s apart"
     if not len(wide):
         return None
     longest = wide[np.argsort(steps[wide], kind="stable")[::-1][:3]]
@@ -299,7 +307,7 @@ def gaps(table: Table, order: Order, max_gap_s: float) -> str | None:
         for i in np.sort(longest)
     )
     many = "" if len(wide) <= 3 else f"{len(wide)} times, {steps[wide].sum():.6g} s in all; the longest: "
-    return f"no reading for {many}{named}: windows there are left out"
+    return f"{lost[0]} {many}{named}: {lost[1]}"
 
 
 def _in_words(seconds: float) -> str:

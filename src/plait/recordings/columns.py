@@ -46,6 +46,7 @@ MONOTONE, NEARLY = 0.98, 0.9  # share of the changes that go one way; where the 
 ROWS = 3  # a column that tells the number of the row no worse is a clock
 FEW = 30  # rows from which on rising throughout is no accident
 SENSORS_AT_MOST = 32
+MANY = 5000  # rows that show how many values a column has
 
 
 class Left(NamedTuple):
@@ -68,6 +69,10 @@ def time_column(table: Table) -> str | None:
         bare = [word for word in said if word not in IN_NAMES] or said
         if not TIMES & set(said) and not (len(bare) == 1 and bare[0] in PLAIN_TIMES):
             continue
+        if (values := numbers_in(table, name)) is not None:
+            moves = np.diff(values[np.isfinite(values)])
+            if np.sum(moves < 0) > 1 and _begins_again(values[np.isfinite(values)], moves[moves != 0]):
+                continue  # a part of a time: the seconds of a minute
         forward, shared = _as_clock(table, name)
         found.append((not forward, round(shared, 2), place, name))
     return min(found)[-1] if found else None
@@ -155,10 +160,10 @@ def _form(values: np.ndarray, *, loose: bool) -> str | None:
     enough = len(moves) >= (1 if loose else 5)
     for sign, verb, counts in ((1, "rises", "counts up"), (-1, "falls", "counts down")):
         up = sign * moves > 0
-        if enough and up.mean() >= least:
-            return f"{verb} throughout, like a clock or a counter"
         if up.sum() >= 4 and _begins_again(sign * values, sign * moves):
             return f"{counts} and begins again"
+        if enough and up.mean() >= least:
+            return f"{verb} throughout, like a clock or a counter"
     slope, start = np.polyfit(np.arange(len(values)), values, 1)
     off = np.std(values - slope * np.arange(len(values)) - start)
     if off < abs(slope) * (0.1 * len(values) if loose else ROWS):
@@ -188,6 +193,8 @@ def told_apart_by(table: Table, time: str | None, times: np.ndarray | None) -> t
     columns = [name for name in table.frame.columns if name != time]
     for name in columns:
         said = set(words(name))
+        if table.frame[name].head(MANY).n_unique() > SENSORS_AT_MOST:
+            continue
         cells = table.frame[name].cast(pl.String, strict=False).fill_null("").str.strip_chars()
         kinds = cells.unique().sort().to_list()
         if not 2 <= len(kinds) <= min(SENSORS_AT_MOST, rows // 4) or "" in kinds:

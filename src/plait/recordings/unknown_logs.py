@@ -1,7 +1,6 @@
 """A logger's file that nobody has described: what it holds, guessed, checked against the video, and said."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +50,27 @@ def _described(
     notes = list(table.notes)
     if not {"where", "columns"} & said.keys():
         _refuse_several(table, time, answer)
+    found = [] if "columns" in said else _readings(table, time, tuple(said.get("where", ())), answer, notes)
     unit = None if time is None else said.get("time_unit") or _unit(table, time, video_s, answer)
-    if "columns" in said:
-        log = log_file({"time": time, "time_unit": unit or "s", **said}, file)
-        found = list(read_log(file, log.log()).names)
-    else:
-        found = _readings(table, time, tuple(said.get("where", ())), answer, notes)
-    moved = acceleration(found, stream)
-    guessed = {"columns": tuple(found), "time": time, "acceleration": moved, **({"time_unit": unit} if unit else {})}
-    log = log_file({**guessed, **said}, file)
-    rate_hz = read_log(file, log.log()).rate_hz
-    if rate_hz and 3 / rate_hz > log.max_gap_s and "max_gap_s" not in said:  # a slow sensor: three readings make a gap
-        log = replace(log, max_gap_s=3 / rate_hz)
-    read = read_log(file, log.log(), notes)
+    settings = {"columns": tuple(found), "time": time, **({"time_unit": unit} if unit else {}), **said}
+    how_read: list[str] = []
+    read = read_log(file, log_file(settings, file).log(), how_read)
+    settings = {
+        "acceleration": acceleration(read.names, stream),
+        **settings,
+        "columns": said.get("columns", read.names),
+    }
+    if read.rate_hz and 3 / read.rate_hz > 1 and "max_gap_s" not in said:  # a slow sensor: three readings make a gap
+        settings["max_gap_s"] = 3 / read.rate_hz
+        how_read.clear()
+        read = read_log(file, log_file(settings, file).log(), how_read)
+    log = log_file(settings, file)
+    notes += [*how_read, *_bursts(read)]
     how = f"times in {time!r} ({log.time_unit})" if time else "rows evenly spaced"
     by = ", ".join(log.acceleration) or "not known, so it cannot be synchronised by itself"
     long = f"{duration(float(np.ptp(read.times)))} at {read.rate_hz:.3g} Hz, beside a video of {duration(video_s)}"
-    told.append(f"{file.name}: {how}, {len(found)} columns; acceleration: {by}; {long}")
-    told += [f"{file.name}: {note}" for note in [*notes, *_bursts(read)]]
+    told.append(f"{file.name}: {how}, {len(read.names)} columns; acceleration: {by}; {long}")
+    told += [f"{file.name}: {note}" for note in notes]
     if time is not None and "clock_set" not in said:
         _refuse_jump(file, log, read.times, video_s, answer)
     return log
