@@ -65,7 +65,7 @@ def ours(dataset: Dataset, file: Path, starts_s: Sequence[float], how: Extractio
     """Features by plait, with an empty cache."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["PLAIT_CACHE"] = cache
-        grids: np.ndarray = np.load(extract(dataset, cut(file, starts_s), "video", how).array)
+        grids: np.ndarray = np.load(extract(dataset, cut(file, starts_s), "video", how).written()[0])
         return grids
 
 

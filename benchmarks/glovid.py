@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from plait.clips import Clips
+from plait.clips import Clips, Rows
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.store import atomic
@@ -67,7 +67,7 @@ def generated(folder: Path, each: int) -> Clips:
         with path.open("rb") as file:
             while file.read(2**24):
                 pass
-    return Clips(tuple(table), arrays, dict(SHAPES))
+    return Clips(tuple(table), {name: Rows.of(path) for name, path in arrays.items()}, dict(SHAPES))
 
 
 def asked(only: list[str] | None) -> Study:

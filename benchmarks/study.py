@@ -315,7 +315,7 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
 
 def read(clips: Clips, modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:
     """A batch in float32."""
-    return {name: torch.from_numpy(mapped(clips.arrays[name])[rows]).float() for name in modalities}
+    return {name: torch.from_numpy(mapped(clips.arrays[name].files[0])[rows]).float() for name in modalities}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,11 @@ def of(how, dataset=None, **settings):
     return extract(dataset, listed(dataset, None, ["a"]), "a", how, **settings)
 
 
+def files(found):
+    """The bytes of every array."""
+    return {file: file.read_bytes() for file in found.rows.files}
+
+
 @pytest.mark.parametrize("dataset", [tiny.TINY, keyed()])
 @pytest.mark.parametrize("batch", [1, 5])
 def test_rows_are_the_encoder_on_each_clip(dataset, batch):
@@ -92,59 +97,101 @@ def test_rows_are_the_encoder_on_each_clip(dataset, batch):
     torch.manual_seed(0)
     network = Summed((8, 2), 0.5)
     expected = torch.stack([network(x) for x in tensors(dataset.modality("a"), cuts)])
-    array = np.load(found.array, mmap_mode="r")
+    assert len(found.rows.files) == 4 and {np.load(file).shape for file in found.rows.files} == {(16, 8, 2)}
+    whole, index = found.written()
+    array = np.load(whole, mmap_mode="r")
     assert array.dtype == np.float16 and array.shape == (64, 8, 2) and found.shape == (8, 2)
     np.testing.assert_array_equal(array, expected.detach().numpy().astype(np.float16))
-    index = pl.read_parquet(found.index)
+    index = pl.read_parquet(index)
     assert index["clip"].to_list() == [clip.name for _, clip in cuts] and index["row"].to_list() == list(range(64))
     assert index.columns == ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
     assert told[0] == (0, 64, "clips of a through Summed") and told[-1][:2] == (64, 64)
-    assert json.loads(found.settings.read_text())["args"] == {"scale": 0.5}
-    before = found.array.stat().st_mtime_ns
+    seal = json.loads(found.rows.files[0].with_suffix(".json").read_text())
+    assert seal["settings"]["args"] == {"scale": 0.5} and seal["size"] == 128 + 16 * 32
+    before = [file.stat().st_mtime_ns for file in found.rows.files]
     again = of(Extraction("tests.test_features:Summed", {"scale": 0.5}, batch=batch), dataset)
-    assert again == found and again.array.stat().st_mtime_ns == before
-
-
-def test_the_key_is_of_weights_settings_engine_and_content(monkeypatch, tmp_path):
-    plain = Extraction("tests.test_features:Summed")
-    changed = [
-        plain,
-        Extraction("tests.test_features:Summed", {"scale": 2.0}),
-        Extraction("tests.test_features:Summed", batch=2),
-        Extraction("tests.test_features:Summed", engine="openvino"),
-    ]
-    found = {of(how, keyed()).array for how in changed}
-    found.add(of(plain).array)  # the same clips, known by their contents
-    fewer = listed(keyed(), None, ["a"])[:-1]
-    found.add(extract(keyed(), fewer, "a", plain).array)
-    found.add(extract(keyed(), listed(keyed(), None, ["a"]), "b", plain).array)
-    assert len(found) == 7
-    torch_seed = torch.manual_seed
-    monkeypatch.setattr(torch, "manual_seed", lambda seed: torch_seed(seed + 1))  # other weights
-    assert of(plain, keyed()).array not in found
+    assert again.rows == found.rows and [file.stat().st_mtime_ns for file in again.rows.files] == before
+    assert again.written()[0] == whole
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_whatever_was_written_a_stopped_run_comes_to_the_same_file(batch):
+def test_whatever_was_written_a_stopped_run_comes_to_the_same_files(batch):
     how = Extraction("tests.test_features:Summed", {"scale": 3.0}, batch=batch)
     found = of(how, keyed())
-    whole = found.array.read_bytes()
-    part = found.array.with_name(f".making-{found.array.name}")
-    for length in (0, 3, 100, 127, 128, 129, 128 + 32 * 7 + 5, len(whole) - 1, len(whole)):
-        found.array.unlink()
-        part.write_bytes(whole[:length])
+    whole = files(found)
+    for length in (0, 3, 100, 127, 128, 129, 128 + 32 * 7 + 5, 128 + 32 * 16 - 1, 128 + 32 * 16):
+        second = sorted(whole)[1]
+        for file in sorted(whole)[1:]:  # the first stands, the second was in work
+            file.unlink()
+        second.with_name(f".making-{second.name}").write_bytes(whole[second][:length])
         told = []
-        assert of(how, keyed(), progress=lambda *x: told.append(x)).array.read_bytes() == whole  # noqa: B023
+        assert files(of(how, keyed(), progress=lambda *x: told.append(x))) == whole  # noqa: B023
         kept = max(0, length - 128) // 32
-        assert told[0][0] == (kept if kept == 64 else kept // batch * batch) and not part.exists()
+        kept = kept if kept == 16 else kept // batch * batch
+        assert told[0][0] == 16 and (told[1][0] == 16 + kept or kept == 0)
+        assert not list(second.parent.glob(".making-*"))
 
 
-def test_a_run_stopped_when_all_was_written_goes_on_without_the_cluster(tmp_path):
+def test_a_run_stopped_when_all_was_written_goes_on_without_the_cluster():
+    class Nobody:
+        threads = torch.get_num_threads()
+
     how = Extraction("tests.test_features:Summed", {"scale": 5.0})
-    found = of(how, keyed())
-    whole = found.array.read_bytes()
-    found.array.rename(found.array.with_name(f".making-{found.array.name}"))
-    assert of(how, keyed(), cluster=object()).array.read_bytes() == whole
+    whole = files(of(how, keyed()))
+    for file in whole:
+        file.rename(file.with_name(f".making-{file.name}"))
+    assert files(of(how, keyed(), cluster=Nobody())) == whole
+
+
+def test_a_fifth_person_costs_nobody_else_s_features():
+    """Nor does one who leaves; what the others have is the same file, byte for byte."""
+
+    def of_people(*people):
+        told = []
+        dataset = replace(tiny.TINY, recordings=Chosen(people))
+        cuts = listed(dataset, None, ["a"])
+        found = extract(dataset, cuts, "a", how, progress=lambda done, total, _: told.append((done, total)))
+        return found.rows, told
+
+    how = Extraction("tests.test_features:Summed", {"scale": 7.0}, batch=5)
+    three, told = of_people("1", "2", "10")
+    assert told[0] == (0, 48)
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in three.files}
+    four, told = of_people("1", "2", "3", "10")
+    assert told[0] == (48, 64) and set(three.files) < set(four.files)
+    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in three.files} == before
+    both, told = of_people("3", "1")
+    assert told == [(32, 32)] and set(both.files) < set(four.files)
+
+
+def test_recordings_of_a_single_clip_are_kept_together_by_subject():
+    def singles(data):
+        for recording in keyed_recordings(data):
+            for number, span in enumerate(recording.spans[:3]):
+                name = f"{recording.name}-{number}"
+                yield replace(recording, name=name, spans=(span,))
+
+    dataset = replace(tiny.TINY, recordings=singles)
+    cuts = sorted(listed(dataset, None, ["a"]), key=lambda one: one[1].name[-1])  # people take turns
+    rows = extract(dataset, cuts, "a", Extraction("tests.test_features:Summed", batch=2)).rows
+    assert len(rows.files) == 4 and [place for _, place in rows.places] == [0] * 4 + [1] * 4 + [2] * 4
+    torch.manual_seed(0)
+    network = Summed((8, 2))
+    expected = torch.stack([network(x) for x in tensors(dataset.modality("a"), cuts)])
+    assert torch.equal(rows.read(np.arange(12)), expected.detach().half().float())
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The recordings of some people: who they are changes nothing of a recording, so it is left out of keys."""
+
+    people: tuple[str, ...]
+
+    def __call__(self, data):
+        yield from (one for one in keyed_recordings(data) if one.subject in self.people)
+
+    def __getstate__(self):
+        return None
 
 
 @pytest.mark.parametrize(
@@ -175,8 +222,10 @@ def test_a_bad_clip_is_named_and_the_good_ones_are_kept():
     dataset = replace(tiny.TINY, recordings=spoilt)
     with pytest.raises(DataError, match="recording r3, modality a: values that are not finite"):
         of(Extraction("tests.test_features:Summed"), dataset)
-    [part] = [p for p in cache_folder("features").glob(".making-*.npy") if p.stat().st_size == 128 + 47 * 32]
-    part.unlink()
+    parts = list(cache_folder("features").glob(".making-*.npy"))
+    assert sorted(part.stat().st_size for part in parts) == [128 + n * 32 for n in (15, 16, 16)]
+    for part in parts:
+        part.unlink()
 
 
 def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypatch):

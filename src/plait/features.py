@@ -1,16 +1,16 @@
-"""A frozen encoder over clips, once: the grids of all of them in one memory-mapped float16 array, and its index."""
+"""A frozen encoder over clips, once: their grids in a memory-mapped float16 array for each recording."""
 
-import json
 import math
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, is_dataclass, replace
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass, field, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -19,20 +19,22 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass as checked
 from torch import Tensor, nn
 
-from plait.clips import Cut, decided_by, mapped, tensors
-from plait.clips.windows import window
+from plait.clips import Cut, Rows, tensors
+from plait.clips.arrays import contents_of, recipe, rows_of, together
 from plait.cluster import Cluster
-from plait.encoders.engine import Run, accelerate, digest, engine_version
+from plait.contents import describe, network_key, settings
+from plait.encoders.engine import Run, accelerate, engine_version
 from plait.errors import ConfigError, DataError
-from plait.machine import wide_products
-from plait.sources import describe, made, resolve, source_key
-from plait.store import atomic, cache_folder, content_key, made_once, write_json
+from plait.machine import numerics, wide_products
+from plait.sources import made, resolve, source_key
+from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality, Recording, Stream
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
 SAID_S = 5.0  # between two words on progress
 SHARES, MOST_CLIPS = 4, 64  # tasks for each place on a cluster; clips of one
+AT_ONCE = 64  # arrays that are locked together, and made in one go
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -55,16 +57,32 @@ class Extraction:
 
 @dataclass(frozen=True)
 class Features:
-    """Where they lie: `array` `(clips, *grid)`, float16; `index`, a row per clip in the same order; `settings`."""
+    """Where they lie: `rows` of `(*grid)`, float16, one per clip in the order of `cuts`; `settings` made them."""
 
-    array: Path
-    index: Path
-    settings: Path
+    rows: Rows
+    cuts: Sequence[Cut]
+    settings: Mapping[str, Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one clip's grid."""
-        return tuple(mapped(self.array).shape[1:])
+        return self.rows.shape
+
+    def written(self) -> tuple[Path, Path]:
+        """One array of all rows in the cache, and its index, a row per clip in the same order.
+
+        Raises:
+            DataError: the cache cannot be written.
+        """
+        folder = cache_folder("features")
+        made_of = [self.rows.names, [astuple(clip) for _, clip in self.cuts]]
+        array = folder / f"all-{content_key(made_of)}.npy"
+        with made_once(array, said={"made": "a copy of features, as one array"}) as making:
+            if making is not None:
+                self.rows.joined(making)
+        with atomic(array.with_suffix(".parquet")) as index:
+            _index(self.cuts).write_parquet(index)
+        return array, array.with_suffix(".parquet")
 
 
 def extract(
@@ -74,69 +92,115 @@ def extract(
     how: Extraction,
     *,
     device: str = "cpu",
+    threads: int | None = None,
     where: str = "features",
     progress: Progress = lambda done, total, label: None,
     cluster: Cluster | None = None,
 ) -> Features:
     """The features of modality `name` of all clips, found in the cache or made now.
 
-    They are kept under a key of the encoder's weights, settings and code, the engine with its version, and the
-    contents of the clips. Batches that are written stay: whoever is stopped goes on from there, and comes to the same
-    file. `where` names the setting in errors; `progress` is told clips done, clips in all, and what is being done.
-    The nodes of a `cluster` share the work; the batches are the same.
+    They are kept for each recording (of recordings of one clip, for each subject) under a key of the encoder's weights,
+    settings and code, the engine with its version, `threads` (by default torch's), what else decides numbers here, and
+    the contents of its clips. Batches never hold clips of two of these. Those that are written stay: whoever is stopped
+    goes on from there, and comes to the same files. `where` names the setting in errors; `progress` is told clips done,
+    clips in all, and what is being done. The nodes of a `cluster` share the work; the batches are the same.
 
     Raises:
-        ConfigError: the encoder or the engine cannot be had, or gives no tensor.
+        ConfigError: the encoder or the engine cannot be had, or gives no tensor; or it, `prepare` or `recordings` hold
+            something whose content cannot be told.
         DataError: a clip cannot be read, or gives values that float16 cannot hold.
         PlaitError: what the encoder refuses.
     """
     modality = dataset.modality(name)
-    first = next(tensors(modality, cuts[:1]))
-    encoder = _encoder(how, tuple(first.shape), where).eval().requires_grad_(False)
-    settings = {
-        "encoder": how.use,
-        "args": {key: _said(value) for key, value in how.args.items()},
-        "weights": digest(encoder),
+    before = torch.get_num_threads()
+    threads = cluster.threads if cluster else threads or before
+    encoder, shared = _decided(dataset, cuts, modality, how, device, threads, where)
+    parts = together(cuts)
+    files = kept_in(modality, [[cuts[row] for row in part] for part in parts], shared)
+    missing = {file: [cuts[row] for row in part] for part, file in zip(parts, files, strict=True) if not sound(file)}
+    encode = _Encode(encoder, how, device, where)
+    told = _Told(progress, f"clips of {name} through {how.name}", len(cuts))
+    told(sum(len(part) for part, file in zip(parts, files, strict=True) if file not in missing), missing != {})
+    torch.set_num_threads(threads)
+    try:
+        for some in _by(AT_ONCE, sorted(missing)):
+            with ExitStack() as stack:
+                said = {"settings": shared, "made": f"{modality.name} through {how.name}"}
+                making = {file: stack.enter_context(made_once(file, resumed=True, said=said)) for file in some}
+                mine = [(part, missing[file]) for file, part in making.items() if part is not None]
+                told(sum(len(missing[file]) for file, part in making.items() if part is None))
+                _made(mine, modality, how, encode, told, cluster)
+    finally:
+        torch.set_num_threads(before)
+    return Features(rows_of(parts, files), cuts, shared)
+
+
+def _by(size: int, items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _decided(
+    dataset: Dataset,
+    cuts: Sequence[Cut],
+    modality: Modality,
+    how: Extraction,
+    device: str,
+    threads: int,
+    where: str,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The encoder, and all that decides the features of whatever clips, in terms of JSON."""
+    shape = tuple(next(tensors(modality, cuts[:1])).shape)
+    make = resolve(how.use, where)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # what it draws at random is always the same
+        encoder = made(make, (shape,), how.args, where).eval().requires_grad_(False)
+    parts = sorted({type(part) for part in encoder.modules()}, key=lambda cls: (cls.__module__, cls.__qualname__))
+    return encoder, {
+        "encoder": describe(make),
+        "args": settings(how.args),
+        "weights": network_key(encoder),
+        "shape": shape,
         "engine": engine_version(how.engine),
         "batch": how.batch,
         "device": device,
+        "threads": threads,
         "torch": torch.__version__,
-        "sources": source_key([resolve(how.use, where), modality.prepare, window, accelerate]),
-        "modality": [modality.samples, modality.rate_hz, describe(modality.prepare)],
-        "clips": _content(dataset, modality, cuts),
+        "sources": source_key([make, *parts, accelerate]),
+        "clips": recipe(dataset, modality),
+        "numerics": numerics(device),
     }
-    folder, key = cache_folder("features"), content_key(settings)
-    found = Features(*(folder / f"{key}.{ending}" for ending in ("npy", "parquet", "json")))
-    with made_once(found.array, resumed=True) as part:
-        if part is not None:
-            _made(part, modality, cuts, how, _Encode(encoder, how, device, where), progress, cluster)
-            write_json(found.settings, settings)
-            with atomic(found.index) as index:
-                _index(cuts).write_parquet(index)
-    return found
 
 
-def _encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Module:
-    """The encoder, always the same: what it draws at random comes from seed 0."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return made(resolve(how.use, where), (shape,), how.args, where)
+def kept_in(modality: Modality, parts: Sequence[Sequence[Cut]], decided: Mapping[str, Any]) -> list[Path]:
+    """Where the features of each of `parts` lie, or will; `decided` is what decides those of whatever clips."""
+    keys = [content_key([decided, _content(modality, part)]) for part in parts]
+    return [cache_folder("features") / f"{key}.npy" for key in keys]
 
 
-def _said(value: Any) -> Any:
-    """A setting in terms of JSON; of a file only that it is one, for its weights are what counts."""
-    return "file" if isinstance(value, str) and Path(value).is_file() else json.loads(json.dumps(value, default=repr))
+def _content(modality: Modality, cuts: Sequence[Cut]) -> Any:
+    """What of the recordings' contents the clips are or, where these do not say, a hash of the clips themselves."""
+    read = contents_of(modality, cuts)
+    if read is not None:
+        return read
+    content = sha256()
+    for tensor in tensors(modality, cuts):
+        content.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes())
+    return content.hexdigest()
 
 
-def _content(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> Any:
-    """What decides the clips' contents, or, where recordings do not say, a key of the contents themselves."""
-    said = decided_by(dataset, modality, cuts)
-    if said is None:
-        content = sha256()
-        for tensor in tensors(modality, cuts):
-            content.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes())
-        return content.hexdigest()
-    return content_key(said["clips"] + [said["recordings"], said["sources"]])
+class _Told:
+    """Progress: of all clips, so many are done."""
+
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
+        self.progress, self.title, self.total = progress, title, total
+        self.done, self.said_s = 0, time.monotonic()
+
+    def __call__(self, more: int, now: bool = False) -> None:
+        self.done += more
+        if now or self.done == self.total or time.monotonic() - self.said_s > SAID_S:
+            self.said_s = time.monotonic()
+            self.progress(self.done, self.total, self.title)
 
 
 def _index(cuts: Sequence[Cut]) -> pl.DataFrame:
@@ -149,7 +213,7 @@ def _index(cuts: Sequence[Cut]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Encode:
     """The encoder, and how it is run over clips, batch by batch."""
 
@@ -157,18 +221,25 @@ class _Encode:
     how: Extraction
     device: str
     where: str
+    run: Run | None = None
 
-    def __call__(self, clips: Iterator[Tensor]) -> Iterator[np.ndarray]:
-        """The rows of each batch, `(batch, *grid)`, float16, while the next clips are decoded."""
-        run: Run | None = None
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes to another machine: what runs the encoder is made there."""
+        return _Encode, (self.encoder, self.how, self.device, self.where)
+
+    def __call__(self, clips: Iterator[Tensor], counts: Sequence[int]) -> Iterator[np.ndarray]:
+        """The rows of each batch, `(batch, *grid)`, float16, while the next clips are decoded.
+
+        A batch holds clips of one of the groups that follow each other, of `counts` clips.
+        """
         size, name = self.how.batch, self.how.name
-        for batch in _ahead(_batches(clips, size)):
+        for batch in _ahead(_batches(clips, size, counts)):
             short = size - len(batch)
             full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
             full = full.float().to(self.device)
-            run = run or accelerate(self.encoder.to(self.device), full, self.how.engine)
+            self.run = self.run or accelerate(self.encoder.to(self.device), full, self.how.engine)
             with wide_products():
-                grid = run(full)
+                grid = self.run(full)
             if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != size:
                 got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
                 raise ConfigError(f"{self.where}: {name} gave {got}, expected a tensor of {size} grids")
@@ -180,50 +251,56 @@ class _Encode:
 
 
 def _made(
-    part: Path,
+    parts: Sequence[tuple[Path, Sequence[Cut]]],
     modality: Modality,
-    cuts: Sequence[Cut],
     how: Extraction,
     encode: _Encode,
-    progress: Progress,
+    told: _Told,
     cluster: Cluster | None,
 ) -> None:
-    """Append what is missing to the unfinished array."""
-    title = f"clips of {modality.name} through {how.name}"
-    total = len(cuts)
-    with part.open("r+b" if part.exists() else "w+b") as file:
-        done = _whole(file, total, how.batch)
-        progress(done, total, title)
-        said_s = time.monotonic()
-        left = cuts[done:]
-        made = _shared(cluster, modality, left, how, encode) if cluster and left else encode(tensors(modality, left))
-        for rows in made:
-            if done == 0:
-                header = {"descr": "<f2", "fortran_order": False, "shape": (total, *rows.shape[1:])}
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(rows.tobytes())
-            file.flush()
-            done += len(rows)
-            if done == total or time.monotonic() - said_s > SAID_S:
-                said_s = time.monotonic()
-                progress(done, total, title)
-        os.fsync(file.fileno())
+    """Append what is missing to unfinished arrays, each of its clips."""
+    held = [_whole(part, len(cuts), how.batch) for part, cuts in parts]
+    told(sum(held), now=any(held))
+    left = [cuts[done:] for done, (_, cuts) in zip(held, parts, strict=True)]
+    flat = [one for cuts in left for one in cuts]
+    if not flat:
+        return
+    if cluster:
+        rows = _shared(cluster, modality, left, how, encode)
+    else:
+        rows = encode(tensors(modality, flat), [len(cuts) for cuts in left])
+    for (part, cuts), done, missing in zip(parts, held, left, strict=True):
+        if not missing:
+            continue
+        with part.open("r+b" if part.exists() else "w+b") as file:
+            file.seek(0, os.SEEK_END)
+            while done < len(cuts):
+                batch = next(rows)
+                if done == 0:
+                    header = {"descr": "<f2", "fortran_order": False, "shape": (len(cuts), *batch.shape[1:])}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(batch.tobytes())
+                file.flush()
+                done += len(batch)
+                told(len(batch))
+            os.fsync(file.fileno())
 
 
 def _shared(
-    cluster: Cluster, modality: Modality, cuts: Sequence[Cut], how: Extraction, encode: _Encode
+    cluster: Cluster, modality: Modality, parts: Sequence[Sequence[Cut]], how: Extraction, encode: _Encode
 ) -> Iterator[np.ndarray]:
-    """The rows that the nodes of a cluster make, in order; a task is some whole batches."""
+    """The rows of each part that the nodes of a cluster make, in order; a task is some whole batches of one part."""
     kept = cluster.keep(encode)
-    share = min(math.ceil(len(cuts) / (SHARES * cluster.room())), MOST_CLIPS)
+    share = min(math.ceil(sum(map(len, parts)) / (SHARES * cluster.room())), MOST_CLIPS)
     size = math.ceil(share / how.batch) * how.batch
-    sent = {recording: _reading(recording, modality, {}) for recording, _ in cuts}
+    sent = {recording: _reading(recording, modality, {}) for cuts in parts for recording, _ in cuts}
 
     def tasks() -> Iterator[tuple[list[Path], tuple[Any, ...]]]:
-        for start in range(0, len(cuts), size):
-            own = [(sent[recording], clip) for recording, clip in cuts[start : start + size]]
-            files = dict.fromkeys(f for recording, _ in own for f in map(_file, recording.streams.values()) if f)
-            yield list(files), (kept, modality, own)
+        for cuts in parts:
+            for some in _by(size, cuts):
+                own = [(sent[recording], clip) for recording, clip in some]
+                files = dict.fromkeys(f for recording, _ in own for f in map(_file, recording.streams.values()) if f)
+                yield list(files), (kept, modality, own)
 
     return cluster.each(_share, tasks())
 
@@ -231,7 +308,8 @@ def _shared(
 def _share(where: Mapping[Path, Path], encode: _Encode, modality: Modality, cuts: Sequence[Cut]) -> np.ndarray:
     """The rows of some clips, whose recordings' files lie where `where` says."""
     here = {recording: _reading(recording, modality, where) for recording, _ in cuts}
-    return np.concatenate(list(encode(tensors(modality, [(here[recording], clip) for recording, clip in cuts]))))
+    own = [(here[recording], clip) for recording, clip in cuts]
+    return np.concatenate(list(encode(tensors(modality, own), [len(own)])))
 
 
 def _reading(recording: Recording, modality: Modality, where: Mapping[Path, Path]) -> Recording:
@@ -249,30 +327,29 @@ def _file(stream: Stream) -> Path | None:
     return file if is_dataclass(stream) and isinstance(file, Path) else None
 
 
-def _whole(file: BinaryIO, total: int, batch: int) -> int:
+def _whole(part: Path, total: int, batch: int) -> int:
     """How many clips an unfinished array holds in whole batches; what is behind them is cut off."""
-    try:
-        np.lib.format.read_magic(file)
-        shape, _, kind = np.lib.format.read_array_header_1_0(file)
-        start, row = file.tell(), int(np.prod(shape[1:])) * kind.itemsize
-    except ValueError:
-        start, row = 0, 0
-    held = (file.seek(0, os.SEEK_END) - start) // row if row else 0
-    done = held if held >= total else held // batch * batch
-    file.seek(start + done * row if done else 0)
-    file.truncate()
+    if not part.exists():
+        return 0
+    with part.open("r+b") as file:
+        try:
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            start, row = file.tell(), int(np.prod(shape[1:])) * kind.itemsize
+        except ValueError:
+            start, row = 0, 0
+        held = (file.seek(0, os.SEEK_END) - start) // row if row else 0
+        done = min(held, total) if held >= total else held // batch * batch
+        file.seek(start + done * row if done else 0)
+        file.truncate()
     return done
 
 
-def _batches(clips: Iterator[Tensor], size: int) -> Iterator[Tensor]:
-    batch: list[Tensor] = []
-    for clip in clips:
-        batch.append(clip)
-        if len(batch) == size:
-            yield torch.stack(batch)
-            batch = []
-    if batch:
-        yield torch.stack(batch)
+def _batches(clips: Iterator[Tensor], size: int, counts: Sequence[int]) -> Iterator[Tensor]:
+    """Stacks of `size` clips; the last of each group of so many clips may be smaller."""
+    for count in counts:
+        for start in range(0, count, size):
+            yield torch.stack([next(clips) for _ in range(min(size, count - start))])
 
 
 def _ahead(items: Iterator[T], depth: int = 2) -> Iterator[T]:

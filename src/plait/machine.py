@@ -1,16 +1,23 @@
 """The machine plait runs on: its cores, how a process keeps its memory, and how it multiplies matrices."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import joblib
 
 # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_MXFAST of glibc's malloc.h; only fast bins need tidying up.
 _KEEPING = ((-3, 2**25), (-1, 2**30), (-2, 2**26), (1, 0))
+
+# What oneDNN, MKL, OpenBLAS, NumPy, ATen and cuBLAS read of the environment before they choose what to compute by.
+_NUMERICAL = ("ONEDNN_", "DNNL_", "MKL_CBWR", "MKL_ENABLE_", "MKL_DEBUG_", "ATEN_", "OPENBLAS_CORE", "NPY_", "CUBLAS_")
+_lent: list[str] = []  # what torch's precision was before it was given leave here
+_NUMERICAL_TOO = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_LINEAR_FLATTEN_3D")
 
 
 def cores() -> int:
@@ -39,10 +46,70 @@ def wide_products() -> Iterator[None]:
     rounded to bfloat16 on the way; processors without matrix units for that round nothing, and `_exact` finds out.
     Whoever has chosen a precision for torch's products keeps it.
     """
-    products = _products()
-    free = products is not None and products.fp32_precision in ("none", "ieee")
-    with _may_round(products) if free and _exact() else nullcontext():
+    with _may_round(_products()) if _wide() else nullcontext():
         yield
+
+
+def numerics(device: str = "cpu") -> dict[str, Any]:
+    """What decides the last digits of what torch computes here, in terms of JSON: part of the keys of what is kept.
+
+    The instructions that torch and its libraries choose between, by what the processor has and by what the environment
+    allows; who multiplies matrices; torch's own switches; and the graphics card with its libraries.
+    """
+    import torch
+
+    told: dict[str, Any] = {
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "settings": {name: os.environ[name] for name in sorted(os.environ) if _decides(name)},
+        "products": ["oneDNN" if _wide() else "torch", _precision()],
+        "switches": [
+            str(torch.get_default_dtype()),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.backends.mkldnn.enabled,
+        ],
+    }
+    if torch.device(device).type == "cuda" and torch.cuda.is_available():
+        cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+        versions = [torch.version.cuda, cudnn.version()]  # type: ignore[no-untyped-call]
+        told["device"] = [torch.cuda.get_device_name(device), *versions]
+        told["switches"] += [cudnn.enabled, cudnn.deterministic, cudnn.benchmark]
+        told["switches"] += [getattr(one, "fp32_precision", None) for one in (getattr(cudnn, "conv", None), products)]
+    return told
+
+
+def _decides(name: str) -> bool:
+    """Whether a variable of the environment tells a numerical library which instructions or precision to take."""
+    talks = any(word in name for word in ("VERBOSE", "DUMP", "PROFILE", "CACHE"))
+    return (name.startswith(_NUMERICAL) or name in _NUMERICAL_TOO) and not talks
+
+
+@cache
+def _processor() -> list[str]:
+    """Architecture, maker and instruction sets: libraries choose by these."""
+    import platform
+
+    import torch
+
+    told = dict(getattr(torch.cpu, "get_capabilities", dict)())
+    flags = sorted(name for name, there in told.items() if there is True)
+    if not told:
+        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+        named = [line.split(":")[1].split() for line in lines if line.startswith(("flags", "Features"))]
+        flags = sorted(named[0]) if named else []
+    maker = str(told.get("cpu_name") or platform.processor()).partition(" ")[0]
+    return [platform.machine(), maker, " ".join(flags)]
+
+
+def _wide() -> bool:
+    """Whether torch is to ask oneDNN for products."""
+    return _precision() in ("none", "ieee") and _exact()
+
+
+def _precision() -> str:
+    """What torch has been told of products, save by plait."""
+    products = _products()
+    return "old" if products is None else _lent[0] if _lent else str(products.fp32_precision)
 
 
 def _products() -> Any:
@@ -57,10 +124,12 @@ def _may_round(products: Any) -> Iterator[None]:
     """Leave to round float32 to bfloat16 within."""
     before = products.fp32_precision
     products.fp32_precision = "bf16"
+    _lent.append(before)
     try:
         yield
     finally:
         products.fp32_precision = before
+        _lent.pop()
 
 
 @cache

@@ -8,20 +8,18 @@ import difflib
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
-import inspect
 import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
+from plait.contents import INSTALLED, installed, modules
 from plait.errors import ConfigError, PlaitError
-
-_INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
 
 
 def resolve(path: str, where: str) -> Any:
@@ -65,36 +63,15 @@ def made(make: object, positional: tuple[object, ...], named: Mapping[str, objec
     return module
 
 
-def describe(thing: Callable[..., Any]) -> list[Any]:
-    """What a callable is, in terms of JSON: its path, and what a `functools.partial` or an instance holds."""
-    if isinstance(thing, functools.partial):
-        return [describe(thing.func), [_said(a) for a in thing.args], {k: _said(v) for k, v in thing.keywords.items()}]
-    if hasattr(thing, "__qualname__"):
-        return [f"{thing.__module__}:{thing.__qualname__}"]
-    made = type(thing)
-    return [
-        f"{made.__module__}:{made.__qualname__}",
-        {k: _said(v) for k, v in sorted(getattr(thing, "__dict__", {}).items())},
-    ]
-
-
-def _said(value: Any) -> Any:
-    return describe(value) if callable(value) else repr(value)
-
-
-def source_key(things: Iterable[Callable[..., Any]]) -> str:
+def source_key(things: Iterable[Any]) -> str:
     """A key of the source of the modules that hold `things`, and of all modules of plait or of the user's they use.
 
-    Comments, formatting and docstrings do not count. Installed packages count by their version.
+    Comments, formatting and docstrings do not count. Installed packages count by their version, and plait's own that
+    it imports only where they are needed for whoever names the function that does.
     """
     found: dict[str, str] = {}
-    todo = list(things)
-    while todo:
-        thing = todo.pop()
-        if isinstance(thing, functools.partial):
-            todo += [thing.func, *(a for a in (*thing.args, *thing.keywords.values()) if callable(a))]
-            continue
-        _collect(thing.__module__ if hasattr(thing, "__qualname__") else type(thing).__module__, found)
+    for name in sorted(modules(list(things))):
+        _collect(name, found)
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:32]
 
 
@@ -107,44 +84,81 @@ def own_modules() -> list[Path]:
         file = getattr(module, "__file__", None)
         places = [Path(p) for p in getattr(module, "__path__", ())] or ([Path(file)] if file else [])
         for place in (p.resolve() for p in places):
-            installed = name != "plait" and str(place).startswith(_INSTALLED)
-            if not installed and (place.is_dir() or place.suffix == ".py"):
+            foreign = name != "plait" and str(place).startswith(INSTALLED)
+            if not foreign and (place.is_dir() or place.suffix == ".py"):
                 found.add(place)
     return sorted(found)
 
 
 def _collect(name: str, found: dict[str, str]) -> None:
     """Put module `name` and, if it is plait's or the user's, all that it uses into `found`."""
+    todo = [name]
+    while todo:
+        name = todo.pop()
+        module, top = sys.modules.get(name), name.partition(".")[0]
+        file = _file(name)
+        if not name or name in found or (file is None and module is None):
+            continue
+        if installed(name) if module else str(file).startswith(INSTALLED):
+            found[top] = _version(top)
+            continue
+        found[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
+        todo += imported
+        for value in list(vars(module).values()) if module else ():
+            todo.append(value.__name__ if isinstance(value, ModuleType) else _home(value))
+
+
+def _home(value: object) -> str:
+    """The module of a function or of a class; of anything else, of its class."""
+    home = getattr(value, "__module__", None)
+    return home if isinstance(home, str) else ""
+
+
+def _file(name: str) -> Path | None:
+    """The file of a module, which is not imported for that; None if there is none."""
     module = sys.modules.get(name)
-    if name in found or not isinstance(module, ModuleType):
-        return
-    top = name.partition(".")[0]
-    if top != "plait" and _installed(module):
-        found[top] = _version(top)
-        return
-    found[name] = _code(module)
-    for value in list(vars(module).values()):
-        _collect(value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or "", found)
+    if module is not None:
+        file = getattr(module, "__file__", None)
+        return Path(file).resolve() if file and Path(file).is_file() else None
+    places: list[str] | None = None
+    spec = None
+    parts = name.split(".")
+    for number in range(len(parts)):
+        try:
+            spec = importlib.machinery.PathFinder.find_spec(".".join(parts[: number + 1]), places)
+        except (ImportError, ValueError):
+            return None
+        if spec is None or (number < len(parts) - 1 and spec.submodule_search_locations is None):
+            return None
+        places = list(spec.submodule_search_locations or ())
+    return Path(spec.origin).resolve() if spec and spec.origin and Path(spec.origin).is_file() else None
 
 
-def _installed(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    return file is None or str(Path(file).resolve()).startswith(_INSTALLED)
-
-
+@functools.lru_cache(maxsize=4096)
 def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return sys.version.split()[0]
+    """The versions of what has installed an import package; of Python where that is its own."""
+    owners = sorted(set(_distributions().get(package, ())))
+    return ", ".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners) or sys.version.split()[0]
 
 
-def _code(module: ModuleType) -> str:
-    """The module's syntax tree without docstrings, as text."""
+@functools.lru_cache(maxsize=1)
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+@functools.lru_cache(maxsize=1024)
+def _source(file: Path, name: str, changed_ns: int) -> tuple[str, tuple[str, ...]]:
+    """A module's syntax tree without docstrings, as a hash, and the modules that it imports.
+
+    Of plait's modules those count that are imported at once: what is imported where it is needed is optional.
+    """
+    content = file.read_bytes()
     try:
-        tree = ast.parse(inspect.getsource(module))
-    except (OSError, TypeError):
-        return ""
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # compiled
+        return hashlib.sha256(content).hexdigest(), ()
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    imported = tuple(sorted(set(_imported(tree, package, lazily=name.partition(".")[0] != "plait"))))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if (
@@ -154,4 +168,18 @@ def _code(module: ModuleType) -> str:
             and isinstance(body[0].value, ast.Constant)
         ):
             node.body = body[1:]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+
+
+def _imported(node: ast.AST, package: str, lazily: bool) -> Iterator[str]:
+    """What a syntax tree imports, by full names: of `from a import b`, both `a` and what may be the module `a.b`."""
+    if isinstance(node, ast.Import):
+        yield from (one.name for one in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        parts = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+        base = ".".join([*parts, *([node.module] if node.module else [])])
+        yield base
+        yield from (f"{base}.{one.name}" for one in node.names if one.name != "*")
+    elif lazily or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _imported(child, package, lazily)

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,12 @@ import tomli_w
 from filelock import FileLock, Timeout
 
 from plait.errors import DataError
+
+FORM = 1  # of what lies in the cache: where it is another, entries are made anew
+SETTLED_S = 2.0  # a file that was changed less long ago may change again without another time stamp
+_log = logging.getLogger("plait")
+_known: dict[tuple[int, ...], str] = {}  # checksums of files as they were found in this process
+_told: set[tuple[Path, int, int]] = set()  # which files have been said to be damaged
 
 
 @contextmanager
@@ -74,25 +82,32 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def made_once(path: Path, resumed: bool = False) -> Iterator[Path | None]:
+def made_once(path: Path, resumed: bool = False, said: Mapping[str, Any] | None = None) -> Iterator[Path | None]:
     """A path for a file to be made, which takes `path`'s place on success; None if the file stands already.
 
     One process at a time makes it, and those that wait find it made. What a killed process leaves is under the same
-    name for the next one; if it is `resumed`, what an error leaves too.
+    name for the next one; if it is `resumed`, what an error leaves too. With `said`, the file is sealed: a JSON file
+    beside it holds that, its size and its checksum, and one that is not as its seal says does not stand.
 
     Raises:
         DataError: it cannot be written, the disk is full, or a file that it is made of cannot be read.
     """
     making = path.with_name(f".making-{path.name}")
-    if path.exists():
+
+    def stands() -> bool:
+        return path.exists() if said is None else sound(path)
+
+    if stands():
         yield None
         return
     with locked(path.with_name(f".{path.name}.lock")):
-        if path.exists():
+        if stands():
             yield None
             return
         try:
             yield making
+            if said is not None:
+                seal(making, path, said)
             making.replace(path)
         except BaseException as error:
             if not resumed:
@@ -101,6 +116,47 @@ def made_once(path: Path, resumed: bool = False) -> Iterator[Path | None]:
                 raise
             what = "written" if error.filename in (None, str(making)) else f"made: {error.filename}"
             raise DataError(f"{path}: cannot be {what}: {error.strerror or error}") from error
+
+
+def sealing(path: Path) -> Path:
+    """The file that holds the seal of `path`."""
+    return path.with_suffix(".json")
+
+
+def seal(made: Path, path: Path, said: Mapping[str, Any]) -> None:
+    """Write the seal of the file `made`, which is about to become `path`: `said`, its size and its checksum.
+
+    Raises:
+        DataError: as `write_json`.
+    """
+    write_json(sealing(path), {"form": FORM, "size": made.stat().st_size, "sha256": checksum(made), **said})
+
+
+def sound(path: Path) -> bool:
+    """Whether a file of the cache stands as its seal says; its contents are read once in a process.
+
+    One that stands otherwise is said so in a line, for it is about to be made again.
+    """
+    try:
+        size, changed_ns = (found := path.stat()).st_size, found.st_mtime_ns
+        wrong = _unsealed(path, size)
+    except OSError:
+        return False
+    if wrong and (path, size, changed_ns) not in _told:
+        _told.add((path, size, changed_ns))
+        _log.warning("%s: %s, made again", path, wrong)
+    return wrong is None
+
+
+def _unsealed(path: Path, size: int) -> str | None:
+    """What is wrong with a file, by its seal."""
+    try:
+        said = json.loads(sealing(path).read_bytes())
+        if said["form"] != FORM:
+            return "of an older form"
+        return None if said["size"] == size and said["sha256"] == checksum(path) else "damaged"
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return "without a seal that can be read"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -132,16 +188,29 @@ def _plain(value: Any) -> Any:
 
 
 def checksum(file: Path) -> str:
-    """A file's SHA-256, read piece by piece.
+    """A file's SHA-256, read piece by piece; once in a process, as long as the file stays as it is.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
         with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+            before = _state(opened.fileno())
+            if before not in _known:
+                found = hashlib.file_digest(opened, "sha256").hexdigest()
+                settled = time.time() - max(before[3:]) / 1e9 > SETTLED_S
+                if before != _state(opened.fileno()) or not settled:
+                    return found
+                _known[before] = found
+            return _known[before]
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def _state(descriptor: int) -> tuple[int, ...]:
+    """What changes when a file is written or put in another's place."""
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def read_json(path: Path) -> Any:

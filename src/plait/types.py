@@ -1,14 +1,17 @@
 """The nouns of plait: streams, spans, recordings, modalities, data sets, folds."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
 
+from plait.contents import describe
 from plait.errors import DataError
+from plait.store import content_key
 
 
 @runtime_checkable
@@ -16,7 +19,7 @@ class Stream(Protocol):
     """One sensor on its own clock.
 
     `times` are in seconds and strictly increasing; `at` gives the readings at any seconds, sampled or interpolated,
-    with shape `(len(seconds), *reading)`.
+    with shape `(len(seconds), *reading)`. A stream may have a `content_key`, a text that changes with what `at` gives.
     """
 
     @property
@@ -52,6 +55,11 @@ class Readings:
         if not np.all(np.diff(self.times) > 0):
             raise DataError("readings: times must strictly increase")
 
+    @cached_property
+    def content_key(self) -> str:
+        """Equal for equal readings."""
+        return content_key(describe(self))
+
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """Readings at `seconds`, interpolated linearly, shape `(len(seconds), *reading)`."""
         after = np.clip(np.searchsorted(self.times, seconds), 1, max(len(self.times) - 1, 1))
@@ -86,8 +94,9 @@ class Span:
 class Recording:
     """What was recorded of one subject in one go: streams by name, on one clock, and what was done when.
 
-    `key` stands for the contents of the files it was read from: equal files, equal keys. Clips of recordings that have
-    one are cut once and found again in the cache, without `Stream.at` being called.
+    `key` stands for the contents of the files it was read from: equal files, equal keys; without one, each stream may
+    have a `content_key`, as those of plait have. Clips of recordings that say so are cut once and found again in the
+    cache, without `Stream.at` being called.
     """
 
     name: str
@@ -95,6 +104,13 @@ class Recording:
     streams: dict[str, Stream]
     spans: tuple[Span, ...]
     key: str | None = None
+
+    def content(self, streams: Sequence[str]) -> str | None:
+        """A key of what `streams` hold, or of the whole recording; None where it does not say."""
+        if self.key is not None:
+            return self.key
+        keys = [getattr(self.streams[name], "content_key", None) for name in streams]
+        return None if None in keys else content_key(keys)
 
 
 @dataclass(frozen=True)

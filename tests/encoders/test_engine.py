@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from plait.encoders.engine import accelerate, digest, engine_version, folded
+from plait.encoders.engine import accelerate, engine_version, folded
 from plait.encoders.i3d import I3D
 from plait.errors import ConfigError, PlaitWarning
 from plait.pretrained import efficientnet_lite0
@@ -105,12 +105,3 @@ def test_engines_that_are_not_there(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: (_ for _ in ()).throw(absent))
     with pytest.raises(ConfigError, match=r"'openvino' is not installed: pip install 'plait\[openvino\]'"):
         engine_version("openvino")
-
-
-def test_the_digest_is_of_weights_and_statistics():
-    torch.manual_seed(0)
-    one = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    before = digest(one)
-    assert digest(one) == before
-    one[1].running_mean += 1
-    assert digest(one) != before

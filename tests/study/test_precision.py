@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from plait.clips import Clips, mapped
-from plait.errors import ConfigError, DataError, ShapeError
+from plait.clips import Clips, Rows
+from plait.errors import ConfigError, ShapeError
 from plait.fusion import Concat, Led, Single, Symmetric
 from plait.fusion.grids import mean_of
 from plait.store import write_toml
@@ -82,20 +82,21 @@ def halves(folder, shapes=SHAPES, count=10):
     for name, shape in shapes.items():
         arrays[name] = folder / f"{name}.npy"
         np.save(arrays[name], generator.normal(0, 1, (count, *shape)).astype(np.float16))
-    return Clips((None,) * count, arrays, dict(shapes))  # who moves in them does not matter
+    rows = {name: Rows.of(path) for name, path in arrays.items()}
+    return Clips((None,) * count, rows, dict(shapes))  # who moves in them does not matter
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (17, 1000)])
 def test_what_is_kept_in_half_precision_comes_in_float32(tmp_path, shape):
     clips, rows = halves(tmp_path, {"half": shape}), np.array([7, 2, 7])
     np.save(tmp_path / "single.npy", np.linspace(0, 1, 10, dtype=np.float32))
-    clips = Clips((), {**clips.arrays, "single": tmp_path / "single.npy"}, {"half": shape, "single": ()})
-    stored = np.load(clips.arrays["half"])
+    clips = Clips((), {**clips.arrays, "single": Rows.of(tmp_path / "single.npy")}, {"half": shape, "single": ()})
+    stored = np.load(clips.arrays["half"].files[0])
     batch = clips.batch(["half", "single"], rows)
     assert torch.equal(batch["half"], torch.from_numpy(stored[rows]).float())
     assert torch.equal(batch["single"], torch.linspace(0, 1, 10)[rows])
     batch["half"].zero_()
-    assert np.array_equal(np.load(clips.arrays["half"]), stored)
+    assert np.array_equal(np.load(clips.arrays["half"].files[0]), stored)
     assert clips.batch(["half"], rows[:0])["half"].shape == (0, *shape)
 
 
@@ -124,8 +125,8 @@ def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(
     whole = clips.arrays["video"]
     averaged = known(Concat(SHAPES, 3, head="mean"))
     assert set(averaged.arrays) == {"video"} and averaged.shapes == {"video": (48,)}  # gloves are trained
-    expected = np.load(whole).astype(np.float64).mean((1, 2, 3))
-    np.testing.assert_allclose(np.load(averaged.arrays["video"]), expected, atol=1e-6)
+    expected = np.load(whole.files[0]).astype(np.float64).mean((1, 2, 3))
+    np.testing.assert_allclose(np.load(averaged.arrays["video"].files[0]), expected, atol=1e-6)
     assert known(Concat(SHAPES, 3, head="mean")).arrays == averaged.arrays  # found again
     flat = [Concat(SHAPES, 3), Concat(SHAPES, 3, head="mean", normalise=True), Led(SHAPES, 3, "video", head="flatten")]
     for method in (*flat, Led(SHAPES, 3, "gloves")):
@@ -135,7 +136,7 @@ def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(
         rounded = known(method, torch.bfloat16)
         assert set(rounded.arrays) == {"video", mean_of("video")} and rounded.shapes["video"] == SHAPES["video"]
         given = rounded.batch(["video"], np.arange(10))["video"]
-        assert torch.equal(given, torch.from_numpy(np.load(whole)).bfloat16())
+        assert torch.equal(given, torch.from_numpy(np.load(whole.files[0])).bfloat16())
     assert known(Concat(SHAPES, 3), torch.bfloat16).arrays == {"video": whole}
     assert known(Single(SHAPES, 3, "video"), augment={"video": "tests.tiny:double"}).arrays == {}
 
@@ -165,16 +166,19 @@ def test_an_attribute_of_that_name_that_is_somebody_s_own_asks_for_nothing(cache
     assert known_grids(network, Method(), {}, clips, "cpu").arrays == clips.arrays
 
 
-def test_an_array_of_another_kind_in_the_cache_is_named(cache):
+def test_an_array_in_the_cache_that_is_not_as_it_was_left_is_made_again(cache, caplog):
     clips, network = halves(cache), Network({name: nn.Identity() for name in SHAPES}, Led(SHAPES, 3, "video"))
-    path = known_grids(network, Method(), {}, clips, "cpu").arrays[mean_of("video")]
-    mapped.cache_clear()
-    for spoilt in (np.zeros((10, 48), np.float16), np.zeros((9, 48), np.float32)):
-        np.save(path, spoilt)
-        mapped.cache_clear()
-        with pytest.raises(DataError, match=r"expected 10 of float32; remove it and run again") as caught:
-            known_grids(network, Method(), {}, clips, "cpu")
-        assert str(caught.value).startswith(f"{path}: got {len(spoilt)} grids of {spoilt.dtype}")
+
+    def averages():
+        [path] = known_grids(network, Method(), {}, clips, "cpu").arrays[mean_of("video")].files
+        return path
+
+    path = averages()
+    whole = path.read_bytes()
+    for spoil in (whole[:-1], whole + b"0", whole[:200] + b"\xff" + whole[201:], b""):
+        path.write_bytes(spoil)
+        assert averages() == path and path.read_bytes() == whole
+    assert [record.message for record in caplog.records] == [f"{path}: damaged, made again"] * 4
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from plait.cli import hands, recordings, studies
+from plait.cli import cache, hands, recordings, studies
 from plait.errors import PlaitError, PlaitWarning
 
 STOPPED = 130  # what typer makes of Ctrl-C
@@ -35,7 +35,7 @@ def _options(
     """Options of plait itself."""
 
 
-for verbs in (studies, recordings):
+for verbs in (studies, recordings, cache):
     app.add_typer(verbs.app)
 app.add_typer(hands.app, name="hands")
 

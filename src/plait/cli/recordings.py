@@ -194,8 +194,9 @@ def features(
             progress=meter.tell,
             cluster=cluster,
         )
-    typer.echo(f"{found.array}: {len(cuts)} clips of {found.shape}, float16")
-    typer.echo(f"{found.index}: which row is which clip")
+        array, index = found.written()
+    typer.echo(f"{array}: {len(cuts)} clips of {found.shape}, float16")
+    typer.echo(f"{index}: which row is which clip")
 
 
 def dataset_called(path: str) -> "Dataset":

@@ -1,6 +1,7 @@
 """Recordings -> fixed windows -> a clip table, and one tensor per clip and modality."""
 
-from plait.clips.arrays import Clips, Cut, cut, decided_by, listed, mapped, stored, tensors
+from plait.clips.arrays import Clips, Cut, cut, decided_by, listed, stored, tensors
+from plait.clips.rows import Rows, mapped
 from plait.clips.table import LazyClips, open_clips, open_windows, read_clips, write_clips
 from plait.clips.windows import Windows, place, window
 
@@ -8,6 +9,7 @@ __all__ = [
     "Clips",
     "Cut",
     "LazyClips",
+    "Rows",
     "Windows",
     "cut",
     "decided_by",

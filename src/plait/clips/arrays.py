@@ -1,10 +1,10 @@
-"""Clips as one memory-mapped array per modality."""
+"""Clips as memory-mapped arrays, per modality and recording."""
 
 import hashlib
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +12,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.clips.rows import Rows
 from plait.clips.windows import longest_s, moments, window
+from plait.contents import describe
 from plait.errors import DataError
+from plait.machine import numerics
 from plait.recordings.video import Forward, Video
-from plait.sources import describe, source_key
-from plait.store import cache_folder, content_key, read_json, scratch, write_json
+from plait.sources import source_key
+from plait.store import cache_folder, content_key, scratch, seal, sound, write_json
 from plait.types import Clip, Dataset, Modality, Recording, Stream
-
-BFLOAT16 = np.dtype("<i2")  # in files of arrays: the bits of a kind that numpy does not know
 
 
 @dataclass(frozen=True)
 class Clips:
     """A clip table and, per modality, an array of one row per clip.
 
-    `arrays` are `.npy` files that are mapped, not read, so that clips cost no memory of their own and other processes
-    share them; of floats, or of the bits of bfloat16. `shapes` are the tensors' shapes without the batch axis.
+    `arrays` are mapped, not read, so that clips cost no memory of their own and other processes share them. `shapes`
+    are the tensors' shapes without the batch axis.
     """
 
     table: tuple[Clip, ...]
-    arrays: dict[str, Path]
+    arrays: dict[str, Rows]
     shapes: dict[str, tuple[int, ...]]
 
     def key(self, modalities: Sequence[str]) -> str:
         """A key of the clips' contents, as far as `modalities` go."""
-        return content_key([[astuple(clip) for clip in self.table], [[m, self.arrays[m].stem] for m in modalities]])
+        return content_key([[astuple(clip) for clip in self.table], [[m, self.arrays[m].names] for m in modalities]])
 
     def of(self, subjects: Sequence[str]) -> np.ndarray:
         """Row numbers of the clips of `subjects`, in the table's order."""
         return np.array([i for i, clip in enumerate(self.table) if clip.subject in subjects], dtype=np.int64)
 
+    def among(self, subjects: Sequence[str]) -> "Clips":
+        """The clips of `subjects`, in the table's order: equal whoever else there is."""
+        rows: list[int] = self.of(subjects).tolist()
+        arrays = {name: array.among(rows) for name, array in self.arrays.items()}
+        return Clips(tuple(self.table[row] for row in rows), arrays, self.shapes)
+
     def batch(self, modalities: Sequence[str], rows: np.ndarray) -> dict[str, Tensor]:
         """Tensors `(len(rows), *shape)` by modality: float32, save for what is kept in bfloat16."""
-        return {name: _rows(mapped(self.arrays[name]), rows) for name in modalities}
+        return {name: self.arrays[name].read(rows) for name in modalities}
 
 
 Cut = tuple[Recording, Clip]
@@ -92,14 +99,35 @@ def listed(dataset: Dataset, data: Path, modalities: Sequence[str]) -> list[Cut]
 def stored(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str]) -> Clips:
     """The clips' tensors of the named modalities in the cache, cut unless they lie there already.
 
-    An array made before from recordings of the same keys, by the same code, is found again.
+    What was made before of a recording of the same contents, by the same code, is found again.
 
     Raises:
         DataError: tensors of differing shapes, values that are not finite, or what reading a stream refuses.
     """
     made = {name: _array(dataset, dataset.modality(name), cuts) for name in modalities}
     table = tuple(clip for _, clip in cuts)
-    return Clips(table, {m: path for m, (path, _) in made.items()}, {m: shape for m, (_, shape) in made.items()})
+    return Clips(table, {m: rows for m, (rows, _) in made.items()}, {m: shape for m, (_, shape) in made.items()})
+
+
+def together(cuts: Sequence[Cut]) -> list[list[int]]:
+    """Which clips are made and kept together: those of a recording; of recordings of a single clip, a subject's.
+
+    Whoever is added changes nothing of what the others have.
+    """
+    counts: dict[Recording, int] = {}
+    for recording, _ in cuts:
+        counts[recording] = counts.get(recording, 0) + 1
+    parts: dict[Recording | str, list[int]] = {}
+    for row, (recording, clip) in enumerate(cuts):
+        parts.setdefault(clip.subject if counts[recording] == 1 else recording, []).append(row)
+    return list(parts.values())
+
+
+def rows_of(parts: Sequence[Sequence[int]], files: Sequence[Path]) -> Rows:
+    """The rows of all clips, of which `parts` lie in `files`; files that are the same are one."""
+    numbers = {file: number for number, file in enumerate(dict.fromkeys(files))}
+    places = {row: (numbers[file], at) for part, file in zip(parts, files, strict=True) for at, row in enumerate(part)}
+    return Rows(tuple(numbers), tuple(places[row] for row in range(len(places))))
 
 
 def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
@@ -136,15 +164,37 @@ def _finite(tensor: Tensor) -> bool:
 
 
 def decided_by(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dict[str, Any] | None:
-    """What decides the clips' tensors, in terms of JSON; None where a recording does not say what it was read from."""
-    if any(recording.key is None for recording, _ in cuts):
+    """What decides the clips' tensors, in terms of JSON; None where a recording does not say what it was read from.
+
+    Names decide nothing: neither the modality's nor those of its streams.
+
+    Raises:
+        ConfigError: `prepare` or `recordings` hold something whose content cannot be told.
+    """
+    read = contents_of(modality, cuts)
+    return None if read is None else {**recipe(dataset, modality), "clips": read}
+
+
+def contents_of(modality: Modality, cuts: Sequence[Cut]) -> list[Any] | None:
+    """What of the recordings' contents each clip is; None where a recording does not say."""
+    read = {recording: recording.content(modality.streams) for recording in dict.fromkeys(one for one, _ in cuts)}
+    if None in read.values():
         return None
     whole = modality.rate_hz is None
+    return [[read[recording], clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts]
+
+
+def recipe(dataset: Dataset, modality: Modality) -> dict[str, Any]:
+    """How a modality's clips are made of what is read, in terms of JSON.
+
+    Raises:
+        ConfigError: as `decided_by`.
+    """
     return {
-        "modality": [modality.name, modality.streams, modality.samples, modality.rate_hz, describe(modality.prepare)],
-        "clips": [[recording.key, clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts],
+        "window": [modality.samples, modality.rate_hz, describe(modality.prepare)],
         "recordings": describe(dataset.recordings),
         "sources": source_key([dataset.recordings, modality.prepare, window]),
+        "numerics": numerics(),
     }
 
 
@@ -163,28 +213,49 @@ def _windows(recording: Recording, modalities: Sequence[Modality]) -> Iterator[C
         yield Clip(name, recording.name, recording.subject, activity, start, stop)
 
 
-def _array(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
-    """One modality's tensors of all clips as a `.npy` file in the cache, and the shape of one."""
-    folder = cache_folder("clips")
-    made_from = decided_by(dataset, modality, cuts)
-    if made_from is None:
+def _array(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[Rows, tuple[int, ...]]:
+    """One modality's tensors of all clips as `.npy` files in the cache, and the shape of one."""
+    folder, how = cache_folder("clips"), recipe(dataset, modality)
+    parts, files = together(cuts), []
+    common: tuple[int, ...] | None = None
+    for part in parts:
+        own = [cuts[row] for row in part]
+        file, shape = _file(folder, modality, own, how)
+        if common is not None and shape != common:
+            where = f"recording {own[0][0].name}, modality {modality.name}"
+            raise DataError(f"{where}: clip of shape {shape}, expected {common} as in the others")
+        common = shape
+        files.append(file)
+    assert common is not None  # there is no table without clips
+    return rows_of(parts, files), common
+
+
+def _file(folder: Path, modality: Modality, cuts: Sequence[Cut], how: dict[str, Any]) -> tuple[Path, tuple[int, ...]]:
+    """The clips that are kept together, found by what decides them or cut now, and the shape of one."""
+    read = contents_of(modality, cuts)
+    if read is None:
         return _made(folder, modality, cuts)
-    entry = folder / f"{modality.name}-{content_key(made_from)}.json"
+    entry = folder / f"of-{content_key({**how, 'clips': read})}.json"
     if entry.exists():
-        known = read_json(entry)
-        if (folder / known["array"]).exists():
-            return folder / known["array"], tuple(known["shape"])
-    array, shape = _made(folder, modality, cuts)
-    write_json(entry, {"array": array.name, "shape": shape})
-    return array, shape
+        try:
+            known = json.loads(entry.read_bytes())
+            file, shape = folder / Path(known["array"]).name, tuple(map(int, known["shape"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # made again
+        else:
+            if sound(file):
+                return file, shape
+    file, shape = _made(folder, modality, cuts)
+    write_json(entry, {"array": file.name, "shape": shape})
+    return file, shape
 
 
 def _made(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
-    """The array itself, written clip by clip and named by its contents."""
+    """The file itself, written clip by clip and named by its contents."""
     digest = hashlib.sha256()
     shape: tuple[int, ...] = ()
     kind = "<f4"
-    with scratch(folder, f"{modality.name}.npy") as making:
+    with scratch(folder, "clips.npy") as making:
         with (making / "array.npy").open("wb") as file:  # plain writes: a full disk is an error here, not a crash
             for row, tensor in enumerate(tensors(modality, cuts)):
                 if row == 0:
@@ -196,34 +267,6 @@ def _made(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, 
                 digest.update(content)
                 file.write(content)
         final = folder / f"{digest.hexdigest()[:32]}.npy"
+        seal(making / "array.npy", final, {"made": f"clips of {modality.name}"})
         (making / "array.npy").replace(final)
     return final, shape
-
-
-def _rows(array: np.ndarray, rows: np.ndarray) -> Tensor:
-    """Rows of a mapped array; large ones are converted one by one as they are read, while in the processor's cache."""
-    if array.dtype == BFLOAT16:
-        made = torch.empty((len(rows), *array.shape[1:]), dtype=torch.bfloat16)
-        for row, bits in zip(rows, made.view(torch.int16).numpy(), strict=True):
-            bits[...] = array[row]
-        return made
-    if array[:1].size < 2**14:
-        return torch.from_numpy(array[rows]).float()
-    made = torch.empty((len(rows), *array.shape[1:]))
-    for row, into in zip(rows, made, strict=True):
-        into.copy_(torch.from_numpy(array[row : row + 1])[0])
-    return made
-
-
-@lru_cache(maxsize=64)
-def mapped(path: Path) -> np.ndarray:
-    """The array of a `.npy` file, mapped; what is written to it, is in this process alone.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
-    return array

@@ -72,7 +72,9 @@ def write_clips(
         "windows": asdict(windows),
         "activities": list(activities or sorted(set(table["activity"]))),
         "dataset": dataset,
-        "key": content_key([[one.recording.name, one.recording.key] for one in opened]),
+        "key": content_key(
+            [[one.recording.name, one.recording.content(list(one.recording.streams))] for one in opened]
+        ),
     }
     content = io.BytesIO()
     table.write_parquet(content, metadata={"plait": json.dumps(said, sort_keys=True)})

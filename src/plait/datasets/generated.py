@@ -14,14 +14,17 @@ sensors, and its numbers say nothing about methods on real data.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.contents import describe
 from plait.encoders.glove import SignalNet
 from plait.encoders.video import VideoNet
+from plait.store import content_key
 from plait.types import Dataset, Modality, Readings, Recording, Span
 
 SUBJECTS = ("1", "2", "3", "4", "5", "6")
@@ -70,6 +73,11 @@ class Camera:
     radius: float
     noise: float
     seed: int
+
+    @cached_property
+    def content_key(self) -> str:
+        """Equal for equal frames."""
+        return content_key(describe(self))
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """The nearest frames, shape `(len(seconds), 24, 24)`, uint8."""

@@ -10,6 +10,7 @@ The recordings were never published. Whoever holds them, or clips already cut, r
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from plait.clips import Windows, mapped, open_clips, open_windows
+from plait.contents import describe
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
 from plait.errors import DataError
 from plait.recordings.video import rgb
+from plait.store import content_key
 from plait.types import Dataset, Modality, Readings, Recording, Span
 
 EXPECTED_HANDS = {
@@ -66,6 +69,11 @@ class Frames:
     def times(self) -> np.ndarray:
         """Seconds of each frame."""
         return np.arange(FRAMES) / FRAME_HZ
+
+    @cached_property
+    def content_key(self) -> str:
+        """Equal for equal frames: of the clip alone, so that others may come and go."""
+        return content_key(describe(mapped(self.file)[self.row]))
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """The frame on display at each of `seconds`, shape `(n, 224, 224, 3)`, uint8."""

@@ -1,6 +1,5 @@
 """A frozen network run faster: one switch, the same numbers."""
 
-import hashlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable
@@ -88,15 +87,6 @@ def folded(network: nn.Module, example: Tensor) -> nn.Module:
     module.delete_all_unused_submodules()
     module.recompile()
     return module
-
-
-def digest(network: nn.Module) -> str:
-    """A key of a network's parameters and buffers."""
-    sha256 = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        sha256.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        sha256.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return sha256.hexdigest()
 
 
 def _value(module: nn.Module, node: object) -> Tensor | None:

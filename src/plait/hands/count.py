@@ -14,11 +14,12 @@ from torchvision.ops import nms
 
 from plait.clips import Cut, decided_by
 from plait.clips.windows import moments
+from plait.contents import describe
 from plait.datasets.simulated.truth import TRUTH, hand_boxes, raw_folders
 from plait.errors import ConfigError, DataError
 from plait.hands.detector import Detector, Found
 from plait.recordings.video import Forward, Video
-from plait.sources import describe, source_key
+from plait.sources import source_key
 from plait.store import checksum, content_key, write_bytes
 from plait.types import Dataset, Stream
 

@@ -15,7 +15,7 @@ from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Cell, Log, SensorLog, TimeUnit, read_log
 from plait.recordings.video import Video
-from plait.store import checksum, content_key, write_json, write_toml
+from plait.store import content_key, write_json, write_toml
 from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
@@ -120,6 +120,13 @@ class Synced:
 
     def __init__(self, log: SensorLog, clock: Clock) -> None:
         self.log, self.clock = log, clock
+
+    @property
+    def content_key(self) -> str:
+        """Equal for equal readings on equal clocks, however sure these are."""
+        how_sure = ("residual_ms", "confidence", "status")
+        said = {name: value for name, value in asdict(self.clock).items() if name not in how_sure}
+        return content_key([self.log.content_key, said])
 
     @property
     def times(self) -> np.ndarray:
@@ -237,10 +244,7 @@ def open_recording(folder: Path) -> Recording:
     if described.labels:
         about = footage(video, folder.name, described.subject)
         spans = read_labels(folder / described.labels, described.label_settings, about).spans
-    made_of = [checksum(folder / name) for name in described.files if name != described.labels]
-    clocks_said = [folder / name for name in (DESCRIPTION, SYNC) if (folder / name).is_file()]
-    key = content_key([made_of, [checksum(path) for path in clocks_said]])
-    return Recording(folder.name, described.subject, streams, spans, key)
+    return Recording(folder.name, described.subject, streams, spans)
 
 
 def footage(video: Video, recording: str, subject: str) -> Footage:

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.signal import firwin, kaiserord, oaconvolve
 
+from plait.contents import describe
 from plait.errors import DataError
+from plait.store import content_key
 from plait.types import Readings
 
 NEAR = 0.95  # rates closer than this are taken as equal
@@ -47,6 +49,11 @@ class SensorLog:
             raise DataError(
                 f"sensor log: got values {self.values.shape}, expected one column for {len(self.names)} names"
             )
+
+    @cached_property
+    def content_key(self) -> str:
+        """Equal for equal readings."""
+        return content_key(describe(self))
 
     @cached_property
     def rate_hz(self) -> float:

@@ -13,10 +13,12 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from jaxtyping import Float16, Float64, Int64, UInt8
 from torch import Tensor
 
+from plait.contents import describe
 from plait.errors import DataError, ShapeError
 from plait.recordings.decoding import frames
 from plait.recordings.packets import PADDING_S, Packets, read_packets
 from plait.recordings.picture import shaped
+from plait.store import content_key
 from plait.types import Readings
 
 MOTION_WIDTH = 160
@@ -61,6 +63,11 @@ class Video:
         """From when to when there is a picture: the first one's time, 0 if just after, and the end of the last."""
         first = float(self.times[0])
         return (0.0 if first < PADDING_S else first), self._packets.stop_s
+
+    @property
+    def content_key(self) -> str:
+        """Equal for equal files that are shown alike."""
+        return content_key(describe(self))
 
     def at(self, seconds: np.ndarray) -> UInt8[np.ndarray, "n height width 3"]:
         """The frame on display at each of `seconds`, in any order; beyond both ends the first and the last.

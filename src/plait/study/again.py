@@ -37,6 +37,7 @@ class Again:
     cuts: list[Cut]
     methods: Mapping[str, Row]
     device: str = "cpu"
+    feature_threads: int | None = None
 
     @classmethod
     def of(cls, folder: Path, data: Path | None = None) -> "Again":
@@ -51,7 +52,7 @@ class Again:
         dataset: Dataset = resolve(study.dataset, f"{study.name}: dataset")
         cuts = listed(dataset, data or Path(about["data"] or "."), study.modalities)
         methods = TypeAdapter(dict[str, Row]).validate_python(about["methods"])
-        return cls(folder, study, dataset, cuts, methods, about["device"])
+        return cls(folder, study, dataset, cuts, methods, about["device"], about.get("feature_threads"))
 
     def row(self, clip: str) -> int:
         """The number of the clip called `clip`.
@@ -91,8 +92,11 @@ class Again:
         if method not in self.methods or not self.methods[method].keys:
             known = ", ".join(name for name, row in self.methods.items() if row.keys)
             raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")
-        own = self.study.only([method])  # features are found again by the device that made them
-        return given(own, self.dataset, self.cuts, self.device, lambda done, total, label: None)[method]
+        own = self.study.only([method])  # features are found again by the device and the threads that made them
+        found = given(
+            own, self.dataset, self.cuts, self.device, lambda done, total, label: None, threads=self.feature_threads
+        )
+        return found[method]
 
     def fold_of(self, method: str, subject: str) -> str:
         """The `fold/seed` of the job that tested `subject`: the first seed's.

@@ -10,9 +10,10 @@ import polars as pl
 import torch
 
 from plait.clips import Clips
+from plait.contents import describe, settings
 from plait.errors import DataError
-from plait.machine import keep_memory, wide_products
-from plait.sources import describe, resolve, source_key
+from plait.machine import keep_memory, numerics, wide_products
+from plait.sources import resolve, source_key
 from plait.store import atomic, content_key, read_json, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train
 from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, save_weights
@@ -47,7 +48,8 @@ class Setting:
 class Job:
     """A training to be done, and the key of everything that decides its result.
 
-    `clips` are what the method is given: where a modality has features, these. `donors` are keys of jobs that have to
+    `clips` are what the method is given, of the people of the batch's folds alone: where a modality has features,
+    these. `donors` are keys of jobs that have to
     be done before, by the modality whose encoder comes from there. Jobs of one `batch` are done at once.
     """
 
@@ -76,42 +78,36 @@ def plan(
     `clips` are what each method is given, by its name.
     """
     jobs: dict[tuple[str, str, int], Job] = {}
+    here = numerics(setting.device)
     for name in study.order():
         method = study.method(name)
         train = study.training(name)
-        shared = {
-            "use": method.use,
-            "args": method.args,
-            "augment": method.augment,
-            "encoders": _encoders(method, dataset),
-            "train": asdict(replace(train, folds_at_once=1)),  # the batch says which folds
-            "refit": study.protocol.refit,
-            "activities": dataset.activities,
-            "clips": clips[name].key(method.modalities),
-            "sources": source_key(_named(method, train, dataset)),
-            "threads": setting.threads,
-            "device": setting.device,
-            "torch": torch.__version__,
-        }
+        shared = {**_decides(method, train, study, dataset, setting), "numerics": here}
+        own: dict[tuple[str, ...], tuple[Clips, str]] = {}  # clips of some people, and their key
         takes = {modality: own.donor for modality, own in method.encoders.items() if own.donor}
         for seed in study.seeds:
             for beside in _groups(folds, train.folds_at_once):
+                people = tuple(sorted({who for fold in beside for who in (*fold.train, *fold.val, *fold.test)}))
+                if people not in own:
+                    seen = clips[name].among(people)
+                    own[people] = seen, seen.key(method.modalities)
+                seen, content = own[people]
                 donors = [{m: jobs[donor, fold.name, seed].key for m, donor in takes.items()} for fold in beside]
                 decides = [
-                    {**shared, "fold": _parts(fold), "seed": seed, "donors": own}
-                    for fold, own in zip(beside, donors, strict=True)
+                    {**shared, "clips": content, "fold": _parts(fold), "seed": seed, "donors": given}
+                    for fold, given in zip(beside, donors, strict=True)
                 ]
                 batch = content_key(decides)
-                for fold, own, decided in zip(beside, donors, decides, strict=True):
+                for fold, given, decided in zip(beside, donors, decides, strict=True):
                     jobs[name, fold.name, seed] = Job(
                         label=f"{name}, fold {fold.name}, seed {seed}",
                         method=method,
                         train=train,
                         protocol=study.protocol,
-                        clips=clips[name],
+                        clips=seen,
                         fold=fold,
                         seed=seed,
-                        donors=own,
+                        donors=given,
                         batch=batch,
                         decides={**decided, "batch": batch} if len(beside) > 1 else decided,
                     )
@@ -202,14 +198,40 @@ def _scored(clips: Clips, rows: np.ndarray, scores: np.ndarray, dataset: Dataset
     )
 
 
-def _encoders(method: Method, dataset: Dataset) -> dict[str, Any]:
-    """What makes each modality's encoder, in terms of JSON."""
-    made: dict[str, Any] = {}
+def _decides(method: Method, train: Train, study: Study, dataset: Dataset, setting: Setting) -> dict[str, Any]:
+    """What decides the results of a method's jobs whatever the fold, in terms of JSON, but for clips and processor.
+
+    Raises:
+        ConfigError: a setting or an object that it names holds something whose content cannot be told.
+        DataError: a file that it names cannot be read.
+    """
+    words = {*study.modalities, *dataset.activities}  # a folder may be called like them
+
+    def told(path: str, args: Mapping[str, Any]) -> list[Any]:
+        return [describe(resolve(path, "study")), settings(args, words)]
+
+    encoders: dict[str, Any] = {}
     for name in method.modalities:
         own = method.encoders.get(name, Encoder())
-        make = {"use": own.use, "args": own.args} if own.use else describe(maker(own, dataset, name))
-        made[name] = {"frozen": own.frozen, "make": make} if own.donor else make
-    return made
+        made = [describe(maker(own, dataset, name)), settings(own.args, words)]
+        encoders[name] = [own.frozen, own.donor is not None, made]
+    assert method.use is not None
+    plain = asdict(replace(train, folds_at_once=1))  # the batch says which folds
+    named = {"optimizer": told(train.optimizer, train.args), "args": None, "schedule": None}
+    if train.schedule:
+        named["schedule"] = told(train.schedule.use, train.schedule.args)
+    return {
+        "method": told(method.use, method.args),
+        "augment": {name: told(path, {}) for name, path in method.augment.items()},
+        "encoders": encoders,
+        "train": {**plain, **named},
+        "refit": study.protocol.refit,
+        "activities": dataset.activities,
+        "sources": source_key(_named(method, train, dataset)),
+        "threads": setting.threads,
+        "device": setting.device,
+        "torch": torch.__version__,
+    }
 
 
 def _named(method: Method, train: Train, dataset: Dataset) -> list[Any]:

@@ -3,23 +3,24 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait.clips import Clips, mapped
-from plait.clips.arrays import BFLOAT16
-from plait.encoders.engine import digest
+from plait.clips import Clips, Rows, mapped
+from plait.clips.rows import BFLOAT16
+from plait.contents import network_key
 from plait.errors import DataError
 from plait.fusion.grids import mean_of
 from plait.fusion.nonlocal_ import average
+from plait.machine import numerics
 from plait.store import cache_folder, content_key, made_once
 from plait.study.config import Method
 from plait.study.network import Network, grid_shape
 
-FORMAT = 2  # of the arrays that are derived here: another number, and they are made anew
+FORMAT = 3  # of the arrays that are derived here: another number, and they are made anew
 _HALF = np.dtype("<f2")
 
 
@@ -36,25 +37,25 @@ def known_grids(network: Network, method: Method, donors: Mapping[str, Path], cl
     Raises:
         DataError: a frozen encoder's grid holds values that float16 cannot, or the cache cannot be written.
     """
-    arrays: dict[str, Path] = {}
+    arrays: dict[str, Rows] = {}
     for modality in _known(network, method):
         encoder, grid = network.encoders[modality], clips.arrays[modality]
         if type(encoder) is not nn.Identity:
             grid = _frozen(encoder.eval(), modality, donors[modality], clips, device)
-        how = _asked(network, modality, mapped(grid).shape[1:], mapped(grid).dtype)
+        how = _asked(network, modality, grid.shape, grid.dtype)
         arrays[modality] = _averages(grid) if how.averaged else _rounded(grid) if how.rounded else grid
         if how.beside:
             arrays[mean_of(modality)] = _averages(grid)
-    return Clips(clips.table, arrays, {m: tuple(mapped(path).shape[1:]) for m, path in arrays.items()})
+    return Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
 
 
 def drawn_grids(network: Network, method: Method, clips: Clips, count: int) -> dict[str, Tensor]:
     """Random numbers for so many clips in the place of what `known_grids` gives, of the same shapes and kinds."""
     grids: dict[str, Tensor] = {}
     for modality in _known(network, method):
-        encoder, array = network.encoders[modality], mapped(clips.arrays[modality])
+        encoder, array = network.encoders[modality], clips.arrays[modality]
         features = type(encoder) is nn.Identity
-        shape = tuple(array.shape[1:]) if features else grid_shape(encoder, clips.shapes[modality])
+        shape = array.shape if features else grid_shape(encoder, clips.shapes[modality])
         how = _asked(network, modality, shape, array.dtype if features else _HALF)
         whole = torch.rand(count, *shape)
         grids[modality] = average(whole) if how.averaged else whole.bfloat16() if how.rounded else whole
@@ -90,53 +91,62 @@ def _asked(network: Network, modality: str, shape: tuple[int, ...], kind: np.dty
     return _Asked(averaged, rounded and not averaged, named("averages_beside") and not averaged)
 
 
-def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device: str) -> Path:
-    """The grids of all clips under a frozen encoder."""
-
-    def encoded(rows: np.ndarray) -> Tensor:
-        grids: Tensor = encoder(clips.batch([modality], rows)[modality].to(device))
-        return grids.cpu().half()
-
+def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device: str) -> Rows:
+    """The grids of all clips under a frozen encoder, of each file's by themselves."""
     # The donor's job stands for code and clips, its weights for what it came to, here or on another machine.
-    key = content_key([donor.parent.name, modality, digest(encoder)])
-    return _kept(key, len(clips.table), _HALF, encoded, f"the frozen encoder of {modality}")
+    how = [network_key(encoder), device, torch.get_num_threads(), numerics(device), FORMAT]
+    shared = [donor.parent.name, modality, *how]
+
+    def made(file: Path) -> Path:
+        rows = Rows.of(file)
+
+        def encoded(some: np.ndarray) -> Tensor:
+            grids: Tensor = encoder(rows.read(some).to(device))
+            return grids.cpu().half()
+
+        what = f"the frozen encoder of {modality}"
+        return _kept(content_key([*shared, file.stem]), len(rows), _HALF, encoded, what)
+
+    return clips.arrays[modality].made(made)
 
 
-def _averages(path: Path) -> Path:
+def _averages(rows: Rows) -> Rows:
     """The average of every grid of an array over its positions."""
-    return _derived(path, "averages", np.dtype("<f4"), lambda grids: grids.flatten(1, -2).mean(dim=1))
+    how = ["averages", torch.get_num_threads(), numerics(), FORMAT]
+    return _derived(rows, how, np.dtype("<f4"), lambda grids: grids.flatten(1, -2).mean(dim=1))
 
 
-def _rounded(path: Path) -> Path:
+def _rounded(rows: Rows) -> Rows:
     """An array in bfloat16."""
-    return _derived(path, "bfloat16", BFLOAT16, lambda grids: grids.bfloat16().view(torch.int16))
+    return _derived(rows, ["bfloat16", FORMAT], BFLOAT16, lambda grids: grids.bfloat16().view(torch.int16))
 
 
-def _derived(path: Path, name: str, kind: np.dtype, made: Callable[[Tensor], Tensor]) -> Path:
-    """What is made of the rows of an array, in the cache."""
-    array = mapped(path)
-    key = content_key([path.stem, path.stat().st_size, name, FORMAT])
-    return _kept(key, len(array), kind, lambda rows: made(torch.from_numpy(array[rows]).float()), str(path))
+def _derived(rows: Rows, how: list[Any], kind: np.dtype, make: Callable[[Tensor], Tensor]) -> Rows:
+    """What is made of the rows of an array, in the cache, of each file's by themselves."""
+
+    def made(file: Path) -> Path:
+        array = mapped(file)
+        key = content_key([file.stem, file.stat().st_size, how])
+        what = f"{how[0]} of {file}"
+        return _kept(key, len(array), kind, lambda some: make(torch.from_numpy(array[some]).float()), what)
+
+    return rows.made(made)
 
 
-def _kept(key: str, count: int, kind: np.dtype, made: Callable[[np.ndarray], Tensor], what: str) -> Path:
+def _kept(key: str, count: int, kind: np.dtype, make: Callable[[np.ndarray], Tensor], what: str) -> Path:
     """An array of `kind` in the cache, written batch by batch unless it stands there already."""
     path = cache_folder("grids") / f"{key}.npy"
-    with made_once(path) as making, torch.inference_mode():
+    with made_once(path, said={"made": what}) as making, torch.inference_mode():
         if making is not None:
-            _write(making, count, kind, made, f"{path}: {what}")
-    array = mapped(path)
-    if array.dtype != kind or len(array) != count:
-        got = f"{len(array)} grids of {array.dtype}"
-        raise DataError(f"{path}: got {got}, expected {count} of {kind}; remove it and run again")
+            _write(making, count, kind, make, f"{path}: {what}")
     return path
 
 
-def _write(path: Path, count: int, kind: np.dtype, made: Callable[[np.ndarray], Tensor], what: str) -> None:
+def _write(path: Path, count: int, kind: np.dtype, make: Callable[[np.ndarray], Tensor], what: str) -> None:
     """The array, written batch by batch."""
     with path.open("wb") as file:
         for rows in np.array_split(np.arange(count), math.ceil(count / 64)):
-            grids = made(rows).numpy().astype(kind, copy=False)
+            grids = make(rows).numpy().astype(kind, copy=False)
             if not np.isfinite(grids).all():
                 raise DataError(f"{what} gives values too large for {kind}")
             if rows[0] == 0:

@@ -14,7 +14,7 @@ import polars as pl
 import torch
 from pydantic import TypeAdapter
 
-from plait.clips import Clips, Cut, listed, mapped, stored
+from plait.clips import Clips, Cut, Rows, listed, stored
 from plait.cluster import Cluster, joined
 from plait.errors import ConfigError, one_line
 from plait.features import Extraction, extract
@@ -87,6 +87,7 @@ def run_study(
         if executor == "ray":
             _import_all(study)
         cluster = stack.enter_context(joined(ray_address, threads, device)) if executor == "ray" else None
+        made_by = cluster.threads if cluster else torch.get_num_threads()
         clips = given(study, dataset, cuts, device, progress, cluster)
         for name in study.order():
             method = study.method(name)
@@ -105,7 +106,7 @@ def run_study(
             hands = inline(work)
         do_missing(batched(jobs), work, hands, progress)
     with locked(out / ".locks" / "report"):  # another run may end on this folder at this moment
-        _leave(study, dataset, data, out, jobs, setting)
+        _leave(study, dataset, data, out, jobs, setting, made_by)
         then(out)
 
 
@@ -116,6 +117,7 @@ def _leave(
     out: Path,
     jobs: Mapping[tuple[str, str, int], Job],
     setting: Setting,
+    feature_threads: int,
 ) -> None:
     """Write what was run, and the scores of all jobs."""
     rows = _rows(study, jobs, setting)
@@ -136,6 +138,7 @@ def _leave(
             "commit": _commit(),
             "device": setting.device,
             "threads": setting.threads,
+            "feature_threads": feature_threads,
             "cores": cores(),
             "seconds": sum(row["train_seconds"] for row in rows.values()),
         },
@@ -162,8 +165,12 @@ def given(
     device: str,
     progress: Progress,
     cluster: Cluster | None = None,
+    threads: int | None = None,
 ) -> dict[str, Clips]:
-    """What each method is given: the clips' tensors or, where it says so, their features, made unless they exist."""
+    """What each method is given: the clips' tensors or, where it says so, their features, made unless they exist.
+
+    `threads` are those that features are made by.
+    """
     wanted: dict[str, dict[str, Extraction | None]] = {}
     for name in study.order():
         method = study.method(name)
@@ -171,7 +178,7 @@ def given(
     plain = [m for m in study.modalities if any(m in own and own[m] is None for own in wanted.values())]
     clips = stored(dataset, cuts, plain)
     views: dict[str, Clips] = {}
-    features: dict[str, Path] = {}
+    features: dict[str, Rows] = {}
     for name, own in wanted.items():
         arrays = {m: clips.arrays[m] for m, how in own.items() if how is None}
         for modality, how in own.items():
@@ -180,11 +187,19 @@ def given(
                 key = content_key([modality, asdict(how)])
                 if key not in features:
                     made = extract(
-                        dataset, cuts, modality, how, device=device, where=where, progress=progress, cluster=cluster
+                        dataset,
+                        cuts,
+                        modality,
+                        how,
+                        device=device,
+                        threads=threads,
+                        where=where,
+                        progress=progress,
+                        cluster=cluster,
                     )
-                    features[key] = made.array
+                    features[key] = made.rows
                 arrays[modality] = features[key]
-        views[name] = Clips(clips.table, arrays, {m: tuple(mapped(path).shape[1:]) for m, path in arrays.items()})
+        views[name] = Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
     return views
 
 

@@ -45,7 +45,7 @@ def _do(batch: Batch, out: Path, setting: Setting) -> None:
 
 def _reads(batch: Batch, setting: Setting) -> tuple[Path, ...]:
     """The arrays of the jobs' modalities, and their donors' weights."""
-    arrays = dict.fromkeys(job.clips.arrays[m] for job in batch for m in job.method.modalities)
+    arrays = dict.fromkeys(file for job in batch for m in job.method.modalities for file in job.clips.arrays[m].files)
     donors = dict.fromkeys(key for job in batch for key in job.donors.values())
     weights = [setting.folder(key) / name for key in donors for name in (WEIGHTS, TRAIN_WEIGHTS)]
     return (*arrays, *(path for path in weights if path.exists()))
@@ -53,7 +53,7 @@ def _reads(batch: Batch, setting: Setting) -> tuple[Path, ...]:
 
 def _moved(batch: Batch, where: Mapping[Path, Path]) -> Batch:
     """The same jobs, reading arrays at other paths."""
-    arrays = {name: where.get(path, path) for name, path in batch[0].clips.arrays.items()}
+    arrays = {name: rows.made(lambda file: where.get(file, file)) for name, rows in batch[0].clips.arrays.items()}
     return tuple(replace(job, clips=replace(job.clips, arrays=arrays)) for job in batch)
 
 

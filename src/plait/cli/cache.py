@@ -1,0 +1,59 @@
+"""The cache: what lies in it, and how it goes."""
+
+import time
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def cache(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove: by default what no run finds, else what --stage, --older-than say.")
+    ] = False,
+    stage: Annotated[
+        list[str], typer.Option(metavar="STAGE", help="Only this one: clips, features, grids, weights, sent.")
+    ] = [],  # noqa: B006 - typer reads the default, nobody writes it
+    older_than: Annotated[
+        float | None, typer.Option(metavar="DAYS", min=0, help="Only what was last used longer ago.")
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="A line for every entry.")] = False,
+) -> None:
+    """Say what lies in the cache: by stage, how much, how old, of an older form or unfinished; and remove it."""
+    from plait.cache import DAY_S, Entry, State, entries, older, useless
+    from plait.cache import clean as remove
+    from plait.store import cache_folder
+
+    def line(name: str, found: list[Entry]) -> str:
+        days = sorted((time.time() - entry.used_s) / DAY_S for entry in found)
+        size = sum(entry.size for entry in found)
+        return f"{name:<22}{len(found):>7}  {_size(size):>9}  {days[0]:.0f} to {days[-1]:.0f} days"
+
+    found = entries(stage)
+    if older_than is not None:
+        found = older(found, older_than)
+    typer.echo(f"{cache_folder('.')}")
+    for name in dict.fromkeys(entry.stage for entry in found):
+        for state in State:
+            own = [entry for entry in found if entry.stage == name and entry.state is state]
+            if own:
+                typer.echo(line(name if state is State.whole else f"{name}, {state}", own))
+            for entry in own if each else []:
+                typer.echo(f"  {_size(entry.size):>9}  {entry.owner}  {entry.made}")
+    if not found:
+        typer.echo("nothing")
+    if clean:
+        chosen = found if stage or older_than is not None else useless(found)
+        if not stage:
+            chosen = [entry for entry in chosen if entry.stage != "weights"]  # of which some were put there by hand
+        gone, kept = remove(chosen)
+        typer.echo(f"removed: {len(gone)} entries, {_size(sum(entry.size for entry in gone))}")
+        if kept:
+            typer.echo(f"left: {len(kept)} entries that are being made")
+
+
+def _size(size: float) -> str:
+    power = 0 if size < 1000 else 1 if size < 1e6 else 2 if size < 1e9 else 3
+    return f"{size / 1000**power:.{min(power, 1)}f} {('B', 'kB', 'MB', 'GB')[power]}"

@@ -1,0 +1,150 @@
+"""Several `.npy` files read as one array, mapped: a file for each recording, or for whatever was made at once."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.errors import DataError
+
+BFLOAT16 = np.dtype("<i2")  # in files of arrays: the bits of a kind that numpy does not know
+LARGE = 2**14  # numbers of a row that is converted as it is read
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An array of rows, each in one of `files`, at `places`: which file, and which row of it.
+
+    All files hold rows of one shape, of floats or of the bits of bfloat16.
+    """
+
+    files: tuple[Path, ...]
+    places: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, file: Path) -> "Rows":
+        """The rows of one file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return cls((file,), tuple((0, row) for row in range(len(mapped(file)))))
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.places)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes to another process: no maps."""
+        return Rows, (self.files, self.places)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a row."""
+        return tuple(self._maps[0].shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What the first file is kept in."""
+        return self._maps[0].dtype
+
+    @property
+    def names(self) -> list[Any]:
+        """What the rows hold, for files that are called by what is in them."""
+        return [[file.stem for file in self.files], self.places]
+
+    def among(self, rows: Sequence[int]) -> "Rows":
+        """Some of the rows, and the files that hold them; equal whatever else the others held."""
+        numbers: dict[int, int] = {}
+        places = []
+        for row in rows:
+            file, place = self.places[row]
+            places.append((numbers.setdefault(file, len(numbers)), place))
+        return Rows(tuple(self.files[file] for file in numbers), tuple(places))
+
+    def made(self, make: Callable[[Path], Path]) -> "Rows":
+        """The same rows in what `make` makes of each file, or in where it says that the file lies."""
+        return Rows(tuple(make(file) for file in self.files), self.places)
+
+    def read(self, rows: np.ndarray) -> Tensor:
+        """A tensor `(len(rows), *shape)`: float32, or what is kept in bfloat16 as it is.
+
+        Large rows are converted one by one as they are read, while in the processor's cache.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        arrays, places = self._maps, self.places
+        if arrays[0].dtype == BFLOAT16:
+            made = torch.empty((len(rows), *self.shape), dtype=torch.bfloat16)
+            for row, bits in zip(rows.tolist(), made.view(torch.int16).numpy(), strict=True):
+                file, place = places[row]
+                bits[...] = arrays[file][place]
+            return made
+        if len(rows) == 0 or arrays[0][:1].size >= LARGE:
+            made = torch.empty((len(rows), *self.shape))
+            for row, into in zip(rows.tolist(), made, strict=True):
+                file, place = places[row]
+                into.copy_(torch.from_numpy(arrays[file][place : place + 1])[0])
+            return made
+        if len(arrays) == 1:
+            return torch.from_numpy(arrays[0][self._rows[rows]]).float()
+        return torch.from_numpy(np.array([arrays[places[row][0]][places[row][1]] for row in rows.tolist()])).float()
+
+    def joined(self, into: Path) -> None:
+        """Write all rows as one `.npy` file."""
+        with into.open("wb") as file:
+            header = {"descr": self.dtype.str, "fortran_order": False, "shape": (len(self), *self.shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for number, place in self.places:
+                file.write(np.ascontiguousarray(self._maps[number][place]).tobytes())
+
+    @cached_property
+    def _maps(self) -> list[np.ndarray]:
+        found = [mapped(file) for file in self.files]
+        for file, array in zip(self.files, found, strict=True):
+            if array.shape[1:] != found[0].shape[1:]:
+                raise DataError(
+                    f"{file}: rows of shape {array.shape[1:]}, expected {found[0].shape[1:]} as in the others"
+                )
+        return found
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        return np.array([place for _, place in self.places], dtype=np.int64)
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The array of a `.npy` file, mapped; what is written to it, is in this process alone.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        found = path.stat()
+        return _mapped(path, found.st_ino, found.st_size, found.st_mtime_ns)
+    except (OSError, ValueError, EOFError, RuntimeError) as error:
+        raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
+
+
+@lru_cache(maxsize=4096)
+def _mapped(path: Path, inode: int, size: int, changed_ns: int) -> np.ndarray:
+    """The array; the file itself is closed again, for there may be more of them than a process can hold open."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, kind = read(file)
+        start = file.tell()
+    length = int(np.prod(shape)) * kind.itemsize
+    if kind.hasobject or start + length > size:
+        raise ValueError("objects, or cut short")
+    whole = torch.UntypedStorage.from_file(os.fspath(path), shared=False, nbytes=start + length)
+    content = torch.empty(0, dtype=torch.uint8).set_(whole).numpy()[start:]  # type: ignore[arg-type]
+    array: np.ndarray = content.view(kind).reshape(shape, order="F" if fortran else "C")
+    return array
