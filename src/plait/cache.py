@@ -78,8 +78,9 @@ def clean(found: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
 
 
 def useless(found: Sequence[Entry]) -> list[Entry]:
-    """The entries that no run of today's finds, and what runs that were stopped have left."""
-    return [entry for entry in found if entry.state is not State.whole]
+    """The entries that no run of today's finds, and what runs that were stopped have left for a day or more."""
+    left = older([entry for entry in found if entry.state is State.unfinished], 1.0)
+    return [entry for entry in found if entry.state is State.old] + left
 
 
 def older(found: Sequence[Entry], days: float) -> list[Entry]:

@@ -73,7 +73,12 @@ def installed(module: str) -> bool:
         return False
     file = getattr(found, "__file__", None)
     places = [file] if file else list(getattr(found, "__path__", ()))
-    return not places or str(Path(places[0]).resolve()).startswith(INSTALLED)  # built in, or installed
+    return not places or _among_installed(str(places[0]))  # built in, or installed
+
+
+@functools.lru_cache(maxsize=4096)
+def _among_installed(place: str) -> bool:
+    return str(Path(place).resolve()).startswith(INSTALLED)
 
 
 class _Untold(Exception):

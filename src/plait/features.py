@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -119,17 +119,23 @@ def extract(
     files = kept_in(modality, [[cuts[row] for row in part] for part in parts], shared)
     missing = {file: [cuts[row] for row in part] for part, file in zip(parts, files, strict=True) if not sound(file)}
     encode = _Encode(encoder, how, device, where)
-    told = _Told(progress, f"clips of {name} through {how.name}", len(cuts))
-    told(sum(len(part) for part, file in zip(parts, files, strict=True) if file not in missing), missing != {})
+    said = {"settings": shared, "made": f"{name} through {how.name}"}
+    standing = sum(len(part) for part, file in zip(parts, files, strict=True) if file not in missing)
+    told = _Told(progress, f"clips of {name} through {how.name}", len(cuts), standing)
     torch.set_num_threads(threads)
     try:
-        for some in _by(AT_ONCE, sorted(missing)):
-            with ExitStack() as stack:
-                said = {"settings": shared, "made": f"{modality.name} through {how.name}"}
-                making = {file: stack.enter_context(made_once(file, resumed=True, said=said)) for file in some}
-                mine = [(part, missing[file]) for file, part in making.items() if part is not None]
-                told(sum(len(missing[file]) for file, part in making.items() if part is None))
-                _made(mine, modality, how, encode, told, cluster)
+        for some in _by(AT_ONCE, list(missing)):
+            with ExitStack() as all_of_them:
+                mine: dict[Path, _Making] = {}
+                for file in sorted(some):  # so do other runs: nobody waits for somebody who waits for them
+                    own = ExitStack()
+                    part = own.enter_context(made_once(file, resumed=True, said=said))
+                    all_of_them.push(own)
+                    if part is None:
+                        told(len(missing[file]))  # another run has made it meanwhile
+                    else:
+                        mine[file] = _Making(part, missing[file], own)
+                _made([mine[file] for file in some if file in mine], modality, how, encode, told, cluster)
     finally:
         torch.set_num_threads(before)
     return Features(rows_of(parts, files), cuts, shared)
@@ -192,13 +198,13 @@ def _content(modality: Modality, cuts: Sequence[Cut]) -> Any:
 class _Told:
     """Progress: of all clips, so many are done."""
 
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
-        self.progress, self.title, self.total = progress, title, total
-        self.done, self.said_s = 0, time.monotonic()
+    def __init__(self, progress: Progress, title: str, total: int, done: int) -> None:
+        self.progress, self.title, self.total, self.done = progress, title, total, done
+        self.said_s = -math.inf
 
-    def __call__(self, more: int, now: bool = False) -> None:
+    def __call__(self, more: int) -> None:
         self.done += more
-        if now or self.done == self.total or time.monotonic() - self.said_s > SAID_S:
+        if self.done == self.total or time.monotonic() - self.said_s > SAID_S:
             self.said_s = time.monotonic()
             self.progress(self.done, self.total, self.title)
 
@@ -250,40 +256,45 @@ class _Encode:
             yield rows
 
 
+class _Making(NamedTuple):
+    """An unfinished array, the clips that are to be in it, and what is to be closed once they are."""
+
+    part: Path
+    cuts: Sequence[Cut]
+    finish: ExitStack
+
+
 def _made(
-    parts: Sequence[tuple[Path, Sequence[Cut]]],
+    parts: Sequence[_Making],
     modality: Modality,
     how: Extraction,
     encode: _Encode,
     told: _Told,
     cluster: Cluster | None,
 ) -> None:
-    """Append what is missing to unfinished arrays, each of its clips."""
-    held = [_whole(part, len(cuts), how.batch) for part, cuts in parts]
-    told(sum(held), now=any(held))
-    left = [cuts[done:] for done, (_, cuts) in zip(held, parts, strict=True)]
-    flat = [one for cuts in left for one in cuts]
-    if not flat:
-        return
-    if cluster:
-        rows = _shared(cluster, modality, left, how, encode)
+    """Append what is missing to unfinished arrays; each takes its place as soon as it holds all."""
+    held = [_whole(one.part, len(one.cuts), how.batch) for one in parts]
+    told(sum(held))
+    left = [one.cuts[done:] for done, one in zip(held, parts, strict=True)]
+    if cluster and any(left):
+        rows = _shared(cluster, modality, [cuts for cuts in left if cuts], how, encode)
     else:
-        rows = encode(tensors(modality, flat), [len(cuts) for cuts in left])
-    for (part, cuts), done, missing in zip(parts, held, left, strict=True):
-        if not missing:
-            continue
-        with part.open("r+b" if part.exists() else "w+b") as file:
-            file.seek(0, os.SEEK_END)
-            while done < len(cuts):
-                batch = next(rows)
-                if done == 0:
-                    header = {"descr": "<f2", "fortran_order": False, "shape": (len(cuts), *batch.shape[1:])}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(batch.tobytes())
-                file.flush()
-                done += len(batch)
-                told(len(batch))
-            os.fsync(file.fileno())
+        rows = encode(tensors(modality, [one for cuts in left for one in cuts]), [len(cuts) for cuts in left])
+    for one, done in zip(parts, held, strict=True):
+        if done < len(one.cuts):
+            with one.part.open("r+b" if one.part.exists() else "w+b") as file:
+                file.seek(0, os.SEEK_END)
+                while done < len(one.cuts):
+                    batch = next(rows)
+                    if done == 0:
+                        header = {"descr": "<f2", "fortran_order": False, "shape": (len(one.cuts), *batch.shape[1:])}
+                        np.lib.format.write_array_header_1_0(file, header)
+                    file.write(batch.tobytes())
+                    file.flush()
+                    done += len(batch)
+                    told(len(batch))
+                os.fsync(file.fileno())
+        one.finish.close()
 
 
 def _shared(

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.metadata
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -70,8 +71,12 @@ def source_key(things: Iterable[Any]) -> str:
     it imports only where they are needed for whoever names the function that does.
     """
     found: dict[str, str] = {}
-    for name in sorted(modules(list(things))):
-        _collect(name, found)
+    todo, seen = sorted(modules(list(things))), set()
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += _collected(name, found)
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:32]
 
 
@@ -90,22 +95,23 @@ def own_modules() -> list[Path]:
     return sorted(found)
 
 
-def _collect(name: str, found: dict[str, str]) -> None:
-    """Put module `name` and, if it is plait's or the user's, all that it uses into `found`."""
-    todo = [name]
-    while todo:
-        name = todo.pop()
-        module, top = sys.modules.get(name), name.partition(".")[0]
-        file = _file(name)
-        if not name or name in found or (file is None and module is None):
-            continue
-        if installed(name) if module else str(file).startswith(INSTALLED):
-            found[top] = _version(top)
-            continue
-        found[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
-        todo += imported
-        for value in list(vars(module).values()) if module else ():
-            todo.append(value.__name__ if isinstance(value, ModuleType) else _home(value))
+def _collected(name: str, found: dict[str, str]) -> Iterable[str]:
+    """Put module `name` into `found`; the modules that it uses, if it is plait's or the user's."""
+    module = sys.modules.get(name)
+    if module is not None and installed(name):
+        top = name.partition(".")[0]
+        found[top] = _version(top)
+        return ()
+    file = _file(name) if name else None
+    if file is None and module is None:
+        return ()
+    if module is None and str(file).startswith(INSTALLED):
+        top = name.partition(".")[0]
+        found[top] = _version(top)
+        return ()
+    found[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
+    values = list(vars(module).values()) if module else []
+    return {*imported, *(value.__name__ if isinstance(value, ModuleType) else _home(value) for value in values)}
 
 
 def _home(value: object) -> str:
@@ -119,7 +125,11 @@ def _file(name: str) -> Path | None:
     module = sys.modules.get(name)
     if module is not None:
         file = getattr(module, "__file__", None)
-        return Path(file).resolve() if file and Path(file).is_file() else None
+        return _resolved(file) if file and os.path.isfile(file) else None  # noqa: PTH113 - asked thousands of times
+    over, _, last = name.rpartition(".")
+    above = sys.modules.get(over)
+    if above is not None and (hasattr(above, last) or installed(over)):
+        return None  # a function of a module, or what comes with it
     places: list[str] | None = None
     spec = None
     parts = name.split(".")
@@ -131,7 +141,12 @@ def _file(name: str) -> Path | None:
         if spec is None or (number < len(parts) - 1 and spec.submodule_search_locations is None):
             return None
         places = list(spec.submodule_search_locations or ())
-    return Path(spec.origin).resolve() if spec and spec.origin and Path(spec.origin).is_file() else None
+    return _resolved(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()
 
 
 @functools.lru_cache(maxsize=4096)

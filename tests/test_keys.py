@@ -1,0 +1,379 @@
+"""Every key of plait: whatever decides a value changes the key under which it is kept, and nothing else does."""
+
+import importlib.metadata
+import shutil
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from plait import features, machine, sources
+from plait.clips import cut, listed
+from plait.clips.arrays import decided_by
+from plait.features import Extraction
+from plait.store import content_key
+from plait.study.config import Method
+from plait.study.jobs import Setting, plan
+from plait.study.known import known_grids
+from plait.study.load import load_study
+from plait.study.network import Network
+from plait.study.protocol import folds
+from plait.types import Dataset, Modality, Readings, Recording, Span
+
+SUBJECTS = ("1", "2", "3", "4")
+TIMES = np.arange(100) / 10
+
+
+class Weighed(nn.Module):
+    """A network whose weights lie in a file, or are drawn."""
+
+    def __init__(self, shape, file=None, gain=1.0):
+        super().__init__()
+        self.linear = nn.Linear(shape[-1], 2)
+        self.gain = gain
+        if file is not None:
+            self.linear.weight.data = torch.from_numpy(np.fromfile(Path(file), np.float32)).reshape(2, -1)
+
+    def forward(self, x):
+        return self.gain * self.linear(x)
+
+
+class Other(Weighed):
+    pass
+
+
+def scaled(values, by=1.0):
+    return torch.from_numpy(values * by).float()
+
+
+def half(values):
+    return scaled(values).half()
+
+
+@dataclass(frozen=True)
+class World:
+    """All that a clip is made of; each field decides, but for those that say so."""
+
+    readings: float = 0.0  # one reading of one sensor of one person
+    recording: str = "r"  # a name: decides nothing of a tensor
+    times: float = 0.0
+    starts_s: float = 1.0
+    stops_s: float = 5.0
+    streams: tuple = ("left",)
+    samples: int = 6
+    rate_hz: float | None = None
+    prepare: object = scaled
+    modality: str = "m"  # a name
+    activity: str = "a"
+    subjects: tuple = SUBJECTS
+    activities: tuple = ("a", "b")
+
+    def dataset(self):
+        one = Modality(self.modality, self.streams, self.samples, self.rate_hz, self.prepare, Weighed)
+        return Dataset("world", self.activities, (one,), partial(recordings, Unsaid(self)), "")
+
+
+class Unsaid:
+    """What recordings are made of stands in their own contents, not in the function that makes them."""
+
+    def __init__(self, world):
+        self.world = world
+
+    def __getstate__(self):
+        return None
+
+
+def recordings(unsaid, data):
+    world = unsaid.world
+    for number, subject in enumerate(world.subjects):
+        rng = np.random.default_rng(int(subject))
+        streams = {}
+        for name in ("left", "right"):
+            values = rng.normal(size=(len(TIMES), 3))
+            values[18] += world.readings * (subject == "1" and name == "left")
+            streams[name] = Readings(TIMES + world.times, values)
+        spans = [Span(world.starts_s, world.stops_s, world.activity if number == 0 else "a"), Span(6.0, 9.0, "b")]
+        yield Recording(f"{world.recording}{subject}", subject, streams, tuple(spans))
+
+
+MADE = World()
+CLIPS = {
+    "a reading": World(readings=1e-3),
+    "its times": World(times=0.01),
+    "where a clip starts": World(starts_s=1.01),
+    "where it stops": World(stops_s=5.01),
+    "the stream": World(streams=("right",)),
+    "both streams": World(streams=("left", "right"), prepare=max),
+    "their order": World(streams=("right", "left"), prepare=max),
+    "samples": World(samples=7),
+    "rate": World(rate_hz=2.0),
+    "another rate": World(rate_hz=3.0),
+    "prepare": World(prepare=half),
+    "an argument of prepare": World(prepare=partial(scaled, by=2.0)),
+    "another argument": World(prepare=partial(scaled, by=3.0)),
+    "an array among them": World(prepare=partial(scaled, by=np.zeros(5000))),
+    "another array": World(prepare=partial(scaled, by=np.eye(1, 5000, 2500)[0])),
+}
+NOTHING = {"names": World(recording="other", modality="n"), "the activity": World(activity="b")}
+
+
+def decided(world):
+    """The key of a clip's tensors, of each person."""
+    dataset = world.dataset()
+    [modality] = dataset.modalities
+    cuts = listed(dataset, None, [modality.name])
+    people = [[one for one in cuts if one[0].subject == who] for who in world.subjects]
+    return [content_key(decided_by(dataset, modality, own)) for own in people]
+
+
+def test_whatever_decides_a_clip_is_in_its_key_and_names_are_not():
+    keys = {name: decided(world)[0] for name, world in ({"as it is": MADE} | CLIPS).items()}
+    assert len(set(keys.values())) == len(keys), keys
+    assert all(decided(world) == decided(MADE) for world in NOTHING.values())
+    assert decided(CLIPS["a reading"])[1:] == decided(MADE)[1:]  # nobody else's
+    assert decided(World(subjects=("1", "9")))[0] == decided(MADE)[0]
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "weights.bin"
+    np.arange(6, dtype=np.float32).tofile(path)
+    return path
+
+
+def extraction(**own):
+    return Extraction("tests.test_keys:Weighed", **own)
+
+
+def kept(world=MADE, how=None, device="cpu", threads=1):
+    """Where the features of each person lie."""
+    dataset = world.dataset()
+    [modality] = dataset.modalities
+    cuts = [one for one in listed(dataset, None, [modality.name]) if one[1].start_s < 6]
+    _, settings = features._decided(dataset, cuts, modality, how or extraction(), device, threads, "features")
+    return features.kept_in(modality, [[one] for one in cuts], settings)
+
+
+def fits(world):
+    return len(world.streams) == 1 and not isinstance(getattr(world.prepare, "keywords", {}).get("by"), np.ndarray)
+
+
+def test_whatever_decides_features_is_in_their_key(weights, tmp_path, monkeypatch):
+    made = {name: kept(world)[0] for name, world in CLIPS.items() if fits(world)}
+    made |= {
+        "as it is": kept()[0],
+        "batch": kept(how=extraction(batch=2))[0],
+        "engine": kept(how=extraction(engine="openvino"))[0],
+        "threads": kept(threads=2)[0],
+        "device": kept(device="meta")[0],
+        "encoder": kept(how=Extraction("tests.test_keys:Other"))[0],
+        "setting": kept(how=extraction(args={"gain": 2.0}))[0],
+        "weights": kept(how=extraction(args={"file": str(weights)}))[0],
+    }
+    copied = tmp_path / "elsewhere.bin"
+    shutil.copy(weights, copied)
+    assert kept(how=extraction(args={"file": str(copied)}))[0] == made["weights"]
+    np.ones(6, np.float32).tofile(weights)
+    made["other weights in that file"] = kept(how=extraction(args={"file": str(weights)}))[0]
+    seed = torch.manual_seed
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "manual_seed", lambda n: seed(n + 1))
+        made["weights that are drawn"] = kept()[0]
+    made |= {name: kept()[0] for name in elsewhere(monkeypatch)}
+    assert len(set(made.values())) == len(made), made
+    assert all(kept(world) == kept() for world in NOTHING.values())
+    assert kept(CLIPS["a reading"])[1:] == kept()[1:]
+
+
+def elsewhere(monkeypatch):
+    """Other machines, libraries and settings of theirs, one after another, by what is other."""
+    version = importlib.metadata.version
+    variables = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")
+    more = ("ONEDNN_DEFAULT_FPMATH_MODE", "NPY_DISABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE")
+    for name in variables + more:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "AVX2")
+            yield name
+    for package in ("numpy", "torch", "av"):
+        with monkeypatch.context() as patch:
+            patch.setattr(importlib.metadata, "version", lambda n, own=package: version(n) + "+" * (n == own))
+            sources._version.cache_clear()
+            yield f"{package}'s version"
+    sources._version.cache_clear()
+    for told, by in (
+        ("get_cpu_capability", (torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")),
+        ("processor", (machine, "_processor", lambda: ["x86_64", "Other", "avx2"])),
+        ("who multiplies", (machine, "_wide", lambda own=machine._wide(): not own)),
+        ("torch", (torch, "__version__", "2.0.0")),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(*by)
+            yield told
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield "the kind of numbers"
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_variables_that_only_talk_decide_nothing(monkeypatch):
+    before = machine.numerics()
+    for name in ("ONEDNN_VERBOSE", "DNNL_VERBOSE", "ONEDNN_JIT_DUMP", "OMP_NUM_THREADS", "HOME"):
+        monkeypatch.setenv(name, "1")
+        assert machine.numerics() == before
+    with machine.wide_products():
+        assert machine.numerics() == before
+
+
+STUDY = {
+    "name": "study",
+    "dataset": "tests.test_keys:WORLD",
+    "modalities": ["m"],
+    "protocol": {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["4"]},
+    "methods": {
+        "one": {"use": "plait.fusion:Single", "args": {"modality": "m", "head": "mean"}},
+        "heir": {
+            "use": "plait.fusion:Single",
+            "args": {"modality": "m"},
+            "encoders": {"m": {"from": "one", "frozen": True}},
+        },
+    },
+}
+WORLD = MADE.dataset()
+
+
+def double(batch):
+    return batch * 2
+
+
+class Shift:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, batch):
+        return batch + self.by
+
+
+SHIFTS = [Shift(1), Shift(2)]
+shift = SHIFTS[0]
+
+
+def jobs(sets=(), world=MADE, threads=1, device="cpu", method="one"):
+    """The key of each job of a study, by fold and seed."""
+    study, dataset = load_study(STUDY, sets), world.dataset()
+    clips = cut(dataset, None, ["m"])
+    parts = folds(study.protocol, [clip.subject for clip in clips.table])
+    found = plan(
+        study, dataset, dict.fromkeys(study.methods, clips), parts, Setting(study.dataset, Path(), threads, device)
+    )
+    return {(fold, seed): job.key for (name, fold, seed), job in found.items() if name == method}
+
+
+def job(*args, **settings):
+    [key] = jobs(*args, **settings).values()
+    return key
+
+
+SETS = {
+    "method": "methods.one.use=plait.fusion:Concat",
+    "its argument": "methods.one.args.head=flatten",
+    "encoder": "methods.one.encoders.m.use=tests.test_keys:Other",
+    "augment": "methods.one.augment.m=tests.test_keys:double",
+    "learning rate": "train.args.lr=0.5",
+    "optimizer": "train.optimizer=torch.optim:Adam",
+    "batch": "train.batch_size=3",
+    "patience": "train.patience=3",
+    "epochs": "train.max_epochs=3",
+    "smoothing": "train.label_smoothing=0.1",
+    "choice": "train.choose=last",
+    "precision": "train.precision=bfloat16",
+    "refit": "protocol.refit=true",
+    "seed": "seeds=[3]",
+    "schedule": "train.schedule.use=torch.optim.lr_scheduler:CosineAnnealingLR",
+    "who trains": 'protocol.train=["1"]',
+    "who validates": "protocol.val=[]",
+}
+
+
+def test_whatever_decides_a_job_is_in_its_key(weights, tmp_path, monkeypatch):
+    def by_file(path):
+        use = "methods.one.encoders.m.use=tests.test_keys:Weighed"
+        return job([use, f"methods.one.encoders.m.args.file={path}"])
+
+    made = {name: job([one]) for name, one in SETS.items()}
+    made |= {name: job(world=world) for name, world in CLIPS.items() if fits(world)}
+    made |= {
+        "as it is": job(),
+        "the activity": job(world=NOTHING["the activity"]),
+        "a clip's name": job(world=World(recording="other")),
+        "activities": job(world=World(activities=("b", "a"))),
+        "threads": job(threads=2),
+        "device": job(device="meta"),
+        "weights": by_file(weights),
+    }
+    shutil.copy(weights, tmp_path / "elsewhere.bin")
+    assert by_file(tmp_path / "elsewhere.bin") == made["weights"]
+    np.ones(6, np.float32).tofile(weights)
+    made["other weights in that file"] = by_file(weights)
+    for number, one in enumerate(SHIFTS):
+        monkeypatch.setattr(sys.modules[__name__], "shift", one)
+        made[f"augmenting by {number}"] = job(["methods.one.augment.m=tests.test_keys:shift"])
+    made |= {name: job() for name in elsewhere(monkeypatch) if name != "av's version"}
+    assert len(set(made.values())) == len(made), made
+    heirs = {"as it is": job(method="heir"), **{name: job([one], method="heir") for name, one in SETS.items()}}
+    assert len(set(heirs.values())) == len(heirs)  # a donor's setting is an heir's
+
+
+def test_names_order_and_place_are_in_no_job_s_key(tmp_path, monkeypatch):
+    before = job()
+    assert job(["name=other"]) == before
+    assert job(["train.args={ eps = 1e-7, alpha = 0.9, lr = 1e-3 }"]) == before
+    assert job(["train.folds_at_once=1"]) == before
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "anything").write_text("of the same name as the modality")
+    assert job() == before
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    assert job() == before
+
+
+def test_a_fifth_person_changes_only_the_jobs_that_they_are_in():
+    more = World(subjects=(*SUBJECTS, "9"))
+    assert jobs() == jobs(world=more)
+    some = ["protocol={ subjects = ['1', '2', '3', '4'] }"]
+    assert len(jobs(some)) == 4 and jobs(some) == jobs(some, world=more)
+    everybody = ["protocol={ kind = 'leave-one-subject-out' }"]
+    assert not set(jobs(everybody).values()) & set(jobs(everybody, world=more).values())
+    assert jobs(some) == jobs(everybody)
+    together = [*some, "train.folds_at_once=2"]
+    assert jobs(together) == jobs(together, world=more)
+    assert not set(jobs(together).values()) & set(jobs(some).values())
+
+
+def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():
+    def kept_grids(world, gain=1.0, donor="0"):
+        torch.manual_seed(0)
+        clips = cut(world.dataset(), None, ["m"])
+        network = Network({"m": Weighed((6, 3), gain=gain)}, nn.Identity(), ["m"])
+        made = known_grids(network, Method(), {"m": Path(donor) / "weights.safetensors"}, clips, "cpu").arrays["m"]
+        network = Network({"m": nn.Identity()}, Averaging())
+        averages = known_grids(network, Method(), {}, clips, "cpu").arrays["m"]
+        assert len(made.files) == len(averages.files) == len(world.subjects)
+        return made.files, averages.files
+
+    before, averages = kept_grids(MADE)
+    fifth = kept_grids(World(subjects=(*SUBJECTS, "9")))
+    assert fifth[0][:4] == before and fifth[1][:4] == averages
+    for now, then in zip(kept_grids(CLIPS["a reading"]), (before, averages), strict=True):
+        assert now[0] != then[0] and now[1:] == then[1:]
+    for grids in (kept_grids(MADE, gain=2.0)[0], kept_grids(MADE, donor="1")[0]):
+        assert not set(grids) & set(before)
+
+
+class Averaging(nn.Identity):
+    averages = frozenset({"m"})
