@@ -269,9 +269,11 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     assert "of them done before" in told
     assert alone.wait() == 0
     alone.communicate()
-    [one], [other] = ((tmp_path / n / "features").glob("[!.]*.npy") for n in ("alone", "killed"))
-    assert one.name == other.name and one.read_bytes() == other.read_bytes()
-    assert str(other) in out and "(32, 320), float16" in out
+    left = [{f.name: f.read_bytes() for f in (tmp_path / n / "features").glob("[!.]*")} for n in ("alone", "killed")]
+    assert left[0] == left[1]
+    [one] = (tmp_path / "killed" / "features").glob("all-*.npy")
+    assert len(left[0]) == 2 + 2 * 3 and np.load(one).shape == (16, 32, 320)  # a file for each of two, and one of both
+    assert str(one) in out and "(32, 320), float16" in out
     modality = SIMULATED.modality("video")
     first = next(tensors(modality, listed(SIMULATED, clips, ["video"])))
     network = made(resolve(LITE0, ""), (tuple(first.shape),), {"pool": "space"}, "").eval()
