@@ -68,3 +68,27 @@ def test_templates_are_descriptions():
         assert isinstance(parse_description(path), Description)
     assert len(parse_description(TEMPLATES["gopro-gloves"]).logs["left"].columns) == 9
     assert DESCRIPTION == "recording.toml"
+
+
+def test_preprocessed_clips_have_keys_of_their_own(preprocessed):
+    """Each of what it holds: whoever is added, and whatever changes of one sensor, leaves the others' alone."""
+
+    def keys(folder):
+        streams = [("video",), ("left", "right")]
+        return [[recording.content(own) for own in streams] for recording in GLOVID.recordings(folder)]
+
+    before = keys(preprocessed)
+    assert None not in {key for own in before for key in own} and len({key for own in before for key in own}) == 4
+    more = preprocessed / "more"
+    more.mkdir()
+    video = np.lib.format.open_memmap(more / "video.npy", "w+", np.uint8, (3, 79, 224, 224, 3))
+    video[1, 78] = 255
+    gloves = np.load(preprocessed / "gloves.npy")
+    np.save(more / "gloves.npy", np.concatenate([gloves, gloves[:1] + 1]))
+    rows = {"clip": ["c", "d", "e"], "subject": ["1", "2", "3"], "activity": ["neutral"] * 3}
+    pl.DataFrame(rows).write_csv(more / "clips.csv")
+    assert keys(more)[:2] == before
+    video[0, 0, 0, 0, 0] = 1
+    video.flush()
+    after = keys(more)
+    assert after[0][0] != before[0][0] and after[0][1] == before[0][1] and after[1] == before[1]

@@ -1,6 +1,7 @@
 """From a person's own files to synchronised streams: ingest, sync, open."""
 
 import json
+import shutil
 from fractions import Fraction
 
 import av
@@ -108,6 +109,41 @@ def test_a_recording_opens_with_all_streams_on_one_clock(own, made):
     jerk = np.linalg.norm(np.diff(recording.streams["right_hand"].at(around)[:, :3], axis=0), axis=1)
     assert abs(around[jerk.argmax()] - clap) < 0.1
     assert np.isnan(recording.streams["right_hand"].at(np.array([500.0]))).all()
+
+
+def test_each_stream_says_by_its_contents_what_it_is(made, tmp_path):
+    """Names, labels, comments and how sure a clock is are no contents; readings, pictures and clocks are."""
+
+    def keys(change=lambda folder: None):
+        folder = tmp_path / "another name"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(made[0], folder)
+        change(folder)
+        return {name: stream.content_key for name, stream in open_recording(folder).streams.items()}
+
+    def written(name, old, new):
+        def change(folder):
+            text = (folder / name).read_text("utf-8")
+            assert old in text
+            (folder / name).unlink()  # a link to the original
+            (folder / name).write_text(text.replace(old, new, 1), "utf-8")
+
+        return change
+
+    before = {name: stream.content_key for name, stream in open_recording(made[0]).streams.items()}
+    assert set(before) == {"video", "right_hand"} and keys() == before
+    sync = json.loads((made[0] / "sync.json").read_text())["right_hand"]
+    for change in (
+        written("recording.toml", "subject", "# who it was\nsubject"),
+        written("labels.csv", "press", "pull"),
+        written("sync.json", f'"confidence": {sync["confidence"]}', '"confidence": 0.5'),
+    ):
+        assert keys(change) == before
+    offset = written("sync.json", f'"offset_s": {sync["offset_s"]}', '"offset_s": 0.25')
+    reading = written("Right Hand.csv", ",", ",9")
+    for change in (offset, reading):
+        after = keys(change)
+        assert after["video"] == before["video"] and after["right_hand"] != before["right_hand"]
 
 
 def test_a_second_ingest_changes_nothing_and_other_files_are_refused(own, made, tmp_path):

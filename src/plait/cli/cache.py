@@ -1,6 +1,7 @@
 """The cache: what lies in it, and how it goes."""
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -49,9 +50,13 @@ def cache(
         if not stage:
             chosen = [entry for entry in chosen if entry.stage != "weights"]  # of which some were put there by hand
         gone, kept = remove(chosen)
-        typer.echo(f"removed: {len(gone)} entries, {_size(sum(entry.size for entry in gone))}")
+        typer.echo(f"removed: {_count(gone)}, {_size(sum(entry.size for entry in gone))}")
         if kept:
-            typer.echo(f"left: {len(kept)} entries that are being made")
+            typer.echo(f"left: {_count(kept)} in work")
+
+
+def _count(found: Sequence[object]) -> str:
+    return "1 entry" if len(found) == 1 else f"{len(found)} entries"
 
 
 def _size(size: float) -> str:
