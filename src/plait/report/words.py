@@ -1,6 +1,5 @@
 """Numbers and settings in words: how a report prints them, and what it says about how they came about."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,12 +52,6 @@ def duration(value: float) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key that puts "2" before "10", and numbers before letters."""
-    parts = [part for part in re.split(r"(\d+)", name) if part]
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def split(protocol: Mapping[str, Any]) -> str:

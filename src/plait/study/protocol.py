@@ -1,18 +1,13 @@
 """Who trains, validates and is tested: folds by subject, checked before anything is trained."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
 from plait.errors import ConfigError
+from plait.names import natural
 from plait.study.config import Protocol
 from plait.types import Clip, Fold
-
-
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A sorting key that puts `"2"` before `"10"`, and `"s2"` before `"s10"`."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part)
 
 
 def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
