@@ -1,13 +1,18 @@
 """Recordings -> fixed windows -> a clip table, and one tensor per clip and modality."""
 
-from plait.clips.arrays import Clips, Cut, cut, decided_by, listed, mapped, stored, tensors
+from plait.clips.arrays import Clips, cut, decided_by, mapped, stored, tensors
+from plait.clips.listing import Cut, Listing, listed, survey
+from plait.clips.people import People
 from plait.clips.table import LazyClips, open_clips, open_windows, read_clips, write_clips
-from plait.clips.windows import Windows, place, window
+from plait.clips.windows import place, window
+from plait.types import Windows
 
 __all__ = [
     "Clips",
     "Cut",
     "LazyClips",
+    "Listing",
+    "People",
     "Windows",
     "cut",
     "decided_by",
@@ -18,6 +23,7 @@ __all__ = [
     "place",
     "read_clips",
     "stored",
+    "survey",
     "tensors",
     "window",
     "write_clips",

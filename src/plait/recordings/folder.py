@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from plait.errors import DataError, first_fault
+from plait.names import plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Cell, Log, SensorLog, TimeUnit, read_log
@@ -240,7 +241,7 @@ def open_recording(folder: Path) -> Recording:
     made_of = [checksum(folder / name) for name in described.files if name != described.labels]
     clocks_said = [folder / name for name in (DESCRIPTION, SYNC) if (folder / name).is_file()]
     key = content_key([made_of, [checksum(path) for path in clocks_said]])
-    return Recording(folder.name, described.subject, streams, spans, key)
+    return Recording(folder.name, plain(described.subject), streams, spans, key)
 
 
 def footage(video: Video, recording: str, subject: str) -> Footage:
