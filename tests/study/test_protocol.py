@@ -72,5 +72,7 @@ def test_lists_of_subjects_are_for_fixed_splits():
 def test_an_activity_nobody_trains_on_is_refused():
     clips = [Clip("x", "x", "1", "run", 0, 1), Clip("y", "y", "2", "sit", 0, 1)]
     check_classes(Fold("f", ("1", "2"), (), ()), clips, ["run", "sit"])
-    with pytest.raises(ConfigError, match="fold f: activity 'sit' has no clip of the training subjects 1"):
+    with pytest.raises(
+        ConfigError, match="fold f: activity 'sit' has no clip of the training subjects 1: only 2 did it; "
+    ):
         check_classes(Fold("f", ("1",), (), ()), clips, ["run", "sit"])

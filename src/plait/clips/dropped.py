@@ -93,9 +93,8 @@ def _line(key: tuple[str, str, str | None], group: Sequence[Dropped]) -> str:
     where = ""
     if spans:
         longest = max(spans, key=lambda span: span[1] - span[0])
-        many = f" ({len(spans)} gaps, {sum(b - a for a, b in spans):.1f} s in all, this the longest)"
         where = f" from {longest[0]:.2f} s to {longest[1]:.2f} s ({longest[1] - longest[0]:.1f} s)"
-        where += many if len(spans) > 1 else ""
+        where += ", the longest of several" if len(spans) > 1 else ""
     elif group[0].start_s is not None:
         where = f" at {group[0].start_s:.2f} s"
     elif group[0].stop_s is not None:

@@ -71,8 +71,10 @@ def check_names(where: Path, recordings: Sequence[Recording], people: People, ac
                 f"{where}: subjects {one!r} (recording {first[one]}) and {other!r} (recording {first[other]}) look "
                 f"alike; {_ways(one, other)}"
             )
-    by_activity = {span.activity: recording.name for recording in reversed(recordings) for span in recording.spans}
-    for one, other in alike({*by_activity, *activities}, person=False):
+    by_activity = {
+        plain(span.activity): recording.name for recording in reversed(recordings) for span in recording.spans
+    }
+    for one, other in alike({*by_activity, *map(plain, activities)}, person=False):
         if not people.told_apart(one, other):
             shown = [f"{a!r} (recording {by_activity[a]})" if a in by_activity else repr(a) for a in (one, other)]
             raise DataError(
@@ -124,13 +126,15 @@ def check_clips(where: Path, clips: Sequence[Clip], arrays: Sequence[tuple[str, 
     for row, clip in enumerate(clips):
         first.setdefault(clip.subject, {}).setdefault(b"".join(every[row]), row)
     for one, other in combinations(first, 2):  # people
-        both = sorted(first[one][digest] for digest in first[one].keys() & first[other].keys())
-        if 2 * len(both) < min(len(first[one]), len(first[other])) or people.told_apart(one, other):
+        half = max(1, min(len(first[one]), len(first[other])) / 2)
+        both = sorted((first[one][d], first[other][d]) for d in first[one].keys() & first[other].keys())
+        if len(both) < half or people.told_apart(one, other):
             continue
-        some = [np.concatenate([array[at].reshape(-1)[:PIECE] for at in both[:PIECES]]) for _, array in arrays if both]
-        if any(map(_is_rich, some)):
-            copy = first[other][b"".join(every[both[0]])]
-            raise _twice(where, _who(clips[both[0]]), _who(clips[copy]), f"{len(both)} clips")
+        both = [(a, b) for a, b in both if all(np.array_equal(array[a], array[b]) for _, array in arrays)]
+        some = [np.concatenate([array[a].reshape(-1)[:PIECE] for a, _ in both[:PIECES]]) for _, array in arrays if both]
+        if len(both) >= half and any(map(_is_rich, some)):
+            a, b = both[0]
+            raise _twice(where, _who(clips[a]), _who(clips[b]), f"{len(both)} clips")
 
 
 def _copies(recordings: Sequence[Recording]) -> list[tuple[Recording, Recording, str]]:
@@ -186,7 +190,8 @@ def _ways(one: str, other: str) -> str:
 
 
 def _said(key: str, one: str, other: str) -> str:
-    """How a user says it: in a study file, and to `plait clips`."""
+    """How a user says it, the shorter name first: in a study file, and to `plait clips`."""
+    one, other = sorted((one, other), key=lambda name: (len(name), natural(name)))
     return f"{key} = [[{_quoted(one)}, {_quoted(other)}]] in [protocol], --{key.replace('_', '-')} '{one}={other}'"
 
 
