@@ -156,7 +156,7 @@ def test_a_data_set_beside_you_is_found_and_its_windows_are_kept(followed, tmp_p
     sys.modules.pop("mine_of_clips")
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path)])
     code, _, err = plait(capsys, monkeypatch, "features", tmp_path / "c", "--dataset", "mine_of_clips:MINE", *encoder)
-    assert code == 0 and "1 of 2 windows dropped" in err
+    assert code == 0 and "1 of 8 windows dropped" in err
     code, out, _ = plait(capsys, monkeypatch, *words, "--stride", 2)
     assert code == 0 and read_clips(tmp_path / "c")[1]["windows"]["count"] is None
 
