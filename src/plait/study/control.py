@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from plait.clips import Cut, Listing, People, survey
+from plait.clips.windows import ROUNDING_S
 from plait.errors import ConfigError
 from plait.names import natural
 from plait.store import read_json
@@ -15,15 +16,14 @@ from plait.study.config import Study
 from plait.types import Clip, Dataset
 
 NAMED = " (control: labels shuffled"
-TOUCH_S = 1e-3  # clips of one stretch lie no further apart
 
 
 def as_control(study: Study) -> Study:
     """The study under a name that says what it is; as it is, where no labels are shuffled."""
     seed = study.protocol.shuffle_labels
-    if seed is None or NAMED in study.name:
+    if seed is None:
         return study
-    return replace(study, name=f"{study.name}{NAMED}, seed {seed})")
+    return replace(study, name=f"{study.name.partition(NAMED)[0]}{NAMED}, seed {seed})")
 
 
 def people_of(study: Study) -> People:
@@ -67,8 +67,8 @@ def check_out(study: Study, out: Path) -> None:
 def shuffled(cuts: Sequence[Cut], seed: int) -> list[Cut]:
     """The clips with each person's activities dealt anew among that person's stretches of work.
 
-    A stretch is the clips of one recording and activity that overlap or touch; all of it gets the activity of one
-    stretch, so that neighbours, which resemble each other, never get different labels, and every person keeps the
+    A stretch is the clips of one recording and activity that lie no more than a clip's length apart; all of it gets the
+    activity of one stretch, so that neighbours, which resemble each other, never get different labels, and every person keeps the
     activities that they have, each as many times. `seed` and a person's name decide theirs, whoever else there is.
 
     Raises:
@@ -101,7 +101,8 @@ def _stretches(clips: Sequence[Clip]) -> dict[str, list[list[str]]]:
     last: Clip | None = None
     for clip in sorted(clips, key=lambda one: (natural(one.subject), natural(one.recording), one.start_s, one.stop_s)):
         same = last is not None and (last.recording, last.subject) == (clip.recording, clip.subject)
-        if same and last is not None and last.activity == clip.activity and clip.start_s <= last.stop_s + TOUCH_S:
+        near = last is not None and clip.start_s <= 2 * last.stop_s - last.start_s + ROUNDING_S
+        if same and near and last is not None and last.activity == clip.activity:
             found[clip.subject][-1].append(clip.name)
         else:
             found.setdefault(clip.subject, []).append([clip.name])
