@@ -68,8 +68,9 @@ def shuffled(cuts: Sequence[Cut], seed: int) -> list[Cut]:
     """The clips with each person's activities dealt anew among that person's stretches of work.
 
     A stretch is the clips of one recording and activity that lie no more than a clip's length apart; all of it gets the
-    activity of one stretch, so that neighbours, which resemble each other, never get different labels, and every person keeps the
-    activities that they have, each as many times. `seed` and a person's name decide theirs, whoever else there is.
+    activity of one stretch, so that neighbours, which resemble each other, never get different labels, and every
+    person keeps the activities that they have, each as many times. `seed` and a person's name decide theirs, whoever
+    else there is.
 
     Raises:
         ConfigError: nobody has stretches of two activities, so that no label could change.
