@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from plait.contents import describe
-from plait.errors import DataError
+from plait.errors import ConfigError, DataError
 from plait.store import content_key
 
 
@@ -90,13 +90,31 @@ class Span:
             raise DataError(f"span {self.activity!r}: starts at {self.start_s} s, must end later, got {self.stop_s} s")
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """Windows of a recording that became no clips: how many, of which activity (None: of none), and why.
+
+    Where one stream is to blame, it is named, with the time on the recording's clock in which it has no reading.
+    """
+
+    recording: str
+    subject: str
+    activity: str | None
+    reason: str
+    windows: int = 1
+    stream: str | None = None
+    start_s: float | None = None
+    stop_s: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """What was recorded of one subject in one go: streams by name, on one clock, and what was done when.
 
     `key` stands for the contents of the files it was read from: equal files, equal keys; without one, each stream may
     have a `content_key`, as those of plait have. Clips of recordings that say so are cut once and found again in the
-    cache, without `Stream.at` being called.
+    cache, without `Stream.at` being called. `dropped` says which windows of it are not among its spans, where these are
+    windows.
     """
 
     name: str
@@ -104,6 +122,7 @@ class Recording:
     streams: dict[str, Stream]
     spans: tuple[Span, ...]
     key: str | None = None
+    dropped: tuple[Dropped, ...] = ()
 
     def content(self, streams: Sequence[str]) -> str | None:
         """A key of what `streams` hold, or of the whole recording; None where it does not say."""
@@ -133,10 +152,47 @@ class Modality:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """How recordings are cut into windows of `seconds`.
+
+    With `purity = 1` windows lie inside labels, from each label's start on. With less they are laid over the whole
+    recording, and one is kept if a single activity fills that share of it. Windows start `stride_s` apart, by default
+    back to back. With `count`, every subject has that many: spread evenly over those there are or, if those are too
+    few, at the longest stride that gives enough. Time between two labels is of the activity `unlabelled`, or of
+    none; with `margins`, so is the time before the first and after the last.
+
+    Raises:
+        ConfigError: a setting is out of range.
+    """
+
+    seconds: float
+    purity: float = 1.0
+    unlabelled: str | None = None
+    margins: bool = False
+    stride_s: float | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cut nothing."""
+        if not 0 < self.seconds < np.inf:
+            raise ConfigError(f"windows: seconds is {self.seconds}, expected a length above 0")
+        if not 0.5 < self.purity <= 1:
+            raise ConfigError(f"windows: purity is {self.purity}, expected more than 0.5 and at most 1")
+        if self.stride_s is not None and not 0 < self.stride_s < np.inf:
+            raise ConfigError(f"windows: stride_s is {self.stride_s}, expected a step above 0")
+        if self.count is not None and self.count < 1:
+            raise ConfigError(f"windows: count is {self.count}, expected 1 or more per subject")
+        if self.count is not None and self.stride_s is not None:
+            raise ConfigError("windows: both count and stride_s are given, expected one of them")
+        if self.margins and self.unlabelled is None:
+            raise ConfigError("windows: margins without unlabelled, expected the activity of unlabelled time")
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A set of recordings: its activities in the order of the scores, its modalities, and how to open a folder.
 
-    `hands` says how many hands each activity takes, where that is known.
+    `hands` says how many hands each activity takes, where that is known; `windows`, how recordings are cut for it.
     """
 
     name: str
@@ -145,6 +201,7 @@ class Dataset:
     recordings: Callable[[Path], Iterator[Recording]]
     cite: str
     hands: Mapping[str, int] = field(default_factory=dict)
+    windows: Windows | None = None
 
     def modality(self, name: str) -> Modality:
         """The modality called `name`.

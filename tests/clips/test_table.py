@@ -112,6 +112,55 @@ def test_one_file_under_two_subjects_is_refused(followed, tmp_path, capsys, monk
     assert code == 2 and "share samples" in err and not (tmp_path / "c").exists()
 
 
+def test_one_person_under_two_names_is_asked_about_and_merged(followed, tmp_path, capsys, monkeypatch):
+    for name in ("a", "b"):
+        shutil.copytree(followed.parent / "recordings" / "session-1", tmp_path / "twice" / name)
+    path = tmp_path / "twice" / "b" / "recording.toml"
+    path.write_text(path.read_text().replace('subject = "anna"', 'subject = "Anna "'))
+    words = ("clips", tmp_path / "twice", "--out", tmp_path / "c", "--seconds", 5)
+    code, _, err = plait(capsys, monkeypatch, *words)
+    assert code == 2 and "subjects 'Anna' (recording b) and 'anna' (recording a) look alike" in err
+    assert not (tmp_path / "c").exists() and err.count("\n") == 1
+    code, out, err = plait(capsys, monkeypatch, *words, "--same-person", "anna=Anna")
+    assert code == 0 and "anna: 20 clips" in out and "recordings a and b of anna are the same" in err
+    assert {recording.subject for recording in open_clips(tmp_path / "c")} == {"anna"}
+    code, _, err = plait(capsys, monkeypatch, *words, "--same-person", "anna")
+    assert code == 2 and "expected names with = between them" in err
+
+
+MINE = """
+from plait.clips import Windows, open_clips
+from plait.types import Dataset, Modality
+from tests import tiny
+wrist = Modality("wrist", ("wrist",), 100, 25.0, tiny.tensor, tiny.Linear)
+MINE = Dataset("mine", ("neutral", "pressing", "plugging"), (wrist,), open_clips, "",
+               windows=Windows(4.0, unlabelled="neutral", count=9))
+"""
+
+
+def test_a_data_set_beside_you_is_found_and_its_windows_are_kept(followed, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path)])
+    (tmp_path / "mine_of_clips.py").write_text(MINE)
+    words = ("clips", followed.parent / "recordings", "--out", tmp_path / "c", "--dataset", "mine_of_clips:MINE")
+    code, out, _ = plait(capsys, monkeypatch, *words)
+    table, said = read_clips(tmp_path / "c")
+    assert code == 0 and "unlabelled='neutral'" in out and said["windows"]["count"] == len(table) == 9
+    assert set(table["activity"]) == {"neutral", "pressing", "plugging"} and said["windows"]["seconds"] == 4
+    code, _, err = plait(capsys, monkeypatch, *words, "--count", 0, "--unlabelled", "", "--seconds", 30)
+    table, said = read_clips(tmp_path / "c")
+    assert code == 0 and table["activity"].to_list() == ["plugging"]
+    assert "1 of 2 windows dropped: 1 its label is shorter than a window" in err
+    assert "activity 'pressing': no clip at all (1 dropped)" in err and len(said["dropped"]) == 1
+    encoder = ("--encoder", "tests.tiny:Linear", "--modality", "wrist")
+    sys.modules.pop("mine_of_clips")
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path)])
+    code, _, err = plait(capsys, monkeypatch, "features", tmp_path / "c", "--dataset", "mine_of_clips:MINE", *encoder)
+    assert code == 0 and "1 of 8 windows dropped" in err
+    code, out, _ = plait(capsys, monkeypatch, *words, "--stride", 2)
+    assert code == 0 and read_clips(tmp_path / "c")[1]["windows"]["count"] is None
+
+
 def _labels(text):
     return lambda folder: (folder / "labels.csv").write_text(f"start,stop,activity\n{text}\n")
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from plait.errors import ConfigError
 from plait.study.config import Protocol
-from plait.study.protocol import check_choice, check_classes, folds, natural
+from plait.study.protocol import check_choice, check_classes, folds
 from plait.types import Clip, Fold
 
 
@@ -25,7 +25,6 @@ def test_the_next_subjects_validate_cyclic_in_natural_order():
     made = {fold.name: fold for fold in folds(Protocol(val_subjects=2), ["10", "1", "9", "2"])}
     assert made["9"] == Fold("9", ("2",), ("10", "1"), ("9",))
     assert list(made) == ["1", "2", "9", "10"]
-    assert sorted(["s10", "s9", "a"], key=natural) == ["a", "s9", "s10"]
 
 
 @pytest.mark.parametrize(
@@ -73,5 +72,7 @@ def test_lists_of_subjects_are_for_fixed_splits():
 def test_an_activity_nobody_trains_on_is_refused():
     clips = [Clip("x", "x", "1", "run", 0, 1), Clip("y", "y", "2", "sit", 0, 1)]
     check_classes(Fold("f", ("1", "2"), (), ()), clips, ["run", "sit"])
-    with pytest.raises(ConfigError, match="fold f: activity 'sit' has no clip of the training subjects 1"):
+    with pytest.raises(
+        ConfigError, match="fold f: activity 'sit' has no clip of the training subjects 1: only 2 did it; "
+    ):
         check_classes(Fold("f", ("1",), (), ()), clips, ["run", "sit"])

@@ -1,18 +1,19 @@
 """Recordings: make, synchronise and cut them, and run frozen encoders over what was cut."""
 
-import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait.cli.meter import Meter
-from plait.cli.options import Device, Engine, RayAddress, Recordings, Workers
+from plait.cli.modules import beside
+from plait.cli.options import Device, Different, Engine, RayAddress, Recordings, SamePerson, Workers
 from plait.errors import ConfigError
 
 if TYPE_CHECKING:
-    from plait.types import Dataset
+    from plait.types import Dataset, Windows
 
 app = typer.Typer()
 Sources = Annotated[list[Path], typer.Argument(help="A video, sensor logs, labels; or one folder of them.")]
@@ -111,35 +112,46 @@ def clips(
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="Length of a window; by default the data set's.")] = None,
     purity: Annotated[
-        float, typer.Option(help="1: windows inside labels; less: the share that one activity fills.")
-    ] = 1.0,
-    unlabelled: Annotated[
-        str | None, typer.Option(metavar="ACTIVITY", help="What time between labels is; by default it is dropped.")
+        float | None,
+        typer.Option(help="1: windows inside labels, by default; less: the share that one activity fills."),
     ] = None,
-    margins: Annotated[bool, typer.Option("--margins", help="So is time before the first and after the last.")] = False,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(metavar="ACTIVITY", help="What time between labels is; by default, and with '', it is dropped."),
+    ] = None,
+    margins: Annotated[
+        bool | None, typer.Option("--margins/--no-margins", help="So is time before the first and after the last.")
+    ] = None,
     stride: Annotated[float | None, typer.Option(help="Seconds between starts; by default back to back.")] = None,
-    count: Annotated[int | None, typer.Option(help="Clips of each subject, spread evenly.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=0, help="Clips of each subject, spread evenly; 0: all that there are.")
+    ] = None,
+    same_person: SamePerson = [],  # noqa: B006
+    different: Different = [],  # noqa: B006
 ) -> None:
     """Cut synchronised recordings into windows: the clip table, CLIPS/clips.parquet."""
-    from plait.clips import Windows, write_clips
-    from plait.clips.windows import longest_s
+    from plait.clips import People, write_clips
+    from plait.clips.table import told_of
 
     meant = dataset_called(dataset) if dataset else None
-    length = seconds or (longest_s(meant.modalities) if meant else None)
-    if length is None:
-        raise ConfigError("--seconds: missing, expected the length of a window, or a --dataset that has one")
+    windows = _windows(meant, seconds, purity, unlabelled, margins, stride, count)
+    if meant and meant.windows:
+        typer.echo(f"windows of {dataset}: {windows}")
     table = write_clips(
         recordings,
         out,
-        Windows(length, purity, unlabelled, margins, stride, count),
+        windows,
         activities=meant.activities if meant else None,
         streams=tuple(dict.fromkeys(s for m in meant.modalities for s in m.streams)) if meant else None,
         dataset=dataset,
+        people=People(_names("--same-person", same_person), _names("--different", different)),
     )
     for (subject,), own in table.group_by("subject", maintain_order=True):
         counts = own["activity"].value_counts().sort("activity").iter_rows()
         typer.echo(f"{subject}: {len(own)} clips ({', '.join(f'{name} {n}' for name, n in counts)})")
-    typer.echo(f"{out / 'clips.parquet'}: {len(table)} clips of {length:g} s")
+    for line in told_of(out):
+        typer.echo(line, err=True)
+    typer.echo(f"{out / 'clips.parquet'}: {len(table)} clips of {windows.seconds:g} s")
 
 
 @app.command()
@@ -165,21 +177,24 @@ def features(
     ray_address: RayAddress = None,
 ) -> None:
     """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
-    from plait.clips import listed
+    from plait.clips import survey
     from plait.clips.table import TABLE, read_clips
     from plait.cluster import joined
     from plait.features import Extraction, extract
     from plait.study.load import setting
     from plait.study.run import device_called
 
-    sys.path.insert(0, str(Path.cwd()))  # a user's own modules
     said = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
     named = dataset or said.get("dataset")
     if named is None and not said:
         raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
     meant = dataset_called(named) if named else _bare(said, modality, fps)
     how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
-    cuts = listed(meant, clips, [modality])
+    beside(Path.cwd())  # an encoder of one's own
+    listing = survey(meant, clips, [modality])
+    for line in listing.told(meant.activities):
+        typer.echo(line, err=True)
+    cuts = listing.cuts
     where = device_called(device, elsewhere=ray)
     with ExitStack() as stack:
         meter = stack.enter_context(Meter())
@@ -204,6 +219,7 @@ def dataset_called(path: str) -> "Dataset":
     from plait.sources import resolve
     from plait.types import Dataset
 
+    beside(Path.cwd())
     found = resolve(path, "--dataset")
     if not isinstance(found, Dataset):
         raise ConfigError(f"--dataset {path}: a {type(found).__name__}, expected a plait.types.Dataset")
@@ -228,6 +244,44 @@ def _answer(text: str) -> tuple[str, str]:
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: expected KEY=VALUE, such as label_unit=ms")
     return key.strip(), value.strip()
+
+
+def _windows(
+    dataset: "Dataset | None",
+    seconds: float | None,
+    purity: float | None,
+    unlabelled: str | None,
+    margins: bool | None,
+    stride: float | None,
+    count: int | None,
+) -> "Windows":
+    """The windows of a data set, or the default ones, with what was said instead."""
+    from plait.clips import Windows
+    from plait.clips.windows import longest_s
+
+    known = dataset.windows if dataset else None
+    length = seconds or (known.seconds if known else longest_s(dataset.modalities) if dataset else None)
+    if length is None:
+        raise ConfigError("--seconds: missing, expected the length of a window, or a --dataset that has one")
+    base = known or Windows(length)
+    if stride is not None:  # a count chooses its own
+        base = replace(base, count=None, stride_s=stride)
+    return Windows(
+        length,
+        base.purity if purity is None else purity,
+        base.unlabelled if unlabelled is None else unlabelled or None,
+        margins if margins is not None else base.margins and unlabelled != "",
+        base.stride_s,
+        base.count if count is None else count or None,
+    )
+
+
+def _names(option: str, texts: list[str]) -> tuple[tuple[str, ...], ...]:
+    """The names of each text, which stand with `=` between them."""
+    for text in texts:
+        if "=" not in text:
+            raise ConfigError(f"{option} {text}: expected names with = between them, such as 1=01")
+    return tuple(tuple(text.split("=")) for text in texts)
 
 
 def _offset(text: str) -> tuple[str, float]:

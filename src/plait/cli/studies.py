@@ -1,6 +1,5 @@
 """Studies: run one, make its report again, look into it."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from plait.cli.meter import Meter
+from plait.cli.modules import beside, beside_run
 from plait.cli.options import Data, Device, Executor, How, Only, Out, RayAddress, Sets, Threads, Workers
 from plait.errors import ConfigError
 
@@ -26,9 +26,16 @@ def run(
     threads: Threads = 1,
     device: Device = "auto",
     ray_address: RayAddress = None,
+    shuffle_labels: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="SEED", help="A control: everybody's labels shuffled, chance expected; own RUN."),
+    ] = None,
 ) -> None:
     """Run a study: train what is missing, then write the predictions, the tables and the page."""
-    sys.path.insert(0, str(study.resolve().parent))  # a user's own modules lie beside the study
+    beside(Path.cwd())
+    beside(study.resolve().parent)  # a user's own modules lie beside the study
+    if shuffle_labels is not None:
+        sets = [*sets, f"protocol.shuffle_labels={shuffle_labels}"]
     _study(study, data, out, sets, only, executor, workers, threads, device, ray_address)
 
 
@@ -101,7 +108,7 @@ def _shipped(name: str) -> Path:
 
 def _simulated(out: Path, subjects: int, clips: int, workers: int | None, slips: float = 0.0) -> Path:
     """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table."""
-    from plait.clips import Windows, write_clips
+    from plait.clips import write_clips
     from plait.datasets.simulated import SIMULATED, WINDOWS
     from plait.datasets.simulated.simulate import simulate as record
     from plait.datasets.simulated.writer import Settings
@@ -123,9 +130,7 @@ def _simulated(out: Path, subjects: int, clips: int, workers: int | None, slips:
             if unsure:  # a person would look at sync.svg now
                 typer.echo(f"{made.name}: taking the best candidate for {', '.join(unsure)}", err=True)
                 synchronise(made, unsure)
-    write_clips(
-        recordings, out / "clips", Windows(WINDOWS.seconds, unlabelled="neutral"), activities=SIMULATED.activities
-    )
+    write_clips(recordings, out / "clips", WINDOWS, activities=SIMULATED.activities)
     return out / "clips"
 
 
@@ -188,7 +193,7 @@ def attention(
     """Draw what attends to what in one clip, and how far that picture can be believed."""
     from plait.report.attention import write_attention
 
-    sys.path.insert(0, str(Path.cwd()))  # a user's own modules
+    beside_run(run)
     for path in write_attention(run, clip, method, fold=fold, data=data):
         typer.echo(path)
 
@@ -220,6 +225,7 @@ def _study(
             device=device,
             ray_address=ray_address,
             progress=meter.tell,
+            say=lambda line: typer.echo(line, err=True),
         )
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     typer.echo(f"page: {page}")

@@ -1,14 +1,19 @@
 """Recordings -> fixed windows -> a clip table, and one tensor per clip and modality."""
 
-from plait.clips.arrays import Clips, Cut, cut, decided_by, listed, stored, tensors
+from plait.clips.arrays import Clips, cut, decided_by, stored, tensors
+from plait.clips.listing import Cut, Listing, listed, survey
+from plait.clips.people import People
 from plait.clips.rows import Rows, mapped
 from plait.clips.table import LazyClips, open_clips, open_windows, read_clips, write_clips
-from plait.clips.windows import Windows, place, window
+from plait.clips.windows import place, window
+from plait.types import Windows
 
 __all__ = [
     "Clips",
     "Cut",
     "LazyClips",
+    "Listing",
+    "People",
     "Rows",
     "Windows",
     "cut",
@@ -20,6 +25,7 @@ __all__ = [
     "place",
     "read_clips",
     "stored",
+    "survey",
     "tensors",
     "window",
     "write_clips",

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.clips.listing import Cut, listed
 from plait.clips.rows import Rows
-from plait.clips.windows import longest_s, moments, window
+from plait.clips.windows import moments, window
 from plait.contents import describe
 from plait.errors import DataError
 from plait.machine import numerics
@@ -54,9 +55,6 @@ class Clips:
         return {name: self.arrays[name].read(rows) for name in modalities}
 
 
-Cut = tuple[Recording, Clip]
-
-
 def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
     """Cut every recording in `data` into clips of the named modalities: `listed`, then `stored`.
 
@@ -64,36 +62,6 @@ def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
         DataError: as they do.
     """
     return stored(dataset, listed(dataset, data, modalities), modalities)
-
-
-def listed(dataset: Dataset, data: Path, modalities: Sequence[str]) -> list[Cut]:
-    """The clips of every recording in `data`, each with its recording; no reading is touched.
-
-    Where all modalities have `rate_hz=None`, every span is one clip. Otherwise a clip is as long as the longest
-    window, and every span holds as many as fit, back to back; what is left over belongs to no clip.
-
-    Raises:
-        DataError: no clips, an unknown activity, a missing stream, or two clips of one name.
-    """
-    chosen = [dataset.modality(name) for name in modalities]
-    cuts = [(recording, clip) for recording in dataset.recordings(data) for clip in _windows(recording, chosen)]
-    if not cuts:
-        length = longest_s(chosen)
-        long = "" if length is None else f" of {length:g} s or more"
-        raise DataError(f"{data}: no clips of data set {dataset.name}, expected at least one labelled span{long}")
-    names: set[str] = set()
-    for recording, clip in cuts:
-        if clip.name in names:
-            raise DataError(f"{data}: two clips are called {clip.name!r}, expected names that differ")
-        names.add(clip.name)
-        if clip.activity not in dataset.activities:
-            known = ", ".join(dataset.activities)
-            raise DataError(f"{data}: recording {recording.name}: activity {clip.activity!r}, expected one of: {known}")
-        for stream in (stream for modality in chosen for stream in modality.streams):
-            if stream not in recording.streams:
-                got = ", ".join(recording.streams) or "none"
-                raise DataError(f"{data}: recording {recording.name}: no stream {stream!r}, got: {got}")
-    return cuts
 
 
 def stored(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str]) -> Clips:
@@ -196,21 +164,6 @@ def recipe(dataset: Dataset, modality: Modality) -> dict[str, Any]:
         "sources": source_key([dataset.recordings, modality.prepare, window]),
         "numerics": numerics(),
     }
-
-
-def _windows(recording: Recording, modalities: Sequence[Modality]) -> Iterator[Clip]:
-    """The clips of one recording; a lone one is called like its recording."""
-    length = longest_s(modalities)
-    spans: list[tuple[float, float, str]] = []
-    for span in recording.spans:
-        if length is None:
-            spans.append((span.start_s, span.stop_s, span.activity))
-            continue
-        for start in span.start_s + length * np.arange(int((span.stop_s - span.start_s) / length + 1e-6)):
-            spans.append((float(start), float(start + length), span.activity))
-    for number, (start, stop, activity) in enumerate(spans):
-        name = recording.name if len(spans) == 1 else f"{recording.name}/{number:04d}"
-        yield Clip(name, recording.name, recording.subject, activity, start, stop)
 
 
 def _array(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[Rows, tuple[int, ...]]:

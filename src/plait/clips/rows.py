@@ -40,6 +40,12 @@ class Rows:
         """How many rows there are."""
         return len(self.places)
 
+    def __getitem__(self, row: int) -> np.ndarray:
+        """One row as it is kept."""
+        file, place = self.places[row]
+        found: np.ndarray = self._maps[file][place]
+        return found
+
     def __reduce__(self) -> tuple[Any, ...]:
         """What goes to another process: no maps."""
         return Rows, (self.files, self.places)

@@ -14,13 +14,17 @@ import polars as pl
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from plait.clips.windows import Window, Windows, place, window
+from plait.clips.dropped import told
+from plait.clips.people import People, check_names, check_recordings
+from plait.clips.windows import Placed, Window, placed, window
 from plait.errors import DataError
+from plait.names import plain
 from plait.recordings.folder import Synced, open_recording, read_description, recording_folders
 from plait.store import content_key, write_bytes
-from plait.types import Dataset, Recording, Span
+from plait.types import Clip, Dataset, Dropped, Recording, Span, Windows
 
 TABLE = "clips.parquet"
+EVERYBODY = People()
 ORIGIN = pl.Struct({"stream": pl.String, "file": pl.String, "start_s": pl.Float64, "stop_s": pl.Float64})
 SCHEMA: dict[str, Any] = {
     "clip": pl.String,
@@ -39,7 +43,14 @@ class _Opened(NamedTuple):
 
     recording: Recording
     files: dict[str, tuple[str, str | None]]
-    windows: list[Window]
+    placed: Placed
+
+
+class _Cut(NamedTuple):
+    """All recordings in a folder, and what is to be said of them."""
+
+    opened: list[_Opened]
+    notes: list[str]
 
 
 def write_clips(
@@ -50,22 +61,28 @@ def write_clips(
     activities: Sequence[str] | None = None,
     streams: Sequence[str] | None = None,
     dataset: str | None = None,
+    people: People = EVERYBODY,
 ) -> pl.DataFrame:
     """Cut the recordings in a folder into windows; write and return the clip table, `out/clips.parquet`.
 
     A row per clip: `clip, recording, subject, activity, start_s, stop_s` (the video's clock), `purity`, and `origins`,
     per stream its file and the window on its own clock. The file also holds the settings, where `recordings` lie
-    relative to `out`, and the `"package.module:NAME"` of the data set that it was cut for, if any. A table that
-    stands already, cut from the same files alike, is left as it is.
+    relative to `out`, the `"package.module:NAME"` of the data set that it was cut for, if any, and which windows were
+    dropped. A table that stands already, cut from the same files alike, is left as it is.
 
     Raises:
-        DataError: no window at all, an activity that is not among `activities`, a stream that is missing, clips of two
-            subjects that share samples, or what opening a recording refuses.
+        DataError: no window at all, an activity that is not among `activities`, one of `streams` that no recording has,
+            clips of two subjects that share samples, people or activities that look alike and of whom `people` does not
+            say who they are, or what opening a recording refuses.
     """
-    opened = _cut(recordings, windows, activities, streams)
-    rows = [row for one in opened for row in _rows(one)]
+    cut = _cut(recordings, windows, activities, streams, people)
+    rows = [row for one in cut.opened for row in _rows(one)]
+    dropped = [lost for one in cut.opened for lost in one.placed.dropped]
     if not rows:
-        raise DataError(f"{recordings}: no window of {windows.seconds:g} s fits, expected labels at least as long")
+        why = "; ".join(told(dropped, [])[:2])
+        raise DataError(
+            f"{recordings}: no window of {windows.seconds:g} s fits, expected labels at least as long; {why}"
+        )
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     said = {
         "recordings": os.path.relpath(recordings.resolve(), out.resolve()),
@@ -73,8 +90,10 @@ def write_clips(
         "activities": list(activities or sorted(set(table["activity"]))),
         "dataset": dataset,
         "key": content_key(
-            [[one.recording.name, one.recording.content(list(one.recording.streams))] for one in opened]
+            [[one.recording.name, one.recording.content(list(one.recording.streams))] for one in cut.opened]
         ),
+        "dropped": [asdict(lost) for lost in dropped],
+        "notes": cut.notes,
     }
     content = io.BytesIO()
     table.write_parquet(content, metadata={"plait": json.dumps(said, sort_keys=True)})
@@ -83,8 +102,22 @@ def write_clips(
     return table
 
 
+def told_of(folder: Path) -> list[str]:
+    """What is to be said of the clips in a table: what was dropped, who or what has none, what counts twice.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    table, said = read_clips(folder)
+    clips = [Clip(*row) for row in table.select("clip", "recording", "subject", "activity", "start_s", "stop_s").rows()]
+    lines: list[str] = said["notes"]
+    return lines + told(said["dropped"], clips, said["activities"])
+
+
 def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """A clip table, and what it says of itself: `recordings` (a path), `windows`, `activities`, `dataset`, `key`.
+    """A clip table, and what it says of itself.
+
+    That is `recordings` (a path), `windows`, `activities`, `dataset`, `key`, `dropped` and `notes`.
 
     Raises:
         DataError: it is missing or no clip table.
@@ -94,6 +127,8 @@ def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         table = pl.read_parquet(path)
         said = json.loads(pl.read_parquet_metadata(path)["plait"])
         said["recordings"] = Path(os.path.normpath(folder.resolve() / said["recordings"]))
+        said["dropped"] = [Dropped(**lost) for lost in said.get("dropped", [])]
+        said["notes"] = list(said.get("notes", []))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; `plait clips` makes it") from error
     except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
@@ -106,14 +141,22 @@ def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 def open_clips(folder: Path) -> Iterator[Recording]:
     """The recordings of a clip table, each with its clips as its spans: a `Dataset`'s `recordings`.
 
+    One without clips comes without streams, for what it says was dropped.
+
     Raises:
         DataError: the table or a recording cannot be read.
     """
     table, said = read_clips(folder)
-    for (name,), rows in table.group_by("recording", maintain_order=True):
+    dropped: dict[str, list[Dropped]] = {}
+    for lost in said["dropped"]:
+        dropped.setdefault(lost.recording, []).append(lost)
+    for (name, subject), rows in table.group_by("recording", "subject", maintain_order=True):
         recording = open_recording(_folder(said["recordings"], str(name)))
         spans = tuple(Span(*row) for row in rows.select("start_s", "stop_s", "activity").iter_rows())
-        yield replace(recording, spans=spans)
+        own = tuple(dropped.pop(str(name), ()))
+        yield replace(recording, subject=str(subject), spans=spans, dropped=own)
+    for name, own_dropped in dropped.items():
+        yield Recording(name, own_dropped[0].subject, {}, (), dropped=tuple(own_dropped))
 
 
 def open_windows(
@@ -122,12 +165,11 @@ def open_windows(
     """The recordings in a folder, each with its windows as its spans: clips without a table on disk.
 
     Raises:
-        DataError: as `write_clips`.
+        DataError: as `write_clips`, save for who is who: a study asks.
     """
-    for one in _cut(recordings, windows, activities, streams):
-        if one.windows:
-            spans = tuple(Span(w.start_s, w.stop_s, w.activity) for w in one.windows)
-            yield replace(one.recording, spans=spans)
+    for one in _cut(recordings, windows, activities, streams, None).opened:
+        spans = tuple(Span(w.start_s, w.stop_s, w.activity) for w in one.placed.windows)
+        yield replace(one.recording, spans=spans, dropped=tuple(one.placed.dropped))
 
 
 class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
@@ -161,6 +203,9 @@ class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
         if row["recording"] not in self.opened:
             self.opened[row["recording"]] = open_recording(_folder(self.recordings, row["recording"]))
         streams = self.opened[row["recording"]].streams
+        for stream in (stream for modality in self.modalities for stream in modality.streams):
+            if stream not in streams:
+                raise DataError(f"{self.recordings}: recording {row['recording']}: no stream {stream!r}")
         tensors = {m.name: window(m, streams, row["start_s"], row["stop_s"]) for m in self.modalities}
         return tensors, self.dataset.activities.index(row["activity"])
 
@@ -171,8 +216,12 @@ def _folder(recordings: Path, name: str) -> Path:
 
 
 def _cut(
-    root: Path, windows: Windows, activities: Sequence[str] | None, streams: Sequence[str] | None
-) -> list[_Opened]:
+    root: Path,
+    windows: Windows,
+    activities: Sequence[str] | None,
+    streams: Sequence[str] | None,
+    people: People | None,
+) -> _Cut:
     """Every recording under `root` with its windows."""
     opened, files = [], []
     for folder in recording_folders(root):
@@ -180,30 +229,38 @@ def _cut(
         labels = {span.activity for span in recording.spans} | ({windows.unlabelled} - {None})
         if activities is not None:
             _known(folder, labels, activities)
-        for stream in streams or ():
-            if stream not in recording.streams:
-                got = ", ".join(recording.streams)
-                raise DataError(f"{folder / 'recording.toml'}: no stream {stream!r}, expected it beside: {got}")
         described = read_description(folder)
         named = {"video": described.video, **{name: log.file for name, log in described.logs.items()}}
         files.append({name: (file, described.sha256.get(file)) for name, file in named.items()})
-        opened.append(recording)
-    placed = place(opened, windows, streams)
-    cut = [_Opened(*one) for one in zip(opened, files, placed, strict=True)]
+        opened.append(replace(recording, subject=people.called(recording.subject) if people else recording.subject))
+    for stream in streams or ():
+        if all(stream not in recording.streams for recording in opened):
+            got = ", ".join(opened[0].streams)
+            raise DataError(f"{root / opened[0].name}: no stream {stream!r}, nor elsewhere; expected it beside: {got}")
+    if people:
+        check_names(root, opened, people, activities or ())
+    each = placed(opened, windows, streams)
+    cut = [_Opened(*one) for one in zip(opened, files, each, strict=True)]
     _apart(root, cut)
-    return cut
+    notes = check_recordings(root, opened, people) if people else []
+    for one in opened:
+        if absent := [stream for stream in streams or () if stream not in one.streams]:
+            notes.append(f"recording {one.name} has no {', '.join(absent)}: its clips are for what does without")
+    return _Cut(cut, notes)
 
 
 def _known(where: Path, labels: set[Any], activities: Sequence[str]) -> None:
+    known = {plain(activity) for activity in activities}
     for label in sorted(labels):
-        if label not in activities:
+        if plain(label) not in known:
             raise DataError(f"{where}: activity {label!r}, expected one of: {', '.join(activities)}")
 
 
 def _rows(one: _Opened) -> Iterator[tuple[Any, ...]]:
     recording = one.recording
-    for number, w in enumerate(one.windows):
-        name = recording.name if len(one.windows) == 1 else f"{recording.name}/{number:04d}"
+    windows = one.placed.windows
+    for number, w in enumerate(windows):
+        name = recording.name if len(windows) == 1 else f"{recording.name}/{number:04d}"
         origins = [
             {"stream": stream, "file": file, **_own(recording, stream, w)} for stream, (file, _) in one.files.items()
         ]
@@ -223,7 +280,7 @@ def _apart(root: Path, cut: Sequence[_Opened]) -> None:
     uses: dict[str, list[tuple[float, float, str, str, str]]] = {}
     for one in cut:
         for stream, (file, checksum) in one.files.items():
-            for w in one.windows if checksum else ():
+            for w in one.placed.windows if checksum else ():
                 own = _own(one.recording, stream, w)
                 uses.setdefault(str(checksum), []).append(
                     (own["start_s"], own["stop_s"], one.recording.subject, one.recording.name, file)

@@ -1,16 +1,18 @@
 """Which windows a recording is cut into, and a modality's tensor of one."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from plait.errors import ConfigError, DataError
+from plait.clips.dropped import AFTER, BEFORE, GAP, MIXED, NO_LABEL, NO_STREAM, SHORT, SURPLUS, UNLABELLED, by_reason
+from plait.errors import DataError
 from plait.recordings.video import Video
-from plait.types import Modality, Recording, Span, Stream
+from plait.types import Dropped, Modality, Recording, Span, Stream, Windows
 
 ROUNDING_S = 1e-6
 FINEST_S = 0.04  # the smallest stride a count may come to
@@ -46,66 +48,53 @@ class Window(NamedTuple):
     purity: float
 
 
-@dataclass(frozen=True)
-class Windows:
-    """How recordings are cut into windows of `seconds`.
+class Placed(NamedTuple):
+    """The windows of one recording, in order of time, and those that were none."""
 
-    With `purity = 1` windows lie inside labels, from each label's start on. With less they are laid over the whole
-    recording, and one is kept if a single activity fills that share of it. Windows start `stride_s` apart, by default
-    back to back. With `count`, every subject has that many: spread evenly over those there are or, if those are too
-    few, at the longest stride that gives enough. Time between two labels is of the activity `unlabelled`, or of
-    none; with `margins`, so is the time before the first and after the last.
-
-    Raises:
-        ConfigError: a setting is out of range.
-    """
-
-    seconds: float
-    purity: float = 1.0
-    unlabelled: str | None = None
-    margins: bool = False
-    stride_s: float | None = None
-    count: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse settings that cut nothing."""
-        if not 0 < self.seconds < np.inf:
-            raise ConfigError(f"windows: seconds is {self.seconds}, expected a length above 0")
-        if not 0.5 < self.purity <= 1:
-            raise ConfigError(f"windows: purity is {self.purity}, expected more than 0.5 and at most 1")
-        if self.stride_s is not None and not 0 < self.stride_s < np.inf:
-            raise ConfigError(f"windows: stride_s is {self.stride_s}, expected a step above 0")
-        if self.count is not None and self.count < 1:
-            raise ConfigError(f"windows: count is {self.count}, expected 1 or more per subject")
-        if self.count is not None and self.stride_s is not None:
-            raise ConfigError("windows: both count and stride_s are given, expected one of them")
-        if self.margins and self.unlabelled is None:
-            raise ConfigError("windows: margins without unlabelled, expected the activity of unlabelled time")
+    windows: list[Window]
+    dropped: list[Dropped]
 
 
 def place(
     recordings: Sequence[Recording], windows: Windows, streams: Sequence[str] | None = None
 ) -> list[list[Window]]:
-    """The windows of each recording, in order of time, where all of `streams` (by default every one) have readings.
+    """The windows of each recording: `placed`, without what was dropped.
+
+    Raises:
+        DataError: as it does.
+    """
+    return [one.windows for one in placed(recordings, windows, streams)]
+
+
+def placed(recordings: Sequence[Recording], windows: Windows, streams: Sequence[str] | None = None) -> list[Placed]:
+    """The windows of each recording where all of `streams` (by default every one) that it has have readings.
+
+    What its labels would hold, and what was dropped of that, why, is counted: every window is in one of the two.
 
     Raises:
         DataError: a subject has fewer windows than `windows.count` at a stride of 40 ms.
     """
     timelines = [_Timeline(recording, windows, streams) for recording in recordings]
     if windows.count is None:
-        return [timeline.windows(windows.stride_s or windows.seconds) for timeline in timelines]
+        stride_s = windows.stride_s or windows.seconds
+        return [Placed(timeline.windows(stride_s), timeline.dropped(stride_s)) for timeline in timelines]
     chosen: list[list[Window]] = [[] for _ in recordings]
+    dropped: list[list[Dropped]] = [[] for _ in recordings]
     for subject in dict.fromkeys(recording.subject for recording in recordings):
         own = [i for i, recording in enumerate(recordings) if recording.subject == subject]
-        found = _enough([timelines[i] for i in own], windows, subject)
+        stride_s, found = _enough([timelines[i] for i in own], windows, subject)
         flat = [(i, window) for i, windows_of_one in zip(own, found, strict=True) for window in windows_of_one]
         for number in np.round(np.linspace(0, len(flat) - 1, windows.count)).astype(int):
             chosen[flat[number][0]].append(flat[number][1])
-    return chosen
+        for i, all_of_it in zip(own, found, strict=True):
+            left = Counter(one.activity for one in all_of_it) - Counter(one.activity for one in chosen[i])
+            surplus = [Dropped(recordings[i].name, subject, a, SURPLUS, n) for a, n in sorted(left.items())]
+            dropped[i] = timelines[i].dropped(stride_s) + surplus
+    return [Placed(*one) for one in zip(chosen, dropped, strict=True)]
 
 
-def _enough(timelines: Sequence["_Timeline"], windows: Windows, subject: str) -> list[list[Window]]:
-    """Windows of one subject at the longest stride up to back to back that gives `windows.count`."""
+def _enough(timelines: Sequence["_Timeline"], windows: Windows, subject: str) -> tuple[float, list[list[Window]]]:
+    """Windows of one subject at the longest stride up to back to back that gives `windows.count`, and that stride."""
     assert windows.count is not None
 
     def at(stride_s: float) -> list[list[Window]]:
@@ -116,13 +105,14 @@ def _enough(timelines: Sequence["_Timeline"], windows: Windows, subject: str) ->
 
     widest = at(windows.seconds)
     if count(widest) >= windows.count:
-        return widest
+        return windows.seconds, widest
     short_s, long_s = min(FINEST_S, windows.seconds), windows.seconds
     best = at(short_s)
     if count(best) < windows.count:
+        why = by_reason([one for timeline in timelines for one in timeline.dropped(windows.seconds)])
         raise DataError(
             f"subject {subject}: {count(best)} windows of {windows.seconds:g} s at most, expected {windows.count}; "
-            "label more time, or ask for fewer or a lower purity"
+            f"label more time, or ask for fewer or a lower purity{f'; dropped, back to back: {why}' if why else ''}"
         )
     while long_s - short_s > 1e-3:
         middle_s = (short_s + long_s) / 2
@@ -131,19 +121,34 @@ def _enough(timelines: Sequence["_Timeline"], windows: Windows, subject: str) ->
             short_s, best = middle_s, found
         else:
             long_s = middle_s
-    return best
+    return short_s, best
+
+
+class _Laid(NamedTuple):
+    """A window where there are readings: the activity that fills most of it, if any, and the share that it fills."""
+
+    start_s: float
+    activity: str | None
+    share: float
 
 
 class _Timeline:
     """One recording's labels, and where all its streams have readings."""
 
     def __init__(self, recording: Recording, windows: Windows, streams: Sequence[str] | None) -> None:
-        self.settings = windows
-        chosen = [recording.streams[name] for name in (recording.streams if streams is None else streams)]
-        ends = [s.ends if isinstance(s, Video) else _ends(s.times) for s in chosen]
-        self.start_s, self.stop_s = max(start for start, _ in ends), min(stop for _, stop in ends)
+        self.recording, self.settings = recording, windows
+        named = recording.streams if streams is None else streams
+        self.streams = {name: recording.streams[name] for name in named if name in recording.streams}
+        ends = {name: s.ends if isinstance(s, Video) else _ends(s.times) for name, s in self.streams.items()}
+        self.first = max(ends, key=lambda name: ends[name][0], default=None)
+        self.last = min(ends, key=lambda name: ends[name][1], default=None)
+        self.start_s = max((start for start, _ in ends.values()), default=0.0)
+        self.stop_s = min((stop for _, stop in ends.values()), default=0.0)
         self.spans = self._filled(recording.spans)
-        self.unknown_s = self._unknown(chosen)
+        self.unknown_s = {name: self._unknown(stream) for name, stream in self.streams.items()}
+        self.runs_s: dict[str, list[np.ndarray]] = {}
+        self.gaps: dict[tuple[str, int], tuple[str, float, float]] = {}
+        self.gaps_s = np.unique(np.concatenate([np.empty(0), *self.unknown_s.values()]))
 
     def _filled(self, spans: Sequence[Span]) -> list[Span]:
         """Labels with the time between them, neighbours of one activity as one."""
@@ -165,31 +170,76 @@ class _Timeline:
                 joined.append(span)
         return joined
 
-    def _unknown(self, streams: Sequence[Stream]) -> np.ndarray:
-        """Moments, 0.1 s apart, at which some sensor has no reading; between a video's ends there is a picture."""
+    def _unknown(self, stream: Stream) -> np.ndarray:
+        """Moments, 0.1 s apart, at which a sensor has no reading; between a video's ends there is a picture."""
         moments = np.arange(self.start_s, self.stop_s, 0.1)
-        unknown = np.zeros(len(moments), dtype=bool)
-        for stream in streams:
-            if not isinstance(stream, Video) and len(moments):
-                readings = stream.at(moments).reshape(len(moments), -1)
-                unknown |= ~np.isfinite(readings).all(axis=1)
-        return moments[unknown]
+        if isinstance(stream, Video) or not len(moments):
+            return np.empty(0)
+        unknown: np.ndarray = moments[~np.isfinite(stream.at(moments).reshape(len(moments), -1)).all(axis=1)]
+        return unknown
 
     def windows(self, stride_s: float) -> list[Window]:
         """All windows at this stride."""
         length = self.settings.seconds
-        found: list[Window] = []
+        return [
+            Window(one.start_s, one.start_s + length, one.activity, one.share)
+            for one in self._laid(stride_s)
+            if one.activity is not None and self._pure(one) and not self._broken(one)
+        ]
+
+    def dropped(self, stride_s: float) -> list[Dropped]:
+        """What the labels would hold at this stride and `windows` does not give, by activity and reason."""
+        counts = Counter(self._lost(stride_s))
+        about = self.recording.name, self.recording.subject
+        return [Dropped(*about, activity, reason, n, *where) for (activity, reason, *where), n in counts.items()]
+
+    def _lost(self, stride_s: float) -> Iterator[tuple[Any, ...]]:
+        """Each of them: its activity, the reason, and the stream to blame with the seconds in which it says nothing."""
+        settings = self.settings
+        if not self.streams:
+            yield from [(None, NO_STREAM)] * max(1, len(self.spans))
+            return
+        if not self.spans:
+            yield from [(None, UNLABELLED)] * max(1, len(self._starts(self.start_s, self.stop_s, stride_s)))
+            return
+        if settings.purity == 1:
+            for span in self.spans:
+                yield from self._outside(span.start_s, span.stop_s, span.activity, stride_s)
+        else:
+            start_s, stop_s = self.spans[0].start_s, max(span.stop_s for span in self.spans)
+            yield from self._outside(min(start_s, self.start_s), max(stop_s, self.stop_s), None, stride_s)
+        for one in self._laid(stride_s):
+            if one.activity is None:
+                yield None, NO_LABEL
+            elif not self._pure(one):
+                yield one.activity, MIXED
+            elif self._broken(one):
+                yield one.activity, GAP, *self._gap(one)
+
+    def _outside(self, start_s: float, stop_s: float, activity: str | None, stride_s: float) -> Iterator[Any]:
+        """Windows between two moments that the first and the last reading cut off."""
+        whole = len(self._starts(start_s, stop_s, stride_s))
+        later = len(self._starts(max(start_s, self.start_s), stop_s, stride_s))
+        inside = len(self._starts(max(start_s, self.start_s), min(stop_s, self.stop_s), stride_s))
+        if not whole:
+            yield activity, SHORT
+        yield from [(activity, BEFORE, self.first, None, self.start_s)] * (whole - later)
+        yield from [(activity, AFTER, self.last, self.stop_s, None)] * (later - inside)
+
+    def _laid(self, stride_s: float) -> Iterator[_Laid]:
+        """Every window at this stride that lies where there are readings, save for gaps."""
         if self.settings.purity == 1:
             for span in self.spans:
-                first = max(span.start_s, self.start_s)
-                for start in _starts(first, min(span.stop_s, self.stop_s), length, stride_s):
-                    found.append(Window(start, start + length, span.activity, 1.0))
+                first, last = max(span.start_s, self.start_s), min(span.stop_s, self.stop_s)
+                yield from (_Laid(start, span.activity, 1.0) for start in self._starts(first, last, stride_s))
         else:
-            for start in _starts(self.start_s, self.stop_s, length, stride_s):
-                activity, share = self._most(start, start + length)
-                if activity is not None and share >= self.settings.purity - ROUNDING_S:
-                    found.append(Window(start, start + length, activity, share))
-        return [one for one in found if not self._gap(one)]
+            for start in self._starts(self.start_s, self.stop_s, stride_s):
+                yield _Laid(start, *self._most(start, start + self.settings.seconds))
+
+    def _starts(self, start_s: float, stop_s: float, stride_s: float) -> list[float]:
+        """Where windows begin that lie between two moments."""
+        room = stop_s - start_s - self.settings.seconds + ROUNDING_S
+        return [start_s + i * stride_s for i in range(int(room / stride_s) + 1)] if room >= 0 else []
 
     def _most(self, start_s: float, stop_s: float) -> tuple[str | None, float]:
         """The activity that fills most of a window, and its share."""
@@ -201,15 +251,41 @@ class _Timeline:
         most = max(filled, key=lambda name: filled[name], default=None)
         return most, min(filled[most] / (stop_s - start_s), 1.0) if most is not None else 0.0
 
-    def _gap(self, one: Window) -> bool:
-        first, last = np.searchsorted(self.unknown_s, [one.start_s, one.stop_s])
+    def _pure(self, one: _Laid) -> bool:
+        return one.share >= self.settings.purity - ROUNDING_S
+
+    def _broken(self, one: _Laid) -> bool:
+        """Whether some stream has no reading somewhere in a window."""
+        first, last = np.searchsorted(self.gaps_s, [one.start_s, one.start_s + self.settings.seconds])
         return bool(last > first)
 
+    def _gap(self, one: _Laid) -> tuple[str, float, float]:
+        """The stream, and its columns if not all, that have no reading in a broken window, from when to when."""
+        found = ((name, np.searchsorted(unknown_s, one.start_s)) for name, unknown_s in self.unknown_s.items())
+        stop_s = one.start_s + self.settings.seconds
+        name, at = next((n, i) for n, i in found if i < len(self.unknown_s[n]) and self.unknown_s[n][i] < stop_s)
+        runs = self.runs_s.setdefault(name, np.split(u := self.unknown_s[name], np.flatnonzero(np.diff(u) > 0.15) + 1))
+        number = int(np.searchsorted(np.cumsum([len(run) for run in runs]), at, side="right"))
+        if (name, number) not in self.gaps:
+            columns, before_s, after_s = _around(self.streams[name], runs[number], self.start_s, self.stop_s)
+            self.gaps[name, number] = f"{name} ({columns})" if columns else name, before_s, after_s
+        return self.gaps[name, number]
 
-def _starts(start_s: float, stop_s: float, length_s: float, stride_s: float) -> list[float]:
-    """Where windows of this length begin that lie between two moments."""
-    room = stop_s - start_s - length_s + ROUNDING_S
-    return [start_s + i * stride_s for i in range(int(room / stride_s) + 1)] if room >= 0 else []
+
+def _around(stream: Stream, run_s: np.ndarray, start_s: float, stop_s: float) -> tuple[str, float, float]:
+    """Which columns say nothing in a run of unknown moments, if not all, and the whole readings before and after it."""
+    times, log = stream.times, getattr(stream, "log", stream)
+    values = getattr(log, "values", None)
+    silent: list[str] = []
+    if isinstance(values, np.ndarray) and len(values) == len(times):
+        known = np.isfinite(values.reshape(len(times), -1))
+        inside = known[(times >= run_s[0]) & (times <= run_s[-1])].any(axis=0)
+        names = getattr(log, "names", tuple(map(str, range(1, len(inside) + 1))))
+        silent = [name for name, some in zip(names, inside, strict=False) if not some] if inside.any() else []
+        times = times[known.all(axis=1)]
+    earlier, later = times[times < run_s[0]], times[times > run_s[-1]]
+    before_s, after_s = float(earlier[-1]) if len(earlier) else start_s, float(later[0]) if len(later) else stop_s
+    return ", ".join(silent), before_s, after_s
 
 
 def _ends(times: np.ndarray) -> tuple[float, float]:

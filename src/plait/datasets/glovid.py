@@ -130,4 +130,5 @@ GLOVID = Dataset(
     recordings=recordings,
     cite="Byvshev, Mettes, Xiao: Heterogeneous Non-Local Fusion for Multimodal Activity Recognition, ICMR 2020.",
     hands=EXPECTED_HANDS,
+    windows=WINDOWS,
 )

@@ -177,11 +177,6 @@ def unit_of(cells: Sequence[str]) -> LabelUnit | None:
     return "iso" if ISO.fullmatch(first) else "s" if ":" in first else None
 
 
-def plain(text: str) -> str:
-    """Text with single spaces."""
-    return " ".join(text.split())
-
-
 def listed(values: Sequence[str], most: int = 10) -> str:
     """Values in quotes, the first `most` of them."""
     more = f" and {len(values) - most} more" if len(values) > most else ""

@@ -8,7 +8,8 @@ from xml.parsers import expat
 from pympi.Elan import Eaf  # type: ignore[import-untyped]
 
 from plait.errors import DataError, one_line
-from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelSettings, listed, plain, way_out
+from plait.names import plain
+from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelSettings, listed, way_out
 from plait.recordings.owners import key, name_of
 from plait.recordings.tables import read_bytes
 

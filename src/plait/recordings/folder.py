@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from plait.errors import DataError, first_fault
+from plait.names import plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Cell, Log, SensorLog, TimeUnit, read_log
@@ -244,7 +245,7 @@ def open_recording(folder: Path) -> Recording:
     if described.labels:
         about = footage(video, folder.name, described.subject)
         spans = read_labels(folder / described.labels, described.label_settings, about).spans
-    return Recording(folder.name, described.subject, streams, spans)
+    return Recording(folder.name, plain(described.subject), streams, spans)
 
 
 def footage(video: Video, recording: str, subject: str) -> Footage:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import DataError
+from plait.names import plain
 from plait.recordings import label_columns, label_json, label_texts
 from plait.recordings.folder import (
     DESCRIPTION,
@@ -80,7 +81,7 @@ def ingest(
     described = _answered(described, said)
     by_name = {name: _there(by_name, name) for name in described.files}
     called = recording_name(name or (sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem))
-    described = replace(described, subject=subject or described.subject or called)
+    described = replace(described, subject=plain(subject or described.subject or called))
     if described.labels:
         about = footage(Video(by_name[described.video]), called, described.subject)
         labels = read_labels(by_name[described.labels], described.label_settings, about)
@@ -110,7 +111,7 @@ def _standing(folder: Path, sums: Mapping[str, str], said: Mapping[str, Any], su
     standing = read_description(folder)
     if standing.sha256 != sums:
         raise DataError(f"{folder}: stands already, made from other files; give another --name or remove it")
-    if _answered(replace(standing, subject=subject or standing.subject), said) != standing:
+    if _answered(replace(standing, subject=plain(subject or standing.subject)), said) != standing:
         raise DataError(f"{folder}: stands already and says otherwise; change its {DESCRIPTION}, or remove it")
     return [f"{folder}: stands already, made from the same files"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import DataError, one_line
-from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, plain, way_out
+from plait.names import plain
+from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, way_out
 from plait.recordings.owners import key, nobody, own
 from plait.recordings.tables import read_bytes
 

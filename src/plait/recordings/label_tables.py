@@ -5,13 +5,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 from plait.errors import DataError
+from plait.names import plain
 from plait.recordings.annotations import (
     Entry,
     Footage,
     LabelClock,
     LabelSettings,
     listed,
-    plain,
     unit_of,
     way_out,
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from plait.errors import DataError
+from plait.names import plain
 from plait.recordings.annotations import (
     CLOCK,
     NUMBER,
@@ -18,7 +19,6 @@ from plait.recordings.annotations import (
     LabelClock,
     LabelSettings,
     listed,
-    plain,
     way_out,
 )
 from plait.recordings.owners import EVERY, key, name_of, nobody, own

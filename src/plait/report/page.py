@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from plait.errors import DataError
+from plait.names import natural
 from plait.report import paper, words
 from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
 from plait.report.cases import CASES
@@ -300,7 +301,7 @@ def _data(report: Report) -> dict[str, Any]:
     """
     run, main, activities = report.run, report.main, report.activities
     methods = main["method"].to_list()
-    people = sorted(set(report.subjects["subject"]), key=words.natural)
+    people = sorted(set(report.subjects["subject"]), key=natural)
     place = {name: i for i, name in enumerate(run.activities)}
     confusion: dict[str, list[list[int]]] = {method: [] for method in methods}
     for method, subject, activity, predicted, clips in report.subject_confusion.iter_rows():

@@ -18,7 +18,8 @@ COLUMNS = ("study", "method", "fold", "seed", "clip", "subject", "activity", "pr
 class Run:
     """What `run.json` says: the study, its methods in the order of the study file, and how it was computed.
 
-    `activities` are in the order of the scores; `seconds` is the training time of all jobs together.
+    `activities` are in the order of the scores; `seconds` is the training time of all jobs together;
+    `said`, what is to be known of the clips, in lines.
     """
 
     study: str
@@ -35,6 +36,7 @@ class Run:
     threads: int = 1
     cores: int = 1
     seconds: float = 0.0
+    said: tuple[str, ...] = ()
 
 
 def read_run(folder: Path) -> tuple[Run, pl.DataFrame]:

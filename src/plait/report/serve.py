@@ -27,12 +27,17 @@ class Files(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def __init__(self, *args: Any, patience_s: float = PATIENCE_S, **kwargs: Any) -> None:
-        self.timeout = patience_s  # of one read or write
+        self.patience_s = patience_s
         super().__init__(*args, **kwargs)
+
+    def setup(self) -> None:
+        """Take the connection, whose every read and write has so much time."""
+        super().setup()
+        self.connection.settimeout(self.patience_s)
 
     def handle_one_request(self) -> None:
         """One request, whose head must have arrived whole in time, however steadily it drips."""
-        self._late = Timer(self.timeout, self._hang_up)
+        self._late = Timer(self.patience_s, self._hang_up)
         self._late.daemon = True
         self._late.start()
         try:

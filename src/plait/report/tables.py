@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from plait.names import natural
 from plait.report import paper
 from plait.report.latex import tabular
 from plait.report.read import Run
-from plait.report.words import chance, interval, natural, notes, percent, points, seconds
+from plait.report.words import chance, interval, notes, percent, points, seconds
 from plait.study import metrics, people
 from plait.study.compare import TOO_FEW, Row
 

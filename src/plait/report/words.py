@@ -1,6 +1,5 @@
 """Numbers and settings in words: how a report prints them, and what it says about how they came about."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,12 @@ import polars as pl
 
 from plait.report.read import Run
 from plait.study.compare import EXACT_UP_TO, TOO_FEW
+
+CONTROL = (
+    "Control: every person's activities were dealt anew among that person's stretches of work, so that labels say "
+    "nothing of the clips, and all else is as in the study itself. Chance is expected, for every method: what lies "
+    "clearly above it comes from how the study is made, not from what was recorded."
+)
 
 
 def percent(share: float | None) -> str:
@@ -55,12 +60,6 @@ def duration(value: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key that puts "2" before "10", and numbers before letters."""
-    parts = [part for part in re.split(r"(\d+)", name) if part]
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
-
-
 def split(protocol: Mapping[str, Any]) -> str:
     """The protocol: who trains, validates and is tested."""
     refit = ", then trained once more on training and validation subjects together" if protocol.get("refit") else ""
@@ -80,8 +79,10 @@ def split(protocol: Mapping[str, Any]) -> str:
 
 def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
     """How the numbers of a report are computed, a sentence or two each."""
+    control = [CONTROL] if run.protocol.get("shuffle_labels") is not None else []
     folds, subjects = (int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects"))
     said = [
+        *control,
         f"Accuracy: share of right clips among a fold's test clips, seeds averaged, mean over {count(folds, 'fold')}.",
         f"Subject SD: sample standard deviation (n − 1), over {count(subjects, 'subject')}, of the subject's accuracy "
         "(seeds averaged first), in points.",
@@ -100,10 +101,12 @@ def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
         said.append("Tuned: the encoder starts as another method's of the same fold and seed, and is trained further.")
     if any(origin.startswith("features of") for row in run.methods.values() for origin in row.encoders.values()):
         said.append(
-            "Features: a frozen network that was trained elsewhere saw these clips once, before the study; parameters "
-            "are those that were trained on top."
+            "Features: a frozen network saw these clips once, before the study; parameters are those that were trained "
+            "on top. plait does not know what that network was trained on."
         )
-    return said if comparisons.is_empty() else said + _comparison_notes(run, comparisons)
+    if comparisons.height:
+        said += _comparison_notes(run, comparisons)
+    return said + ([f"Clips: {'; '.join(line.strip() for line in run.said)}."] if run.said else [])
 
 
 def _comparison_notes(run: Run, comparisons: pl.DataFrame) -> list[str]:

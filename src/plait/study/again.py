@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plait.clips import Clips, Cut, listed
+from plait.clips import Clips, Cut
 from plait.errors import ConfigError, DataError
 from plait.sources import resolve
 from plait.store import read_json
 from plait.study.compare import Row
 from plait.study.config import Study
+from plait.study.control import clips_of
 from plait.study.donors import WEIGHTS
 from plait.study.jobs import read_scores
 from plait.study.load import load_study
@@ -50,7 +51,7 @@ class Again:
         study = load_study(folder / "study.toml")
         about = read_json(folder / "run.json")
         dataset: Dataset = resolve(study.dataset, f"{study.name}: dataset")
-        cuts = listed(dataset, data or Path(about["data"] or "."), study.modalities)
+        cuts = clips_of(study, dataset, data or Path(about["data"] or ".")).cuts
         methods = TypeAdapter(dict[str, Row]).validate_python(about["methods"])
         return cls(folder, study, dataset, cuts, methods, about["device"], about.get("feature_threads"))
 

@@ -24,6 +24,10 @@ class Protocol:
     the `val_subjects` next ones in sorted order, cyclic, validate. None have to where `choose = "last"`.
     `fixed` takes `train`, `val` and `test` as lists of subjects. With `refit`, a method is trained once more on the
     training and validation subjects together, for as many epochs as validation chose.
+
+    Each list of `same_person` holds the names of one person, who is called by the first; each of `different`, names of
+    people or activities that look alike or share recordings, and are several all the same. With a seed as
+    `shuffle_labels` the study is a control (`plait.study.control`).
     """
 
     kind: Literal["leave-one-subject-out", "fixed"] = "leave-one-subject-out"
@@ -33,6 +37,9 @@ class Protocol:
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     refit: bool = False
+    same_person: tuple[tuple[str, ...], ...] = ()
+    different: tuple[tuple[str, ...], ...] = ()
+    shuffle_labels: NonNegativeInt | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -138,6 +145,11 @@ class Study:
                 alias = {"from": own.donor}
                 encoders[modality] = Encoder(first.features, first.use, first.args, frozen=own.frozen, **alias)
         return replace(method, encoders=encoders)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The modalities that its methods use, in the study's order."""
+        return tuple(m for m in self.modalities if any(m in method.modalities for method in self.methods.values()))
 
     def only(self, patterns: Sequence[str]) -> "Study":
         """The methods whose names match one of `patterns` (`*`, `?`), and those that they are made from.

@@ -1,18 +1,15 @@
 """Who trains, validates and is tested: folds by subject, checked before anything is trained."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
+from plait.clips import People
 from plait.errors import ConfigError
+from plait.names import natural
 from plait.study.config import Protocol
 from plait.types import Clip, Fold
-
-
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A sorting key that puts `"2"` before `"10"`, and `"s2"` before `"s10"`."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part)
 
 
 def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
@@ -27,6 +24,11 @@ def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
             refit without anybody to validate.
     """
     known = sorted(set(subjects), key=natural)
+    called = People(protocol.same_person, protocol.different).called
+    among, *parts = (
+        tuple(map(called, names)) for names in (protocol.subjects, protocol.train, protocol.val, protocol.test)
+    )
+    protocol = replace(protocol, subjects=among, train=parts[0], val=parts[1], test=parts[2])
     if protocol.refit and not (protocol.val if protocol.kind == "fixed" else protocol.val_subjects):
         raise ConfigError("protocol.refit: nobody validates, so there is nothing to train once more")
     if protocol.kind == "fixed":
@@ -63,7 +65,12 @@ def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) 
     for activity in activities:
         if not counts[activity]:
             who = ", ".join(fold.train)
-            raise ConfigError(f"fold {fold.name}: activity {activity!r} has no clip of the training subjects {who}")
+            others = sorted({clip.subject for clip in clips if clip.activity == activity}, key=natural)
+            whose = f"only {', '.join(others)} did it" if others else "nobody did it"
+            raise ConfigError(
+                f"fold {fold.name}: activity {activity!r} has no clip of the training subjects {who}: {whose}; record "
+                "it of more people, leave it out of the data set's activities, or leave people out (protocol.subjects)"
+            )
 
 
 def check_choice(fold: Fold, choose: str, where: str) -> None:

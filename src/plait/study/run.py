@@ -1,6 +1,7 @@
 """A study from its file to one predictions table: plan, refuse what cannot work, do what is missing, assemble."""
 
 import inspect
+import logging
 import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,9 @@ import polars as pl
 import torch
 from pydantic import TypeAdapter
 
-from plait.clips import Clips, Cut, Rows, listed, stored
+from plait.clips import Clips, Cut, Rows, stored
+from plait.clips.dropped import table_of
+from plait.clips.people import check_clips
 from plait.cluster import Cluster, joined
 from plait.errors import ConfigError, one_line
 from plait.features import Extraction, extract
@@ -23,6 +26,7 @@ from plait.machine import cores
 from plait.sources import resolve
 from plait.store import atomic, content_key, locked, write_json, write_toml
 from plait.study.config import Encoder, Method, Study
+from plait.study.control import as_control, check_out, clips_of, people_of
 from plait.study.executors import EXECUTORS, inline, processes, remote
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
 from plait.study.load import load_study
@@ -34,6 +38,8 @@ from plait.study.work import batched, work_on
 from plait.types import Dataset
 
 Progress = Callable[[int, int, str], None]
+Say = Callable[[str], object]
+LOG = logging.getLogger("plait")
 KEY = ["method", "seed", "fold", "clip"]
 COLUMNS = ["study", "method", "fold", "seed", "clip", "subject", "activity", "predicted", "scores"]
 
@@ -51,6 +57,7 @@ def run_study(
     device: str = "auto",
     ray_address: str | None = None,
     progress: Progress = lambda done, total, label: None,
+    say: Say = LOG.warning,
     then: Callable[[Path], object] = lambda out: None,
 ) -> None:
     """Run a study over `data` and leave its predictions in `out`; what `out` already holds is not done again.
@@ -59,7 +66,8 @@ def run_study(
     A job takes `threads` threads; `workers` jobs are in work at once, by default as many as the cores that this
     process may use, or that the Ray cluster at `ray_address` has, allow. Several runs may share one `out`: each job is
     done by one of them. `progress` is told jobs done, jobs in all, and which one was just finished, or that other
-    runs are waited for; `then` is called with `out` once its tables are written, before another run may write its own.
+    runs are waited for; `say`, what to know of the clips before, such as what was dropped, a line at a time; `then` is
+    called with `out` once its tables are written, before another run may write its own.
 
     Raises:
         ConfigError: the study cannot work as it stands, or a setting is out of range; nothing has been trained.
@@ -70,15 +78,19 @@ def run_study(
     for name, value in (("threads", threads), ("workers", workers)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} is {value}, expected at least 1")
-    study = load_study(source, sets)
+    study = as_control(load_study(source, sets))
     if only:
         study = study.only(only)
     dataset = resolve(study.dataset, f"{study.name}: dataset")
     if not isinstance(dataset, Dataset):
         raise ConfigError(f"{study.name}: dataset: {study.dataset!r} is no plait.types.Dataset")
     device = device_called(device, elsewhere=executor == "ray")
-    cuts = listed(dataset, data, study.modalities)
+    listing = clips_of(study, dataset, data)
+    for line in (said := listing.told(dataset.activities)):
+        say(line)
+    cuts = listing.cuts
     table = [clip for _, clip in cuts]
+    check_out(study, out)
     setting = Setting(study.dataset, out.resolve(), threads, device)
     parts = folds(study.protocol, [clip.subject for clip in table])
     for fold in parts:
@@ -89,6 +101,8 @@ def run_study(
         cluster = stack.enter_context(joined(ray_address, threads, device)) if executor == "ray" else None
         made_by = cluster.threads if cluster else torch.get_num_threads()
         clips = given(study, dataset, cuts, device, progress, cluster)
+        arrays = {rows: name for view in clips.values() for name, rows in view.arrays.items()}
+        check_clips(data, table, [(name, rows) for rows, name in arrays.items()], people_of(study))
         for name in study.order():
             method = study.method(name)
             train = study.training(name)
@@ -106,7 +120,11 @@ def run_study(
             hands = inline(work)
         do_missing(batched(jobs), work, hands, progress)
     with locked(out / ".locks" / "report"):  # another run may end on this folder at this moment
-        _leave(study, dataset, data, out, jobs, setting, made_by)
+        _leave(study, dataset, data, out, jobs, setting, made_by, said, source)
+        if listing.dropped:
+            _write(table_of(listing.dropped), out / "dropped.csv")
+        else:
+            (out / "dropped.csv").unlink(missing_ok=True)
         then(out)
 
 
@@ -118,6 +136,8 @@ def _leave(
     jobs: Mapping[tuple[str, str, int], Job],
     setting: Setting,
     feature_threads: int,
+    said: Sequence[str],
+    source: Path | str | Mapping[str, Any],
 ) -> None:
     """Write what was run, and the scores of all jobs."""
     rows = _rows(study, jobs, setting)
@@ -133,6 +153,8 @@ def _leave(
             "modalities": study.modalities,
             "protocol": asdict(study.protocol),
             "seeds": study.seeds,
+            "said": said,
+            "file": str(Path(source).resolve()) if isinstance(source, Path | str) else None,
             "methods": rows,
             "versions": _versions(),
             "commit": _commit(),
@@ -240,7 +262,10 @@ def _assembled(
 
 def _write(table: pl.DataFrame, path: Path) -> None:
     with atomic(path) as made:
-        table.write_parquet(made)
+        if path.suffix == ".csv":
+            table.write_csv(made)
+        else:
+            table.write_parquet(made)
 
 
 def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setting) -> dict[str, dict[str, Any]]:

@@ -71,4 +71,5 @@ SIMULATED = Dataset(
     recordings=recordings,
     cite="Simulated by plait; no publication.",
     hands=EXPECTED_HANDS,
+    windows=WINDOWS,
 )

@@ -1,0 +1,128 @@
+"""The clips of a data set, and what of it became none: no reading is touched."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from plait.clips.dropped import NO_STREAM, SHORT, UNLABELLED, told
+from plait.clips.people import People, check_names, check_recordings
+from plait.clips.windows import longest_s
+from plait.errors import DataError
+from plait.names import plain
+from plait.types import Clip, Dataset, Dropped, Modality, Recording
+
+Cut = tuple[Recording, Clip]
+
+
+class Listing(NamedTuple):
+    """The clips, each with its recording, what was dropped, and what else a person should know."""
+
+    cuts: list[Cut]
+    dropped: list[Dropped]
+    notes: list[str]
+
+    def told(self, activities: Sequence[str] = ()) -> list[str]:
+        """All that is to be said of it, in lines; `activities` are those that are expected."""
+        return self.notes + told(self.dropped, [clip for _, clip in self.cuts], activities)
+
+
+def listed(dataset: Dataset, data: Path, modalities: Sequence[str]) -> list[Cut]:
+    """The clips of every recording in `data`: those of `survey`.
+
+    Raises:
+        DataError: as it does.
+    """
+    return survey(dataset, data, modalities).cuts
+
+
+def survey(
+    dataset: Dataset,
+    data: Path,
+    modalities: Sequence[str],
+    *,
+    needed: Sequence[str] | None = None,
+    people: People | None = None,
+) -> Listing:
+    """The clips of every recording in `data`, and what was dropped.
+
+    Where all modalities have `rate_hz=None`, every span is one clip. Otherwise a clip is as long as the longest
+    window, and every span holds as many as fit, back to back; what is left over belongs to no clip. A recording that
+    lacks a stream of the modalities `needed` (by default all) is dropped. With `people`, persons under two names are
+    looked for, and merged or refused as it says.
+
+    Raises:
+        DataError: no clips, an unknown activity, a stream that no recording has, two clips of one name, or what
+            `check_names` and `check_recordings` refuse.
+    """
+    chosen = [dataset.modality(name) for name in modalities]
+    streams = [s for m in (modalities if needed is None else needed) for s in dataset.modality(m).streams]
+    cuts: list[Cut] = []
+    dropped: list[Dropped] = []
+    opened: list[Recording] = []
+    subjects: set[str] = set()
+    spelled = {plain(activity): activity for activity in dataset.activities}
+    for found in dataset.recordings(data):
+        subject = plain(found.subject)
+        subjects.add(subject)
+        recording = replace(found, subject=people.called(subject) if people else subject)
+        opened.append(recording)
+        dropped += [replace(one, subject=recording.subject) for one in found.dropped]
+        own = list(_windows(recording, chosen, dropped))
+        for clip in own:
+            if plain(clip.activity) not in spelled:
+                known = ", ".join(dataset.activities)
+                raise DataError(
+                    f"{data}: recording {recording.name}: activity {clip.activity!r}, expected one of: {known}"
+                )
+        own = [replace(clip, activity=spelled[plain(clip.activity)]) for clip in own]
+        missing = next((stream for stream in streams if stream not in recording.streams), None)
+        if missing is None:
+            cuts += [(recording, clip) for clip in own]
+        else:
+            about = recording.name, recording.subject
+            dropped += [Dropped(*about, clip.activity, NO_STREAM, stream=missing) for clip in own]
+    for stream in streams:
+        if opened and all(stream not in recording.streams for recording in opened if recording.streams):
+            first = next((one for one in opened if one.streams), opened[0])
+            got = ", ".join(first.streams) or "none"
+            raise DataError(f"{data}: recording {first.name}: no stream {stream!r}, got: {got}")
+    if not cuts:
+        length = longest_s(chosen)
+        long = "" if length is None else f" of {length:g} s or more"
+        lost = "; ".join(told(dropped, [])[:2])
+        raise DataError(
+            f"{data}: no clips of data set {dataset.name}, expected at least one labelled span{long}"
+            + (f"; {lost}" if lost else "")
+        )
+    names: set[str] = set()
+    for _, clip in cuts:
+        if clip.name in names:
+            raise DataError(f"{data}: two clips are called {clip.name!r}, expected names that differ")
+        names.add(clip.name)
+    if people is None:
+        return Listing(cuts, dropped, [])
+    check_names(data, opened, people, dataset.activities)
+    return Listing(cuts, dropped, people.unknown(subjects) + check_recordings(data, opened, people))
+
+
+def _windows(recording: Recording, modalities: Sequence[Modality], dropped: list[Dropped]) -> Iterator[Clip]:
+    """The clips of one recording, a lone one called like it; spans that hold none go to `dropped`."""
+    length = longest_s(modalities)
+    about = recording.name, recording.subject
+    spans: list[tuple[float, float, str]] = []
+    for span in recording.spans:
+        if length is None:
+            spans.append((span.start_s, span.stop_s, span.activity))
+            continue
+        starts = span.start_s + length * np.arange(int((span.stop_s - span.start_s) / length + 1e-6))
+        spans += [(float(start), float(start + length), span.activity) for start in starts]
+        if not len(starts):
+            dropped.append(Dropped(*about, span.activity, SHORT))
+    if not recording.spans and not recording.dropped:
+        dropped.append(Dropped(*about, None, UNLABELLED))
+    for number, (start, stop, activity) in enumerate(spans):
+        name = recording.name if len(spans) == 1 else f"{recording.name}/{number:04d}"
+        yield Clip(name, recording.name, recording.subject, activity, start, stop)

@@ -1,0 +1,105 @@
+"""Names as people write them: cleaned, put in order, and told apart however they are spelled."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+# A label in front of a number says that a person follows, not which: subject 1, sub-01, S1; participant 1, P01; user 1.
+FAMILIES = {
+    "subject": ("s", "su", "sub", "subj", "sbj", "subject", "subjects"),
+    "participant": ("p", "pp", "pt", "part", "participant", "person", "pers", "patient"),
+    "user": ("u", "usr", "user"),
+}
+WORDS = {word: family for family, words in FAMILIES.items() for word in words}
+# Letters of other alphabets that cannot be told from a Latin one in print (of Unicode's confusables, UTS 39).
+LOOKALIKES = str.maketrans(
+    "АВЕЅІЈКМНОРСТУХаеѕіјорсухԁԛԝһӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρɑɡı",
+    "ABESIJKMHOPCTYXaesijopcyxdqwhlABEZHIKMNOPTYXovpagi",
+)
+FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # blank, though letters or marks by category
+ACCENTS = re.compile("[\u0300-\u036f]")
+NUMBERED = re.compile(r"([^\W\d_]+)(\d.*)", re.DOTALL)
+SEPARATORS = re.compile(r"[\s_.,;:/\\()\[\]'\"`´’‘“”-]+")
+
+Key = tuple[tuple[tuple[int, int, str], ...], str]
+
+
+def natural(name: str) -> Key:
+    """A sorting key that puts `"2"` before `"10"`, `"s2"` before `"s10"`, and numbers before words.
+
+    A total order: keys are equal for equal names alone, `"01"` comes right before `"1"`.
+    """
+    parts = []
+    for part in re.split(r"(\d+)", name):
+        if part.isdecimal():
+            digits = _western(part).lstrip("0")
+            parts.append((0, len(digits), digits))
+        elif part:
+            parts.append((1, 0, part))
+    return tuple(parts), name
+
+
+def plain(name: str) -> str:
+    """A name as it is kept: letters composed (NFC), white space single, nothing invisible at either end."""
+    words = " ".join(name.split())
+    return unicodedata.normalize("NFC", words.strip("".join({one for one in words if _invisible(one)} | {" "})))
+
+
+def spellings(name: str, *, person: bool = True) -> frozenset[str]:
+    """What a name comes to, however it is written: two names that share a spelling look alike.
+
+    Of no account are case, the width and form of letters and digits, what is invisible, separators that do not stand
+    between digits, quotes, leading zeros, a number's `.0`, and letters of other alphabets that look like Latin ones.
+    Of a `person`, neither are accents, nor how a word for people is written in front of a number; a number without a
+    word is anybody's of that number.
+    """
+    found = set()
+    for text in (name, unicodedata.normalize("NFKC", name).translate(LOOKALIKES)):
+        base = _bare(text, person)
+        numbered = NUMBERED.fullmatch(base) if person else None
+        if numbered and numbered[1] in WORDS:
+            base = f"{WORDS[numbered[1]]} {numbered[2]}"
+        found.add(base)
+        if person and base[:1].isdecimal():
+            found |= {f"{family} {base}" for family in FAMILIES}
+    return frozenset(found)
+
+
+def alike(names: Iterable[str], *, person: bool = True) -> list[tuple[str, str]]:
+    """The pairs of different names that look alike, in natural order."""
+    ordered = sorted(set(names), key=natural)
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(ordered):
+        for spelling in spellings(name, person=person):
+            places.setdefault(spelling, []).append(place)
+    pairs = {(a, b) for found in places.values() for i, a in enumerate(found) for b in found[i + 1 :]}
+    return [(ordered[a], ordered[b]) for a, b in sorted(pairs)]
+
+
+def _bare(text: str, person: bool) -> str:
+    """The letters and numbers of a name."""
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = "".join(one for one in text if not _invisible(one))
+    if person:
+        text = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+    text = "".join("-" if unicodedata.category(one) == "Pd" else one for one in _western(text)).strip()
+    text = re.sub(r"(?<![\d.,])(\d+)\.0+$", r"\1", text)  # a number that a table has read as a fraction
+    text = SEPARATORS.sub(lambda gap: "-" if _between_digits(gap) else "", text)
+    bare = re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", text)
+    return bare or text or unicodedata.normalize("NFC", text)
+
+
+def _between_digits(gap: re.Match[str]) -> bool:
+    before, after = gap.string[: gap.start()][-1:], gap.string[gap.end() :][:1]
+    return before.isdecimal() and after.isdecimal()
+
+
+def _western(text: str) -> str:
+    """Decimal digits of any script as 0 to 9."""
+    return "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in text)
+
+
+def _invisible(one: str) -> bool:
+    """Whether nothing is printed for it: format and control characters, fillers, selectors of variants."""
+    selects = "\ufe00" <= one <= "\ufe0f" or "\U000e0100" <= one <= "\U000e01ef"
+    return one in FILLERS or selects or (unicodedata.category(one) in ("Cf", "Cc") and not one.isspace())
