@@ -1,6 +1,6 @@
 """How often `plait sync` is sure, by length: of logs that are the video's, and of logs that are not.
 
-    python benchmarks/sync_curve.py [--recordings 30] [--others 4] [--seed 0] [--json FILE] [--plot FILE]
+    python benchmarks/sync_curve.py [--recordings 12] [--others 3] [--seed 0] [--json FILE] [--plot FILE]
 
 For each length and each kind of work, recordings with known truth are made, with no, one or two claps and four other
 sounds and jerks each. Every log is laid on its own video, and on those of others who do the same work: with sound and
@@ -139,8 +139,8 @@ def drawn(rows: Sequence[dict[str, Any]]) -> Figure:
 def main() -> None:
     """Measure, print and draw."""
     parser = options(__doc__)
-    parser.add_argument("--recordings", type=int, default=30, help="of each length and kind of work")
-    parser.add_argument("--others", type=int, default=4, help="videos of others that each log is laid on")
+    parser.add_argument("--recordings", type=int, default=12, help="of each length and kind of work")
+    parser.add_argument("--others", type=int, default=3, help="videos of others that each log is laid on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path, help="file for the plot, .svg")
     args = parser.parse_args()

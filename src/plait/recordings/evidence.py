@@ -19,7 +19,8 @@ LINE = 5  # bins, each of half a cycle a recording, over which a spectrum is ave
 LAG_S = 0.19  # between the offsets at which chance is looked at
 PEAK_S = 0.3  # around an offset, in which what is seen there is its own
 APART_S = 2.0  # claps closer together count once: a rhythm tells little, however long
-FELT = 0.3  # share of what is heard that the hand is taken to feel, if any
+FELT = 0.5  # share of what is heard that the hand is taken to feel, if any
+CLOSE_S, LATER = 0.04, 1.5e-4  # how far from where it is heard a clap is felt, and how much farther a second later
 CLAPS_AT_MOST = 1e3  # so that claps alone never decide
 
 
@@ -93,22 +94,12 @@ def clap_ratio(heard: np.ndarray, felt: np.ndarray, offset_s: float, start_s: fl
     for group in np.split(heard, np.flatnonzero(np.diff(heard) > APART_S) + 1):
         if not start_s <= group[0] + offset_s <= stop_s:
             continue
-        reach_s = reach(float(group[-1]))
-        within_s = float(np.minimum(np.diff(felt, append=np.inf), 2 * reach_s).sum())
+        close_s = CLOSE_S + LATER * abs(float(group[-1]))
+        within_s = float(np.minimum(np.diff(felt, append=np.inf), 2 * close_s).sum())
         chance = min(len(group) * within_s / (stop_s - start_s), 1.0)
-        met = any(meets(clap, offset_s, felt) for clap in group)
+        met = np.abs(felt[:, None] - group - offset_s).min() <= close_s
         ratio += np.log(FELT / chance + 1 - FELT) if met else np.log(1 - FELT)
     return float(np.logaddexp(0.0, min(ratio, np.log(CLAPS_AT_MOST))) - np.log(2))
-
-
-def reach(clap_s: float) -> float:
-    """How far from where it is heard a clap may be felt: a sample or two, and the drift since the start."""
-    return 0.06 + 3e-4 * clap_s
-
-
-def meets(clap_s: float, offset_s: float, felt: np.ndarray) -> bool:
-    """Whether a clap heard at `clap_s` is felt."""
-    return bool(np.abs(felt - clap_s - offset_s).min(initial=np.inf) <= reach(clap_s))
 
 
 def confidences(ratios: np.ndarray, rate_hz: float, max_offset_s: float) -> np.ndarray:

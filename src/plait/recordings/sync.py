@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage, signal
 from scipy.integrate import cumulative_trapezoid
 
-from plait.recordings.evidence import clap_ratio, confidences, meets, motion_ratios, whitened
+from plait.recordings.evidence import clap_ratio, confidences, motion_ratios, whitened
 from plait.types import Readings
 
 RATE_HZ = 50.0  # of the two curves of motion that are compared
@@ -22,7 +22,10 @@ SURE = 0.999  # least confidence: at most one in a thousand logs that are not th
 TOGETHER_S = 0.05  # residual up to which lags agree: windows that have nothing to do with each other scatter by 0.17
 GAP_S = 1.0  # between two readings, in which nothing is known
 TRIED = 8
-ENOUGH_S, WITH_CLAPS_S = 60.0, 30.0  # at which nearly every recording is sure (`python benchmarks/sync_curve.py`)
+ENOUGH_S, WITH_CLAPS_S = (
+    60.0,
+    30.0,
+)  # from which nearly every recording is sure, every other (`benchmarks/sync_curve.py`)
 
 
 @dataclass(frozen=True)
@@ -164,12 +167,10 @@ def within(acceleration: Readings, start_s: float, stop_s: float) -> Readings:
 
 def _unfit(motion: Readings, acceleration: Readings) -> str:
     """Why these cannot be laid on each other, if so."""
-    for what, one in (("video", motion), ("log", acceleration)):
-        if np.ptp(one.times) < SHORTEST_S:
-            return (
-                f"{np.ptp(one.times):.3g} s of {what} to compare, expected at least {SHORTEST_S:g} s, "
-                f"usually {ENOUGH_S:g} s"
-            )
+    for what, one, times in (("video", motion, motion.times[1:]), ("log", acceleration, acceleration.times)):
+        seconds = float(np.ptp(times)) if len(times) else 0.0
+        if seconds < SHORTEST_S:
+            return f"{seconds:.3g} s of {what} to compare, expected at least {SHORTEST_S:g} s, usually {ENOUGH_S:g} s"
         if np.ptp(one.values, axis=0).max() == 0:
             return f"the {what} does not move, expected motion"
     return ""
@@ -179,8 +180,8 @@ def _doubt(seconds: float) -> str:
     """What may help where chance would do as well."""
     if seconds < ENOUGH_S:
         return (
-            f"{seconds:.0f} s are short: usually {ENOUGH_S:g} s are needed, {WITH_CLAPS_S:g} s with two claps some "
-            "seconds apart"
+            f"{seconds:.0f} s are short: {ENOUGH_S:g} s are nearly always enough; two claps far apart help from "
+            f"{WITH_CLAPS_S:g} s on"
         )
     return "motion seen and motion felt agree no better than chance: is it this video's log?"
 
@@ -232,9 +233,14 @@ def _suggested(
     return kept
 
 
+def _meets(clap_s: float, offset_s: float, felt: np.ndarray) -> bool:
+    """Whether a clap heard at `clap_s` is felt: within a sample or two, and the drift since the start."""
+    return bool(np.abs(felt - clap_s - offset_s).min(initial=np.inf) <= 0.06 + 3e-4 * clap_s)
+
+
 def _fitted(offset_s: float, heard: np.ndarray, felt: np.ndarray, seen: Readings, moved: Readings) -> Candidate:
     """The line through what claps and windows of motion tell near `offset_s`; that offset if they tell nothing."""
-    claps = [clap for clap in heard if meets(clap, offset_s, felt)]
+    claps = [clap for clap in heard if _meets(clap, offset_s, felt)]
     told = [(clap, felt[np.abs(felt - clap - offset_s).argmin()] - clap, CLAP_S) for clap in claps]
     windows = 0
     shared_s = min(seen.times[-1], moved.times[-1] - offset_s) - max(seen.times[0], moved.times[0] - offset_s)
