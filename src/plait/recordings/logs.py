@@ -11,8 +11,8 @@ import polars as pl
 from jaxtyping import Float64
 
 from plait.errors import ConfigError, DataError
-from plait.recordings.clocks import TimeUnit, apart, check_unit, gaps, in_order, seconds_of, went_on
 from plait.patterns import matching
+from plait.recordings.clocks import TimeUnit, apart, check_unit, gaps, in_order, seconds_of, went_on
 from plait.recordings.sensors import SLACK_S, SensorLog
 from plait.recordings.tables import Table, no_column, numbers, read_table
 
