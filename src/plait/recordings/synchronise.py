@@ -28,7 +28,7 @@ from plait.recordings.sync_picture import PICTURE, draw
 from plait.recordings.video import motion_energy
 from plait.types import Readings
 
-LONGEST_S = 48 * 3600.0  # of a video
+LONGEST_S = 24 * 3600.0  # of a video
 
 
 def synchronise(
@@ -47,7 +47,7 @@ def synchronise(
     video, no claps are looked for. `tell` is called with what the user should know.
 
     Raises:
-        DataError: a file is missing or damaged, `offsets_s` names no log, the video is longer than two days, a log has
+        DataError: a file is missing or damaged, `offsets_s` names no log, the video is longer than a day, a log has
             neither acceleration nor an offset nor another's clock, or an offset lays it wholly outside the video.
         ConfigError: an offset is not finite, or of a log that has another's clock.
     """
