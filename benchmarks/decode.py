@@ -23,7 +23,8 @@ from PIL import Image
 from PIL import __version__ as pillow
 
 from common import film, finish, in_turn, machine, medians, options, said
-from plait.recordings.media import frames, read_packets
+from plait.recordings.decoding import frames
+from plait.recordings.packets import read_packets
 from plait.recordings.video import Video
 
 RATE_HZ, STEP, SHORT, CROP = 60, 4, 256, 224

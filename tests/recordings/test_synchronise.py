@@ -69,7 +69,7 @@ def short(tmp_path):
     for number, name in enumerate(("anna", "ben")):
         folder = tmp_path / name
         folder.mkdir()
-        signals = simulate(500 + number, duration_s=12)
+        signals = simulate(500 + number, duration_s=12, frame_rate_hz=10)
         film(folder / "cam.mp4", signals, 10)
         table(folder / "wrist.csv", signals.logs["right"])
         ingest([folder], tmp_path / "recordings")
