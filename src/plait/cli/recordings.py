@@ -10,7 +10,7 @@ import typer
 
 from plait.cli.meter import Meter
 from plait.cli.options import Device, Engine, RayAddress, Recordings, Workers
-from plait.errors import ConfigError, DataError, PlaitError, one_line
+from plait.errors import ConfigError, DataError, PlaitError
 
 if TYPE_CHECKING:
     from plait.recordings.by_hand import Offset
@@ -115,7 +115,7 @@ def sync(
         except PlaitError as error:
             if len(folders) == 1:
                 raise
-            failed[folder.name] = one_line(error)
+            failed[folder.name] = " ".join(str(error).split())
             typer.echo(f"{folder.name}  failed")
             continue
         for log, fit in fits.items():
