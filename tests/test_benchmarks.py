@@ -97,3 +97,14 @@ def test_memory(tmp_path):
     assert table.columns == ["seconds", "phase", "mb"] and table["seconds"].is_sorted()
     assert table["mb"].max() == pytest.approx(told["most_mb"])
     assert (tmp_path / "made" / "memory.svg").read_text().startswith("<?xml")
+
+
+def test_sync_curve(tmp_path):
+    told = run("sync_curve", tmp_path)
+    assert [row["seconds"] for row in told["rows"]] == [30, 60]
+    for row in told["rows"]:
+        assert row["a stranger's log"]["sure"] == 0 and row["all"]["wrong"] == 0
+        assert row["a stranger's log"]["logs"] == sum(kind["logs"] for kind in row["kinds"].values())
+    assert told["rows"][1]["motion alone"]["sure"] > told["rows"][0]["motion alone"]["sure"]
+    assert told["reliability"][-1]["right"] == 1
+    assert (tmp_path / "made" / "sync_curve.svg").read_text().startswith("<?xml")

@@ -20,12 +20,12 @@ from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
 
 
-def film(path, signals, frame_rate=30):
-    """A small video whose picture changes as the signals' motion says, with their sound."""
+def film(path, signals, frame_rate=30, sound=True):
+    """A small video whose picture changes as the signals' motion says, with their sound if there is to be any."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("mpeg4", rate=frame_rate)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        sound = out.add_stream("aac", rate=AUDIO_HZ, layout="mono")
+        heard = out.add_stream("aac", rate=AUDIO_HZ, layout="mono") if sound else None
         smooth = gaussian_filter(
             np.random.default_rng(0).normal(size=(48, 64 + 4096)), 6
         )  # moved twice as far, differs more
@@ -37,12 +37,14 @@ def film(path, signals, frame_rate=30):
             frame.pts, frame.time_base = number, Fraction(1, frame_rate)
             out.mux(video.encode(frame))
         out.mux(video.encode())
+        if heard is None:
+            return
         values = signals.audio.values.astype(np.float32)
         for start in range(0, len(values) - 1024, 1024):
             frame = av.AudioFrame.from_ndarray(values[None, start : start + 1024], format="fltp", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = AUDIO_HZ, start, Fraction(1, AUDIO_HZ)
-            out.mux(sound.encode(frame))
-        out.mux(sound.encode())
+            out.mux(heard.encode(frame))
+        out.mux(heard.encode())
 
 
 @pytest.fixture(scope="module")

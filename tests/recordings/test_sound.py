@@ -1,5 +1,6 @@
 """The track and the channels that have the sound, and a clock that starts with whatever begins first."""
 
+import tracemalloc
 from fractions import Fraction
 
 import av
@@ -132,3 +133,25 @@ def test_the_last_picture_stands_as_long_as_it_says(tmp_path):
 def test_sound_that_fills_its_last_packet_adds_no_picture(tmp_path):
     file = film(tmp_path / "a.mp4", [("mono", [clicks(4.05)])], sound="aac")
     assert Video(file).ends == pytest.approx((0, 4.0), abs=1e-6)
+
+
+@pytest.mark.parametrize("jump_s", [40 * 3600, 60])
+def test_sound_that_pauses_for_hours_is_refused_before_silence_is_made(tmp_path, jump_s):
+    file = film(tmp_path / "cam.mkv", [("mono", [clicks()])])
+    with av.open(str(file)) as source, av.open(str(tmp_path / "paused.mkv"), "w") as paused:
+        tracks = {track.index: paused.add_stream_from_template(track) for track in source.streams}
+        for packet in source.demux():
+            if packet.dts is None:
+                continue
+            late = packet.stream.type == "audio" and packet.pts * packet.time_base > 2
+            moved = round(jump_s / packet.time_base) if late else 0
+            packet.pts, packet.dts, packet.stream = packet.pts + moved, packet.dts + moved, tracks[packet.stream.index]
+            paused.mux(packet)
+    tracemalloc.start()
+    if jump_s > 3600:
+        with pytest.raises(DataError, match=r"paused\.mkv: its sound pauses for 40\.0 hours"):
+            read_sound(tmp_path / "paused.mkv", RATE)
+    else:
+        assert loud(read_sound(tmp_path / "paused.mkv", RATE).readings) == pytest.approx([1.0, 62.5], abs=0.01)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()

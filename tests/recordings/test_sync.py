@@ -1,8 +1,15 @@
+import tracemalloc
+from itertools import permutations
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plait.datasets.simulated.signals import simulate
-from plait.recordings.sync import align, claps_felt, claps_heard, hand_speed
+from plait.datasets.simulated.work import WORK
+from plait.recordings.evidence import confidences, whitened
+from plait.recordings.sync import SURE, align, claps_felt, claps_heard, hand_speed
 from plait.types import Readings
 
 
@@ -31,7 +38,7 @@ def test_offset_and_drift_are_found(fits):
 def test_what_is_wrong_is_called_unsure(fits):
     assert all(fit.status == "unsure" or worst_s(fit, *truth) < 0.1 for fit, *truth in fits)
     assert np.mean([fit.status == "sure" for fit, *_ in fits]) > 0.5
-    assert all((fit.confidence >= 0.5) == (fit.status == "sure") for fit, *_ in fits)
+    assert all((fit.confidence >= SURE) == (fit.status == "sure") == (fit.why == "") for fit, *_ in fits)
 
 
 def test_claps_are_heard_to_a_few_milliseconds_whatever_else_is():
@@ -61,11 +68,83 @@ def test_hand_speed_undoes_gravity_and_integration():
     assert found.values[inside].max() == pytest.approx(0.5, rel=0.15)
 
 
-def test_two_recordings_that_have_nothing_to_do_with_each_other_are_never_sure():
-    for seed in range(6):
-        one, other = simulate(50 + seed, claps=1), simulate(70 + seed, claps=1)
+@pytest.fixture(scope="module")
+def shifts():
+    """Three people at every kind of work, for 45 s each."""
+    return {
+        kind: [simulate(700 + 3 * n + i, duration_s=45, claps=i, work=work) for i in range(3)]
+        for n, (kind, work) in enumerate(WORK.items())
+    }
+
+
+@pytest.mark.parametrize("kind", WORK)
+def test_somebody_else_s_log_is_never_sure_whatever_the_work(shifts, kind):
+    for one, other in permutations(shifts[kind], 2):
         for log in other.logs.values():
-            assert align(claps_heard(one.audio), one.motion, log).status == "unsure"
+            for heard in (claps_heard(one.audio), np.empty(0)):
+                fit = align(heard, one.motion, log)
+                assert fit.status == "unsure" and fit.confidence < SURE and "45 s are short" in fit.why
+
+
+@pytest.mark.parametrize("kind", WORK)
+def test_one_s_own_log_is_laid_right_or_unsure_whatever_the_work(shifts, kind):
+    for one in shifts[kind]:
+        for name, log in one.logs.items():
+            fit = align(claps_heard(one.audio), one.motion, log)
+            assert fit.status == "unsure" or worst_s(fit, one, name) < 0.1
+
+
+def test_a_minute_is_enough_and_half_a_minute_with_two_claps():
+    sure = {}
+    for seconds, claps in ((60, 0), (30, 2), (30, 0)):
+        made = [simulate(900 + seed, duration_s=seconds, claps=claps) for seed in range(6)]
+        fits = [align(claps_heard(one.audio) if claps else np.empty(0), one.motion, one.logs["left"]) for one in made]
+        assert all(worst_s(f, one, "left") < 0.1 for f, one in zip(fits, made, strict=True) if f.status == "sure")
+        sure[seconds, claps] = sum(fit.status == "sure" for fit in fits)
+    assert sure[60, 0] >= 5 and sure[30, 2] > sure[30, 0]
+
+
+def test_logs_that_lie_still_or_hiss_are_unsure():
+    one, rng = simulate(40, duration_s=60), np.random.default_rng(0)
+    times = np.arange(0, 60, 0.02)
+    for values in (np.ones((3000, 3)), rng.normal(size=(3000, 3)), np.eye(3)[rng.integers(0, 3, 3000)] * 9.81):
+        fit = align(claps_heard(one.audio), one.motion, Readings(times, values))
+        assert fit.status == "unsure" and fit.why
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1e-6, 0.02, 0.02, 0.02, 0.5, 3.0, 90.0, 3600.0, 1.7e9]), max_size=40),
+    st.integers(1, 900),
+    st.sampled_from([0.0, 1e-30, 1.0, 1e30]),
+)
+def test_whatever_a_log_s_times_are_little_is_asked_for(steps, more, size):
+    times = np.unique(np.cumsum([*steps, *[0.02] * more]))
+    acceleration = Readings(times, size * np.random.default_rng(len(times)).normal(size=(len(times), 3)))
+    seen = np.random.default_rng(1).random(400)
+    tracemalloc.start()
+    fit = align(np.array([3.0]), Readings(np.arange(400) / 20, seen), acceleration)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (
+        peak < 50e6 and 0 <= fit.confidence <= 1 and np.isfinite([fit.offset_s, fit.drift_ppm, fit.residual_ms]).all()
+    )
+
+
+@given(st.lists(st.floats(-50, 300), min_size=1, max_size=8), st.floats(0.5, 3600))
+def test_confidences_share_what_chance_leaves(ratios, max_offset_s):
+    found = confidences(np.array(ratios), 30.0, max_offset_s)
+    assert (found >= 0).all() and found.sum() <= 1 + 1e-12
+    assert (np.argsort(found, kind="stable") == np.argsort(ratios, kind="stable")).all() or len(set(found)) < len(
+        ratios
+    )
+
+
+def test_whitening_leaves_a_steady_rhythm_no_stronger_than_the_rest():
+    times, rng = np.arange(0, 60, 0.02), np.random.default_rng(0)
+    rhythm = [np.sin(2 * np.pi * (times + shift)) + 0.1 * rng.normal(size=len(times)) for shift in (0.0, 0.3)]
+    raw = np.corrcoef(rhythm[0][:-35], rhythm[1][35:])[0, 1]
+    one, other = (whitened(Readings(times, values), 30.0).values for values in rhythm)
+    assert abs(raw) > 0.9 and abs(np.corrcoef(one[:-35], other[35:])[0, 1]) < 0.3
 
 
 def test_stillness_and_silence_are_unsure():

@@ -1,5 +1,6 @@
 """Recordings: make, synchronise and cut them, and run frozen encoders over what was cut."""
 
+import math
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ import typer
 from plait.cli.meter import Meter
 from plait.cli.modules import beside
 from plait.cli.options import Device, Different, Engine, RayAddress, Recordings, SamePerson, Workers
-from plait.errors import ConfigError
+from plait.errors import ConfigError, DataError, PlaitError
 
 if TYPE_CHECKING:
+    from plait.recordings.by_hand import Offset
     from plait.types import Dataset, Windows
 
 app = typer.Typer()
@@ -79,28 +81,61 @@ def ingest(
 @app.command()
 def sync(
     recordings: Recordings,
-    offset: Annotated[list[str], typer.Option(metavar="LOG=SECONDS", help="Take this offset: left=1.25.")] = [],  # noqa: B006
+    offset: Annotated[
+        list[str],
+        typer.Option(metavar="[RECORDING/]LOG=SECONDS", help="Take this offset, and keep it: session-1/left=1.25."),
+    ] = [],  # noqa: B006
+    again: Annotated[
+        list[str], typer.Option(metavar="RECORDING[/LOG]", help="Look anew at what was set by hand; '*' for all.")
+    ] = [],  # noqa: B006
     audio: Annotated[bool, typer.Option(help="Look for claps in the video's sound.")] = True,
-    max_offset: Annotated[float, typer.Option(min=0.1, help="Seconds either way within which to look.")] = 10.0,
+    max_offset: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Seconds either way within which to look.")
+    ] = 10.0,
 ) -> None:
     """Lay every sensor log on its video's clock: sync.json, and sync.svg to judge it by."""
+    from plait.recordings.by_hand import logs_again, offsets_by_recording
     from plait.recordings.folder import recording_folders
     from plait.recordings.synchronise import synchronise
 
-    offsets_s = dict(_offset(text) for text in offset)
-    unsure = 0
-    for folder in recording_folders(recordings):
-        for log, fit in synchronise(folder, offsets_s, audio=audio, max_offset_s=max_offset).items():
+    folders = recording_folders(recordings if recordings.name not in ("", "..") else recordings.resolve())
+    offsets_s = offsets_by_recording(folders, [_offset(text) for text in offset], typer.echo)
+    anew = logs_again(folders, again)
+    unsure, failed = 0, {}
+    for folder in folders:
+        told: list[str] = []
+        try:
+            fits = synchronise(
+                folder,
+                offsets_s[folder],
+                audio=audio,
+                max_offset_s=max_offset,
+                again=anew[folder],
+                tell=told.append,
+            )
+        except PlaitError as error:
+            if len(folders) == 1:
+                raise
+            failed[folder.name] = " ".join(str(error).split())
+            typer.echo(f"{folder.name}  failed")
+            continue
+        for log, fit in fits.items():
             typer.echo(
                 f"{folder.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s  drift {fit.drift_ppm:+.0f} ppm  "
-                f"confidence {fit.confidence:.2f}"
+                f"confidence {fit.confidence:.3f}" + (f"  {fit.why}" if fit.why else "")
             )
             unsure += fit.status == "unsure"
-            if fit.status == "unsure":
-                found = ", ".join(f"{c.offset_s:+.3f} s ({c.agreement:.0%})" for c in fit.candidates) or "none"
+            if fit.candidates and fit.status == "unsure":
+                found = ", ".join(f"{c.offset_s:+.3f} s ({c.agreement:.0%})" for c in fit.candidates)
                 typer.echo(f"  candidates (motion that agrees): {found}")
+        for line in told:
+            typer.echo(f"  {line}")
     if unsure:
-        typer.echo(f"{unsure} unsure: look at sync.svg, then give --offset LOG=SECONDS for that recording")
+        typer.echo(f"{unsure} unsure: look at sync.svg, then give --offset RECORDING/LOG=SECONDS")
+    for name, line in failed.items():
+        typer.echo(f"{name}: {line}", err=True)
+    if failed:
+        raise DataError(f"{len(failed)} of {len(folders)} recordings failed: {', '.join(failed)}; the others are done")
 
 
 @app.command()
@@ -284,9 +319,15 @@ def _names(option: str, texts: list[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(text.split("=")) for text in texts)
 
 
-def _offset(text: str) -> tuple[str, float]:
-    log, _, seconds = text.partition("=")
+def _offset(text: str) -> "Offset":
+    from plait.recordings.by_hand import Offset
+
+    name, _, written = text.rpartition("=")
+    recording, slash, log = name.rpartition("/")
     try:
-        return log, float(seconds)
+        seconds = float(written)
     except ValueError:
-        raise ConfigError(f"--offset {text}: expected LOG=SECONDS, such as left=1.25") from None
+        seconds = math.nan
+    if not log or not math.isfinite(seconds):
+        raise ConfigError(f"--offset {text}: expected LOG=SECONDS or RECORDING/LOG=SECONDS, such as left=1.25")
+    return Offset(log, seconds, recording if slash else None)

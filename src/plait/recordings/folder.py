@@ -38,7 +38,8 @@ _Text = Annotated[str | None, BeforeValidator(lambda value: None if value is Non
 class LogFile:
     """A sensor log: its file, which columns it has, how its times are written; see `plait.recordings.logs.Log`.
 
-    `acceleration` names the three columns, or patterns of them, that tell how the sensor is moved.
+    `acceleration` names the three columns, or patterns of them, that tell how the sensor is moved. `same_clock` names
+    the log whose device wrote the times of this one too.
     """
 
     file: str
@@ -57,10 +58,11 @@ class LogFile:
     first_line: int | None = None
     last_line: int | None = None
     acceleration: tuple[str, ...] = ()
+    same_clock: str | None = None
 
     def log(self) -> Log:
         """How the file is to be read."""
-        own = {key: value for key, value in asdict(self).items() if key not in ("file", "acceleration")}
+        own = {key: value for key, value in asdict(self).items() if key not in ("file", "acceleration", "same_clock")}
         return Log(**own)
 
 
@@ -181,6 +183,11 @@ def described_by(table: Mapping[str, Any], path: Path) -> Description:
             raise DataError(f"{path}: names {name!r}, expected a file beside it")
     if "video" in described.logs:
         raise DataError(f"{path}: logs.video, expected another name than that of the video's stream")
+    own = [name for name, log in described.logs.items() if log.same_clock is None]
+    for name, log in described.logs.items():
+        if log.same_clock is not None and log.same_clock not in own:
+            expected = ", ".join(one for one in own if one != name) or "none, for there is no other"
+            raise DataError(f"{path}: logs.{name}.same_clock: {log.same_clock!r}, expected one of: {expected}")
     return described
 
 

@@ -5,12 +5,12 @@ import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from plait.errors import DataError
 from plait.names import plain
+from plait.patterns import matching
 from plait.recordings import label_columns, label_json, label_texts
 from plait.recordings.folder import (
     DESCRIPTION,
@@ -166,7 +166,9 @@ def _matched(files: Sequence[Path], path: Path, told: list[str]) -> Description:
     pattern_of = parse_description(path)
 
     def only(stream: str, pattern: str) -> str:
-        found = [file.name for file in files if fnmatchcase(file.name.lower(), pattern.lower())]
+        names = [file.name for file in files]
+        fit = matching(pattern.lower(), [name.lower() for name in names])
+        found = [pattern] if pattern in names else [name for name in names if name.lower() in fit]
         if len(found) != 1:
             got = ", ".join(found) or "none"
             raise DataError(f"{path}: {stream}: expected exactly one file like {pattern!r}, got: {got}")

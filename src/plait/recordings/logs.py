@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,6 +11,7 @@ import polars as pl
 from jaxtyping import Float64
 
 from plait.errors import ConfigError, DataError
+from plait.patterns import matching
 from plait.recordings.clocks import TimeUnit, apart, check_unit, gaps, in_order, seconds_of, went_on
 from plait.recordings.sensors import SLACK_S, SensorLog
 from plait.recordings.tables import Table, no_column, numbers, read_table
@@ -141,10 +141,10 @@ def _columns(table: Table, log: Log) -> tuple[str, ...]:
     names = [name for name in table.frame.columns if name != log.time]
     found: dict[str, None] = {}
     for wanted in log.columns:
-        matching = [wanted] if wanted in names else [name for name in names if fnmatchcase(name, wanted)]
-        if not matching:
+        alike = matching(wanted, names)
+        if not alike:
             raise no_column(table, wanted, names)
-        found.update(dict.fromkeys(matching))
+        found.update(dict.fromkeys(alike))
     return tuple(found)
 
 

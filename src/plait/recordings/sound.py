@@ -18,6 +18,8 @@ from plait.types import Readings
 GAP_S = 0.05  # audio time stamps that jump by more than this are a gap, by less the rounding of the file format
 QUIET = 0.1  # of the loudest track's peak: a quieter one is passed over
 SILENT = 1e-3  # of the loudest channel: a quieter one has no sound (-60 dB)
+BESIDE_S = 60.0  # before the first picture and after the last: sound farther away is not read
+PAUSES_S = 3600.0  # in all: time stamps that jump farther were damaged, and silence has its price in memory
 OPPOSED = -0.5  # correlation with the loudest channel: one below is wired the other way round
 
 
@@ -44,9 +46,12 @@ def read_sound(file: Path, rate_hz: int = 16_000) -> Sound:
     sound, those that are upside down (a balanced cable split in two) turned round.
 
     Raises:
-        DataError: the file is missing, no video, truncated, has no audio track, or the audio cannot be decoded.
+        DataError: the file is missing, no video, truncated, has no audio track, or the audio cannot be decoded or
+            pauses for hours.
     """
-    start_s = read_packets(file).start_s
+    packets = read_packets(file)
+    start_s = packets.start_s
+    span_s = (start_s + float(packets.times[0]) - BESIDE_S, start_s + packets.stop_s + BESIDE_S)
     with opened(file) as container:
         count = len(container.streams.audio)
         if count == 0:
@@ -57,7 +62,7 @@ def read_sound(file: Path, rate_hz: int = 16_000) -> Sound:
     peaks: dict[int, float] = {}
     best: tuple[int, _Track] | None = None
     for number in readable:
-        track = _read(file, number, rate_hz)
+        track = _read(file, number, rate_hz, span_s)
         if track is not None:
             peaks[number] = track.peak
             if best is None or best[1].peak < QUIET * track.peak:
@@ -76,7 +81,7 @@ def read_sound(file: Path, rate_hz: int = 16_000) -> Sound:
     turned = sounding & (alike < OPPOSED)
     if turned.any():
         said.append(f"channel {_are([str(i + 1) for i in np.flatnonzero(turned)], 'upside down')}")
-        again = _read(file, number, rate_hz, np.where(turned, -1.0, 1.0) * sounding / sounding.sum())
+        again = _read(file, number, rate_hz, span_s, np.where(turned, -1.0, 1.0) * sounding / sounding.sum())
         track = track if again is None else again
     elif sounding.any() and not sounding.all():
         track = track._replace(values=track.values * np.float32(len(sounding) / sounding.sum()))
@@ -88,10 +93,15 @@ def _are(names: list[str], what: str) -> str:
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} {what}"
 
 
-def _read(file: Path, number: int, rate_hz: int, weights: np.ndarray | None = None) -> _Track | None:
-    """One audio track, its channels added up by `weights` (their mean by default); None if it is empty."""
+def _read(
+    file: Path, number: int, rate_hz: int, span_s: tuple[float, float], weights: np.ndarray | None = None
+) -> _Track | None:
+    """One audio track from `span_s[0]` to `span_s[1]` of the file's clock; None if it is empty.
+
+    Its channels are added up by `weights` (their mean by default).
+    """
     pieces: list[np.ndarray] = []
-    begins_s, samples, peak = 0.0, 0, 0.0
+    begins_s, samples, peak, pauses_s = 0.0, 0, 0.0, 0.0
     products, sums = np.zeros((1, 1)), np.zeros(1)
     with opened(file) as container:
         track = only(container, container.streams.audio[number], file)
@@ -102,9 +112,19 @@ def _read(file: Path, number: int, rate_hz: int, weights: np.ndarray | None = No
             if len(sums) != channels and samples == 0:
                 products, sums = np.zeros((channels, channels)), np.zeros(channels)
             time_s = begins_s + samples / rate_hz if piece.time is None else piece.time
+            if time_s > span_s[1]:
+                break
             if not pieces:
+                if time_s + values.shape[1] / rate_hz < span_s[0]:
+                    continue
                 begins_s = time_s
             late_s = time_s - (begins_s + samples / rate_hz)
+            pauses_s += max(late_s, 0.0)
+            if pauses_s > PAUSES_S:
+                raise DataError(
+                    f"{file}: its sound pauses for {pauses_s / 3600:.1f} hours until {time_s:.1f} s, expected an hour "
+                    "in all at most"
+                )
             if late_s > GAP_S:
                 pieces.append(np.zeros(round(late_s * rate_hz), np.float32))
                 samples += len(pieces[-1])

@@ -1,7 +1,6 @@
 """A study as frozen dataclasses; `load` reads them from a file."""
 
 import difflib
-import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from typing import Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from plait.errors import ConfigError
 from plait.features import Extraction
+from plait.patterns import matching
 
 T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
@@ -159,7 +159,7 @@ class Study:
         """
         wanted: list[str] = []
         for pattern in patterns:
-            found = fnmatch.filter(self.methods, pattern.replace("[", "[[]"))  # rows of a sweep have brackets
+            found = matching(pattern, self.methods)
             if not found:
                 raise ConfigError(f"only: no method {pattern!r}, expected some of: {', '.join(self.methods)}")
             wanted += found

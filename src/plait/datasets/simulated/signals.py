@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
+from plait.datasets.simulated.work import FINE_HZ, Work, bouts
 from plait.types import Readings
 
 AUDIO_HZ = 8000
-FINE_HZ = 500  # the motion itself
 GRAVITY = 9.81
 
 
@@ -39,17 +39,19 @@ def simulate(
     max_drift_ppm: float = 200.0,
     rate_hz: float = 25.0,
     frame_rate_hz: float = 30.0,
+    work: Work = bouts,
 ) -> Signals:
-    """A person works with both hands in bouts, claps `claps` times, and other things are heard and felt.
+    """A person works with both hands, claps `claps` times, and other things are heard and felt.
 
-    Each of `impostors` is at random a noise that no hand makes, a hit of one hand that is heard, or a jerk of one hand
-    that is not. Logs start and stop up to `max_offset_s` apart from the video, drift by up to `max_drift_ppm`, and
-    jitter by 8 % of a sample interval; the sensors' own low-pass smears what is faster than they sample.
+    `work` moves a hand. Each of `impostors` is at random a noise that no hand makes, a hit of one hand that is heard,
+    or a jerk of one hand that is not. Logs start and stop up to `max_offset_s` apart from the video, drift by up to
+    `max_drift_ppm`, and jitter by 8 % of a sample interval; the sensors' own low-pass smears what is faster than they
+    sample.
     """
     rng = np.random.default_rng(seed)
     margin_s = max_offset_s + 2
     time = np.arange(-margin_s, duration_s + margin_s, 1 / FINE_HZ)  # on the video's clock
-    velocity = {hand: _work(time, rng) for hand in ("left", "right")}
+    velocity = {hand: work(time, rng) for hand in ("left", "right")}
     impacts = {hand: np.zeros(len(time)) for hand in velocity}
     heard = []
     first_s = rng.uniform(1.5, 6.0)
@@ -87,18 +89,6 @@ def simulate(
         drifts,
         tuple(clap_s),
     )
-
-
-def _work(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Velocity of a hand (3, n) in m/s: bouts of movement of a few seconds, up to three times a second to and fro."""
-    edges = np.cumsum(rng.uniform(0.6, 4.0, int((time[-1] - time[0]) / 1.5)))
-    busy = (np.searchsorted(edges, time - time[0]) % 2).astype(float)
-    level = rng.uniform(0.2, 1.0, len(edges) + 1)[np.searchsorted(edges, time - time[0])]
-    smooth = signal.sosfiltfilt(signal.butter(2, 2.0, fs=FINE_HZ, output="sos"), busy * level + 0.05)
-    band = signal.butter(2, (0.3, 3.0), "bandpass", fs=FINE_HZ, output="sos")
-    noise = signal.sosfiltfilt(band, rng.normal(size=(3, len(time))))
-    velocity: np.ndarray = 0.4 * smooth * noise / noise.std()
-    return velocity
 
 
 def _hit(time: np.ndarray, at: float, strength: float, velocity: np.ndarray, impact: np.ndarray) -> None:

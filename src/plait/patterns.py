@@ -1,0 +1,18 @@
+"""Names that may be patterns: a name is itself first, and a pattern only where nothing is called so."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+
+def matching(wanted: str, names: Iterable[str]) -> list[str]:
+    """The `names` that `wanted` stands for, in their order.
+
+    That is the name itself; or all that fit the pattern with its brackets as they are written (`Acc?[mg]`); or, if none
+    does, with brackets as sets of letters (`acc_[xyz]`).
+    """
+    known = list(names)
+    if wanted in known:
+        return [wanted]
+    return [name for name in known if fnmatchcase(name, wanted.replace("[", "[[]"))] or [
+        name for name in known if fnmatchcase(name, wanted)
+    ]

@@ -1,0 +1,99 @@
+"""The picture by which a recording's synchronisation is judged: `sync.svg`."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from plait.recordings.folder import Clock
+from plait.recordings.sync import Fit, claps_felt, hand_speed, within
+from plait.store import atomic
+from plait.types import Readings
+
+PICTURE = "sync.svg"
+MARGIN_S = 20.0  # of a log, drawn beyond the video, so that it may be moved into it
+STYLE: dict[Any, Any] = {  # the same bytes every time, text as text, no mathematics in names
+    "svg.hashsalt": "plait",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "text.usetex": False,
+}
+
+
+def draw(
+    folder: Path,
+    subject: str,
+    sound: Readings | None,
+    heard: np.ndarray,
+    motion: Readings,
+    moved: Mapping[str, Readings],
+    fits: Mapping[str, Fit],
+    clocks: Mapping[str, Clock],
+) -> None:
+    """Waveform, the picture's motion, and each log's before and after, one above the other, on the video's clock."""
+    rows = 2 + 2 * len(moved)
+    stop_s = max(float(motion.times[-1]), 0.1)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11, 1.1 * rows + 0.8), layout="constrained")
+        axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+        if sound is not None:
+            step = max(len(sound.times) // 4000, 1)
+            count = len(sound.times) // step
+            loud = np.abs(sound.values[: count * step]).reshape(count, step).max(axis=1)
+            axes[0].fill_between(sound.times[: count * step : step], -loud, loud, color="0.4", linewidth=0)
+        title = "sound, and what begins sharply in it" if sound is not None else "no sound"
+        _row(axes[0], title, np.empty(0), heard)
+        axes[1].plot(motion.times, _unit(motion.values), color="black", linewidth=0.6)
+        _row(axes[1], "how much the picture changes", np.empty(0), np.empty(0))
+        for i, (name, acceleration) in enumerate(moved.items()):
+            clock = clocks[name]
+            start_s, end_s = clock(np.array([0.0, stop_s]))
+            own = within(acceleration, start_s - MARGIN_S, end_s + MARGIN_S)
+            came = within(acceleration, -MARGIN_S, stop_s + MARGIN_S)
+            for axis, label, shown, at in (
+                (axes[2 + 2 * i], "as it came", came, Clock(0.0)),
+                (axes[3 + 2 * i], _words(fits[name]), own, clock),
+            ):
+                speed = hand_speed(shown)
+                axis.plot(at.video_s(speed.times), _unit(speed.values), color="tab:blue", linewidth=0.6)
+                _row(axis, f"{name}, {label}", at.video_s(claps_felt(shown)), heard)
+        axes[-1].set_xlim(0, stop_s)
+        axes[-1].set_xlabel("seconds of the video")
+        figure.suptitle(_printable(f"{folder.name} ({subject})"), x=0.01, ha="left", fontsize=11)
+        with atomic(folder / PICTURE) as made, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the reader's own fonts have it
+            figure.savefig(made, format="svg", metadata={"Date": None})
+
+
+def _row(axis: Axes, title: str, felt: np.ndarray, heard: np.ndarray) -> None:
+    """A row's title, what was heard and felt, and no frame."""
+    for clap in heard:
+        axis.axvline(clap, color="tab:orange", linewidth=0.8)
+    axis.plot(felt, np.full(len(felt), 1.05), "v", color="tab:red", markersize=3)
+    axis.set_title(_printable(title), loc="left", fontsize=9)
+    axis.set_yticks([])
+    axis.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _printable(text: str) -> str:
+    """`text` with a mark for whatever XML and UTF-8 have no place for."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    top = float(np.quantile(values, 0.995)) or 1.0
+    scaled: np.ndarray = np.clip(values / top, 0, 1)
+    return scaled
+
+
+def _words(fit: Fit) -> str:
+    """A fit in a line."""
+    how = f"offset {fit.offset_s:+.3f} s, drift {fit.drift_ppm:+.0f} ppm: {fit.status}"
+    return (
+        how if fit.status == "manual" else f"{how} (confidence {fit.confidence:.2f}, residual {fit.residual_ms:.0f} ms)"
+    )
