@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from plait import cache, store
 from plait.cache import State, clean, entries, older, useless
 from plait.clips import cut
-from plait.errors import ConfigError
+from plait.errors import ConfigError, PlaitWarning
 from plait.features import Extraction
 from plait.store import cache_folder, made_once, sealing, write_json
 from tests import test_features
@@ -143,7 +144,7 @@ def test_the_verb_says_and_removes(filled, capsys):
         lambda path: path.unlink(),
     ],
 )
-def test_what_is_not_as_it_was_left_is_made_again_in_a_word(tmp_path, monkeypatch, caplog, spoil):
+def test_what_is_not_as_it_was_left_is_made_again_in_a_word(tmp_path, monkeypatch, spoil):
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path))
     how = Extraction("tests.test_features:Summed", {"scale": 9.0})
     clips, made = cut(test_features.keyed(), None, ["a"]), test_features.of(how, test_features.keyed())
@@ -151,11 +152,10 @@ def test_what_is_not_as_it_was_left_is_made_again_in_a_word(tmp_path, monkeypatc
         whole, gone = path.read_bytes(), None
         spoil(path)
         gone = not path.exists()
-        caplog.clear()
-        again = cut(test_features.keyed(), None, ["a"]), test_features.of(how, test_features.keyed())
+        with warnings.catch_warnings(record=True, action="always", category=PlaitWarning) as words:
+            again = cut(test_features.keyed(), None, ["a"]), test_features.of(how, test_features.keyed())
         assert (again[0], again[1].rows) == (clips, made.rows) and path.read_bytes() == whole
-        words = [record.getMessage() for record in caplog.records if record.name == "plait"]
-        assert len(words) == (not gone) and all(word.startswith(f"{path}: ") for word in words)
+        assert len(words) == (not gone) and all(str(word.message).startswith(f"{path}: ") for word in words)
 
 
 def test_an_entry_that_cannot_be_read_is_made_again(tmp_path, monkeypatch):

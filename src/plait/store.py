@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +16,10 @@ import platformdirs
 import tomli_w
 from filelock import FileLock, Timeout
 
-from plait.errors import DataError
+from plait.errors import DataError, PlaitWarning
 
 FORM = 1  # of what lies in the cache: where it is another, entries are made anew
 SETTLED_S = 2.0  # a file that was changed less long ago may change again without another time stamp
-_log = logging.getLogger("plait")
 _known: dict[tuple[int, ...], str] = {}  # checksums of files as they were found in this process
 _told: set[tuple[Path, int, int]] = set()  # which files have been said to be damaged
 
@@ -144,7 +143,7 @@ def sound(path: Path) -> bool:
         return False
     if wrong and (path, size, changed_ns) not in _told:
         _told.add((path, size, changed_ns))
-        _log.warning("%s: %s, made again", path, wrong)
+        warnings.warn(f"{path}: {wrong}, made again", PlaitWarning, stacklevel=2)
     return wrong is None
 
 

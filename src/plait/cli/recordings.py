@@ -208,7 +208,9 @@ def features(
     batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 1,
     device: Device = "auto",
     ray: Annotated[bool, typer.Option("--ray", help="Share the clips among the nodes of a Ray cluster.")] = False,
-    threads: Annotated[int, typer.Option(min=1, help="With --ray: threads of each task.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="By default all cores, with --ray one for each task; part of the key.")
+    ] = None,
     ray_address: RayAddress = None,
 ) -> None:
     """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
@@ -233,13 +235,14 @@ def features(
     where = device_called(device, elsewhere=ray)
     with ExitStack() as stack:
         meter = stack.enter_context(Meter())
-        cluster = stack.enter_context(joined(ray_address, threads, where)) if ray else None
+        cluster = stack.enter_context(joined(ray_address, threads or 1, where)) if ray else None
         found = extract(
             meant,
             cuts,
             modality,
             how,
             device=where,
+            threads=threads,
             where=f"--encoder {encoder}",
             progress=meter.tell,
             cluster=cluster,
