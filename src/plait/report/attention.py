@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from plait.clips.windows import moments
+from plait.errors import ConfigError
 from plait.fusion.attention import Attention, attentions, without
 from plait.report.canvas import COLOURS, style, write_figure
 from plait.report.sheet import is_joints
@@ -31,16 +32,20 @@ def write_attention(
 ) -> list[Path]:
     """Draw the attention of a trained fusion on one clip; returns the pictures, `RUN/attention/*.svg` (and `.pdf`).
 
-    One picture for each lead and context. `method` is by default the most accurate fusion, `fold` (`FOLD/SEED`) the one
-    that tested the clip's subject. `deletion.csv` beside them says what taking positions out does to the accuracy on
-    that fold's test clips.
+    One picture for each lead and context. `method` is by default the fusion that Table 2 names, `fold` (`FOLD/SEED`)
+    the one that tested the clip's subject. `deletion.csv` beside them says what taking positions out does to the
+    accuracy on that fold's test clips.
 
     Raises:
         ConfigError: there is no such clip, method or fold.
         DataError: the run or its data cannot be read.
     """
     again = Again.of(run, data)
-    method = method or again.best()
+    if method is None:
+        choice = again.choice()
+        if choice is None:
+            raise ConfigError(f"{run}: no fusion in this run, expected one")
+        method = choice.method
     clips, row = again.clips(method), again.row(clip)
     recording, one = again.cuts[row]
     fold = fold or again.fold_of(method, one.subject)
@@ -174,8 +179,8 @@ def _expanded(
         axes.set_title(f"{modality.name}, {at - clip.start_s:.1f} s into the clip", fontsize=8.5, loc="left")
         reading = recording.streams[modality.streams[0]].at(np.array([at]))[0]
         pictures = frames(modality, recording, clip, np.array([at]))
-        if pictures is not None:
-            _picture(axes, pictures[0], where)
+        if pictures is not None or reading.ndim > 2:
+            _picture(axes, pictures[0] if pictures else None, where)
         elif len(modality.streams) == 1 and is_joints(reading):
             every = recording.streams[modality.streams[0]].at(seconds)
             _body(axes, every, reading, where, BONES.get((again.dataset.name, modality.name), ()))
@@ -184,12 +189,17 @@ def _expanded(
             _signals(axes, modality, seconds, edges, where, recording, clip)
 
 
-def _picture(axes: Axes, frame: np.ndarray, where: np.ndarray) -> None:
-    """A frame with the map over it."""
-    axes.imshow(frame)
-    if where.ndim == 2:
-        side = len(frame) - 0.5
-        axes.imshow(where, cmap="inferno", alpha=0.45, extent=(-0.5, side, side, -0.5), interpolation="bilinear")
+def _picture(axes: Axes, frame: np.ndarray | None, where: np.ndarray) -> None:
+    """A frame with the map over it; the map by itself where there are features and no frames."""
+    if frame is None:
+        axes.imshow(
+            where if where.ndim == 2 else where.reshape(len(where), -1), cmap="inferno", interpolation="nearest"
+        )
+    else:
+        axes.imshow(frame)
+        if where.ndim == 2:
+            side = len(frame) - 0.5
+            axes.imshow(where, cmap="inferno", alpha=0.45, extent=(-0.5, side, side, -0.5), interpolation="bilinear")
     axes.set_axis_off()
 
 
