@@ -189,6 +189,20 @@ def test_frames_are_where_the_video_shows_them(tmp_path):
         read_labels(file, None, Footage("cam.mp4", (), uneven, 2.1))
 
 
+def test_a_late_picture_leaves_players_clocks_alone(tmp_path):
+    late = Footage("cam.mp4", (), 2 + np.arange(180) / 10, 20.0)  # sound begins 2 s before the picture
+    file = tmp_path / "a.csv"
+    for rows, said, seen in (
+        ("start,end,label\n3.0,5,x", {}, (3, 5)),
+        ("start,end,label\n00:00:03:00,00:00:05:00,x", {}, (3, 5)),
+        ("start_frame,end_frame,label\n75,125,x", {"label_fps": 25.0}, (3, 5)),
+        ("start_frame,end_frame,label\n10,30,x", {}, (3, 5)),  # pictures, of which the first is number 0
+    ):
+        file.write_text(rows)
+        (span,) = read_labels(file, LabelSettings(**said), late).spans
+        assert (span.start_s, span.stop_s) == pytest.approx(seen)
+
+
 def test_drop_frame_codes_keep_step_with_the_clock(tmp_path):
     times = np.arange(30 * 700) * 1001 / 30000
     file = tmp_path / "a.csv"

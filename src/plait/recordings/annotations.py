@@ -110,12 +110,10 @@ class LabelClock:
                 f"{self.file}: {where}: {text!r} is a time of day, expected seconds of the video, or the time at "
                 f"which the video starts: {way_out('label_zero', text.strip())}"
             )
-        if self.unit in ("frames", "timecode"):
-            return self._shown(value, where)
-        return value
+        return self._shown(value, where) if self.unit == "frames" else value
 
     def _value(self, text: str, where: str) -> float:
-        """Seconds, or for frames and time codes the number of a frame."""
+        """Seconds, or the number of a frame."""
         number = text.replace(",", ".") if self.decimal_comma else text
         if self.unit == "iso" and ISO.fullmatch(text):
             try:
@@ -124,7 +122,7 @@ class LabelClock:
                 raise self._not(text, where) from None
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         if self.unit == "timecode" and (code := TIMECODE.fullmatch(text)):
-            return self._frame(code, text, where)
+            return self._coded(code, text, where)
         clock = CLOCK.fullmatch(number) if self.unit == "s" else None
         if clock and int(clock[2]) < 60 and float(clock[3]) < 60:
             return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
@@ -135,8 +133,8 @@ class LabelClock:
     def _not(self, text: str, where: str) -> DataError:
         return DataError(f"{self.file}: {where}: {text[:80]!r}, expected {EXPECTED[self.unit]}")
 
-    def _frame(self, code: re.Match[str], text: str, where: str) -> float:
-        """The number of the frame with a time code; of drop-frame codes (`;`), as SMPTE 12M counts them."""
+    def _coded(self, code: re.Match[str], text: str, where: str) -> float:
+        """Seconds of a time code; frames of drop-frame codes (`;`) are counted as in SMPTE 12M."""
         rate = self.settings.label_fps or (1 / self.footage.step_s if self.footage and self.footage.even else None)
         if rate is None:
             raise DataError(
@@ -151,17 +149,15 @@ class LabelClock:
             )
         minutes += 60 * hours
         dropped = round(nominal / 15) * (minutes - minutes // 10) if code[4] == ";" else 0
-        return (60 * minutes + seconds) * nominal + frame - dropped
+        return ((60 * minutes + seconds) * nominal + frame - dropped) / rate
 
     def _shown(self, number: float, where: str) -> float:
-        """When frame `number`, counted from 0, is shown."""
-        if self.footage is None:
-            if self.settings.label_fps is None:
-                raise DataError(f"{self.file}: {where}: a number of a frame, expected a video that says when it is")
-            return number / self.settings.label_fps
-        times = self.footage.times
+        """When frame `number`, from 0, is shown; with `label_fps`, when a player's clock has counted so many."""
         if self.settings.label_fps:
-            return float(times[0]) + number / self.settings.label_fps
+            return number / self.settings.label_fps
+        if self.footage is None:
+            raise DataError(f"{self.file}: {where}: a number of a frame, expected a video that says when it is")
+        times = self.footage.times
         if 0 <= number < len(times):
             return float(np.interp(number, np.arange(len(times)), times))
         return float(times[0] if number < 0 else times[-1]) + (number - (number >= 0) * (len(times) - 1)) * (
