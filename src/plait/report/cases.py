@@ -40,7 +40,8 @@ def write_cases(again: Again, each: int = EACH) -> Path | None:
     run = again.folder
     if not again.fusions():
         return None
-    key = content_key([checksum(run / "predictions.parquet"), each, source_key([write_cases])])
+    jobs = {name: row.keys for name, row in again.methods.items()}  # which say what of
+    key = content_key([checksum(run / "predictions.parquet"), jobs, each, source_key([write_cases])])
     if (run / CASES).is_file() and read_json(run / CASES).get("of") == key:
         return run / CASES
     predictions = pl.read_parquet(run / "predictions.parquet")
