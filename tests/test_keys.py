@@ -64,6 +64,7 @@ class World:
     times: float = 0.0
     starts_s: float = 1.0
     stops_s: float = 5.0
+    key: str | None = None
     streams: tuple = ("left",)
     samples: int = 6
     rate_hz: float | None = None
@@ -98,7 +99,8 @@ def recordings(unsaid, data):
             values[18] += world.readings * (subject == "1" and name == "left")
             streams[name] = Readings(TIMES + world.times, values)
         spans = [Span(world.starts_s, world.stops_s, world.activity if number == 0 else "a"), Span(6.0, 9.0, "b")]
-        yield Recording(f"{world.recording}{subject}", subject, streams, tuple(spans))
+        key = None if world.key is None else f"{world.key} {subject}"
+        yield Recording(f"{world.recording}{subject}", subject, streams, tuple(spans), key)
 
 
 MADE = World()
@@ -110,6 +112,9 @@ CLIPS = {
     "the stream": World(streams=("right",)),
     "both streams": World(streams=("left", "right"), prepare=max),
     "their order": World(streams=("right", "left"), prepare=max),
+    "a key of the recording's": World(key="one"),
+    "its other key": World(key="two"),
+    "the stream of a recording with a key": World(key="one", streams=("right",)),
     "samples": World(samples=7),
     "rate": World(rate_hz=2.0),
     "another rate": World(rate_hz=3.0),
@@ -306,7 +311,7 @@ def test_whatever_decides_a_job_is_in_its_key(weights, tmp_path, monkeypatch):
         return job([use, f"methods.one.encoders.m.args.file={path}"])
 
     made = {name: job([one]) for name, one in SETS.items()}
-    made |= {name: job(world=world) for name, world in CLIPS.items() if fits(world)}
+    made |= {name: job(world=world) for name, world in CLIPS.items() if fits(world) and not world.key}
     made |= {
         "as it is": job(),
         "the activity": job(world=NOTHING["the activity"]),

@@ -125,9 +125,9 @@ class Recording:
     dropped: tuple[Dropped, ...] = ()
 
     def content(self, streams: Sequence[str]) -> str | None:
-        """A key of what `streams` hold, or of the whole recording; None where it does not say."""
+        """A key of what `streams` hold, in this order; None where the recording does not say."""
         if self.key is not None:
-            return self.key
+            return content_key([self.key, list(streams)])
         keys = [getattr(self.streams[name], "content_key", None) for name in streams]
         return None if None in keys else content_key(keys)
 

@@ -147,7 +147,9 @@ def write_boxes(
     names = [raw.resolve().name for raw in raws]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"{out}: two recordings are called {twice!r}, expected names that differ")
-    made_from = [[name, checksum(raw / TRUTH)] for name, raw in zip(names, raws, strict=True)]
+    made_from = [
+        [name, checksum(raw / TRUTH), checksum(raw / "video.mp4")] for name, raw in zip(names, raws, strict=True)
+    ]
     key = content_key([every_s, made_from, source_key([write_boxes])])
     if (out / ANNOTATIONS).is_file() and read_json(out / ANNOTATIONS).get("info", {}).get("key") == key:
         return out

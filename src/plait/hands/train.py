@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from plait.errors import DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
 from plait.hands.detector import DESCRIPTION, SIDES, Description, pretrained, read_description, save
+from plait.machine import numerics
 from plait.sources import source_key
 from plait.store import checksum, content_key
 
@@ -61,7 +62,9 @@ def train(
     side = training.side or SIDES[training.network]
     said: dict[str, Any] = {name: value for name, value in vars(training).items() if name in Training.__annotations__}
     seen = [checksum(boxes / ANNOTATIONS), *(checksum(picture.file) for picture in pictures)]
-    key = content_key([said, seen, None if weights is None else checksum(weights), source_key([train])])
+    start = None if weights is None else checksum(weights)
+    here = [device, torch.get_num_threads(), numerics(device)]
+    key = content_key([said, seen, start, source_key([train]), here])
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out
     with torch.random.fork_rng():

@@ -41,7 +41,8 @@ def write_cases(again: Again, each: int = EACH) -> Path | None:
     choice = again.choice()
     if choice is None:
         return None
-    key = content_key([checksum(run / "predictions.parquet"), each, choice.method, source_key([write_cases])])
+    jobs = {name: row.keys for name, row in again.methods.items()}  # which say what of
+    key = content_key([checksum(run / "predictions.parquet"), jobs, each, choice.method, source_key([write_cases])])
     if (run / CASES).is_file() and read_json(run / CASES).get("of") == key:
         return run / CASES
     predictions = pl.read_parquet(run / "predictions.parquet")
