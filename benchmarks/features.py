@@ -92,7 +92,7 @@ def decoded(file: Path, seconds: np.ndarray) -> np.ndarray:
         for frame in container.decode(track):
             if frame.time is not None and round(frame.time * RATE_HZ) == wanted[len(pictures)]:
                 width = round(frame.width * SHORT / frame.height)
-                small = frame.reformat(width, SHORT, "rgb24", interpolation=Interpolation.AREA).to_ndarray()
+                small = frame.reformat(width, SHORT, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
                 top, left = (SHORT - CROP) // 2, (width - CROP) // 2
                 pictures.append(small[top : top + CROP, left : left + CROP])
             if len(pictures) == len(wanted):

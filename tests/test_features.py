@@ -272,7 +272,7 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     left = [{f.name: f.read_bytes() for f in (tmp_path / n / "features").glob("[!.]*")} for n in ("alone", "killed")]
     assert left[0] == left[1]
     [one] = (tmp_path / "killed" / "features").glob("all-*.npy")
-    assert len(left[0]) == 2 + 2 * 3 and np.load(one).shape == (16, 32, 320)  # a file for each of two, and one of both
+    assert len(left[0]) == 2 * 2 + 3 and np.load(one).shape == (16, 32, 320)  # a file for each of two, and one of both
     assert str(one) in out and "(32, 320), float16" in out
     modality = SIMULATED.modality("video")
     first = next(tensors(modality, listed(SIMULATED, clips, ["video"])))

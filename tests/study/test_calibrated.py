@@ -61,7 +61,7 @@ def finished(out, **own):
 def test_the_training_clips_of_each_fold_and_phase_alone_decide(tmp_path, own):
     clips, weights = finished(tmp_path, **own)
     refit = "protocol" in own
-    array = np.load(clips.arrays["a"]).astype(float)
+    array = clips.batch(["a"], np.arange(len(clips.table)))["a"].numpy().astype(float)
     assert len(weights) == len(METHODS) * 4 * (2 if refit else 1)
     for (_, fold, name), found in weights.items():
         who = (*fold.train, *fold.val) if refit and name == "weights" else fold.train
