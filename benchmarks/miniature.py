@@ -131,7 +131,7 @@ def main() -> None:
     cuts = listed(GLOVID, runs[0] / "clips", ["video", "gloves"])
     runs.append(study(kept(out, "preprocessed", cuts, None, hands), *detector, *networks))
     how = Extraction("plait.pretrained:i3d", {"weights": str(i3d)})
-    grids = np.load(extract(GLOVID, cuts, "video", how).array, mmap_mode="r")  # found, not made
+    grids = np.load(extract(GLOVID, cuts, "video", how).written()[0], mmap_mode="r")  # found, not made
     runs.append(study(kept(out, "features", cuts, grids, hands)))
 
     first, second, third = (
