@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from plait.encoders.standardise import Standardise
 from plait.types import Dataset, Modality, Readings, Recording, Span
 
 SUBJECTS = ("1", "2", "3", "10")
@@ -47,6 +48,26 @@ class Normed(nn.Module):
 
     def forward(self, x):
         return self.linear(self.norm(x.flatten(0, -2)).view(x.shape)).relu()
+
+
+class Standardised(nn.Module):
+    """A linear layer behind the mean and SD of the training clips."""
+
+    def __init__(self, shape, channels=4):
+        super().__init__()
+        self.entry = Standardise(shape[-1])
+        self.linear = nn.Linear(shape[-1], channels)
+
+    def calibrate(self, clips):
+        self.entry.calibrate(clips)
+
+    def forward(self, x):
+        return self.linear(self.entry(x)).relu()
+
+
+class Unwilling(Linear):
+    def calibrate(self, clips):
+        raise ValueError("an encoder's own trouble")
 
 
 def tensor(values):

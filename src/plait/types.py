@@ -105,7 +105,8 @@ class Modality:
     `prepare` is called with one array of shape `(samples, *reading)` per stream and returns the clip's tensor; it is
     kept in float16 if that is its type, else in float32, and given to a network in float32.
     `encoder` is called with that tensor's shape (no batch axis) and returns a module from
-    `(batch, *shape)` to a channels-last grid `(batch, *grid, channels)`.
+    `(batch, *shape)` to a channels-last grid `(batch, *grid, channels)`. If it has a method `calibrate`, that is shown
+    the training clips of each fold before its first epoch (`plait.encoders.standardise.Calibrated`).
     """
 
     name: str

@@ -104,7 +104,7 @@ def _listed(path: Path) -> pl.DataFrame:
 
 
 def gloves(left: np.ndarray, right: np.ndarray) -> Tensor:
-    """Both hands (134, 18) as they were read; the network standardises each channel by what it sees in training."""
+    """Both hands (134, 18) as they were read; the network standardises each channel by the training clips."""
     return torch.from_numpy(np.concatenate([left, right], axis=1)).float()
 
 

@@ -1,12 +1,13 @@
 """The glove network: three convolutions over time, then a bidirectional LSTM."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plait.encoders.standardise import Standardise
 from plait.errors import ShapeError
 
 GLOVES = (134, 18)  # readings at 25 Hz; both hands: 5 flex, 3 acceleration, 1 pressure each
@@ -19,7 +20,7 @@ class SignalNet(nn.Module):
     One stage per entry of `widths`: a valid 1-D convolution, ReLU, max-pooling; a bidirectional LSTM of `units` per
     direction reads what they leave. `norm` puts a batch normalisation between each convolution and its ReLU, `dropout`
     drops whole channels after each stage; the paper has neither. `standardise` lays each channel about its mean and SD
-    over the training batches as it enters.
+    in the training clips as it enters (`plait.encoders.standardise.Standardise`).
 
     Raises:
         ShapeError: `shape` is not `(samples, channels)`, or has too few samples for the convolutions.
@@ -48,7 +49,8 @@ class SignalNet(nn.Module):
                 f"signal network: got shape {tuple(shape)}, expected (samples, channels) with at least {least} samples"
             )
         # Pictures of one line: unlike a line, torch takes them with the channels last, as signals come and grids go.
-        stages: list[nn.Module] = [nn.BatchNorm2d(shape[1], affine=False)] if standardise else []
+        self.entry = Standardise(shape[1]) if standardise else nn.Identity()
+        stages: list[nn.Module] = []
         for (width_in, width_out), kernel, pool in zip(pairwise((shape[1], *widths)), kernels, pools, strict=True):
             stages.append(nn.Conv2d(width_in, width_out, (1, kernel)))
             if norm:
@@ -61,9 +63,14 @@ class SignalNet(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.lstm = nn.LSTM(widths[-1], units, batch_first=True, bidirectional=True)
 
+    def calibrate(self, clips: Iterable[Tensor]) -> None:
+        """With `standardise`, take each channel's mean and SD in the training clips."""
+        if isinstance(self.entry, Standardise):
+            self.entry.calibrate(clips)
+
     def forward(self, signal: Float[Tensor, "b samples channels"]) -> Float[Tensor, "b t features"]:
         """The grid `(b, t, 2 * units)`; forward direction first."""
-        stages: Tensor = self.stages(rearrange(signal, "b t c -> b c 1 t"))
+        stages: Tensor = self.stages(rearrange(self.entry(signal), "b t c -> b c 1 t"))
         grid: Tensor = self.lstm(rearrange(stages, "b c 1 t -> b t c"))[0]
         return grid
 
@@ -88,6 +95,10 @@ class GloveNet(nn.Module):
         grid = (positions(shape[0], kernels, pools), 2 * units)
         assert grid == GLOVE_GRID, f"glove network: grid {grid}, expected {GLOVE_GRID}"
         self.net = SignalNet(shape, kernels=kernels, pools=pools, units=units, standardise=standardise)
+
+    def calibrate(self, clips: Iterable[Tensor]) -> None:
+        """With `standardise`, take each channel's mean and SD in the training clips."""
+        self.net.calibrate(clips)
 
     def forward(self, signal: Float[Tensor, "b 134 18"]) -> Float[Tensor, "b 28 64"]:
         """The grid of the LSTM's outputs."""

@@ -2,8 +2,9 @@
 
 import copy
 import itertools
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.clips import Clips
+from plait.encoders.standardise import calibrated
 from plait.errors import ConfigError, PlaitError, one_line
 from plait.study.config import Method, Protocol, Train
 from plait.study.course import Batch, Course, Inputs, augments_of, optimizer_of, scores
@@ -30,6 +32,8 @@ HISTORY: dict[str, type[pl.DataType]] = {
     "val_accuracy": pl.Float64,
     "val_loss": pl.Float64,
 }
+
+CALIBRATED_AT_ONCE = 64  # clips; whatever batches are trained with
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def fit(
         name = TRAIN_WEIGHTS if protocol.refit and phase == "train" else WEIGHTS
         given = {modality: folder / name for modality, folder in donors[fold].items()}
         inherit(network, given)
+        calibrate(network, clips, rows, given, device)
         grids = known_grids(network, method, given, clips, device)
         inputs = Inputs(clips, grids, method.modalities, device)
         return Course(network, inputs, method, train, dataset, phase, rows, val, seed, epochs)
@@ -105,6 +110,18 @@ def fit(
         )
         for first, last, own, said in zip(courses, final, rows, val, strict=True)
     ]
+
+
+def calibrate(network: Network, clips: Clips, rows: np.ndarray, donated: Collection[str], device: str) -> None:
+    """Show the training clips `rows`, unaugmented, to the encoders that want to see them before they are trained.
+
+    An encoder that another method has trained keeps what it learned there, in the same fold.
+    """
+    batches = np.array_split(rows, math.ceil(len(rows) / CALIBRATED_AT_ONCE))
+    for name, encoder in network.encoders.items():
+        for part in () if name in donated else calibrated(encoder):
+            with torch.no_grad():
+                part.calibrate(clips.batch([name], at)[name].to(device) for at in batches)
 
 
 def followed(courses: Sequence[Course], train: Train) -> list[int]:
@@ -169,7 +186,9 @@ def _side_by_side(batches: Sequence[Batch]) -> Batch:
 
 
 def check(method: Method, train: Train, network: Network, clips: Clips, where: str) -> None:
-    """Refuse what cannot work before anything is trained: precision, folds at once, optimizer, schedule, augmentation.
+    """Refuse what cannot work before anything is trained.
+
+    Tried are calibration, precision, folds at once, optimizer, schedule and augmentation.
 
     `clips` are what the method is given.
 
@@ -177,6 +196,13 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
         ConfigError: naming the setting.
     """
     shapes = {name: clips.shapes[name] for name in method.modalities}
+    for name, encoder in network.encoders.items():
+        for part in calibrated(copy.deepcopy(encoder)):
+            try:
+                with torch.random.fork_rng(devices=[]), torch.no_grad():
+                    part.calibrate(iter([torch.rand(2, *shapes[name])]))
+            except Exception as error:  # whatever it does not like about such clips
+                raise ConfigError(f"{where}.encoders.{name}: calibrate fails: {one_line(error)}") from error
     if network.precision != torch.float32:
         try:
             with torch.random.fork_rng(devices=[]):

@@ -1,0 +1,80 @@
+"""A signal's channels about the mean and spread that they have in the training clips, whatever else is in a batch."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from plait.errors import ShapeError
+
+CONSTANT = 1e-6  # of a channel's largest reading: a smaller SD is what rounding makes of a constant
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """An encoder that wants to see the training clips once before it is trained.
+
+    `calibrate` is called with batches `(b, *shape)` of all training clips of the fold, unaugmented, in the order of the
+    clip table, before the first epoch. What it learns belongs into buffers, so that it is stored with the weights.
+    """
+
+    def calibrate(self, clips: Iterable[Tensor]) -> None:
+        """Take what the training clips tell."""
+        ...
+
+
+class Standardise(nn.Module):
+    """Readings `(b, *samples, channels)` minus each channel's mean, over its SD, both of the training clips.
+
+    Until `calibrate` has been called it leaves readings as they are. A channel that is constant in the training clips
+    is centred only. The numbers are buffers: part of the weights, no parameters, and the same in training and use, so
+    what becomes of a clip does not depend on what it is batched with.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("sd", torch.ones(channels))
+
+    def calibrate(self, clips: Iterable[Tensor]) -> None:
+        """Take mean and SD of all readings of `clips`, batches `(b, *samples, channels)`, in float64 and one pass (Chan, Golub, LeVeque 1983).
+
+        Raises:
+            ShapeError: the readings have another number of channels, or there are none.
+        """
+        channels = len(self.mean)
+        count, mean, squares = 0, torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+        largest = torch.zeros(channels, dtype=torch.float64)
+        for batch in clips:
+            if batch.shape[-1] != channels:
+                raise ShapeError(
+                    f"standardise: got clips of shape {tuple(batch.shape[1:])}, expected {channels} channels"
+                )
+            rows = batch.detach().cpu().double().reshape(-1, channels)
+            n, own = len(rows), rows.mean(0)
+            squares += ((rows - own) ** 2).sum(0) + (own - mean) ** 2 * (count * n / (count + n))
+            mean += (own - mean) * (n / (count + n))
+            largest = torch.maximum(largest, rows.abs().amax(0))
+            count += n
+        if count == 0:
+            raise ShapeError("standardise: got no clip, expected the training clips")
+        sd = (squares / count).sqrt()
+        self.mean.copy_(mean)
+        self.sd.copy_(torch.where(sd > CONSTANT * largest, sd, torch.ones_like(sd)))
+
+    def forward(self, readings: Float[Tensor, "b *samples channels"]) -> Float[Tensor, "b *samples channels"]:
+        """The same shape."""
+        return (readings - self.mean) / self.sd
+
+
+def calibrated(encoder: nn.Module) -> Iterator[Calibrated]:
+    """What in an encoder sees the clips as they are and wants to be calibrated: itself, or the first of a sequence."""
+    if isinstance(encoder, Calibrated):
+        yield encoder
+    elif isinstance(encoder, nn.Sequential) and len(encoder):
+        yield from calibrated(encoder[0])

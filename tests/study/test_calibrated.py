@@ -1,0 +1,101 @@
+"""What an encoder is shown before it is trained: the training clips of its fold and phase, and nobody else's."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from plait import clips as clips_module
+from plait.errors import ConfigError
+from plait.study.jobs import Setting, plan
+from plait.study.load import load_study
+from plait.study.protocol import folds
+from plait.study.run import run_study
+from tests import tiny
+
+OWN = {"use": "tests.tiny:Standardised"}
+METHODS = {
+    "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}, "encoders": {"a": OWN}},
+    "frozen": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a", "frozen": True}}},
+    "tuned": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a"}}},
+    "doubled": {
+        "use": "plait.fusion:Led",
+        "args": {"lead": "a"},
+        "encoders": {"a": OWN},
+        "augment": {"a": "tests.tiny:double"},
+    },
+}
+
+
+def finished(out, **own):
+    """The stored weights of every job of a study by (method, fold, phase), with its fold."""
+    study = tiny.study(methods=copy.deepcopy(METHODS), seeds=[0], **own)
+    run_study(study, None, out)
+    loaded = load_study(study)
+    clips = clips_module.cut(tiny.TINY, None, loaded.modalities)
+    parts = folds(loaded.protocol, [clip.subject for clip in clips.table])
+    given = dict.fromkeys(loaded.methods, clips)
+    jobs = plan(loaded, tiny.TINY, given, parts, Setting(loaded.dataset, out, 1, "cpu"))
+    weights = {}
+    for (method, _, _), job in jobs.items():
+        for name in ("weights", "train-weights"):
+            if (path := out / "jobs" / job.key / f"{name}.safetensors").exists():
+                weights[method, job.fold, name] = load_file(path)
+    return clips, weights
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"train": {"max_epochs": 2, "args": {"lr": 0.01}}},
+        {"train": {"max_epochs": 2, "args": {"lr": 0.01}, "folds_at_once": 3}},
+        {
+            "train": {"max_epochs": 2, "args": {"lr": 0.01}},
+            "protocol": {"kind": "leave-one-subject-out", "val_subjects": 1, "refit": True},
+        },
+    ],
+    ids=["alone", "folds at once", "refit"],
+)
+def test_the_training_clips_of_each_fold_and_phase_alone_decide(tmp_path, own):
+    clips, weights = finished(tmp_path, **own)
+    refit = "protocol" in own
+    array = np.load(clips.arrays["a"]).astype(float)
+    assert len(weights) == len(METHODS) * 4 * (2 if refit else 1)
+    for (_, fold, name), found in weights.items():
+        who = (*fold.train, *fold.val) if refit and name == "weights" else fold.train
+        rows = array[clips.of(who)].reshape(-1, 2)
+        np.testing.assert_allclose(found["encoders.a.entry.mean"], rows.mean(0), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(found["encoders.a.entry.sd"], rows.std(0), rtol=1e-5)
+
+
+def test_what_validation_and_test_people_did_is_not_seen(tmp_path, monkeypatch):
+    """A fold's statistics stay when everybody else's readings are changed."""
+
+    def others(data):
+        for recording in tiny.recordings(data):
+            if recording.subject in ("3", "10"):
+                for stream in recording.streams.values():
+                    stream.values[...] *= 7
+            yield recording
+
+    fixed = {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["10"]}
+    found = []
+    for change in (tiny.recordings, others):
+        object.__setattr__(tiny.TINY, "recordings", change)
+        try:
+            _, weights = finished(tmp_path / change.__name__, protocol=fixed, train={"max_epochs": 1})
+        finally:
+            object.__setattr__(tiny.TINY, "recordings", tiny.recordings)
+        found.append(weights)
+    for (key, one), other in zip(found[0].items(), found[1].values(), strict=True):
+        assert all(torch.equal(one[f"encoders.a.entry.{n}"], other[f"encoders.a.entry.{n}"]) for n in ("mean", "sd")), (
+            key
+        )
+
+
+def test_an_encoder_that_cannot_be_calibrated_is_one_line(tmp_path):
+    methods = {"a": METHODS["a"] | {"encoders": {"a": {"use": "tests.tiny:Unwilling"}}}}
+    with pytest.raises(ConfigError, match=r"methods.a.encoders.a: calibrate fails: .*own trouble"):
+        run_study(tiny.study(methods=methods, seeds=[0]), None, tmp_path)
