@@ -42,7 +42,9 @@ class Standardise(nn.Module):
         self.register_buffer("sd", torch.ones(channels))
 
     def calibrate(self, clips: Iterable[Tensor]) -> None:
-        """Take mean and SD of all readings of `clips`, batches `(b, *samples, channels)`, in float64 and one pass (Chan, Golub, LeVeque 1983).
+        """Take mean and SD of all readings of `clips`, batches `(b, *samples, channels)`.
+
+        In float64 and one pass: Chan, Golub, LeVeque 1983.
 
         Raises:
             ShapeError: the readings have another number of channels, or there are none.

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from plait.report.canvas import write_figure
 from plait.report.page import LIMIT, Report, render
-from plait.report.read import read_hands, read_run, read_validation
+from plait.report.read import read_hands, read_run
 from plait.report.tables import latex_tables, markdown
 from plait.store import write_text
+from plait.study.choice import read_validation
 
 __all__ = ["write_report"]
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from plait.clips.windows import moments
+from plait.errors import ConfigError
 from plait.fusion.attention import Attention, attentions, without
 from plait.report.canvas import COLOURS, style, write_figure
 from plait.report.sheet import is_joints
@@ -31,16 +32,20 @@ def write_attention(
 ) -> list[Path]:
     """Draw the attention of a trained fusion on one clip; returns the pictures, `RUN/attention/*.svg` (and `.pdf`).
 
-    One picture for each lead and context. `method` is by default the most accurate fusion, `fold` (`FOLD/SEED`) the one
-    that tested the clip's subject. `deletion.csv` beside them says what taking positions out does to the accuracy on
-    that fold's test clips.
+    One picture for each lead and context. `method` is by default the fusion that Table 2 names, `fold` (`FOLD/SEED`)
+    the one that tested the clip's subject. `deletion.csv` beside them says what taking positions out does to the
+    accuracy on that fold's test clips.
 
     Raises:
         ConfigError: there is no such clip, method or fold.
         DataError: the run or its data cannot be read.
     """
     again = Again.of(run, data)
-    method = method or again.best()
+    if method is None:
+        choice = again.choice()
+        if choice is None:
+            raise ConfigError(f"{run}: no fusion in this run, expected one")
+        method = choice.method
     clips, row = again.clips(method), again.row(clip)
     recording, one = again.cuts[row]
     fold = fold or again.fold_of(method, one.subject)

@@ -29,7 +29,7 @@ Of = Mapping[tuple[str, str], Mapping[str, Any]]
 def write_cases(again: Again, each: int = EACH) -> Path | None:
     """Write `RUN/cases.json`: up to `each` clips of each combination of who was right, activities taking turns.
 
-    Who: the most accurate fusion, and the single modalities that it is made of. A case holds the clip's joints and
+    Who: the fusion that Table 2 names, and the single modalities that it is made of. A case holds the clip's joints and
     signals, the models' likeliest activities with their probabilities, and what attention falls on; its pictures are a
     small film, `RUN/cases/*.mp4`. What is there already for the same predictions, made by the same code, stays; None
     where the run has no fusion.
@@ -38,14 +38,15 @@ def write_cases(again: Again, each: int = EACH) -> Path | None:
         DataError: the run or its data cannot be read.
     """
     run = again.folder
-    if not again.fusions():
+    choice = again.choice()
+    if choice is None:
         return None
-    key = content_key([checksum(run / "predictions.parquet"), each, source_key([write_cases])])
+    key = content_key([checksum(run / "predictions.parquet"), each, choice.method, source_key([write_cases])])
     if (run / CASES).is_file() and read_json(run / CASES).get("of") == key:
         return run / CASES
     predictions = pl.read_parquet(run / "predictions.parquet")
-    fusion = again.best()
-    models = [*singles_of(again.methods, predictions, fusion), fusion]
+    fusion = choice.method
+    models = [*singles_of(again.methods, fusion), fusion]
     first = predictions.filter(pl.col("method").is_in(models) & (pl.col("seed") == pl.col("seed").min()))
     of = {(row["clip"], row["method"]): row for row in first.iter_rows(named=True)}
     rows, clips = chosen(again.cuts, of, models, each), again.clips(fusion)

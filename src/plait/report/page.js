@@ -24,7 +24,7 @@ function choose(id, names, value, changed) {
 const best = (indices) => indices.reduce((a, b) => (a < 0 || data.accuracy[b] > data.accuracy[a] ? b : a), -1);
 const every = data.methods.map((_, i) => i), own = every.filter((i) => !data.swept[i]);
 const fusions = own.filter((i) => data.kinds[i] === "fusion");
-const first = best(fusions.length ? fusions : own.length ? own : every);
+const first = data.chosen >= 0 ? data.chosen : best(own.length ? own : every);
 const second = best(own.filter((i) => (fusions.length ? data.kinds[i] !== "fusion" : i !== first)));
 
 const orders = {

@@ -32,6 +32,7 @@ from plait.report.tables import (
 )
 from plait.store import read_json
 from plait.study import analyses, visibility
+from plait.study.choice import Choice, independent, shown
 from plait.study.compare import compare
 from plait.study.people import hardest
 
@@ -44,6 +45,8 @@ class Report:
     """A run and every table of its report, each by a function of `plait.report.tables` or `plait.study`.
 
     `seen` says in how many clips detected and true counts of hands agree, of how many where the truth is known.
+    `choice` is the fusion that figures and page show, the one that Table 2 names; `independent` is what its accuracy
+    would be, were nobody asked who is tested, where validation people chose.
     """
 
     run: Run
@@ -61,6 +64,8 @@ class Report:
     claims: pl.DataFrame
     hands: pl.DataFrame
     seen: tuple[int, int]
+    choice: Choice | None
+    independent: float | None
 
     @classmethod
     def of(
@@ -74,6 +79,7 @@ class Report:
 
         Those of the validation subjects choose a fusion, and nothing else.
         """
+        choice = shown(run.dataset, run.methods, run.modalities, validation)
         claims = analyses.claims(run.methods, predictions, run.activities)
         missing, seen = pl.DataFrame(schema=visibility.SCHEMA), (0, 0)
         if hands is not None:
@@ -96,6 +102,8 @@ class Report:
             claims,
             missing,
             seen,
+            choice,
+            independent(run.dataset, run.methods, run.modalities, predictions, validation),
         )
 
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -109,11 +117,10 @@ class Report:
     def figures(self) -> dict[str, Drawing]:
         """How to draw each figure that this run has, by the name of its file, at a width in inches."""
         drawings: dict[str, Drawing] = {"accuracy": partial(accuracy_plot, self.main, self.subjects)}
-        best = self.best("fusion")
         if not self.comparisons.is_empty():
             drawings["comparisons"] = partial(forest_plot, self.comparisons)
-        if best and not self.gains.filter(pl.col("fusion") == best["method"]).is_empty():
-            drawings["gains"] = partial(gain_plot, self.gains, best["method"])
+        if self.choice and not self.gains.filter(pl.col("fusion") == self.choice.method).is_empty():
+            drawings["gains"] = partial(gain_plot, self.gains, self.choice.method)
         if not self.widths.is_empty():
             drawings["widths"] = partial(width_plot, self.widths, self.main)
         if not self.hands.is_empty():
@@ -121,13 +128,16 @@ class Report:
         return drawings
 
     def leaders(self) -> list[str]:
-        """The methods that stand out: the best single of each modality, average or concatenation, and fusion."""
-        singles = self.main.filter(pl.col("kind") == "single").sort("accuracy", descending=True, maintain_order=True)
-        best = [self.best(*GROUPS["average and concat"]), self.best("fusion")]
-        return [
-            *singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2),
-            *(b["method"] for b in best if b),
-        ]
+        """The methods that stand out: the fusion that Table 2 names, its singles, and the concatenation beside it.
+
+        Without a fusion the first single of each modality.
+        """
+        if self.choice is None:
+            singles = self.main.filter(pl.col("kind") == "single")
+            return singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2).to_list()
+        average, concat = paper.baselines(self.run.methods, self.run.methods[self.choice.method].modalities)
+        singles_first = analyses.singles_of(self.run.methods, self.choice.method)[:2]
+        return [name for name in (*singles_first, concat or average, self.choice.method) if name]
 
     def best(self, *kinds: str) -> dict[str, Any] | None:
         """The row of the main table with the highest accuracy (ties: the first) of these kinds; no sweep counts."""
@@ -161,7 +171,9 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         groups=_grouped(main),
         main_rows=len(main),
         best_single=report.best("single"),
-        best_fusion=report.best("fusion"),
+        shown=_row(main, report.choice),
+        how=report.choice.how if report.choice else None,
+        independent=report.independent,
         best_combined=report.best(*GROUPS["average and concat"]),
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
         comparisons=_by_fusion(comparisons, comparison_cells),
@@ -188,6 +200,11 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         left = limit - len(template.render(**context, **about).encode()) - MARGIN
         about["films"] = _fitting(folder, wanted, left)
     return template.render(**context, **about)
+
+
+def _row(main: pl.DataFrame, choice: Choice | None) -> dict[str, Any] | None:
+    """The row of the main table of the fusion that was chosen."""
+    return None if choice is None else main.row(by_predicate=pl.col("method") == choice.method, named=True)
 
 
 def _beside(folder: Path | None) -> tuple[str | None, Any]:
@@ -273,9 +290,9 @@ def _by_part(table: pl.DataFrame) -> dict[str, list[list[str]]]:
 
 
 def _hard(report: Report) -> dict[str, Any]:
-    """The hardest people for the best fusion (the best method, where there is none), and what is said of them."""
-    best = report.best("fusion") or report.best(*report.main["kind"].unique())
-    name = best["method"] if best else report.main["method"][0]
+    """The hardest people for the shown fusion (the best method, where there is none), and what is said of them."""
+    best = report.best(*report.main["kind"].unique())
+    name = report.choice.method if report.choice else best["method"] if best else report.main["method"][0]
     singles = report.gains.filter(pl.col("fusion") == name)["single"].unique(maintain_order=True).to_list()
     people = []
     for subject in hardest(report.subjects, name):
@@ -312,6 +329,7 @@ def _data(report: Report) -> dict[str, Any]:
         "kinds": main["kind"].to_list(),
         "swept": [bool(run.methods[name].sweep) for name in methods],
         "accuracy": main["accuracy"].to_list(),
+        "chosen": methods.index(report.choice.method) if report.choice else -1,
         "clips": activities.filter(pl.col("method") == methods[0])["clips"].to_list(),
         "recall": [activities.filter(pl.col("method") == method)["recall"].to_list() for method in methods],
         "confusion": list(confusion.values()),

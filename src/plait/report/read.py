@@ -53,22 +53,6 @@ def read_run(folder: Path) -> tuple[Run, pl.DataFrame]:
     return run, predictions
 
 
-def read_validation(folder: Path) -> pl.DataFrame | None:
-    """What was predicted of the validation subjects of the run in `folder`; None where nobody validated.
-
-    Raises:
-        DataError: `validation.parquet` cannot be read.
-    """
-    path = folder / "validation.parquet"
-    if not path.is_file():
-        return None
-    try:
-        table = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _unreadable(path, error) from error
-    return None if table.is_empty() else table
-
-
 def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
     """What `plait hands detect` found in the clips of the run in `folder`; None where it did not look.
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
@@ -16,12 +15,12 @@ from plait.clips import Clips, Cut, listed
 from plait.errors import ConfigError, DataError
 from plait.sources import resolve
 from plait.store import read_json
+from plait.study.choice import Choice, read_validation, shown
 from plait.study.compare import Row
 from plait.study.config import Study
 from plait.study.donors import WEIGHTS
 from plait.study.jobs import read_scores
 from plait.study.load import load_study
-from plait.study.metrics import summary
 from plait.study.network import Network, build
 from plait.study.run import given
 from plait.types import Dataset
@@ -65,26 +64,14 @@ class Again:
         some = ", ".join(one.name for _, one in self.cuts[:3])
         raise ConfigError(f"no clip {clip!r} in {self.folder}, expected one such as {some}")
 
-    def fusions(self) -> list[str]:
-        """The methods that have attention, no sweep's rows."""
-        return [name for name, row in self.methods.items() if row.kind == "fusion" and not row.sweep]
-
-    def best(self) -> str:
-        """The most accurate fusion.
+    def choice(self) -> Choice | None:
+        """The fusion that stands for the others, as in Table 2; None where the run has none.
 
         Raises:
-            ConfigError: there is none.
-            DataError: the predictions cannot be read.
+            DataError: what was predicted of the validation people cannot be read.
         """
-        if not self.fusions():
-            raise ConfigError(f"{self.folder}: no fusion in this run, expected one")
-        path = self.folder / "predictions.parquet"
-        try:
-            table = summary(pl.read_parquet(path), self.dataset.activities)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise DataError(f"{path}: not readable; run the study again") from error
-        of = dict(table.select("method", "accuracy").iter_rows())
-        return max(self.fusions(), key=lambda name: of[name])
+        validation = read_validation(self.folder)
+        return shown(self.dataset.name, self.methods, self.study.modalities, validation)
 
     def clips(self, method: str) -> Clips:
         """What `method` was given, all clips."""

@@ -22,7 +22,7 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
       averaged over seeds. An activity that is never right counts 0.
     * `folds`, `subjects`, `seeds`, `clips`: how many there are.
     """
-    accuracy = _accuracy(predictions, "fold").group_by("method").agg(pl.col("accuracy").mean())
+    accuracy = by_fold(predictions).group_by("method").agg(pl.col("accuracy").mean())
     spread = by_subject(predictions).group_by("method").agg(subject_sd=pl.col("accuracy").std())
     macro_f1 = by_activity(predictions, activities).group_by("method").agg(macro_f1=pl.col("f1").mean())
     counts = predictions.group_by("method", maintain_order=True).agg(
@@ -42,6 +42,11 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
 def by_subject(predictions: pl.DataFrame) -> pl.DataFrame:
     """Accuracy of each method on each subject, seeds averaged: `method, subject, accuracy, clips`."""
     return _accuracy(predictions, "subject")
+
+
+def by_fold(predictions: pl.DataFrame) -> pl.DataFrame:
+    """Accuracy of each method in each fold, seeds averaged: `method, fold, accuracy, clips`."""
+    return _accuracy(predictions, "fold")
 
 
 def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:

@@ -58,7 +58,7 @@ def visibility_claims(methods: Mapping[str, Row], predictions: pl.DataFrame, han
     levels = sorted(cells["missing"].unique())
     rows: list[tuple[Any, ...]] = []
     for fusion in (name for name, row in methods.items() if row.kind == "fusion" and not row.sweep):
-        for single in singles_of(methods, predictions, fusion):
+        for single in singles_of(methods, fusion):
             if MOST not in levels or len(levels) < 2:
                 continue
             gain = {k: _gain(cells, fusion, single, k, order) for k in levels}
