@@ -1,6 +1,8 @@
 """Studies: run one, make its report again, look into it."""
 
+import shlex
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +14,8 @@ from plait.cli.options import Data, Device, Executor, How, Only, Out, RayAddress
 from plait.errors import ConfigError
 
 app = typer.Typer()
+GLOVID = "plait.datasets.glovid:GLOVID"
+LEAST_SIMULATED = 8
 
 
 @app.command()
@@ -36,7 +40,7 @@ def run(
 def demo(
     out: Out = Path("runs/demo"),
     subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 6,
-    clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 24,
+    clips: Annotated[int, typer.Option(min=LEAST_SIMULATED, help="Clips of each.")] = 24,
     executor: How = Executor.processes,
     workers: Workers = None,
     device: Device = "auto",
@@ -61,7 +65,14 @@ def reproduce(
     sets: Sets = [],  # noqa: B006
     only: Only = [],  # noqa: B006
     subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 12,
-    clips: Annotated[int, typer.Option(min=8, help="Clips of each.")] = 32,
+    clips: Annotated[
+        int | None,
+        typer.Option(min=1, help="Clips of each; 32 simulated ones, of GloVid's recordings the paper's 200."),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="GloVid: what finds hands, as `plait hands detect` takes it; Fig. 8 needs it."),
+    ] = None,
     slips: Annotated[
         float, typer.Option(help="Simulated: share of the labels in which the camera looks past the hands.")
     ] = 0.3,
@@ -74,23 +85,86 @@ def reproduce(
     """Run the comparison of the paper on a data set, with every table, figure and analysis."""
     if data is None and name is not Reproduced.simulated:
         raise ConfigError(f"--data: missing, expected the folder of {name.value}")
-    where = data or _simulated(out, subjects, clips, workers, slips)
+    if name is Reproduced.simulated and clips is not None and clips < LEAST_SIMULATED:
+        raise ConfigError(f"--clips {clips}: expected at least {LEAST_SIMULATED}, one of each activity")
+    where = data or _simulated(out, subjects, 32 if clips is None else clips, workers, slips)
+    study = name.value
     if name is Reproduced.simulated and data is None:
         _hands(out, where, workers, device)
-    _study(_shipped(name.value), where, out, sets, only, executor, workers, threads, device, ray_address)
+    if name is Reproduced.glovid:
+        where, study = _glovid(where, out, clips)
+        wanting = _glovid_hands(where, study, out, detector, device)
+    _study(_shipped(study), where, out, sets, only, executor, workers, threads, device, ray_address)
     _shown(out)
+    if name is Reproduced.glovid and wanting:
+        typer.echo(wanting)
 
 
 def _shown(run: Path) -> None:
-    """Fig. 9 of the first clip to look at: what the most accurate fusion attends to, and how far to believe it."""
+    """Fig. 9 of the first clip to look at: what the fusion that stands for the others attends to.
+
+    Where others have their context pooled, their maps as well; the deletion test that stays is the first one's.
+    """
     from plait.report.attention import write_attention
     from plait.report.cases import CASES
     from plait.store import read_json
 
-    if (run / CASES).is_file():
-        clip = read_json(run / CASES)["cases"][0]["clip"]
-        for path in write_attention(run, clip):
+    if not (run / CASES).is_file() or not (cases := read_json(run / CASES)["cases"]):
+        return
+    methods = read_json(run / "run.json")["methods"]
+    pooled = [name for name, row in methods.items() if row["kind"] == "fusion" and row["args"].get("pool", 1) > 1]
+    for method in (*pooled, None):
+        for path in write_attention(run, cases[0]["clip"], method):
             typer.echo(f"attention: {path}")
+
+
+def _glovid(data: Path, out: Path, clips: int | None) -> tuple[Path, str]:
+    """GloVid's clips, cut from recordings where they are fewer than the paper's, and the study for their form."""
+    from plait.clips import write_clips
+    from plait.datasets.glovid import EXPECTED_HANDS, STREAMS, WINDOWS, form
+
+    found = form(data)
+    if clips is not None:
+        if found != "recordings":
+            raise ConfigError(
+                f"--clips {clips}: {data} holds clips that are cut already ({found}), expected recordings"
+            )
+        windows = replace(WINDOWS, count=clips)
+        write_clips(data, out / "clips", windows, activities=tuple(EXPECTED_HANDS), streams=STREAMS, dataset=GLOVID)
+        data = out / "clips"
+    return data, "glovid-features" if found == "features" else "glovid"
+
+
+def _glovid_hands(data: Path, study: str, out: Path, detector: str | None, device: str) -> str | None:
+    """`out/hands.parquet` for Fig. 8, by a detector or as `clips.csv` says; what to run for it, where neither can."""
+    from plait.clips import listed
+    from plait.datasets.glovid import GLOVID as RECORDED
+    from plait.datasets.glovid import GLOVID_FEATURES, hands_seen
+    from plait.hands.count import TABLE, write_counts, write_known
+    from plait.hands.detector import open_detector
+    from plait.study.run import device_called
+
+    features = study == "glovid-features"
+    dataset = GLOVID_FEATURES if features else RECORDED
+    if detector is not None:
+        if features:
+            raise ConfigError(f"--detector {detector}: {data} holds features, expected pictures to find hands in")
+        finds = open_detector(detector, device_called(device))
+        with Meter("detecting hands", "clips") as meter:
+            write_counts(dataset, listed(dataset, data, ["video"]), "video", finds, out, progress=meter.tell)
+        return None
+    if (seen := hands_seen(data)) is not None:
+        write_known(dataset, listed(dataset, data, ["video"]), seen, out)
+        return None
+    if (out / TABLE).is_file():
+        return None
+    where = "PICTURES" if features else shlex.quote(str(data))
+    line = f"plait hands detect {where} --dataset {GLOVID} --detector DETECTOR --out {shlex.quote(str(out))}"
+    hint = "PICTURES: the same clips as pictures; or say counts in a column `hands` of clips.csv. " if features else ""
+    return (
+        f"Fig. 8 is missing, for nobody has counted the hands: {line} && plait report {shlex.quote(str(out))} "
+        f"({hint}DETECTOR: what `plait hands train` makes of pictures with boxes)"
+    )
 
 
 def _shipped(name: str) -> Path:
@@ -179,7 +253,7 @@ def report(
 def attention(
     run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
     clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.", metavar="CLIP")],
-    method: Annotated[str | None, typer.Option(help="A fusion; by default the most accurate.")] = None,
+    method: Annotated[str | None, typer.Option(help="A fusion; by default the one that Table 2 names.")] = None,
     fold: Annotated[
         str | None, typer.Option(metavar="FOLD/SEED", help="By default the one that tests the clip.")
     ] = None,

@@ -179,8 +179,8 @@ def _expanded(
         axes.set_title(f"{modality.name}, {at - clip.start_s:.1f} s into the clip", fontsize=8.5, loc="left")
         reading = recording.streams[modality.streams[0]].at(np.array([at]))[0]
         pictures = frames(modality, recording, clip, np.array([at]))
-        if pictures is not None:
-            _picture(axes, pictures[0], where)
+        if pictures is not None or reading.ndim > 2:
+            _picture(axes, pictures[0] if pictures else None, where)
         elif len(modality.streams) == 1 and is_joints(reading):
             every = recording.streams[modality.streams[0]].at(seconds)
             _body(axes, every, reading, where, BONES.get((again.dataset.name, modality.name), ()))
@@ -189,12 +189,15 @@ def _expanded(
             _signals(axes, modality, seconds, edges, where, recording, clip)
 
 
-def _picture(axes: Axes, frame: np.ndarray, where: np.ndarray) -> None:
-    """A frame with the map over it."""
-    axes.imshow(frame)
-    if where.ndim == 2:
-        side = len(frame) - 0.5
-        axes.imshow(where, cmap="inferno", alpha=0.45, extent=(-0.5, side, side, -0.5), interpolation="bilinear")
+def _picture(axes: Axes, frame: np.ndarray | None, where: np.ndarray) -> None:
+    """A frame with the map over it; the map by itself where there are features and no frames."""
+    if frame is None:
+        axes.imshow(where if where.ndim == 2 else where.reshape(len(where), -1), cmap="inferno", interpolation="nearest")
+    else:
+        axes.imshow(frame)
+        if where.ndim == 2:
+            side = len(frame) - 0.5
+            axes.imshow(where, cmap="inferno", alpha=0.45, extent=(-0.5, side, side, -0.5), interpolation="bilinear")
     axes.set_axis_off()
 
 

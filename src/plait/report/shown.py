@@ -91,9 +91,11 @@ def flattened(positions: np.ndarray) -> np.ndarray:
 
 
 def signals(modality: Modality, recording: Recording, clip: Clip) -> dict[str, Any] | None:
-    """A clip's signals as lines between 0 and 1, the most lively channels first; None for pictures and joints."""
+    """A clip's signals as lines between 0 and 1, the most lively channels first; None for pictures, joints and grids."""
     ends = moments(modality, clip.start_s, clip.stop_s)
     seconds = np.linspace(float(ends[0]), float(ends[-1]), POINTS)
+    if any(recording.streams[name].at(seconds[:1])[0].ndim > 2 for name in modality.streams):
+        return None  # places and channels: frozen features
     each = [recording.streams[name].at(seconds) for name in modality.streams]
     if picture(each[0][0]) is not None or (len(each) == 1 and is_joints(each[0][0])):
         return None

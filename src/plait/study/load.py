@@ -14,7 +14,8 @@ from plait.study.config import Method, Study, Train, override, validated
 def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ()) -> Study:
     """Read a study file, or a mapping of the same form, and apply `key.path=value` overrides.
 
-    A file may say `extends = "other.toml"`, relative to itself: it is then laid on top of that file, table by table.
+    A file may say `extends = "other.toml"`, relative to itself: it is then laid on top of that file, table by table;
+    `without = ["methods.static"]` beside it names keys of that file that are left out.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is not what its key expects.
@@ -54,13 +55,26 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], s
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
-    base = table.pop("extends", None)
-    if base is None:
+    base, left_out = table.pop("extends", None), table.pop("without", [])
+    if base is None and not left_out:
         return table, str(path)
     if not isinstance(base, str) or path.resolve() in readers:
         raise ConfigError(f"{path}: extends: got {base!r}, expected the path of another study file")
     below, called = _read(path.parent / base, (*readers, path.resolve()))
+    for key in left_out if isinstance(left_out, list) else [left_out]:
+        _leave_out(below, key, path)
     return _merged(below, table), f"{path} (extends {called})"
+
+
+def _leave_out(table: dict[str, Any], key: Any, path: Path) -> None:
+    """Take one `key.path` out of the table that a file extends."""
+    *above, last = str(key).split(".")
+    inner: Any = table
+    for name in above:
+        inner = inner.get(name) if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or last not in inner:
+        raise ConfigError(f"{path}: without: {key!r}, expected a key of the file that is extended")
+    del inner[last]
 
 
 def _merged(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
