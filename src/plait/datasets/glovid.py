@@ -16,6 +16,7 @@ these a folder is.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from plait.clips import Windows, mapped, open_clips, open_windows
+from plait.clips import Windows, open_clips, open_windows
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
 from plait.errors import DataError
@@ -198,12 +199,21 @@ def _said(shape: tuple[int, ...]) -> str:
 
 def _array(path: Path) -> np.ndarray:
     """A mapped array of the user's own."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file, expected it beside clips.csv")
     try:
-        return mapped(path)
-    except DataError as error:
+        stamp = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: no such file, expected it beside clips.csv") from error
+    return _mapped(path, (stamp.st_ino, stamp.st_mtime_ns, stamp.st_size))
+
+
+@lru_cache(maxsize=4)
+def _mapped(path: Path, stamp: tuple[int, int, int]) -> np.ndarray:
+    """The array of a file that is as `stamp` says, whatever stood there before."""
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy file of plain numbers") from error
+    return array
 
 
 def _listed(path: Path) -> pl.DataFrame:

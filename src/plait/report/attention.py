@@ -192,7 +192,9 @@ def _expanded(
 def _picture(axes: Axes, frame: np.ndarray | None, where: np.ndarray) -> None:
     """A frame with the map over it; the map by itself where there are features and no frames."""
     if frame is None:
-        axes.imshow(where if where.ndim == 2 else where.reshape(len(where), -1), cmap="inferno", interpolation="nearest")
+        axes.imshow(
+            where if where.ndim == 2 else where.reshape(len(where), -1), cmap="inferno", interpolation="nearest"
+        )
     else:
         axes.imshow(frame)
         if where.ndim == 2:

@@ -46,8 +46,11 @@ def table_1(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
     Accuracy and SD over subjects are `plait.study.metrics.summary`'s; where the paper prints numbers of this data set,
     they stand beside them as `paper, paper_sd`.
     """
-    singles = [name for name, row in run.methods.items() if row.kind == "single" and not row.sweep]
-    rows = [("single modality", _single(run.methods[name]), name) for name in singles]
+    singles: dict[tuple[str, str], str] = {}  # a modality by each of its encoders, under the head that comes first
+    for name, row in run.methods.items():
+        if row.kind == "single" and not row.sweep:
+            singles.setdefault((_single(row), str(row.encoders)), name)
+    rows = [("single modality", role, name) for (role, _), name in singles.items()]
     sets = fusions(run.methods, run.modalities)
     for modalities, own in sets.items():
         of = f" of {' + '.join(modalities)}" if len(sets) > 1 else ""

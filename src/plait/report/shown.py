@@ -91,7 +91,7 @@ def flattened(positions: np.ndarray) -> np.ndarray:
 
 
 def signals(modality: Modality, recording: Recording, clip: Clip) -> dict[str, Any] | None:
-    """A clip's signals as lines between 0 and 1, the most lively channels first; None for pictures, joints and grids."""
+    """A clip's signals as lines between 0 and 1, the liveliest channels first; None for pictures, joints and grids."""
     ends = moments(modality, clip.start_s, clip.stop_s)
     seconds = np.linspace(float(ends[0]), float(ends[-1]), POINTS)
     if any(recording.streams[name].at(seconds[:1])[0].ndim > 2 for name in modality.streams):
