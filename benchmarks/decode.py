@@ -90,8 +90,7 @@ def main() -> None:
 def _decoded(file: Path, seconds: np.ndarray) -> int:
     """How many frames come out of the decoder for these seconds; none is resized."""
     packets = read_packets(file)
-    at_s = (packets.pts[packets.shown] - packets.pts[packets.shown[0]]) * float(packets.time_base)
-    shown = np.searchsorted(at_s, seconds + 1e-4, side="right") - 1
+    shown = np.searchsorted(packets.times, seconds + 1e-4, side="right") - 1
     return sum(1 for _ in frames(file, packets, np.sort(packets.shown[np.unique(shown)])))
 
 

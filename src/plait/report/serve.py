@@ -27,12 +27,12 @@ class Files(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def __init__(self, *args: Any, patience_s: float = PATIENCE_S, **kwargs: Any) -> None:
-        self.timeout = patience_s  # of one read or write
+        self.timeout = self.patience_s = patience_s  # type: ignore[misc]  # of one read or write
         super().__init__(*args, **kwargs)
 
     def handle_one_request(self) -> None:
         """One request, whose head must have arrived whole in time, however steadily it drips."""
-        self._late = Timer(self.timeout, self._hang_up)
+        self._late = Timer(self.patience_s, self._hang_up)
         self._late.daemon = True
         self._late.start()
         try:
