@@ -1,9 +1,14 @@
-"""Shapes in signatures are checked at run time in every test; property tests are repeatable and have no deadline."""
+"""Shapes in signatures are checked at run time in every test; property tests are repeatable and have no deadline.
+
+No test depends on another: each begins with the same switches and draws, and fails if it leaves a switch otherwise.
+"""
 
 import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+from tests.state import changed, draw_alike, forget_modules, switches
 
 install_import_hook(["plait.fusion", "plait.encoders"], "beartype.beartype")
 settings.register_profile("plait", deadline=None, derandomize=True, max_examples=60)
@@ -11,7 +16,29 @@ settings.load_profile("plait")
 torch.set_num_threads(1)
 
 
+def left_as_found():
+    """A fixture that goes on, and fails if a switch is not as it was before."""
+    before = switches()
+    yield
+    left = changed(before, switches())
+    assert not left, "left to the next test: " + "; ".join(left)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _module_leaves_nothing(tmp_path_factory):
+    """Fixtures of a module leave nothing to the next one, nor do modules that they wrote."""
+    yield from left_as_found()
+    forget_modules(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
+def _leaves_nothing():
+    """A test leaves nothing to the next one, and draws as if it were alone."""
+    draw_alike()
+    yield from left_as_found()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(_leaves_nothing, tmp_path_factory, monkeypatch):
     """No test reads or leaves anything in the user's cache."""
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

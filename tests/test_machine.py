@@ -1,10 +1,11 @@
-"""How torch multiplies matrices in plait's jobs: faster where that is as exact, else as it comes."""
+"""How torch computes in plait's jobs: as it comes, and products faster where that is as exact."""
 
 import pytest
 import torch
 
 from plait import machine
-from plait.machine import wide_products
+from plait.machine import settled, wide_products
+from tests.state import changed, switches, unsettled
 
 MATMUL = torch.backends.mkldnn.matmul
 
@@ -53,3 +54,27 @@ def test_where_a_trial_finds_products_rounded_nothing_changes(monkeypatch):
     machine._exact.cache_clear()
     with wide_products():
         assert MATMUL.fp32_precision == "none"
+
+
+def test_what_is_computed_within_is_what_torch_computes_as_it_comes():
+    def computed():
+        torch.manual_seed(0)
+        network, x = torch.nn.Conv2d(3, 8, 3), torch.rand(2, 3, 16, 16)
+        grid = network(x).flatten(2)
+        (grid @ grid.mT).sum().backward()
+        return grid, grid @ grid.mT, network.weight.grad
+
+    expected = computed()
+    for alien in (unsettled, torch.inference_mode):
+        with alien():
+            before = switches()
+            with settled():
+                assert all(torch.equal(got, true) for got, true in zip(computed(), expected, strict=True))
+            assert not changed(before, switches())
+    with pytest.raises(ZeroDivisionError), unsettled():
+        before = switches()
+        try:
+            with settled():
+                raise ZeroDivisionError
+        finally:
+            assert not changed(before, switches())

@@ -25,7 +25,7 @@ from plait.cluster import Cluster
 from plait.contents import describe, network_key, settings
 from plait.encoders.engine import Run, accelerate, engine_version
 from plait.errors import ConfigError, DataError
-from plait.machine import numerics, wide_products
+from plait.machine import numerics, settled, wide_products
 from plait.sources import made, resolve, source_key
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality, Recording, Stream
@@ -244,7 +244,7 @@ class _Encode:
             full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
             full = full.float().to(self.device)
             self.run = self.run or accelerate(self.encoder.to(self.device), full, self.how.engine)
-            with wide_products():
+            with settled(), wide_products():
                 grid = self.run(full)
             if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != size:
                 got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__

@@ -1,10 +1,10 @@
-"""The machine plait runs on: its cores, how a process keeps its memory, and how it multiplies matrices."""
+"""The machine plait runs on: its cores, how a process keeps its memory, how torch computes and multiplies matrices."""
 
 import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,33 @@ def keep_memory() -> None:
 
 
 @contextmanager
+def settled() -> Iterator[None]:
+    """Have torch compute meanwhile as it comes, whatever this process has set before; set that again afterwards.
+
+    These switches decide what comes out on a CPU, apart from the number of threads: the default dtype, whether
+    gradients are recorded, autocast, whether oneDNN is used, and the precision of its float32 products. They are
+    float32, recorded, off, used and float32 within.
+    """
+    import torch  # who asks for cores does not wait for it
+
+    dtype, onednn = torch.get_default_dtype(), torch.backends.mkldnn.enabled
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        stack.callback(setattr, torch.backends.mkldnn, "enabled", onednn)
+        torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
+        for part in ("matmul", "conv", "rnn"):
+            if (products := _products(part)) is not None and products.fp32_precision not in ("none", "ieee"):
+                stack.enter_context(_set_to(products, "ieee"))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+@contextmanager
 def wide_products() -> Iterator[None]:
     """Have torch multiply float32 matrices by oneDNN meanwhile, if here that is as exact as without.
 
@@ -46,7 +73,7 @@ def wide_products() -> Iterator[None]:
     rounded to bfloat16 on the way; processors without matrix units for that round nothing, and `_exact` finds out.
     Whoever has chosen a precision for torch's products keeps it.
     """
-    with _may_round(_products()) if _wide() else nullcontext():
+    with _may_round(_products("matmul")) if _wide() else nullcontext():
         yield
 
 
@@ -108,27 +135,36 @@ def _wide() -> bool:
 
 def _precision() -> str:
     """What torch has been told of products, save by plait."""
-    products = _products()
+    products = _products("matmul")
     return "old" if products is None else _lent[0] if _lent else str(products.fp32_precision)
 
 
-def _products() -> Any:
-    """What torch lets be set about products by oneDNN; None before torch 2.9."""
-    import torch  # who asks for cores does not wait for it
+def _products(part: str) -> Any:
+    """What torch lets be set about a part of oneDNN; None before torch 2.9."""
+    import torch
 
-    return getattr(torch.backends.mkldnn, "matmul", None)
+    return getattr(torch.backends.mkldnn, part, None)
+
+
+@contextmanager
+def _set_to(products: Any, precision: str) -> Iterator[None]:
+    """Another precision of float32 within."""
+    before = products.fp32_precision
+    products.fp32_precision = precision
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
 
 
 @contextmanager
 def _may_round(products: Any) -> Iterator[None]:
     """Leave to round float32 to bfloat16 within."""
-    before = products.fp32_precision
-    products.fp32_precision = "bf16"
-    _lent.append(before)
+    _lent.append(products.fp32_precision)
     try:
-        yield
+        with _set_to(products, "bf16"):
+            yield
     finally:
-        products.fp32_precision = before
         _lent.pop()
 
 
@@ -138,7 +174,7 @@ def _exact() -> bool:
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    with _may_round(_products()):
+    with _may_round(_products("matmul")):
         for batch, m, k, n in ((1, 8, 1000, 8), (1, 224, 64, 832), (8, 28, 832, 490), (1, 256, 256, 256)):
             a = torch.rand(batch, m, k, generator=generator)
             for b in (torch.rand(batch, k, n, generator=generator), torch.rand(batch, n, k, generator=generator).mT):

@@ -1,3 +1,4 @@
+import ctypes
 import json
 import shutil
 from dataclasses import replace
@@ -11,7 +12,7 @@ from plait.datasets.simulated import SIMULATED
 from plait.datasets.simulated.hands import CYCLES, Person, joints, move
 from plait.datasets.simulated.sensors import GRAVITY, glove_log
 from plait.datasets.simulated.simulate import simulate
-from plait.datasets.simulated.writer import Settings, plan
+from plait.datasets.simulated.writer import Settings, plan, write_recording
 from plait.errors import ConfigError, DataError
 from plait.recordings.folder import open_recording
 from plait.recordings.ingest import ingest
@@ -84,6 +85,19 @@ def test_one_seed_gives_the_same_files_and_subjects_differ(raw, tmp_path):
     moments = np.array([1.0, 7.5, 20.0])
     one, same, other = (Video(folder / "video.mp4", None, None).at(moments) for folder in (raw[0], again, raw[1]))
     assert (one == same).all() and (one != other).any()
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc says what new memory holds")
+def test_one_seed_gives_the_same_film_whatever_memory_held_before(tmp_path):
+    films = set()
+    for held in (0, 85, 170):
+        ctypes.CDLL(None).mallopt(-6, held)  # M_PERTURB of malloc.h: what new memory is filled with
+        try:
+            write_recording(tmp_path / str(held), 2, Settings(seed=5, clips=1, height=128, fps=5))
+        finally:
+            ctypes.CDLL(None).mallopt(-6, 0)
+        films.add((tmp_path / str(held) / "video.mp4").read_bytes())
+    assert len(films) == 1
 
 
 def test_the_truth_fits_the_picture(raw):

@@ -1,9 +1,9 @@
-"""A detector trained on simulated people finds the hands of another; the same seed gives the same bytes."""
+"""A detector learns what is easy to see; the same seed gives the same bytes, whatever was set or drawn before."""
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from safetensors.torch import save_file
 from torchvision.models.detection import retinanet_resnet50_fpn_v2
 from typer.testing import CliRunner
@@ -15,44 +15,63 @@ from plait.datasets.simulated.simulate import simulate
 from plait.datasets.simulated.truth import hand_boxes
 from plait.datasets.simulated.writer import Settings
 from plait.errors import ConfigError, DataError
-from plait.hands.boxes import read_boxes, write_boxes
+from plait.hands.boxes import ANNOTATIONS, read_boxes, write_boxes
 from plait.hands.count import mode
-from plait.hands.detector import DESCRIPTION, WEIGHTS, detected, open_detector
+from plait.hands.detector import DESCRIPTION, WEIGHTS, Found, detected, open_detector
 from plait.hands.measure import measure
 from plait.hands.train import Training, train
 from plait.recordings.folder import Clock, open_recording, write_sync
 from plait.recordings.ingest import ingest
-from plait.store import read_json
+from plait.store import read_json, write_json
+from tests.state import unsettled
 
 SMALL = Training(side=96, steps=2, batch=2)
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
-    """Raw recordings of four people, and boxes of the first three and of the last."""
+    """Raw recordings of four people, and boxes of the first three."""
     folder = tmp_path_factory.mktemp("people")
     raws = simulate(folder / "raw", 4, Settings(5, 8, 128, 5), workers=1)
     write_boxes(raws[:3], folder / "learn")
-    write_boxes(raws[3:], folder / "other", 1.2)
     return folder
 
 
 @pytest.fixture(scope="module")
-def detector(people):
-    torch.set_num_threads(1)
-    return train(people / "learn", people / "detector", Training(side=96, steps=160, batch=4, learning_rate=2e-3))
+def cards(tmp_path_factory):
+    """Boxes to learn, and others, in noise: no, one or two blue cards in a picture, which nothing is like."""
+    folder = tmp_path_factory.mktemp("cards")
+    for seed, name in enumerate(("learn", "other")):
+        rng = np.random.default_rng(seed)
+        images, annotations = [], []
+        (folder / name).mkdir()
+        for number in range(24):
+            picture = rng.integers(0, 90, (64, 80, 3)).astype(np.uint8)
+            for half in range(number % 3):
+                wide, tall = rng.integers(22, 32, 2)
+                left, top = 40 * half + rng.integers(0, 40 - wide), rng.integers(0, 64 - tall)
+                picture[top : top + tall, left : left + wide] = (230, 150, 90)
+                box = [int(value) for value in (left, top, wide, tall)]
+                annotations.append({"image_id": number, "category_id": 0, "bbox": box})
+            cv2.imwrite(str(folder / name / f"{number}.png"), picture)
+            images.append({"id": number, "file_name": f"{number}.png", "width": 80, "height": 64})
+        said = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "hand"}]}
+        write_json(folder / name / ANNOTATIONS, said)
+    return folder
 
 
-def test_hands_of_a_person_not_seen_are_found(people, detector):
-    pictures = read_boxes(people / "other")
-    told = measure(
-        [one.boxes for one in pictures], detected(open_detector(str(detector)), (one.load() for one in pictures))
-    )
-    assert told.hands > 30
-    assert told.ap50 is not None and told.ap50 > 0.6
+def test_what_is_easy_to_see_is_found_where_it_was_not_learned(cards, tmp_path):
+    pictures = read_boxes(cards / "other")
+
+    def ap50(steps):
+        made = train(cards / "learn", tmp_path / f"{steps}", Training(side=64, steps=steps, batch=8))
+        found = detected(open_detector(str(made)), (one.load() for one in pictures))
+        return measure([one.boxes for one in pictures], found).ap50
+
+    assert ap50(1) < 0.1 and ap50(40) > 0.5  # 0.0 and 1.0, whatever the sums are rounded like
 
 
-def test_clips_are_counted_and_their_truth_is_known(people, detector, tmp_path):
+def test_clips_are_counted_and_their_truth_is_known(people, tmp_path, monkeypatch):
     raw = people / "raw" / "04"
     folder, _ = ingest([raw], tmp_path / "recordings")
     true = read_json(raw / "truth.json")
@@ -64,24 +83,36 @@ def test_clips_are_counted_and_their_truth_is_known(people, detector, tmp_path):
         activities=SIMULATED.activities,
         dataset="plait.datasets.simulated:SIMULATED",
     )
-    asked = ["hands", "detect", str(tmp_path / "clips"), "--detector", str(detector), "--out", str(tmp_path / "run")]
-    done = CliRunner().invoke(app, [*asked, "--truth", str(people / "raw")], catch_exceptions=False)
-    table = pl.read_parquet(tmp_path / "run" / "hands.parquet")
-    right = int((table["count"] == table["visible"]).sum())
-    assert done.exit_code == 0 and f"agree on {right} of {len(table)} clips" in done.stdout
     video = open_recording(folder).streams["video"]
     showing = np.isfinite(hand_boxes(raw, video)[:, :, 0]).sum(1)
+    told = dict(zip(map(bytes, video.at(video.times)), showing.tolist(), strict=True))
+    monkeypatch.setitem(globals(), "KNOWN", {"hands": told})
+    named = "tests.hands.test_train:knowing"
+    asked = ["hands", "detect", str(tmp_path / "clips"), "--detector", named, "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, [*asked, "--truth", str(people / "raw")], catch_exceptions=False)
+    table = pl.read_parquet(tmp_path / "run" / "hands.parquet")
+    assert done.exit_code == 0 and f"agree on {len(table)} of {len(table)} clips" in done.stdout
     clips = pl.read_parquet(tmp_path / "clips" / "clips.parquet")
-    for start, seen in zip(clips["start_s"], table["visible"], strict=True):
-        assert seen == mode(showing[video.shown(start + np.arange(32) / 6)])
-    assert right >= 0.6 * len(table) and table["visible"].n_unique() > 1
+    right = [mode(showing[video.shown(start + np.arange(32) / 6)]) for start in clips["start_s"]]
+    assert table["visible"].to_list() == table["count"].to_list() == right and len(set(right)) > 1
+
+
+KNOWN: dict[str, dict[bytes, int]] = {}
+
+
+def knowing(frames):
+    """A detector that has been told how many hands each frame shows."""
+    hands = [KNOWN["hands"][frame.tobytes()] for frame in frames]
+    return [Found(np.array([[10.0 * i, 0, 10 * i + 8, 8] for i in range(n)]).reshape(-1, 4), np.ones(n)) for n in hands]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_what_stands_is_kept(people, tmp_path):
-    first, second, other = (
-        train(people / "learn", tmp_path / name, Training(**{**vars_of(SMALL), "seed": seed})) / WEIGHTS
-        for name, seed in (("a", 1), ("b", 1), ("c", 2))
-    )
+    def made(name, seed):
+        return train(people / "learn", tmp_path / name, Training(**{**vars_of(SMALL), "seed": seed})) / WEIGHTS
+
+    first, other = made("a", 1), made("c", 2)
+    with unsettled():
+        second = made("b", 1)
     assert first.read_bytes() == second.read_bytes() != other.read_bytes()
     before = first.stat().st_mtime_ns
     train(people / "learn", tmp_path / "a", Training(**{**vars_of(SMALL), "seed": 1}))

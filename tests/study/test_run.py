@@ -18,6 +18,7 @@ from plait.study import jobs as jobs_module
 from plait.study.load import load_study
 from plait.study.run import COLUMNS, _import_all, run_study
 from tests import tiny
+from tests.state import unsettled
 
 FAST = {"train": {"max_epochs": 1}, "seeds": [0]}
 
@@ -100,7 +101,8 @@ def test_what_is_done_is_not_done_again_and_a_lost_job_gives_the_same_table(tmp_
         shutil.rmtree(folder)
     (copy / "predictions.parquet").unlink()
     (copy / "jobs" / ".making-left-over" / lost[0].name).mkdir(parents=True)
-    _, told = run(copy, tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
+    with unsettled():
+        _, told = run(copy, tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
     assert [event[0] for event in told] == [30, 31, 32]
     assert (copy / "predictions.parquet").read_bytes() == before
     assert not (copy / "jobs" / ".making-left-over").exists()

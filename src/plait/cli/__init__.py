@@ -1,5 +1,6 @@
 """Verbs -> functions; the only place that prints or exits."""
 
+import functools
 import io
 import sys
 import warnings
@@ -30,9 +31,11 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
-    """Options of plait itself."""
+    """Options of plait itself; where a verb has looked for a user's own modules is looked for them no longer."""
+    context.call_on_close(functools.partial(setattr, sys, "path", sys.path.copy()))
 
 
 for verbs in (studies, recordings, cache):

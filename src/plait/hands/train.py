@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from plait.errors import DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
 from plait.hands.detector import DESCRIPTION, SIDES, Description, pretrained, read_description, save
-from plait.machine import numerics
+from plait.machine import numerics, settled
 from plait.sources import source_key
 from plait.store import checksum, content_key
 
@@ -48,9 +48,14 @@ def train(
     """Train a detector on the boxes in a folder, and write it as the folder `out`; returns `out`.
 
     AdamW, one cycle of the learning rate, RetinaNet's focal and smooth-L1 losses; pictures are mirrored half of the
-    time and vary in brightness, contrast and colour. Normalisations keep the statistics that they came with. On one
-    machine the same boxes, settings and number of threads give the same weights. A detector that stands already,
-    trained on the same boxes alike, is left as it is.
+    time and vary in brightness, contrast and colour. Normalisations keep the statistics that they came with. A detector
+    that stands already, trained on the same boxes alike, is left as it is.
+
+    On a CPU the same boxes, settings and initial weights give the same bytes, whatever the process has computed, drawn
+    or set in torch before, as long as these are the same: the number of threads (`torch.set_num_threads`), the
+    instructions that the processor has (or `ONEDNN_MAX_CPU_ISA` and `ATEN_CPU_CAPABILITY` leave of them), the versions
+    of torch and torchvision. Where one of them differs, sums round otherwise, and 160 steps later a score may differ
+    by 0.2. On a GPU nothing is promised: its sums have no fixed order.
 
     Raises:
         ConfigError: `weights` are not for this network.
@@ -67,7 +72,7 @@ def train(
     key = content_key([said, seen, start, source_key([train]), here])
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out
-    with torch.random.fork_rng():
+    with settled(), torch.random.fork_rng():
         torch.manual_seed(training.seed)
         network = pretrained(training.network, side, weights).to(device)
         loss = _fit(network, pictures, training, device, progress)

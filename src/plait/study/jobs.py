@@ -12,7 +12,7 @@ import torch
 from plait.clips import Clips
 from plait.contents import describe, settings
 from plait.errors import DataError
-from plait.machine import keep_memory, numerics, wide_products
+from plait.machine import keep_memory, numerics, settled, wide_products
 from plait.sources import resolve, source_key
 from plait.store import atomic, content_key, read_json, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train
@@ -117,7 +117,8 @@ def plan(
 def run_jobs(jobs: Sequence[Job], setting: Setting) -> None:
     """Train and score the jobs of one batch; each leaves an atomic folder, unless one stands already.
 
-    It holds predictions, validation, history, weights, and what decided them.
+    It holds predictions, validation, history, weights, and what decided them. On a CPU these are the same whatever the
+    process has computed, drawn or set in torch before, with `setting.threads` threads and the same instructions.
     """
     one = jobs[0]
     keep_memory()
@@ -127,7 +128,7 @@ def run_jobs(jobs: Sequence[Job], setting: Setting) -> None:
         dataset: Dataset = resolve(setting.dataset, "dataset")
         donors = [{modality: setting.folder(key) for modality, key in job.donors.items()} for job in jobs]
         folds = [job.fold for job in jobs]
-        with wide_products():
+        with settled(), wide_products(), torch.random.fork_rng(devices=[]):
             trained = fit(
                 one.method, one.train, one.protocol, dataset, one.clips, folds, one.seed, setting.device, donors
             )
