@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from torch import backends
 
-SET_BY_OTHERS = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "KMP_DUPLICATE_LIB_OK")  # as libraries are loaded
+# By pytest, and by torch and Ray as they are loaded.
+SET_BY_OTHERS = (
+    "PYTEST_CURRENT_TEST",
+    "TORCHINDUCTOR_",
+    "_TORCHINDUCTOR_",
+    "KMP_DUPLICATE_LIB_OK",
+    "RAY_",
+)  # once loaded
 
 
 def switches():
@@ -34,9 +41,9 @@ def switches():
         "torch.backends.cudnn": (backends.cudnn.enabled, backends.cudnn.benchmark, backends.cudnn.deterministic),
         "torch.backends.*.fp32_precision": {part: precision(*part) for part in parts} if precision else None,
         "numpy.geterr": np.geterr(),
-        "os.environ": {name: value for name, value in os.environ.items() if name not in SET_BY_OTHERS},
+        "os.environ": {name: value for name, value in os.environ.items() if not name.startswith(SET_BY_OTHERS)},
         "os.getcwd": os.getcwd(),  # noqa: PTH109 - what the process has, not a path to go on with
-        "sys.path": list(sys.path),
+        "sys.path": [path for path in sys.path if not path.endswith("_vendor")],  # setuptools adds its own
         "signal.getsignal": {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)},
     }
 

@@ -328,7 +328,9 @@ def test_whatever_decides_a_job_is_in_its_key(weights, tmp_path, monkeypatch):
     for number, one in enumerate(SHIFTS):
         monkeypatch.setattr(sys.modules[__name__], "shift", one)
         made[f"augmenting by {number}"] = job(["methods.one.augment.m=tests.test_keys:shift"])
-    made |= {name: job() for name in elsewhere(monkeypatch) if name != "av's version"}
+    others = {name: job() for name in elsewhere(monkeypatch) if name != "av's version"}
+    assert others.pop("the kind of numbers") == made["as it is"]  # jobs settle torch's switches
+    made |= others
     assert len(set(made.values())) == len(made), made
     heirs = {"as it is": job(method="heir"), **{name: job([one], method="heir") for name, one in SETS.items()}}
     assert len(set(heirs.values())) == len(heirs)  # a donor's setting is an heir's

@@ -107,8 +107,9 @@ class Cluster:
                 while coming:
                     yield coming.popleft().result()
             except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                self.cancel()
+                if coming:  # else whoever took the last one has merely not asked for another
+                    threads.shutdown(wait=False, cancel_futures=True)
+                    self.cancel()
                 raise
 
     def cancel(self) -> None:

@@ -25,7 +25,7 @@ from plait.cluster import Cluster
 from plait.contents import describe, network_key, settings
 from plait.encoders.engine import Run, accelerate, engine_version
 from plait.errors import ConfigError, DataError
-from plait.machine import numerics, settled, wide_products
+from plait.machine import settled, settled_numerics, wide_products
 from plait.sources import made, resolve, source_key
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality, Recording, Stream
@@ -174,7 +174,7 @@ def _decided(
         "torch": torch.__version__,
         "sources": source_key([make, *parts, accelerate]),
         "clips": recipe(dataset, modality),
-        "numerics": numerics(device),
+        "numerics": settled_numerics(device),
     }
 
 

@@ -89,7 +89,7 @@ def numerics(device: str = "cpu") -> dict[str, Any]:
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "settings": {name: os.environ[name] for name in sorted(os.environ) if _decides(name)},
-        "products": ["oneDNN" if _wide() else "torch", _precision()],
+        "products": ["oneDNN" if _wide() else "torch", "ieee" if _precision() == "none" else _precision()],
         "switches": [
             str(torch.get_default_dtype()),
             torch.are_deterministic_algorithms_enabled(),
@@ -103,6 +103,12 @@ def numerics(device: str = "cpu") -> dict[str, Any]:
         told["switches"] += [cudnn.enabled, cudnn.deterministic, cudnn.benchmark]
         told["switches"] += [getattr(one, "fp32_precision", None) for one in (getattr(cudnn, "conv", None), products)]
     return told
+
+
+def settled_numerics(device: str) -> dict[str, Any]:
+    """`numerics` of what is computed `settled`: whatever this process has set before."""
+    with settled():
+        return numerics(device)
 
 
 def _decides(name: str) -> bool:

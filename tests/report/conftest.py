@@ -29,7 +29,7 @@ def fused(tmp_path_factory):
         run_study(tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1, "args": {"lr": 0.01}}), None, out)
         write_cases(Again.of(out))
         write_report(out)
-        yield out
+        return out
 
 
 def with_films(run, folder):

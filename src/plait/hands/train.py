@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from plait.errors import DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
 from plait.hands.detector import DESCRIPTION, SIDES, Description, pretrained, read_description, save
-from plait.machine import numerics, settled
+from plait.machine import settled, settled_numerics
 from plait.sources import source_key
 from plait.store import checksum, content_key
 
@@ -68,7 +68,7 @@ def train(
     said: dict[str, Any] = {name: value for name, value in vars(training).items() if name in Training.__annotations__}
     seen = [checksum(boxes / ANNOTATIONS), *(checksum(picture.file) for picture in pictures)]
     start = None if weights is None else checksum(weights)
-    here = [device, torch.get_num_threads(), numerics(device)]
+    here = [device, torch.get_num_threads(), settled_numerics(device)]
     key = content_key([said, seen, start, source_key([train]), here])
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out

@@ -12,7 +12,7 @@ import torch
 from plait.clips import Clips
 from plait.contents import describe, settings
 from plait.errors import DataError
-from plait.machine import keep_memory, numerics, settled, wide_products
+from plait.machine import keep_memory, settled, settled_numerics, wide_products
 from plait.sources import resolve, source_key
 from plait.store import atomic, content_key, read_json, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train
@@ -78,7 +78,7 @@ def plan(
     `clips` are what each method is given, by its name.
     """
     jobs: dict[tuple[str, str, int], Job] = {}
-    here = numerics(setting.device)
+    here = settled_numerics(setting.device)
     for name in study.order():
         method = study.method(name)
         train = study.training(name)
