@@ -1,3 +1,4 @@
+import itertools
 import pickle
 from fractions import Fraction
 
@@ -346,3 +347,12 @@ def test_windows_may_come_in_any_order_and_unforeseen(tmp_path):
 def test_rgb_is_in_minus_one_to_one():
     frames = np.array([0, 51, 255], np.uint8).reshape(1, 1, 1, 3)
     assert rgb(frames).flatten().tolist() == pytest.approx([-1, -0.6, 1], abs=1e-3)
+
+
+def test_a_decoder_that_is_left_in_the_middle_lets_go(tmp_path):
+    """However far it has come, with its threads busy on the frames ahead."""
+    video = Video(film(tmp_path / "a.mp4", steady(), ORDERS["one-group"]), 64, None)
+    for taken in range(12):
+        coming = video.decoded(np.arange(60))
+        assert [number for number, _ in itertools.islice(coming, taken)] == list(range(taken))
+        coming.close()

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from plait.errors import DataError
-from plait.recordings.media import decode, opened, video_track
+from plait.recordings.media import decode, decoder, opened, video_track
 from plait.recordings.packets import Packets
 from plait.recordings.stamps import NO_TIME
 
@@ -34,8 +34,7 @@ def frames(file: Path, packets: Packets, wanted: np.ndarray, back: int = 0) -> I
             start = stretches.pop()[0]
         stretches.append((start, last))
     sought = set(wanted.tolist())
-    with opened(file) as container:
-        track = video_track(container, file)
+    with decoder(file) as (container, track):
         context = track.codec_context
         # H.264 marks the pictures that no other refers to (nal_ref_idc 0): those can be passed over.
         passes = context.name == "h264" and not back

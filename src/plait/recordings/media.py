@@ -71,6 +71,23 @@ def only(container: InputContainer, track: Track, file: Path) -> Track:
     return decodable(track, file)
 
 
+@contextmanager
+def decoder(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a media file to decode its video; leaving, wait for the decoder's threads.
+
+    They free what `decode` hung on the packets, for which they need Python, which PyAV keeps from them while it closes.
+
+    Raises:
+        DataError: as `opened` and `video_track`.
+    """
+    with opened(file) as container:
+        track = video_track(container, file)
+        try:
+            yield container, track
+        finally:
+            track.codec_context.flush_buffers()
+
+
 def decode(track: VideoStream, packet: "Packet[VideoStream] | None", number: int = 0) -> list[tuple[int, VideoFrame]]:
     """What comes out of the decoder when packet `number` goes in, or, with None, all that is left in it.
 

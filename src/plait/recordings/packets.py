@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Float64, Int64
 
 from plait.errors import DataError
-from plait.recordings.media import decode, opened, video_track
+from plait.recordings.media import decode, decoder, opened, video_track
 from plait.recordings.stamps import NO_TIME, filled, steady
 
 TOLERANCE_S = 1e-4  # times that were rounded still name their frame; a frame at 240 Hz lasts 40 times as long
@@ -216,8 +216,7 @@ def _ascending(numbers: np.ndarray) -> bool:
 
 def _numbers(file: Path) -> Iterator[int]:
     """The numbers of the packets whose pictures come out of the decoder, in that order."""
-    with opened(file) as container:
-        track = video_track(container, file)
+    with decoder(file) as (container, track):
         number = -1
         for packet in container.demux(track):
             number += bool(packet.size)
