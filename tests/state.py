@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import backends
 
-# By pytest, and by torch and Ray as they are loaded.
+# By pytest, and by torch, Ray and OpenCV as they are loaded.
 SET_BY_OTHERS = (
     "PYTEST_CURRENT_TEST",
     "TORCHINDUCTOR_",
