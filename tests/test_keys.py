@@ -76,21 +76,11 @@ class World:
 
     def dataset(self):
         one = Modality(self.modality, self.streams, self.samples, self.rate_hz, self.prepare, Weighed)
-        return Dataset("world", self.activities, (one,), partial(recordings, Unsaid(self)), "")
+        made = list(recordings(self))
+        return Dataset("world", self.activities, (one,), lambda data: iter(made), "")
 
 
-class Unsaid:
-    """What recordings are made of stands in their own contents, not in the function that makes them."""
-
-    def __init__(self, world):
-        self.world = world
-
-    def __getstate__(self):
-        return None
-
-
-def recordings(unsaid, data):
-    world = unsaid.world
+def recordings(world):
     for number, subject in enumerate(world.subjects):
         rng = np.random.default_rng(int(subject))
         streams = {}
@@ -161,7 +151,7 @@ def kept(world=MADE, how=None, device="cpu", threads=1):
     [modality] = dataset.modalities
     cuts = [one for one in listed(dataset, None, [modality.name]) if one[1].start_s < 6]
     _, settings = features._decided(dataset, cuts, modality, how or extraction(), device, threads, "features")
-    return features.kept_in(modality, [[one] for one in cuts], settings)
+    return features.kept_in(dataset, modality, [[one] for one in cuts], settings)
 
 
 def fits(world):

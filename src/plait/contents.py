@@ -33,18 +33,19 @@ _DOCUMENTED = 0x4000000  # a code object's flag, since Python 3.13: its first co
 _DRAWING = ("Random", "Generator", "RandomState")  # their state is where they are, not what they are
 
 
-def describe(value: Any, words: Collection[str] = ()) -> Any:
+def describe(value: Any, words: Collection[str] = (), apart: tuple[type, ...] = ()) -> Any:
     """What `value` is, in terms of JSON.
 
     A function is its code, its default arguments, what it has closed over and the globals that it reads; a class of the
     user's its attributes; an object its class and state, as for pickling; an array or a tensor its numbers; a text or a
-    path that names a file or a folder what lies there, wherever it lies. `words` are texts that name no file.
+    path that names a file or a folder what lies there, wherever it lies. `words` are texts that name no file; of
+    objects of the classes `apart` only the class counts.
 
     Raises:
         ConfigError: the value holds something whose content cannot be told, such as an open file.
         DataError: a file cannot be read.
     """
-    return _Describing(words)(value)
+    return _Describing(words, apart=apart)(value)
 
 
 def settings(args: Mapping[str, Any], words: Collection[str] = ()) -> dict[str, Any]:
@@ -88,8 +89,10 @@ class _Untold(Exception):
 class _Describing:
     """One description: what has been met, and how strictly the present part is taken."""
 
-    def __init__(self, words: Collection[str] = (), ordered: bool = True, files: bool = True) -> None:
-        self.words, self.ordered, self.files = frozenset(words), ordered, files
+    def __init__(
+        self, words: Collection[str] = (), ordered: bool = True, files: bool = True, apart: tuple[type, ...] = ()
+    ) -> None:
+        self.words, self.ordered, self.files, self.apart = frozenset(words), ordered, files, apart
         self.strict, self.folders = True, True
         self.open: list[int] = []  # identities of what is being described: a value may hold itself
         self.done: dict[tuple[int, bool, bool], tuple[Any, Any]] = {}  # what was described, held so that it stays
@@ -300,6 +303,8 @@ class _Describing:
     def instance(self, value: Any) -> Any:
         """An object by its class and by what pickling would keep of it."""
         self.modules.add(type(value).__module__)
+        if isinstance(value, self.apart):
+            return ["apart", _path(type(value))]
         named = getattr(value, "__wrapped__", None)
         if isinstance(named, types.FunctionType):  # functools.cache and the like: nothing of what it has kept
             return ["wrapped", _path(type(value)), self.of(named)]

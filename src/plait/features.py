@@ -116,7 +116,7 @@ def extract(
     threads = cluster.threads if cluster else threads or before
     encoder, shared = _decided(dataset, cuts, modality, how, device, threads, where)
     parts = together(cuts)
-    files = kept_in(modality, [[cuts[row] for row in part] for part in parts], shared)
+    files = kept_in(dataset, modality, [[cuts[row] for row in part] for part in parts], shared)
     missing = {file: [cuts[row] for row in part] for part, file in zip(parts, files, strict=True) if not sound(file)}
     encode = _Encode(encoder, how, device, where)
     said = {"settings": shared, "made": f"{name} through {how.name}"}
@@ -173,20 +173,22 @@ def _decided(
         "threads": threads,
         "torch": torch.__version__,
         "sources": source_key([make, *parts, accelerate]),
-        "clips": recipe(dataset, modality),
+        "clips": recipe(modality),
         "numerics": settled_numerics(device),
     }
 
 
-def kept_in(modality: Modality, parts: Sequence[Sequence[Cut]], decided: Mapping[str, Any]) -> list[Path]:
+def kept_in(
+    dataset: Dataset, modality: Modality, parts: Sequence[Sequence[Cut]], decided: Mapping[str, Any]
+) -> list[Path]:
     """Where the features of each of `parts` lie, or will; `decided` is what decides those of whatever clips."""
-    keys = [content_key([decided, _content(modality, part)]) for part in parts]
+    keys = [content_key([decided, _content(dataset, modality, part)]) for part in parts]
     return [cache_folder("features") / f"{key}.npy" for key in keys]
 
 
-def _content(modality: Modality, cuts: Sequence[Cut]) -> Any:
+def _content(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> Any:
     """What of the recordings' contents the clips are or, where these do not say, a hash of the clips themselves."""
-    read = contents_of(modality, cuts)
+    read = contents_of(dataset, modality, cuts)
     if read is not None:
         return read
     content = sha256()

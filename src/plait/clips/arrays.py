@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -139,41 +139,56 @@ def decided_by(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dic
     Raises:
         ConfigError: `prepare` or `recordings` hold something whose content cannot be told.
     """
-    read = contents_of(modality, cuts)
-    return None if read is None else {**recipe(dataset, modality), "clips": read}
+    read = contents_of(dataset, modality, cuts)
+    return None if read is None else {**recipe(modality), **read}
 
 
-def contents_of(modality: Modality, cuts: Sequence[Cut]) -> list[Any] | None:
-    """What of the recordings' contents each clip is; None where a recording does not say."""
-    read = {recording: recording.content(modality.streams) for recording in dict.fromkeys(one for one, _ in cuts)}
-    if None in read.values():
-        return None
-    whole = modality.rate_hz is None
-    return [[read[recording], clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts]
+def contents_of(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dict[str, Any] | None:
+    """What of which contents each clip is, and the code that reads them; None where a recording does not say.
 
-
-def recipe(dataset: Dataset, modality: Modality) -> dict[str, Any]:
-    """How a modality's clips are made of what is read, in terms of JSON.
+    Streams say all of themselves. A key of a recording is of its files, so how these are opened counts as well.
 
     Raises:
         ConfigError: as `decided_by`.
     """
+    recordings = list(dict.fromkeys(recording for recording, _ in cuts))
+    read = {recording: recording.content(modality.streams) for recording in recordings}
+    if None in read.values():
+        return None
+    whole = modality.rate_hz is None
+    kinds = {type(recording.streams[name]) for recording in recordings for name in modality.streams}
+    told: dict[str, Any] = {
+        "clips": [[read[recording], clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts],
+        "streams": source_key(kinds),
+    }
+    if any(recording.key is not None for recording in recordings):
+        opens = dataset.recordings
+        told["recordings"] = [describe(opens, apart=(Recording,)), source_key([opens])]
+    return told
+
+
+def recipe(modality: Modality) -> dict[str, Any]:
+    """How a modality's clips are made of what is read, in terms of JSON.
+
+    Raises:
+        ConfigError: `prepare` holds something whose content cannot be told.
+    """
     return {
         "window": [modality.samples, modality.rate_hz, describe(modality.prepare)],
-        "recordings": describe(dataset.recordings),
-        "sources": source_key([dataset.recordings, modality.prepare, window]),
+        "sources": source_key([modality.prepare, window]),
         "numerics": numerics(),
     }
 
 
 def _array(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[Rows, tuple[int, ...]]:
     """One modality's tensors of all clips as `.npy` files in the cache, and the shape of one."""
-    folder, how = cache_folder("clips"), recipe(dataset, modality)
+    folder, how = cache_folder("clips"), recipe(modality)
     parts, files = together(cuts), []
     common: tuple[int, ...] | None = None
     for part in parts:
         own = [cuts[row] for row in part]
-        file, shape = _file(folder, modality, own, how)
+        read = contents_of(dataset, modality, own)
+        file, shape = _made(folder, modality, own) if read is None else _found(folder, modality, own, {**how, **read})
         if common is not None and shape != common:
             where = f"recording {own[0][0].name}, modality {modality.name}"
             raise DataError(f"{where}: clip of shape {shape}, expected {common} as in the others")
@@ -183,12 +198,11 @@ def _array(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[R
     return rows_of(parts, files), common
 
 
-def _file(folder: Path, modality: Modality, cuts: Sequence[Cut], how: dict[str, Any]) -> tuple[Path, tuple[int, ...]]:
+def _found(
+    folder: Path, modality: Modality, cuts: Sequence[Cut], decided: Mapping[str, Any]
+) -> tuple[Path, tuple[int, ...]]:
     """The clips that are kept together, found by what decides them or cut now, and the shape of one."""
-    read = contents_of(modality, cuts)
-    if read is None:
-        return _made(folder, modality, cuts)
-    entry = folder / f"of-{content_key({**how, 'clips': read})}.json"
+    entry = folder / f"of-{content_key(decided)}.json"
     if entry.exists():
         try:
             known = json.loads(entry.read_bytes())

@@ -123,8 +123,8 @@ class Row:
 
     @cached_property
     def content_key(self) -> str:
-        """Equal for equal frames: of the clip alone, so that others may come and go."""
-        return content_key(describe(_array(self.file)[self.row]))
+        """Equal for equal steps: of the clip alone, so that others may come and go."""
+        return content_key([describe(_array(self.file)[self.row]), self.steps, self.rate_hz])
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """What lies at each of `seconds`, `(n, *step)`, as it is kept.
