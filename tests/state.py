@@ -18,6 +18,7 @@ SET_BY_OTHERS = (
     "_TORCHINDUCTOR_",
     "KMP_DUPLICATE_LIB_OK",
     "RAY_",
+    "LD_LIBRARY_PATH",
 )  # once loaded
 
 
