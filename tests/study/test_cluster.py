@@ -122,7 +122,7 @@ def alive(process) -> bool:
     return process.pid in sessions()
 
 
-def wait_for(done, why=lambda: "", seconds=120):
+def wait_for(done, why=lambda: "", seconds=400):
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until, why()
@@ -206,7 +206,7 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
         at_work = {(victim, f"{who} {seed}") for who in ("one", "both", "taken") for seed in (1, 2, 3)}
         wait_for(lambda: driver.poll() is not None or at_work & set(lines(log)), said.read_text)
         nodes.kill(victim)
-        driver.wait(180)
+        driver.wait(400)
     finally:
         nodes.kill(driver.pid)
     assert driver.returncode == 0, said.read_text()
