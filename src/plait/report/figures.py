@@ -85,8 +85,10 @@ def gain_plot(gains: pl.DataFrame, fusion: str, width_in: float = WIDTHS_IN["wid
     return _intervals(groups, width_in, "difference in recall, points", "single better", "fusion better")
 
 
-def width_plot(widths: pl.DataFrame, main: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
-    """Fig. 7: accuracy against the width of the embedding, on a logarithmic axis; dashed, the singles.
+def width_plot(
+    widths: pl.DataFrame, main: pl.DataFrame, singles: Sequence[str], width_in: float = WIDTHS_IN["wide"]
+) -> Figure:
+    """Fig. 7: accuracy against the width of the embedding, on a logarithmic axis; dashed, `singles`.
 
     `widths` is `analyses.widths`, `main` is `tables.main_table`.
     """
@@ -103,7 +105,7 @@ def width_plot(widths: pl.DataFrame, main: pl.DataFrame, width_in: float = WIDTH
                 low, high = ([100 * x for x in own[end]] for end in ("low", "high"))
                 axes.fill_between(own["embedding"], low, high, color=colour, alpha=0.13, linewidth=0)
             ends.append((percents[-1], str(series[0]), shade))
-        for row in main.filter(pl.col("kind") == "single").iter_rows(named=True):
+        for row in main.filter(pl.col("method").is_in(singles)).iter_rows(named=True):
             axes.axhline(100 * row["accuracy"], color=COLOURS["muted"][0], linewidth=1, linestyle=(0, (4, 3)))
             ends.append((100 * row["accuracy"], row["method"], "muted"))
         axes.set_xscale("log", base=2)

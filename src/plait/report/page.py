@@ -123,7 +123,8 @@ class Report:
         if self.choice and not self.gains.filter(pl.col("fusion") == self.choice.method).is_empty():
             drawings["gains"] = partial(gain_plot, self.gains, self.choice.method)
         if not self.widths.is_empty():
-            drawings["widths"] = partial(width_plot, self.widths, self.main)
+            singles = analyses.singles_of(self.run.methods, self.widths["method"][0])
+            drawings["widths"] = partial(width_plot, self.widths, self.main, singles)
         if not self.hands.is_empty():
             drawings["hands"] = partial(hands_plot, self.hands, self.main, self.leaders())
         return drawings
