@@ -168,6 +168,14 @@ def test_a_double_of_the_same_person_is_said():
     assert {clip.subject for _, clip in asked(copied, People(same=(("1", "7"),))).cuts} == {"1", "2"}
 
 
+def test_people_who_take_turns_before_one_camera_are_two():
+    first, second = (Span(0, 2, "a"),), (Span(2, 4, "b"),)
+    turns = [recording("r1", "1", 1, "key", first), recording("r2", "2", 1, "key", second)]
+    assert len(asked(turns).cuts) == 2 and asked(turns).notes == []
+    with pytest.raises(DataError, match="are the same"):
+        asked([*turns, recording("r3", "3", 1, "key", (Span(1.5, 2.5, "a"),))])
+
+
 def test_many_people_are_told_apart():
     people = [*map(str, range(1, 21)), "a1", "a10", "anna", "anne"]
     found = asked([recording(f"r{who}", who, seed) for seed, who in enumerate(people)])

@@ -1,7 +1,7 @@
 """One person, one name: who seems to be in a data set twice, and what the user says of them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from plait.clips.rows import Rows
+from plait.clips.windows import ROUNDING_S
 from plait.errors import ConfigError, DataError
 from plait.names import alike, natural, plain
 from plait.types import Clip, Recording, Stream
@@ -87,7 +88,8 @@ def check_names(where: Path, recordings: Sequence[Recording], people: People, ac
 def check_recordings(where: Path, recordings: Sequence[Recording], people: People) -> list[str]:
     """Refuse a recording of one person that is another's as well; returns what to say of doubles of one person.
 
-    Recordings are the same if the files that they were read from are, or a stream of theirs that lies in memory.
+    Recordings are the same if the files that they were read from are, or a stream of theirs that lies in memory, and
+    labels of both lie at one time.
 
     Raises:
         DataError: naming both.
@@ -140,10 +142,10 @@ def check_clips(
             raise _twice(where, _who(clips[a]), _who(clips[b]), f"{len(both)} clips")
 
 
-def _copies(recordings: Sequence[Recording]) -> list[tuple[Recording, Recording, str]]:
-    """Pairs of recordings with the same files, or with a stream of the same values; and which."""
-    found: dict[tuple[str, str], tuple[Recording, str]] = {}
-    pairs: dict[tuple[int, int], tuple[Recording, Recording, str]] = {}
+def _copies(recordings: Sequence[Recording]) -> Iterator[tuple[Recording, Recording, str]]:
+    """Pairs of recordings with the same files, or a stream of the same values, labelled at one time; and which."""
+    found: dict[tuple[str, str], list[Recording]] = {}
+    told: set[tuple[int, int]] = set()
     for recording in recordings:
         contents = [("files", recording.key, "its files")] if recording.key else []
         for name, stream in recording.streams.items():
@@ -151,10 +153,19 @@ def _copies(recordings: Sequence[Recording]) -> list[tuple[Recording, Recording,
             content = _digest(stream) if in_memory else getattr(stream, "content_key", None)
             contents += [("values" if in_memory else "files", content, name)] if content else []
         for kind, content, what in contents:
-            first, _ = found.setdefault((kind, content), (recording, what))
-            if first is not recording:
-                pairs.setdefault((id(first), id(recording)), (first, recording, what))
-    return list(pairs.values())
+            alike_to = found.setdefault((kind, content), [])
+            for other in alike_to:
+                pair = id(other), id(recording)
+                if other is not recording and pair not in told and _at_one_time(other, recording):
+                    told.add(pair)
+                    yield other, recording, what
+            alike_to.append(recording)
+
+
+def _at_one_time(one: Recording, other: Recording) -> bool:
+    """Whether labels of both lie at one time: two people may take turns before one camera."""
+    pairs = ((a, b) for a in one.spans for b in other.spans)
+    return any(min(a.stop_s, b.stop_s) - max(a.start_s, b.start_s) > ROUNDING_S for a, b in pairs)
 
 
 def _digest(stream: Stream) -> str | None:
