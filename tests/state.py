@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sys
+import sysconfig
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,15 +12,18 @@ import numpy as np
 import torch
 from torch import backends
 
-# By pytest, and by torch, Ray and OpenCV as they are loaded.
+# What begins so is set by pytest, or, once and for all, by libraries as they are loaded.
 SET_BY_OTHERS = (
     "PYTEST_CURRENT_TEST",
     "TORCHINDUCTOR_",
     "_TORCHINDUCTOR_",
-    "KMP_DUPLICATE_LIB_OK",
+    "TRITON_",
+    "KMP_",
+    "_RJEM_",
     "RAY_",
     "LD_LIBRARY_PATH",
-)  # once loaded
+)
+INSTALLED = sysconfig.get_path("purelib") + os.sep
 
 
 def switches():
@@ -44,7 +48,7 @@ def switches():
         "numpy.geterr": np.geterr(),
         "os.environ": {name: value for name, value in os.environ.items() if not name.startswith(SET_BY_OTHERS)},
         "os.getcwd": os.getcwd(),  # noqa: PTH109 - what the process has, not a path to go on with
-        "sys.path": [path for path in sys.path if not path.endswith("_vendor")],  # setuptools adds its own
+        "sys.path": [path for path in sys.path if not path.startswith(INSTALLED)],
         "signal.getsignal": {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)},
     }
 

@@ -1,10 +1,11 @@
 """The benchmarks stay alive: each measures a small case, finds equal results, and says what it should."""
 
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import polars as pl
 import pytest
@@ -12,13 +13,30 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
+def script(words, log, environment):
+    """Be the process of a script with its words, which says everything to a file."""
+    said = os.open(log, os.O_CREAT | os.O_WRONLY)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    os.environ.update(environment | {"OMP_NUM_THREADS": "1"})
+    sys.argv, sys.path = words, [str(BENCHMARKS), *sys.path]
+    multiprocessing.set_start_method(None, force=True)  # as a process comes
+    main = ModuleType("__main__")
+    main.__file__ = words[0]
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
+    exec(compile(Path(words[0]).read_bytes(), words[0], "exec"), vars(main))
+
+
 def run(name, tmp_path, *options):
     """What a benchmark's small case writes."""
-    file = tmp_path / "made" / f"{name}.json"
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--json", str(file), *options]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    file, log = tmp_path / "made" / f"{name}.json", tmp_path / "log"
+    words = [str(BENCHMARKS / f"{name}.py"), "--quick", "--json", str(file), *options]
+    context = multiprocessing.get_context("forkserver")  # which loads once what all of them need
+    context.set_forkserver_preload(["torchvision", "timm", "scipy.stats", "plait.encoders"])
+    process = context.Process(target=script, args=(words, log, dict(os.environ)))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, log.read_text()
     told = json.loads(file.read_text())
     assert {"processor", "cores", "threads", "torch"} <= set(told)
     return told

@@ -111,7 +111,8 @@ def _collected(name: str, found: dict[str, str]) -> Iterable[str]:
         return ()
     found[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
     values = list(vars(module).values()) if module else []
-    return {*imported, *(value.__name__ if isinstance(value, ModuleType) else _home(value) for value in values)}
+    homes = {value.__name__ if isinstance(value, ModuleType) else _home(value) for value in values}
+    return {*imported, *(home for home in homes if not installed(home))}  # what is installed is imported by name
 
 
 def _home(value: object) -> str:

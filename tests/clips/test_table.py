@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from plait.cli import main
+from plait.cli import app, main
 from plait.clips import LazyClips, cut, open_clips, read_clips
 from plait.datasets.simulated.signals import simulate
 from plait.errors import DataError
@@ -56,12 +57,13 @@ def session(tmp_path_factory):
 def followed(session):
     """The page's commands, one after another, as they stand there."""
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    for line in blocks[0].splitlines():
-        words = shlex.split(line)
-        assert words[0] == "plait"
-        command = [sys.executable, "-m", "plait.cli", *words[1:]]
-        done = subprocess.run(command, cwd=session, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(session)
+        for line in blocks[0].splitlines():
+            words = shlex.split(line)
+            assert words[0] == "plait"
+            done = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+            assert done.exit_code == 0, done.stderr
     return session / "clips"
 
 

@@ -41,9 +41,9 @@ class ByValue(nn.Module):
         return x * 2 if x.sum().item() > 0 else x
 
 
-def networks():
+def networks(endpoint="Mixed_3c"):
     torch.manual_seed(0)
-    i3d = I3D("Mixed_3c")
+    i3d = I3D(endpoint)
     for part in i3d.modules():
         if isinstance(part, nn.BatchNorm3d):
             part.running_mean.normal_(0, 0.1)
@@ -61,7 +61,7 @@ def networks():
 def test_engines_agree(engine, name):
     if engine == "compile" and name == "lite0":
         pytest.skip("takes a minute to compile")
-    network, shape = networks()[name]
+    network, shape = networks("Mixed_3b" if engine == "compile" else "Mixed_3c")[name]  # a module is enough to compile
     clips = torch.rand(shape) * 2 - 1
     with torch.inference_mode():
         expected = network.eval()(clips)

@@ -75,7 +75,7 @@ def reference(video, w):
 
 @pytest.mark.parametrize(
     ("size", "grid"),
-    [((79, 224, 224), (10, 7, 7, 832)), ((64, 112, 112), (8, 4, 4, 832)), ((17, 100, 90), (3, 4, 3, 832))],
+    [((79, 64, 48), (10, 2, 2, 832)), ((64, 112, 112), (8, 4, 4, 832)), ((17, 100, 90), (3, 4, 3, 832))],
 )
 def test_the_grid_is_that_of_the_reference(file, weights, size, grid):
     video = torch.rand(1, *size, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -84,6 +84,11 @@ def test_the_grid_is_that_of_the_reference(file, weights, size, grid):
     assert tuple(got.shape[1:]) == grid
     assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()
     assert expected.abs().mean() > 1e-3
+
+
+def test_the_grid_of_a_clip_of_the_paper_s():
+    with torch.device("meta"):
+        assert I3D()(torch.empty(1, 79, 224, 224, 3)).shape == (1, 10, 7, 7, 832)
 
 
 def test_widths_add_up():

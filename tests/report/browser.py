@@ -17,7 +17,10 @@ except ImportError:  # without the extra `dev`
     websocket = None
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_browser = pytest.mark.skipif(BROWSER is None or websocket is None, reason="needs Chromium and websocket-client")
+needs_browser = pytest.mark.skipif(
+    BROWSER is None or websocket is None,
+    reason="no page was tested: needs Chromium (apt-get install chromium) and websocket-client",
+)
 FLAGS = [
     "--headless",
     "--no-sandbox",
