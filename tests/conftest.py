@@ -26,8 +26,10 @@ def left_as_found():
 
 @pytest.fixture(autouse=True, scope="module")
 def _module_leaves_nothing(tmp_path_factory):
-    """Fixtures of a module leave nothing to the next one, nor do modules that they wrote."""
-    yield from left_as_found()
+    """Fixtures of a module leave nothing to the next one, not even in the user's cache, nor do modules they wrote."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield from left_as_found()
     forget_modules(tmp_path_factory.getbasetemp())
 
 
@@ -40,5 +42,5 @@ def _leaves_nothing():
 
 @pytest.fixture(autouse=True)
 def _own_cache(_leaves_nothing, tmp_path_factory, monkeypatch):
-    """No test reads or leaves anything in the user's cache."""
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    """What a test caches is its own: none reads or leaves anything in the user's cache."""
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -335,7 +335,6 @@ def test_names_order_and_place_are_in_no_job_s_key(tmp_path, monkeypatch):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "anything").write_text("of the same name as the modality")
     assert job() == before
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
     assert job() == before
 
 

@@ -34,11 +34,9 @@ def reproduced(data, out, *, only=ROWS, sets=SETS, **own):
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        data = write_arrays(tmp_path_factory.mktemp("data"), "grids", people=3)
-        out = tmp_path_factory.mktemp("run")
-        yield data, out, reproduced(data, out)
+    data = write_arrays(tmp_path_factory.mktemp("data"), "grids", people=3)
+    out = tmp_path_factory.mktemp("run")
+    yield data, out, reproduced(data, out)
 
 
 def test_features_go_through_to_every_table_and_figure(features):

@@ -21,11 +21,9 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        out = tmp_path_factory.mktemp("run")
-        run_study(tiny.study(methods=METHODS, seeds=[0]), None, out)
-        yield out
+    out = tmp_path_factory.mktemp("run")
+    run_study(tiny.study(methods=METHODS, seeds=[0]), None, out)
+    yield out
 
 
 def test_a_picture_for_every_lead_and_context(run):

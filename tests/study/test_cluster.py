@@ -224,7 +224,6 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     assert {job: n for job, n in trained.items() if n > 1} == dict.fromkeys(lost, 2)
 
     monkeypatch.syspath_prepend(nodes.hidden)
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
     quick = [f"methods.{name}.args.seconds=0.0" for name in ("one", "both", "taken")]
     run_study(nodes.hidden / "study.toml", None, tmp_path / "inline", sets=quick)
     one, other = (folder / "predictions.parquet" for folder in (nodes.hidden / "run", tmp_path / "inline"))

@@ -40,12 +40,10 @@ def planned(source, out):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        out = tmp_path_factory.mktemp("run")
-        told = []
-        run_study(study(), None, out, progress=lambda *event: told.append(event[2]))
-        yield out, told, {name: job for (name, _, _), job in planned(study(), out)[3].items()}
+    out = tmp_path_factory.mktemp("run")
+    told = []
+    run_study(study(), None, out, progress=lambda *event: told.append(event[2]))
+    yield out, told, {name: job for (name, _, _), job in planned(study(), out)[3].items()}
 
 
 def weights(out, job, name="weights"):

@@ -34,10 +34,8 @@ def run(out, study=None, **options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        out = tmp_path_factory.mktemp("run")
-        return out, *run(out, tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
+    out = tmp_path_factory.mktemp("run")
+    return out, *run(out, tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
 
 
 def test_the_predictions_table(finished):

@@ -74,7 +74,6 @@ class Remembering(nn.Module):
 
 
 def test_folds_at_once_that_cannot_work_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
     method = {"use": "plait.fusion:Concat", "encoders": {"a": {"use": f"{__name__}:Remembering"}}}
     study = tiny.study(methods={"concat": method}, train={"max_epochs": 1, "folds_at_once": 4})
     with pytest.raises(ConfigError, match=r"methods.concat.train.folds_at_once: .*cannot be trained folds together"):
@@ -164,7 +163,6 @@ def test_folds_at_once_are_trained_validated_and_stopped_as_one_by_one(tmp_path,
 
 
 def test_a_study_with_folds_at_once_resumes_to_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
     study = tiny.study(seeds=[0])
     study["train"] = {**study["train"], "folds_at_once": 3}
     study["methods"]["frozen"] = {
@@ -201,7 +199,6 @@ class Branching(tiny.Linear):
 
 
 def test_frozen_encoders_need_not_be_ones_that_can_be_stacked(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
     encoders = {"a": {"use": f"{__name__}:Branching"}}
     single = {"use": "plait.fusion:Single", "args": {"modality": "a"}}
     methods = {
