@@ -3,10 +3,13 @@
 No test depends on another: each begins with the same switches and draws, and fails if it leaves a switch otherwise.
 """
 
+import tempfile
+
 import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadFileScheduling
 
 from tests.state import changed, draw_alike, forget_modules, switches
 
@@ -14,6 +17,18 @@ install_import_hook(["plait.fusion", "plait.encoders"], "beartype.beartype")
 settings.register_profile("plait", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("plait")
 torch.set_num_threads(1)
+
+
+class Apart(LoadFileScheduling):
+    """A file's tests stay together, for its fixtures; benchmarks, which have none and take long, need not."""
+
+    def _split_scope(self, nodeid):
+        return nodeid if "test_benchmarks.py" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """How tests are handed to processes."""
+    return Apart(config, log)
 
 
 def left_as_found():
@@ -28,7 +43,7 @@ def left_as_found():
 def _module_leaves_nothing(tmp_path_factory):
     """Fixtures of a module leave nothing to the next one, not even in the user's cache, nor do modules they wrote."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PLAIT_CACHE", tempfile.mkdtemp("", "cache", tmp_path_factory.getbasetemp()))
         yield from left_as_found()
     forget_modules(tmp_path_factory.getbasetemp())
 
@@ -43,4 +58,4 @@ def _leaves_nothing():
 @pytest.fixture(autouse=True)
 def _own_cache(_leaves_nothing, tmp_path_factory, monkeypatch):
     """What a test caches is its own: none reads or leaves anything in the user's cache."""
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("PLAIT_CACHE", tempfile.mkdtemp("", "cache", tmp_path_factory.getbasetemp()))

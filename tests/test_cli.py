@@ -105,7 +105,7 @@ def test_report_of_nothing_is_one_line(tmp_path, plait):
 
 
 def test_a_study_killed_half_way_and_started_again_ends_with_the_same_bytes(tmp_path, plait):
-    file = write(tmp_path / "study.toml", tiny.study(train={"max_epochs": 10, "patience": 10}))
+    file = write(tmp_path / "study.toml", tiny.study(train={"max_epochs": 4}))
     asked = ["run", file, "--data", ".", "--out"]
     command = [sys.executable, "-m", "plait.cli", *asked, "killed"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -245,15 +245,16 @@ def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypa
 
 
 def command(folder, clips, *more):
-    run = [sys.executable, "-m", "plait.cli", "features", str(clips), "--encoder", LITE0, "--modality", "video", *more]
+    run = [sys.executable, "-m", "plait.cli", "features", str(clips), "--encoder", LITE0, *more]
     env = os.environ | {"PLAIT_CACHE": str(folder), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(run, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     """SIGKILL in the middle; the same command goes on and leaves the very file of a run that was left alone."""
-    alone = command(tmp_path / "alone", clips, "--set", "pool='space'")
-    killed = command(tmp_path / "killed", clips, "--set", "pool='space'")
+    asked = clips, "--modality", "thumbnails", "--set", "pool='space'"
+    alone = command(tmp_path / "alone", *asked)
+    killed = command(tmp_path / "killed", *asked)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and killed.poll() is None:
         parts = list((tmp_path / "killed").glob("features/.making-*.npy"))
@@ -263,7 +264,7 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL and not list((tmp_path / "killed/features").glob("[!.]*.npy"))
-    resumed = command(tmp_path / "killed", clips, "--set", "pool='space'")
+    resumed = command(tmp_path / "killed", *asked)
     out, told = resumed.communicate()
     assert resumed.returncode == 0, told
     assert "of them done before" in told
@@ -274,7 +275,7 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     [one] = (tmp_path / "killed" / "features").glob("all-*.npy")
     assert len(left[0]) == 2 * 2 + 3 and np.load(one).shape == (16, 32, 320)  # a file for each of two, and one of both
     assert str(one) in out and "(32, 320), float16" in out
-    modality = SIMULATED.modality("video")
+    modality = SIMULATED.modality("thumbnails")
     first = next(tensors(modality, listed(SIMULATED, clips, ["video"])))
     network = made(resolve(LITE0, ""), (tuple(first.shape),), {"pool": "space"}, "").eval()
     with torch.inference_mode():

@@ -29,7 +29,7 @@ def served(tmp_path):
     (tmp_path / "secret").write_text("secret")
     (run / "way-out").symlink_to(tmp_path / "secret")
     with server(run, port=0) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
 
         def ask(path, method="GET", **headers):
             connection = http.client.HTTPConnection(HOST, listening.server_port, timeout=10)
@@ -120,7 +120,7 @@ def _raw(port, sent):
 def test_an_address_that_cannot_be_read_gets_an_answer(tmp_path, capsys, host, path):
     (tmp_path / "index.html").write_text("page")
     with server(tmp_path, port=0) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
         head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         answer = _raw(listening.server_port, head.encode())
         listening.shutdown()
@@ -133,7 +133,7 @@ def test_the_slow_are_hung_up_on(tmp_path, capsys):
     (tmp_path / "index.html").write_text("page")
     (tmp_path / "film.mp4").write_bytes(bytes(64 << 20))
     with server(tmp_path, port=0, patience_s=0.2) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
         with ExitStack() as stack:
             address = (HOST, listening.server_port)
             silent, dripping, asleep = (stack.enter_context(socket.create_connection(address, 30)) for _ in range(3))
