@@ -1,7 +1,10 @@
 """Every key of plait: whatever decides a value changes the key under which it is kept, and nothing else does."""
 
 import importlib.metadata
+import json
+import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -373,3 +376,41 @@ def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():
 
 class Averaging(nn.Identity):
     averages = frozenset({"m"})
+
+
+MINE = """
+import plait
+import plait.encoders
+from plait.fusion import Led
+from torch import nn
+
+class Mine(nn.Module):
+    def forward(self, x):
+        from plait.report.canvas import style
+        return x
+"""
+ASKED = """
+import importlib, json, pkgutil, sys
+if sys.argv[1] == "all":
+    import plait
+    for module in pkgutil.walk_packages(plait.__path__, "plait."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+import mine
+from plait.encoders.glove import GloveNet
+from plait.pretrained import efficientnet_lite0
+from plait.sources import source_key
+things = [mine.Mine, mine.plait.run, mine.Led, GloveNet, efficientnet_lite0]
+print(json.dumps([source_key([thing]) for thing in things]))
+"""
+
+
+def test_what_a_process_has_imported_besides_decides_nothing(tmp_path):
+    """A command line, a test, a worker on a cluster: each has other modules loaded when it asks for the same thing."""
+    (tmp_path / "mine.py").write_text(MINE)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    told = [
+        json.loads(subprocess.run([sys.executable, "-c", ASKED, how], env=env, capture_output=True, check=True).stdout)
+        for how in ("little", "all")
+    ]
+    assert told[0] == told[1] and len(set(told[0])) == len(told[0])

@@ -110,13 +110,20 @@ def _collected(name: str, found: dict[str, str]) -> Iterable[str]:
         found[top] = _version(top)
         return ()
     found[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
-    values = list(vars(module).values()) if module else []
-    homes = {value.__name__ if isinstance(value, ModuleType) else _home(value) for value in values}
+    values = list(vars(module).items()) if module else []
+    homes = {_home(value) for part, value in values if not _below(name, part, value)}
     return {*imported, *(home for home in homes if not installed(home))}  # what is installed is imported by name
 
 
+def _below(name: str, part: str, value: object) -> bool:
+    """Whether a package has this part because somebody, anywhere, has imported its module."""
+    return isinstance(value, ModuleType) and value.__name__ == f"{name}.{part}"
+
+
 def _home(value: object) -> str:
-    """The module of a function or of a class; of anything else, of its class."""
+    """A module itself; of a function or a class its module; of anything else its class's."""
+    if isinstance(value, ModuleType):
+        return value.__name__
     home = getattr(value, "__module__", None)
     return home if isinstance(home, str) else ""
 

@@ -260,8 +260,8 @@ def test_a_study_in_bfloat16_has_jobs_of_its_own_and_comes_to_much_the_same(cach
     scores = {key: np.array(table["scores"].to_list()) for key, table in found.items()}
     keys = [{p.name for p in (cache / "run" / p / "1" / "jobs").iterdir()} for p in ("float32", "bfloat16")]
     assert keys[0].isdisjoint(keys[1])
-    assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).max() < 0.1
-    assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).max() < 0.05
+    assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).mean() < 0.03
+    assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).mean() < 0.03
 
 
 def test_known_leads_in_bfloat16_come_to_much_the_same_one_by_one_and_folds_together(cache):
@@ -276,8 +276,8 @@ def test_known_leads_in_bfloat16_come_to_much_the_same_one_by_one_and_folds_toge
         scores[precision, at_once] = np.array(led["scores"].to_list())
     kinds = {np.load(path, mmap_mode="r").dtype for path in (cache / "cache" / "grids").glob("*.npy")}
     assert kinds == {np.dtype("<f2"), np.dtype("<f4"), np.dtype("<i2")}  # grids, their means, grids in bfloat16
-    assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).max() < 0.1
-    assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).max() < 0.05
+    assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).mean() < 0.03
+    assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).mean() < 0.03
 
 
 class Wide(nn.Module):
