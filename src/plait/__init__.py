@@ -28,9 +28,10 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     from plait.report.sheet import SHEET, write_sheet
     from plait.study.again import Again
     from plait.study.run import run_study
+    from plait.trust import OWN
 
     def report(out: Path) -> None:
-        again = Again.of(out, Path(data))
+        again = Again.of(out, Path(data), OWN)
         if not (out / SHEET).exists():
             write_sheet(again.dataset, again.cuts, out)
         write_cases(again)

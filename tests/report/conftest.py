@@ -11,6 +11,7 @@ from plait.report.cases import write_cases
 from plait.report.shown import filmed, moving_joints
 from plait.study.again import Again
 from plait.study.run import run_study
+from plait.trust import OWN
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,7 @@ def fused(tmp_path_factory):
             "width": {"use": "plait.fusion:Led", "args": {"lead": "a"}, "sweep": {"embedding": [1, 2, 4]}},
         }
         run_study(tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1, "args": {"lr": 0.01}}), None, out)
-        write_cases(Again.of(out))
+        write_cases(Again.of(out, trust=OWN))
         write_report(out)
         return out
 

@@ -11,6 +11,7 @@ from tests import tiny
 from plait.errors import ConfigError, DataError
 from plait.report.attention import _body, write_attention
 from plait.study.run import run_study
+from plait.trust import OWN
 
 METHODS = {
     "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}},
@@ -28,19 +29,19 @@ def run(tmp_path_factory):
 
 def test_a_picture_for_every_lead_and_context(run):
     clip = pl.read_parquet(run / "predictions.parquet")["clip"][0]
-    (picture,) = write_attention(run, clip, "led")
+    (picture,) = write_attention(run, clip, "led", trust=OWN)
     texts = [element.text or "" for element in ET.parse(picture).iter("{http://www.w3.org/2000/svg}text")]
     assert any(text.startswith(f"{clip}: ") and "by led" in text for text in texts)
     assert any("query dependence" in text for text in texts) and "A" in texts
     assert picture.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
-    assert len(write_attention(run, clip, "both")) == 2
-    assert len(write_attention(run, clip)) in (1, 2)
+    assert len(write_attention(run, clip, "both", trust=OWN)) == 2
+    assert len(write_attention(run, clip, trust=OWN)) in (1, 2)
 
 
 def test_the_deletion_test_starts_at_the_run_s_own_accuracy(run):
     predictions = pl.read_parquet(run / "predictions.parquet").filter(pl.col("method") == "led")
     clip = predictions.filter(pl.col("subject") == "3")["clip"][0]
-    write_attention(run, clip, "led")
+    write_attention(run, clip, "led", trust=OWN)
     told = pl.read_csv(run / "attention" / "deletion.csv")
     own = predictions.filter(pl.col("subject") == "3")
     assert told.filter(pl.col("share") == 0)["accuracy"].to_list() == pytest.approx(
@@ -53,7 +54,7 @@ def test_deletion_is_measured_on_people_who_were_not_trained_on(run):
     """Whatever clip is drawn, and it is said where the fold was not tested on it."""
     predictions = pl.read_parquet(run / "predictions.parquet").filter(pl.col("method") == "led")
     clip = predictions.filter(pl.col("subject") == "3")["clip"][0]
-    (picture,) = write_attention(run, clip, "led", fold="1/0")
+    (picture,) = write_attention(run, clip, "led", fold="1/0", trust=OWN)
     own = predictions.filter(pl.col("fold") == "1")
     told = pl.read_csv(run / "attention" / "deletion.csv").filter(pl.col("share") == 0)
     assert told["accuracy"].to_list() == pytest.approx([(own["activity"] == own["predicted"]).mean()] * 2)
@@ -68,9 +69,9 @@ def test_mistakes_are_named(run, tmp_path):
         ((run, clip, "a"), "Single has no attention, expected Led or Symmetric"),
     ):
         with pytest.raises(ConfigError, match=said):
-            write_attention(*arguments)
+            write_attention(*arguments, trust=OWN)
     with pytest.raises(ConfigError, match="no fold 'x/0', expected one of: 1/0, 2/0"):
-        write_attention(run, clip, "led", fold="x/0")
+        write_attention(run, clip, "led", fold="x/0", trust=OWN)
     with pytest.raises((ConfigError, DataError), match="study.toml"):
         write_attention(tmp_path, clip)
 

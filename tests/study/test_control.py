@@ -17,6 +17,7 @@ from plait.errors import ConfigError, DataError
 from plait.study.again import Again
 from plait.study.control import kept, shuffled
 from plait.study.run import run_study
+from plait.trust import OWN
 from plait.types import Clip
 from tests import tiny
 
@@ -96,7 +97,7 @@ def test_a_control_is_called_so_wherever_it_is_shown(tmp_path):
     table, page = ((tmp_path / "run" / file).read_text() for file in ("table.md", "index.html"))
     assert name in table.replace("\\", "") and "Chance is expected" in table
     assert f"<title>{name} · plait</title>" in page and "Chance is expected" in page
-    again = Again.of(tmp_path / "run")
+    again = Again.of(tmp_path / "run", trust=OWN)
     assert {clip.name: clip.activity for _, clip in again.cuts} == dict(predictions.select("clip", "activity").rows())
     before = predictions
     with pytest.raises(ConfigError, match="labels shuffled, seed 7.*labels as they are.*expected another"):
@@ -132,7 +133,7 @@ def test_a_study_of_copies_or_of_one_person_under_two_names_does_not_run(tmp_pat
     run_study(study | {"protocol": merged}, tmp_path, tmp_path / "run")
     predictions = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert sorted(predictions["fold"].unique()) == sorted(predictions["subject"].unique()) == ["anna", "ben", "carl"]
-    assert len(predictions) == 64 and len(Again.of(tmp_path / "run").cuts) == 64
+    assert len(predictions) == 64 and len(Again.of(tmp_path / "run", trust=OWN).cuts) == 64
 
 
 def one_glove(data):
@@ -192,5 +193,7 @@ def test_modules_beside_the_study_are_found_when_its_run_is_looked_into(tmp_path
     code, told = run(*words)
     assert code == 0 and "control: labels shuffled within each person (seed 3)" in told.err
     code, told = run("attention", out, "r1/0003")
+    assert code == 2 and "--trust beside_control" in told.err and len(told.err.splitlines()) == 1
+    code, told = run("attention", out, "r1/0003", "--trust", tmp_path / "study" / "beside_control.py")
     assert code == 0, told.err
     sys.modules.pop("beside_control", None)

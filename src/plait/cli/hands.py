@@ -1,6 +1,5 @@
 """Hands: boxes, a detector trained on them, how good it is, and counts of clips."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,8 @@ from typing import Annotated
 import typer
 
 from plait.cli.meter import Meter
-from plait.cli.options import Device
+from plait.cli.modules import trusted
+from plait.cli.options import Device, Trusted
 from plait.errors import ConfigError
 
 app = typer.Typer(help="Count the hands that a camera sees.", no_args_is_help=True)
@@ -80,7 +80,7 @@ def test(boxes: Boxes, detector: Which, score: Score = 0.4, device: Device = "au
     from plait.hands.measure import measure
     from plait.study.run import device_called
 
-    sys.path.insert(0, str(Path.cwd()))  # a user's own detector
+    trusted([], detector)  # a user's own lies here
     pictures = read_boxes(boxes)
     finds = open_detector(detector, device_called(device))
     told = measure([one.boxes for one in pictures], detected(finds, (one.load() for one in pictures)), score)
@@ -104,9 +104,9 @@ def detect(
     ] = [],  # noqa: B006 - typer reads the default, nobody writes it
     score: Score = 0.4,
     device: Device = "auto",
+    trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Count the hands of every clip: hands.parquet, from which `plait report` draws accuracy by missing hands."""
-    from plait.cli.recordings import dataset_called
     from plait.clips import listed
     from plait.clips.table import TABLE, read_clips
     from plait.hands.count import write_counts
@@ -114,11 +114,11 @@ def detect(
     from plait.study.run import device_called
     from plait.study.visibility import agreement
 
-    sys.path.insert(0, str(Path.cwd()))  # a user's own data set or detector
-    named = dataset or (read_clips(data)[1]["dataset"] if (data / TABLE).is_file() else None)
-    if named is None:
+    may_run = trusted(trust, detector, dataset)
+    called = dataset or (read_clips(data)[1]["dataset"] if (data / TABLE).is_file() else None)
+    if called is None:
         raise ConfigError(f"--dataset: missing, expected the data set of {data}")
-    meant = dataset_called(named)
+    meant = may_run.dataset(called, "--dataset" if dataset else f"{data / TABLE}: dataset")
     finds = open_detector(detector, device_called(device))
     with Meter("detecting hands", "clips") as meter:
         table = write_counts(

@@ -1,20 +1,42 @@
-"""Where a user's own modules are looked for."""
+"""Where a user's own modules are looked for, and which are trusted."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plait.errors import ConfigError
+
+if TYPE_CHECKING:
+    from plait.trust import Trust
 
 
 def beside(folder: Path) -> None:
-    """Let a user's own modules be found that lie in `folder`."""
+    """Let a user's own modules be found that lie in `folder`, behind all that is installed."""
     if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+        sys.path.append(str(folder))
 
 
-def beside_run(run: Path) -> None:
-    """Let a user's own modules be found: those here, and those beside the study file that made `run`, if it stands."""
-    from plait.store import read_json
+def trusted(named: Sequence[str], *paths: str | None) -> "Trust":
+    """The modules that a command line names: by `--trust`, as a module or its file, or in `paths`, `"module:Name"`.
 
-    beside(Path.cwd())
-    file = read_json(run / "run.json").get("file") if (run / "run.json").is_file() else None
-    if isinstance(file, str) and Path(file).is_file() and run.resolve() not in Path(file).resolve().parents:
-        beside(Path(file).parent)
+    Those that are not plait's are looked for here too, or beside the file.
+
+    Raises:
+        ConfigError: a file is none of Python's.
+    """
+    from plait.trust import Trust
+
+    modules = {path.partition(":")[0] for path in paths if path and ":" in path}
+    for name in named:
+        file = Path(name)
+        if file.exists() or file.suffix == ".py":
+            if file.suffix != ".py" or not file.is_file():
+                raise ConfigError(f"--trust {name}: expected a module's name, or its file, name.py")
+            beside(file.resolve().parent)
+            modules.add(file.stem)
+        else:
+            modules.add(name)
+    if any(module.partition(".")[0] != "plait" for module in modules):
+        beside(Path.cwd())
+    return Trust(frozenset(modules))

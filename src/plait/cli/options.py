@@ -40,6 +40,10 @@ Threads = Annotated[int, typer.Option(min=1, help="Threads of each job; part of 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.")]
 Data = Annotated[Path, typer.Option(help="The data set's folder.", metavar="DIR")]
 Out = Annotated[Path, typer.Option(help="The folder of the results; what it holds is not done again.", metavar="RUN")]
+Trusted = Annotated[
+    list[str],
+    typer.Option("--trust", metavar="MODULE", help="Run this module's code, or FILE.py's, where the data names it."),
+]
 SamePerson = Annotated[
     list[str],
     typer.Option("--same-person", metavar="NAME=NAME", help="Names of one person; the first is kept: 1=01."),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait.cli.meter import Meter
-from plait.cli.modules import beside
-from plait.cli.options import Device, Different, Engine, RayAddress, Recordings, SamePerson, Workers
+from plait.cli.modules import trusted
+from plait.cli.options import Device, Different, Engine, RayAddress, Recordings, SamePerson, Trusted, Workers
 from plait.errors import ConfigError, DataError, PlaitError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def clips(
     from plait.clips import People, write_clips
     from plait.clips.table import told_of
 
-    meant = dataset_called(dataset) if dataset else None
+    meant = trusted([], dataset).dataset(dataset, "--dataset") if dataset else None
     windows = _windows(meant, seconds, purity, unlabelled, margins, stride, count)
     if meant and meant.windows:
         typer.echo(f"windows of {dataset}: {windows}")
@@ -212,6 +212,7 @@ def features(
         int | None, typer.Option(min=1, help="By default all cores, with --ray one for each task; part of the key.")
     ] = None,
     ray_address: RayAddress = None,
+    trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
     from plait.clips import survey
@@ -222,12 +223,13 @@ def features(
     from plait.study.run import device_called
 
     said = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
-    named = dataset or said.get("dataset")
-    if named is None and not said:
+    if dataset is None and not said:
         raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
-    meant = dataset_called(named) if named else _bare(said, modality, fps)
+    may_run = trusted(trust, encoder, dataset)
+    named = "--dataset" if dataset else f"{clips / TABLE}: dataset"
+    called = dataset or said.get("dataset")
+    meant = may_run.dataset(called, named) if called else _bare(said, modality, fps)
     how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
-    beside(Path.cwd())  # an encoder of one's own
     listing = survey(meant, clips, [modality])
     for line in listing.told(meant.activities):
         typer.echo(line, err=True)
@@ -250,18 +252,6 @@ def features(
         array, index = found.written()
     typer.echo(f"{array}: {len(cuts)} clips of {found.shape}, float16")
     typer.echo(f"{index}: which row is which clip")
-
-
-def dataset_called(path: str) -> "Dataset":
-    """The data set that `package.module:NAME` names."""
-    from plait.sources import resolve
-    from plait.types import Dataset
-
-    beside(Path.cwd())
-    found = resolve(path, "--dataset")
-    if not isinstance(found, Dataset):
-        raise ConfigError(f"--dataset {path}: a {type(found).__name__}, expected a plait.types.Dataset")
-    return found
 
 
 def _bare(said: dict[str, Any], stream: str, fps: float) -> "Dataset":

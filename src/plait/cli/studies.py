@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from plait.cli.meter import Meter
-from plait.cli.modules import beside, beside_run
-from plait.cli.options import Data, Device, Executor, How, Only, Out, RayAddress, Sets, Threads, Workers
+from plait.cli.modules import beside, trusted
+from plait.cli.options import Data, Device, Executor, How, Only, Out, RayAddress, Sets, Threads, Trusted, Workers
 from plait.errors import ConfigError
 
 app = typer.Typer()
@@ -108,20 +108,21 @@ def reproduce(
 
 
 def _shown(run: Path) -> None:
-    """Fig. 9 of the first clip to look at: what the fusion that stands for the others attends to.
+    """Fig. 9 of the first clip to look at of what was just run: what the fusion that stands for the others attends to.
 
     Where others have their context pooled, their maps as well; the deletion test that stays is the first one's.
     """
     from plait.report.attention import write_attention
     from plait.report.cases import CASES
     from plait.store import read_json
+    from plait.trust import OWN
 
     if not (run / CASES).is_file() or not (cases := read_json(run / CASES)["cases"]):
         return
     methods = read_json(run / "run.json")["methods"]
     pooled = [name for name, row in methods.items() if row["kind"] == "fusion" and row["args"].get("pool", 1) > 1]
     for method in (*pooled, None):
-        for path in write_attention(run, cases[0]["clip"], method):
+        for path in write_attention(run, cases[0]["clip"], method, trust=OWN):
             typer.echo(f"attention: {path}")
 
 
@@ -263,12 +264,12 @@ def attention(
         str | None, typer.Option(metavar="FOLD/SEED", help="By default the one that tests the clip.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the data set lies now.", metavar="DIR")] = None,
+    trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Draw what attends to what in one clip, and how far that picture can be believed."""
     from plait.report.attention import write_attention
 
-    beside_run(run)
-    for path in write_attention(run, clip, method, fold=fold, data=data):
+    for path in write_attention(run, clip, method, fold=fold, data=data, trust=trusted(trust)):
         typer.echo(path)
 
 

@@ -20,6 +20,7 @@ from plait.report.shown import BONES, flattened, frames
 from plait.report.words import percent
 from plait.store import write_text
 from plait.study.again import Again, grids_of
+from plait.trust import NOBODY, Trust
 from plait.types import Clip, Modality, Recording
 
 SHARES = (0.1, 0.25, 0.5, 0.75)
@@ -28,7 +29,13 @@ CELLS = 3
 
 
 def write_attention(
-    run: Path, clip: str, method: str | None = None, *, fold: str | None = None, data: Path | None = None
+    run: Path,
+    clip: str,
+    method: str | None = None,
+    *,
+    fold: str | None = None,
+    data: Path | None = None,
+    trust: Trust = NOBODY,
 ) -> list[Path]:
     """Draw the attention of a trained fusion on one clip; returns the pictures, `RUN/attention/*.svg` (and `.pdf`).
 
@@ -37,10 +44,10 @@ def write_attention(
     accuracy on that fold's test clips.
 
     Raises:
-        ConfigError: there is no such clip, method or fold.
+        ConfigError: there is no such clip, method or fold, or the run names code that is not plait's and not trusted.
         DataError: the run or its data cannot be read.
     """
-    again = Again.of(run, data)
+    again = Again.of(run, data, trust)
     if method is None:
         choice = again.choice()
         if choice is None:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from plait.clips import Clips, Cut
 from plait.errors import ConfigError, DataError
-from plait.sources import resolve
 from plait.store import read_json
 from plait.study.choice import Choice, read_validation, shown
 from plait.study.compare import Row
@@ -24,6 +23,7 @@ from plait.study.jobs import read_scores
 from plait.study.load import load_study
 from plait.study.network import Network, build
 from plait.study.run import given
+from plait.trust import NOBODY, Trust
 from plait.types import Dataset
 
 
@@ -40,16 +40,19 @@ class Again:
     feature_threads: int | None = None
 
     @classmethod
-    def of(cls, folder: Path, data: Path | None = None) -> "Again":
+    def of(cls, folder: Path, data: Path | None = None, trust: Trust = NOBODY) -> "Again":
         """The run in `folder`; `data` is where its clips lie now, if not where they lay then.
 
         Raises:
-            ConfigError: its study names things that are not there.
+            ConfigError: its study names things that are not there, or that are not plait's and not trusted.
             DataError: a file is missing or damaged.
         """
         study = load_study(folder / "study.toml")
         about = read_json(folder / "run.json")
-        dataset: Dataset = resolve(study.dataset, f"{study.name}: dataset")
+        dataset = trust.dataset(study.dataset, f"{folder / 'study.toml'}: dataset")
+        for name, method in study.methods.items():
+            for where, path in method.networks():
+                trust.network(path, f"{folder / 'study.toml'}: methods.{name}.{where}")
         cuts = clips_of(study, dataset, data or Path(about["data"] or ".")).cuts
         methods = TypeAdapter(dict[str, Row]).validate_python(about["methods"])
         return cls(folder, study, dataset, cuts, methods, about["device"], about.get("feature_threads"))

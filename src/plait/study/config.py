@@ -1,7 +1,7 @@
 """A study as frozen dataclasses; `load` reads them from a file."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from typing import Any, Literal, TypeVar
 
@@ -117,6 +117,16 @@ class Method:
     train: dict[str, Any] = field(default_factory=dict)
     sweep: dict[str, list[Any]] = field(default_factory=dict)
     swept: dict[str, Any] = field(default_factory=dict)
+
+    def networks(self) -> Iterator[tuple[str, str]]:
+        """What it is built from, `"package.module:Name"`, and which setting says so."""
+        if self.use:
+            yield "use", self.use
+        for name, own in self.encoders.items():
+            if own.use:
+                yield f"encoders.{name}.use", own.use
+            if own.features:
+                yield f"encoders.{name}.features.use", own.features.use
 
 
 @dataclass(frozen=True, config=_STRICT)

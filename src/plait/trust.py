@@ -1,0 +1,83 @@
+"""Whose code may run. A study that is started is code; a run, a clip table, a recording, a cache that is read is data.
+
+What data names is taken from plait itself, and only if it is what its place asks for, or from modules that somebody
+has named.
+"""
+
+import functools
+import inspect
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from plait.errors import ConfigError
+from plait.sources import resolve
+from plait.types import Dataset
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Modules whose code may run because data names it; `all` where the data is somebody's own."""
+
+    modules: frozenset[str] = field(default=frozenset())
+    all: bool = False
+
+    def dataset(self, path: str, where: str) -> Dataset:
+        """The data set that `"package.module:NAME"` names; `where` says which file or setting names it.
+
+        Raises:
+            ConfigError: its module is neither plait's nor trusted, or it is no data set.
+        """
+        self._admit(path, where)
+        found = resolve(path, where)
+        if not isinstance(found, Dataset):
+            raise ConfigError(f"{where}: {path} is a {type(found).__name__}, expected a plait.types.Dataset")
+        return found
+
+    def network(self, path: str, where: str) -> None:
+        """Check that what `"package.module:Name"` names makes networks.
+
+        Raises:
+            ConfigError: its module is neither plait's nor trusted, or it is something else of plait's.
+        """
+        self._admit(path, where)
+        if self.all or not _of_plait(path.partition(":")[0]):
+            return
+        if not _makes_networks(resolve(path, where)):
+            raise ConfigError(f"{where}: {path} makes no networks, expected what gives a torch.nn.Module")
+
+    def _admit(self, path: str, where: str) -> None:
+        module = path.partition(":")[0]
+        if self.all or _of_plait(module) or any(_within(module, one) for one in self.modules):
+            return
+        raise ConfigError(
+            f"{where}: names {path!r}, which is not plait's; code of others is run only where you say so: "
+            f"--trust {module}, or --trust and the path of its file, if you know what it does"
+        )
+
+
+NOBODY = Trust()
+OWN = Trust(all=True)
+"""For what the process itself has just made."""
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _of_plait(module: str) -> bool:
+    """Whether a module is plait's, and none that does something as it is imported."""
+    return _within(module, "plait") and not _within(module, "plait.cli") and not module.endswith("__main__")
+
+
+def _makes_networks(found: Any) -> bool:
+    """Whether something is a class of networks, or a function that says it gives one, and was written in plait."""
+    while isinstance(found, functools.partial):
+        found = found.func
+    if not _of_plait(str(getattr(found, "__module__", ""))):
+        return False
+    if inspect.isfunction(found):
+        found = typing.get_type_hints(found).get("return")
+    return inspect.isclass(found) and issubclass(found, nn.Module)
