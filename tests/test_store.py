@@ -1,9 +1,17 @@
+import csv
 import errno
 import fcntl
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
+import polars as pl
 import pytest
 from filelock import Timeout
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plait import store
 from plait.errors import DataError
@@ -52,7 +60,53 @@ def test_the_cache_folder_can_be_set(monkeypatch, tmp_path):
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path))
     assert store.cache_folder("clips") == tmp_path / "clips"
     monkeypatch.delenv("PLAIT_CACHE")
-    assert store.cache_folder("clips").parts[-2:] == ("plait", "clips")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    found = store.cache_folder("clips")
+    assert found.parts[-2:] == ("plait", "clips")
+    if found.is_relative_to(tmp_path):  # on Linux
+        assert found.parent.stat().st_mode & 0o777 == 0o700
+
+
+WRITES = """
+import os, sys
+from pathlib import Path
+os.umask(0o027)
+import torch
+from safetensors.torch import save_file
+from plait import store
+with store.atomic(Path("job")) as made:
+    (made / "deep").mkdir(parents=True)
+    save_file({"x": torch.zeros(3)}, made / "deep" / "weights.safetensors")
+store.write_text(Path("text"), "x")
+"""
+
+
+def test_whoever_may_read_new_files_may_read_these(tmp_path):
+    subprocess.run([sys.executable, "-c", WRITES], cwd=tmp_path, check=True)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"job": 0o750, "deep": 0o750, "weights.safetensors": 0o640, "text": 0o640}
+
+
+def test_what_takes_a_place_is_on_the_disk_before(tmp_path, monkeypatch):
+    """Each file and folder is written out before the name changes, and the name after."""
+    seen, sync, replace = [], os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda one: (seen.append(Path(f"/dev/fd/{one}").resolve().name), sync(one)))
+    monkeypatch.setattr(Path, "replace", lambda one, to: (seen.append("replaced"), replace(one, to))[1])
+    with store.atomic(tmp_path / "job") as made:
+        made.mkdir()
+        (made / "a").touch()
+        (made / "b").touch()
+    assert sorted(seen[:3]) == ["a", "b", "job"] and seen[3:] == ["replaced", tmp_path.name]
+
+
+@given(text=st.one_of(st.text(max_size=8), st.from_regex(r"[=+\-@\t\r].{0,5}", fullmatch=True)))
+def test_no_text_of_a_csv_file_is_a_formula(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "formula.csv"
+    store.write_csv(path, pl.DataFrame({"name": [text, "b"], "number": [-1.5, 2.0]}))
+    with path.open(newline="", encoding="utf-8") as file:
+        name = list(csv.reader(file))[1][0]
+    number = re.fullmatch(r"[+-]?[\d.eE+-]+|[+-]?(inf|nan|infinity)", name, re.IGNORECASE)
+    assert name in (text, "'" + text) and (number or not name.startswith(tuple("=+-@\t\r")))
 
 
 def test_a_file_is_made_once_over_what_a_killed_process_left(tmp_path):

@@ -8,9 +8,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import tomli_w
@@ -18,6 +18,11 @@ from filelock import FileLock, Timeout
 
 from plait.errors import DataError, PlaitWarning
 
+if TYPE_CHECKING:
+    import polars as pl
+
+UMASK = os.umask(0o077)  # which cannot be read without being set
+os.umask(UMASK)
 FORM = 1  # of what lies in the cache: where it is another, entries are made anew
 SETTLED_S = 2.0  # a file that was changed less long ago may change again without another time stamp
 _known: dict[tuple[int, ...], str] = {}  # checksums of files as they were found in this process
@@ -47,15 +52,33 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path for a file or a folder to be made, which takes `path`'s place only on success.
 
+    By then it is on the disk, so that no loss of power leaves less than what stood before, and whoever may read new
+    files here may read it.
+
     Raises:
         DataError: it cannot be written, or the disk is full. What stood at `path` still stands.
     """
     with scratch(path.parent, path.name) as folder:
         made = folder / path.name
         yield made
+        for one in [made, *made.rglob("*")] if made.is_dir() else [made]:
+            one.chmod((0o777 if one.is_dir() else 0o666) & ~UMASK)
+            _on_the_disk(one)
         if path.is_dir():
             path.replace(folder / "old")
         made.replace(path)
+        _on_the_disk(path.parent)
+
+
+def _on_the_disk(path: Path) -> None:
+    """Have a file, or the names in a folder, written out; where folders cannot be opened, the system does that."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -170,6 +193,16 @@ def write_bytes(path: Path, content: bytes) -> None:
         made.write_bytes(content)
 
 
+def write_csv(path: Path, table: "pl.DataFrame") -> None:
+    """Write a table as CSV, whole or not at all; a text that a spreadsheet would take for a formula begins with `'`."""
+    import polars as pl
+
+    texts = [name for name, kind in table.schema.items() if kind == pl.String]
+    formula = pl.col(texts).str.contains(r"^[=+\-@\t\r]") & pl.col(texts).cast(pl.Float64, strict=False).is_null()
+    safe = table.with_columns(pl.when(formula).then("'" + pl.col(texts)).otherwise(pl.col(texts)).name.keep())
+    write_text(path, safe.write_csv())
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -230,6 +263,11 @@ def content_key(value: Any) -> str:
 
 
 def cache_folder(stage: str) -> Path:
-    """Where `stage` keeps what can be made again: under `$PLAIT_CACHE`, by default in the user's cache folder."""
-    root = os.environ.get("PLAIT_CACHE") or platformdirs.user_cache_dir("plait")
-    return Path(root).absolute() / stage
+    """Where `stage` keeps what can be made again: under `$PLAIT_CACHE`, by default in the user's cache folder.
+
+    What is made here is its user's alone: others could put arrays in the place of others.
+    """
+    root = Path(os.environ.get("PLAIT_CACHE") or platformdirs.user_cache_dir("plait")).absolute()
+    with suppress(OSError):  # who writes into it says what is wrong
+        root.mkdir(0o700, parents=True, exist_ok=True)
+    return root / stage

@@ -105,11 +105,15 @@ def test_lazy_clips_and_cut_clips_are_the_same(followed):
         LazyClips(followed, dataset(("pressing",)))
 
 
-def test_one_file_under_two_subjects_is_refused(followed, tmp_path, capsys, monkeypatch):
+@pytest.mark.filterwarnings("ignore:.*not the file that was ingested")
+@pytest.mark.parametrize("forged", [False, True])
+def test_one_file_under_two_subjects_is_refused(forged, followed, tmp_path, capsys, monkeypatch):
     for name in ("a", "b"):
         shutil.copytree(followed.parent / "recordings" / "session-1", tmp_path / "twice" / name)
     path = tmp_path / "twice" / "b" / "recording.toml"
     path.write_text(path.read_text().replace('subject = "anna"', 'subject = "ben"'))
+    if forged:
+        path.write_text(re.sub(r"= \"[0-9a-f]{64}\"", f'= "{64 * "0"}"', path.read_text()))
     code, _, err = plait(capsys, monkeypatch, "clips", tmp_path / "twice", "--out", tmp_path / "c", "--seconds", 5)
     assert code == 2 and "share samples" in err and not (tmp_path / "c").exists()
 

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from plait.cli import app
 from plait.datasets.simulated.signals import AUDIO_HZ, simulate
-from plait.errors import ConfigError, DataError, PlaitError
+from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning
 from plait.recordings.folder import Clock, open_recording, open_recordings, read_description, read_sync
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
@@ -113,6 +113,18 @@ def test_a_recording_opens_with_all_streams_on_one_clock(own, made):
     assert np.isnan(recording.streams["right_hand"].at(np.array([500.0]))).all()
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "Right Hand.csv", "GOPR0001.mp4"])
+def test_a_file_that_was_changed_since_is_said(made, tmp_path, name):
+    folder = tmp_path / "another"
+    shutil.copytree(made[0], folder)
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()  # a link to the original
+    (folder / name).write_bytes(content + b"\n")
+    with pytest.warns(PlaitWarning, match=f"{name}: not the file that was ingested, by its SHA-256 in recording.toml"):
+        open_recording(folder)
+
+
+@pytest.mark.filterwarnings("ignore:.*not the file that was ingested")
 def test_each_stream_says_by_its_contents_what_it_is(made, tmp_path):
     """Names, labels, comments and how sure a clock is are no contents; readings, pictures and clocks are."""
 

@@ -20,7 +20,7 @@ from plait.clips.windows import Placed, Window, placed, window
 from plait.errors import DataError
 from plait.names import plain
 from plait.recordings.folder import Synced, open_recording, read_description, recording_folders
-from plait.store import content_key, write_bytes
+from plait.store import checksum, content_key, write_bytes
 from plait.types import Clip, Dataset, Dropped, Recording, Span, Windows
 
 TABLE = "clips.parquet"
@@ -42,7 +42,7 @@ class _Opened(NamedTuple):
     """A recording, and the files of its streams with their checksums."""
 
     recording: Recording
-    files: dict[str, tuple[str, str | None]]
+    files: dict[str, tuple[str, str]]
     placed: Placed
 
 
@@ -231,7 +231,7 @@ def _cut(
             _known(folder, labels, activities)
         described = read_description(folder)
         named = {"video": described.video, **{name: log.file for name, log in described.logs.items()}}
-        files.append({name: (file, described.sha256.get(file)) for name, file in named.items()})
+        files.append({name: (file, checksum(folder / file)) for name, file in named.items()})
         opened.append(replace(recording, subject=people.called(recording.subject) if people else recording.subject))
     for stream in streams or ():
         if all(stream not in recording.streams for recording in opened):
@@ -279,10 +279,10 @@ def _apart(root: Path, cut: Sequence[_Opened]) -> None:
     """Refuse windows of two subjects that share samples: one file in two recordings, ingested under two names."""
     uses: dict[str, list[tuple[float, float, str, str, str]]] = {}
     for one in cut:
-        for stream, (file, checksum) in one.files.items():
-            for w in one.placed.windows if checksum else ():
+        for stream, (file, content) in one.files.items():
+            for w in one.placed.windows:
                 own = _own(one.recording, stream, w)
-                uses.setdefault(str(checksum), []).append(
+                uses.setdefault(content, []).append(
                     (own["start_s"], own["stop_s"], one.recording.subject, one.recording.name, file)
                 )
     for used in uses.values():

@@ -1,6 +1,7 @@
 """A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which says what is what."""
 
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, field, fields
 from pathlib import Path
@@ -10,13 +11,13 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import DataError, first_fault
+from plait.errors import DataError, PlaitWarning, first_fault
 from plait.names import plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Cell, Log, SensorLog, TimeUnit, read_log
 from plait.recordings.video import Video
-from plait.store import content_key, write_json, write_toml
+from plait.store import checksum, content_key, write_json, write_toml
 from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
@@ -234,10 +235,14 @@ def read_logs(folder: Path, described: Description) -> dict[str, SensorLog]:
 def open_recording(folder: Path) -> Recording:
     """A recording whose streams, `video` and its logs, are all on the video's clock.
 
+    A file that is no longer the one that was ingested is said, and read as it is.
+
     Raises:
         DataError: a file is missing or damaged, a log has not been synchronised, or is `unsure`.
     """
     described = read_description(folder)
+    for line in changed(folder, described):
+        warnings.warn(line, PlaitWarning, stacklevel=2)
     video = Video(folder / described.video)
     streams: dict[str, Stream] = {"video": video}
     if described.logs:
@@ -253,6 +258,20 @@ def open_recording(folder: Path) -> Recording:
         about = footage(video, folder.name, described.subject)
         spans = read_labels(folder / described.labels, described.label_settings, about).spans
     return Recording(folder.name, plain(described.subject), streams, spans)
+
+
+def changed(folder: Path, described: Description) -> list[str]:
+    """What to say of files that are not those that were ingested, by their checksums.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    read = {described.video, described.labels, *(log.file for log in described.logs.values())}
+    return [
+        f"{folder / name}: not the file that was ingested, by its SHA-256 in {DESCRIPTION}; read as it is now"
+        for name, known in described.sha256.items()
+        if name in read and checksum(folder / name) != known
+    ]
 
 
 def footage(video: Video, recording: str, subject: str) -> Footage:

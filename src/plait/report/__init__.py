@@ -6,7 +6,7 @@ from plait.report.canvas import write_figure
 from plait.report.page import LIMIT, Report, render
 from plait.report.read import read_hands, read_run
 from plait.report.tables import latex_tables, markdown
-from plait.store import write_text
+from plait.store import write_csv, write_text
 from plait.study.choice import read_validation
 
 __all__ = ["write_report"]
@@ -27,7 +27,7 @@ def write_report(run: Path, limit: int = LIMIT) -> Path:
     about, predictions = read_run(run)
     report = Report.of(about, predictions, read_validation(run), read_hands(run, predictions))
     for name, table in report.tables().items():
-        write_text(run / f"{name}.csv", table.write_csv())
+        write_csv(run / f"{name}.csv", table)
     for name, text in latex_tables(report.tables()).items():
         write_text(run / f"{name}.tex", text)
     for name in ("comparisons", "gains", "widths", "hands"):  # of an earlier state, which had them

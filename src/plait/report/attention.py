@@ -18,7 +18,7 @@ from plait.report.canvas import COLOURS, style, write_figure
 from plait.report.sheet import is_joints
 from plait.report.shown import BONES, flattened, frames
 from plait.report.words import percent
-from plait.store import write_text
+from plait.store import write_csv
 from plait.study.again import Again, grids_of
 from plait.trust import NOBODY, Trust
 from plait.types import Clip, Modality, Recording
@@ -65,7 +65,7 @@ def write_attention(
     rows = again.tested(method, fold)
     told = deletion(network.method, grids_of(network, clips, modalities, rows), _labels(again, rows))
     folder = run / "attention"
-    write_text(folder / "deletion.csv", told.write_csv())
+    write_csv(folder / "deletion.csv", told)
     guess = f"{again.dataset.activities[int(scores.argmax())]} ({percent(float(scores.max()))} %)"
     title = f"{one.name}: {one.activity}, taken for {guess} by {method}"
     if row not in rows:

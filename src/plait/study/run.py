@@ -24,7 +24,7 @@ from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.machine import cores
 from plait.sources import resolve
-from plait.store import atomic, content_key, locked, write_json, write_toml
+from plait.store import atomic, content_key, locked, write_csv, write_json, write_toml
 from plait.study.config import Encoder, Method, Study
 from plait.study.control import as_control, check_out, clips_of, people_of
 from plait.study.executors import EXECUTORS, inline, processes, remote
@@ -122,7 +122,7 @@ def run_study(
     with locked(out / ".locks" / "report"):  # another run may end on this folder at this moment
         _leave(study, dataset, data, out, jobs, setting, made_by, said, source)
         if listing.dropped:
-            _write(table_of(listing.dropped), out / "dropped.csv")
+            write_csv(out / "dropped.csv", table_of(listing.dropped))
         else:
             (out / "dropped.csv").unlink(missing_ok=True)
         then(out)
@@ -262,10 +262,7 @@ def _assembled(
 
 def _write(table: pl.DataFrame, path: Path) -> None:
     with atomic(path) as made:
-        if path.suffix == ".csv":
-            table.write_csv(made)
-        else:
-            table.write_parquet(made)
+        table.write_parquet(made)
 
 
 def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setting) -> dict[str, dict[str, Any]]:
