@@ -110,3 +110,29 @@ def test_what_stands_above_never_shifts_a_column(tmp_path, above, separator):
         return
     assert table.frame.columns == ["time", "x", "y", "k"]
     np.testing.assert_allclose(numbers(table, "x"), np.array(ROWS)[:, 1], atol=1e-5)
+
+
+def test_a_start_and_a_rate_above_one_column_are_no_names(tmp_path):
+    file = written(tmp_path, "1715000000.0\n64.0\n" + "".join(f"{i % 7}\n" for i in range(640)))
+    asked = (
+        "lines 1 and 2 hold a start (1715000000.0) and a rate (64.0), expected the names of the columns; say names = "
+    )
+    with pytest.raises(DataError, match=re.escape(asked) + r'\["c1"\], first_line = 3, rate_hz = 64$'):
+        read_table(file)
+
+
+def test_names_in_a_comment_above_rows_that_hold_text_too(tmp_path):
+    rows = "".join(f"{10**16 + i},{i},imu,{i % 5}\n" for i in range(40))
+    table = read_table(written(tmp_path, "%time,seq,frame_id,x\n" + rows), logger=True)
+    assert table.frame.columns == ["time", "seq", "frame_id", "x"] and len(table.frame) == 40
+
+
+def test_comments_among_the_rows_and_the_names_again_are_no_rows(tmp_path):
+    rows = lines().split("\n")
+    text = "\n".join([*rows[:10], "# battery low", *rows[10:20], rows[0], *rows[20:-1], "# end", ""])
+    table = read_table(written(tmp_path, text), logger=True)
+    np.testing.assert_allclose(numbers(table, "time"), [row[0] for row in ROWS], atol=1e-5)
+    assert table.notes == ("line 22, the names again: left out", "lines 11, 44, comments: left out")
+    assert table.at(39).endswith("line 42")
+    signs = read_table(written(tmp_path, "tag,x\n" + "".join(f"#{i},{i}\n" for i in range(20))), logger=True)
+    assert len(signs.frame) == 20

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from plait.errors import DataError
 from plait.recordings.folder import read_description, read_logs
 from plait.recordings.ingest import ingest
+from plait.recordings.logs import read_log
 from plait.recordings.time_units import guess_unit
 from plait.recordings.unknown_logs import describe_log
 
@@ -301,3 +302,47 @@ def test_what_reading_asks_for_names_where_to_answer(tmp_path, film):
         ingest([source.parent], tmp_path / "out")
     folder, told = ingest([source.parent], tmp_path / "out", answers={"logs.wrist.clock_set": "[52]"})
     assert read_description(folder).logs["wrist"].clock_set == (52,) and any("7.98 s at 50 Hz" in t for t in told)
+
+
+def split_times(seconds, unit, form):
+    """Times in two columns: whole seconds, and what is left in `unit`."""
+    ticks = np.round(np.asarray(seconds) / SIZES[unit]).astype(np.int64)
+    second = round(1 / SIZES[unit])
+    whole = ticks // second
+    if form == "written":
+        clock = [f"{10 + s // 3600}:{s // 60 % 60:02}:{s % 60:02}" for s in whole]
+        return {"Time": clock, "rest": ticks % second}
+    named = {"ns": "nsecs", "us": "micros", "ms": "msec"}[unit]
+    return {"stamp.secs" if form == "dotted" else "secs": whole + EPOCH_S, named: ticks % second}
+
+
+@quick
+@given(
+    unit=st.sampled_from(["ms", "us", "ns"]),
+    form=st.sampled_from(["plain", "dotted", "written"]),
+    rate_hz=st.floats(5, 300),
+    seed=st.integers(0, 99),
+    gap_s=st.floats(0, 5),
+)
+def test_seconds_and_their_fractions_in_two_columns_are_one_time(tmp_path, unit, form, rate_hz, seed, gap_s):
+    rng = np.random.default_rng(seed)
+    t = 0.3 + np.cumsum(rng.uniform(0.2, 1.8, int(20 * rate_hz)) / rate_hz)
+    t[len(t) // 2 :] += gap_s
+    columns = {**split_times(t, unit, form), "x": noise(len(t)), "latency_ms": rng.integers(0, 900, len(t))}
+    file = tmp_path / "wrist.csv"
+    log, told = described(tmp_path, columns, 20.0)
+    assert log.columns == ("x", "latency_ms") and any("the fraction of the second" in line for line in told)
+    read = read_log(file, log.log())
+    assert len(read.times) == len(t)
+    np.testing.assert_allclose(read.times, t - t[0], atol=0.0011 + 2 * (unit == "ms") / rate_hz)
+
+
+def test_a_fraction_that_lacks_in_a_row_and_slow_sensors(tmp_path):
+    t = np.sort(np.random.default_rng(0).uniform(0, 60, 120))
+    columns = split_times(t, "ns", "plain")
+    columns["nsecs"] = [*columns["nsecs"][:-1], ""]
+    log, _ = described(tmp_path, {**columns, "bpm": 60 + noise(120)}, 60.0)
+    assert (log.columns, log.fraction, log.fraction_unit) == (("bpm",), "nsecs", "ns")
+    np.testing.assert_allclose(read_log(tmp_path / "wrist.csv", log.log()).times, t[:-1] - t[0], atol=1e-6)
+    delays = {"time": np.arange(60), "delay_ms": np.arange(60) * 7 % 90, "bpm": 60 + noise(60)}
+    assert described(tmp_path, delays, 60.0)[0].fraction is None

@@ -28,6 +28,15 @@ LONGEST_STEP_S = 86400.0  # from one reading to the next
 COARSEST_S = 1.0  # times that rows may share
 JUMP, JUMP_S = 10, 0.2  # a step of so many times the usual one, and so many seconds, is said
 CROWD = 3  # times as many rows as usual may share a time
+FEW = 10  # rows that do not tell the fraction of a second
+FRACTIONS: tuple[tuple[float, TimeUnit | float], ...] = (
+    (1.0, "s"),
+    (100.0, 100.0),
+    (1e3, "ms"),
+    (1e6, "us"),
+    (1e9, "ns"),
+)
+WHOLE = "\0whole"  # a column that no file has
 UNTIMED = 0.01  # share of rows that may lack a time
 NONE = ("nan", "na", "n/a", "null", "none")
 CLOCK = re.compile(
@@ -77,6 +86,40 @@ def seconds_of(table: Table, name: str, unit: TimeUnit | float) -> tuple[Table, 
     if np.mean(~known) > UNTIMED or not known.any():
         raise DataError(f"{table.file}: {np.sum(~known)} of {len(times)} rows have no time in {name!r}, expected few")
     return table.take(known), times[known]
+
+
+def with_fraction(
+    table: Table, whole: Float64[np.ndarray, "rows"], name: str, unit: TimeUnit | float
+) -> tuple[Table, Float64[np.ndarray, "rows"]]:
+    """Times of `whole` seconds and the fraction of each in column `name`; rows that lack it are left out.
+
+    Raises:
+        DataError: a cell is no number, or more than 1 % of the rows have none.
+    """
+    table, fraction = seconds_of(table.with_column(WHOLE, whole), name, unit)
+    return table, table.frame[WHOLE].to_numpy() + fraction
+
+
+def fraction_unit(whole: np.ndarray, values: np.ndarray, named: TimeUnit | None = None) -> TimeUnit | float | None:
+    """The unit in which `values` (n,) are the fraction that the times `whole` (n,) lack; None if they are not.
+
+    They are if they lie within a second, rise while `whole` stays and fall where it rises; or if their unit is `named`,
+    and they lie within a second of it. Few rows may be odd.
+    """
+    known = np.isfinite(whole) & np.isfinite(values)
+    if np.mean(known) < 0.9 or known.sum() < FEW or values[known].min() < 0:
+        return None
+    steps, moves, most = np.diff(whole[known]), np.diff(values[known]), float(values[known].max())
+    stays, rises = steps == 0, steps > 0
+    if (~stays & ~rises).sum() > UNTIMED * len(steps) or not (moves != 0).any():
+        return None
+    if (moves[stays] < 0).sum() > UNTIMED * len(steps):
+        return None
+    if named is not None:
+        return named if UNITS[named] < 1 and most * UNITS[named] < 1 else None
+    if rises.sum() < 2 or stays.mean() < 0.3 or np.mean(moves[rises] < 0) < 0.8 or np.mean(moves[stays] > 0) < 0.3:
+        return None
+    return next((unit for second, unit in FRACTIONS if second / 2 <= most < second), None)
 
 
 def _written(table: Table, name: str) -> Float64[np.ndarray, "rows"]:

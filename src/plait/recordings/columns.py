@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from plait.errors import DataError
+from plait.recordings.clocks import TimeUnit, fraction_unit
 from plait.recordings.tables import Table, numbers
-from plait.recordings.time_units import IN_NAMES
+from plait.recordings.time_units import IN_NAMES, unit_named
 
 
 def _words(text: str) -> frozenset[str]:
@@ -75,7 +76,35 @@ def time_column(table: Table) -> str | None:
                 continue  # a part of a time: the seconds of a minute
         forward, shared = _as_clock(table, name)
         found.append((not forward, round(shared, 2), place, name))
-    return min(found)[-1] if found else None
+    named = [name for *_, name in found]
+    whole = [one for one in found if not any(fraction_of(table, other, one[-1]) for other in named if other != one[-1])]
+    return min(whole)[-1] if whole else None
+
+
+def fraction_column(table: Table, time: str) -> tuple[str, TimeUnit | float] | None:
+    """The column of the fractions of a second that the times in `time` lack, and its unit."""
+    for name in table.frame.columns:
+        if name != time and (unit := fraction_of(table, time, name)):
+            return name, unit
+    return None
+
+
+def fraction_of(table: Table, time: str, name: str) -> TimeUnit | float | None:
+    """The unit in which column `name` is the fraction of the times in `time`, None if it is not."""
+    values = numbers_in(table, name)
+    if values is None or np.nanmin(values) < 0 or READINGS & set(words(name)):
+        return None
+    other = set(words(name)) - set(words(time)) - TIMES - IN_NAMES.keys()
+    named = None if other else unit_named(name)  # a latency in milliseconds is none
+    whole = numbers_in(table, time)
+    if whole is None:  # written: equal cells are one time
+        cells = table.frame[time].cast(pl.String, strict=False).fill_null("")
+        if cells.str.contains(r"\d:\d+[.,]\d*[1-9]").any():
+            return None
+        whole = np.cumsum((cells != cells.shift(1)).fill_null(False).to_numpy()).astype(np.float64)
+    elif (whole != np.round(whole)).any():
+        return None
+    return fraction_unit(whole, values) or fraction_unit(whole, values, named)
 
 
 def _as_clock(table: Table, name: str) -> tuple[bool, float]:

@@ -47,6 +47,8 @@ class LogFile:
     columns: tuple[str, ...]
     time: str | None = None
     time_unit: TimeUnit | float = "s"
+    fraction: str | None = None
+    fraction_unit: TimeUnit | float = "ms"
     rate_hz: float | None = None
     scale: float = 1.0
     max_gap_s: float = 1.0

@@ -72,13 +72,14 @@ def layout_of(
     *,
     header_line: int | None = None,
     names: Sequence[str] = (),
-    units_below: bool = False,
+    logger: bool = False,
 ) -> Layout:
     """How the table in `text` is laid out.
 
     The names stand in `header_line`, or else in the first line, unless what follows does not fit it: then above what
     fits. Lines that begin like comments, and Excel's `sep=;`, are no names; where names are given, rows begin at once,
-    behind `header_line`. With `units_below`, a line without any number below the names is no row.
+    behind `header_line`. In a `logger`'s table a line without any number below the names is no row, nor is a comment,
+    nor are the names again.
 
     Raises:
         DataError: there is no line, no name, two columns of one name, or numbers stand where names are expected.
@@ -102,11 +103,27 @@ def layout_of(
     else:
         called, rows = tuple(_names(file, lines, start, separator)), lines[start + 1 :]
     units: dict[str, str] = {}
-    if units_below and len(rows) > 1 and not _numeric(rows[0][1], separator) and _numeric(rows[1][1], separator):
+    if logger:
+        rows = _without_asides(rows, lines[start][1], notes, named=bool(names))
+    if logger and len(rows) > 1 and not _numeric(rows[0][1], separator) and _numeric(rows[1][1], separator):
         units = {name: unit.strip() for name, unit in zip(called, cells(rows[0][1], separator), strict=False)}
         notes.append(f"line {rows[0][0]}, below the names, holds units")
         rows = rows[1:]
     return Layout(called, separator, rows, tuple(notes), units, rates.pop() if len(rates) == 1 else None)
+
+
+def _without_asides(rows: Lines, header: str, notes: list[str], *, named: bool) -> Lines:
+    """The rows without the names again, where a log was continued, and without comments; `notes` grow by both."""
+    again = [] if named else [(number, line) for number, line in rows if line.strip() == header.strip()]
+    remarks = [(number, line) for number, line in rows if line.lstrip().startswith(COMMENTS)]
+    if 2 * len(remarks) > len(rows):  # signs that this table's cells begin with
+        remarks = []
+    for left, what in ((again, "the names again"), ([row for row in remarks if row not in again], "comments")):
+        if left:
+            places = ", ".join(str(number) for number, _ in left[:3]) + (" ..." if len(left) > 3 else "")
+            notes.append(f"{'line' if len(left) == 1 else 'lines'} {places}, {what}: left out")
+    aside = {number for number, _ in (*again, *remarks)}
+    return [row for row in rows if row[0] not in aside] if aside else rows
 
 
 def cells(line: str, separator: str) -> list[str]:
@@ -125,7 +142,7 @@ def _start(lines: Lines, header_line: int | None, named: bool) -> int:
     plain = next((i for i, (_, line) in enumerate(lines) if not line.lstrip().startswith(COMMENTS)), 0)
     if named:
         return plain
-    if plain and _number_row(lines[plain][1]) and _fits(_uncommented(lines[plain - 1][1]), lines[plain:]):
+    if plain and _heads(_uncommented(lines[plain - 1][1]), lines[plain:]):
         return plain - 1  # names in the last comment
     if _fits(lines[plain][1], lines[plain + 1 :]):
         return plain
@@ -133,6 +150,15 @@ def _start(lines: Lines, header_line: int | None, named: bool) -> int:
         if _fits(lines[i][1], lines[i + 1 :], strictly=True):
             return i
     return plain
+
+
+def _heads(comment: str, below: Lines) -> bool:
+    """Whether a comment names the columns below: rows hold nothing but numbers, or as many cells and some numbers."""
+    if _number_row(below[0][1]):
+        return _fits(comment, below)
+    separator = _commonest(comment, below)
+    mixed = _numeric(below[0][1], separator) and not _numeric(comment, separator)
+    return mixed and _fits(comment, below, strictly=True)
 
 
 def _fits(header: str, below: Lines, *, strictly: bool = False) -> bool:
@@ -174,7 +200,7 @@ def _names(file: Path, lines: Lines, start: int, separator: str) -> list[str]:
     number, line = lines[start]
     line = _uncommented(line).rstrip(f"{separator} ")
     found = [name.strip() for name in cells(line, separator)]
-    if len(found) > 1 and _number_row(line):
+    if (len(found) == 1 and _is_number(found[0])) or (len(found) > 1 and _number_row(line)):
         remedy = ", ".join(f'"c{i}"' for i in range(1, len(found) + 1))
         below = [cells(row, separator) for _, row in lines[start + 1 : start + 2]]
         if below and len({*map(str.strip, found)}) == 1 and len({*map(str.strip, below[0])}) == 1:  # Empatica's

@@ -12,7 +12,17 @@ from jaxtyping import Float64
 
 from plait.errors import ConfigError, DataError
 from plait.patterns import matching
-from plait.recordings.clocks import TimeUnit, apart, check_unit, gaps, in_order, seconds_of, went_on
+from plait.recordings.clocks import (
+    WHOLE,
+    TimeUnit,
+    apart,
+    check_unit,
+    gaps,
+    in_order,
+    seconds_of,
+    went_on,
+    with_fraction,
+)
 from plait.recordings.sensors import SLACK_S, SensorLog
 from plait.recordings.tables import Table, no_column, numbers, read_table
 
@@ -28,7 +38,8 @@ class Log:
 
     `columns` are names or patterns ("flex*"), in this order; a pattern's columns come in the file's order. `time` names
     the column of times, in `time_unit` (one of `TimeUnit`, or a number: so many in a second; "iso": written times, UTC
-    unless they say otherwise); without one, readings are `rate_hz` apart. Values are multiplied by `scale`. Where
+    unless they say otherwise); where it counts whole seconds, `fraction` names the column of the rest, in
+    `fraction_unit`. Without times, readings are `rate_hz` apart. Values are multiplied by `scale`. Where
     readings are more than `max_gap_s` apart, nothing is known in between. Clocks start at the first reading unless
     `absolute`; where the clock was set, at the lines `clock_set`, it goes on as if it had not been. Readings of one
     time are spread or averaged (`same_time`), see `plait.recordings.clocks.apart`.
@@ -43,6 +54,8 @@ class Log:
     columns: tuple[str, ...]
     time: str | None = None
     time_unit: TimeUnit | float = "s"
+    fraction: str | None = None
+    fraction_unit: TimeUnit | float = "ms"
     rate_hz: float | None = None
     scale: float = 1.0
     max_gap_s: float = 1.0
@@ -59,9 +72,10 @@ class Log:
         """Refuse settings that say nothing or nonsense."""
         if not self.columns:
             raise ConfigError("log: columns is empty, expected names or patterns")
-        if not check_unit(self.time_unit):
-            units = ", ".join(get_args(TimeUnit))
-            raise ConfigError(f"log: time_unit is {self.time_unit!r}, expected one of {units}, or how many in a second")
+        for name, unit in (("time_unit", self.time_unit), ("fraction_unit", self.fraction_unit)):
+            if not check_unit(unit):
+                units = ", ".join(get_args(TimeUnit))
+                raise ConfigError(f"log: {name} is {unit!r}, expected one of {units}, or how many in a second")
         if self.time is None and self.rate_hz is None:
             raise ConfigError("log: neither time nor rate_hz is given, expected the column of times or a rate")
         if self.rate_hz is not None and not (0 < self.rate_hz < math.inf):
@@ -92,9 +106,7 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
         assert log.rate_hz is not None
         times = np.arange(len(table.frame)) / log.rate_hz
     else:
-        if log.time not in table.frame.columns:
-            raise no_column(table, log.time, table.frame.columns)
-        table, times = seconds_of(table, log.time, log.time_unit)
+        table, times = times_of(table, log)
         times = went_on(table, times, log.clock_set)
     names = _columns(table, log)
     values = np.stack([_values(table, name, log.scale) for name in names], axis=1)
@@ -110,6 +122,20 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
         if np.isnan(column).all():
             raise DataError(f"{file}: column {name!r} holds no number, expected some")
     return SensorLog(times, values.astype(np.float32), names, log.max_gap_s)
+
+
+def times_of(table: Table, log: Log) -> tuple[Table, Float64[np.ndarray, "rows"]]:
+    """The rows that have a time, and their times in seconds.
+
+    Raises:
+        DataError: there is no such column, a cell is no time, or more than 1 % of the rows have none.
+    """
+    assert log.time is not None
+    for name in (log.time, log.fraction):
+        if name is not None and name not in table.frame.columns:
+            raise no_column(table, name, table.frame.columns)
+    table, times = seconds_of(table, log.time, log.time_unit)
+    return (table, times) if log.fraction is None else with_fraction(table, times, log.fraction, log.fraction_unit)
 
 
 def read_rows(file: Path, log: Log) -> Table:
@@ -138,7 +164,7 @@ def read_rows(file: Path, log: Log) -> Table:
 
 def _columns(table: Table, log: Log) -> tuple[str, ...]:
     """The columns that the names and patterns stand for, each once."""
-    names = [name for name in table.frame.columns if name != log.time]
+    names = [name for name in table.frame.columns if name not in (log.time, log.fraction, WHOLE)]
     found: dict[str, None] = {}
     for wanted in log.columns:
         alike = matching(wanted, names)

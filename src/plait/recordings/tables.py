@@ -45,6 +45,10 @@ class Table:
         rows = tuple(self.rows[i] for i in np.flatnonzero(keep))
         return replace(self, frame=self.frame.filter(pl.Series(keep)), rows=rows)
 
+    def with_column(self, name: str, values: np.ndarray) -> "Table":
+        """The same with one more column of numbers."""
+        return replace(self, frame=self.frame.with_columns(pl.Series(name, values)))
+
 
 def read_table(file: Path, *, header_line: int | None = None, names: Sequence[str] = (), logger: bool = False) -> Table:
     """The table in `file`: CSV (`.csv`, `.tsv`, `.txt`; every cell is text) or `.parquet`.
@@ -132,7 +136,7 @@ def _parquet(file: Path, content: bytes) -> Table:
 
 def _csv(file: Path, content: bytes, header_line: int | None, names: Sequence[str], logger: bool) -> Table:
     text, notes = text_of(file, content, legacy=logger)
-    layout = layout_of(file, text, header_line=header_line, names=names, units_below=logger)
+    layout = layout_of(file, text, header_line=header_line, names=names, logger=logger)
     separator = layout.separator
     for number, line in layout.rows:
         if line.count('"') % 2:

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from plait.errors import DataError
-from plait.recordings.clocks import TimeUnit, duration, seconds_of
-from plait.recordings.columns import acceleration, numbers_in, readings, time_column, told_apart_by
+from plait.recordings.clocks import TimeUnit, duration
+from plait.recordings.columns import acceleration, fraction_column, numbers_in, readings, time_column, told_apart_by
 from plait.recordings.folder import LogFile, log_file
-from plait.recordings.logs import SensorLog, read_log, read_rows
+from plait.recordings.logs import SensorLog, read_log, read_rows, times_of
 from plait.recordings.tables import Table
 from plait.recordings.time_units import guess_unit
 
@@ -50,9 +50,11 @@ def _described(
     notes = list(table.notes)
     if not {"where", "columns"} & said.keys():
         _refuse_several(table, time, answer)
-    found = [] if "columns" in said else _readings(table, time, tuple(said.get("where", ())), answer, notes)
     unit = None if time is None else said.get("time_unit") or _unit(table, time, video_s, answer)
-    settings = {"columns": tuple(found), "time": time, **({"time_unit": unit} if unit else {}), **said}
+    clock = {} if time is None else {"time": time, "time_unit": unit, **_fraction(table, time, str(unit), said, notes)}
+    skip = (*said.get("where", ()), *([clock["fraction"]] if "fraction" in clock else ()))
+    found = [] if "columns" in said else _readings(table, time, skip, answer, notes)
+    settings = {"columns": tuple(found), **clock, **said}
     how_read: list[str] = []
     read = read_log(file, log_file(settings, file).log(), how_read)
     settings = {
@@ -146,6 +148,16 @@ def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
     return guess.unit
 
 
+def _fraction(table: Table, time: str, unit: str, said: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Settings that name the column of the fractions of a second, where whole seconds stand in `time`."""
+    found = fraction_column(table, time) if unit in ("s", "iso") and "fraction" not in said else None
+    if found is None:
+        return {}
+    name, size = found
+    notes.append(f"{name!r} is the fraction of the second that {time!r} counts: joined")
+    return {"fraction": name, "fraction_unit": size}
+
+
 def _readings(table: Table, time: str | None, skip: tuple[str, ...], answer: str, notes: list[str]) -> list[str]:
     """The columns of readings.
 
@@ -184,7 +196,7 @@ def _refuse_jump(file: Path, log: LogFile, times: np.ndarray, video_s: float, an
     without_s = float(steps[~jumps].sum())
     if not jumps.any() or not 0.75 * video_s < without_s < 1.25 * video_s or times[-1] - times[0] < 1.5 * video_s:
         return
-    table, seconds = seconds_of(read_rows(file, log.log()), str(log.time), log.time_unit)
+    table, seconds = times_of(read_rows(file, log.log()), log.log())
     far = np.flatnonzero(np.diff(seconds) > max(SET_S, 20 * float(np.median(steps))))
     places = [table.rows[row + 1] for row in far]
     sizes = ", ".join(
