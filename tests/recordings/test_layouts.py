@@ -133,6 +133,6 @@ def test_comments_among_the_rows_and_the_names_again_are_no_rows(tmp_path):
     table = read_table(written(tmp_path, text), logger=True)
     np.testing.assert_allclose(numbers(table, "time"), [row[0] for row in ROWS], atol=1e-5)
     assert table.notes == ("line 22, the names again: left out", "lines 11, 44, comments: left out")
-    assert table.at(39).endswith("line 42")
+    assert table.at(39).endswith("line 43")
     signs = read_table(written(tmp_path, "tag,x\n" + "".join(f"#{i},{i}\n" for i in range(20))), logger=True)
     assert len(signs.frame) == 20
