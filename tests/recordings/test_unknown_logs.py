@@ -346,3 +346,27 @@ def test_a_fraction_that_lacks_in_a_row_and_slow_sensors(tmp_path):
     np.testing.assert_allclose(read_log(tmp_path / "wrist.csv", log.log()).times, t[:-1] - t[0], atol=1e-6)
     delays = {"time": np.arange(60), "delay_ms": np.arange(60) * 7 % 90, "bpm": 60 + noise(60)}
     assert described(tmp_path, delays, 60.0)[0].fraction is None
+
+
+@quick
+@given(
+    separator=st.sampled_from([";", "\t", ","]),
+    values=st.lists(st.integers(1000, 999_999), min_size=20, max_size=40),
+    beside=st.sampled_from(["9", "9.81"]),
+)
+def test_thousands_are_asked_about_and_never_taken_for_decimals(tmp_path, separator, values, beside):
+    quote = '"' if separator == "," else ""
+    rows = [separator.join((str(i), f"{quote}{v:,}{quote}", beside)) for i, v in enumerate(values)]
+    file = tmp_path / "wrist.csv"
+    file.write_text("\n".join([separator.join(("time_s", "force", "y")), *rows, ""]))
+    with pytest.raises(DataError, match=r"in column 'force' may be .*logs.wrist.decimal=\. or .*decimal=,"):
+        describe_log(file, "wrist", 20.0, {}, [])
+    log = describe_log(file, "wrist", 20.0, {"decimal": ".", "columns": ["force", "y"]}, [])
+    np.testing.assert_allclose(read_log(file, log.log()).values, [[v, float(beside)] for v in values], rtol=1e-6)
+
+
+def test_decimal_commas_that_can_be_nothing_else_are_not_asked_about(tmp_path):
+    file = tmp_path / "wrist.csv"
+    file.write_text("time;x\n" + "".join(f"{i / 50:.3f};{9 + i % 7 / 8:.3f}\n" for i in range(1000)).replace(".", ","))
+    log = describe_log(file, "wrist", 20.0, {}, [])
+    np.testing.assert_allclose(read_log(file, log.log()).values[:, 0], 9 + np.arange(1000) % 7 / 8, atol=1e-6)

@@ -58,6 +58,7 @@ class LogFile:
     same_time: Literal["spread", "mean"] = "spread"
     header_line: int | None = None
     names: tuple[str, ...] = ()
+    decimal: Literal[",", "."] | None = None
     first_line: int | None = None
     last_line: int | None = None
     acceleration: tuple[str, ...] = ()

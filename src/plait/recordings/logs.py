@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -45,7 +45,8 @@ class Log:
     time are spread or averaged (`same_time`), see `plait.recordings.clocks.apart`.
 
     Only rows are read in which each column that `where` names holds that value, from `first_line` to `last_line` (rows
-    of a parquet file). A text file's columns are called as line `header_line` says, or as `names` does.
+    of a parquet file). A text file's columns are called as line `header_line` says, or as `names` does; where
+    `decimal` is said, any other sign within its numbers sets thousands apart.
 
     Raises:
         ConfigError: a setting is out of range, or neither `time` nor `rate_hz` is given.
@@ -65,6 +66,7 @@ class Log:
     same_time: Literal["spread", "mean"] = "spread"
     header_line: int | None = None
     names: tuple[str, ...] = ()
+    decimal: Literal[",", "."] | None = None
     first_line: int | None = None
     last_line: int | None = None
 
@@ -144,7 +146,7 @@ def read_rows(file: Path, log: Log) -> Table:
     Raises:
         DataError: the file is missing or damaged, a column that `log.where` names is not there, or no row is meant.
     """
-    table = read_table(file, header_line=log.header_line, names=log.names, logger=True)
+    table = replace(read_table(file, header_line=log.header_line, names=log.names, logger=True), decimal=log.decimal)
     keep = np.ones(len(table.frame), dtype=bool)
     if log.first_line is not None or log.last_line is not None:
         lines = np.asarray(table.rows)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,9 @@ from plait.errors import DataError, one_line
 from plait.recordings.layouts import first_odd_row, layout_of, text_of
 
 CSV = (".csv", ".tsv", ".txt")
-MISSING = ("", "nan", "na", "n/a", "null")
+MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--")
+GROUPED = r"^[+-]?[1-9]\d{0,2}([,.]\d{3})+$"  # thousands apart, or three decimals
+WITH_POINT = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"  # in a cell of a table whose cells are apart by commas
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,7 @@ class Table:
     """Columns by name, and where in `file` row `i` stands: `place` and `rows[i]`, such as "line" and 2.
 
     `notes` say how the file was read where that was not plain; `units` is what it says of its columns' units, `rate_hz`
-    what it says above their names.
+    what it says above their names. Where `decimal` is said, other signs within a number set thousands apart.
     """
 
     file: Path
@@ -33,6 +36,7 @@ class Table:
     notes: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     rate_hz: float | None = None
+    decimal: Literal[",", "."] | None = None
 
     def at(self, row: int) -> str:
         """File and place of row `row`, to begin an error with."""
@@ -101,21 +105,41 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
     else:
         text = column.str.strip_chars().fill_null("")
         comma, point = text.str.contains(",", literal=True), text.str.contains(".", literal=True)
-        if table.decimal_comma and comma.any() and point.any():
+        if table.decimal is not None:
+            text = text.str.replace_all("[.'’\\s]" if table.decimal == "," else "[,'’\\s]", "")
+        elif table.decimal_comma and comma.any() and point.any():
             row = max(int(sign.to_numpy().argmax()) for sign in (comma, point))
             raise DataError(
                 f"{table.at(row)}: {text[row]!r} in column {name!r}, "
                 "expected decimal commas or decimal points in one column, not both"
             )
-        found = (text.str.replace_all(",", ".", literal=True) if table.decimal_comma else text).cast(
-            pl.Float64, strict=False
-        )
+        commas = table.decimal == "," or (table.decimal is None and table.decimal_comma)
+        found = (text.str.replace_all(",", ".", literal=True) if commas else text).cast(pl.Float64, strict=False)
         wrong = (found.is_null() & ~text.str.to_lowercase().is_in(MISSING)).to_numpy()
     wrong = wrong | found.is_infinite().fill_null(False).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number")
     return found.to_numpy().astype(np.float64)
+
+
+def thousands(table: Table) -> str | None:
+    """A column whose commas may as well set thousands apart as decimals, None where nothing leaves that open.
+
+    Between other separators, a comma is a decimal sign if some number of the table could not be written so otherwise.
+    """
+    text = [
+        (name, column.str.strip_chars().drop_nulls())
+        for name, column in zip(table.frame.columns, table.frame, strict=True)
+        if column.dtype == pl.String
+    ]
+    with_commas = [(name, cells.filter(cells.str.contains(",", literal=True))) for name, cells in text]
+    form = GROUPED if table.decimal_comma else WITH_POINT
+    open_ = [name for name, cells in with_commas if len(cells) and cells.str.contains(form).all()]
+    decimals = table.decimal_comma and any(
+        (cells.str.contains(r"^[+-]?\d*,\d+$") & ~cells.str.contains(GROUPED)).any() for _, cells in with_commas
+    )
+    return None if table.decimal or decimals or not open_ else open_[0]
 
 
 def no_column(table: Table, wanted: str, names: list[str]) -> DataError:

@@ -12,7 +12,7 @@ from plait.recordings.clocks import TimeUnit, duration
 from plait.recordings.columns import acceleration, fraction_column, numbers_in, readings, time_column, told_apart_by
 from plait.recordings.folder import LogFile, log_file
 from plait.recordings.logs import SensorLog, read_log, read_rows, times_of
-from plait.recordings.tables import Table
+from plait.recordings.tables import Table, thousands
 from plait.recordings.time_units import guess_unit
 
 SET_S = 10.0  # a clock that jumps farther may have been set
@@ -41,6 +41,12 @@ def _described(
     file: Path, stream: str, video_s: float, said: Mapping[str, Any], answer: str, told: list[str]
 ) -> LogFile:
     table = read_rows(file, log_file({**BEFORE, **said}, file).log())
+    if (grouped := thousands(table)) is not None:
+        cell = next(cell for cell in table.frame[grouped] if "," in (cell or ""))
+        raise DataError(
+            f"{file}: {cell!r} in column {grouped!r} may be thousands or have decimals, expected to be told: "
+            f"{answer}decimal=. or {answer}decimal=,"
+        )
     time = said.get("time") or (None if "rate_hz" in said else time_column(table))
     if time is None and "rate_hz" not in said:
         raise _no_time(table, answer)
