@@ -146,3 +146,25 @@ def test_the_order_does_not_depend_on_the_seed_of_hashes():
     for seed in ("0", "1", "77"):
         done = subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True)
         assert done.stdout.decode().strip() == "['01', '1', 'a', 's2'] [('S1', 's1')]"
+
+
+@pytest.mark.parametrize("sign", ["\u2212", "\u2043", "#", "!", "?", "*", "|", "=", "~", "+", "&", "@", "\u2022", "{"])
+@given(LETTERS, LETTERS)
+def test_no_sign_makes_two_people_of_one(sign, word, other):
+    assert alike([f"{word}{sign}{other}", f"{word} {other}"])
+    assert alike([f"{sign}{word}", word])
+    assert alike([f"{word}-{sign}", word])
+
+
+@given(st.integers(0, 300), st.sampled_from(["ID", "No. ", "nr_", "#", "Number ", "VP", "worker-", "volunteer "]))
+def test_a_number_with_a_word_that_says_nothing_is_that_number(number, word):
+    assert alike([f"{word}{number}", str(number)])
+    assert alike([f"{word}{number}", f"{word.upper()}0{number}"])
+    assert alike([f"{word}{number}", f"{word}{number + 1}"]) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Müller", "Mueller"), ("Łukasz", "Lukasz"), ("Ԁan", "dan"), ("κate", "kate"), ("Åse", "Aase")]
+)
+def test_letters_that_are_written_with_two_or_look_like_others(one, other):
+    assert alike([one, other]) == [tuple(sorted((one, other), key=natural))]

@@ -9,13 +9,19 @@ FAMILIES = {
     "subject": ("s", "su", "sub", "subj", "sbj", "subject", "subjects"),
     "participant": ("p", "pp", "pt", "part", "participant", "person", "pers", "patient"),
     "user": ("u", "usr", "user"),
+    "volunteer": ("v", "vol", "volunteer", "vp", "proband", "testperson", "testsubject", "player", "worker", "actor"),
 }
+COUNTED = ("id", "no", "nr", "num", "number", "subjectid", "participantid", "personid", "userid")  # a number alone
 WORDS = {word: family for family, words in FAMILIES.items() for word in words}
 # Letters of other alphabets that cannot be told from a Latin one in print (of Unicode's confusables, UTS 39).
 LOOKALIKES = str.maketrans(
-    "АВЕЅІЈКМНОРСТУХаеѕіјорсухԁԛԝһӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρɑɡı",
-    "ABESIJKMHOPCTYXaesijopcyxdqwhlABEZHIKMNOPTYXovpagi",
+    "АВЕЅІЈКМНОРСТУХаеѕіјорсухԁԛԝһӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρκɑɡıոսօհ",
+    "ABESIJKMHOPCTYXaesijopcyxdqwhlABEZHIKMNOPTYXovpkaginuoh",
 )
+# Letters that Unicode does not take apart, as people write them without; and with two letters for one.
+PLAIN = str.maketrans({"ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "œ": "oe", "æ": "ae", "þ": "th"})
+SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"})
+MINUS = "\u2212\u2043\u02d7\u2796"  # signs that look like a hyphen and are none by category
 FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # blank, though letters or marks by category
 ACCENTS = re.compile("[\u0300-\u036f]")
 NUMBERED = re.compile(r"([^\W\d_]+)(\d.*)", re.DOTALL)
@@ -50,14 +56,18 @@ def spellings(name: str, *, person: bool = True) -> frozenset[str]:
 
     Of no account are case, the width and form of letters and digits, what is invisible, separators that do not stand
     between digits, quotes, leading zeros, a number's `.0`, and letters of other alphabets that look like Latin ones.
-    Of a `person`, neither are accents, nor how a word for people is written in front of a number; a number without a
-    word is anybody's of that number.
+    Of a `person`, neither are accents and other signs, an umlaut's being written with an e, nor how a word for people
+    is written in front of a number; a number without a word is anybody's of that number.
     """
     found = set()
-    for text in (name, unicodedata.normalize("NFKC", name).translate(LOOKALIKES)):
+    compatible = unicodedata.normalize("NFKC", name)
+    texts = [name, compatible.translate(LOOKALIKES), compatible.casefold().translate(LOOKALIKES)]
+    for text in [*texts, compatible.casefold().translate(SPELLED)] if person else texts:
         base = _bare(text, person)
         numbered = NUMBERED.fullmatch(base) if person else None
-        if numbered and numbered[1] in WORDS:
+        if numbered and numbered[1] in COUNTED:
+            base = numbered[2]
+        elif numbered and numbered[1] in WORDS:
             base = f"{WORDS[numbered[1]]} {numbered[2]}"
         found.add(base)
         if person and base[:1].isdecimal():
@@ -81,8 +91,10 @@ def _bare(text: str, person: bool) -> str:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = "".join(one for one in text if not _invisible(one))
     if person:
-        text = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", text)))
-    text = "".join("-" if unicodedata.category(one) == "Pd" else one for one in _western(text)).strip()
+        text = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", text))).translate(PLAIN)
+        text = "".join(" " if _is_sign(one) else one for one in text)
+    dashes = (unicodedata.category(one) == "Pd" or one in MINUS for one in text)
+    text = "".join("-" if dash else one for dash, one in zip(dashes, _western(text), strict=True)).strip()
     text = re.sub(r"(?<![\d.,])(\d+)\.0+$", r"\1", text)  # a number that a table has read as a fraction
     text = SEPARATORS.sub(lambda gap: "-" if _between_digits(gap) else "", text)
     bare = re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", text)
@@ -92,6 +104,11 @@ def _bare(text: str, person: bool) -> str:
 def _between_digits(gap: re.Match[str]) -> bool:
     before, after = gap.string[: gap.start()][-1:], gap.string[gap.end() :][:1]
     return before.isdecimal() and after.isdecimal()
+
+
+def _is_sign(one: str) -> bool:
+    """Whether something is neither letter, digit, mark nor hyphen, and no separator that counts between digits."""
+    return unicodedata.category(one)[0] in "PS" and unicodedata.category(one) != "Pd" and one not in MINUS + ".,;:/\\_"
 
 
 def _western(text: str) -> str:

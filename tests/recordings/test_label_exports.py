@@ -1,6 +1,7 @@
 """Labels as other programs write them come back as the same spans; what is ambiguous is asked."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -336,3 +337,93 @@ def test_damaged_exports_are_labels_or_one_line(tmp_path, write, changes):
         assert read_labels(tmp_path / name, LabelSettings(**said), CAM).spans
     except DataError as error:
         assert str(error).startswith(str(tmp_path / name)) and "\n" not in str(error)
+
+
+def written(folder, name, text):
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "said"),
+    [
+        ("start_time,stop_time,start_frame,stop_frame,action", "1,2,60,120,a", "'start_frame', 'stop_frame' say 2.4"),
+        ("start_s,stop_s,start_ms,stop_ms,action", "1,2,1500,2500,a", "'start_ms', 'stop_ms' say 1.5 to 2.5 s"),
+        ("start,stop,duration,action", "1,2,5,a", "'duration' is not from start to stop .line 2., not looked at"),
+        ("start,stop,Media duration (s),action", "1,2,400,a", "its video is 400 s long, and 'cam.mp4' is 59.96 s"),
+        ("start,stop,Total length,action", "1,2,00:10:00.0,a", "its video is 600 s long"),
+        ("start,stop,Total length,duration,start_frame,stop_frame,action", "1,2,60,1,25,50,a", None),
+    ],
+)
+def test_times_that_are_said_twice_and_differ_are_told(tmp_path, head, row, said):
+    found = read_labels(written(tmp_path, "l.csv", f"{head}\n{row}\n"), None, CAM)
+    assert [(span.start_s, span.stop_s) for span in found.spans] == [(1.0, 2.0)]
+    assert len(found.told) == (1 if said is None else 2)
+    assert said is None or any(re.search(said, line) for line in found.told)
+
+
+def test_another_length_in_activitynet_s_json_is_told(tmp_path):
+    for length_s, doubts in ((60.0, 0), (400.0, 1)):
+        entry = {"duration": length_s, "annotations": [{"segment": [1, 2], "label": "a"}]}
+        found = read_labels(written(tmp_path, "l.json", json.dumps({"database": {"cam": entry}})), None, CAM)
+        assert sum("are labels and video of one cut?" in line for line in found.told) == doubts
+
+
+def test_annotations_that_were_skipped_are_no_labels(tmp_path):
+    def sheet(start_s, **said):
+        return {"result": [{"value": {"start": start_s, "end": start_s + 1, "labels": ["a"]}}], **said}
+
+    task = {"data": {"title": "v1.2", "video": "cam.mp4"}, "annotations": [sheet(1, was_cancelled=True), sheet(5)]}
+    other = {"data": {"title": "v1.2", "video": "other.mp4"}, "annotations": [sheet(9)]}
+    found = read_labels(written(tmp_path, "l.json", json.dumps([task, other])), None, CAM)
+    assert [span.start_s for span in found.spans] == [5.0]
+    assert "l.json: 1 annotations that were skipped are left out" in found.told
+
+
+@pytest.mark.parametrize("zone", ["Z", "+02:00", "-0700", "+01"])
+def test_a_time_zone_on_one_side_alone_is_refused(tmp_path, zone):
+    file = written(tmp_path, "l.csv", f"start,stop,action\n2024-05-06T12:00:01{zone},2024-05-06T12:00:02{zone},a\n")
+    with pytest.raises(DataError, match="expected both with a time zone or both without; say it with") as error:
+        read_labels(file, LabelSettings(label_zero="2024-05-06T12:00:00"), CAM)
+    assert "\n" not in str(error.value)
+    spans = read_labels(file, LabelSettings(label_zero=f"2024-05-06T12:00:00{zone}"), CAM).spans
+    assert [(span.start_s, span.stop_s) for span in spans] == [(1.0, 2.0)]
+
+
+def test_epochs_of_any_unit_get_the_way_out_that_works(tmp_path):
+    for unit, scale in (("ms", 1000), ("us", 1_000_000)):
+        zero = 1_700_000_000 * scale
+        file = written(tmp_path, "l.csv", f"start,stop,action\n{zero + scale},{zero + 2 * scale},a\n")
+        with pytest.raises(DataError, match="label_zero=TIME"):
+            read_labels(file, None, CAM)
+        with pytest.raises(DataError, match="label_unit=" if unit == "ms" else "expected it within the video"):
+            read_labels(file, LabelSettings(label_zero=str(zero)), CAM)
+        spans = read_labels(file, LabelSettings(label_zero=str(zero), label_unit=unit), CAM).spans
+        assert [(span.start_s, span.stop_s) for span in spans] == [(1.0, 2.0)]
+
+
+def test_units_in_front_of_names_are_units(tmp_path):
+    spans = read_labels(written(tmp_path, "l.csv", "frame_start,frame_stop,action\n25,50,a\n"), None, CAM).spans
+    assert [(span.start_s, span.stop_s) for span in spans] == [(1.0, 2.0)]
+
+
+def test_one_film_in_two_folders_is_told_apart_by_elan_s_links(tmp_path):
+    links = '<MEDIA_DESCRIPTOR MEDIA_URL="file:///x/anna/cam.mp4" TIME_ORIGIN="2000"/><MEDIA_DESCRIPTOR MEDIA_URL="file:///x/ben/cam.mp4"/>'
+    file = written(tmp_path, "l.eaf", LINKED.replace("LINKS", links))
+    assert [span.start_s for span in read_labels(file, None, CAM).spans] == [3.0]  # the subject is anna
+    stranger = Footage("cam.mp4", ("session", "carl"), TIMES, 60.0)
+    with pytest.raises(DataError, match="may all be 'cam.mp4', expected one; .*labels_of=file:///x/anna/cam.mp4"):
+        read_labels(file, None, stranger)
+    for url, start_s in (("file:///x/anna/cam.mp4", 3.0), ("file:///x/ben/cam.mp4", 1.0)):
+        assert [s.start_s for s in read_labels(file, LabelSettings(labels_of=(url,)), stranger).spans] == [start_s]
+
+
+LINKED = """<?xml version="1.0" encoding="UTF-8"?>
+<ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-05-06T12:00:00+00:00" FORMAT="3.0" VERSION="3.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">
+<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">LINKS</HEADER>
+<TIME_ORDER><TIME_SLOT TIME_SLOT_ID="ts1" TIME_VALUE="1000"/><TIME_SLOT TIME_SLOT_ID="ts2" TIME_VALUE="2000"/></TIME_ORDER>
+<TIER LINGUISTIC_TYPE_REF="t" TIER_ID="act"><ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a1" TIME_SLOT_REF1="ts1" TIME_SLOT_REF2="ts2"><ANNOTATION_VALUE>a</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER>
+<LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="t" TIME_ALIGNABLE="true"/>
+</ANNOTATION_DOCUMENT>
+"""  # noqa: E501

@@ -175,3 +175,58 @@ def test_where_several_columns_may_be_it_it_is_asked(tmp_path, head, rows, shown
     assert "--set activity_column=" in str(error.value)
     last = head.split(",")[-1] if head.startswith("name") else head.split(",")[1]
     assert read_labels(file, LabelSettings(activity_column=last)).settings.activity_column == last
+
+
+@pytest.mark.parametrize("head", ["name", "ID", "VP", "sample", "clip of", "which"])
+@pytest.mark.parametrize("spelt", ["{}", "{}.mp4", "D:\\films\\{}.MP4"])
+@HERE
+@given(owners=st.lists(st.integers(0, 2), min_size=2, max_size=9).filter(lambda owners: len(set(owners)) > 1))
+def test_a_column_of_any_name_that_names_recordings_tells_rows_apart(tmp_path, head, spelt, owners):
+    stems = ("s1", "s10", "S11")
+    rows = [(spelt.format(stems[owner]), 2 * i, 2 * i + 1, f"of {owner % 2}") for i, owner in enumerate(owners)]
+    file = table(tmp_path, rows, f"{head},start,stop,activity")
+    for number in {*owners} if len(owners) > len({*owners}) or len(owners) < 4 else ():
+        mine = [(f"of {number % 2}", 2.0 * i, 2.0 * i + 1) for i, owner in enumerate(owners) if owner == number]
+        assert seen(file, about(f"{stems[number]}.mp4", "session", "anna")) == mine
+    if spelt != "{}":  # names of files are somebody's
+        with pytest.raises(DataError, match="expected one that names this recording"):
+            seen(file, about("s2.mp4", "session", "anna"))
+
+
+@pytest.mark.parametrize("head", ["labeler", "annotated_by", "pass", "who"])
+@HERE
+@given(late=st.floats(-0.9, 0.9), count=st.integers(2, 6))
+def test_two_accounts_of_one_time_are_asked_about(tmp_path, head, late, count):
+    mine = [("A", 4 * i, 4 * i + 2, "ab"[i % 2]) for i in range(1, count)]
+    theirs = [("B", start + late, stop + late, what) for _, start, stop, what in mine]
+    file = table(tmp_path, [*mine, *theirs, ("B", 50, 51, "a")], f"{head},start,stop,activity")
+    with pytest.raises(DataError, match="say the same at one time, expected one account of it; .*labels_of=A"):
+        seen(file, about("m.mp4"))
+    assert seen(file, about("m.mp4"), labels_of=("A",)) == [(what, float(a), float(b)) for _, a, b, what in mine]
+    assert len(seen(file, about("m.mp4"), labels_of=("*",))) == count
+
+
+def test_both_hands_now_and_then_at_one_time_are_one_activity(tmp_path):
+    rows = [("left", 1, 3, "press"), ("right", 2, 4, "press"), ("left", 5, 6, "plug"), ("left", 7, 8, "a"), ("right", 9, 10, "b")]  # fmt: skip  # noqa: E501
+    assert len(seen(table(tmp_path, rows, "hand,start,stop,activity"), about("m.mp4"))) == 4
+
+
+def test_what_lies_in_somebody_else_s_folder_is_not_this_recording_s(tmp_path):
+    file = table(tmp_path, [("ben/GX01.mp4", 1, 2, "press"), ("anna/GX02.mp4", 3, 4, "plug")])
+    with pytest.raises(DataError, match="expected one that names this recording"):
+        seen(file, about("GX01.mp4", "session", "anna"))
+    assert seen(file, about("GX02.mp4", "session", "anna")) == [("plug", 3.0, 4.0)]
+    assert seen(file, about("GX01.mp4", "ben")) == [("press", 1.0, 2.0)]
+
+
+def test_videos_in_one_cell_are_seen_together_or_one_after_another(tmp_path):
+    head, row = "Source,Behavior,Start (s),Stop (s)", ("press", 30, 31)
+    together = table(tmp_path, [("player #1:a.mp4|player #2:b.mp4", *row)], head)
+    for video in ("a.mp4", "b.mp4"):
+        assert seen(together, about(video)) == [("press", 30.0, 31.0)]
+    with pytest.raises(DataError, match="expected one that names this recording"):
+        seen(together, about("c.mp4"))
+    after = table(tmp_path, [("player #1:a.mp4;b.mp4", *row)], head)
+    with pytest.raises(DataError, match="has this video after others, on one clock"):
+        seen(after, about("b.mp4"))
+    assert seen(after, about("b.mp4"), labels_of=("*",), label_zero="20") == [("press", 10.0, 11.0)]

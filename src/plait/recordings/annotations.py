@@ -19,7 +19,8 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
 TIMECODE = re.compile(r"([0-9]{1,3}):([0-9]{1,2}):([0-9]{1,2})([:;])([0-9]{1,3})")
 ISO = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ].*")
-LONGEST_S = 1e11
+LONGEST_S = 1e20  # more than any clock's nanoseconds
+OTHER_S, OTHER = 1.0, 0.02  # a video's stated length may be off by so much, or by this share
 EXPECTED = {
     "s": "a time in seconds or as hh:mm:ss.mmm",
     "ms": "a time in milliseconds",
@@ -104,6 +105,7 @@ class LabelClock:
         """
         value = self._value(text.strip(), where)
         if self.settings.label_zero is not None:
+            self._refuse_zones(text.strip(), self.settings.label_zero.strip(), where)
             value -= self._value(self.settings.label_zero.strip(), "label_zero")
         elif self.unit == "iso":
             raise DataError(
@@ -129,6 +131,14 @@ class LabelClock:
         if self.unit in SCALE and NUMBER.fullmatch(number):
             return float(number) * SCALE[self.unit]
         raise self._not(text, where)
+
+    def _refuse_zones(self, text: str, zero: str, where: str) -> None:
+        """Refuse a time of day with a zone beside one without."""
+        if self.unit == "iso" and ISO.fullmatch(zero) and _zoned(text) != _zoned(zero):
+            raise DataError(
+                f"{self.file}: {where}: {text!r} and label_zero {zero!r}, expected both with a time zone or both "
+                f"without; {way_out('label_zero', text)}"
+            )
 
     def _not(self, text: str, where: str) -> DataError:
         return DataError(f"{self.file}: {where}: {text[:80]!r}, expected {EXPECTED[self.unit]}")
@@ -163,6 +173,22 @@ class LabelClock:
         return float(times[0] if number < 0 else times[-1]) + (number - (number >= 0) * (len(times) - 1)) * (
             self.footage.step_s
         )
+
+
+def _zoned(text: str) -> bool:
+    return re.search(r"(?:[zZ]|[+-][0-9]{2}:?(?:[0-9]{2})?)$", text[10:]) is not None
+
+
+def other_length(file: Path, stated_s: float, footage: Footage | None) -> str | None:
+    """What to say where labels state another length of their video than this one has: it may have been cut since."""
+    if footage is None or not 0 < stated_s < LONGEST_S:
+        return None
+    if abs(stated_s - footage.stop_s) <= OTHER_S + OTHER * footage.stop_s:
+        return None
+    return (
+        f"{file.name}: says that its video is {stated_s:.5g} s long, and {footage.video!r} is {footage.stop_s:.5g} s: "
+        "are labels and video of one cut?"
+    )
 
 
 def unit_of(cells: Sequence[str]) -> LabelUnit | None:

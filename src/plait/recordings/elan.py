@@ -10,7 +10,7 @@ from pympi.Elan import Eaf  # type: ignore[import-untyped]
 from plait.errors import DataError, one_line
 from plait.names import plain
 from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelSettings, listed, way_out
-from plait.recordings.owners import key, name_of
+from plait.recordings.owners import key, name_of, own
 from plait.recordings.tables import read_bytes
 
 PER_PARENT = "Symbolic_Subdivision"  # a parent's time is shared evenly among its children
@@ -185,17 +185,22 @@ def _origin_s(file: Path, eaf: Eaf, settings: LabelSettings, footage: Footage | 
                 origins.setdefault(address, int(medium.get("TIME_ORIGIN", 0)) / 1000)
             except ValueError:
                 raise DataError(f"{file}: TIME_ORIGIN is {medium['TIME_ORIGIN']!r}, expected milliseconds") from None
+    if not origins and eaf.header.get("MEDIA_FILE", "").strip():  # as ELAN wrote it before 2004
+        origins[eaf.header["MEDIA_FILE"]] = 0.0
     wanted = {key(name) for name in settings.labels_of}
     if wanted:
         mine = {url for url in origins if {key(url), "".join(name_of(url)[1:])} & wanted}
     elif footage is not None:
         video = name_of(footage.video).stem
         mine = {url for url in origins if name_of(url).stem == video}
+        if len({origins[url] for url in mine}) > 1:
+            mine = own(mine, footage, file, "linked media")
     else:
         mine = set(origins)
     found = {origins[url] for url in mine} or set(origins.values())
     if len(found) > 1 or (not mine and found - {0.0}):
-        names = sorted({"".join(name_of(url)[1:]) for url in origins})
+        names = sorted({"".join(name_of(url)[1:]) for url in mine or origins})
+        names = names if len(names) > 1 else sorted(mine or origins)
         raise DataError(
             f"{file}: linked to {listed(names)} with time origins that differ or are not 0, expected to know which is "
             f"the video; {way_out('labels_of', names[0])}"

@@ -50,6 +50,7 @@ PEOPLE = _names(
     "proband source annotator annotator_id coder rater"
 )
 ROUNDS = _names("trial take block repetition rep run round sequence seq part")
+LENGTHS = {("total", "length"), ("media", "duration"), ("video", "duration"), ("video", "length")}  # of the video
 NO_ACTIVITY = {"start", "stop", "begin", "end", "duration", "time", "date", "fps", "length"}
 MARKS = {
     **dict.fromkeys(("start", "begin", "on", "state start"), "start"),
@@ -92,6 +93,7 @@ class Times(NamedTuple):
 
     columns: dict[str, str]
     unit: LabelUnit | None
+    again: dict[LabelUnit, dict[str, str]] = {}  # noqa: RUF012  # starts and stops said in other units too
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -106,17 +108,27 @@ def time_columns(names: Sequence[str]) -> Times | None:
         said = words(name)
         if said[:2] == ("time", "offset"):  # BORIS': where its times count from
             continue
-        long = max((n for n in range(1, 5) if said[-n:] in UNITS and len(said) > n), default=0)
-        bare = tuple(word for word in said[: len(said) - long] if word not in AROUND)
+        unit, rest = _unit_in(said)
+        bare = tuple(word for word in rest if word not in AROUND)
         field = next((end for end, known in ENDS.items() if len(bare) == 1 and bare[0] in known), None)
         if field:
-            held = found.setdefault(UNITS[said[-long:]] if long else None, {})
+            held = found.setdefault(unit, {})
             held[field] = min(held.get(field, name), name, key=lambda n: _rank(field, n))
     for unit in (unit for unit in BEST if unit in found):
         fields = {**found.get(None, {}), **found[unit]}
         if "start" in fields and ("stop" in fields or "duration" in fields):
-            return Times(fields, unit)
+            again = {u: own for u, own in found.items() if u not in (unit, None) and {"start", "stop"} <= own.keys()}
+            return Times(fields, unit, again)
     return None
+
+
+def _unit_in(said: tuple[str, ...]) -> tuple[LabelUnit | None, tuple[str, ...]]:
+    """The unit that a column's words end with, or begin with, and the other words."""
+    for n in range(min(4, len(said) - 1), 0, -1):
+        if said[-n:] in UNITS:
+            return UNITS[said[-n:]], said[:-n]
+    first = UNITS.get(said[:1]) if len(said) > 1 else None
+    return (first, said[1:]) if first else (None, said)
 
 
 def _rank(field: str, name: str) -> int:
@@ -146,6 +158,15 @@ def is_labels(table: Table) -> bool:
 def is_text(cells: Sequence[str]) -> bool:
     """Whether cells are of text rather than of numbers."""
     return any(not NUMERIC.fullmatch(cell) for cell in cells)
+
+
+def other_columns(sheet: Sheet, used: set[str], settings: LabelSettings) -> list[str]:
+    """The columns that are neither times nor activities, and whose names do not say whose rows they tell apart."""
+    taken = {*used, *sheet.among(VIDEOS + PEOPLE + ROUNDS), settings.activity_column}
+    free = [name for name in sheet.names if name not in taken and not NO_ACTIVITY & set(words(name))]
+    known = [name for name in free if _named(name, ACTIVITY)]
+    maybe = known if known or settings.activity_column else [name for name in free if _named(name, LOOSE)]
+    return [name for name in free if name not in maybe]
 
 
 def activity_column(sheet: Sheet, rows: Sequence[int], used: set[str], settings: LabelSettings, told: list[str]) -> str:

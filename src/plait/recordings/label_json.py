@@ -7,8 +7,17 @@ from typing import Any
 
 from plait.errors import DataError, one_line
 from plait.names import plain
-from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, way_out
-from plait.recordings.owners import key, nobody, own
+from plait.recordings.annotations import (
+    LONGEST_S,
+    Entry,
+    Footage,
+    LabelClock,
+    LabelSettings,
+    listed,
+    other_length,
+    way_out,
+)
+from plait.recordings.owners import key, name_of, nobody, own
 from plait.recordings.tables import read_bytes
 
 PROJECTS = {  # what only its own program reads, by keys that it has
@@ -92,6 +101,9 @@ def _activitynet(
     videos = _field(file, content, "database", dict, "the file")
     video = _video(file, list(videos), settings, footage, told)
     clock = LabelClock(file, settings.label_unit or "s", settings, footage)
+    stated = videos[video].get("duration") if isinstance(videos[video], dict) else None
+    if isinstance(stated, int | float) and (doubt := other_length(file, float(stated), footage)):
+        told.append(doubt)
     entries = []
     for i, annotation in enumerate(_field(file, videos[video], "annotations", list, f"video {video!r}"), 1):
         where = f"video {video!r}, annotation {i}"
@@ -110,13 +122,17 @@ def _tasks(
     tasks: dict[str, Any] = {}
     for i, task in enumerate(content, 1):
         names = [text for text in _field(file, task, "data", dict, f"task {i}").values() if isinstance(text, str)]
-        name = next((text for text in names if "." in text), names[0] if names else f"task {i}")
+        files = [text for text in names if name_of(text).ending] or [text for text in names if "." in text]
+        name = next(iter(files or names), f"task {i}")
         name = UPLOADED.sub("", name.rpartition("?d=")[2])
         if name in tasks:
             raise DataError(f"{file}: two tasks of {name!r}, expected one of each video")
         tasks[name] = task
     video = _video(file, list(tasks), settings, footage, told)
-    sheets = _field(file, tasks[video], "annotations", list, f"task {video!r}")
+    every = _field(file, tasks[video], "annotations", list, f"task {video!r}")
+    sheets = [sheet for sheet in every if not (isinstance(sheet, dict) and sheet.get("was_cancelled"))]
+    if len(sheets) < len(every):
+        told.append(f"{file.name}: {len(every) - len(sheets)} annotations that were skipped are left out")
     if len(sheets) > 1:
         raise DataError(f"{file}: task {video!r} has {len(sheets)} annotations, expected one: export the one meant")
     entries = []

@@ -1,6 +1,7 @@
 """Labels in tables: whose rows they are, a row for each label, or rows that only begin or end one."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,26 +13,33 @@ from plait.recordings.annotations import (
     LabelClock,
     LabelSettings,
     listed,
+    other_length,
     unit_of,
     way_out,
 )
 from plait.recordings.label_columns import (
     ENDS,
+    LENGTHS,
     MARKED,
     MARKS,
     PEOPLE,
     ROUNDS,
     VIDEOS,
     Sheet,
+    Times,
     activity_column,
     event_columns,
+    is_text,
+    other_columns,
     time_columns,
     words,
 )
-from plait.recordings.owners import EVERY, key, nobody, own
+from plait.recordings.owners import EVERY, films, key, nobody, own
 from plait.recordings.tables import MISSING, Table
 
 TOUCH_S = 1e-6  # less than this is rounding, no overlap
+APART_S = 0.1  # times that are written twice and differ by less were rounded
+FRACTION = re.compile(r"[-+]?[0-9]*[.,][0-9]+")
 
 
 def read(
@@ -49,7 +57,8 @@ def read(
         raise _no_times(sheet)
     used = set(times.columns.values()) if times else set(events or ())
     written = [row for row in range(len(table.frame)) if any(sheet.cells[name][row] for name in sheet.names)]
-    rows = _own_rows(sheet, written, settings, footage, told)
+    others = other_columns(sheet, used, settings)
+    rows = _own_rows(sheet, written, others, settings, footage, told)
     activity = activity_column(sheet, written, used, settings, told)
     rows = [row for row in rows if any(sheet.cells[name][row] for name in (*used, activity))]
     first = times.columns["start"] if times else (events or ("",))[0]
@@ -62,9 +71,13 @@ def read(
     if times:
         entries = [_entry(sheet, row, times.columns, activity, clock) for row in rows]
         _refuse_clocks(sheet, rows, entries)
+        _compare_times(sheet, rows, entries, times, clock, told)
     else:
         assert events is not None
         entries = list(_paired(sheet, rows, events, activity, clock))
+    if times and EVERY not in settings.labels_of:
+        _refuse_accounts(sheet, rows, entries, [name for name in others if name != activity])
+    _compare_lengths(sheet, rows, footage, told)
     return entries, replace(settings, activity_column=activity, label_unit=said or None)
 
 
@@ -116,16 +129,30 @@ def _paired(
 
 
 def _own_rows(
-    sheet: Sheet, rows: list[int], settings: LabelSettings, footage: Footage | None, told: list[str]
+    sheet: Sheet,
+    rows: list[int],
+    others: Sequence[str],
+    settings: LabelSettings,
+    footage: Footage | None,
+    told: list[str],
 ) -> list[int]:
-    """The rows that are about this recording, where columns say which they are about."""
+    """The rows that are about this recording, where columns say which they are about.
+
+    A column says so by its name, by holding names of video files, or by naming this recording among others.
+    """
     file, wanted, before = sheet.table.file, {key(name) for name in settings.labels_of}, len(rows)
     if EVERY in wanted:
         return rows
-    videos, found, silent = sheet.among(VIDEOS), set[str](), list[str]()
-    for name in (*videos, *sheet.among(PEOPLE)):
+    found, silent = set[str](), list[str]()
+    people = sheet.among(PEOPLE)
+    filmed = [name for name in (*people, *others) if _all_films(sheet.cells[name][row] for row in rows)]
+    videos = [*sheet.among(VIDEOS), *filmed]
+    for name in dict.fromkeys((*videos, *people, *others)):
         cells, place = sheet.cells[name], f"column {name!r}"
         values = sorted({cells[row] for row in rows} - {""})
+        unknown_column = name not in videos and name not in people
+        if unknown_column and (len(values) < 2 or not (wanted or _groups(cells[row] for row in rows))):
+            continue
         chosen = {value for value in values if key(value) in wanted}
         found |= {key(value) for value in chosen}
         if not chosen and values and footage is not None:
@@ -133,7 +160,7 @@ def _own_rows(
         if not chosen and name in videos and not wanted and (len(values) > 1 or (values and footage)):
             raise nobody(file, place, values, footage)
         if not chosen:
-            silent.append(name)
+            silent += [] if unknown_column else [name]
             continue
         empty = next((row for row in rows if not cells[row]), None)
         if empty is not None:
@@ -154,6 +181,89 @@ def _own_rows(
     if len(rows) < before:
         told.append(f"{file.name}: {before - len(rows)} rows are about others and left out")
     return rows
+
+
+def _all_films(cells: Iterable[str]) -> bool:
+    """Whether cells name video files, and nothing else."""
+    different = set(cells)
+    return bool(different) and all(map(films, different))
+
+
+def _groups(cells: Iterable[str]) -> bool:
+    """Whether cells are of text that tells groups of rows apart, and not each row from the others."""
+    listing = list(cells)
+    different = set(listing)
+    return is_text(listing) and (len(different) < len(listing) or len(listing) < 4)
+
+
+def _refuse_accounts(sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry], others: Sequence[str]) -> None:
+    """Refuse two accounts of one time, as of two annotators: rows that say the same at once, told apart by a column."""
+    pairs = list(_at_once(entries))
+    if 2 * len({i for pair in pairs for i in pair}) < len(entries) or not pairs:
+        return
+    for name in others:
+        cells = [sheet.cells[name][row] for row in rows]
+        few = len(set(cells)) < len(cells) and not any(FRACTION.fullmatch(cell) for cell in cells)
+        if few and all(cells) and all(cells[i] != cells[j] for i, j in pairs):
+            values = sorted(set(cells))
+            raise DataError(
+                f"{sheet.table.file}: column {name!r}: labels of {listed(values)} say the same at one time, expected "
+                f"one account of it; {way_out('labels_of', values[0])}, or {EVERY} for every row"
+            )
+
+
+def _at_once(entries: Sequence[Entry]) -> Iterator[tuple[int, int]]:
+    """The pairs of entries that say the same at one time."""
+    begun: dict[str, list[int]] = {}
+    for i in sorted(range(len(entries)), key=lambda i: entries[i].start_s):
+        entry = entries[i]
+        open_ = [j for j in begun.get(entry.activity, []) if entries[j].stop_s > entry.start_s + TOUCH_S]
+        yield from ((j, i) for j in open_ if entry.stop_s > entry.start_s + TOUCH_S)
+        begun[entry.activity] = [*open_, i]
+
+
+def _compare_times(
+    sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry], times: Times, clock: LabelClock, told: list[str]
+) -> None:
+    """Say where a table has the times of its labels twice, and they differ."""
+    for unit, columns in times.again.items():
+        again = replace(clock, unit=unit)
+        for row, entry in zip(rows, entries, strict=True):
+            try:
+                other = _entry(sheet, row, columns, columns["start"], again)
+            except DataError:
+                break  # of no use for comparing
+            if max(abs(other.start_s - entry.start_s), abs(other.stop_s - entry.stop_s)) > APART_S:
+                names = listed([columns["start"], columns["stop"]])
+                told.append(
+                    f"{clock.file.name}: {names} say {other.start_s:.5g} to {other.stop_s:.5g} s where "
+                    f"{times.columns['start']!r} says {entry.start_s:.5g} ({entry.where}), and are not looked at"
+                )
+                break
+    if {"stop", "duration"} <= times.columns.keys() and clock.unit in ("s", "ms", "us"):
+        lasts = replace(clock, settings=LabelSettings(), footage=None)
+        name = times.columns["duration"]
+        for row, entry in zip(rows, entries, strict=True):
+            try:
+                length_s = lasts.seconds(sheet.cells[name][row], entry.where)
+            except DataError:
+                break
+            if abs(length_s - (entry.stop_s - entry.start_s)) > APART_S:
+                told.append(f"{clock.file.name}: {name!r} is not from start to stop ({entry.where}), not looked at")
+                break
+
+
+def _compare_lengths(sheet: Sheet, rows: Sequence[int], footage: Footage | None, told: list[str]) -> None:
+    """Say where a table states another length of the video than it has."""
+    for name in (name for name in sheet.names if words(name)[:2] in LENGTHS):
+        clock = LabelClock(sheet.table.file, "s", LabelSettings(), None, sheet.table.decimal_comma)
+        for cell in {sheet.cells[name][row] for row in rows}:
+            try:
+                doubt = other_length(sheet.table.file, clock.seconds(cell, name), footage)
+            except DataError:
+                continue
+            if doubt and doubt not in told:
+                told.append(doubt)
 
 
 def _refuse_clocks(sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry]) -> None:
