@@ -10,9 +10,13 @@ import pytest
 import torch
 from filelock import Timeout
 from safetensors.torch import load_file
+from torch import nn
+from typer.testing import CliRunner
 
+import plait
 from plait import sources
-from plait.errors import ConfigError, PlaitError, ShapeError
+from plait.cli import app
+from plait.errors import ConfigError, DataError, PlaitError, ShapeError
 from plait.store import locked
 from plait.study import jobs as jobs_module
 from plait.study.load import load_study
@@ -315,3 +319,63 @@ def test_no_other_run_writes_its_tables_before_the_page_is_made_of_these(tmp_pat
     seen = []
     run_study(tiny.study(**FAST), None, tmp_path, only=["a"], then=then)
     assert seen == [tmp_path]
+
+
+def test_a_report_that_is_asked_for_waits_for_a_run_that_ends(finished, monkeypatch):
+    out, held = finished[0], []
+
+    def write(folder):
+        with pytest.raises(Timeout), locked(folder / ".locks" / "report", wait=False):
+            pass
+        held.append(folder)
+
+    monkeypatch.setattr("plait.report.write_report", write)
+    assert CliRunner().invoke(app, ["report", str(out)], catch_exceptions=False).exit_code == 0
+    assert held == [out]
+
+
+class Diverging(nn.Module):
+    """A layer on the means, whose scores become no numbers in the training of some people."""
+
+    def __init__(self, shapes, classes):
+        super().__init__()
+        self.linear = nn.Linear(sum(shape[-1] for shape in shapes.values()), classes)
+        self.seen = 0
+
+    def forward(self, grids):
+        grid = torch.cat([grid.flatten(1, -2).mean(1) for grid in grids.values()], 1)
+        self.seen += self.training
+        return self.linear(grid) * (torch.nan if self.seen > 3 and self.training else 1.0)
+
+
+def test_training_that_diverged_is_named_and_left_out_and_the_rest_goes_on(tmp_path):
+    methods = tiny.study()["methods"] | {
+        "bad": {"use": "tests.study.test_run:Diverging"},
+        "heir": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "bad"}}},
+        "of-it": {"average": ["a", "bad"]},
+    }
+    study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 2})
+    out, said = tmp_path / "run", []
+    for _ in range(2):  # what failed is not tried again
+        said.clear()
+        with pytest.raises(
+            DataError, match="8 of 24 jobs failed, the others are done and shown in .*: bad, fold 1"
+        ) as told:
+            plait.run(study, ".", out, executor="inline", say=said.append)
+        assert "\n" not in str(told.value)
+        lines = [line for line in said if line.startswith("failed: ")]
+        assert len(lines) == 8 and all("training diverged: from epoch" in line for line in lines)
+    predictions = pl.read_parquet(out / "predictions.parquet")
+    assert set(predictions["method"]) == {"a", "b", "average", "concat", "a-led"}
+    assert all(np.isfinite(np.array(predictions["scores"].to_list())).ravel())
+    about = json.loads((out / "run.json").read_text(), parse_constant=pytest.fail)
+    assert len(about["failed"]) == 8 and set(about["methods"]) == set(predictions["method"])
+    for name in ("table.md", "index.html"):
+        assert "bad, fold 1, seed 0: training diverged" in (out / name).read_text("utf-8"), name
+    plait.run(study, ".", out, executor="inline", only=["a"])
+
+
+def test_a_study_of_which_nothing_is_left_says_so(tmp_path):
+    study = tiny.study(methods={"bad": {"use": "tests.study.test_run:Diverging"}}, seeds=[0])
+    with pytest.raises(DataError, match="no method without a failed job: bad, fold 1, seed 0: training diverged"):
+        run_study(study, None, tmp_path / "run")

@@ -243,8 +243,11 @@ def report(
     """Write the tables and the page of a finished study again."""
     from plait.report import write_report
     from plait.report.serve import server
+    from plait.study.run import reporting
 
-    typer.echo(write_report(run))
+    with reporting(run):
+        page = write_report(run)
+    typer.echo(page)
     if not serve:
         return
     with server(run, host, port) as listening:

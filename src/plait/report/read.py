@@ -19,7 +19,7 @@ class Run:
     """What `run.json` says: the study, its methods in the order of the study file, and how it was computed.
 
     `activities` are in the order of the scores; `seconds` is the training time of all jobs together;
-    `said`, what is to be known of the clips, in lines.
+    `said`, what is to be known of the clips, in lines; `failed`, which jobs have no scores, and why.
     """
 
     study: str
@@ -37,6 +37,7 @@ class Run:
     cores: int = 1
     seconds: float = 0.0
     said: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 def read_run(folder: Path) -> tuple[Run, pl.DataFrame]:

@@ -106,7 +106,11 @@ def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
         )
     if comparisons.height:
         said += _comparison_notes(run, comparisons)
-    return said + ([f"Clips: {'; '.join(line.strip() for line in run.said)}."] if run.said else [])
+    if run.said:
+        said.append(f"Clips: {'; '.join(line.strip() for line in run.said)}.")
+    if run.failed:
+        said.append(f"Failed, whence their methods and what is made from them are left out: {'; '.join(run.failed)}.")
+    return said
 
 
 def _comparison_notes(run: Run, comparisons: pl.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """A study as frozen dataclasses; `load` reads them from a file."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from typing import Any, Literal, TypeVar
 
@@ -180,6 +180,18 @@ class Study:
             method = self.methods[name]
             wanted += [*method.average, *(own.donor for own in method.encoders.values() if own.donor)]
         return replace(self, methods={name: method for name, method in self.methods.items() if name in kept})
+
+    def without(self, names: Collection[str]) -> "Study":
+        """All methods but these, and but those that are made from them."""
+        lost: set[str] = set()
+        while more := {
+            name
+            for name, method in self.methods.items()
+            if name not in lost
+            and (name in names or lost & {*method.average, *(own.donor for own in method.encoders.values())})
+        }:
+            lost |= more
+        return replace(self, methods={name: method for name, method in self.methods.items() if name not in lost})
 
     def order(self) -> tuple[str, ...]:
         """The methods that are trained, donors before those who take encoders from them."""

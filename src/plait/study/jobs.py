@@ -150,7 +150,18 @@ def _leave(job: Job, done: Trained, dataset: Dataset, path: Path) -> None:
         if done.chosen is not None:
             save_weights(done.chosen, folder / TRAIN_WEIGHTS)
         parameters = sum(p.numel() for p in done.network.parameters() if p.requires_grad)
-        write_json(folder / "job.json", {"seconds": done.seconds, "parameters": parameters, "decided by": job.decides})
+        facts = {"seconds": done.seconds, "parameters": parameters, "failed": _failure(done), "decided by": job.decides}
+        write_json(folder / "job.json", facts)
+
+
+def _failure(done: Trained) -> str | None:
+    """Why a job's scores are none, if so; it is done all the same, and would fail again."""
+    if all(np.isfinite(scores).all() for scores in (done.test, done.val)):
+        return None
+    wrong = done.history.filter(~pl.col("loss").is_finite())
+    if wrong.is_empty():
+        return "its network gives scores that are no numbers"
+    return f"training diverged: from epoch {wrong['epoch'][0]} on the loss is no number"
 
 
 def _groups(folds: Sequence[Fold], size: int) -> Iterator[Sequence[Fold]]:
@@ -176,13 +187,23 @@ def read_scores(folder: Path, name: str) -> pl.DataFrame:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """A finished job's `seconds` and `parameters`.
+    """A finished job's `seconds` and `parameters`, and why it `failed`, if it did.
 
     Raises:
         DataError: the file is damaged.
     """
     facts: dict[str, Any] = read_json(folder / "job.json")
     return facts
+
+
+def failures(jobs: Mapping[tuple[str, str, int], Job], setting: Setting) -> dict[tuple[str, str, int], str]:
+    """The finished jobs that have no scores, each with its label and why, in a line.
+
+    Raises:
+        DataError: a job's file is damaged.
+    """
+    found = {at: read_facts(setting.folder(job.key)).get("failed") for at, job in jobs.items()}
+    return {at: f"{jobs[at].label}: {why}" for at, why in found.items() if why}
 
 
 def _scored(clips: Clips, rows: np.ndarray, scores: np.ndarray, dataset: Dataset) -> pl.DataFrame:

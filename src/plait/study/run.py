@@ -4,8 +4,8 @@ import inspect
 import logging
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from plait.clips import Clips, Cut, Rows, stored
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
 from plait.cluster import Cluster, joined
-from plait.errors import ConfigError, one_line
+from plait.errors import ConfigError, DataError, one_line
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.machine import cores
@@ -28,7 +28,7 @@ from plait.store import atomic, content_key, locked, write_csv, write_json, writ
 from plait.study.config import Encoder, Method, Study
 from plait.study.control import as_control, check_out, clips_of, people_of
 from plait.study.executors import EXECUTORS, inline, processes, remote
-from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
+from plait.study.jobs import Job, Setting, failures, plan, read_facts, read_scores
 from plait.study.load import load_study
 from plait.study.network import build
 from plait.study.protocol import check_choice, check_classes, folds
@@ -71,7 +71,8 @@ def run_study(
 
     Raises:
         ConfigError: the study cannot work as it stands, or a setting is out of range; nothing has been trained.
-        DataError: a file of `data` is missing or damaged, or `out` cannot be written.
+        DataError: a file of `data` is missing or damaged, or `out` cannot be written; or,
+            once all others are done and written, the training of a job came to no numbers.
     """
     if executor not in EXECUTORS:
         raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
@@ -119,13 +120,37 @@ def run_study(
         else:
             hands = inline(work)
         do_missing(batched(jobs), work, hands, progress)
-    with locked(out / ".locks" / "report"):  # another run may end on this folder at this moment
-        _leave(study, dataset, data, out, jobs, setting, made_by, said, source)
+    failed = failures(jobs, setting)
+    for line in failed.values():
+        say(f"failed: {line}")
+    study = study.without({name for name, _, _ in failed})
+    if not study.methods:
+        raise DataError(f"{out}: no method without a failed job: {next(iter(failed.values()))}")
+    with reporting(out):
+        done = {at: job for at, job in jobs.items() if at[0] in study.methods}
+        _leave(study, dataset, data, out, done, setting, made_by, said, list(failed.values()), source)
         if listing.dropped:
             write_csv(out / "dropped.csv", table_of(listing.dropped))
         else:
             (out / "dropped.csv").unlink(missing_ok=True)
         then(out)
+    if failed:
+        some = "; ".join([*failed.values()][:3])
+        raise DataError(f"{len(failed)} of {len(jobs)} jobs failed, the others are done and shown in {out}: {some}")
+
+
+@contextmanager
+def reporting(out: Path) -> Iterator[None]:
+    """Hold the tables and the page of a run, which another may be about to write at this moment.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    if not out.is_dir():  # whoever reads it says so
+        yield
+        return
+    with locked(out / ".locks" / "report"):
+        yield
 
 
 def _leave(
@@ -137,6 +162,7 @@ def _leave(
     setting: Setting,
     feature_threads: int,
     said: Sequence[str],
+    failed: Sequence[str],
     source: Path | str | Mapping[str, Any],
 ) -> None:
     """Write what was run, and the scores of all jobs."""
@@ -154,6 +180,7 @@ def _leave(
             "protocol": asdict(study.protocol),
             "seeds": study.seeds,
             "said": said,
+            "failed": failed,
             "file": str(Path(source).resolve()) if isinstance(source, Path | str) else None,
             "methods": rows,
             "versions": _versions(),
