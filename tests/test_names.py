@@ -164,7 +164,16 @@ def test_a_number_with_a_word_that_says_nothing_is_that_number(number, word):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Müller", "Mueller"), ("Łukasz", "Lukasz"), ("Ԁan", "dan"), ("κate", "kate"), ("Åse", "Aase")]
+    ("one", "other"),
+    [
+        ("Müller", "Mueller"),
+        ("Łukasz", "Lukasz"),
+        ("Ԁan", "dan"),
+        ("κate", "kate"),
+        ("Åse", "Aase"),
+        ("Doe, Jane", "jane doe"),
+        ("Test subject 1", "S01"),
+    ],
 )
 def test_letters_that_are_written_with_two_or_look_like_others(one, other):
     assert alike([one, other]) == [tuple(sorted((one, other), key=natural))]

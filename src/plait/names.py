@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 # A label in front of a number says that a person follows, not which: subject 1, sub-01, S1; participant 1, P01; user 1.
 FAMILIES = {
-    "subject": ("s", "su", "sub", "subj", "sbj", "subject", "subjects"),
-    "participant": ("p", "pp", "pt", "part", "participant", "person", "pers", "patient"),
+    "subject": ("s", "su", "sub", "subj", "sbj", "subject", "subjects", "testsubject"),
+    "participant": ("p", "pp", "pt", "part", "participant", "person", "pers", "patient", "testperson"),
     "user": ("u", "usr", "user"),
-    "volunteer": ("v", "vol", "volunteer", "vp", "proband", "testperson", "testsubject", "player", "worker", "actor"),
+    "volunteer": ("v", "vol", "volunteer", "vp", "proband", "player", "worker", "actor"),
 }
 COUNTED = ("id", "no", "nr", "num", "number", "subjectid", "participantid", "personid", "userid")  # a number alone
 WORDS = {word: family for family, words in FAMILIES.items() for word in words}
@@ -62,7 +62,10 @@ def spellings(name: str, *, person: bool = True) -> frozenset[str]:
     found = set()
     compatible = unicodedata.normalize("NFKC", name)
     texts = [name, compatible.translate(LOOKALIKES), compatible.casefold().translate(LOOKALIKES)]
-    for text in [*texts, compatible.casefold().translate(SPELLED)] if person else texts:
+    if person:
+        texts = [*texts, compatible.casefold().translate(SPELLED)]
+        texts += [" ".join(sorted(re.split(r"[\s,;_]+", text))) for text in texts if not re.search(r"\d", text)]
+    for text in texts:
         base = _bare(text, person)
         numbered = NUMBERED.fullmatch(base) if person else None
         if numbered and numbered[1] in COUNTED:

@@ -427,3 +427,10 @@ LINKED = """<?xml version="1.0" encoding="UTF-8"?>
 <LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="t" TIME_ALIGNABLE="true"/>
 </ANNOTATION_DOCUMENT>
 """  # noqa: E501
+
+
+def test_whole_numbers_beyond_the_video_get_every_way_out(tmp_path):
+    file = written(tmp_path, "l.csv", "start,stop,action\n101,102,a\n103,104,b\n")
+    with pytest.raises(DataError, match="times are frames: .*label_unit=frames.*count from elsewhere: .*label_zero="):
+        read_labels(file, None, CAM)
+    assert [s.start_s for s in read_labels(file, LabelSettings(label_zero="100"), CAM).spans] == [1.0, 3.0]

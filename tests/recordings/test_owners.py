@@ -1,6 +1,7 @@
 """Whose labels they are: rows about other recordings never become labels."""
 
 import json
+import time
 import unicodedata
 
 import numpy as np
@@ -230,3 +231,18 @@ def test_videos_in_one_cell_are_seen_together_or_one_after_another(tmp_path):
     with pytest.raises(DataError, match="has this video after others, on one clock"):
         seen(after, about("b.mp4"))
     assert seen(after, about("b.mp4"), labels_of=("*",), label_zero="20") == [("press", 10.0, 11.0)]
+
+
+def test_numbers_that_tell_groups_of_rows_apart_are_said(tmp_path):
+    rows = [(day, 2 * i, 2 * i + 1, "ab"[i % 2]) for i, day in enumerate("1122")]
+    told = read_labels(table(tmp_path, rows, "day,start,stop,activity"), None, about("m.mp4")).told
+    assert [line.partition("column ")[2] for line in told[1:]] == [
+        "'day' says '1', '2' and is not looked at: are all rows of this recording?"
+    ]
+
+
+def test_many_labels_are_compared_in_no_time(tmp_path):
+    rows = [(i % 3, i, i + 1, "ab"[i % 2]) for i in range(20_000)]
+    start_s = time.process_time()
+    assert len(seen(table(tmp_path, rows, "pass,start,stop,activity"), None)) == 20_000
+    assert time.process_time() - start_s < 10

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from plait.errors import DataError
-from plait.names import plain
+from plait.names import natural, plain
 from plait.recordings.annotations import (
     Entry,
     Footage,
@@ -78,6 +78,7 @@ def read(
     if times and EVERY not in settings.labels_of:
         _refuse_accounts(sheet, rows, entries, [name for name in others if name != activity])
     _compare_lengths(sheet, rows, footage, told)
+    _tell_groups(sheet, rows, [name for name in others if name != activity], told)
     return entries, replace(settings, activity_column=activity, label_unit=said or None)
 
 
@@ -209,6 +210,18 @@ def _refuse_accounts(sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry]
             raise DataError(
                 f"{sheet.table.file}: column {name!r}: labels of {listed(values)} say the same at one time, expected "
                 f"one account of it; {way_out('labels_of', values[0])}, or {EVERY} for every row"
+            )
+
+
+def _tell_groups(sheet: Sheet, rows: Sequence[int], others: Sequence[str], told: list[str]) -> None:
+    """Say which columns of whole numbers tell groups of rows apart and are not looked at; those of text are said."""
+    for name in others:
+        cells = [sheet.cells[name][row] for row in rows]
+        values = sorted(set(cells) - {""}, key=natural)
+        if 1 < len(values) <= len(cells) / 2 and all(cell.isdecimal() for cell in values):
+            told.append(
+                f"{sheet.table.file.name}: column {name!r} says {listed(values, 4)} and is not looked at: are all rows "
+                "of this recording?"
             )
 
 

@@ -99,9 +99,11 @@ def _compare(file: Path, spans: tuple[Span, ...], settings: LabelSettings, foota
             "frames": last.stop_s <= len(footage.times) + 1 and all(span.start_s.is_integer() for span in spans),
         }
         units = [unit for unit, fit in fits.items() if fit and settings.label_unit is None]
-        hint = "" if settings.label_zero else f"; if they count from elsewhere: {way_out('label_zero', 'TIME')}"
-        if units:
-            hint = f"; if its times are {' or '.join(units)}: {way_out('label_unit', units[-1])}"
+        hint = f"; if its times are {' or '.join(units)}: {way_out('label_unit', units[-1])}" if units else ""
+        if not settings.label_zero:
+            hint += (
+                f"; if they count from elsewhere: {way_out('label_zero', 'TIME')}, the time at which the video starts"
+            )
         raise DataError(
             f"{file}: {last.activity!r} ends at {last.stop_s:.2f} s, expected it within the video, "
             f"which ends at {stop_s:.2f} s{hint}"
