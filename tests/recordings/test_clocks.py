@@ -1,11 +1,12 @@
 """The times of a log's rows: clocks coarser than the rate, clocks that were set, ways to write a time."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from plait.errors import DataError
@@ -199,3 +200,39 @@ def test_only_the_rows_that_are_meant(tmp_path):
         read_log(file, Log(("x",), "t", where={"s": 7}))
     with pytest.raises(DataError, match="no column 'k'"):
         read_log(file, Log(("x",), "t", where={"k": 7}))
+
+
+@quick
+@given(bits=st.sampled_from([14, 16]), start=st.integers(0, 10**6), rate_hz=st.floats(5, 200), seed=st.integers(0, 99))
+def test_a_clock_that_wraps_is_asked_about_once_and_the_answer_works(tmp_path, bits, start, rate_hz, seed):
+    true = np.cumsum(np.random.default_rng(seed).uniform(0.5, 1.5, 2000)) / rate_hz
+    ms = (start + (1000 * true).astype(np.int64)) % 2**bits
+    wraps = np.flatnonzero(np.diff(ms) < 0)
+    assume(1 <= len(wraps) <= 12)
+    with pytest.raises(DataError, match=r"line \d+: the clock runs backwards .* say clock_set = ") as error:
+        log_of(tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms"))
+    lines = tuple(json.loads(str(error.value).split("clock_set = ")[1]))
+    assert lines == tuple(wraps + 3)
+    log, _ = log_of(tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms", clock_set=lines))
+    assert len(log.times) == 2000 or rate_hz > 50
+    assert np.abs(log.times[-1] - (true[-1] - true[0])) < len(lines) / rate_hz + 0.01
+    with pytest.raises(DataError, match=r"clock_set = ") as error:  # what was answered in part is asked with the rest
+        log_of(tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms", clock_set=lines[:0] or lines[1:])) if len(
+            lines
+        ) > 1 else (log_of(tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms")))
+    assert tuple(json.loads(str(error.value).split("clock_set = ")[1])) == lines
+
+
+def test_what_runs_backwards_again_and_again_is_no_clock_that_was_set(tmp_path):
+    unpadded = [f"10:00:{i // 50:02d}.{20 * i % 1000}" for i in range(1000)]  # .20 for .020
+    with pytest.raises(DataError, match=r"line 7: .*it does so 20 times, .*fractions lack their zeros.*say rate_hz"):
+        log_of(tmp_path, unpadded, np.arange(1000), Log(("x",), "t", "iso"))
+
+
+def test_padding_below_a_shorter_log_is_left_out(tmp_path):
+    t = np.arange(300) / 50
+    log, said = log_of(tmp_path, [*t, *[""] * 200], [*range(300), *[""] * 200])
+    np.testing.assert_allclose(log.times, t)
+    assert said == ["200 rows hold neither a time nor a reading: left out"]
+    with pytest.raises(DataError, match="200 of 500 rows have no time"):
+        log_of(tmp_path, [*t, *[""] * 200], range(500))

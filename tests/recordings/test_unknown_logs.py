@@ -1,5 +1,8 @@
 """What ingest makes of a logger's file that nobody described: times, units, readings, sensors."""
 
+import json
+import re
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import av
@@ -13,12 +16,13 @@ from plait.errors import DataError
 from plait.recordings.folder import read_description, read_logs
 from plait.recordings.ingest import ingest
 from plait.recordings.logs import read_log
-from plait.recordings.time_units import guess_unit
+from plait.recordings.time_units import guess_unit, written_clock
 from plait.recordings.unknown_logs import describe_log
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIZES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 EPOCH_S = 1_715_000_000
+EPOCH = datetime(2024, 5, 6, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -69,6 +73,7 @@ def counters(rows, rng):
         "packets of several rows": row // 8 % 256,
         "lost packets": lost % 65536,
         "lost packets, wrapping": lost % 128,
+        "many lost packets, wrapping": np.cumsum(rng.choice([1, 1, 1, 7, 40], rows)) % 256,
         "number within its packet": row % 4,
         "second of the minute": row // 10 % 60,
         "milliseconds of the second": 20 * row % 1000,
@@ -109,6 +114,20 @@ def test_a_phone_s_file_gives_its_three_readings(tmp_path):
     assert any("'seconds_elapsed' (rises throughout, like a clock or a counter)" in line for line in told)
     log, _ = described(tmp_path, {"": t, "Unnamed: 0": t, "timestamp": 10 * t + EPOCH_S * 1000, "gyr_x": v["x"]})
     assert (log.time, log.time_unit, log.columns) == ("timestamp", "ms", ("gyr_x",))
+
+
+@quick
+@given(
+    name=st.sampled_from(["battery", "battVoltage", "Vbat", "battery_level", "soc (%)", "Vbatt [mV]"]),
+    noise_mv=st.floats(0, 50),
+    seed=st.integers(0, 99),
+)
+def test_a_battery_tells_how_late_it_is_however_noisily(tmp_path, name, noise_mv, seed):
+    volts = 4100 - np.arange(300) / 15 + noise_mv * noise(300, seed)
+    log, told = described(tmp_path, {"time": np.arange(300) / 15, name: volts.round(), "x": noise(300)})
+    assert log.columns == ("x",) and any(f"no readings, left out: '{name}'" in line for line in told)
+    log, _ = described(tmp_path, {"time": np.arange(300) / 15, name: volts.round()}, columns=[name])
+    assert log.columns == (name,)
 
 
 def test_what_is_named_a_reading_is_one(tmp_path):
@@ -211,12 +230,150 @@ def test_rows_of_several_sensors_are_never_one_stream(tmp_path, turns, named):
             described(tmp_path, columns)
 
 
+def together(kinds, every, name, rng, apart_s=0.003):
+    """Sensors that write into one table at 50 Hz, each but the first once in `every` rows; they read alike."""
+    rows = []
+    for number, kind in enumerate(kinds):
+        t = np.arange(0, 1000, every if number else 1) / 50
+        wave = np.sin(7 * t + rng.uniform(0, 6)) + 0.05 * rng.normal(size=len(t))
+        rows += [(s + apart_s * number, kind, x, y) for s, x, y in zip(t, wave, wave[::-1], strict=True)]
+    rows.sort(key=lambda row: row[0])
+    written = dict(zip(("time", name, "x", "y"), map(list, zip(*rows, strict=True)), strict=True))
+    return {**written, "time": np.round(written["time"], 4), "x": np.round(written["x"], 4)}
+
+
+@quick
+@given(
+    kinds=st.sampled_from([(0, 1), (1, 2, 3), (101, 202), ("ACC", "BARO"), ("0x68", "0x69"), ("L", "R", "head")]),
+    every=st.sampled_from([1, 2, 5, 20, 50]),
+    name=st.sampled_from(["sensor", "k", "unit", "addr", "which"]),
+    seed=st.integers(0, 99),
+)
+def test_sensors_alike_and_slow_beside_fast_ones_are_told_apart(tmp_path, kinds, every, name, seed):
+    table = together(kinds, every, name, np.random.default_rng(seed))
+    if kinds == (0, 1) and every > 1 and name in ("k", "which"):
+        return  # 1 now and then may as well mark what happens
+    with pytest.raises(DataError, match=f"rows of several sensors, told apart by column '{name}'"):
+        described(tmp_path, table)
+    log, _ = described(tmp_path, table, where={name: str(kinds[0])})
+    assert log.columns == ("x", "y")
+
+
+@pytest.mark.parametrize("name", ["unit", "k"])
+def test_blocks_of_several_sensors_rows_are_no_clock_that_was_set(tmp_path, name):
+    row = np.arange(2000)
+    t = (row // 50 * 25 + row % 25) / 50
+    with pytest.raises(DataError, match=f"rows of several sensors, told apart by column '{name}'"):
+        described(tmp_path, {"time": t, name: 7 + row // 25 % 2, "x": noise(2000)})
+
+
+def test_sensors_and_kinds_of_rows_are_told_apart_one_after_the_other(tmp_path):
+    row = np.arange(2000)
+    table = {
+        "time": row // 4 / 25,
+        "mac": np.array(["1A", "1B"])[row % 2],
+        "type": np.array(["acc", "gyr"])[row // 2 % 2],
+    }
+    table["x"] = noise(2000)
+    with pytest.raises(DataError, match="told apart by column 'mac'"):
+        described(tmp_path, table)
+    with pytest.raises(DataError, match="told apart by column 'type' .*where.type=acc"):
+        described(tmp_path, table, where={"mac": "1A"})
+    log, told = described(tmp_path, table, where={"mac": "1A", "type": "acc"})
+    assert log.columns == ("x",) and any("20 s at 25 Hz" in line or "19.96 s at 25 Hz" in line for line in told)
+
+
+def test_what_names_with_blanks_are_asked_for_can_be_pasted(tmp_path):
+    table = together(("Left wrist", "Right wrist"), 1, "Sensor Id", np.random.default_rng(0))
+    with pytest.raises(
+        DataError, match="--set 'logs.wrist.where.Sensor Id=Left wrist', .*'logs.NAME.where.Sensor Id=...'"
+    ):
+        described(tmp_path, table)
+
+
+@quick
+@given(
+    rates=st.tuples(st.sampled_from([50, 100]), st.sampled_from([1, 10, 40, 70])),
+    names=st.sampled_from([("L", "R"), ("acc", "hr"), ("left", "right"), ("Chest", "Wrist")]),
+    form=st.sampled_from(["{}_time", "time_{}", "{}_timestamp_s", "{}Time"]),
+)
+def test_sensors_side_by_side_with_times_of_their_own_are_two_streams(tmp_path, rates, names, form):
+    times = [np.arange(0, 20, 1 / rate) + number * 0.003 for number, rate in enumerate(rates)]
+    rows = max(map(len, times))
+    table = {}
+    for name, t, own in zip((form.format(name) for name in names), times, names, strict=True):
+        padding = [""] * (rows - len(t))
+        table |= {name: [*t.round(4), *padding], f"{own}_x": [*noise(len(t)), *padding]}
+    clocks, readings = list(table)[::2], list(table)[1::2]
+    with pytest.raises(
+        DataError, match="times of their own beside .*; for each a stream of its own, say --set"
+    ) as error:
+        described(tmp_path, table)
+    assert all(f'columns=["{reading}"]' in str(error.value) for reading in readings)
+    for clock, reading, t in zip(clocks, readings, times, strict=True):
+        log, _ = described(tmp_path, table, time=clock, columns=[reading], time_unit="s")
+        read = read_log(tmp_path / "wrist.csv", log.log())
+        np.testing.assert_allclose(read.times, t - t[0], atol=1e-3)
+
+
+def test_a_second_column_of_times_for_the_same_rows_is_no_second_sensor(tmp_path):
+    t = np.arange(1000) / 50
+    table = {
+        "time": t,
+        "acc_x": noise(1000),
+        "acc_timestamp_ms": (1000 * t + 7000).round(),
+        "gyr_time": (t * 1.001).round(4),
+    }
+    log, _ = described(tmp_path, {**table, "gyr_x": noise(1000, 1)})
+    assert log.columns == ("acc_x", "gyr_x")
+
+
+@quick
+@given(
+    rate_hz=st.sampled_from([5, 25, 50, 128]),
+    start_s=st.integers(0, 80_000),
+    unit=st.sampled_from(["s", "ms"]),
+    dated=st.booleans(),
+    video_s=st.sampled_from([70.0, 400.0]),
+)
+def test_times_of_day_as_numbers_are_no_seconds(tmp_path, rate_hz, start_s, unit, dated, video_s):
+    t = np.arange(0, 70, 1 / rate_hz)
+    at = [EPOCH + timedelta(seconds=start_s + round(s, 3)) for s in t]
+    written = [
+        f"{one:{'%Y%m%d' if dated else ''}%H%M%S}{'.' if unit == 's' else ''}{one.microsecond // 1000:03d}"
+        for one in at
+    ]
+    asked = "are dates and times of day" if dated else "are times of day"
+    with pytest.raises(DataError, match=f"numbers in 'time' {asked}") as error:
+        described(tmp_path, {"time": written, "x": noise(len(t))}, video_s)
+    if dated:
+        return
+    lines = json.loads(re.search(r"clock_set=(\[.*?\])", str(error.value))[1])
+    assert f"time_unit={unit}" in str(error.value)
+    log, _ = described(tmp_path, {"time": written, "x": noise(len(t))}, video_s, clock_set=lines, time_unit=unit)
+    read = read_log(tmp_path / "wrist.csv", log.log())
+    np.testing.assert_allclose(read.times, t, atol=0.003)
+
+
+@quick
+@given(
+    rate_hz=st.floats(0.2, 400),
+    since=st.one_of(st.floats(0, 1e5), st.floats(1.6e9, 1.8e9)),
+    unit=st.sampled_from(list(SIZES)),
+)
+def test_seconds_are_no_times_of_day(rate_hz, since, unit):
+    times = (since + np.arange(2000) / rate_hz) / SIZES[unit]
+    assert written_clock(times.round(4)) is None
+
+
 def test_buttons_states_and_packets_are_no_sensors(tmp_path):
     rng, rows = np.random.default_rng(1), 800
     t = np.arange(rows) / 40
     columns = {
         "time": t, "x": noise(rows), "button": rng.integers(0, 2, rows), "level": rng.integers(0, 5, rows),
         "state": np.where(np.arange(rows) % 100 < 50, "idle", "busy"), "cycle": np.arange(rows) % 8,
+        "touch": np.where(rng.uniform(size=rows) < 0.5, "True", "False"),
+        "led": np.where(np.arange(rows) % 2, "on", "off"),
     }  # fmt: skip
     assert described(tmp_path, columns)[0].columns == ("x", "button", "level")
 

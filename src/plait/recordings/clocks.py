@@ -37,6 +37,7 @@ FRACTIONS: tuple[tuple[float, TimeUnit | float], ...] = (
     (1e9, "ns"),
 )
 WHOLE = "\0whole"  # a column that no file has
+SET_AT_MOST = 12  # times in one log
 UNTIMED = 0.01  # share of rows that may lack a time
 NONE = ("nan", "na", "n/a", "null", "none")
 CLOCK = re.compile(
@@ -222,15 +223,16 @@ def went_on(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[i
     return gone
 
 
-def in_order(table: Table, times: Float64[np.ndarray, "rows"]) -> Order:
+def in_order(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[int] = ()) -> Order:
     """Rows in the order of their times; those out of order by at most one sample are sorted.
+
+    `set_at` are lines at which the clock is known to have been set: an error names them beside the others.
 
     Raises:
         DataError: the clock runs backwards, or jumps forward by more than a day.
     """
     steps = np.diff(times)
     usual_s = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
-    set_here = "if it was set there, say clock_set = [{}]"
     far = steps > LONGEST_STEP_S
     latest = np.maximum.accumulate(times)
     back = latest - times > usual_s * (1 + 1e-6)
@@ -238,16 +240,28 @@ def in_order(table: Table, times: Float64[np.ndarray, "rows"]) -> Order:
         row = int(far.argmax()) + 1
         raise DataError(
             f"{table.at(row)}: the clock jumps forward by {duration(steps[row - 1])} ({steps[row - 1]:.0f} s), "
-            f"expected less than a day; {set_here.format(table.rows[row])}"
+            f"expected less than a day; {_set_there(table, steps, usual_s, set_at)}"
         )
     if back.any():
         row = int(back.argmax())
         raise DataError(
             f"{table.at(row)}: the clock runs backwards from {latest[row]:.6f} s to {times[row]:.6f} s, "
-            f"expected times in order; {set_here.format(table.rows[row])}"
+            f"expected times in order; {_set_there(table, steps, usual_s, set_at)}"
         )
     rows = np.argsort(times, kind="stable")
     return Order(rows, times[rows])
+
+
+def _set_there(table: Table, steps: np.ndarray, usual_s: float, set_at: Sequence[int]) -> str:
+    """What to say of a clock that runs backwards or jumps: all lines at which it was set, unless these are too many."""
+    jumps = np.flatnonzero((steps > LONGEST_STEP_S) | (steps < -usual_s * (1 + 1e-6))) + 1
+    lines = sorted({*set_at, *(table.rows[row] for row in jumps)})
+    if len(jumps) > SET_AT_MOST:
+        return (
+            f"it does so {len(jumps)} times, so these are no times of one clock: is it another column, are there "
+            "several sensors, or do fractions lack their zeros (5.7 for 5.007)? If rows are evenly spaced, say rate_hz"
+        )
+    return f"if it was set there, say clock_set = {lines}"
 
 
 def apart(table: Table, order: Order, values: np.ndarray, *, mean: bool, said: list[str]) -> tuple[Order, np.ndarray]:

@@ -31,7 +31,12 @@ COUNTERS = _words(
 LABELS = _words("label labels activity activities class target annotation")
 SENSORS = _words(
     "sensor sensors device dev source channel node imu stream side hand limb placement location type name "
-    "mac address tag topic id segment site"
+    "mac address addr tag topic id segment site board module mote tracker unit"
+)
+CHARGE = _words("battery batt vbat vbatt soc")
+STATES = _words(
+    "true false yes no on off open closed pressed released up down ok err error good poor bad valid invalid "
+    "idle busy active inactive start stop"
 )
 READINGS = _words(
     "acc accel acceleration accelerometer gyr gyro gyroscope mag magnetometer quat quaternion qw qx qy qz "
@@ -160,6 +165,8 @@ def readings(table: Table, time: str | None, skip: Sequence[str] = ()) -> tuple[
         form = _form(values[np.isfinite(values)], loose=bool(said & (COUNTERS | TIMES)))
         if said & LABELS:
             left.append(Left(name, "labels by its name"))
+        elif said & CHARGE and form != "constant":  # however noisily it falls
+            left.append(Left(name, form or "a battery by its name"))
         elif form and said & READINGS and not said & (COUNTERS | TIMES):
             if form != "constant":
                 kept_though.append(Left(name, form))
@@ -189,7 +196,7 @@ def _form(values: np.ndarray, *, loose: bool) -> str | None:
     enough = len(moves) >= (1 if loose else 5)
     for sign, verb, counts in ((1, "rises", "counts up"), (-1, "falls", "counts down")):
         up = sign * moves > 0
-        if up.sum() >= 4 and _begins_again(sign * values, sign * moves):
+        if up.sum() >= 4 and (_begins_again(sign * values, sign * moves) or _wraps(sign * values, sign * moves)):
             return f"{counts} and begins again"
         if enough and up.mean() >= least:
             return f"{verb} throughout, like a clock or a counter"
@@ -210,11 +217,20 @@ def _begins_again(values: np.ndarray, moves: np.ndarray) -> bool:
     return bool(equal and (falls <= -0.5 * np.ptp(values)).all() and np.ptp(values) > 1.5 * step)
 
 
+def _wraps(values: np.ndarray, moves: np.ndarray) -> bool:
+    """Whether whole numbers only rise, by whatever lost packets make of it, but where they fall by half their range."""
+    rises, falls = moves[moves > 0], moves[moves < 0]
+    if not len(falls) or len(rises) < 4 * len(falls) or (values != np.round(values)).any():
+        return False
+    return bool((falls <= -0.5 * np.ptp(values)).all() and (rises < 0.5 * np.ptp(values)).all())
+
+
 def told_apart_by(table: Table, time: str | None, times: np.ndarray | None) -> tuple[str, dict[str, int]] | None:
     """The column that tells which of several sensors each row is of, with its values and how many rows each has.
 
-    Sensors take turns: the column changes often, and regularly; or times go forward, or are all different, only among
-    the rows of each.
+    Sensors take turns: the column changes often, and regularly; or one speaks now and then, alone and regularly; or
+    times go forward, or are all different, only among the rows of each. Where the name does not say that it tells
+    sensors, and its values are numbers or hardly change, what they read must differ too.
     """
     rows = len(table.frame)
     if rows < 10:
@@ -231,16 +247,23 @@ def told_apart_by(table: Table, time: str | None, times: np.ndarray | None) -> t
         text = numbers_in(table, name) is None
         if said & LABELS or (not text and (said & READINGS or _fractions(cells))):
             continue
+        if {kind.lower() for kind in kinds} <= STATES:
+            continue
         code = cells.rank("dense").to_numpy().astype(np.int64) - 1
         changes = float(np.mean(np.diff(code) != 0))
         turns = changes >= 0.2 and all(_regular(np.flatnonzero(code == one)) for one in range(len(kinds)))
-        apart = times is not None and _apart_only_so(times, code, len(kinds))
+        alone = _alone(code, len(kinds)) and (kinds != ["0", "1"] or np.mean(code) > 0.5)  # or marks what happens
+        again = bool((np.diff(code) < 0).any())  # or it tells parts of the log
+        back = times is not None and again and _back_but_not_so(times, code, len(kinds))
+        shared = times is not None and _shared_but_not_so(times, code)
         if said & SENSORS:
-            found = changes >= 0.05 or apart
+            found = changes >= 0.05 or back or shared or alone
         elif text:
-            found = apart or (turns or changes >= 0.2)
+            found = back or shared or changes >= 0.2 or (alone and _differ(table, columns, name, code))
         else:
-            found = (turns or apart) and not said & COUNTERS and _differ(table, columns, name, code)
+            found = not said & COUNTERS and (
+                back or ((turns or shared or alone) and _differ(table, columns, name, code))
+            )
         if found:
             return name, {kind: int(np.sum(code == i)) for i, kind in enumerate(kinds)}
     return None
@@ -256,27 +279,53 @@ def _regular(rows: np.ndarray) -> bool:
     return len(gaps) >= 4 and float(np.std(gaps)) < 0.5 * float(np.mean(gaps))
 
 
-def _apart_only_so(times: np.ndarray, code: np.ndarray, kinds: int) -> bool:
-    """Whether times run backwards, or are shared, but not among the rows of each kind."""
-    steps = np.diff(times)
-    backwards = (steps < 0).any() and all((np.diff(times[code == one]) >= 0).all() for one in range(kinds))
+def _alone(code: np.ndarray, kinds: int) -> bool:
+    """Whether all kinds but the commonest come one row at a time, regularly: slow sensors beside a fast one."""
+    commonest = int(np.argmax(np.bincount(code)))
+    rare = [np.flatnonzero(code == one) for one in range(kinds) if one != commonest]
+    return all((np.diff(places) > 1).all() and _regular(places) for places in rare)
+
+
+def _back_but_not_so(times: np.ndarray, code: np.ndarray, kinds: int) -> bool:
+    """Whether times run backwards more than once, but not among the rows of each kind."""
+    back = np.sum(np.diff(times) < 0) > 1
+    return bool(back and all((np.diff(times[code == one]) >= 0).all() for one in range(kinds)))
+
+
+def _shared_but_not_so(times: np.ndarray, code: np.ndarray) -> bool:
+    """Whether rows share times, but not those of one kind."""
     order = np.lexsort((code, times))
     same = np.diff(times[order]) == 0
-    return bool(backwards or (same.mean() >= 0.2 and not (same & (np.diff(code[order]) == 0)).any()))
+    return bool(same.mean() >= 0.2 and not (same & (np.diff(code[order]) == 0)).any())
 
 
 def _differ(table: Table, columns: Sequence[str], name: str, code: np.ndarray) -> bool:
-    """Whether what rows hold depends on their kind, in a third of the other columns."""
+    """Whether what rows hold depends on their kind, in a third of the other columns.
+
+    That is their mean; or which cells are filled; or rows of one kind go on from each other, and not from the row that
+    stands between them.
+    """
     told = []
     for other in columns:
         values = None if other == name else numbers_in(table, other)
-        if values is None or not np.isfinite(values).all() or _form(values, loose=False):
+        if values is None or _form(values[np.isfinite(values)], loose=False):
             continue
         counts = np.bincount(code)
-        means = np.bincount(code, weights=values) / counts
         by_chance = (len(counts) - 1) / len(code)
-        told.append(np.var(means[code]) > (0.1 + 3 * by_chance) * np.var(values))
+        filled = np.isfinite(values).astype(np.float64)
+        known = values if filled.all() else filled
+        means = np.bincount(code, weights=known) / counts
+        told.append(np.var(means[code]) > (0.1 + 3 * by_chance) * np.var(known) > 0 or _go_on_apart(values, code))
     return bool(told) and sum(told) >= len(told) / 3
+
+
+def _go_on_apart(values: np.ndarray, code: np.ndarray) -> bool:
+    """Whether values of the commonest kind are nearer to each other than to those of others between them."""
+    own = values[code == np.argmax(np.bincount(code))]
+    across = np.diff(values)[np.diff(code) != 0]
+    steps = np.diff(own)
+    steps, across = steps[np.isfinite(steps)], across[np.isfinite(across)]
+    return bool(len(steps) and len(across) and np.mean(steps**2) < 0.5 * np.mean(across**2))
 
 
 def acceleration(names: Sequence[str], stream: str, units: Sequence[str] = ()) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from jaxtyping import Float64
 
 from plait.errors import ConfigError, DataError
@@ -103,7 +104,7 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
             many share one that nobody knows when they were.
     """
     said = [] if said is None else said
-    table = read_rows(file, log)
+    table = _without_padding(read_rows(file, log), log, said)
     if log.time is None:
         assert log.rate_hz is not None
         times = np.arange(len(table.frame)) / log.rate_hz
@@ -112,7 +113,7 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
         times = went_on(table, times, log.clock_set)
     names = _columns(table, log)
     values = np.stack([_values(table, name, log.scale) for name in names], axis=1)
-    order = in_order(table, times)
+    order = in_order(table, times, log.clock_set)
     start_s = 0.0 if log.absolute else order.times[0]
     order = order._replace(times=np.round(order.times - start_s, 9))
     order, values = apart(table, order, values[order.rows], mean=log.same_time == "mean", said=said)
@@ -162,6 +163,19 @@ def read_rows(file: Path, log: Log) -> Table:
         asked = ", ".join(f"{name} = {value!r}" for name, value in log.where.items()) or "first_line, last_line"
         raise DataError(f"{file}: no row where {asked}, expected some")
     return table.take(keep)
+
+
+def _without_padding(table: Table, log: Log, said: list[str]) -> Table:
+    """The rows in which there is a time or a reading: beside a longer log in the same table, the rest is padding."""
+    if log.time is None or log.time not in table.frame.columns:
+        return table
+    cells = table.frame.select(log.time, *_columns(table, log))
+    text = pl.col(pl.String).fill_null("").str.strip_chars() != ""
+    filled = cells.select(pl.any_horizontal(text, (~cs.string()).is_not_null())).to_series().to_numpy()
+    if filled.all() or not filled.any():
+        return table
+    said.append(f"{np.sum(~filled)} rows hold neither a time nor a reading: left out")
+    return table.take(filled)
 
 
 def _columns(table: Table, log: Log) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ UPTIME_S = 5 * YEAR_S  # how long a clock may have run that does not tell the da
 LONGEST_S = 31 * 86400.0
 LONG = ((0.5, 2.0, 0), (0.2, 20.0, 1), (0.2, 1000.0, 2), (0.02, np.inf, 3))  # points by share of the video's length
 FAST = ((1.0, 1000.0, 0), (0.1, 2000.0, 1), (1 / 60, 20000.0, 2), (1 / 600, 20000.0, 3))  # points by readings a second
+WRITTEN: dict[TimeUnit, float] = {"s": 1.0, "ms": 1e3, "us": 1e6}  # 115959, and more digits behind
+NEXT_MINUTE = (40, 4040, 764040)  # from 59 seconds to 100, at a full hour, at midnight with a date
 CLEAR = 3  # points by which one unit must be likelier than any other
 
 
@@ -39,6 +41,14 @@ class Guess(NamedTuple):
     unit: TimeUnit | None
     why: str
     possible: tuple[TimeUnit, ...] = ()
+
+
+class Written(NamedTuple):
+    """Times of day written as numbers: whether dates stand before them; the unit of the last digits; rows that skip."""
+
+    dated: bool
+    unit: TimeUnit
+    rows: tuple[int, ...]
 
 
 class Fit(NamedTuple):
@@ -97,6 +107,31 @@ def guess_unit(name: str, values: np.ndarray, video_s: float, below: str | None 
     for unit in cast(list[TimeUnit], more if len({*possible, *more}) > 1 else [*more, *USUAL[:2]]):
         possible.setdefault(unit, _words(length * UNITS[unit], rows))
     return Guess(None, " or ".join(f"{unit} ({words})" for unit, words in possible.items()), tuple(possible))
+
+
+def written_clock(values: np.ndarray) -> Written | None:
+    """How numbers are times of day (115959, 20241231115959), which skip from 59 seconds to 100; None if they are not.
+
+    Without dates they are told by that alone; where no full minute is passed, they may as well be seconds.
+    """
+    if len(values) < 3 or not np.isfinite(values).all() or values.min() < 0:
+        return None
+    for unit, second in WRITTEN.items():
+        clock = values / second
+        steps = np.diff(clock)
+        if (clock % 100 >= 60).any() or (clock // 100 % 100 >= 60).any() or (steps < 0).any():
+            continue
+        day = clock // 1e6
+        year, month = day // 10_000, day // 100 % 100
+        if ((year >= 1991) & (year < 2100) & (month >= 1) & (month <= 12) & (clock // 10_000 % 100 < 24)).all():
+            return Written(True, unit, ())
+        rows = np.flatnonzero(np.diff(clock // 100) > 0) + 1
+        usual = float(np.median(steps))
+        over = steps[rows - 1][:, None] - np.array(NEXT_MINUTE)
+        skips = ((over >= -1e-6) & (over <= max(5 * usual, 1.5))).any(axis=1)
+        if len(rows) and skips.all() and usual < 20 and len(rows) < len(values) / 2:
+            return Written(False, unit, tuple(map(int, rows)))
+    return None
 
 
 def _fit(

@@ -1,6 +1,8 @@
 """A logger's file that nobody has described: what it holds, guessed, checked against the video, and said."""
 
-from collections.abc import Mapping
+import json
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from plait.recordings.clocks import TimeUnit, duration
 from plait.recordings.columns import acceleration, fraction_column, numbers_in, readings, time_column, told_apart_by
 from plait.recordings.folder import LogFile, log_file
 from plait.recordings.logs import SensorLog, read_log, read_rows, times_of
+from plait.recordings.side_by_side import beside
 from plait.recordings.tables import Table, thousands
-from plait.recordings.time_units import guess_unit
+from plait.recordings.time_units import guess_unit, written_clock
 
 SET_S = 10.0  # a clock that jumps farther may have been set
+LINES = 60  # full minutes that are named
 BEFORE = {"columns": ("*",), "rate_hz": 1.0}  # settings that say nothing yet
 
 
@@ -54,12 +58,16 @@ def _described(
         listed = ", ".join(repr(name) for name in table.frame.columns[:30])
         raise DataError(f"{file}: no column {time!r} of times, expected one of: {listed}")
     notes = list(table.notes)
-    if not {"where", "columns"} & said.keys():
+    if "columns" not in said:
         _refuse_several(table, time, answer)
+    if time is not None and not {"time_unit", "clock_set"} & said.keys():
+        _refuse_written(table, time, answer)
     unit = None if time is None else said.get("time_unit") or _unit(table, time, video_s, answer)
     clock = {} if time is None else {"time": time, "time_unit": unit, **_fraction(table, time, str(unit), said, notes)}
     skip = (*said.get("where", ()), *([clock["fraction"]] if "fraction" in clock else ()))
     found = [] if "columns" in said else _readings(table, time, skip, answer, notes)
+    if time is not None and found:
+        _refuse_beside(table, time, found, answer)
     settings = {"columns": tuple(found), **clock, **said}
     how_read: list[str] = []
     read = read_log(file, log_file(settings, file).log(), how_read)
@@ -123,13 +131,59 @@ def _refuse_several(table: Table, time: str | None, answer: str) -> None:
         return
     name, kinds = apart
     counted = ", ".join(f"{kind}: {rows} rows" for kind, rows in list(kinds.items())[:8])
-    first = next(iter(kinds))
+    first = shlex.quote(f"{answer.removeprefix('--set ')}where.{name}={next(iter(kinds))}")
+    others = shlex.quote(f"logs.NAME.where.{name}=...") if shlex.quote(name) != name else f"logs.NAME.where.{name}=..."
     raise DataError(
         f"{table.file}: rows of several sensors, told apart by column {name!r} ({counted}), expected one sensor a "
-        f"stream; say {answer}where.{name}={first}, and for each other one a stream of its own with this file "
-        f"(--set logs.NAME.file={table.file.name} --set logs.NAME.where.{name}=...); "
+        f"stream; say --set {first}, and for each other one a stream of its own with this file "
+        f"(--set {shlex.quote(f'logs.NAME.file={table.file.name}')} --set {others}); "
         f"or, if it is a reading, {answer}columns=[...]"
     )
+
+
+def _refuse_beside(table: Table, time: str, columns: list[str], answer: str) -> None:
+    """Refuse readings with times of their own as readings at the times in `time`.
+
+    Raises:
+        DataError: there are some.
+    """
+    found = beside(table, time, columns)
+    if not found:
+        return
+    named = " and ".join(f"{', '.join(map(repr, one.columns))} ({one.time!r})" for one in found)
+    theirs = {name for one in found for name in one.columns}
+    own = [name for name in columns if name not in theirs]
+    first = found[0]
+    other = [f"file={table.file.name}", f"time={first.time}", f"columns={_listed(first.columns)}"]
+    ways = [f"{answer.removeprefix('--set ')}columns={_listed(own)}"] if own else []
+    ways += [f"logs.NAME.{one}" for one in other]
+    raise DataError(
+        f"{table.file}: {named} have times of their own beside {time!r}, expected the times of one sensor; for each a "
+        f"stream of its own, say {' '.join(f'--set {shlex.quote(way)}' for way in ways)}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return json.dumps(list(names), ensure_ascii=False, separators=(",", ":"))
+
+
+def _refuse_written(table: Table, time: str, answer: str) -> None:
+    """Refuse times of day written as numbers (115959) as so many seconds.
+
+    Raises:
+        DataError: they are.
+    """
+    values = numbers_in(table, time)
+    found = None if values is None else written_clock(values)
+    if values is None or found is None:
+        return
+    places = [table.rows[row] for row in found.rows]
+    like = f"dates and times of day, such as {values[0]:.15g}," if found.dated else "times of day, such as 115959,"
+    ways = f"{answer}rate_hz=HZ if rows are evenly spaced"
+    if not found.dated and len(places) <= LINES:
+        lines = ",".join(map(str, places))
+        ways = f"{answer}clock_set=[{lines}], the lines of full minutes, and {answer}time_unit={found.unit}; or {ways}"
+    raise DataError(f"{table.file}: numbers in {time!r} are {like} expected seconds, or times with colons; say {ways}")
 
 
 def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
