@@ -15,7 +15,7 @@ from plait.cli import app, main
 from plait.errors import DataError, PlaitError
 from plait.recordings.folder import described_by, open_recording, read_description
 from plait.recordings.gather import is_prose, recording_name, stream_name
-from plait.recordings.ingest import ingest
+from plait.recordings.ingest import _doubt, ingest
 
 LABELS = "start,stop,activity\n0.5,2,press\n2,3.5,plug\n"
 LOG = "time,acc_x,acc_y,acc_z\n" + "".join(f"{i / 20:.2f},{i % 3},{i % 5},{i % 7}\n" for i in range(80))
@@ -80,6 +80,36 @@ def test_what_lies_beside_a_recording_is_left_out_and_said(lab, tmp_path):
     (lab / "my-annotations.json").write_text('{"camera": "GoPro"}')
     with pytest.raises(DataError, match="my-annotations.json: the file: no 'database'"):
         ingest([lab], tmp_path / "third")
+
+
+@pytest.mark.parametrize("name", ["label_map.json", "annotations.json", "a_labels.json", "zlabels.json"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"0": "press"}', '{"images": [], "annotations": []}', "[1, 2]", "null"]
+)
+def test_what_is_only_called_labels_gives_way_to_labels(lab, tmp_path, name, text):
+    (lab / name).write_text(text)
+    folder, told = ingest([lab], tmp_path / "rec")
+    assert read_description(folder).labels == "labels.csv"
+    assert f"{name}: no labels that are known, left out" in told
+    (lab / "labels.csv").unlink()
+    with pytest.raises(DataError, match=f"{name}: "):
+        ingest([lab], tmp_path / "other")
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.sampled_from(["s{}", "P0{}_cam", "S-{}", "2024-05-{} b", "{}"]))
+def test_labels_that_are_numbered_as_another_video_are_said(one, other, form):
+    for spelt in (form, form.upper(), form + "_labels"):
+        assert bool(_doubt(spelt.format(other), form.format(one))) is (one != other)
+    assert not _doubt(f"labels_{other}", form.format(one))
+
+
+def test_labels_of_another_video_are_said_when_they_are_taken(lab, tmp_path):
+    (lab / "cam.mp4").rename(lab / "s1.mp4")
+    (lab / "labels.csv").rename(lab / "s10.csv")
+    assert (
+        "s10.csv: labels, though called otherwise than 's1': are these its labels?"
+        in ingest([lab], tmp_path / "rec")[1]
+    )
 
 
 @pytest.mark.parametrize(

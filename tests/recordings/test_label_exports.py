@@ -434,3 +434,32 @@ def test_whole_numbers_beyond_the_video_get_every_way_out(tmp_path):
     with pytest.raises(DataError, match="times are frames: .*label_unit=frames.*count from elsewhere: .*label_zero="):
         read_labels(file, None, CAM)
     assert [s.start_s for s in read_labels(file, LabelSettings(label_zero="100"), CAM).spans] == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("head", ["FPS", "Media fps", "Frame rate", "FPS (frame/s)", "framerate"])
+@pytest.mark.parametrize(("times", "at"), [("30,60", "{},{}"), ("0:00:01:05,0:00:02:00", "0:00:01:05,0:00:02:00")])
+@given(rate=st.sampled_from([24, 24.97, 25, 25.06, 29.97, 30, 50, 60]))
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_frames_that_were_counted_at_another_rate_are_asked_about(tmp_path, head, times, at, rate):
+    unit = "_frame" if "{" in at else ""
+    file = written(tmp_path, "l.csv", f"start{unit},stop{unit},{head},action\n{times},{rate},a\n")
+    if abs(rate - FPS) < 0.1:
+        assert read_labels(file, None, CAM).spans
+        return
+    with pytest.raises(DataError, match=f"expected to know how frames are counted; .*label_fps={rate:g}"):
+        read_labels(file, None, CAM)
+    (span,) = read_labels(file, LabelSettings(label_fps=rate), CAM).spans
+    assert span.stop_s == pytest.approx(60 / rate if unit else 2 * round(rate) / rate)
+    seconds = written(tmp_path, "s.csv", f"start,stop,{head},action\n1,2,{rate},a\n")
+    assert read_labels(seconds, None, CAM).spans[0].stop_s == 2.0
+
+
+def test_labels_that_begin_after_the_video_are_refused(tmp_path):
+    end_s = CAM.stop_s
+    for start_s, stop_s, fit in ((end_s - 1, end_s + 0.9, True), (end_s + 0.1, end_s + 0.9, False)):
+        file = written(tmp_path, "l.csv", f"start,stop,action\n1,2,a\n{start_s},{stop_s},b\n")
+        if fit:
+            assert len(read_labels(file, None, CAM).spans) == 2
+            continue
+        with pytest.raises(DataError, match="expected it within the video"):
+            read_labels(file, None, CAM)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plait.errors import DataError
-from plait.recordings.annotations import Footage, LabelSettings
+from plait.recordings.annotations import Footage, LabelSettings, way_out
 from plait.recordings.labels import read_labels
 from plait.recordings.owners import key, own
 
@@ -246,3 +246,14 @@ def test_many_labels_are_compared_in_no_time(tmp_path):
     start_s = time.process_time()
     assert len(seen(table(tmp_path, rows, "pass,start,stop,activity"), None)) == 20_000
     assert time.process_time() - start_s < 10
+
+
+@pytest.mark.parametrize(
+    "spelt", ["\u200bs1.mp4", "\uff531.mp4", "S01.MP4", "s-1", "\u04551.mov", "clips/s1\u00ad.mp4"]
+)
+def test_what_looks_like_this_recording_is_the_way_out(tmp_path, spelt):
+    file = table(tmp_path, [("s10.mp4", 1, 2, "a"), (spelt, 3, 4, "b"), ("zz.mp4", 5, 6, "a")])
+    with pytest.raises(DataError, match="expected one that names this recording") as said:
+        seen(file, about("s1.mp4"))
+    assert way_out("labels_of", spelt) in str(said.value)
+    assert seen(file, about("s1.mp4"), labels_of=(spelt,)) == [("b", 3.0, 4.0)]

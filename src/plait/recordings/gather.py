@@ -10,7 +10,7 @@ from plait.recordings.layouts import text_of
 from plait.recordings.tables import read_bytes
 
 BESIDE = (  # previews, thumbnails, folder settings, documents: never a recording's
-    *(".thm", ".lrv", ".lrf", ".ini", ".db", ".lnk", ".url", ".xmp", ".md", ".pdf", ".html"),
+    *(".thm", ".lrv", ".lrf", ".pfsx", ".ini", ".db", ".lnk", ".url", ".xmp", ".md", ".pdf", ".html"),
     *(".jpg", ".jpeg", ".png", ".gif", ".heic", ".gpr", ".dng"),
 )
 DOCUMENTS = ("readme", "license", "licence", "changelog", "notice")

@@ -40,6 +40,7 @@ ELSEWHERE = {  # what other programs read, and what they can write
     ".aup3": "export its labels from Audacity",
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save its sheet as CSV"),
 }
+NUMBERED = re.compile(r"([^\W\d_]*)[ _-]?(\d+)")
 CALLED_LABELS = re.compile("label|annot", re.IGNORECASE)
 
 
@@ -197,7 +198,8 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
     told.append(f"{video.name}: the video, whose clock is everyone's")
     labels: str | None = None
     logs: dict[str, LogFile] = {}
-    for file in files:
+    called = [file for file in files if file.suffix.lower() == ".json" and CALLED_LABELS.search(file.stem)]
+    for file in sorted(files, key=called.__contains__):  # what is only called labels is last
         suffix = file.suffix.lower()
         if file == video:
             continue
@@ -208,6 +210,7 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
         texts = label_texts.lines_of(file) is not None
         table = read_table(file, logger=True) if suffix in TABLES and not texts and not streams else None
         is_labels = texts or suffix == ".eaf" or _is_json_of_labels(file) or (table and label_columns.is_labels(table))
+        is_labels = is_labels or (file in called and not labels)
         if streams:
             logs |= {name: describe_log(file, name, video_s, settings, told) for name, settings in streams.items()}
         elif said.get("labels", file.name if is_labels else None) == file.name:
@@ -217,7 +220,7 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
                     f"--set labels={file.name} leaves the other out"
                 )
             labels = file.name
-            told.append(f"{file.name}: labels")
+            told.append(f"{file.name}: labels{_doubt(file.stem, video.stem)}")
         elif is_labels or suffix == ".json":
             told.append(f"{file.name}: {'other labels' if is_labels else 'no labels that are known'}, left out")
         elif table:
@@ -234,6 +237,16 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
     return Description(subject="", video=video.name, logs=logs, labels=labels)
 
 
+def _doubt(labels: str, video: str) -> str:
+    """What to say where a file of labels is numbered as another video is: s10 beside s1."""
+    own, theirs = dict[str, list[str]](), dict[str, list[str]]()
+    for found, stem in ((own, video), (theirs, labels)):
+        for word, number in NUMBERED.findall(stem.lower()):
+            found.setdefault(word, []).append(number.lstrip("0"))
+    other = any(one != two for word in own for one, two in zip(own[word], theirs.get(word, []), strict=False))
+    return f", though called otherwise than {video!r}: are these its labels?" if other else ""
+
+
 def _streams(file: Path, said: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The logs that are said to be in `file`, by its own name or by theirs, with what is said of them."""
     own = stream_name(file.stem)
@@ -245,10 +258,10 @@ def _streams(file: Path, said: Mapping[str, Any]) -> dict[str, Mapping[str, Any]
 
 
 def _is_json_of_labels(file: Path) -> bool:
-    """Whether a file is JSON of a form of labels, or called so."""
+    """Whether a file is JSON of a form of labels."""
     if file.suffix.lower() != ".json":
         return False
     try:
-        return label_json.is_labels(label_json.content_of(file)) or CALLED_LABELS.search(file.stem) is not None
+        return label_json.is_labels(label_json.content_of(file))
     except DataError:
-        return CALLED_LABELS.search(file.stem) is not None
+        return False

@@ -8,6 +8,7 @@ from itertools import pairwise
 from plait.errors import DataError
 from plait.names import natural, plain
 from plait.recordings.annotations import (
+    NUMBER,
     Entry,
     Footage,
     LabelClock,
@@ -38,6 +39,8 @@ from plait.recordings.owners import EVERY, films, key, nobody, own
 from plait.recordings.tables import MISSING, Table
 
 TOUCH_S = 1e-6  # less than this is rounding, no overlap
+OFF_RATE = 0.005  # rates of frames that differ by less were rounded
+RATES = {("frame", "rate"), ("frames", "per")}
 APART_S = 0.1  # times that are written twice and differ by less were rounded
 FRACTION = re.compile(r"[-+]?[0-9]*[.,][0-9]+")
 
@@ -67,6 +70,8 @@ def read(
     if unit != "s":
         told.append(f"{table.file.name}: times in {unit}{' from 0' if unit == 'frames' else ''}")
     _refuse_offset(sheet, rows)
+    if unit in ("frames", "timecode"):
+        _refuse_rate(sheet, rows, settings, footage)
     clock = LabelClock(table.file, unit, settings, footage, table.decimal_comma)
     if times:
         entries = [_entry(sheet, row, times.columns, activity, clock) for row in rows]
@@ -211,6 +216,21 @@ def _refuse_accounts(sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry]
                 f"{sheet.table.file}: column {name!r}: labels of {listed(values)} say the same at one time, expected "
                 f"one account of it; {way_out('labels_of', values[0])}, or {EVERY} for every row"
             )
+
+
+def _refuse_rate(sheet: Sheet, rows: Sequence[int], settings: LabelSettings, footage: Footage | None) -> None:
+    """Refuse frames that were counted at another rate than the video's, as a column says."""
+    if footage is None or settings.label_fps is not None:
+        return
+    shown_hz = 1 / footage.step_s
+    for name in (name for name in sheet.names if {"fps", "framerate"} & set(words(name)) or words(name)[:2] in RATES):
+        for row in rows:
+            said = sheet.cells[name][row].replace(",", ".")
+            if NUMBER.fullmatch(said) and abs(float(said) - shown_hz) > OFF_RATE * shown_hz:
+                raise DataError(
+                    f"{sheet.table.at(row)}: column {name!r} says {said} frames a second, and {footage.video!r} shows "
+                    f"{shown_hz:.5g}, expected to know how frames are counted; {way_out('label_fps', said)}"
+                )
 
 
 def _tell_groups(sheet: Sheet, rows: Sequence[int], others: Sequence[str], told: list[str]) -> None:

@@ -93,7 +93,8 @@ def _compare(file: Path, spans: tuple[Span, ...], settings: LabelSettings, foota
     """Refuse labels that go on for more than a second after the video's end; say where they end suspiciously early."""
     stop_s, begin_s = footage.stop_s, float(footage.times[0])
     last = max(spans, key=lambda span: span.stop_s)
-    if last.stop_s > stop_s + LATE_S:
+    begun = max(span.start_s for span in spans)
+    if last.stop_s > stop_s + LATE_S or begun > stop_s:
         fits = {
             "ms": EARLY * stop_s < last.stop_s / 1e3 <= stop_s + LATE_S,
             "frames": last.stop_s <= len(footage.times) + 1 and all(span.start_s.is_integer() for span in spans),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from plait.errors import DataError
+from plait.names import alike
 from plait.recordings.annotations import Footage, listed, way_out
 
 EVERY = "*"
@@ -103,7 +104,9 @@ def nobody(file: Path, place: str, values: Iterable[str], footage: Footage | Non
     there = sorted(set(values))
     names = (footage.video, *footage.names) if footage else ("not known here",)
     known = listed(list(dict.fromkeys(name for name in names if name)))
+    stems = {name_of(name).stem for name in names}
+    like = [value for value in there if any(alike([name_of(value).stem, stem]) for stem in stems)]
     return DataError(
         f"{file}: {place} says {listed(there)}, expected one that names this recording ({known}); "
-        f"if one does, {way_out('labels_of', there[0] if there else 'NAME')}, or {EVERY} for every row"
+        f"if one does, {way_out('labels_of', next(iter(like + there), 'NAME'))}, or {EVERY} for every row"
     )

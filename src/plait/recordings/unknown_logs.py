@@ -111,7 +111,8 @@ def _no_time(table: Table, answer: str) -> DataError:
     rate = f"{table.rate_hz:g}" if table.rate_hz else "HZ"
     return DataError(
         f"{table.file}: no column of times known by its name{like}, expected one of: {listed}; "
-        f"say {answer}time=NAME, or {answer}rate_hz={rate} for rows that are evenly spaced"
+        f"say {answer}time=NAME, or {answer}rate_hz={rate} for rows that are evenly spaced; "
+        "if it is no log of a sensor, give the files that are meant, without it"
     )
 
 
