@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from plait.errors import DataError
 from plait.recordings.annotations import Footage, LabelSettings
+from plait.recordings.label_json import content_of
 from plait.recordings.labels import read_labels
 
 FPS, SECONDS = 25, 60
@@ -463,3 +464,75 @@ def test_labels_that_begin_after_the_video_are_refused(tmp_path):
             continue
         with pytest.raises(DataError, match="expected it within the video"):
             read_labels(file, None, CAM)
+
+
+ELAN_S, ELAN_MS = "act\t\t{0}\t{1}\t{2}\ta\n", "act\t\t00:00:0{0}.000\t{0}000\t00:00:0{1}.000\t{1}000\ta\n"
+ANSWERED = {  # by form: how a label from 1 to 2 s is written in it, its ending, and in which units
+    "audacity": ("{0}\t{1}\ta\n", ".txt", ("s", "ms", "us", "frames")),
+    "elan's numbers": (ELAN_S, ".txt", ("s", "ms", "us", "frames")),
+    "elan's text": (ELAN_MS, ".txt", ("s",)),
+    "table": ("start,stop,action\n{0},{1},a\n", ".csv", ("s", "ms", "us", "frames")),
+    "json": ('{{"database": {{"cam": {{"annotations": [{{"segment": [{0}, {1}], "label": "a"}}]}}}}}}', ".json",
+             ("s", "ms", "us", "frames")),
+    "eaf": (LINKED.replace("LINKS", "").replace("1000", "{0}000").replace("2000", "{1}000"), ".eaf", ("ms",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ANSWERED)
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "frames", "timecode", "iso"])
+@given(start=st.integers(1, 4), length=st.integers(1, 4), zero=st.integers(0, 1))
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_an_answer_about_times_counts_or_is_refused_in_any_form(tmp_path, form, unit, start, length, zero):
+    text, ending, units = ANSWERED[form]
+    scale = (
+        {"s": 1, "ms": 1000, "us": 1_000_000, "frames": FPS}.get(unit, 1) if form not in ("eaf", "elan's text") else 1
+    )
+    stop = start + length
+    file = written(tmp_path, f"l{ending}", text.format(start * scale, stop * scale, length * scale))
+    said = LabelSettings(label_unit=unit, label_zero=str(zero * scale) if zero else None)
+    if unit not in units:
+        with pytest.raises(DataError, match=r"expected (none|a time code|an ISO)"):
+            read_labels(file, said, CAM)
+        return
+    (span,) = read_labels(file, said, CAM).spans
+    assert (span.start_s, span.stop_s) == pytest.approx((start - zero, stop - zero))
+
+
+def test_elan_s_text_of_several_people_is_one_s(tmp_path):
+    file = written(tmp_path, "l.txt", "act\tanna\t1.0\t2.0\ta\nact\tben\t3.0\t4.0\tb\n")
+    assert [span.activity for span in read_labels(file, None, CAM).spans] == ["a"]
+    assert [span.activity for span in read_labels(file, LabelSettings(labels_of=("ben",)), CAM).spans] == ["b"]
+    assert len(read_labels(file, LabelSettings(labels_of=("*",)), CAM).spans) == 2
+    with pytest.raises(DataError, match=r"the participant says 'anna', 'ben', .*labels_of=anna .* or \* for every row"):
+        read_labels(file, None, Footage("cam.mp4", ("session", "carl"), TIMES, 60.0))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_lists_of_labels_in_any_encoding_that_can_be_told(tmp_path, encoding):
+    for text in ("1.0\t2.0\tdr\u00fcck\n", "act\t\t1.0\t2.0\tdr\u00fcck\n"):
+        (tmp_path / "l.txt").write_bytes(text.encode(encoding))
+        assert [span.activity for span in read_labels(tmp_path / "l.txt", None, CAM).spans] == ["dr\u00fcck"]
+
+
+@given(st.recursive(st.integers() | st.text(max_size=3), lambda s: st.dictionaries(st.text("ab", max_size=2), s)))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_what_json_says_twice_is_never_half_read(tmp_path, content):
+    text = json.dumps({"own": content})
+    assert content_of(written(tmp_path, "l.json", text)) == {"own": content}
+    for inside, outside in (("own", ""), ("database", "x")):
+        twice = '{"cam": 1, "cam": 2}'
+        file = written(tmp_path, "l.json", f'{{"{inside}": [{twice}], "{outside}": {text}}}')
+        with pytest.raises(DataError, match="'cam' is there twice, expected one value"):
+            content_of(file)
+
+
+def test_no_way_out_is_offered_that_does_not_work(tmp_path):
+    """A star means every row, and JSON has none."""
+    entry = {"annotations": [{"segment": [1, 2], "label": "a"}]}
+    with pytest.raises(DataError, match="labels_of=other") as said:
+        read_labels(written(tmp_path, "l.json", json.dumps({"database": {"other": entry}})), None, CAM)
+    assert "every row" not in str(said.value)
+    late = written(tmp_path, "l.eaf", LINKED.replace("LINKS", "").replace("2000", "70000"))
+    with pytest.raises(DataError, match="label_zero=TIME") as said:
+        read_labels(late, None, CAM)
+    assert "label_unit" not in str(said.value)

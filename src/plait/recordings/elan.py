@@ -9,7 +9,7 @@ from pympi.Elan import Eaf  # type: ignore[import-untyped]
 
 from plait.errors import DataError, one_line
 from plait.names import plain
-from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelSettings, listed, way_out
+from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, way_out
 from plait.recordings.owners import key, name_of, own
 from plait.recordings.tables import read_bytes
 
@@ -37,6 +37,8 @@ def read(
     Raises:
         DataError: the file is damaged, several tiers may be meant, or an annotation's time cannot be told.
     """
+    if settings.label_unit not in (None, "ms"):
+        raise DataError(f"{file}: label_unit is {settings.label_unit!r}, expected none: ELAN's times are milliseconds")
     eaf = _opened(file)
     annotations = _annotations(file, eaf)
     told_by_tier: dict[str, list[str]] = {}
@@ -55,7 +57,10 @@ def read(
         ask = f"; {way_out('tier', 'NAME')}" if told_by_tier else ""
         raise DataError(f"{file}: {which} labels{called}, expected one of: {there or 'none at all'}{ask}")
     told.append(f"{file.name}: tier {tier!r}")
-    origin_s = _origin_s(file, eaf, settings, footage, told)
+    if settings.label_zero is None:
+        origin_s = _origin_s(file, eaf, settings, footage, told)
+    else:
+        origin_s = LabelClock(file, "s", settings, None).seconds("0", "label_zero")
     slots_ms = _slots_ms(eaf, annotations)
     entries = []
     for name, annotation in annotations.items():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,18 @@ def content_of(file: Path) -> Any:
     """What is in a JSON file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, or says something twice.
     """
+
+    def held(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise DataError(f"{file}: {twice!r} is there twice, expected one value; rename one, or join them")
+        return found
+
     try:
-        return json.loads(read_bytes(file))
+        return json.loads(read_bytes(file), object_pairs_hook=held)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: cannot be read, expected JSON: {one_line(error)}") from error
 
@@ -81,7 +90,7 @@ def _video(file: Path, videos: list[str], settings: LabelSettings, footage: Foot
     elif footage is not None:
         chosen = own(videos, footage, file, "the file")
         if not chosen:
-            raise nobody(file, "the file", videos, footage)
+            raise nobody(file, "the file", videos, footage, every=False)
     else:
         chosen = set(videos)
     if len(chosen) != 1:

@@ -21,11 +21,13 @@ from plait.recordings.annotations import (
     listed,
     way_out,
 )
+from plait.recordings.layouts import text_of
 from plait.recordings.owners import EVERY, key, name_of, nobody, own
 from plait.recordings.tables import CSV, read_bytes
 
 VIA = "# CSV_HEADER ="
 TIME = re.compile(rf"(?:{CLOCK.pattern}|[+-]?[0-9]+(?:\.[0-9]+)?)")
+ONE_FORM = 3  # columns: begin, end and duration
 AGREE_S = 0.0015  # ELAN writes whole milliseconds
 Lines = list[tuple[int, list[str]]]
 
@@ -35,8 +37,8 @@ def lines_of(file: Path) -> Lines | None:
     if file.suffix.lower() not in CSV:
         return None
     try:
-        text = read_bytes(file).decode("utf-8-sig")
-    except UnicodeDecodeError:
+        text, _ = text_of(file, read_bytes(file), legacy=False)
+    except DataError:
         return None
     numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if any(line.startswith(VIA) for _, line in numbered[:20]):
@@ -102,21 +104,46 @@ def _elan(
             f"{file}: labels of {len(tiers)} tiers, expected one of: {listed(tiers)}; {way_out('tier', tiers[0])}"
         )
     where = _times(lines[0][1]) or range(0)
+    alone = len(where) <= ONE_FORM and all(NUMBER.fullmatch(lines[0][1][i].strip()) for i in where)
+    if settings.label_unit not in (None, "s") and not alone:
+        raise DataError(f"{file}: label_unit is {settings.label_unit!r}, expected none: its times say their unit")
     bare = LabelClock(file, "s", LabelSettings(), None)
     rows: list[np.ndarray] = []
-    mine = [(number, cells) for number, cells in lines if cells[0] == tier]
+    mine = _of_one(file, [(number, cells) for number, cells in lines if cells[0] == tier], where, settings, clock, told)
     for number, cells in mine:
         if _times(cells) != where:
             raise DataError(f"{file}: line {number}: {listed(cells)}, expected times where the first line has them")
         rows.append(np.array([bare.seconds(cells[i], f"line {number}") for i in where]))
-    shift_s = replace(clock, unit="s").seconds("0", "the first line")
-    starts, stops = (ends + shift_s for ends in _forms(file, np.stack(rows)))
+    if not alone:  # `_forms` has found what is seconds
+        clock = replace(clock, unit="s")
+    starts, stops = (
+        np.array([clock.seconds(f"{time:f}", "a time") for time in ends.tolist()])
+        for ends in _forms(file, np.stack(rows))
+    )
     told.append(f"{file.name}: ELAN's text, tier {tier!r}")
     entries = [
         Entry(f"line {number}", start_s, stop_s, plain(cells[-1]))
         for (number, cells), start_s, stop_s in zip(mine, starts.tolist(), stops.tolist(), strict=True)
     ]
     return entries, replace(settings, tier=tier)
+
+
+def _of_one(
+    file: Path, lines: Lines, where: range, settings: LabelSettings, clock: LabelClock, told: list[str]
+) -> Lines:
+    """The lines of one participant, where ELAN wrote several into the cell behind the tier."""
+    people = sorted({cells[1].strip() for _, cells in lines if where.start > 1} - {""})
+    if len(people) < 2 or EVERY in settings.labels_of:
+        return lines
+    wanted = {key(name) for name in settings.labels_of}
+    chosen = {person for person in people if key(person) in wanted}
+    if not wanted and clock.footage is not None:
+        chosen = own(people, clock.footage, file, "the participant")
+    if not chosen:
+        raise nobody(file, "the participant", people, clock.footage)
+    kept = [(number, cells) for number, cells in lines if cells[1].strip() in chosen]
+    told.append(f"{file.name}: lines of {listed(sorted(chosen))}; {len(lines) - len(kept)} are of others and left out")
+    return kept
 
 
 def _forms(file: Path, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -99,7 +99,9 @@ def _compare(file: Path, spans: tuple[Span, ...], settings: LabelSettings, foota
             "ms": EARLY * stop_s < last.stop_s / 1e3 <= stop_s + LATE_S,
             "frames": last.stop_s <= len(footage.times) + 1 and all(span.start_s.is_integer() for span in spans),
         }
-        units = [unit for unit, fit in fits.items() if fit and settings.label_unit is None]
+        units = [
+            unit for unit, fit in fits.items() if fit and settings.label_unit is None and file.suffix.lower() != ".eaf"
+        ]
         hint = f"; if its times are {' or '.join(units)}: {way_out('label_unit', units[-1])}" if units else ""
         if not settings.label_zero:
             hint += (

@@ -99,8 +99,8 @@ def _meant(value: str, video: Name, file: Path, place: str) -> Name:
     return name_of(value)
 
 
-def nobody(file: Path, place: str, values: Iterable[str], footage: Footage | None) -> DataError:
-    """The error that none of `values` names this recording."""
+def nobody(file: Path, place: str, values: Iterable[str], footage: Footage | None, every: bool = True) -> DataError:
+    """The error that none of `values` names this recording; `every`: all of them may be said to."""
     there = sorted(set(values))
     names = (footage.video, *footage.names) if footage else ("not known here",)
     known = listed(list(dict.fromkeys(name for name in names if name)))
@@ -108,5 +108,6 @@ def nobody(file: Path, place: str, values: Iterable[str], footage: Footage | Non
     like = [value for value in there if any(alike([name_of(value).stem, stem]) for stem in stems)]
     return DataError(
         f"{file}: {place} says {listed(there)}, expected one that names this recording ({known}); "
-        f"if one does, {way_out('labels_of', next(iter(like + there), 'NAME'))}, or {EVERY} for every row"
+        f"if one does, {way_out('labels_of', next(iter(like + there), 'NAME'))}"
+        + (f", or {EVERY} for every row" if every else "")
     )
