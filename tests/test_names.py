@@ -173,6 +173,13 @@ def test_a_number_with_a_word_that_says_nothing_is_that_number(number, word):
         ("Åse", "Aase"),
         ("Doe, Jane", "jane doe"),
         ("Test subject 1", "S01"),
+        ("subject№1", "s1"),
+        ("Participant no. 7", "P07"),
+        ("UserID 3", "user 3"),
+        ("Subject ID 3", "3"),
+        ("Ꭺnna", "anna"),
+        ("ꓟax", "max"),
+        ("кate", "kate"),
     ],
 )
 def test_letters_that_are_written_with_two_or_look_like_others(one, other):

@@ -11,12 +11,12 @@ FAMILIES = {
     "user": ("u", "usr", "user"),
     "volunteer": ("v", "vol", "volunteer", "vp", "proband", "player", "worker", "actor"),
 }
-COUNTED = ("id", "no", "nr", "num", "number", "subjectid", "participantid", "personid", "userid")  # a number alone
+COUNTED = ("id", "no", "nr", "num", "number")  # a number alone
 WORDS = {word: family for family, words in FAMILIES.items() for word in words}
 # Letters of other alphabets that cannot be told from a Latin one in print (of Unicode's confusables, UTS 39).
 LOOKALIKES = str.maketrans(
-    "АВЕЅІЈКМНОРСТУХаеѕіјорсухԁԛԝһӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρκɑɡıոսօհ",
-    "ABESIJKMHOPCTYXaesijopcyxdqwhlABEZHIKMNOPTYXovpkaginuoh",
+    "АВЕЅІЈКМНОРСТУХаеѕіјорсухԁԛԝһӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρκɑɡıոսօհιυкᎪᏴᏟᎠᎬᏀᎻᎫᏦᏞᎷᏢᏚᎢᏙᎳᏃꓮꓐꓚꓓꓰꓝꓖꓧꓲꓙꓗꓡꓟꓠꓳꓑꓣꓢꓔꓴꓦꓪꓫꓬꓜ",
+    "ABESIJKMHOPCTYXaesijopcyxdqwhlABEZHIKMNOPTYXovpkaginuohiukABCDEGHJKLMPSTVWZABCDEFGHIJKLMNOPRSTUVWXYZ",
 )
 # Letters that Unicode does not take apart, as people write them without; and with two letters for one.
 PLAIN = str.maketrans({"ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "œ": "oe", "æ": "ae", "þ": "th"})
@@ -68,10 +68,12 @@ def spellings(name: str, *, person: bool = True) -> frozenset[str]:
     for text in texts:
         base = _bare(text, person)
         numbered = NUMBERED.fullmatch(base) if person else None
-        if numbered and numbered[1] in COUNTED:
+        word = numbered[1] if numbered else ""
+        word = next((word.removesuffix(said) for said in COUNTED if word.removesuffix(said) in WORDS), word)
+        if numbered and word in COUNTED:
             base = numbered[2]
-        elif numbered and numbered[1] in WORDS:
-            base = f"{WORDS[numbered[1]]} {numbered[2]}"
+        elif numbered and word in WORDS:
+            base = f"{WORDS[word]} {numbered[2]}"
         found.add(base)
         if person and base[:1].isdecimal():
             found |= {f"{family} {base}" for family in FAMILIES}
