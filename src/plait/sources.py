@@ -112,7 +112,8 @@ def _collected(name: str, found: dict[str, str]) -> Iterable[str]:
     found[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
     values = list(vars(module).items()) if module else []
     homes = {_home(value) for part, value in values if not _below(name, part, value)}
-    return {*imported, *(home for home in homes if not installed(home))}  # what is installed is imported by name
+    own = {home for home in homes if home in sys.modules and not installed(home)}
+    return {*imported, *own}  # what is installed is imported by name
 
 
 def _below(name: str, part: str, value: object) -> bool:

@@ -185,7 +185,7 @@ def _truncated(folder):
     [
         (_truncated, "GOPR0042.MP4"),
         (_wrist(""), "wrist.csv"),
-        (_wrist("t,ax,ay,az\n0,1,2,3\n0.1,1,x,3\n0.2,1,2,3\n"), "line 3"),
+        (_wrist("t_s,ax,ay,az\n0,1,2,3\n0.1,1,x,3\n0.2,1,2,3\n"), "line 3"),
         (_wrist("t_s,ax,ay,az\n0,1,2,3\n0.1,1,2,3\n5,1,2,3\n0.2,1,2,3\n"), "backwards"),
         (_labels("12,999,pressing"), "ends at 999.00 s, expected it within the video"),
         (lambda folder: shutil.copy(folder / "wrist.csv", folder / "WRIST.tsv"), "two files for the stream 'wrist'"),

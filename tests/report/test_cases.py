@@ -76,6 +76,7 @@ def test_cases_say_what_the_predictions_say(fused):
     assert sum(one["clips"] for one in told["counts"]) == table["clip"].n_unique()
     shown = {tuple(case["right"]) for case in told["cases"]}
     assert shown == {tuple(one["right"]) for one in told["counts"]}
+    assert told["of"] == json.loads(write_cases(Again.of(fused, trust=OWN)).read_text())["of"]
     before = (fused / "cases.json").stat().st_mtime_ns
     assert write_cases(Again.of(fused, trust=OWN)).stat().st_mtime_ns == before
 
