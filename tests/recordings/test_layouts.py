@@ -121,6 +121,18 @@ def test_a_start_and_a_rate_above_one_column_are_no_names(tmp_path):
         read_table(file)
 
 
+@pytest.mark.parametrize("row", ["{0}.25,walk,3\n", "{0},imu,-3\n", "-0.{0}\n", "0.{0}\n"])
+def test_the_first_row_of_a_log_without_names_is_none(tmp_path, row):
+    file = written(tmp_path, "".join(row.format(i) for i in range(1, 40)))
+    with pytest.raises(DataError, match=r"line 1: numbers, expected the names of the columns; say names = \[\"c1\""):
+        read_table(file, logger=True)
+
+
+def test_names_that_are_numbers_are_names_above_numbers(tmp_path):
+    file = written(tmp_path, "time,1,2,3\n" + "".join(f"{i},4,5,{i % 3}\n" for i in range(40)))
+    assert read_table(file, logger=True).frame.columns == ["time", "1", "2", "3"]
+
+
 def test_names_in_a_comment_above_rows_that_hold_text_too(tmp_path):
     rows = "".join(f"{10**16 + i},{i},imu,{i % 5}\n" for i in range(40))
     table = read_table(written(tmp_path, "%time,seq,frame_id,x\n" + rows), logger=True)

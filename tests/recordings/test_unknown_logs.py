@@ -522,6 +522,26 @@ def test_thousands_are_asked_about_and_never_taken_for_decimals(tmp_path, separa
     np.testing.assert_allclose(read_log(file, log.log()).values, [[v, float(beside)] for v in values], rtol=1e-6)
 
 
+@quick
+@given(values=st.lists(st.integers(100, 99_999), min_size=20, max_size=40), large=st.integers(1000, 9_999_999))
+def test_points_before_three_digits_are_asked_about_beside_numbers_without(tmp_path, values, large):
+    values = [998, large, 1_234_567, *values]
+    file = tmp_path / "wrist.csv"
+    rows = [f"{i};{f'{v:,}'.replace(',', '.')};9" for i, v in enumerate(values)]
+    file.write_text("\n".join(["time_s;force;y", *rows, ""]))
+    with pytest.raises(DataError, match=r"in column 'force' may be .*logs.wrist.decimal=\. or .*decimal=,"):
+        describe_log(file, "wrist", 20.0, {}, [])
+    log = describe_log(file, "wrist", 20.0, {"decimal": ",", "columns": ["force", "y"]}, [])
+    np.testing.assert_allclose(read_log(file, log.log()).values, [[v, 9] for v in values], rtol=1e-6)
+
+
+def test_three_decimals_are_decimals(tmp_path):
+    file = tmp_path / "wrist.csv"
+    file.write_text("time_s,x,y\n" + "".join(f"{i / 50:.3f},{36 + i % 7 / 8:.3f},{i % 5}\n" for i in range(1000)))
+    log = describe_log(file, "wrist", 20.0, {}, [])
+    np.testing.assert_allclose(read_log(file, log.log()).values[:, 0], 36 + np.arange(1000) % 7 / 8, atol=1e-6)
+
+
 def test_decimal_commas_that_can_be_nothing_else_are_not_asked_about(tmp_path):
     file = tmp_path / "wrist.csv"
     file.write_text("time;x\n" + "".join(f"{i / 50:.3f};{9 + i % 7 / 8:.3f}\n" for i in range(1000)).replace(".", ","))

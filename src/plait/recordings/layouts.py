@@ -15,6 +15,8 @@ ABOVE = 100  # lines within which the names of the columns are looked for
 BELOW = 3  # rows that must fit the names
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?|nan", re.IGNORECASE)
 TIME_OF_DAY = re.compile(r".*\d:\d\d.*")
+RATED = re.compile(r"[1-9]\d{0,4}([.,]\d*)?")  # readings a second, as files say them
+DATED_S = 1e8  # seconds since 1970 that are a date
 EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 RATE = re.compile(r"(\d+(?:\.\d+)?) ?Hz\b", re.IGNORECASE)
 
@@ -101,7 +103,7 @@ def layout_of(
         rows = lines[start:]
         called = tuple(names)
     else:
-        called, rows = tuple(_names(file, lines, start, separator)), lines[start + 1 :]
+        called, rows = tuple(_names(file, lines, start, separator, logger=logger)), lines[start + 1 :]
     units: dict[str, str] = {}
     if logger:
         rows = _without_asides(rows, lines[start][1], notes, named=bool(names))
@@ -195,19 +197,20 @@ def _commonest(header: str, below: Lines) -> str:
     return " " if blank else ";"
 
 
-def _names(file: Path, lines: Lines, start: int, separator: str) -> list[str]:
+def _names(file: Path, lines: Lines, start: int, separator: str, *, logger: bool) -> list[str]:
     """The names of the columns, empty where there is none."""
     number, line = lines[start]
     line = _uncommented(line).rstrip(f"{separator} ")
     found = [name.strip() for name in cells(line, separator)]
-    if (len(found) == 1 and _is_number(found[0])) or (len(found) > 1 and _number_row(line)):
+    below = [cell.strip() for cell in cells(lines[start + 1][1], separator)] if start + 1 < len(lines) else []
+    numbers = _is_number(found[0]) if len(found) == 1 else _number_row(line)
+    if numbers or (logger and _alike(found, below)):
         remedy = ", ".join(f'"c{i}"' for i in range(1, len(found) + 1))
-        below = [cells(row, separator) for _, row in lines[start + 1 : start + 2]]
-        if below and len({*map(str.strip, found)}) == 1 and len({*map(str.strip, below[0])}) == 1:  # Empatica's
+        if len({*found}) == len({*below}) == 1 and _starts(found[0], below[0]):  # Empatica's
             raise DataError(
                 f"{file}: lines {number} and {lines[start + 1][0]} hold a start ({found[0]}) and a rate "
-                f"({below[0][0].strip()}), expected the names of the columns; say names = [{remedy}], "
-                f"first_line = {number + 2}, rate_hz = {float(below[0][0]):g}"
+                f"({below[0]}), expected the names of the columns; say names = [{remedy}], "
+                f"first_line = {number + 2}, rate_hz = {float(below[0].replace(',', '.')):g}"
             )
         raise DataError(
             f"{file}: line {number}: numbers, expected the names of the columns; say names = [{remedy}], "
@@ -219,6 +222,17 @@ def _names(file: Path, lines: Lines, start: int, separator: str) -> list[str]:
     if not any(found):
         raise DataError(f"{file}: no names of columns in the first line, expected a header")
     return found
+
+
+def _alike(found: Sequence[str], below: Sequence[str]) -> bool:
+    """Whether what may be names has numbers where the next row has them, and text where that has text: it is a row."""
+    forms = [[_is_number(cell) for cell in row] for row in (found, below)]
+    return forms[0] == forms[1] and any(forms[0])
+
+
+def _starts(start: str, rate: str) -> bool:
+    """Whether two numbers are a date, in seconds, and readings a second."""
+    return bool(NUMBER.fullmatch(start) and RATED.fullmatch(rate)) and float(start.replace(",", ".")) >= DATED_S
 
 
 def _uncommented(line: str) -> str:

@@ -16,6 +16,8 @@ from plait.recordings.layouts import first_odd_row, layout_of, text_of
 
 CSV = (".csv", ".tsv", ".txt")
 MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--")
+WHOLE = r"^[+-]?\d{1,3}$"
+POINTED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"  # thousands apart by points, or three decimals
 GROUPED = r"^[+-]?[1-9]\d{0,2}([,.]\d{3})+$"  # thousands apart, or three decimals
 WITH_POINT = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"  # in a cell of a table whose cells are apart by commas
 
@@ -124,9 +126,10 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
 
 
 def thousands(table: Table) -> str | None:
-    """A column whose commas may as well set thousands apart as decimals, None where nothing leaves that open.
+    """A column whose signs may as well set thousands apart as decimals, None where nothing leaves that open.
 
     Between other separators, a comma is a decimal sign if some number of the table could not be written so otherwise.
+    Points are none where `1.006` stands beside `998`, which would be `998.000`, nor where there are two in a number.
     """
     text = [
         (name, column.str.strip_chars().drop_nulls())
@@ -139,7 +142,16 @@ def thousands(table: Table) -> str | None:
     decimals = table.decimal_comma and any(
         (cells.str.contains(r"^[+-]?\d*,\d+$") & ~cells.str.contains(GROUPED)).any() for _, cells in with_commas
     )
-    return None if table.decimal or decimals or not open_ else open_[0]
+    if not decimals:
+        open_ += [name for name, cells in text if _pointed(cells)]
+    return None if table.decimal or not open_ or decimals else open_[0]
+
+
+def _pointed(cells: pl.Series) -> bool:
+    """Whether numbers have points before each three digits, and some have no other reading than thousands."""
+    pointed, whole = cells.str.contains(POINTED), cells.str.contains(WHOLE)
+    plain = (pointed | whole | cells.str.to_lowercase().is_in(MISSING)).all()
+    return bool(plain and pointed.any() and (whole.any() or cells.str.contains(r"\..*\.").any()))
 
 
 def no_column(table: Table, wanted: str, names: list[str]) -> DataError:

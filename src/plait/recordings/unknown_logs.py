@@ -46,7 +46,7 @@ def _described(
 ) -> LogFile:
     table = read_rows(file, log_file({**BEFORE, **said}, file).log())
     if (grouped := thousands(table)) is not None:
-        cell = next(cell for cell in table.frame[grouped] if "," in (cell or ""))
+        cell = next(cell for cell in table.frame[grouped] if {",", "."} & {*(cell or "")})
         raise DataError(
             f"{file}: {cell!r} in column {grouped!r} may be thousands or have decimals, expected to be told: "
             f"{answer}decimal=. or {answer}decimal=,"
