@@ -7,7 +7,7 @@ has named.
 import functools
 import inspect
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -21,7 +21,7 @@ from plait.types import Dataset
 class Trust:
     """Modules whose code may run because data names it; `all` where the data is somebody's own."""
 
-    modules: frozenset[str] = field(default=frozenset())
+    modules: frozenset[str] = frozenset()
     all: bool = False
 
     def dataset(self, path: str, where: str) -> Dataset:
@@ -33,7 +33,7 @@ class Trust:
         self._admit(path, where)
         found = resolve(path, where)
         if not isinstance(found, Dataset):
-            raise ConfigError(f"{where}: {path} is a {type(found).__name__}, expected a plait.types.Dataset")
+            raise ConfigError(f"{where}: {path!r} is no plait.types.Dataset")
         return found
 
     def network(self, path: str, where: str) -> None:

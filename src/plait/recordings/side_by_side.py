@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plait.recordings.columns import PLAIN_TIMES, TIMES, numbers_in
+from plait.recordings.columns import PLAIN_TIMES, TIMES, WORD, numbers_in
 from plait.recordings.tables import Table
 from plait.recordings.time_units import IN_NAMES
 
-WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zµμ]+|\d+")
+PART = re.compile(rf"{WORD.pattern}|\d+")
 PADDED = 0.01  # share of rows in which one clock says something and the other does not
 APART = 0.1  # share of a log's length by which two clocks that go differently part
 
@@ -40,7 +40,7 @@ def beside(table: Table, time: str, columns: Sequence[str]) -> list[Beside]:
 
 
 def _parts(name: str) -> list[str]:
-    return [part.lower() for part in WORD.findall(name)]
+    return [part.lower() for part in PART.findall(name)]
 
 
 def _mark(name: str, columns: Sequence[str]) -> frozenset[str]:

@@ -196,16 +196,6 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def failures(jobs: Mapping[tuple[str, str, int], Job], setting: Setting) -> dict[tuple[str, str, int], str]:
-    """The finished jobs that have no scores, each with its label and why, in a line.
-
-    Raises:
-        DataError: a job's file is damaged.
-    """
-    found = {at: read_facts(setting.folder(job.key)).get("failed") for at, job in jobs.items()}
-    return {at: f"{jobs[at].label}: {why}" for at, why in found.items() if why}
-
-
 def _scored(clips: Clips, rows: np.ndarray, scores: np.ndarray, dataset: Dataset) -> pl.DataFrame:
     table = [clips.table[row] for row in rows]
     return pl.DataFrame(

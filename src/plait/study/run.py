@@ -28,17 +28,19 @@ from plait.store import atomic, content_key, locked, write_csv, write_json, writ
 from plait.study.config import Encoder, Method, Study
 from plait.study.control import as_control, check_out, clips_of, people_of
 from plait.study.executors import EXECUTORS, inline, processes, remote
-from plait.study.jobs import Job, Setting, failures, plan, read_facts, read_scores
+from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
 from plait.study.load import load_study
 from plait.study.network import build
 from plait.study.protocol import check_choice, check_classes, folds
 from plait.study.schedule import do_missing
 from plait.study.train import check
 from plait.study.work import batched, work_on
+from plait.trust import OWN
 from plait.types import Dataset
 
 Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
+At = tuple[str, str, int]  # a job's method, fold and seed
 LOG = logging.getLogger("plait")
 KEY = ["method", "seed", "fold", "clip"]
 COLUMNS = ["study", "method", "fold", "seed", "clip", "subject", "activity", "predicted", "scores"]
@@ -82,9 +84,7 @@ def run_study(
     study = as_control(load_study(source, sets))
     if only:
         study = study.only(only)
-    dataset = resolve(study.dataset, f"{study.name}: dataset")
-    if not isinstance(dataset, Dataset):
-        raise ConfigError(f"{study.name}: dataset: {study.dataset!r} is no plait.types.Dataset")
+    dataset = OWN.dataset(study.dataset, f"{study.name}: dataset")
     device = device_called(device, elsewhere=executor == "ray")
     listing = clips_of(study, dataset, data)
     for line in (said := listing.told(dataset.activities)):
@@ -120,7 +120,8 @@ def run_study(
         else:
             hands = inline(work)
         do_missing(batched(jobs), work, hands, progress)
-    failed = failures(jobs, setting)
+    facts = {at: read_facts(setting.folder(job.key)) for at, job in jobs.items()}
+    failed = {at: f"{jobs[at].label}: {why}" for at, one in facts.items() if (why := one.get("failed"))}
     for line in failed.values():
         say(f"failed: {line}")
     study = study.without({name for name, _, _ in failed})
@@ -128,7 +129,7 @@ def run_study(
         raise DataError(f"{out}: no method without a failed job: {next(iter(failed.values()))}")
     with reporting(out):
         done = {at: job for at, job in jobs.items() if at[0] in study.methods}
-        _leave(study, dataset, data, out, done, setting, made_by, said, list(failed.values()), source)
+        _leave(study, dataset, data, out, done, facts, setting, made_by, said, list(failed.values()))
         if listing.dropped:
             write_csv(out / "dropped.csv", table_of(listing.dropped))
         else:
@@ -158,15 +159,15 @@ def _leave(
     dataset: Dataset,
     data: Path,
     out: Path,
-    jobs: Mapping[tuple[str, str, int], Job],
+    jobs: Mapping[At, Job],
+    facts: Mapping[At, Mapping[str, Any]],
     setting: Setting,
     feature_threads: int,
     said: Sequence[str],
     failed: Sequence[str],
-    source: Path | str | Mapping[str, Any],
 ) -> None:
     """Write what was run, and the scores of all jobs."""
-    rows = _rows(study, jobs, setting)
+    rows = _rows(study, jobs, facts)
     write_toml(out / "study.toml", TypeAdapter(Study).dump_python(study, by_alias=True))
     write_json(
         out / "run.json",
@@ -181,7 +182,6 @@ def _leave(
             "seeds": study.seeds,
             "said": said,
             "failed": failed,
-            "file": str(Path(source).resolve()) if isinstance(source, Path | str) else None,
             "methods": rows,
             "versions": _versions(),
             "commit": _commit(),
@@ -292,11 +292,11 @@ def _write(table: pl.DataFrame, path: Path) -> None:
         table.write_parquet(made)
 
 
-def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setting) -> dict[str, dict[str, Any]]:
+def _rows(study: Study, jobs: Mapping[At, Job], facts: Mapping[At, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """What the report says of each method besides its scores."""
     rows: dict[str, dict[str, Any]] = {}
     for name, method in study.methods.items():
-        facts = [read_facts(setting.folder(job.key)) for (row, _, _), job in jobs.items() if row == name]
+        own = [facts[at] for at in jobs if at[0] == name]
         rows[name] = {
             "kind": _kind(method),
             "modalities": method.modalities,
@@ -307,9 +307,9 @@ def _rows(study: Study, jobs: Mapping[tuple[str, str, int], Job], setting: Setti
             "average": method.average,
             "sweep": method.swept,
             "keys": {f"{fold}/{seed}": job.key for (row, fold, seed), job in jobs.items() if row == name},
-            "parameters": facts[0]["parameters"] if facts else 0,
-            "jobs": len(facts),
-            "train_seconds": sum(fact["seconds"] for fact in facts),
+            "parameters": own[0]["parameters"] if own else 0,
+            "jobs": len(own),
+            "train_seconds": sum(fact["seconds"] for fact in own),
         }
     return rows
 
