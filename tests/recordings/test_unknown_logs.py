@@ -518,7 +518,7 @@ def test_thousands_are_asked_about_and_never_taken_for_decimals(tmp_path, separa
     file.write_text("\n".join([separator.join(("time_s", "force", "y")), *rows, ""]))
     with pytest.raises(DataError, match=r"in column 'force' may be .*logs.wrist.decimal=\. or .*decimal=,"):
         describe_log(file, "wrist", 20.0, {}, [])
-    log = describe_log(file, "wrist", 20.0, {"decimal": ".", "columns": ["force", "y"]}, [])
+    log = describe_log(file, "wrist", 20.0, {"missing": [], "decimal": ".", "columns": ["force", "y"]}, [])
     np.testing.assert_allclose(read_log(file, log.log()).values, [[v, float(beside)] for v in values], rtol=1e-6)
 
 
@@ -531,7 +531,7 @@ def test_points_before_three_digits_are_asked_about_beside_numbers_without(tmp_p
     file.write_text("\n".join(["time_s;force;y", *rows, ""]))
     with pytest.raises(DataError, match=r"in column 'force' may be .*logs.wrist.decimal=\. or .*decimal=,"):
         describe_log(file, "wrist", 20.0, {}, [])
-    log = describe_log(file, "wrist", 20.0, {"decimal": ",", "columns": ["force", "y"]}, [])
+    log = describe_log(file, "wrist", 20.0, {"missing": [], "decimal": ",", "columns": ["force", "y"]}, [])
     np.testing.assert_allclose(read_log(file, log.log()).values, [[v, 9] for v in values], rtol=1e-6)
 
 
@@ -547,3 +547,77 @@ def test_decimal_commas_that_can_be_nothing_else_are_not_asked_about(tmp_path):
     file.write_text("time;x\n" + "".join(f"{i / 50:.3f};{9 + i % 7 / 8:.3f}\n" for i in range(1000)).replace(".", ","))
     log = describe_log(file, "wrist", 20.0, {}, [])
     np.testing.assert_allclose(read_log(file, log.log()).values[:, 0], 9 + np.arange(1000) % 7 / 8, atol=1e-6)
+
+
+FILLED = ["-9999", "-999", "-999.99", "9999", "99999", "-32768", "32767", "65535", "-2147483648", "1e20", "-1e10"]
+
+
+@quick
+@given(
+    fill=st.sampled_from(FILLED), rows=st.sets(st.integers(5, 190), min_size=1, max_size=30), seed=st.integers(0, 99)
+)
+def test_a_value_that_stands_for_no_reading_is_asked_about(tmp_path_factory, fill, rows, seed):
+    folder = tmp_path_factory.mktemp("log")
+    ax = [fill if row in rows else cell for row, cell in enumerate(noise(200, seed).tolist())]
+    table = {"time": np.arange(200) / 10, "ax": ax, "ay": noise(200, seed + 1)}
+    with pytest.raises(DataError, match=rf"{len(rows)} rows of column 'ax'.*--set logs.wrist.missing=\[") as refused:
+        described(folder, table)
+    answer = json.loads(re.search(r"missing=(\[.*?\])", str(refused.value))[1])
+    log, _ = described(folder, table, missing=tuple(answer))
+    read = read_log(folder / "wrist.csv", log.log()).values[:, 0]
+    known = [row for row in range(200) if row not in rows]
+    np.testing.assert_allclose(read[known], [ax[row] for row in known], rtol=1e-6)
+    assert np.nanmax(np.abs(read)) < 10  # what is missing is bridged, or unknown
+    log, _ = described(folder, table, missing=())
+    assert read_log(folder / "wrist.csv", log.log()).values[min(rows), 0] == np.float32(fill)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "low", "high"),
+    [("heart_rate", 0, 60, 90), ("spo2", -1, 94, 99), ("flex_1", -1, 300, 700), ("temperature", 0, 20, 24)],
+)
+def test_a_value_that_a_sensor_cannot_read_is_asked_about(tmp_path, name, value, low, high):
+    cells = np.random.default_rng(0).integers(low, high, 200).tolist()
+    cells[20:30] = [value] * 10
+    with pytest.raises(
+        DataError, match=rf"{value} in 10 rows of column '{name}', whose others are .*missing=\[{value}\]"
+    ):
+        described(tmp_path, {"time": np.arange(200) / 10, name: cells})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.clip(np.random.default_rng(0).normal(size=200) * 30000, -32768, 32767).round(),  # a sensor at its end
+        np.where(np.arange(200) % 50 < 25, 0, 1023),  # a switch
+        np.append(np.random.default_rng(0).integers(0, 5, 199), 1023),  # one press
+        np.random.default_rng(0).integers(-2, 3, 200),
+        np.full(200, 9999),
+        np.random.default_rng(0).integers(9000, 11000, 200),
+        np.append(np.random.default_rng(0).normal(size=197), [40.0, 41.5, -39.0]),  # a blow
+    ],
+    ids=["at its end", "switch", "press", "small", "constant", "around", "blow"],
+)
+def test_readings_that_are_far_from_the_others_are_not_asked_about(tmp_path, values):
+    described(tmp_path, {"time": np.arange(200) / 10, "level": values, "ay": noise(200)})
+
+
+def test_words_that_stand_for_no_reading(tmp_path):
+    table = {"time": np.arange(200) / 10, "ax": [*noise(199).tolist(), "ERR"], "ay": noise(200, 1)}
+    with pytest.raises(DataError, match="line 201: 'ERR' in column 'ax', expected a number"):
+        described(tmp_path, table)
+    log, _ = described(tmp_path, table, missing=("err ",))
+    assert np.isfinite(read_log(tmp_path / "wrist.csv", log.log()).values[:-1]).all()
+
+
+@pytest.mark.parametrize("time", [0.0, 9.95, 1999.5])
+def test_a_summary_below_a_log_is_advised_about(tmp_path, time):
+    table = {"time": [*(np.arange(200) / 10).tolist(), time], "ax": [*noise(200).tolist(), 0.1]}
+    if time > 1000:
+        with pytest.raises(DataError, match="the clock jumps"):
+            described(tmp_path, table)
+        return
+    with pytest.raises(DataError, match="clock_set = .*; if what follows is no reading but a summary, last_line = 201"):
+        described(tmp_path, table)
+    log, _ = described(tmp_path, table, last_line=201)
+    assert len(read_log(tmp_path / "wrist.csv", log.log()).times) == 200

@@ -38,6 +38,7 @@ FRACTIONS: tuple[tuple[float, TimeUnit | float], ...] = (
 )
 WHOLE = "\0whole"  # a column that no file has
 SET_AT_MOST = 12  # times in one log
+LAST = 5  # rows at an end that may be a summary
 UNTIMED = 0.01  # share of rows that may lack a time
 NONE = ("nan", "na", "n/a", "null", "none")
 CLOCK = re.compile(
@@ -261,7 +262,12 @@ def _set_there(table: Table, steps: np.ndarray, usual_s: float, set_at: Sequence
             f"it does so {len(jumps)} times, so these are no times of one clock: is it another column, are there "
             "several sensors, or do fractions lack their zeros (5.7 for 5.007)? If rows are evenly spaced, say rate_hz"
         )
-    return f"if it was set there, say clock_set = {lines}"
+    told = f"if it was set there, say clock_set = {lines}"
+    if len(jumps) and jumps[0] >= len(table.rows) - LAST:
+        told += f"; if what follows is no reading but a summary, last_line = {table.rows[jumps[0] - 1]}"
+    elif len(jumps) and jumps[-1] <= LAST:
+        told += f"; if what stands before is no reading, first_line = {table.rows[jumps[-1]]}"
+    return told
 
 
 def apart(table: Table, order: Order, values: np.ndarray, *, mean: bool, said: list[str]) -> tuple[Order, np.ndarray]:

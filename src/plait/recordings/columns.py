@@ -48,10 +48,15 @@ FINGERS = _words("thumb middle ring pinky finger")
 AXES = re.compile(r"(.*\W|.*_)?(acc(el|eleration)?|a|la|lin(ear)?_?acc)[ _.-]*[xyz123]\b.*", re.IGNORECASE)
 LONG_AXES = re.compile(r"(.*[^a-z])?acc(el(eration|erometer)?)?([^a-z].*)?[^a-z][xyz]([^a-z].*)?", re.IGNORECASE)
 BARE_AXES = re.compile(r"([xyz])([ _-]?axis)?(\W.*)?", re.IGNORECASE)
+FILLS = re.compile(
+    r"-?9{3,}(\.9+)?|-?32767|-32768|65535|-?8388607|-8388608|-?2147483647|-2147483648|4294967295|-?1(0{10}|e20)"
+)
+NEVER_NONE = _words("bpm hr heart heartrate pulse spo2 temp temperature humidity pressure baro barometer")  # never 0
 MONOTONE, NEARLY = 0.98, 0.9  # share of the changes that go one way; where the name says a counter
 ROWS = 3  # a column that tells the number of the row no worse is a clock
 FEW = 30  # rows from which on rising throughout is no accident
 SENSORS_AT_MOST = 32
+DISTINCT = 4  # values of a column that make it more than a switch
 MANY = 5000  # rows that show how many values a column has
 
 
@@ -223,6 +228,31 @@ def _wraps(values: np.ndarray, moves: np.ndarray) -> bool:
     if not len(falls) or len(rises) < 4 * len(falls) or (values != np.round(values)).any():
         return False
     return bool((falls <= -0.5 * np.ptp(values)).all() and (rises < 0.5 * np.ptp(values)).all())
+
+
+def fill_in(table: Table, name: str) -> tuple[float, int, float, float] | None:
+    """A value that column `name` may hold for want of a reading, in how many rows, and the range of all others.
+
+    It is one that people fill in (-9999, the ends of whole numbers) and lies farther from the others than these are
+    wide; or lies half as far, is there again and again, and is below zero where nothing else is, or zero where a name
+    says that nothing can be.
+    """
+    values = numbers_in(table, name)
+    if values is None:
+        return None
+    known = values[np.isfinite(values)]
+    ends = float(known.min()), float(known.max())
+    for drop in ((ends[0],), (ends[1],), ends):
+        filled = [value for value in drop if FILLS.fullmatch(f"{value:.12g}".replace("e+", "e"))]
+        for value in filled or [value for value in drop if value < 0 or (value == 0 and NEVER_NONE & set(words(name)))]:
+            others, rows = known[~np.isin(known, drop)], int(np.sum(known == value))
+            if len(others) < len(known) / 4 or len(np.unique(others)) < DISTINCT:
+                continue
+            low, high = float(others.min()), float(others.max())
+            again = rows >= 3 and low >= 0 and (value < 0 or low > 0)
+            if max(low - value, value - high) > (high - low if filled else (high - low) / 2) and (filled or again):
+                return value, rows, low, high
+    return None
 
 
 def told_apart_by(table: Table, time: str | None, times: np.ndarray | None) -> tuple[str, dict[str, int]] | None:

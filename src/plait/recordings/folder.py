@@ -15,7 +15,8 @@ from plait.errors import DataError, PlaitWarning, first_fault
 from plait.names import plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
-from plait.recordings.logs import Cell, Log, SensorLog, TimeUnit, read_log
+from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
+from plait.recordings.tables import Cell
 from plait.recordings.video import Video
 from plait.store import checksum, content_key, write_json, write_toml
 from plait.types import Recording, Span, Stream
@@ -59,6 +60,7 @@ class LogFile:
     header_line: int | None = None
     names: tuple[str, ...] = ()
     decimal: Literal[",", "."] | None = None
+    missing: tuple[Cell, ...] = ()
     first_line: int | None = None
     last_line: int | None = None
     acceleration: tuple[str, ...] = ()

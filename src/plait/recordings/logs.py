@@ -25,12 +25,11 @@ from plait.recordings.clocks import (
     with_fraction,
 )
 from plait.recordings.sensors import SLACK_S, SensorLog
-from plait.recordings.tables import Table, no_column, numbers, read_table
+from plait.recordings.tables import Cell, Table, no_column, numbers, read_table
 
 __all__ = ["Log", "SensorLog", "TimeUnit", "read_log", "read_rows"]
 
 LARGEST = 1e30  # far inside float32
-Cell = str | float
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ class Log:
 
     Only rows are read in which each column that `where` names holds that value, from `first_line` to `last_line` (rows
     of a parquet file). A text file's columns are called as line `header_line` says, or as `names` does; where
-    `decimal` is said, any other sign within its numbers sets thousands apart.
+    `decimal` is said, any other sign within its numbers sets thousands apart. Cells that are one of `missing` (-9999,
+    "ERR") hold no reading.
 
     Raises:
         ConfigError: a setting is out of range, or neither `time` nor `rate_hz` is given.
@@ -68,6 +68,7 @@ class Log:
     header_line: int | None = None
     names: tuple[str, ...] = ()
     decimal: Literal[",", "."] | None = None
+    missing: tuple[Cell, ...] = ()
     first_line: int | None = None
     last_line: int | None = None
 
@@ -147,7 +148,8 @@ def read_rows(file: Path, log: Log) -> Table:
     Raises:
         DataError: the file is missing or damaged, a column that `log.where` names is not there, or no row is meant.
     """
-    table = replace(read_table(file, header_line=log.header_line, names=log.names, logger=True), decimal=log.decimal)
+    table = read_table(file, header_line=log.header_line, names=log.names, logger=True)
+    table = replace(table, decimal=log.decimal, missing=log.missing)
     keep = np.ones(len(table.frame), dtype=bool)
     if log.first_line is not None or log.last_line is not None:
         lines = np.asarray(table.rows)

@@ -15,6 +15,7 @@ from plait.errors import DataError, one_line
 from plait.recordings.layouts import first_odd_row, layout_of, text_of
 
 CSV = (".csv", ".tsv", ".txt")
+Cell = str | float
 MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--")
 WHOLE = r"^[+-]?\d{1,3}$"
 POINTED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"  # thousands apart by points, or three decimals
@@ -27,7 +28,8 @@ class Table:
     """Columns by name, and where in `file` row `i` stands: `place` and `rows[i]`, such as "line" and 2.
 
     `notes` say how the file was read where that was not plain; `units` is what it says of its columns' units, `rate_hz`
-    what it says above their names. Where `decimal` is said, other signs within a number set thousands apart.
+    what it says above their names. Where `decimal` is said, other signs within a number set thousands apart. Cells that
+    are one of `missing` hold no number.
     """
 
     file: Path
@@ -39,6 +41,7 @@ class Table:
     units: Mapping[str, str] = field(default_factory=dict)
     rate_hz: float | None = None
     decimal: Literal[",", "."] | None = None
+    missing: tuple[Cell, ...] = ()
 
     def at(self, row: int) -> str:
         """File and place of row `row`, to begin an error with."""
@@ -94,7 +97,7 @@ def read_bytes(file: Path) -> bytes:
 
 
 def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
-    """Column `name` as numbers, NaN where a cell is empty or says NaN, NA or null.
+    """Column `name` as numbers, NaN where a cell is empty, says NaN, NA or null, or is one of `table.missing`.
 
     Raises:
         DataError: a cell is anything else than a finite number.
@@ -117,12 +120,22 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
             )
         commas = table.decimal == "," or (table.decimal is None and table.decimal_comma)
         found = (text.str.replace_all(",", ".", literal=True) if commas else text).cast(pl.Float64, strict=False)
-        wrong = (found.is_null() & ~text.str.to_lowercase().is_in(MISSING)).to_numpy()
+        none = [*MISSING, *(str(one).strip().lower() for one in table.missing)]
+        wrong = (found.is_null() & ~column.str.strip_chars().fill_null("").str.to_lowercase().is_in(none)).to_numpy()
+    fills = [value for one in table.missing if (value := _number(one)) is not None]
+    found = found.set(found.is_in(fills).fill_null(False), None) if fills else found
     wrong = wrong | found.is_infinite().fill_null(False).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number")
     return found.to_numpy().astype(np.float64)
+
+
+def _number(cell: Cell) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
 
 
 def thousands(table: Table) -> str | None:

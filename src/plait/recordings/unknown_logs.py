@@ -11,7 +11,15 @@ import polars as pl
 
 from plait.errors import DataError
 from plait.recordings.clocks import TimeUnit, duration
-from plait.recordings.columns import acceleration, fraction_column, numbers_in, readings, time_column, told_apart_by
+from plait.recordings.columns import (
+    acceleration,
+    fill_in,
+    fraction_column,
+    numbers_in,
+    readings,
+    time_column,
+    told_apart_by,
+)
 from plait.recordings.folder import LogFile, log_file
 from plait.recordings.logs import SensorLog, read_log, read_rows, times_of
 from plait.recordings.side_by_side import beside
@@ -71,6 +79,8 @@ def _described(
     settings = {"columns": tuple(found), **clock, **said}
     how_read: list[str] = []
     read = read_log(file, log_file(settings, file).log(), how_read)
+    if "missing" not in said:
+        _refuse_fills(table, read.names, answer)
     settings = {
         "acceleration": acceleration(read.names, stream),
         **settings,
@@ -161,6 +171,26 @@ def _refuse_beside(table: Table, time: str, columns: list[str], answer: str) -> 
     raise DataError(
         f"{table.file}: {named} have times of their own beside {time!r}, expected the times of one sensor; for each a "
         f"stream of its own, say {' '.join(f'--set {shlex.quote(way)}' for way in ways)}"
+    )
+
+
+def _refuse_fills(table: Table, names: Sequence[str], answer: str) -> None:
+    """Refuse values that stand for no reading as readings.
+
+    Raises:
+        DataError: a column may hold some.
+    """
+    found = [(name, fill) for name in names if (fill := fill_in(table, name))]
+    if not found:
+        return
+    told = "; ".join(
+        f"{value:.12g} in {rows} rows of column {name!r}, whose others are {low:.6g} to {high:.6g}"
+        for name, (value, rows, low, high) in found[:4]
+    )
+    values = ",".join(f"{value:.12g}" for value in dict.fromkeys(fill[0] for _, fill in found))
+    raise DataError(
+        f"{table.file}: {told}: may stand for no reading, expected to be told: {answer}missing=[{values}], "
+        f"or {answer}missing=[] if it is one"
     )
 
 
