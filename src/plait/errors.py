@@ -6,6 +6,9 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+MOST = 120  # letters of a value that an error quotes
+
+
 class PlaitError(Exception):
     """Input that plait refuses; the message is one line, meant for a person."""
 
@@ -29,6 +32,12 @@ class PlaitWarning(UserWarning):
 def one_line(error: BaseException) -> str:
     """What another's error says, on one line; its kind if it says nothing."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def shown(value: object) -> str:
+    """A value as an error quotes it, on one line and not too long."""
+    text = repr(value)
+    return text if len(text) <= MOST else f"{text[:MOST]}..."
 
 
 def first_fault(error: "ValidationError") -> str:

@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import ConfigDict, PositiveInt
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 from torch import Tensor, nn
 
@@ -47,7 +47,7 @@ class Extraction:
     use: str
     args: dict[str, Any] = field(default_factory=dict)
     engine: Literal["torch", "compile", "openvino"] = "torch"
-    batch: PositiveInt = 1
+    batch: Annotated[int, Field(ge=1, le=4096)] = 1
 
     @property
     def name(self) -> str:

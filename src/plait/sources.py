@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 
 from plait.contents import INSTALLED, installed, modules
-from plait.errors import ConfigError, PlaitError
+from plait.errors import ConfigError, PlaitError, one_line
 
 
 def resolve(path: str, where: str) -> Any:
@@ -57,8 +57,8 @@ def made(make: object, positional: tuple[object, ...], named: Mapping[str, objec
         module = make(*positional, **named)  # type: ignore[operator]
     except PlaitError as error:
         raise type(error)(f"{where}: {error}") from error
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    except (TypeError, RuntimeError, MemoryError, OverflowError) as error:  # an argument of its own, or far too large
+        raise ConfigError(f"{where}: {one_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise ConfigError(f"{where}: made a {type(module).__name__}, expected a torch.nn.Module")
     return module

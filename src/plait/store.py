@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 import time
+import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +19,7 @@ import platformdirs
 import tomli_w
 from filelock import FileLock, Timeout
 
-from plait.errors import DataError, PlaitWarning
+from plait.errors import DataError, PlaitWarning, one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 UMASK = os.umask(0o077)  # which cannot be read without being set
 os.umask(UMASK)
 FORM = 1  # of what lies in the cache: where it is another, entries are made anew
+ROOM, RATIO = 1 << 29, 50  # a file may come to half a GiB in memory, or to fifty times its size
+DEEPEST, DOTS, DEEP = 50, 500, "nested too deeply"
 SETTLED_S = 2.0  # a file that was changed less long ago may change again without another time stamp
 _known: dict[tuple[int, ...], str] = {}  # checksums of files as they were found in this process
 _told: set[tuple[Path, int, int]] = set()  # which files have been said to be damaged
@@ -245,16 +250,116 @@ def _state(descriptor: int) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file of plait's own says.
+def regular(path: Path) -> Path:
+    """`path` itself, once it is known to be a file: pipes and devices may have no end.
+
+    Raises:
+        OSError: it is not there.
+        DataError: it is something else than a file.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise DataError(f"{path}: {kind}, expected a file")
+    return path
+
+
+def explained(path: Path, size: float) -> None:
+    """Refuse a file that would come to `size` bytes in memory, if that is far more than it has itself.
+
+    Raises:
+        DataError: it says that it holds so much.
+    """
+    if size > ROOM + RATIO * path.stat().st_size:
+        raise DataError(f"{path}: says that it holds {size / 1e9:.4g} GB, expected no more than its size explains")
+
+
+def read_bytes(path: Path) -> bytes:
+    """What is in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        DataError: it is no file, or larger than the memory.
+    """
+    try:
+        return regular(path).read_bytes()
+    except (MemoryError, OverflowError) as error:
+        raise DataError(f"{path}: {path.stat().st_size / 1e9:.4g} GB, expected less than the memory holds") from error
+
+
+def read_json(path: Path, remedy: str = "remove it and run again") -> Any:
+    """What a JSON file of plait's own says; `remedy` is what to do where it cannot be read.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable; remove it and run again") from error
+        return shallow(json.loads(read_bytes(path)))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable; {remedy}") from error
+
+
+def toml_of(text: str) -> dict[str, Any]:
+    """What a text says as TOML.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if any(part.count(".") > DOTS for part in re.split(r"[=,\[\]{}\n]", text)):
+        raise ValueError(DEEP)  # which the parser takes minutes for
+    try:
+        table: dict[str, Any] = shallow(tomllib.loads(text))
+    except RecursionError:
+        raise ValueError(DEEP) from None
+    return table
+
+
+def shallow(value: Any) -> Any:
+    """`value` itself, tables and lists within each other, of which few are within each other.
+
+    Raises:
+        ValueError: it is nested deeper than anything that plait writes or reads.
+    """
+    layer = [value]
+    for _ in range(DEEPEST):
+        held = [one.values() if isinstance(one, dict) else one for one in layer if isinstance(one, dict | list)]
+        if not held:
+            return value
+        layer = [inner for one in held for inner in one]
+    raise ValueError(DEEP)
+
+
+def read_parquet(path: Path, remedy: str, schema: "Mapping[str, Any] | None" = None) -> "pl.DataFrame":
+    """A table; of a `schema`, its columns are there, of their types, and hold a value in every row.
+
+    `remedy` is what to do where it is otherwise.
+
+    Raises:
+        DataError: it is missing, damaged, says that it holds far more than it can, or is of another schema.
+    """
+    import polars as pl
+
+    try:
+        with regular(path).open("rb") as file:
+            count = pl.scan_parquet(file).select(pl.len()).collect().item()
+            file.seek(0)
+            explained(path, 8.0 * count * len(pl.read_parquet_schema(file)))
+            file.seek(0)
+            table = pl.read_parquet(file)
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; {remedy}") from error
+    except (Exception, pl.exceptions.PanicException) as error:  # damaged files raise anything
+        raise DataError(f"{path}: cannot be read, expected a parquet file ({one_line(error)}); {remedy}") from error
+    for name, kind in (schema or {}).items():
+        if name not in table.columns:
+            raise DataError(f"{path}: no column {name!r}, expected {', '.join(schema or ())}; {remedy}")
+        if table.schema[name] != kind:
+            raise DataError(f"{path}: column {name!r} is of type {table.schema[name]}, expected {kind}; {remedy}")
+        if (empty := table[name].is_null()).any():
+            raise DataError(f"{path}: row {empty.arg_max()}: no {name}, expected one in every row; {remedy}")
+    return table
 
 
 def content_key(value: Any) -> str:

@@ -13,6 +13,8 @@ from plait.contents import describe
 from plait.errors import ConfigError, DataError
 from plait.store import content_key
 
+FINEST_S, LONGEST_S = 1e-3, 1e6  # of a window, and between two
+
 
 @runtime_checkable
 class Stream(Protocol):
@@ -175,12 +177,12 @@ class Windows:
 
     def __post_init__(self) -> None:
         """Refuse settings that cut nothing."""
-        if not 0 < self.seconds < np.inf:
-            raise ConfigError(f"windows: seconds is {self.seconds}, expected a length above 0")
+        if not FINEST_S <= self.seconds <= LONGEST_S:
+            raise ConfigError(f"windows: seconds is {self.seconds}, expected {FINEST_S:g} to {LONGEST_S:g}")
         if not 0.5 < self.purity <= 1:
             raise ConfigError(f"windows: purity is {self.purity}, expected more than 0.5 and at most 1")
-        if self.stride_s is not None and not 0 < self.stride_s < np.inf:
-            raise ConfigError(f"windows: stride_s is {self.stride_s}, expected a step above 0")
+        if self.stride_s is not None and not FINEST_S <= self.stride_s <= LONGEST_S:
+            raise ConfigError(f"windows: stride_s is {self.stride_s}, expected {FINEST_S:g} to {LONGEST_S:g}")
         if self.count is not None and self.count < 1:
             raise ConfigError(f"windows: count is {self.count}, expected 1 or more per subject")
         if self.count is not None and self.stride_s is not None:

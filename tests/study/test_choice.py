@@ -114,5 +114,7 @@ def test_whatever_test_people_did_the_report_shows_the_same_fusion(tmp_path, see
 def test_a_damaged_file_is_one_line(tmp_path):
     assert read_validation(tmp_path) is None
     (tmp_path / "validation.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"validation.parquet: cannot be read \(.*; run `plait run` again"):
+    with pytest.raises(
+        DataError, match=r"validation.parquet: cannot be read, expected a parquet file .*; run `plait run` again"
+    ):
         read_validation(tmp_path)

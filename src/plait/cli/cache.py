@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from plait.cli.options import finite
+
 app = typer.Typer()
 
 
@@ -18,7 +20,7 @@ def cache(
         list[str], typer.Option(metavar="STAGE", help="Only this one: clips, features, grids, weights, sent.")
     ] = [],  # noqa: B006 - typer reads the default, nobody writes it
     older_than: Annotated[
-        float | None, typer.Option(metavar="DAYS", min=0, help="Only what was last used longer ago.")
+        float | None, typer.Option(metavar="DAYS", min=0, callback=finite, help="Only what was last used longer ago.")
     ] = None,
     each: Annotated[bool, typer.Option("--each", help="A line for every entry.")] = False,
 ) -> None:

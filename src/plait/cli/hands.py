@@ -8,7 +8,7 @@ import typer
 
 from plait.cli.meter import Meter
 from plait.cli.modules import trusted
-from plait.cli.options import Device, Trusted
+from plait.cli.options import Device, Trusted, finite
 from plait.errors import ConfigError
 
 app = typer.Typer(help="Count the hands that a camera sees.", no_args_is_help=True)
@@ -19,7 +19,7 @@ Which = Annotated[
         "--detector", metavar="DETECTOR", help="A folder of `plait hands train`, a palm model .tflite, or MODULE:NAME."
     ),
 ]
-Score = Annotated[float, typer.Option(min=0, max=1, help="The least score of a box that counts.")]
+Score = Annotated[float, typer.Option(min=0, max=1, callback=finite, help="The least score of a box that counts.")]
 
 
 class Network(StrEnum):
@@ -52,11 +52,13 @@ def train(
         Network, typer.Option(help="lite0 is quick on a CPU; resnet50 starts from COCO.")
     ] = Network.lite0,
     weights: Annotated[Path | None, typer.Option(help="resnet50's COCO weights, if not to be downloaded.")] = None,
-    side: Annotated[int | None, typer.Option(min=32, help="Pixels of a picture's shorter side in the network.")] = None,
+    side: Annotated[int | None, typer.Option(min=32, max=4096, help="Pixels of a picture's shorter side.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches.")] = 300,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 8,
-    learning_rate: Annotated[float, typer.Option(min=0, help="The highest of the cycle.")] = 1e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Decides what is random.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures of each.")] = 8,
+    learning_rate: Annotated[
+        float, typer.Option(min=0, max=1000, callback=finite, help="The highest of the cycle.")
+    ] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides what is random.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Fine-tune a RetinaNet on boxes of hands."""

@@ -1,10 +1,13 @@
 """Options that several verbs share."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from plait.errors import ConfigError
 
 
 class Engine(StrEnum):
@@ -23,6 +26,17 @@ class Executor(StrEnum):
     ray = "ray"
 
 
+def finite(option: typer.CallbackParam, value: float | None) -> float | None:
+    """A number as it is, if it is one: nan lies within any limits.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if value is not None and not math.isfinite(value):
+        raise ConfigError(f"{option.opts[0]} {value}: expected a finite number")
+    return value
+
+
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: train.patience=10.")]
 Only = Annotated[
     list[str],
@@ -31,12 +45,12 @@ Only = Annotated[
 How = Annotated[
     Executor, typer.Option(help="One job after another here, several processes at once, or the nodes of a Ray cluster.")
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Jobs at once; by default cores / threads.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=1024, help="Jobs at once; by default cores / threads.")]
 RayAddress = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="A Ray cluster; by default $RAY_ADDRESS, else this machine's."),
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of each job; part of what decides its result.")]
+Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads of each job; part of what decides its result.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.")]
 Data = Annotated[Path, typer.Option(help="The data set's folder.", metavar="DIR")]
 Out = Annotated[Path, typer.Option(help="The folder of the results; what it holds is not done again.", metavar="RUN")]

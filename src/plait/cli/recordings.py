@@ -10,7 +10,7 @@ import typer
 
 from plait.cli.meter import Meter
 from plait.cli.modules import trusted
-from plait.cli.options import Device, Different, Engine, RayAddress, Recordings, SamePerson, Trusted, Workers
+from plait.cli.options import Device, Different, Engine, RayAddress, Recordings, SamePerson, Trusted, Workers, finite
 from plait.errors import ConfigError, DataError, PlaitError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def sync(
     ] = [],  # noqa: B006
     audio: Annotated[bool, typer.Option(help="Look for claps in the video's sound.")] = True,
     max_offset: Annotated[
-        float, typer.Option(min=0.1, max=3600, help="Seconds either way within which to look.")
+        float, typer.Option(min=0.1, max=3600, callback=finite, help="Seconds either way within which to look.")
     ] = 10.0,
 ) -> None:
     """Lay every sensor log on its video's clock: sync.json, and sync.svg to judge it by."""
@@ -203,13 +203,16 @@ def features(
         str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`.")
     ] = None,
     modality: Annotated[str, typer.Option(help="Which of its modalities.")] = "video",
-    fps: Annotated[float, typer.Option(min=0.01, help="Frames per second, where there is no data set.")] = 15.0,
+    fps: Annotated[
+        float, typer.Option(min=0.01, max=1000, callback=finite, help="Frames per second, where there is no data set.")
+    ] = 15.0,
     engine: Annotated[Engine, typer.Option(help="What runs the encoder.")] = Engine.torch,
-    batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Clips at once.")] = 1,
     device: Device = "auto",
     ray: Annotated[bool, typer.Option("--ray", help="Share the clips among the nodes of a Ray cluster.")] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="By default all cores, with --ray one for each task; part of the key.")
+        int | None,
+        typer.Option(min=1, max=1024, help="By default all cores, with --ray one for each task; part of the key."),
     ] = None,
     ray_address: RayAddress = None,
     trust: Trusted = [],  # noqa: B006
@@ -288,7 +291,8 @@ def _windows(
     from plait.clips.windows import longest_s
 
     known = dataset.windows if dataset else None
-    length = seconds or (known.seconds if known else longest_s(dataset.modalities) if dataset else None)
+    usual = known.seconds if known else longest_s(dataset.modalities) if dataset else None
+    length = usual if seconds is None else seconds
     if length is None:
         raise ConfigError("--seconds: missing, expected the length of a window, or a --dataset that has one")
     base = known or Windows(length)

@@ -32,7 +32,12 @@ def run(
     ray_address: RayAddress = None,
     shuffle_labels: Annotated[
         int | None,
-        typer.Option(min=0, metavar="SEED", help="A control: everybody's labels shuffled, chance expected; own RUN."),
+        typer.Option(
+            min=0,
+            max=2**63 - 1,
+            metavar="SEED",
+            help="A control: everybody's labels shuffled, chance expected; own RUN.",
+        ),
     ] = None,
 ) -> None:
     """Run a study: train what is missing, then write the predictions, the tables and the page."""

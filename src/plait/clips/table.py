@@ -4,27 +4,30 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
 from torch import Tensor
 from torch.utils import data as torch_data
 
 from plait.clips.dropped import told
 from plait.clips.people import People, check_names, check_recordings
 from plait.clips.windows import Placed, Window, placed, window
-from plait.errors import DataError
+from plait.errors import ConfigError, DataError, first_fault, one_line
 from plait.names import plain
 from plait.recordings.folder import Synced, open_recording, read_description, recording_folders
-from plait.store import checksum, content_key, write_bytes
+from plait.store import checksum, content_key, read_parquet, write_bytes
 from plait.types import Clip, Dataset, Dropped, Recording, Span, Windows
 
 TABLE = "clips.parquet"
 EVERYBODY = People()
+LONGEST_S = 1e9  # on any clock of a video
 ORIGIN = pl.Struct({"stream": pl.String, "file": pl.String, "start_s": pl.Float64, "stop_s": pl.Float64})
 SCHEMA: dict[str, Any] = {
     "clip": pl.String,
@@ -36,6 +39,26 @@ SCHEMA: dict[str, Any] = {
     "purity": pl.Float64,
     "origins": pl.List(ORIGIN),
 }
+
+
+@checked(frozen=True)
+class _Said:
+    """What a clip table says of itself."""
+
+    recordings: str
+    windows: dict[str, Any]
+    activities: list[str]
+    dataset: str | None = None
+    key: str = ""
+    dropped: list[Dropped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse windows that are none."""
+        try:
+            Windows(**self.windows)
+        except (TypeError, ConfigError) as error:
+            raise ValueError(one_line(error)) from error
 
 
 class _Opened(NamedTuple):
@@ -123,19 +146,19 @@ def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         DataError: it is missing or no clip table.
     """
     path = folder / TABLE
-    try:
-        table = pl.read_parquet(path)
-        said = json.loads(pl.read_parquet_metadata(path)["plait"])
-        said["recordings"] = Path(os.path.normpath(folder.resolve() / said["recordings"]))
-        said["dropped"] = [Dropped(**lost) for lost in said.get("dropped", [])]
-        said["notes"] = list(said.get("notes", []))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; `plait clips` makes it") from error
-    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: not a readable clip table; remove it and run `plait clips` again") from error
+    again = "remove it and run `plait clips` again" if path.exists() else "`plait clips` makes it"
+    table = read_parquet(path, again, SCHEMA)
     if table.schema != SCHEMA:
-        raise DataError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(SCHEMA)}")
-    return table, said
+        raise DataError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(SCHEMA)}; {again}")
+    try:
+        said = TypeAdapter(_Said).validate_json(pl.read_parquet_metadata(path).get("plait", "{}"))
+    except ValidationError as error:
+        raise DataError(f"{path}: says of itself: {first_fault(error)}; {again}") from error
+    for clip, start_s, stop_s in table.select("clip", "start_s", "stop_s").iter_rows():
+        if not -LONGEST_S <= start_s < stop_s <= LONGEST_S:
+            raise DataError(f"{path}: clip {clip!r}: from {start_s} s to {stop_s} s, expected a later stop; {again}")
+    lie_at = Path(os.path.normpath(folder.resolve() / said.recordings))
+    return table, {**vars(said), "recordings": lie_at}
 
 
 def open_clips(folder: Path) -> Iterator[Recording]:

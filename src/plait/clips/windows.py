@@ -12,10 +12,11 @@ from torch import Tensor
 from plait.clips.dropped import AFTER, BEFORE, GAP, MIXED, NO_LABEL, NO_STREAM, SHORT, SURPLUS, UNLABELLED, by_reason
 from plait.errors import DataError
 from plait.recordings.video import Video
-from plait.types import Dropped, Modality, Recording, Span, Stream, Windows
+from plait.types import LONGEST_S, Dropped, Modality, Recording, Span, Stream, Windows
 
 ROUNDING_S = 1e-6
 FINEST_S = 0.04  # the smallest stride a count may come to
+MOST = 1_000_000  # windows between two moments
 
 
 def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, stop_s: float) -> Tensor:
@@ -172,9 +173,12 @@ class _Timeline:
 
     def _unknown(self, stream: Stream) -> np.ndarray:
         """Moments, 0.1 s apart, at which a sensor has no reading; between a video's ends there is a picture."""
-        moments = np.arange(self.start_s, self.stop_s, 0.1)
-        if isinstance(stream, Video) or not len(moments):
+        if isinstance(stream, Video) or self.stop_s <= self.start_s:
             return np.empty(0)
+        if self.stop_s - self.start_s > LONGEST_S:
+            lasts = f"lasts {(self.stop_s - self.start_s) / 3600:.4g} hours"
+            raise DataError(f"recording {self.recording.name}: {lasts}, expected {LONGEST_S / 3600:.4g} at most")
+        moments = np.arange(self.start_s, self.stop_s, 0.1)
         unknown: np.ndarray = moments[~np.isfinite(stream.at(moments).reshape(len(moments), -1)).all(axis=1)]
         return unknown
 
@@ -239,6 +243,11 @@ class _Timeline:
     def _starts(self, start_s: float, stop_s: float, stride_s: float) -> list[float]:
         """Where windows begin that lie between two moments."""
         room = stop_s - start_s - self.settings.seconds + ROUNDING_S
+        if room / stride_s > MOST:
+            raise DataError(
+                f"recording {self.recording.name}: {room / stride_s:.4g} windows {stride_s:g} s apart, expected "
+                f"{MOST:,} at most; take a longer stride"
+            )
         return [start_s + i * stride_s for i in range(int(room / stride_s) + 1)] if room >= 0 else []
 
     def _most(self, start_s: float, stop_s: float) -> tuple[str | None, float]:

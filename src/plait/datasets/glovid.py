@@ -29,9 +29,9 @@ from plait.clips import Windows, open_clips, open_windows
 from plait.contents import describe
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
-from plait.errors import DataError
+from plait.errors import DataError, one_line
 from plait.recordings.video import rgb
-from plait.store import content_key
+from plait.store import content_key, read_bytes, regular
 from plait.types import Dataset, Modality, Readings, Recording, Span
 
 EXPECTED_HANDS = {
@@ -207,7 +207,7 @@ def _said(shape: tuple[int, ...]) -> str:
 def _array(path: Path) -> np.ndarray:
     """A mapped array of the user's own."""
     try:
-        stamp = path.stat()
+        stamp = regular(path).stat()
     except OSError as error:
         raise DataError(f"{path}: no such file, expected it beside clips.csv") from error
     return _mapped(path, (stamp.st_ino, stamp.st_mtime_ns, stamp.st_size))
@@ -218,14 +218,16 @@ def _mapped(path: Path, stamp: tuple[int, int, int]) -> np.ndarray:
     """The array of a file that is as `stamp` says, whatever stood there before."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a readable .npy file of plain numbers") from error
+    except Exception as error:  # damaged headers raise anything: SyntaxError, tokenize's, zipfile's, ...
+        raise DataError(f"{path}: not a readable .npy file of plain numbers: {one_line(error)}") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: holds several arrays, expected a .npy file of one")
     return array
 
 
 def _listed(path: Path) -> pl.DataFrame:
     try:
-        table = pl.read_csv(path, infer_schema=False)
+        table = pl.read_csv(read_bytes(path), infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path}: cannot be read, expected the columns {', '.join(COLUMNS)}") from error
     if missing := [name for name in COLUMNS if name not in table.columns]:

@@ -17,6 +17,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: it cannot be read, is cut short, or holds anything else than tensors by name, such as code.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: no file, expected a network's weights as .pt or .safetensors")
     try:
         weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... by the damage

@@ -14,7 +14,7 @@ from plait.datasets.simulated.truth import TRUTH, hand_boxes, raw_folders
 from plait.errors import ConfigError, DataError, first_fault
 from plait.recordings.video import Video
 from plait.sources import source_key
-from plait.store import atomic, checksum, content_key, read_json, write_json
+from plait.store import atomic, checksum, content_key, read_bytes, read_json, write_json
 
 ANNOTATIONS = "annotations.json"
 QUALITY = 92
@@ -86,7 +86,7 @@ def read_boxes(folder: Path) -> list[Picture]:
     """
     path = folder / ANNOTATIONS
     try:
-        said = TypeAdapter(_Coco).validate_json(path.read_bytes())
+        said = TypeAdapter(_Coco).validate_json(read_bytes(path))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read: {error.strerror}; expected COCO-style boxes beside pictures"
@@ -141,8 +141,8 @@ def write_boxes(
         ConfigError: `every_s` is out of range.
         DataError: a recording holds no truth, two are called alike, or something cannot be read or written.
     """
-    if not 0 < every_s < np.inf:
-        raise ConfigError(f"--every is {every_s}, expected seconds above 0")
+    if not 1e-3 <= every_s < np.inf:
+        raise ConfigError(f"--every is {every_s}, expected seconds, 0.001 or more")
     raws = raw_folders(sources)
     names = [raw.resolve().name for raw in raws]
     if twice := next((name for name in names if names.count(name) > 1), None):

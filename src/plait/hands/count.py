@@ -20,7 +20,7 @@ from plait.errors import ConfigError, DataError
 from plait.hands.detector import Detector, Found
 from plait.recordings.video import Forward, Video
 from plait.sources import source_key
-from plait.store import checksum, content_key, write_bytes
+from plait.store import checksum, content_key, read_parquet, write_bytes
 from plait.types import Dataset, Stream
 
 TABLE = "hands.parquet"
@@ -128,7 +128,7 @@ def write_counts(
         ]
     )
     if made_from is not None and path.is_file() and _key(path) == key:
-        return pl.read_parquet(path)
+        return read_parquet(path, "remove it and run again")
     table = count_clips(dataset, cuts, name, detector, score=score, truth=known, progress=progress)
     content = io.BytesIO()
     table.write_parquet(content, metadata={"plait": json.dumps({"key": key, "score": score})})

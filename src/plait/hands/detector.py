@@ -25,7 +25,7 @@ from plait.encoders.files import load_weights, read_weights
 from plait.errors import ConfigError, DataError, first_fault
 from plait.pretrained import lite0
 from plait.sources import resolve
-from plait.store import atomic, checksum, content_key, write_json
+from plait.store import atomic, checksum, content_key, read_bytes, write_json
 from plait.weights import Remote, fetch
 
 DESCRIPTION, WEIGHTS = "detector.json", "weights.safetensors"
@@ -157,7 +157,7 @@ def read_description(folder: Path) -> Description:
     """
     path = folder / DESCRIPTION
     try:
-        described: Description = TypeAdapter(Description).validate_json(path.read_bytes())
+        described: Description = TypeAdapter(Description).validate_json(read_bytes(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait hands train` makes it") from error
     except ValidationError as error:

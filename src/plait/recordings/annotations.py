@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from plait.errors import DataError
+from plait.errors import MOST, DataError
 
 LabelUnit = Literal["s", "ms", "us", "frames", "timecode", "iso"]
 
@@ -84,7 +84,7 @@ class Footage:
 
 def way_out(key: str, example: str) -> str:
     """How a person answers what a file leaves open."""
-    return f"say it with --set {shlex.quote(f'{key}={example}')} (or {key} in recording.toml)"
+    return f"say it with --set {shlex.quote(f'{key}={example[:MOST]}')} (or {key} in recording.toml)"
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ class LabelClock:
             DataError: `text` is no such time, or it cannot be said without a video, a rate or a zero.
         """
         value = self._value(text.strip(), where)
+        if not abs(value) <= LONGEST_S:
+            raise self._not(text, where)
         if self.settings.label_zero is not None:
             self._refuse_zones(text.strip(), self.settings.label_zero.strip(), where)
             value -= self._value(self.settings.label_zero.strip(), "label_zero")

@@ -10,7 +10,7 @@ import polars as pl
 from jaxtyping import Bool, Float64
 
 from plait.errors import DataError
-from plait.recordings.tables import Table, numbers
+from plait.recordings.tables import Table, numbers, texts
 
 TimeUnit = Literal["s", "ms", "us", "ns", "min", "h", "d", "ticks", "iso"]
 UNITS: dict[str, float] = {
@@ -127,7 +127,7 @@ def fraction_unit(whole: np.ndarray, values: np.ndarray, named: TimeUnit | None 
 def _written(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
     """Seconds of written times; those without a zone are taken as UTC, and a time of day goes on at midnight."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    cells = table.frame[name].cast(pl.String, strict=False).fill_null("").str.strip_chars()
+    cells = texts(table, name)
     times = np.full(len(cells), np.nan)
     clocks: list[int] = []
     for row, cell in enumerate(cells):

@@ -9,7 +9,7 @@ import polars as pl
 
 from plait.errors import DataError
 from plait.recordings.clocks import TimeUnit, fraction_unit
-from plait.recordings.tables import Table, numbers
+from plait.recordings.tables import Table, numbers, texts
 from plait.recordings.time_units import IN_NAMES, unit_named
 
 
@@ -108,7 +108,7 @@ def fraction_of(table: Table, time: str, name: str) -> TimeUnit | float | None:
     named = None if other else unit_named(name)  # a latency in milliseconds is none
     whole = numbers_in(table, time)
     if whole is None:  # written: equal cells are one time
-        cells = table.frame[time].cast(pl.String, strict=False).fill_null("")
+        cells = texts(table, time)
         if cells.str.contains(r"\d:\d+[.,]\d*[1-9]").any():
             return None
         whole = np.cumsum((cells != cells.shift(1)).fill_null(False).to_numpy()).astype(np.float64)
@@ -270,7 +270,7 @@ def told_apart_by(table: Table, time: str | None, times: np.ndarray | None) -> t
         said = set(words(name))
         if table.frame[name].head(MANY).n_unique() > SENSORS_AT_MOST:
             continue
-        cells = table.frame[name].cast(pl.String, strict=False).fill_null("").str.strip_chars()
+        cells = texts(table, name)
         kinds = cells.unique().sort().to_list()
         if not 2 <= len(kinds) <= min(SENSORS_AT_MOST, rows // 4) or "" in kinds:
             continue

@@ -7,7 +7,7 @@ from xml.parsers import expat
 
 from pympi.Elan import Eaf  # type: ignore[import-untyped]
 
-from plait.errors import DataError, one_line
+from plait.errors import DataError, one_line, shown
 from plait.names import plain
 from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, way_out
 from plait.recordings.owners import key, name_of, own
@@ -79,7 +79,7 @@ def _opened(file: Path) -> Eaf:
             f"{file}: cannot be read, expected ELAN's .eaf: {type(error).__name__} {one_line(error)}"
         ) from error
     if (unit := eaf.header.get("TIME_UNITS", "milliseconds")) != "milliseconds":
-        raise DataError(f"{file}: TIME_UNITS is {unit!r}, expected milliseconds, in which ELAN saves today")
+        raise DataError(f"{file}: TIME_UNITS is {shown(unit)}, expected milliseconds, in which ELAN saves today")
     return eaf
 
 
@@ -189,7 +189,8 @@ def _origin_s(file: Path, eaf: Eaf, settings: LabelSettings, footage: Footage | 
             try:
                 origins.setdefault(address, int(medium.get("TIME_ORIGIN", 0)) / 1000)
             except ValueError:
-                raise DataError(f"{file}: TIME_ORIGIN is {medium['TIME_ORIGIN']!r}, expected milliseconds") from None
+                said = shown(medium["TIME_ORIGIN"])
+                raise DataError(f"{file}: TIME_ORIGIN is {said}, expected milliseconds") from None
     if not origins and eaf.header.get("MEDIA_FILE", "").strip():  # as ELAN wrote it before 2004
         origins[eaf.header["MEDIA_FILE"]] = 0.0
     wanted = {key(name) for name in settings.labels_of}

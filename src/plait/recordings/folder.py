@@ -1,6 +1,5 @@
 """A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which says what is what."""
 
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, field, fields
@@ -8,17 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import DataError, PlaitWarning, first_fault
+from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line
 from plait.names import plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
 from plait.recordings.tables import Cell
 from plait.recordings.video import Video
-from plait.store import checksum, content_key, write_json, write_toml
+from plait.store import checksum, content_key, read_bytes, toml_of, write_json, write_toml
 from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
@@ -107,10 +106,10 @@ class Description:
 class Clock:
     """One stream's line of `sync.json`: `stream_clock_s = (video_clock_s + offset_s) * (1 + drift_ppm * 1e-6)`."""
 
-    offset_s: float
-    drift_ppm: float = 0.0
-    residual_ms: float = 0.0
-    confidence: float = 1.0
+    offset_s: FiniteFloat
+    drift_ppm: Annotated[float, Field(gt=-1e6, lt=1e6)] = 0.0
+    residual_ms: FiniteFloat = 0.0
+    confidence: FiniteFloat = 1.0
     status: Literal["sure", "unsure", "manual"] = "manual"
 
     def __call__(self, video_s: np.ndarray) -> np.ndarray:
@@ -168,11 +167,11 @@ def parse_description(path: Path) -> Description:
         DataError: it is missing, damaged, or says something unknown.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = toml_of(read_bytes(path).decode())
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait ingest` makes it") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a TOML file: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a TOML file: {one_line(error)}") from error
     return described_by(table, path)
 
 
@@ -187,6 +186,11 @@ def described_by(table: Mapping[str, Any], path: Path) -> Description:
         parts = name.replace("\\", "/").split("/")
         if ".." in parts or not parts[0] or (":" in parts[0] and len(parts) > 1) or "\0" in name or name in OWN:
             raise DataError(f"{path}: names {name!r}, expected a file beside it")
+    for name, log in described.logs.items():
+        try:
+            log.log()
+        except ConfigError as error:
+            raise DataError(f"{path}: logs.{name}{str(error).removeprefix('log')}") from error
     if "video" in described.logs:
         raise DataError(f"{path}: logs.video, expected another name than that of the video's stream")
     own = [name for name, log in described.logs.items() if log.same_clock is None]
@@ -220,7 +224,7 @@ def read_sync(folder: Path) -> dict[str, Clock]:
     """
     path = folder / SYNC
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait sync` makes it") from error
     clocks: dict[str, Clock] = _validated(TypeAdapter(dict[str, Clock]), content, path)

@@ -2,13 +2,12 @@
 
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from plait.errors import DataError
+from plait.errors import DataError, one_line
 from plait.names import plain
 from plait.patterns import matching
 from plait.recordings import label_columns, label_json, label_texts
@@ -28,7 +27,7 @@ from plait.recordings.logs import read_log
 from plait.recordings.tables import CSV, read_table
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video
-from plait.store import atomic, checksum
+from plait.store import atomic, checksum, toml_of
 
 TEMPLATES = {path.stem: path for path in sorted((Path(__file__).parent / "templates").glob("*.toml"))}
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts")
@@ -126,9 +125,9 @@ def _tables(answers: Mapping[str, str]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for key, text in answers.items():
         try:
-            value = tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
-        except tomllib.TOMLDecodeError as error:
-            raise DataError(f"--set {key}: {text!r}, expected a list as in TOML: {error}") from error
+            value = toml_of(f"value = {text}")["value"] if text.startswith("[") else text
+        except ValueError as error:
+            raise DataError(f"--set {key}: {text[:80]!r}, expected a list as in TOML: {one_line(error)}") from error
         parts = key.split(".")
         if len(parts) == 1 and key not in ("logs", "sha256"):
             said[key] = value

@@ -10,7 +10,7 @@ import polars as pl
 from plait.errors import DataError
 from plait.recordings.annotations import LabelSettings, LabelUnit, listed, way_out
 from plait.recordings.owners import key
-from plait.recordings.tables import Table
+from plait.recordings.tables import Table, texts
 
 ENDS = {
     "start": ("start", "begin", "onset", "from", "in", "beginning", "starting"),
@@ -71,7 +71,7 @@ class Sheet:
     @cached_property
     def cells(self) -> dict[str, list[str]]:
         """Each column's cells, stripped, empty where there is nothing."""
-        text = self.table.frame.select(pl.all().cast(pl.String, strict=False).fill_null("").str.strip_chars())
+        text = pl.DataFrame([texts(self.table, name) for name in self.table.frame.columns])
         return {name: text[name].to_list() for name in text.columns}
 
     @cached_property
@@ -139,7 +139,7 @@ def event_columns(sheet: Sheet) -> tuple[str, str] | None:
     """The columns of times and of marks (START, STOP, POINT) in a table with a row for each event, as BORIS has."""
     time = next((sheet.named[name] for name in ("time", "time_s", "timestamp") if name in sheet.named), None)
     for name in (sheet.named[name] for name in MARKED if time and name in sheet.named):
-        different = sheet.table.frame[name].cast(pl.String, strict=False).drop_nulls().unique()
+        different = texts(sheet.table, name).unique()
         marks = {key(cell) for cell in different[: 2 * len(MARKS)]} - {""}
         if marks and marks <= MARKS.keys():
             return time or "", name

@@ -78,7 +78,7 @@ def read(
         DataError: a line is not like the first, or it is not clear which tier, video or attribute is meant.
     """
     clock = LabelClock(file, settings.label_unit or "s", settings, footage, decimal_comma=True)
-    if file.read_bytes().find(VIA.encode()) >= 0:
+    if read_bytes(file).find(VIA.encode()) >= 0:
         told.append(f"{file.name}: VIA's temporal segments")
         return _via(file, lines, settings, clock, told)
     if _audacity(lines[0][1]):

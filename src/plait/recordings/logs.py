@@ -25,11 +25,9 @@ from plait.recordings.clocks import (
     with_fraction,
 )
 from plait.recordings.sensors import SLACK_S, SensorLog
-from plait.recordings.tables import Cell, Table, no_column, numbers, read_table
+from plait.recordings.tables import LARGEST, Cell, Table, no_column, numbers, read_table, texts
 
 __all__ = ["Log", "SensorLog", "TimeUnit", "read_log", "read_rows"]
-
-LARGEST = 1e30  # far inside float32
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ def read_rows(file: Path, log: Log) -> Table:
     for name, value in log.where.items():
         if name not in table.frame.columns:
             raise no_column(table, name, table.frame.columns)
-        cells = table.frame[name].cast(pl.String, strict=False).fill_null("").str.strip_chars()
+        cells = texts(table, name)
         wanted = pl.Series([str(value)])
         same = cells.cast(pl.Float64, strict=False) == wanted.cast(pl.Float64, strict=False)  # 1 and 1.0
         keep &= ((cells == wanted) | same.fill_null(False)).to_numpy()

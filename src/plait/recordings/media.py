@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from plait.errors import DataError
+from plait.store import regular
 
 Track = TypeVar("Track", bound=av.stream.Stream)
 
@@ -26,6 +27,7 @@ def opened(file: Path) -> Iterator[InputContainer]:
         DataError: FFmpeg refuses the file, now or while it is read.
     """
     try:
+        regular(file)
         # An absolute path, for FFmpeg takes the colon of a relative "take1:2.mp4" for a protocol's.
         with av.open(str(file.absolute()), "r", metadata_errors="replace") as container:
             yield container

@@ -11,11 +11,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64
 
-from plait.errors import DataError, one_line
+from plait import store
+from plait.errors import DataError
 from plait.recordings.layouts import first_odd_row, layout_of, text_of
 
 CSV = (".csv", ".tsv", ".txt")
 Cell = str | float
+LARGEST = 1e30  # far inside float32
 MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--")
 WHOLE = r"^[+-]?\d{1,3}$"
 POINTED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"  # thousands apart by points, or three decimals
@@ -74,8 +76,11 @@ def read_table(file: Path, *, header_line: int | None = None, names: Sequence[st
     suffix = file.suffix.lower()
     if suffix not in (*CSV, ".parquet"):
         raise DataError(f"{file}: a table is expected to be one of {', '.join(CSV)} or .parquet")
-    content = read_bytes(file)
-    table = _parquet(file, content) if suffix == ".parquet" else _csv(file, content, header_line, names, logger)
+    if suffix == ".parquet":
+        frame = store.read_parquet(file, "give another file")
+        table = Table(file, frame, "row", range(1, len(frame) + 1), False)
+    else:
+        table = _csv(file, read_bytes(file), header_line, names, logger)
     if not len(table.frame):
         raise DataError(f"{file}: no rows, expected some below the names of the columns")
     return table
@@ -88,7 +93,7 @@ def read_bytes(file: Path) -> bytes:
         DataError: it cannot be read, or nothing is in it.
     """
     try:
-        content = file.read_bytes()
+        content = store.read_bytes(file)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     if not content.strip():
@@ -124,11 +129,22 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
         wrong = (found.is_null() & ~column.str.strip_chars().fill_null("").str.to_lowercase().is_in(none)).to_numpy()
     fills = [value for one in table.missing if (value := _number(one)) is not None]
     found = found.set(found.is_in(fills).fill_null(False), None) if fills else found
-    wrong = wrong | found.is_infinite().fill_null(False).to_numpy()
+    wrong = wrong | (found.is_not_nan() & (found.abs() > LARGEST)).fill_null(False).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())
-        raise DataError(f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number")
+        most = "" if found[row] is None else f" of at most {LARGEST:g}"
+        raise DataError(f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number{most}")
     return found.to_numpy().astype(np.float64)
+
+
+def texts(table: Table, name: str) -> pl.Series:
+    """Column `name` as text, of whatever type it is, without blanks around it; where a cell is empty, nothing."""
+    column = table.frame[name]
+    try:
+        cells = column.cast(pl.String, strict=False)
+    except pl.exceptions.InvalidOperationError:  # durations, lists, ...
+        cells = pl.Series(name, [None if cell is None else str(cell) for cell in column], pl.String)
+    return cells.fill_null("").str.strip_chars()
 
 
 def _number(cell: Cell) -> float | None:
@@ -173,14 +189,6 @@ def no_column(table: Table, wanted: str, names: list[str]) -> DataError:
     meant = next((f" (did you mean {name!r}?)" for name in names if name.lower() in close), "")
     listed = ", ".join(repr(name) for name in names[:30]) + (f" and {len(names) - 30} more" if names[30:] else "")
     return DataError(f"{table.file}: no column {wanted!r}{meant}, expected one of: {listed}")
-
-
-def _parquet(file: Path, content: bytes) -> Table:
-    try:
-        frame = pl.read_parquet(io.BytesIO(content))
-    except (Exception, pl.exceptions.PanicException) as error:  # damaged files raise anything
-        raise DataError(f"{file}: cannot be read, expected a parquet file: {one_line(error)}") from error
-    return Table(file, frame, "row", range(1, len(frame) + 1), False)
 
 
 def _csv(file: Path, content: bytes, header_line: int | None, names: Sequence[str], logger: bool) -> Table:

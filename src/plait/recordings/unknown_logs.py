@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from plait.errors import DataError
 from plait.recordings.clocks import TimeUnit, duration
@@ -23,7 +22,7 @@ from plait.recordings.columns import (
 from plait.recordings.folder import LogFile, log_file
 from plait.recordings.logs import SensorLog, read_log, read_rows, times_of
 from plait.recordings.side_by_side import beside
-from plait.recordings.tables import Table, thousands
+from plait.recordings.tables import Table, texts, thousands
 from plait.recordings.time_units import guess_unit, written_clock
 
 SET_S = 10.0  # a clock that jumps farther may have been set
@@ -134,7 +133,7 @@ def _refuse_several(table: Table, time: str | None, answer: str) -> None:
     """
     values = None if time is None else numbers_in(table, time)
     if values is None and time is not None:
-        values = table.frame[time].cast(pl.String, strict=False).fill_null("").rank("dense").to_numpy()
+        values = texts(table, time).rank("dense").to_numpy()
     if values is not None and not np.isfinite(values).all():
         values = None
     apart = told_apart_by(table, time, values)

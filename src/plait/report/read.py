@@ -8,10 +8,11 @@ import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from plait.errors import DataError, first_fault
+from plait.hands.count import SCHEMA as COUNTED
 from plait.hands.count import TABLE as HANDS
+from plait.store import read_bytes, read_parquet
 from plait.study.compare import Row
-
-COLUMNS = ("study", "method", "fold", "seed", "clip", "subject", "activity", "predicted")
+from plait.study.metrics import PREDICTED
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,7 @@ def read_run(folder: Path) -> tuple[Run, pl.DataFrame]:
     """
     run = _described(folder / "run.json")
     path = folder / "predictions.parquet"
-    try:
-        predictions = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _unreadable(path, error) from error
+    predictions = read_parquet(path, "run `plait run` first", PREDICTED)
     _check(run, predictions, path)
     return run, predictions
 
@@ -65,20 +63,18 @@ def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
     path = folder / HANDS
     if not path.is_file():
         return None
-    try:
-        hands = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: cannot be read; run `plait hands detect` again") from error
-    if absent := [column for column in ("clip", "missing", "count", "visible") if column not in hands.columns]:
-        raise DataError(f"{path}: no column {absent[0]!r}, expected what `plait hands detect` writes")
+    again = "run `plait hands detect` again"
+    hands = read_parquet(path, again, {name: COUNTED[name] for name in ("clip", "missing", "count")})
+    if hands.schema.get("visible") not in (pl.Int64, pl.Null):  # nothing where nobody knows the truth
+        raise DataError(f"{path}: no numbers in a column 'visible', expected what `plait hands detect` writes; {again}")
     if unseen := set(predictions["clip"]) - set(hands["clip"]):
-        raise DataError(f"{path}: nothing of clip {min(unseen)!r}; run `plait hands detect` again")
+        raise DataError(f"{path}: nothing of clip {min(unseen)!r}; {again}")
     return hands
 
 
 def _described(path: Path) -> Run:
     try:
-        return TypeAdapter(Run).validate_json(path.read_bytes())
+        return TypeAdapter(Run).validate_json(read_bytes(path))
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValidationError as error:
@@ -92,9 +88,6 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _check(run: Run, predictions: pl.DataFrame, path: Path) -> None:
     """Refuse predictions that are not those of `run`."""
-    absent = [column for column in COLUMNS if column not in predictions.columns]
-    if absent:
-        raise DataError(f"{path}: no column {absent[0]!r}, expected the columns that `plait run` writes")
     expected = {"method": set(run.methods), "activity": set(run.activities), "predicted": set(run.activities)}
     for column, known in expected.items():
         strange = set(predictions[column].unique()) - known

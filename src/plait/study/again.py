@@ -13,7 +13,7 @@ from torch import Tensor
 
 from plait.clips import Clips, Cut
 from plait.errors import ConfigError, DataError
-from plait.store import read_json
+from plait.store import read_json, regular
 from plait.study.choice import Choice, read_validation, shown
 from plait.study.compare import Row
 from plait.study.config import Study
@@ -121,7 +121,7 @@ class Again:
         path = self._job(method, fold) / WEIGHTS
         network = build(self.study.method(method), self.dataset, clips.shapes, f"methods.{method}")
         try:
-            network.load_state_dict(load_file(path))
+            network.load_state_dict(load_file(regular(path)))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise DataError(f"{path}: not readable, or of other code; run the study again") from error
         return network.eval()

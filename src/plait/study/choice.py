@@ -10,9 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
-from plait.errors import DataError
+from plait.store import read_parquet
 from plait.study.compare import Row
-from plait.study.metrics import by_fold, by_subject
+from plait.study.metrics import PREDICTED, by_fold, by_subject
 
 SYMMETRIC = "symmetric"
 VALIDATED = "chosen on validation subjects"
@@ -82,10 +82,7 @@ def read_validation(folder: Path) -> pl.DataFrame | None:
     path = folder / "validation.parquet"
     if not path.is_file():
         return None
-    try:
-        table = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}); run `plait run` again") from error
+    table = read_parquet(path, "run `plait run` again", PREDICTED)
     return None if table.is_empty() else table
 
 

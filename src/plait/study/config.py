@@ -3,16 +3,18 @@
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import ConfigError
+from plait.errors import ConfigError, shown
 from plait.features import Extraction
 from plait.patterns import matching
 
 T = TypeVar("T")
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # a table's column holds no larger ones
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
@@ -39,7 +41,7 @@ class Protocol:
     refit: bool = False
     same_person: tuple[tuple[str, ...], ...] = ()
     different: tuple[tuple[str, ...], ...] = ()
-    shuffle_labels: NonNegativeInt | None = None
+    shuffle_labels: Seed | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -73,12 +75,12 @@ class Train:
     optimizer: str = "torch.optim:RMSprop"
     args: dict[str, Any] = field(default_factory=lambda: dict(_RMSPROP))
     schedule: Schedule | None = None
-    batch_size: PositiveInt = 8
-    patience: PositiveInt = 20
-    max_epochs: PositiveInt = 200
-    label_smoothing: float = 0.0
+    batch_size: Count = 8
+    patience: Count = 20
+    max_epochs: Count = 200
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     choose: Literal["best", "last"] = "best"
-    folds_at_once: PositiveInt = 1
+    folds_at_once: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -141,7 +143,7 @@ class Study:
     modalities: tuple[str, ...]
     methods: dict[str, Method]
     encoders: dict[str, Encoder] = field(default_factory=dict)
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     protocol: Protocol = field(default_factory=Protocol)
     train: Train = field(default_factory=Train)
 
@@ -246,7 +248,7 @@ def validated(kind: type[T], value: Any, file: str, prefix: tuple[str, ...] = ()
         elif first["type"] == "missing":
             message = "missing, expected a value"
         else:
-            message = f"got {first['input']!r}: {message}"
+            message = f"got {shown(first['input'])}: {message}"
         raise ConfigError(f"{file}: {'.'.join(loc)}: {message}") from error
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plait.clips import Clips
-from plait.errors import ConfigError
+from plait.errors import ConfigError, one_line
 from plait.sources import resolve
 from plait.study.config import Method, Train
 from plait.study.network import Network
@@ -138,8 +138,8 @@ def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tupl
     use = resolve(train.optimizer, f"{where}.optimizer")
     try:
         optimizer = use([p for p in network.parameters() if p.requires_grad], **train.args)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}.args: {train.optimizer}: {error}") from error
+    except Exception as error:  # whatever it does not like about them
+        raise ConfigError(f"{where}.args: {train.optimizer}: {one_line(error)}") from error
     if train.schedule is None:  # a schedule may change more of an optimizer than its learning rate
         return one_pass(optimizer), None
     make = resolve(train.schedule.use, f"{where}.schedule.use")
@@ -147,8 +147,8 @@ def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tupl
         taken = inspect.signature(make).parameters
         length = {name: steps for name in ("total_steps", "T_max") if name in taken}
         return optimizer, make(optimizer, **{**length, **train.schedule.args})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}.schedule.args: {train.schedule.use}: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"{where}.schedule.args: {train.schedule.use}: {one_line(error)}") from error
 
 
 def augments_of(method: Method, where: str) -> Mapping[str, Augment]:

@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from plait.errors import DataError
+from plait.store import regular
 from plait.study.network import Network
 
 # With refit a job leaves two networks: one that has not seen the validation subjects, for whoever still has to choose
@@ -28,7 +29,7 @@ def inherit(network: Network, donors: Mapping[str, Path]) -> None:
     for modality, path in donors.items():
         prefix = f"encoders.{modality}."
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(regular(path), framework="pt") as file:
                 weights = {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118 - no mapping
             network.encoders[modality].load_state_dict(weights)
         except (OSError, SafetensorError, RuntimeError) as error:

@@ -11,10 +11,9 @@ import torch
 
 from plait.clips import Clips
 from plait.contents import describe, settings
-from plait.errors import DataError
 from plait.machine import keep_memory, settled, settled_numerics, wide_products
 from plait.sources import resolve, source_key
-from plait.store import atomic, content_key, read_json, write_json
+from plait.store import atomic, content_key, read_json, read_parquet, write_json
 from plait.study.config import Encoder, Method, Protocol, Study, Train
 from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS, save_weights
 from plait.study.network import maker
@@ -179,11 +178,7 @@ def read_scores(folder: Path, name: str) -> pl.DataFrame:
     Raises:
         DataError: the file is damaged.
     """
-    path = folder / f"{name}.parquet"
-    try:
-        return pl.read_parquet(path, schema=SCORES)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: not readable; remove its folder and run again") from error
+    return read_parquet(folder / f"{name}.parquet", "remove its folder and run again", SCORES)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

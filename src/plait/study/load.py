@@ -1,13 +1,13 @@
 """A study file read, overridden, its sweeps expanded and its names checked against each other."""
 
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from plait.errors import ConfigError
+from plait.errors import ConfigError, one_line
+from plait.store import read_bytes, toml_of
 from plait.study.config import Method, Study, Train, override, validated
 
 
@@ -42,19 +42,19 @@ def setting(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: expected key.path=value")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return key.strip(), toml_of(f"value = {value}")["value"]
+    except ValueError:
         return key.strip(), value.strip()
 
 
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
     """A study file's table, on top of the file's that it `extends`, if any, and how to call it in errors."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = toml_of(read_bytes(path).decode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a TOML file: {one_line(error)}") from error
     base, left_out = table.pop("extends", None), table.pop("without", [])
     if base is None and not left_out:
         return table, str(path)

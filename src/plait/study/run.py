@@ -42,6 +42,7 @@ Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
 At = tuple[str, str, int]  # a job's method, fold and seed
 LOG = logging.getLogger("plait")
+MOST = 1024  # threads of a job, or jobs at once
 KEY = ["method", "seed", "fold", "clip"]
 COLUMNS = ["study", "method", "fold", "seed", "clip", "subject", "activity", "predicted", "scores"]
 
@@ -79,8 +80,8 @@ def run_study(
     if executor not in EXECUTORS:
         raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
     for name, value in (("threads", threads), ("workers", workers)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}, expected at least 1")
+        if value is not None and not 1 <= value <= MOST:
+            raise ConfigError(f"{name} is {value}, expected 1 to {MOST}")
     study = as_control(load_study(source, sets))
     if only:
         study = study.only(only)

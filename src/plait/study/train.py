@@ -217,13 +217,14 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
         try:
             with torch.random.fork_rng(devices=[]):
                 stack = Stack([copy.deepcopy(network), copy.deepcopy(network)])
-                grids = _side_by_side([drawn_grids(network, method, clips, train.batch_size)] * 2)
-                tensors = {n: torch.rand(2, train.batch_size, *s) for n, s in shapes.items() if n not in grids}
-                targets = torch.zeros(2, train.batch_size, dtype=torch.long)
+                size = min(train.batch_size, len(clips.table))
+                grids = _side_by_side([drawn_grids(network, method, clips, size)] * 2)
+                tensors = {n: torch.rand(2, size, *s) for n, s in shapes.items() if n not in grids}
+                targets = torch.zeros(2, size, dtype=torch.long)
                 stack.losses([0, 1], (tensors, grids), targets, F.cross_entropy)
         except ConfigError as error:
             raise ConfigError(f"{where}.train.folds_at_once: {error}") from error
-    optimizer_of(train, network, where, steps=100)
+    _stepped(train, copy.deepcopy(network), where)
     for name, augment in augments_of(method, where).items():
         batch = torch.rand(2, *shapes[name])
         try:
@@ -235,3 +236,24 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
         if not isinstance(changed, Tensor) or changed.shape != batch.shape:
             got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
             raise ConfigError(f"{where}.augment.{name}: made {got} of {tuple(batch.shape)}, expected the same shape")
+
+
+def _stepped(train: Train, network: Network, where: str) -> None:
+    """Take two steps without a gradient, as training will: some settings are refused no earlier.
+
+    Raises:
+        ConfigError: naming the setting that does not do.
+    """
+    optimizer, schedule = optimizer_of(train, network, f"{where}.train", steps=100)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    setting = f"args: {train.optimizer}"
+    try:
+        for _ in range(2):
+            optimizer.step()
+        if schedule is not None and train.schedule is not None:
+            setting = f"schedule.args: {train.schedule.use}"
+            for _ in range(2):
+                schedule.step()
+    except Exception as error:
+        raise ConfigError(f"{where}.train.{setting}: {one_line(error)}") from error

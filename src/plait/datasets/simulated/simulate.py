@@ -26,10 +26,10 @@ def simulate(
         ConfigError: a number is out of range.
         DataError: a recording stands that was made with other settings, or one cannot be written.
     """
-    asked = (("subjects", subjects, 1), ("clips", settings.clips, 1), ("height", settings.height, 64))
-    for name, value, least in (*asked, ("fps", settings.fps, 5)):
-        if value < least:
-            raise ConfigError(f"simulate: {name} is {value}, expected {least} or more")
+    asked = (("subjects", subjects, 1, 9999), ("clips", settings.clips, 1, 9999), ("height", settings.height, 64, 4320))
+    for name, value, least, most in (*asked, ("fps", settings.fps, 5, 240)):
+        if not least <= value <= most:
+            raise ConfigError(f"simulate: {name} is {value}, expected {least} to {most}")
     if not 0 <= settings.slips <= 1:
         raise ConfigError(f"simulate: slips is {settings.slips}, expected a share from 0 to 1")
     if settings.height % 2:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from plait.datasets.simulated.scene import hand_box, in_view, thickness
-from plait.errors import DataError
+from plait.errors import DataError, one_line
 from plait.recordings.video import Video
-from plait.store import read_json
+from plait.store import read_json, regular
 
 TRUTH = "truth.npz"
 
@@ -39,11 +39,12 @@ def hand_boxes(raw: Path, video: Video) -> np.ndarray:
     """
     path = raw / TRUTH
     try:
-        with np.load(path, allow_pickle=False) as truth:
+        with np.load(regular(path), allow_pickle=False) as truth:
             joints, pixels = truth["joints"].astype(np.float64), truth["pixels"].astype(np.float64)
         size = float(read_json(raw / "truth.json")["person"]["size"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read, expected what `plait simulate` wrote") from error
+    except Exception as error:  # damaged files raise anything: zipfile's errors, zlib's, tokenize's, MemoryError, ...
+        why = one_line(error)
+        raise DataError(f"{path}: cannot be read, expected what `plait simulate` wrote: {why}") from error
     if len(pixels) != len(video.times):
         raise DataError(f"{path}: {len(pixels)} frames, expected {len(video.times)} as in {video.file}")
     height, width = Video(video.file, None, None).at(np.zeros(1)).shape[1:3]

@@ -12,7 +12,7 @@ from scipy.io import loadmat
 
 from plait.contents import describe
 from plait.errors import DataError, one_line
-from plait.store import content_key
+from plait.store import content_key, regular
 from plait.types import Readings, Recording, Span, Stream
 
 ACTIVITIES = (
@@ -156,7 +156,7 @@ def _file(data: Path, kind: str, name: str) -> Path:
 def _read(file: Path, kind: Kind) -> np.ndarray:
     """The variable of a `.mat` file, checked."""
     try:
-        values = loadmat(file, variable_names=[kind.variable]).get(kind.variable)
+        values = loadmat(regular(file), variable_names=[kind.variable]).get(kind.variable)
     except Exception as error:  # damaged files raise anything: ValueError, OSError, zlib.error, MatReadError, ...
         raise DataError(f"{file}: cannot be read, expected a .mat file: {one_line(error)}") from error
     if values is None:
