@@ -285,7 +285,7 @@ def test_a_damaged_job_is_named(tmp_path):
     run(tmp_path, study)
     damaged = next((tmp_path / "jobs").iterdir()) / "predictions.parquet"
     damaged.write_bytes(damaged.read_bytes()[:50])
-    with pytest.raises(PlaitError, match=f"{damaged.parent.name}/predictions.parquet: not readable"):
+    with pytest.raises(PlaitError, match=f"{damaged.parent.name}/predictions.parquet: cannot be read"):
         run(tmp_path, study)
 
 
@@ -304,7 +304,7 @@ def test_threads_are_given_back(tmp_path):
 
 @pytest.mark.parametrize("setting", [{"threads": 0}, {"workers": -1}, {"workers": 0, "executor": "processes"}])
 def test_numbers_of_threads_and_workers_below_one_are_refused(tmp_path, setting):
-    with pytest.raises(ConfigError, match=r"(threads|workers) is (0|-1), expected at least 1"):
+    with pytest.raises(ConfigError, match=r"(threads|workers) is (0|-1), expected 1 to 1024"):
         run_study(tiny.study(), None, tmp_path, **setting)
     assert list(tmp_path.iterdir()) == []
 

@@ -244,7 +244,7 @@ def _stepped(train: Train, network: Network, where: str) -> None:
     Raises:
         ConfigError: naming the setting that does not do.
     """
-    optimizer, schedule = optimizer_of(train, network, f"{where}.train", steps=100)
+    optimizer, schedule = optimizer_of(train, network, where, steps=100)
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     setting = f"args: {train.optimizer}"
@@ -256,4 +256,4 @@ def _stepped(train: Train, network: Network, where: str) -> None:
             for _ in range(2):
                 schedule.step()
     except Exception as error:
-        raise ConfigError(f"{where}.train.{setting}: {one_line(error)}") from error
+        raise ConfigError(f"{where}.{setting}: {one_line(error)}") from error
