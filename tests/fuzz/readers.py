@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(read: Callable[[Path], object], file: Path) -> Outcome:
-    """How `read` takes the input at `file`: its own errors are one line and name the file, or its folder."""
+    """How `read` takes the input at `file`: its own errors are one line and name the file, its folder, or an option."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -51,7 +51,7 @@ def outcome(read: Callable[[Path], object], file: Path) -> Outcome:
             read(file)
     except PlaitError as error:
         said = str(error)
-        named = any(name in said for name in (file.name, str(file.parent)))
+        named = any(name in said for name in (file.name, str(file.parent), "--"))
         return Outcome(REFUSED if named and len(said) < 3000 else "UNNAMED", said)
     except MemoryError:
         return Outcome("TOO LARGE", traceback.format_exc())

@@ -160,6 +160,12 @@ def test_numbers_on_the_command_line_have_their_range(tmp_path, capsys, monkeypa
     assert code == 2 and said in err and "Traceback" not in err
 
 
+def test_a_study_that_links_to_itself_is_one_line(tmp_path, capsys, monkeypatch):
+    written("a link to itself", tmp_path / "study.toml")
+    code, err = plait(capsys, monkeypatch, "run", tmp_path / "study.toml", "--data", tmp_path, "--out", tmp_path / "r")
+    assert code == 2 and err.count("\n") == 1 and "study.toml: cannot be read: " in err
+
+
 def test_windows_without_end_are_refused():
     times = np.array([0.0, 2e3])
     of = Recording("long", "1", {"a": Readings(times, np.zeros(2))}, (Span(0.0, 2e3, "x"),))

@@ -1,5 +1,6 @@
 """Studies: run one, make its report again, look into it."""
 
+import os
 import shlex
 from dataclasses import replace
 from enum import StrEnum
@@ -42,7 +43,7 @@ def run(
 ) -> None:
     """Run a study: train what is missing, then write the predictions, the tables and the page."""
     beside(Path.cwd())
-    beside(study.resolve().parent)  # a user's own modules lie beside the study
+    beside(Path(os.path.realpath(study)).parent)  # a user's own modules lie beside the study
     if shuffle_labels is not None:
         sets = [*sets, f"protocol.shuffle_labels={shuffle_labels}"]
     _study(study, data, out, sets, only, executor, workers, threads, device, ray_address)

@@ -11,6 +11,7 @@ from plait.recordings.video import Video
 from plait.store import read_json, regular
 
 TRUTH = "truth.npz"
+FARTHEST = 1e6  # pixels, or metres
 
 
 def raw_folders(sources: Sequence[Path]) -> list[Path]:
@@ -45,6 +46,8 @@ def hand_boxes(raw: Path, video: Video) -> np.ndarray:
     except Exception as error:  # damaged files raise anything: zipfile's errors, zlib's, tokenize's, MemoryError, ...
         why = one_line(error)
         raise DataError(f"{path}: cannot be read, expected what `plait simulate` wrote: {why}") from error
+    if any(one.ndim != 4 or not (np.abs(one) <= FARTHEST).all() for one in (joints, pixels)):
+        raise DataError(f"{path}: joints or pixels are no points, expected what `plait simulate` wrote")
     if len(pixels) != len(video.times):
         raise DataError(f"{path}: {len(pixels)} frames, expected {len(video.times)} as in {video.file}")
     height, width = Video(video.file, None, None).at(np.zeros(1)).shape[1:3]
