@@ -1,5 +1,7 @@
 """Frame for frame: what plait shows is what FFmpeg shows in its own order, in every container and codec to be had."""
 
+import struct
+from contextlib import nullcontext
 from fractions import Fraction
 
 import av
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plait.errors import DataError
+from plait.errors import DataError, PlaitWarning
 from plait.recordings.video import Video, motion_energy
 
 WIDTH, HEIGHT, BITS = 160, 32, 5
@@ -185,13 +187,74 @@ def test_a_file_cut_in_half_says_so(tmp_path, form, muxer):
     assert len(Video(whole).times) == COUNT
 
 
-def test_a_live_stream_that_states_no_length_is_read_as_far_as_it_goes(tmp_path):
-    whole = film(tmp_path / "a.webm", "libvpx", np.arange(COUNT) * 15, form="webm", live="1")
-    cut = tmp_path / "cut.webm"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+@pytest.mark.parametrize(
+    "form, codec, muxer",
+    [
+        ("mp4", "libx264", {}),
+        ("mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+        ("mp4", "mpeg4", {"movflags": "frag_keyframe"}),
+        ("mp4", "libx264", {"movflags": "cmaf+dash"}),
+        ("mp4", "libx264", {"movflags": "frag_keyframe+dash+global_sidx"}),
+        ("mov", "libx264", {"movflags": "faststart"}),
+        ("matroska", "libx264", {}),
+        ("webm", "libvpx", {}),
+        ("avi", "mpeg4", {}),
+    ],
+)
+def test_no_cut_of_a_file_that_states_its_size_is_taken_for_a_shorter_one(tmp_path, form, codec, muxer):
+    """However short the film: less than a second is missing here."""
+    whole = film(tmp_path / "whole", codec, form=form, **muxer)
+    assert len(Video(whole).times) == COUNT
+    content = whole.read_bytes()
+    for size in (*range(len(content) // 3, len(content), len(content) // 12), len(content) - 1):
+        cut = tmp_path / f"{size}"
+        cut.write_bytes(content[:size])
+        with pytest.raises(DataError, match="truncated|whole video file|cannot be decoded|no frames with times"):
+            Video(cut).times  # noqa: B018
+
+
+def test_fragments_that_an_index_lists_are_missed(tmp_path):
+    """Cut between two boxes, a fragmented file says so only by the index before them."""
+    whole = film(tmp_path / "whole", "libx264", form="mp4", movflags="frag_keyframe+dash+global_sidx").read_bytes()
+    cut = tmp_path / "cut"
+    cut.write_bytes(whole[: whole.rindex(b"moof") - 4])
+    with pytest.raises(DataError, match="truncated to .* bytes, expected a whole video file, of"):
+        Video(cut).times  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "form, codec, muxer",
+    [("webm", "libvpx", {"live": "1"}), ("matroska", "libx264", {"live": "1"}), ("mpegts", "libx264", {}),
+     ("mpegts", "mpeg2video", {"mpegts_m2ts_mode": "1"})],
+)  # fmt: skip
+def test_a_recording_that_was_broken_off_is_read_as_far_as_it_goes_and_said(tmp_path, form, codec, muxer):
+    """Such files state no length, but the size of their packets."""
+    whole = film(tmp_path / "whole", codec, np.arange(COUNT) * 15, form=form, **muxer)
+    assert len(Video(whole).times) == COUNT
+    cut = tmp_path / "cut"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * (6 if form == "mpegts" else 9) // 12 + 7])
     video = Video(cut, None, None)
-    assert 2 < len(video.times) < COUNT
-    assert [number(picture) for picture in video.at(video.times[:-1])] == list(range(len(video.times) - 1))
+    with pytest.warns(PlaitWarning, match="cut: ends within a packet"):
+        times = video.times
+    assert 5 < len(times) < COUNT
+    assert [number(picture) for picture in video.at(times[:-3])] == list(range(len(times) - 3))
+
+
+def test_a_header_that_says_a_little_more_than_there_is_is_said(tmp_path):
+    whole = film(tmp_path / "whole", "mpeg4", np.arange(50) * 30, form="matroska")  # 49 s and a frame
+    content = bytearray(whole.read_bytes())
+    at = content.index(b"\x44\x89\x88") + 3  # Duration, a float of 8 bytes, in ms
+    stated_ms = struct.unpack(">d", content[at : at + 8])[0]
+    for more_ms, outcome in ((900, None), (2000, "says"), (4000, DataError)):
+        content[at : at + 8] = struct.pack(">d", stated_ms + more_ms)
+        file = tmp_path / f"{more_ms}"
+        file.write_bytes(content)
+        if outcome is DataError:
+            with pytest.raises(DataError, match=r"truncated, ends at 49\.\d s, expected 53\.\d s"):
+                Video(file).times  # noqa: B018
+        else:
+            with pytest.warns(PlaitWarning, match=r"ends at 49\.\d s, though") if outcome else nullcontext():
+                assert len(Video(file).times) == 50
 
 
 def test_motion_has_the_times_of_the_pictures(tmp_path):

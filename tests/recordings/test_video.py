@@ -1,5 +1,6 @@
 import itertools
 import pickle
+import re
 from fractions import Fraction
 
 import av
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.errors import DataError, ShapeError
+from plait.errors import DataError, PlaitWarning, ShapeError
 from plait.recordings import decoding
 from plait.recordings.sound import read_sound
 from plait.recordings.video import Forward, Video, motion_energy, rgb
@@ -314,6 +315,60 @@ def test_a_frame_that_cannot_be_decoded_is_named(tmp_path):
     video = Video(file, None, None)
     assert indexes(video, video.times[[3, 40]]) == [3, 40]
     refused(lambda: video.at(video.times[[24]]), str(file), "0.800 s cannot be decoded")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_damaged_frames_and_what_is_made_of_them_are_refused_at_each_reading(tmp_path, order):
+    """One flipped bit, wherever: what comes out as a frame is the same picture each time, and none after an error."""
+    whole = film(tmp_path / "a.mp4", steady(40), ORDERS[order])
+    with av.open(str(whole)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size > 50]
+        spans = [(packet.pos, packet.size) for packet in packets]
+    rng = np.random.default_rng(0)
+    refusals = 0
+    for _ in range(6):
+        pos, size = spans[rng.integers(len(spans))]
+        content = bytearray(whole.read_bytes())
+        content[pos + rng.integers(8, size)] ^= 1 << rng.integers(8)
+        file = tmp_path / "b.mp4"
+        file.write_bytes(content)
+        one, two = (looked_at(file) for _ in range(2))
+        assert one == two
+        with av.open(str(file)) as container:
+            container.streams.video[0].codec_context.thread_count = 1
+            erred = False
+            for packet in container.demux(video=0):
+                try:
+                    packet.decode()
+                except av.InvalidDataError:
+                    erred = True
+        assert not erred or isinstance(one, str)
+        refusals += isinstance(one, str)
+    assert refusals
+
+
+def looked_at(file):
+    """All pictures of a video, or in which line it is refused."""
+    try:
+        return Video(file, None, None).at(np.arange(40) / 30).tobytes()
+    except DataError as error:
+        assert re.search(r"the frame at \d+\.\d+ s cannot be decoded", str(error))
+        return str(error)
+
+
+def test_what_follows_a_damaged_frame_is_as_damaged_until_the_next_key_frame(tmp_path):
+    file = film(tmp_path / "a.mp4", steady(), ORDERS["no-b-frames"])
+    with av.open(str(file)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][15]
+    content = bytearray(file.read_bytes())
+    content[packet.pos + 4 : packet.pos + packet.size] = b"\xff" * (packet.size - 4)
+    file.write_bytes(content)
+    video = Video(file, None, None)
+    assert indexes(video, video.times[[14, 24]]) == [14, 24]
+    for frame in (15, 16, 23):
+        refused(lambda frame=frame: video.at(video.times[[frame]]), str(file), f"{frame / 30:.3f} s cannot be decoded")
+    with pytest.warns(PlaitWarning, match="9 of 60 frames cannot be decoded, left out of its motion"):
+        assert len(motion_energy(file).times) == 51
 
 
 @pytest.mark.parametrize("order", ORDERS)

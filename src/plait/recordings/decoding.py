@@ -22,8 +22,8 @@ TRIES = 8  # key frames further and further ahead that are searched for before a
 def frames(file: Path, packets: Packets, wanted: np.ndarray, back: int = 0) -> Iterator[tuple[int, VideoFrame]]:
     """The frames of the packets numbered `wanted` (ascending), and others, decoding each group of pictures once.
 
-    Each with its packet's number. A frame that cannot be decoded is left out. Decoding starts `back` groups of pictures
-    before the one it needs to.
+    Each with its packet's number. A frame that cannot be decoded is left out, with those that follow it up to the next
+    key frame, which may be made of it. Decoding starts `back` groups of pictures before the one it needs to.
 
     Raises:
         DataError: the file cannot be read, or pictures come in another order than their times say.
@@ -42,13 +42,19 @@ def frames(file: Path, packets: Packets, wanted: np.ndarray, back: int = 0) -> I
             context.options = {"strict": "1"}  # wait for as many frames as the standard allows before any is output
         for start, last in stretches:
             whole = start == packets.keys[0]  # some files call a packet a key frame that is none
-            reached = NO_TIME
+            reached, damaged = NO_TIME, -1
             context.flush_buffers()
             for number, packet in _ending(_packets_from(file, container, track, packets, start), last):
                 context.skip_frame = "NONREF" if passes and number not in sought and packet is not None else "DEFAULT"
                 for one, frame in decode(track, packet, number):
+                    if frame is None:
+                        if not NO_TIME < packets.order[one] < packets.order[start]:  # whose group is not read
+                            damaged = one
+                        continue
                     whole = whole or frame.key_frame
-                    if not whole:
+                    if frame.key_frame and one > damaged:
+                        damaged = -1
+                    if not whole or -1 < damaged < one:
                         continue
                     if packets.order[one] < reached:
                         raise DataError(

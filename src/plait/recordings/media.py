@@ -38,15 +38,16 @@ def opened(file: Path) -> Iterator[InputContainer]:
 def video_track(container: InputContainer, file: Path, alone: bool = True) -> VideoStream:
     """The first video track that is no cover picture, as a rule alone.
 
+    It is decoded by one thread: several race on what is damaged, so that each reading gives other pictures.
+
     Raises:
         DataError: there is none, or FFmpeg has no decoder for it.
     """
     for track in container.streams.video:
         if not track.disposition & Disposition.attached_pic:
-            (
-                only(container, track, file) if alone else decodable(track, file)
-            ).codec_context.thread_type = ThreadType.AUTO
-            return track
+            found = only(container, track, file) if alone else decodable(track, file)
+            found.codec_context.thread_type, found.codec_context.thread_count = ThreadType.NONE, 1
+            return found
     raise DataError(f"{file}: no video track, expected one")
 
 
@@ -90,16 +91,21 @@ def decoder(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             track.codec_context.flush_buffers()
 
 
-def decode(track: VideoStream, packet: "Packet[VideoStream] | None", number: int = 0) -> list[tuple[int, VideoFrame]]:
+def decode(
+    track: VideoStream, packet: "Packet[VideoStream] | None", number: int = 0
+) -> list[tuple[int, VideoFrame | None]]:
     """What comes out of the decoder when packet `number` goes in, or, with None, all that is left in it.
 
-    Each frame with its own packet's number; frames that the decoder calls damaged are left out.
+    Each frame with its own packet's number; frames that the decoder calls damaged are left out. A packet that cannot be
+    decoded has None for its frame.
     """
     track.codec_context.copy_opaque = True
     if packet is not None:
         packet.opaque = (number,)  # an object of its own, for PyAV tells them by identity
     try:
         found = [(frame.opaque, frame) for frame in track.codec_context.decode(packet)]
-    except (av.InvalidDataError, av.EOFError):
+    except av.EOFError:
         return []
+    except av.InvalidDataError:
+        return [(number, None)]
     return [(mark[0], frame) for mark, frame in found if isinstance(mark, tuple) and not frame.is_corrupt]

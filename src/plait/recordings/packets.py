@@ -1,5 +1,6 @@
 """The packets of a video track: which are shown, in which order, and when."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +17,8 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 from jaxtyping import Float64, Int64
 
-from plait.errors import DataError
+from plait.errors import DataError, PlaitWarning
+from plait.recordings.extent import extent
 from plait.recordings.media import decode, decoder, opened, video_track
 from plait.recordings.stamps import NO_TIME, filled, steady
 
@@ -25,6 +27,7 @@ PADDING_S = 0.15  # encoders of sound begin early and fill their last packet: wh
 UNTIMED = ("avi", "mxf", "asf")  # formats that say when a packet is decoded, or whose times come out as if they did
 STATED = ("matroska", "mov", "flv", "asf")  # formats whose headers say how long they are
 SHORT = 0.95  # of what a header states: less is a file that was cut off
+SPARE_S = 1.0  # headers are as much off without anything missing
 LOOKED_AT = 100  # pictures that tell whether a track's are stored in order of display
 
 
@@ -92,15 +95,20 @@ def read_packets(file: Path) -> Packets:
     Formats that round times to whole milliseconds or so (Matroska, WebM, FLV, ASF, GIF) get those of their constant
     rate back. Formats without times of display (AVI, MXF) show pictures in the order in which they are decoded.
 
+    A file that ends before its header or its structure says is refused. What may be as it was recorded is said: it
+    states no length and ends within a packet, or ends a little early. Where neither tells (`extent`), a file that was
+    cut off is a shorter one.
+
     Raises:
         DataError: the file is no video, is truncated, its frames carry no times, or these go back.
     """
     with opened(file) as container:
+        name = container.format.name.split(",")[0]
+        broken_off = _broken_off(file, name)
         track = video_track(container, file, alone=False)
         unit = track.time_base
         table, sounds, reached_s = _read(container, track)
         ends = max((entry.pos + entry.size for entry in track.index_entries), default=0)
-        name = container.format.name.split(",")[0]
         stated_s = (container.duration or 0) / 1e6 if name in STATED else 0.0
         begins_s = (container.start_time or 0) / 1e6
         bare = Flags.no_timestamps in Flags(container.format.flags) or name.endswith("_pipe")  # FFmpeg supposes 25 Hz
@@ -109,9 +117,15 @@ def read_packets(file: Path) -> Packets:
         aspect = track.sample_aspect_ratio or Fraction(1)
     if table.corrupt.any() or ends > file.stat().st_size:
         raise DataError(f"{file}: truncated or damaged, expected a whole video file")
+    if broken_off:
+        said = f"{file}: ends within a packet, as a recording that was broken off does; read as far as it goes"
+        warnings.warn(said, PlaitWarning, stacklevel=2)
     reached_s = max(reached_s, reached_s - begins_s)  # some headers count from the file's zero, some from its start
-    if reached_s < min(SHORT * stated_s, stated_s - 1):
+    if reached_s < min(SHORT * stated_s, stated_s - SPARE_S):
         raise DataError(f"{file}: truncated, ends at {reached_s:.1f} s, expected {stated_s:.1f} s as its header says")
+    if reached_s < stated_s - SPARE_S:
+        said = f"{file}: ends at {reached_s:.1f} s, though its header says {stated_s:.1f} s; read as far as it goes"
+        warnings.warn(said, PlaitWarning, stacklevel=2)
     by_dts = name in UNTIMED
     order, keys, shown, stamps = _displayed(file, table, by_dts, codec.reorder)
     if stamps is None or unit is None or bare:
@@ -138,6 +152,16 @@ def read_packets(file: Path) -> Packets:
         TOLERANCE_S + off * float(unit),
         aspect,
     )
+
+
+def _broken_off(file: Path, form: str) -> bool:
+    """Whether a file that does not state its size ends within a part of it; one that does is refused."""
+    goes, size = extent(file, form), file.stat().st_size
+    if goes is None or goes.size <= size:
+        return False
+    if goes.stated:
+        raise DataError(f"{file}: truncated to {size} bytes, expected a whole video file, of {goes.size}")
+    return True
 
 
 def _read(container: InputContainer, track: VideoStream) -> tuple[_Table, list[tuple[float, float]], float]:
@@ -220,4 +244,4 @@ def _numbers(file: Path) -> Iterator[int]:
         number = -1
         for packet in container.demux(track):
             number += bool(packet.size)
-            yield from (one for one, _ in decode(track, packet if packet.size else None, number))
+            yield from (one for one, frame in decode(track, packet if packet.size else None, number) if frame)

@@ -1,5 +1,6 @@
 """Video as a stream, on the clock that starts where a player's does: with the file's first picture or sound."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from jaxtyping import Float16, Float64, Int64, UInt8
 from torch import Tensor
 
 from plait.contents import describe
-from plait.errors import DataError, ShapeError
+from plait.errors import DataError, PlaitWarning, ShapeError
 from plait.recordings.decoding import frames
 from plait.recordings.packets import PADDING_S, Packets, read_packets
 from plait.recordings.picture import shaped
@@ -174,6 +175,8 @@ def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n heig
 def motion_energy(file: Path) -> Readings:
     """Mean absolute difference of each frame to the one before, in grey levels, at each frame's time; first: 0.
 
+    Frames that cannot be decoded are left out, and their number is said.
+
     Raises:
         DataError: the file is missing, no video, truncated, or nothing can be decoded.
     """
@@ -195,4 +198,7 @@ def motion_energy(file: Path) -> Readings:
         before = now
     if not numbers:
         raise DataError(f"{file}: no frame can be decoded, expected an undamaged video")
+    if missing := len(packets.times) - len(numbers):
+        said = f"{file}: {missing} of {len(packets.times)} frames cannot be decoded, left out of its motion"
+        warnings.warn(said, PlaitWarning, stacklevel=2)
     return Readings(packets.times[numbers], np.array(energy, np.float32))

@@ -1,0 +1,107 @@
+"""How far a media file goes by its own structure, which tells whether it was cut off."""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+BOXES = b"ftyp styp moov moof mdat mfra sidx ssix free skip wide uuid meta emsg prft pdin".split()
+SEGMENT = bytes.fromhex("18538067")
+TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # size of a packet, and where in it the sync byte stands
+TS_SYNC, TS_LOOKED_AT = 0x47, 5
+
+
+class Extent(NamedTuple):
+    """The bytes that a file must have to end where one of its parts does; `stated`: where its header says."""
+
+    size: int
+    stated: bool
+
+
+def extent(file: Path, form: str) -> Extent | None:
+    """How far a file of FFmpeg's format `form` goes by what it says itself; None where it says nothing.
+
+    Matroska and WebM state the size of all; live, or where the recorder died, only of each element. MP4 and MOV state
+    the size of each box and, with an index of fragments (`sidx`), of all; AVI, of each RIFF chunk. A transport stream
+    states nothing but the size of its packets. So a transport stream cut between two packets, and a live Matroska or a
+    fragmented MP4 cut between two elements or fragments, cannot be told from shorter ones; nor can other formats be.
+    """
+    how = {"matroska": _matroska, "mov": _boxes, "avi": _riff, "mpegts": _packets}.get(form)
+    if how is None:
+        return None
+    with file.open("rb") as opened:
+        return how(opened, file.stat().st_size)
+
+
+def _matroska(file: BinaryIO, size: int) -> Extent:
+    """The end of the segment, or, if its size is left open, of the last element in it."""
+    at, stated = 0, True
+    while at < size:
+        file.seek(at)
+        head = file.read(12)
+        kind = 9 - head[0].bit_length()
+        if kind > 4:
+            break  # no element: something that lies behind them
+        width = 9 - head[kind].bit_length() if len(head) > kind else 1
+        if width > 8:
+            break
+        content = at + kind + width
+        most = (1 << 7 * width) - 1
+        length = int.from_bytes(head[kind : kind + width]) & most
+        if content <= size and length == most:
+            at, stated = content, False  # unknown: its elements follow
+            continue
+        at = content + length
+        if head[:kind] == SEGMENT:
+            break
+    return Extent(at, stated)
+
+
+def _boxes(file: BinaryIO, size: int) -> Extent:
+    """The end of the last box, or of the fragments that an index before them lists."""
+    at, listed = 0, 0
+    while at + 8 <= size:
+        file.seek(at)
+        length, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        length = long if length == 1 else length or size - at  # 0: to the end of the file
+        if kind not in BOXES or length < 8:
+            break  # something that lies behind them
+        if kind == b"sidx" and at + length <= size:
+            file.seek(at + 8)
+            listed = max(listed, at + length + _listed(file.read(length - 8)))
+        at += length
+    return Extent(max(at, listed), True)
+
+
+def _listed(index: bytes) -> int:
+    """How many bytes of fragments an index (ISO/IEC 14496-12, 8.16.3) lists."""
+    wide = index[:1] != b"\0"
+    start = 28 if wide else 20
+    if len(index) < start + 4:
+        return 0
+    first = int.from_bytes(index[20:28] if wide else index[16:20])
+    count = int.from_bytes(index[start + 2 : start + 4])
+    rows = struct.iter_unpack(">I8x", index[start + 4 : start + 4 + 12 * count][: (len(index) - start - 4) // 12 * 12])
+    return int(first) + sum(row & 0x7FFFFFFF for (row,) in rows)
+
+
+def _riff(file: BinaryIO, size: int) -> Extent:
+    """The end of the last RIFF chunk; large files have several."""
+    at = end = 0
+    while at + 8 <= size:
+        file.seek(at)
+        kind, length = struct.unpack("<4sI", file.read(8))
+        if kind != b"RIFF" or length in (0, 0xFFFFFFFF):
+            break  # something that lies behind them, or a recorder died
+        end = at + 8 + length
+        at = end + length % 2
+    return Extent(end, True)
+
+
+def _packets(file: BinaryIO, size: int) -> Extent | None:
+    """The end of the last packet."""
+    head = file.read(TS_LOOKED_AT * 204)
+    for length, sync in TS_PACKETS:
+        marks = head[sync : TS_LOOKED_AT * length : length]
+        if marks and set(marks) == {TS_SYNC}:
+            return Extent(-(-size // length) * length, False)
+    return None
