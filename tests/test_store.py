@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -65,6 +66,36 @@ def test_the_cache_folder_can_be_set(monkeypatch, tmp_path):
     assert found.parts[-2:] == ("plait", "clips")
     if found.is_relative_to(tmp_path):  # on Linux
         assert found.parent.stat().st_mode & 0o777 == 0o700
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from plait import store
+with store.atomic(Path("made")) as making:
+    making.mkdir()
+    (making / "x").write_text("new")
+    if {late}:  # where a folder has made room for another
+        Path("made").replace(making.parent / "old")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_a_kill_leaves_is_swept_by_the_next_who_writes_there(tmp_path, late):
+    with store.atomic(tmp_path / "made") as making:
+        making.mkdir()
+        (making / "x").write_text("old")
+    subprocess.run([sys.executable, "-c", KILLED.format(late=late)], cwd=tmp_path)
+    assert list(tmp_path.glob(".making-*"))
+    time.sleep(2 * store.FRESH_S)
+    with store.atomic(tmp_path / "other") as making:
+        making.write_text("")
+        with store.atomic(tmp_path / "third") as beside:  # leaves what is in work alone
+            beside.write_text("")
+            assert making.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "other", "third"]
+    assert (tmp_path / "made" / "x").read_text() == ("new" if late else "old")
 
 
 WRITES = """

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 UMASK = os.umask(0o077)  # which cannot be read without being set
 os.umask(UMASK)
+HELD = ".lock"  # in a temporary folder: locked as long as its process lives
+FRESH_S = 0.1  # between the making of a temporary folder and its lock
 FORM = 1  # of what lies in the cache: where it is another, entries are made anew
 ROOM, RATIO = 1 << 29, 50  # a file may come to half a GiB in memory, or to fifty times its size
 DEEPEST, DOTS, DEEP = 50, 500, "nested too deeply"
@@ -38,19 +40,43 @@ _told: set[tuple[Path, int, int]] = set()  # which files have been said to be da
 def scratch(folder: Path, name: str) -> Iterator[Path]:
     """A temporary folder inside `folder`, gone afterwards; what should stay is moved out of it.
 
+    Those of processes that were killed go first (`sweep`).
+
     Raises:
         DataError: the folder cannot be written, or the disk is full; `name` says what was to be made.
     """
     made: Path | None = None
+    held: FileLock | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+        held = FileLock(made / HELD, fallback_to_soft=False)
+        with suppress(OSError, NotImplementedError):  # without locks nothing is swept
+            held.acquire()
         yield made
     except OSError as error:
         raise DataError(f"{folder / name}: cannot be written: {error.strerror or error}") from error
     finally:
+        if held is not None:
+            held.release()
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary folders in `folder` whose processes were killed, and end what they were about to end."""
+    for left in folder.glob(".making-*"):
+        try:
+            if not (left / HELD).is_file() or time.time() - left.stat().st_mtime < FRESH_S:
+                continue  # no temporary folder, or one that is not locked yet
+            with locked(left / HELD, wait=False):
+                for made in left.iterdir() if (left / "old").exists() else ():
+                    if made.name not in ("old", HELD) and not (folder / made.name).exists():
+                        made.replace(folder / made.name)  # it was whole, and the old one had made room for it
+                shutil.rmtree(left, ignore_errors=True)
+        except (Timeout, OSError, DataError):
+            continue  # somebody's, or gone
 
 
 @contextmanager

@@ -80,8 +80,8 @@ def _listed(index: bytes) -> int:
         return 0
     first = int.from_bytes(index[20:28] if wide else index[16:20])
     count = int.from_bytes(index[start + 2 : start + 4])
-    rows = struct.iter_unpack(">I8x", index[start + 4 : start + 4 + 12 * count][: (len(index) - start - 4) // 12 * 12])
-    return int(first) + sum(row & 0x7FFFFFFF for (row,) in rows)
+    sizes = (int.from_bytes(index[at : at + 4]) for at in range(start + 4, start + 4 + 12 * count, 12))
+    return first + sum(size & 0x7FFFFFFF for size in sizes)
 
 
 def _riff(file: BinaryIO, size: int) -> Extent:

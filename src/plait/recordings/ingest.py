@@ -27,7 +27,7 @@ from plait.recordings.logs import read_log
 from plait.recordings.tables import CSV, read_table
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video
-from plait.store import atomic, checksum, toml_of
+from plait.store import atomic, checksum, sweep, toml_of
 
 TEMPLATES = {path.stem: path for path in sorted((Path(__file__).parent / "templates").glob("*.toml"))}
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts")
@@ -88,6 +88,7 @@ def ingest(
         described = replace(described, **asdict(labels.settings))
         told += labels.told
     folder = out / called
+    sweep(out)
     sums = {name: checksum(file) for name, file in by_name.items()}
     if folder.exists():
         return folder, _standing(folder, sums, said, subject)

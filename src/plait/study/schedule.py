@@ -11,7 +11,7 @@ from typing import TypeVar
 from filelock import Timeout
 
 from plait.errors import DataError
-from plait.store import locked, scratch
+from plait.store import HELD, locked, scratch
 from plait.study.executors import Hands, Work
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ def _sweep(place: Path, out: Path) -> None:
     """Remove what runs that were killed have left half made; what is made under a lock is somebody's."""
     for left_over in place.glob(".making-*"):
         try:
-            names = [path.name for path in left_over.iterdir()]
+            names = [path.name for path in left_over.iterdir() if path.name != HELD]
             if not names and time.time() - left_over.stat().st_mtime < OLD_S:
                 continue
             with ExitStack() as locks:
