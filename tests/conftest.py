@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
-from xdist.scheduler import LoadFileScheduling
 
 from tests.state import changed, draw_alike, forget_modules, switches
 
@@ -17,18 +16,6 @@ install_import_hook(["plait.fusion", "plait.encoders"], "beartype.beartype")
 settings.register_profile("plait", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("plait")
 torch.set_num_threads(1)
-
-
-class Apart(LoadFileScheduling):
-    """A file's tests stay together, for its fixtures; benchmarks, which have none and take long, need not."""
-
-    def _split_scope(self, nodeid):
-        return nodeid if "test_benchmarks.py" in nodeid else super()._split_scope(nodeid)
-
-
-def pytest_xdist_make_scheduler(config, log):
-    """How tests are handed to processes."""
-    return Apart(config, log)
 
 
 def left_as_found():

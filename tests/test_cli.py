@@ -1,5 +1,3 @@
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ import tomli_w
 from plait import cli
 from plait.cli.meter import Meter
 from tests import tiny
+from tests.commands import started
 
 
 @pytest.fixture
@@ -107,24 +106,22 @@ def test_report_of_nothing_is_one_line(tmp_path, plait):
 def test_a_study_killed_half_way_and_started_again_ends_with_the_same_bytes(tmp_path, plait):
     file = write(tmp_path / "study.toml", tiny.study(train={"max_epochs": 4}))
     asked = ["run", file, "--data", ".", "--out"]
-    command = [sys.executable, "-m", "plait.cli", *asked, "killed"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    killed = subprocess.Popen([*command, "--workers", "2"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    killed = started(*asked, "killed", "--workers", 2, folder=tmp_path).process
     jobs = tmp_path / "killed" / "jobs"
 
     def finished():
         return [p for p in jobs.iterdir() if not p.name.startswith(".")] if jobs.exists() else []
 
     while len(finished()) < 5:
-        assert killed.poll() is None
+        assert killed.is_alive()
         time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     time.sleep(1)  # the workers end with their parent
     done = len(finished())
     time.sleep(1)
     assert len(finished()) == done < 32 and not (tmp_path / "killed" / "predictions.parquet").exists()
-    subprocess.run([*command, "--executor", "inline"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert started(*asked, "killed", "--executor", "inline", folder=tmp_path).ended()[0] == 0
     assert len(finished()) == 32
     assert plait(*asked, "whole", "--executor", "inline")[0] == 0
     one, other = (tmp_path / out / "predictions.parquet" for out in ("killed", "whole"))

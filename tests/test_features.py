@@ -1,10 +1,7 @@
 """The feature store: found again, gone on with after a kill, keyed by what decides it."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +25,7 @@ from plait.sources import made, resolve
 from plait.store import cache_folder
 from plait.study.run import run_study
 from tests import tiny
+from tests.commands import started
 
 LITE0 = "plait.pretrained:efficientnet_lite0"
 
@@ -244,32 +242,26 @@ def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypa
     assert len(shaped) == len(set(shaped)) < 0.6 * 32 * len(cuts)
 
 
-def command(folder, clips, *more):
-    run = [sys.executable, "-m", "plait.cli", "features", str(clips), "--encoder", LITE0, *more]
-    env = os.environ | {"PLAIT_CACHE": str(folder), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(run, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     """SIGKILL in the middle; the same command goes on and leaves the very file of a run that was left alone."""
-    asked = clips, "--modality", "thumbnails", "--set", "pool='space'"
-    alone = command(tmp_path / "alone", *asked)
-    killed = command(tmp_path / "killed", *asked)
+
+    def command(folder):
+        return started("features", *asked, PLAIT_CACHE=str(tmp_path / folder))
+
+    asked = (clips, "--encoder", LITE0, "--modality", "thumbnails", "--set", "pool='space'")
+    alone, killed = command("alone"), command("killed")
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and killed.poll() is None:
+    while time.monotonic() < deadline and killed.process.is_alive():
         parts = list((tmp_path / "killed").glob("features/.making-*.npy"))
         if parts and parts[0].stat().st_size > 128 + 3 * 32 * 320 * 2:
             break
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL and not list((tmp_path / "killed/features").glob("[!.]*.npy"))
-    resumed = command(tmp_path / "killed", *asked)
-    out, told = resumed.communicate()
-    assert resumed.returncode == 0, told
+    killed.process.kill()
+    assert killed.ended()[0] == -signal.SIGKILL and not list((tmp_path / "killed/features").glob("[!.]*.npy"))
+    code, out, told = command("killed").ended()
+    assert code == 0, told
     assert "of them done before" in told
-    assert alone.wait() == 0
-    alone.communicate()
+    assert alone.ended()[0] == 0
     left = [{f.name: f.read_bytes() for f in (tmp_path / n / "features").glob("[!.]*")} for n in ("alone", "killed")]
     assert left[0] == left[1]
     [one] = (tmp_path / "killed" / "features").glob("all-*.npy")

@@ -19,7 +19,7 @@ from plait.recordings.logs import read_log
 from plait.recordings.time_units import guess_unit, written_clock
 from plait.recordings.unknown_logs import describe_log
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIZES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 EPOCH_S = 1_715_000_000
 EPOCH = datetime(2024, 5, 6, tzinfo=UTC)

@@ -1,7 +1,6 @@
 """What is done when: donors first, without waves, and by one run where several work on one folder."""
 
 import os
-import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from plait.study.executors import Hands, Work, inline, processes
 from plait.study.run import run_study
 from plait.study.schedule import WAITING, do_missing
 from tests import tiny
+from tests.commands import started
 
 
 @dataclass(frozen=True)
@@ -182,15 +182,11 @@ def test_two_runs_at_once_share_the_jobs_of_one_folder(tmp_path, monkeypatch):
     train = {"max_epochs": 20, "args": {"lr": 0.01}}
     study = tiny.study(methods={"told": method}, seeds=list(range(1, 13)), train=train, protocol=protocol)
     (tmp_path / "study.toml").write_text(tomli_w.dumps(study))
-    command = [sys.executable, "-m", "plait.cli", "run", "study.toml", "--data", ".", "--out", "run"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = ("run", "study.toml", "--data", ".", "--out", "run")
     ways = (["--executor", "inline"], ["--executor", "processes", "--workers", "1"])
-    both = [
-        subprocess.Popen([*command, *way], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-        for way in ways
-    ]
-    said = [run.communicate()[1] for run in both]
-    assert [run.returncode for run in both] == [0, 0], "".join(said)
+    both = [started(*command, *way, folder=tmp_path) for way in ways]
+    for code, _, said in [run.ended() for run in both]:
+        assert code == 0, said
     trained = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
     assert Counter(seed for _, seed in trained) == {str(seed): 1 for seed in range(1, 13)}
     assert len(list((tmp_path / "run" / "jobs").iterdir())) == 12
