@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.clips import cut, mapped, window
-from plait.errors import DataError
+from plait.errors import ConfigError, DataError
 from plait.types import Modality, Readings, Recording, Span, Stream
 from tests import tiny
 
@@ -150,3 +150,20 @@ def test_float16_stays_and_what_it_cannot_hold_is_refused():
     assert cut_.arrays["m"].dtype == np.float16
     with pytest.raises(DataError, match="not finite"):
         cut(dataset(recording(), modalities=(half(1e6),)), None, ["m"])
+
+
+@pytest.mark.parametrize(
+    ("prepare", "got"),
+    [
+        (lambda values: values, "ndarray"),
+        (lambda values: None, "NoneType"),
+        (lambda values: [tiny.tensor(values)], "list"),
+        (lambda values: tiny.tensor(values).to(torch.complex64), "a tensor of torch.complex64"),
+    ],
+)
+def test_what_a_data_set_prepares_is_a_tensor(tmp_path, prepare, got):
+    odd = replace(modality(), prepare=prepare)
+    with pytest.raises(
+        ConfigError, match=f"recording r, modality m: its prepare gave {got}, expected a tensor of real"
+    ):
+        cut(dataset(recording(), modalities=(odd,)), tmp_path, ["m"])

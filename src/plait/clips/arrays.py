@@ -16,7 +16,7 @@ from plait.clips.listing import Cut, listed
 from plait.clips.rows import Rows
 from plait.clips.windows import moments, window
 from plait.contents import describe
-from plait.errors import DataError
+from plait.errors import ConfigError, DataError
 from plait.machine import numerics
 from plait.recordings.video import Forward, Video
 from plait.sources import source_key
@@ -103,6 +103,7 @@ def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
 
     Raises:
         DataError: as `stored`.
+        ConfigError: the modality's `prepare` gives no tensor.
     """
     shape: tuple[int, ...] | None = None
     for recording, group in itertools.groupby(cuts, key=lambda one: one[0]):
@@ -118,6 +119,9 @@ def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
                 tensor = window(modality, streams, clip.start_s, clip.stop_s)
             except DataError as error:
                 raise DataError(f"{where}: {error}") from error
+            if not isinstance(tensor, Tensor) or tensor.is_complex():
+                got = f"a tensor of {tensor.dtype}" if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise ConfigError(f"{where}: its prepare gave {got}, expected a tensor of real numbers")
             if not _finite(tensor):
                 raise DataError(f"{where}: values that are not finite, expected numbers only")
             if shape is not None and tuple(tensor.shape) != shape:
