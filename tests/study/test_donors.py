@@ -134,7 +134,7 @@ def test_the_donor_s_key_is_in_the_job_s(tmp_path):
 
 def test_processes_and_a_second_start_give_the_same_bytes(finished, tmp_path):
     out, _, jobs = finished
-    run_study(study(), None, tmp_path, executor="processes", workers=2)
+    run_study(study(), None, tmp_path, executor="processes", workers=1)
     expected = (out / "predictions.parquet").read_bytes()
     assert (tmp_path / "predictions.parquet").read_bytes() == expected
     lost = tmp_path / "jobs" / jobs["frozen"].key

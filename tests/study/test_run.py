@@ -113,7 +113,7 @@ def test_what_is_done_is_not_done_again_and_a_lost_job_gives_the_same_table(tmp_
 def test_processes_give_the_same_bytes_as_inline(tmp_path):
     study = tiny.study(**FAST, methods={"a": tiny.study()["methods"]["a"], "b": tiny.study()["methods"]["b"]})
     run(tmp_path / "inline", study)
-    run(tmp_path / "processes", study, executor="processes", workers=2)
+    run(tmp_path / "processes", study, executor="processes", workers=1)
     one, other = (tmp_path / name / "predictions.parquet" for name in ("inline", "processes"))
     assert one.read_bytes() == other.read_bytes()
 
