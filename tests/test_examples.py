@@ -18,7 +18,8 @@ def test_a_data_set_an_encoder_and_a_method_of_one_s_own(tmp_path, monkeypatch):
                 table = pl.DataFrame(values, schema=["x", "y", "z", "breath"])
                 table.write_csv(tmp_path / f"{subject}_{activity}_{trial}.csv")
     monkeypatch.syspath_prepend(EXAMPLES)
-    page = plait.run(EXAMPLES / "own.toml", tmp_path, tmp_path / "out", sets=["train.max_epochs=15"])
+    options = {"sets": ["train.max_epochs=15"], "executor": "inline"}
+    page = plait.run(EXAMPLES / "own.toml", tmp_path, tmp_path / "out", **options)
     predictions = pl.read_parquet(page.with_name("predictions.parquet"))
     right = predictions.group_by("method").agg((pl.col("activity") == pl.col("predicted")).mean())
     accuracy = dict(right.iter_rows())
