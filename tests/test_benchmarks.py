@@ -58,7 +58,7 @@ def test_fusion(tmp_path):
 def test_hands(tmp_path):
     told = run("hands", tmp_path)
     for who in ("others", "slipped"):
-        assert 0 <= (told[who]["ap50"] or 0) <= 1 and sum(told[who]["clips_by_missing"]) == told[who]["clips"] == 2
+        assert 0 <= (told[who]["ap50"] or 0) <= 1 and sum(told[who]["clips_by_missing"]) == told[who]["clips"] == 1
 
 
 def test_study(tmp_path):

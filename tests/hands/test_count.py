@@ -10,8 +10,9 @@ import pytest
 from plait.clips import listed
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError
-from plait.hands.count import SCHEMA, TABLE, count_clips, write_counts
+from plait.hands.count import count_clips, write_counts
 from plait.hands.detector import Found, detected, open_detector
+from plait.hands.table import SCHEMA, TABLE
 from plait.recordings.video import rgb
 from plait.types import Dataset, Modality, Recording, Span
 

@@ -4,13 +4,12 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack
 
 import pytest
+from tests.commands import started
 from tests.report.test_report import make_run
 
 from plait.errors import ConfigError, DataError
@@ -181,17 +180,16 @@ def test_mistakes_are_one_line(tmp_path):
 def test_the_command_serves_until_it_is_interrupted(tmp_path):
     run = make_run(tmp_path)
     page = write_report(run).read_bytes()
-    command = [sys.executable, "-m", "plait.cli", "report", str(run), "--serve", "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as serving:
-        assert serving.stdout.readline().strip() == str(run / "index.html")
-        address = serving.stdout.readline().split()[0]
-        assert address.startswith("http://127.0.0.1:")
-        connection = http.client.HTTPConnection(*address.removeprefix("http://").strip("/").split(":"), timeout=10)
-        connection.request("GET", "/")
-        assert connection.getresponse().read() == page
-        connection.close()
-        serving.send_signal(signal.SIGINT)
-        _, said = serving.communicate(timeout=60)
-    assert serving.returncode == 0 and said.strip() == ""
+    serving = started("report", run, "--serve", "--port", 0)
+    while len(told := serving.said[0].read_text().splitlines() if serving.said[0].exists() else []) < 2:
+        assert serving.process.is_alive(), serving.ended()
+        time.sleep(0.05)
+    assert told[0] == str(run / "index.html") and told[1].startswith("http://127.0.0.1:")
+    address = told[1].split()[0].removeprefix("http://").strip("/")
+    connection = http.client.HTTPConnection(*address.split(":"), timeout=10)
+    connection.request("GET", "/")
+    assert connection.getresponse().read() == page
+    connection.close()
+    os.kill(serving.process.pid, signal.SIGINT)
+    code, _, said = serving.ended()
+    assert code == 0 and said.strip() == ""

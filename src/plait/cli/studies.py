@@ -154,8 +154,9 @@ def _glovid_hands(data: Path, study: str, out: Path, detector: str | None, devic
     from plait.clips import listed
     from plait.datasets.glovid import GLOVID as RECORDED
     from plait.datasets.glovid import GLOVID_FEATURES, hands_seen
-    from plait.hands.count import TABLE, write_counts, write_known
+    from plait.hands.count import write_counts, write_known
     from plait.hands.detector import open_detector
+    from plait.hands.table import TABLE
     from plait.study.run import device_called
 
     features = study == "glovid-features"

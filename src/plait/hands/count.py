@@ -18,24 +18,14 @@ from plait.contents import describe
 from plait.datasets.simulated.truth import TRUTH, hand_boxes, raw_folders
 from plait.errors import ConfigError, DataError
 from plait.hands.detector import Detector, Found
+from plait.hands.table import SCHEMA, TABLE
 from plait.recordings.video import Forward, Video
 from plait.sources import source_key
 from plait.store import checksum, content_key, read_parquet, write_bytes
 from plait.types import Dataset, Stream
 
-TABLE = "hands.parquet"
 SCORE, OVERLAP, MOST = 0.4, 0.6, 2  # focal loss leaves scores low
 CHUNK = 64  # frames in memory at once
-SCHEMA: dict[str, Any] = {
-    "clip": pl.String,
-    "subject": pl.String,
-    "activity": pl.String,
-    "frames": pl.Int64,
-    "count": pl.Int64,
-    "expected": pl.Int64,
-    "missing": pl.Int64,
-    "visible": pl.Int64,
-}
 Progress = Callable[[int, int, str], None]
 
 

@@ -8,8 +8,8 @@ import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from plait.errors import DataError, first_fault
-from plait.hands.count import SCHEMA as COUNTED
-from plait.hands.count import TABLE as HANDS
+from plait.hands.table import SCHEMA as COUNTED
+from plait.hands.table import TABLE as HANDS
 from plait.store import read_bytes, read_parquet
 from plait.study.compare import Row
 from plait.study.metrics import PREDICTED
