@@ -13,6 +13,7 @@ import pytest
 from filelock import Timeout
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from plait import store
 from plait.errors import DataError
@@ -190,3 +191,36 @@ def test_a_file_system_without_locks_that_die_with_their_holder_is_refused(tmp_p
     held = store.locked(tmp_path / "locks" / "one")
     with pytest.raises(DataError, match="locks: cannot be locked: Function not implemented"), held:
         pass
+
+
+FULL = Path("/dev/full")
+
+
+def fails(error):
+    raise error
+
+
+WRITERS = {
+    "polars, parquet": lambda path: pl.DataFrame({"a": range(100_000)}).write_parquet(path),
+    "polars, csv": lambda path: pl.DataFrame({"a": range(100_000)}).write_csv(path),
+    "safetensors": lambda path: fails(
+        SafetensorError("I/O error: No space left on device (os error 28)")
+    ),  # as it says
+    "bytes": lambda path: path.write_bytes(bytes(100_000)),
+}
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("who", WRITERS)
+def test_a_full_disk_is_one_line_whoever_writes(tmp_path, who):
+    (tmp_path / "made").write_text("stands")
+    full = pytest.raises(DataError, match=r"made: cannot be written: No space left on device")
+    with full, store.atomic(tmp_path / "made") as made:
+        made.symlink_to(FULL)
+        WRITERS[who](made)
+    assert (tmp_path / "made").read_text() == "stands" and [*tmp_path.iterdir()] == [tmp_path / "made"]
+
+
+def test_what_a_library_says_else_passes(tmp_path):
+    with pytest.raises(pl.exceptions.ComputeError, match="another thing"), store.atomic(tmp_path / "made"):
+        raise pl.exceptions.ComputeError("another thing (error 28)")

@@ -19,7 +19,7 @@ import platformdirs
 import tomli_w
 from filelock import FileLock, Timeout
 
-from plait.errors import DataError, PlaitWarning, one_line
+from plait.errors import DataError, PlaitError, PlaitWarning, one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,13 +55,25 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
         with suppress(OSError, NotImplementedError):  # without locks nothing is swept
             held.acquire()
         yield made
-    except OSError as error:
-        raise DataError(f"{folder / name}: cannot be written: {error.strerror or error}") from error
+    except PlaitError:
+        raise
+    except Exception as error:
+        if reason := _refused(error):
+            raise DataError(f"{folder / name}: cannot be written: {reason}") from error
+        raise
     finally:
         if held is not None:
             held.release()
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _refused(error: Exception) -> str | None:
+    """Why the system refused to write, if that is what an error of Python's or of a Rust library's (polars) says."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return os.strerror(int(told[1])) if told else None
 
 
 def sweep(folder: Path) -> None:

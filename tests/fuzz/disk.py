@@ -88,7 +88,10 @@ def main() -> None:
         if code == 0:
             break
         line = re.sub(r"[0-9a-f]{32}|\.making-\S+", "*", said.replace(str(disk), "DISK"))
-        stopped[f"{'' if code == 2 else f'WRONG, exit code {code}: '}{line}"] += 1
+        line = f"{'' if code == 2 else f'WRONG, exit code {code}: '}{line}"
+        if not stopped[line]:
+            print(f"at {kib} KiB: {line}", flush=True)
+        stopped[line] += 1
     os.environ["PLAIT_CACHE"] = str(room / "cache")
     assert tried([*command, str(room / "run")])[0] == 0
     for line, count in stopped.most_common():

@@ -23,6 +23,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import tomli_w
 
 from plait.cli import main as plait
@@ -31,7 +32,7 @@ from tests import tiny
 from tests.fuzz.disk import METHODS, STUDY
 
 SIMULATED = "plait.datasets.simulated:SIMULATED"
-TIMED = ("job.json", "run.json", "history.parquet")  # which say how long things took
+TIMED = ("job.json", "run.json", "history.parquet", "table.md", "table.tex")  # which say how long things took
 VERBS = {
     "ingest": ["ingest", "{work}/raw/01", "--out", "{work}/recordings"],
     "sync": ["sync", "{work}/recordings"],
@@ -97,12 +98,14 @@ def files(work: Path) -> dict[str, bytes]:
         name = str(path.relative_to(work))
         if path.is_file() and not name.endswith(".lock") and "/.locks/" not in f"/{name}":
             found[name] = b"" if path.name in TIMED or name.endswith(".html") else path.read_bytes()
+            if path.name == "table.csv":
+                found[name] = pl.read_csv(path).drop("train_seconds").write_csv().encode()
     return found
 
 
 def left_behind(work: Path) -> list[str]:
     """What was made on the way."""
-    temporary = list((work / "tmp").rglob("*"))
+    temporary = [path for path in (work / "tmp").rglob("*") if "torchinductor_" not in str(path)]  # torch's own
     return sorted(str(path.relative_to(work)) for path in [*work.rglob(".making-*"), *work.rglob("*.part"), *temporary])
 
 
@@ -122,20 +125,8 @@ def main() -> None:
     try:
         base = root / "base"
         base.mkdir()
-        simulate = [
-            "simulate",
-            "--out",
-            "{work}/raw",
-            "--subjects",
-            "1",
-            "--clips",
-            "8",
-            "--height",
-            "96",
-            "--fps",
-            "10",
-        ]
-        assert not done([*simulate, "--workers", "1"], base)
+        small = ["--subjects", "1", "--clips", "8", "--height", "96", "--fps", "10", "--workers", "1"]
+        assert not done(["simulate", "--out", "{work}/raw", *small], base)
         study = STUDY | {"methods": METHODS}
         (base / "study.toml").write_text(tomli_w.dumps(tiny.study(**study)))
         each = -(-chosen.kills // len(chosen.verbs))
