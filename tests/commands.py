@@ -26,7 +26,7 @@ class Started:
     """A process that was started; what it says goes to files."""
 
     def __init__(self, main, words, folder=None, **environment):
-        told = tempfile.mkdtemp()
+        told = tempfile.mkdtemp("", "said", Path(os.environ["PLAIT_CACHE"]).parent)  # where pytest cleans up
         self.said = tuple(Path(told, name) for name in ("out", "err"))
         server = multiprocessing.get_context("forkserver")
         server.set_forkserver_preload(LOADED)

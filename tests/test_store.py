@@ -203,9 +203,7 @@ def fails(error):
 WRITERS = {
     "polars, parquet": lambda path: pl.DataFrame({"a": range(100_000)}).write_parquet(path),
     "polars, csv": lambda path: pl.DataFrame({"a": range(100_000)}).write_csv(path),
-    "safetensors": lambda path: fails(
-        SafetensorError("I/O error: No space left on device (os error 28)")
-    ),  # as it says
+    "safetensors": lambda path: fails(SafetensorError("I/O error: No space left on device (os error 28)")),
     "bytes": lambda path: path.write_bytes(bytes(100_000)),
 }
 

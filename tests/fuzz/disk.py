@@ -7,20 +7,16 @@ with the same study on a disk with room. Prints how often it stopped with which 
 """
 
 import argparse
-import contextlib
-import io
 import os
 import re
 import subprocess
-import sys
-import warnings
 from collections import Counter
 from pathlib import Path
 
 import tomli_w
 
-from plait.cli import main as plait
 from tests import tiny
+from tests.fuzz.forked import ended, forked
 
 FEATURES = {"features": {"use": "tests.test_features:Summed"}}
 METHODS = {
@@ -38,27 +34,9 @@ def mounted(folder: Path, kib: int, again: bool) -> None:
     subprocess.run(["mount", "-t", "tmpfs", *how, "none", str(folder)], check=True)
 
 
-def tried(command: list[str]) -> tuple[int, str]:
-    """How a command of plait's ends, in a process of its own, and what it said at last."""
-    out, into = os.pipe()
-    child = os.fork()
-    if child == 0:
-        said, code = io.StringIO(), 1
-        try:
-            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-                warnings.simplefilter("ignore")
-                sys.argv = ["plait", *command]
-                plait()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        except BaseException as error:
-            said.write(f"\nTRACEBACK {type(error).__name__}: {error}")
-        os.write(into, (said.getvalue().strip().splitlines() or [""])[-1].encode()[-4000:])
-        os._exit(code)
-    os.close(into)
-    with os.fdopen(out, "rb") as pipe:
-        told = pipe.read().decode()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), told
+def tried(command: list[str], said: Path) -> tuple[int, str]:
+    """How a command of plait's ends, and what it said at last."""
+    return ended(forked(command, said), said)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -74,7 +52,7 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=16)
     parser.add_argument("--most", type=int, default=20_000)
     chosen = parser.parse_args()
-    disk, room = chosen.folder / "disk", chosen.folder / "room"
+    disk, room, told = (chosen.folder / name for name in ("disk", "room", "said"))
     for folder in (disk, room):
         folder.mkdir(parents=True, exist_ok=True)
     study = chosen.folder / "study.toml"
@@ -84,7 +62,7 @@ def main() -> None:
     for number, kib in enumerate(range(chosen.step, chosen.most, chosen.step)):
         mounted(disk, kib, again=number > 0)
         os.environ["PLAIT_CACHE"] = str(disk / "cache")
-        code, said = tried([*command, str(disk / "run")])
+        code, said = tried([*command, str(disk / "run")], told)
         if code == 0:
             break
         line = re.sub(r"[0-9a-f]{32}|\.making-\S+", "*", said.replace(str(disk), "DISK"))
@@ -93,7 +71,7 @@ def main() -> None:
             print(f"at {kib} KiB: {line}", flush=True)
         stopped[line] += 1
     os.environ["PLAIT_CACHE"] = str(room / "cache")
-    assert tried([*command, str(room / "run")])[0] == 0
+    assert tried([*command, str(room / "run")], told)[0] == 0
     for line, count in stopped.most_common():
         print(f"{count:5} x {line}")
     same = files(disk / "run") == files(room / "run")

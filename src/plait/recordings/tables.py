@@ -113,7 +113,7 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
             raise DataError(f"{table.file}: column {name!r} is of type {column.dtype}, expected numbers")
         found, wrong = column.cast(pl.Float64, strict=False), np.zeros(len(column), bool)
     else:
-        text = column.str.strip_chars().fill_null("")
+        text = cells = texts(table, name)
         comma, point = text.str.contains(",", literal=True), text.str.contains(".", literal=True)
         if table.decimal is not None:
             text = text.str.replace_all("[.'’\\s]" if table.decimal == "," else "[,'’\\s]", "")
@@ -126,7 +126,7 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
         commas = table.decimal == "," or (table.decimal is None and table.decimal_comma)
         found = (text.str.replace_all(",", ".", literal=True) if commas else text).cast(pl.Float64, strict=False)
         none = [*MISSING, *(str(one).strip().lower() for one in table.missing)]
-        wrong = (found.is_null() & ~column.str.strip_chars().fill_null("").str.to_lowercase().is_in(none)).to_numpy()
+        wrong = (found.is_null() & ~cells.str.to_lowercase().is_in(none)).to_numpy()
     fills = [value for one in table.missing if (value := _number(one)) is not None]
     found = found.set(found.is_in(fills).fill_null(False), None) if fills else found
     wrong = wrong | (found.is_not_nan() & (found.abs() > LARGEST)).fill_null(False).to_numpy()
