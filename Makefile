@@ -17,6 +17,8 @@ install: .venv/installed
 demo: install
 	$(BIN)/plait demo --out runs/demo
 
+# what tests start would compile plait anew each time
+test: export PYTHONDONTWRITEBYTECODE =
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -46,3 +46,20 @@ def _leaves_nothing():
 def _own_cache(_leaves_nothing, tmp_path_factory, monkeypatch):
     """What a test caches is its own: none reads or leaves anything in the user's cache."""
     monkeypatch.setenv("PLAIT_CACHE", tempfile.mkdtemp("", "cache", tmp_path_factory.getbasetemp()))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def whole_pdf():
+    """How figures become PDF, most of which goes into fonts; tests do without unless they use `pdf`."""
+    from plait.report import canvas  # not before the import hook
+
+    with pytest.MonkeyPatch.context() as patch:
+        whole = canvas.to_pdf
+        patch.setattr(canvas, "to_pdf", lambda figure: b"%PDF")
+        yield whole
+
+
+@pytest.fixture
+def pdf(whole_pdf, monkeypatch):
+    """Figures are written as PDF too."""
+    monkeypatch.setattr("plait.report.canvas.to_pdf", whole_pdf)

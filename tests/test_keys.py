@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from plait.study.load import load_study
 from plait.study.network import Network
 from plait.study.protocol import folds
 from plait.types import Dataset, Modality, Readings, Recording, Span
+from tests.commands import script
 
 SUBJECTS = ("1", "2", "3", "4")
 TIMES = np.arange(100) / 10
@@ -391,7 +391,8 @@ class Mine(nn.Module):
 """
 ASKED = """
 import importlib, json, pkgutil, sys
-if sys.argv[1] == "all":
+from pathlib import Path
+if sys.argv[1:]:
     import plait
     for module in pkgutil.walk_packages(plait.__path__, "plait."):
         if not module.name.endswith("__main__"):
@@ -408,9 +409,9 @@ print(json.dumps([source_key([thing]) for thing in things]))
 def test_what_a_process_has_imported_besides_decides_nothing(tmp_path):
     """A command line, a test, a worker on a cluster: each has other modules loaded when it asks for the same thing."""
     (tmp_path / "mine.py").write_text(MINE)
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    told = [
-        json.loads(subprocess.run([sys.executable, "-c", ASKED, how], env=env, capture_output=True, check=True).stdout)
-        for how in ("little", "all")
-    ]
-    assert told[0] == told[1] and len(set(told[0])) == len(told[0])
+    (tmp_path / "asked.py").write_text(ASKED)
+    little = subprocess.Popen([sys.executable, tmp_path / "asked.py"], stdout=subprocess.PIPE)
+    code, much, fault = script(tmp_path / "asked.py", "all").ended()  # and whatever its server has loaded
+    assert code == 0, fault
+    told = json.loads(little.communicate()[0])
+    assert told == json.loads(much) and len(set(told)) == len(told)

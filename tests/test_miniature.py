@@ -20,14 +20,6 @@ SETS = ["train.max_epochs=1", "protocol.val_subjects=1", "methods.width.sweep.em
 FIGURES = ("accuracy", "comparisons", "gains", "widths", "hands")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_pdf():
-    """Figures as PDF, most of whose time goes into fonts, are tested with the report."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plait.report.canvas.to_pdf", lambda figure: b"%PDF")
-        yield
-
-
 def reproduced(data, out, *, only=ROWS, sets=SETS, **own):
     reproduce(Reproduced.glovid, out, data, sets=sets, only=only, executor=Executor.inline, device="cpu", **own)
     return json.loads((out / "run.json").read_text())

@@ -134,7 +134,7 @@ def test_everything_is_written_and_nothing_else(tmp_path):
     assert {file.name for file in run.iterdir()} == {*FILES, "predictions.parquet", "run.json"}
 
 
-def test_the_same_run_gives_the_same_bytes(tmp_path):
+def test_the_same_run_gives_the_same_bytes(tmp_path, pdf):
     first, second = make_run(tmp_path / "a"), make_run(tmp_path / "b")
     write_report(first)
     write_report(second)

@@ -17,6 +17,7 @@ import pytest
 import tomli_w
 
 from tests import tiny
+from tests.commands import started
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: plait[ray]")
 
@@ -223,9 +224,9 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
 
     # as a process of its own, for pytest writes assertions anew and so changes what an encoder's module is
     quick = [word for name in ("one", "both", "taken") for word in ("--set", f"methods.{name}.args.seconds=0.0")]
-    inline = [sys.executable, "-m", "plait.cli", "run", "study.toml", "--data", ".", "--out", str(tmp_path / "inline")]
-    environment["PLAIT_CACHE"] = str(tmp_path / "cache")
-    subprocess.run([*inline, *quick, "--executor", "inline"], cwd=where, env=environment, check=True)
+    inline = ["run", "study.toml", "--data", ".", "--out", tmp_path / "inline", *quick, "--executor", "inline"]
+    code, *told = started(*inline, folder=where, PLAIT_CACHE=str(tmp_path / "cache")).ended()
+    assert code == 0, told
     one, other = (folder / "predictions.parquet" for folder in (where / "run", tmp_path / "inline"))
     assert one.read_bytes() == other.read_bytes()
     theirs, ours = (
