@@ -3,6 +3,7 @@
 import json
 import threading
 
+import polars as pl
 import pytest
 from tests.report.browser import browser_tab, needs_browser
 from tests.report.conftest import with_films
@@ -229,3 +230,59 @@ def test_the_keyboard_reaches_every_control(tab, page, width):
             reached.append(number)
     assert set(map(int, reached)) == set(range(count))
     assert [int(one) for one in dict.fromkeys(reached)] == list(range(count))  # in the order of the page
+
+
+HOSTILE = (
+    "<img src=x onerror=hit()>",
+    "</script><script>hit()</script>",
+    "\"'><svg onload=hit()>",
+    "javascript:hit()",
+    "&lt;b onclick=hit()&gt;",
+    "${hit()}`; hit(); //",
+    "=hit() $\\frac$ %s {0}",
+)
+
+
+def test_whatever_things_are_called_is_shown_as_written_and_never_run(tab, fused, tmp_path):
+    """Methods, modalities, activities, people and clips, on the page and in what it builds of them."""
+    predictions = pl.read_parquet(fused / "predictions.parquet")
+    with_films(fused, tmp_path)
+    renamed = {
+        name: f"{HOSTILE[number % len(HOSTILE)]} {number}"
+        for number, name in enumerate(
+            name
+            for column in ("method", "activity", "subject", "clip")
+            for name in predictions[column].unique(maintain_order=True)
+        )
+    }
+
+    def called(value):
+        if isinstance(value, dict):
+            return {called(name): one if name == "kind" else called(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [called(one) for one in value]
+        return renamed.get(value, value) if isinstance(value, str) else value
+
+    for name in ("run.json", "cases.json"):
+        (tmp_path / name).write_text(json.dumps(called(json.loads((tmp_path / name).read_text()))))
+    columns = ("method", "fold", "clip", "subject", "activity", "predicted")
+    predictions.with_columns(pl.col(*columns).replace(renamed)).write_parquet(tmp_path / "predictions.parquet")
+    (tmp_path / "index.html").write_text(
+        write_report(tmp_path)
+        .read_text()
+        .replace("<head>", "<head><script>var hits = 0, hit = () => { hits++ }</script>")
+    )
+    tab.open((tmp_path / "index.html").as_uri(), 1200)
+    tab.run("""for (const select of document.querySelectorAll("select"))
+      for (const option of select.options) {
+        select.value = option.value;
+        select.dispatchEvent(new Event("change"));
+      }
+      for (const one of document.querySelectorAll("button:not([hidden]), [tabindex='0'], [title]"))
+        for (const kind of ["mouseover", "focus", "click"]) one.dispatchEvent(new Event(kind, {bubbles: true}));""")
+    tab.run("new Promise((done) => setTimeout(done, 300))")
+    assert tab.run("hits") == 0
+    shown = tab.run(
+        "document.body.innerText + [...document.querySelectorAll('option')].map((one) => one.text).join('\\n')"
+    )
+    assert [name for name in renamed.values() if name.split(" ")[0] not in shown] == []
