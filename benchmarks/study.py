@@ -44,7 +44,7 @@ from plait.clips import Clips, mapped
 from plait.machine import cores, keep_memory, wide_products
 from plait.study.config import Study
 from plait.study.course import Course, Inputs
-from plait.study.executors import processes
+from plait.study.executors import inline, processes
 from plait.study.jobs import Job, Setting, plan, read_facts
 from plait.study.known import known_grids
 from plait.study.network import build
@@ -63,7 +63,7 @@ def main() -> None:
     """Do plait's jobs, time the plain study, project the whole table."""
     parser = options(__doc__)
     parser.add_argument("--threads", type=int, default=1, help="of each of plait's jobs")
-    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--workers", type=int, default=cores(), help="of plait's processes; 0: its jobs are done here")
     parser.add_argument("--precision", default="float32,bfloat16", help="of plait's jobs, several in turn")
     parser.add_argument("--plain-steps", type=int, default=12, help="batches of the plain study, before and after")
     parser.add_argument("--epochs", type=int, default=3, help="of plait's longer run, at least 2")
@@ -200,9 +200,10 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
                 ends[label] = time.perf_counter() - start
 
         items = batched(jobs)
-        do_missing(items, work, processes(work, chosen.workers, chosen.threads), ended)
+        hands = processes(work, chosen.workers, chosen.threads) if chosen.workers else inline(work)
+        do_missing(items, work, hands, ended)
         spans = [(ends[work.label(item)] - said_s(setting, item[0]), ends[work.label(item)]) for item in items]
-        at_once = busy(spans, chosen.workers)
+        at_once = busy(spans, max(chosen.workers, 1))
         took.append({name: said_s(setting, job) for (name, _, _), job in jobs.items() if name in rows(study)})
     meter.stopped.set()
     meter.join()

@@ -63,7 +63,7 @@ def test_hands(tmp_path):
 
 def test_study(tmp_path):
     small = ("--only", "static,gloves,video-led", "--epochs", "2", "--plain-steps", "2")
-    told = run("study", tmp_path, "--precision", "bfloat16", "--workers", "1", *small)
+    told = run("study", tmp_path, "--precision", "bfloat16", "--workers", "0", *small)
     own = told["bfloat16"]
     for name in ("all", "tables"):
         seconds, hours = own[name]["epoch_s"], own[name]["whole_hours"]

@@ -106,7 +106,7 @@ def test_report_of_nothing_is_one_line(tmp_path, plait):
 def test_a_study_killed_half_way_and_started_again_ends_with_the_same_bytes(tmp_path, plait):
     file = write(tmp_path / "study.toml", tiny.study(train={"max_epochs": 4}))
     asked = ["run", file, "--data", ".", "--out"]
-    killed = started(*asked, "killed", "--workers", 2, folder=tmp_path).process
+    killed = started(*asked, "killed", "--workers", 1, folder=tmp_path).process
     jobs = tmp_path / "killed" / "jobs"
 
     def finished():
@@ -117,7 +117,7 @@ def test_a_study_killed_half_way_and_started_again_ends_with_the_same_bytes(tmp_
         time.sleep(0.01)
     killed.kill()
     killed.join()
-    time.sleep(1)  # the workers end with their parent
+    time.sleep(1)  # the worker ends with its parent
     done = len(finished())
     time.sleep(1)
     assert len(finished()) == done < 32 and not (tmp_path / "killed" / "predictions.parquet").exists()
