@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from plait.clips import Cut
+from plait.errors import DataError
 from plait.store import write_bytes
-from plait.types import Dataset
+from plait.types import Dataset, Stream
 
 SHEET = "contact.jpg"
 SIDE = 224
@@ -20,7 +21,7 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
     Activities come in the data set's order, subjects take turns; who an activity was never recorded of has no tile.
 
     Raises:
-        DataError: a frame cannot be read, or the folder cannot be written.
+        DataError: no stream's frame can be read, or the folder cannot be written.
     """
     streams = dict.fromkeys(name for modality in dataset.modalities for name in modality.streams)
     subjects = list(dict.fromkeys(clip.subject for _, clip in cuts))
@@ -32,8 +33,7 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
             continue
         recording, clip = (turn or own)[0]
         middle = np.array([(clip.start_s + clip.stop_s) / 2])
-        found = (picture(recording.streams[name].at(middle)[0]) for name in streams if name in recording.streams)
-        frame = next((frame for frame in found if frame is not None), None)
+        frame = _frame([recording.streams[name] for name in streams if name in recording.streams], middle)
         if frame is None:
             return None
         tiles.append(frame)
@@ -45,6 +45,22 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
     _, content = cv2.imencode(".jpg", sheet[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
     write_bytes(run / SHEET, content.tobytes())
     return run / SHEET
+
+
+def _frame(streams: Sequence[Stream], second: np.ndarray) -> np.ndarray | None:
+    """The picture of the first stream that has one then; a study may do without a stream that cannot be read."""
+    failed = None
+    for stream in streams:
+        try:
+            frame = picture(stream.at(second)[0])
+        except DataError as error:
+            failed = failed or error
+            continue
+        if frame is not None:
+            return frame
+    if failed:
+        raise failed
+    return None
 
 
 def picture(reading: np.ndarray, side: int = SIDE) -> np.ndarray | None:
