@@ -199,6 +199,8 @@ def test_a_file_cut_in_half_says_so(tmp_path, form, muxer):
         ("matroska", "libx264", {}),
         ("webm", "libvpx", {}),
         ("avi", "mpeg4", {}),
+        ("asf", "wmv2", {}),
+        ("mxf", "mpeg2video", {}),
     ],
 )
 def test_no_cut_of_a_file_that_states_its_size_is_taken_for_a_shorter_one(tmp_path, form, codec, muxer):
@@ -225,7 +227,7 @@ def test_fragments_that_an_index_lists_are_missed(tmp_path):
 @pytest.mark.parametrize(
     "form, codec, muxer",
     [("webm", "libvpx", {"live": "1"}), ("matroska", "libx264", {"live": "1"}), ("mpegts", "libx264", {}),
-     ("mpegts", "mpeg2video", {"mpegts_m2ts_mode": "1"})],
+     ("mpegts", "mpeg2video", {"mpegts_m2ts_mode": "1"}), ("ogg", "libvpx", {})],
 )  # fmt: skip
 def test_a_recording_that_was_broken_off_is_read_as_far_as_it_goes_and_said(tmp_path, form, codec, muxer):
     """Such files state no length, but the size of their packets."""

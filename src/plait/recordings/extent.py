@@ -8,6 +8,9 @@ BOXES = b"ftyp styp moov moof mdat mfra sidx ssix free skip wide uuid meta emsg 
 SEGMENT = bytes.fromhex("18538067")
 TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # size of a packet, and where in it the sync byte stands
 TS_SYNC, TS_LOOKED_AT = 0x47, 5
+ASF_PROPERTIES, HEADER = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"), 1 << 16
+MXF_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
+OGG_ENDS = 4
 
 
 class Extent(NamedTuple):
@@ -21,11 +24,14 @@ def extent(file: Path, form: str) -> Extent | None:
     """How far a file of FFmpeg's format `form` goes by what it says itself; None where it says nothing.
 
     Matroska and WebM state the size of all; live, or where the recorder died, only of each element. MP4 and MOV state
-    the size of each box and, with an index of fragments (`sidx`), of all; AVI, of each RIFF chunk. A transport stream
-    states nothing but the size of its packets. So a transport stream cut between two packets, and a live Matroska or a
-    fragmented MP4 cut between two elements or fragments, cannot be told from shorter ones; nor can other formats be.
+    the size of each box and, with an index of fragments (`sidx`), of all; AVI, of each RIFF chunk; ASF, of the file;
+    MXF, where its footer stands. Ogg marks the last page of each track. A transport stream states nothing but the size
+    of its packets. So a transport stream cut between two packets, and a live Matroska or a fragmented MP4 cut between
+    two elements or fragments, cannot be told from shorter ones; nor can other formats be.
     """
-    how = {"matroska": _matroska, "mov": _boxes, "avi": _riff, "mpegts": _packets}.get(form)
+    how = {
+        "matroska": _matroska, "mov": _boxes, "avi": _riff, "mpegts": _packets, "asf": _asf, "mxf": _mxf, "ogg": _ogg,
+    }.get(form)  # fmt: skip
     if how is None:
         return None
     with file.open("rb") as opened:
@@ -105,3 +111,56 @@ def _packets(file: BinaryIO, size: int) -> Extent | None:
         if marks and set(marks) == {TS_SYNC}:
             return Extent(-(-size // length) * length, False)
     return None
+
+
+def _asf(file: BinaryIO, size: int) -> Extent | None:
+    """The size that the properties of a file state, unless it was broadcast."""
+    head = file.read(HEADER)
+    at = head.find(ASF_PROPERTIES)
+    if at < 0 or len(head) < at + 92:
+        return None
+    stated, flags = struct.unpack_from("<Q", head, at + 40)[0], struct.unpack_from("<I", head, at + 88)[0]
+    return None if flags & 1 or not stated else Extent(stated, True)
+
+
+def _mxf(file: BinaryIO, size: int) -> Extent | None:
+    """The end of the last element from the footer on, whose place the header partition states once it is closed."""
+    head = file.read(HEADER)
+    at = head.find(MXF_PARTITION)
+    if at < 0 or len(head) < at + 64:
+        return None
+    value = _value(head, at + 16)[0]
+    end = at + int.from_bytes(head[value + 24 : value + 32])  # counted from the first partition
+    if end == at:
+        return None
+    while True:
+        file.seek(end)
+        element = file.read(16 + 9)
+        if len(element) < 17 or element[:4] != MXF_PARTITION[:4]:  # the end, or something that lies behind it
+            return Extent(end + 17 * (0 < len(element) < 17), True)
+        start, length = _value(element, 16)
+        end += start + length
+
+
+def _value(element: bytes, at: int) -> tuple[int, int]:
+    """Where the value behind a length (SMPTE 379, BER) begins, and that length."""
+    short = element[at]
+    if short < 0x80:
+        return at + 1, short
+    width = short & 0x7F
+    return at + 1 + width, int.from_bytes(element[at + 1 : at + 1 + width])
+
+
+def _ogg(file: BinaryIO, size: int) -> Extent:
+    """The end of the last page, and a byte more where a track has no last page."""
+    at = 0
+    running: set[bytes] = set()
+    while at < size:
+        file.seek(at)
+        page = file.read(27 + 255).ljust(27, b"\0")
+        if page[:4] != b"OggS":
+            break  # something that lies behind them
+        track, count = page[14:18], page[26]
+        (running.discard if page[5] & OGG_ENDS else running.add)(track)
+        at += 27 + count + sum(page[27 : 27 + count])
+    return Extent(max(at, size + 1) if running else at, False)
