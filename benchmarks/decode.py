@@ -91,7 +91,8 @@ def _decoded(file: Path, seconds: np.ndarray) -> int:
     """How many frames come out of the decoder for these seconds; none is resized."""
     packets = read_packets(file)
     shown = np.searchsorted(packets.times, seconds + packets.tolerance_s, side="right") - 1
-    return sum(1 for _ in frames(file, packets, np.sort(packets.shown[np.unique(shown)])))
+    wanted = np.sort(packets.shown[np.unique(shown)])
+    return sum(1 for _ in frames(file, packets, wanted, lambda frame, reformatter: None))
 
 
 def _straightforward(file: Path, *, convert_all: bool) -> np.ndarray:

@@ -1,7 +1,10 @@
 import itertools
 import pickle
 import re
+import threading
+import time
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -150,6 +153,83 @@ def test_one_key_frame_per_gop_and_no_group_is_decoded_twice(tmp_path, monkeypat
     assert decoded(video.times[::-1]) == 60 and len(seeks) == 1
     assert decoded(video.times[[3, 50, 2, 51, 3]]) <= 30 and len(seeks) == 2
     assert decoded(video.times[[40]]) <= 24 and decoded(video.times[[0]]) == 1
+
+
+@pytest.fixture
+def decoders(monkeypatch):
+    """Sets how many decoders are at work at once, and hears what they are given to do."""
+    done, decoded = [], decoding._decoded
+    monkeypatch.setattr(decoding, "SHARE", 10)
+    monkeypatch.setattr(decoding, "_decoded", lambda *given: [done.append(given[2]), decoded(*given)][1])
+
+    def of(threads):
+        monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+        done.clear()
+        return done
+
+    return of
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi", "a.mov"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_decoders_side_by_side_give_the_pictures_of_one(tmp_path, decoders, order, name, threads):
+    file = film(tmp_path / name, steady(), ORDERS[order] if name != "a.avi" else {"bf": "0", "g": "12"})
+    video, rng = Video(file, 120, 100), np.random.default_rng(3)
+    for asked in (video.times, video.times[::4], np.sort(rng.choice(video.times, 25)), video.times[[2, 58]]):
+        decoders(1)
+        alone = video.at(asked)
+        done = decoders(threads)
+        np.testing.assert_array_equal(video.at(asked), alone)
+        assert len(done) == 1 or order != "one-group" or name == "a.avi"
+        wanted = [number for shares in done for share in shares for number in share.wanted]
+        assert len(wanted) == len(set(wanted)) == len(set(asked.tolist()))  # none was looked for a second time
+    decoders(1)
+    energy = motion_energy(file).values
+    assert len(decoders(threads)) == 0
+    np.testing.assert_array_equal(motion_energy(file).values, energy)
+
+
+def test_decoders_side_by_side_share_their_work(tmp_path, decoders):
+    video = Video(film(tmp_path / "a.mp4", steady(), ORDERS["b-frames"]), None, None)
+    done = decoders(3)
+    assert indexes(video, video.times) == list(range(60))
+    firsts = [[share.stretches[0][0] for share in shares] for shares in done]
+    assert firsts == [[0, 48], [12], [24], [36]]
+
+
+def test_where_no_seek_leads_one_decoder_does_all(tmp_path, decoders, monkeypatch):
+    video = Video(film(tmp_path / "a.mp4", steady(), ORDERS["b-frames"]), None, None)
+    monkeypatch.setattr(decoding, "_searched", lambda *given: None)
+    done = decoders(3)
+    assert indexes(video, video.times) == list(range(60))
+    assert [share.stretches for shares in done for share in shares] == [[(0, 59)]]
+
+
+def test_whoever_asks_no_further_leaves_no_decoder_at_work(tmp_path, decoders):
+    video, before = Video(film(tmp_path / "a.mp4", steady(), ORDERS["b-frames"]), None, None), threading.active_count()
+    decoders(3)
+    coming = video.decoded(np.arange(60))
+    assert next(coming)[0] == 0 and threading.active_count() > before
+    coming.close()
+    deadline = time.monotonic() + 60
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_what_one_of_several_decoders_refuses_is_refused(tmp_path, decoders, monkeypatch):
+    video = Video(film(tmp_path / "a.mp4", steady(), ORDERS["b-frames"]), None, None)
+    looked = itertools.count()
+
+    def look(*given):
+        if next(looked) > 30:
+            raise DataError("one of them")
+        return Video._picture(*given)
+
+    decoders(2)
+    with pytest.raises(DataError, match="one of them"):
+        list(decoding.frames(video.file, video._packets, np.arange(60), partial(look, video)))
 
 
 def test_only_frames_that_were_asked_for_are_converted(tmp_path, monkeypatch):

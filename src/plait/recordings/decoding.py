@@ -1,14 +1,23 @@
 """The frames of chosen packets."""
 
-from collections.abc import Iterator
-from itertools import chain
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
 
 import av
 import numpy as np
+import torch
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from plait.errors import DataError
@@ -16,31 +25,74 @@ from plait.recordings.media import decode, decoder, opened, video_track
 from plait.recordings.packets import Packets
 from plait.recordings.stamps import NO_TIME
 
+T = TypeVar("T")
+Look = Callable[[VideoFrame, VideoReformatter], T]
 TRIES = 8  # key frames further and further ahead that are searched for before a file is read from its start
+SHARE, DECODERS = 64, 4  # packets, at least, after which it is another decoder's turn
+AHEAD, AHEAD_BYTES = 1 << 10, 1 << 26  # pictures that each decoder may be ahead
 
 
-def frames(file: Path, packets: Packets, wanted: np.ndarray, back: int = 0) -> Iterator[tuple[int, VideoFrame]]:
-    """The frames of the packets numbered `wanted` (ascending), and others, decoding each group of pictures once.
+def frames(file: Path, packets: Packets, wanted: np.ndarray, look: Look[T], back: int = 0) -> Iterator[tuple[int, T]]:
+    """What `look` makes of the frames of the packets numbered `wanted` (ascending), each with its packet's number.
 
-    Each with its packet's number. A frame that cannot be decoded is left out, with those that follow it up to the next
-    key frame, which may be made of it. Decoding starts `back` groups of pictures before the one it needs to.
+    Each group of pictures is decoded once, by one of `DECODERS` of one thread each, which work side by side where torch
+    may: what comes out, of damaged files too, does not depend on it. A frame that cannot be decoded is left out, with
+    those that follow it up to the next key frame, which may be made of it. Decoding starts `back` groups of pictures
+    before the one it needs to.
 
     Raises:
         DataError: the file cannot be read, or pictures come in another order than their times say.
     """
-    stretches: list[tuple[int, int]] = []
-    for start, last in zip(packets.starts(wanted, back).tolist(), wanted.tolist(), strict=True):
+    shares = _shares(packets, wanted, back, math.inf if back else SHARE)
+    if len(shares) > 1 and not _has_index(file, packets, shares[-1].stretches[0][0]):
+        shares = _shares(packets, wanted, back, math.inf)  # each would read the file from its start
+    count = min(DECODERS, len(shares))
+    decoders = [_decoded(file, packets, shares[turn::count], look, back) for turn in range(count)]
+    if count == 1 or torch.get_num_threads() == 1:
+        for number in range(len(shares)):
+            yield from iter(partial(next, decoders[number % count]), None)
+    else:
+        yield from _side_by_side(decoders, len(shares))
+
+
+class _Share(NamedTuple):
+    """Stretches from a key frame's packet to another, both counted, and which of their packets' frames are wanted."""
+
+    stretches: list[tuple[int, int]]
+    wanted: set[int]
+
+
+def _shares(packets: Packets, wanted: np.ndarray, back: int, least: float) -> list[_Share]:
+    """What decoders have to do, in order; each but the last at least so many packets.
+
+    What is shown before the key frame that it follows in the file is left to the decoder that has come so far.
+    """
+    shares = [_Share([], set())]
+    for start, group in groupby(
+        zip(packets.starts(wanted, back).tolist(), wanted.tolist(), strict=True), itemgetter(0)
+    ):
+        if sum(last - first + 1 for first, last in shares[-1].stretches) >= least:
+            shares.append(_Share([], set()))
+        numbers, (stretches, sought) = [number for _, number in group], shares[-1]
         if stretches and start <= stretches[-1][1] + 1:
             start = stretches.pop()[0]
-        stretches.append((start, last))
-    sought = set(wanted.tolist())
+        stretches.append((start, numbers[-1]))
+        sought.update(numbers)
+    return shares
+
+
+def _decoded(
+    file: Path, packets: Packets, shares: Sequence[_Share], look: Look[T], back: int
+) -> Iterator[tuple[int, T] | None]:
+    """The frames that are wanted of some shares, and None after each share, by one decoder."""
+    reformatter = VideoReformatter()
     with decoder(file) as (container, track):
         context = track.codec_context
         # H.264 marks the pictures that no other refers to (nal_ref_idc 0): those can be passed over.
         passes = context.name == "h264" and not back
         if back:
             context.options = {"strict": "1"}  # wait for as many frames as the standard allows before any is output
-        for start, last in stretches:
+        for (start, last), sought, ends in _stretches(shares):
             whole = start == packets.keys[0]  # some files call a packet a key frame that is none
             reached, damaged = NO_TIME, -1
             context.flush_buffers()
@@ -62,7 +114,66 @@ def frames(file: Path, packets: Packets, wanted: np.ndarray, back: int = 0) -> I
                             "(a copy as .mp4 has it)"
                         )
                     reached = packets.order[one]
-                    yield one, frame
+                    if one in sought:
+                        yield one, look(frame, reformatter)
+            if ends:
+                yield None
+
+
+def _stretches(shares: Sequence[_Share]) -> Iterator[tuple[tuple[int, int], set[int], bool]]:
+    """Each stretch of each share, what is wanted of it, and whether it is its share's last."""
+    for share in shares:
+        for at, stretch in enumerate(share.stretches, 1):
+            yield stretch, share.wanted, at == len(share.stretches)
+
+
+class _Ahead(Generic[T]):
+    """A thread that goes on with `made` until so many bytes of it wait to be asked for, or nobody asks any more."""
+
+    def __init__(self, made: Iterator[tuple[int, T] | None]) -> None:
+        self.made, self.left = made, threading.Event()
+        self.ready: queue.Queue[tuple[int, T] | BaseException | None] = queue.Queue()
+        self.room, self.known = threading.Semaphore(1), False  # one, until the size of one is known
+        threading.Thread(target=self._go_on, daemon=True).start()
+
+    def _go_on(self) -> None:
+        try:
+            with closing(self.made):  # type: ignore[type-var]
+                for one in self.made:
+                    if one is not None:
+                        self.room.acquire()
+                    if self.left.is_set():
+                        break
+                    self.ready.put(one)
+                    if one is not None and not self.known:
+                        size, self.known = max(int(getattr(one[1], "nbytes", 0)), 1), True
+                        self.room.release(min(max(AHEAD_BYTES // size, 1), AHEAD))
+        except BaseException as error:
+            self.ready.put(error)
+
+    def share(self) -> Iterator[tuple[int, T]]:
+        """What comes up to the next None."""
+        while (one := self.ready.get()) is not None:
+            if isinstance(one, BaseException):
+                raise one
+            self.room.release()
+            yield one
+
+    def leave(self) -> None:
+        """Let the thread end."""
+        self.left.set()
+        self.room.release()
+
+
+def _side_by_side(made: Sequence[Iterator[tuple[int, T] | None]], shares: int) -> Iterator[tuple[int, T]]:
+    """A share of each, again and again, while all are at work on those to come."""
+    ahead = [_Ahead(one) for one in made]
+    try:
+        for number in range(shares):
+            yield from ahead[number % len(ahead)].share()
+    finally:
+        for one in ahead:
+            one.leave()
 
 
 def _ending(
@@ -80,6 +191,20 @@ def _packets_from(
     file: Path, container: InputContainer, track: VideoStream, packets: Packets, start: int
 ) -> Iterator["tuple[int, Packet[VideoStream]]"]:
     """The packets from number `start` on, a key frame's, with their numbers."""
+    found = _searched(container, track, packets, start)
+    if found is not None:
+        yield from (one for one in found if one[0] >= start)
+        return
+    with opened(file) as again:  # a file without an index
+        for number, packet in enumerate(one for one in again.demux(video_track(again, file)) if one.size):
+            if number >= start:
+                yield number, packet
+
+
+def _searched(
+    container: InputContainer, track: VideoStream, packets: Packets, start: int
+) -> Iterator["tuple[int, Packet[VideoStream]]"] | None:
+    """The packets from somewhere not behind number `start` on; None where the file's index does not lead there."""
     ahead = packets.marks[packets.keys[packets.keys <= start], 0][::-1][:TRIES].tolist()
     for stamp in ahead:
         try:
@@ -91,11 +216,11 @@ def _packets_from(
         lands = None if first is None else packets.number_of.get(packets.mark(first))
         if first is None or lands is None or lands > start:
             continue  # landed somewhere unknown or too late: try from further ahead
-        for number, packet in enumerate(chain([first], coming), lands):
-            if number >= start:
-                yield number, packet
-        return
-    with opened(file) as again:  # a file without an index
-        for number, packet in enumerate(one for one in again.demux(video_track(again, file)) if one.size):
-            if number >= start:
-                yield number, packet
+        return enumerate(chain([first], coming), lands)
+    return None
+
+
+def _has_index(file: Path, packets: Packets, start: int) -> bool:
+    """Whether decoding can start at packet `start` without reading all before it."""
+    with opened(file) as container:
+        return _searched(container, video_track(container, file), packets, start) is not None

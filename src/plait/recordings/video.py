@@ -95,10 +95,9 @@ class Video:
         """
         wanted = np.sort(self._packets.shown[shown])
         number_of = dict(zip(self._packets.shown[shown].tolist(), shown.tolist(), strict=True))
-        reformatter = VideoReformatter()
-        for packet, frame in frames(self.file, self._packets, wanted, back):
-            if packet in number_of:
-                yield number_of.pop(packet), self._picture(frame, reformatter)
+        for packet, picture in frames(self.file, self._packets, wanted, self._picture, back):
+            if packet in number_of:  # once, whatever the decoder says twice
+                yield number_of.pop(packet), picture
 
     @cached_property
     def _packets(self) -> Packets:
@@ -181,18 +180,14 @@ def motion_energy(file: Path) -> Readings:
         DataError: the file is missing, no video, truncated, or nothing can be decoded.
     """
     packets = read_packets(file)
-    reformatter = VideoReformatter()
     number_of = dict(zip(packets.shown.tolist(), range(len(packets.shown)), strict=True))
     numbers: list[int] = []
     energy: list[float] = []
     before: np.ndarray | None = None
-    for packet, frame in frames(file, packets, np.arange(packets.keys[0], len(packets.order))):
+    for packet, now in frames(file, packets, np.arange(packets.keys[0], len(packets.order)), _grey):
         number = number_of.get(packet)
         if number is None or (numbers and number <= numbers[-1]):
             continue
-        height = max(1, round(MOTION_WIDTH * frame.height / frame.width))
-        grey = reformatter.reformat(frame, MOTION_WIDTH, height, "gray", interpolation=Interpolation.AREA)
-        now = grey.to_ndarray().astype(np.int16)
         energy.append(0.0 if before is None or before.shape != now.shape else float(np.abs(now - before).mean()))
         numbers.append(number)
         before = now
@@ -202,3 +197,10 @@ def motion_energy(file: Path) -> Readings:
         said = f"{file}: {missing} of {len(packets.times)} frames cannot be decoded, left out of its motion"
         warnings.warn(said, PlaitWarning, stacklevel=2)
     return Readings(packets.times[numbers], np.array(energy, np.float32))
+
+
+def _grey(frame: VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
+    """A frame's grey levels, `MOTION_WIDTH` wide."""
+    height = max(1, round(MOTION_WIDTH * frame.height / frame.width))
+    grey = reformatter.reformat(frame, MOTION_WIDTH, height, "gray", interpolation=Interpolation.AREA)
+    return grey.to_ndarray().astype(np.int16)
