@@ -218,6 +218,27 @@ def test_whoever_asks_no_further_leaves_no_decoder_at_work(tmp_path, decoders):
     assert threading.active_count() == before
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+@pytest.mark.filterwarnings("ignore::plait.errors.PlaitWarning")
+def test_what_is_damaged_is_as_damaged_whoever_decodes(tmp_path, decoders, order, name):
+    def read(file, look):
+        try:
+            return look(file).tobytes()
+        except DataError as error:
+            return str(error)
+
+    looks = (lambda file: Video(file, 120, 100).at(np.arange(0, 60, 4) / 30), lambda file: motion_energy(file).values)
+    content, rng = film(tmp_path / name, steady(), ORDERS[order]).read_bytes(), np.random.default_rng(7)
+    for number, at in enumerate(rng.integers(len(content) // 10, len(content), 4)):
+        file = tmp_path / f"{number}-{name}"
+        file.write_bytes(content[:at] + bytes([content[at] ^ 1 << number]) + content[at + 1 :])
+        decoders(1)
+        alone = [read(file, look) for look in looks]
+        decoders(3)
+        assert [read(file, look) for look in looks] == alone
+
+
 def test_what_one_of_several_decoders_refuses_is_refused(tmp_path, decoders, monkeypatch):
     video = Video(film(tmp_path / "a.mp4", steady(), ORDERS["b-frames"]), None, None)
     looked = itertools.count()

@@ -38,7 +38,7 @@ def opened(file: Path) -> Iterator[InputContainer]:
 def video_track(container: InputContainer, file: Path, alone: bool = True) -> VideoStream:
     """The first video track that is no cover picture, as a rule alone.
 
-    It is decoded by one thread: several race on what is damaged, so that each reading gives other pictures.
+    A decoder has one thread: several race on what is damaged, so that each reading gives other pictures.
 
     Raises:
         DataError: there is none, or FFmpeg has no decoder for it.
