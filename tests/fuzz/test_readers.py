@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+from scipy.io import savemat
 
 from plait.cli import main
 from plait.clips.windows import place
@@ -62,6 +63,20 @@ def test_a_small_parquet_of_very_many_rows_is_refused_unread(tmp_path, monkeypat
     with monkeypatch.context() as patch, pytest.raises(DataError, match=r"log.parquet: says that it holds 0.008 GB"):
         patch.setattr("polars.read_parquet", None)
         read_log(file, Log(("x",), "t"))
+
+
+@pytest.mark.parametrize("name", ["inertial.mat", "truth.npz"])
+def test_what_would_unpack_to_far_more_than_it_is_is_refused_unread(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("plait.store.ROOM", 1 << 20)
+    file, large = READERS[name].make(tmp_path), np.zeros((240, 320, 20))
+    if name == "inertial.mat":
+        savemat(file, {"d_iner": large.reshape(-1, 6)}, do_compression=True)
+    else:
+        np.savez_compressed(file, joints=large, pixels=large)
+    monkeypatch.setattr("plait.datasets.utd_mhad.files.loadmat", None)
+    monkeypatch.setattr("numpy.load", None)
+    with pytest.raises(DataError, match=rf"{file.name}: says that it holds 0.0\d+ GB, expected no more"):
+        READERS[name].read(file)
 
 
 @pytest.mark.parametrize(

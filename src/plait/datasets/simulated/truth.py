@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 
 from plait.datasets.simulated.scene import hand_box, in_view, thickness
 from plait.errors import DataError, one_line
 from plait.recordings.video import Video
-from plait.store import read_json, regular
+from plait.store import explained, read_json, regular
 
 TRUTH = "truth.npz"
 FARTHEST = 1e6  # pixels, or metres
@@ -40,9 +41,13 @@ def hand_boxes(raw: Path, video: Video) -> np.ndarray:
     """
     path = raw / TRUTH
     try:
-        with np.load(regular(path), allow_pickle=False) as truth:
+        with ZipFile(regular(path)) as packed:
+            explained(path, sum(float(one.file_size) for one in packed.infolist()))
+        with np.load(path, allow_pickle=False) as truth:
             joints, pixels = truth["joints"].astype(np.float64), truth["pixels"].astype(np.float64)
         size = float(read_json(raw / "truth.json")["person"]["size"])
+    except DataError:
+        raise
     except Exception as error:  # damaged files raise anything: zipfile's errors, zlib's, tokenize's, MemoryError, ...
         why = one_line(error)
         raise DataError(f"{path}: cannot be read, expected what `plait simulate` wrote: {why}") from error

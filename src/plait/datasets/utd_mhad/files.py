@@ -1,5 +1,6 @@
 """UTD-MHAD's files: the official folders of `.mat` files, to recordings on one clock."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt16
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from plait.contents import describe
 from plait.errors import DataError, one_line
-from plait.store import content_key, regular
+from plait.store import content_key, explained, regular
 from plait.types import Readings, Recording, Span, Stream
 
 ACTIVITIES = (
@@ -156,7 +157,11 @@ def _file(data: Path, kind: str, name: str) -> Path:
 def _read(file: Path, kind: Kind) -> np.ndarray:
     """The variable of a `.mat` file, checked."""
     try:
-        values = loadmat(regular(file), variable_names=[kind.variable]).get(kind.variable)
+        for name, shape, _ in whosmat(regular(file)):
+            explained(file, 8.0 * math.prod(shape) * (name == kind.variable))
+        values = loadmat(file, variable_names=[kind.variable]).get(kind.variable)
+    except DataError:
+        raise
     except Exception as error:  # damaged files raise anything: ValueError, OSError, zlib.error, MatReadError, ...
         raise DataError(f"{file}: cannot be read, expected a .mat file: {one_line(error)}") from error
     if values is None:
