@@ -391,7 +391,6 @@ class Mine(nn.Module):
 """
 ASKED = """
 import importlib, json, pkgutil, sys
-from pathlib import Path
 if sys.argv[1:]:
     import plait
     for module in pkgutil.walk_packages(plait.__path__, "plait."):

@@ -1,6 +1,5 @@
 """plait: activity recognition from heterogeneous sensors, fused by non-local operations."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     Raises:
         PlaitError: the study, the data or the output folder does not do, in one line.
     """
-    from plait.errors import DataError, PlaitWarning
     from plait.report import write_report
     from plait.report.cases import write_cases
     from plait.report.sheet import SHEET, write_sheet
@@ -34,11 +32,8 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
 
     def report(out: Path) -> None:
         again = Again.of(out, Path(data), OWN)
-        try:
-            if not (out / SHEET).exists():
-                write_sheet(again.dataset, again.cuts, out)
-        except DataError as error:  # of a stream that no method of the study needs
-            warnings.warn(f"the page has no contact sheet: {error}", PlaitWarning, stacklevel=2)
+        if not (out / SHEET).exists():
+            write_sheet(again.dataset, again.cuts, out)
         write_cases(again)
         write_report(out)
 

@@ -211,7 +211,10 @@ def test_no_cut_of_a_file_that_states_its_size_is_taken_for_a_shorter_one(tmp_pa
     for size in (*range(len(content) // 3, len(content), len(content) // 12), len(content) - 1):
         cut = tmp_path / f"{size}"
         cut.write_bytes(content[:size])
-        with pytest.raises(DataError, match="truncated|whole video file|cannot be decoded|no frames with times"):
+        told = (
+            "truncated to" if form in ("asf", "mxf") else "truncated|whole video file|cannot be decoded|no frames with"
+        )
+        with pytest.raises(DataError, match=told):
             Video(cut).times  # noqa: B018
 
 

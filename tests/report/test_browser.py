@@ -285,4 +285,6 @@ def test_whatever_things_are_called_is_shown_as_written_and_never_run(tab, fused
     shown = tab.run(
         "document.body.innerText + [...document.querySelectorAll('option')].map((one) => one.text).join('\\n')"
     )
-    assert [name for name in renamed.values() if name.split(" ")[0] not in shown] == []
+    assert tab.run("document.querySelectorAll('a[href^=\"javascript:\"]').length") == 0
+    predicted = {renamed[name] for name in predictions["activity"]}
+    assert [name for name in [*map(renamed.get, predictions["method"].unique()), *predicted] if name not in shown] == []

@@ -1,8 +1,8 @@
 """The frames of chosen packets."""
 
 import math
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -29,21 +29,23 @@ T = TypeVar("T")
 Look = Callable[[VideoFrame, VideoReformatter], T]
 TRIES = 8  # key frames further and further ahead that are searched for before a file is read from its start
 SHARE, DECODERS = 64, 4  # packets, at least, after which it is another decoder's turn
-AHEAD, AHEAD_BYTES = 1 << 10, 1 << 26  # pictures that each decoder may be ahead
+AHEAD_BYTES = 1 << 26  # of pictures that each decoder may be ahead
 
 
-def frames(file: Path, packets: Packets, wanted: np.ndarray, look: Look[T], back: int = 0) -> Iterator[tuple[int, T]]:
+def frames(
+    file: Path, packets: Packets, wanted: np.ndarray, look: Look[T], back: int = 0, whole: bool = False
+) -> Iterator[tuple[int, T]]:
     """What `look` makes of the frames of the packets numbered `wanted` (ascending), each with its packet's number.
 
-    Each group of pictures is decoded once, by one of `DECODERS` of one thread each, which work side by side where torch
-    may: what comes out, of damaged files too, does not depend on it. A frame that cannot be decoded is left out, with
-    those that follow it up to the next key frame, which may be made of it. Decoding starts `back` groups of pictures
-    before the one it needs to.
+    Groups of pictures are decoded by `DECODERS` of one thread each in turn, side by side where torch may have threads:
+    what comes out, of damaged files too, does not depend on that, and one core has as many decoders. With `back`, which
+    has decoding start so many groups before the one it needs to, or as a `whole`, one decoder does all. A frame that
+    cannot be decoded is left out, with those that follow it up to the next key frame, which may be made of it.
 
     Raises:
         DataError: the file cannot be read, or pictures come in another order than their times say.
     """
-    shares = _shares(packets, wanted, back, math.inf if back else SHARE)
+    shares = _shares(packets, wanted, back, math.inf if back or whole else SHARE)
     if len(shares) > 1 and not _has_index(file, packets, shares[-1].stretches[0][0]):
         shares = _shares(packets, wanted, back, math.inf)  # each would read the file from its start
     count = min(DECODERS, len(shares))
@@ -56,7 +58,7 @@ def frames(file: Path, packets: Packets, wanted: np.ndarray, look: Look[T], back
 
 
 class _Share(NamedTuple):
-    """Stretches from a key frame's packet to another, both counted, and which of their packets' frames are wanted."""
+    """Stretches from a key frame's packet to the last that is wanted of it, and all that are wanted."""
 
     stretches: list[tuple[int, int]]
     wanted: set[int]
@@ -67,13 +69,14 @@ def _shares(packets: Packets, wanted: np.ndarray, back: int, least: float) -> li
 
     What is shown before the key frame that it follows in the file is left to the decoder that has come so far.
     """
-    shares = [_Share([], set())]
-    for start, group in groupby(
-        zip(packets.starts(wanted, back).tolist(), wanted.tolist(), strict=True), itemgetter(0)
-    ):
-        if sum(last - first + 1 for first, last in shares[-1].stretches) >= least:
+    shares, packed = [_Share([], set())], 0
+    starts = packets.starts(wanted, back).tolist()
+    for start, group in groupby(zip(starts, wanted.tolist(), strict=True), itemgetter(0)):
+        if packed >= least:
             shares.append(_Share([], set()))
+            packed = 0
         numbers, (stretches, sought) = [number for _, number in group], shares[-1]
+        packed += numbers[-1] - start + 1
         if stretches and start <= stretches[-1][1] + 1:
             start = stretches.pop()[0]
         stretches.append((start, numbers[-1]))
@@ -131,44 +134,61 @@ class _Ahead(Generic[T]):
     """A thread that goes on with `made` until so many bytes of it wait to be asked for, or nobody asks any more."""
 
     def __init__(self, made: Iterator[tuple[int, T] | None]) -> None:
-        self.made, self.left = made, threading.Event()
-        self.ready: queue.Queue[tuple[int, T] | BaseException | None] = queue.Queue()
-        self.room, self.known = threading.Semaphore(1), False  # one, until the size of one is known
+        self.made, self.changed = made, threading.Condition()
+        self.ready: deque[tuple[int, T] | BaseException | None] = deque()
+        self.waiting, self.left = 0, False
         threading.Thread(target=self._go_on, daemon=True).start()
 
     def _go_on(self) -> None:
         try:
             with closing(self.made):  # type: ignore[type-var]
                 for one in self.made:
-                    if one is not None:
-                        self.room.acquire()
-                    if self.left.is_set():
+                    if not self._put(one):
                         break
-                    self.ready.put(one)
-                    if one is not None and not self.known:
-                        size, self.known = max(int(getattr(one[1], "nbytes", 0)), 1), True
-                        self.room.release(min(max(AHEAD_BYTES // size, 1), AHEAD))
         except BaseException as error:
-            self.ready.put(error)
+            self._put(error)
+
+    def _put(self, one: tuple[int, T] | BaseException | None) -> bool:
+        """Whether somebody still asks, once there is room."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.left or self.waiting <= AHEAD_BYTES)
+            self.ready.append(one)
+            self.waiting += _size(one)
+            self.changed.notify()
+            return not self.left
 
     def share(self) -> Iterator[tuple[int, T]]:
         """What comes up to the next None."""
-        while (one := self.ready.get()) is not None:
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: len(self.ready) > 0)
+                one = self.ready.popleft()
+                self.waiting -= _size(one)
+                self.changed.notify()
+            if one is None:
+                return
             if isinstance(one, BaseException):
                 raise one
-            self.room.release()
             yield one
 
     def leave(self) -> None:
-        """Let the thread end."""
-        self.left.set()
-        self.room.release()
+        """Have the thread end with the picture it is at."""
+        with self.changed:
+            self.left = True
+            self.ready.clear()
+            self.changed.notify()
+
+
+def _size(one: object) -> int:
+    """Bytes of a picture, and some for whatever comes with it."""
+    return 1024 + int(getattr(one[1], "nbytes", 0)) if isinstance(one, tuple) else 0
 
 
 def _side_by_side(made: Sequence[Iterator[tuple[int, T] | None]], shares: int) -> Iterator[tuple[int, T]]:
     """A share of each, again and again, while all are at work on those to come."""
-    ahead = [_Ahead(one) for one in made]
+    ahead: list[_Ahead[T]] = []
     try:
+        ahead.extend(map(_Ahead, made))
         for number in range(shares):
             yield from ahead[number % len(ahead)].share()
     finally:
@@ -221,6 +241,8 @@ def _searched(
 
 
 def _has_index(file: Path, packets: Packets, start: int) -> bool:
-    """Whether decoding can start at packet `start` without reading all before it."""
+    """Whether decoding can start at packet `start` without reading much of what comes before it."""
+    near = packets.keys[packets.keys <= start][-TRIES:][0]
     with opened(file) as container:
-        return _searched(container, video_track(container, file), packets, start) is not None
+        found = _searched(container, video_track(container, file), packets, start)
+        return found is not None and next(found)[0] >= near

@@ -133,13 +133,16 @@ def _mxf(file: BinaryIO, size: int) -> Extent | None:
     end = at + int.from_bytes(head[value + 24 : value + 32])  # counted from the first partition
     if end == at:
         return None
-    while True:
+    while end < size:
         file.seek(end)
         element = file.read(16 + 9)
-        if len(element) < 17 or element[:4] != MXF_PARTITION[:4]:  # the end, or something that lies behind it
-            return Extent(end + 17 * (0 < len(element) < 17), True)
+        if not element.startswith(MXF_PARTITION[: min(4, len(element))]):
+            break  # something that lies behind it
+        if len(element) < 17:
+            return Extent(end + 17, True)
         start, length = _value(element, 16)
         end += start + length
+    return Extent(max(end, at + 1), True)
 
 
 def _value(element: bytes, at: int) -> tuple[int, int]:

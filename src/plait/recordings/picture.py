@@ -39,7 +39,7 @@ def shaped(
     if crop > min(tall, wide):
         raise ShapeError(f"frames of {wide} x {tall}, expected at least the crop, {crop}")
     top, left = (tall - crop) // 2, (wide - crop) // 2
-    return upright[top : top + crop, left : left + crop]
+    return upright[top : top + crop, left : left + crop].copy()  # which does not keep the rest in memory
 
 
 def oriented(stored: np.ndarray, frame: VideoFrame) -> np.ndarray:

@@ -180,23 +180,32 @@ def motion_energy(file: Path) -> Readings:
         DataError: the file is missing, no video, truncated, or nothing can be decoded.
     """
     packets = read_packets(file)
-    number_of = dict(zip(packets.shown.tolist(), range(len(packets.shown)), strict=True))
-    numbers: list[int] = []
-    energy: list[float] = []
-    before: np.ndarray | None = None
-    for packet, now in frames(file, packets, np.arange(packets.keys[0], len(packets.order)), _grey):
-        number = number_of.get(packet)
-        if number is None or (numbers and number <= numbers[-1]):
-            continue
-        energy.append(0.0 if before is None or before.shape != now.shape else float(np.abs(now - before).mean()))
-        numbers.append(number)
-        before = now
+    numbers, energy = _motion(file, packets, whole=False)
+    if len(numbers) < len(packets.times):  # some files call a packet a key frame that is none
+        numbers, energy = _motion(file, packets, whole=True)
     if not numbers:
         raise DataError(f"{file}: no frame can be decoded, expected an undamaged video")
     if missing := len(packets.times) - len(numbers):
         said = f"{file}: {missing} of {len(packets.times)} frames cannot be decoded, left out of its motion"
         warnings.warn(said, PlaitWarning, stacklevel=2)
     return Readings(packets.times[numbers], np.array(energy, np.float32))
+
+
+def _motion(file: Path, packets: Packets, whole: bool) -> tuple[list[int], list[float]]:
+    """The numbers of the frames that can be decoded, ascending, and how each differs from the one before."""
+    number_of = dict(zip(packets.shown.tolist(), range(len(packets.shown)), strict=True))
+    numbers: list[int] = []
+    energy: list[float] = []
+    before: np.ndarray | None = None
+    every = np.arange(packets.keys[0], len(packets.order))
+    for packet, now in frames(file, packets, every, _grey, whole=whole):
+        number = number_of.get(packet)
+        if number is None or (numbers and number <= numbers[-1]):
+            continue
+        energy.append(0.0 if before is None or before.shape != now.shape else float(np.abs(now - before).mean()))
+        numbers.append(number)
+        before = now
+    return numbers, energy
 
 
 def _grey(frame: VideoFrame, reformatter: VideoReformatter) -> np.ndarray:

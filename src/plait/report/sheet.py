@@ -1,5 +1,6 @@
 """Fig. 4: a contact sheet, one frame for each activity."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import cv2
 import numpy as np
 
 from plait.clips import Cut
-from plait.errors import DataError
+from plait.errors import DataError, PlaitWarning
 from plait.store import write_bytes
 from plait.types import Dataset, Stream
 
@@ -18,10 +19,11 @@ SIDE = 224
 def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None:
     """Write the middle frame of one clip of each activity into the folder `run`; None where no stream is of pictures.
 
-    Activities come in the data set's order, subjects take turns; who an activity was never recorded of has no tile.
+    Where pictures cannot be read, which a study may do without, a line says so, and there is none either. Activities
+    come in the data set's order, subjects take turns; who an activity was never recorded of has no tile.
 
     Raises:
-        DataError: no stream's frame can be read, or the folder cannot be written.
+        DataError: the folder cannot be written.
     """
     streams = dict.fromkeys(name for modality in dataset.modalities for name in modality.streams)
     subjects = list(dict.fromkeys(clip.subject for _, clip in cuts))
@@ -33,7 +35,11 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
             continue
         recording, clip = (turn or own)[0]
         middle = np.array([(clip.start_s + clip.stop_s) / 2])
-        frame = _frame([recording.streams[name] for name in streams if name in recording.streams], middle)
+        try:
+            frame = _frame([recording.streams[name] for name in streams if name in recording.streams], middle)
+        except DataError as error:
+            warnings.warn(f"the page has no contact sheet: {error}", PlaitWarning, stacklevel=2)
+            return None
         if frame is None:
             return None
         tiles.append(frame)

@@ -157,8 +157,8 @@ def _file(data: Path, kind: str, name: str) -> Path:
 def _read(file: Path, kind: Kind) -> np.ndarray:
     """The variable of a `.mat` file, checked."""
     try:
-        for name, shape, _ in whosmat(regular(file)):
-            explained(file, 8.0 * math.prod(shape) * (name == kind.variable))
+        for name, size, _ in whosmat(regular(file)):
+            explained(file, 8.0 * math.prod(size) * (name == kind.variable))
         values = loadmat(file, variable_names=[kind.variable]).get(kind.variable)
     except DataError:
         raise
