@@ -118,9 +118,7 @@ def read_packets(file: Path) -> Packets:
     if table.corrupt.any() or ends > file.stat().st_size:
         raise DataError(f"{file}: truncated or damaged, expected a whole video file")
     if broken_off:
-        said = (
-            f"{file}: ends within a packet or without its end, as what was broken off does; read as it is"
-        )
+        said = f"{file}: ends within a packet or without its end, as what was broken off does; read as it is"
         warnings.warn(said, PlaitWarning, stacklevel=2)
     reached_s = max(reached_s, reached_s - begins_s)  # some headers count from the file's zero, some from its start
     if reached_s < min(SHORT * stated_s, stated_s - SPARE_S):
