@@ -7,10 +7,16 @@ if TYPE_CHECKING:
 
 
 MOST = 120  # letters of a value that an error quotes
+LONGEST = 2000  # letters of an error: names come from data, and may be of any length and number
 
 
 class PlaitError(Exception):
-    """Input that plait refuses; the message is one line, meant for a person."""
+    """Input that plait refuses; the message is one line, meant for a person, its middle left out where it is long."""
+
+    def __str__(self) -> str:
+        """The line."""
+        said = super().__str__()
+        return said if len(said) <= LONGEST else f"{said[: LONGEST // 2]} ... {said[-LONGEST // 2 + 5 :]}"
 
 
 class ConfigError(PlaitError):

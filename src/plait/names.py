@@ -125,3 +125,11 @@ def _invisible(one: str) -> bool:
     """Whether nothing is printed for it: format and control characters, fillers, selectors of variants."""
     selects = "\ufe00" <= one <= "\ufe0f" or "\U000e0100" <= one <= "\U000e01ef"
     return one in FILLERS or selects or (unicodedata.category(one) in ("Cf", "Cc") and not one.isspace())
+
+
+def inside(name: str) -> bool:
+    """Whether what data calls a file can be one inside its folder: relative, no way up, not too long."""
+    parts = name.replace("\\", "/").split("/")
+    odd = ".." in parts or not parts[0] or (":" in parts[0] and len(parts) > 1) or "\0" in name
+    sizes = [len(part.encode(errors="surrogatepass")) for part in parts]
+    return not odd and max(sizes) <= 255 and sum(sizes) + len(parts) < 2048

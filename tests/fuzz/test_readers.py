@@ -11,6 +11,7 @@ from scipy.io import savemat
 from plait.cli import main
 from plait.clips.windows import place
 from plait.errors import ConfigError, DataError
+from plait.names import inside
 from plait.recordings.folder import described_by, read_sync
 from plait.recordings.logs import Log, read_log
 from plait.recordings.unknown_logs import describe_log
@@ -170,6 +171,40 @@ def test_numbers_on_the_command_line_have_their_range(tmp_path, capsys, monkeypa
     monkeypatch.chdir(tmp_path)
     code, err = plait(capsys, monkeypatch, *words)
     assert code == 2 and said in err and "Traceback" not in err
+
+
+LONG = "x" * 300  # bytes; file systems have 255
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", LONG), ("attention", LONG, "clip"), ("run", LONG, "--data", ".", "--out", "o"), ("sync", LONG),
+        ("ingest", LONG, "--out", "o"), ("clips", LONG, "--out", "o", "--seconds", "1"), ("features", LONG, "a:b"),
+        ("hands", "train", LONG, "--out", "o"), ("simulate", "--out", LONG), ("reproduce", "simulated", "--out", LONG),
+    ],
+)  # fmt: skip
+def test_names_that_no_file_can_have_are_one_line(tmp_path, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    code, err = plait(capsys, monkeypatch, *words)
+    assert code == 2 and "Traceback" not in err
+    assert "Usage: " in err or (err.startswith("plait: ") and LONG in err and err.count("\n") == 1)
+
+
+@pytest.mark.parametrize(
+    "name", [LONG, f"a/{LONG}", "a/" * 2000, "\ud800" * 100, "", "/a", "..", "a/../b", "a\0b", "C:/a"]
+)
+def test_what_data_calls_a_file_lies_inside_its_folder(tmp_path, name):
+    assert not inside(name) and inside("a/b.csv") and inside("\ud800.csv")
+    with pytest.raises(DataError, match=r"recording.toml: names .*, expected a file beside it"):
+        described_by({"subject": "1", "video": name}, tmp_path / "recording.toml")
+
+
+def test_an_error_that_quotes_data_of_any_length_is_a_line_one_can_read(tmp_path):
+    (tmp_path / "a.csv").write_text(f"time,{','.join(f'column {number}' for number in range(9000))}\n")
+    with pytest.raises(DataError) as caught:
+        read_log(tmp_path / "a.csv", Log(("x",), "time"))
+    assert "a.csv" in str(caught.value) and len(str(caught.value)) <= 2000
 
 
 def test_a_study_that_links_to_itself_is_one_line(tmp_path, capsys, monkeypatch):

@@ -57,6 +57,11 @@ def main() -> None:
     except PlaitError as error:
         typer.echo(f"plait: {' '.join(str(error).split())}", err=True)
         raise SystemExit(2) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"plait: {' '.join(str(error.filename).split())}: {error.strerror}", err=True)
+        raise SystemExit(2) from None
     except SystemExit as ended:
         if ended.code == STOPPED:
             typer.echo("plait: stopped; the same command goes on from here", err=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,7 +11,8 @@ from pydantic import FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from plait.datasets.simulated.truth import TRUTH, hand_boxes, raw_folders
-from plait.errors import ConfigError, DataError, first_fault
+from plait.errors import ConfigError, DataError, first_fault, shown
+from plait.names import inside
 from plait.recordings.video import Video
 from plait.sources import source_key
 from plait.store import atomic, checksum, content_key, read_bytes, read_json, write_json
@@ -100,9 +101,8 @@ def read_boxes(folder: Path) -> list[Picture]:
         where = f"{path}: images.{number}"
         if image.id in sizes:
             raise DataError(f"{where}.id: {image.id} is another picture's, expected ids that differ")
-        name = PurePosixPath(image.file_name)
-        if name.is_absolute() or ".." in name.parts or not (folder / name).is_file():
-            raise DataError(f"{where}.file_name: {image.file_name!r}, expected a file inside {folder}")
+        if not inside(image.file_name) or not (folder / image.file_name).is_file():
+            raise DataError(f"{where}.file_name: {shown(image.file_name)}, expected a file inside {folder}")
         sizes[image.id], boxes[image.id] = image, []
     for number, one in enumerate(said.annotations):
         where = f"{path}: annotations.{number}"

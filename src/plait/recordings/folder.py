@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line
-from plait.names import plain
+from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line, shown
+from plait.names import inside, plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
@@ -183,9 +183,8 @@ def described_by(table: Mapping[str, Any], path: Path) -> Description:
     """
     described: Description = _validated(TypeAdapter(Description), table, path)
     for name in described.files:
-        parts = name.replace("\\", "/").split("/")
-        if ".." in parts or not parts[0] or (":" in parts[0] and len(parts) > 1) or "\0" in name or name in OWN:
-            raise DataError(f"{path}: names {name!r}, expected a file beside it")
+        if not inside(name) or name in OWN:
+            raise DataError(f"{path}: names {shown(name)}, expected a file beside it")
     for name, log in described.logs.items():
         try:
             log.log()
