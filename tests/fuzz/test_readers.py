@@ -1,5 +1,6 @@
 """Every reader refuses what is damaged or of another form in one line that names the file; some bounds by name."""
 
+import re
 import shutil
 import sys
 
@@ -15,6 +16,7 @@ from plait.names import inside
 from plait.recordings.folder import described_by, read_sync
 from plait.recordings.logs import Log, read_log
 from plait.recordings.unknown_logs import describe_log
+from plait.report.read import read_run
 from plait.store import read_json, read_parquet, regular, toml_of
 from plait.study.load import load_study
 from plait.study.run import run_study
@@ -205,6 +207,16 @@ def test_an_error_that_quotes_data_of_any_length_is_a_line_one_can_read(tmp_path
     with pytest.raises(DataError) as caught:
         read_log(tmp_path / "a.csv", Log(("x",), "time"))
     assert "a.csv" in str(caught.value) and len(str(caught.value)) <= 2000
+
+
+@pytest.mark.parametrize("number", [str(2**63), str(-(2**64)), "1" + 30 * "0", "1" + 5000 * "0"])
+@pytest.mark.parametrize("name", ["parameters", "jobs", "cores"])
+def test_whole_numbers_that_no_column_holds_are_refused(tmp_path, finished, name, number):
+    shutil.copy(finished / "predictions.parquet", tmp_path)
+    text = re.sub(rf'"{name}": \d+', f'"{name}": {number}', (finished / "run.json").read_text(), count=1)
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DataError, match=r"run.json: .*(below 2\^63|Input should be|Invalid|out of range)"):
+        read_run(tmp_path)
 
 
 def test_a_study_that_links_to_itself_is_one_line(tmp_path, capsys, monkeypatch):

@@ -1,18 +1,22 @@
 """A finished run as it lies on disk: what it was, and its predictions."""
 
+import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from plait.errors import DataError, first_fault
+from plait.errors import DataError, first_fault, shown
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
 from plait.store import read_bytes, read_parquet
 from plait.study.compare import Row
 from plait.study.metrics import PREDICTED
+
+LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,10 @@ def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
 
 def _described(path: Path) -> Run:
     try:
-        return TypeAdapter(Run).validate_json(read_bytes(path))
+        content = read_bytes(path)
+        run = TypeAdapter(Run).validate_json(content)
+        json.loads(content, parse_int=partial(_whole, path))
+        return run
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValidationError as error:
@@ -96,3 +103,11 @@ def _check(run: Run, predictions: pl.DataFrame, path: Path) -> None:
     unfinished = set(run.methods) - set(predictions["method"].unique())
     if unfinished:
         raise DataError(f"{path}: nothing of method {min(unfinished)!r}; run `plait run` again to finish the study")
+
+
+def _whole(path: Path, text: str) -> int:
+    """A whole number of a file that a column of a table can hold."""
+    number = int(text) if len(text) < 20 else LARGEST + 1
+    if abs(number) > LARGEST:
+        raise DataError(f"{path}: {shown(text)}, expected whole numbers below 2^63; run `plait run` first")
+    return number
