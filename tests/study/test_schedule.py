@@ -183,7 +183,8 @@ def test_two_runs_at_once_share_the_jobs_of_one_folder(tmp_path, monkeypatch):
     study = tiny.study(methods={"told": method}, seeds=list(range(1, 13)), train=train, protocol=protocol)
     (tmp_path / "study.toml").write_text(tomli_w.dumps(study))
     command = ("run", "study.toml", "--data", ".", "--out", "run")
-    both = [started(*command, "--executor", "inline", folder=tmp_path) for _ in range(2)]
+    ways = (["--executor", "inline"], ["--executor", "processes", "--workers", "1"])
+    both = [started(*command, *way, folder=tmp_path) for way in ways]
     for code, _, said in [run.ended() for run in both]:
         assert code == 0, said
     trained = [line.split() for line in (tmp_path / "log").read_text().splitlines()]

@@ -5,7 +5,7 @@ import io
 import sys
 import warnings
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -55,16 +55,20 @@ def main() -> None:
     try:
         app()
     except PlaitError as error:
-        typer.echo(f"plait: {' '.join(str(error).split())}", err=True)
-        raise SystemExit(2) from None
+        _refuse(str(error))
     except OSError as error:
         if error.filename is None:
             raise
-        typer.echo(f"plait: {' '.join(str(error.filename).split())}: {error.strerror}", err=True)
-        raise SystemExit(2) from None
+        _refuse(f"{error.filename}: {error.strerror}")
     except SystemExit as ended:
         if ended.code == STOPPED:
             typer.echo("plait: stopped; the same command goes on from here", err=True)
         raise
     finally:
         warnings.formatwarning = plain
+
+
+def _refuse(why: str) -> NoReturn:
+    """End with one line."""
+    typer.echo(f"plait: {' '.join(why.split())}", err=True)
+    raise SystemExit(2) from None

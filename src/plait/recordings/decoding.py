@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain, groupby
@@ -27,6 +27,7 @@ from plait.recordings.stamps import NO_TIME
 
 T = TypeVar("T")
 Look = Callable[[VideoFrame, VideoReformatter], T]
+Coming = Generator[tuple[int, T] | None, None, None]  # pictures with their packets' numbers; None ends a share
 TRIES = 8  # key frames further and further ahead that are searched for before a file is read from its start
 SHARE, DECODERS = 64, 4  # packets, at least, after which it is another decoder's turn
 AHEAD_BYTES = 1 << 26  # of pictures that each decoder may be ahead
@@ -84,9 +85,7 @@ def _shares(packets: Packets, wanted: np.ndarray, back: int, least: float) -> li
     return shares
 
 
-def _decoded(
-    file: Path, packets: Packets, shares: Sequence[_Share], look: Look[T], back: int
-) -> Iterator[tuple[int, T] | None]:
+def _decoded(file: Path, packets: Packets, shares: Sequence[_Share], look: Look[T], back: int) -> Coming[T]:
     """The frames that are wanted of some shares, and None after each share, by one decoder."""
     reformatter = VideoReformatter()
     with decoder(file) as (container, track):
@@ -133,7 +132,7 @@ def _stretches(shares: Sequence[_Share]) -> Iterator[tuple[tuple[int, int], set[
 class _Ahead(Generic[T]):
     """A thread that goes on with `made` until so many bytes of it wait to be asked for, or nobody asks any more."""
 
-    def __init__(self, made: Iterator[tuple[int, T] | None]) -> None:
+    def __init__(self, made: Coming[T]) -> None:
         self.made, self.changed = made, threading.Condition()
         self.ready: deque[tuple[int, T] | BaseException | None] = deque()
         self.waiting, self.left = 0, False
@@ -141,7 +140,7 @@ class _Ahead(Generic[T]):
 
     def _go_on(self) -> None:
         try:
-            with closing(self.made):  # type: ignore[type-var]
+            with closing(self.made):
                 for one in self.made:
                     if not self._put(one):
                         break
@@ -184,7 +183,7 @@ def _size(one: object) -> int:
     return 1024 + int(getattr(one[1], "nbytes", 0)) if isinstance(one, tuple) else 0
 
 
-def _side_by_side(made: Sequence[Iterator[tuple[int, T] | None]], shares: int) -> Iterator[tuple[int, T]]:
+def _side_by_side(made: Sequence[Coming[T]], shares: int) -> Iterator[tuple[int, T]]:
     """A share of each, again and again, while all are at work on those to come."""
     ahead: list[_Ahead[T]] = []
     try:
