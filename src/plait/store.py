@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
 import time
 import tomllib
 import warnings
@@ -31,6 +32,7 @@ FRESH_S = 0.1  # between the making of a temporary folder and its lock
 FORM = 1  # of what lies in the cache: where it is another, entries are made anew
 ROOM, RATIO = 1 << 29, 50  # a file may come to half a GiB in memory, or to fifty times its size
 DEEPEST, DOTS, DEEP = 50, 500, "nested too deeply"
+_STDERR = threading.RLock()
 SETTLED_S = 2.0  # a file that was changed less long ago may change again without another time stamp
 _known: dict[tuple[int, ...], str] = {}  # checksums of files as they were found in this process
 _told: set[tuple[Path, int, int]] = set()  # which files have been said to be damaged
@@ -378,7 +380,7 @@ def read_parquet(path: Path, remedy: str, schema: "Mapping[str, Any] | None" = N
     import polars as pl
 
     try:
-        with regular(path).open("rb") as file:
+        with unechoed(), regular(path).open("rb") as file:
             count = pl.scan_parquet(file).select(pl.len()).collect().item()
             file.seek(0)
             explained(path, 8.0 * count * len(pl.read_parquet_schema(file)))
@@ -398,6 +400,25 @@ def read_parquet(path: Path, remedy: str, schema: "Mapping[str, Any] | None" = N
         if (empty := table[name].is_null()).any():
             raise DataError(f"{path}: row {empty.arg_max()}: no {name}, expected one in every row; {remedy}")
     return table
+
+
+@contextmanager
+def unechoed() -> Iterator[None]:
+    """What a library's own threads write to the process's stderr is not shown: a damaged file has its error."""
+    with _STDERR:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no stderr
+            yield
+            return
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def content_key(value: Any) -> str:

@@ -74,6 +74,8 @@ def written(content: bytes | str, file: Path) -> None:
 
 def _child(name: str, verbs: bool, folder: Path, pipe) -> None:
     """Read inputs that come through a pipe, and tell of each how it ended."""
+    echoed = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - as long as the process lives
+    os.dup2(echoed.fileno(), 2)
     faulthandler.enable()
     os.environ["PLAIT_CACHE"] = str(folder / "cache")
     quiet = io.StringIO()
@@ -86,7 +88,11 @@ def _child(name: str, verbs: bool, folder: Path, pipe) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
         while (content := pipe.recv()) is not None:
             written(content, file)
-            pipe.send(outcome(reader.read, file))
+            found = outcome(reader.read, file)
+            if noise := os.pread(2, 3000, 0):
+                found = Outcome("NOISE", noise.decode(errors="replace"))
+                os.ftruncate(2, 0)
+            pipe.send(found)
 
 
 class Reading:

@@ -1,5 +1,6 @@
 """What is common to labels in whatever form: what a person says of them, which video they are about, their clock."""
 
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
 TIMECODE = re.compile(r"([0-9]{1,3}):([0-9]{1,2}):([0-9]{1,2})([:;])([0-9]{1,3})")
 ISO = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ].*")
 LONGEST_S = 1e20  # more than any clock's nanoseconds
+DIGITS = 300  # which a float still holds
 OTHER_S, OTHER = 1.0, 0.02  # a video's stated length may be off by so much, or by this share
 EXPECTED = {
     "s": "a time in seconds or as hh:mm:ss.mmm",
@@ -205,3 +207,8 @@ def listed(values: Sequence[str], most: int = 10) -> str:
     """Values in quotes, the first `most` of them."""
     more = f" and {len(values) - most} more" if len(values) > most else ""
     return (", ".join(repr(value[:60]) for value in values[:most]) + more) or "none at all"
+
+
+def whole(text: str) -> int | float:
+    """A whole number; one that no float comes near is infinite, and refused by whoever asks when that is."""
+    return int(text) if len(text) <= DIGITS else math.copysign(math.inf, -text.startswith("-") or 1)

@@ -9,7 +9,7 @@ from pympi.Elan import Eaf  # type: ignore[import-untyped]
 
 from plait.errors import DataError, one_line, shown
 from plait.names import plain
-from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, way_out
+from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, way_out, whole
 from plait.recordings.owners import key, name_of, own
 from plait.recordings.tables import read_bytes
 
@@ -112,7 +112,7 @@ def _annotations(file: Path, eaf: Eaf) -> dict[str, Annotation]:
 
 def _slots_ms(eaf: Eaf, annotations: dict[str, Annotation]) -> dict[str, float]:
     """When each time slot is; those without a time evenly between those of the annotations that they link."""
-    known: dict[str, float] = {name: ms for name, ms in eaf.timeslots.items() if ms is not None}
+    known: dict[str, float] = {name: float(whole(str(ms))) for name, ms in eaf.timeslots.items() if ms is not None}
     for tier in sorted(eaf.tiers, key=lambda name: _depth(eaf, name)):  # a parent's slots before its children's
         pairs = [a.slots for a in annotations.values() if a.tier == tier and a.slots]
         following, before = dict(pairs), {stop: start for start, stop in pairs}
@@ -149,7 +149,7 @@ def _times(
             raise DataError(f"{file}: annotation {name!r}: refers to {annotation.parent!r}, expected a parent's name")
         way.append(annotation.parent)
     times = [slots_ms.get(slot) for slot in annotation.slots]
-    if times[0] is None or times[1] is None or max(map(abs, times)) > LONGEST_S:  # type: ignore[arg-type]
+    if times[0] is None or times[1] is None or not all(abs(ms) <= LONGEST_S for ms in times if ms is not None):
         raise DataError(
             f"{file}: annotation {name!r}: no time for its start or stop, expected both in ms, or neighbours that "
             "have them"
@@ -188,7 +188,7 @@ def _origin_s(file: Path, eaf: Eaf, settings: LabelSettings, footage: Footage | 
                 continue
             try:
                 origins.setdefault(address, int(medium.get("TIME_ORIGIN", 0)) / 1000)
-            except ValueError:
+            except (ValueError, OverflowError):
                 said = shown(medium["TIME_ORIGIN"])
                 raise DataError(f"{file}: TIME_ORIGIN is {said}, expected milliseconds") from None
     if not origins and eaf.header.get("MEDIA_FILE", "").strip():  # as ELAN wrote it before 2004

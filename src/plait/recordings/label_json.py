@@ -17,6 +17,7 @@ from plait.recordings.annotations import (
     listed,
     other_length,
     way_out,
+    whole,
 )
 from plait.recordings.owners import key, name_of, nobody, own
 from plait.recordings.tables import read_bytes
@@ -44,7 +45,7 @@ def content_of(file: Path) -> Any:
         return found
 
     try:
-        return json.loads(read_bytes(file), object_pairs_hook=held)
+        return json.loads(read_bytes(file), object_pairs_hook=held, parse_int=whole)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: cannot be read, expected JSON: {one_line(error)}") from error
 

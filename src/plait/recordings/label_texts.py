@@ -20,6 +20,7 @@ from plait.recordings.annotations import (
     LabelSettings,
     listed,
     way_out,
+    whole,
 )
 from plait.recordings.layouts import text_of
 from plait.recordings.owners import EVERY, key, name_of, nobody, own
@@ -179,7 +180,7 @@ def _via(
     rows = []
     for number, cells in lines:
         try:
-            times, said = json.loads(cells[3]), json.loads(cells[5])
+            times, said = json.loads(cells[3], parse_int=whole), json.loads(cells[5], parse_int=whole)
             fit = isinstance(times, list) and all(type(t) in (int, float) for t in times) and isinstance(said, dict)
         except (IndexError, ValueError, RecursionError):
             fit = False

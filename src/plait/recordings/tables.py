@@ -200,8 +200,10 @@ def _csv(file: Path, content: bytes, header_line: int | None, names: Sequence[st
             raise DataError(f"{file}: line {number}: a quote is open, expected it closed on the same line")
     numbered = separator.join(map(str, range(len(layout.names))))
     lines = [line.rstrip(f"{separator} ") or '""' for _, line in layout.rows]
+    plain = "\n".join([numbered, *lines]).encode()
     try:
-        frame = pl.read_csv(io.BytesIO("\n".join([numbered, *lines]).encode()), separator=separator, infer_schema=False)
+        with store.unechoed():
+            frame = pl.read_csv(io.BytesIO(plain), separator=separator, infer_schema=False)
     except (Exception, pl.exceptions.PanicException) as error:
         raise first_odd_row(file, layout, error) from error
     if len(frame) != len(lines):
