@@ -1,83 +1,97 @@
-"""A disk that is full at every write of a small study: each ends with one line, and more room lets it go on.
+"""A disk that is full at every write of each verb, or may not be written: one line each time, and then it goes on.
 
-    unshare --mount --map-root-user python -m tests.fuzz.disk FOLDER [--step KIB] [--most KIB]
+    unshare --mount --map-root-user python -m tests.fuzz.disk [--stops 50] [--verbs VERB ...] [--folder FOLDER]
 
-FOLDER becomes a disk of its own (tmpfs), which grows by a step each time the study stops. What it ends with is compared
-with the same study on a disk with room. Prints how often it stopped with which line.
+Every verb works on a disk of its own (tmpfs) that has room for what is there before, and a little more each time that
+the verb stops; before that, the disk is read-only once. What it ends with is compared with what it leaves where there
+is room. Prints how often it stopped with which line; the exit code is 1 if it stopped otherwise, left something behind
+that is none of its results, or ended with other bytes.
 """
 
 import argparse
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections import Counter
 from pathlib import Path
 
-import tomli_w
+from tests.fuzz.verbs import VERBS, Ended, differing, done, files, left_behind, prepare
 
-from tests import tiny
-from tests.fuzz.forked import ended, forked
-
-FEATURES = {"features": {"use": "tests.test_features:Summed"}}
-METHODS = {
-    "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}, "encoders": {"a": FEATURES}},
-    "b": {"use": "plait.fusion:Single", "args": {"modality": "b"}},
-    "led": {"use": "plait.fusion:Led", "args": {"lead": "b"}, "encoders": {"b": {"from": "b", "frozen": True}}},
-    "average": {"average": ["a", "b"]},
-}
-STUDY = {"train": {"max_epochs": 1}, "seeds": [0], "methods": METHODS}
+MOST = 1 << 20  # KiB: room for everything
 
 
-def mounted(folder: Path, kib: int, again: bool) -> None:
-    """Make `folder` a disk of so many KiB, or change the size of the one that it is."""
-    how = ["-o", f"{'remount,' if again else ''}size={kib}k"]
-    subprocess.run(["mount", "-t", "tmpfs", *how, "none", str(folder)], check=True)
+def mounted(folder: Path, *options: str) -> None:
+    """Make `folder` a disk in memory, or change the one that it is."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "none", str(folder)], check=True)
 
 
-def tried(command: list[str], said: Path) -> tuple[int, str]:
-    """How a command of plait's ends, and what it said at last."""
-    return ended(forked(command, said), said)
+def used_kib(folder: Path) -> int:
+    """What is taken of a disk."""
+    disk = os.statvfs(folder)
+    return (disk.f_blocks - disk.f_bfree) * disk.f_frsize // 1024
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """What does not tell how long it took: predictions, weights and figures."""
-    found = (path for path in folder.rglob("*") if path.suffix in (".parquet", ".safetensors", ".svg"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+def refilled(work: Path, ready: Path) -> None:
+    """A new disk at `work`, with room, that holds what is in `ready`."""
+    subprocess.run(["umount", str(work)], check=False, stderr=subprocess.DEVNULL)
+    mounted(work, f"size={MOST}k")
+    shutil.copytree(ready, work, dirs_exist_ok=True)
+    (work / "tmp").mkdir(exist_ok=True)
+
+
+def complaint(verb: str, found: Ended) -> str:
+    """What is wrong with how a verb stopped."""
+    return f"{verb}: {found.wrong}" if found.wrong else ""
+
+
+def tried(verb: str, root: Path, stops: int) -> tuple[Counter[str], list[str]]:
+    """How often a verb stopped with which line, and what went wrong."""
+    ready, work = prepare(verb, root), root / "work"
+    refilled(work, ready)
+    before = used_kib(work)
+    assert done(verb, work).code == 0
+    expected, step = files(work), max(4, -(-(used_kib(work) - before) // stops) // 4 * 4)
+    refilled(work, ready)
+    mounted(work, "remount", "ro")
+    said: Counter[str] = Counter()
+    wrong = [complaint(verb, done(verb, work))]
+    for kib in range(before + step, MOST, step):
+        mounted(work, "remount", "rw", f"size={kib}k")
+        found = done(verb, work)
+        if found.code == 0:
+            break
+        said[re.sub(r"[0-9a-f]{32}|\.making-\S+|\w{8}\.(?=sock|tmp)", "*", found.last.replace(str(work), "DISK"))] += 1
+        wrong.append(complaint(verb, found))
+    behind = left_behind(work)
+    wrong += [f"{verb}: left behind: {name}" for name in behind]
+    wrong += [f"{verb}: differs: {name}" for name in differing(expected, work) if name not in behind]
+    subprocess.run(["umount", str(work)], check=True)
+    return said, [line for line in wrong if line]
 
 
 def main() -> None:
-    """Run the study on a disk that grows, and with room, and compare."""
+    """Try each verb in turn."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--step", type=int, default=16)
-    parser.add_argument("--most", type=int, default=20_000)
+    parser.add_argument("--stops", type=int, default=50)
+    parser.add_argument("--verbs", nargs="+", choices=list(VERBS), default=list(VERBS))
+    parser.add_argument("--folder", type=Path, help="where to work; by default a temporary folder")
     chosen = parser.parse_args()
-    disk, room, told = (chosen.folder / name for name in ("disk", "room", "said"))
-    for folder in (disk, room):
-        folder.mkdir(parents=True, exist_ok=True)
-    study = chosen.folder / "study.toml"
-    study.write_text(tomli_w.dumps(tiny.study(**STUDY)))
-    command = ["run", str(study), "--data", str(chosen.folder), "--executor", "inline", "--out"]
-    stopped: Counter[str] = Counter()
-    for number, kib in enumerate(range(chosen.step, chosen.most, chosen.step)):
-        mounted(disk, kib, again=number > 0)
-        os.environ["PLAIT_CACHE"] = str(disk / "cache")
-        code, said = tried([*command, str(disk / "run")], told)
-        if code == 0:
-            break
-        line = re.sub(r"[0-9a-f]{32}|\.making-\S+", "*", said.replace(str(disk), "DISK"))
-        line = f"{'' if code == 2 else f'WRONG, exit code {code}: '}{line}"
-        if not stopped[line]:
-            print(f"at {kib} KiB: {line}", flush=True)
-        stopped[line] += 1
-    os.environ["PLAIT_CACHE"] = str(room / "cache")
-    assert tried([*command, str(room / "run")], told)[0] == 0
-    for line, count in stopped.most_common():
-        print(f"{count:5} x {line}")
-    same = files(disk / "run") == files(room / "run")
-    left = [str(path.relative_to(disk)) for path in disk.rglob(".making-*")]
-    print(f"stopped {stopped.total()} times below {kib} KiB; ended with the same bytes: {same}; left behind: {left}")
-    raise SystemExit(0 if same and not left and not any("WRONG" in line for line in stopped) else 1)
+    complaints: Counter[str] = Counter()
+    for verb in chosen.verbs:
+        root = Path(tempfile.mkdtemp(prefix="disk-", dir=chosen.folder))
+        try:
+            said, wrong = tried(verb, root, chosen.stops)
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+        print(f"{verb}: stopped {said.total()} times, {len(wrong)} wrong", flush=True)
+        for line, count in said.most_common():
+            print(f"{count:5} x {line[:300]}", flush=True)
+        complaints.update(wrong)
+    for line, count in complaints.most_common():
+        print(f"WRONG, {count} x {line}")
+    raise SystemExit(1 if complaints else 0)
 
 
 if __name__ == "__main__":

@@ -219,11 +219,11 @@ def tables_of(file: Path) -> object:
 
 
 def opened_again(file: Path) -> object:
-    """A finished run, opened as for attention, and the network of its first job."""
+    """A finished run, opened as for attention, and the network of one of its jobs."""
     folder = next(one for one in file.parents if (one / "jobs").is_dir())
     again = Again.of(folder, trust=OWN)
-    method = next(name for name, row in again.methods.items() for key in row.keys.values() if key == file.parent.name)
-    fold = next(iter(again.methods[method].keys))
+    jobs = [(name, fold, key) for name, row in again.methods.items() for fold, key in row.keys.items()]
+    method, fold = next((name, fold) for name, fold, key in jobs if key == file.parent.name)
     again.tested(method, fold)
     return again.network(method, fold, again.clips(method))
 

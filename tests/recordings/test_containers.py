@@ -230,7 +230,8 @@ def test_fragments_that_an_index_lists_are_missed(tmp_path):
 @pytest.mark.parametrize(
     "form, codec, muxer",
     [("webm", "libvpx", {"live": "1"}), ("matroska", "libx264", {"live": "1"}), ("mpegts", "libx264", {}),
-     ("mpegts", "mpeg2video", {"mpegts_m2ts_mode": "1"}), ("ogg", "libvpx", {})],
+     ("mpegts", "mpeg2video", {"mpegts_m2ts_mode": "1"}), ("ogg", "libvpx", {}), ("mpeg", "mpeg1video", {}),
+     ("vob", "mpeg2video", {})],
 )  # fmt: skip
 def test_a_recording_that_was_broken_off_is_read_as_far_as_it_goes_and_said(tmp_path, form, codec, muxer):
     """Such files state no length, but the size of their packets."""

@@ -240,7 +240,7 @@ def in_order(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[
     if far.any() and not back[: int(far.argmax()) + 1].any():
         row = int(far.argmax()) + 1
         raise DataError(
-            f"{table.at(row)}: the clock jumps forward by {duration(steps[row - 1])} ({steps[row - 1]:.0f} s), "
+            f"{table.at(row)}: the clock jumps forward by {duration(steps[row - 1])} ({steps[row - 1]:.10g} s), "
             f"expected less than a day; {_set_there(table, steps, usual_s, set_at)}"
         )
     if back.any():

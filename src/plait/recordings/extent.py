@@ -11,6 +11,7 @@ TS_SYNC, TS_LOOKED_AT = 0x47, 5
 ASF_PROPERTIES, HEADER = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"), 1 << 16
 MXF_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
 OGG_ENDS = 4
+PACK, PS_END, PS_TAIL = b"\0\0\1\xba", 0xB9, 1 << 18
 
 
 class Extent(NamedTuple):
@@ -25,12 +26,13 @@ def extent(file: Path, form: str) -> Extent | None:
 
     Matroska and WebM state the size of all; live, or where the recorder died, only of each element. MP4 and MOV state
     the size of each box and, with an index of fragments (`sidx`), of all; AVI, of each RIFF chunk; ASF, of the file;
-    MXF, where its footer stands. Ogg marks the last page of each track. A transport stream states nothing but the size
-    of its packets. So a transport stream cut between two packets, and a live Matroska or a fragmented MP4 cut between
-    two elements or fragments, cannot be told from shorter ones; nor can other formats be.
+    MXF, where its footer stands. Ogg marks the last page of each track. Transport and program streams state nothing but
+    the size of their packets. So one of these that was cut between two packets, and a live Matroska or a fragmented MP4
+    cut between two elements or fragments, cannot be told from shorter ones; nor can other formats be.
     """
     how = {
         "matroska": _matroska, "mov": _boxes, "avi": _riff, "mpegts": _packets, "asf": _asf, "mxf": _mxf, "ogg": _ogg,
+        "mpeg": _packs,
     }.get(form)  # fmt: skip
     if how is None:
         return None
@@ -111,6 +113,32 @@ def _packets(file: BinaryIO, size: int) -> Extent | None:
         if marks and set(marks) == {TS_SYNC}:
             return Extent(-(-size // length) * length, False)
     return None
+
+
+def _packs(file: BinaryIO, size: int) -> Extent | None:
+    """The end of the last part of a program stream (ISO/IEC 13818-1, 2.5.3), reached from one of the last packs."""
+    start = max(0, size - PS_TAIL)
+    file.seek(start)
+    tail = file.read()
+    first = tail.find(PACK)
+    while first >= 0:
+        at, kind = first, PACK[3]
+        while tail.startswith(PACK[:3], at) and len(tail) > at + 3 and tail[at + 3] >= PS_END:
+            kind = tail[at + 3]
+            at += _part(tail[at : at + 14])
+        if kind == PS_END or PACK.startswith(tail[at : at + 3]):
+            return Extent(start + max(at, len(tail) + (kind != PS_END and at < len(tail))), False)
+        first = tail.find(PACK, first + 1)
+    return None
+
+
+def _part(head: bytes) -> int:
+    """The size of a part of a program stream that begins like this."""
+    if head[3] == PS_END:
+        return 4
+    if head[3] != PACK[3]:
+        return 6 + int.from_bytes(head[4:6])
+    return 12 if head[4:5] and head[4] >> 4 == 2 else 14 + (head[13:14] or b"\0")[0] % 8  # MPEG-1, or MPEG-2
 
 
 def _asf(file: BinaryIO, size: int) -> Extent | None:

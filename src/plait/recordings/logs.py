@@ -100,7 +100,7 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
     Raises:
         DataError: the file is missing or damaged, lacks a column, holds text for a number or no number in a column,
             its clock runs backwards or jumps forward by more than a day, more than 1 % of its rows have no time, or so
-            many share one that nobody knows when they were.
+            many share one that nobody knows when they were, or are less than a nanosecond apart.
     """
     said = [] if said is None else said
     table = _without_padding(read_rows(file, log), log, said)
@@ -119,6 +119,9 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
     missing = gaps(table, order, log.max_gap_s)
     said.extend([missing] if missing else [])
     times = order.times if log.absolute else np.round(order.times - order.times[0], 9)
+    if not (np.diff(times) > 0).all():
+        setting = "time_unit" if log.time else "rate_hz"
+        raise DataError(f"{file}: readings less than a nanosecond apart, expected more: is {setting} right?")
     for column, name in zip(values.T, names, strict=True):
         _bridge(times, column, log.max_gap_s)
         if np.isnan(column).all():

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import TypeAdapter
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from plait.clips import Clips, Cut
+from plait.encoders.files import read_weights
 from plait.errors import ConfigError, DataError
-from plait.store import read_json, regular
+from plait.store import read_json
 from plait.study.choice import Choice, read_validation, shown
 from plait.study.compare import Row
 from plait.study.config import Study
@@ -121,8 +120,8 @@ class Again:
         path = self._job(method, fold) / WEIGHTS
         network = build(self.study.method(method), self.dataset, clips.shapes, f"methods.{method}")
         try:
-            network.load_state_dict(load_file(regular(path)))
-        except (OSError, SafetensorError, RuntimeError) as error:
+            network.load_state_dict(read_weights(path))
+        except (DataError, RuntimeError) as error:
             raise DataError(f"{path}: not readable, or of other code; run the study again") from error
         return network.eval()
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from plait.encoders.files import read_weights
 from plait.errors import DataError
-from plait.store import regular
 from plait.study.network import Network
 
 # With refit a job leaves two networks: one that has not seen the validation subjects, for whoever still has to choose
@@ -29,8 +28,8 @@ def inherit(network: Network, donors: Mapping[str, Path]) -> None:
     for modality, path in donors.items():
         prefix = f"encoders.{modality}."
         try:
-            with safe_open(regular(path), framework="pt") as file:
-                weights = {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118 - no mapping
+            held = read_weights(path)
+            weights = {name.removeprefix(prefix): held[name] for name in held if name.startswith(prefix)}
             network.encoders[modality].load_state_dict(weights)
-        except (OSError, SafetensorError, RuntimeError) as error:
+        except (DataError, RuntimeError) as error:
             raise DataError(f"{path}: not readable; remove its folder and run again") from error
