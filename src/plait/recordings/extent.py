@@ -26,13 +26,13 @@ def extent(file: Path, form: str) -> Extent | None:
 
     Matroska and WebM state the size of all; live, or where the recorder died, only of each element. MP4 and MOV state
     the size of each box and, with an index of fragments (`sidx`), of all; AVI, of each RIFF chunk; ASF, of the file;
-    MXF, where its footer stands. Ogg marks the last page of each track. Transport and program streams state nothing but
-    the size of their packets. So one of these that was cut between two packets, and a live Matroska or a fragmented MP4
-    cut between two elements or fragments, cannot be told from shorter ones; nor can other formats be.
+    MXF, where its footer stands. Ogg marks the last page of each track. Transport and program streams and DV state
+    nothing but the size of their packets. So one of these that was cut between two packets, and a live Matroska or a
+    fragmented MP4 cut between two elements or fragments, cannot be told from shorter ones; nor can other formats be.
     """
     how = {
         "matroska": _matroska, "mov": _boxes, "avi": _riff, "mpegts": _packets, "asf": _asf, "mxf": _mxf, "ogg": _ogg,
-        "mpeg": _packs,
+        "mpeg": _packs, "dv": _dv,
     }.get(form)  # fmt: skip
     if how is None:
         return None
@@ -139,6 +139,13 @@ def _part(head: bytes) -> int:
     if head[3] != PACK[3]:
         return 6 + int.from_bytes(head[4:6])
     return 12 if head[4:5] and head[4] >> 4 == 2 else 14 + (head[13:14] or b"\0")[0] % 8  # MPEG-1, or MPEG-2
+
+
+def _dv(file: BinaryIO, size: int) -> Extent | None:
+    """The end of the last frame (IEC 61834-2), of which the first says whether there are 25 or 30 a second."""
+    head = file.read(4)
+    length = 144_000 if len(head) == 4 and head[3] & 0x80 else 120_000
+    return Extent(-(-size // length) * length, False)
 
 
 def _asf(file: BinaryIO, size: int) -> Extent | None:
