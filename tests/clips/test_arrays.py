@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from plait.clips import cut, mapped, window
 from plait.errors import ConfigError, DataError
+from plait.recordings.video import rgb
 from plait.types import Modality, Readings, Recording, Span, Stream
 from tests import tiny
 
@@ -167,3 +168,14 @@ def test_what_a_data_set_prepares_is_a_tensor(tmp_path, prepare, got):
         ConfigError, match=f"recording r, modality m: its prepare gave {got}, expected a tensor of real"
     ):
         cut(dataset(recording(), modalities=(odd,)), tmp_path, ["m"])
+
+
+def test_a_prepare_that_fails_is_one_line(tmp_path):
+    odd = replace(modality(), prepare=lambda values: values @ np.ones((99, 99)))
+    with pytest.raises(
+        ConfigError, match=r"^recording r, modality m: its prepare, given float64 \(.*\): ValueError: [^\n]*$"
+    ):
+        cut(dataset(recording(), modalities=(odd,)), tmp_path, ["m"])
+    pictures = replace(modality(), prepare=rgb)
+    with pytest.raises(DataError, match=r"^recording r, modality m: got float64 \(.*\), expected pictures: uint8"):
+        cut(dataset(recording(), modalities=(pictures,)), tmp_path, ["m"])

@@ -65,8 +65,9 @@ def tried(verb: str, root: Path, stops: int) -> tuple[Counter[str], list[str]]:
         said[re.sub(r"[0-9a-f]{32}|\.making-\S+|\w{8}\.(?=sock|tmp)", "*", found.last.replace(str(work), "DISK"))] += 1
         wrong.append(complaint(verb, found))
     behind = left_behind(work)
-    wrong += [f"{verb}: left behind: {name}" for name in behind]
-    wrong += [f"{verb}: differs: {name}" for name in differing(expected, work) if name not in behind]
+    wrong += [f"{verb}: left behind: {', '.join(behind)[:500]}"] if behind else []
+    if differs := [name for name in differing(expected, work) if name not in behind]:
+        wrong.append(f"{verb}: {len(differs)} files differ: {', '.join(differs)[:500]}")
     subprocess.run(["umount", str(work)], check=True)
     return said, [line for line in wrong if line]
 

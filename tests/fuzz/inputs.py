@@ -431,7 +431,7 @@ VERBS = {
     "clips": Reader(synced, given(lambda file: ("clips", file.parent, "--seconds", 0.5)), "json"),
     "features": Reader(
         clip_table,
-        given(lambda file: ("features", file.parent, "tests.test_features:Summed", "--trust", "tests.test_features")),
+        given(lambda file: ("features", file.parent, "--encoder", "tests.test_features:Summed", "--fps", 10)),
         "parquet",
     ),
     "run": Reader(study, given(lambda file: ("run", file, "--data", file.parent, "--executor", "inline")), "toml"),

@@ -1,7 +1,9 @@
 """Boxes as COCO writes them: what is read, what is refused, and the truth of simulated recordings."""
 
 import json
+import shutil
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -139,4 +141,17 @@ def test_recordings_without_truth_or_with_one_name_are_refused(raw, tmp_path):
         write_boxes([tmp_path], tmp_path / "boxes")
     with pytest.raises(DataError, match="two recordings are called '01'"):
         write_boxes([raw, raw], tmp_path / "boxes")
+    assert not (tmp_path / "boxes").exists()
+
+
+def test_a_film_of_which_pictures_cannot_be_decoded_is_refused(raw, tmp_path):
+    damaged = tmp_path / "01"
+    shutil.copytree(raw, damaged)
+    with av.open(str(damaged / "video.mp4")) as container:
+        packet = [one for one in container.demux(video=0) if one.size][40]
+    film = bytearray((damaged / "video.mp4").read_bytes())
+    film[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    (damaged / "video.mp4").write_bytes(film)
+    with pytest.raises(DataError, match=r"video\.mp4: \d+ of \d+ frames cannot be decoded, the first at \d+\.\d+ s"):
+        write_boxes([damaged], tmp_path / "boxes", every_s=0.1)
     assert not (tmp_path / "boxes").exists()

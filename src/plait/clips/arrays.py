@@ -16,7 +16,7 @@ from plait.clips.listing import Cut, listed
 from plait.clips.rows import Rows
 from plait.clips.windows import moments, window
 from plait.contents import describe
-from plait.errors import ConfigError, DataError
+from plait.errors import ConfigError, DataError, PlaitError
 from plait.machine import numerics
 from plait.recordings.video import Forward, Video
 from plait.sources import source_key
@@ -103,7 +103,7 @@ def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
 
     Raises:
         DataError: as `stored`.
-        ConfigError: the modality's `prepare` gives no tensor.
+        ConfigError: the modality's `prepare` fails, or gives no tensor.
     """
     shape: tuple[int, ...] | None = None
     for recording, group in itertools.groupby(cuts, key=lambda one: one[0]):
@@ -117,8 +117,9 @@ def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
         for clip in clips:
             try:
                 tensor = window(modality, streams, clip.start_s, clip.stop_s)
-            except DataError as error:
-                raise DataError(f"{where}: {error}") from error
+            except PlaitError as error:
+                kind = ConfigError if isinstance(error, ConfigError) else DataError
+                raise kind(f"{where}: {error}") from error
             if not isinstance(tensor, Tensor) or tensor.is_complex():
                 got = f"a tensor of {tensor.dtype}" if isinstance(tensor, Tensor) else type(tensor).__name__
                 raise ConfigError(f"{where}: its prepare gave {got}, expected a tensor of real numbers")

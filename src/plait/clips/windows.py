@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from plait.clips.dropped import AFTER, BEFORE, GAP, MIXED, NO_LABEL, NO_STREAM, SHORT, SURPLUS, UNLABELLED, by_reason
-from plait.errors import DataError
+from plait.errors import ConfigError, DataError, PlaitError, one_line
 from plait.recordings.video import Video
 from plait.types import LONGEST_S, Dropped, Modality, Recording, Span, Stream, Windows
 
@@ -23,9 +23,20 @@ def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, st
     """The one function that cuts windows: a modality's tensor of a clip from `start_s` to `stop_s`.
 
     With a rate, `samples` readings from `start_s` on, whatever `stop_s`; without, the whole span resampled.
+
+    Raises:
+        DataError: a stream cannot be read there.
+        ConfigError: the modality's `prepare` fails.
     """
     seconds = moments(modality, start_s, stop_s)
-    return modality.prepare(*(streams[name].at(seconds) for name in modality.streams))
+    readings = [streams[name].at(seconds) for name in modality.streams]
+    try:
+        return modality.prepare(*readings)
+    except (PlaitError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a data set's own code
+        got = ", ".join(f"{one.dtype} {one.shape}" for one in readings)
+        raise ConfigError(f"its prepare, given {got}: {type(error).__name__}: {one_line(error)}") from error
 
 
 def moments(modality: Modality, start_s: float, stop_s: float) -> np.ndarray:

@@ -161,7 +161,9 @@ def write_boxes(
             (making / name).mkdir(parents=True)
             boxes = hand_boxes(raw, video)
             chosen = np.unique(video.shown(np.arange(0.0, video.times[-1], every_s)))
+            undecoded = set(chosen.tolist())
             for number, picture in video.decoded(chosen):
+                undecoded.remove(number)
                 file = f"{name}/{number:06d}.jpg"
                 _, content = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
                 (making / file).write_bytes(content.tobytes())
@@ -175,6 +177,11 @@ def write_boxes(
                         area = round(bbox[2] * bbox[3], 2)
                         about = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": hand + 1}
                         annotations.append({**about, "bbox": bbox, "area": area, "iscrowd": 0})
+            if undecoded:
+                raise DataError(
+                    f"{video.file}: {len(undecoded)} of {len(chosen)} frames cannot be decoded, the first at "
+                    f"{video.times[min(undecoded)]:.3f} s, expected an undamaged video"
+                )
             progress(done, len(raws), name)
         categories = [{"id": 1, "name": "left hand"}, {"id": 2, "name": "right hand"}]
         info = {"description": "hands of simulated recordings", "every_s": every_s, "key": key}

@@ -167,7 +167,13 @@ class Forward:
 
 
 def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n height width 3"]:
-    """Frames with colours in [-1, 1], x / 127.5 - 1, as I3D was trained (Carreira, Zisserman, CVPR 2017)."""
+    """Frames with colours in [-1, 1], x / 127.5 - 1, as I3D was trained (Carreira, Zisserman, CVPR 2017).
+
+    Raises:
+        ShapeError: these are no pictures.
+    """
+    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
+        raise ShapeError(f"got {video.dtype} {video.shape}, expected pictures: uint8 (n, height, width, 3)")
     return torch.from_numpy(np.take(COLOURS, video))
 
 
