@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plait.machine import cores
+from plait.compute.machine import cores
 from plait.store import write_json
 
 MATRICES = (1024, 2048)

@@ -31,9 +31,9 @@ from common import Frames, film, finish, in_turn, machine, matmul_flops, medians
 from plait.clips import Cut, tensors
 from plait.clips.windows import moments
 from plait.datasets.glovid import FRAME_HZ, FRAMES, GLOVID
-from plait.encoders.engine import ENGINES, accelerate
+from plait.features.engine import ENGINES, accelerate
 from plait.features import Extraction, extract
-from plait.machine import cores
+from plait.compute.machine import cores
 from plait.pretrained import efficientnet_lite0
 from plait.recordings.video import Forward, Video, rgb
 from plait.types import Clip, Dataset, Recording

@@ -3,7 +3,7 @@
     python benchmarks/folds.py [--rounds 3] [--quick] [--json FILE]
 
 Nineteen folds of leave-one-subject-out at GloVid's sizes (fewer clips of each person, drawn at random, on disk), one
-epoch of batches of eight, by the code that studies use: `plait.study.train`, with `folds_at_once` 1, 4 and 19. Each is
+epoch of batches of eight, by the code that studies use: `plait.training.fit`, with `folds_at_once` 1, 4 and 19. Each is
 measured in one process that has all threads, and in one process a core with one thread each, which share the folds out
 (where it says 19 at once, two of them stack ten and nine). Their losses are compared first. Ratios are to one fold
 after another with all threads, plait's own and the textbook's.
@@ -27,12 +27,12 @@ import torch
 from common import finish, in_turn, machine, matmul_flops, medians, options, said
 from glovid import DATASET, asked, generated
 from plait.clips import Clips
-from plait.machine import wide_products
-from plait.study.course import Course, Inputs
-from plait.study.known import known_grids
-from plait.study.network import build
-from plait.study.protocol import folds
-from plait.study.train import followed
+from plait.compute.machine import wide_products
+from plait.training.course import Course, Inputs
+from plait.training.grid_cache import known_grids
+from plait.training.network import build
+from plait.study.folds import folds
+from plait.training.fit import followed
 from plait.types import Fold
 from study import plain_method
 

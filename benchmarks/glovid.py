@@ -17,7 +17,7 @@ from plait.clips import Clips, Rows
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.store import atomic
-from plait.study.config import Study
+from plait.config import Study
 from plait.study.load import load_study
 from plait.types import Clip, Dataset, Modality
 

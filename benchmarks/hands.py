@@ -17,8 +17,8 @@ import torch
 from common import finish, machine, options, said
 from plait.clips import listed, write_clips
 from plait.datasets.simulated import SIMULATED, WINDOWS
-from plait.datasets.simulated.simulate import simulate
-from plait.datasets.simulated.writer import Settings
+from plait.simulator.simulate import simulate
+from plait.simulator.writer import Settings
 from plait.hands.boxes import read_boxes, write_boxes
 from plait.hands.count import write_counts
 from plait.hands.detector import Detector, detected, open_detector
@@ -27,7 +27,7 @@ from plait.hands.train import Training, train
 from plait.recordings.folder import Clock, write_sync
 from plait.recordings.ingest import ingest
 from plait.store import read_json
-from plait.study.visibility import agreement
+from plait.analysis.missing_hands import agreement
 
 
 def clips_of(raws: list[Path], folder: Path) -> Path:

@@ -14,7 +14,7 @@ stands the same study written plainly, `textbook.py`: one fold after another in 
 1x1 convolutions for every fusion, grids joined for every concatenation, batch 8, the same optimizer; each method is
 timed over some batches and its validation, before plait and after it, and an epoch is taken to last as much longer as
 it has more batches. It is timed with torch as it comes, and once more with matrices multiplied as plait's jobs do it
-(`plait.machine.wide_products`). The whole table is 19 folds of 30 epochs on both sides. `--precision` is
+(`plait.compute.machine.wide_products`). The whole table is 19 folds of 30 epochs on both sides. `--precision` is
 `train.precision` of plait's side; the plain side is float32 always. RssAnon is that of plait's processes together,
 ten times a second.
 
@@ -41,16 +41,16 @@ from common import finish, machine, options, said
 from glovid import DATASET, EACH, SUBJECTS, asked, generated, rows
 from memory import Meter
 from plait.clips import Clips, mapped
-from plait.machine import cores, keep_memory, wide_products
-from plait.study.config import Study
-from plait.study.course import Course, Inputs
-from plait.study.executors import inline, processes
+from plait.compute.machine import cores, keep_memory, wide_products
+from plait.config import Study
+from plait.training.course import Course, Inputs
+from plait.compute.executors import inline, processes
 from plait.study.jobs import Job, Setting, plan, read_facts
-from plait.study.known import known_grids
-from plait.study.network import build
-from plait.study.protocol import folds
-from plait.study.schedule import do_missing
-from plait.study.work import batched, work_on
+from plait.training.grid_cache import known_grids
+from plait.training.network import build
+from plait.study.folds import folds
+from plait.compute.schedule import do_missing
+from plait.study.batches import batched, work_on
 from plait.types import Fold
 from textbook import forward, written_plainly
 

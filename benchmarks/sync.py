@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from plait.datasets.simulated.signals import Signals, simulate
-from plait.machine import cores
+from plait.compute.machine import cores
 from plait.recordings.sync import Fit, align, claps_heard
 
 

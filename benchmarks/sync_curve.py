@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 
 from common import finish, machine, options, said
 from plait.datasets.simulated.signals import Signals, simulate
-from plait.datasets.simulated.work import WORK
-from plait.machine import cores
+from plait.simulator.activities import WORK
+from plait.compute.machine import cores
 from plait.recordings.sync import align, claps_heard
-from plait.report.canvas import COLOURS, for_file, style
+from plait.report.drawing import COLOURS, for_file, style
 from plait.store import write_text
 from plait.types import Readings
 from sync import worst_error_s

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from plait.datasets.simulated.simulate import simulate
-from plait.datasets.simulated.writer import Settings
-from plait.machine import cores
+from plait.simulator.simulate import simulate
+from plait.simulator.writer import Settings
+from plait.compute.machine import cores
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from plait.encoders.glove import GloveNet
 from plait.fusion import Concat, Led, NonLocal, Single, Symmetric
-from plait.study.network import Network
+from plait.training.network import Network
 
 CONVOLUTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # by the number of grid axes
 

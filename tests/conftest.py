@@ -62,4 +62,4 @@ def whole_pdf():
 @pytest.fixture
 def pdf(whole_pdf, monkeypatch):
     """Figures are written as PDF too."""
-    monkeypatch.setattr("plait.report.canvas.to_pdf", whole_pdf)
+    monkeypatch.setattr("plait.report.drawing.to_pdf", whole_pdf)

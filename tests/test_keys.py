@@ -19,12 +19,12 @@ from plait.clips import cut, listed
 from plait.clips.arrays import decided_by
 from plait.features import Extraction
 from plait.store import content_key
-from plait.study.config import Method
+from plait.config import Method
 from plait.study.jobs import Setting, plan
-from plait.study.known import known_grids
+from plait.training.grid_cache import known_grids
 from plait.study.load import load_study
-from plait.study.network import Network
-from plait.study.protocol import folds
+from plait.training.network import Network
+from plait.study.folds import folds
 from plait.types import Dataset, Modality, Readings, Recording, Span
 from tests.commands import script
 
@@ -386,7 +386,7 @@ from torch import nn
 
 class Mine(nn.Module):
     def forward(self, x):
-        from plait.report.canvas import style
+        from plait.report.drawing import style
         return x
 """
 ASKED = """
@@ -399,7 +399,7 @@ if sys.argv[1:]:
 import mine
 from plait.encoders.glove import GloveNet
 from plait.pretrained import efficientnet_lite0
-from plait.sources import source_key
+from plait.objects import source_key
 things = [mine.Mine, mine.plait.run, mine.Led, GloveNet, efficientnet_lite0]
 print(json.dumps([source_key([thing]) for thing in things]))
 """

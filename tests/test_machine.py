@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plait import machine
-from plait.machine import settled, wide_products
+from plait.compute.machine import settled, wide_products
 from tests.state import changed, switches, unsettled
 
 MATMUL = torch.backends.mkldnn.matmul

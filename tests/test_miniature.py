@@ -11,7 +11,7 @@ from plait.cli.options import Executor
 from plait.cli.studies import Reproduced, reproduce
 from plait.errors import ConfigError, DataError
 from plait.fusion.attention import attentions
-from plait.study.again import Again, grids_of
+from plait.study.reopened import Again, grids_of
 from plait.trust import OWN
 from tests.miniature import write_arrays
 

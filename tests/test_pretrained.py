@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from plait import pretrained, weights
-from plait.encoders.engine import folded
+from plait.features.engine import folded
 from plait.encoders.i3d import I3D
 from plait.encoders.standard import Standard
 from plait.encoders.tokens import TokenGrid

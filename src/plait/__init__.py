@@ -26,7 +26,7 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     from plait.report import write_report
     from plait.report.cases import write_cases
     from plait.report.sheet import SHEET, write_sheet
-    from plait.study.again import Again
+    from plait.study.reopened import Again
     from plait.study.run import run_study
     from plait.trust import OWN
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from plait.errors import ConfigError
-from plait.sources import resolve
+from plait.objects import resolve
 from plait.types import Dataset
 
 

@@ -9,10 +9,10 @@ import pytest
 from plait.cli import app
 from plait.clips import Windows, cut, write_clips
 from plait.datasets.simulated import SIMULATED
-from plait.datasets.simulated.hands import CYCLES, Person, joints, move
-from plait.datasets.simulated.sensors import GRAVITY, glove_log
-from plait.datasets.simulated.simulate import simulate
-from plait.datasets.simulated.writer import Settings, plan, write_recording
+from plait.simulator.motion import CYCLES, Person, joints, move
+from plait.simulator.sensors import GRAVITY, glove_log
+from plait.simulator.simulate import simulate
+from plait.simulator.writer import Settings, plan, write_recording
 from plait.errors import ConfigError, DataError
 from plait.recordings.folder import open_recording
 from plait.recordings.ingest import ingest

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from plait.encoders.engine import accelerate, engine_version, folded
+from plait.features.engine import accelerate, engine_version, folded
 from plait.encoders.i3d import I3D
 from plait.errors import ConfigError, PlaitWarning
 from plait.pretrained import efficientnet_lite0

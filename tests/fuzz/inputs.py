@@ -22,8 +22,8 @@ from plait.cli import main as plait
 from plait.clips.table import open_clips, told_of
 from plait.datasets import utd_mhad
 from plait.datasets.glovid import feature_recordings, hands_seen
-from plait.datasets.simulated.truth import hand_boxes
-from plait.encoders.files import read_weights
+from plait.simulator.truth import hand_boxes
+from plait.encoders.weights import read_weights
 from plait.errors import PlaitError
 from plait.hands.boxes import read_boxes
 from plait.hands.detector import Description
@@ -39,8 +39,8 @@ from plait.recordings.video import Video, motion_energy
 from plait.report.page import Report
 from plait.report.read import read_hands, read_run
 from plait.store import write_json, write_toml
-from plait.study.again import Again
-from plait.study.choice import read_validation
+from plait.study.reopened import Again
+from plait.analysis.choice import read_validation
 from plait.study.jobs import read_facts, read_scores
 from plait.study.load import load_study
 from plait.study.run import run_study

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from plait.datasets.simulated.scene import in_view
-from plait.datasets.simulated.simulate import simulate
-from plait.datasets.simulated.truth import hand_boxes
-from plait.datasets.simulated.writer import Settings
+from plait.simulator.scene import in_view
+from plait.simulator.simulate import simulate
+from plait.simulator.truth import hand_boxes
+from plait.simulator.writer import Settings
 from plait.errors import DataError
 from plait.hands.boxes import ANNOTATIONS, read_boxes, write_boxes
 from plait.recordings.video import Video

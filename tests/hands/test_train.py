@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from plait.cli import app
 from plait.clips import write_clips
 from plait.datasets.simulated import SIMULATED, WINDOWS
-from plait.datasets.simulated.simulate import simulate
-from plait.datasets.simulated.truth import hand_boxes
-from plait.datasets.simulated.writer import Settings
+from plait.simulator.simulate import simulate
+from plait.simulator.truth import hand_boxes
+from plait.simulator.writer import Settings
 from plait.errors import ConfigError, DataError
 from plait.hands.boxes import ANNOTATIONS, read_boxes, write_boxes
 from plait.hands.count import mode

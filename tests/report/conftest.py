@@ -8,8 +8,8 @@ from tests.report.test_shown import CLIP, RECORDING, SKELETON, VIDEO
 
 from plait.report import write_report
 from plait.report.cases import write_cases
-from plait.report.shown import filmed, moving_joints
-from plait.study.again import Again
+from plait.report.clip_views import filmed, moving_joints
+from plait.study.reopened import Again
 from plait.study.run import run_study
 from plait.trust import OWN
 

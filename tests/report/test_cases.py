@@ -13,7 +13,7 @@ from plait.errors import DataError
 from plait.fusion.attention import Attention
 from plait.report import write_report
 from plait.report.cases import chosen, likeliest, lit, write_cases
-from plait.study.again import Again
+from plait.study.reopened import Again
 from plait.trust import OWN
 from plait.types import Clip, Recording
 

@@ -11,7 +11,7 @@ from plait.report.page import Report
 from plait.report.paper import table_1, table_2
 from plait.report.read import read_run
 from plait.study.load import load_study
-from plait.study.metrics import summary
+from plait.analysis.metrics import summary
 
 BOTH = ("video", "gloves")
 # In no good order, and under names that say nothing; the third is how often each is right.

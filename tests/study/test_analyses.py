@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from plait.study.analyses import claims, gains, singles_of, widths
-from plait.study.compare import Row, planned
+from plait.analysis.claims import claims, gains, singles_of, widths
+from plait.analysis.compare import Row, planned
 
 BOTH = ("video", "gloves")
 METHODS = {

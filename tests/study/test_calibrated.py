@@ -11,7 +11,7 @@ from plait import clips as clips_module
 from plait.errors import ConfigError
 from plait.study.jobs import Setting, plan
 from plait.study.load import load_study
-from plait.study.protocol import folds
+from plait.study.folds import folds
 from plait.study.run import run_study
 from tests import tiny
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from plait.errors import DataError
 from plait.report.page import Report
 from plait.report.read import read_run
-from plait.study.choice import Choice, choices, fusions, independent, read_validation, shown
-from plait.study.compare import Row
+from plait.analysis.choice import Choice, choices, fusions, independent, read_validation, shown
+from plait.analysis.compare import Row
 from tests.report.test_report import make_run
 
 BOTH, BODY = ("gloves", "video"), ("gloves", "video", "body")

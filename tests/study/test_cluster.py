@@ -170,7 +170,7 @@ DRIVER = """
 import json, os
 from pathlib import Path
 import beside, tests.test_features
-from plait.cluster import joined
+from plait.compute.cluster import joined
 from plait.errors import PlaitError
 from plait.study.run import run_study
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from plait.errors import DataError
-from plait.study.compare import SCHEMA, TOO_FEW, Row, compare, holm, planned, sign_flip, t_interval
+from plait.analysis.compare import SCHEMA, TOO_FEW, Row, compare, holm, planned, sign_flip, t_interval
 
 BOTH = ("video", "gloves")
 METHODS = {

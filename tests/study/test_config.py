@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.errors import ConfigError, PlaitError
-from plait.sources import resolve
+from plait.objects import resolve
 from plait.study.load import load_study
 from tests import tiny
 

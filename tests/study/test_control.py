@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import plait
 from plait.cli import main
 from plait.errors import ConfigError, DataError
-from plait.study.again import Again
-from plait.study.control import kept, shuffled
+from plait.study.reopened import Again
+from plait.study.shuffled import kept, shuffled
 from plait.study.run import run_study
 from plait.trust import OWN
 from plait.types import Clip

@@ -10,8 +10,8 @@ from plait import clips as clips_module
 from plait.errors import ConfigError, DataError
 from plait.study.jobs import Setting, plan
 from plait.study.load import load_study
-from plait.study.network import Network, build
-from plait.study.protocol import folds
+from plait.training.network import Network, build
+from plait.study.folds import folds
 from plait.study.run import run_study
 from tests import tiny
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from plait.study.metrics import by_activity, by_subject, confusion, summary
+from plait.analysis.metrics import by_activity, by_subject, confusion, summary
 
 ACTIVITIES = ("sit", "walk", "run")
 

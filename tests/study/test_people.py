@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.study.metrics import confusion, subject_confusion
-from plait.study.people import beside_others, hardest, mistakes
+from plait.analysis.metrics import confusion, subject_confusion
+from plait.analysis.persons import beside_others, hardest, mistakes
 
 ACTIVITIES = ("sit", "walk", "run")
 

@@ -11,11 +11,11 @@ from plait.errors import ConfigError, PlaitWarning, ShapeError
 from plait.fusion import Concat, Led, Single, Symmetric
 from plait.fusion.grids import mean_of
 from plait.store import write_toml
-from plait.study.config import Method
-from plait.study.known import drawn_grids, known_grids
+from plait.config import Method
+from plait.training.grid_cache import drawn_grids, known_grids
 from plait.study.load import load_study
-from plait.study.network import Network
-from plait.study.rmsprop import RMSprop, one_pass
+from plait.training.network import Network
+from plait.training.rmsprop import RMSprop, one_pass
 from plait.study.run import run_study
 from tests import tiny
 

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.errors import ConfigError
-from plait.study.config import Protocol
-from plait.study.protocol import check_choice, check_classes, folds
+from plait.config import Protocol
+from plait.study.folds import check_choice, check_classes, folds
 from plait.types import Clip, Fold
 
 

@@ -12,11 +12,11 @@ import pytest
 import tomli_w
 from filelock import FileLock
 
-from plait.cluster import _answers
+from plait.compute.cluster import _answers
 from plait.errors import ConfigError, PlaitError
-from plait.study.executors import Hands, Work, inline, processes
+from plait.compute.executors import Hands, Work, inline, processes
 from plait.study.run import run_study
-from plait.study.schedule import WAITING, do_missing
+from plait.compute.schedule import WAITING, do_missing
 from tests import tiny
 from tests.commands import started
 
@@ -122,7 +122,7 @@ def test_a_run_that_can_only_wait_says_so_once(tmp_path, monkeypatch):
         if len(slept) == 3:
             theirs.release()
 
-    monkeypatch.setattr("plait.study.schedule.time.sleep", sleep)
+    monkeypatch.setattr("plait.compute.schedule.time.sleep", sleep)
     told = []
     do_missing([Piece("theirs")], work(tmp_path), inline(work(tmp_path)), lambda *event: told.append(event))
     assert told == [(0, 1, ""), (0, 1, WAITING), (1, 1, "theirs")] and len(slept) == 3

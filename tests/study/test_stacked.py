@@ -14,11 +14,11 @@ from plait.encoders.glove import GloveNet
 from plait.errors import ConfigError
 from plait.fusion import Concat, Led, Single, Symmetric
 from plait.study.load import load_study
-from plait.study.network import Network
-from plait.study.protocol import folds
+from plait.training.network import Network
+from plait.study.folds import folds
 from plait.study.run import run_study
-from plait.study.stacked import Stack, StackableLSTM
-from plait.study.train import fit
+from plait.training.folds_together import Stack, StackableLSTM
+from plait.training.fit import fit
 from tests import tiny
 
 SHAPES = {"video": (2, 3, 3, 5), "gloves": (28, 64)}

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from plait.study.compare import Row
-from plait.study.visibility import agreement, missing_hands, share_interval, visibility_claims
+from plait.analysis.compare import Row
+from plait.analysis.missing_hands import agreement, missing_hands, share_interval, visibility_claims
 
 BOTH = ("video", "gloves")
 METHODS = {

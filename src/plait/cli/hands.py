@@ -114,7 +114,7 @@ def detect(
     from plait.hands.count import write_counts
     from plait.hands.detector import open_detector
     from plait.study.run import device_called
-    from plait.study.visibility import agreement
+    from plait.analysis.missing_hands import agreement
 
     may_run = trusted(trust, detector, dataset)
     called = dataset or (read_clips(data)[1]["dataset"] if (data / TABLE).is_file() else None)

@@ -34,9 +34,9 @@ def simulate(
     workers: Workers = None,
 ) -> None:
     """Write raw recordings of a simulated GloVid: video with sound, two glove logs, labels, and the truth."""
-    from plait.datasets.simulated.simulate import simulate as record
-    from plait.datasets.simulated.writer import Settings, duration_s, seconds_per_frame
-    from plait.machine import cores
+    from plait.simulator.simulate import simulate as record
+    from plait.simulator.writer import Settings, duration_s, seconds_per_frame
+    from plait.compute.machine import cores
 
     if size not in (None, "full"):
         raise ConfigError(f"--size {size}: expected full, or none for --subjects and --clips")
@@ -220,7 +220,7 @@ def features(
     """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
     from plait.clips import survey
     from plait.clips.table import TABLE, read_clips
-    from plait.cluster import joined
+    from plait.compute.cluster import joined
     from plait.features import Extraction, extract
     from plait.study.load import setting
     from plait.study.run import device_called

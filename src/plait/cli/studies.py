@@ -192,8 +192,8 @@ def _simulated(out: Path, subjects: int, clips: int, workers: int | None, slips:
     """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table."""
     from plait.clips import write_clips
     from plait.datasets.simulated import SIMULATED, WINDOWS
-    from plait.datasets.simulated.simulate import simulate as record
-    from plait.datasets.simulated.writer import Settings
+    from plait.simulator.simulate import simulate as record
+    from plait.simulator.writer import Settings
     from plait.recordings.folder import SYNC, read_sync
     from plait.recordings.ingest import ingest as make
     from plait.recordings.synchronise import synchronise
@@ -220,8 +220,8 @@ def _hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
     """A detector trained on other simulated people, and the hands that it finds in the clips: `out/hands.parquet`."""
     from plait.clips import listed
     from plait.datasets.simulated import SIMULATED
-    from plait.datasets.simulated.simulate import simulate as record
-    from plait.datasets.simulated.writer import Settings
+    from plait.simulator.simulate import simulate as record
+    from plait.simulator.writer import Settings
     from plait.hands.boxes import write_boxes
     from plait.hands.count import write_counts
     from plait.hands.detector import open_detector

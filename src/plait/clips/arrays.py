@@ -17,9 +17,9 @@ from plait.clips.rows import Rows
 from plait.clips.windows import moments, window
 from plait.contents import describe
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.machine import numerics
+from plait.compute.machine import numerics
 from plait.recordings.video import Forward, Video
-from plait.sources import source_key
+from plait.objects import source_key
 from plait.store import cache_folder, content_key, scratch, seal, sound, write_json
 from plait.types import Clip, Dataset, Modality, Recording, Stream
 

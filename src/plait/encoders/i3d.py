@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.encoders.files import load_weights, read_weights
+from plait.encoders.weights import load_weights, read_weights
 from plait.errors import ConfigError
 
 # Of each block: b0, b1a -> b1b, b2a -> b2b, b3b.

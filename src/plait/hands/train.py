@@ -17,8 +17,8 @@ from torchvision.transforms import v2
 from plait.errors import DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
 from plait.hands.detector import DESCRIPTION, SIDES, Description, pretrained, read_description, save
-from plait.machine import settled, settled_numerics
-from plait.sources import source_key
+from plait.compute.machine import settled, settled_numerics
+from plait.objects import source_key
 from plait.store import checksum, content_key
 
 SAID_S = 5.0  # between two words on progress

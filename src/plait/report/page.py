@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from plait.errors import DataError
 from plait.names import natural
 from plait.report import paper, words
-from plait.report.canvas import COLOURS, WIDTHS_IN, for_page
+from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.cases import CASES
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
 from plait.report.read import Run
@@ -33,9 +33,9 @@ from plait.report.tables import (
 )
 from plait.store import read_json
 from plait.study import analyses, visibility
-from plait.study.choice import Choice, independent, shown
-from plait.study.compare import compare
-from plait.study.people import hardest
+from plait.analysis.choice import Choice, independent, shown
+from plait.analysis.compare import compare
+from plait.analysis.persons import hardest
 
 Drawing = Callable[..., Figure]
 LIMIT, MARGIN = 40_000_000, 1000  # bytes of a page; what its words may grow by when films come in

@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 
 from plait.report.read import Run
-from plait.report.words import percent
-from plait.study.choice import SYMMETRIC, choices, fusions
-from plait.study.compare import Row
-from plait.study.metrics import summary
+from plait.report.captions import percent
+from plait.analysis.choice import SYMMETRIC, choices, fusions
+from plait.analysis.compare import Row
+from plait.analysis.metrics import summary
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "part": pl.String,
@@ -43,7 +43,7 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 def table_1(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
     """Single modalities, then non-local fusions: `part, model, method, accuracy, subject_sd`.
 
-    Accuracy and SD over subjects are `plait.study.metrics.summary`'s; where the paper prints numbers of this data set,
+    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of this data set,
     they stand beside them as `paper, paper_sd`.
     """
     singles: dict[tuple[str, str], str] = {}  # a modality by each of its encoders, under the head that comes first
@@ -61,7 +61,7 @@ def table_1(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
 def table_2(run: Run, predictions: pl.DataFrame, validation: pl.DataFrame | None = None) -> pl.DataFrame:
     """The average, the concatenation and one fusion of each set of modalities; the columns of `table_1`.
 
-    Which fusion is `plait.study.choice.choices`'s to say; `model` says which and how it was chosen.
+    Which fusion is `plait.analysis.choice.choices`'s to say; `model` says which and how it was chosen.
     """
     rows: list[tuple[str, str, str]] = []
     roles: dict[str, str] = {}

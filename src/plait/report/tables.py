@@ -11,9 +11,9 @@ from plait.names import natural
 from plait.report import paper
 from plait.report.latex import tabular
 from plait.report.read import Run
-from plait.report.words import chance, interval, notes, percent, points, seconds
+from plait.report.captions import chance, interval, notes, percent, points, seconds
 from plait.study import metrics, people
-from plait.study.compare import TOO_FEW, Row
+from plait.analysis.compare import TOO_FEW, Row
 
 GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
 MAIN = ("method", "modalities", "head", "accuracy %", "subject SD", "macro F1 %", "parameters", "training s / job")

@@ -8,7 +8,7 @@ from typing import Any
 
 from plait.errors import ConfigError, one_line
 from plait.store import read_bytes, toml_of
-from plait.study.config import Method, Study, Train, override, validated
+from plait.config import Method, Study, Train, override, validated
 
 
 def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ()) -> Study:

@@ -18,23 +18,23 @@ from pydantic import TypeAdapter
 from plait.clips import Clips, Cut, Rows, stored
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
-from plait.cluster import Cluster, joined
+from plait.compute.cluster import Cluster, joined
 from plait.errors import ConfigError, DataError, one_line
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
-from plait.machine import cores
-from plait.sources import resolve
+from plait.compute.machine import cores
+from plait.objects import resolve
 from plait.store import atomic, content_key, locked, write_csv, write_json, write_toml
-from plait.study.config import Encoder, Method, Study
-from plait.study.control import as_control, check_out, clips_of, people_of
-from plait.study.executors import EXECUTORS, inline, processes, remote
+from plait.config import Encoder, Method, Study
+from plait.study.shuffled import as_control, check_out, clips_of, people_of
+from plait.compute.executors import EXECUTORS, inline, processes, remote
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
 from plait.study.load import load_study
-from plait.study.network import build
-from plait.study.protocol import check_choice, check_classes, folds
-from plait.study.schedule import do_missing
-from plait.study.train import check
-from plait.study.work import batched, work_on
+from plait.training.network import build
+from plait.study.folds import check_choice, check_classes, folds
+from plait.compute.schedule import do_missing
+from plait.training.fit import check
+from plait.study.batches import batched, work_on
 from plait.trust import OWN
 from plait.types import Dataset
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from plait.datasets.simulated.scene import Scene
-from plait.datasets.simulated.writer import Settings, plan
+from plait.simulator.scene import Scene
+from plait.simulator.writer import Settings, plan
 
 MOMENTS_S = np.array([0.6, 1.4, 2.2, 3.0, 3.8, 4.6])
 LEFT = 190  # pixels for the names

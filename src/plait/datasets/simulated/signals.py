@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from plait.datasets.simulated.work import FINE_HZ, Work, bouts
+from plait.simulator.activities import FINE_HZ, Work, bouts
 from plait.types import Readings
 
 AUDIO_HZ = 8000

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
-from plait.cluster import MOST, Cluster
+from plait.compute.cluster import MOST, Cluster
 from plait.errors import PlaitError
 from plait.store import atomic
 

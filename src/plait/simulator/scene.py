@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from plait.datasets.simulated.hands import (
+from plait.simulator.motion import (
     BUTTONS,
     CAP,
     DRIVER,

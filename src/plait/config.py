@@ -29,7 +29,7 @@ class Protocol:
 
     Each list of `same_person` holds the names of one person, who is called by the first; each of `different`, names of
     people or activities that look alike or share recordings, and are several all the same. With a seed as
-    `shuffle_labels` the study is a control (`plait.study.control`).
+    `shuffle_labels` the study is a control (`plait.study.shuffled`).
     """
 
     kind: Literal["leave-one-subject-out", "fixed"] = "leave-one-subject-out"

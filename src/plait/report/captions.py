@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from plait.report.read import Run
-from plait.study.compare import EXACT_UP_TO, TOO_FEW
+from plait.analysis.compare import EXACT_UP_TO, TOO_FEW
 
 CONTROL = (
     "Control: every person's activities were dealt anew among that person's stretches of work, so that labels say "

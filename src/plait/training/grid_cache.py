@@ -15,10 +15,10 @@ from plait.contents import network_key
 from plait.errors import DataError
 from plait.fusion.grids import mean_of
 from plait.fusion.nonlocal_ import average
-from plait.machine import numerics
+from plait.compute.machine import numerics
 from plait.store import cache_folder, content_key, made_once
-from plait.study.config import Method
-from plait.study.network import Network, grid_shape
+from plait.config import Method
+from plait.training.network import Network, grid_shape
 
 FORMAT = 3  # of the arrays that are derived here: another number, and they are made anew
 _HALF = np.dtype("<f2")

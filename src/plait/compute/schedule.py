@@ -12,7 +12,7 @@ from filelock import Timeout
 
 from plait.errors import DataError
 from plait.store import HELD, locked, scratch
-from plait.study.executors import Hands, Work
+from plait.compute.executors import Hands, Work
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]

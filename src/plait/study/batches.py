@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from plait.study.donors import TRAIN_WEIGHTS, WEIGHTS
-from plait.study.executors import Work
+from plait.training.donors import TRAIN_WEIGHTS, WEIGHTS
+from plait.compute.executors import Work
 from plait.study.jobs import Job, Setting, run_jobs
 
 Batch = tuple[Job, ...]

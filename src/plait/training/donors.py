@@ -5,9 +5,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from plait.encoders.files import read_weights
+from plait.encoders.weights import read_weights
 from plait.errors import DataError
-from plait.study.network import Network
+from plait.training.network import Network
 
 # With refit a job leaves two networks: one that has not seen the validation subjects, for whoever still has to choose
 # an epoch on them, and the one that was trained once more.

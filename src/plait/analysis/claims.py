@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from plait.study.compare import Row, t_interval
-from plait.study.metrics import by_subject
+from plait.analysis.compare import Row, t_interval
+from plait.analysis.metrics import by_subject
 
 RESAMPLES = 9999
 VIDEO = "video"

@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from plait.store import read_parquet
-from plait.study.compare import Row
-from plait.study.metrics import PREDICTED, by_fold, by_subject
+from plait.analysis.compare import Row
+from plait.analysis.metrics import PREDICTED, by_fold, by_subject
 
 SYMMETRIC = "symmetric"
 VALIDATED = "chosen on validation subjects"

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from plait.study.metrics import by_subject, subject_confusion
+from plait.analysis.metrics import by_subject, subject_confusion
 
 MOST = 3
 

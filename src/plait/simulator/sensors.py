@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from scipy import signal
 
-from plait.datasets.simulated.hands import FINE_HZ, Motion
+from plait.simulator.motion import FINE_HZ, Motion
 
 GRAVITY = 9.81
 RATE_HZ = 25.0

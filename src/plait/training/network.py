@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import ConfigError
-from plait.sources import made, resolve
-from plait.study.config import Encoder, Method
+from plait.objects import made, resolve
+from plait.config import Encoder, Method
 from plait.types import Dataset
 
 

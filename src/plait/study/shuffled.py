@@ -12,7 +12,7 @@ from plait.clips.windows import ROUNDING_S
 from plait.errors import ConfigError
 from plait.names import natural
 from plait.store import read_json
-from plait.study.config import Study
+from plait.config import Study
 from plait.types import Clip, Dataset
 
 NAMED = " (control: labels shuffled"

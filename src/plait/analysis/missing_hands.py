@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from plait.study.analyses import CLAIMS, singles_of, verdict_above
-from plait.study.compare import ALPHA, Row
+from plait.analysis.claims import CLAIMS, singles_of, verdict_above
+from plait.analysis.compare import ALPHA, Row
 
 MOST = 2
 CLAIM = "gains most at two missing hands"
@@ -45,7 +45,7 @@ def missing_hands(methods: Mapping[str, Row], predictions: pl.DataFrame, hands: 
 
 
 def visibility_claims(methods: Mapping[str, Row], predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
-    """The paper's claim on Fig. 8 in the columns of `plait.study.analyses.claims`, for each fusion and single.
+    """The paper's claim on Fig. 8 in the columns of `plait.analysis.claims.claims`, for each fusion and single.
 
     The gain at so many missing hands is the fusion's share of right clips minus the single's, on the same clips. The
     effect is the gain at two minus the larger of those at none and at one, with the Student-t 95 % interval of that

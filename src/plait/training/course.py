@@ -13,10 +13,10 @@ from torch import Tensor
 
 from plait.clips import Clips
 from plait.errors import ConfigError, one_line
-from plait.sources import resolve
-from plait.study.config import Method, Train
-from plait.study.network import Network
-from plait.study.rmsprop import one_pass
+from plait.objects import resolve
+from plait.config import Method, Train
+from plait.training.network import Network
+from plait.training.rmsprop import one_pass
 from plait.types import Dataset
 
 Augment = Callable[[Tensor], Tensor]

@@ -17,8 +17,8 @@ from uuid import uuid4
 import fsspec
 
 from plait.errors import ConfigError, DataError, PlaitError, one_line
-from plait.machine import cores
-from plait.sources import own_modules
+from plait.compute.machine import cores
+from plait.objects import own_modules
 from plait.store import cache_folder, made_once
 
 SAMPLE = 1 << 20  # bytes at the start, the middle and the end of a file that tell whether two are the same

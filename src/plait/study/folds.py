@@ -8,7 +8,7 @@ from itertools import combinations
 from plait.clips import People
 from plait.errors import ConfigError
 from plait.names import natural
-from plait.study.config import Protocol
+from plait.config import Protocol
 from plait.types import Clip, Fold
 
 

@@ -10,17 +10,17 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from plait.clips import Clips, Cut
-from plait.encoders.files import read_weights
+from plait.encoders.weights import read_weights
 from plait.errors import ConfigError, DataError
 from plait.store import read_json
-from plait.study.choice import Choice, read_validation, shown
-from plait.study.compare import Row
-from plait.study.config import Study
-from plait.study.control import clips_of
-from plait.study.donors import WEIGHTS
+from plait.analysis.choice import Choice, read_validation, shown
+from plait.analysis.compare import Row
+from plait.config import Study
+from plait.study.shuffled import clips_of
+from plait.training.donors import WEIGHTS
 from plait.study.jobs import read_scores
 from plait.study.load import load_study
-from plait.study.network import Network, build
+from plait.training.network import Network, build
 from plait.study.run import given
 from plait.trust import NOBODY, Trust
 from plait.types import Dataset

@@ -12,7 +12,7 @@ import polars as pl
 from scipy import stats
 
 from plait.errors import DataError
-from plait.study.metrics import by_subject
+from plait.analysis.metrics import by_subject
 
 ALPHA = 0.05
 TOO_FEW = "too few subjects to tell"
