@@ -3,6 +3,7 @@
 import inspect
 import logging
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -42,6 +43,7 @@ Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
 At = tuple[str, str, int]  # a job's method, fold and seed
 LOG = logging.getLogger("plait")
+SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
 MOST = 1024  # threads of a job, or jobs at once
 KEY = ["method", "seed", "fold", "clip"]
 COLUMNS = ["study", "method", "fold", "seed", "clip", "subject", "activity", "predicted", "scores"]
@@ -85,19 +87,20 @@ def run_study(
     study = as_control(load_study(source, sets))
     if only:
         study = study.only(only)
-    dataset = OWN.dataset(study.dataset, f"{study.name}: dataset")
-    device = device_called(device, elsewhere=executor == "ray")
-    listing = clips_of(study, dataset, data)
-    for line in (said := listing.told(dataset.activities)):
-        say(line)
-    cuts = listing.cuts
-    table = [clip for _, clip in cuts]
-    check_out(study, out)
-    setting = Setting(study.dataset, out.resolve(), threads, device)
-    parts = folds(study.protocol, [clip.subject for clip in table])
-    for fold in parts:
-        check_classes(fold, table, dataset.activities)
     with ExitStack() as stack:
+        stack.enter_context(_naming(source))
+        dataset = OWN.dataset(study.dataset, "dataset")
+        device = device_called(device, elsewhere=executor == "ray")
+        listing = clips_of(study, dataset, data)
+        for line in (said := listing.told(dataset.activities)):
+            say(line)
+        cuts = listing.cuts
+        table = [clip for _, clip in cuts]
+        check_out(study, out)
+        setting = Setting(study.dataset, out.resolve(), threads, device)
+        parts = folds(study.protocol, [clip.subject for clip in table])
+        for fold in parts:
+            check_classes(fold, table, dataset.activities)
         if executor == "ray":
             _import_all(study)
         cluster = stack.enter_context(joined(ray_address, threads, device)) if executor == "ray" else None
@@ -139,6 +142,17 @@ def run_study(
     if failed:
         some = "; ".join([*failed.values()][:3])
         raise DataError(f"{len(failed)} of {len(jobs)} jobs failed, the others are done and shown in {out}: {some}")
+
+
+@contextmanager
+def _naming(source: Path | str | Mapping[str, Any]) -> Iterator[None]:
+    """What is wrong with a setting of a study that was read from a file is said with the file's name."""
+    try:
+        yield
+    except ConfigError as error:
+        if isinstance(source, Mapping) or not SETTING.match(str(error)):
+            raise
+        raise ConfigError(f"{source}: {error}") from error
 
 
 @contextmanager
