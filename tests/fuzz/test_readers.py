@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from plait.cli import main
 from plait.clips.windows import place
-from plait.errors import ConfigError, DataError
+from plait.errors import ConfigError, DataError, PlaitError
 from plait.names import inside
 from plait.recordings.folder import described_by, read_sync
 from plait.recordings.logs import Log, read_log
@@ -272,5 +272,5 @@ def test_what_is_wrong_with_a_study_from_a_file_names_the_file(tmp_path, setting
     file = tmp_path / "study.toml"
     file.write_text(tomli_w.dumps(tiny.study()))
     where = re.escape(f"{file}: {setting.partition('=')[0].rpartition('.')[0]}")
-    with pytest.raises(ConfigError, match=f"^{where}"):
+    with pytest.raises(PlaitError, match=f"^{where}"):
         run_study(file, tmp_path, tmp_path / "out", sets=[setting])

@@ -20,7 +20,7 @@ from plait.clips import Clips, Cut, Rows, stored
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
 from plait.cluster import Cluster, joined
-from plait.errors import ConfigError, DataError, one_line
+from plait.errors import ConfigError, DataError, PlaitError, one_line
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.machine import cores
@@ -149,10 +149,10 @@ def _naming(source: Path | str | Mapping[str, Any]) -> Iterator[None]:
     """What is wrong with a setting of a study that was read from a file is said with the file's name."""
     try:
         yield
-    except ConfigError as error:
+    except PlaitError as error:
         if isinstance(source, Mapping) or not SETTING.match(str(error)):
             raise
-        raise ConfigError(f"{source}: {error}") from error
+        raise type(error)(f"{source}: {error}") from error
 
 
 @contextmanager
