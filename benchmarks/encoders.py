@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.datasets.utd_mhad import UTD_MHAD, rotate_rescale_warp, shift_crop, turn_rescale_warp
 from plait.compute.machine import cores
+from plait.datasets.utd_mhad import UTD_MHAD, rotate_rescale_warp, shift_crop, turn_rescale_warp
 
 SHAPES = {"depth": (32, 64, 64), "inertial": (64, 6), "skeleton": (32, 20, 3)}
 AUGMENTS = {"depth": shift_crop, "inertial": rotate_rescale_warp, "skeleton": turn_rescale_warp}

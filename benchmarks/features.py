@@ -30,10 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from common import Frames, film, finish, in_turn, machine, matmul_flops, medians, options, said
 from plait.clips import Cut, tensors
 from plait.clips.windows import moments
-from plait.datasets.glovid import FRAME_HZ, FRAMES, GLOVID
-from plait.features.engine import ENGINES, accelerate
-from plait.features import Extraction, extract
 from plait.compute.machine import cores
+from plait.datasets.glovid import FRAME_HZ, FRAMES, GLOVID
+from plait.features import Extraction, extract
+from plait.features.engine import ENGINES, accelerate
 from plait.pretrained import efficientnet_lite0
 from plait.recordings.video import Forward, Video, rgb
 from plait.types import Clip, Dataset, Recording

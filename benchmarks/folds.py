@@ -28,11 +28,11 @@ from common import finish, in_turn, machine, matmul_flops, medians, options, sai
 from glovid import DATASET, asked, generated
 from plait.clips import Clips
 from plait.compute.machine import wide_products
+from plait.study.folds import folds
 from plait.training.course import Course, Inputs
+from plait.training.fit import followed
 from plait.training.grid_cache import known_grids
 from plait.training.network import build
-from plait.study.folds import folds
-from plait.training.fit import followed
 from plait.types import Fold
 from study import plain_method
 

@@ -31,8 +31,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from common import finish, in_turn, machine, medians, options, said
-from plait.fusion import Led, NonLocal, Symmetric, nonlocal_
 from plait.compute.machine import keep_memory, wide_products
+from plait.fusion import Led, NonLocal, Symmetric, nonlocal_
 from textbook import Fused, Plain, channels_first
 
 SHAPES = {"video": (10, 7, 7, 832), "gloves": (28, 64)}

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from plait.clips import Clips, Rows
+from plait.config import Study
 from plait.datasets.glovid import EXPECTED_HANDS
 from plait.encoders.glove import GloveNet
 from plait.store import atomic
-from plait.config import Study
 from plait.study.load import load_study
 from plait.types import Clip, Dataset, Modality
 

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from common import finish, machine, options, said
+from plait.analysis.missing_hands import agreement
 from plait.clips import listed, write_clips
 from plait.datasets.simulated import SIMULATED, WINDOWS
-from plait.simulator.simulate import simulate
-from plait.simulator.writer import Settings
 from plait.hands.boxes import read_boxes, write_boxes
 from plait.hands.count import write_counts
 from plait.hands.detector import Detector, detected, open_detector
@@ -26,8 +25,9 @@ from plait.hands.measure import measure
 from plait.hands.train import Training, train
 from plait.recordings.folder import Clock, write_sync
 from plait.recordings.ingest import ingest
+from plait.simulator.simulate import simulate
+from plait.simulator.writer import Settings
 from plait.store import read_json
-from plait.analysis.missing_hands import agreement
 
 
 def clips_of(raws: list[Path], folder: Path) -> Path:

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from plait.features.engine import ENGINES, Run, accelerate, engine_version
-from plait.encoders.i3d import I3D
 from plait.compute.machine import cores
+from plait.encoders.i3d import I3D
+from plait.features.engine import ENGINES, Run, accelerate, engine_version
 
 SHAPE = (1, 79, 224, 224, 3)
 MATRICES = (1024, 2048, 4096)

@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from common import Frames, finish, in_turn, machine, matmul_flops, medians, options, said
 from plait.clips import window
 from plait.datasets.glovid import CHANNELS, FRAME_HZ, FRAMES, GLOVID, READING_HZ, READINGS
-from plait.features.engine import ENGINES, Run, accelerate
 from plait.encoders.frames import FrameNet
 from plait.encoders.i3d import I3D
+from plait.features.engine import ENGINES, Run, accelerate
 from plait.fusion import Led
 from plait.pretrained import efficientnet_lite0
 from plait.training.network import Network, grid_shape

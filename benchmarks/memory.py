@@ -34,9 +34,9 @@ from plait.clips import listed
 from plait.encoders.glove import SignalNet
 from plait.encoders.video import VideoNet
 from plait.features import Extraction, extract
+from plait.objects import resolve
 from plait.recordings.video import rgb
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_file, style
-from plait.objects import resolve
 from plait.store import write_text
 from plait.study.run import run_study
 from plait.types import Dataset, Modality, Recording, Span, Stream

@@ -41,16 +41,16 @@ from common import finish, machine, options, said
 from glovid import DATASET, EACH, SUBJECTS, asked, generated, rows
 from memory import Meter
 from plait.clips import Clips, mapped
-from plait.compute.machine import cores, keep_memory, wide_products
-from plait.config import Study
-from plait.training.course import Course, Inputs
 from plait.compute.executors import inline, processes
+from plait.compute.machine import cores, keep_memory, wide_products
+from plait.compute.schedule import do_missing
+from plait.config import Study
+from plait.study.batches import batched, work_on
+from plait.study.folds import folds
 from plait.study.jobs import Job, Setting, plan, read_facts
+from plait.training.course import Course, Inputs
 from plait.training.grid_cache import known_grids
 from plait.training.network import build
-from plait.study.folds import folds
-from plait.compute.schedule import do_missing
-from plait.study.batches import batched, work_on
 from plait.types import Fold
 from textbook import forward, written_plainly
 

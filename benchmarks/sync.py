@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from plait.datasets.simulated.signals import Signals, simulate
 from plait.compute.machine import cores
+from plait.datasets.simulated.signals import Signals, simulate
 from plait.recordings.sync import Fit, align, claps_heard
 
 

@@ -21,11 +21,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common import finish, machine, options, said
-from plait.datasets.simulated.signals import Signals, simulate
-from plait.simulator.activities import WORK
 from plait.compute.machine import cores
+from plait.datasets.simulated.signals import Signals, simulate
 from plait.recordings.sync import align, claps_heard
 from plait.report.drawing import COLOURS, for_file, style
+from plait.simulator.activities import WORK
 from plait.store import write_text
 from plait.types import Readings
 from sync import worst_error_s

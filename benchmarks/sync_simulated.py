@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from plait.simulator.simulate import simulate
-from plait.simulator.writer import Settings
 from plait.compute.machine import cores
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
+from plait.simulator.simulate import simulate
+from plait.simulator.writer import Settings
 
 
 def main() -> None:

@@ -51,10 +51,10 @@ def _own_cache(_leaves_nothing, tmp_path_factory, monkeypatch):
 @pytest.fixture(autouse=True, scope="session")
 def whole_pdf():
     """How figures become PDF, most of which goes into fonts; tests do without unless they use `pdf`."""
-    from plait.report import canvas  # not before the import hook
+    from plait.report import drawing  # not before the import hook
 
     with pytest.MonkeyPatch.context() as patch:
-        whole = canvas.to_pdf
+        whole = drawing.to_pdf
         patch.setattr(canvas, "to_pdf", lambda figure: b"%PDF")
         yield whole
 

@@ -15,13 +15,13 @@ from torch import nn
 from plait import features
 from plait.clips import Windows, listed, tensors, write_clips
 from plait.datasets.simulated import SIMULATED
-from plait.simulator.simulate import simulate
-from plait.simulator.writer import Settings
 from plait.errors import ConfigError, DataError, PlaitError
 from plait.features import Extraction, extract
+from plait.objects import made, resolve
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
-from plait.objects import made, resolve
+from plait.simulator.simulate import simulate
+from plait.simulator.writer import Settings
 from plait.store import cache_folder
 from plait.study.run import run_study
 from tests import tiny

@@ -14,17 +14,18 @@ import pytest
 import torch
 from torch import nn
 
-from plait import features, machine, sources
+from plait import features, objects
 from plait.clips import cut, listed
 from plait.clips.arrays import decided_by
+from plait.compute import machine
+from plait.config import Method
 from plait.features import Extraction
 from plait.store import content_key
-from plait.config import Method
-from plait.study.jobs import Setting, plan
-from plait.training.grid_cache import known_grids
-from plait.study.load import load_study
-from plait.training.network import Network
 from plait.study.folds import folds
+from plait.study.jobs import Setting, plan
+from plait.study.load import load_study
+from plait.training.grid_cache import known_grids
+from plait.training.network import Network
 from plait.types import Dataset, Modality, Readings, Recording, Span
 from tests.commands import script
 
@@ -200,9 +201,9 @@ def elsewhere(monkeypatch):
     for package in ("numpy", "torch", "av"):
         with monkeypatch.context() as patch:
             patch.setattr(importlib.metadata, "version", lambda n, own=package: version(n) + "+" * (n == own))
-            sources._version.cache_clear()
+            objects._version.cache_clear()
             yield f"{package}'s version"
-    sources._version.cache_clear()
+    objects._version.cache_clear()
     for told, by in (
         ("get_cpu_capability", (torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")),
         ("processor", (machine, "_processor", lambda: ["x86_64", "Other", "avx2"])),

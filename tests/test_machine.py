@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plait import machine
+from plait.compute import machine
 from plait.compute.machine import settled, wide_products
 from tests.state import changed, switches, unsettled
 

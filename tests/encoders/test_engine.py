@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from plait.features.engine import accelerate, engine_version, folded
 from plait.encoders.i3d import I3D
 from plait.errors import ConfigError, PlaitWarning
+from plait.features.engine import accelerate, engine_version, folded
 from plait.pretrained import efficientnet_lite0
 
 COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")

@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from plait.analysis.choice import read_validation
 from plait.cli import main as plait
 from plait.clips.table import open_clips, told_of
 from plait.datasets import utd_mhad
 from plait.datasets.glovid import feature_recordings, hands_seen
-from plait.simulator.truth import hand_boxes
 from plait.encoders.weights import read_weights
 from plait.errors import PlaitError
 from plait.hands.boxes import read_boxes
@@ -38,11 +38,11 @@ from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video, motion_energy
 from plait.report.page import Report
 from plait.report.read import read_hands, read_run
+from plait.simulator.truth import hand_boxes
 from plait.store import write_json, write_toml
-from plait.study.reopened import Again
-from plait.analysis.choice import read_validation
 from plait.study.jobs import read_facts, read_scores
 from plait.study.load import load_study
+from plait.study.reopened import Again
 from plait.study.run import run_study
 from plait.trust import OWN
 from tests import miniature, tiny

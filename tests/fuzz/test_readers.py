@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+import tomli_w
 from scipy.io import savemat
 
 from plait.cli import main
 from plait.clips.windows import place
-from plait.errors import ConfigError, DataError
+from plait.errors import ConfigError, DataError, PlaitError
 from plait.names import inside
 from plait.recordings.folder import described_by, read_sync
 from plait.recordings.logs import Log, read_log
@@ -264,3 +265,12 @@ def test_a_log_may_hold_columns_of_any_type_beside_its_own(tmp_path, kind):
     )
     found = describe_log(tmp_path / "a.parquet", "a", 6.0, {}, [])
     assert {"x", "y"} <= set(found.columns)
+
+
+@pytest.mark.parametrize("setting", ["methods.a-led.args.lead='x'", "methods.a.encoders.a.use='x'", "dataset='x:Y'"])
+def test_what_is_wrong_with_a_study_from_a_file_names_the_file(tmp_path, setting):
+    file = tmp_path / "study.toml"
+    file.write_text(tomli_w.dumps(tiny.study()))
+    where = re.escape(f"{file}: {setting.partition('=')[0].rpartition('.')[0]}")
+    with pytest.raises(PlaitError, match=f"^{where}"):
+        run_study(file, tmp_path, tmp_path / "out", sets=[setting])

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+from plait.errors import DataError
+from plait.hands.boxes import ANNOTATIONS, read_boxes, write_boxes
+from plait.recordings.video import Video
 from plait.simulator.scene import in_view
 from plait.simulator.simulate import simulate
 from plait.simulator.truth import hand_boxes
 from plait.simulator.writer import Settings
-from plait.errors import DataError
-from plait.hands.boxes import ANNOTATIONS, read_boxes, write_boxes
-from plait.recordings.video import Video
 
 
 def coco():

@@ -11,9 +11,6 @@ from typer.testing import CliRunner
 from plait.cli import app
 from plait.clips import write_clips
 from plait.datasets.simulated import SIMULATED, WINDOWS
-from plait.simulator.simulate import simulate
-from plait.simulator.truth import hand_boxes
-from plait.simulator.writer import Settings
 from plait.errors import ConfigError, DataError
 from plait.hands.boxes import ANNOTATIONS, read_boxes, write_boxes
 from plait.hands.count import mode
@@ -22,6 +19,9 @@ from plait.hands.measure import measure
 from plait.hands.train import Training, train
 from plait.recordings.folder import Clock, open_recording, write_sync
 from plait.recordings.ingest import ingest
+from plait.simulator.simulate import simulate
+from plait.simulator.truth import hand_boxes
+from plait.simulator.writer import Settings
 from plait.store import read_json, write_json
 from tests.state import unsettled
 

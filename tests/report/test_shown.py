@@ -8,8 +8,8 @@ import pytest
 import torch
 from tests.report.test_sheet import Coloured
 
-from plait.report.sheet import is_joints
 from plait.report.clip_views import BONES, filmed, flattened, frames, moving_joints, signals
+from plait.report.sheet import is_joints
 from plait.types import Clip, Modality, Readings, Recording
 
 CLIP = Clip("r1/0000", "r1", "1", "red", 1.0, 3.0)

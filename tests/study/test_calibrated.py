@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from plait import clips as clips_module
 from plait.errors import ConfigError
+from plait.study.folds import folds
 from plait.study.jobs import Setting, plan
 from plait.study.load import load_study
-from plait.study.folds import folds
 from plait.study.run import run_study
 from tests import tiny
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from plait.errors import DataError
 from plait.analysis.compare import SCHEMA, TOO_FEW, Row, compare, holm, planned, sign_flip, t_interval
+from plait.errors import DataError
 
 BOTH = ("video", "gloves")
 METHODS = {

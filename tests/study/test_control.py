@@ -15,8 +15,8 @@ import plait
 from plait.cli import main
 from plait.errors import ConfigError, DataError
 from plait.study.reopened import Again
-from plait.study.shuffled import kept, shuffled
 from plait.study.run import run_study
+from plait.study.shuffled import kept, shuffled
 from plait.trust import OWN
 from plait.types import Clip
 from tests import tiny

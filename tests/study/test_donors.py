@@ -8,11 +8,11 @@ from safetensors.torch import load_file
 
 from plait import clips as clips_module
 from plait.errors import ConfigError, DataError
+from plait.study.folds import folds
 from plait.study.jobs import Setting, plan
 from plait.study.load import load_study
-from plait.training.network import Network, build
-from plait.study.folds import folds
 from plait.study.run import run_study
+from plait.training.network import Network, build
 from tests import tiny
 
 NORMED = {"use": "tests.tiny:Normed"}

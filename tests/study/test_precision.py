@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from plait.clips import Clips, Rows
+from plait.config import Method
 from plait.errors import ConfigError, PlaitWarning, ShapeError
 from plait.fusion import Concat, Led, Single, Symmetric
 from plait.fusion.grids import mean_of
 from plait.store import write_toml
-from plait.config import Method
-from plait.training.grid_cache import drawn_grids, known_grids
 from plait.study.load import load_study
+from plait.study.run import run_study
+from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.network import Network
 from plait.training.rmsprop import RMSprop, one_pass
-from plait.study.run import run_study
 from tests import tiny
 
 SHAPES = {"video": (4, 5, 5, 48), "gloves": (9, 16)}

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.errors import ConfigError
 from plait.config import Protocol
+from plait.errors import ConfigError
 from plait.study.folds import check_choice, check_classes, folds
 from plait.types import Clip, Fold
 

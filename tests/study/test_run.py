@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import plait
-from plait import sources
+from plait import objects
 from plait.cli import app
 from plait.errors import ConfigError, DataError, PlaitError, ShapeError
 from plait.store import locked
@@ -195,7 +195,7 @@ def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkey
             sys.modules.pop(name, None)
         import scratch_method
 
-        return sources.source_key([scratch_method.make])
+        return objects.source_key([scratch_method.make])
 
     method = "from scratch_helper import number\ndef make():\n    return number()\n"
     helper = "def number():\n    return 1\n"
@@ -212,8 +212,8 @@ def test_what_travels_is_plait_and_the_user_s_own_modules_whole(tmp_path, monkey
     for name in ("scratch_alone", "scratch_package.inside"):
         importlib.import_module(name)
 
-    found = sources.own_modules()
-    ours = [Path(sources.__file__).parent, tmp_path / "scratch_alone.py", tmp_path / "scratch_package"]
+    found = objects.own_modules()
+    ours = [Path(objects.__file__).parent, tmp_path / "scratch_alone.py", tmp_path / "scratch_package"]
     assert set(ours) <= set(found)
     assert not any(path.is_relative_to(Path(torch.__file__).parents[1]) for path in found)
 

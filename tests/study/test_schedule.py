@@ -13,10 +13,10 @@ import tomli_w
 from filelock import FileLock
 
 from plait.compute.cluster import _answers
-from plait.errors import ConfigError, PlaitError
 from plait.compute.executors import Hands, Work, inline, processes
-from plait.study.run import run_study
 from plait.compute.schedule import WAITING, do_missing
+from plait.errors import ConfigError, PlaitError
+from plait.study.run import run_study
 from tests import tiny
 from tests.commands import started
 

@@ -13,12 +13,12 @@ from plait.clips import Clips, cut
 from plait.encoders.glove import GloveNet
 from plait.errors import ConfigError
 from plait.fusion import Concat, Led, Single, Symmetric
-from plait.study.load import load_study
-from plait.training.network import Network
 from plait.study.folds import folds
+from plait.study.load import load_study
 from plait.study.run import run_study
-from plait.training.folds_together import Stack, StackableLSTM
 from plait.training.fit import fit
+from plait.training.folds_together import Stack, StackableLSTM
+from plait.training.network import Network
 from tests import tiny
 
 SHAPES = {"video": (2, 3, 3, 5), "gloves": (28, 64)}

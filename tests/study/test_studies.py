@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from plait.clips import Clips
-from plait.objects import made, resolve
 from plait.config import Encoder
-from plait.study.load import load_study
-from plait.training.network import build, grid_shape
+from plait.objects import made, resolve
 from plait.study.folds import check_choice, folds
+from plait.study.load import load_study
 from plait.training.fit import check
+from plait.training.network import build, grid_shape
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 SHAPES = {

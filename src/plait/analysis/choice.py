@@ -10,9 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
-from plait.store import read_parquet
 from plait.analysis.compare import Row
 from plait.analysis.metrics import PREDICTED, by_fold, by_subject
+from plait.store import read_parquet
 
 SYMMETRIC = "symmetric"
 VALIDATED = "chosen on validation subjects"

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from plait.errors import DataError
 from plait.analysis.metrics import by_subject
+from plait.errors import DataError
 
 ALPHA = 0.05
 TOO_FEW = "too few subjects to tell"

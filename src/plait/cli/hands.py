@@ -109,12 +109,12 @@ def detect(
     trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Count the hands of every clip: hands.parquet, from which `plait report` draws accuracy by missing hands."""
+    from plait.analysis.missing_hands import agreement
     from plait.clips import listed
     from plait.clips.table import TABLE, read_clips
     from plait.hands.count import write_counts
     from plait.hands.detector import open_detector
     from plait.study.run import device_called
-    from plait.analysis.missing_hands import agreement
 
     may_run = trusted(trust, detector, dataset)
     called = dataset or (read_clips(data)[1]["dataset"] if (data / TABLE).is_file() else None)

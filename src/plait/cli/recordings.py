@@ -34,9 +34,9 @@ def simulate(
     workers: Workers = None,
 ) -> None:
     """Write raw recordings of a simulated GloVid: video with sound, two glove logs, labels, and the truth."""
+    from plait.compute.machine import cores
     from plait.simulator.simulate import simulate as record
     from plait.simulator.writer import Settings, duration_s, seconds_per_frame
-    from plait.compute.machine import cores
 
     if size not in (None, "full"):
         raise ConfigError(f"--size {size}: expected full, or none for --subjects and --clips")

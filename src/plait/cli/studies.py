@@ -192,11 +192,11 @@ def _simulated(out: Path, subjects: int, clips: int, workers: int | None, slips:
     """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table."""
     from plait.clips import write_clips
     from plait.datasets.simulated import SIMULATED, WINDOWS
-    from plait.simulator.simulate import simulate as record
-    from plait.simulator.writer import Settings
     from plait.recordings.folder import SYNC, read_sync
     from plait.recordings.ingest import ingest as make
     from plait.recordings.synchronise import synchronise
+    from plait.simulator.simulate import simulate as record
+    from plait.simulator.writer import Settings
 
     settings = Settings(0, clips, 256, 30, slips=slips)
     with Meter("simulating subjects", "subjects") as meter:
@@ -220,12 +220,12 @@ def _hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
     """A detector trained on other simulated people, and the hands that it finds in the clips: `out/hands.parquet`."""
     from plait.clips import listed
     from plait.datasets.simulated import SIMULATED
-    from plait.simulator.simulate import simulate as record
-    from plait.simulator.writer import Settings
     from plait.hands.boxes import write_boxes
     from plait.hands.count import write_counts
     from plait.hands.detector import open_detector
     from plait.hands.train import Training, train
+    from plait.simulator.simulate import simulate as record
+    from plait.simulator.writer import Settings
     from plait.study.run import device_called
 
     folder, device = out / "hands", device_called(device)

@@ -15,11 +15,11 @@ from torch import Tensor
 from plait.clips.listing import Cut, listed
 from plait.clips.rows import Rows
 from plait.clips.windows import moments, window
+from plait.compute.machine import numerics
 from plait.contents import describe
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.compute.machine import numerics
-from plait.recordings.video import Forward, Video
 from plait.objects import source_key
+from plait.recordings.video import Forward, Video
 from plait.store import cache_folder, content_key, scratch, seal, sound, write_json
 from plait.types import Clip, Dataset, Modality, Recording, Stream
 

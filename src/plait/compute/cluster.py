@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import fsspec
 
-from plait.errors import ConfigError, DataError, PlaitError, one_line
 from plait.compute.machine import cores
+from plait.errors import ConfigError, DataError, PlaitError, one_line
 from plait.objects import own_modules
 from plait.store import cache_folder, made_once
 

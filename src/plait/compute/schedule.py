@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from filelock import Timeout
 
+from plait.compute.executors import Hands, Work
 from plait.errors import DataError
 from plait.store import HELD, locked, scratch
-from plait.compute.executors import Hands, Work
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from plait.clips import Cut, Rows, tensors
 from plait.clips.arrays import contents_of, recipe, rows_of, together
 from plait.compute.cluster import Cluster
-from plait.contents import describe, network_key, settings
-from plait.features.engine import Run, accelerate, engine_version
-from plait.errors import ConfigError, DataError
 from plait.compute.machine import settled, settled_numerics, wide_products
+from plait.contents import describe, network_key, settings
+from plait.errors import ConfigError, DataError
+from plait.features.engine import Run, accelerate, engine_version
 from plait.objects import made, resolve, source_key
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality, Recording, Stream

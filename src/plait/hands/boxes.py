@@ -10,11 +10,11 @@ import numpy as np
 from pydantic import FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
 from plait.errors import ConfigError, DataError, first_fault, shown
 from plait.names import inside
-from plait.recordings.video import Video
 from plait.objects import source_key
+from plait.recordings.video import Video
+from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
 from plait.store import atomic, checksum, content_key, read_bytes, read_json, write_json
 
 ANNOTATIONS = "annotations.json"

@@ -15,12 +15,12 @@ from torchvision.ops import nms
 from plait.clips import Cut, decided_by
 from plait.clips.windows import moments
 from plait.contents import describe
-from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
 from plait.errors import ConfigError, DataError
 from plait.hands.detector import Detector, Found
 from plait.hands.table import SCHEMA, TABLE
-from plait.recordings.video import Forward, Video
 from plait.objects import source_key
+from plait.recordings.video import Forward, Video
+from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
 from plait.store import checksum, content_key, read_parquet, write_bytes
 from plait.types import Dataset, Stream
 

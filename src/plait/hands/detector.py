@@ -21,12 +21,12 @@ from torchvision.models.detection import RetinaNet, RetinaNet_ResNet50_FPN_V2_We
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 
+from plait.download import Remote, fetch
 from plait.encoders.weights import load_weights, read_weights
 from plait.errors import ConfigError, DataError, first_fault
-from plait.pretrained import lite0
 from plait.objects import resolve
+from plait.pretrained import lite0
 from plait.store import atomic, checksum, content_key, read_bytes, write_json
-from plait.download import Remote, fetch
 
 DESCRIPTION, WEIGHTS = "detector.json", "weights.safetensors"
 SIDES = {"lite0": 192, "resnet50": 480}

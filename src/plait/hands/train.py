@@ -14,10 +14,10 @@ from torchvision import tv_tensors
 from torchvision.models.detection import RetinaNet
 from torchvision.transforms import v2
 
+from plait.compute.machine import settled, settled_numerics
 from plait.errors import DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
 from plait.hands.detector import DESCRIPTION, SIDES, Description, pretrained, read_description, save
-from plait.compute.machine import settled, settled_numerics
 from plait.objects import source_key
 from plait.store import checksum, content_key
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from plait.analysis.choice import read_validation
 from plait.report.drawing import write_figure
 from plait.report.page import LIMIT, Report, render
 from plait.report.read import read_hands, read_run
 from plait.report.tables import latex_tables, markdown
 from plait.store import write_csv, write_text
-from plait.analysis.choice import read_validation
 
 __all__ = ["write_report"]
 

@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from plait.clips.windows import moments
 from plait.errors import ConfigError
 from plait.fusion.attention import Attention, attentions, without
+from plait.report.captions import percent
+from plait.report.clip_views import BONES, flattened, frames
 from plait.report.drawing import COLOURS, style, write_figure
 from plait.report.sheet import is_joints
-from plait.report.clip_views import BONES, flattened, frames
-from plait.report.captions import percent
 from plait.store import write_csv
 from plait.study.reopened import Again, grids_of
 from plait.trust import NOBODY, Trust

@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from plait.report.read import Run
 from plait.analysis.compare import EXACT_UP_TO, TOO_FEW
+from plait.report.read import Run
 
 CONTROL = (
     "Control: every person's activities were dealt anew among that person's stretches of work, so that labels say "

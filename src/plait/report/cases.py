@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 import torch
 
+from plait.analysis.claims import singles_of
 from plait.clips import Clips
 from plait.clips.windows import moments
 from plait.fusion import Led, Symmetric
 from plait.fusion.attention import Attention, attentions
-from plait.report.clip_views import filmed, moving_joints, signals
 from plait.objects import source_key
+from plait.report.clip_views import filmed, moving_joints, signals
 from plait.store import atomic, checksum, content_key, read_json, write_text
 from plait.study.reopened import Again, grids_of
-from plait.analysis.claims import singles_of
 from plait.types import Clip, Modality, Recording
 
 CASES, FILMS = "cases.json", "cases"

@@ -8,6 +8,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from plait.report.captions import count, percent, points
 from plait.report.drawing import (
     COLOUR_OF,
     COLOURS,
@@ -21,7 +22,6 @@ from plait.report.drawing import (
     style,
 )
 from plait.report.tables import GROUPS
-from plait.report.captions import count, percent, points
 
 
 def accuracy_plot(main: pl.DataFrame, subjects: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:

@@ -11,11 +11,15 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from plait.analysis import claims, missing_hands
+from plait.analysis.choice import Choice, independent, shown
+from plait.analysis.compare import compare
+from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
-from plait.report import paper, words
-from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
+from plait.report import captions, paper
 from plait.report.cases import CASES
+from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
 from plait.report.read import Run
 from plait.report.sheet import SHEET
@@ -32,10 +36,6 @@ from plait.report.tables import (
     subject_table,
 )
 from plait.store import read_json
-from plait.study import analyses, visibility
-from plait.analysis.choice import Choice, independent, shown
-from plait.analysis.compare import compare
-from plait.analysis.persons import hardest
 
 Drawing = Callable[..., Figure]
 LIMIT, MARGIN = 40_000_000, 1000  # bytes of a page; what its words may grow by when films come in
@@ -81,12 +81,12 @@ class Report:
         Those of the validation subjects choose a fusion, and nothing else.
         """
         choice = shown(run.dataset, run.methods, run.modalities, validation)
-        claims = analyses.claims(run.methods, predictions, run.activities)
-        missing, seen = pl.DataFrame(schema=visibility.SCHEMA), (0, 0)
+        claims = claims.claims(run.methods, predictions, run.activities)
+        missing, seen = pl.DataFrame(schema=missing_hands.SCHEMA), (0, 0)
         if hands is not None:
-            missing = visibility.missing_hands(run.methods, predictions, hands)
-            claims = pl.concat([claims, visibility.visibility_claims(run.methods, predictions, hands)])
-            seen = visibility.agreement(hands)
+            missing = missing_hands.missing_hands(run.methods, predictions, hands)
+            claims = pl.concat([claims, missing_hands.visibility_claims(run.methods, predictions, hands)])
+            seen = missing_hands.agreement(hands)
         return cls(
             run,
             main_table(run, predictions),
@@ -98,8 +98,8 @@ class Report:
             confusion_table(run, predictions),
             subject_confusion_table(run, predictions),
             mistake_table(run, predictions),
-            analyses.gains(run.methods, predictions, run.activities),
-            analyses.widths(run.methods, predictions),
+            claims.gains(run.methods, predictions, run.activities),
+            claims.widths(run.methods, predictions),
             claims,
             missing,
             seen,
@@ -123,7 +123,7 @@ class Report:
         if self.choice and not self.gains.filter(pl.col("fusion") == self.choice.method).is_empty():
             drawings["gains"] = partial(gain_plot, self.gains, self.choice.method)
         if not self.widths.is_empty():
-            singles = analyses.singles_of(self.run.methods, self.widths["method"][0])
+            singles = claims.singles_of(self.run.methods, self.widths["method"][0])
             drawings["widths"] = partial(width_plot, self.widths, self.main, singles)
         if not self.hands.is_empty():
             drawings["hands"] = partial(hands_plot, self.hands, self.main, self.leaders())
@@ -138,7 +138,7 @@ class Report:
             singles = self.main.filter(pl.col("kind") == "single")
             return singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2).to_list()
         average, concat = paper.baselines(self.run.methods, self.run.methods[self.choice.method].modalities)
-        singles_first = analyses.singles_of(self.run.methods, self.choice.method)[:2]
+        singles_first = claims.singles_of(self.run.methods, self.choice.method)[:2]
         return [name for name in (*singles_first, concat or average, self.choice.method) if name]
 
     def best(self, *kinds: str) -> dict[str, Any] | None:
@@ -192,7 +192,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         seen=report.seen,
         sheet=sheet,
         cases=cases,
-        notes=words.notes(run, main, comparisons),
+        notes=captions.notes(run, main, comparisons),
         data=_data(report),
     )
     template = environment.get_template("page.html.j2")
@@ -274,13 +274,19 @@ def _heat(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
     for method in main["method"]:
         own = subjects.filter(pl.col("method") == method)["accuracy"].to_list()
         shades = [None if a is None else (a - low) / (high - low) if high > low else 0.5 for a in own]
-        rows.append((method, [(words.percent(a), shade) for a, shade in zip(own, shades, strict=True)]))
+        rows.append((method, [(captions.percent(a), shade) for a, shade in zip(own, shades, strict=True)]))
     names = subjects["subject"].unique(maintain_order=True).to_list()
     means = [
-        words.percent(subjects.filter(pl.col("subject") == name)["accuracy"].mean())  # type: ignore[arg-type]
+        captions.percent(subjects.filter(pl.col("subject") == name)["accuracy"].mean())  # type: ignore[arg-type]
         for name in names
     ]
-    return {"subjects": names, "rows": rows, "means": means, "low": words.percent(low), "high": words.percent(high)}
+    return {
+        "subjects": names,
+        "rows": rows,
+        "means": means,
+        "low": captions.percent(low),
+        "high": captions.percent(high),
+    }
 
 
 def _by_part(table: pl.DataFrame) -> dict[str, list[list[str]]]:

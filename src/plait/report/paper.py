@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from plait.report.read import Run
-from plait.report.captions import percent
 from plait.analysis.choice import SYMMETRIC, choices, fusions
 from plait.analysis.compare import Row
 from plait.analysis.metrics import summary
+from plait.report.captions import percent
+from plait.report.read import Run
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "part": pl.String,

@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
+from plait.analysis.compare import Row
+from plait.analysis.metrics import PREDICTED
 from plait.errors import DataError, first_fault, shown
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
 from plait.store import read_bytes, read_parquet
-from plait.analysis.compare import Row
-from plait.analysis.metrics import PREDICTED
 
 LARGEST = 2**63 - 1
 

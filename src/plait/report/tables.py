@@ -1,4 +1,4 @@
-"""The tables of a report: polars frames for the CSV files, Markdown for people."""
+"""The tables of a report: polars frames for the CSV files, Markdown for persons."""
 
 import json
 import re
@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
+from plait.analysis import metrics, persons
+from plait.analysis.compare import TOO_FEW, Row
 from plait.names import natural
 from plait.report import paper
+from plait.report.captions import chance, interval, notes, percent, points, seconds
 from plait.report.latex import tabular
 from plait.report.read import Run
-from plait.report.captions import chance, interval, notes, percent, points, seconds
-from plait.study import metrics, people
-from plait.analysis.compare import TOO_FEW, Row
 
 GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
 MAIN = ("method", "modalities", "head", "accuracy %", "subject SD", "macro F1 %", "parameters", "training s / job")
@@ -52,7 +52,7 @@ def subject_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
 
     Methods come as in the study, subjects in natural order.
     """
-    table = people.beside_others(predictions)
+    table = persons.beside_others(predictions)
     subjects = sorted(set(table["subject"]), key=natural)
     order = [(method, subject) for method in run.methods for subject in subjects]
     wanted = pl.DataFrame(order, schema={"method": pl.String, "subject": pl.String}, orient="row")
@@ -96,7 +96,7 @@ def subject_confusion_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame
 
 def mistake_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
     """What of whose is taken for what, more than of everybody else's: `mistakes.csv`."""
-    return in_order(run, people.mistakes(predictions))
+    return in_order(run, persons.mistakes(predictions))
 
 
 def markdown(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:

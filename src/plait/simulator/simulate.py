@@ -6,9 +6,9 @@ from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
-from plait.simulator.writer import Settings, write_recording
-from plait.errors import ConfigError, DataError
 from plait.compute.machine import cores
+from plait.errors import ConfigError, DataError
+from plait.simulator.writer import Settings, write_recording
 from plait.store import read_json
 
 

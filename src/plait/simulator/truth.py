@@ -6,9 +6,9 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from plait.simulator.scene import hand_box, in_view, thickness
 from plait.errors import DataError, one_line
 from plait.recordings.video import Video
+from plait.simulator.scene import hand_box, in_view, thickness
 from plait.store import explained, read_json, regular
 
 TRUTH = "truth.npz"

@@ -11,10 +11,10 @@ import av
 import numpy as np
 import polars as pl
 
+from plait.recordings.folder import Description, LogFile, write_description
 from plait.simulator.motion import CYCLES, Motion, Person, move
 from plait.simulator.scene import Frame, Look, Scene, Slip
 from plait.simulator.sensors import AUDIO_HZ, audio, glove_log
-from plait.recordings.folder import Description, LogFile, write_description
 from plait.store import atomic, write_json
 from plait.types import Span
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from plait.training.donors import TRAIN_WEIGHTS, WEIGHTS
 from plait.compute.executors import Work
 from plait.study.jobs import Job, Setting, run_jobs
+from plait.training.donors import TRAIN_WEIGHTS, WEIGHTS
 
 Batch = tuple[Job, ...]
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from itertools import combinations
 
 from plait.clips import People
+from plait.config import Protocol
 from plait.errors import ConfigError
 from plait.names import natural
-from plait.config import Protocol
 from plait.types import Clip, Fold
 
 

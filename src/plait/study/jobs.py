@@ -10,14 +10,14 @@ import polars as pl
 import torch
 
 from plait.clips import Clips
-from plait.contents import describe, settings
 from plait.compute.machine import keep_memory, settled, settled_numerics, wide_products
+from plait.config import Encoder, Method, Protocol, Study, Train
+from plait.contents import describe, settings
 from plait.objects import resolve, source_key
 from plait.store import atomic, content_key, read_json, read_parquet, write_json
-from plait.config import Encoder, Method, Protocol, Study, Train
 from plait.training.donors import TRAIN_WEIGHTS, WEIGHTS, save_weights
-from plait.training.network import maker
 from plait.training.fit import Trained, fit
+from plait.training.network import maker
 from plait.types import Dataset, Fold
 
 SCORES: dict[str, pl.DataType | type[pl.DataType]] = {

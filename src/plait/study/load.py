@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from plait.config import Method, Study, Train, override, validated
 from plait.errors import ConfigError, one_line
 from plait.store import read_bytes, toml_of
-from plait.config import Method, Study, Train, override, validated
 
 
 def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ()) -> Study:

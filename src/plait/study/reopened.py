@@ -9,19 +9,19 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from plait.analysis.choice import Choice, read_validation, shown
+from plait.analysis.compare import Row
 from plait.clips import Clips, Cut
+from plait.config import Study
 from plait.encoders.weights import read_weights
 from plait.errors import ConfigError, DataError
 from plait.store import read_json
-from plait.analysis.choice import Choice, read_validation, shown
-from plait.analysis.compare import Row
-from plait.config import Study
-from plait.study.shuffled import clips_of
-from plait.training.donors import WEIGHTS
 from plait.study.jobs import read_scores
 from plait.study.load import load_study
-from plait.training.network import Network, build
 from plait.study.run import given
+from plait.study.shuffled import clips_of
+from plait.training.donors import WEIGHTS
+from plait.training.network import Network, build
 from plait.trust import NOBODY, Trust
 from plait.types import Dataset
 

@@ -3,6 +3,7 @@
 import inspect
 import logging
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,22 +20,22 @@ from plait.clips import Clips, Cut, Rows, stored
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
 from plait.compute.cluster import Cluster, joined
-from plait.errors import ConfigError, DataError, one_line
+from plait.compute.executors import EXECUTORS, inline, processes, remote
+from plait.compute.machine import cores
+from plait.compute.schedule import do_missing
+from plait.config import Encoder, Method, Study
+from plait.errors import ConfigError, DataError, PlaitError, one_line
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
-from plait.compute.machine import cores
 from plait.objects import resolve
 from plait.store import atomic, content_key, locked, write_csv, write_json, write_toml
-from plait.config import Encoder, Method, Study
-from plait.study.shuffled import as_control, check_out, clips_of, people_of
-from plait.compute.executors import EXECUTORS, inline, processes, remote
+from plait.study.batches import batched, work_on
+from plait.study.folds import check_choice, check_classes, folds
 from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
 from plait.study.load import load_study
-from plait.training.network import build
-from plait.study.folds import check_choice, check_classes, folds
-from plait.compute.schedule import do_missing
+from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.training.fit import check
-from plait.study.batches import batched, work_on
+from plait.training.network import build
 from plait.trust import OWN
 from plait.types import Dataset
 
@@ -42,6 +43,7 @@ Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
 At = tuple[str, str, int]  # a job's method, fold and seed
 LOG = logging.getLogger("plait")
+SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
 MOST = 1024  # threads of a job, or jobs at once
 KEY = ["method", "seed", "fold", "clip"]
 COLUMNS = ["study", "method", "fold", "seed", "clip", "subject", "activity", "predicted", "scores"]
@@ -85,19 +87,20 @@ def run_study(
     study = as_control(load_study(source, sets))
     if only:
         study = study.only(only)
-    dataset = OWN.dataset(study.dataset, f"{study.name}: dataset")
-    device = device_called(device, elsewhere=executor == "ray")
-    listing = clips_of(study, dataset, data)
-    for line in (said := listing.told(dataset.activities)):
-        say(line)
-    cuts = listing.cuts
-    table = [clip for _, clip in cuts]
-    check_out(study, out)
-    setting = Setting(study.dataset, out.resolve(), threads, device)
-    parts = folds(study.protocol, [clip.subject for clip in table])
-    for fold in parts:
-        check_classes(fold, table, dataset.activities)
     with ExitStack() as stack:
+        stack.enter_context(_naming(source))
+        dataset = OWN.dataset(study.dataset, "dataset")
+        device = device_called(device, elsewhere=executor == "ray")
+        listing = clips_of(study, dataset, data)
+        for line in (said := listing.told(dataset.activities)):
+            say(line)
+        cuts = listing.cuts
+        table = [clip for _, clip in cuts]
+        check_out(study, out)
+        setting = Setting(study.dataset, out.resolve(), threads, device)
+        parts = folds(study.protocol, [clip.subject for clip in table])
+        for fold in parts:
+            check_classes(fold, table, dataset.activities)
         if executor == "ray":
             _import_all(study)
         cluster = stack.enter_context(joined(ray_address, threads, device)) if executor == "ray" else None
@@ -139,6 +142,17 @@ def run_study(
     if failed:
         some = "; ".join([*failed.values()][:3])
         raise DataError(f"{len(failed)} of {len(jobs)} jobs failed, the others are done and shown in {out}: {some}")
+
+
+@contextmanager
+def _naming(source: Path | str | Mapping[str, Any]) -> Iterator[None]:
+    """What is wrong with a setting of a study that was read from a file is said with the file's name."""
+    try:
+        yield
+    except PlaitError as error:
+        if isinstance(source, Mapping) or not SETTING.match(str(error)):
+            raise
+        raise type(error)(f"{source}: {error}") from error
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import numpy as np
 
 from plait.clips import Cut, Listing, People, survey
 from plait.clips.windows import ROUNDING_S
+from plait.config import Study
 from plait.errors import ConfigError
 from plait.names import natural
 from plait.store import read_json
-from plait.config import Study
 from plait.types import Clip, Dataset
 
 NAMED = " (control: labels shuffled"

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from plait.clips import Clips
+from plait.config import Method, Train
 from plait.errors import ConfigError, one_line
 from plait.objects import resolve
-from plait.config import Method, Train
 from plait.training.network import Network
 from plait.training.rmsprop import one_pass
 from plait.types import Dataset

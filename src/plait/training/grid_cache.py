@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from plait.clips import Clips, Rows, mapped
 from plait.clips.rows import BFLOAT16
+from plait.compute.machine import numerics
+from plait.config import Method
 from plait.contents import network_key
 from plait.errors import DataError
 from plait.fusion.grids import mean_of
 from plait.fusion.nonlocal_ import average
-from plait.compute.machine import numerics
 from plait.store import cache_folder, content_key, made_once
-from plait.config import Method
 from plait.training.network import Network, grid_shape
 
 FORMAT = 3  # of the arrays that are derived here: another number, and they are made anew

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plait.config import Encoder, Method
 from plait.errors import ConfigError
 from plait.objects import made, resolve
-from plait.config import Encoder, Method
 from plait.types import Dataset
 
 

@@ -1,0 +1,1 @@
+"""Where work is done: this machine, its processes, or a cluster."""
