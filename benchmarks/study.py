@@ -45,9 +45,10 @@ from plait.compute.executors import inline, processes
 from plait.compute.machine import cores, keep_memory, wide_products
 from plait.compute.schedule import do_missing
 from plait.config import Study
+from plait.results import read_job
 from plait.study.batches import batched, work_on
 from plait.study.folds import folds
-from plait.study.jobs import Job, Setting, plan, read_facts
+from plait.study.jobs import Job, Setting, plan
 from plait.training.course import Course, Inputs
 from plait.training.grid_cache import known_grids
 from plait.training.network import build
@@ -264,7 +265,7 @@ def busy(spans: list[tuple[float, float]], workers: int) -> float:
 
 def said_s(setting: Setting, job: Job) -> float:
     """How long a job took by its own account."""
-    return float(read_facts(setting.folder(job.key))["seconds"])
+    return read_job(setting.folder(job.key)).seconds
 
 
 def plain_study(

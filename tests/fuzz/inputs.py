@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 from PIL import Image
+from plait.report.read import read_hands, read_run
 from safetensors.torch import save_file
 
 from plait.analysis.choice import read_validation
@@ -37,7 +38,6 @@ from plait.recordings.sound import read_sound
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video, motion_energy
 from plait.report.page import Report
-from plait.report.read import read_hands, read_run
 from plait.simulator.truth import hand_boxes
 from plait.store import write_json, write_toml
 from plait.study.jobs import read_facts, read_scores

@@ -4,13 +4,13 @@ import json
 
 import polars as pl
 import pytest
+from plait.report.read import read_run
 from tests.report.test_report import make_run
 
 from plait.analysis.metrics import summary
 from plait.report import write_report
 from plait.report.page import Report
 from plait.report.paper import table_1, table_2
-from plait.report.read import read_run
 from plait.study.load import load_study
 
 BOTH = ("video", "gloves")

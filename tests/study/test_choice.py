@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from plait.report.read import read_run
 
 from plait.analysis.choice import Choice, choices, fusions, independent, read_validation, shown
 from plait.analysis.compare import Row
 from plait.errors import DataError
 from plait.report.page import Report
-from plait.report.read import read_run
 from tests.report.test_report import make_run
 
 BOTH, BODY = ("gloves", "video"), ("gloves", "video", "body")

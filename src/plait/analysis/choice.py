@@ -6,13 +6,11 @@ people would flatter it, so here the validation people choose, and on the paper'
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
-from plait.analysis.compare import Row
-from plait.analysis.metrics import PREDICTED, by_fold, by_subject
-from plait.store import read_parquet
+from plait.analysis.metrics import by_fold, by_subject
+from plait.results import MethodFacts
 
 SYMMETRIC = "symmetric"
 VALIDATED = "chosen on validation subjects"
@@ -28,7 +26,7 @@ class Choice:
     how: str
 
 
-def fusions(methods: Mapping[str, Row], modalities: Sequence[str]) -> dict[tuple[str, ...], dict[str, str]]:
+def fusions(methods: Mapping[str, MethodFacts], modalities: Sequence[str]) -> dict[tuple[str, ...], dict[str, str]]:
     """The fusions of each set of modalities by role: leads in the order of the singles, then symmetric, then others.
 
     A fusion that neither leads nor is symmetric, as one's own may be, goes by its class. Of several methods of one role
@@ -46,7 +44,7 @@ def fusions(methods: Mapping[str, Row], modalities: Sequence[str]) -> dict[tuple
 
 
 def choices(
-    dataset: str, methods: Mapping[str, Row], modalities: Sequence[str], validation: pl.DataFrame | None
+    dataset: str, methods: Mapping[str, MethodFacts], modalities: Sequence[str], validation: pl.DataFrame | None
 ) -> dict[tuple[str, ...], Choice]:
     """For each set of modalities the fusion that stands for it.
 
@@ -61,7 +59,7 @@ def choices(
 
 
 def shown(
-    dataset: str, methods: Mapping[str, Row], modalities: Sequence[str], validation: pl.DataFrame | None
+    dataset: str, methods: Mapping[str, MethodFacts], modalities: Sequence[str], validation: pl.DataFrame | None
 ) -> Choice | None:
     """The one fusion that figures, page, cases and attention show: of `choices`, chosen in the same way; None of none.
 
@@ -73,22 +71,9 @@ def shown(
     return _chosen(dataset, {name: found[name].role for name in methods if name in found}, validation)
 
 
-def read_validation(folder: Path) -> pl.DataFrame | None:
-    """What was predicted of the validation people of the run in `folder`; None where nobody validated.
-
-    Raises:
-        DataError: `validation.parquet` cannot be read.
-    """
-    path = folder / "validation.parquet"
-    if not path.is_file():
-        return None
-    table = read_parquet(path, "run `plait run` again", PREDICTED)
-    return None if table.is_empty() else table
-
-
 def independent(
     dataset: str,
-    methods: Mapping[str, Row],
+    methods: Mapping[str, MethodFacts],
     modalities: Sequence[str],
     predictions: pl.DataFrame,
     validation: pl.DataFrame | None,
@@ -111,7 +96,7 @@ def independent(
     return sum(found) / len(found)
 
 
-def _role(name: str, row: Row) -> str:
+def _role(name: str, row: MethodFacts) -> str:
     if "lead" in row.args:
         return f"{row.args['lead']}-led"
     path = (row.use or f":{name}").rpartition(":")[2]

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from plait.analysis.compare import Row, t_interval
+from plait.analysis.compare import t_interval
 from plait.analysis.metrics import by_subject
+from plait.results import MethodFacts
 
 RESAMPLES = 9999
 VIDEO = "video"
@@ -27,7 +28,7 @@ CLAIMS: dict[str, type[pl.DataType]] = {
 }
 
 
-def singles_of(methods: Mapping[str, Row], fusion: str) -> list[str]:
+def singles_of(methods: Mapping[str, MethodFacts], fusion: str) -> list[str]:
     """The single modalities that `fusion` is made of: the video's first, as in the paper, or the lead's; then others.
 
     Of several methods on one modality the one with the fusion's encoder stands for it, of these the one with its head,
@@ -38,8 +39,8 @@ def singles_of(methods: Mapping[str, Row], fusion: str) -> list[str]:
 
     def fits(name: str) -> tuple[bool, bool, bool]:
         row, (modality, *_) = methods[name], methods[name].modalities
-        encoder = own.encoders.get(modality, "")
-        alike = encoder in (row.encoders.get(modality, ""), f"frozen, from {name}", f"tuned, from {name}")
+        encoder = own.encoders.get(modality)
+        alike = encoder == row.encoders.get(modality) or (encoder is not None and encoder.donor == name)
         return alike, row.head == own.head, name == modality
 
     best: dict[tuple[str, ...], str] = {}
@@ -52,7 +53,7 @@ def singles_of(methods: Mapping[str, Row], fusion: str) -> list[str]:
     return sorted(best.values(), key=lambda name: methods[name].modalities != (first,))
 
 
-def gains(methods: Mapping[str, Row], predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
+def gains(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """Fig. 6: recall of every fusion minus that of each of its single modalities, activity by activity.
 
     `fusion, single, activity, gain, low, high, subjects`: activities are sorted by their gain over the first of
@@ -86,7 +87,7 @@ def gains(methods: Mapping[str, Row], predictions: pl.DataFrame, activities: Seq
     return pl.DataFrame(rows, schema=dict(zip(schema, kinds, strict=True)), orient="row")
 
 
-def widths(methods: Mapping[str, Row], predictions: pl.DataFrame) -> pl.DataFrame:
+def widths(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> pl.DataFrame:
     """Fig. 7: accuracy against the width K of the embedding, of methods that differ in nothing else.
 
     `series, embedding, method, accuracy, low, high`: a series is called after the fusion that was swept; the interval
@@ -104,7 +105,9 @@ def widths(methods: Mapping[str, Row], predictions: pl.DataFrame) -> pl.DataFram
     return table.filter(pl.len().over("series") >= 3).sort("series", "embedding", maintain_order=True)
 
 
-def claims(methods: Mapping[str, Row], predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
+def paper_claims(
+    methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, activities: Sequence[str]
+) -> pl.DataFrame:
     """What the paper says of fusion, tested on this study: `claim, fusion, against, effect, low, high, verdict`.
 
     * `better than the single`: mean difference in accuracy, against each single modality.

@@ -4,8 +4,7 @@ People differ far more than methods do, so two methods are compared on the same 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,6 +12,7 @@ from scipy import stats
 
 from plait.analysis.metrics import by_subject
 from plait.errors import DataError
+from plait.results import MethodFacts
 
 ALPHA = 0.05
 TOO_FEW = "too few subjects to tell"
@@ -31,29 +31,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """What a study knows of one method besides its predictions.
-
-    `head` is `mean`, `flatten` or `hidden`, None for an average. `encoders` says where those come from that are not the
-    data set's own, trained from scratch: `"frozen, from depth"`. `parameters` are the trained ones; `train_seconds` is
-    the sum over `jobs`. An average trains nothing: no jobs. `sweep` is what a sweep set of this row: it belongs to a
-    curve, and is in no planned comparison. `keys` names its jobs' folders, by `fold/seed`.
-    """
-
-    kind: Literal["single", "average", "concat", "fusion"]
-    modalities: tuple[str, ...]
-    head: str | None = None
-    use: str | None = None
-    args: dict[str, Any] = field(default_factory=dict)
-    encoders: dict[str, str] = field(default_factory=dict)
-    sweep: dict[str, Any] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
-    parameters: int = 0
-    jobs: int = 0
-    train_seconds: float = 0.0
-
-
 class Plan(NamedTuple):
     """One planned comparison: `fusion` and `baseline` are methods, `kind` says what the baseline is."""
 
@@ -62,7 +39,7 @@ class Plan(NamedTuple):
     kind: str
 
 
-def planned(methods: Mapping[str, Row], predictions: pl.DataFrame) -> list[Plan]:
+def planned(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> list[Plan]:
     """The comparisons of a study, fixed by what its methods are.
 
     Each fusion is compared, over the same set of modalities, with each average, with each flattened and each pooled
@@ -94,7 +71,7 @@ def planned(methods: Mapping[str, Row], predictions: pl.DataFrame) -> list[Plan]
     return plans
 
 
-def compare(predictions: pl.DataFrame, methods: Mapping[str, Row]) -> pl.DataFrame:
+def compare(predictions: pl.DataFrame, methods: Mapping[str, MethodFacts]) -> pl.DataFrame:
     """Every planned comparison: `fusion` minus `baseline`, paired by subject, seeds averaged within a subject first.
 
     * `subjects`: how many subjects both were tested on.
@@ -164,7 +141,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _baseline_kind(row: Row) -> str | None:
+def _baseline_kind(row: MethodFacts) -> str | None:
     match row.kind, row.head:
         case "average", _:
             return "average"
@@ -176,7 +153,7 @@ def _baseline_kind(row: Row) -> str | None:
             return None
 
 
-def _check_complete(methods: Mapping[str, Row], predictions: pl.DataFrame) -> None:
+def _check_complete(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> None:
     there = set(predictions["method"].unique())
     missing = [name for name in methods if name not in there]
     if missing:

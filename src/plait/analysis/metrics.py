@@ -11,17 +11,6 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-PREDICTED: dict[str, type[pl.DataType]] = {
-    "study": pl.String,
-    "method": pl.String,
-    "fold": pl.String,
-    "seed": pl.Int64,
-    "clip": pl.String,
-    "subject": pl.String,
-    "activity": pl.String,
-    "predicted": pl.String,
-}
-
 
 def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """One row per method: how good it is, how much that varies over people, and on what it was tested.

@@ -11,7 +11,8 @@ import polars as pl
 from scipy import stats
 
 from plait.analysis.claims import CLAIMS, singles_of, verdict_above
-from plait.analysis.compare import ALPHA, Row
+from plait.analysis.compare import ALPHA
+from plait.results import MethodFacts
 
 MOST = 2
 CLAIM = "gains most at two missing hands"
@@ -26,7 +27,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def missing_hands(methods: Mapping[str, Row], predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
+def missing_hands(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
     """Accuracy of each method by how many hands are missing: `method, missing, clips, subjects, accuracy, low, high`.
 
     `accuracy` is the share of right clips, seeds averaged, every clip alike. `low` and `high` are its 95 % interval by
@@ -44,7 +45,9 @@ def missing_hands(methods: Mapping[str, Row], predictions: pl.DataFrame, hands: 
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def visibility_claims(methods: Mapping[str, Row], predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
+def visibility_claims(
+    methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, hands: pl.DataFrame
+) -> pl.DataFrame:
     """The paper's claim on Fig. 8 in the columns of `plait.analysis.claims.claims`, for each fusion and single.
 
     The gain at so many missing hands is the fusion's share of right clips minus the single's, on the same clips. The

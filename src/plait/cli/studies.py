@@ -120,13 +120,14 @@ def _shown(run: Path) -> None:
     """
     from plait.report.attention import write_attention
     from plait.report.cases import CASES
+    from plait.results import read_facts
     from plait.store import read_json
     from plait.trust import OWN
 
     if not (run / CASES).is_file() or not (cases := read_json(run / CASES)["cases"]):
         return
-    methods = read_json(run / "run.json")["methods"]
-    pooled = [name for name, row in methods.items() if row["kind"] == "fusion" and row["args"].get("pool", 1) > 1]
+    methods = read_facts(run).methods
+    pooled = [name for name, row in methods.items() if row.kind == "fusion" and row.args.get("pool", 1) > 1]
     for method in (*pooled, None):
         for path in write_attention(run, cases[0]["clip"], method, trust=OWN):
             typer.echo(f"attention: {path}")

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from plait.analysis.choice import read_validation
 from plait.report.drawing import write_figure
 from plait.report.page import LIMIT, Report, render
-from plait.report.read import read_hands, read_run
 from plait.report.tables import latex_tables, markdown
+from plait.results import read_hands, read_run, read_validation
 from plait.store import write_csv, write_text
 
 __all__ = ["write_report"]
@@ -28,7 +27,7 @@ def write_report(run: Path, limit: int = LIMIT) -> Path:
     report = Report.of(about, predictions, read_validation(run), read_hands(run, predictions))
     for name, table in report.tables().items():
         write_csv(run / f"{name}.csv", table)
-    for name, text in latex_tables(report.tables()).items():
+    for name, text in latex_tables(about, report.tables()).items():
         write_text(run / f"{name}.tex", text)
     for name in ("comparisons", "gains", "widths", "hands"):  # of an earlier state, which had them
         endings = [] if name in report.figures() else ["svg", "pdf"]

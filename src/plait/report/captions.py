@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from plait.analysis.compare import EXACT_UP_TO, TOO_FEW
-from plait.report.read import Run
+from plait.results import Origin, RunFacts
 
 CONTROL = (
     "Control: every person's activities were dealt anew among that person's stretches of work, so that labels say "
@@ -77,7 +77,7 @@ def split(protocol: Mapping[str, Any]) -> str:
     return f"leave one subject out{among}, the next {following} in sorted order for validation{refit}"
 
 
-def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
+def notes(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
     """How the numbers of a report are computed, a sentence or two each."""
     control = [CONTROL] if run.protocol.get("shuffle_labels") is not None else []
     folds, subjects = (int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects"))
@@ -92,14 +92,15 @@ def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
         f"Training time: seconds of one job (one method, fold and seed) on {run.device}, "
         f"{count(run.threads, 'thread')} each, on a machine with {count(run.cores, 'core')}.",
     ]
-    if any(origin.startswith("frozen, from") for row in run.methods.values() for origin in row.encoders.values()):
+    origins = [origin for row in run.methods.values() for origin in row.encoders.values()]
+    if any(origin.donor and origin.frozen for origin in origins):
         said.append(
             "Frozen: the encoder is another method's, trained in the same fold with the same seed, and not trained "
             "further. It has seen its training clips, so their features are better than those of test clips."
         )
-    if any(origin.startswith("tuned, from") for row in run.methods.values() for origin in row.encoders.values()):
+    if any(origin.donor and not origin.frozen for origin in origins):
         said.append("Tuned: the encoder starts as another method's of the same fold and seed, and is trained further.")
-    if any(origin.startswith("features of") for row in run.methods.values() for origin in row.encoders.values()):
+    if any(origin.features for origin in origins):
         said.append(
             "Features: a frozen network saw these clips once, before the study; parameters are those that were trained "
             "on top. plait does not know what that network was trained on."
@@ -113,7 +114,7 @@ def notes(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
     return said
 
 
-def _comparison_notes(run: Run, comparisons: pl.DataFrame) -> list[str]:
+def _comparison_notes(run: RunFacts, comparisons: pl.DataFrame) -> list[str]:
     exact = bool((comparisons["subjects"] <= EXACT_UP_TO).all())
     test = "exact two-sided sign-flip test" if exact else f"two-sided sign-flip test (2^{EXACT_UP_TO} random flips)"
     said = [
@@ -131,3 +132,20 @@ def _comparison_notes(run: Run, comparisons: pl.DataFrame) -> list[str]:
             "planned comparisons, is above 0.05: no result whatever could have passed, so only the interval is given."
         )
     return said
+
+
+def origin_of(encoder: Origin) -> str:
+    """Where an encoder comes from, in words."""
+    if encoder.donor:
+        return f"{'frozen' if encoder.frozen else 'tuned'}, from {encoder.donor}"
+    networks = " -> ".join(network for network in (encoder.features, encoder.network) if network)
+    return f"features of {networks}" if encoder.features else networks
+
+
+def training_of(encoder: Origin) -> str | None:
+    """How an encoder was trained, in a word, if not with the method."""
+    if encoder.features:
+        return "features"
+    if encoder.donor:
+        return "frozen" if encoder.frozen else "tuned"
+    return None

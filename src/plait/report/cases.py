@@ -17,6 +17,7 @@ from plait.fusion import Led, Symmetric
 from plait.fusion.attention import Attention, attentions
 from plait.objects import source_key
 from plait.report.clip_views import filmed, moving_joints, signals
+from plait.results import PREDICTIONS
 from plait.store import atomic, checksum, content_key, read_json, write_text
 from plait.study.reopened import Again, grids_of
 from plait.types import Clip, Modality, Recording
@@ -42,10 +43,10 @@ def write_cases(again: Again, each: int = EACH) -> Path | None:
     if choice is None:
         return None
     jobs = {name: row.keys for name, row in again.methods.items()}  # which say what of
-    key = content_key([checksum(run / "predictions.parquet"), jobs, each, choice.method, source_key([write_cases])])
+    key = content_key([checksum(run / PREDICTIONS), jobs, each, choice.method, source_key([write_cases])])
     if (run / CASES).is_file() and read_json(run / CASES).get("of") == key:
         return run / CASES
-    predictions = pl.read_parquet(run / "predictions.parquet")
+    predictions = pl.read_parquet(run / PREDICTIONS)
     fusion = choice.method
     models = [*singles_of(again.methods, fusion), fusion]
     first = predictions.filter(pl.col("method").is_in(models) & (pl.col("seed") == pl.col("seed").min()))

@@ -11,8 +11,9 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from plait.analysis import claims, missing_hands
+from plait.analysis import missing_hands
 from plait.analysis.choice import Choice, independent, shown
+from plait.analysis.claims import gains, paper_claims, singles_of, widths
 from plait.analysis.compare import compare
 from plait.analysis.persons import hardest
 from plait.errors import DataError
@@ -21,7 +22,6 @@ from plait.report import captions, paper
 from plait.report.cases import CASES
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
-from plait.report.read import Run
 from plait.report.sheet import SHEET
 from plait.report.tables import (
     GROUPS,
@@ -35,6 +35,7 @@ from plait.report.tables import (
     subject_confusion_table,
     subject_table,
 )
+from plait.results import RunFacts
 from plait.store import read_json
 
 Drawing = Callable[..., Figure]
@@ -50,7 +51,7 @@ class Report:
     would be, were nobody asked who is tested, where validation people chose.
     """
 
-    run: Run
+    run: RunFacts
     main: pl.DataFrame
     table1: pl.DataFrame
     table2: pl.DataFrame
@@ -71,7 +72,7 @@ class Report:
     @classmethod
     def of(
         cls,
-        run: Run,
+        run: RunFacts,
         predictions: pl.DataFrame,
         validation: pl.DataFrame | None = None,
         hands: pl.DataFrame | None = None,
@@ -81,7 +82,7 @@ class Report:
         Those of the validation subjects choose a fusion, and nothing else.
         """
         choice = shown(run.dataset, run.methods, run.modalities, validation)
-        claims = claims.claims(run.methods, predictions, run.activities)
+        claims = paper_claims(run.methods, predictions, run.activities)
         missing, seen = pl.DataFrame(schema=missing_hands.SCHEMA), (0, 0)
         if hands is not None:
             missing = missing_hands.missing_hands(run.methods, predictions, hands)
@@ -98,8 +99,8 @@ class Report:
             confusion_table(run, predictions),
             subject_confusion_table(run, predictions),
             mistake_table(run, predictions),
-            claims.gains(run.methods, predictions, run.activities),
-            claims.widths(run.methods, predictions),
+            gains(run.methods, predictions, run.activities),
+            widths(run.methods, predictions),
             claims,
             missing,
             seen,
@@ -123,7 +124,7 @@ class Report:
         if self.choice and not self.gains.filter(pl.col("fusion") == self.choice.method).is_empty():
             drawings["gains"] = partial(gain_plot, self.gains, self.choice.method)
         if not self.widths.is_empty():
-            singles = claims.singles_of(self.run.methods, self.widths["method"][0])
+            singles = singles_of(self.run.methods, self.widths["method"][0])
             drawings["widths"] = partial(width_plot, self.widths, self.main, singles)
         if not self.hands.is_empty():
             drawings["hands"] = partial(hands_plot, self.hands, self.main, self.leaders())
@@ -138,7 +139,7 @@ class Report:
             singles = self.main.filter(pl.col("kind") == "single")
             return singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2).to_list()
         average, concat = paper.baselines(self.run.methods, self.run.methods[self.choice.method].modalities)
-        singles_first = claims.singles_of(self.run.methods, self.choice.method)[:2]
+        singles_first = singles_of(self.run.methods, self.choice.method)[:2]
         return [name for name in (*singles_first, concat or average, self.choice.method) if name]
 
     def best(self, *kinds: str) -> dict[str, Any] | None:
@@ -168,9 +169,9 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
     run, main, comparisons = report.run, report.main, report.comparisons
     context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
-        words=words,
+        words=captions,
         colours=COLOURS,
-        groups=_grouped(main),
+        groups=_grouped(report.run, main),
         main_rows=len(main),
         best_single=report.best("single"),
         shown=_row(main, report.choice),
@@ -235,7 +236,7 @@ def _fitting(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
     return found
 
 
-def _grouped(main: pl.DataFrame) -> list[dict[str, Any]]:
+def _grouped(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
     """The rows of the main table by group; every number as it is printed, and whether it is its column's best."""
     trained = main.filter(pl.col("kind") != "average")
     best = {
@@ -249,7 +250,7 @@ def _grouped(main: pl.DataFrame) -> list[dict[str, Any]]:
     for title, kinds in GROUPS.items():
         rows = []
         for row in main.filter(pl.col("kind").is_in(kinds)).iter_rows(named=True):
-            name, modalities, head, *printed = main_cells(row)
+            name, modalities, head, *printed = main_cells(run, row)
             marked = [len(main) > 1 and row[key] is not None and row[key] == top for key, top in best.items()]
             cells = list(zip(printed, marked, strict=True))
             rows.append({"name": name, "modalities": modalities, "head": head, "scores": cells[:3], "costs": cells[3:]})

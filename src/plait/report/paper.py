@@ -11,10 +11,9 @@ from typing import Any
 import polars as pl
 
 from plait.analysis.choice import SYMMETRIC, choices, fusions
-from plait.analysis.compare import Row
 from plait.analysis.metrics import summary
 from plait.report.captions import percent
-from plait.report.read import Run
+from plait.results import MethodFacts, RunFacts
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "part": pl.String,
@@ -40,7 +39,7 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
-def table_1(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+def table_1(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Single modalities, then non-local fusions: `part, model, method, accuracy, subject_sd`.
 
     Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of this data set,
@@ -58,7 +57,7 @@ def table_1(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
     return _told(run, predictions, rows, {name: role for _, role, name in rows})
 
 
-def table_2(run: Run, predictions: pl.DataFrame, validation: pl.DataFrame | None = None) -> pl.DataFrame:
+def table_2(run: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame | None = None) -> pl.DataFrame:
     """The average, the concatenation and one fusion of each set of modalities; the columns of `table_1`.
 
     Which fusion is `plait.analysis.choice.choices`'s to say; `model` says which and how it was chosen.
@@ -75,7 +74,7 @@ def table_2(run: Run, predictions: pl.DataFrame, validation: pl.DataFrame | None
     return _told(run, predictions, rows, roles)
 
 
-def baselines(methods: Mapping[str, Row], modalities: Collection[str]) -> tuple[str | None, str | None]:
+def baselines(methods: Mapping[str, MethodFacts], modalities: Collection[str]) -> tuple[str | None, str | None]:
     """The average of scores and the late concatenation (a flattened one, if any) of these modalities."""
     same = {name: row for name, row in methods.items() if set(row.modalities) == set(modalities)}
     average = [name for name, row in same.items() if row.kind == "average"]
@@ -94,14 +93,14 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [*(row[key] for key in ("part", "model", "method")), *(percent(row[key]) for key in list(row)[3:])]
 
 
-def _single(row: Row) -> str:
+def _single(row: MethodFacts) -> str:
     """The role of a single: its modality; the paper's static baseline is told by its encoder."""
-    static = any("resnet50" in origin for origin in row.encoders.values())
+    static = any("resnet50" in f"{origin.features} {origin.network}" for origin in row.encoders.values())
     return " + ".join(row.modalities) + (", ResNet-50" if static else "")
 
 
 def _told(
-    run: Run, predictions: pl.DataFrame, rows: list[tuple[str, str, str]], roles: Mapping[str, str]
+    run: RunFacts, predictions: pl.DataFrame, rows: list[tuple[str, str, str]], roles: Mapping[str, str]
 ) -> pl.DataFrame:
     """Rows with their numbers, and the paper's where it has some of this data set."""
     named = pl.DataFrame(rows, schema=list(SCHEMA)[:3], orient="row").cast(pl.String)

@@ -1,19 +1,20 @@
-"""The tables of a report: polars frames for the CSV files, Markdown for persons."""
+"""The tables of a report: polars frames for the CSV files, Markdown for people."""
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from plait.analysis import metrics, persons
-from plait.analysis.compare import TOO_FEW, Row
+from plait.analysis.compare import TOO_FEW
 from plait.names import natural
 from plait.report import paper
-from plait.report.captions import chance, interval, notes, percent, points, seconds
+from plait.report.captions import chance, interval, notes, origin_of, percent, points, seconds, training_of
 from plait.report.latex import tabular
-from plait.report.read import Run
+from plait.results import MethodFacts, RunFacts
 
 GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
 MAIN = ("method", "modalities", "head", "accuracy %", "subject SD", "macro F1 %", "parameters", "training s / job")
@@ -25,7 +26,7 @@ WIDTHS = ("series", "K", "accuracy %", "95 % interval")
 HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval")
 
 
-def main_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """One row per method, singles first, then average and concat, then fusions: `table.csv`.
 
     Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is the mean over the method's jobs, null for
@@ -47,7 +48,7 @@ def main_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
     return table.select(*first, pl.exclude(*first, *last), *last)
 
 
-def subject_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+def subject_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Accuracy per method and subject, and on everybody else: `subjects.csv`.
 
     Methods come as in the study, subjects in natural order.
@@ -59,7 +60,7 @@ def subject_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
     return wanted.join(table, on=("method", "subject"), maintain_order="left")
 
 
-def in_order(run: Run, table: pl.DataFrame) -> pl.DataFrame:
+def in_order(run: RunFacts, table: pl.DataFrame) -> pl.DataFrame:
     """A table's rows by method as in the study, then by subject in natural order; within both as they were."""
     methods = {name: i for i, name in enumerate(run.methods)}
     subjects = {name: i for i, name in enumerate(sorted(set(table["subject"]), key=natural))}
@@ -67,13 +68,13 @@ def in_order(run: Run, table: pl.DataFrame) -> pl.DataFrame:
     return table.sort(ranks, maintain_order=True) if len(table) else table
 
 
-def activity_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+def activity_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Recall, precision and F1 per method and activity, both as in the study: `activities.csv`."""
     table = metrics.by_activity(predictions, run.activities)
     return pl.concat([table.filter(pl.col("method") == method) for method in run.methods])
 
 
-def confusion_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+def confusion_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Clips per method, true and predicted activity, seeds and folds summed: `confusion.csv`."""
     pairs = [(true, predicted) for true in run.activities for predicted in run.activities]
     cells = pl.DataFrame(pairs, schema={"activity": pl.String, "predicted": pl.String}, orient="row")
@@ -87,32 +88,32 @@ def confusion_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def subject_confusion_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+def subject_confusion_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """The same for each subject, the pairs that occur alone: `subject_confusion.csv`."""
     places = {name: i for i, name in enumerate(run.activities)}
     ranks = [pl.col(name).replace_strict(places, return_dtype=pl.Int64) for name in ("activity", "predicted")]
     return in_order(run, metrics.subject_confusion(predictions).sort(ranks))
 
 
-def mistake_table(run: Run, predictions: pl.DataFrame) -> pl.DataFrame:
+def mistake_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """What of whose is taken for what, more than of everybody else's: `mistakes.csv`."""
     return in_order(run, persons.mistakes(predictions))
 
 
-def markdown(run: Run, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
+def markdown(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     """`table.md`: the main table, the planned comparisons, and how they are computed."""
-    lines = [f"# {escaped(run.study)}", "", *_grid(MAIN, [main_cells(row) for row in main.iter_rows(named=True)])]
+    lines = [f"# {escaped(run.study)}", "", *_grid(MAIN, [main_cells(run, row) for row in main.iter_rows(named=True)])]
     if not comparisons.is_empty():
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
         lines += ["", "## Planned comparisons", "", *_grid(COMPARISONS, rows)]
     return "\n".join([*lines, "", *(f"* {escaped(note)}" for note in notes(run, main, comparisons)), ""])
 
 
-def main_cells(row: Mapping[str, Any]) -> list[str]:
+def main_cells(run: RunFacts, row: Mapping[str, Any]) -> list[str]:
     """One method in words: method, modalities and where encoders come from, head, accuracy, ..., seconds."""
     return [
         row["method"],
-        _sensors(row["modalities"].split(" + "), row["encoders"]),
+        _sensors(run.methods[row["method"]]),
         row["head"] or "–",
         percent(row["accuracy"]),
         percent(row["subject_sd"]),
@@ -143,7 +144,7 @@ def claim_cells(row: Mapping[str, Any]) -> list[str]:
     return [row["claim"], row["fusion"], row["against"], *effect, row["verdict"]]
 
 
-def latex_tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+def latex_tables(run: RunFacts, tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
     """Every table that has rows as LaTeX, by name; shares in percent, differences in points.
 
     Confusion by subject has none: it is hundreds of lines.
@@ -153,7 +154,7 @@ def latex_tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
         return [cells(row) for row in tables[name].iter_rows(named=True)]
 
     listed = {
-        "table": (MAIN, rows("table", main_cells), 3),
+        "table": (MAIN, rows("table", partial(main_cells, run)), 3),
         "table1": (paper.header(tables["table1"]), rows("table1", paper.cells), 3),
         "table2": (paper.header(tables["table2"]), rows("table2", paper.cells), 3),
         "comparisons": (COMPARISONS, rows("comparisons", comparison_cells), 3),
@@ -204,26 +205,26 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_|<>&~\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def _about(name: str, row: Row) -> dict[str, Any]:
+def _about(name: str, row: MethodFacts) -> dict[str, Any]:
     return {
         "method": name,
         "kind": row.kind,
         "modalities": " + ".join(row.modalities),
-        "encoders": json.dumps(row.encoders, ensure_ascii=False) if row.encoders else "",
+        "encoders": json.dumps({m: origin_of(own) for m, own in row.encoders.items()}, ensure_ascii=False)
+        if row.encoders
+        else "",
         "head": row.head,
         "parameters": row.parameters,
         "train_seconds": row.train_seconds / row.jobs if row.jobs else None,
     }
 
 
-def _sensors(modalities: Sequence[str], encoders: str) -> str:
+def _sensors(row: MethodFacts) -> str:
     """Modalities, with a word on those whose encoder another method has trained: "depth (frozen) + inertial"."""
-    origins = json.loads(encoders or "{}")
-    known = {"frozen, from": "frozen", "tuned, from": "tuned", "features of": "features"}
-    ways = {m: way for m in modalities for said, way in known.items() if origins.get(m, "").startswith(said)}
-    if set(ways) == set(modalities) and len(set(ways.values())) == 1:
-        return f"{' + '.join(modalities)} ({ways[modalities[0]]})"
-    return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in modalities)
+    ways = {m: way for m in row.modalities if (origin := row.encoders.get(m)) and (way := training_of(origin))}
+    if set(ways) == set(row.modalities) and len(set(ways.values())) == 1:
+        return f"{' + '.join(row.modalities)} ({ways[row.modalities[0]]})"
+    return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in row.modalities)
 
 
 def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 3) -> list[str]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from plait.compute.executors import Work
+from plait.results import JOBS, TRAIN_WEIGHTS, WEIGHTS
 from plait.study.jobs import Job, Setting, run_jobs
-from plait.training.donors import TRAIN_WEIGHTS, WEIGHTS
 
 Batch = tuple[Job, ...]
 
@@ -18,8 +18,8 @@ def work_on(setting: Setting) -> Work[Batch]:
     return Work(
         setting.out,
         do=functools.partial(_do, setting=setting),
-        leaves=lambda batch: tuple(f"jobs/{job.key}" for job in batch),
-        needs=lambda batch: tuple({f"jobs/{key}": None for job in batch for key in job.donors.values()}),
+        leaves=lambda batch: tuple(f"{JOBS}/{job.key}" for job in batch),
+        needs=lambda batch: tuple({f"{JOBS}/{key}": None for job in batch for key in job.donors.values()}),
         reads=functools.partial(_reads, setting=setting),
         moved=_moved,
         cost=_cost,

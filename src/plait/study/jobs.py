@@ -14,19 +14,11 @@ from plait.compute.machine import keep_memory, settled, settled_numerics, wide_p
 from plait.config import Encoder, Method, Protocol, Study, Train
 from plait.contents import describe, settings
 from plait.objects import resolve, source_key
-from plait.store import atomic, content_key, read_json, read_parquet, write_json
-from plait.training.donors import TRAIN_WEIGHTS, WEIGHTS, save_weights
+from plait.results import TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
+from plait.store import atomic, content_key
 from plait.training.fit import Trained, fit
-from plait.training.network import maker
+from plait.training.network import maker, save_weights
 from plait.types import Dataset, Fold
-
-SCORES: dict[str, pl.DataType | type[pl.DataType]] = {
-    "clip": pl.String,
-    "subject": pl.String,
-    "activity": pl.String,
-    "predicted": pl.String,
-    "scores": pl.List(pl.Float32),
-}
 
 
 @dataclass(frozen=True)
@@ -39,8 +31,8 @@ class Setting:
     device: str
 
     def folder(self, key: str) -> Path:
-        """Where the job of this key leaves its results; it stands once the job is finished, and whole."""
-        return self.out / "jobs" / key
+        """Where the job of this key leaves its results."""
+        return job_folder(self.out, key)
 
 
 @dataclass(frozen=True)
@@ -142,15 +134,16 @@ def _leave(job: Job, done: Trained, dataset: Dataset, path: Path) -> None:
     clips, fold = job.clips, job.fold
     with atomic(path) as folder:
         folder.mkdir()
-        _scored(clips, clips.of(fold.test), done.test, dataset).write_parquet(folder / "predictions.parquet")
-        _scored(clips, clips.of(fold.val), done.val, dataset).write_parquet(folder / "validation.parquet")
-        done.history.write_parquet(folder / "history.parquet")
+        test, val = (
+            scored([clips.table[row] for row in rows], scores, dataset.activities)
+            for rows, scores in ((clips.of(fold.test), done.test), (clips.of(fold.val), done.val))
+        )
         save_weights(done.network, folder / WEIGHTS)
         if done.chosen is not None:
             save_weights(done.chosen, folder / TRAIN_WEIGHTS)
         parameters = sum(p.numel() for p in done.network.parameters() if p.requires_grad)
-        facts = {"seconds": done.seconds, "parameters": parameters, "failed": _failure(done), "decided by": job.decides}
-        write_json(folder / "job.json", facts)
+        facts = JobFacts(done.seconds, parameters, _failure(done))
+        write_job(folder, facts, job.decides, test, val, done.history)
 
 
 def _failure(done: Trained) -> str | None:
@@ -170,39 +163,6 @@ def _groups(folds: Sequence[Fold], size: int) -> Iterator[Sequence[Fold]]:
 
 def _parts(fold: Fold) -> dict[str, tuple[str, ...]]:
     return {"train": fold.train, "val": fold.val, "test": fold.test}
-
-
-def read_scores(folder: Path, name: str) -> pl.DataFrame:
-    """A finished job's `predictions` or `validation`.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    return read_parquet(folder / f"{name}.parquet", "remove its folder and run again", SCORES)
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """A finished job's `seconds` and `parameters`, and why it `failed`, if it did.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    facts: dict[str, Any] = read_json(folder / "job.json")
-    return facts
-
-
-def _scored(clips: Clips, rows: np.ndarray, scores: np.ndarray, dataset: Dataset) -> pl.DataFrame:
-    table = [clips.table[row] for row in rows]
-    return pl.DataFrame(
-        {
-            "clip": [clip.name for clip in table],
-            "subject": [clip.subject for clip in table],
-            "activity": [clip.activity for clip in table],
-            "predicted": [dataset.activities[best] for best in scores.argmax(axis=1)],
-            "scores": scores.tolist(),
-        },
-        schema=SCORES,
-    )
 
 
 def _decides(method: Method, train: Train, study: Study, dataset: Dataset, setting: Setting) -> dict[str, Any]:

@@ -6,21 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 
-from plait.analysis.choice import Choice, read_validation, shown
-from plait.analysis.compare import Row
+from plait.analysis.choice import Choice, shown
 from plait.clips import Clips, Cut
 from plait.config import Study
 from plait.encoders.weights import read_weights
 from plait.errors import ConfigError, DataError
-from plait.store import read_json
-from plait.study.jobs import read_scores
+from plait.results import (
+    PREDICTIONS,
+    STUDY,
+    WEIGHTS,
+    MethodFacts,
+    job_folder,
+    read_facts,
+    read_scores,
+    read_validation,
+)
 from plait.study.load import load_study
 from plait.study.run import given
 from plait.study.shuffled import clips_of
-from plait.training.donors import WEIGHTS
 from plait.training.network import Network, build
 from plait.trust import NOBODY, Trust
 from plait.types import Dataset
@@ -34,7 +39,7 @@ class Again:
     study: Study
     dataset: Dataset
     cuts: list[Cut]
-    methods: Mapping[str, Row]
+    methods: Mapping[str, MethodFacts]
     device: str = "cpu"
     feature_threads: int | None = None
 
@@ -46,15 +51,14 @@ class Again:
             ConfigError: its study names things that are not there, or that are not plait's and not trusted.
             DataError: a file is missing or damaged.
         """
-        study = load_study(folder / "study.toml")
-        about = read_json(folder / "run.json")
-        dataset = trust.dataset(study.dataset, f"{folder / 'study.toml'}: dataset")
+        study = load_study(folder / STUDY)
+        facts = read_facts(folder)
+        dataset = trust.dataset(study.dataset, f"{folder / STUDY}: dataset")
         for name, method in study.methods.items():
             for where, path in method.networks():
-                trust.network(path, f"{folder / 'study.toml'}: methods.{name}.{where}")
-        cuts = clips_of(study, dataset, data or Path(about["data"] or ".")).cuts
-        methods = TypeAdapter(dict[str, Row]).validate_python(about["methods"])
-        return cls(folder, study, dataset, cuts, methods, about["device"], about.get("feature_threads"))
+                trust.network(path, f"{folder / STUDY}: methods.{name}.{where}")
+        cuts = clips_of(study, dataset, data or Path(facts.data or ".")).cuts
+        return cls(folder, study, dataset, cuts, facts.methods, facts.device, facts.feature_threads)
 
     def row(self, clip: str) -> int:
         """The number of the clip called `clip`.
@@ -107,7 +111,7 @@ class Again:
             ConfigError: there is no such fold.
             DataError: the job's predictions cannot be read.
         """
-        names = set(read_scores(self._job(method, fold), "predictions")["clip"])
+        names = set(read_scores(self._job(method, fold), PREDICTIONS)["clip"])
         return np.array([row for row, (_, clip) in enumerate(self.cuts) if clip.name in names], dtype=np.int64)
 
     def network(self, method: str, fold: str, clips: Clips) -> Network:
@@ -130,7 +134,7 @@ class Again:
         key = self.methods[method].keys.get(fold)
         if key is None:
             raise ConfigError(f"no fold {fold!r}, expected one of: {', '.join(self.methods[method].keys)}")
-        return self.folder / "jobs" / key
+        return job_folder(self.folder, key)
 
 
 def grids_of(network: Network, clips: Clips, method_modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:

@@ -28,10 +28,25 @@ from plait.errors import ConfigError, DataError, PlaitError, one_line
 from plait.features import Extraction, extract
 from plait.fusion import Concat, Single, average_scores
 from plait.objects import resolve
-from plait.store import atomic, content_key, locked, write_csv, write_json, write_toml
+from plait.results import (
+    COLUMNS,
+    ORDER,
+    PREDICTIONS,
+    STUDY,
+    VALIDATION,
+    JobFacts,
+    Kind,
+    MethodFacts,
+    Origin,
+    RunFacts,
+    read_job,
+    read_scores,
+    write_run,
+)
+from plait.store import content_key, locked, write_csv, write_toml
 from plait.study.batches import batched, work_on
 from plait.study.folds import check_choice, check_classes, folds
-from plait.study.jobs import Job, Setting, plan, read_facts, read_scores
+from plait.study.jobs import Job, Setting, plan
 from plait.study.load import load_study
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.training.fit import check
@@ -45,8 +60,6 @@ At = tuple[str, str, int]  # a job's method, fold and seed
 LOG = logging.getLogger("plait")
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
 MOST = 1024  # threads of a job, or jobs at once
-KEY = ["method", "seed", "fold", "clip"]
-COLUMNS = ["study", "method", "fold", "seed", "clip", "subject", "activity", "predicted", "scores"]
 
 
 def run_study(
@@ -124,8 +137,8 @@ def run_study(
         else:
             hands = inline(work)
         do_missing(batched(jobs), work, hands, progress)
-    facts = {at: read_facts(setting.folder(job.key)) for at, job in jobs.items()}
-    failed = {at: f"{jobs[at].label}: {why}" for at, one in facts.items() if (why := one.get("failed"))}
+    facts = {at: read_job(setting.folder(job.key)) for at, job in jobs.items()}
+    failed = {at: f"{jobs[at].label}: {why}" for at, one in facts.items() if (why := one.failed)}
     for line in failed.values():
         say(f"failed: {line}")
     study = study.without({name for name, _, _ in failed})
@@ -175,40 +188,37 @@ def _leave(
     data: Path,
     out: Path,
     jobs: Mapping[At, Job],
-    facts: Mapping[At, Mapping[str, Any]],
+    facts: Mapping[At, JobFacts],
     setting: Setting,
     feature_threads: int,
     said: Sequence[str],
     failed: Sequence[str],
 ) -> None:
     """Write what was run, and the scores of all jobs."""
-    rows = _rows(study, jobs, facts)
-    write_toml(out / "study.toml", TypeAdapter(Study).dump_python(study, by_alias=True))
-    write_json(
-        out / "run.json",
-        {
-            "study": study.name,
-            "dataset": dataset.name,
-            "data": str(data.resolve()) if data else None,
-            "cite": dataset.cite,
-            "activities": dataset.activities,
-            "modalities": study.modalities,
-            "protocol": asdict(study.protocol),
-            "seeds": study.seeds,
-            "said": said,
-            "failed": failed,
-            "methods": rows,
-            "versions": _versions(),
-            "commit": _commit(),
-            "device": setting.device,
-            "threads": setting.threads,
-            "feature_threads": feature_threads,
-            "cores": cores(),
-            "seconds": sum(row["train_seconds"] for row in rows.values()),
-        },
+    methods = _methods(study, jobs, facts)
+    write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
+    run = RunFacts(
+        study=study.name,
+        dataset=dataset.name,
+        cite=dataset.cite,
+        activities=dataset.activities,
+        modalities=study.modalities,
+        protocol=asdict(study.protocol),
+        seeds=study.seeds,
+        methods=methods,
+        versions=_versions(),
+        data=str(data.resolve()) if data else None,
+        commit=_commit(),
+        device=setting.device,
+        threads=setting.threads,
+        feature_threads=feature_threads,
+        cores=cores(),
+        seconds=sum(row.train_seconds for row in methods.values()),
+        said=tuple(said),
+        failed=tuple(failed),
     )
-    _write(_assembled(study, dataset, jobs, setting, "validation"), out / "validation.parquet")
-    _write(_assembled(study, dataset, jobs, setting, "predictions"), out / "predictions.parquet")
+    validation = _assembled(study, dataset, jobs, setting, VALIDATION)
+    write_run(out, run, _assembled(study, dataset, jobs, setting, PREDICTIONS), validation)
 
 
 def _import_all(study: Study) -> None:
@@ -299,46 +309,44 @@ def _assembled(
         for row, method in study.methods.items()
         if method.average and not table.is_empty()  # nobody validates: no scores to average
     ]
-    return pl.concat([table, *averages]).sort(KEY)
+    return pl.concat([table, *averages]).sort(ORDER)
 
 
-def _write(table: pl.DataFrame, path: Path) -> None:
-    with atomic(path) as made:
-        table.write_parquet(made)
-
-
-def _rows(study: Study, jobs: Mapping[At, Job], facts: Mapping[At, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What the report says of each method besides its scores."""
-    rows: dict[str, dict[str, Any]] = {}
+def _methods(study: Study, jobs: Mapping[At, Job], facts: Mapping[At, JobFacts]) -> dict[str, MethodFacts]:
+    """What the run knows of each method besides its scores."""
+    methods: dict[str, MethodFacts] = {}
     for name, method in study.methods.items():
-        own = [facts[at] for at in jobs if at[0] == name]
-        rows[name] = {
-            "kind": _kind(method),
-            "modalities": method.modalities,
-            "head": _head(method),
-            "use": method.use,
-            "args": method.args,
-            "encoders": {m: _origin(own) for m, own in method.encoders.items()},
-            "average": method.average,
-            "sweep": method.swept,
-            "keys": {f"{fold}/{seed}": job.key for (row, fold, seed), job in jobs.items() if row == name},
-            "parameters": own[0]["parameters"] if own else 0,
-            "jobs": len(own),
-            "train_seconds": sum(fact["seconds"] for fact in own),
-        }
-    return rows
+        trained = [facts[at] for at in jobs if at[0] == name]
+        methods[name] = MethodFacts(
+            kind=_kind(method),
+            modalities=method.modalities,
+            head=_head(method),
+            use=method.use,
+            args=method.args,
+            encoders={m: _origin(encoder) for m, encoder in method.encoders.items()},
+            average=method.average,
+            sweep=method.swept,
+            keys={f"{fold}/{seed}": job.key for (row, fold, seed), job in jobs.items() if row == name},
+            parameters=trained[0].parameters if trained else 0,
+            jobs=len(trained),
+            train_seconds=sum(job.seconds for job in trained),
+        )
+    return methods
 
 
-def _origin(encoder: Encoder) -> str:
-    """Where a method's encoder comes from, in words."""
-    if encoder.donor:
-        return f"{'frozen' if encoder.frozen else 'tuned'}, from {encoder.donor}"
-    parts = [(part.use, part.args) for part in (encoder.features, encoder) if part and part.use]
-    made = " -> ".join(f"{use} {args}" if args else str(use) for use, args in parts)
-    return f"features of {made}" if encoder.features else made
+def _origin(encoder: Encoder) -> Origin:
+    def called(part: Extraction | Encoder) -> str:
+        return f"{part.use} {part.args}" if part.args else str(part.use)
+
+    return Origin(
+        donor=encoder.donor,
+        frozen=encoder.frozen,
+        features=called(encoder.features) if encoder.features else None,
+        network=called(encoder) if encoder.use else None,
+    )
 
 
-def _kind(method: Method) -> str:
+def _kind(method: Method) -> Kind:
     if not method.use:
         return "average"
     use = resolve(method.use, "use")

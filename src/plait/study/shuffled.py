@@ -12,7 +12,7 @@ from plait.clips.windows import ROUNDING_S
 from plait.config import Study
 from plait.errors import ConfigError
 from plait.names import natural
-from plait.store import read_json
+from plait.results import protocol_of
 from plait.types import Clip, Dataset
 
 NAMED = " (control: labels shuffled"
@@ -54,9 +54,10 @@ def check_out(study: Study, out: Path) -> None:
     Raises:
         ConfigError: `out` holds the other.
     """
-    if not (out / "run.json").is_file():
+    protocol = protocol_of(out)
+    if protocol is None:
         return
-    own, before = study.protocol.shuffle_labels, read_json(out / "run.json").get("protocol", {}).get("shuffle_labels")
+    own, before = study.protocol.shuffle_labels, protocol.get("shuffle_labels")
     if before != own:
         named = ["labels as they are" if seed is None else f"labels shuffled, seed {seed}" for seed in (before, own)]
         raise ConfigError(

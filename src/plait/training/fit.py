@@ -18,11 +18,11 @@ from plait.clips import Clips
 from plait.config import Method, Protocol, Train
 from plait.encoders.standardise import calibrated
 from plait.errors import ConfigError, PlaitError, one_line
+from plait.results import TRAIN_WEIGHTS, WEIGHTS
 from plait.training.course import Batch, Course, Inputs, augments_of, optimizer_of, scores
-from plait.training.donors import TRAIN_WEIGHTS, WEIGHTS, inherit
 from plait.training.folds_together import Stack
 from plait.training.grid_cache import drawn_grids, known_grids
-from plait.training.network import Network, build
+from plait.training.network import Network, build, inherit
 from plait.types import Dataset, Fold
 
 HISTORY: dict[str, type[pl.DataType]] = {

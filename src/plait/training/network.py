@@ -1,15 +1,18 @@
 """Encoders and a method as one network: a clip's tensors -> grids -> class scores."""
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from plait.config import Encoder, Method
-from plait.errors import ConfigError
+from plait.encoders.weights import read_weights
+from plait.errors import ConfigError, DataError
 from plait.objects import made, resolve
 from plait.types import Dataset
 
@@ -106,3 +109,24 @@ def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     if not isinstance(grid, Tensor):
         raise ConfigError(f"encoder {type(encoder).__name__}: gave a {type(grid).__name__}, expected a torch.Tensor")
     return tuple(grid.shape[1:])
+
+
+def save_weights(network: Network, path: Path) -> None:
+    """A network's parameters and buffers as a safetensors file."""
+    save_file({n: w.detach().cpu().contiguous().clone() for n, w in network.state_dict().items()}, path)
+
+
+def inherit(network: Network, donors: Mapping[str, Path]) -> None:
+    """Give `network` the encoders, by modality, of the donors' networks, kept in these files.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    for modality, path in donors.items():
+        prefix = f"encoders.{modality}."
+        try:
+            held = read_weights(path)
+            weights = {name.removeprefix(prefix): held[name] for name in held if name.startswith(prefix)}
+            network.encoders[modality].load_state_dict(weights)
+        except (DataError, RuntimeError) as error:
+            raise DataError(f"{path}: not readable; remove its folder and run again") from error

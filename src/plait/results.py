@@ -1,0 +1,293 @@
+"""What a study leaves: the folder of a run and of each of its jobs, written and read here and nowhere else.
+
+RUN/study.toml             the study as it was run, everything filled in
+RUN/run.json               `RunFacts`
+RUN/predictions.parquet    `PREDICTED`, test clips, sorted by `ORDER`
+RUN/validation.parquet     the same of validation clips; empty where nobody validates
+RUN/dropped.csv            windows that became no clips, if any
+RUN/hands.parquet          what `plait hands detect` found, if it was asked to
+RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, history, weights
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import TypeAdapter, ValidationError
+
+from plait.errors import DataError, first_fault, shown
+from plait.hands.table import SCHEMA as COUNTED
+from plait.hands.table import TABLE as HANDS
+from plait.store import atomic, read_bytes, read_json, read_parquet, write_json
+from plait.types import Clip
+
+Kind = Literal["single", "average", "concat", "fusion"]
+Schema = dict[str, pl.DataType | type[pl.DataType]]
+
+STUDY, FACTS, JOB, JOBS = "study.toml", "run.json", "job.json", "jobs"
+PREDICTIONS, VALIDATION, HISTORY = "predictions.parquet", "validation.parquet", "history.parquet"
+# With refit a job leaves two networks: one that has not seen the validation subjects, for whoever still has to choose
+# an epoch on them, and the one that was trained once more.
+WEIGHTS, TRAIN_WEIGHTS = "weights.safetensors", "train-weights.safetensors"
+SCORED: Schema = {
+    "clip": pl.String,
+    "subject": pl.String,
+    "activity": pl.String,
+    "predicted": pl.String,
+    "scores": pl.List(pl.Float32),
+}
+ORDER = ["method", "seed", "fold", "clip"]
+PREDICTED: Schema = {
+    "study": pl.String,
+    "method": pl.String,
+    "fold": pl.String,
+    "seed": pl.Int64,
+    "clip": pl.String,
+    "subject": pl.String,
+    "activity": pl.String,
+    "predicted": pl.String,
+}
+COLUMNS = [*PREDICTED, "scores"]
+AGAIN = "run `plait run` again"
+LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a method's encoder of one modality comes from, if it is not the data set's own, trained from scratch.
+
+    `donor` is the method that trained it in the same fold and seed, `frozen` or tuned on; `features`, the encoder, with
+    its arguments, that made features once; `network`, what is trained on top or instead.
+    """
+
+    donor: str | None = None
+    frozen: bool = False
+    features: str | None = None
+    network: str | None = None
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What a run knows of one method besides its predictions.
+
+    `head` is `mean`, `flatten` or `hidden`, None for an average. `encoders` are origins by modality. `parameters` are
+    the trained ones; `train_seconds` is the sum over `jobs`. An average trains nothing: no jobs. `sweep` is what a
+    sweep set of this row: it belongs to a curve, and is in no planned comparison. `keys` names its jobs' folders, by
+    `fold/seed`.
+    """
+
+    kind: Kind
+    modalities: tuple[str, ...]
+    head: str | None = None
+    use: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    encoders: dict[str, Origin] = field(default_factory=dict)
+    average: tuple[str, ...] = ()
+    sweep: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    parameters: int = 0
+    jobs: int = 0
+    train_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What `run.json` says: the study, its methods in the order of the study file, and how it was computed.
+
+    `activities` are in the order of the scores; `data` is where the data set lay; `seconds` is the training time of all
+    jobs together; `said`, what is to be known of the clips, in lines; `failed`, which jobs have no scores, and why.
+    """
+
+    study: str
+    dataset: str
+    cite: str
+    activities: tuple[str, ...]
+    modalities: tuple[str, ...]
+    protocol: dict[str, Any]
+    seeds: tuple[int, ...]
+    methods: dict[str, MethodFacts]
+    versions: dict[str, str] = field(default_factory=dict)
+    data: str | None = None
+    commit: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+    feature_threads: int | None = None
+    cores: int = 1
+    seconds: float = 0.0
+    said: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What `job.json` says: how long training took, how many parameters it trained, and why it `failed`, if it did."""
+
+    seconds: float
+    parameters: int
+    failed: str | None = None
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a parquet file that stands whole or not at all."""
+    with atomic(path) as making:
+        table.write_parquet(making)
+
+
+def write_run(folder: Path, facts: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame) -> None:
+    """Write what a run says and its tables.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    write_json(folder / FACTS, asdict(facts))
+    write_table(validation, folder / VALIDATION)
+    write_table(predictions, folder / PREDICTIONS)
+
+
+def read_facts(folder: Path) -> RunFacts:
+    """What the run in `folder` says of itself.
+
+    Raises:
+        DataError: `run.json` is missing, unreadable, or of another form.
+    """
+    path = folder / FACTS
+    try:
+        content = read_bytes(path)
+        facts = TypeAdapter(RunFacts).validate_json(content)
+        json.loads(content, parse_int=partial(_whole, path))
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        why = "no such file" if missing else f"cannot be read ({str(error).splitlines()[0]})"
+        raise DataError(f"{path}: {why}; run `plait run` first") from error
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_fault(error)}; {AGAIN}") from error
+    return facts
+
+
+def protocol_of(folder: Path) -> dict[str, Any] | None:
+    """The protocol of the run that `folder` holds, whatever else it says; None where it holds none.
+
+    Raises:
+        DataError: `run.json` cannot be read.
+    """
+    facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else None
+    protocol = facts.get("protocol") if isinstance(facts, dict) else None
+    return protocol if isinstance(protocol, dict) else None
+
+
+def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
+    """The run in `folder` and its predictions.
+
+    Raises:
+        DataError: `run.json` or `predictions.parquet` is missing, unreadable, or the two do not belong together.
+    """
+    facts = read_facts(folder)
+    path = folder / PREDICTIONS
+    predictions = read_parquet(path, "run `plait run` first", PREDICTED)
+    expected = {"method": set(facts.methods), "activity": set(facts.activities), "predicted": set(facts.activities)}
+    for column, known in expected.items():
+        if strange := set(predictions[column].unique()) - known:
+            raise DataError(f"{path}: {column} {min(map(str, strange))!r} is not in {FACTS}; {AGAIN}")
+    if unfinished := set(facts.methods) - set(predictions["method"].unique()):
+        raise DataError(f"{path}: nothing of method {min(unfinished)!r}; {AGAIN} to finish the study")
+    return facts, predictions
+
+
+def read_validation(folder: Path) -> pl.DataFrame | None:
+    """What was predicted of the validation people of the run in `folder`; None where nobody validated.
+
+    Raises:
+        DataError: `validation.parquet` cannot be read.
+    """
+    path = folder / VALIDATION
+    if not path.is_file():
+        return None
+    table = read_parquet(path, AGAIN, PREDICTED)
+    return None if table.is_empty() else table
+
+
+def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
+    """What `plait hands detect` found in the clips of the run in `folder`; None where it did not look.
+
+    Raises:
+        DataError: `hands.parquet` cannot be read, or is not of these clips.
+    """
+    path = folder / HANDS
+    if not path.is_file():
+        return None
+    again = "run `plait hands detect` again"
+    hands = read_parquet(path, again, {name: COUNTED[name] for name in ("clip", "missing", "count")})
+    if hands.schema.get("visible") not in (pl.Int64, pl.Null):  # nothing where nobody knows the truth
+        raise DataError(f"{path}: no numbers in a column 'visible', expected what `plait hands detect` writes; {again}")
+    if unseen := set(predictions["clip"]) - set(hands["clip"]):
+        raise DataError(f"{path}: nothing of clip {min(unseen)!r}; {again}")
+    return hands
+
+
+def job_folder(run: Path, key: str) -> Path:
+    """Where the job of this key leaves its results; it stands once the job is finished, and whole."""
+    return run / JOBS / key
+
+
+def write_job(
+    folder: Path,
+    facts: JobFacts,
+    decided_by: Mapping[str, Any],
+    predictions: pl.DataFrame,
+    validation: pl.DataFrame,
+    history: pl.DataFrame,
+) -> None:
+    """Write a finished job but for its weights, into a folder that is not in its place yet."""
+    predictions.write_parquet(folder / PREDICTIONS)
+    validation.write_parquet(folder / VALIDATION)
+    history.write_parquet(folder / HISTORY)
+    write_json(folder / JOB, {**asdict(facts), "decided by": decided_by})
+
+
+def read_job(folder: Path) -> JobFacts:
+    """What a finished job says of itself.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path, again = folder / JOB, "remove its folder and run again"
+    try:
+        return TypeAdapter(JobFacts).validate_python(read_json(path, again))
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_fault(error)}; {again}") from error
+
+
+def read_scores(folder: Path, name: str) -> pl.DataFrame:
+    """A finished job's `PREDICTIONS` or `VALIDATION`, of schema `SCORED`.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    return read_parquet(folder / name, "remove its folder and run again", SCORED)
+
+
+def scored(clips: Sequence[Clip], scores: np.ndarray, activities: Sequence[str]) -> pl.DataFrame:
+    """A table of schema `SCORED`: `scores` are `(len(clips), len(activities))`; ties go to the first activity."""
+    return pl.DataFrame(
+        {
+            "clip": [clip.name for clip in clips],
+            "subject": [clip.subject for clip in clips],
+            "activity": [clip.activity for clip in clips],
+            "predicted": [activities[best] for best in scores.argmax(axis=1)],
+            "scores": scores.tolist(),
+        },
+        schema=SCORED,
+    )
+
+
+def _whole(path: Path, text: str) -> int:
+    """A whole number of a file that a column of a table can hold."""
+    number = int(text) if len(text) < 20 else LARGEST + 1
+    if abs(number) > LARGEST:
+        raise DataError(f"{path}: {shown(text)}, expected whole numbers below 2^63; run `plait run` first")
+    return number
