@@ -6,7 +6,7 @@ A step is zero_grad, forward, backward in fp32 with K half of the lead's channel
 from a frozen encoder and takes no gradient; the glove grid (28x64) does. The textbook is `textbook.Fused`, 1x1
 convolutions on channels-first tensors; beside it stands the best plain formulation, `textbook.Plain`: linear layers on
 channels-last tensors and `scaled_dot_product_attention`. All hold the same weights, keep freed memory and multiply
-matrices as plait's jobs do (`plait.compute.machine`). Outputs and gradients are compared first, with each other and with
+matrices as plait's jobs do (`compute.machine`). Outputs and gradients are compared first, with each other and with
 plait's in float64. Peak memory is that of one step beyond its inputs, by torch's profiler. Then plait and the textbook
 in bfloat16 (`torch.autocast`, the video grid stored so), whose logits and gradients may be apart from float64's by a
 thirtieth of their norm.

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from plait.compute.machine import cores
-from plait.datasets.simulated.signals import Signals, simulate
 from plait.recordings.sync import Fit, align, claps_heard
+from signals import Signals, simulate
 
 
 def worst_error_s(fit: Fit, signals: Signals, log: str) -> float:

@@ -22,12 +22,12 @@ from matplotlib.figure import Figure
 
 from common import finish, machine, options, said
 from plait.compute.machine import cores
-from plait.datasets.simulated.signals import Signals, simulate
 from plait.recordings.sync import align, claps_heard
 from plait.report.drawing import COLOURS, for_file, style
 from plait.simulator.activities import WORK
 from plait.store import write_text
 from plait.types import Readings
+from signals import Signals, simulate
 from sync import worst_error_s
 
 LENGTHS_S = (20, 30, 40, 50, 60, 75, 90, 120, 180)

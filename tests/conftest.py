@@ -55,7 +55,7 @@ def whole_pdf():
 
     with pytest.MonkeyPatch.context() as patch:
         whole = drawing.to_pdf
-        patch.setattr(canvas, "to_pdf", lambda figure: b"%PDF")
+        patch.setattr(drawing, "to_pdf", lambda figure: b"%PDF")
         yield whole
 
 

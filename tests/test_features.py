@@ -320,7 +320,7 @@ class TestStudies:
         table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
         assert set(table["method"]) == {"a", "plain", "top", "heir", "cold", "average"}
         rows = json.loads((tmp_path / "run" / "run.json").read_text())["methods"]
-        assert rows["a"]["encoders"]["a"] == "features of tests.test_features:Summed {'scale': 0.75}"
+        assert rows["a"]["encoders"]["a"]["features"] == "tests.test_features:Summed {'scale': 0.75}"
         assert rows["top"]["encoders"]["a"].endswith("{'scale': 0.75} -> tests.tiny:Linear {'channels': 3}")
         assert rows["a"]["parameters"] < rows["plain"]["parameters"]
         before = (tmp_path / "run" / "predictions.parquet").read_bytes()

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from plait.cli import app, main
 from plait.clips import LazyClips, cut, open_clips, read_clips
-from plait.datasets.simulated.signals import simulate
 from plait.errors import DataError
 from plait.recordings.folder import Clock, write_sync
 from plait.types import Modality
+from signals import simulate
 from tests import tiny
 from tests.recordings.test_folder import film
 

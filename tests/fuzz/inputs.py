@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 import torch
 from PIL import Image
-from plait.report.read import read_hands, read_run
 from safetensors.torch import save_file
 
 from plait.analysis.choice import read_validation
@@ -38,9 +37,9 @@ from plait.recordings.sound import read_sound
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video, motion_energy
 from plait.report.page import Report
+from plait.results import PREDICTIONS, read_hands, read_job, read_run, read_scores
 from plait.simulator.truth import hand_boxes
 from plait.store import write_json, write_toml
-from plait.study.jobs import read_facts, read_scores
 from plait.study.load import load_study
 from plait.study.reopened import Again
 from plait.study.run import run_study
@@ -369,9 +368,9 @@ READERS = {
     "predictions.parquet": Reader(of_run("predictions.parquet"), tables_of, "parquet"),
     "validation.parquet": Reader(of_run("validation.parquet"), tables_of, "parquet"),
     "hands.parquet": Reader(of_run("hands.parquet"), tables_of, "parquet"),
-    "job.json": Reader(of_run("jobs/*/job.json"), lambda file: read_facts(file.parent), "json"),
+    "job.json": Reader(of_run("jobs/*/job.json"), lambda file: read_job(file.parent), "json"),
     "job's predictions": Reader(
-        of_run("jobs/*/predictions.parquet"), lambda file: read_scores(file.parent, "predictions"), "parquet"
+        of_run("jobs/*/predictions.parquet"), lambda file: read_scores(file.parent, PREDICTIONS), "parquet"
     ),
     "job's weights": Reader(of_run("jobs/*/weights.safetensors"), opened_again, "tensors"),
     "weights.safetensors": Reader(weights("weights.safetensors"), read_weights, "tensors"),

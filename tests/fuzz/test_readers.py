@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 import tomli_w
-from plait.report.read import read_run
 from scipy.io import savemat
 
 from plait.cli import main
@@ -18,6 +17,7 @@ from plait.names import inside
 from plait.recordings.folder import described_by, read_sync
 from plait.recordings.logs import Log, read_log
 from plait.recordings.unknown_logs import describe_log
+from plait.results import read_run
 from plait.store import read_json, read_parquet, regular, toml_of
 from plait.study.load import load_study
 from plait.study.run import run_study

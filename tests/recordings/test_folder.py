@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from plait.cli import app
-from plait.datasets.simulated.signals import AUDIO_HZ, simulate
 from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning
-from plait.recordings.folder import Clock, open_recording, open_recordings, read_description, read_sync
+from plait.recordings.folder import Clock, open_recording, read_description, read_sync, recording_folders
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
+from signals import AUDIO_HZ, simulate
 
 
 def film(path, signals, frame_rate=30, sound=True):
@@ -100,7 +100,7 @@ def test_the_log_is_laid_on_the_video_s_clock(own, made):
 
 def test_a_recording_opens_with_all_streams_on_one_clock(own, made):
     folder, _, _ = made
-    (recording,) = open_recordings(folder.parent)
+    (recording,) = map(open_recording, recording_folders(folder.parent))
     assert set(recording.streams) == {"video", "right_hand"}
     assert [(span.start_s, span.stop_s, span.activity) for span in recording.spans] == [
         (1, 20, "press"),

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.datasets.simulated.signals import simulate
 from plait.recordings.evidence import confidences, whitened
 from plait.recordings.sync import SURE, align, claps_felt, claps_heard, hand_speed
 from plait.simulator.activities import WORK
 from plait.types import Readings
+from signals import simulate
 
 
 def worst_s(fit, signals, log):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from plait.cli import main
-from plait.datasets.simulated.signals import simulate
 from plait.errors import ConfigError, DataError
 from plait.recordings.folder import (
     Clock,
@@ -23,6 +22,7 @@ from plait.recordings.folder import (
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
 from plait.types import Readings
+from signals import simulate
 from tests.recordings.test_folder import film
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from tests import tiny
-from tests.report.test_shown import CLIP, RECORDING, SKELETON, VIDEO
+from tests.report.test_clip_views import CLIP, RECORDING, SKELETON, VIDEO
 
 from plait.report import write_report
 from plait.report.cases import write_cases

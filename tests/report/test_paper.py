@@ -1,16 +1,17 @@
 """Tables 1 and 2: the paper's rows in its order, by what methods are and not by what they are called."""
 
 import json
+from dataclasses import asdict
 
 import polars as pl
 import pytest
-from plait.report.read import read_run
 from tests.report.test_report import make_run
 
 from plait.analysis.metrics import summary
 from plait.report import write_report
 from plait.report.page import Report
 from plait.report.paper import table_1, table_2
+from plait.results import read_run
 from plait.study.load import load_study
 
 BOTH = ("video", "gloves")
@@ -34,7 +35,7 @@ OWN = {
     "v2": {"args": {"lead": "video"}},
     "g": {"args": {"lead": "gloves"}},
     "k[embedding=3]": {"args": {"lead": "video"}, "sweep": {"embedding": 3}},
-    "2d": {"encoders": {"video": "features of plait.pretrained:resnet50"}},
+    "2d": {"encoders": {"video": {"features": "plait.pretrained:resnet50"}}},
 }
 
 
@@ -100,7 +101,7 @@ def test_our_own_studies_have_all_of_the_paper_s_rows(tmp_path, name):
     about = json.loads((folder / "run.json").read_text())
     for method, own in study.methods.items():
         about["methods"][method] |= {"use": own.use, "args": own.args, "sweep": own.swept}
-        about["methods"][method]["encoders"] = {m: _origin(encoder) for m, encoder in own.encoders.items()}
+        about["methods"][method]["encoders"] = {m: asdict(_origin(encoder)) for m, encoder in own.encoders.items()}
     (folder / "run.json").write_text(json.dumps(about | {"modalities": study.modalities}))
     report = Report.of(*read_run(folder))
     first = ["static", "gloves", "video", "glove-led", "video-led", "symmetric"]

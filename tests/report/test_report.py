@@ -327,9 +327,9 @@ def test_a_fixed_split_is_told_in_words(tmp_path):
 def test_whose_encoders_were_trained_before_is_said(tmp_path):
     run = make_run(tmp_path / "run")
     about = json.loads((run / "run.json").read_text())
-    about["methods"]["concat"]["encoders"] = {"video": "frozen, from video"}
-    about["methods"]["video-led"]["encoders"] = {"video": "tuned, from video", "gloves": "tuned, from gloves"}
-    about["methods"]["gloves"]["encoders"] = {"gloves": "my.module:Net"}
+    about["methods"]["concat"]["encoders"] = {"video": {"donor": "video", "frozen": True}}
+    about["methods"]["video-led"]["encoders"] = {m: {"donor": m} for m in ("video", "gloves")}
+    about["methods"]["gloves"]["encoders"] = {"gloves": {"network": "my.module:Net"}}
     (run / "run.json").write_text(json.dumps(about))
     html = page(run)
     table = (run / "table.md").read_text()

@@ -1,7 +1,7 @@
 """A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which says what is what."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -303,12 +303,6 @@ def recording_folders(root: Path) -> list[Path]:
     if not found:
         raise DataError(f"{root}: no recordings, expected folders with a {DESCRIPTION}; `plait ingest` makes them")
     return found
-
-
-def open_recordings(root: Path) -> Iterator[Recording]:
-    """Every recording under `root`: a `Dataset`'s `recordings`."""
-    for folder in recording_folders(root):
-        yield open_recording(folder)
 
 
 def _validated(adapter: TypeAdapter[Any], content: Any, path: Path) -> Any:

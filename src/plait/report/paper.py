@@ -42,8 +42,8 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 def table_1(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Single modalities, then non-local fusions: `part, model, method, accuracy, subject_sd`.
 
-    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of this data set,
-    they stand beside them as `paper, paper_sd`.
+    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of this data
+    set, they stand beside them as `paper, paper_sd`.
     """
     singles: dict[tuple[str, str], str] = {}  # a modality by each of its encoders, under the head that comes first
     for name, row in run.methods.items():

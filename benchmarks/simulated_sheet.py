@@ -1,4 +1,4 @@
-"""Some moments of every activity, one picture: `python -m plait.datasets.simulated.sheet OUT.jpg`."""
+"""Some moments of every activity, one picture: `python benchmarks/simulated_sheet.py OUT.jpg`."""
 
 import sys
 from pathlib import Path

@@ -9,18 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from plait.analysis.compare import SCHEMA, TOO_FEW, Row, compare, holm, planned, sign_flip, t_interval
+from plait.analysis.compare import SCHEMA, TOO_FEW, compare, holm, planned, sign_flip, t_interval
 from plait.errors import DataError
+from plait.results import MethodFacts
 
 BOTH = ("video", "gloves")
 METHODS = {
-    "video": Row("single", ("video",), "mean"),
-    "gloves": Row("single", ("gloves",), "mean"),
-    "average": Row("average", BOTH),
-    "concat": Row("concat", BOTH, "flatten"),
-    "pooled": Row("concat", BOTH[::-1], "mean"),
-    "hidden": Row("concat", BOTH, "hidden"),
-    "led": Row("fusion", BOTH, "mean"),
+    "video": MethodFacts("single", ("video",), "mean"),
+    "gloves": MethodFacts("single", ("gloves",), "mean"),
+    "average": MethodFacts("average", BOTH),
+    "concat": MethodFacts("concat", BOTH, "flatten"),
+    "pooled": MethodFacts("concat", BOTH[::-1], "mean"),
+    "hidden": MethodFacts("concat", BOTH, "hidden"),
+    "led": MethodFacts("fusion", BOTH, "mean"),
 }
 
 
@@ -45,9 +46,9 @@ def pair(led, concat, clips=20):
 def test_every_fusion_meets_its_baselines_over_the_same_modalities():
     more = {
         **METHODS,
-        "three": Row("fusion", (*BOTH, "imu"), "mean"),
-        "imu": Row("single", ("imu",), "mean"),
-        "three-concat": Row("concat", (*BOTH, "imu"), "flatten"),
+        "three": MethodFacts("fusion", (*BOTH, "imu"), "mean"),
+        "imu": MethodFacts("single", ("imu",), "mean"),
+        "three-concat": MethodFacts("concat", (*BOTH, "imu"), "flatten"),
     }
     rights = {name: [10, 10] for name in more} | {"gloves": [12, 10], "imu": [20, 20]}
     assert planned(more, table(rights)) == [

@@ -124,8 +124,8 @@ SPELLED = replace(tiny.TINY, recordings=spelled)
 
 def test_a_study_of_copies_or_of_one_person_under_two_names_does_not_run(tmp_path):
     with pytest.raises(DataError, match="recording r1 .* and recording copy-r1 .* are the same"):
-        run_study(tiny.study(**ONE, dataset="tests.study.test_control:COPIED"), tmp_path, tmp_path / "run")
-    study = tiny.study(**ONE, dataset="tests.study.test_control:SPELLED")
+        run_study(tiny.study(**ONE, dataset="tests.study.test_shuffled:COPIED"), tmp_path, tmp_path / "run")
+    study = tiny.study(**ONE, dataset="tests.study.test_shuffled:SPELLED")
     with pytest.raises(DataError, match="'Anna' .* and 'anna' .* look alike"):
         run_study(study, tmp_path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -149,7 +149,7 @@ GLOVE = replace(tiny.TINY, recordings=one_glove)
 
 def test_a_missing_sensor_costs_its_clips_and_not_those_of_who_does_without(tmp_path):
     said = []
-    study = tiny.study(dataset="tests.study.test_control:GLOVE", seeds=[0], train={"max_epochs": 1})
+    study = tiny.study(dataset="tests.study.test_shuffled:GLOVE", seeds=[0], train={"max_epochs": 1})
     study["methods"] = {name: study["methods"][name] for name in ("a", "b")}
     plait.run(study, "-", tmp_path / "run", say=said.append)
     assert said[0] == "16 of 64 windows dropped: 16 no such stream of b" and said[-1] == "10: no clip at all"

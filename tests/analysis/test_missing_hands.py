@@ -5,15 +5,15 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from plait.analysis.compare import Row
 from plait.analysis.missing_hands import agreement, missing_hands, share_interval, visibility_claims
+from plait.results import MethodFacts
 
 BOTH = ("video", "gloves")
 METHODS = {
-    "video": Row("single", BOTH[:1]),
-    "gloves": Row("single", BOTH[1:]),
-    "led": Row("fusion", BOTH),
-    "led[embedding=3]": Row("fusion", BOTH, sweep={"embedding": 3}),
+    "video": MethodFacts("single", BOTH[:1]),
+    "gloves": MethodFacts("single", BOTH[1:]),
+    "led": MethodFacts("fusion", BOTH),
+    "led[embedding=3]": MethodFacts("fusion", BOTH, sweep={"embedding": 3}),
 }
 
 

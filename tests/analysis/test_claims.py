@@ -5,16 +5,17 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from plait.analysis.claims import claims, gains, singles_of, widths
-from plait.analysis.compare import Row, planned
+from plait.analysis.claims import gains, paper_claims, singles_of, widths
+from plait.analysis.compare import planned
+from plait.results import MethodFacts, Origin
 
 BOTH = ("video", "gloves")
 METHODS = {
-    "gloves": Row("single", BOTH[1:]),
-    "static": Row("single", BOTH[:1]),
-    "video": Row("single", BOTH[:1]),
-    "led": Row("fusion", BOTH, use="Led"),
-    **{f"led[embedding={k}]": Row("fusion", BOTH, use="Led", sweep={"embedding": k}) for k in (12, 3, 6)},
+    "gloves": MethodFacts("single", BOTH[1:]),
+    "static": MethodFacts("single", BOTH[:1]),
+    "video": MethodFacts("single", BOTH[:1]),
+    "led": MethodFacts("fusion", BOTH, use="Led"),
+    **{f"led[embedding={k}]": MethodFacts("fusion", BOTH, use="Led", sweep={"embedding": k}) for k in (12, 3, 6)},
 }
 
 
@@ -54,21 +55,23 @@ def test_the_singles_of_a_fusion_are_called_like_their_modality():
 
 def test_like_stands_beside_like():
     """The head of the fusion, its encoder before that; the video first, or else the lead."""
-    odd = {"video": "features of resnet50"}
+    odd = {"video": Origin(features="resnet50")}
     own = {
-        "static-flat": Row("single", ("video",), "flatten", encoders=odd),
-        "video": Row("single", ("video",), "mean"),
-        "video-flat": Row("single", ("video",), "flatten"),
-        "gloves": Row("single", ("gloves",), "mean"),
-        "mean": Row("fusion", ("gloves", "video"), "mean", args={"lead": "gloves"}),
-        "flat": Row("fusion", ("gloves", "video"), "flatten", args={"lead": "gloves"}),
-        "odd": Row("fusion", ("gloves", "video"), "flatten", encoders=odd),
-        "taken": Row("fusion", ("gloves", "video"), "mean", encoders={"video": "frozen, from video-flat"}),
+        "static-flat": MethodFacts("single", ("video",), "flatten", encoders=odd),
+        "video": MethodFacts("single", ("video",), "mean"),
+        "video-flat": MethodFacts("single", ("video",), "flatten"),
+        "gloves": MethodFacts("single", ("gloves",), "mean"),
+        "mean": MethodFacts("fusion", ("gloves", "video"), "mean", args={"lead": "gloves"}),
+        "flat": MethodFacts("fusion", ("gloves", "video"), "flatten", args={"lead": "gloves"}),
+        "odd": MethodFacts("fusion", ("gloves", "video"), "flatten", encoders=odd),
+        "taken": MethodFacts(
+            "fusion", ("gloves", "video"), "mean", encoders={"video": Origin("video-flat", frozen=True)}
+        ),
     }
     assert singles_of(own, "mean") == ["video", "gloves"] and singles_of(own, "flat") == ["video-flat", "gloves"]
     assert singles_of(own, "odd") == ["static-flat", "gloves"] and singles_of(own, "taken") == ["video-flat", "gloves"]
-    body = {name: Row("single", (name,), "mean") for name in ("depth", "body")}
-    body["led"] = Row("fusion", ("depth", "body"), "mean", args={"lead": "body"})
+    body = {name: MethodFacts("single", (name,), "mean") for name in ("depth", "body")}
+    body["led"] = MethodFacts("fusion", ("depth", "body"), "mean", args={"lead": "body"})
     assert singles_of(body, "led") == ["body", "depth"]
 
 
@@ -103,7 +106,8 @@ def test_a_sweep_is_a_curve_and_in_no_comparison():
 
 def test_claims():
     found = {
-        (r["claim"], r["against"]): r for r in claims(METHODS, table(RIGHT), ("walk", "sit")).iter_rows(named=True)
+        (r["claim"], r["against"]): r
+        for r in paper_claims(METHODS, table(RIGHT), ("walk", "sit")).iter_rows(named=True)
     }
     assert len(found) == 8
     against_gloves = found["better than the single", "gloves"]
@@ -120,7 +124,8 @@ def test_claims():
 def test_a_claim_fails_where_an_activity_is_surely_worse():
     worse = {**RIGHT, "led": even(4, 1), "video": even(2, 4)}
     found = {
-        (r["claim"], r["against"]): r for r in claims(METHODS, table(worse), ("walk", "sit")).iter_rows(named=True)
+        (r["claim"], r["against"]): r
+        for r in paper_claims(METHODS, table(worse), ("walk", "sit")).iter_rows(named=True)
     }
     lost = found["no activity is worse (lowest: walk)", "video"]
     assert lost["effect"] == pytest.approx(-0.75) and lost["verdict"] == "fails"
@@ -128,5 +133,5 @@ def test_a_claim_fails_where_an_activity_is_surely_worse():
 
 def test_one_subject_tells_nothing():
     rows = table({name: {"1": by["1"]} for name, by in RIGHT.items()})
-    found = claims(METHODS, rows, ("walk", "sit"))
+    found = paper_claims(METHODS, rows, ("walk", "sit"))
     assert set(found["verdict"]) == {"unclear"} and found["low"].null_count() == len(found)

@@ -5,27 +5,26 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plait.report.read import read_run
 
-from plait.analysis.choice import Choice, choices, fusions, independent, read_validation, shown
-from plait.analysis.compare import Row
+from plait.analysis.choice import Choice, choices, fusions, independent, shown
 from plait.errors import DataError
 from plait.report.page import Report
+from plait.results import MethodFacts, read_run, read_validation
 from tests.report.test_report import make_run
 
 BOTH, BODY = ("gloves", "video"), ("gloves", "video", "body")
 LED = {
-    "g": Row("fusion", BOTH, "mean", args={"lead": "gloves"}),
-    "v": Row("fusion", BOTH, "mean", args={"lead": "video"}),
-    "s": Row("fusion", BOTH, "mean", use="plait.fusion:Symmetric"),
-    "own": Row("fusion", BOTH, "mean", use="mine:Gate"),
+    "g": MethodFacts("fusion", BOTH, "mean", args={"lead": "gloves"}),
+    "v": MethodFacts("fusion", BOTH, "mean", args={"lead": "video"}),
+    "s": MethodFacts("fusion", BOTH, "mean", use="plait.fusion:Symmetric"),
+    "own": MethodFacts("fusion", BOTH, "mean", use="mine:Gate"),
 }
 MORE = {
     **LED,
-    "v-flat": Row("fusion", BOTH, "flatten", args={"lead": "video"}),
-    "w[embedding=3]": Row("fusion", BOTH, "mean", args={"lead": "video"}, sweep={"embedding": 3}),
-    "all": Row("fusion", BODY, "mean", args={"lead": "body"}),
-    "concat": Row("concat", BOTH, "flatten"),
+    "v-flat": MethodFacts("fusion", BOTH, "flatten", args={"lead": "video"}),
+    "w[embedding=3]": MethodFacts("fusion", BOTH, "mean", args={"lead": "video"}, sweep={"embedding": 3}),
+    "all": MethodFacts("fusion", BODY, "mean", args={"lead": "body"}),
+    "concat": MethodFacts("concat", BOTH, "flatten"),
 }
 
 
