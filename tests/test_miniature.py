@@ -11,7 +11,7 @@ from plait.cli.options import Executor
 from plait.cli.studies import Reproduced, reproduce
 from plait.errors import ConfigError, DataError
 from plait.fusion.attention import attentions
-from plait.study.reopened import Again, grids_of
+from plait.study.finished import FinishedRun, grids_of
 from plait.trust import OWN
 from tests.miniature import write_arrays
 
@@ -52,7 +52,7 @@ def test_features_go_through_to_every_table_and_figure(features):
 
 def test_the_video_s_grids_are_the_file_s_own(features):
     data, out, _ = features
-    again = Again.of(out, trust=OWN)
+    again = FinishedRun.open(out, trust=OWN)
     clips = again.clips("video-led")
     given = clips.batch(["video"], np.arange(len(clips.table)))["video"]
     np.testing.assert_array_equal(given.numpy(), np.load(data / "video.npy").astype(np.float32))
@@ -61,7 +61,7 @@ def test_the_video_s_grids_are_the_file_s_own(features):
 
 @pytest.mark.parametrize(("method", "cells"), [("video-led", (10, 28)), ("video-led-pool", (10, 14))])
 def test_fig_9_has_the_paper_s_axes_under_a_pool_of_two(features, method, cells):
-    again = Again.of(features[1], trust=OWN)
+    again = FinishedRun.open(features[1], trust=OWN)
     clips = again.clips(method)
     network = again.network(method, "p0/0", clips)
     with torch.inference_mode():

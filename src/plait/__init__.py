@@ -13,7 +13,7 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     Args:
         study: a study file, or a mapping of the same form.
         data: the folder of the data set.
-        out: the folder of the results; finished jobs in it are not done again.
+        out: the folder of the results; finished jobs in it are not done finished.
         **options: `sets`, `only`, `executor`, `workers`, `threads`, `device`, `ray_address`, `progress`: see
             `plait.study.run.run_study`.
 
@@ -26,16 +26,14 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     from plait.report import write_report
     from plait.report.cases import write_cases
     from plait.report.sheet import SHEET, write_sheet
-    from plait.study.reopened import Again
+    from plait.study.finished import FinishedRun
     from plait.study.run import run_study
-    from plait.trust import OWN
 
-    def report(out: Path) -> None:
-        again = Again.of(out, Path(data), OWN)
-        if not (out / SHEET).exists():
-            write_sheet(again.dataset, again.cuts, out)
-        write_cases(again)
-        write_report(out)
+    def report(finished: FinishedRun) -> None:
+        if not (finished.folder / SHEET).exists():
+            write_sheet(finished.dataset, finished.cuts, finished.folder)
+        write_cases(finished)
+        write_report(finished.folder)
 
     run_study(study, Path(data), Path(out), then=report, **options)
     return Path(out) / "index.html"

@@ -40,8 +40,8 @@ from plait.report.page import Report
 from plait.results import PREDICTIONS, read_hands, read_job, read_run, read_scores
 from plait.simulator.truth import hand_boxes
 from plait.store import write_json, write_toml
+from plait.study.finished import FinishedRun
 from plait.study.load import load_study
-from plait.study.reopened import Again
 from plait.study.run import run_study
 from plait.trust import OWN
 from tests import miniature, tiny
@@ -220,7 +220,7 @@ def tables_of(file: Path) -> object:
 def opened_again(file: Path) -> object:
     """A finished run, opened as for attention, and the network of one of its jobs."""
     folder = next(one for one in file.parents if (one / "jobs").is_dir())
-    again = Again.of(folder, trust=OWN)
+    again = FinishedRun.open(folder, trust=OWN)
     jobs = [(name, fold, key) for name, row in again.methods.items() for fold, key in row.keys.items()]
     method, fold = next((name, fold) for name, fold, key in jobs if key == file.parent.name)
     again.tested(method, fold)

@@ -9,7 +9,7 @@ from tests.report.test_clip_views import CLIP, RECORDING, SKELETON, VIDEO
 from plait.report import write_report
 from plait.report.cases import write_cases
 from plait.report.clip_views import filmed, moving_joints
-from plait.study.reopened import Again
+from plait.study.finished import FinishedRun
 from plait.study.run import run_study
 from plait.trust import OWN
 
@@ -28,7 +28,7 @@ def fused(tmp_path_factory):
             "width": {"use": "plait.fusion:Led", "args": {"lead": "a"}, "sweep": {"embedding": [1, 2, 4]}},
         }
         run_study(tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1, "args": {"lr": 0.01}}), None, out)
-        write_cases(Again.of(out, trust=OWN))
+        write_cases(FinishedRun.open(out, trust=OWN))
         write_report(out)
         return out
 

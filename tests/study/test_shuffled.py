@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import plait
 from plait.cli import main
 from plait.errors import ConfigError, DataError
-from plait.study.reopened import Again
+from plait.study.finished import FinishedRun
 from plait.study.run import run_study
 from plait.study.shuffled import kept, shuffled
 from plait.trust import OWN
@@ -97,7 +97,7 @@ def test_a_control_is_called_so_wherever_it_is_shown(tmp_path):
     table, page = ((tmp_path / "run" / file).read_text() for file in ("table.md", "index.html"))
     assert name in table.replace("\\", "") and "Chance is expected" in table
     assert f"<title>{name} · plait</title>" in page and "Chance is expected" in page
-    again = Again.of(tmp_path / "run", trust=OWN)
+    again = FinishedRun.open(tmp_path / "run", trust=OWN)
     assert {clip.name: clip.activity for _, clip in again.cuts} == dict(predictions.select("clip", "activity").rows())
     before = predictions
     with pytest.raises(ConfigError, match="labels shuffled, seed 7.*labels as they are.*expected another"):
@@ -133,7 +133,7 @@ def test_a_study_of_copies_or_of_one_person_under_two_names_does_not_run(tmp_pat
     run_study(study | {"protocol": merged}, tmp_path, tmp_path / "run")
     predictions = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert sorted(predictions["fold"].unique()) == sorted(predictions["subject"].unique()) == ["anna", "ben", "carl"]
-    assert len(predictions) == 64 and len(Again.of(tmp_path / "run", trust=OWN).cuts) == 64
+    assert len(predictions) == 64 and len(FinishedRun.open(tmp_path / "run", trust=OWN).cuts) == 64
 
 
 def one_glove(data):

@@ -62,9 +62,9 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Fine-tune a RetinaNet on boxes of hands."""
+    from plait.compute.machine import device_called
     from plait.hands.train import Training
     from plait.hands.train import train as fit
-    from plait.study.run import device_called
 
     if learning_rate == 0:
         raise ConfigError("--learning-rate 0: expected more than 0")
@@ -77,10 +77,10 @@ def train(
 @app.command()
 def test(boxes: Boxes, detector: Which, score: Score = 0.4, device: Device = "auto") -> None:
     """Say how good a detector is where the truth is known: precision, recall, AP50."""
+    from plait.compute.machine import device_called
     from plait.hands.boxes import read_boxes
     from plait.hands.detector import detected, open_detector
     from plait.hands.measure import measure
-    from plait.study.run import device_called
 
     trusted([], detector)  # a user's own lies here
     pictures = read_boxes(boxes)
@@ -112,9 +112,9 @@ def detect(
     from plait.analysis.missing_hands import agreement
     from plait.clips import listed
     from plait.clips.table import TABLE, read_clips
+    from plait.compute.machine import device_called
     from plait.hands.count import write_counts
     from plait.hands.detector import open_detector
-    from plait.study.run import device_called
 
     may_run = trusted(trust, detector, dataset)
     called = dataset or (read_clips(data)[1]["dataset"] if (data / TABLE).is_file() else None)

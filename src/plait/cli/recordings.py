@@ -221,9 +221,9 @@ def features(
     from plait.clips import survey
     from plait.clips.table import TABLE, read_clips
     from plait.compute.cluster import joined
+    from plait.compute.machine import device_called
     from plait.features import Extraction, extract
     from plait.study.load import setting
-    from plait.study.run import device_called
 
     said = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
     if dataset is None and not said:

@@ -153,12 +153,12 @@ def _glovid(data: Path, out: Path, clips: int | None) -> tuple[Path, str]:
 def _glovid_hands(data: Path, study: str, out: Path, detector: str | None, device: str) -> str | None:
     """`out/hands.parquet` for Fig. 8, by a detector or as `clips.csv` says; what to run for it, where neither can."""
     from plait.clips import listed
+    from plait.compute.machine import device_called
     from plait.datasets.glovid import GLOVID as RECORDED
     from plait.datasets.glovid import GLOVID_FEATURES, hands_seen
     from plait.hands.count import write_counts, write_known
     from plait.hands.detector import open_detector
     from plait.hands.table import TABLE
-    from plait.study.run import device_called
 
     features = study == "glovid-features"
     dataset = GLOVID_FEATURES if features else RECORDED
@@ -220,6 +220,7 @@ def _simulated(out: Path, subjects: int, clips: int, workers: int | None, slips:
 def _hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
     """A detector trained on other simulated people, and the hands that it finds in the clips: `out/hands.parquet`."""
     from plait.clips import listed
+    from plait.compute.machine import device_called
     from plait.datasets.simulated import SIMULATED
     from plait.hands.boxes import write_boxes
     from plait.hands.count import write_counts
@@ -227,7 +228,6 @@ def _hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
     from plait.hands.train import Training, train
     from plait.simulator.simulate import simulate as record
     from plait.simulator.writer import Settings
-    from plait.study.run import device_called
 
     folder, device = out / "hands", device_called(device)
     with Meter("simulating other people", "people") as meter:

@@ -11,6 +11,8 @@ from typing import Any
 
 import joblib
 
+from plait.errors import ConfigError, one_line
+
 # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_MXFAST of glibc's malloc.h; only fast bins need tidying up.
 _KEEPING = ((-3, 2**25), (-1, 2**30), (-2, 2**26), (1, 0))
 
@@ -23,6 +25,24 @@ _NUMERICAL_TOO = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "T
 def cores() -> int:
     """How many cores this process may use: fewer than the machine has under an affinity or a container's limit."""
     return int(joblib.cpu_count())
+
+
+def device_called(name: str, elsewhere: bool = False) -> str:
+    """The device called `name`, or the best there is for `auto`, once it is known to work, unless it is `elsewhere`."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if elsewhere:  # each node has its own, and a task sees one of them
+        if name not in ("cpu", "cuda"):
+            raise ConfigError(f"device is {name!r}, expected auto, cpu or cuda on a cluster")
+        return name
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = one_line(error).partition(". ")[0]  # torch lists all that it has
+        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N: {why}") from error
+    return name
 
 
 @cache

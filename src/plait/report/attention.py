@@ -19,7 +19,7 @@ from plait.report.clip_views import BONES, flattened, frames
 from plait.report.drawing import COLOURS, style, write_figure
 from plait.report.sheet import is_joints
 from plait.store import write_csv
-from plait.study.reopened import Again, grids_of
+from plait.study.finished import FinishedRun, grids_of
 from plait.trust import NOBODY, Trust
 from plait.types import Clip, Modality, Recording
 
@@ -47,32 +47,32 @@ def write_attention(
         ConfigError: there is no such clip, method or fold, or the run names code that is not plait's and not trusted.
         DataError: the run or its data cannot be read.
     """
-    again = Again.of(run, data, trust)
+    finished = FinishedRun.open(run, data, trust)
     if method is None:
-        choice = again.choice()
+        choice = finished.choice()
         if choice is None:
             raise ConfigError(f"{run}: no fusion in this run, expected one")
         method = choice.method
-    clips, row = again.clips(method), again.row(clip)
-    recording, one = again.cuts[row]
-    fold = fold or again.fold_of(method, one.subject)
-    network = again.network(method, fold, clips)
-    modalities = again.study.method(method).modalities
+    clips, row = finished.clips(method), finished.row(clip)
+    recording, one = finished.cuts[row]
+    fold = fold or finished.fold_of(method, one.subject)
+    network = finished.network(method, fold, clips)
+    modalities = finished.study.method(method).modalities
     with torch.inference_mode():
         grids = grids_of(network, clips, modalities, np.array([row]))
         found = attentions(network.method, grids)
         scores = network.method(grids).softmax(1)[0]
-    rows = again.tested(method, fold)
-    told = deletion(network.method, grids_of(network, clips, modalities, rows), _labels(again, rows))
+    rows = finished.tested(method, fold)
+    told = deletion(network.method, grids_of(network, clips, modalities, rows), _labels(finished, rows))
     folder = run / "attention"
     write_csv(folder / "deletion.csv", told)
-    guess = f"{again.dataset.activities[int(scores.argmax())]} ({percent(float(scores.max()))} %)"
+    guess = f"{finished.dataset.activities[int(scores.argmax())]} ({percent(float(scores.max()))} %)"
     title = f"{one.name}: {one.activity}, taken for {guess} by {method}"
     if row not in rows:
         title += f", fold {fold}, which was not tested on it"
     written = []
     for attention in found:
-        figure = draw(attention, told, again, recording, one, title)
+        figure = draw(attention, told, finished, recording, one, title)
         name = f"{one.name}-{method}-{attention.lead}-{attention.context}".replace("/", "_")
         written.append(write_figure(figure, folder / name))
     return written
@@ -97,10 +97,10 @@ def deletion(method: torch.nn.Module, grids: dict[str, torch.Tensor], labels: to
 
 
 def draw(
-    attention: Attention, told: pl.DataFrame, again: Again, recording: Recording, clip: Clip, title: str
+    attention: Attention, told: pl.DataFrame, finished: FinishedRun, recording: Recording, clip: Clip, title: str
 ) -> Figure:
     """The map over time, as f and as the normalised relation; the deletion test; the strongest cells, expanded."""
-    lead, context = (again.dataset.modality(name) for name in (attention.lead, attention.context))
+    lead, context = (finished.dataset.modality(name) for name in (attention.lead, attention.context))
     f, relation = attention.over_time()[0].numpy(), attention.relation_over_time()[0].numpy()
     cells = _strongest(f)
     with mpl.rc_context(style() | {"axes.grid": False, "ytick.labelleft": True}):
@@ -118,7 +118,7 @@ def draw(
         for number, cell in enumerate(cells):
             bottom = (len(cells) - 1 - number) * (1 - above) / len(cells) + 0.09 / len(cells)
             height = (1 - above) / len(cells) * 0.72
-            _expanded(figure, bottom, height, attention, cell, (lead, context), again, recording, clip, number)
+            _expanded(figure, bottom, height, attention, cell, (lead, context), finished, recording, clip, number)
     return figure
 
 
@@ -163,7 +163,7 @@ def _expanded(
     attention: Attention,
     cell: tuple[int, int],
     sides: tuple[Modality, Modality],
-    again: Again,
+    finished: FinishedRun,
     recording: Recording,
     clip: Clip,
     number: int,
@@ -190,7 +190,7 @@ def _expanded(
             _picture(axes, pictures[0] if pictures else None, where)
         elif len(modality.streams) == 1 and is_joints(reading):
             every = recording.streams[modality.streams[0]].at(seconds)
-            _body(axes, every, reading, where, BONES.get((again.dataset.name, modality.name), ()))
+            _body(axes, every, reading, where, BONES.get((finished.dataset.name, modality.name), ()))
         else:
             edges = start - clip.start_s + np.array([step, step + 1]) / steps * length
             _signals(axes, modality, seconds, edges, where, recording, clip)
@@ -247,5 +247,5 @@ def _signals(
     axes.set_yticks([])
 
 
-def _labels(again: Again, rows: np.ndarray) -> torch.Tensor:
-    return torch.tensor([again.dataset.activities.index(again.cuts[row][1].activity) for row in rows])
+def _labels(finished: FinishedRun, rows: np.ndarray) -> torch.Tensor:
+    return torch.tensor([finished.dataset.activities.index(finished.cuts[row][1].activity) for row in rows])

@@ -19,7 +19,7 @@ from plait.objects import source_key
 from plait.report.clip_views import filmed, moving_joints, signals
 from plait.results import PREDICTIONS
 from plait.store import atomic, checksum, content_key, read_json, write_text
-from plait.study.reopened import Again, grids_of
+from plait.study.finished import FinishedRun, grids_of
 from plait.types import Clip, Modality, Recording
 
 CASES, FILMS = "cases.json", "cases"
@@ -27,7 +27,7 @@ EACH = 3
 Of = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
-def write_cases(again: Again, each: int = EACH) -> Path | None:
+def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
     """Write `RUN/cases.json`: up to `each` clips of each combination of who was right, activities taking turns.
 
     Who: the fusion that Table 2 names, and the single modalities that it is made of. A case holds the clip's joints and
@@ -38,24 +38,24 @@ def write_cases(again: Again, each: int = EACH) -> Path | None:
     Raises:
         DataError: the run or its data cannot be read.
     """
-    run = again.folder
-    choice = again.choice()
+    run = finished.folder
+    choice = finished.choice()
     if choice is None:
         return None
-    jobs = {name: row.keys for name, row in again.methods.items()}  # which say what of
+    jobs = {name: row.keys for name, row in finished.methods.items()}  # which say what of
     key = content_key([checksum(run / PREDICTIONS), jobs, each, choice.method, source_key([write_cases])])
     if (run / CASES).is_file() and read_json(run / CASES).get("of") == key:
         return run / CASES
     predictions = pl.read_parquet(run / PREDICTIONS)
     fusion = choice.method
-    models = [*singles_of(again.methods, fusion), fusion]
+    models = [*singles_of(finished.methods, fusion), fusion]
     first = predictions.filter(pl.col("method").is_in(models) & (pl.col("seed") == pl.col("seed").min()))
     of = {(row["clip"], row["method"]): row for row in first.iter_rows(named=True)}
-    rows, clips = chosen(again.cuts, of, models, each), again.clips(fusion)
+    rows, clips = chosen(finished.cuts, of, models, each), finished.clips(fusion)
     with atomic(run / FILMS) as films:
         films.mkdir()
-        cases = [_case(again, clips, row, of, models, films) for row in rows]
-    tested = [clip for _, clip in again.cuts if all((clip.name, name) in of for name in models)]
+        cases = [_case(finished, clips, row, of, models, films) for row in rows]
+    tested = [clip for _, clip in finished.cuts if all((clip.name, name) in of for name in models)]
     counts = Counter(tuple(right(of, clip, models)) for clip in tested)
     told = {
         "of": key,
@@ -67,15 +67,15 @@ def write_cases(again: Again, each: int = EACH) -> Path | None:
     return run / CASES
 
 
-def _case(again: Again, clips: Clips, row: int, of: Of, models: Sequence[str], folder: Path) -> dict[str, Any]:
+def _case(finished: FinishedRun, clips: Clips, row: int, of: Of, models: Sequence[str], folder: Path) -> dict[str, Any]:
     """One clip; its films are left in `folder`."""
-    (recording, clip), fusion = again.cuts[row], models[-1]
+    (recording, clip), fusion = finished.cuts[row], models[-1]
     about = of[clip.name, fusion]
-    network = again.network(fusion, f"{about['fold']}/{about['seed']}", clips)
+    network = finished.network(fusion, f"{about['fold']}/{about['seed']}", clips)
     with torch.inference_mode():
-        grids = grids_of(network, clips, again.study.method(fusion).modalities, np.array([row]))
+        grids = grids_of(network, clips, finished.study.method(fusion).modalities, np.array([row]))
         maps = attentions(network.method, grids) if isinstance(network.method, Led | Symmetric) else []
-    modalities = [again.dataset.modality(name) for name in again.methods[fusion].modalities]
+    modalities = [finished.dataset.modality(name) for name in finished.methods[fusion].modalities]
     films: list[dict[str, str]] = []
     bodies, plots = [], []
     for modality in modalities:
@@ -83,7 +83,7 @@ def _case(again: Again, clips: Clips, row: int, of: Of, models: Sequence[str], f
             file = f"{row:05d}-{len(films)}.mp4"
             (folder / file).write_bytes(content)
             films.append({"modality": modality.name, "file": f"{FILMS}/{file}"})
-        elif body := moving_joints(again.dataset.name, modality, recording, clip):
+        elif body := moving_joints(finished.dataset.name, modality, recording, clip):
             bodies.append(body)
         elif plot := signals(modality, recording, clip):
             plots.append(plot)
@@ -93,7 +93,7 @@ def _case(again: Again, clips: Clips, row: int, of: Of, models: Sequence[str], f
         "subject": clip.subject,
         "activity": clip.activity,
         "right": right(of, clip, models),
-        "said": [likeliest(of[clip.name, name]["scores"], again.dataset.activities) for name in models],
+        "said": [likeliest(of[clip.name, name]["scores"], finished.dataset.activities) for name in models],
         "films": films,
         "seconds": round(max(_length(m, clip) for m in modalities), 3),
         "joints": bodies,

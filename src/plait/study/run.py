@@ -16,16 +16,16 @@ import polars as pl
 import torch
 from pydantic import TypeAdapter
 
-from plait.clips import Clips, Cut, Rows, stored
+from plait.clips import Cut
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
-from plait.compute.cluster import Cluster, joined
+from plait.compute.cluster import joined
 from plait.compute.executors import EXECUTORS, inline, processes, remote
-from plait.compute.machine import cores
+from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
 from plait.config import Encoder, Method, Study
-from plait.errors import ConfigError, DataError, PlaitError, one_line
-from plait.features import Extraction, extract
+from plait.errors import ConfigError, DataError, PlaitError
+from plait.features import Extraction
 from plait.fusion import Concat, Single, average_scores
 from plait.objects import resolve
 from plait.results import (
@@ -43,9 +43,11 @@ from plait.results import (
     read_scores,
     write_run,
 )
-from plait.store import content_key, locked, write_csv, write_toml
+from plait.store import locked, write_csv, write_toml
 from plait.study.batches import batched, work_on
+from plait.study.finished import FinishedRun
 from plait.study.folds import check_choice, check_classes, folds
+from plait.study.inputs import inputs
 from plait.study.jobs import Job, Setting, plan
 from plait.study.load import load_study
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
@@ -76,7 +78,7 @@ def run_study(
     ray_address: str | None = None,
     progress: Progress = lambda done, total, label: None,
     say: Say = LOG.warning,
-    then: Callable[[Path], object] = lambda out: None,
+    then: Callable[[FinishedRun], object] = lambda finished: None,
 ) -> None:
     """Run a study over `data` and leave its predictions in `out`; what `out` already holds is not done again.
 
@@ -85,7 +87,7 @@ def run_study(
     process may use, or that the Ray cluster at `ray_address` has, allow. Several runs may share one `out`: each job is
     done by one of them. `progress` is told jobs done, jobs in all, and which one was just finished, or that other
     runs are waited for; `say`, what to know of the clips before, such as what was dropped, a line at a time; `then` is
-    called with `out` once its tables are written, before another run may write its own.
+    given the finished run once its tables are written, before another run may write its own.
 
     Raises:
         ConfigError: the study cannot work as it stands, or a setting is out of range; nothing has been trained.
@@ -118,7 +120,7 @@ def run_study(
             _import_all(study)
         cluster = stack.enter_context(joined(ray_address, threads, device)) if executor == "ray" else None
         made_by = cluster.threads if cluster else torch.get_num_threads()
-        clips = given(study, dataset, cuts, device, progress, cluster)
+        clips = inputs(study, dataset, cuts, device, progress, cluster)
         arrays = {rows: name for view in clips.values() for name, rows in view.arrays.items()}
         check_clips(data, table, [(name, rows) for rows, name in arrays.items()], people_of(study))
         for name in study.order():
@@ -146,12 +148,12 @@ def run_study(
         raise DataError(f"{out}: no method without a failed job: {next(iter(failed.values()))}")
     with reporting(out):
         done = {at: job for at, job in jobs.items() if at[0] in study.methods}
-        _leave(study, dataset, data, out, done, facts, setting, made_by, said, list(failed.values()))
+        finished = _leave(study, dataset, cuts, data, done, facts, setting, made_by, said, list(failed.values()))
         if listing.dropped:
             write_csv(out / "dropped.csv", table_of(listing.dropped))
         else:
             (out / "dropped.csv").unlink(missing_ok=True)
-        then(out)
+        then(finished)
     if failed:
         some = "; ".join([*failed.values()][:3])
         raise DataError(f"{len(failed)} of {len(jobs)} jobs failed, the others are done and shown in {out}: {some}")
@@ -185,16 +187,17 @@ def reporting(out: Path) -> Iterator[None]:
 def _leave(
     study: Study,
     dataset: Dataset,
+    cuts: list[Cut],
     data: Path,
-    out: Path,
     jobs: Mapping[At, Job],
     facts: Mapping[At, JobFacts],
     setting: Setting,
     feature_threads: int,
     said: Sequence[str],
     failed: Sequence[str],
-) -> None:
+) -> FinishedRun:
     """Write what was run, and the scores of all jobs."""
+    out = setting.out
     methods = _methods(study, jobs, facts)
     write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
     run = RunFacts(
@@ -219,6 +222,7 @@ def _leave(
     )
     validation = _assembled(study, dataset, jobs, setting, VALIDATION)
     write_run(out, run, _assembled(study, dataset, jobs, setting, PREDICTIONS), validation)
+    return FinishedRun(out, study, dataset, cuts, methods, setting.device, feature_threads)
 
 
 def _import_all(study: Study) -> None:
@@ -230,67 +234,6 @@ def _import_all(study: Study) -> None:
         for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):
             if path:
                 resolve(path, f"methods.{name}")
-
-
-def given(
-    study: Study,
-    dataset: Dataset,
-    cuts: Sequence[Cut],
-    device: str,
-    progress: Progress,
-    cluster: Cluster | None = None,
-    threads: int | None = None,
-) -> dict[str, Clips]:
-    """What each method is given: the clips' tensors or, where it says so, their features, made unless they exist.
-
-    `threads` are those that features are made by.
-    """
-    wanted: dict[str, dict[str, Extraction | None]] = {}
-    for name in study.order():
-        method = study.method(name)
-        wanted[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
-    plain = [m for m in study.modalities if any(m in own and own[m] is None for own in wanted.values())]
-    clips = stored(dataset, cuts, plain)
-    views: dict[str, Clips] = {}
-    features: dict[str, Rows] = {}
-    for name, own in wanted.items():
-        arrays = {m: clips.arrays[m] for m, how in own.items() if how is None}
-        for modality, how in own.items():
-            if how is not None:
-                where = f"methods.{name}.encoders.{modality}.features"
-                key = content_key([modality, asdict(how)])
-                if key not in features:
-                    made = extract(
-                        dataset,
-                        cuts,
-                        modality,
-                        how,
-                        device=device,
-                        threads=threads,
-                        where=where,
-                        progress=progress,
-                        cluster=cluster,
-                    )
-                    features[key] = made.rows
-                arrays[modality] = features[key]
-        views[name] = Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
-    return views
-
-
-def device_called(name: str, elsewhere: bool = False) -> str:
-    """The device called `name`, or the best there is for `auto`, once it is known to work, unless it is `elsewhere`."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if elsewhere:  # each node has its own, and a task sees one of them
-        if name not in ("cpu", "cuda"):
-            raise ConfigError(f"device is {name!r}, expected auto, cpu or cuda on a cluster")
-        return name
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = one_line(error).partition(". ")[0]  # torch lists all that it has
-        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N: {why}") from error
-    return name
 
 
 def _assembled(

@@ -23,8 +23,8 @@ from plait.results import (
     read_scores,
     read_validation,
 )
+from plait.study.inputs import inputs
 from plait.study.load import load_study
-from plait.study.run import given
 from plait.study.shuffled import clips_of
 from plait.training.network import Network, build
 from plait.trust import NOBODY, Trust
@@ -32,7 +32,7 @@ from plait.types import Dataset
 
 
 @dataclass(frozen=True)
-class Again:
+class FinishedRun:
     """A finished run, opened: its study, data set, clips, and what its methods were."""
 
     folder: Path
@@ -44,7 +44,7 @@ class Again:
     feature_threads: int | None = None
 
     @classmethod
-    def of(cls, folder: Path, data: Path | None = None, trust: Trust = NOBODY) -> "Again":
+    def open(cls, folder: Path, data: Path | None = None, trust: Trust = NOBODY) -> "FinishedRun":
         """The run in `folder`; `data` is where its clips lie now, if not where they lay then.
 
         Raises:
@@ -86,11 +86,8 @@ class Again:
         if method not in self.methods or not self.methods[method].keys:
             known = ", ".join(name for name, row in self.methods.items() if row.keys)
             raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")
-        own = self.study.only([method])  # features are found again by the device and the threads that made them
-        found = given(
-            own, self.dataset, self.cuts, self.device, lambda done, total, label: None, threads=self.feature_threads
-        )
-        return found[method]
+        alone = self.study.only([method])  # features are found again by the device and the threads that made them
+        return inputs(alone, self.dataset, self.cuts, self.device, threads=self.feature_threads)[method]
 
     def fold_of(self, method: str, subject: str) -> str:
         """The `fold/seed` of the job that tested `subject`: the first seed's.

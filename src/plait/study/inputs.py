@@ -1,0 +1,69 @@
+"""What each method of a study is given: tensors of clips or, where it says so, features of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from plait.clips import Clips, Cut, Rows, stored
+from plait.compute.cluster import Cluster
+from plait.config import Encoder, Study
+from plait.features import Extraction, extract
+from plait.store import content_key
+from plait.types import Dataset
+
+Progress = Callable[[int, int, str], None]
+
+
+def inputs(
+    study: Study,
+    dataset: Dataset,
+    cuts: Sequence[Cut],
+    device: str = "cpu",
+    progress: Progress = lambda done, total, label: None,
+    cluster: Cluster | None = None,
+    threads: int | None = None,
+) -> dict[str, Clips]:
+    """What each method of `study` is given of the clips, by its name; features are made unless they exist.
+
+    Args:
+        study: its methods.
+        dataset: says what a modality's tensor is.
+        cuts: the clips, each with its recording.
+        device: what features are made on.
+        progress: told recordings done, recordings in all, and which features are being made.
+        cluster: shares the making of features, if there is one.
+        threads: that features are made by; torch's own number by default.
+
+    Raises:
+        ConfigError: an encoder of features does not do.
+        DataError: a recording cannot be read.
+    """
+    wanted: dict[str, dict[str, Extraction | None]] = {}
+    for name in study.order():
+        method = study.method(name)
+        wanted[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
+    raw = [m for m in study.modalities if any(m in taken and taken[m] is None for taken in wanted.values())]
+    clips = stored(dataset, cuts, raw)
+    views: dict[str, Clips] = {}
+    features: dict[str, Rows] = {}
+    for name, taken in wanted.items():
+        arrays: dict[str, Rows] = {}
+        for modality, extraction in taken.items():
+            if extraction is None:
+                arrays[modality] = clips.arrays[modality]
+                continue
+            key = content_key([modality, asdict(extraction)])
+            if key not in features:
+                features[key] = extract(
+                    dataset,
+                    cuts,
+                    modality,
+                    extraction,
+                    device=device,
+                    threads=threads,
+                    where=f"methods.{name}.encoders.{modality}.features",
+                    progress=progress,
+                    cluster=cluster,
+                ).rows
+            arrays[modality] = features[key]
+        views[name] = Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
+    return views
