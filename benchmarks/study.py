@@ -46,10 +46,9 @@ from plait.compute.machine import cores, keep_memory, wide_products
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.results import read_job
-from plait.study.batches import batched, work_on
 from plait.study.folds import folds
-from plait.study.jobs import Job, Setting, plan
-from plait.training.course import Course, Inputs
+from plait.study.jobs import Job, Setting, distinct, plan, work_of
+from plait.training.course import Course, Inputs, Phase, Task
 from plait.training.grid_cache import known_grids
 from plait.training.network import build
 from plait.types import Fold
@@ -192,7 +191,7 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
         own = replace(study, train=replace(study.train, max_epochs=epochs))
         setting = Setting("glovid:DATASET", out / str(epochs), chosen.threads, "cpu")
         jobs = plan(own, DATASET, dict.fromkeys(own.order(), clips), [fold], setting)
-        work = work_on(setting)
+        work = work_of(setting)
         ends: dict[str, float] = {}
         start = time.perf_counter()
 
@@ -200,10 +199,10 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
             if label:
                 ends[label] = time.perf_counter() - start
 
-        items = batched(jobs)
-        hands = processes(work, chosen.workers, chosen.threads) if chosen.workers else inline(work)
-        do_missing(items, work, hands, ended)
-        spans = [(ends[work.label(item)] - said_s(setting, item[0]), ends[work.label(item)]) for item in items]
+        items = distinct(jobs)
+        pool = processes(work, chosen.workers, chosen.threads) if chosen.workers else inline(work)
+        do_missing(items, work, pool, ended)
+        spans = [(ends[work.label(item)] - said_s(setting, item), ends[work.label(item)]) for item in items]
         at_once = busy(spans, max(chosen.workers, 1))
         took.append({name: said_s(setting, job) for (name, _, _), job in jobs.items() if name in rows(study)})
     meter.stopped.set()
@@ -234,7 +233,8 @@ def profiled(
             continue
         known = known_grids(network, method, {}, clips, "cpu")
         inputs = Inputs(clips, known, method.modalities, "cpu")
-        course = Course(network, inputs, method, study.train, DATASET, "train", clips.of(fold.train), None, 0, None)
+        task = Task(method, study.train, DATASET, clips, fold, seed=0)
+        course = Course(task, Phase("train", clips.of(fold.train), None), network, inputs)
         for _ in course.batches():
             pass
         parts: list[list[float]] = []

@@ -81,12 +81,6 @@ def test_profile_of_a_step(tmp_path):
         assert min(parts) > 0 and ms["all"] == pytest.approx(sum(parts))
 
 
-def test_folds(tmp_path):
-    told = run("folds", tmp_path)
-    ms = told["methods"]["gloves"]["ms"]
-    assert len(ms) >= 2 and told["methods"]["gloves"]["ratio"] >= 1 and told["one_read"]["bound"] > 0
-
-
 def test_memory(tmp_path):
     told = run("memory", tmp_path)
     assert told["clips"] == 400 and set(told["phases"]) == {"features", "study"}

@@ -334,7 +334,6 @@ def test_names_order_and_place_are_in_no_job_s_key(tmp_path, monkeypatch):
     before = job()
     assert job(["name=other"]) == before
     assert job(["train.args={ eps = 1e-7, alpha = 0.9, lr = 1e-3 }"]) == before
-    assert job(["train.folds_at_once=1"]) == before
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "anything").write_text("of the same name as the modality")
@@ -350,9 +349,6 @@ def test_a_fifth_person_changes_only_the_jobs_that_they_are_in():
     everybody = ["protocol={ kind = 'leave-one-subject-out' }"]
     assert not set(jobs(everybody).values()) & set(jobs(everybody, world=more).values())
     assert jobs(some) == jobs(everybody)
-    together = [*some, "train.folds_at_once=2"]
-    assert jobs(together) == jobs(together, world=more)
-    assert not set(jobs(together).values()) & set(jobs(some).values())
 
 
 def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():

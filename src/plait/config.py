@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -65,11 +65,10 @@ class Train:
 
     `patience` is in epochs without better validation accuracy. `choose` says which epoch's weights are kept: the
     `best` on validation (ties: the earliest) or the `last`. `args` not named keep their value from the level below as
-    long as the optimizer is the same. `folds_at_once` folds of a method are trained side by side, their parameters
-    stacked: the same training up to rounding, save for what a network itself draws at random. `precision` is what
-    a method's products are computed in, by `torch.autocast`; encoders, weights and softmax are float32 either way, and
-    so is what would gain nothing: products of a batch's rows alone, as `Concat` and `Single` make without a hidden
-    layer. Processors without bfloat16 of their own are slower in it, not faster.
+    long as the optimizer is the same. `precision` is what a method's products are computed in, by `torch.autocast`;
+    encoders, weights and softmax are float32 either way, and so is what would gain nothing: products of a batch's rows
+    alone, as `Concat` and `Single` make without a hidden layer. Processors without bfloat16 of their own are slower in
+    it, not faster.
     """
 
     optimizer: str = "torch.optim:RMSprop"
@@ -80,7 +79,6 @@ class Train:
     max_epochs: Count = 200
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     choose: Literal["best", "last"] = "best"
-    folds_at_once: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -129,6 +127,14 @@ class Method:
                 yield f"encoders.{name}.use", own.use
             if own.features:
                 yield f"encoders.{name}.features.use", own.features.use
+
+
+class Training(NamedTuple):
+    """A method that is trained: its name, all that it is, and how it is trained."""
+
+    name: str
+    method: Method
+    train: Train
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -209,6 +215,10 @@ class Study:
             if method.use:
                 add(name)
         return tuple(names)
+
+    def trainings(self) -> tuple[Training, ...]:
+        """Every method that is trained, in the order of `order`, with all that it is and how it is trained."""
+        return tuple(Training(name, self.method(name), self.training(name)) for name in self.order())
 
     def training(self, method: str) -> Train:
         """The training settings of `method`: the study's, overridden by its own."""

@@ -13,7 +13,7 @@ import tomli_w
 from filelock import FileLock
 
 from plait.compute.cluster import _answers
-from plait.compute.executors import Hands, Work, inline, processes
+from plait.compute.executors import Work, Workers, inline, processes
 from plait.compute.schedule import WAITING, do_missing
 from plait.errors import ConfigError, PlaitError
 from plait.study.run import run_study
@@ -46,7 +46,7 @@ def work(out, do=make):
     return Work(
         out,
         do,
-        leaves=lambda piece: (f"jobs/{piece.name}",),
+        leaves=lambda piece: f"jobs/{piece.name}",
         needs=lambda piece: tuple(f"jobs/{need}" for need in piece.needs),
         reads=lambda piece: (),
         moved=lambda piece, where: piece,
@@ -75,7 +75,7 @@ def test_an_item_starts_as_soon_as_its_donors_are_done_and_the_longest_way_first
                     heavy.set()
                 return threads.submit(do, piece, tmp_path)
 
-            yield Hands(start, lambda: 2)
+            yield Workers(start, lambda: 2)
 
     do_missing(pieces, work(tmp_path), two(), lambda *event: None)
     assert started == ["donor", "long", "heavy", "short", "late"]

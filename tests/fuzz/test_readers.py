@@ -114,10 +114,7 @@ def test_a_table_says_which_column_is_of_another_type_or_empty(tmp_path):
     [
         *((f"train.label_smoothing={value}", "train.label_smoothing") for value in ("nan", "-1", "2", "1", "inf")),
         *((f"seeds=[{value}]", "seeds.0") for value in (2**63, 2**64, -1, 10**30)),
-        *(
-            (f"train.{name}={10**12}", f"train.{name}")
-            for name in ("batch_size", "patience", "max_epochs", "folds_at_once")
-        ),
+        *((f"train.{name}={10**12}", f"train.{name}") for name in ("batch_size", "patience", "max_epochs")),
         (f"protocol.shuffle_labels={2**63}", "protocol.shuffle_labels"),
         ("methods.a.train.label_smoothing=-0.5", "methods.a.train.label_smoothing"),
     ],

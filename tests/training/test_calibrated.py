@@ -50,13 +50,12 @@ def finished(out, **own):
     "own",
     [
         {"train": {"max_epochs": 2, "args": {"lr": 0.01}}},
-        {"train": {"max_epochs": 2, "args": {"lr": 0.01}, "folds_at_once": 3}},
         {
             "train": {"max_epochs": 2, "args": {"lr": 0.01}},
             "protocol": {"kind": "leave-one-subject-out", "val_subjects": 1, "refit": True},
         },
     ],
-    ids=["alone", "folds at once", "refit"],
+    ids=["once", "refit"],
 )
 def test_the_training_clips_of_each_fold_and_phase_alone_decide(tmp_path, own):
     clips, weights = finished(tmp_path, **own)

@@ -253,31 +253,28 @@ def results(out):
 
 def test_a_study_in_bfloat16_has_jobs_of_its_own_and_comes_to_much_the_same(cache):
     found = {}
-    for precision, at_once in (("float32", 1), ("bfloat16", 1), ("bfloat16", 4)):
-        study = tiny.study(train={"max_epochs": 4, "precision": precision, "folds_at_once": at_once})
-        run_study(study, None, cache / "run" / precision / str(at_once))
-        found[precision, at_once] = results(cache / "run" / precision / str(at_once))
+    for precision in ("float32", "bfloat16"):
+        run_study(tiny.study(train={"max_epochs": 4, "precision": precision}), None, cache / "run" / precision)
+        found[precision] = results(cache / "run" / precision)
     scores = {key: np.array(table["scores"].to_list()) for key, table in found.items()}
-    keys = [{p.name for p in (cache / "run" / p / "1" / "jobs").iterdir()} for p in ("float32", "bfloat16")]
+    keys = [{job.name for job in (cache / "run" / precision / "jobs").iterdir()} for precision in found]
     assert keys[0].isdisjoint(keys[1])
-    assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).mean() < 0.03
-    assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).mean() < 0.03
+    assert 0 < np.abs(scores["bfloat16"] - scores["float32"]).mean() < 0.03
 
 
-def test_known_leads_in_bfloat16_come_to_much_the_same_one_by_one_and_folds_together(cache):
+def test_known_leads_in_bfloat16_come_to_much_the_same(cache):
     frozen = {"use": "plait.fusion:Led", "args": {"lead": "a"}, "encoders": {"a": {"from": "a", "frozen": True}}}
     methods = {"a": tiny.study()["methods"]["a"], "led": frozen}
     scores = {}
-    for precision, at_once in (("float32", 1), ("bfloat16", 1), ("bfloat16", 4)):
-        train = {"max_epochs": 4, "args": {"lr": 0.01}, "precision": precision, "folds_at_once": at_once}
-        out = cache / "run" / precision / str(at_once)
+    for precision in ("float32", "bfloat16"):
+        train = {"max_epochs": 4, "args": {"lr": 0.01}, "precision": precision}
+        out = cache / "run" / precision
         run_study(tiny.study(methods=methods, train=train), None, out)
         led = results(out).filter(pl.col("method") == "led")
-        scores[precision, at_once] = np.array(led["scores"].to_list())
+        scores[precision] = np.array(led["scores"].to_list())
     kinds = {np.load(path, mmap_mode="r").dtype for path in (cache / "cache" / "grids").glob("*.npy")}
     assert kinds == {np.dtype("<f2"), np.dtype("<f4"), np.dtype("<i2")}  # grids, their means, grids in bfloat16
-    assert 0 < np.abs(scores["bfloat16", 1] - scores["float32", 1]).mean() < 0.03
-    assert np.abs(scores["bfloat16", 4] - scores["bfloat16", 1]).mean() < 0.03
+    assert 0 < np.abs(scores["bfloat16"] - scores["float32"]).mean() < 0.03
 
 
 class Wide(nn.Module):

@@ -27,14 +27,14 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLAR
 class Work(Generic[T]):
     """What has to be known of items to carry them out, in functions that can be pickled.
 
-    `do(item, out)` reads the files `reads(item)` and leaves the folders `leaves(item)`, relative to `out`, each whole
-    or not at all, once the folders `needs(item)` stand. `moved(item, where)` is the same item, reading those files that
+    `do(item, out)` reads the files `reads(item)` and leaves the folder `leaves(item)`, relative to `out`, whole or not
+    at all, once the folders `needs(item)` stand. `moved(item, where)` is the same item, reading those files that
     lie outside `out` at other paths. `cost` is in any unit; `label` says what an item is.
     """
 
     out: Path
     do: Callable[[T, Path], None]
-    leaves: Callable[[T], tuple[str, ...]]
+    leaves: Callable[[T], str]
     needs: Callable[[T], tuple[str, ...]]
     reads: Callable[[T], tuple[Path, ...]]
     moved: Callable[[T, Mapping[Path, Path]], T]
@@ -43,7 +43,7 @@ class Work(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Hands(Generic[T]):
+class Workers(Generic[T]):
     """Who carries out items: `start` one, as long as fewer than `room()` are in work."""
 
     start: Callable[[T], Future[None]]
@@ -51,7 +51,7 @@ class Hands(Generic[T]):
 
 
 @contextmanager
-def inline(work: Work[T]) -> Iterator[Hands[T]]:
+def inline(work: Work[T]) -> Iterator[Workers[T]]:
     """One item at a time, here."""
 
     def start(item: T) -> Future[None]:
@@ -64,11 +64,11 @@ def inline(work: Work[T]) -> Iterator[Hands[T]]:
             done.set_result(None)
         return done
 
-    yield Hands(start, lambda: 1)
+    yield Workers(start, lambda: 1)
 
 
 @contextmanager
-def processes(work: Work[T], workers: int, threads: int) -> Iterator[Hands[T]]:
+def processes(work: Work[T], workers: int, threads: int) -> Iterator[Workers[T]]:
     """`workers` spawned processes, of `threads` threads from their first moment, which end with this one.
 
     Raises:
@@ -80,7 +80,7 @@ def processes(work: Work[T], workers: int, threads: int) -> Iterator[Hands[T]]:
         context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_worker) as pool:
             try:
-                yield Hands(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
+                yield Workers(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
             except BrokenProcessPool as error:
                 raise PlaitError("a worker process died, perhaps for want of memory: try fewer --workers") from error
             except BaseException:  # nobody goes on with an item whose lock is about to be given up
@@ -98,33 +98,30 @@ def processes(work: Work[T], workers: int, threads: int) -> Iterator[Hands[T]]:
 
 
 @contextmanager
-def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Hands[T]]:
+def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Workers[T]]:
     """The nodes of a cluster, as many items at once as they have room for, or `workers`.
 
-    An item is done in a folder of its node's; the folders it leaves come back and are put in place here.
+    An item is done in a folder of its node's; the folder it leaves comes back and is put in place here.
     """
 
     def carry(item: T) -> None:
-        made = cluster.call(_carried_out, work.reads(item), work, item)
-        for name, files in made.items():
-            if (work.out / name).exists():  # of a batch that was cut off: the same bytes
-                continue
-            with atomic(work.out / name) as folder:
-                for path, content in files.items():
-                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                    (folder / path).write_bytes(content)
+        files = cluster.call(_carried_out, work.reads(item), work, item)
+        with atomic(work.out / work.leaves(item)) as folder:
+            for path, content in files.items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
 
     with ThreadPoolExecutor(MOST) as threads:
         try:
-            yield Hands(lambda item: threads.submit(carry, item), lambda: workers or cluster.room())
+            yield Workers(lambda item: threads.submit(carry, item), lambda: workers or cluster.room())
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             cluster.cancel()
             raise
 
 
-def _carried_out(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, dict[str, bytes]]:
-    """Do an item in a folder of its own that has the files it reads; the files of each folder it left."""
+def _carried_out(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, bytes]:
+    """Do an item in a folder of its own that has the files it reads; the files of the folder it left."""
     with TemporaryDirectory(prefix="plait-") as made:
         out = Path(made)
         for path, here in where.items():
@@ -133,7 +130,7 @@ def _carried_out(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(here)
         work.do(work.moved(item, where), out)
-        return {name: _contents(out / name) for name in work.leaves(item)}
+        return _contents(out / work.leaves(item))
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from filelock import Timeout
 
-from plait.compute.executors import Hands, Work
+from plait.compute.executors import Work, Workers
 from plait.errors import DataError
 from plait.store import HELD, locked, scratch
 
@@ -22,10 +22,12 @@ ROOM_S = 2.0  # between two looks at whether there is more room now
 OLD_S = 3600.0  # of an empty folder: nobody is about to fill it
 
 
-def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[Hands[T]], progress: Progress) -> None:
-    """Do every item whose folders do not stand yet; donors come first in `items`.
+def do_missing(
+    items: Sequence[T], work: Work[T], workers: AbstractContextManager[Workers[T]], progress: Progress
+) -> None:
+    """Do every item whose folder does not stand yet; donors come first in `items`.
 
-    Right before an item is started a lock of each of its folders is taken. One that another run holds is left to it,
+    Right before an item is started a lock of its folder is taken. One that another run holds is left to it,
     and done here only if that run ends without it. `progress` is told folders that stand, folders in all, and what
     was finished last, or once that there is nothing to do but wait for another run.
 
@@ -33,22 +35,21 @@ def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[
         DataError: the folder of the results cannot be written; nothing has been done.
         PlaitError: whatever an item or its executor raises.
     """
-    for place in {(work.out / name).parent for item in items for name in work.leaves(item)}:
+    for place in {(work.out / work.leaves(item)).parent for item in items}:
         with scratch(place, "a job"):
             pass  # a folder that cannot be written is said so before anything is trained
         _sweep(place, work.out)
     todo = [item for item in items if not _stands(item, work)]
-    missing = {name for item in todo for name in work.leaves(item)}
-    total = sum(len(work.leaves(item)) for item in items)
-    progress(total - len(missing), total, "")
+    missing = {work.leaves(item) for item in todo}
+    progress(len(items) - len(missing), len(items), "")
     running: dict[Future[None], tuple[T, ExitStack]] = {}
     waited = False
 
     def finished(item: T) -> None:
-        missing.difference_update(work.leaves(item))
-        progress(total - len(missing), total, work.label(item))
+        missing.discard(work.leaves(item))
+        progress(len(items) - len(missing), len(items), work.label(item))
 
-    with ExitStack() as claims, hands as pool:
+    with ExitStack() as claims, workers as pool:
         if pool.room() > 1:
             todo = _longest_first(todo, work)
         while todo or running:
@@ -75,7 +76,7 @@ def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[
             elif not changed:
                 if elsewhere and not waited:
                     waited = True
-                    progress(total - len(missing), total, WAITING)
+                    progress(len(items) - len(missing), len(items), WAITING)
                 time.sleep(POLL_S)
             for future in ended:
                 item, claim = running.pop(future)
@@ -85,7 +86,7 @@ def do_missing(items: Sequence[T], work: Work[T], hands: AbstractContextManager[
 
 
 def _stands(item: T, work: Work[T]) -> bool:
-    return all((work.out / name).exists() for name in work.leaves(item))
+    return (work.out / work.leaves(item)).exists()
 
 
 def _longest_first(items: Sequence[T], work: Work[T]) -> list[T]:
@@ -93,7 +94,7 @@ def _longest_first(items: Sequence[T], work: Work[T]) -> list[T]:
     behind: dict[str, float] = {}
     way: list[float] = []
     for item in reversed(items):
-        way.append(work.cost(item) + max(behind.get(name, 0.0) for name in work.leaves(item)))
+        way.append(work.cost(item) + behind.get(work.leaves(item), 0.0))
         for name in work.needs(item):
             behind[name] = max(behind.get(name, 0.0), way[-1])
     order = sorted(range(len(items)), key=lambda at: -way[len(items) - 1 - at])
@@ -101,21 +102,23 @@ def _longest_first(items: Sequence[T], work: Work[T]) -> list[T]:
 
 
 def _claimed(item: T, work: Work[T]) -> ExitStack | None:
-    """The locks of an item's folders, taken; None if another run has one of them."""
-    with ExitStack() as locks:
+    """The lock of an item's folder, taken; None if another run has it."""
+    with ExitStack() as lock:
         try:
-            for name in sorted(work.leaves(item)):
-                locks.enter_context(locked(work.out / ".locks" / Path(name).name, wait=False))
+            lock.enter_context(locked(_lock_of(item, work), wait=False))
         except Timeout:
             return None
-        return locks.pop_all()
+        return lock.pop_all()
 
 
 def _released(item: T, claim: ExitStack, work: Work[T]) -> None:
-    """Give up the locks of a finished item; whoever still gets one of the removed files finds the folder standing."""
-    for name in work.leaves(item):
-        (work.out / ".locks" / Path(name).name).unlink(missing_ok=True)
+    """Give up the lock of a finished item; whoever still gets the removed file finds the folder standing."""
+    _lock_of(item, work).unlink(missing_ok=True)
     claim.close()
+
+
+def _lock_of(item: T, work: Work[T]) -> Path:
+    return work.out / ".locks" / Path(work.leaves(item)).name
 
 
 def _sweep(place: Path, out: Path) -> None:

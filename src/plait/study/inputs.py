@@ -38,8 +38,7 @@ def inputs(
         DataError: a recording cannot be read.
     """
     wanted: dict[str, dict[str, Extraction | None]] = {}
-    for name in study.order():
-        method = study.method(name)
+    for name, method, _ in study.trainings():
         wanted[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
     raw = [m for m in study.modalities if any(m in taken and taken[m] is None for taken in wanted.values())]
     clips = stored(dataset, cuts, raw)

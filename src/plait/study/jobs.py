@@ -1,6 +1,8 @@
-"""One job = (method, fold, seed): its key, its folder on disk, and how it is done."""
+"""One job = (method, fold, seed): its key, how it is done, what it leaves, and all that as work for an executor."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,19 @@ import polars as pl
 import torch
 
 from plait.clips import Clips
+from plait.compute.executors import Work
 from plait.compute.machine import keep_memory, settled, settled_numerics, wide_products
-from plait.config import Encoder, Method, Protocol, Study, Train
+from plait.config import Encoder, Method, Study, Train, Training
 from plait.contents import describe, settings
 from plait.objects import resolve, source_key
-from plait.results import TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
+from plait.results import JOBS, TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
 from plait.store import atomic, content_key
+from plait.training.course import Task
 from plait.training.fit import Trained, fit
 from plait.training.network import maker, save_weights
 from plait.types import Dataset, Fold
+
+At = tuple[str, str, int]  # a job's method, fold and seed
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,18 @@ class Setting:
 class Job:
     """A training to be done, and the key of everything that decides its result.
 
-    `clips` are what the method is given, of the people of the batch's folds alone: where a modality has features,
-    these. `donors` are keys of jobs that have to
-    be done before, by the modality whose encoder comes from there. Jobs of one `batch` are done at once.
+    `clips` are what the method is given, of the people of the fold alone: where a modality has features, these.
+    `donors` are keys of jobs that have to be done before, by the modality whose encoder comes from there.
     """
 
     label: str
     method: Method
     train: Train
-    protocol: Protocol
     clips: Clips
     fold: Fold
     seed: int
+    refit: bool
     donors: dict[str, str]
-    batch: str
     decides: dict[str, Any]
 
     @property
@@ -63,145 +67,170 @@ class Job:
 
 def plan(
     study: Study, dataset: Dataset, clips: Mapping[str, Clips], folds: Sequence[Fold], setting: Setting
-) -> dict[tuple[str, str, int], Job]:
+) -> dict[At, Job]:
     """The jobs of a study by (method, fold, seed), donors first; rows that come to the same thing share a job's key.
 
     `clips` are what each method is given, by its name.
     """
-    jobs: dict[tuple[str, str, int], Job] = {}
-    here = settled_numerics(setting.device)
-    for name in study.order():
-        method = study.method(name)
-        train = study.training(name)
-        shared = {**_decides(method, train, study, dataset, setting), "numerics": here}
-        own: dict[tuple[str, ...], tuple[Clips, str]] = {}  # clips of some people, and their key
-        takes = {modality: own.donor for modality, own in method.encoders.items() if own.donor}
+    jobs: dict[At, Job] = {}
+    numerics = settled_numerics(setting.device)
+    for name, method, train in study.trainings():
+        shared = {**_decides(study, dataset, setting, Training(name, method, train)), "numerics": numerics}
+        of_people: dict[tuple[str, ...], tuple[Clips, str]] = {}  # clips of some people, and their key
+        donors_of = {modality: encoder.donor for modality, encoder in method.encoders.items() if encoder.donor}
         for seed in study.seeds:
-            for beside in _groups(folds, train.folds_at_once):
-                people = tuple(sorted({who for fold in beside for who in (*fold.train, *fold.val, *fold.test)}))
-                if people not in own:
+            for fold in folds:
+                people = tuple(sorted({*fold.train, *fold.val, *fold.test}))
+                if people not in of_people:
                     seen = clips[name].among(people)
-                    own[people] = seen, seen.key(method.modalities)
-                seen, content = own[people]
-                donors = [{m: jobs[donor, fold.name, seed].key for m, donor in takes.items()} for fold in beside]
-                decides = [
-                    {**shared, "clips": content, "fold": _parts(fold), "seed": seed, "donors": given}
-                    for fold, given in zip(beside, donors, strict=True)
-                ]
-                batch = content_key(decides)
-                for fold, given, decided in zip(beside, donors, decides, strict=True):
-                    jobs[name, fold.name, seed] = Job(
-                        label=f"{name}, fold {fold.name}, seed {seed}",
-                        method=method,
-                        train=train,
-                        protocol=study.protocol,
-                        clips=seen,
-                        fold=fold,
-                        seed=seed,
-                        donors=given,
-                        batch=batch,
-                        decides={**decided, "batch": batch} if len(beside) > 1 else decided,
-                    )
+                    of_people[people] = seen, seen.key(method.modalities)
+                seen, content = of_people[people]
+                donors = {modality: jobs[donor, fold.name, seed].key for modality, donor in donors_of.items()}
+                who = {"train": fold.train, "val": fold.val, "test": fold.test}
+                jobs[name, fold.name, seed] = Job(
+                    label=f"{name}, fold {fold.name}, seed {seed}",
+                    method=method,
+                    train=train,
+                    clips=seen,
+                    fold=fold,
+                    seed=seed,
+                    refit=study.protocol.refit,
+                    donors=donors,
+                    decides={**shared, "clips": content, "fold": who, "seed": seed, "donors": donors},
+                )
     return jobs
 
 
-def run_jobs(jobs: Sequence[Job], setting: Setting) -> None:
-    """Train and score the jobs of one batch; each leaves an atomic folder, unless one stands already.
+def distinct(jobs: Mapping[At, Job]) -> list[Job]:
+    """Each job once, whatever rows have it; donors first, as they come."""
+    first: dict[str, Job] = {}
+    for job in jobs.values():
+        first.setdefault(job.key, job)
+    return list(first.values())
+
+
+def work_of(setting: Setting) -> Work[Job]:
+    """Jobs as work for an executor."""
+    return Work(
+        setting.out,
+        do=functools.partial(_do, setting=setting),
+        leaves=lambda job: f"{JOBS}/{job.key}",
+        needs=lambda job: tuple({f"{JOBS}/{key}": None for key in job.donors.values()}),
+        reads=functools.partial(_reads, setting=setting),
+        moved=_moved,
+        cost=_cost,
+        label=lambda job: job.label,
+    )
+
+
+def run_job(job: Job, setting: Setting) -> None:
+    """Train and score; leaves an atomic folder, unless one stands already.
 
     It holds predictions, validation, history, weights, and what decided them. On a CPU these are the same whatever the
     process has computed, drawn or set in torch before, with `setting.threads` threads and the same instructions.
     """
-    one = jobs[0]
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
         dataset: Dataset = resolve(setting.dataset, "dataset")
-        donors = [{modality: setting.folder(key) for modality, key in job.donors.items()} for job in jobs]
-        folds = [job.fold for job in jobs]
+        donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
+        task = Task(job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit, donors, setting.device)
         with settled(), wide_products(), torch.random.fork_rng(devices=[]):
-            trained = fit(
-                one.method, one.train, one.protocol, dataset, one.clips, folds, one.seed, setting.device, donors
-            )
+            trained = fit(task)
     finally:
         torch.set_num_threads(before)
-    for job, done in zip(jobs, trained, strict=True):
-        if not setting.folder(job.key).exists():
-            _leave(job, done, dataset, setting.folder(job.key))
+    if not setting.folder(job.key).exists():
+        _leave(job, trained, dataset, setting.folder(job.key))
 
 
-def _leave(job: Job, done: Trained, dataset: Dataset, path: Path) -> None:
+def _leave(job: Job, trained: Trained, dataset: Dataset, path: Path) -> None:
     clips, fold = job.clips, job.fold
+    test, val = (
+        scored([clips.table[row] for row in clips.of(subjects)], scores, dataset.activities)
+        for subjects, scores in ((fold.test, trained.test), (fold.val, trained.val))
+    )
+    parameters = sum(p.numel() for p in trained.network.parameters() if p.requires_grad)
+    facts = JobFacts(trained.seconds, parameters, _failure(trained))
     with atomic(path) as folder:
         folder.mkdir()
-        test, val = (
-            scored([clips.table[row] for row in rows], scores, dataset.activities)
-            for rows, scores in ((clips.of(fold.test), done.test), (clips.of(fold.val), done.val))
-        )
-        save_weights(done.network, folder / WEIGHTS)
-        if done.chosen is not None:
-            save_weights(done.chosen, folder / TRAIN_WEIGHTS)
-        parameters = sum(p.numel() for p in done.network.parameters() if p.requires_grad)
-        facts = JobFacts(done.seconds, parameters, _failure(done))
-        write_job(folder, facts, job.decides, test, val, done.history)
+        write_job(folder, facts, job.decides, test, val, trained.history)
+        save_weights(trained.network, folder / WEIGHTS)
+        if trained.chosen is not None:
+            save_weights(trained.chosen, folder / TRAIN_WEIGHTS)
 
 
-def _failure(done: Trained) -> str | None:
+def _failure(trained: Trained) -> str | None:
     """Why a job's scores are none, if so; it is done all the same, and would fail again."""
-    if all(np.isfinite(scores).all() for scores in (done.test, done.val)):
+    if all(np.isfinite(scores).all() for scores in (trained.test, trained.val)):
         return None
-    wrong = done.history.filter(~pl.col("loss").is_finite())
+    wrong = trained.history.filter(~pl.col("loss").is_finite())
     if wrong.is_empty():
         return "its network gives scores that are no numbers"
     return f"training diverged: from epoch {wrong['epoch'][0]} on the loss is no number"
 
 
-def _groups(folds: Sequence[Fold], size: int) -> Iterator[Sequence[Fold]]:
-    for start in range(0, len(folds), size):
-        yield folds[start : start + size]
+def _do(job: Job, out: Path, setting: Setting) -> None:
+    run_job(job, replace(setting, out=out))
 
 
-def _parts(fold: Fold) -> dict[str, tuple[str, ...]]:
-    return {"train": fold.train, "val": fold.val, "test": fold.test}
+def _reads(job: Job, setting: Setting) -> tuple[Path, ...]:
+    """The arrays of the job's modalities, and its donors' weights."""
+    arrays = dict.fromkeys(file for m in job.method.modalities for file in job.clips.arrays[m].files)
+    donors = dict.fromkeys(job.donors.values())
+    weights = [setting.folder(key) / name for key in donors for name in (WEIGHTS, TRAIN_WEIGHTS)]
+    return (*arrays, *(path for path in weights if path.exists()))
 
 
-def _decides(method: Method, train: Train, study: Study, dataset: Dataset, setting: Setting) -> dict[str, Any]:
+def _moved(job: Job, where: Mapping[Path, Path]) -> Job:
+    """The same job, reading arrays at other paths."""
+    arrays = {name: rows.made(lambda file: where.get(file, file)) for name, rows in job.clips.arrays.items()}
+    return replace(job, clips=replace(job.clips, arrays=arrays))
+
+
+def _cost(job: Job) -> float:
+    """About how long a job takes: values read in an epoch times the most epochs."""
+    values = sum(math.prod(job.clips.shapes[m]) for m in job.method.modalities)
+    return float(values * len(job.clips.of(job.fold.train)) * job.train.max_epochs)
+
+
+def _decides(study: Study, dataset: Dataset, setting: Setting, training: Training) -> dict[str, Any]:
     """What decides the results of a method's jobs whatever the fold, in terms of JSON, but for clips and processor.
 
     Raises:
         ConfigError: a setting or an object that it names holds something whose content cannot be told.
         DataError: a file that it names cannot be read.
     """
+    _, method, train = training
     words = {*study.modalities, *dataset.activities}  # a folder may be called like them
 
-    def told(path: str, args: Mapping[str, Any]) -> list[Any]:
+    def described(path: str, args: Mapping[str, Any]) -> list[Any]:
         return [describe(resolve(path, "study")), settings(args, words)]
 
     encoders: dict[str, Any] = {}
     for name in method.modalities:
-        own = method.encoders.get(name, Encoder())
-        made = [describe(maker(own, dataset, name)), settings(own.args, words)]
-        encoders[name] = [own.frozen, own.donor is not None, made]
+        encoder = method.encoders.get(name, Encoder())
+        network = [describe(maker(encoder, dataset, name)), settings(encoder.args, words)]
+        encoders[name] = [encoder.frozen, encoder.donor is not None, network]
     assert method.use is not None
-    plain = asdict(replace(train, folds_at_once=1))  # the batch says which folds
-    named = {"optimizer": told(train.optimizer, train.args), "args": None, "schedule": None}
+    named = {"optimizer": described(train.optimizer, train.args), "args": None, "schedule": None}
     if train.schedule:
-        named["schedule"] = told(train.schedule.use, train.schedule.args)
+        named["schedule"] = described(train.schedule.use, train.schedule.args)
     return {
-        "method": told(method.use, method.args),
-        "augment": {name: told(path, {}) for name, path in method.augment.items()},
+        "method": described(method.use, method.args),
+        "augment": {name: described(path, {}) for name, path in method.augment.items()},
         "encoders": encoders,
-        "train": {**plain, **named},
+        "train": {**asdict(train), **named},
         "refit": study.protocol.refit,
         "activities": dataset.activities,
-        "sources": source_key(_named(method, train, dataset)),
+        "sources": source_key(_code(method, train, dataset)),
         "threads": setting.threads,
         "device": setting.device,
         "torch": torch.__version__,
     }
 
 
-def _named(method: Method, train: Train, dataset: Dataset) -> list[Any]:
+def _code(method: Method, train: Train, dataset: Dataset) -> list[Any]:
     """Every object a method's settings name, and the loop that trains it."""
     paths = [method.use, train.optimizer, *method.augment.values()]
     paths += [train.schedule.use] if train.schedule else []

@@ -44,11 +44,10 @@ from plait.results import (
     write_run,
 )
 from plait.store import locked, write_csv, write_toml
-from plait.study.batches import batched, work_on
 from plait.study.finished import FinishedRun
 from plait.study.folds import check_choice, check_classes, folds
 from plait.study.inputs import inputs
-from plait.study.jobs import Job, Setting, plan
+from plait.study.jobs import At, Job, Setting, distinct, plan, work_of
 from plait.study.load import load_study
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.training.fit import check
@@ -58,7 +57,6 @@ from plait.types import Dataset
 
 Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
-At = tuple[str, str, int]  # a job's method, fold and seed
 LOG = logging.getLogger("plait")
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
 MOST = 1024  # threads of a job, or jobs at once
@@ -123,22 +121,20 @@ def run_study(
         clips = inputs(study, dataset, cuts, device, progress, cluster)
         arrays = {rows: name for view in clips.values() for name, rows in view.arrays.items()}
         check_clips(data, table, [(name, rows) for rows, name in arrays.items()], people_of(study))
-        for name in study.order():
-            method = study.method(name)
-            train = study.training(name)
+        for name, method, train in study.trainings():
             network = build(method, dataset, clips[name].shapes, f"methods.{name}", getattr(torch, train.precision))
             check(method, train, network, clips[name], f"methods.{name}")
             for fold in parts:
                 check_choice(fold, train.choose, f"methods.{name}.train")
         jobs = plan(study, dataset, clips, parts, setting)
-        work = work_on(setting)
+        work = work_of(setting)
         if cluster:
-            hands = remote(work, workers, cluster)
+            pool = remote(work, workers, cluster)
         elif executor == "processes":
-            hands = processes(work, workers or max(1, cores() // threads), threads)
+            pool = processes(work, workers or max(1, cores() // threads), threads)
         else:
-            hands = inline(work)
-        do_missing(batched(jobs), work, hands, progress)
+            pool = inline(work)
+        do_missing(distinct(jobs), work, pool, progress)
     facts = {at: read_job(setting.folder(job.key)) for at, job in jobs.items()}
     failed = {at: f"{jobs[at].label}: {why}" for at, one in facts.items() if (why := one.failed)}
     for line in failed.values():
@@ -227,8 +223,7 @@ def _leave(
 
 def _import_all(study: Study) -> None:
     """Import every module that the study names: what has been imported is what other machines are given."""
-    for name in study.order():
-        method, train = study.method(name), study.training(name)
+    for name, method, train in study.trainings():
         encoders = [part for own in method.encoders.values() for part in (own, own.features) if part]
         parts = [*encoders, train.schedule] if train.schedule else encoders
         for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):

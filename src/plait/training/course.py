@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +18,7 @@ from plait.errors import ConfigError, one_line
 from plait.objects import resolve
 from plait.training.network import Network
 from plait.training.rmsprop import one_pass
-from plait.types import Dataset
+from plait.types import Dataset, Fold
 
 Augment = Callable[[Tensor], Tensor]
 Batch = dict[str, Tensor]
@@ -44,37 +45,58 @@ class Inputs:
         )
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what: a method of a study, on the clips of one fold, from one seed.
+
+    `donors` are the folders of finished jobs, by the modality whose encoder is taken from there; with `refit` a network
+    is trained once more, on who validated as well.
+    """
+
+    method: Method
+    train: Train
+    dataset: Dataset
+    clips: Clips
+    fold: Fold
+    seed: int
+    refit: bool = False
+    donors: Mapping[str, Path] = MappingProxyType({})
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training of a task: what `history` calls it, the clips that train and, if any, validate, by their rows.
+
+    It takes `epochs`, by default as many as validation or the settings say.
+    """
+
+    name: str
+    rows: np.ndarray
+    val: np.ndarray | None
+    epochs: int | None = None
+
+
 class Course:
-    """One training: `network` sees `rows` in an order that `seed` decides, for `epochs` or as long as `val` says.
+    """One phase's training: `network` sees the clips in an order that the seed decides.
 
     Whoever trains takes the batches of an epoch from `batches`, leaves gradients in the network, calls `step` after
     each and `close` at the end; `over` then says whether it was the last. `finish` gives the network the weights of the
-    epoch that was chosen. `phase` is what `history` calls it; `val` is None where nobody validates.
+    epoch that was chosen.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        inputs: Inputs,
-        method: Method,
-        train: Train,
-        dataset: Dataset,
-        phase: str,
-        rows: np.ndarray,
-        val: np.ndarray | None,
-        seed: int,
-        epochs: int | None,
-    ) -> None:
-        self.network, self.inputs, self.train, self.phase = network, inputs, train, phase
-        self.rows, self.val, self.classes = rows, val, len(dataset.activities)
-        self.shuffle = torch.Generator().manual_seed(seed)
-        steps = math.ceil(len(rows) / train.batch_size)
+    def __init__(self, task: Task, phase: Phase, network: Network, inputs: Inputs) -> None:
+        activities, train = task.dataset.activities, task.train
+        self.network, self.inputs, self.train, self.phase = network, inputs, train, phase.name
+        self.rows, self.val, self.classes = phase.rows, phase.val, len(activities)
+        self.shuffle = torch.Generator().manual_seed(task.seed)
+        steps = math.ceil(len(phase.rows) / train.batch_size)
         self.optimizer, self.schedule = optimizer_of(train, network, "train", steps * train.max_epochs)
-        self.augments = augments_of(method, "methods")
-        self.labels = torch.tensor([dataset.activities.index(clip.activity) for clip in inputs.clips.table])
+        self.augments = augments_of(task.method, "methods")
+        self.labels = torch.tensor([activities.index(clip.activity) for clip in inputs.clips.table])
         self.history: list[Epoch] = []
-        self.epochs = epochs or train.max_epochs
-        self.chooses = val is not None and train.choose == "best"
+        self.epochs = phase.epochs or train.max_epochs
+        self.chooses = phase.val is not None and train.choose == "best"
         self.best, self.best_accuracy, self.best_weights = 0, -1.0, network.state_dict()
         self.total, self.over = 0.0, False
 
@@ -100,7 +122,7 @@ class Course:
         if self.val is None:
             self.history.append((self.phase, epoch, loss, None, None))
             return
-        probabilities = scores(self.network, self.inputs, self.val, self.classes)
+        probabilities = self.scores(self.val)
         truth = self.labels[self.val].numpy()
         accuracy = float((probabilities.argmax(axis=1) == truth).mean())
         val_loss = float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean())
@@ -110,6 +132,10 @@ class Course:
             self.best_weights = {name: weight.clone() for name, weight in self.network.state_dict().items()}
         if self.chooses and epoch - self.best >= self.train.patience:
             self.over = True
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """Probabilities `(len(rows), classes)` of the clips in `rows`, as the network is now."""
+        return scores(self.network, self.inputs, rows, self.classes)
 
     def finish(self) -> int:
         """Give the network the weights that were chosen; how many epochs led to them."""
