@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.config import Method, Study, Train, override, validated
-from plait.errors import ConfigError, one_line
+from plait.errors import ConfigError, one_line, shown
 from plait.store import read_bytes, toml_of
 
 
@@ -15,13 +15,14 @@ def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ())
     """Read a study file, or a mapping of the same form, and apply `key.path=value` overrides.
 
     A file may say `extends = "other.toml"`, relative to itself: it is then laid on top of that file, table by table;
-    `without = ["methods.static"]` beside it names keys of that file that are left out.
+    `without = ["methods.static"]` beside it names keys of that file that are left out. A method may say
+    `like = "another"`: it is then that method but for what it says itself.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is not what its key expects.
     """
     if isinstance(source, Mapping):
-        file, table = "study", _copied(source)
+        file, table = "study", _filled(_copied(source), {}, "study")
     else:
         table, file = _read(Path(source))
     for text in sets:
@@ -57,13 +58,55 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], s
         raise ConfigError(f"{path}: not a TOML file: {one_line(error)}") from error
     base, left_out = table.pop("extends", None), table.pop("without", [])
     if base is None and not left_out:
-        return table, str(path)
+        return _filled(table, {}, str(path)), str(path)
     if not isinstance(base, str) or path.resolve() in readers:
         raise ConfigError(f"{path}: extends: got {base!r}, expected the path of another study file")
     below, called = _read(path.parent / base, (*readers, path.resolve()))
     for key in left_out if isinstance(left_out, list) else [left_out]:
         _leave_out(below, key, path)
-    return _merged(below, table), f"{path} (extends {called})"
+    return _merged(below, _filled(table, below, str(path))), f"{path} (extends {called})"
+
+
+def _filled(table: dict[str, Any], below: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """A study's table with every method that is `like` another spelled out: the other's keys, its own on top of them.
+
+    The other is one of the same file, or of those `below` it. Under another `use` or `from`, `args` are its own; an
+    empty table leaves nothing of the other's.
+
+    Raises:
+        ConfigError: there is no such method, or it is like itself.
+    """
+    methods = table.get("methods")
+    if not isinstance(methods, dict):
+        return table
+    known = {**_table(below.get("methods")), **methods}
+
+    def spelled(name: str, heirs: tuple[str, ...] = ()) -> Any:
+        method = known[name]
+        if not isinstance(method, dict) or "like" not in method:
+            return method
+        like = method["like"]
+        if like not in known or like in (*heirs, name):
+            raise ConfigError(f"{file}: methods.{name}.like: got {shown(like)}, expected another method of this file")
+        base = spelled(like, (*heirs, name))
+        return _inherited(_copied(_table(base)), {key: value for key, value in method.items() if key != "like"})
+
+    return {**table, "methods": {name: spelled(name) for name in methods}}
+
+
+def _inherited(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` on top of `base`, both tables of a method, or of what it holds."""
+    if any(key in own and own[key] != base.get(key) for key in ("use", "from")):
+        base.pop("args", None)
+    for key, value in own.items():
+        inner = base.get(key)
+        merge = isinstance(inner, dict) and isinstance(value, Mapping) and value
+        base[key] = _inherited(inner, value) if merge else value
+    return base
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _leave_out(table: dict[str, Any], key: Any, path: Path) -> None:
