@@ -172,7 +172,7 @@ def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n heig
     Raises:
         ShapeError: these are no pictures.
     """
-    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
+    if video.dtype != np.uint8 or video.ndim != 4:
         raise ShapeError(f"got {video.dtype} {video.shape}, expected pictures: uint8 (n, height, width, 3)")
     return torch.from_numpy(np.take(COLOURS, video))
 
