@@ -4,7 +4,7 @@
 
 The clips are generated when they are asked for: 16 frames of 56 x 56 in colour and 64 readings of six channels, of 40
 people and four activities. Clips of the video go through a frozen network of one convolution to a grid of 8x7x7x64,
-`plait.features.extract`; a study of one fold (32 people train, 4 validate, 4 are tested) then trains
+`plait.features.extraction`; a study of one fold (32 people train, 4 validate, 4 are tested) then trains
 the signal alone and video-led fusion for two epochs. All the while, ten times a second, RssAnon of
 this process and its children is read: the memory that is no file's, for arrays are mapped. It is flat if in each phase,
 after its first tenth, the last third's highest is at most `margin_mb` above the first third's. The ratio is what the

@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from plait import features
 from plait.clips import Windows, listed, tensors, write_clips
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.features import Extraction, extract
+from plait.features.extraction import Extraction, extract
 from plait.objects import made, resolve
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
@@ -321,7 +320,7 @@ class TestStudies:
         assert set(table["method"]) == {"a", "plain", "top", "heir", "cold", "average"}
         rows = json.loads((tmp_path / "run" / "run.json").read_text())["methods"]
         assert rows["a"]["encoders"]["a"]["features"] == "tests.test_features:Summed {'scale': 0.75}"
-        assert rows["top"]["encoders"]["a"].endswith("{'scale': 0.75} -> tests.tiny:Linear {'channels': 3}")
+        assert rows["top"]["encoders"]["a"]["network"] == "tests.tiny:Linear {'channels': 3}"
         assert rows["a"]["parameters"] < rows["plain"]["parameters"]
         before = (tmp_path / "run" / "predictions.parquet").read_bytes()
         run_study(tmp_path / "run" / "study.toml", None, tmp_path / "again")
@@ -366,7 +365,7 @@ def test_memory_does_not_grow_with_clips(monkeypatch):
             ahead.append(number - len(seen))
             yield torch.zeros(1)
 
-    for item in features._ahead(clips()):
+    for item in _ahead(clips()):
         time.sleep(0.001)
         seen.append(item)
     assert len(seen) == 50 and max(ahead) <= 3

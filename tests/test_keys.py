@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import nn
 
-from plait import features, objects
+from plait import objects
 from plait.clips import cut, listed
 from plait.clips.arrays import decided_by
 from plait.compute import machine
 from plait.config import Method
 from plait.features import Extraction
+from plait.features import extraction as features
 from plait.store import content_key
 from plait.study.folds import folds
 from plait.study.jobs import Setting, plan

@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from plait.analysis.choice import read_validation
 from plait.cli import main as plait
 from plait.clips.table import open_clips, told_of
 from plait.datasets import utd_mhad
@@ -37,7 +36,7 @@ from plait.recordings.sound import read_sound
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video, motion_energy
 from plait.report.page import Report
-from plait.results import PREDICTIONS, read_hands, read_job, read_run, read_scores
+from plait.results import PREDICTIONS, read_hands, read_job, read_run, read_scores, read_validation
 from plait.simulator.truth import hand_boxes
 from plait.store import write_json, write_toml
 from plait.study.finished import FinishedRun

@@ -154,3 +154,32 @@ def test_studies_that_need_no_data_name_modalities_there_are(file):
     for method in study.methods.values():
         for modality in method.modalities:
             assert dataset.modality(modality).name == modality
+
+
+def test_a_method_may_be_like_another(tmp_path):
+    """All of the other's keys but those that it says itself; an empty table leaves nothing; `args` go with `use`."""
+    led = {"use": "plait.fusion:Led", "args": {"lead": "a", "head": "mean"}, "train": {"max_epochs": 2}}
+    led["encoders"] = {"a": {"from": "a", "frozen": True}}
+    methods = tiny.study()["methods"] | {
+        "led": led,
+        "flat": {"like": "led", "args": {"head": "flatten"}},
+        "own": {"like": "flat", "encoders": {}, "train": {"patience": 3}},
+        "both": {"like": "own", "use": "plait.fusion:Symmetric", "args": {"head": "mean"}},
+    }
+    study = load_study(tiny.study(methods=methods), ["methods.led.args.embedding=3"])
+    assert study.methods["flat"].args == {"lead": "a", "head": "flatten"}  # what is set for one is set for it alone
+    assert study.methods["flat"].encoders == study.methods["led"].encoders
+    assert study.methods["own"].encoders == {} and study.methods["own"].train == {"max_epochs": 2, "patience": 3}
+    assert study.methods["both"].args == {"head": "mean"} and study.methods["both"].use == "plait.fusion:Symmetric"
+    assert study.methods["both"].modalities == ("a", "b")
+    (tmp_path / "base.toml").write_text(tomli_w.dumps(tiny.study(methods=methods)))
+    more = {"extends": "base.toml", "without": ["methods.led"], "methods": {"last": {"like": "flat"}}}
+    (tmp_path / "more.toml").write_text(tomli_w.dumps(more))
+    assert load_study(tmp_path / "more.toml").methods["last"].args == {"lead": "a", "head": "flatten"}
+
+
+@pytest.mark.parametrize("like", ["nobody", "self", "other", 3, ["led"], None])
+def test_a_method_is_like_another_method_of_the_file_or_refused(like):
+    methods = tiny.study()["methods"] | {"self": {"like": like}, "other": {"like": "self"}}
+    with pytest.raises(ConfigError, match=r"^study: methods\.(self|other)\.like: got .*, expected another method"):
+        load_study(tiny.study(methods=methods))

@@ -1,5 +1,5 @@
 """Frozen encoders over clips, once, as arrays in the cache."""
 
-from plait.features.extract import Extraction, extract
+from plait.features.extraction import Extraction, extract
 
 __all__ = ["Extraction", "extract"]

@@ -86,7 +86,7 @@ def _filled(table: dict[str, Any], below: Mapping[str, Any], file: str) -> dict[
         if not isinstance(method, dict) or "like" not in method:
             return method
         like = method["like"]
-        if like not in known or like in (*heirs, name):
+        if not isinstance(like, str) or like not in known or like in (*heirs, name):
             raise ConfigError(f"{file}: methods.{name}.like: got {shown(like)}, expected another method of this file")
         base = spelled(like, (*heirs, name))
         return _inherited(_copied(_table(base)), {key: value for key, value in method.items() if key != "like"})
@@ -100,8 +100,10 @@ def _inherited(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         base.pop("args", None)
     for key, value in own.items():
         inner = base.get(key)
-        merge = isinstance(inner, dict) and isinstance(value, Mapping) and value
-        base[key] = _inherited(inner, value) if merge else value
+        if isinstance(inner, dict) and isinstance(value, Mapping) and value:
+            base[key] = _inherited(inner, value)
+        else:
+            base[key] = value
     return base
 
 

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -60,7 +60,7 @@ class Task:
     fold: Fold
     seed: int
     refit: bool = False
-    donors: Mapping[str, Path] = MappingProxyType({})
+    donors: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
 
 
