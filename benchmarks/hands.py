@@ -20,7 +20,8 @@ from plait.clips import listed, write_clips
 from plait.datasets.simulated import SIMULATED, WINDOWS
 from plait.hands.boxes import read_boxes, write_boxes
 from plait.hands.count import write_counts
-from plait.hands.detector import Detector, detected, open_detector
+from plait.hands.detections import Detector
+from plait.hands.detector import detected, open_detector
 from plait.hands.measure import measure
 from plait.hands.train import Training, train
 from plait.recordings.folder import Clock, write_sync

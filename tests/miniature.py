@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from plait.datasets.glovid import EXPECTED_HANDS, GRID, PICTURES
-from plait.hands.detector import Found
+from plait.hands.detections import Found
 
 ACTIVITIES = tuple(EXPECTED_HANDS)
 

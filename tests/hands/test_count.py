@@ -11,7 +11,8 @@ from plait.clips import listed
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError
 from plait.hands.count import count_clips, write_counts
-from plait.hands.detector import Found, detected, open_detector
+from plait.hands.detections import Found
+from plait.hands.detector import detected, open_detector
 from plait.hands.table import SCHEMA, TABLE
 from plait.recordings.video import rgb
 from plait.types import Dataset, Modality, Recording, Span

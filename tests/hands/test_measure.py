@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.hands.count import kept, mode
-from plait.hands.detector import Found
+from plait.hands.detections import Found
 from plait.hands.measure import average_precision, matched, measure
 
 HAND, OTHER = [0.0, 0, 10, 10], [50.0, 50, 60, 60]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from plait.errors import ConfigError, DataError
-from plait.hands.detector import Found, open_detector
+from plait.hands.detections import Found
+from plait.hands.detector import open_detector
 from plait.hands.palm import anchors, decoded, letterboxed, suppressed
 
 

@@ -14,7 +14,8 @@ from plait.datasets.simulated import SIMULATED, WINDOWS
 from plait.errors import ConfigError, DataError
 from plait.hands.boxes import ANNOTATIONS, read_boxes, write_boxes
 from plait.hands.count import mode
-from plait.hands.detector import DESCRIPTION, WEIGHTS, Found, detected, open_detector
+from plait.hands.detections import Found
+from plait.hands.detector import DESCRIPTION, WEIGHTS, detected, open_detector
 from plait.hands.measure import measure
 from plait.hands.train import Training, train
 from plait.recordings.folder import Clock, open_recording, write_sync

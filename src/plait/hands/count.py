@@ -16,7 +16,7 @@ from plait.clips import Cut, decided_by
 from plait.clips.windows import moments
 from plait.contents import describe
 from plait.errors import ConfigError, DataError
-from plait.hands.detector import Detector, Found
+from plait.hands.detections import Detector, Found
 from plait.hands.table import SCHEMA, TABLE
 from plait.objects import source_key
 from plait.recordings.video import Forward, Video

@@ -6,10 +6,10 @@ A detector is a function from frames `(n, height, width, 3)`, uint8 RGB, to what
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from plait.download import Remote, fetch
 from plait.encoders.weights import load_weights, read_weights
 from plait.errors import ConfigError, DataError, first_fault
+from plait.hands.detections import Detector, Found
+from plait.hands.palm import open_palm
 from plait.objects import resolve
 from plait.pretrained import lite0
 from plait.store import atomic, checksum, content_key, read_bytes, write_json
@@ -35,16 +37,6 @@ SIZES = ((24, 34), (48, 68), (96, 136))  # of its anchors, in pixels, at strides
 RATIOS = (0.7, 1.4)  # height to width
 MOST = 10  # boxes of a frame
 AT_ONCE = 16  # frames
-
-
-class Found(NamedTuple):
-    """What was found in one frame: `boxes` `(n, 4)`, left, top, right, bottom in pixels; `scores` `(n,)` in [0, 1]."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-
-
-Detector = Callable[[np.ndarray], list[Found]]
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -174,8 +166,6 @@ def open_detector(name: str, device: str = "cpu") -> Detector:
     """
     path = Path(name)
     if path.suffix == ".tflite":
-        from plait.hands.palm import open_palm
-
         return open_palm(path)
     if ":" in name and not path.exists():
         own: Detector = resolve(name, "--detector")

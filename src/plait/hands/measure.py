@@ -8,7 +8,7 @@ import torch
 from torchvision.ops import box_iou
 
 from plait.hands.count import SCORE, kept
-from plait.hands.detector import Found
+from plait.hands.detections import Found
 
 OVERLAP = 0.5  # intersection over union at which a box is the hand's
 RECALLS = np.linspace(0, 1, 101)

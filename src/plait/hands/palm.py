@@ -14,7 +14,7 @@ import torch
 from torchvision.ops import box_iou
 
 from plait.errors import ConfigError, DataError, one_line
-from plait.hands.detector import Found
+from plait.hands.detections import Found
 from plait.store import checksum
 
 SIDE = 192
