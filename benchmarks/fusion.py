@@ -13,7 +13,7 @@ thirtieth of their norm.
 
 Before: the products of fusion that are largest, as torch multiplies them and as plait's jobs do, and how far either is
 off float64. Last, growth: one block, forward, and where stated forward and backward, from 10^2 to 10^5 positions on
-either side, with the largest tensor that any operation makes (never more than `plait.fusion.nonlocal_.PAIRS` pairs) and
+either side, with the largest tensor that any operation makes (never more than `contraction.PAIRS` pairs) and
 the error of some rows to float64.
 """
 
@@ -32,7 +32,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from common import finish, in_turn, machine, medians, options, said
 from plait.compute.machine import keep_memory, wide_products
-from plait.fusion import Led, NonLocal, Symmetric, nonlocal_
+from plait.fusion import Led, NonLocal, Symmetric, contraction
 from textbook import Fused, Plain, channels_first
 
 SHAPES = {"video": (10, 7, 7, 832), "gloves": (28, 64)}
@@ -93,7 +93,9 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
                 rows.append(row)
     result["steps"] = rows
     result["growth"] = []
-    print(f"\ngrowth: {LEAD} and {CONTEXT} channels, K = {EMBEDDING}, one clip; at most {nonlocal_.PAIRS:,} pairs held")
+    print(
+        f"\ngrowth: {LEAD} and {CONTEXT} channels, K = {EMBEDDING}, one clip; at most {contraction.PAIRS:,} pairs held"
+    )
     for i, j in GROWTH[:2] if chosen.quick else GROWTH:
         row = grown(i, j)
         step = f"{row['step_s']:8.2f} s" if row["step_s"] is not None else "       –"
@@ -249,7 +251,7 @@ def grown(i: int, j: int) -> dict[str, Any]:
         with largest:
             backward(block, x, y)
         step_s = statistics.median(in_turn({"step": partial(backward, block, x, y)}, 3)["step"])
-    assert error < 1e-5 and largest.numel <= max(nonlocal_.PAIRS, x.numel(), y.numel()), "not exact, or too large"
+    assert error < 1e-5 and largest.numel <= max(contraction.PAIRS, x.numel(), y.numel()), "not exact, or too large"
     return {
         "lead": i, "context": j, "forward_s": forward_s, "step_s": step_s, "largest": largest.numel, "error": error,
     }  # fmt: skip

@@ -6,8 +6,8 @@ from jaxtyping import TypeCheckError
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait.errors import ShapeError
-from plait.fusion import NonLocal, nonlocal_
-from plait.fusion.nonlocal_ import average
+from plait.fusion import NonLocal, contraction
+from plait.fusion.contraction import average
 from tests.fusion import oracle
 
 SIZES = st.integers(1, 4)
@@ -40,7 +40,7 @@ def test_outputs_and_gradients_are_those_of_explicit_loops(lead, context, embedd
     loops = oracle.batched(oracle.non_local, block, x, y)
     ours = block(x, y)
     assert ours.shape == x.shape
-    assert_same([ours], [loops])
+    assert_same([ours, block.as_written(x, y)], [loops, loops])
     # A LayerNorm over one channel is constant: its input's gradient is a difference of huge numbers.
     if not (norm and lead == 1):
         assert_same(gradients(ours, block, x, y), gradients(loops, block, x, y), 1e-8 if norm else 1e-10)
@@ -59,7 +59,7 @@ def test_logits_and_relation_are_those_of_explicit_loops(lead, context, embeddin
 @given(SIZES, SIZES, SIZES, GRIDS, GRIDS, st.integers(1, 3), st.booleans())
 def test_pooled_is_the_mean_of_the_whole_grid(lead, context, embedding, xg, yg, pool, norm):
     block, x, y = block_and_grids(lead, context, embedding, xg, yg, pool=pool, norm=norm)
-    whole = nonlocal_.positions(block(x, y)).mean(dim=1)
+    whole = contraction.positions(block(x, y)).mean(dim=1)
     assert_same([block.pooled(x, y)], [whole])
     if not (norm and lead == 1):
         assert_same(gradients(block.pooled(x, y), block, x, y), gradients(whole, block, x, y), 1e-8)
@@ -88,7 +88,7 @@ def test_every_order_of_association_is_the_same_function(sizes, pool):
 
 def test_the_shapes_above_do_take_every_order(monkeypatch):
     taken = set()
-    pair = nonlocal_._pair
+    pair = contraction._pair
 
     def spy(rows, first, second):
         count, (middle, start), end = rows[..., 0].numel(), first[0].shape, second[0].shape[0]
@@ -109,7 +109,7 @@ def test_permutations(x_grid, j, random):
     order = list(range(j))
     random.shuffle(order)
     assert_same([block(x, y[:, order])], [block(x, y)])
-    rows = nonlocal_.positions(x)
+    rows = contraction.positions(x)
     order = list(range(rows.shape[1]))
     random.shuffle(order)
     assert_same([block(rows[:, order], y)], [block(rows, y)[:, order]])
@@ -175,8 +175,8 @@ def test_float32_orders_agree_at_the_paper_s_sizes():
     for lead, context, x_grid, y_grid in [(832, 64, (10, 7, 7), (28,)), (64, 832, (28,), (10, 7, 7))]:
         block = NonLocal(lead, context, lead // 2)
         x, y = torch.randn(2, *x_grid, lead), torch.randn(2, *y_grid, context)
-        q, k = block.theta(nonlocal_.positions(x)), block.phi(nonlocal_.positions(y))
-        textbook = block.h((q @ k.mT).softmax(-1) @ block.g(nonlocal_.positions(y))).reshape(x.shape)
+        q, k = block.theta(contraction.positions(x)), block.phi(contraction.positions(y))
+        textbook = block.h((q @ k.mT).softmax(-1) @ block.g(contraction.positions(y))).reshape(x.shape)
         torch.testing.assert_close(block(x, y), textbook, rtol=1e-4, atol=1e-5)
 
 
@@ -204,7 +204,7 @@ def test_no_matrix_of_pairs_is_held_beyond_the_bound(monkeypatch, sizes, options
     wanted = [*whole, *gradients(whole[0], block, x, y), *gradients(whole[1], block, x, y)]
     bound = 4 * max(i, j) * max(lead, context)  # room for the grids themselves, not for 2 x i x j pairs
     assert bound < i * j // block.pool
-    monkeypatch.setattr(nonlocal_, "PAIRS", bound)
+    monkeypatch.setattr(contraction, "PAIRS", bound)
     with Largest() as largest:
         blocked = [block(x, y), block.pooled(x, y)]
         got = [*blocked, *gradients(blocked[0], block, x, y), *gradients(blocked[1], block, x, y)]

@@ -58,7 +58,7 @@ def test_in_bfloat16_a_network_computes_the_same_to_two_digits_and_keeps_float32
 
 def test_in_bfloat16_blocks_of_the_lead_are_those_of_the_whole(monkeypatch):
     _, (_, whole) = both(METHODS["video-led, flatten"])
-    monkeypatch.setattr("plait.fusion.nonlocal_.PAIRS", 100)
+    monkeypatch.setattr("plait.fusion.contraction.PAIRS", 100)
     _, (_, blocks) = both(METHODS["video-led, flatten"])
     for one, other in zip(blocks, whole, strict=True):
         assert float((one - other).norm() / other.norm()) < 0.03

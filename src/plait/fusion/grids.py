@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.errors import ShapeError
-from plait.fusion.nonlocal_ import average
+from plait.fusion.contraction import average
 
 Shape = tuple[int, ...]
 HeadKind = Literal["mean", "flatten", "hidden"]

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import ShapeError
+from plait.fusion.contraction import average
 from plait.fusion.grids import Entry, Head, Shape, mean_of
-from plait.fusion.nonlocal_ import NonLocal, average
+from plait.fusion.nonlocal_ import NonLocal
 
 
 class Enforced(nn.Module):

@@ -15,8 +15,8 @@ from plait.compute.machine import numerics
 from plait.config import Method
 from plait.contents import network_key
 from plait.errors import DataError
+from plait.fusion.contraction import average
 from plait.fusion.grids import mean_of
-from plait.fusion.nonlocal_ import average
 from plait.store import cache_folder, content_key, made_once
 from plait.training.network import Network, grid_shape
 
