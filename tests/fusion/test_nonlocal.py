@@ -96,7 +96,7 @@ def test_the_shapes_above_do_take_every_order(monkeypatch):
         taken.add((start, end, merged))
         return pair(rows, first, second)
 
-    monkeypatch.setattr(nonlocal_, "_pair", spy)
+    monkeypatch.setattr(contraction, "_pair", spy)
     for lead, context, embedding, i, j in ORDERS.values():
         block, x, y = block_and_grids(lead, context, embedding, (i,), (j,))
         block.logits(x, y)
