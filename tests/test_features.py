@@ -15,7 +15,7 @@ from torch import nn
 from plait.clips import Windows, listed, tensors, write_clips
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.features.extraction import Extraction, extract
+from plait.features.extraction import Extraction, _ahead, extract
 from plait.objects import made, resolve
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise

@@ -310,11 +310,12 @@ def test_numbers_of_threads_and_workers_below_one_are_refused(tmp_path, setting)
 
 
 def test_no_other_run_writes_its_tables_before_the_page_is_made_of_these(tmp_path):
-    def then(out):
-        assert json.loads((out / "run.json").read_text())["methods"].keys() == {"a"}
-        with pytest.raises(Timeout), locked(out / ".locks" / "report", wait=False):
+    def then(finished):
+        assert json.loads((finished.folder / "run.json").read_text())["methods"].keys() == {"a"}
+        assert finished.methods.keys() == {"a"}
+        with pytest.raises(Timeout), locked(finished.folder / ".locks" / "report", wait=False):
             pass
-        seen.append(out)
+        seen.append(finished.folder)
 
     seen = []
     run_study(tiny.study(**FAST), None, tmp_path, only=["a"], then=then)
