@@ -1,5 +1,7 @@
 """What bad input gets: one clear line naming the file, the field and the value that was expected."""
 
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,3 +53,10 @@ def first_fault(error: "ValidationError") -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+def raised(error: BaseException) -> str:
+    """What a user's own code has raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {one_line(error)}{at}"

@@ -133,3 +133,12 @@ def inside(name: str) -> bool:
     odd = ".." in parts or not parts[0] or (":" in parts[0] and len(parts) > 1) or "\0" in name
     sizes = [len(part.encode(errors="surrogatepass")) for part in parts]
     return not odd and max(sizes) <= 255 and sum(sizes) + len(parts) < 2048
+
+
+def encodable(name: str) -> bool:
+    """Whether a name can be written down: file names that are not UTF-8 come with letters that cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

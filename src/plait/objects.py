@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 
 from plait.contents import INSTALLED, installed, modules
-from plait.errors import ConfigError, PlaitError, one_line
+from plait.errors import ConfigError, PlaitError, one_line, raised
 
 
 def resolve(path: str, where: str) -> Any:
@@ -38,6 +38,8 @@ def resolve(path: str, where: str) -> Any:
         raise ConfigError(f"{where}: no module {error.name!r} (from {path!r})") from error
     except TypeError as error:
         raise ConfigError(f"{where}: got {path!r}, expected a module's full name") from error
+    except (Exception, SystemExit) as error:  # a user's own code
+        raise ConfigError(f"{where}: module {module!r} cannot be imported: {raised(error)}") from error
     for part in name.split("."):
         if not hasattr(found, part):
             near = difflib.get_close_matches(part, dir(found), 1)
@@ -59,6 +61,8 @@ def made(make: object, positional: tuple[object, ...], named: Mapping[str, objec
         raise type(error)(f"{where}: {error}") from error
     except (TypeError, RuntimeError, MemoryError, OverflowError) as error:  # an argument of its own, or far too large
         raise ConfigError(f"{where}: {one_line(error)}") from error
+    except Exception as error:
+        raise ConfigError(f"{where}: {raised(error)}") from error
     if not isinstance(module, nn.Module):
         raise ConfigError(f"{where}: made a {type(module).__name__}, expected a torch.nn.Module")
     return module

@@ -54,6 +54,8 @@ PREDICTED: Schema = {
 }
 COLUMNS = [*PREDICTED, "scores"]
 AGAIN = "run `plait run` again"
+# What a run writes into its folder, and may not find there unless a run has left it.
+WRITTEN = (STUDY, PREDICTIONS, VALIDATION, "dropped.csv", "table.csv", "table.md", "index.html", "cases", "cases.json")
 LARGEST = 2**63 - 1
 
 
@@ -169,15 +171,14 @@ def read_facts(folder: Path) -> RunFacts:
     return facts
 
 
-def protocol_of(folder: Path) -> dict[str, Any] | None:
-    """The protocol of the run that `folder` holds, whatever else it says; None where it holds none.
+def kept_in(folder: Path) -> dict[str, Any] | None:
+    """What the run that `folder` holds says of itself, unchecked; None where it holds none.
 
     Raises:
         DataError: `run.json` cannot be read.
     """
     facts = read_json(folder / FACTS) if (folder / FACTS).is_file() else None
-    protocol = facts.get("protocol") if isinstance(facts, dict) else None
-    return protocol if isinstance(protocol, dict) else None
+    return facts if isinstance(facts, dict) else None
 
 
 def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:

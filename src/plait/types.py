@@ -1,5 +1,6 @@
 """The nouns of plait: streams, spans, recordings, modalities, data sets, folds."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 
 from plait.contents import describe
 from plait.errors import ConfigError, DataError
+from plait.names import encodable
 from plait.store import content_key
 
 FINEST_S, LONGEST_S = 1e-3, 1e6  # of a window, and between two
+MOST_SAMPLES, MOST_HZ = 10_000_000, 1e6  # of a modality
 
 
 @runtime_checkable
@@ -41,7 +44,8 @@ class Readings:
     `times` has shape `(n,)`, in seconds; `values` has shape `(n, *reading)`.
 
     Raises:
-        DataError: the shapes disagree, nothing was read, or the times do not strictly increase.
+        DataError: these are no arrays of numbers, the shapes disagree, nothing was read, or the times do not strictly
+            increase.
     """
 
     times: np.ndarray
@@ -49,6 +53,10 @@ class Readings:
 
     def __post_init__(self) -> None:
         """Refuse readings that are no stream."""
+        for name, array in (("times", self.times), ("values", self.values)):
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+                got = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
+                raise DataError(f"readings: {name} are {got}, expected an array of numbers")
         if self.times.ndim != 1 or len(self.times) == 0 or len(self.times) != len(self.values):
             raise DataError(
                 f"readings: got times {self.times.shape} and values {self.values.shape}, "
@@ -88,6 +96,12 @@ class Span:
 
     def __post_init__(self) -> None:
         """Refuse an empty or reversed span."""
+        if not isinstance(self.activity, str):
+            raise DataError(f"span: activity is {self.activity!r}, expected its name")
+        if not math.isfinite(self.stop_s - self.start_s):
+            raise DataError(
+                f"span {self.activity!r}: from {self.start_s} s to {self.stop_s} s, expected finite numbers"
+            )
         if not self.start_s < self.stop_s:
             raise DataError(f"span {self.activity!r}: starts at {self.start_s} s, must end later, got {self.stop_s} s")
 
@@ -126,6 +140,20 @@ class Recording:
     key: str | None = None
     dropped: tuple[Dropped, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what is called by no name, and streams that are none.
+
+        Raises:
+            DataError: naming it.
+        """
+        for role, name in (("name", self.name), ("subject", self.subject)):
+            if not isinstance(name, str) or not encodable(name):
+                raise DataError(f"recording {self.name!r}: {role} is {name!r}, expected text")
+        for name, stream in self.streams.items():
+            if not callable(getattr(stream, "at", None)):
+                got = type(stream).__name__
+                raise DataError(f"recording {self.name}: stream {name!r} is a {got}, expected one such as Readings")
+
     def content(self, streams: Sequence[str]) -> str | None:
         """A key of what `streams` hold, in this order; None where the recording does not say."""
         if self.key is not None:
@@ -152,6 +180,17 @@ class Modality:
     rate_hz: float | None
     prepare: Callable[..., Tensor]
     encoder: Callable[[tuple[int, ...]], nn.Module]
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no clip can have.
+
+        Raises:
+            ConfigError: naming the one.
+        """
+        if not 1 <= self.samples <= MOST_SAMPLES:
+            raise ConfigError(f"modality {self.name}: samples is {self.samples}, expected 1 to {MOST_SAMPLES}")
+        if self.rate_hz is not None and not 1e-6 <= self.rate_hz <= MOST_HZ:
+            raise ConfigError(f"modality {self.name}: rate_hz is {self.rate_hz}, expected 1e-6 to {MOST_HZ:g}, or None")
 
 
 @dataclass(frozen=True)
@@ -205,6 +244,17 @@ class Dataset:
     cite: str
     hands: Mapping[str, int] = field(default_factory=dict)
     windows: Windows | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that are none, or two things of one name.
+
+        Raises:
+            ConfigError: naming it.
+        """
+        names = (("activities", self.activities), ("modalities", tuple(m.name for m in self.modalities)))
+        for what, called in names:
+            if odd := [name for name in called if not isinstance(name, str) or called.count(name) > 1]:
+                raise ConfigError(f"data set {self.name}: {what}: got {odd[0]!r}, expected names, each once")
 
     def modality(self, name: str) -> Modality:
         """The modality called `name`.

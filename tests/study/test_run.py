@@ -174,6 +174,7 @@ def test_keys_change_with_what_decides_and_with_nothing_else(tmp_path):
     def keys(**own):
         setting = {"threads": 1, **own.pop("setting", {})}
         study = tiny.study(**{**FAST, **own})
+        (tmp_path / "run.json").unlink(missing_ok=True)  # which keeps other studies off
         run(tmp_path, study, **setting)
         return {f.name for f in (tmp_path / "jobs").iterdir()}
 
@@ -274,10 +275,11 @@ def test_an_encoder_can_be_chosen_per_method(tmp_path):
     assert load_file(folder / "weights.safetensors")["encoders.a.linear.weight"].shape == (9, 2)
 
 
-def test_a_user_s_own_error_is_not_swallowed_and_what_was_done_stays(tmp_path):
+def test_a_user_s_own_error_is_said_with_its_place(tmp_path):
     broken = {**CONCAT, "encoders": {"a": {"use": "tests.tiny:failing"}}}
-    with pytest.raises(ValueError, match="an encoder's own trouble"):
+    with pytest.raises(ConfigError, match=r"methods.x.encoders.a: .*an encoder's own trouble") as said:
         run(tmp_path, tiny.study(**FAST, methods={"x": broken}))
+    assert isinstance(said.value.__cause__, ValueError)
 
 
 def test_a_damaged_job_is_named(tmp_path):

@@ -1,10 +1,12 @@
 """Verbs -> functions; the only place that prints or exits."""
 
+import errno
 import functools
 import io
 import sys
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -53,19 +55,32 @@ def main() -> None:
         f"plait: {said}\n" if issubclass(kind, PlaitWarning) else plain(said, kind, *rest)
     )
     try:
+        _standing()
         app()
     except PlaitError as error:
         _refuse(str(error))
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
             raise
-        _refuse(f"{error.filename}: {error.strerror}")
+        _refuse(f"{error.filename or 'standard output'}: {error.strerror}")
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):
+            raise
+        _refuse(f"{str(error).partition(' from ')[2].strip(chr(39))}: a link to itself, expected a file or a folder")
     except SystemExit as ended:
         if ended.code == STOPPED:
             typer.echo("plait: stopped; the same command goes on from here", err=True)
         raise
     finally:
         warnings.formatwarning = plain
+
+
+def _standing() -> None:
+    """Refuse to work where nothing is any more."""
+    try:
+        Path.cwd()
+    except OSError:
+        _refuse("the folder that this was started in is gone, expected one that stands")
 
 
 def _refuse(why: str) -> NoReturn:

@@ -10,7 +10,7 @@ import numpy as np
 from plait.clips.dropped import NO_STREAM, SHORT, UNLABELLED, told
 from plait.clips.people import People, check_names, check_recordings
 from plait.clips.windows import longest_s
-from plait.errors import DataError
+from plait.errors import ConfigError, DataError, PlaitError, raised
 from plait.names import plain
 from plait.types import Clip, Dataset, Dropped, Modality, Recording
 
@@ -64,7 +64,7 @@ def survey(
     opened: list[Recording] = []
     subjects: set[str] = set()
     spelled = {plain(activity): activity for activity in dataset.activities}
-    for found in dataset.recordings(data):
+    for found in _opened(dataset, data):
         subject = plain(found.subject)
         subjects.add(subject)
         recording = replace(found, subject=people.called(subject) if people else subject)
@@ -106,6 +106,24 @@ def survey(
         return Listing(cuts, dropped, [])
     check_names(data, opened, people, dataset.activities)
     return Listing(cuts, dropped, people.unknown(subjects) + check_recordings(data, opened, people))
+
+
+def _opened(dataset: Dataset, data: Path) -> Iterator[Recording]:
+    """The recordings of a data set, whose code may be a user's.
+
+    Raises:
+        ConfigError: that code fails, or gives something else.
+    """
+    where = f"{data}: data set {dataset.name}: its recordings"
+    try:
+        for recording in dataset.recordings(data):
+            if not isinstance(recording, Recording):
+                raise ConfigError(f"{where}: a {type(recording).__name__} among them, expected Recording")
+            yield recording
+    except (PlaitError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ConfigError(f"{where}: {raised(error)}") from error
 
 
 def _windows(recording: Recording, modalities: Sequence[Modality], dropped: list[Dropped]) -> Iterator[Clip]:

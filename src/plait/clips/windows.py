@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from plait.clips.dropped import AFTER, BEFORE, GAP, MIXED, NO_LABEL, NO_STREAM, SHORT, SURPLUS, UNLABELLED, by_reason
-from plait.errors import ConfigError, DataError, PlaitError, one_line
+from plait.errors import ConfigError, DataError, PlaitError, raised
 from plait.recordings.video import Video
 from plait.types import LONGEST_S, Dropped, Modality, Recording, Span, Stream, Windows
 
@@ -36,7 +36,7 @@ def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, st
         raise
     except Exception as error:  # a data set's own code
         got = ", ".join(f"{one.dtype} {one.shape}" for one in readings)
-        raise ConfigError(f"its prepare, given {got}: {type(error).__name__}: {one_line(error)}") from error
+        raise ConfigError(f"its prepare, given {got}: {raised(error)}") from error
 
 
 def moments(modality: Modality, start_s: float, stop_s: float) -> np.ndarray:

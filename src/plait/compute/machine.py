@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -37,6 +38,8 @@ def device_called(name: str, elsewhere: bool = False) -> str:
         if name not in ("cpu", "cuda"):
             raise ConfigError(f"device is {name!r}, expected auto, cpu or cuda on a cluster")
         return name
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
+        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

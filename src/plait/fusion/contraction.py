@@ -108,7 +108,7 @@ def maxima(grid: Tensor, pool: int) -> Tensor:
     """Maxima over blocks of `pool` along every grid axis, the last block perhaps smaller; positions flattened."""
     for axis in range(1, grid.ndim - 1):
         lines = grid.movedim(axis, -1)
-        blocks = F.max_pool1d(lines.flatten(0, -2), pool, ceil_mode=True)
+        blocks = F.max_pool1d(lines.flatten(0, -2), min(pool, lines.shape[-1]), ceil_mode=True)
         grid = blocks.reshape(*lines.shape[:-1], -1).movedim(-1, axis)
     return positions(grid)
 

@@ -126,6 +126,16 @@ def read_boxes(folder: Path) -> list[Picture]:
     ]
 
 
+def _made_before(out: Path) -> str | None:
+    """The key of what `write_boxes` has left in a folder; None of anything else."""
+    if not (out / ANNOTATIONS).is_file():
+        return None
+    said = read_json(out / ANNOTATIONS)
+    info = said.get("info") if isinstance(said, dict) else None
+    key = info.get("key") if isinstance(info, dict) else None
+    return key if isinstance(key, str) else None
+
+
 def write_boxes(
     sources: Sequence[Path],
     out: Path,
@@ -151,8 +161,14 @@ def write_boxes(
         [name, checksum(raw / TRUTH), checksum(raw / "video.mp4")] for name, raw in zip(names, raws, strict=True)
     ]
     key = content_key([every_s, made_from, source_key([write_boxes])])
-    if (out / ANNOTATIONS).is_file() and read_json(out / ANNOTATIONS).get("info", {}).get("key") == key:
+    before = _made_before(out)
+    if before == key:
         return out
+    for raw in raws:
+        if raw.resolve().is_relative_to(out.resolve()):
+            raise ConfigError(f"{out}: {raw} lies in it, and what is there would go: expected a folder of its own")
+    if before is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: stands already, and holds no boxes that were written here: expected another folder")
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     with atomic(out) as making:

@@ -15,9 +15,9 @@ from torchvision.models.detection import RetinaNet
 from torchvision.transforms import v2
 
 from plait.compute.machine import settled, settled_numerics
-from plait.errors import DataError
+from plait.errors import ConfigError, DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
-from plait.hands.detector import DESCRIPTION, SIDES, Description, pretrained, read_description, save
+from plait.hands.detector import DESCRIPTION, SIDES, WEIGHTS, Description, pretrained, read_description, save
 from plait.objects import source_key
 from plait.store import checksum, content_key
 
@@ -72,6 +72,9 @@ def train(
     key = content_key([said, seen, start, source_key([train]), here])
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out
+    left = {DESCRIPTION, WEIGHTS}
+    if out.exists() and (not out.is_dir() or any(path.name not in left for path in out.iterdir())):
+        raise ConfigError(f"{out}: stands already, and is no detector that was trained here: expected another folder")
     with settled(), torch.random.fork_rng():
         torch.manual_seed(training.seed)
         network = pretrained(training.network, side, weights).to(device)

@@ -1,6 +1,7 @@
 """Figs. 10 and 11: clips to look at, and what each model made of them: film, joints, signals, scores, attention."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
     run = finished.folder
     choice = finished.choice()
     if choice is None:
+        (run / CASES).unlink(missing_ok=True)  # of a run before, which had one
+        shutil.rmtree(run / FILMS, ignore_errors=True)
         return None
     jobs = {name: row.keys for name, row in finished.methods.items()}  # which say what of
     key = content_key([checksum(run / PREDICTIONS), jobs, each, choice.method, source_key([write_cases])])

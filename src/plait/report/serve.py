@@ -68,7 +68,7 @@ class Files(SimpleHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND, "no such file in this run")
             return None
         size = path.stat().st_size
-        first, last = _range(self.headers.get("Range"), size)
+        first, last = _range(self.headers.get("Range") if size else None, size)
         if first > last and size:
             file.close()
             self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
@@ -120,7 +120,7 @@ class Files(SimpleHTTPRequestHandler):
         try:
             found = (root / name).resolve()
             return found if found.is_relative_to(root) and found.is_file() else None
-        except OSError:  # a name that no file system takes
+        except (OSError, RuntimeError):  # a name that no file system takes, or a link to itself
             return None
 
     def _hang_up(self) -> None:
@@ -141,9 +141,11 @@ def server(run: Path, host: str = HOST, port: int = PORT, patience_s: float = PA
     """
     if not (run / "index.html").is_file():
         raise DataError(f"{run / 'index.html'}: no such file, expected the folder of a finished run")
+    if not host.strip():
+        raise ConfigError("--host: empty, which is every address of this machine; say 0.0.0.0 if that is meant")
     try:
         return ThreadingHTTPServer((host, port), partial(Files, directory=str(run), patience_s=patience_s))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"--host {host} --port {port}: cannot listen there: {why}") from error
 

@@ -1,6 +1,7 @@
 """A study file read, overridden, its sweeps expanded and its names checked against each other."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 from plait.config import Method, Study, Train, override, validated
 from plait.errors import ConfigError, one_line, shown
 from plait.store import read_bytes, toml_of
+
+MOST_ROWS = 1000  # of a sweep
 
 
 def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ()) -> Study:
@@ -30,7 +33,10 @@ def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ())
     train = table.get("train")
     if isinstance(train, dict):
         table["train"] = override(asdict(Train()), train)
-    return _resolved(validated(Study, table, file), file)
+    try:
+        return _resolved(validated(Study, table, file), file)
+    except RecursionError:
+        raise ConfigError(f"{file}: methods: too many that take encoders from each other in a row") from None
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -161,7 +167,12 @@ def _resolved(study: Study, file: str) -> Study:
             raise ConfigError(f"{file}: encoders: unknown modality {name!r}, expected one of: {known}")
         if own.donor:
             raise ConfigError(f"{file}: encoders.{name}.from: expected 'use' or 'features', for it is for all methods")
-    methods = {row: method for name, m in study.methods.items() for row, method in _swept(name, m)}
+    methods: dict[str, Method] = {}
+    for name, m in study.methods.items():
+        for row, method in _swept(name, m, file):
+            if row in methods:
+                raise ConfigError(f"{file}: methods.{name}: comes to a row {row!r}, which is there already")
+            methods[row] = method
     for name, method in methods.items():
         where = f"{file}: methods.{name}"
         if bool(method.use) == bool(method.average):
@@ -180,10 +191,13 @@ def _resolved(study: Study, file: str) -> Study:
     return resolved
 
 
-def _swept(name: str, method: Method) -> Iterator[tuple[str, Method]]:
+def _swept(name: str, method: Method, file: str) -> Iterator[tuple[str, Method]]:
     if not method.sweep:
         yield name, method
         return
+    rows = math.prod(len(values) for values in method.sweep.values())
+    if not 1 <= rows <= MOST_ROWS:
+        raise ConfigError(f"{file}: methods.{name}.sweep: comes to {rows} rows, expected 1 to {MOST_ROWS}")
     for values in itertools.product(*method.sweep.values()):
         own = dict(zip(method.sweep, values, strict=True))
         label = ",".join(f"{key}={value}" for key, value in own.items())

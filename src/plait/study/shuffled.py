@@ -12,7 +12,7 @@ from plait.clips.windows import ROUNDING_S
 from plait.config import Study
 from plait.errors import ConfigError
 from plait.names import natural
-from plait.results import protocol_of
+from plait.results import FACTS, JOBS, WRITTEN, kept_in
 from plait.types import Clip, Dataset
 
 NAMED = " (control: labels shuffled"
@@ -49,19 +49,30 @@ def clips_of(study: Study, dataset: Dataset, data: Path) -> Listing:
 
 
 def check_out(study: Study, out: Path) -> None:
-    """Refuse to put a control in the place of its study, or the study in its control's.
+    """Refuse to put a run in the place of something else: of another study's, of its control's, of a user's files.
 
     Raises:
-        ConfigError: `out` holds the other.
+        ConfigError: `out` holds it.
+        DataError: what `out` holds cannot be read.
     """
-    protocol = protocol_of(out)
-    if protocol is None:
+    run = kept_in(out)
+    if run is None:
+        there = [name for name in WRITTEN if (out / name).exists()]
+        if there and not (out / JOBS).is_dir():
+            raise ConfigError(f"{out}: {there[0]!r} lies there, which no run has left: expected another folder")
         return
-    own, before = study.protocol.shuffle_labels, protocol.get("shuffle_labels")
-    if before != own:
-        named = ["labels as they are" if seed is None else f"labels shuffled, seed {seed}" for seed in (before, own)]
+    protocol = run.get("protocol")
+    before = protocol.get("shuffle_labels") if isinstance(protocol, dict) else None
+    if before != study.protocol.shuffle_labels:
+        seeds = (before, study.protocol.shuffle_labels)
+        named = ["labels as they are" if seed is None else f"labels shuffled, seed {seed}" for seed in seeds]
         raise ConfigError(
             f"{out}: holds a run with {named[0]}, and this is one with {named[1]}: expected another folder"
+        )
+    if run.get("study") not in (None, study.name):
+        raise ConfigError(
+            f"{out}: holds a run of {run['study']!r}, and this is {study.name!r}: expected another folder; if it is "
+            f"the same study under another name, remove its {FACTS}"
         )
 
 
