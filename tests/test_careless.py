@@ -1,6 +1,5 @@
-"""What careless or hostile users do to folders, names, data sets and numbers: refused in a line, and nothing is lost."""
+"""What careless or hostile users do to folders, names and data sets: refused in a line, and nothing is lost."""
 
-import os
 import sys
 
 import numpy as np
@@ -190,7 +189,7 @@ def test_links_to_themselves_and_folders_that_are_gone(tmp_path, monkeypatch, ca
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
-    os.rmdir(gone)
+    gone.rmdir()
     with pytest.raises(SystemExit, match="2"):
         main()
     assert "started in is gone" in capsys.readouterr().err
