@@ -14,6 +14,7 @@ from plait.hands.boxes import write_boxes
 from plait.hands.train import Training, train
 from plait.objects import resolve
 from plait.report.serve import server
+from plait.results import job_folder
 from plait.simulator.simulate import simulate
 from plait.simulator.writer import Settings
 from plait.study.load import load_study
@@ -193,3 +194,20 @@ def test_links_to_themselves_and_folders_that_are_gone(tmp_path, monkeypatch, ca
     with pytest.raises(SystemExit, match="2"):
         main()
     assert "started in is gone" in capsys.readouterr().err
+
+
+def test_names_that_cannot_be_written_down_and_empty_folders_are_named(tmp_path, monkeypatch, capsys):
+    for words, said in (
+        (["ingest", str(tmp_path), "--out", "r"], f"plait: {tmp_path}: no file of a recording in it"),
+        (["clips", "/tmp/\udcffx", "--out", "c", "--seconds", "1"], r"plait: '/tmp/\udcffx': a name that is not UTF-8"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["plait", *words])
+        with pytest.raises(SystemExit, match="2"):
+            main()
+        assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize("key", ["../../../etc", "/etc", "a/b", ""])
+def test_a_job_s_folder_lies_in_its_run(tmp_path, key):
+    with pytest.raises(DataError, match=r"run.json: keys: .*, expected the name of a folder in jobs"):
+        job_folder(tmp_path, key)

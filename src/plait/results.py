@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from plait.errors import DataError, first_fault, shown
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
+from plait.names import inside
 from plait.store import atomic, read_bytes, read_json, read_parquet, write_json
 from plait.types import Clip
 
@@ -231,7 +232,13 @@ def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
 
 
 def job_folder(run: Path, key: str) -> Path:
-    """Where the job of this key leaves its results; it stands once the job is finished, and whole."""
+    """Where the job of this key leaves its results; it stands once the job is finished, and whole.
+
+    Raises:
+        DataError: the key is none, as where `run.json` names another place.
+    """
+    if not inside(key) or "/" in key:
+        raise DataError(f"{run / FACTS}: keys: {shown(key)}, expected the name of a folder in {JOBS}")
     return run / JOBS / key
 
 

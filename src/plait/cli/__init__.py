@@ -13,6 +13,7 @@ import typer
 
 from plait.cli import cache, hands, recordings, studies
 from plait.errors import PlaitError, PlaitWarning
+from plait.names import encodable
 
 STOPPED = 130  # what typer makes of Ctrl-C
 
@@ -76,11 +77,13 @@ def main() -> None:
 
 
 def _standing() -> None:
-    """Refuse to work where nothing is any more."""
+    """Refuse to work where nothing is any more, or on names that cannot be written down."""
     try:
         Path.cwd()
     except OSError:
         _refuse("the folder that this was started in is gone, expected one that stands")
+    if odd := [word for word in sys.argv if not encodable(word)]:
+        _refuse(f"{odd[0]!r}: a name that is not UTF-8, expected one that is: rename it")
 
 
 def _refuse(why: str) -> NoReturn:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plait.errors import DataError
+from plait.names import encodable
 from plait.recordings.layouts import text_of
 from plait.recordings.tables import read_bytes
 
@@ -33,7 +34,7 @@ def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
     for file in found:
         if file.name.startswith("."):
             continue
-        if not _is_utf8(file.name):
+        if not encodable(file.name):
             shown = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             raise DataError(f"a file called {shown!r}: its name is not in UTF-8, expected one that is: rename it")
         if in_folder and file.is_dir():
@@ -47,15 +48,9 @@ def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
             raise DataError(f"{file}: called like {files[file.name]}, expected names that differ")
         else:
             files[file.name] = file
+    if not files:
+        raise DataError(f"{sources[0]}: no file of a recording in it, expected a video, sensor logs and labels")
     return list(files.values())
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _beside(file: Path) -> bool:
@@ -110,7 +105,7 @@ def recording_name(name: str) -> str:
         DataError: it cannot be the name of a folder.
     """
     fit = name and not name.startswith(".") and not re.search(r"[/\\\x00-\x1f\x7f]", name)
-    if not fit or not _is_utf8(name) or len(name.encode()) > 200:
+    if not fit or not encodable(name) or len(name.encode()) > 200:
         shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         raise DataError(f"--name {shown!r}: expected a folder's name without slashes and without a dot before it")
     return name
