@@ -1,8 +1,8 @@
 """The nouns of plait: streams, spans, recordings, modalities, data sets, folds."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -234,7 +234,7 @@ class Windows:
 class Dataset:
     """A set of recordings: its activities in the order of the scores, its modalities, and how to open a folder.
 
-    `hands` says how many hands each activity takes, where that is known; `windows`, how recordings are cut for it.
+    `windows` says how recordings are cut for it.
     """
 
     name: str
@@ -242,7 +242,6 @@ class Dataset:
     modalities: tuple[Modality, ...]
     recordings: Callable[[Path], Iterator[Recording]]
     cite: str
-    hands: Mapping[str, int] = field(default_factory=dict)
     windows: Windows | None = None
 
     def __post_init__(self) -> None:

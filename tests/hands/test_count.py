@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from plait.clips import listed
+from plait.datasets.glovid import HandsDataset
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError
 from plait.hands.count import count_clips, write_counts
@@ -15,7 +16,7 @@ from plait.hands.detections import Found
 from plait.hands.detector import detected, open_detector
 from plait.hands.table import SCHEMA, TABLE
 from plait.recordings.video import rgb
-from plait.types import Dataset, Modality, Recording, Span
+from plait.types import Modality, Recording, Span
 
 HANDS = {"rest": 0, "press": 1, "plug": 2}
 SAID = {"rest": [0, 0, 0, 1], "press": [0, 0, 1, 2], "plug": [2, 0, 1, 1]}  # hands in each frame of a clip
@@ -52,7 +53,7 @@ def dataset(stream, spans, key=None):
     recording = Recording("r", "1", {"video": stream}, spans, key)
     video = Modality("video", ("video",), 4, 10.0, rgb, lambda shape: None)
     MADE.append(recording)
-    return Dataset("own", tuple(HANDS), (video,), partial(made, number=len(MADE) - 1), "", HANDS)
+    return HandsDataset("own", tuple(HANDS), (video,), partial(made, number=len(MADE) - 1), "", hands=HANDS)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ The recordings were never published. Whoever holds them, or clips already cut, r
 these a folder is.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -255,8 +255,15 @@ def _gloves(shape: tuple[int, ...]) -> nn.Module:
     return GloveNet(shape, standardise=True)
 
 
-def _dataset(video: Modality, opened: Callable[[Path], Iterator[Recording]]) -> Dataset:
-    return Dataset(
+@dataclass(frozen=True)
+class HandsDataset(Dataset):
+    """A data set that knows how many hands each activity takes, which `plait hands detect` counts against."""
+
+    hands: Mapping[str, int] = field(default_factory=dict)
+
+
+def _dataset(video: Modality, opened: Callable[[Path], Iterator[Recording]]) -> HandsDataset:
+    return HandsDataset(
         name="glovid",
         activities=tuple(EXPECTED_HANDS),
         modalities=(

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from plait.clips import Windows, open_clips, open_windows
-from plait.datasets.glovid import EXPECTED_HANDS, READING_HZ, READINGS, gloves
+from plait.datasets.glovid import EXPECTED_HANDS, READING_HZ, READINGS, HandsDataset, gloves
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
 from plait.pretrained import efficientnet_lite0
 from plait.recordings.video import rgb
-from plait.types import Dataset, Modality, Recording
+from plait.types import Modality, Recording
 
 FRAMES, FRAME_HZ = 32, 6.0
 WINDOWS = Windows(READINGS / READING_HZ, unlabelled="neutral")
@@ -60,7 +60,7 @@ def glove_net(shape: tuple[int, ...]) -> nn.Module:
     return GloveNet(shape, standardise=True)
 
 
-SIMULATED = Dataset(
+SIMULATED = HandsDataset(
     name="simulated",
     activities=tuple(EXPECTED_HANDS),
     modalities=(

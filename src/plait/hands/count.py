@@ -67,8 +67,7 @@ def count_clips(
         DataError: the modality is not of RGB frames, or one cannot be read.
     """
     modality = dataset.modality(name)
-    if unknown := [activity for activity in dataset.activities if activity not in dataset.hands]:
-        raise ConfigError(f"data set {dataset.name}: hands: nothing of {unknown[0]!r}, expected a number per activity")
+    hands = expected_hands(dataset)
     rows: list[tuple[Any, ...]] = []
     progress(0, len(cuts), "clips")
     for recording, group in itertools.groupby(cuts, key=lambda one: one[0]):
@@ -78,7 +77,7 @@ def count_clips(
         counts = _counts(stream, windows, detector, score, f"recording {recording.name}, modality {name}")
         visible = _visible(stream, windows, truth or {})
         for clip, own, true in zip(clips, counts, visible, strict=True):
-            number, expected = mode(own), dataset.hands[clip.activity]
+            number, expected = mode(own), hands[clip.activity]
             missing = max(0, expected - number)
             rows.append((clip.name, clip.subject, clip.activity, len(own), number, expected, missing, true))
         progress(len(rows), len(cuts), recording.name)
@@ -114,7 +113,7 @@ def write_counts(
             [how, score, made_from, source_key([count_clips])],
             {video: checksum(raw / TRUTH) for video, raw in known.items()},
             [[c.name, c.subject, c.activity] for _, c in cuts],
-            dict(dataset.hands),
+            dict(expected_hands(dataset)),
         ]
     )
     if made_from is not None and path.is_file() and _key(path) == key:
@@ -134,17 +133,30 @@ def write_known(dataset: Dataset, cuts: Sequence[Cut], counts: Mapping[str, int]
     Raises:
         DataError: a clip has no count, or the file cannot be written.
     """
+    hands = expected_hands(dataset)
     rows: list[tuple[Any, ...]] = []
     for _, clip in cuts:
         if clip.name not in counts:
             raise DataError(f"hands: nothing of clip {clip.name!r}, expected a count of every clip")
-        number, expected = counts[clip.name], dataset.hands[clip.activity]
+        number, expected = counts[clip.name], hands[clip.activity]
         rows.append((clip.name, clip.subject, clip.activity, 0, number, expected, max(0, expected - number), None))
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     content = io.BytesIO()
     table.write_parquet(content)
     write_bytes(out / TABLE, content.getvalue())
     return table
+
+
+def expected_hands(dataset: Dataset) -> Mapping[str, int]:
+    """How many hands each activity takes, as the attribute `hands` of a data set says.
+
+    Raises:
+        ConfigError: it does not say so of every activity.
+    """
+    hands: Mapping[str, int] = getattr(dataset, "hands", {})
+    if unknown := [activity for activity in dataset.activities if activity not in hands]:
+        raise ConfigError(f"data set {dataset.name}: hands: nothing of {unknown[0]!r}, expected a number per activity")
+    return hands
 
 
 def truths(sources: Sequence[Path]) -> dict[str, Path]:

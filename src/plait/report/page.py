@@ -89,23 +89,23 @@ class Report:
             claims = pl.concat([claims, missing_hands.visibility_claims(run.methods, predictions, hands)])
             seen = missing_hands.agreement(hands)
         return cls(
-            run,
-            main_table(run, predictions),
-            paper.table_1(run, predictions),
-            paper.table_2(run, predictions, validation),
-            compare(predictions, run.methods),
-            subject_table(run, predictions),
-            activity_table(run, predictions),
-            confusion_table(run, predictions),
-            subject_confusion_table(run, predictions),
-            mistake_table(run, predictions),
-            gains(run.methods, predictions, run.activities),
-            widths(run.methods, predictions),
-            claims,
-            missing,
-            seen,
-            choice,
-            independent(run.dataset, run.methods, run.modalities, predictions, validation),
+            run=run,
+            main=main_table(run, predictions),
+            table1=paper.table_1(run, predictions),
+            table2=paper.table_2(run, predictions, validation),
+            comparisons=compare(predictions, run.methods),
+            subjects=subject_table(run, predictions),
+            activities=activity_table(run, predictions),
+            confusion=confusion_table(run, predictions),
+            subject_confusion=subject_confusion_table(run, predictions),
+            mistakes=mistake_table(run, predictions),
+            gains=gains(run.methods, predictions, run.activities),
+            widths=widths(run.methods, predictions),
+            claims=claims,
+            hands=missing,
+            seen=seen,
+            choice=choice,
+            independent=independent(run.dataset, run.methods, run.modalities, predictions, validation),
         )
 
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -169,7 +169,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
     run, main, comparisons = report.run, report.main, report.comparisons
     context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
-        words=captions,
+        captions=captions,
         colours=COLOURS,
         groups=_grouped(report.run, main),
         main_rows=len(main),
