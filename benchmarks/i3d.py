@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from plait.compute.machine import cores
 from plait.encoders.i3d import I3D
-from plait.features.engine import ENGINES, Run, accelerate, engine_version
+from plait.features.engine import ENGINES, Encode, accelerate, engine_version
 
 SHAPE = (1, 79, 224, 224, 3)
 MATRICES = (1024, 2048, 4096)
@@ -72,7 +72,7 @@ def main() -> None:
             out: Tensor = network(clips)
         return out
 
-    runs: dict[str, Run] = {"eager": eager}
+    runs: dict[str, Encode] = {"eager": eager}
     ready = {"eager": 0.0}
     expected, error = eager(clip), {"eager": 0.0}
     for engine in args.engines:

@@ -26,7 +26,7 @@ from plait.clips import window
 from plait.datasets.glovid import CHANNELS, FRAME_HZ, FRAMES, GLOVID, READING_HZ, READINGS
 from plait.encoders.frames import FrameNet
 from plait.encoders.i3d import I3D
-from plait.features.engine import ENGINES, Run, accelerate
+from plait.features.engine import ENGINES, Encode, accelerate
 from plait.fusion import Led
 from plait.pretrained import efficientnet_lite0
 from plait.training.network import Network, grid_shape
@@ -70,7 +70,7 @@ def ways(
     led = Led(grids, len(GLOVID.activities), lead="video").eval()
     textbook = Fused(led).eval()
     rest = Network({"video": nn.Identity(), "gloves": gloves}, led).eval()
-    run: Run = accelerate(network, clip["video"].unsqueeze(0).float(), engine)
+    run: Encode = accelerate(network, clip["video"].unsqueeze(0).float(), engine)
     for part in network.modules():
         if isinstance(part, FrameNet):
             part.at_once = None  # plain: the whole clip at once

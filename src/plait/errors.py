@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-MOST = 120  # letters of a value that an error quotes
+QUOTED = 120  # letters of a value that an error quotes
 LONGEST = 2000  # letters of an error: names come from data, and may be of any length and number
 
 
@@ -45,7 +45,7 @@ def one_line(error: BaseException) -> str:
 def shown(value: object) -> str:
     """A value as an error quotes it, on one line and not too long."""
     text = repr(value)
-    return text if len(text) <= MOST else f"{text[:MOST]}..."
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
 
 
 def first_fault(error: "ValidationError") -> str:

@@ -14,7 +14,7 @@ from plait.analysis.claims import CLAIMS, singles_of, verdict_above
 from plait.analysis.compare import ALPHA
 from plait.results import MethodFacts
 
-MOST = 2
+MOST_MISSING = 2
 CLAIM = "gains most at two missing hands"
 SCHEMA: dict[str, type[pl.DataType]] = {
     "method": pl.String,
@@ -62,10 +62,10 @@ def visibility_claims(
     rows: list[tuple[Any, ...]] = []
     for fusion in (name for name, row in methods.items() if row.kind == "fusion" and not row.sweep):
         for single in singles_of(methods, fusion):
-            if MOST not in levels or len(levels) < 2:
+            if MOST_MISSING not in levels or len(levels) < 2:
                 continue
             gain = {k: _gain(cells, fusion, single, k, order) for k in levels}
-            against = {k: _difference(gain[MOST], gain[k]) for k in levels if k != MOST}
+            against = {k: _difference(gain[MOST_MISSING], gain[k]) for k in levels if k != MOST_MISSING}
             effect, low, high = min(against.values(), key=lambda one: one[0])
             verdicts = {verdict_above(lower, upper) for _, lower, upper in against.values()}
             verdict = "fails" if "fails" in verdicts else "unclear" if "unclear" in verdicts else "holds"

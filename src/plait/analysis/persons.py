@@ -4,7 +4,7 @@ import polars as pl
 
 from plait.analysis.metrics import by_subject, subject_confusion
 
-MOST = 3
+SHOWN = 3
 
 
 def beside_others(predictions: pl.DataFrame) -> pl.DataFrame:
@@ -17,7 +17,7 @@ def beside_others(predictions: pl.DataFrame) -> pl.DataFrame:
     return by_subject(predictions).with_columns(others=others)
 
 
-def mistakes(predictions: pl.DataFrame, most: int = MOST) -> pl.DataFrame:
+def mistakes(predictions: pl.DataFrame, most: int = SHOWN) -> pl.DataFrame:
     """What of a person's is taken for what, more often than of everybody else's; at most `most` pairs a person.
 
     `method, subject, activity, predicted, clips, share, others`: `share` of the person's clips of `activity` that were
@@ -47,4 +47,4 @@ def hardest(accuracies: pl.DataFrame, method: str) -> list[str]:
     """
     own = accuracies.filter((pl.col("method") == method) & (pl.col("accuracy") < pl.col("others")))
     n = accuracies["subject"].n_unique()
-    return own.sort("accuracy", maintain_order=True)["subject"].head(min(MOST, n // 2)).to_list()
+    return own.sort("accuracy", maintain_order=True)["subject"].head(min(SHOWN, n // 2)).to_list()

@@ -17,7 +17,7 @@ NO_LABEL = "no label"
 UNLABELLED = "the recording has no labels"
 NO_STREAM = "no such stream"
 SURPLUS = "more than the count asked for"
-MOST = 12  # lines on single recordings
+LINES = 12  # lines on single recordings
 SCHEMA: dict[str, type[pl.DataType]] = {
     "recording": pl.String,
     "subject": pl.String,
@@ -52,9 +52,9 @@ def told(dropped: Sequence[Dropped], clips: Sequence[Clip], activities: Iterable
             if one.reason != SURPLUS:
                 groups.setdefault((one.recording, one.reason, one.stream), []).append(one)
         ordered = sorted(groups.items(), key=lambda group: (-_windows(group[1]), natural(group[0][0])))
-        lines += [f"  {_line(*group)}" for group in ordered[:MOST]]
-        if left := [one for _, group in ordered[MOST:] for one in group]:
-            lines.append(f"  and {len(ordered) - MOST} more like these, {_windows(left)} windows: {by_reason(left)}")
+        lines += [f"  {_line(*group)}" for group in ordered[:LINES]]
+        if left := [one for _, group in ordered[LINES:] for one in group]:
+            lines.append(f"  and {len(ordered) - LINES} more like these, {_windows(left)} windows: {by_reason(left)}")
     return lines + _lacking(dropped, clips, activities)
 
 

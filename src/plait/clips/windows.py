@@ -16,7 +16,7 @@ from plait.types import LONGEST_S, Dropped, Modality, Recording, Span, Stream, W
 
 ROUNDING_S = 1e-6
 FINEST_S = 0.04  # the smallest stride a count may come to
-MOST = 1_000_000  # windows between two moments
+MOST_WINDOWS = 1_000_000  # windows between two moments
 
 
 def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, stop_s: float) -> Tensor:
@@ -254,10 +254,10 @@ class _Timeline:
     def _starts(self, start_s: float, stop_s: float, stride_s: float) -> list[float]:
         """Where windows begin that lie between two moments."""
         room = stop_s - start_s - self.settings.seconds + ROUNDING_S
-        if room / stride_s > MOST:
+        if room / stride_s > MOST_WINDOWS:
             raise DataError(
                 f"recording {self.recording.name}: {room / stride_s:.4g} windows {stride_s:g} s apart, expected "
-                f"{MOST:,} at most; take a longer stride"
+                f"{MOST_WINDOWS:,} at most; take a longer stride"
             )
         return [start_s + i * stride_s for i in range(int(room / stride_s) + 1)] if room >= 0 else []
 

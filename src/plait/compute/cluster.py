@@ -24,7 +24,7 @@ from plait.store import cache_folder, made_once
 SAMPLE = 1 << 20  # bytes at the start, the middle and the end of a file that tell whether two are the same
 PIECE = 16 << 20  # bytes of a file that are on their way at once
 RETRIES = 5  # of a task whose node or process was lost; what a task itself raises is not tried again
-MOST = 1024  # tasks in work at once
+MOST_TASKS = 1024  # tasks in work at once
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Cluster:
         fits = [int(node.get("CPU", 0) // self.threads) for node in nodes]
         if self.gpus:
             fits = [min(n, int(node.get("GPU", 0) // self.gpus)) for n, node in zip(fits, nodes, strict=True)]
-        return min(MOST, max(1, sum(fits)))
+        return min(MOST_TASKS, max(1, sum(fits)))
 
     def keep(self, value: Any) -> Any:
         """A value that many tasks are given: it goes to each node once."""
@@ -97,7 +97,7 @@ class Cluster:
         self, function: Callable[..., Any], tasks: Iterable[tuple[Sequence[Path], tuple[Any, ...]]]
     ) -> Iterator[Any]:
         """What `call` gives for each of `tasks`, files and arguments, in their order; some are done ahead."""
-        with ThreadPoolExecutor(MOST) as threads:
+        with ThreadPoolExecutor(MOST_TASKS) as threads:
             coming: deque[Future[Any]] = deque()
             try:
                 for files, args in tasks:

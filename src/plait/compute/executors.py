@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
-from plait.compute.cluster import MOST, Cluster
+from plait.compute.cluster import MOST_TASKS, Cluster
 from plait.errors import PlaitError
 from plait.store import atomic
 
@@ -111,7 +111,7 @@ def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Wor
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_bytes(content)
 
-    with ThreadPoolExecutor(MOST) as threads:
+    with ThreadPoolExecutor(MOST_TASKS) as threads:
         try:
             yield Workers(lambda item: threads.submit(carry, item), lambda: workers or cluster.room())
         except BaseException:

@@ -11,10 +11,10 @@ from plait.encoders.frames import FrameNet
 from plait.errors import ConfigError, PlaitWarning, one_line
 
 ENGINES = ("torch", "compile", "openvino")
-Run = Callable[[Tensor], Tensor]
+Encode = Callable[[Tensor], Tensor]
 
 
-def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> Run:
+def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> Encode:
     """`network` in eval mode as a function of tensors of just `example`'s shape; outputs agree to 1e-3 relative.
 
     `torch` folds batch normalisations into convolutions and keeps their weights channels-last; it needs nothing else.
@@ -111,7 +111,7 @@ def _graph(network: nn.Module, example: Tensor, fold: bool) -> nn.Module:
         return network
 
 
-def _inferring(run: Callable[[Tensor], Tensor]) -> Run:
+def _inferring(run: Callable[[Tensor], Tensor]) -> Encode:
     def infer(clips: Tensor) -> Tensor:
         with torch.inference_mode():
             return run(clips)
@@ -119,7 +119,7 @@ def _inferring(run: Callable[[Tensor], Tensor]) -> Run:
     return infer
 
 
-def _compiled(network: nn.Module, example: Tensor) -> Run:
+def _compiled(network: nn.Module, example: Tensor) -> Encode:
     run = _inferring(torch.compile(network, options={"freezing": True}))
     try:
         with warnings.catch_warnings():
@@ -130,7 +130,7 @@ def _compiled(network: nn.Module, example: Tensor) -> Run:
     return run
 
 
-def _openvino(network: nn.Module, example: Tensor) -> Run:
+def _openvino(network: nn.Module, example: Tensor) -> Encode:
     try:
         import openvino
     except ImportError as error:

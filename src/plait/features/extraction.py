@@ -25,7 +25,7 @@ from plait.compute.cluster import Cluster
 from plait.compute.machine import settled, settled_numerics, wide_products
 from plait.contents import describe, network_key, settings
 from plait.errors import ConfigError, DataError, PlaitError, raised
-from plait.features.engine import Run, accelerate, engine_version
+from plait.features.engine import Encode, accelerate, engine_version
 from plait.objects import made, resolve, source_key
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality, Recording, Stream
@@ -229,7 +229,7 @@ class _Encode:
     how: Extraction
     device: str
     where: str
-    run: Run | None = None
+    run: Encode | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What goes to another machine: what runs the encoder is made there."""

@@ -24,7 +24,7 @@ from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
 from plait.store import checksum, content_key, read_parquet, write_bytes
 from plait.types import Dataset, Stream
 
-SCORE, OVERLAP, MOST = 0.4, 0.6, 2  # focal loss leaves scores low
+SCORE, OVERLAP, HANDS_OF_ONE = 0.4, 0.6, 2  # focal loss leaves scores low
 CHUNK = 64  # frames in memory at once
 Progress = Callable[[int, int, str], None]
 
@@ -36,7 +36,7 @@ def kept(found: Found, score: float = SCORE) -> Found:
     """
     sure = found.scores >= score
     boxes, scores = found.boxes[sure], found.scores[sure]
-    rows = nms(torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), OVERLAP)[:MOST].numpy()
+    rows = nms(torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), OVERLAP)[:HANDS_OF_ONE].numpy()
     return Found(boxes[rows], scores[rows])
 
 

@@ -35,7 +35,7 @@ SIDES = {"lite0": 192, "resnet50": 480}
 CHANNELS = 64  # of the small pyramid
 SIZES = ((24, 34), (48, 68), (96, 136))  # of its anchors, in pixels, at strides 8, 16, 32
 RATIOS = (0.7, 1.4)  # height to width
-MOST = 10  # boxes of a frame
+MOST_BOXES = 10  # boxes of a frame
 AT_ONCE = 16  # frames
 
 
@@ -81,7 +81,12 @@ def build(network: str, side: int) -> RetinaNet:
     `lite0` has EfficientNet-Lite0 with ImageNet weights behind a pyramid of three levels and four anchors a place;
     `resnet50` is torchvision's `retinanet_resnet50_fpn_v2`, without weights.
     """
-    common: dict[str, Any] = {"min_size": side, "max_size": 2 * side, "detections_per_img": MOST, "nms_thresh": 0.6}
+    common: dict[str, Any] = {
+        "min_size": side,
+        "max_size": 2 * side,
+        "detections_per_img": MOST_BOXES,
+        "nms_thresh": 0.6,
+    }
     if network == "lite0":
         anchors = AnchorGenerator(SIZES, (RATIOS,) * len(SIZES))
         half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}  # it takes images in [-1, 1]
@@ -113,7 +118,7 @@ def pretrained(network: str, side: int, weights: Path | None = None) -> RetinaNe
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedDetector:
     """A RetinaNet as a detector; `key` stands for its weights and settings."""
 
     network: RetinaNet
@@ -176,7 +181,7 @@ def open_detector(name: str, device: str = "cpu") -> Detector:
     network = build(described.network, described.side)
     load_weights(network, read_weights(path / WEIGHTS), path / WEIGHTS)
     network.to(device).eval().requires_grad_(False)
-    return Trained(network, content_key([described.network, described.side, checksum(path / WEIGHTS)]), device)
+    return TrainedDetector(network, content_key([described.network, described.side, checksum(path / WEIGHTS)]), device)
 
 
 def detected(detector: Detector, pictures: Iterable[np.ndarray]) -> list[Found]:

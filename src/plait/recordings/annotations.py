@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from plait.errors import MOST, DataError
+from plait.errors import QUOTED, DataError
 
 LabelUnit = Literal["s", "ms", "us", "frames", "timecode", "iso"]
 
@@ -86,7 +86,7 @@ class Footage:
 
 def way_out(key: str, example: str) -> str:
     """How a person answers what a file leaves open."""
-    return f"say it with --set {shlex.quote(f'{key}={example[:MOST]}')} (or {key} in recording.toml)"
+    return f"say it with --set {shlex.quote(f'{key}={example[:QUOTED]}')} (or {key} in recording.toml)"
 
 
 @dataclass(frozen=True)

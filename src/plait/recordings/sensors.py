@@ -20,7 +20,7 @@ FINEST = 10_000  # grid points per new sample, however dense the bursts of a log
 SLACK_S = 1e-6  # epoch seconds in 64 bits are no finer
 
 
-class Run(NamedTuple):
+class Unbroken(NamedTuple):
     """Readings of some columns without a gap, and how long the first and the last of them hold beyond their ends."""
 
     columns: np.ndarray
@@ -84,7 +84,7 @@ class SensorLog:
         return found.astype(np.float32)
 
     @cached_property
-    def _runs(self) -> tuple[Run, ...]:
+    def _runs(self) -> tuple[Unbroken, ...]:
         """Readings between gaps, for each set of columns that lack the same readings."""
         runs = []
         alike: dict[bytes, list[int]] = {}
@@ -95,7 +95,9 @@ class SensorLog:
             for part in np.split(rows, np.flatnonzero(np.diff(self.times[rows]) > self.max_gap_s + SLACK_S) + 1):
                 if len(part):
                     hold = [self.max_gap_s if end in part else 0.0 for end in (0, len(self.times) - 1)]
-                    runs.append(Run(columns, Readings(self.times[part], self.values[np.ix_(part, columns)]), *hold))
+                    runs.append(
+                        Unbroken(columns, Readings(self.times[part], self.values[np.ix_(part, columns)]), *hold)
+                    )
         return tuple(runs)
 
 

@@ -59,7 +59,7 @@ Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
 LOG = logging.getLogger("plait")
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
-MOST = 1024  # threads of a job, or jobs at once
+MOST_AT_ONCE = 1024  # threads of a job, or jobs at once
 
 
 def run_study(
@@ -95,8 +95,8 @@ def run_study(
     if executor not in EXECUTORS:
         raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
     for name, value in (("threads", threads), ("workers", workers)):
-        if value is not None and not 1 <= value <= MOST:
-            raise ConfigError(f"{name} is {value}, expected 1 to {MOST}")
+        if value is not None and not 1 <= value <= MOST_AT_ONCE:
+            raise ConfigError(f"{name} is {value}, expected 1 to {MOST_AT_ONCE}")
     study = as_control(load_study(source, sets))
     if only:
         study = study.only(only)
