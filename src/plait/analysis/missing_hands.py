@@ -48,7 +48,7 @@ def missing_hands(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame,
 def visibility_claims(
     methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, hands: pl.DataFrame
 ) -> pl.DataFrame:
-    """The paper's claim on Fig. 8 in the columns of `plait.analysis.claims.claims`, for each fusion and single.
+    """The paper's claim on Fig. 8 in the columns of `plait.analysis.claims.paper_claims`, for each fusion and single.
 
     The gain at so many missing hands is the fusion's share of right clips minus the single's, on the same clips. The
     effect is the gain at two minus the larger of those at none and at one, with the Student-t 95 % interval of that

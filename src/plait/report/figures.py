@@ -73,7 +73,7 @@ def forest_plot(comparisons: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) 
 
 
 def gain_plot(gains: pl.DataFrame, fusion: str, width_in: float = WIDTHS_IN["wide"]) -> Figure:
-    """Fig. 6: what `fusion` gains over each of its single modalities, by activity; `gains` is `analyses.gains`.
+    """Fig. 6: what `fusion` gains over each of its single modalities, by activity; `gains` is `claims.gains`.
 
     Filled where the interval does not hold zero.
     """
@@ -90,7 +90,7 @@ def width_plot(
 ) -> Figure:
     """Fig. 7: accuracy against the width of the embedding, on a logarithmic axis; dashed, `singles`.
 
-    `widths` is `analyses.widths`, `main` is `tables.main_table`.
+    `widths` is `claims.widths`, `main` is `tables.main_table`.
     """
     with mpl.rc_context(style() | {"axes.grid.axis": "y", "ytick.labelleft": True, "ytick.major.size": 0}):
         figure = Figure(figsize=(width_in, 0.42 * width_in + 1.0))
