@@ -123,7 +123,7 @@ def hands_plot(
 ) -> Figure:
     """Fig. 8: accuracy against the number of missing hands; `leaders` stand out, with intervals, the others are thin.
 
-    `hands` is `visibility.missing_hands`, `main` is `tables.main_table`.
+    `hands` is `missing_hands.missing_hands`, `main` is `tables.main_table`.
     """
     kinds = dict(main.select("method", "kind").iter_rows())
     levels = range(max(2, *hands["missing"]) + 1)
