@@ -198,6 +198,7 @@ def test_links_to_themselves_and_folders_that_are_gone(tmp_path, monkeypatch, ca
 
 def test_names_that_cannot_be_written_down_and_empty_folders_are_named(tmp_path, monkeypatch, capsys):
     for words, said in (
+        (["ingest", "/dev/null", "--out", "r"], "plait: /dev/null: a pipe or a device, expected a video"),
         (["ingest", str(tmp_path), "--out", "r"], f"plait: {tmp_path}: no file of a recording in it"),
         (["clips", "/tmp/\udcffx", "--out", "c", "--seconds", "1"], r"plait: '/tmp/\udcffx': a name that is not UTF-8"),
     ):

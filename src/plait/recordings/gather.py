@@ -42,7 +42,8 @@ def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
         elif _beside(file):
             told.append(f"{file.name}: not of the recording, left out")
         elif not file.is_file():
-            kind = "a folder" if file.is_dir() else "no such file"
+            standing = "a folder" if file.is_dir() else "a pipe or a device"
+            kind = standing if file.exists() else "no such file"
             raise DataError(f"{file}: {kind}, expected a video, sensor logs and labels, or one folder of them")
         elif file.name in files:
             raise DataError(f"{file}: called like {files[file.name]}, expected names that differ")
