@@ -1,5 +1,6 @@
 """What careless or hostile users do to folders, names and data sets: refused in a line, and nothing is lost."""
 
+import os
 import sys
 
 import numpy as np
@@ -212,3 +213,14 @@ def test_names_that_cannot_be_written_down_and_empty_folders_are_named(tmp_path,
 def test_a_job_s_folder_lies_in_its_run(tmp_path, key):
     with pytest.raises(DataError, match=r"run.json: keys: .*, expected the name of a folder in jobs"):
         job_folder(tmp_path, key)
+
+
+def test_what_a_kill_left_behind_goes_although_all_stands_already(tmp_path):
+    """Killed after its result had taken its place, and before what it was made in had gone."""
+    left = tmp_path / "raw" / ".making-killed"
+    simulate(tmp_path / "raw", 1, Settings(3, 8, 96, 5), workers=1)
+    left.mkdir()
+    (left / ".lock").write_text("")
+    os.utime(left, (0, 0))
+    simulate(tmp_path / "raw", 1, Settings(3, 8, 96, 5), workers=1)
+    assert not left.exists()

@@ -15,7 +15,7 @@ from plait.names import inside
 from plait.objects import source_key
 from plait.recordings.video import Video
 from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
-from plait.store import atomic, checksum, content_key, read_bytes, read_json, write_json
+from plait.store import atomic, checksum, content_key, read_bytes, read_json, sweep, write_json
 
 ANNOTATIONS = "annotations.json"
 QUALITY = 92
@@ -161,6 +161,7 @@ def write_boxes(
         [name, checksum(raw / TRUTH), checksum(raw / "video.mp4")] for name, raw in zip(names, raws, strict=True)
     ]
     key = content_key([every_s, made_from, source_key([write_boxes])])
+    sweep(out.parent)
     before = _made_before(out)
     if before == key:
         return out

@@ -19,7 +19,7 @@ from plait.errors import ConfigError, DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
 from plait.hands.detector import DESCRIPTION, SIDES, WEIGHTS, Description, pretrained, read_description, save
 from plait.objects import source_key
-from plait.store import checksum, content_key
+from plait.store import checksum, content_key, sweep
 
 SAID_S = 5.0  # between two words on progress
 
@@ -70,6 +70,7 @@ def train(
     start = None if weights is None else checksum(weights)
     here = [device, torch.get_num_threads(), settled_numerics(device)]
     key = content_key([said, seen, start, source_key([train]), here])
+    sweep(out.parent)
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out
     left = {DESCRIPTION, WEIGHTS}

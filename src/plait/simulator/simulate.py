@@ -9,7 +9,7 @@ from pathlib import Path
 from plait.compute.machine import cores
 from plait.errors import ConfigError, DataError
 from plait.simulator.writer import Settings, write_recording
-from plait.store import read_json
+from plait.store import read_json, sweep
 
 
 def simulate(
@@ -34,6 +34,7 @@ def simulate(
         raise ConfigError(f"simulate: slips is {settings.slips}, expected a share from 0 to 1")
     if settings.height % 2:
         raise ConfigError(f"simulate: height is {settings.height}, expected an even number")
+    sweep(out)
     folders = [out / f"{subject:02d}" for subject in range(1, subjects + 1)]
     missing = [i for i, folder in enumerate(folders, 1) if not _stands(folder, settings)]
     progress(subjects - len(missing), subjects, "")
