@@ -1,6 +1,8 @@
 """What bad input gets: one clear line naming the file, the field and the value that was expected."""
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,3 +62,18 @@ def raised(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     at = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {one_line(error)}{at}"
+
+
+@contextmanager
+def own_code(where: str, passing: tuple[type[Exception], ...] = (OSError, MemoryError)) -> Iterator[None]:
+    """What a user's own code raises is one line that says `where`; plait's errors and those of `passing` stay.
+
+    Raises:
+        ConfigError: it has failed.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (PlaitError, *passing)):
+            raise
+        raise ConfigError(f"{where}: {raised(error)}") from error

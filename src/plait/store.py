@@ -11,7 +11,7 @@ import threading
 import time
 import tomllib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,11 @@ def sweep(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
         except (Timeout, OSError, DataError):
             continue  # somebody's, or gone
+
+
+def taken(path: Path, besides: Collection[str] = ()) -> bool:
+    """Whether something stands at `path` that is no folder, or a folder that holds more than what `besides` names."""
+    return path.exists() and (not path.is_dir() or any(inner.name not in besides for inner in path.iterdir()))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from plait.clips.dropped import NO_STREAM, SHORT, UNLABELLED, told
 from plait.clips.people import People, check_names, check_recordings
 from plait.clips.windows import longest_s
-from plait.errors import ConfigError, DataError, PlaitError, raised
+from plait.errors import ConfigError, DataError, own_code
 from plait.names import plain
 from plait.types import Clip, Dataset, Dropped, Modality, Recording
 
@@ -115,15 +115,11 @@ def _opened(dataset: Dataset, data: Path) -> Iterator[Recording]:
         ConfigError: that code fails, or gives something else.
     """
     where = f"{data}: data set {dataset.name}: its recordings"
-    try:
+    with own_code(where):
         for recording in dataset.recordings(data):
             if not isinstance(recording, Recording):
                 raise ConfigError(f"{where}: a {type(recording).__name__} among them, expected Recording")
             yield recording
-    except (PlaitError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise ConfigError(f"{where}: {raised(error)}") from error
 
 
 def _windows(recording: Recording, modalities: Sequence[Modality], dropped: list[Dropped]) -> Iterator[Clip]:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from plait.clips.dropped import AFTER, BEFORE, GAP, MIXED, NO_LABEL, NO_STREAM, SHORT, SURPLUS, UNLABELLED, by_reason
-from plait.errors import ConfigError, DataError, PlaitError, raised
+from plait.errors import DataError, own_code
 from plait.recordings.video import Video
 from plait.types import LONGEST_S, Dropped, Modality, Recording, Span, Stream, Windows
 
@@ -30,13 +30,8 @@ def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, st
     """
     seconds = moments(modality, start_s, stop_s)
     readings = [streams[name].at(seconds) for name in modality.streams]
-    try:
+    with own_code(f"its prepare, given {', '.join(f'{one.dtype} {one.shape}' for one in readings)}"):
         return modality.prepare(*readings)
-    except (PlaitError, OSError, MemoryError):
-        raise
-    except Exception as error:  # a data set's own code
-        got = ", ".join(f"{one.dtype} {one.shape}" for one in readings)
-        raise ConfigError(f"its prepare, given {got}: {raised(error)}") from error
 
 
 def moments(modality: Modality, start_s: float, stop_s: float) -> np.ndarray:

@@ -24,7 +24,7 @@ from plait.clips.arrays import contents_of, recipe, rows_of, together
 from plait.compute.cluster import Cluster
 from plait.compute.machine import settled, settled_numerics, wide_products
 from plait.contents import describe, network_key, settings
-from plait.errors import ConfigError, DataError, PlaitError, raised
+from plait.errors import ConfigError, DataError, own_code
 from plait.features.engine import Encode, accelerate, engine_version
 from plait.objects import made, resolve, source_key
 from plait.store import atomic, cache_folder, content_key, made_once, sound
@@ -245,15 +245,10 @@ class _Encode:
             short = size - len(batch)
             full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
             full = full.float().to(self.device)
-            try:
+            with own_code(f"{self.where}: {name} fails on clips of {tuple(full.shape[1:])}", passing=(OSError,)):
                 self.run = self.run or accelerate(self.encoder.to(self.device), full, self.how.engine)
                 with settled(), wide_products():
                     grid = self.run(full)
-            except (PlaitError, OSError):
-                raise
-            except Exception as error:  # whatever it does not like about such clips
-                shape = tuple(full.shape[1:])
-                raise ConfigError(f"{self.where}: {name} fails on clips of {shape}: {raised(error)}") from error
             if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != size:
                 got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
                 raise ConfigError(f"{self.where}: {name} gave {got}, expected a tensor of {size} grids")

@@ -157,8 +157,6 @@ def _products(one: Tensor, other: Tensor, offset: Tensor | None = None, scale: f
 class Spread(torch.autograd.Function):
     """`total + relation @ values`; its gradients are taken with the fewer rows on the left, as `_products` does."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(relation: Tensor, values: Tensor, total: Tensor) -> Tensor:
         """The sum, `(b, i, n)`."""

@@ -15,7 +15,7 @@ from plait.names import inside
 from plait.objects import source_key
 from plait.recordings.video import Video
 from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
-from plait.store import atomic, checksum, content_key, read_bytes, read_json, sweep, write_json
+from plait.store import atomic, checksum, content_key, read_bytes, read_json, sweep, taken, write_json
 
 ANNOTATIONS = "annotations.json"
 QUALITY = 92
@@ -168,7 +168,7 @@ def write_boxes(
     for raw in raws:
         if raw.resolve().is_relative_to(out.resolve()):
             raise ConfigError(f"{out}: {raw} lies in it, and what is there would go: expected a folder of its own")
-    if before is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if before is None and taken(out):
         raise ConfigError(f"{out}: stands already, and holds no boxes that were written here: expected another folder")
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -19,7 +19,7 @@ from plait.errors import ConfigError, DataError
 from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
 from plait.hands.detector import DESCRIPTION, SIDES, WEIGHTS, Description, pretrained, read_description, save
 from plait.objects import source_key
-from plait.store import checksum, content_key, sweep
+from plait.store import checksum, content_key, sweep, taken
 
 SAID_S = 5.0  # between two words on progress
 
@@ -73,8 +73,7 @@ def train(
     sweep(out.parent)
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out
-    left = {DESCRIPTION, WEIGHTS}
-    if out.exists() and (not out.is_dir() or any(path.name not in left for path in out.iterdir())):
+    if taken(out, besides=(DESCRIPTION, WEIGHTS)):
         raise ConfigError(f"{out}: stands already, and is no detector that was trained here: expected another folder")
     with settled(), torch.random.fork_rng():
         torch.manual_seed(training.seed)

@@ -74,8 +74,9 @@ def plan(
     """
     jobs: dict[At, Job] = {}
     numerics = settled_numerics(setting.device)
-    for name, method, train in study.trainings():
-        shared = {**_decides(study, dataset, setting, Training(name, method, train)), "numerics": numerics}
+    for training in study.trainings():
+        name, method, train = training
+        shared = {**_decides(study, dataset, setting, training), "numerics": numerics}
         of_people: dict[tuple[str, ...], tuple[Clips, str]] = {}  # clips of some people, and their key
         donors_of = {modality: encoder.donor for modality, encoder in method.encoders.items() if encoder.donor}
         for seed in study.seeds:

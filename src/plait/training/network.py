@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plait.config import Encoder, Method
 from plait.encoders.weights import read_weights
-from plait.errors import ConfigError, DataError, PlaitError, raised
+from plait.errors import ConfigError, DataError, own_code
 from plait.objects import made, resolve
 from plait.types import Dataset
 
@@ -103,13 +103,8 @@ def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
         ConfigError: it fails, or gives something else than a tensor.
     """
     training = encoder.training
-    try:
-        with torch.no_grad():
-            grid = encoder.eval()(torch.zeros(2, *shape))
-    except PlaitError:
-        raise
-    except Exception as error:  # whatever it does not like about such clips
-        raise ConfigError(f"encoder {type(encoder).__name__}: fails on clips of {shape}: {raised(error)}") from error
+    with own_code(f"encoder {type(encoder).__name__}: fails on clips of {shape}", passing=()), torch.no_grad():
+        grid = encoder.eval()(torch.zeros(2, *shape))
     encoder.train(training)
     if not isinstance(grid, Tensor):
         raise ConfigError(f"encoder {type(encoder).__name__}: gave a {type(grid).__name__}, expected a torch.Tensor")
