@@ -108,7 +108,10 @@ def film(file: Path, frames: int, *, width: int, height: int, rate_hz: int) -> N
         track.width, track.height, track.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
             parts = []
-            for plane, (down, right) in ((texture, (3 * index, 7 * index)), (noise, rng.integers(0, height, 2))):
+            for plane, (down, right) in (
+                (texture, (3 * index, 7 * index)),
+                (noise, rng.integers(0, height, 2)),
+            ):
                 top, left = -down % height, -right % width
                 parts.append(plane[top : top + height, left : left + width])
             container.mux(track.encode(av.VideoFrame.from_ndarray(parts[0] + parts[1], "rgb24")))

@@ -78,7 +78,9 @@ def main() -> None:
         "libavcodec": codec,
         "pillow": pillow,
     }
-    print(f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz, H.264 ({mbit_per_s:.0f} Mbit/s) to 15 Hz, 224 px")
+    print(
+        f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz, H.264 ({mbit_per_s:.0f} Mbit/s) to 15 Hz, 224 px"
+    )
     print(f"{said(told)}, PyAV {av.__version__} (libavcodec {codec}), Pillow {pillow}")
     for name, ratio in ratios.items():
         print(f"  {name:12s} {median[name]:7.2f} s   {ratio:5.2f} x plait's")

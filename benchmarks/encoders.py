@@ -77,7 +77,9 @@ def main() -> None:
         for row, (encoder, name) in rows.items():
             seconds[row].append(epoch(encoder, AUGMENTS[name], clips[name], args.batch))
     medians = {row: statistics.median(times) for row, times in seconds.items()}
-    print(f"{args.clips} clips, batch {args.batch}, {args.threads} of {cores()} cores, torch {torch.__version__}")
+    print(
+        f"{args.clips} clips, batch {args.batch}, {args.threads} of {cores()} cores, torch {torch.__version__}"
+    )
     for row, median in medians.items():
         print(f"{row:24} {median:7.2f} s an epoch")
     ratio = medians["plain 3D network, depth"] / medians["depth"]

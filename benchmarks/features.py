@@ -92,7 +92,9 @@ def decoded(file: Path, seconds: np.ndarray) -> np.ndarray:
         for frame in container.decode(track):
             if frame.time is not None and round(frame.time * RATE_HZ) == wanted[len(pictures)]:
                 width = round(frame.width * SHORT / frame.height)
-                small = frame.reformat(width, SHORT, "rgb24", interpolation=Interpolation.BILINEAR).to_ndarray()
+                small = frame.reformat(
+                    width, SHORT, "rgb24", interpolation=Interpolation.BILINEAR
+                ).to_ndarray()
                 top, left = (SHORT - CROP) // 2, (width - CROP) // 2
                 pictures.append(small[top : top + CROP, left : left + CROP])
             if len(pictures) == len(wanted):
@@ -160,8 +162,15 @@ def main() -> None:
     torch.set_num_threads(threads)
     how = Extraction("plait.pretrained:efficientnet_lite0", engine=args.engine)
     network = efficientnet_lite0((frames, CROP, CROP, 3)).eval().requires_grad_(False)
-    result: dict[str, object] = {**machine(threads), "engine": args.engine, "video_s": seconds, "rounds": rounds}
-    print(f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz through EfficientNet-Lite0, engine {args.engine}")
+    result: dict[str, object] = {
+        **machine(threads),
+        "engine": args.engine,
+        "video_s": seconds,
+        "rounds": rounds,
+    }
+    print(
+        f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz through EfficientNet-Lite0, engine {args.engine}"
+    )
     print(said(machine(threads)))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "film.mp4"
@@ -178,15 +187,24 @@ def main() -> None:
             took = medians(in_turn(steps, rounds))
             rates = {name: len(starts_s) / value for name, value in took.items()}
             ratio = took["plain"] / took["plait"]
-            result[overlap] = {"clips": len(starts_s), "clips_per_s": rates, "ratio": ratio, "difference": apart}
+            result[overlap] = {
+                "clips": len(starts_s),
+                "clips_per_s": rates,
+                "ratio": ratio,
+                "difference": apart,
+            }
             print(f"{overlap}: {len(starts_s)} clips, largest difference {apart:.1e} of the largest feature")
             for name, rate in rates.items():
-                print(f"  {name:8} {rate:6.3f} clips a second  {took[name] / took['plait']:5.2f} x plait's time")
+                print(
+                    f"  {name:8} {rate:6.3f} clips a second  {took[name] / took['plait']:5.2f} x plait's time"
+                )
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.zeros(1, frames, CROP, CROP, 3))
         peak, operations = matmul_flops(), counter.get_total_flops()
         own, theirs = parts(dataset, file, starts_s, network, args.engine, rounds)
-    reached = {way: operations / one["network"] / peak for way, one in {"plait": own, "plain": theirs}.items()}
+    reached = {
+        way: operations / one["network"] / peak for way, one in {"plait": own, "plain": theirs}.items()
+    }
     result |= {"seconds_a_clip": own, "plain_seconds_a_clip": theirs}
     result |= {"flops_a_clip": operations, "peak_flops": peak, "of_peak": reached}
     print("half overlapping, each part by itself, seconds a clip (ready: once):")

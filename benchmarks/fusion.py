@@ -74,14 +74,22 @@ def main() -> None:
 def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
     """Every fusion, then growth."""
     print("one training step, ms")
-    print(f"{'':28s}{'plait':>9s}{'textbook':>18s}{'linear + sdpa':>18s}   peak MB; bfloat16: plait, textbook")
+    print(
+        f"{'':28s}{'plait':>9s}{'textbook':>18s}{'linear + sdpa':>18s}   peak MB; bfloat16: plait, textbook"
+    )
     rows = []
     for batch, threads in ((2, 1),) if chosen.quick else ((8, 1), (8, chosen.threads), (64, chosen.threads)):
         torch.set_num_threads(threads)
         print(f"batch {batch}, {threads} threads")
         for head in ("mean", "flatten"):
             for name, make in FUSIONS.items():
-                rounds = 1 if chosen.quick else max(chosen.rounds * 8 // batch // 2, 3) if batch > 8 else chosen.rounds
+                rounds = (
+                    1
+                    if chosen.quick
+                    else max(chosen.rounds * 8 // batch // 2, 3)
+                    if batch > 8
+                    else chosen.rounds
+                )
                 row = {
                     "fusion": name,
                     "head": head,
@@ -148,8 +156,12 @@ def measured(method: Led | Symmetric, batch: int, rounds: int) -> dict[str, Any]
         "linear + sdpa": step(plain, grids, labels),
     }
     halves = {
-        "plait, bfloat16": step(method, {**grids, "video": grids["video"].bfloat16()}, labels, torch.bfloat16),
-        "textbook, bfloat16": step(fused, {**first, "video": first["video"].bfloat16()}, labels, torch.bfloat16),
+        "plait, bfloat16": step(
+            method, {**grids, "video": grids["video"].bfloat16()}, labels, torch.bfloat16
+        ),
+        "textbook, bfloat16": step(
+            fused, {**first, "video": first["video"].bfloat16()}, labels, torch.bfloat16
+        ),
     }
     rough = results(halves["plait, bfloat16"](), grids["gloves"])
     error_half = max(float((a - b).norm() / b.norm()) for a, b in zip(rough, truth, strict=True))
@@ -240,7 +252,9 @@ def grown(i: int, j: int) -> dict[str, Any]:
     with torch.no_grad():
         with Largest() as largest:  # type: ignore[no-untyped-call]
             made = block(x, y)
-        forward_s = statistics.median(in_turn({"forward": partial(block, x, y)}, 3 if small else 1)["forward"])
+        forward_s = statistics.median(
+            in_turn({"forward": partial(block, x, y)}, 3 if small else 1)["forward"]
+        )
     rows = torch.linspace(0, i - 1, 20).long()
     exact = copy.deepcopy(block).double()
     theta, phi, g = exact.theta(x[:, rows].double()), exact.phi(y.double()), exact.g(y.double())
@@ -251,7 +265,9 @@ def grown(i: int, j: int) -> dict[str, Any]:
         with largest:
             backward(block, x, y)
         step_s = statistics.median(in_turn({"step": partial(backward, block, x, y)}, 3)["step"])
-    assert error < 1e-5 and largest.numel <= max(contraction.PAIRS, x.numel(), y.numel()), "not exact, or too large"
+    assert error < 1e-5 and largest.numel <= max(contraction.PAIRS, x.numel(), y.numel()), (
+        "not exact, or too large"
+    )
     return {
         "lead": i, "context": j, "forward_s": forward_s, "step_s": step_s, "largest": largest.numel, "error": error,
     }  # fmt: skip

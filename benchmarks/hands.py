@@ -36,7 +36,9 @@ def clips_of(raws: list[Path], folder: Path) -> Path:
     for raw in raws:
         recording, _ = ingest([raw], folder / "recordings")
         true = read_json(raw / "truth.json")
-        write_sync(recording, {log: Clock(true["offset_s"][log], true["drift_ppm"][log]) for log in true["offset_s"]})
+        write_sync(
+            recording, {log: Clock(true["offset_s"][log], true["drift_ppm"][log]) for log in true["offset_s"]}
+        )
     write_clips(folder / "recordings", folder / "clips", WINDOWS, activities=SIMULATED.activities)
     return folder / "clips"
 
@@ -70,7 +72,9 @@ def tried(who: str, raws: list[Path], finds: Detector, folder: Path) -> dict[str
 def main() -> None:
     """Make what is missing, and print the numbers."""
     parser = options(__doc__, rounds=1)
-    parser.add_argument("--data", type=Path, help="folder that keeps what was made; by default a temporary one")
+    parser.add_argument(
+        "--data", type=Path, help="folder that keeps what was made; by default a temporary one"
+    )
     chosen = parser.parse_args()
     people, each, training = (1, 2, Training(steps=2)) if chosen.quick else (16, 8, Training())
     result: dict[str, Any] = machine(torch.get_num_threads())

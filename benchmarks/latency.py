@@ -65,7 +65,10 @@ def ways(
 
     clip = cut()
     shapes = {m: tuple(tensor.shape) for m, tensor in clip.items()}
-    network, gloves = encoder(name, shapes["video"]), GLOVID.modality("gloves").encoder(shapes["gloves"]).eval()
+    network, gloves = (
+        encoder(name, shapes["video"]),
+        GLOVID.modality("gloves").encoder(shapes["gloves"]).eval(),
+    )
     grids = {"video": grid_shape(network, shapes["video"]), "gloves": grid_shape(gloves, shapes["gloves"])}
     led = Led(grids, len(GLOVID.activities), lead="video").eval()
     textbook = Fused(led).eval()
@@ -113,14 +116,25 @@ def main() -> None:
     modalities = {name: GLOVID.modality(name) for name in ("video", "gloves")}
     modalities["video"] = replace(modalities["video"], samples=frames)
     given = streams(frames, side)
-    result: dict[str, Any] = {**machine(max(args.threads)), "engine": args.engine, "rounds": rounds, "rows": []}
-    print(f"one window: {frames} frames of {side} x {side}, {READINGS} readings; engine {args.engine}, {rounds} rounds")
+    result: dict[str, Any] = {
+        **machine(max(args.threads)),
+        "engine": args.engine,
+        "rounds": rounds,
+        "rows": [],
+    }
+    print(
+        f"one window: {frames} frames of {side} x {side}, {READINGS} readings; engine {args.engine}, {rounds} rounds"
+    )
     print(said(result))
     for name, threads in product(args.encoders, [1] if args.quick else args.threads):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         with torch.inference_mode():
-            row = {"encoder": name, "threads": threads, **measured(name, modalities, given, args.engine, rounds)}
+            row = {
+                "encoder": name,
+                "threads": threads,
+                **measured(name, modalities, given, args.engine, rounds),
+            }
         result["rows"].append(row)
         print(f"{name}, {threads} threads: scores differ by {row['difference']:.1e} of their range; ", end="")
         print(f"the network reaches {row['of_peak']:.0%} of {row['peak_flops'] / 1e9:.0f} GFLOP a second")
@@ -137,7 +151,9 @@ def measured(
     steps, network, clip = ways(name, modalities, given, engine)
     ours, theirs = steps["plait"](), steps["plain"]()
     apart = float((ours - theirs).abs().max() / (theirs.max() - theirs.min()))
-    assert ours.shape == (1, len(GLOVID.activities)) and apart < 1e-3, f"scores differ by {apart:.1e} of their range"
+    assert ours.shape == (1, len(GLOVID.activities)) and apart < 1e-3, (
+        f"scores differ by {apart:.1e} of their range"
+    )
     whole = {step: steps[step] for step in ("plait", "plain", "plait, network")}
     short = {step: own for step, own in steps.items() if step not in whole}
     in_turn(steps, 1)  # does not count

@@ -156,7 +156,9 @@ def rss_anon_mb(process: str) -> float:
     folder = Path("/proc") / process
     try:
         lines = (folder / "status").read_text().splitlines()
-        children = [pid for task in (folder / "task").iterdir() for pid in (task / "children").read_text().split()]
+        children = [
+            pid for task in (folder / "task").iterdir() for pid in (task / "children").read_text().split()
+        ]
     except OSError:
         return 0.0
     own = sum(1024e-6 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
@@ -169,7 +171,12 @@ def judged(readings: Sequence[Reading], phase: str) -> dict[str, Any]:
     own = own[len(own) // 10 :]
     third = max(len(own) // 3, 1)
     first, last = max(own[:third]), max(own[-third:])
-    return {"readings": len(own), "first_third_mb": first, "last_third_mb": last, "flat": last - first <= MARGIN_MB}
+    return {
+        "readings": len(own),
+        "first_third_mb": first,
+        "last_third_mb": last,
+        "flat": last - first <= MARGIN_MB,
+    }
 
 
 def plot(readings: Sequence[Reading], held_mb: Mapping[str, float]) -> Figure:
@@ -187,7 +194,9 @@ def plot(readings: Sequence[Reading], held_mb: Mapping[str, float]) -> Figure:
             own = [reading for reading in readings if reading.phase == phase]
             axes.axvline(own[0].seconds, color=muted, linewidth=1, linestyle=(0, (4, 3)))
             text = f"{words}\n{held_mb[phase]:,.0f} MB\nif held"
-            axes.annotate(text, (own[0].seconds, top), (5, -4), textcoords="offset points", va="top", color=muted)
+            axes.annotate(
+                text, (own[0].seconds, top), (5, -4), textcoords="offset points", va="top", color=muted
+            )
         axes.set_xlabel("seconds")
         axes.set_ylabel("RssAnon, MB")
         return figure
@@ -239,8 +248,12 @@ def main() -> None:
         "seconds": meter.readings[-1].seconds,
     }
     for phase, one in phases.items():
-        print(f"  {phase:8} first third at most {one['first_third_mb']:.0f} MB, last {one['last_third_mb']:.0f} MB")
-    print(f"  flat within {MARGIN_MB:g} MB: {flat}; {most_mb - start_mb:.0f} MB beyond the start's {start_mb:.0f} MB")
+        print(
+            f"  {phase:8} first third at most {one['first_third_mb']:.0f} MB, last {one['last_third_mb']:.0f} MB"
+        )
+    print(
+        f"  flat within {MARGIN_MB:g} MB: {flat}; {most_mb - start_mb:.0f} MB beyond the start's {start_mb:.0f} MB"
+    )
     print(f"  clips and grids in memory would take {held:.0f} MB: {result['ratio']:.0f} times as much")
     drawn = for_file(plot(meter.readings, held_mb))
     if args.json:

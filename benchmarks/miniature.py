@@ -84,12 +84,16 @@ def kept(out: Path, name: str, cuts: list[Cut], video: np.ndarray | None, hands:
         made.mkdir()
         modality = GLOVID.modality("video")
         if video is None:
-            array = np.lib.format.open_memmap(made / "video.npy", "w+", np.uint8, (len(cuts), 79, 224, 224, 3))
+            array = np.lib.format.open_memmap(
+                made / "video.npy", "w+", np.uint8, (len(cuts), 79, 224, 224, 3)
+            )
             for row, (recording, clip) in enumerate(cuts):
                 array[row] = recording.streams["video"].at(moments(modality, clip.start_s, clip.stop_s))
         else:
             np.save(made / "video.npy", video)
-        np.save(made / "gloves.npy", np.stack([one.numpy() for one in tensors(GLOVID.modality("gloves"), cuts)]))
+        np.save(
+            made / "gloves.npy", np.stack([one.numpy() for one in tensors(GLOVID.modality("gloves"), cuts)])
+        )
         rows = [(clip.name, clip.subject, clip.activity) for _, clip in cuts]
         table = pl.DataFrame(rows, schema=["clip", "subject", "activity"], orient="row")
         counted = hands.select("clip", hands="count")

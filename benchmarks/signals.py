@@ -108,7 +108,9 @@ def _felt(
     down = turning / turning.std() + [[0.0], [0.0], [2.0]]
     gravity = GRAVITY * down / np.linalg.norm(down, axis=0)
     direction = rng.normal(size=(3, 1))
-    raw = np.gradient(velocity, 1 / FINE_HZ, axis=1) + gravity + impact * direction / np.linalg.norm(direction)
+    raw = (
+        np.gradient(velocity, 1 / FINE_HZ, axis=1) + gravity + impact * direction / np.linalg.norm(direction)
+    )
     return signal.sosfiltfilt(signal.butter(1, 0.45 * rate_hz, fs=FINE_HZ, output="sos"), raw, axis=1)
 
 
@@ -121,9 +123,13 @@ def _seen(
     for own in velocity.values():
         path = np.cumsum(np.linalg.norm(own[:2], axis=0)) / FINE_HZ
         moved += np.interp(frames, time, path) - np.interp(before, time, path)
-    sway = np.abs(signal.sosfiltfilt(signal.butter(2, 0.5, fs=30, output="sos"), rng.normal(size=len(frames))))
+    sway = np.abs(
+        signal.sosfiltfilt(signal.butter(2, 0.5, fs=30, output="sos"), rng.normal(size=len(frames)))
+    )
     seen: np.ndarray = (
-        moved + 0.3 * moved.std() * sway / sway.std() + 0.2 * moved.std() * np.abs(rng.normal(size=len(frames)))
+        moved
+        + 0.3 * moved.std() * sway / sway.std()
+        + 0.2 * moved.std() * np.abs(rng.normal(size=len(frames)))
     )
     return seen
 

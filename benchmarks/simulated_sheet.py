@@ -24,13 +24,19 @@ def sheet(subject: int = 3, height: int = 150) -> np.ndarray:
     for activity, start_s in sorted(starts.items()):
         name = np.full((height, LEFT, 3), 255, np.uint8)
         for line, word in enumerate(activity.split(" ", 1)):
-            cv2.putText(name, word, (8, 65 + 26 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (40, 40, 40), 1, cv2.LINE_AA)
+            cv2.putText(
+                name, word, (8, 65 + 26 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (40, 40, 40), 1, cv2.LINE_AA
+            )
         frames = scene.frames(start_s + MOMENTS_S)
         pictures = [np.pad(f.draw(), ((0, 4), (0, 4), (0, 0)), constant_values=255) for f in frames]
-        rows.append(np.concatenate([np.pad(name, ((0, 4), (0, 0), (0, 0)), constant_values=255), *pictures], axis=1))
+        rows.append(
+            np.concatenate([np.pad(name, ((0, 4), (0, 0), (0, 0)), constant_values=255), *pictures], axis=1)
+        )
     return np.concatenate(rows)
 
 
 if __name__ == "__main__":
-    written, content = cv2.imencode(".jpg", cv2.cvtColor(sheet(), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    written, content = cv2.imencode(
+        ".jpg", cv2.cvtColor(sheet(), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82]
+    )
     Path(sys.argv[1]).write_bytes(content.tobytes())

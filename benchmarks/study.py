@@ -63,9 +63,13 @@ def main() -> None:
     """Do plait's jobs, time the plain study, project the whole table."""
     parser = options(__doc__)
     parser.add_argument("--threads", type=int, default=1, help="of each of plait's jobs")
-    parser.add_argument("--workers", type=int, default=cores(), help="of plait's processes; 0: its jobs are done here")
+    parser.add_argument(
+        "--workers", type=int, default=cores(), help="of plait's processes; 0: its jobs are done here"
+    )
     parser.add_argument("--precision", default="float32,bfloat16", help="of plait's jobs, several in turn")
-    parser.add_argument("--plain-steps", type=int, default=12, help="batches of the plain study, before and after")
+    parser.add_argument(
+        "--plain-steps", type=int, default=12, help="batches of the plain study, before and after"
+    )
     parser.add_argument("--epochs", type=int, default=3, help="of plait's longer run, at least 2")
     parser.add_argument("--only", help="methods, separated by commas")
     parser.add_argument("--profile", action="store_true", help="the parts of a step, no study")
@@ -84,7 +88,9 @@ def main() -> None:
         if chosen.profile:
             torch.set_num_threads(chosen.threads)
             for precision in chosen.precision.split(","):
-                result[precision] = profiled(study, precision, clips, fold, Path(scratch), 3 if chosen.quick else 200)
+                result[precision] = profiled(
+                    study, precision, clips, fold, Path(scratch), 3 if chosen.quick else 200
+                )
             finish(chosen.json, result)
             return
         steps = min(chosen.plain_steps, batches)
@@ -102,7 +108,9 @@ def main() -> None:
         print(f"  {name:24s} plainly {epochs}")
     for precision, made in ours.items():
         once = f"{made.once_s:.0f} s to begin with, once for all folds"
-        print(f"plait in {precision}; {once}; RssAnon of its processes together: at most {made.rss_anon_gb:.2f} GB")
+        print(
+            f"plait in {precision}; {once}; RssAnon of its processes together: at most {made.rss_anon_gb:.2f} GB"
+        )
         result[precision] = {**made._asdict(), "methods": seconds(made.methods)}
         groups = {"all": list(plain), "tables": [name for name in TABLES if name in plain]}
         for title, names in groups.items():
@@ -195,7 +203,9 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
         ends: dict[str, float] = {}
         start = time.perf_counter()
 
-        def ended(done: int, total: int, label: str, ends: dict[str, float] = ends, start: float = start) -> None:
+        def ended(
+            done: int, total: int, label: str, ends: dict[str, float] = ends, start: float = start
+        ) -> None:
             if label:
                 ends[label] = time.perf_counter() - start
 
@@ -212,7 +222,10 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
     for name in one:
         epoch_s = (more[name] - one[name]) / (chosen.epochs - 1)
         made[name] = Took(epoch_s, one[name] - epoch_s)
-        print(f"  {name:24s} by plait {epoch_s:8.2f} s an epoch, {made[name].besides_s:.2f} s besides", flush=True)
+        print(
+            f"  {name:24s} by plait {epoch_s:8.2f} s an epoch, {made[name].besides_s:.2f} s besides",
+            flush=True,
+        )
     return Ours(made, at_once, once_s, max(reading.mb for reading in meter.readings) / 1e3)
 
 
@@ -223,7 +236,9 @@ def profiled(
     """Medians in ms of the parts of a step, by method, once every clip has been read."""
     keep_memory()
     os.environ["PLAIT_CACHE"] = str(scratch / "cache")
-    print(f"{precision}, ms a step{'':12s}{'read':>8s}{'forward':>9s}{'backward':>9s}{'optimizer':>10s}{'all':>8s}")
+    print(
+        f"{precision}, ms a step{'':12s}{'read':>8s}{'forward':>9s}{'backward':>9s}{'optimizer':>10s}{'all':>8s}"
+    )
     found = {}
     for name in rows(study):
         torch.manual_seed(0)
@@ -250,7 +265,9 @@ def profiled(
             at.append(time.perf_counter())
             parts.append([1e3 * (end - begin) for begin, end in itertools.pairwise(at)])
             at = at[-1:]
-        ms = dict(zip(("read", "forward", "backward", "optimizer"), np.median(parts, axis=0).tolist(), strict=True))
+        ms = dict(
+            zip(("read", "forward", "backward", "optimizer"), np.median(parts, axis=0).tolist(), strict=True)
+        )
         found[name] = {**ms, "all": sum(ms.values())}
         print(f"  {name:26s}" + "".join(f"{value:9.2f}" for value in found[name].values()), flush=True)
     return found
@@ -292,7 +309,9 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
     with torch.inference_mode():
         batch = clips.batch(method.modalities, order[:8])
         torch.testing.assert_close(forward(network, batch), ours(batch), rtol=1e-4, atol=1e-4)
-    optimizer = torch.optim.RMSprop([p for p in network.parameters() if p.requires_grad], lr=1e-3, alpha=0.9, eps=1e-7)
+    optimizer = torch.optim.RMSprop(
+        [p for p in network.parameters() if p.requires_grad], lr=1e-3, alpha=0.9, eps=1e-7
+    )
     took = []
     for step in range(steps + 1):
         at = order[step * 8 : step * 8 + 8] if (step + 1) * 8 <= len(order) else order[-8:]

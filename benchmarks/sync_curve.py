@@ -62,10 +62,15 @@ def trials(work: str, seconds: int, recordings: int, others: int, seed: int) -> 
     for number, video in enumerate(made):
         sound = claps_heard(video.audio)
         strangers: list[Readings] = []
-        for other in rng.choice(np.delete(np.arange(recordings), number), min(others, recordings - 1), replace=False):
+        for other in rng.choice(
+            np.delete(np.arange(recordings), number), min(others, recordings - 1), replace=False
+        ):
             strangers += made[other].logs.values()
         times = np.arange(0, seconds, 0.04)
-        strangers += [Readings(times, rng.normal(size=(len(times), 3))), Readings(times, np.ones((len(times), 3)))]
+        strangers += [
+            Readings(times, rng.normal(size=(len(times), 3))),
+            Readings(times, np.ones((len(times), 3))),
+        ]
         for heard, claps in ((sound, number % 3), (np.empty(0), -1)):
             for name, log in video.logs.items():
                 fit = align(heard, video.motion, log)
@@ -121,9 +126,16 @@ def drawn(rows: Sequence[dict[str, Any]]) -> Figure:
         left.set_title("its own log: sure, %", loc="left")
         left.legend(frameon=False, loc="lower right")
         seconds = [row["seconds"] for row in rows]
-        for name, colour, marker in (("a stranger's log", "combined", "s"), ("the worst kind of work", "muted", "^")):
+        for name, colour, marker in (
+            ("a stranger's log", "combined", "s"),
+            ("the worst kind of work", "muted", "^"),
+        ):
             right.plot(
-                seconds, [1000 * row[name]["sure"] for row in rows], color=COLOURS[colour][0], marker=marker, label=name
+                seconds,
+                [1000 * row[name]["sure"] for row in rows],
+                color=COLOURS[colour][0],
+                marker=marker,
+                label=name,
             )
         right.axhline(1, color=COLOURS["ink"][0], linewidth=0.8, linestyle=":")
         right.set_ylim(bottom=0)
@@ -160,7 +172,9 @@ def main() -> None:
                 "seconds": seconds,
                 "two claps": share([one for one in own if one.work == "bouts" and one.claps == 2]),
                 "motion alone": share([one for one in own if one.work == "bouts" and one.claps < 0]),
-                "motion alone, other work": share([one for one in own if one.work != "bouts" and one.claps < 0]),
+                "motion alone, other work": share(
+                    [one for one in own if one.work != "bouts" and one.claps < 0]
+                ),
                 "all": share(own),
                 "a stranger's log": share(strange),
                 "the worst kind of work": max(kinds.values(), key=lambda kind: kind["sure"]),
@@ -180,7 +194,9 @@ def main() -> None:
             f"{round(stranger['sure'] * stranger['logs']):5} of {stranger['logs']}"
         )
     for bin_ in told["reliability"]:
-        print(f"confidence {bin_['from']:g} to {bin_['to']:g}: {bin_['logs']} logs, right {bin_['right']:.2%}")
+        print(
+            f"confidence {bin_['from']:g} to {bin_['to']:g}: {bin_['logs']} logs, right {bin_['right']:.2%}"
+        )
     finish(args.json, told)
     for file in filter(None, [args.plot, args.json and args.json.with_suffix(".svg")]):
         write_text(file, for_file(drawn(rows)))

@@ -22,7 +22,9 @@ from plait.simulator.writer import Settings
 
 def main() -> None:
     """Print the errors."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recordings", type=int, default=20)
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)

@@ -45,7 +45,9 @@ class Fused(nn.Module):
         axes = {name: len(shape) - 1 for name, shape in method.entry.shapes.items()}
         self.leads = [one.lead for one in enforced]
         self.blocks = nn.ModuleList(
-            nn.ModuleDict({name: Block(block, axes[one.lead], axes[name]) for name, block in one.blocks.items()})
+            nn.ModuleDict(
+                {name: Block(block, axes[one.lead], axes[name]) for name, block in one.blocks.items()}
+            )
             for one in enforced
         )
         self.kind = method.head.kind
@@ -53,7 +55,8 @@ class Fused(nn.Module):
         if self.kind == "flatten":  # the same weights where channels stand first
             shapes = [method.entry.shapes[lead] for lead in self.leads]
             parts = [
-                part.reshape(-1, *shape).movedim(-1, 1).flatten(1) for part, shape in zip(parts, shapes, strict=True)
+                part.reshape(-1, *shape).movedim(-1, 1).flatten(1)
+                for part, shape in zip(parts, shapes, strict=True)
             ]
         self.classify = classifier(parts, method.head.bias)
 
@@ -121,7 +124,9 @@ def written_plainly(ours: Network) -> Network:
     else:
         assert isinstance(method, Concat | Single)
         plainly = Joined(method)
-    encoders = {name: Gloves(one) if isinstance(one, GloveNet) else one for name, one in ours.encoders.items()}
+    encoders = {
+        name: Gloves(one) if isinstance(one, GloveNet) else one for name, one in ours.encoders.items()
+    }
     return Network(encoders, plainly, ours.frozen)
 
 

@@ -33,7 +33,9 @@ class Started:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OMP_NUM_THREADS", "1")  # the server's too, should it start now
             environment = os.environ | environment
-            self.process = server.Process(target=_be, args=(main, words, folder or Path.cwd(), environment, self.said))
+            self.process = server.Process(
+                target=_be, args=(main, words, folder or Path.cwd(), environment, self.said)
+            )
             self.process.start()
 
     def ended(self):

@@ -46,7 +46,9 @@ def write_arrays(folder, video, people=4, each=8, kind=np.float16, hands=True):
         for row, activity in enumerate(number):
             pictures[row, :, 20 * activity : 20 * activity + 20] = 20 + 25 * activity
             pictures[row, 0, 0] = rng.integers(0, 256, PICTURES[2:])  # no two people have the same clip
-    rows = [(f"p{row // each}-{row % each}", f"p{row // each}", activity) for row, activity in enumerate(said)]
+    rows = [
+        (f"p{row // each}-{row % each}", f"p{row // each}", activity) for row, activity in enumerate(said)
+    ]
     table = pl.DataFrame(rows, schema=["clip", "subject", "activity"], orient="row")
     if hands:
         expected = np.array([EXPECTED_HANDS[activity] for activity in said])

@@ -29,7 +29,11 @@ INSTALLED = sysconfig.get_path("purelib") + os.sep
 def switches():
     """Every switch by name: two of these are equal where nothing was left."""
     precision = torch._C._get_fp32_precision_getter if hasattr(backends.mkldnn, "matmul") else None
-    parts = [("generic", "all"), *(("mkldnn", part) for part in ("all", "matmul", "conv", "rnn")), ("cuda", "matmul")]
+    parts = [
+        ("generic", "all"),
+        *(("mkldnn", part) for part in ("all", "matmul", "conv", "rnn")),
+        ("cuda", "matmul"),
+    ]
     return {
         "torch.get_num_threads": torch.get_num_threads(),
         "torch.get_default_dtype": torch.get_default_dtype(),
@@ -43,10 +47,16 @@ def switches():
         "torch.set_flush_denormal": float(torch.tensor(1e-40) * 1) == 0,
         "torch.backends.mkldnn.enabled": backends.mkldnn.enabled,
         "torch.backends.mkldnn.deterministic": backends.mkldnn.deterministic,
-        "torch.backends.cudnn": (backends.cudnn.enabled, backends.cudnn.benchmark, backends.cudnn.deterministic),
+        "torch.backends.cudnn": (
+            backends.cudnn.enabled,
+            backends.cudnn.benchmark,
+            backends.cudnn.deterministic,
+        ),
         "torch.backends.*.fp32_precision": {part: precision(*part) for part in parts} if precision else None,
         "numpy.geterr": np.geterr(),
-        "os.environ": {name: value for name, value in os.environ.items() if not name.startswith(SET_BY_OTHERS)},
+        "os.environ": {
+            name: value for name, value in os.environ.items() if not name.startswith(SET_BY_OTHERS)
+        },
         "os.getcwd": os.getcwd(),  # noqa: PTH109 - what the process has, not a path to go on with
         "sys.path": [path for path in sys.path if not path.startswith(INSTALLED)],
         "signal.getsignal": {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)},
@@ -62,7 +72,10 @@ def changed(before, after):
             continue
         if isinstance(was, dict):
             parts = [key for key in was.keys() | now.keys() if was.get(key, "unset") != now.get(key, "unset")]
-            lines += [f"{name}[{key}]: {was.get(key, 'unset')!r} -> {now.get(key, 'unset')!r}" for key in sorted(parts)]
+            lines += [
+                f"{name}[{key}]: {was.get(key, 'unset')!r} -> {now.get(key, 'unset')!r}"
+                for key in sorted(parts)
+            ]
         else:
             lines.append(f"{name}: {was!r} -> {now!r}")
     return lines
@@ -86,7 +99,9 @@ def forget_modules(folder: Path):
 def unsettled():
     """Every switch within that would change what torch computes, and other draws: as another's code may leave them."""
     dtype, onednn = torch.get_default_dtype(), backends.mkldnn.enabled
-    rounded = [getattr(backends.mkldnn, part) for part in ("matmul", "conv") if hasattr(backends.mkldnn, part)]
+    rounded = [
+        getattr(backends.mkldnn, part) for part in ("matmul", "conv") if hasattr(backends.mkldnn, part)
+    ]
     before = [part.fp32_precision for part in rounded]
     try:
         torch.set_default_dtype(torch.float64)

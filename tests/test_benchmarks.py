@@ -48,7 +48,10 @@ def test_latency(tmp_path):
 
 def test_fusion(tmp_path):
     told = run("fusion", tmp_path)
-    assert {(row["fusion"], row["head"]) for row in told["steps"]} >= {("video-led", "mean"), ("symmetric", "flatten")}
+    assert {(row["fusion"], row["head"]) for row in told["steps"]} >= {
+        ("video-led", "mean"),
+        ("symmetric", "flatten"),
+    }
     for row in told["steps"]:
         assert row["ratio_to_textbook"] == pytest.approx(row["ms"]["textbook"] / row["ms"]["plait"])
         assert row["relative_error_to_float64"] < 1e-5 and min(row["peak_mb"].values()) > 0
@@ -58,7 +61,10 @@ def test_fusion(tmp_path):
 def test_hands(tmp_path):
     told = run("hands", tmp_path)
     for who in ("others", "slipped"):
-        assert 0 <= (told[who]["ap50"] or 0) <= 1 and sum(told[who]["clips_by_missing"]) == told[who]["clips"] == 1
+        assert (
+            0 <= (told[who]["ap50"] or 0) <= 1
+            and sum(told[who]["clips_by_missing"]) == told[who]["clips"] == 1
+        )
 
 
 def test_study(tmp_path):

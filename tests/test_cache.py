@@ -28,7 +28,9 @@ def filled(tmp_path, monkeypatch):
     features = cache_folder("features")
     for ending in ("npy", "json", "parquet"):  # as they were kept, all clips in one file
         (features / f"{'a' * 32}.{ending}").write_bytes(b"{}")
-    (cache_folder("clips") / f"b-{'b' * 32}.json").write_text('{"array": "' + "c" * 32 + '.npy", "shape": [1]}')
+    (cache_folder("clips") / f"b-{'b' * 32}.json").write_text(
+        '{"array": "' + "c" * 32 + '.npy", "shape": [1]}'
+    )
     np.save(cache_folder("clips") / f"{'c' * 32}.npy", np.zeros(3))
     (features / f".making-{'d' * 32}.npy").write_bytes(b"begun")
     (features / "mine.npy").write_bytes(b"somebody's")
@@ -71,9 +73,15 @@ def test_entries_are_told_by_what_they_are(filled):
         ("weights", "whole"): 1,
     }
     [all_clips] = [entry for entry in found if entry.owner.name.startswith("all-")]
-    assert len(all_clips.files) == 3 and all_clips.size == sum(path.stat().st_size for path in all_clips.files)
-    assert {entry.made for entry in found if entry.stage == "clips" and entry.state is State.whole} == {"clips of b"}
-    with pytest.raises(ConfigError, match="stage 'feature', expected one of: clips, features, grids, weights, sent"):
+    assert len(all_clips.files) == 3 and all_clips.size == sum(
+        path.stat().st_size for path in all_clips.files
+    )
+    assert {entry.made for entry in found if entry.stage == "clips" and entry.state is State.whole} == {
+        "clips of b"
+    }
+    with pytest.raises(
+        ConfigError, match="stage 'feature', expected one of: clips, features, grids, weights, sent"
+    ):
         entries(["feature"])
 
 
@@ -161,7 +169,9 @@ def test_what_is_not_as_it_was_left_is_made_again_in_a_word(tmp_path, monkeypatc
 def test_an_entry_that_cannot_be_read_is_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path))
     clips = cut(test_features.keyed(), None, ["a"])
-    for entry, text in zip(cache_folder("clips").glob("of-*.json"), ("", "[]", '{"array": 1}', "null"), strict=True):
+    for entry, text in zip(
+        cache_folder("clips").glob("of-*.json"), ("", "[]", '{"array": 1}', "null"), strict=True
+    ):
         entry.write_text(text)
     assert cut(test_features.keyed(), None, ["a"]) == clips
 
@@ -185,7 +195,11 @@ def test_a_file_is_read_once_as_long_as_it_stays_as_it_is(tmp_path, monkeypatch)
 
 
 def test_stages_are_those_that_plait_keeps_things_in():
-    stages = {name for file in Path(cache.__file__).parent.rglob("*.py") for name in _stages(file.read_text("utf-8"))}
+    stages = {
+        name
+        for file in Path(cache.__file__).parent.rglob("*.py")
+        for name in _stages(file.read_text("utf-8"))
+    }
     assert stages == set(cache.STAGES)
 
 

@@ -30,7 +30,9 @@ def bytes_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", ["study.toml", "index.html", "table.csv", "cases/mine.txt", "predictions.parquet"])
+@pytest.mark.parametrize(
+    "name", ["study.toml", "index.html", "table.csv", "cases/mine.txt", "predictions.parquet"]
+)
 def test_a_run_overwrites_nothing_that_no_run_has_left(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(tomli_w.dumps(tiny.study(**FAST)))
@@ -148,7 +150,9 @@ def nothing(data):
     yield None
 
 
-@pytest.mark.parametrize(("opened", "said"), [(raising, "KeyError: .*test_careless.py, line"), (nothing, "a NoneType")])
+@pytest.mark.parametrize(
+    ("opened", "said"), [(raising, "KeyError: .*test_careless.py, line"), (nothing, "a NoneType")]
+)
 def test_a_data_set_s_own_trouble_is_one_line(tmp_path, opened, said):
     from plait.clips import survey
 
@@ -184,7 +188,9 @@ def test_links_to_themselves_and_folders_that_are_gone(tmp_path, monkeypatch, ca
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     (tmp_path / "study.toml").write_text(tomli_w.dumps(tiny.study(**FAST)))
-    monkeypatch.setattr(sys, "argv", ["plait", "run", str(tmp_path / "study.toml"), "--data", ".", "--out", str(loop)])
+    monkeypatch.setattr(
+        sys, "argv", ["plait", "run", str(tmp_path / "study.toml"), "--data", ".", "--out", str(loop)]
+    )
     with pytest.raises(SystemExit, match="2"):
         main()
     assert "loop" in capsys.readouterr().err
@@ -201,7 +207,10 @@ def test_names_that_cannot_be_written_down_and_empty_folders_are_named(tmp_path,
     for words, said in (
         (["ingest", "/dev/null", "--out", "r"], "plait: /dev/null: a pipe or a device, expected a video"),
         (["ingest", str(tmp_path), "--out", "r"], f"plait: {tmp_path}: no file of a recording in it"),
-        (["clips", "/tmp/\udcffx", "--out", "c", "--seconds", "1"], r"plait: '/tmp/\udcffx': a name that is not UTF-8"),
+        (
+            ["clips", "/tmp/\udcffx", "--out", "c", "--seconds", "1"],
+            r"plait: '/tmp/\udcffx': a name that is not UTF-8",
+        ),
     ):
         monkeypatch.setattr(sys, "argv", ["plait", *words])
         with pytest.raises(SystemExit, match="2"):

@@ -53,12 +53,20 @@ def test_questions_about_plait_itself(monkeypatch, capsys, arguments):
         cli.main()
     said = capsys.readouterr().out
     assert ended.value.code == 0
-    assert f"plait {metadata.version('plait')}\n" == said if arguments == ["--version"] else "Usage: plait" in said
+    assert (
+        f"plait {metadata.version('plait')}\n" == said
+        if arguments == ["--version"]
+        else "Usage: plait" in said
+    )
 
 
 def test_a_shell_completes_verbs(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["plait"])
-    for name, value in {"_PLAIT_COMPLETE": "complete_bash", "COMP_WORDS": "plait ru", "COMP_CWORD": "1"}.items():
+    for name, value in {
+        "_PLAIT_COMPLETE": "complete_bash",
+        "COMP_WORDS": "plait ru",
+        "COMP_CWORD": "1",
+    }.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -76,7 +84,8 @@ def test_a_user_s_module_beside_the_study_is_found(tmp_path, plait):
         "        return self.linear(grids['a'].mean(1))\n"
     )
     file = write(
-        tmp_path / "study.toml", tiny.study(train={"max_epochs": 1}, methods={"mine": {"use": "my_method:Mine"}})
+        tmp_path / "study.toml",
+        tiny.study(train={"max_epochs": 1}, methods={"mine": {"use": "my_method:Mine"}}),
     )
     code, _, said = plait("run", file, "--data", ".", "--out", "out", "--workers", 1, "--set", "seeds=[0]")
     assert code == 0, said
@@ -152,7 +161,9 @@ def test_progress_has_time_left_only_where_something_was_done(capsys):
             meter.tell(done, total, label)
     said = capsys.readouterr().err.splitlines()
     assert (
-        said[0] == "3 jobs" and said[2] == "[1/3] waiting" and said[4:] == ["3 jobs, 3 of them done before", "3 clips"]
+        said[0] == "3 jobs"
+        and said[2] == "[1/3] waiting"
+        and said[4:] == ["3 jobs, 3 of them done before", "3 clips"]
     )
     assert [line.partition(" · ")[0] for line in said[1::2]] == ["[1/3] one", "[3/3] three", "3 clips"]
     assert all(line.endswith(" min left") for line in (said[1], said[3]))
@@ -160,7 +171,11 @@ def test_progress_has_time_left_only_where_something_was_done(capsys):
 
 def test_reproduce_needs_data_unless_it_makes_its_own(tmp_path, plait):
     code, _, fault = plait("reproduce", "glovid", "--out", tmp_path / "run")
-    assert code == 2 and "--data: missing, expected the folder of glovid" in fault and len(fault.splitlines()) == 1
+    assert (
+        code == 2
+        and "--data: missing, expected the folder of glovid" in fault
+        and len(fault.splitlines()) == 1
+    )
 
 
 def test_neither_the_package_nor_its_help_imports_torch():

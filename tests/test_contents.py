@@ -199,7 +199,11 @@ MAKERS = {
 def test_whatever_computes_otherwise_is_told_apart_and_what_is_alike_is_not(make):
     assert told(make(1)) == told(make(1)) != told(make(2))
     assert told(functools.partial(max, make(1))) != told(functools.partial(max, make(2)))
-    assert told(Scale({"deep": [make(1)]})) == told(Scale({"deep": [make(1)]})) != told(Scale({"deep": [make(2)]}))
+    assert (
+        told(Scale({"deep": [make(1)]}))
+        == told(Scale({"deep": [make(1)]}))
+        != told(Scale({"deep": [make(2)]}))
+    )
 
 
 PLAIN = st.recursive(
@@ -210,7 +214,9 @@ PLAIN = st.recursive(
     | st.text(max_size=4)
     | st.binary(max_size=4),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -248,7 +254,9 @@ def test_in_settings_tables_have_no_order():
     assert settings({"scale": 0.5, "pool": "space"}) == {"scale": 0.5, "pool": "space"}
 
 
-@pytest.mark.parametrize("wrap", [lambda p: p, str, lambda p: {"a": [str(p)]}, lambda p: functools.partial(max, p)])
+@pytest.mark.parametrize(
+    "wrap", [lambda p: p, str, lambda p: {"a": [str(p)]}, lambda p: functools.partial(max, p)]
+)
 def test_files_are_told_by_what_they_hold_wherever_they_lie(tmp_path, wrap):
     first, copied, folder = tmp_path / "one.pt", tmp_path / "elsewhere" / "two.pt", tmp_path / "folder"
     copied.parent.mkdir()
@@ -280,7 +288,9 @@ def test_a_word_that_a_file_or_a_folder_is_called_by_stays_a_word(tmp_path, monk
 
 @pytest.mark.parametrize("held", [threading.Lock(), (n for n in ()), sys.stdout])
 def test_what_has_no_content_is_refused_in_a_line(held):
-    with pytest.raises(ConfigError, match=r"^a Scale holds a \w+, whose content no key can tell; expected plain"):
+    with pytest.raises(
+        ConfigError, match=r"^a Scale holds a \w+, whose content no key can tell; expected plain"
+    ):
         describe(Scale(held))
 
 

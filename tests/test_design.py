@@ -12,7 +12,9 @@ DESIGN = SOURCE.parent.parent / "docs" / "design.md"
 
 def listed():
     """Modules by room, as the table of rooms names them."""
-    rows = re.findall(r"^\| (`.+?) \| (.+) \|$", DESIGN.read_text().partition("**One recording")[0], re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`.+?) \| (.+) \|$", DESIGN.read_text().partition("**One recording")[0], re.MULTILINE
+    )
     rooms = {}
     for room, said in rows:
         for name in re.findall(r"`([^`]+)`", room):
@@ -47,7 +49,9 @@ def named(path):
     raise ModuleNotFoundError(path)
 
 
-@pytest.mark.parametrize("file", sorted([*DESIGN.parent.glob("*.md"), DESIGN.parent.parent / "README.md"]), ids=str)
+@pytest.mark.parametrize(
+    "file", sorted([*DESIGN.parent.glob("*.md"), DESIGN.parent.parent / "README.md"]), ids=str
+)
 def test_whatever_documents_name_of_plait_is_there(file):
     names = re.findall(r"`(plait(?:[.:]\w+)+)`", file.read_text())
     for name in names:

@@ -100,7 +100,9 @@ def test_rows_are_the_encoder_on_each_clip(dataset, batch):
     assert array.dtype == np.float16 and array.shape == (64, 8, 2) and found.shape == (8, 2)
     np.testing.assert_array_equal(array, expected.detach().numpy().astype(np.float16))
     index = pl.read_parquet(index)
-    assert index["clip"].to_list() == [clip.name for _, clip in cuts] and index["row"].to_list() == list(range(64))
+    assert index["clip"].to_list() == [clip.name for _, clip in cuts] and index["row"].to_list() == list(
+        range(64)
+    )
     assert index.columns == ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
     assert told[0] == (0, 64, "clips of a through Summed") and told[-1][:2] == (64, 64)
     seal = json.loads(found.rows.files[0].with_suffix(".json").read_text())
@@ -261,10 +263,17 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     assert code == 0, told
     assert "of them done before" in told
     assert alone.ended()[0] == 0
-    left = [{f.name: f.read_bytes() for f in (tmp_path / n / "features").glob("[!.]*")} for n in ("alone", "killed")]
+    left = [
+        {f.name: f.read_bytes() for f in (tmp_path / n / "features").glob("[!.]*")}
+        for n in ("alone", "killed")
+    ]
     assert left[0] == left[1]
     [one] = (tmp_path / "killed" / "features").glob("all-*.npy")
-    assert len(left[0]) == 2 * 2 + 3 and np.load(one).shape == (16, 32, 320)  # a file for each of two, and one of both
+    assert len(left[0]) == 2 * 2 + 3 and np.load(one).shape == (
+        16,
+        32,
+        320,
+    )  # a file for each of two, and one of both
     assert str(one) in out and "(32, 320), float16" in out
     modality = SIMULATED.modality("thumbnails")
     first = next(tensors(modality, listed(SIMULATED, clips, ["video"])))
@@ -277,10 +286,19 @@ def test_a_clip_table_without_a_data_set(clips, tmp_path, capsys, monkeypatch):
     from plait.cli import app
 
     write_clips(Path(clips).parent / "recordings", tmp_path / "bare", Windows(5.36, unlabelled="neutral"))
-    arguments = ["features", str(tmp_path / "bare"), "--encoder", "tests.test_features:Broken", "--set", "how=fine"]
+    arguments = [
+        "features",
+        str(tmp_path / "bare"),
+        "--encoder",
+        "tests.test_features:Broken",
+        "--set",
+        "how=fine",
+    ]
     app([*arguments, "--fps", "1"], standalone_mode=False)
     assert "(5, 224, 224, 3), float16" in capsys.readouterr().out
-    with pytest.raises(PlaitError, match="no modality 'glove', expected one of: video, thumbnails, gloves") as caught:
+    with pytest.raises(
+        PlaitError, match="no modality 'glove', expected one of: video, thumbnails, gloves"
+    ) as caught:
         app(["features", str(clips), "--encoder", LITE0, "--modality", "glove"], standalone_mode=False)
     assert "\n" not in str(caught.value)
 
@@ -305,7 +323,11 @@ class TestStudies:
                     "use": "plait.fusion:Concat",
                     "encoders": {"a": {**FEATURES, "use": "tests.tiny:Linear", "args": {"channels": 3}}},
                 },
-                "heir": {"use": "plait.fusion:Led", "args": {"lead": "a"}, "encoders": {"a": {"from": "top"}}},
+                "heir": {
+                    "use": "plait.fusion:Led",
+                    "args": {"lead": "a"},
+                    "encoders": {"a": {"from": "top"}},
+                },
                 "cold": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "top", "frozen": True}}},
                 "average": {"average": ["a", "plain"]},
             }
@@ -333,20 +355,31 @@ class TestStudies:
         run_study(self.study(), None, tmp_path, only=["a", "plain"])
         told = []
         sets = ["encoders.a.features.args.scale=0.25"]
-        run_study(self.study(), None, tmp_path, only=["a", "plain"], sets=sets, progress=lambda *x: told.append(x))
+        run_study(
+            self.study(), None, tmp_path, only=["a", "plain"], sets=sets, progress=lambda *x: told.append(x)
+        )
         assert told[-5:-4] == [(4, 8, "")] and {label.split(",")[0] for _, _, label in told[-4:]} == {"a"}
 
     @pytest.mark.parametrize(
         ("sets", "said"),
         [
             (["encoders.c.use=x:Y"], "encoders: unknown modality 'c', expected one of: a, b"),
-            (['encoders.a={from="a"}'], "encoders.a.from: expected 'use' or 'features', for it is for all methods"),
-            (["encoders.a.features.engin=1"], "encoders.a.features.engin: unknown key, did you mean 'engine'?"),
+            (
+                ['encoders.a={from="a"}'],
+                "encoders.a.from: expected 'use' or 'features', for it is for all methods",
+            ),
+            (
+                ["encoders.a.features.engin=1"],
+                "encoders.a.features.engin: unknown key, did you mean 'engine'?",
+            ),
             (["encoders.a.features.engine=fast"], "encoders.a.features.engine: got 'fast'"),
             (["encoders.a.features.batch=0"], "encoders.a.features.batch: got 0"),
             (["encoders.a.args.x=1"], "methods.a.encoders.a.args: expected 'use' beside them"),
             (["methods.heir.encoders.a.features.use=x:Y"], "heir.encoders.a.features: they are the donor's"),
-            (["methods.a.augment.a=tests.tiny:double"], "methods.a.augment.a: its features are made once, as they are"),
+            (
+                ["methods.a.augment.a=tests.tiny:double"],
+                "methods.a.augment.a: its features are made once, as they are",
+            ),
             (["encoders.a.features.use=tests.test_features:None"], "methods.a.encoders.a.features: module"),
         ],
     )

@@ -93,7 +93,10 @@ def recordings(world):
             values = rng.normal(size=(len(TIMES), 3))
             values[18] += world.readings * (subject == "1" and name == "left")
             streams[name] = Readings(TIMES + world.times, values)
-        spans = [Span(world.starts_s, world.stops_s, world.activity if number == 0 else "a"), Span(6.0, 9.0, "b")]
+        spans = [
+            Span(world.starts_s, world.stops_s, world.activity if number == 0 else "a"),
+            Span(6.0, 9.0, "b"),
+        ]
         key = None if world.key is None else f"{world.key} {subject}"
         yield Recording(f"{world.recording}{subject}", subject, streams, tuple(spans), key)
 
@@ -160,7 +163,9 @@ def kept(world=MADE, how=None, device="cpu", threads=1):
 
 
 def fits(world):
-    return len(world.streams) == 1 and not isinstance(getattr(world.prepare, "keywords", {}).get("by"), np.ndarray)
+    return len(world.streams) == 1 and not isinstance(
+        getattr(world.prepare, "keywords", {}).get("by"), np.ndarray
+    )
 
 
 def test_whatever_decides_features_is_in_their_key(weights, tmp_path, monkeypatch):
@@ -193,8 +198,19 @@ def test_whatever_decides_features_is_in_their_key(weights, tmp_path, monkeypatc
 def elsewhere(monkeypatch):
     """Other machines, libraries and settings of theirs, one after another, by what is other."""
     version = importlib.metadata.version
-    variables = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")
-    more = ("ONEDNN_DEFAULT_FPMATH_MODE", "NPY_DISABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE")
+    variables = (
+        "ONEDNN_MAX_CPU_ISA",
+        "DNNL_MAX_CPU_ISA",
+        "ATEN_CPU_CAPABILITY",
+        "MKL_CBWR",
+        "MKL_ENABLE_INSTRUCTIONS",
+    )
+    more = (
+        "ONEDNN_DEFAULT_FPMATH_MODE",
+        "NPY_DISABLE_CPU_FEATURES",
+        "NVIDIA_TF32_OVERRIDE",
+        "OPENBLAS_CORETYPE",
+    )
     for name in variables + more:
         with monkeypatch.context() as patch:
             patch.setenv(name, "AVX2")
@@ -269,7 +285,11 @@ def jobs(sets=(), world=MADE, threads=1, device="cpu", method="one"):
     clips = cut(dataset, None, ["m"])
     parts = folds(study.protocol, [clip.subject for clip in clips.table])
     found = plan(
-        study, dataset, dict.fromkeys(study.methods, clips), parts, Setting(study.dataset, Path(), threads, device)
+        study,
+        dataset,
+        dict.fromkeys(study.methods, clips),
+        parts,
+        Setting(study.dataset, Path(), threads, device),
     )
     return {(fold, seed): job.key for (name, fold, seed), job in found.items() if name == method}
 
@@ -327,7 +347,10 @@ def test_whatever_decides_a_job_is_in_its_key(weights, tmp_path, monkeypatch):
     assert others.pop("the kind of numbers") == made["as it is"]  # jobs settle torch's switches
     made |= others
     assert len(set(made.values())) == len(made), made
-    heirs = {"as it is": job(method="heir"), **{name: job([one], method="heir") for name, one in SETS.items()}}
+    heirs = {
+        "as it is": job(method="heir"),
+        **{name: job([one], method="heir") for name, one in SETS.items()},
+    }
     assert len(set(heirs.values())) == len(heirs)  # a donor's setting is an heir's
 
 
@@ -357,7 +380,9 @@ def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():
         torch.manual_seed(0)
         clips = cut(world.dataset(), None, ["m"])
         network = Network({"m": Weighed((6, 3), gain=gain)}, nn.Identity(), ["m"])
-        made = known_grids(network, Method(), {"m": Path(donor) / "weights.safetensors"}, clips, "cpu").arrays["m"]
+        made = known_grids(
+            network, Method(), {"m": Path(donor) / "weights.safetensors"}, clips, "cpu"
+        ).arrays["m"]
         network = Network({"m": nn.Identity()}, Averaging())
         averages = known_grids(network, Method(), {}, clips, "cpu").arrays["m"]
         assert len(made.files) == len(averages.files) == len(world.subjects)

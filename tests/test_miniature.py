@@ -15,13 +15,25 @@ from plait.study.finished import FinishedRun, grids_of
 from plait.trust import OWN
 from tests.miniature import write_arrays
 
-ROWS = ["gloves", "video", "average", "concat", "glove-led", "video-led", "symmetric", "video-led-pool", "width*"]
+ROWS = [
+    "gloves",
+    "video",
+    "average",
+    "concat",
+    "glove-led",
+    "video-led",
+    "symmetric",
+    "video-led-pool",
+    "width*",
+]
 SETS = ["train.max_epochs=1", "protocol.val_subjects=1", "methods.width.sweep.embedding=[3, 13, 416]"]
 FIGURES = ("accuracy", "comparisons", "gains", "widths", "hands")
 
 
 def reproduced(data, out, *, only=ROWS, sets=SETS, **own):
-    reproduce(Reproduced.glovid, out, data, sets=sets, only=only, executor=Executor.inline, device="cpu", **own)
+    reproduce(
+        Reproduced.glovid, out, data, sets=sets, only=only, executor=Executor.inline, device="cpu", **own
+    )
     return json.loads((out / "run.json").read_text())
 
 
@@ -46,7 +58,10 @@ def test_features_go_through_to_every_table_and_figure(features):
     assert pl.read_csv(out / "widths.csv")["embedding"].to_list() == [3, 13, 416]
     assert all((out / f"{name}.svg").is_file() for name in FIGURES)
     assert json.loads((out / "cases.json").read_text())["models"] == ["video", "gloves", "video-led"]
-    drawn = {path.stem.partition("-video-gloves")[0].partition("-v")[2] for path in (out / "attention").glob("*.svg")}
+    drawn = {
+        path.stem.partition("-video-gloves")[0].partition("-v")[2]
+        for path in (out / "attention").glob("*.svg")
+    }
     assert drawn == {"ideo-led", "ideo-led-pool"}
 
 
@@ -72,7 +87,10 @@ def test_fig_9_has_the_paper_s_axes_under_a_pool_of_two(features, method, cells)
 def test_hands_are_counted_as_the_table_says(features):
     data, out, _ = features
     said, found = pl.read_csv(data / "clips.csv"), pl.read_parquet(out / "hands.parquet")
-    assert found["count"].to_list() == said["hands"].to_list() and found["clip"].to_list() == said["clip"].to_list()
+    assert (
+        found["count"].to_list() == said["hands"].to_list()
+        and found["clip"].to_list() == said["clip"].to_list()
+    )
     assert (found["missing"] == (found["expected"] - found["count"]).clip(0)).all()
     levels = pl.read_csv(out / "hands.csv").filter(pl.col("method") == "video-led")
     assert levels["clips"].sum() == len(said)
@@ -95,7 +113,10 @@ def test_what_fig_8_lacks_is_one_line_that_can_be_run(tmp_path, capsys):
     reproduced(data, tmp_path / "run", only=["gloves"])
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Fig. 8")]
     assert "plait hands detect PICTURES --dataset plait.datasets.glovid:GLOVID" in line
-    assert f"--out {tmp_path / 'run'} && plait report {tmp_path / 'run'}" in line and "`hands` of clips.csv" in line
+    assert (
+        f"--out {tmp_path / 'run'} && plait report {tmp_path / 'run'}" in line
+        and "`hands` of clips.csv" in line
+    )
 
 
 def test_what_does_not_go_together_is_refused_before_anything_is_done(tmp_path):

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from plait.names import alike, natural, plain, spellings
 
-LETTERS = st.text("abcdefghiklmnoqrtvwxyz", min_size=2, max_size=6)  # words for people are of one letter, or of these:
+LETTERS = st.text(
+    "abcdefghiklmnoqrtvwxyz", min_size=2, max_size=6
+)  # words for people are of one letter, or of these:
 NAMES = st.one_of(
     LETTERS,
     st.integers(1, 2000).map(str),
@@ -85,7 +87,17 @@ def test_different_names_are_never_taken_for_one(names):
     "people",
     [
         [*map(str, range(1, 31)), *(f"a{i}" for i in range(1, 31)), "anna", "anne", "hanna"],
-        ["s1", "s10", "s11", "s1-1", "s1-11", "s11-1", "p1", "p10", "u1"],  # patients and staff share a number
+        [
+            "s1",
+            "s10",
+            "s11",
+            "s1-1",
+            "s1-11",
+            "s11-1",
+            "p1",
+            "p10",
+            "u1",
+        ],  # patients and staff share a number
         ["A", "B", "O", "I", "l", "1s", "s", "ss"],
         ["2024-01-05", "2024-01-06", "2024-10-5", "1.5", "15", "1.05.1"],
         ["か", "が", "は", "ば", "ぱ", "राम", "रमा", "रोम", "บอย", "บีย", "كامل", "كمال"],
@@ -125,7 +137,12 @@ def test_a_plain_name_is_composed_trimmed_and_plain_already(name):
 
 
 def test_plain_names_of_one_word_typed_on_two_systems_are_equal():
-    assert plain("de\u0301couper ") == plain("d\u00e9couper") == plain("\ufeffd\u00e9couper\u200b") == "d\u00e9couper"
+    assert (
+        plain("de\u0301couper ")
+        == plain("d\u00e9couper")
+        == plain("\ufeffd\u00e9couper\u200b")
+        == "d\u00e9couper"
+    )
 
 
 @given(st.lists(st.text("aA01٣²é _\u0301", max_size=5), min_size=3, max_size=3))
@@ -144,11 +161,15 @@ def test_numbers_come_in_their_order_before_words_whatever_order_they_came_in(na
 def test_the_order_does_not_depend_on_the_seed_of_hashes():
     program = "from plait.names import *; print(sorted({'1', '01', 'a', 's2'}, key=natural), alike({'s1', 'S1', 'b'}))"
     for seed in ("0", "1", "77"):
-        done = subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True
+        )
         assert done.stdout.decode().strip() == "['01', '1', 'a', 's2'] [('S1', 's1')]"
 
 
-@pytest.mark.parametrize("sign", ["\u2212", "\u2043", "#", "!", "?", "*", "|", "=", "~", "+", "&", "@", "\u2022", "{"])
+@pytest.mark.parametrize(
+    "sign", ["\u2212", "\u2043", "#", "!", "?", "*", "|", "=", "~", "+", "&", "@", "\u2022", "{"]
+)
 @given(LETTERS, LETTERS)
 def test_no_sign_makes_two_people_of_one(sign, word, other):
     assert alike([f"{word}{sign}{other}", f"{word} {other}"])
@@ -156,7 +177,9 @@ def test_no_sign_makes_two_people_of_one(sign, word, other):
     assert alike([f"{word}-{sign}", word])
 
 
-@given(st.integers(0, 300), st.sampled_from(["ID", "No. ", "nr_", "#", "Number ", "VP", "worker-", "volunteer "]))
+@given(
+    st.integers(0, 300), st.sampled_from(["ID", "No. ", "nr_", "#", "Number ", "VP", "worker-", "volunteer "])
+)
 def test_a_number_with_a_word_that_says_nothing_is_that_number(number, word):
     assert alike([f"{word}{number}", str(number)])
     assert alike([f"{word}{number}", f"{word.upper()}0{number}"])

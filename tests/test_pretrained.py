@@ -54,7 +54,10 @@ def test_video_networks_of_torchvision(tmp_path, name, channels):
     network = random(getattr(torchvision.models.video, name)())
     made = getattr(pretrained, name)(CLIP, weights=file(network, tmp_path / "net.pt")).eval()
     clips = torch.rand(1, *CLIP) * 2 - 1
-    classes = {"s3d": torchvision.models.video.S3D_Weights, "r2plus1d_18": torchvision.models.video.R2Plus1D_18_Weights}
+    classes = {
+        "s3d": torchvision.models.video.S3D_Weights,
+        "r2plus1d_18": torchvision.models.video.R2Plus1D_18_Weights,
+    }
     with torch.no_grad():
         ready = classes[name].KINETICS400_V1.transforms()((clips + 1).permute(0, 1, 4, 2, 3) / 2)
         grid = made(clips)
@@ -174,7 +177,10 @@ def test_files_that_are_no_weights_are_refused(tmp_path, damage, ending, capsys)
         case "absent":
             path.unlink()
         case "shape":
-            save({name: value[:1] if value.ndim else value for name, value in network.state_dict().items()}, path)
+            save(
+                {name: value[:1] if value.ndim else value for name, value in network.state_dict().items()},
+                path,
+            )
     with pytest.raises(DataError, match=f"net.{ending}: .*expected a") as caught:
         pretrained.i3d(CLIP, endpoint="Conv3d_1a_7x7", weights=str(path))
     assert "\n" not in str(caught.value) and "run" not in capsys.readouterr().out

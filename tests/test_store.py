@@ -122,7 +122,9 @@ def test_whoever_may_read_new_files_may_read_these(tmp_path):
 def test_what_takes_a_place_is_on_the_disk_before(tmp_path, monkeypatch):
     """Each file and folder is written out before the name changes, and the name after."""
     seen, sync, replace = [], os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda one: (seen.append(Path(f"/dev/fd/{one}").resolve().name), sync(one)))
+    monkeypatch.setattr(
+        os, "fsync", lambda one: (seen.append(Path(f"/dev/fd/{one}").resolve().name), sync(one))
+    )
     monkeypatch.setattr(Path, "replace", lambda one, to: (seen.append("replaced"), replace(one, to))[1])
     with store.atomic(tmp_path / "job") as made:
         made.mkdir()
@@ -167,7 +169,10 @@ def test_a_file_is_made_once_over_what_a_killed_process_left(tmp_path):
     ],
 )
 def test_an_error_leaves_a_half_made_file_only_to_whom_goes_on_with_it(tmp_path, resumed, error, said):
-    with pytest.raises((RuntimeError, DataError)) as caught, store.made_once(tmp_path / "array", resumed) as making:
+    with (
+        pytest.raises((RuntimeError, DataError)) as caught,
+        store.made_once(tmp_path / "array", resumed) as making,
+    ):
         making.write_text("half")
         raise error
     if isinstance(error, OSError):

@@ -89,7 +89,9 @@ def plait(tmp_path, monkeypatch, capsys):
 def test_a_run_that_names_code_is_refused_before_it_runs(made, plait, tmp_path, place, name):
     run = tmp_path / "planted"
     shutil.copytree(made, run)
-    study = tomllib.loads((run / "study.toml").read_text()) | {"dataset": "plait.datasets.simulated:SIMULATED"}
+    study = tomllib.loads((run / "study.toml").read_text()) | {
+        "dataset": "plait.datasets.simulated:SIMULATED"
+    }
     part = study
     for key in place[:-1]:
         part = part.setdefault(key, {})
@@ -114,7 +116,9 @@ def test_what_its_user_trusts_runs(made, plait):
 def test_a_clip_table_that_names_code_is_refused(plait, tmp_path, name):
     (tmp_path / "clips").mkdir()
     said = {"recordings": "..", "windows": {"seconds": 1.0}, "activities": ["a"], "dataset": name, "key": ""}
-    pl.DataFrame(schema=SCHEMA).write_parquet(tmp_path / "clips" / TABLE, metadata={"plait": json.dumps(said)})
+    pl.DataFrame(schema=SCHEMA).write_parquet(
+        tmp_path / "clips" / TABLE, metadata={"plait": json.dumps(said)}
+    )
     for verb in (
         ["features", tmp_path / "clips", "--encoder", "plait.pretrained:resnet50"],
         ["hands", "detect", tmp_path / "clips", "--detector", "none", "--out", tmp_path / "out"],

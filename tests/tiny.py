@@ -111,6 +111,10 @@ def study(**own):
             "b": {"use": "plait.fusion:Single", "args": {"modality": "b"}},
             "average": {"average": ["a", "b"]},
             "concat": {"use": "plait.fusion:Concat"},
-            "a-led": {"use": "plait.fusion:Led", "args": {"lead": "a"}, "augment": {"a": "tests.tiny:double"}},
+            "a-led": {
+                "use": "plait.fusion:Led",
+                "args": {"lead": "a"},
+                "augment": {"a": "tests.tiny:double"},
+            },
         },
     } | own

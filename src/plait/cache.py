@@ -97,7 +97,9 @@ def _of(stage: str) -> Iterator[Entry]:
         if (owner := _owner(stage, path)) is not None:
             groups.setdefault(owner, []).append(path)
     for owner, group in groups.items():
-        if owner.suffix == ".part" or any(part.startswith(".making-") for part in owner.relative_to(root).parts):
+        if owner.suffix == ".part" or any(
+            part.startswith(".making-") for part in owner.relative_to(root).parts
+        ):
             state, made = State.unfinished, ""
         elif stage in _SEALED:
             state, made = _sealed(owner)
@@ -115,7 +117,9 @@ def _owner(stage: str, path: Path) -> Path | None:
         return path
     if not _NAMED.fullmatch(path.stem) or path.suffix not in (".npy", ".json", ".parquet"):
         return None
-    if stage == "clips" and path.suffix == ".json" and not _HASH.fullmatch(path.stem):  # which says what array it means
+    if (
+        stage == "clips" and path.suffix == ".json" and not _HASH.fullmatch(path.stem)
+    ):  # which says what array it means
         return path.with_name(f"{Path(_pointed(path)).stem or path.stem}.npy")
     return path.with_suffix(".npy")
 

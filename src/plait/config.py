@@ -161,13 +161,17 @@ class Study:
             if own.donor:
                 first = self.method(own.donor).encoders.get(modality, Encoder())
                 alias = {"from": own.donor}
-                encoders[modality] = Encoder(first.features, first.use, first.args, frozen=own.frozen, **alias)
+                encoders[modality] = Encoder(
+                    first.features, first.use, first.args, frozen=own.frozen, **alias
+                )
         return replace(method, encoders=encoders)
 
     @property
     def needed(self) -> tuple[str, ...]:
         """The modalities that its methods use, in the study's order."""
-        return tuple(m for m in self.modalities if any(m in method.modalities for method in self.methods.values()))
+        return tuple(
+            m for m in self.modalities if any(m in method.modalities for method in self.methods.values())
+        )
 
     def only(self, patterns: Sequence[str]) -> "Study":
         """The methods whose names match one of `patterns` (`*`, `?`), and those that they are made from.
@@ -199,7 +203,9 @@ class Study:
             and (name in names or lost & {*method.average, *(own.donor for own in method.encoders.values())})
         }:
             lost |= more
-        return replace(self, methods={name: method for name, method in self.methods.items() if name not in lost})
+        return replace(
+            self, methods={name: method for name, method in self.methods.items() if name not in lost}
+        )
 
     def order(self) -> tuple[str, ...]:
         """The methods that are trained, donors before those who take encoders from them."""

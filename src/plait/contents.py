@@ -28,7 +28,10 @@ from plait.store import checksum
 INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
 LONGEST = 4096  # letters of a path
 LONG = 400  # letters of a description that is shown; a longer one is hashed, for what is held twice is described twice
-MOST_FILES, MOST_BYTES = 1000, 2**30  # of a folder that is known by contents; a larger one by names, sizes and times
+MOST_FILES, MOST_BYTES = (
+    1000,
+    2**30,
+)  # of a folder that is known by contents; a larger one by names, sizes and times
 _DOCUMENTED = 0x4000000  # a code object's flag, since Python 3.13: its first constant is the docstring
 _DRAWING = ("Random", "Generator", "RandomState")  # their state is where they are, not what they are
 
@@ -90,12 +93,18 @@ class _Describing:
     """One description: what has been met, and how strictly the present part is taken."""
 
     def __init__(
-        self, words: Collection[str] = (), ordered: bool = True, files: bool = True, apart: tuple[type, ...] = ()
+        self,
+        words: Collection[str] = (),
+        ordered: bool = True,
+        files: bool = True,
+        apart: tuple[type, ...] = (),
     ) -> None:
         self.words, self.ordered, self.files, self.apart = frozenset(words), ordered, files, apart
         self.strict, self.folders = True, True
         self.open: list[int] = []  # identities of what is being described: a value may hold itself
-        self.done: dict[tuple[int, bool, bool], tuple[Any, Any]] = {}  # what was described, held so that it stays
+        self.done: dict[
+            tuple[int, bool, bool], tuple[Any, Any]
+        ] = {}  # what was described, held so that it stays
         self.modules: set[str] = set()
 
     def __call__(self, value: Any) -> Any:
@@ -164,7 +173,9 @@ class _Describing:
             case np.ndarray() if not isinstance(value, np.ma.MaskedArray):
                 flat = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
                 return ["array", repr(value.dtype), list(value.shape), sha256(flat.data).hexdigest()]
-            case torch.Tensor() if value.layout == torch.strided and not value.is_quantized and not value.is_meta:
+            case torch.Tensor() if (
+                value.layout == torch.strided and not value.is_quantized and not value.is_meta
+            ):
                 return ["tensor", str(value.dtype), list(value.shape), bits(value)]
             case torch.Generator():
                 return ["tensor", str(value.device), bits(value.get_state())]
@@ -255,7 +266,9 @@ class _Describing:
                     read |= {f"{name}.{attribute}": has[attribute] for attribute in names if attribute in has}
         told = []
         for name, value in read.items():
-            followed = isinstance(value, types.FunctionType | functools.partial) or hasattr(value, "__wrapped__")
+            followed = isinstance(value, types.FunctionType | functools.partial) or hasattr(
+                value, "__wrapped__"
+            )
             plaits = (function.__module__ or "").partition(".")[0] == "plait"
             nothing = isinstance(value, dict | list | set) and name in _empty(function.__module__)
             drawing = type(value).__name__ in _DRAWING
@@ -274,7 +287,10 @@ class _Describing:
         if said and constants and isinstance(constants[0], str):
             constants[0] = None
         with self.leniently():
-            files, self.files = self.files, False  # of texts in code only the opened counts, and that nobody knows
+            files, self.files = (
+                self.files,
+                False,
+            )  # of texts in code only the opened counts, and that nobody knows
             told = [self.code(one) if isinstance(one, types.CodeType) else self.of(one) for one in constants]
             self.files = files
         names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
@@ -292,7 +308,9 @@ class _Describing:
             special = name.startswith("__") and name.endswith("__")
             if special and not isinstance(value, types.FunctionType | staticmethod | classmethod):
                 continue
-            if name.startswith("_abc_") or (isinstance(value, dict | list | set) and name in _empty(cls.__module__)):
+            if name.startswith("_abc_") or (
+                isinstance(value, dict | list | set) and name in _empty(cls.__module__)
+            ):
                 continue
             if isinstance(value, types.GetSetDescriptorType | types.MemberDescriptorType):
                 continue
@@ -320,7 +338,10 @@ class _Describing:
         make, args, state, items, pairs = list(reduced[:5]) + [None] * (5 - len(reduced[:5]))
         if isinstance(state, dict):
             state = {name: item for name, item in state.items() if not _cached(type(value), name)}
-        filled = [None if items is None else list(items), None if pairs is None else [list(pair) for pair in pairs]]
+        filled = [
+            None if items is None else list(items),
+            None if pairs is None else [list(pair) for pair in pairs],
+        ]
         return ["object", *map(self.of, (type(value), make, args, state, *filled))]
 
     def state(self, value: Any) -> Any:
@@ -339,8 +360,14 @@ def network_key(network: torch.nn.Module) -> str:
     """A key of all numbers that a network's parts hold: weights, buffers, other tensors and arrays, and settings."""
     told: list[Any] = []
     for name, part in sorted(network.named_modules()):
-        own = {**part._parameters, **part._buffers, **{k: v for k, v in vars(part).items() if not k.startswith("_")}}
-        held = [[key, _Describing(files=False).of(value)] for key, value in sorted(own.items()) if _numbers(value)]
+        own = {
+            **part._parameters,
+            **part._buffers,
+            **{k: v for k, v in vars(part).items() if not k.startswith("_")},
+        }
+        held = [
+            [key, _Describing(files=False).of(value)] for key, value in sorted(own.items()) if _numbers(value)
+        ]
         told.append([name, _path(type(part)), held])
     return sha256(json.dumps(told).encode()).hexdigest()[:32]
 
@@ -385,7 +412,11 @@ def _imports(code: types.CodeType) -> Iterator[str]:
 def _empty(module: str) -> frozenset[str]:
     """The names that are given empty tables, lists and sets where a module starts: they fill as it is used."""
     file = Path(getattr(sys.modules.get(module), "__file__", None) or "")
-    return _starting_empty(file, file.stat().st_mtime_ns) if file.suffix == ".py" and file.is_file() else frozenset()
+    return (
+        _starting_empty(file, file.stat().st_mtime_ns)
+        if file.suffix == ".py" and file.is_file()
+        else frozenset()
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -410,7 +441,9 @@ def _makes_nothing(value: ast.expr | None) -> bool:
     match value:
         case ast.Dict(keys=[]) | ast.List(elts=[]):
             return True
-        case ast.Call(func=ast.Name(id="dict" | "list" | "set" | "OrderedDict" | "Counter"), args=[], keywords=[]):
+        case ast.Call(
+            func=ast.Name(id="dict" | "list" | "set" | "OrderedDict" | "Counter"), args=[], keywords=[]
+        ):
             return True
         case ast.Call(func=ast.Name(id="defaultdict"), args=[_], keywords=[]):
             return True

@@ -48,7 +48,9 @@ def natural(name: str) -> Key:
 def plain(name: str) -> str:
     """A name as it is kept: letters composed (NFC), white space single, nothing invisible at either end."""
     words = " ".join(name.split())
-    return unicodedata.normalize("NFC", words.strip("".join({one for one in words if _invisible(one)} | {" "})))
+    return unicodedata.normalize(
+        "NFC", words.strip("".join({one for one in words if _invisible(one)} | {" "}))
+    )
 
 
 def spellings(name: str, *, person: bool = True) -> frozenset[str]:
@@ -64,7 +66,9 @@ def spellings(name: str, *, person: bool = True) -> frozenset[str]:
     texts = [name, compatible.translate(LOOKALIKES), compatible.casefold().translate(LOOKALIKES)]
     if person:
         texts = [*texts, compatible.casefold().translate(SPELLED)]
-        texts += [" ".join(sorted(re.split(r"[\s,;_]+", text))) for text in texts if not re.search(r"\d", text)]
+        texts += [
+            " ".join(sorted(re.split(r"[\s,;_]+", text))) for text in texts if not re.search(r"\d", text)
+        ]
     for text in texts:
         base = _bare(text, person)
         numbered = NUMBERED.fullmatch(base) if person else None
@@ -96,7 +100,9 @@ def _bare(text: str, person: bool) -> str:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = "".join(one for one in text if not _invisible(one))
     if person:
-        text = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", text))).translate(PLAIN)
+        text = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", text))).translate(
+            PLAIN
+        )
         text = "".join(" " if _is_sign(one) else one for one in text)
     dashes = (unicodedata.category(one) == "Pd" or one in MINUS for one in text)
     text = "".join("-" if dash else one for dash, one in zip(dashes, _western(text), strict=True)).strip()
@@ -113,7 +119,11 @@ def _between_digits(gap: re.Match[str]) -> bool:
 
 def _is_sign(one: str) -> bool:
     """Whether something is neither letter, digit, mark nor hyphen, and no separator that counts between digits."""
-    return unicodedata.category(one)[0] in "PS" and unicodedata.category(one) != "Pd" and one not in MINUS + ".,;:/\\_"
+    return (
+        unicodedata.category(one)[0] in "PS"
+        and unicodedata.category(one) != "Pd"
+        and one not in MINUS + ".,;:/\\_"
+    )
 
 
 def _western(text: str) -> str:

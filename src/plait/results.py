@@ -56,7 +56,17 @@ PREDICTED: Schema = {
 COLUMNS = [*PREDICTED, "scores"]
 AGAIN = "run `plait run` again"
 # What a run writes into its folder, and may not find there unless a run has left it.
-WRITTEN = (STUDY, PREDICTIONS, VALIDATION, "dropped.csv", "table.csv", "table.md", "index.html", "cases", "cases.json")
+WRITTEN = (
+    STUDY,
+    PREDICTIONS,
+    VALIDATION,
+    "dropped.csv",
+    "table.csv",
+    "table.md",
+    "index.html",
+    "cases",
+    "cases.json",
+)
 LARGEST = 2**63 - 1
 
 
@@ -191,7 +201,11 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
     facts = read_facts(folder)
     path = folder / PREDICTIONS
     predictions = read_parquet(path, "run `plait run` first", PREDICTED)
-    expected = {"method": set(facts.methods), "activity": set(facts.activities), "predicted": set(facts.activities)}
+    expected = {
+        "method": set(facts.methods),
+        "activity": set(facts.activities),
+        "predicted": set(facts.activities),
+    }
     for column, known in expected.items():
         if strange := set(predictions[column].unique()) - known:
             raise DataError(f"{path}: {column} {min(map(str, strange))!r} is not in {FACTS}; {AGAIN}")
@@ -225,7 +239,9 @@ def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
     again = "run `plait hands detect` again"
     hands = read_parquet(path, again, {name: COUNTED[name] for name in ("clip", "missing", "count")})
     if hands.schema.get("visible") not in (pl.Int64, pl.Null):  # nothing where nobody knows the truth
-        raise DataError(f"{path}: no numbers in a column 'visible', expected what `plait hands detect` writes; {again}")
+        raise DataError(
+            f"{path}: no numbers in a column 'visible', expected what `plait hands detect` writes; {again}"
+        )
     if unseen := set(predictions["clip"]) - set(hands["clip"]):
         raise DataError(f"{path}: nothing of clip {min(unseen)!r}; {again}")
     return hands

@@ -154,7 +154,9 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def made_once(path: Path, resumed: bool = False, said: Mapping[str, Any] | None = None) -> Iterator[Path | None]:
+def made_once(
+    path: Path, resumed: bool = False, said: Mapping[str, Any] | None = None
+) -> Iterator[Path | None]:
     """A path for a file to be made, which takes `path`'s place on success; None if the file stands already.
 
     One process at a time makes it, and those that wait find it made. What a killed process leaves is under the same
@@ -248,7 +250,9 @@ def write_csv(path: Path, table: "pl.DataFrame") -> None:
     import polars as pl
 
     texts = [name for name, kind in table.schema.items() if kind == pl.String]
-    formula = pl.col(texts).str.contains(r"^[=+\-@\t\r]") & pl.col(texts).cast(pl.Float64, strict=False).is_null()
+    formula = (
+        pl.col(texts).str.contains(r"^[=+\-@\t\r]") & pl.col(texts).cast(pl.Float64, strict=False).is_null()
+    )
     safe = table.with_columns(pl.when(formula).then("'" + pl.col(texts)).otherwise(pl.col(texts)).name.keep())
     write_text(path, safe.write_csv())
 
@@ -265,7 +269,9 @@ def write_toml(path: Path, value: Mapping[str, Any]) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if item is not None and item not in ({}, (), [])}
+        return {
+            key: _plain(item) for key, item in value.items() if item is not None and item not in ({}, (), [])
+        }
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
@@ -316,7 +322,9 @@ def explained(path: Path, size: float) -> None:
         DataError: it says that it holds so much.
     """
     if size > ROOM + RATIO * path.stat().st_size:
-        raise DataError(f"{path}: says that it holds {size / 1e9:.4g} GB, expected no more than its size explains")
+        raise DataError(
+            f"{path}: says that it holds {size / 1e9:.4g} GB, expected no more than its size explains"
+        )
 
 
 def read_bytes(path: Path) -> bytes:
@@ -329,7 +337,9 @@ def read_bytes(path: Path) -> bytes:
     try:
         return regular(path).read_bytes()
     except (MemoryError, OverflowError) as error:
-        raise DataError(f"{path}: {path.stat().st_size / 1e9:.4g} GB, expected less than the memory holds") from error
+        raise DataError(
+            f"{path}: {path.stat().st_size / 1e9:.4g} GB, expected less than the memory holds"
+        ) from error
 
 
 def read_json(path: Path, remedy: str = "remove it and run again") -> Any:
@@ -367,7 +377,9 @@ def shallow(value: Any) -> Any:
     """
     layer = [value]
     for _ in range(DEEPEST):
-        held = [one.values() if isinstance(one, dict) else one for one in layer if isinstance(one, dict | list)]
+        held = [
+            one.values() if isinstance(one, dict) else one for one in layer if isinstance(one, dict | list)
+        ]
         if not held:
             return value
         layer = [inner for one in held for inner in one]
@@ -396,12 +408,16 @@ def read_parquet(path: Path, remedy: str, schema: "Mapping[str, Any] | None" = N
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {remedy}") from error
     except (Exception, pl.exceptions.PanicException) as error:  # damaged files raise anything
-        raise DataError(f"{path}: cannot be read, expected a parquet file ({one_line(error)}); {remedy}") from error
+        raise DataError(
+            f"{path}: cannot be read, expected a parquet file ({one_line(error)}); {remedy}"
+        ) from error
     for name, kind in (schema or {}).items():
         if name not in table.columns:
             raise DataError(f"{path}: no column {name!r}, expected {', '.join(schema or ())}; {remedy}")
         if table.schema[name] != kind:
-            raise DataError(f"{path}: column {name!r} is of type {table.schema[name]}, expected {kind}; {remedy}")
+            raise DataError(
+                f"{path}: column {name!r} is of type {table.schema[name]}, expected {kind}; {remedy}"
+            )
         if (empty := table[name].is_null()).any():
             raise DataError(f"{path}: row {empty.arg_max()}: no {name}, expected one in every row; {remedy}")
     return table

@@ -55,7 +55,11 @@ class Readings:
         """Refuse readings that are no stream."""
         for name, array in (("times", self.times), ("values", self.values)):
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-                got = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
+                got = (
+                    f"an array of {array.dtype}"
+                    if isinstance(array, np.ndarray)
+                    else f"a {type(array).__name__}"
+                )
                 raise DataError(f"readings: {name} are {got}, expected an array of numbers")
         if self.times.ndim != 1 or len(self.times) == 0 or len(self.times) != len(self.values):
             raise DataError(
@@ -103,7 +107,9 @@ class Span:
                 f"span {self.activity!r}: from {self.start_s} s to {self.stop_s} s, expected finite numbers"
             )
         if not self.start_s < self.stop_s:
-            raise DataError(f"span {self.activity!r}: starts at {self.start_s} s, must end later, got {self.stop_s} s")
+            raise DataError(
+                f"span {self.activity!r}: starts at {self.start_s} s, must end later, got {self.stop_s} s"
+            )
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,9 @@ class Recording:
         for name, stream in self.streams.items():
             if not callable(getattr(stream, "at", None)):
                 got = type(stream).__name__
-                raise DataError(f"recording {self.name}: stream {name!r} is a {got}, expected one such as Readings")
+                raise DataError(
+                    f"recording {self.name}: stream {name!r} is a {got}, expected one such as Readings"
+                )
 
     def content(self, streams: Sequence[str]) -> str | None:
         """A key of what `streams` hold, in this order; None where the recording does not say."""
@@ -188,9 +196,13 @@ class Modality:
             ConfigError: naming the one.
         """
         if not 1 <= self.samples <= MOST_SAMPLES:
-            raise ConfigError(f"modality {self.name}: samples is {self.samples}, expected 1 to {MOST_SAMPLES}")
+            raise ConfigError(
+                f"modality {self.name}: samples is {self.samples}, expected 1 to {MOST_SAMPLES}"
+            )
         if self.rate_hz is not None and not 1e-6 <= self.rate_hz <= MOST_HZ:
-            raise ConfigError(f"modality {self.name}: rate_hz is {self.rate_hz}, expected 1e-6 to {MOST_HZ:g}, or None")
+            raise ConfigError(
+                f"modality {self.name}: rate_hz is {self.rate_hz}, expected 1e-6 to {MOST_HZ:g}, or None"
+            )
 
 
 @dataclass(frozen=True)

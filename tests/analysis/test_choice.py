@@ -32,7 +32,9 @@ def said(right, people="abcd"):
     """Validation predictions in which a method is right on so many of ten clips of each person, or of all of them."""
     rows = []
     for method, counts in right.items():
-        for person, count in zip(people, counts if isinstance(counts, list) else [counts] * len(people), strict=True):
+        for person, count in zip(
+            people, counts if isinstance(counts, list) else [counts] * len(people), strict=True
+        ):
             rows += [(method, f"fold {person}", 0, person, "x", "x" if n < count else "y") for n in range(10)]
     columns = ["method", "fold", "seed", "subject", "activity", "predicted"]
     return pl.DataFrame(rows, schema=columns, orient="row")
@@ -45,7 +47,9 @@ def test_roles_are_what_methods_are_and_the_first_of_each_stands():
 
 
 def test_validation_people_choose():
-    validation = said({"g": 5, "v": 4, "s": 7, "own": 6, "all": 1, "v-flat": 10, "w[embedding=3]": 10, "concat": 10})
+    validation = said(
+        {"g": 5, "v": 4, "s": 7, "own": 6, "all": 1, "v-flat": 10, "w[embedding=3]": 10, "concat": 10}
+    )
     assert choices("x", MORE, BODY, validation) == {
         BOTH: Choice("s", "symmetric", "chosen on validation subjects"),
         BODY: Choice("all", "body-led", "the only fusion"),
@@ -114,6 +118,7 @@ def test_a_damaged_file_is_one_line(tmp_path):
     assert read_validation(tmp_path) is None
     (tmp_path / "validation.parquet").write_bytes(b"PAR1")
     with pytest.raises(
-        DataError, match=r"validation.parquet: cannot be read, expected a parquet file .*; run `plait run` again"
+        DataError,
+        match=r"validation.parquet: cannot be read, expected a parquet file .*; run `plait run` again",
     ):
         read_validation(tmp_path)

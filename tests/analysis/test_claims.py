@@ -15,7 +15,10 @@ METHODS = {
     "static": MethodFacts("single", BOTH[:1]),
     "video": MethodFacts("single", BOTH[:1]),
     "led": MethodFacts("fusion", BOTH, use="Led"),
-    **{f"led[embedding={k}]": MethodFacts("fusion", BOTH, use="Led", sweep={"embedding": k}) for k in (12, 3, 6)},
+    **{
+        f"led[embedding={k}]": MethodFacts("fusion", BOTH, use="Led", sweep={"embedding": k})
+        for k in (12, 3, 6)
+    },
 }
 
 
@@ -68,8 +71,14 @@ def test_like_stands_beside_like():
             "fusion", ("gloves", "video"), "mean", encoders={"video": Origin("video-flat", frozen=True)}
         ),
     }
-    assert singles_of(own, "mean") == ["video", "gloves"] and singles_of(own, "flat") == ["video-flat", "gloves"]
-    assert singles_of(own, "odd") == ["static-flat", "gloves"] and singles_of(own, "taken") == ["video-flat", "gloves"]
+    assert singles_of(own, "mean") == ["video", "gloves"] and singles_of(own, "flat") == [
+        "video-flat",
+        "gloves",
+    ]
+    assert singles_of(own, "odd") == ["static-flat", "gloves"] and singles_of(own, "taken") == [
+        "video-flat",
+        "gloves",
+    ]
     body = {name: MethodFacts("single", (name,), "mean") for name in ("depth", "body")}
     body["led"] = MethodFacts("fusion", ("depth", "body"), "mean", args={"lead": "body"})
     assert singles_of(body, "led") == ["body", "depth"]
@@ -77,7 +86,12 @@ def test_like_stands_beside_like():
 
 def test_gains_are_paired_within_subjects_and_sorted_by_the_video():
     found = gains(METHODS, table(RIGHT), ("walk", "sit"))
-    assert set(found["fusion"]) == {"led"} and found["single"].to_list() == ["video", "video", "gloves", "gloves"]
+    assert set(found["fusion"]) == {"led"} and found["single"].to_list() == [
+        "video",
+        "video",
+        "gloves",
+        "gloves",
+    ]
     assert found["activity"].to_list() == ["sit", "walk", "sit", "walk"]
     d = np.array([2, 1, 2]) / 4
     first = found.row(0, named=True)
@@ -90,7 +104,8 @@ def test_gains_are_paired_within_subjects_and_sorted_by_the_video():
 def test_who_never_did_it_does_not_count():
     rows = table(RIGHT).filter(~((pl.col("subject") == "3") & (pl.col("activity") == "walk")))
     found = {
-        (r["single"], r["activity"]): r for r in gains(METHODS, rows, ("walk", "sit", "run")).iter_rows(named=True)
+        (r["single"], r["activity"]): r
+        for r in gains(METHODS, rows, ("walk", "sit", "run")).iter_rows(named=True)
     }
     assert found["video", "walk"]["subjects"] == 2 and found["video", "sit"]["subjects"] == 3
     assert ("video", "run") not in found
@@ -111,14 +126,21 @@ def test_claims():
     }
     assert len(found) == 8
     against_gloves = found["better than the single", "gloves"]
-    assert against_gloves["effect"] == pytest.approx(np.mean([3, 2, 3]) / 8) and against_gloves["verdict"] == "holds"
+    assert (
+        against_gloves["effect"] == pytest.approx(np.mean([3, 2, 3]) / 8)
+        and against_gloves["verdict"] == "holds"
+    )
     assert found["better than the single", "video"]["verdict"] == "unclear"
     assert found["no activity is worse (lowest: walk)", "gloves"]["verdict"] == "holds"
     assert found["no activity is worse (lowest: walk)", "video"]["verdict"] == "holds"  # exactly 0
     assert found["K = 3 beats the single", "gloves"]["effect"] == pytest.approx(0.25)
-    assert found["K = 3 beats the single", "gloves"]["verdict"] == "holds"  # the same with everybody: no width
+    assert (
+        found["K = 3 beats the single", "gloves"]["verdict"] == "holds"
+    )  # the same with everybody: no width
     spread = found["subjects differ less (SD)", "gloves"]
-    assert spread["effect"] == pytest.approx(np.std([7, 6, 7], ddof=1) / 8) and spread["low"] <= spread["effect"]
+    assert (
+        spread["effect"] == pytest.approx(np.std([7, 6, 7], ddof=1) / 8) and spread["low"] <= spread["effect"]
+    )
 
 
 def test_a_claim_fails_where_an_activity_is_surely_worse():

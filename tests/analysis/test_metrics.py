@@ -43,7 +43,9 @@ def test_subject_sd_is_the_sample_sd_of_seed_averaged_accuracies():
     for subject, rights in {"1": (4, 2), "2": (1, 1), "3": (0, 2)}.items():
         for seed, right in enumerate(rights):
             rows += clips("m", "fixed", seed, subject, right, 4 - right)
-    assert summary(table(rows), ACTIVITIES)["subject_sd"].item() == pytest.approx(np.std([0.75, 0.25, 0.25], ddof=1))
+    assert summary(table(rows), ACTIVITIES)["subject_sd"].item() == pytest.approx(
+        np.std([0.75, 0.25, 0.25], ddof=1)
+    )
     assert by_subject(table(rows))["accuracy"].to_list() == [0.75, 0.25, 0.25]
     assert by_subject(table(rows))["clips"].to_list() == [4, 4, 4]
 
@@ -54,7 +56,9 @@ def test_one_subject_has_no_sd():
 
 def test_macro_f1_counts_activities_that_were_never_tested():
     # sit: precision 1, recall 1/2, F1 2/3; walk and run were never performed: F1 0
-    assert summary(table(clips("m", "a", 0, "1", 1, 1)), ACTIVITIES)["macro_f1"].item() == pytest.approx(2 / 9)
+    assert summary(table(clips("m", "a", 0, "1", 1, 1)), ACTIVITIES)["macro_f1"].item() == pytest.approx(
+        2 / 9
+    )
 
 
 def test_by_activity_by_hand():
@@ -82,7 +86,9 @@ def predictions(draw):
     for subject in range(draw(st.integers(1, 4))):
         truth = draw(st.lists(pairs, min_size=1, max_size=6))
         for seed in range(2):
-            rows += [("m", f"f{subject}", seed, str(subject), *pair) for pair in (truth if seed else truth[::-1])]
+            rows += [
+                ("m", f"f{subject}", seed, str(subject), *pair) for pair in (truth if seed else truth[::-1])
+            ]
     return table(rows)
 
 

@@ -50,7 +50,9 @@ def test_every_clip_counts_alike():
 
 def test_seeds_are_averaged_within_a_clip():
     predictions, hands = table({"video": {0: [(1, 1), (1, 1)]}}, seeds=2)
-    half = predictions.with_columns(predicted=pl.when(pl.col("seed") == 0).then(pl.lit("walk")).otherwise("predicted"))
+    half = predictions.with_columns(
+        predicted=pl.when(pl.col("seed") == 0).then(pl.lit("walk")).otherwise("predicted")
+    )
     (row,) = missing_hands({"video": METHODS["video"]}, half, hands).rows(named=True)
     assert (row["accuracy"], row["clips"]) == (0.5, 2)
 

@@ -43,7 +43,9 @@ def test_everybody_else_is_the_mean_of_the_others():
 
 def test_what_of_theirs_is_taken_for_what_more_than_of_all_others():
     found = mistakes(table(ROWS))
-    assert found.rows() == [("m", "1", "sit", "walk", 3, 3 / 4, 1 / 8)]  # 2's one is 1/4, but 3 of 8 of the others'
+    assert found.rows() == [
+        ("m", "1", "sit", "walk", 3, 3 / 4, 1 / 8)
+    ]  # 2's one is 1/4, but 3 of 8 of the others'
     alone = mistakes(table([*said("1", "sit", "walk"), *said("2", "run", "walk")]))
     assert alone.is_empty()  # nobody else did it: nothing to stand beside
 
@@ -69,7 +71,9 @@ def test_the_hardest_are_few_and_harder_than_the_others():
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("12"), st.integers(0, 1), st.sampled_from(ACTIVITIES), st.sampled_from(ACTIVITIES)),
+        st.tuples(
+            st.sampled_from("12"), st.integers(0, 1), st.sampled_from(ACTIVITIES), st.sampled_from(ACTIVITIES)
+        ),
         min_size=1,
         max_size=30,
     )

@@ -23,7 +23,9 @@ def modality(samples=4, rate_hz=None, name="m", streams=("s",)):
 
 
 def dataset(*recordings, modalities=(modality(),), activities=("run",)):
-    return replace(tiny.TINY, recordings=lambda data: iter(recordings), modalities=modalities, activities=activities)
+    return replace(
+        tiny.TINY, recordings=lambda data: iter(recordings), modalities=modalities, activities=activities
+    )
 
 
 def recording(*spans, name="r", stream=None):
@@ -33,12 +35,16 @@ def recording(*spans, name="r", stream=None):
 def test_readings_are_linear_between_and_constant_beyond():
     stream = line()
     assert isinstance(stream, Stream)
-    np.testing.assert_allclose(stream.at(np.array([-5.0, 0.0, 0.05, 3.333, 99.0]))[:, 1], [0, 0, 0.1, 6.666, 15.8])
+    np.testing.assert_allclose(
+        stream.at(np.array([-5.0, 0.0, 0.05, 3.333, 99.0]))[:, 1], [0, 0, 0.1, 6.666, 15.8]
+    )
     one = Readings(np.array([3.0]), np.array([[7.0, 8.0]]))
     np.testing.assert_array_equal(one.at(np.array([0.0, 9.0])), [[7, 8], [7, 8]])
 
 
-@given(st.lists(st.floats(0, 10), min_size=2, max_size=9, unique=True), st.lists(st.floats(-1, 11), max_size=5))
+@given(
+    st.lists(st.floats(0, 10), min_size=2, max_size=9, unique=True), st.lists(st.floats(-1, 11), max_size=5)
+)
 def test_readings_agree_with_numpy(times, seconds):
     times = np.sort(np.array(times))
     if np.diff(times).min() < 1e-9:
@@ -106,7 +112,9 @@ def test_tiny_clips_by_subject():
     clips = cut(tiny.TINY, None, ["a", "b"])
     assert len(clips.table) == 64 and len(clips.of(["10"])) == 16
     assert all(clips.table[row].subject == "10" for row in clips.of(["10"]))
-    assert {name: tuple(x.shape) for name, x in clips.batch(["b"], clips.of(["2"])).items()} == {"b": (16, 6, 2, 3)}
+    assert {name: tuple(x.shape) for name, x in clips.batch(["b"], clips.of(["2"])).items()} == {
+        "b": (16, 6, 2, 3)
+    }
 
 
 @pytest.mark.parametrize(
@@ -177,5 +185,7 @@ def test_a_prepare_that_fails_is_one_line(tmp_path):
     ):
         cut(dataset(recording(), modalities=(odd,)), tmp_path, ["m"])
     pictures = replace(modality(), prepare=rgb)
-    with pytest.raises(DataError, match=r"^recording r, modality m: got float64 \(.*\), expected pictures: uint8"):
+    with pytest.raises(
+        DataError, match=r"^recording r, modality m: got float64 \(.*\), expected pictures: uint8"
+    ):
         cut(dataset(recording(), modalities=(pictures,)), tmp_path, ["m"])

@@ -97,7 +97,9 @@ def test_windows_in_are_windows_out_and_windows_dropped(
         assert sum(lost.values()) == max(1, count(stop_s - start_s, seconds, stride or seconds)) and not out
     elif purity == 1:
         for activity in {activity for _, _, activity in filled}:
-            asked = sum(max(1, count(b - a, seconds, stride or seconds)) for a, b, of in filled if of == activity)
+            asked = sum(
+                max(1, count(b - a, seconds, stride or seconds)) for a, b, of in filled if of == activity
+            )
             assert out[activity] + lost[activity] == asked
     else:
         first, last = min(filled[0][0], start_s), max(filled[-1][1], stop_s)
@@ -142,7 +144,9 @@ def test_a_clock_set_an_hour_forward_names_the_hour_and_the_class_that_it_costs(
     times = np.concatenate([np.arange(0, 10, 0.02), 3600 + np.arange(10, 20, 0.02)])
     wrist = SensorLog(times, np.ones((len(times), 3), np.float32), ("x", "y", "z"))
     camera = Readings(np.arange(0, 20, 0.1), np.ones((200, 1)))
-    one = Recording("session", "anna", {"video": camera, "wrist": wrist}, (Span(1, 9, "a"), Span(11, 19, "b")))
+    one = Recording(
+        "session", "anna", {"video": camera, "wrist": wrist}, (Span(1, 9, "a"), Span(11, 19, "b"))
+    )
     assert lines([one], Windows(2.0)) == [
         "4 of 8 windows dropped: 4 no reading of wrist",
         "  session: 4 of b: no reading of wrist from 9.98 s to 3610.00 s (3600.0 s)",
@@ -167,7 +171,9 @@ def test_recordings_without_labels_short_labels_and_mixed_windows_are_counted():
     short = Recording("short", "carl", {"wrist": log(0, 20)}, (Span(0, 1, "a"), Span(3, 12, "b")))
     (one, other) = placed([bare, short], Windows(4.0))
     assert [(lost.reason, lost.windows) for lost in one.dropped] == [(UNLABELLED, 5)]
-    assert [(lost.reason, lost.activity) for lost in other.dropped] == [(SHORT, "a")] and len(other.windows) == 2
+    assert [(lost.reason, lost.activity) for lost in other.dropped] == [(SHORT, "a")] and len(
+        other.windows
+    ) == 2
     (mixed,) = placed([short], Windows(4.0, purity=0.8))
     assert {lost.reason for lost in mixed.dropped} == {MIXED, NO_LABEL}
     assert "ben: no clip at all" in lines([bare, short], Windows(4.0))
@@ -181,12 +187,16 @@ def test_a_count_says_how_many_it_left():
 
 
 def recorded(*recordings):
-    modalities = tuple(Modality(name, (name,), 20, 10.0, tiny.tensor, tiny.Linear) for name in ("left", "right"))
+    modalities = tuple(
+        Modality(name, (name,), 20, 10.0, tiny.tensor, tiny.Linear) for name in ("left", "right")
+    )
     return Dataset("gloves", ("a", "b"), modalities, lambda data: iter(recordings), "")
 
 
 def test_a_missing_glove_costs_its_recording_and_only_who_needs_it(tmp_path):
-    both = Recording("r1", "anna", {"left": log(0, 9), "right": log(0, 9)}, (Span(0, 4, "a"), Span(4, 8, "b")))
+    both = Recording(
+        "r1", "anna", {"left": log(0, 9), "right": log(0, 9)}, (Span(0, 4, "a"), Span(4, 8, "b"))
+    )
     one = Recording("r2", "ben", {"right": log(0, 9)}, (Span(0, 4, "a"), Span(4, 5, "b")))
     dataset = recorded(both, one)
     found = survey(dataset, tmp_path, ["left", "right"])

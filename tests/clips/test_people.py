@@ -88,7 +88,9 @@ def test_names_are_composed_and_activities_are_the_data_sets():
 
 def test_activities_that_look_alike_are_asked_about():
     own = [recording("r1", "1", 1), recording("r2", "2", 2, spans=(Span(0, 4, "B"),))]
-    with pytest.raises(DataError, match=r"activities 'B' \(recording r2\) and 'b' \(recording r1\) look alike"):
+    with pytest.raises(
+        DataError, match=r"activities 'B' \(recording r2\) and 'b' \(recording r1\) look alike"
+    ):
         asked(own, activities=("a", "b", "B"))
     assert len(asked(own, People(different=(("B", "b"),)), activities=("a", "b", "B")).cuts) == 3
 
@@ -102,12 +104,16 @@ NAMES = st.lists(st.text("abcdefg", min_size=2, max_size=4), min_size=2, max_siz
 
 
 @settings(max_examples=30, deadline=None)
-@given(names=NAMES, copied=st.integers(0, 4), form=st.sampled_from(["values", "files", "read when asked for"]))
+@given(
+    names=NAMES, copied=st.integers(0, 4), form=st.sampled_from(["values", "files", "read when asked for"])
+)
 def test_a_recording_that_is_copied_to_somebody_else_is_found_in_whatever_form(names, copied, form):
     def of(name, seed):
         if form == "values":
             return recording(f"r-{name}", name, seed)
-        return recording(f"r-{name}", name, seed, f"key {seed}" if form == "files" else None, a=Lazy(readings(seed)))
+        return recording(
+            f"r-{name}", name, seed, f"key {seed}" if form == "files" else None, a=Lazy(readings(seed))
+        )
 
     def ask(recordings):
         cuts = asked(recordings).cuts
@@ -141,7 +147,9 @@ def test_clips_of_few_numbers_are_a_copy_if_half_of_them_are():
 
 def test_what_agrees_by_chance_is_no_copy():
     rng = np.random.default_rng(0)
-    pulse = rng.integers(0, 4, size=(3, 200, 3)) + np.array([60, 66, 75])[:, None, None]  # a few levels, thrice a clip
+    pulse = (
+        rng.integers(0, 4, size=(3, 200, 3)) + np.array([60, 66, 75])[:, None, None]
+    )  # a few levels, thrice a clip
     dead = np.zeros((600, 5, 5))
     check_clips(HERE, clips_of("abc", 200), [("pulse", pulse.reshape(600, 3)), ("dead", dead)], People())
     still = Readings(np.arange(40) / 10, np.zeros((40, 3)))
@@ -163,7 +171,10 @@ def test_a_large_clip_is_found_by_its_parts_and_compared_as_a_whole():
 def test_a_double_of_the_same_person_is_said():
     one = recording("r1", "1", 1)
     found = asked([one, replace(one, name="r2"), recording("r3", "2", 3)])
-    assert found.notes == ["recordings r1 and r2 of 1 are the same (a), and count twice"] and len(found.cuts) == 6
+    assert (
+        found.notes == ["recordings r1 and r2 of 1 are the same (a), and count twice"]
+        and len(found.cuts) == 6
+    )
     copied = [one, replace(one, name="r2", subject="7"), recording("r3", "2", 3)]
     assert {clip.subject for _, clip in asked(copied, People(same=(("1", "7"),))).cuts} == {"1", "2"}
 

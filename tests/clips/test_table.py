@@ -114,7 +114,9 @@ def test_one_file_under_two_subjects_is_refused(forged, followed, tmp_path, caps
     path.write_text(path.read_text().replace('subject = "anna"', 'subject = "ben"'))
     if forged:
         path.write_text(re.sub(r"= \"[0-9a-f]{64}\"", f'= "{64 * "0"}"', path.read_text()))
-    code, _, err = plait(capsys, monkeypatch, "clips", tmp_path / "twice", "--out", tmp_path / "c", "--seconds", 5)
+    code, _, err = plait(
+        capsys, monkeypatch, "clips", tmp_path / "twice", "--out", tmp_path / "c", "--seconds", 5
+    )
     assert code == 2 and "share samples" in err and not (tmp_path / "c").exists()
 
 
@@ -148,7 +150,14 @@ def test_a_data_set_beside_you_is_found_and_its_windows_are_kept(followed, tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path)])
     (tmp_path / "mine_of_clips.py").write_text(MINE)
-    words = ("clips", followed.parent / "recordings", "--out", tmp_path / "c", "--dataset", "mine_of_clips:MINE")
+    words = (
+        "clips",
+        followed.parent / "recordings",
+        "--out",
+        tmp_path / "c",
+        "--dataset",
+        "mine_of_clips:MINE",
+    )
     code, out, _ = plait(capsys, monkeypatch, *words)
     table, said = read_clips(tmp_path / "c")
     assert code == 0 and "unlabelled='neutral'" in out and said["windows"]["count"] == len(table) == 9
@@ -161,7 +170,9 @@ def test_a_data_set_beside_you_is_found_and_its_windows_are_kept(followed, tmp_p
     encoder = ("--encoder", "tests.tiny:Linear", "--modality", "wrist")
     sys.modules.pop("mine_of_clips")
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path)])
-    code, _, err = plait(capsys, monkeypatch, "features", tmp_path / "c", "--dataset", "mine_of_clips:MINE", *encoder)
+    code, _, err = plait(
+        capsys, monkeypatch, "features", tmp_path / "c", "--dataset", "mine_of_clips:MINE", *encoder
+    )
     assert code == 0 and "1 of 8 windows dropped" in err
     code, out, _ = plait(capsys, monkeypatch, *words, "--stride", 2)
     assert code == 0 and read_clips(tmp_path / "c")[1]["windows"]["count"] is None
@@ -188,7 +199,10 @@ def _truncated(folder):
         (_wrist("t_s,ax,ay,az\n0,1,2,3\n0.1,1,x,3\n0.2,1,2,3\n"), "line 3"),
         (_wrist("t_s,ax,ay,az\n0,1,2,3\n0.1,1,2,3\n5,1,2,3\n0.2,1,2,3\n"), "backwards"),
         (_labels("12,999,pressing"), "ends at 999.00 s, expected it within the video"),
-        (lambda folder: shutil.copy(folder / "wrist.csv", folder / "WRIST.tsv"), "two files for the stream 'wrist'"),
+        (
+            lambda folder: shutil.copy(folder / "wrist.csv", folder / "WRIST.tsv"),
+            "two files for the stream 'wrist'",
+        ),
     ],
 )
 def test_bad_files_are_one_line_and_leave_nothing(session, tmp_path, capsys, monkeypatch, spoil, said):
@@ -210,15 +224,22 @@ def test_an_unknown_activity_is_one_line(followed, tmp_path, capsys, monkeypatch
         "plait.datasets.glovid:GLOVID",
     )
     code, _, err = plait(capsys, monkeypatch, *words)
-    assert code == 2 and "activity 'plugging', expected one of: neutral" in err and not (tmp_path / "c").exists()
+    assert (
+        code == 2 and "activity 'plugging', expected one of: neutral" in err and not (tmp_path / "c").exists()
+    )
 
 
-def test_a_silent_video_is_laid_by_motion_alone_and_a_line_says_so(session, followed, tmp_path, capsys, monkeypatch):
+def test_a_silent_video_is_laid_by_motion_alone_and_a_line_says_so(
+    session, followed, tmp_path, capsys, monkeypatch
+):
     import av
 
     own = tmp_path / "r" / "one"
     shutil.copytree(followed.parent / "recordings" / "session-1", own)
-    with av.open(str(session / "session-1" / "GOPR0042.MP4")) as source, av.open(str(own / "GOPR0042.MP4"), "w") as out:
+    with (
+        av.open(str(session / "session-1" / "GOPR0042.MP4")) as source,
+        av.open(str(own / "GOPR0042.MP4"), "w") as out,
+    ):
         track = out.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.dts is not None:
@@ -247,11 +268,15 @@ def test_a_full_disk_is_one_line_and_leaves_what_stood(followed, tmp_path, capsy
 def test_a_full_small_disk(session, tmp_path, capsys, monkeypatch):
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("needs the right to mount")
     try:
-        code, _, err = plait(capsys, monkeypatch, "ingest", session / "session-1", "--out", small / "recordings")
+        code, _, err = plait(
+            capsys, monkeypatch, "ingest", session / "session-1", "--out", small / "recordings"
+        )
         assert code == 2 and "No space left" in err and not list((small / "recordings").glob("*"))
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -268,7 +293,9 @@ def test_an_unsure_log_is_not_cut(followed, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("spoil", [b"no table", b""])
 def test_a_damaged_table_is_one_line(tmp_path, spoil):
     (tmp_path / "clips.parquet").write_bytes(spoil)
-    with pytest.raises(DataError, match=r"clips.parquet: cannot be read, expected a parquet file .*plait clips"):
+    with pytest.raises(
+        DataError, match=r"clips.parquet: cannot be read, expected a parquet file .*plait clips"
+    ):
         read_clips(tmp_path)
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "clips.parquet")
     with pytest.raises(DataError, match="clips.parquet: no column 'clip', expected clip, recording"):

@@ -37,7 +37,9 @@ def test_unlabelled_time_is_dropped_or_a_class():
     assert (15.5, "neutral") in found and all(start >= 5 for start, _ in found)
     (found,) = starts(Windows(4.0, unlabelled="neutral", margins=True), recording(PRESS, PLUG))
     assert (0.0, "neutral") in found and found[-1][1] == "neutral" and found[-1][0] + 4 <= 60 + 1e-6
-    (found,) = starts(Windows(4.0, unlabelled="plug"), recording(PRESS, PLUG))  # neighbours of one activity are one
+    (found,) = starts(
+        Windows(4.0, unlabelled="plug"), recording(PRESS, PLUG)
+    )  # neighbours of one activity are one
     assert (15.5, "plug") in found and (19.5, "plug") in found
 
 
@@ -69,7 +71,9 @@ def test_majority_agrees_with_counting_moments(lengths, purity, seconds, stride)
 @pytest.mark.parametrize("count", [1, 3, 7, 25])
 def test_a_count_is_kept_for_every_subject(count):
     windows = Windows(5.0, count=count)
-    found = place([recording(PRESS, PLUG), recording(PLUG, name="q"), recording(PRESS, subject="ben")], windows)
+    found = place(
+        [recording(PRESS, PLUG), recording(PLUG, name="q"), recording(PRESS, subject="ben")], windows
+    )
     assert len(found[0]) + len(found[1]) == count and len(found[2]) == count
     for one in found:
         assert [w.start_s for w in one] == sorted({w.start_s for w in one})

@@ -19,7 +19,9 @@ import tomli_w
 from tests import tiny
 from tests.commands import started
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: plait[ray]")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: plait[ray]"
+)
 
 BESIDE = """
 import os, time
@@ -65,16 +67,29 @@ class Nodes:
         own.mkdir()
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1"]
         command += ["--object-store-memory", "80000000", "--node-ip-address", f"127.0.0.{2 + number}"]
-        temporary = ["--temp-dir", str(self.folder / "ray"), "--include-dashboard", "false", "--port", str(self.port)]
+        temporary = [
+            "--temp-dir",
+            str(self.folder / "ray"),
+            "--include-dashboard",
+            "false",
+            "--port",
+            str(self.port),
+        ]
         command += ["--head", *temporary] if head else ["--address", self.address]
         if not head and ALONE:  # a machine that does not see the driver's files
             shell = f"mount -t tmpfs none {self.hidden} && exec " + " ".join(command)
             command = [*UNSHARE, "sh", "-c", shell]
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PLAIT_CACHE": str(own / "cache")}
-        environment |= {"OMP_NUM_THREADS": "1", "RAY_health_check_period_ms": "1000", "RAY_AUTH_MODE": "disabled"}
+        environment |= {
+            "OMP_NUM_THREADS": "1",
+            "RAY_health_check_period_ms": "1000",
+            "RAY_AUTH_MODE": "disabled",
+        }
         environment.pop("PYTHONPATH", None)
         with (own / "log").open("w") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
         self.started.append(process)
         said = (own / "log").read_text
         wait_for(lambda: "Ray runtime started" in said() or process.poll() is not None, said)
@@ -91,7 +106,10 @@ class Nodes:
 
 
 UNSHARE = ["unshare", "--mount", "--map-root-user"]
-ALONE = shutil.which("unshare") and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+ALONE = (
+    shutil.which("unshare")
+    and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+)
 
 
 def free(port: int) -> bool:
@@ -196,9 +214,18 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     (where / "study.toml").write_text(tomli_w.dumps(study(log)))
     path = os.pathsep.join([str(where), *sys.path])
     (where / "probe.txt").write_text("x" * 100)
-    environment = {**os.environ, "PLAIT_CACHE": str(where / "cache"), "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"}
+    environment = {
+        **os.environ,
+        "PLAIT_CACHE": str(where / "cache"),
+        "PYTHONPATH": path,
+        "RAY_AUTH_MODE": "disabled",
+    }
     with said.open("w") as file:
-        command = [sys.executable, "-c", DRIVER.format(address=nodes.address, shared=(tmp_path / "shared").as_uri())]
+        command = [
+            sys.executable,
+            "-c",
+            DRIVER.format(address=nodes.address, shared=(tmp_path / "shared").as_uri()),
+        ]
         options = {"stdout": file, "stderr": file, "start_new_session": True}
         driver = subprocess.Popen(command, cwd=where, env=environment, **options)
     try:
@@ -211,7 +238,11 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     assert driver.returncode == 0, said.read_text()
     probes = json.loads((where / "probes.json").read_text())
     assert [content for _, content in probes] == ["x" * 100] * 3
-    sent = {Path(path).relative_to(nodes.folder).parts[1:3] for path, _ in probes if path != str(where / "probe.txt")}
+    sent = {
+        Path(path).relative_to(nodes.folder).parts[1:3]
+        for path, _ in probes
+        if path != str(where / "probe.txt")
+    }
     assert sent == ({("cache", "sent")} if ALONE else set())
     assert len(list(tmp_path.glob("shared/*/probe.txt"))) == len(sent)
     assert (where / "failed.txt").read_text() == "DataError('both cannot be trained')"
@@ -223,8 +254,20 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     assert {job: n for job, n in trained.items() if n > 1} == dict.fromkeys(lost, 2)
 
     # as a process of its own, for pytest writes assertions anew and so changes what an encoder's module is
-    quick = [word for name in ("one", "both", "taken") for word in ("--set", f"methods.{name}.args.seconds=0.0")]
-    inline = ["run", "study.toml", "--data", ".", "--out", tmp_path / "inline", *quick, "--executor", "inline"]
+    quick = [
+        word for name in ("one", "both", "taken") for word in ("--set", f"methods.{name}.args.seconds=0.0")
+    ]
+    inline = [
+        "run",
+        "study.toml",
+        "--data",
+        ".",
+        "--out",
+        tmp_path / "inline",
+        *quick,
+        "--executor",
+        "inline",
+    ]
     code, *told = started(*inline, folder=where, PLAIT_CACHE=str(tmp_path / "cache")).ended()
     assert code == 0, told
     one, other = (folder / "predictions.parquet" for folder in (where / "run", tmp_path / "inline"))

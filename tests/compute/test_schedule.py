@@ -39,7 +39,9 @@ def make(piece, out):
 def threads_of(piece, out):
     folder = out / "jobs" / piece.name
     folder.mkdir()
-    (folder / "threads").write_text(" ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")))
+    (folder / "threads").write_text(
+        " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+    )
 
 
 def work(out, do=make):
@@ -201,7 +203,9 @@ def test_two_runs_at_once_share_the_jobs_of_one_folder(tmp_path, monkeypatch):
 
 def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"executor is 'ray', but Ray is not installed: pip install 'plait\[ray\]'"):
+    with pytest.raises(
+        ConfigError, match=r"executor is 'ray', but Ray is not installed: pip install 'plait\[ray\]'"
+    ):
         run_study(tiny.study(), None, tmp_path, executor="ray")
     assert list(tmp_path.iterdir()) == []
 

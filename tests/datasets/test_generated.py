@@ -42,7 +42,10 @@ def static_signal(recording):
     """Of each span's readings, per channel, whatever their order: five quantiles, mean and SD; and the rhythms."""
     wrist = recording.streams["wrist"]
     signals = [wrist.at(span.start_s + np.arange(80) / 50) for span in recording.spans]
-    looks = [np.concatenate([s.mean(0), s.std(0), *np.quantile(s, [0, 0.25, 0.5, 0.75, 1], axis=0)]) for s in signals]
+    looks = [
+        np.concatenate([s.mean(0), s.std(0), *np.quantile(s, [0, 0.25, 0.5, 0.75, 1], axis=0)])
+        for s in signals
+    ]
     return StandardScaler().fit_transform(looks), [span.activity.split()[1] for span in recording.spans]
 
 
@@ -113,7 +116,9 @@ def test_the_shape_moves_as_its_activity_says():
             steps = np.sign(np.diff(camera.centres[inside, 1]))
             rightward = (steps > 0).mean()
             motion = span.activity.split()[0]
-            assert {"rightward": rightward > 0.8, "leftward": rightward < 0.2}.get(motion, 0.1 < rightward < 0.9)
+            assert {"rightward": rightward > 0.8, "leftward": rightward < 0.2}.get(
+                motion, 0.1 < rightward < 0.9
+            )
 
 
 @pytest.mark.parametrize("look", [static_frames, static_signal])

@@ -26,7 +26,10 @@ def preprocessed(tmp_path):
 
 def test_eight_activities_and_the_paper_s_windows():
     assert len(GLOVID.activities) == 8 and sum(EXPECTED_HANDS.values()) == 12
-    assert {m.name: (m.samples, m.rate_hz) for m in GLOVID.modalities} == {"video": (79, 15.0), "gloves": (134, 25.0)}
+    assert {m.name: (m.samples, m.rate_hz) for m in GLOVID.modalities} == {
+        "video": (79, 15.0),
+        "gloves": (134, 25.0),
+    }
 
 
 def test_preprocessed_clips_come_through_unchanged(preprocessed):
@@ -36,7 +39,11 @@ def test_preprocessed_clips_come_through_unchanged(preprocessed):
     assert clip_rows == [("a", "1", "neutral"), ("b", "2", "using a hammer")]
     both = clips.batch(["video", "gloves"], np.array([0, 1]))
     np.testing.assert_allclose(both["gloves"], np.load(preprocessed / "gloves.npy"), atol=1e-6)
-    assert both["video"][1, 78].eq(1).all() and both["video"][1, :78].eq(-1).all() and both["video"][0].eq(-1).all()
+    assert (
+        both["video"][1, 78].eq(1).all()
+        and both["video"][1, :78].eq(-1).all()
+        and both["video"][0].eq(-1).all()
+    )
 
 
 def test_frames_are_in_i3d_s_range():
@@ -90,14 +97,26 @@ def spoilt(name, row, value):
         (other("gloves.npy", np.full((2, 134, 18), "1.5")), "gloves.npy: <U3 of shape"),
         (spoilt("gloves.npy", 1, np.nan), r"gloves.npy: row 1 \(clip 'p0-1'\): values that are not finite"),
         (spoilt("video.npy", 1, np.inf), r"video.npy: row 1: values that are not finite"),
-        (other("video.npy", np.zeros((2, 10, 7, 7, 832))), r"video.npy: float64 .*, or float16 or float32 of shape \("),
+        (
+            other("video.npy", np.zeros((2, 10, 7, 7, 832))),
+            r"video.npy: float64 .*, or float16 or float32 of shape \(",
+        ),
         (other("video.npy", np.zeros((2, *GRID), np.int16)), "video.npy: int16 of shape"),
         (other("video.npy", np.zeros((2, *GRID), np.uint8)), "video.npy: uint8 of shape"),
-        (other("video.npy", np.zeros((2, 10, 7, 7, 1024), np.float16)), r"video.npy: float16 of shape .*1024"),
-        (other("video.npy", np.zeros((2, 832, 10, 7, 7), np.float16)), r"video.npy: float16 of shape \(2, 832, 10"),
+        (
+            other("video.npy", np.zeros((2, 10, 7, 7, 1024), np.float16)),
+            r"video.npy: float16 of shape .*1024",
+        ),
+        (
+            other("video.npy", np.zeros((2, 832, 10, 7, 7), np.float16)),
+            r"video.npy: float16 of shape \(2, 832, 10",
+        ),
         (other("video.npy", np.zeros((3, *GRID), np.float16)), "a row for each of the 2 lines of clips.csv"),
         (other("video.npy", np.float16(1)), r"video.npy: float16 of shape \(\), expected uint8"),
-        (lambda d: (d / "video.npy").write_bytes(b"\x93NUMPY"), "video.npy: not a readable .npy file of plain numbers"),
+        (
+            lambda d: (d / "video.npy").write_bytes(b"\x93NUMPY"),
+            "video.npy: not a readable .npy file of plain numbers",
+        ),
         (lambda d: (d / "video.npy").unlink(), "video.npy: no such file"),
         (lambda d: (d / "gloves.npy").unlink(), "gloves.npy: no such file"),
         (lambda d: (d / "clips.csv").write_text("clip,subject\na,1\n"), "clips.csv: no column 'activity'"),
@@ -126,12 +145,17 @@ def test_any_array_is_taken_or_refused_in_one_line(tmp_path_factory, kind, shape
         np.save(data / "video.npy", np.zeros((2, *GRID), np.float16))
         np.save(data / "gloves.npy", np.zeros((2, 134, 18)))
         np.save(data / name, array)
-        fits = {"video.npy": kind in ("f2", "f4") and shape == [2, *GRID], "gloves.npy": shape == [2, 134, 18]}[name]
+        fits = {
+            "video.npy": kind in ("f2", "f4") and shape == [2, *GRID],
+            "gloves.npy": shape == [2, 134, 18],
+        }[name]
         try:
             found = list(GLOVID_FEATURES.recordings(data))
         except DataError as refused:
             assert name in str(refused) and "\n" not in str(refused)
-            assert not fits or (name == "gloves.npy" and kind not in ("u1", "i1", "u2", "i4", "f2", "f4", "f8"))
+            assert not fits or (
+                name == "gloves.npy" and kind not in ("u1", "i1", "u2", "i4", "f2", "f4", "f8")
+            )
         else:
             assert fits and len(found) == 2
 
@@ -159,7 +183,10 @@ def test_preprocessed_clips_have_keys_of_their_own(preprocessed):
         return [[recording.content(own) for own in streams] for recording in GLOVID.recordings(folder)]
 
     before = keys(preprocessed)
-    assert None not in {key for own in before for key in own} and len({key for own in before for key in own}) == 4
+    assert (
+        None not in {key for own in before for key in own}
+        and len({key for own in before for key in own}) == 4
+    )
     more = preprocessed / "more"
     more.mkdir()
     video = np.lib.format.open_memmap(more / "video.npy", "w+", np.uint8, (3, 79, 224, 224, 3))

@@ -59,8 +59,14 @@ def test_unplugging_is_plugging_backwards():
 
 def test_what_tells_the_activities_apart_is_felt():
     assert felt("pressing a button", ["pressure"]).max() > 0.5
-    assert np.abs(felt("using a screwdriver", ["gyr_z"])).mean() > 3 * np.abs(felt("using a hammer", ["gyr_z"])).mean()
-    assert np.abs(felt("using a hammer", ["acc_y"])).std() > 2 * np.abs(felt("using a screwdriver", ["acc_y"])).std()
+    assert (
+        np.abs(felt("using a screwdriver", ["gyr_z"])).mean()
+        > 3 * np.abs(felt("using a hammer", ["gyr_z"])).mean()
+    )
+    assert (
+        np.abs(felt("using a hammer", ["acc_y"])).std()
+        > 2 * np.abs(felt("using a screwdriver", ["acc_y"])).std()
+    )
 
 
 def test_a_resting_glove_feels_gravity():
@@ -83,7 +89,9 @@ def test_one_seed_gives_the_same_files_and_subjects_differ(raw, tmp_path):
         if name != "recording.toml":
             assert (raw[1] / name).read_bytes() != (raw[0] / name).read_bytes(), name
     moments = np.array([1.0, 7.5, 20.0])
-    one, same, other = (Video(folder / "video.mp4", None, None).at(moments) for folder in (raw[0], again, raw[1]))
+    one, same, other = (
+        Video(folder / "video.mp4", None, None).at(moments) for folder in (raw[0], again, raw[1])
+    )
     assert (one == same).all() and (one != other).any()
 
 
@@ -109,7 +117,9 @@ def test_the_truth_fits_the_picture(raw):
     left, top, right, bottom = np.moveaxis(truth["boxes"][shown], -1, 0)
     assert (left < right).all() and (top < bottom).all() and right.max() <= 128 and bottom.max() <= 96
     colour = np.array([])
-    for number in np.flatnonzero(shown[:, 1])[::40]:  # the palm's middle is glove: one colour, unlike the wall
+    for number in np.flatnonzero(shown[:, 1])[
+        ::40
+    ]:  # the palm's middle is glove: one colour, unlike the wall
         u, v = truth["pixels"][number, 1, [0, 5, 17]].mean(0).round().astype(int)
         if 2 < u < 125 and 2 < v < 93:
             colour = np.append(colour, video.at(video.times[[number]])[0, v, u].astype(float))
@@ -164,7 +174,9 @@ def test_where_the_camera_slips_the_hands_are_out_of_sight_and_nothing_else_chan
     for name in ("left.csv", "right.csv", "labels.csv"):
         assert (slipped / name).read_bytes() == (raw[0] / name).read_bytes()
     labelled = plan(1, SMALL).spans
-    frames = np.concatenate([np.arange(int(s.start_s * SMALL.fps) + 1, int(s.stop_s * SMALL.fps)) for s in labelled])
+    frames = np.concatenate(
+        [np.arange(int(s.start_s * SMALL.fps) + 1, int(s.stop_s * SMALL.fps)) for s in labelled]
+    )
     seen, less = (np.load(folder / "truth.npz")["visible"][frames].mean() for folder in (raw[0], slipped))
     assert less < 0.75 * seen and np.load(slipped / "truth.npz")["visible"].max() == 2
     with pytest.raises(DataError, match="simulated otherwise"):

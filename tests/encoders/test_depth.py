@@ -33,14 +33,18 @@ def test_every_place_of_the_grid_again_one_at_a_time():
             for row in range(4):
                 for column in range(4):
                     cells = [
-                        depth[b, 2 * s : 2 * s + 2, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].flatten()
+                        depth[
+                            b, 2 * s : 2 * s + 2, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4
+                        ].flatten()
                         for s in range(3)
                     ]
                     patch = still @ cells[t] + departing @ (cells[t] - sum(cells) / 3)
                     patch += changing @ (cells[t] - cells[max(t - 1, 0)])
                     picture[:, row, column] = normed(patch, network.patch_norm).relu()
             seen = F.conv2d(picture, network.picture.weight, stride=2, padding=1)
-            pictures.append(torch.stack([normed(v, network.picture_norm).relu() for v in seen.flatten(1).T], 1))
+            pictures.append(
+                torch.stack([normed(v, network.picture_norm).relu() for v in seen.flatten(1).T], 1)
+            )
         whole = network.whole(torch.stack([p.flatten() for p in pictures], 1)[None])[0]
         for i in range(2):
             for place in range(4):

@@ -75,7 +75,13 @@ def test_lite0_has_the_packages_weights_and_timms_features():
             grid, expected = net(clips), whole.eval()(images)[index]
         assert grid.shape == (1, 2, 64 // stride, 96 // stride, channels)
         assert torch.equal(grid[0].permute(0, 3, 1, 2), expected) and expected.abs().max() > 1
-    assert efficientnet_lite0((1, 224, 224, 3)).eval()(torch.zeros(1, 1, 224, 224, 3)).shape == (1, 1, 7, 7, 320)
+    assert efficientnet_lite0((1, 224, 224, 3)).eval()(torch.zeros(1, 1, 224, 224, 3)).shape == (
+        1,
+        1,
+        7,
+        7,
+        320,
+    )
 
 
 def test_a_stage_drops_what_it_does_not_need():
@@ -83,7 +89,9 @@ def test_a_stage_drops_what_it_does_not_need():
     assert sum(p.numel() for p in Stage(create_model("tf_efficientnet_lite0"), 16).parameters()) < whole / 4
 
 
-@pytest.mark.parametrize("shape, grid", [((8, 3, 2, 5), (2, 3, 2, 4)), ((7, 5), (2, 4)), ((9, 4, 5), (3, 4, 4))])
+@pytest.mark.parametrize(
+    "shape, grid", [((8, 3, 2, 5), (2, 3, 2, 4)), ((7, 5), (2, 4)), ((9, 4, 5), (3, 4, 4))]
+)
 @pytest.mark.parametrize("motion", [False, True])
 def test_grid_net_follows_each_place_by_itself(shape, grid, motion):
     net = GridNet(shape, width=6, temporal=(5, 4), motion=motion).eval()

@@ -12,7 +12,9 @@ def explicit_stage(signal: Tensor, weight: Tensor, bias: Tensor, pool: int) -> T
     kernel = weight.shape[2]
     rows = [
         [
-            float((signal[t : t + kernel].T * weight[out]).sum() + bias[out]) if t + kernel <= len(signal) else 0.0
+            float((signal[t : t + kernel].T * weight[out]).sum() + bias[out])
+            if t + kernel <= len(signal)
+            else 0.0
             for out in range(len(weight))
         ]
         for t in range(len(signal) - kernel + 1)
@@ -69,7 +71,9 @@ def test_glove_net_takes_the_paper_s_shape_alone(shape):
     assert str(shape) in str(error.value)
 
 
-@pytest.mark.parametrize(("kernels", "pools"), [((5, 5, 3), (2, 2, 1)), ((3, 3, 3), (1, 1, 1)), ((7, 4, 2), (3, 2, 2))])
+@pytest.mark.parametrize(
+    ("kernels", "pools"), [((5, 5, 3), (2, 2, 1)), ((3, 3, 3), (1, 1, 1)), ((7, 4, 2), (3, 2, 2))]
+)
 def test_shortest_is_the_first_length_that_leaves_a_position(kernels, pools):
     least = shortest(kernels, pools)
     assert positions(least, kernels, pools) == 1

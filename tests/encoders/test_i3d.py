@@ -92,7 +92,17 @@ def test_the_grid_of_a_clip_of_the_paper_s():
 
 
 def test_widths_add_up():
-    assert [w[0] + w[2] + w[4] + w[5] for w in MIXED.values()] == [256, 480, 512, 512, 512, 528, 832, 832, 1024]
+    assert [w[0] + w[2] + w[4] + w[5] for w in MIXED.values()] == [
+        256,
+        480,
+        512,
+        512,
+        512,
+        528,
+        832,
+        832,
+        1024,
+    ]
 
 
 def test_safetensors_and_pt_are_the_same_and_further_keys_do_not_matter(file, weights, tmp_path):
@@ -133,7 +143,9 @@ def test_files_that_are_no_weights_are_refused(tmp_path, content, capsys):
 
 def test_wrong_shapes_and_endpoints_are_named(weights, tmp_path):
     save_file({**weights, "Mixed_5b.b0.conv3d.weight": torch.zeros(1)}, tmp_path / "i3d.safetensors")
-    with pytest.raises(DataError, match=r"Mixed_5b.b0.conv3d.weight: \(1,\), expected a tensor of shape \(256, 832, 1"):
+    with pytest.raises(
+        DataError, match=r"Mixed_5b.b0.conv3d.weight: \(1,\), expected a tensor of shape \(256, 832, 1"
+    ):
         load_i3d(tmp_path / "i3d.safetensors")
     with pytest.raises(ConfigError, match="endpoint 'Mixed_9'"):
         I3D("Mixed_9")

@@ -38,7 +38,11 @@ def test_a_constant_channel_is_centred_and_no_more():
 
 def test_until_then_readings_pass_as_they_are_and_there_is_nothing_to_train():
     own, clips = Standardise(2), torch.randn(3, 4, 2)
-    assert torch.equal(own(clips), clips) and not list(own.parameters()) and set(own.state_dict()) == {"mean", "sd"}
+    assert (
+        torch.equal(own(clips), clips)
+        and not list(own.parameters())
+        and set(own.state_dict()) == {"mean", "sd"}
+    )
 
 
 @pytest.mark.parametrize("clips", [[], [torch.zeros(2, 5, 4)]])

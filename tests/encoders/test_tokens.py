@@ -15,7 +15,9 @@ SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 def videomae():
     torch.manual_seed(0)
-    return VideoMAEModel(VideoMAEConfig(image_size=32, patch_size=8, num_frames=6, tubelet_size=2, **SIZES)).eval()
+    return VideoMAEModel(
+        VideoMAEConfig(image_size=32, patch_size=8, num_frames=6, tubelet_size=2, **SIZES)
+    ).eval()
 
 
 def vjepa():

@@ -35,7 +35,11 @@ def grids(batch):
 
 
 def called(case):
-    return f"{case[0].__name__}-{'-'.join(map(str, case[1].values())) or 'plain'}" if isinstance(case, tuple) else None
+    return (
+        f"{case[0].__name__}-{'-'.join(map(str, case[1].values())) or 'plain'}"
+        if isinstance(case, tuple)
+        else None
+    )
 
 
 @pytest.mark.parametrize("case", METHODS, ids=called)

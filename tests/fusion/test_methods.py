@@ -20,7 +20,9 @@ OPTIONS = st.fixed_dictionaries({"pool": st.integers(1, 2), "scale": st.booleans
 
 def grids_for(shapes, batch=2):
     torch.manual_seed(1)
-    return {name: torch.randn(batch, *s, dtype=torch.float64, requires_grad=True) for name, s in shapes.items()}
+    return {
+        name: torch.randn(batch, *s, dtype=torch.float64, requires_grad=True) for name, s in shapes.items()
+    }
 
 
 def made(method):
@@ -90,7 +92,8 @@ def test_defaults_are_the_paper_s():
     assert (block.theta.in_features, block.phi.in_features, block.theta.out_features) == (832, 64, 416)
     assert (block.pool, block.scale, block.norm, led.head.kind) == (1, 1.0, None, "mean")
     assert [
-        e.blocks[o].theta.out_features for e, o in zip(Symmetric(shapes, 8).leads, ("gloves", "video"), strict=True)
+        e.blocks[o].theta.out_features
+        for e, o in zip(Symmetric(shapes, 8).leads, ("gloves", "video"), strict=True)
     ] == [416, 32]
     assert [tuple(part.shape) for part in Concat(shapes, 8).head.weights] == [(8, 407_680), (8, 1_792)]
     assert Led({"a": (1,), "b": (4,)}, 2, lead="a").enforced.blocks["b"].theta.out_features == 1
@@ -143,7 +146,10 @@ def test_a_label_in_the_relation_is_learned_by_attention_and_not_by_pooled_conca
         (lambda s: Single(s, 3, modality="x"), "modality is 'x', expected one of: a, b"),
         (lambda s: Concat(s, 3, head="max"), "head is 'max', expected one of: mean, flatten, hidden"),
         (lambda s: Concat(s, 0), "classes is 0, expected at least 1"),
-        (lambda s: Concat({**s, "c": ()}, 3), r"modality 'c' has grid shape \(\), expected \(\*grid, channels\)"),
+        (
+            lambda s: Concat({**s, "c": ()}, 3),
+            r"modality 'c' has grid shape \(\), expected \(\*grid, channels\)",
+        ),
         (lambda s: Led(s, 3, lead="a", embedding=0), "embedding is 0, expected at least 1"),
     ],
 )
@@ -152,7 +158,9 @@ def test_wrong_settings_are_named(make, message):
         make({"a": (2, 3), "b": (4,)})
 
 
-@pytest.mark.parametrize("make", [lambda s: Led(s, 3, lead="a"), lambda s: Symmetric(s, 3), lambda s: Concat(s, 3)])
+@pytest.mark.parametrize(
+    "make", [lambda s: Led(s, 3, lead="a"), lambda s: Symmetric(s, 3), lambda s: Concat(s, 3)]
+)
 def test_wrong_grids_are_named(make):
     method = make({"a": (2, 3), "b": (4,)})
     good = {"a": torch.zeros(5, 2, 3), "b": torch.zeros(5, 4)}
@@ -186,7 +194,9 @@ def predictions(method, scores, clips=("c1", "c2")):
 
 
 def test_average_scores_is_the_mean_and_ties_go_to_the_first():
-    table = pl.concat([predictions("x", [[0.9, 0.1], [0.2, 0.8]]), predictions("y", [[0.1, 0.9], [0.0, 1.0]])])
+    table = pl.concat(
+        [predictions("x", [[0.9, 0.1], [0.2, 0.8]]), predictions("y", [[0.1, 0.9], [0.0, 1.0]])]
+    )
     averaged = average_scores(table, ["x", "y"], "mean", ["run", "sit"])
     assert averaged.columns == table.columns and averaged.schema == table.schema
     assert averaged["scores"].to_list() == [[0.5, 0.5], pytest.approx([0.1, 0.9])]
@@ -195,7 +205,9 @@ def test_average_scores_is_the_mean_and_ties_go_to_the_first():
 
 
 def test_average_scores_refuses_other_clips():
-    table = pl.concat([predictions("x", [[0.9, 0.1], [0.2, 0.8]]), predictions("y", [[0.1, 0.9]], clips=("c1",))])
+    table = pl.concat(
+        [predictions("x", [[0.9, 0.1], [0.2, 0.8]]), predictions("y", [[0.1, 0.9]], clips=("c1",))]
+    )
     with pytest.raises(DataError, match="'y' has not scored the same clips as 'x'"):
         average_scores(table, ["x", "y"], "mean", ["run", "sit"])
 
@@ -210,7 +222,11 @@ def test_blocks_stand_alone_inside_another_network():
 @pytest.mark.parametrize(
     "make",
     [
-        *(partial(Led, lead=lead, head=head) for lead in ("video", "gloves") for head in ("mean", "flatten", "hidden")),
+        *(
+            partial(Led, lead=lead, head=head)
+            for lead in ("video", "gloves")
+            for head in ("mean", "flatten", "hidden")
+        ),
         partial(Led, lead="gloves", pool=2),
         partial(Led, lead="video", norm=True, normalise=True),
         partial(Led, lead="video", embedding=1, scale=True),

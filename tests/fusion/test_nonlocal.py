@@ -35,7 +35,9 @@ def assert_same(one, other, tolerance=1e-10):
 
 
 @given(SIZES, SIZES, SIZES, GRIDS, GRIDS, st.integers(1, 3), st.booleans(), st.booleans())
-def test_outputs_and_gradients_are_those_of_explicit_loops(lead, context, embedding, xg, yg, pool, scale, norm):
+def test_outputs_and_gradients_are_those_of_explicit_loops(
+    lead, context, embedding, xg, yg, pool, scale, norm
+):
     block, x, y = block_and_grids(lead, context, embedding, xg, yg, pool=pool, scale=scale, norm=norm)
     loops = oracle.batched(oracle.non_local, block, x, y)
     ours = block(x, y)
@@ -121,7 +123,9 @@ def test_a_vector_is_one_position():
     assert block.relation(x, y).shape == (2, 1, 1)
 
 
-@pytest.mark.parametrize(("lead", "context", "i", "j"), [(6, 5, 40, 3), (5, 6, 3, 40), (6, 3, 40, 30), (2, 2, 1, 1)])
+@pytest.mark.parametrize(
+    ("lead", "context", "i", "j"), [(6, 5, 40, 3), (5, 6, 3, 40), (6, 3, 40, 30), (2, 2, 1, 1)]
+)
 def test_the_bias_of_phi_has_a_gradient_and_it_is_zero(lead, context, i, j):
     block, x, y = block_and_grids(lead, context, 9, (i,), (j,))
     block(x, y).square().sum().backward()

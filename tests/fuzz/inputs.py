@@ -92,7 +92,9 @@ def film(folder: Path, name: str = "film.mp4") -> Path:
 def readings() -> pl.DataFrame:
     """A log of a few seconds."""
     at = np.arange(int(VIDEO_S * RATE_HZ))
-    return pl.DataFrame({"time": at / RATE_HZ, "x": np.sin(at), "y": np.cos(at), "z": at % 7 / 2, "hand": at % 1})
+    return pl.DataFrame(
+        {"time": at / RATE_HZ, "x": np.sin(at), "y": np.cos(at), "z": at % 7 / 2, "hand": at % 1}
+    )
 
 
 def table(name: str) -> Callable[[Path], Path]:
@@ -154,7 +156,10 @@ LABELS = {
             {
                 "data": {"video": "film.mp4"},
                 "annotations": [
-                    {"result": [{"value": {"start": 0.5, "end": 1.5, "labels": ["press"]}}], "was_cancelled": False}
+                    {
+                        "result": [{"value": {"start": 0.5, "end": 1.5, "labels": ["press"]}}],
+                        "was_cancelled": False,
+                    }
                 ],
             }
         ]
@@ -171,7 +176,9 @@ def _recorded(root: str) -> Path:
     film(lab)
     table("wrist.csv")(lab)
     text("labels.csv", LABELS["labels.csv"])(lab)
-    made, _ = ingest([lab], Path(root) / "recordings", answers={"logs.wrist.time": "time", "logs.wrist.time_unit": "s"})
+    made, _ = ingest(
+        [lab], Path(root) / "recordings", answers={"logs.wrist.time": "time", "logs.wrist.time_unit": "s"}
+    )
     write_sync(made, {"wrist": Clock(0.25)})
     return made
 
@@ -268,7 +275,9 @@ def matrices(kind: str) -> Callable[[Path], Path]:
 def mhad_of(file: Path) -> object:
     """All that UTD-MHAD's files say."""
     found = list(utd_mhad.recordings(file.parents[1]))
-    streams = [s for one in found for n, s in one.streams.items() if n != "depth" or file.parent.name == "Depth"]
+    streams = [
+        s for one in found for n, s in one.streams.items() if n != "depth" or file.parent.name == "Depth"
+    ]
     return [stream.at(np.zeros(1)) for stream in streams]
 
 
@@ -350,19 +359,25 @@ LOG = Log(("x", "y", "z"), "time")
 READERS = {
     "log.csv": Reader(table("log.csv"), lambda file: read_log(file, LOG), "csv"),
     "log.parquet": Reader(table("log.parquet"), lambda file: read_log(file, LOG), "parquet"),
-    "unknown log.csv": Reader(table("log.csv"), lambda file: describe_log(file, "log", VIDEO_S, {}, []), "csv"),
+    "unknown log.csv": Reader(
+        table("log.csv"), lambda file: describe_log(file, "log", VIDEO_S, {}, []), "csv"
+    ),
     "unknown log.parquet": Reader(
         table("log.parquet"), lambda file: describe_log(file, "log", VIDEO_S, {}, []), "parquet"
     ),
     **{
-        name: Reader(text(name, content), lambda file: read_labels(file, None, FOOTAGE), FORM_OF[Path(name).suffix])
+        name: Reader(
+            text(name, content), lambda file: read_labels(file, None, FOOTAGE), FORM_OF[Path(name).suffix]
+        )
         for name, content in LABELS.items()
     },
     "recording.toml": Reader(described, lambda file: read_description(file.parent), "toml"),
     "recording": Reader(described, lambda file: open_recording(file.parent), "toml"),
     "sync.json": Reader(synced, lambda file: read_sync(file.parent), "json"),
     "study.toml": Reader(study, load_study, "toml"),
-    "clips.parquet": Reader(clip_table, lambda file: (told_of(file.parent), list(open_clips(file.parent))), "parquet"),
+    "clips.parquet": Reader(
+        clip_table, lambda file: (told_of(file.parent), list(open_clips(file.parent))), "parquet"
+    ),
     "run.json": Reader(of_run("run.json"), tables_of, "json"),
     "predictions.parquet": Reader(of_run("predictions.parquet"), tables_of, "parquet"),
     "validation.parquet": Reader(of_run("validation.parquet"), tables_of, "parquet"),
@@ -417,8 +432,12 @@ def lab(name: str, content: Callable[[Path], Path]) -> Callable[[Path], Path]:
 
 OFFSET = ("--offset", "wrist=0.25", "--no-audio")
 VERBS = {
-    "ingest log": Reader(lab("wrist.csv", table("wrist.csv")), given(lambda file: ("ingest", file.parent)), "csv"),
-    "ingest parquet": Reader(lab("", table("hand.parquet")), given(lambda file: ("ingest", file.parent)), "parquet"),
+    "ingest log": Reader(
+        lab("wrist.csv", table("wrist.csv")), given(lambda file: ("ingest", file.parent)), "csv"
+    ),
+    "ingest parquet": Reader(
+        lab("", table("hand.parquet")), given(lambda file: ("ingest", file.parent)), "parquet"
+    ),
     "ingest labels": Reader(
         lab("labels.json", text("labels.json", LABELS["thumos.json"])),
         given(lambda file: ("ingest", file.parent, "--set", "labels=labels.json")),
@@ -432,9 +451,13 @@ VERBS = {
         given(lambda file: ("features", file.parent, "--encoder", "tests.test_features:Summed", "--fps", 10)),
         "parquet",
     ),
-    "run": Reader(study, given(lambda file: ("run", file, "--data", file.parent, "--executor", "inline")), "toml"),
+    "run": Reader(
+        study, given(lambda file: ("run", file, "--data", file.parent, "--executor", "inline")), "toml"
+    ),
     "report": Reader(of_run("run.json"), given(lambda file: ("report", file.parent)), "json"),
-    "report predictions": Reader(of_run("predictions.parquet"), given(lambda file: ("report", file.parent)), "parquet"),
+    "report predictions": Reader(
+        of_run("predictions.parquet"), given(lambda file: ("report", file.parent)), "parquet"
+    ),
     "attention": Reader(
         of_run("run.json"),
         given(lambda file: ("attention", file.parent, CLIP, "--trust", "tests.tiny")),

@@ -64,7 +64,9 @@ def main() -> None:
                 shutil.rmtree(work)
                 shutil.copytree(ready, work)
                 for _ in range(rng.randint(1, 4)):
-                    counts[f"{verb}: killed" if killed(verb, work, rng.uniform(0, 1) * takes_s) else "late"] += 1
+                    counts[
+                        f"{verb}: killed" if killed(verb, work, rng.uniform(0, 1) * takes_s) else "late"
+                    ] += 1
                 counts[f"{verb}: left by a kill"] += bool(left_behind(work))
                 time.sleep(FRESH_S)
                 last = done(verb, work)
@@ -79,7 +81,9 @@ def main() -> None:
                 told = len(wrong)
             shutil.rmtree(work)
             print(
-                f"{verb}: takes {takes_s:.1f} s", json.dumps({k: n for k, n in counts.items() if verb in k}), flush=True
+                f"{verb}: takes {takes_s:.1f} s",
+                json.dumps({k: n for k, n in counts.items() if verb in k}),
+                flush=True,
             )
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -17,10 +17,27 @@ import tomli_w
 ODD = [
     *(None, True, False, 0, -1, 1.5, -1e300, 1e300, math.nan, math.inf, -math.inf),
     *(10**12, 2**31, 2**63, 2**64, -(2**63), 10**400),
-    *("", " ", "x", "nan", "1e999", "\0", "a\nb", "\ud7ff\U0010ffff", "../../x", "/dev/zero", "x" * 5000, "[" * 2000),
+    *(
+        "",
+        " ",
+        "x",
+        "nan",
+        "1e999",
+        "\0",
+        "a\nb",
+        "\ud7ff\U0010ffff",
+        "../../x",
+        "/dev/zero",
+        "x" * 5000,
+        "[" * 2000,
+    ),
     *([], {}, [None], {"": None}, [[[]]], ["x", 1], {"a": {"b": {}}}),
 ]
-TEXTS = [one if isinstance(one, str) else json.dumps(one) for one in ODD if one is None or not isinstance(one, dict)]
+TEXTS = [
+    one if isinstance(one, str) else json.dumps(one)
+    for one in ODD
+    if one is None or not isinstance(one, dict)
+]
 SIZES = [0, 1, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 10**12, 2**62, 2**63, 2**64 - 1]
 KINDS = ["|O", "<U100000000", "|V8", "<M8[ns]", "<c16", ">f8", "|b1", "<f2", "[('a', '<f8')]", "nonsense"]
 
@@ -53,7 +70,11 @@ def spoiled(content, rng):
             found[at:at] = rng.bytes(int(rng.integers(1, 20)))
         elif how == 6:
             size = pick(rng, SIZES)
-            packed = struct.pack(pick(rng, "<>") + "Q", size) if rng.random() < 0.5 else struct.pack(">I", size % 2**32)
+            packed = (
+                struct.pack(pick(rng, "<>") + "Q", size)
+                if rng.random() < 0.5
+                else struct.pack(">I", size % 2**32)
+            )
             found[at : at + len(packed)] = packed
         else:
             middle = (at + other) // 2
@@ -113,7 +134,11 @@ def toml_other(content, rng):
         more = pick(rng, [b"x = " + b"[" * deep, b"[x" + b".x" * deep + b"]\n", b"x = " + b"{x=" * deep])
         return more + b"\n" + content if rng.random() < 0.3 else content + b"\n" + more
     table = other(tomllib.loads(content.decode()), rng)
-    return tomli_w.dumps(_said(table)).encode() if isinstance(table, dict) else str(table).encode("utf-8", "replace")
+    return (
+        tomli_w.dumps(_said(table)).encode()
+        if isinstance(table, dict)
+        else str(table).encode("utf-8", "replace")
+    )
 
 
 def csv_other(content, rng):
@@ -180,11 +205,13 @@ def _columns_other(frame, rng):
             pl.lit(None, pl.List(pl.Float64)).alias(name),
             pl.when(pl.int_range(pl.len()) == 0).then(None).otherwise(own).alias(name),
             pl.when(pl.int_range(pl.len()) == pl.len() - 1).then(None).otherwise(own).alias(name),
-            own.implode().over(pl.int_range(pl.len())) if frame[name].dtype != pl.List else own.list.reverse(),
+            own.implode().over(pl.int_range(pl.len()))
+            if frame[name].dtype != pl.List
+            else own.list.reverse(),
             pl.struct(own).alias(name),
-            pl.lit(pick(rng, [math.nan, math.inf, -math.inf, 1e300, -1.0, 1e-300, 2**63 - 1, True, "", "x"])).alias(
-                name
-            ),
+            pl.lit(
+                pick(rng, [math.nan, math.inf, -math.inf, 1e300, -1.0, 1e-300, 2**63 - 1, True, "", "x"])
+            ).alias(name),
             pl.lit(0).cast(pl.Datetime("ns")).alias(name),
             pl.lit(0).cast(pl.Duration("ns")).alias(name),
             pl.lit(0).cast(pl.Time).alias(name),
@@ -206,7 +233,9 @@ def _columns_other(frame, rng):
         elif how == len(ways) + 3:
             frame = frame[: int(rng.integers(2))]
         else:
-            frame = frame.with_columns(own.sort(descending=True) if frame[name].dtype.is_numeric() else own.reverse())
+            frame = frame.with_columns(
+                own.sort(descending=True) if frame[name].dtype.is_numeric() else own.reverse()
+            )
     return frame
 
 
@@ -256,7 +285,11 @@ def tensors_other(content, rng):
     """Safetensors whose header says something else."""
     size = struct.unpack("<Q", content[:8])[0]
     header = json_other(content[8 : 8 + size], rng)
-    return struct.pack("<Q", len(header) if rng.random() < 0.9 else pick(rng, SIZES)) + header + content[8 + size :]
+    return (
+        struct.pack("<Q", len(header) if rng.random() < 0.9 else pick(rng, SIZES))
+        + header
+        + content[8 + size :]
+    )
 
 
 FORMS = {
@@ -276,7 +309,13 @@ def mutated(content, form, rng):
     if form in FORMS and rng.random() < 0.7:
         try:
             return FORMS[form](content, rng)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OverflowError, struct.error):
+        except (
+            pl.exceptions.PolarsError,
+            pl.exceptions.PanicException,
+            ValueError,
+            OverflowError,
+            struct.error,
+        ):
             pass  # what cannot be written so is spoiled instead
     return spoiled(content, rng)
 

@@ -106,7 +106,9 @@ class Reading:
         self.folder = Path(tempfile.mkdtemp(prefix="plait-fuzz-"))
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
-        self.child = spawn.Process(target=_child, args=(self.name, self.verbs, self.folder, theirs), daemon=True)
+        self.child = spawn.Process(
+            target=_child, args=(self.name, self.verbs, self.folder, theirs), daemon=True
+        )
         self.child.start()
         theirs.close()
         self.file, self.valid, first = self.pipe.recv()
@@ -160,7 +162,10 @@ def main() -> None:
             if last not in told and len(told) < 8:
                 told.add(last)
                 chosen.keep.mkdir(parents=True, exist_ok=True)
-                kept = chosen.keep / f"{name.replace(' ', '-')}-{chosen.seed}-{number}{Path(reading.file).suffix}"
+                kept = (
+                    chosen.keep
+                    / f"{name.replace(' ', '-')}-{chosen.seed}-{number}{Path(reading.file).suffix}"
+                )
                 if isinstance(content, bytes):
                     kept.write_bytes(content)
                 print(f"{name}: {found.how} {special or kept}\n{last}", file=sys.stderr)

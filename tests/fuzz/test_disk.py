@@ -10,7 +10,10 @@ ALONE = ["unshare", "--mount", "--map-root-user"]  # with mounts of its own
 
 
 def test_a_full_disk_is_one_line_and_more_room_lets_a_verb_go_on(tmp_path):
-    may = shutil.which(ALONE[0]) and subprocess.run([*ALONE, "mount", "-t", "tmpfs", "none", tmp_path]).returncode == 0
+    may = (
+        shutil.which(ALONE[0])
+        and subprocess.run([*ALONE, "mount", "-t", "tmpfs", "none", tmp_path]).returncode == 0
+    )
     if not may:
         pytest.skip("no disk in memory can be made here")
     command = [sys.executable, "-m", "tests.fuzz.disk", "--stops", "2", "--folder", str(tmp_path)]

@@ -27,7 +27,14 @@ from tests.fuzz.inputs import READERS, ran
 from tests.fuzz.mutations import SPECIAL, mutated
 from tests.fuzz.readers import READ, REFUSED, outcome, written
 
-SLOW = {"video", "sound", "recording", "clips.parquet", "truth.npz", "job's weights"}  # tried by the script alone
+SLOW = {
+    "video",
+    "sound",
+    "recording",
+    "clips.parquet",
+    "truth.npz",
+    "job's weights",
+}  # tried by the script alone
 SPECIAL_ONES = [one for one in SPECIAL if "TiB" not in one]
 
 
@@ -64,7 +71,10 @@ def test_a_small_parquet_of_very_many_rows_is_refused_unread(tmp_path, monkeypat
     file = tmp_path / "log.parquet"
     pl.select(t=pl.repeat(0.0, 500_000), x=pl.repeat(1.0, 500_000)).write_parquet(file)
     assert file.stat().st_size < 40_000
-    with monkeypatch.context() as patch, pytest.raises(DataError, match=r"log.parquet: says that it holds 0.008 GB"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(DataError, match=r"log.parquet: says that it holds 0.008 GB"),
+    ):
         patch.setattr("polars.read_parquet", None)
         read_log(file, Log(("x",), "t"))
 
@@ -84,7 +94,8 @@ def test_what_would_unpack_to_far_more_than_it_is_is_refused_unread(tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    "text", ["x = " + "[" * 9000, "x" + ".x" * 90_000 + " = 1", "[x" + ".x" * 90_000 + "]", "x = " + "{x = " * 5000]
+    "text",
+    ["x = " + "[" * 9000, "x" + ".x" * 90_000 + " = 1", "[x" + ".x" * 90_000 + "]", "x = " + "{x = " * 5000],
 )
 def test_nested_text_is_refused_at_once(tmp_path, text):
     with pytest.raises(ValueError, match="nested too deeply"):
@@ -112,7 +123,10 @@ def test_a_table_says_which_column_is_of_another_type_or_empty(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        *((f"train.label_smoothing={value}", "train.label_smoothing") for value in ("nan", "-1", "2", "1", "inf")),
+        *(
+            (f"train.label_smoothing={value}", "train.label_smoothing")
+            for value in ("nan", "-1", "2", "1", "inf")
+        ),
         *((f"seeds=[{value}]", "seeds.0") for value in (2**63, 2**64, -1, 10**30)),
         *((f"train.{name}={10**12}", f"train.{name}") for name in ("batch_size", "patience", "max_epochs")),
         (f"protocol.shuffle_labels={2**63}", "protocol.shuffle_labels"),
@@ -127,8 +141,14 @@ def test_settings_out_of_range_are_refused_where_they_stand(setting, named):
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        ('train.schedule={use="torch.optim.lr_scheduler:StepLR",args={step_size=0}}', "schedule.args: .*StepLR: "),
-        ('train.schedule={use="torch.optim.lr_scheduler:StepLR",args={step_size="x"}}', "schedule.args: .*StepLR: "),
+        (
+            'train.schedule={use="torch.optim.lr_scheduler:StepLR",args={step_size=0}}',
+            "schedule.args: .*StepLR: ",
+        ),
+        (
+            'train.schedule={use="torch.optim.lr_scheduler:StepLR",args={step_size="x"}}',
+            "schedule.args: .*StepLR: ",
+        ),
         ('train={optimizer="torch.optim:LBFGS",args={}}', "args: torch.optim:LBFGS: "),
         ("train.args.lr=nan", "args: torch.optim:RMSprop: "),
         ("train.args.eps='x'", "args: torch.optim:RMSprop: "),
@@ -219,14 +239,18 @@ def test_whole_numbers_that_no_column_holds_are_refused(tmp_path, finished, name
 
 def test_a_study_that_links_to_itself_is_one_line(tmp_path, capsys, monkeypatch):
     written("a link to itself", tmp_path / "study.toml")
-    code, err = plait(capsys, monkeypatch, "run", tmp_path / "study.toml", "--data", tmp_path, "--out", tmp_path / "r")
+    code, err = plait(
+        capsys, monkeypatch, "run", tmp_path / "study.toml", "--data", tmp_path, "--out", tmp_path / "r"
+    )
     assert code == 2 and err.count("\n") == 1 and "study.toml: cannot be read: " in err
 
 
 def test_windows_without_end_are_refused():
     times = np.array([0.0, 2e3])
     of = Recording("long", "1", {"a": Readings(times, np.zeros(2))}, (Span(0.0, 2e3, "x"),))
-    with pytest.raises(DataError, match=r"recording long: 2e\+06 windows 0.001 s apart, expected 1,000,000 at most"):
+    with pytest.raises(
+        DataError, match=r"recording long: 2e\+06 windows 0.001 s apart, expected 1,000,000 at most"
+    ):
         place([of], Windows(0.5, stride_s=1e-3))
     far = Recording("far", "1", {"a": Readings(times * 1e9, np.zeros(2))}, (Span(0.0, 2e12, "x"),))
     with pytest.raises(DataError, match=r"recording far: lasts 1.111e\+09 hours"):
@@ -264,7 +288,9 @@ def test_a_log_may_hold_columns_of_any_type_beside_its_own(tmp_path, kind):
     assert {"x", "y"} <= set(found.columns)
 
 
-@pytest.mark.parametrize("setting", ["methods.a-led.args.lead='x'", "methods.a.encoders.a.use='x'", "dataset='x:Y'"])
+@pytest.mark.parametrize(
+    "setting", ["methods.a-led.args.lead='x'", "methods.a.encoders.a.use='x'", "dataset='x:Y'"]
+)
 def test_what_is_wrong_with_a_study_from_a_file_names_the_file(tmp_path, setting):
     file = tmp_path / "study.toml"
     file.write_text(tomli_w.dumps(tiny.study()))

@@ -19,7 +19,9 @@ from tests import test_features, tiny
 
 SIMULATED = "plait.datasets.simulated:SIMULATED"
 SMALL = ["--subjects", "1", "--clips", "8", "--height", "96", "--fps", "10", "--workers", "1"]
-SUMMED = f"{test_features.__name__}:{test_features.Summed.__name__}"  # imported here, with what most verbs import
+SUMMED = (
+    f"{test_features.__name__}:{test_features.Summed.__name__}"  # imported here, with what most verbs import
+)
 TRUSTED = ["--trust", "tests.tiny", "--trust", "tests.test_features"]
 VERBS = {
     "simulate": ["simulate", "--out", "{work}/raw", *SMALL],
@@ -44,7 +46,11 @@ FEATURES = {"features": {"use": SUMMED}}
 METHODS = {
     "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}, "encoders": {"a": FEATURES}},
     "b": {"use": "plait.fusion:Single", "args": {"modality": "b"}},
-    "led": {"use": "plait.fusion:Led", "args": {"lead": "b"}, "encoders": {"b": {"from": "b", "frozen": True}}},
+    "led": {
+        "use": "plait.fusion:Led",
+        "args": {"lead": "b"},
+        "encoders": {"b": {"from": "b", "frozen": True}},
+    },
     "average": {"average": ["a", "b"]},
 }
 STUDY = {"train": {"max_epochs": 1}, "seeds": [0], "methods": METHODS}
@@ -141,8 +147,12 @@ def files(work: Path) -> dict[str, bytes]:
 
 def left_behind(work: Path) -> list[str]:
     """What was made on the way."""
-    temporary = [path for path in (work / "tmp").rglob("*") if "torchinductor_" not in str(path)]  # torch's own
-    return sorted(str(path.relative_to(work)) for path in [*work.rglob(".making-*"), *work.rglob("*.part"), *temporary])
+    temporary = [
+        path for path in (work / "tmp").rglob("*") if "torchinductor_" not in str(path)
+    ]  # torch's own
+    return sorted(
+        str(path.relative_to(work)) for path in [*work.rglob(".making-*"), *work.rglob("*.part"), *temporary]
+    )
 
 
 def differing(expected: dict[str, bytes], work: Path) -> list[str]:

@@ -52,13 +52,21 @@ def test_boxes_are_edges_within_the_picture_and_crowds_are_left_out(folder):
 @pytest.mark.parametrize(
     ("where", "value", "said"),
     [
-        (("images", 0, "file_name"), "../outside.png", "images.0.file_name: '../outside.png', expected a file inside"),
+        (
+            ("images", 0, "file_name"),
+            "../outside.png",
+            "images.0.file_name: '../outside.png', expected a file inside",
+        ),
         (("images", 0, "file_name"), "none.png", "images.0.file_name"),
         (("images", 0, "width"), 0, "images.0.width"),
         (("annotations", 0, "image_id"), 8, "annotations.0.image_id: 8, expected the id of one of images"),
         (("annotations", 0, "category_id"), 1, "annotations.0.category_id: 1"),
         (("annotations", 0, "bbox"), [1, 2, 3], "annotations.0.bbox.3: Field required"),
-        (("annotations", 0, "bbox"), [1, 2, 0, 4], "annotations.0.bbox: [1.0, 2.0, 0.0, 4.0], expected left, top"),
+        (
+            ("annotations", 0, "bbox"),
+            [1, 2, 0, 4],
+            "annotations.0.bbox: [1.0, 2.0, 0.0, 4.0], expected left, top",
+        ),
         (("annotations", 0, "bbox"), [41, 2, 3, 4], "annotations.0.bbox"),
         (("annotations", 0, "bbox"), [float("nan"), 2, 3, 4], "annotations.0.bbox.0"),
         (("categories",), None, "categories"),
@@ -152,6 +160,8 @@ def test_a_film_of_which_pictures_cannot_be_decoded_is_refused(raw, tmp_path):
     film = bytearray((damaged / "video.mp4").read_bytes())
     film[packet.pos : packet.pos + packet.size] = bytes(packet.size)
     (damaged / "video.mp4").write_bytes(film)
-    with pytest.raises(DataError, match=r"video\.mp4: \d+ of \d+ frames cannot be decoded, the first at \d+\.\d+ s"):
+    with pytest.raises(
+        DataError, match=r"video\.mp4: \d+ of \d+ frames cannot be decoded, the first at \d+\.\d+ s"
+    ):
         write_boxes([damaged], tmp_path / "boxes", every_s=0.1)
     assert not (tmp_path / "boxes").exists()

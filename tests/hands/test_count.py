@@ -101,7 +101,9 @@ def test_what_cannot_be_counted_is_refused(own, tmp_path):
         count_clips(replace(own, hands={"rest": 0, "press": 1}), cuts(own, tmp_path), "video", reads)
     stream = next(own.recordings(tmp_path)).streams["video"]
     stream.at = lambda seconds: np.zeros((len(seconds), 5))
-    with pytest.raises(DataError, match="recording r, modality video: readings are float64 of shape \\(5,\\)"):
+    with pytest.raises(
+        DataError, match="recording r, modality video: readings are float64 of shape \\(5,\\)"
+    ):
         count_clips(own, cuts(own, tmp_path), "video", reads)
 
 

@@ -42,7 +42,9 @@ def test_a_taken_hand_leaves_the_next_best():
 def test_average_precision_by_hand():
     # Two hands; right, wrong, right: precision 1 up to recall 1/2, then 2/3.
     expected = (51 * 1 + 50 * 2 / 3) / 101
-    assert average_precision(np.array([0.7, 0.9, 0.8]), np.array([True, True, False]), 2) == pytest.approx(expected)
+    assert average_precision(np.array([0.7, 0.9, 0.8]), np.array([True, True, False]), 2) == pytest.approx(
+        expected
+    )
     assert average_precision(np.array([0.9]), np.array([True]), 2) == pytest.approx(51 / 101)
     assert average_precision(np.array([]), np.array([], bool), 2) == 0
     assert average_precision(np.array([0.9, 0.1]), np.array([True, False]), 1) == 1
@@ -78,9 +80,13 @@ def test_at_most_two_boxes_count_and_one_hand_once():
     one = kept(found((HAND, 0.6), (moved(HAND, 1), 0.9), (OTHER, 0.7), (third, 0.8), (third, 0.3)), score=0.5)
     assert one.scores.tolist() == [0.9, 0.8] and one.boxes.tolist() == [moved(HAND, 1), third]
     assert len(kept(found((HAND, 0.49)), score=0.5).boxes) == 0
-    assert len(kept(found((HAND, 0.9), (moved(HAND, 5), 0.8)), score=0.5).boxes) == 2  # two hands, close together
+    assert (
+        len(kept(found((HAND, 0.9), (moved(HAND, 5), 0.8)), score=0.5).boxes) == 2
+    )  # two hands, close together
 
 
-@pytest.mark.parametrize(("counts", "expected"), [([0, 1, 1, 2], 1), ([0, 0, 2, 2, 1], 2), ([1, 0], 1), ([0], 0)])
+@pytest.mark.parametrize(
+    ("counts", "expected"), [([0, 1, 1, 2], 1), ([0, 0, 2, 2, 1], 2), ([1, 0], 1), ([0], 0)]
+)
 def test_a_clip_s_count_is_the_commonest_and_of_two_the_larger(counts, expected):
     assert mode(np.array(counts)) == expected

@@ -42,7 +42,9 @@ def outputs(*hits):
 
 
 def test_boxes_are_offsets_from_their_anchor_and_scores_logistic():
-    found = decoded(*outputs((5, (96, 48, 24, 12), 2.0), (1500, (10, 20, 8, 8), 0.0), (7, (1, 1, 1, 1), -0.01)))
+    found = decoded(
+        *outputs((5, (96, 48, 24, 12), 2.0), (1500, (10, 20, 8, 8), 0.0), (7, (1, 1, 1, 1), -0.01))
+    )
     assert found.scores == pytest.approx([1 / (1 + np.exp(-2)), 0.5])
     np.testing.assert_allclose(found.boxes * 192, [[84, 42, 108, 54], [6, 16, 14, 24]], atol=1e-4)
 
@@ -90,7 +92,9 @@ class Interpreter:
         self.given.append(value)
 
     def invoke(self):
-        raw, logits = outputs((0, (96, 96, 48, 24), 3.0), (1, (96, 96, 48, 24), 1.0), (2015, (192, 180, 40, 40), 1.0))
+        raw, logits = outputs(
+            (0, (96, 96, 48, 24), 3.0), (1, (96, 96, 48, 24), 1.0), (2015, (192, 180, 40, 40), 1.0)
+        )
         self.tensors = {3: raw[None], 9: logits[None, :, None]}
 
     def get_tensor(self, index):

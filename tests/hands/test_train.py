@@ -76,7 +76,9 @@ def test_clips_are_counted_and_their_truth_is_known(people, tmp_path, monkeypatc
     raw = people / "raw" / "04"
     folder, _ = ingest([raw], tmp_path / "recordings")
     true = read_json(raw / "truth.json")
-    write_sync(folder, {log: Clock(true["offset_s"][log], true["drift_ppm"][log]) for log in true["offset_s"]})
+    write_sync(
+        folder, {log: Clock(true["offset_s"][log], true["drift_ppm"][log]) for log in true["offset_s"]}
+    )
     write_clips(
         tmp_path / "recordings",
         tmp_path / "clips",
@@ -104,12 +106,17 @@ KNOWN: dict[str, dict[bytes, int]] = {}
 def knowing(frames):
     """A detector that has been told how many hands each frame shows."""
     hands = [KNOWN["hands"][frame.tobytes()] for frame in frames]
-    return [Found(np.array([[10.0 * i, 0, 10 * i + 8, 8] for i in range(n)]).reshape(-1, 4), np.ones(n)) for n in hands]
+    return [
+        Found(np.array([[10.0 * i, 0, 10 * i + 8, 8] for i in range(n)]).reshape(-1, 4), np.ones(n))
+        for n in hands
+    ]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_what_stands_is_kept(people, tmp_path):
     def made(name, seed):
-        return train(people / "learn", tmp_path / name, Training(**{**vars_of(SMALL), "seed": seed})) / WEIGHTS
+        return (
+            train(people / "learn", tmp_path / name, Training(**{**vars_of(SMALL), "seed": seed})) / WEIGHTS
+        )
 
     first, other = made("a", 1), made("c", 2)
     with unsettled():

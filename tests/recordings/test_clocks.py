@@ -43,7 +43,9 @@ def test_thirty_readings_a_second_survive_a_clock_of_whole_seconds(tmp_path):
     kept=st.floats(0.97, 1),
     seed=st.integers(0, 99),
 )
-def test_no_reading_is_averaged_away_however_coarse_its_clock(tmp_path, rate_hz, quantum_s, phase, kept, seed):
+def test_no_reading_is_averaged_away_however_coarse_its_clock(
+    tmp_path, rate_hz, quantum_s, phase, kept, seed
+):
     count = 400 if rate_hz * quantum_s < 40 else round(10 * rate_hz * quantum_s)
     true_s = (phase + np.arange(count)) / rate_hz
     true_s = true_s[np.random.default_rng(seed).uniform(size=count) < kept]
@@ -64,7 +66,9 @@ def test_packets_that_share_an_irregular_arrival_were_taken_before_it(tmp_path):
     assert len(log.times) == 500 and "as packets come, 49.8" in said[0]
     assert np.std(log.times - taken) < 0.02
     crowd = np.concatenate([np.full(200, 1.0), 1.02 + np.arange(400) / 50])
-    with pytest.raises(DataError, match=r"log.csv: line 2: 200 rows share this time, at .* readings a second"):
+    with pytest.raises(
+        DataError, match=r"log.csv: line 2: 200 rows share this time, at .* readings a second"
+    ):
         log_of(tmp_path, crowd, np.arange(600))
 
 
@@ -73,7 +77,9 @@ def test_rows_that_repeat_others_are_dropped_and_rows_of_other_columns_joined(tm
     log, said = log_of(tmp_path, twice, np.repeat(np.arange(20), 2))
     np.testing.assert_array_equal(log.values[:, 0], np.arange(20))
     assert said == ["20 rows repeat the one before them, times and all: left out"]
-    (tmp_path / "joined.csv").write_text("t,x,y\n" + "".join(f"{i / 10},{i},\n{i / 10},,{-i}\n" for i in range(20)))
+    (tmp_path / "joined.csv").write_text(
+        "t,x,y\n" + "".join(f"{i / 10},{i},\n{i / 10},,{-i}\n" for i in range(20))
+    )
     said = []
     log = read_log(tmp_path / "joined.csv", Log(("x", "y"), "t"), said)
     np.testing.assert_array_equal(log.values, np.stack([np.arange(20), -np.arange(20)], 1))
@@ -89,7 +95,9 @@ def test_times_that_went_through_float32_are_refused(tmp_path):
 
 def test_a_clock_that_starts_in_1970_is_refused_with_its_line_and_can_be_told(tmp_path):
     times = [int(1000 * s + (4000 if s < 1 else 1_715_000_000_000)) for s in np.arange(0, 20, 0.02)]
-    message = r"log.csv: line 52: the clock jumps forward by 54.3 years \(1714999996 s\), .* say clock_set = \[52\]"
+    message = (
+        r"log.csv: line 52: the clock jumps forward by 54.3 years \(1714999996 s\), .* say clock_set = \[52\]"
+    )
     with pytest.raises(DataError, match=message):
         log_of(tmp_path, times, np.arange(1000), Log(("x",), "t", "ms"))
     log, said = log_of(tmp_path, times, np.arange(1000), Log(("x",), "t", "ms", clock_set=(52,)))
@@ -102,7 +110,10 @@ def test_a_clock_that_starts_in_1970_is_refused_with_its_line_and_can_be_told(tm
 @quick
 @given(
     jumps=st.lists(
-        st.tuples(st.integers(1, 199), st.floats(-1e10, 1e10)), min_size=1, max_size=4, unique_by=lambda j: j[0]
+        st.tuples(st.integers(1, 199), st.floats(-1e10, 1e10)),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda j: j[0],
     ),
     rate_hz=st.floats(0.5, 200),
 )
@@ -120,17 +131,26 @@ def test_a_jump_is_said_or_refused_with_its_line_and_costs_no_memory(tmp_path, j
         assert np.isnan(log.at(np.linspace(-9e9, 9e9, 50))).any()
         for row, size in jumps if len(jumps) <= 3 else []:
             if size > 4 / rate_hz:
-                assert f"before line {row + 2}" in said[-1] and f"{times[row] - times[row - 1]:.6g} s" in said[-1]
+                assert (
+                    f"before line {row + 2}" in said[-1]
+                    and f"{times[row] - times[row - 1]:.6g} s" in said[-1]
+                )
 
 
 def test_a_clock_set_by_less_than_a_gap_is_said_too(tmp_path):
     times = np.arange(1000) / 50 + 0.35 * (np.arange(1000) >= 500)
     _, said = log_of(tmp_path, times.round(4), np.arange(1000))
-    assert said == ["readings are bridged over 0.37 s before line 502 (at 9.98 s): usually they are 0.02 s apart"]
+    assert said == [
+        "readings are bridged over 0.37 s before line 502 (at 9.98 s): usually they are 0.02 s apart"
+    ]
 
 
 @quick
-@given(st.lists(st.tuples(st.integers(2, 198), st.floats(-1e9, 1e9)), min_size=1, max_size=3, unique_by=lambda j: j[0]))
+@given(
+    st.lists(
+        st.tuples(st.integers(2, 198), st.floats(-1e9, 1e9)), min_size=1, max_size=3, unique_by=lambda j: j[0]
+    )
+)
 def test_a_clock_that_is_told_to_have_been_set_goes_on(tmp_path, jumps):
     times = np.arange(200) / 50
     for row, size in jumps:
@@ -150,7 +170,11 @@ def test_a_clock_that_is_told_to_have_been_set_goes_on(tmp_path, jumps):
         ["23:59:59.50", "00:00:00.00", "00:00:00.75"],
         ["59:59.50", "00:00.00", "00:00.75"],
         ["2024-05-06 11:59:59:500", "2024-05-06 12:00:00:000", "2024-05-06 12:00:00:750"],
-        ["2024-05-06T11:59:59.500000000Z", "2024-05-06T12:00:00.000000000Z", "2024-05-06T12:00:00.750000000Z"],
+        [
+            "2024-05-06T11:59:59.500000000Z",
+            "2024-05-06T12:00:00.000000000Z",
+            "2024-05-06T12:00:00.750000000Z",
+        ],
         ["2024-05-06 11:59:59.5 UTC", "2024-05-06 12:00:00 UTC", "2024-05-06 12:00:00.75 UTC"],
     ],
 )
@@ -203,7 +227,12 @@ def test_only_the_rows_that_are_meant(tmp_path):
 
 
 @quick
-@given(bits=st.sampled_from([14, 16]), start=st.integers(0, 10**6), rate_hz=st.floats(5, 200), seed=st.integers(0, 99))
+@given(
+    bits=st.sampled_from([14, 16]),
+    start=st.integers(0, 10**6),
+    rate_hz=st.floats(5, 200),
+    seed=st.integers(0, 99),
+)
 def test_a_clock_that_wraps_is_asked_about_once_and_the_answer_works(tmp_path, bits, start, rate_hz, seed):
     true = np.cumsum(np.random.default_rng(seed).uniform(0.5, 1.5, 2000)) / rate_hz
     ms = (start + (1000 * true).astype(np.int64)) % 2**bits
@@ -216,16 +245,20 @@ def test_a_clock_that_wraps_is_asked_about_once_and_the_answer_works(tmp_path, b
     log, _ = log_of(tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms", clock_set=lines))
     assert len(log.times) == 2000 or rate_hz > 50
     assert np.abs(log.times[-1] - (true[-1] - true[0])) < len(lines) / rate_hz + 0.01
-    with pytest.raises(DataError, match=r"clock_set = ") as error:  # what was answered in part is asked with the rest
-        log_of(tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms", clock_set=lines[:0] or lines[1:])) if len(
-            lines
-        ) > 1 else (log_of(tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms")))
+    with pytest.raises(
+        DataError, match=r"clock_set = "
+    ) as error:  # what was answered in part is asked with the rest
+        log_of(
+            tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms", clock_set=lines[:0] or lines[1:])
+        ) if len(lines) > 1 else (log_of(tmp_path, ms, np.arange(2000), Log(("x",), "t", "ms")))
     assert tuple(json.loads(str(error.value).split("clock_set = ")[1])) == lines
 
 
 def test_what_runs_backwards_again_and_again_is_no_clock_that_was_set(tmp_path):
     unpadded = [f"10:00:{i // 50:02d}.{20 * i % 1000}" for i in range(1000)]  # .20 for .020
-    with pytest.raises(DataError, match=r"line 7: .*it does so 20 times, .*fractions lack their zeros.*say rate_hz"):
+    with pytest.raises(
+        DataError, match=r"line 7: .*it does so 20 times, .*fractions lack their zeros.*say rate_hz"
+    ):
         log_of(tmp_path, unpadded, np.arange(1000), Log(("x",), "t", "iso"))
 
 

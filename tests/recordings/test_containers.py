@@ -16,14 +16,69 @@ from plait.recordings.video import Video, motion_energy
 
 WIDTH, HEIGHT, BITS = 160, 32, 5
 COUNT, RATE = 24, 30
-FORMATS = ("mp4", "mov", "matroska", "webm", "avi", "mpegts", "flv", "asf", "nut", "mxf", "mpeg", "vob", "svcd", "ogg")
-FORMATS += ("3gp", "ismv", "ivf", "yuv4mpegpipe", "gif", "wtv", "swf", "rm", "h264", "hevc", "mpeg1video", "m4v", "obu")
-CODECS = ("libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "libvpx", "libvpx-vp9", "libsvtav1")
-CODECS += ("ffv1", "huffyuv", "prores_ks", "rawvideo", "png", "qtrle", "msmpeg4", "wmv2", "flv", "h263p", "svq1", "gif")
+FORMATS = (
+    "mp4",
+    "mov",
+    "matroska",
+    "webm",
+    "avi",
+    "mpegts",
+    "flv",
+    "asf",
+    "nut",
+    "mxf",
+    "mpeg",
+    "vob",
+    "svcd",
+    "ogg",
+)
+FORMATS += (
+    "3gp",
+    "ismv",
+    "ivf",
+    "yuv4mpegpipe",
+    "gif",
+    "wtv",
+    "swf",
+    "rm",
+    "h264",
+    "hevc",
+    "mpeg1video",
+    "m4v",
+    "obu",
+)
+CODECS = (
+    "libx264",
+    "libx265",
+    "mpeg4",
+    "mpeg2video",
+    "mpeg1video",
+    "mjpeg",
+    "libvpx",
+    "libvpx-vp9",
+    "libsvtav1",
+)
+CODECS += (
+    "ffv1",
+    "huffyuv",
+    "prores_ks",
+    "rawvideo",
+    "png",
+    "qtrle",
+    "msmpeg4",
+    "wmv2",
+    "flv",
+    "h263p",
+    "svq1",
+    "gif",
+)
 CODECS += ("cinepak", "snow", "utvideo", "rpza", "jpeg2000")
 OPTIONS = {
     "libx264": {"bf": "2", "g": "10", "preset": "ultrafast", "b-adapt": "0", "threads": "1"},
-    "libx265": {"preset": "ultrafast", "x265-params": "keyint=10:bframes=2:b-adapt=0:log-level=none:pools=none"},
+    "libx265": {
+        "preset": "ultrafast",
+        "x265-params": "keyint=10:bframes=2:b-adapt=0:log-level=none:pools=none",
+    },
     "libsvtav1": {"preset": "10", "crf": "20", "svtav1-params": "lp=1"},
     "libvpx": {"deadline": "realtime", "g": "10"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "g": "10"},
@@ -53,7 +108,9 @@ def film(file, codec, pts=range(COUNT), time_base=Fraction(1, RATE), form=None, 
     """Write a video whose frames, shown at `pts`, carry their number."""
     known = {pixels.name for pixels in av.Codec(codec, "w").video_formats or ()}
     with av.open(str(file), "w", format=form, options=muxer) as container:
-        track = container.add_stream(codec, rate=RATE, options=OPTIONS.get(codec, {"g": "10"}) | (options or {}))
+        track = container.add_stream(
+            codec, rate=RATE, options=OPTIONS.get(codec, {"g": "10"}) | (options or {})
+        )
         track.width, track.height = WIDTH, HEIGHT
         first = ("yuvj420p", "yuv420p", "rgb24") if codec == "mjpeg" else ("yuv420p", "rgb24")
         wanted = [name for name in (*first, *sorted(known)) if name in known]
@@ -103,7 +160,9 @@ def test_every_container_shows_what_ffmpeg_shows(tmp_path, codec):
 @pytest.mark.parametrize("form", ["h264", "mpeg1video", "m4v", "hevc"])
 def test_a_bare_stream_has_no_clock(tmp_path, form):
     codec = {"h264": "libx264", "hevc": "libx265", "m4v": "mpeg4"}.get(form, form)
-    with pytest.raises(DataError, match=r"no frames with times .* expected some \(a copy as \.mp4 has them\)"):
+    with pytest.raises(
+        DataError, match=r"no frames with times .* expected some \(a copy as \.mp4 has them\)"
+    ):
         Video(film(tmp_path / f"a.{form}", codec, form=form)).times  # noqa: B018
 
 
@@ -135,7 +194,10 @@ def test_the_frame_at_each_second_is_the_players(tmp_path_factory, times, codec,
     film(file, codec, times, base, form, {} if codec == "libvpx" else {"bf": b_frames})
     with av.open(str(file)) as container:
         unit = container.streams.video[0].time_base
-        shown = [(frame.pts * unit, number(frame.to_ndarray(format="rgb24"))) for frame in container.decode(video=0)]
+        shown = [
+            (frame.pts * unit, number(frame.to_ndarray(format="rgb24")))
+            for frame in container.decode(video=0)
+        ]
     assert [index for _, index in shown] == list(range(len(times)))
     seconds = np.array([float(when - shown[0][0]) for when, _ in shown])
     video = Video(file, None, None)
@@ -213,7 +275,9 @@ def test_no_cut_of_a_file_that_states_its_size_is_taken_for_a_shorter_one(tmp_pa
         cut = tmp_path / f"{size}"
         cut.write_bytes(content[:size])
         told = (
-            "truncated to" if form in ("asf", "mxf") else "truncated|whole video file|cannot be decoded|no frames with"
+            "truncated to"
+            if form in ("asf", "mxf")
+            else "truncated|whole video file|cannot be decoded|no frames with"
         )
         with pytest.raises(DataError, match=told):
             Video(cut).times  # noqa: B018
@@ -221,7 +285,9 @@ def test_no_cut_of_a_file_that_states_its_size_is_taken_for_a_shorter_one(tmp_pa
 
 def test_fragments_that_an_index_lists_are_missed(tmp_path):
     """Cut between two boxes, a fragmented file says so only by the index before them."""
-    whole = film(tmp_path / "whole", "libx264", form="mp4", movflags="frag_keyframe+dash+global_sidx").read_bytes()
+    whole = film(
+        tmp_path / "whole", "libx264", form="mp4", movflags="frag_keyframe+dash+global_sidx"
+    ).read_bytes()
     cut = tmp_path / "cut"
     cut.write_bytes(whole[: whole.rindex(b"moof") - 4])
     with pytest.raises(DataError, match="truncated to .* bytes, expected a whole video file, of"):
@@ -246,7 +312,9 @@ def test_a_recording_that_was_broken_off_is_read_as_far_as_it_goes_and_said(tmp_
     assert [number(picture) for picture in video.at(times[:-3])] == list(range(len(times) - 3))
 
 
-@pytest.mark.parametrize("form, codec", [("mpeg", "mpeg1video"), ("vob", "mpeg2video"), ("dvd", "mpeg2video")])
+@pytest.mark.parametrize(
+    "form, codec", [("mpeg", "mpeg1video"), ("vob", "mpeg2video"), ("dvd", "mpeg2video")]
+)
 def test_a_program_stream_that_was_broken_off_is_refused_or_said(tmp_path, form, codec):
     """The decoder sees some of them; where a part is only padding, its size tells."""
     content = film(tmp_path / "whole", codec, np.arange(COUNT) * 15, form=form).read_bytes()

@@ -33,7 +33,9 @@ def film(path, signals, frame_rate=30, sound=True):
         place = np.cumsum(signals.motion.values / signals.motion.values.max()) * 8
         for number, at in enumerate(place):
             left = round(at) % 4096
-            frame = av.VideoFrame.from_ndarray(np.repeat(noise[:, left : left + 64, None], 3, axis=2), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.repeat(noise[:, left : left + 64, None], 3, axis=2), format="rgb24"
+            )
             frame.pts, frame.time_base = number, Fraction(1, frame_rate)
             out.mux(video.encode(frame))
         out.mux(video.encode())
@@ -41,7 +43,9 @@ def film(path, signals, frame_rate=30, sound=True):
             return
         values = signals.audio.values.astype(np.float32)
         for start in range(0, len(values) - 1024, 1024):
-            frame = av.AudioFrame.from_ndarray(values[None, start : start + 1024], format="fltp", layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                values[None, start : start + 1024], format="fltp", layout="mono"
+            )
             frame.sample_rate, frame.pts, frame.time_base = AUDIO_HZ, start, Fraction(1, AUDIO_HZ)
             out.mux(heard.encode(frame))
         out.mux(heard.encode())
@@ -120,7 +124,9 @@ def test_a_file_that_was_changed_since_is_said(made, tmp_path, name):
     content = (folder / name).read_bytes()
     (folder / name).unlink()  # a link to the original
     (folder / name).write_bytes(content + b"\n")
-    with pytest.warns(PlaitWarning, match=f"{name}: not the file that was ingested, by its SHA-256 in recording.toml"):
+    with pytest.warns(
+        PlaitWarning, match=f"{name}: not the file that was ingested, by its SHA-256 in recording.toml"
+    ):
         open_recording(folder)
 
 
@@ -242,7 +248,13 @@ def test_parquet_logs_in_epoch_nanoseconds_are_read_too(own, tmp_path):
     source.mkdir()
     (source / "a.mp4").write_bytes((own[0] / "GOPR0001.mp4").read_bytes())
     times = 1_700_000_000_000_000_000 + (np.arange(50) * 40_000_000)
-    columns = {"time": times, "acc_x": np.ones(50), "acc_y": np.ones(50), "acc_z": np.ones(50), "note": ["x"] * 50}
+    columns = {
+        "time": times,
+        "acc_x": np.ones(50),
+        "acc_y": np.ones(50),
+        "acc_z": np.ones(50),
+        "note": ["x"] * 50,
+    }
     pl.DataFrame(columns).write_parquet(source / "imu.parquet")
     folder, _ = ingest([source], tmp_path / "out", subject="s7")
     log = read_description(folder).logs["imu"]
@@ -266,7 +278,9 @@ def test_the_command_line_from_files_to_clocks(own, tmp_path, capsys):
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    st.one_of(st.binary(max_size=200), st.text(alphabet='subjectvideo=".[]logs\n#{}1,', max_size=80).map(str.encode))
+    st.one_of(
+        st.binary(max_size=200), st.text(alphabet='subjectvideo=".[]logs\n#{}1,', max_size=80).map(str.encode)
+    )
 )
 def test_any_description_is_data_or_an_error_of_one_line(tmp_path, content):
     (tmp_path / "recording.toml").write_bytes(content)
@@ -279,7 +293,11 @@ def test_any_description_is_data_or_an_error_of_one_line(tmp_path, content):
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.one_of(st.binary(max_size=200), st.text(alphabet='{}":offset_s1.eN[],driftpm', max_size=60).map(str.encode)))
+@given(
+    st.one_of(
+        st.binary(max_size=200), st.text(alphabet='{}":offset_s1.eN[],driftpm', max_size=60).map(str.encode)
+    )
+)
 def test_any_sync_file_is_data_or_an_error(tmp_path, content):
     (tmp_path / "sync.json").write_bytes(content)
     try:
@@ -298,5 +316,7 @@ def test_a_template_finds_its_files(own, tmp_path):
     assert read_description(folder).logs["right"].file == "Right Hand.csv"
     assert "Right Hand.csv: right" in told
     template.write_text(template.read_text().replace("*right*", "*left*"))
-    with pytest.raises(DataError, match=r"mine.toml: right: expected exactly one file like '\*left\*.csv', got: none"):
+    with pytest.raises(
+        DataError, match=r"mine.toml: right: expected exactly one file like '\*left\*.csv', got: none"
+    ):
         ingest([own[0]], tmp_path / "other", template=str(template))

@@ -63,7 +63,16 @@ def test_names_of_any_script_tell_logs_apart(lab, tmp_path):
 
 
 def test_what_lies_beside_a_recording_is_left_out_and_said(lab, tmp_path):
-    for name in ("GOPR1.THM", "GOPR1.LRV", "README.txt", "desktop.ini", "Thumbs.db", "manual.PDF", "readme", ".x.csv"):
+    for name in (
+        "GOPR1.THM",
+        "GOPR1.LRV",
+        "README.txt",
+        "desktop.ini",
+        "Thumbs.db",
+        "manual.PDF",
+        "readme",
+        ".x.csv",
+    ):
         (lab / name).write_bytes(b"\0 hello")
     (lab / "notes.txt").write_text("Day one\nwe filmed, at the bench\nAnna came late; twice\n\nend\n")
     (lab / "meta.json").write_text('{"camera": "GoPro", "fps": 30}')
@@ -71,7 +80,16 @@ def test_what_lies_beside_a_recording_is_left_out_and_said(lab, tmp_path):
     (lab / "raw").mkdir()
     folder, told = ingest([lab], tmp_path / "rec")
     assert {file.name for file in folder.iterdir()} == {"cam.mp4", "labels.csv", "recording.toml"}
-    for name in ("GOPR1.THM", "GOPR1.LRV", "README.txt", "desktop.ini", "Thumbs.db", "manual.PDF", "readme", "raw"):
+    for name in (
+        "GOPR1.THM",
+        "GOPR1.LRV",
+        "README.txt",
+        "desktop.ini",
+        "Thumbs.db",
+        "manual.PDF",
+        "readme",
+        "raw",
+    ):
         assert any(line.startswith(f"{name}: ") and line.endswith(", left out") for line in told), name
     assert "notes.txt: no table, left out" in told and "meta.json: no labels that are known, left out" in told
     assert "broken.json: no labels that are known, left out" in told
@@ -96,7 +114,9 @@ def test_what_is_only_called_labels_gives_way_to_labels(lab, tmp_path, name, tex
         ingest([lab], tmp_path / "other")
 
 
-@given(st.integers(0, 40), st.integers(0, 40), st.sampled_from(["s{}", "P0{}_cam", "S-{}", "2024-05-{} b", "{}"]))
+@given(
+    st.integers(0, 40), st.integers(0, 40), st.sampled_from(["s{}", "P0{}_cam", "S-{}", "2024-05-{} b", "{}"])
+)
 def test_labels_that_are_numbered_as_another_video_are_said(one, other, form):
     for spelt in (form, form.upper(), form + "_labels"):
         assert bool(_doubt(spelt.format(other), form.format(one))) is (one != other)
@@ -131,12 +151,14 @@ def test_chapters_of_a_camera_get_advice(lab, tmp_path, film, names, joined):
     (lab / "cam.mp4").unlink()
     for name in names:
         (lab / name).write_bytes(film)
-    with pytest.raises(DataError, match="are the chapters of one recording, expected one video; join") as error:
+    with pytest.raises(
+        DataError, match="are the chapters of one recording, expected one video; join"
+    ) as error:
         ingest([lab], tmp_path / "rec")
     assert "ffmpeg -f concat" in str(error.value)
-    assert str(error.value).index(sorted(names, key=lambda n: n[:4] != "GOPR")[0] + "'\"") < str(error.value).rindex(
-        "'\""
-    )
+    assert str(error.value).index(sorted(names, key=lambda n: n[:4] != "GOPR")[0] + "'\"") < str(
+        error.value
+    ).rindex("'\"")
 
 
 def test_one_of_several_videos_or_labels_may_be_named(lab, tmp_path, film):
@@ -156,7 +178,12 @@ def test_answers_go_before_guesses_and_are_kept(lab, tmp_path):
     (lab / "wrist.csv").write_text(LOG.replace("time", "when"))
     with pytest.raises(DataError, match="no column for the activity.*--set activity_column=NAME"):
         ingest([lab], tmp_path / "rec", answers={"logs.wrist.time": "when"})
-    said = {"logs.wrist.time": "when", "logs.wrist.max_gap_s": "2.5", "activity_column": "was", "label_unit": "ms"}
+    said = {
+        "logs.wrist.time": "when",
+        "logs.wrist.max_gap_s": "2.5",
+        "activity_column": "was",
+        "label_unit": "ms",
+    }
     folder, _ = ingest([lab], tmp_path / "rec", answers=said)
     described = read_description(folder)
     assert (described.logs["wrist"].time, described.logs["wrist"].max_gap_s) == ("when", 2.5)
@@ -167,7 +194,9 @@ def test_answers_go_before_guesses_and_are_kept(lab, tmp_path):
 
 
 def test_what_was_settled_holds_when_a_recording_is_opened(lab, tmp_path):
-    rows = "video,start,stop,name,action\ncam.mp4,0.5,2,anna,press\ncam.mp4,2,3,anna,plug\nb.mp4,0,50,ben,plug\n"
+    rows = (
+        "video,start,stop,name,action\ncam.mp4,0.5,2,anna,press\ncam.mp4,2,3,anna,plug\nb.mp4,0,50,ben,plug\n"
+    )
     (lab / "labels.csv").write_text(rows)
     folder, told = ingest([lab], tmp_path / "rec")
     assert "labels.csv: 1 rows are about others and left out" in told
@@ -239,7 +268,9 @@ def test_given_descriptions_may_not_point_elsewhere(lab, tmp_path):
         (lab / "recording.toml").write_text(f'subject = "s"\nvideo = "cam.mp4"\nlabels = "{name}"\n')
         with pytest.raises(DataError, match="recording.toml: names .*secret.csv', expected a file beside it"):
             ingest([lab], tmp_path / "rec")
-    (lab / "recording.toml").write_text('subject = "s"\nvideo = "cam.mp4"\nlabels = "labels.csv"\nlabels_of = 3\n')
+    (lab / "recording.toml").write_text(
+        'subject = "s"\nvideo = "cam.mp4"\nlabels = "labels.csv"\nlabels_of = 3\n'
+    )
     with pytest.raises(DataError, match="labels_of is '3'"):
         ingest([lab], tmp_path / "rec")
 

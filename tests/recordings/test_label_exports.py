@@ -31,7 +31,9 @@ def timecode(seconds):
 
 
 def lines(head, rows, separator=","):
-    return "\n".join(separator.join(str(cell) for cell in row) for row in ([head] if head else []) + rows) + "\n"
+    return (
+        "\n".join(separator.join(str(cell) for cell in row) for row in ([head] if head else []) + rows) + "\n"
+    )
 
 
 def boris_aggregated(spans):
@@ -92,7 +94,10 @@ def activitynet(spans):
 
 def label_studio(spans):
     results = [
-        {"type": "timelinelabels", "value": {"ranges": [{"start": s * 50, "end": e * 50}], "timelinelabels": [a]}}
+        {
+            "type": "timelinelabels",
+            "value": {"ranges": [{"start": s * 50, "end": e * 50}], "timelinelabels": [a]},
+        }
         for s, e, a in spans
     ]
     tasks = [{"data": {"video": f"/data/upload/1/0a1b2c3d-{v}.mp4"}, "annotations": [{"result": r}]} for v, r in (("cam", results), ("b", []))]  # fmt: skip  # noqa: E501
@@ -110,7 +115,11 @@ def milliseconds(spans):
 
 
 def codes(spans):
-    return "labels.csv", lines(["in", "out", "label"], [[timecode(s), timecode(e), a] for s, e, a in spans]), {}
+    return (
+        "labels.csv",
+        lines(["in", "out", "label"], [[timecode(s), timecode(e), a] for s, e, a in spans]),
+        {},
+    )
 
 
 def moments(spans):
@@ -145,7 +154,9 @@ def test_exports_come_back_as_the_same_spans(tmp_path, write, spans):
     (tmp_path / name).write_text(text, encoding="utf-8")
     found = read_labels(tmp_path / name, LabelSettings(**said), CAM)
     assert [span.activity for span in found.spans] == [what for _, _, what in spans]
-    np.testing.assert_allclose([s[:2] for s in spans], [(s.start_s, s.stop_s) for s in found.spans], atol=1e-6)
+    np.testing.assert_allclose(
+        [s[:2] for s in spans], [(s.start_s, s.stop_s) for s in found.spans], atol=1e-6
+    )
     again = read_labels(tmp_path / name, found.settings, CAM)
     assert again.spans == found.spans and again.settings == found.settings
 
@@ -210,7 +221,9 @@ def test_drop_frame_codes_keep_step_with_the_clock(tmp_path):
     file = tmp_path / "a.csv"
     file.write_text("start,end,label\n00:01:00;02,00:10:00;00,x\n")
     (span,) = read_labels(file, None, Footage("cam.mp4", (), times, float(times[-1]))).spans
-    assert span.start_s == pytest.approx(1800 * 1001 / 30000) and span.stop_s == pytest.approx(17982 * 1001 / 30000)
+    assert span.start_s == pytest.approx(1800 * 1001 / 30000) and span.stop_s == pytest.approx(
+        17982 * 1001 / 30000
+    )
 
 
 def test_labels_in_the_first_moments_of_a_video_are_said(tmp_path):
@@ -235,7 +248,8 @@ def elan(tiers, slots, media="", units="milliseconds"):
         for name, parent, kind, inside in tiers
     )  # fmt: skip
     order = "".join(
-        f'<TIME_SLOT TIME_SLOT_ID="{name}"' + ("" if ms is None else f' TIME_VALUE="{ms}"') + "/>" for name, ms in slots
+        f'<TIME_SLOT TIME_SLOT_ID="{name}"' + ("" if ms is None else f' TIME_VALUE="{ms}"') + "/>"
+        for name, ms in slots
     )
     kinds = "".join(
         f'<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="{kind}" TIME_ALIGNABLE="true" CONSTRAINTS="{kind}"/>'
@@ -265,19 +279,37 @@ def test_a_child_has_its_parent_s_time(tmp_path):
     text = elan([numbers, said, kind], [("ts1", 1000), ("ts2", 5000), ("ts3", 6000), ("ts4", 12000)])
     assert read_elan(tmp_path, text, tier="act")[0] == [("press", 1, 5), ("plug", 6, 12)]
     assert read_elan(tmp_path, text, tier="kind")[0] == [("hard", 1, 5), ("soft", 6, 12)]
-    with pytest.raises(DataError, match="several tiers hold labels, .*'act' .'press', 'plug'.*--set tier=NAME"):
+    with pytest.raises(
+        DataError, match="several tiers hold labels, .*'act' .'press', 'plug'.*--set tier=NAME"
+    ):
         read_elan(tmp_path, text)
     empty = ("ref", None, "plain", al("a1", "ts1", "ts2", "") + al("a2", "ts3", "ts4", " "))
     text = elan([empty, said], [("ts1", 1000), ("ts2", 5000), ("ts3", 6000), ("ts4", 12000)])
-    assert read_elan(tmp_path, text)[0] == [("press", 1, 5), ("plug", 6, 12)]  # the only tier that says something
+    assert read_elan(tmp_path, text)[0] == [
+        ("press", 1, 5),
+        ("plug", 6, 12),
+    ]  # the only tier that says something
 
 
 def test_slots_without_a_time_lie_evenly_between_their_neighbours(tmp_path):
     steps = al("a2", "ts1", "ts2", "press") + al("a3", "ts2", "ts3", "plug") + al("a4", "ts3", "ts4", "screw")
     inner = al("b1", "ts1", "ts9", "left") + al("b2", "ts9", "ts2", "right")
     other = ("other", None, "plain", al("c1", "ts5", "ts6", "noise"))
-    slots = [("ts1", 3000), ("ts5", 3100), ("ts9", None), ("ts2", None), ("ts6", 3200), ("ts3", None), ("ts4", 12000)]
-    tiers = [("inner", "step", "Time_Subdivision", inner), ("step", "task", "Time_Subdivision", steps), other, TASKS]
+    slots = [
+        ("ts1", 3000),
+        ("ts5", 3100),
+        ("ts9", None),
+        ("ts2", None),
+        ("ts6", 3200),
+        ("ts3", None),
+        ("ts4", 12000),
+    ]
+    tiers = [
+        ("inner", "step", "Time_Subdivision", inner),
+        ("step", "task", "Time_Subdivision", steps),
+        other,
+        TASKS,
+    ]
     text = elan(tiers, slots)
     assert read_elan(tmp_path, text, tier="step")[0] == [("press", 3, 6), ("plug", 6, 9), ("screw", 9, 12)]
     assert read_elan(tmp_path, text, tier="inner")[0] == [("left", 3, 4.5), ("right", 4.5, 6)]
@@ -320,14 +352,19 @@ def test_elan_s_zero_is_the_time_origin_of_the_medium_that_is_the_video(tmp_path
     text = elan([TASKS], slots, medium("a.mp4") + medium("b.mp4", 2500))
     assert read_elan(tmp_path, text, labels_of=("b.mp4",))[0] == [("assemble", 3.5, 7.5)]
     found, told = read_elan(tmp_path, elan([TASKS], slots, medium("karl%20b.mp4")))
-    assert found == [("assemble", 1, 5)] and any("linked to 'karl b.mp4', not to 'cam.mp4'" in line for line in told)
+    assert found == [("assemble", 1, 5)] and any(
+        "linked to 'karl b.mp4', not to 'cam.mp4'" in line for line in told
+    )
 
 
 PIECE = st.sampled_from(["", "\t", ",", '"', "-1", "1e999", "nan", "null", "[]", "START", "\0", "00:00:00:00", "\n", "9" * 30, "٣"])  # fmt: skip  # noqa: E501
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.sampled_from(WRITERS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9), PIECE), min_size=1, max_size=3))
+@given(
+    st.sampled_from(WRITERS),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9), PIECE), min_size=1, max_size=3),
+)
 def test_damaged_exports_are_labels_or_one_line(tmp_path, write, changes):
     name, text, said = write([(1.0, 5.0, "press"), (6.0, 12.0, "plug")])
     for place, length, new in changes:
@@ -349,10 +386,26 @@ def written(folder, name, text):
 @pytest.mark.parametrize(
     ("head", "row", "said"),
     [
-        ("start_time,stop_time,start_frame,stop_frame,action", "1,2,60,120,a", "'start_frame', 'stop_frame' say 2.4"),
-        ("start_s,stop_s,start_ms,stop_ms,action", "1,2,1500,2500,a", "'start_ms', 'stop_ms' say 1.5 to 2.5 s"),
-        ("start,stop,duration,action", "1,2,5,a", "'duration' is not from start to stop .line 2., not looked at"),
-        ("start,stop,Media duration (s),action", "1,2,400,a", "its video is 400 s long, and 'cam.mp4' is 59.96 s"),
+        (
+            "start_time,stop_time,start_frame,stop_frame,action",
+            "1,2,60,120,a",
+            "'start_frame', 'stop_frame' say 2.4",
+        ),
+        (
+            "start_s,stop_s,start_ms,stop_ms,action",
+            "1,2,1500,2500,a",
+            "'start_ms', 'stop_ms' say 1.5 to 2.5 s",
+        ),
+        (
+            "start,stop,duration,action",
+            "1,2,5,a",
+            "'duration' is not from start to stop .line 2., not looked at",
+        ),
+        (
+            "start,stop,Media duration (s),action",
+            "1,2,400,a",
+            "its video is 400 s long, and 'cam.mp4' is 59.96 s",
+        ),
         ("start,stop,Total length,action", "1,2,00:10:00.0,a", "its video is 600 s long"),
         ("start,stop,Total length,duration,start_frame,stop_frame,action", "1,2,60,1,25,50,a", None),
     ],
@@ -375,7 +428,10 @@ def test_annotations_that_were_skipped_are_no_labels(tmp_path):
     def sheet(start_s, **said):
         return {"result": [{"value": {"start": start_s, "end": start_s + 1, "labels": ["a"]}}], **said}
 
-    task = {"data": {"title": "v1.2", "video": "cam.mp4"}, "annotations": [sheet(1, was_cancelled=True), sheet(5)]}
+    task = {
+        "data": {"title": "v1.2", "video": "cam.mp4"},
+        "annotations": [sheet(1, was_cancelled=True), sheet(5)],
+    }
     other = {"data": {"title": "v1.2", "video": "other.mp4"}, "annotations": [sheet(9)]}
     found = read_labels(written(tmp_path, "l.json", json.dumps([task, other])), None, CAM)
     assert [span.start_s for span in found.spans] == [5.0]
@@ -384,8 +440,12 @@ def test_annotations_that_were_skipped_are_no_labels(tmp_path):
 
 @pytest.mark.parametrize("zone", ["Z", "+02:00", "-0700", "+01"])
 def test_a_time_zone_on_one_side_alone_is_refused(tmp_path, zone):
-    file = written(tmp_path, "l.csv", f"start,stop,action\n2024-05-06T12:00:01{zone},2024-05-06T12:00:02{zone},a\n")
-    with pytest.raises(DataError, match="expected both with a time zone or both without; say it with") as error:
+    file = written(
+        tmp_path, "l.csv", f"start,stop,action\n2024-05-06T12:00:01{zone},2024-05-06T12:00:02{zone},a\n"
+    )
+    with pytest.raises(
+        DataError, match="expected both with a time zone or both without; say it with"
+    ) as error:
         read_labels(file, LabelSettings(label_zero="2024-05-06T12:00:00"), CAM)
     assert "\n" not in str(error.value)
     spans = read_labels(file, LabelSettings(label_zero=f"2024-05-06T12:00:00{zone}"), CAM).spans
@@ -398,14 +458,18 @@ def test_epochs_of_any_unit_get_the_way_out_that_works(tmp_path):
         file = written(tmp_path, "l.csv", f"start,stop,action\n{zero + scale},{zero + 2 * scale},a\n")
         with pytest.raises(DataError, match="label_zero=TIME"):
             read_labels(file, None, CAM)
-        with pytest.raises(DataError, match="label_unit=" if unit == "ms" else "expected it within the video"):
+        with pytest.raises(
+            DataError, match="label_unit=" if unit == "ms" else "expected it within the video"
+        ):
             read_labels(file, LabelSettings(label_zero=str(zero)), CAM)
         spans = read_labels(file, LabelSettings(label_zero=str(zero), label_unit=unit), CAM).spans
         assert [(span.start_s, span.stop_s) for span in spans] == [(1.0, 2.0)]
 
 
 def test_units_in_front_of_names_are_units(tmp_path):
-    spans = read_labels(written(tmp_path, "l.csv", "frame_start,frame_stop,action\n25,50,a\n"), None, CAM).spans
+    spans = read_labels(
+        written(tmp_path, "l.csv", "frame_start,frame_stop,action\n25,50,a\n"), None, CAM
+    ).spans
     assert [(span.start_s, span.stop_s) for span in spans] == [(1.0, 2.0)]
 
 
@@ -414,10 +478,14 @@ def test_one_film_in_two_folders_is_told_apart_by_elan_s_links(tmp_path):
     file = written(tmp_path, "l.eaf", LINKED.replace("LINKS", links))
     assert [span.start_s for span in read_labels(file, None, CAM).spans] == [3.0]  # the subject is anna
     stranger = Footage("cam.mp4", ("session", "carl"), TIMES, 60.0)
-    with pytest.raises(DataError, match="may all be 'cam.mp4', expected one; .*labels_of=file:///x/anna/cam.mp4"):
+    with pytest.raises(
+        DataError, match="may all be 'cam.mp4', expected one; .*labels_of=file:///x/anna/cam.mp4"
+    ):
         read_labels(file, None, stranger)
     for url, start_s in (("file:///x/anna/cam.mp4", 3.0), ("file:///x/ben/cam.mp4", 1.0)):
-        assert [s.start_s for s in read_labels(file, LabelSettings(labels_of=(url,)), stranger).spans] == [start_s]
+        assert [s.start_s for s in read_labels(file, LabelSettings(labels_of=(url,)), stranger).spans] == [
+            start_s
+        ]
 
 
 LINKED = """<?xml version="1.0" encoding="UTF-8"?>
@@ -432,13 +500,17 @@ LINKED = """<?xml version="1.0" encoding="UTF-8"?>
 
 def test_whole_numbers_beyond_the_video_get_every_way_out(tmp_path):
     file = written(tmp_path, "l.csv", "start,stop,action\n101,102,a\n103,104,b\n")
-    with pytest.raises(DataError, match="times are frames: .*label_unit=frames.*count from elsewhere: .*label_zero="):
+    with pytest.raises(
+        DataError, match="times are frames: .*label_unit=frames.*count from elsewhere: .*label_zero="
+    ):
         read_labels(file, None, CAM)
     assert [s.start_s for s in read_labels(file, LabelSettings(label_zero="100"), CAM).spans] == [1.0, 3.0]
 
 
 @pytest.mark.parametrize("head", ["FPS", "Media fps", "Frame rate", "FPS (frame/s)", "framerate"])
-@pytest.mark.parametrize(("times", "at"), [("30,60", "{},{}"), ("0:00:01:05,0:00:02:00", "0:00:01:05,0:00:02:00")])
+@pytest.mark.parametrize(
+    ("times", "at"), [("30,60", "{},{}"), ("0:00:01:05,0:00:02:00", "0:00:01:05,0:00:02:00")]
+)
 @given(rate=st.sampled_from([24, 24.97, 25, 25.06, 29.97, 30, 50, 60]))
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_frames_that_were_counted_at_another_rate_are_asked_about(tmp_path, head, times, at, rate):
@@ -485,7 +557,9 @@ ANSWERED = {  # by form: how a label from 1 to 2 s is written in it, its ending,
 def test_an_answer_about_times_counts_or_is_refused_in_any_form(tmp_path, form, unit, start, length, zero):
     text, ending, units = ANSWERED[form]
     scale = (
-        {"s": 1, "ms": 1000, "us": 1_000_000, "frames": FPS}.get(unit, 1) if form not in ("eaf", "elan's text") else 1
+        {"s": 1, "ms": 1000, "us": 1_000_000, "frames": FPS}.get(unit, 1)
+        if form not in ("eaf", "elan's text")
+        else 1
     )
     stop = start + length
     file = written(tmp_path, f"l{ending}", text.format(start * scale, stop * scale, length * scale))
@@ -501,9 +575,13 @@ def test_an_answer_about_times_counts_or_is_refused_in_any_form(tmp_path, form, 
 def test_elan_s_text_of_several_people_is_one_s(tmp_path):
     file = written(tmp_path, "l.txt", "act\tanna\t1.0\t2.0\ta\nact\tben\t3.0\t4.0\tb\n")
     assert [span.activity for span in read_labels(file, None, CAM).spans] == ["a"]
-    assert [span.activity for span in read_labels(file, LabelSettings(labels_of=("ben",)), CAM).spans] == ["b"]
+    assert [span.activity for span in read_labels(file, LabelSettings(labels_of=("ben",)), CAM).spans] == [
+        "b"
+    ]
     assert len(read_labels(file, LabelSettings(labels_of=("*",)), CAM).spans) == 2
-    with pytest.raises(DataError, match=r"the participant says 'anna', 'ben', .*labels_of=anna .* or \* for every row"):
+    with pytest.raises(
+        DataError, match=r"the participant says 'anna', 'ben', .*labels_of=anna .* or \* for every row"
+    ):
         read_labels(file, None, Footage("cam.mp4", ("session", "carl"), TIMES, 60.0))
 
 
@@ -514,7 +592,9 @@ def test_lists_of_labels_in_any_encoding_that_can_be_told(tmp_path, encoding):
         assert [span.activity for span in read_labels(tmp_path / "l.txt", None, CAM).spans] == ["dr\u00fcck"]
 
 
-@given(st.recursive(st.integers() | st.text(max_size=3), lambda s: st.dictionaries(st.text("ab", max_size=2), s)))
+@given(
+    st.recursive(st.integers() | st.text(max_size=3), lambda s: st.dictionaries(st.text("ab", max_size=2), s))
+)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_what_json_says_twice_is_never_half_read(tmp_path, content):
     text = json.dumps({"own": content})

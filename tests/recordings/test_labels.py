@@ -85,7 +85,11 @@ def test_thumos_json(tmp_path):
 
 def test_overlaps_of_one_activity_are_one_span(tmp_path):
     text = "start,duration,label\n0,2,a\n1,0.5,a\n1.5,2,a\n3.5,1,a\n4.5,1,b\n"
-    assert read_labels(written(tmp_path, text)).spans == (Span(0, 3.5, "a"), Span(3.5, 4.5, "a"), Span(4.5, 5.5, "b"))
+    assert read_labels(written(tmp_path, text)).spans == (
+        Span(0, 3.5, "a"),
+        Span(3.5, 4.5, "a"),
+        Span(4.5, 5.5, "b"),
+    )
     tenths = "start,duration,label\n0.1,0.2,a\n0.3,1,b\n"
     assert len(read_labels(written(tmp_path, tenths)).spans) == 2
 
@@ -99,7 +103,11 @@ BAD = [
     ("csv", "when,stop,label\n0,1,a\n", "no column for the start, expected one of: start, begin, onset"),
     ("csv", "start,x,label\n0,1,a\n", "no column for the stop"),
     ("csv", "start,stop,x\n0,1,a\n", "there are: 'start', 'stop', 'x'"),
-    ("csv", "start,stop,label\n0,1,a\n\nnoon,2,b\n", "line 4: 'noon', expected a time in seconds or as hh:mm:ss.mmm"),
+    (
+        "csv",
+        "start,stop,label\n0,1,a\n\nnoon,2,b\n",
+        "line 4: 'noon', expected a time in seconds or as hh:mm:ss.mmm",
+    ),
     ("csv", "start,stop,label\n0,00:99:00,a\n", "line 2: '00:99:00', expected a time"),
     ("csv", "start,stop,label\n0,,a\n", "line 2: '', expected a time"),
     ("csv", "start,stop,label\n0,1, \n", "line 2: the activity is empty"),
@@ -136,7 +144,11 @@ BAD = [
     ("json", thumos(a=[ONE], b=[ONE]), "holds 2 videos and no name was given, expected one of: 'a', 'b'"),
     ("json", '{"database": {"a": {}}}', "video 'a': no 'annotations', expected a list"),
     ("json", thumos(a=[ONE, 3]), "video 'a', annotation 2: no 'segment', expected a list"),
-    ("json", thumos(a=[{**ONE, "segment": [0, "1"]}]), "annotation 1: segment is [0, '1'], expected [start, stop]"),
+    (
+        "json",
+        thumos(a=[{**ONE, "segment": [0, "1"]}]),
+        "annotation 1: segment is [0, '1'], expected [start, stop]",
+    ),
     ("json", thumos(a=[{**ONE, "segment": [0, float("nan")]}]), "annotation 1: segment is [0, nan]"),
     ("json", thumos(a=[{**ONE, "segment": [1, 0]}]), "annotation 1: 'a' is from 1.0 s to 0.0 s"),
     ("json", thumos(a=[{**ONE, "label": 3}]), "annotation 1: no 'label', expected text"),
@@ -173,7 +185,9 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["database", "a", "annotations", "segment", "label"]), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["database", "a", "annotations", "segment", "label"]), inner, max_size=3
+        )
     ),
 )
 
@@ -189,7 +203,9 @@ def test_any_cells_are_data_or_an_error(tmp_path_factory, rows, separator):
     data_or_error(written(tmp_path_factory.getbasetemp(), text, "cells.csv"))
 
 
-@given(JSON, st.lists(st.fixed_dictionaries({"label": JSON, "segment": st.lists(JSON, max_size=3)}), max_size=3))
+@given(
+    JSON, st.lists(st.fixed_dictionaries({"label": JSON, "segment": st.lists(JSON, max_size=3)}), max_size=3)
+)
 def test_any_json_is_data_or_an_error(tmp_path_factory, document, annotations):
     folder = tmp_path_factory.getbasetemp()
     data_or_error(written(folder, json.dumps(document), "any.json"))
@@ -197,7 +213,11 @@ def test_any_json_is_data_or_an_error(tmp_path_factory, document, annotations):
     data_or_error(written(folder, thumos(a=annotations), "any.json"))
 
 
-@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 3), st.text('<>/"=a1& ', max_size=4)), max_size=3))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10_000), st.integers(1, 3), st.text('<>/"=a1& ', max_size=4)), max_size=3
+    )
+)
 def test_any_damaged_elan_file_is_data_or_an_error(tmp_path_factory, changes):
     text = eaf({"a": LABELS})
     for place, length, new in changes:

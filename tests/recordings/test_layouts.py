@@ -38,7 +38,8 @@ FILES = {
     "names in a comment": "# made by hand\n# time x y k\n" + lines(" ", names=()),
     "xsens": "// Start Time: Unknown\n// Update Rate: 50.0Hz\n// Flags: AHS Disabled\n" + lines("\t"),
     "actigraph": f"{RULE} Data File Created By X date format M/d/yyyy at 50 Hz {RULE}\nSerial Number: XXX\n"
-    f"Start Time 12:00:00\nStart Date 5/6/2024\nCurrent Battery Voltage: 4.2     Mode = 12\n{RULE}\n" + lines(),
+    f"Start Time 12:00:00\nStart Date 5/6/2024\nCurrent Battery Voltage: 4.2     Mode = 12\n{RULE}\n"
+    + lines(),
     "settings above": "Device,IMU-7\nFirmware,1.0\nRate,50 Hz\n\n" + lines(),
     "units below": lines().replace("\n", "\ns,m/s^2,m/s^2,-\n", 1),
     "shimmer": '"sep=\t"\n' + lines("\t").replace("\n", "\nms\tm/(s^2)\tm/(s^2)\tno\t\n", 1),
@@ -52,10 +53,16 @@ def test_loggers_own_layouts_are_read(tmp_path, text, encoding):
     assert table.frame.columns == ["time", "x", "y", "k"] and len(table.frame) == len(ROWS)
     for name, column in zip(table.frame.columns, np.array(ROWS).T, strict=True):
         np.testing.assert_allclose(numbers(table, name), column, atol=1e-5)
-    place = next(i for i, line in enumerate(text.split("\n"), 1) if line.strip().startswith(("0.00000", "0,00000")))
+    place = next(
+        i for i, line in enumerate(text.split("\n"), 1) if line.strip().startswith(("0.00000", "0,00000"))
+    )
     assert table.at(0).endswith(f"line {place}")
     if place > 3:
-        assert any("not read" in note or "units" in note for note in table.notes) or "sep=" in text or "by hand" in text
+        assert (
+            any("not read" in note or "units" in note for note in table.notes)
+            or "sep=" in text
+            or "by hand" in text
+        )
     assert (table.rate_hz == 50) == ("50 Hz" in text or "50.0Hz" in text)
 
 
@@ -83,10 +90,10 @@ def test_a_file_without_names_says_what_to_say(tmp_path):
     table = read_table(file, names=["time", "x", "y", "k"])
     assert len(table.frame) == 40 and table.at(0).endswith("line 1")
     empatica = written(tmp_path, "1715000000.0, 1715000000.0, 1715000000.0\n32.0, 32.0, 32.0\n1,2,3\n4,5,6\n")
-    asked = (
-        "lines 1 and 2 hold a start (1715000000.0) and a rate (32.0), expected the names of the columns; say names = "
-    )
-    with pytest.raises(DataError, match=re.escape(asked) + r'\["c1", "c2", "c3"\], first_line = 3, rate_hz = 32$'):
+    asked = "lines 1 and 2 hold a start (1715000000.0) and a rate (32.0), expected the names of the columns; say names = "
+    with pytest.raises(
+        DataError, match=re.escape(asked) + r'\["c1", "c2", "c3"\], first_line = 3, rate_hz = 32$'
+    ):
         read_table(empatica)
 
 
@@ -114,9 +121,7 @@ def test_what_stands_above_never_shifts_a_column(tmp_path, above, separator):
 
 def test_a_start_and_a_rate_above_one_column_are_no_names(tmp_path):
     file = written(tmp_path, "1715000000.0\n64.0\n" + "".join(f"{i % 7}\n" for i in range(640)))
-    asked = (
-        "lines 1 and 2 hold a start (1715000000.0) and a rate (64.0), expected the names of the columns; say names = "
-    )
+    asked = "lines 1 and 2 hold a start (1715000000.0) and a rate (64.0), expected the names of the columns; say names = "
     with pytest.raises(DataError, match=re.escape(asked) + r'\["c1"\], first_line = 3, rate_hz = 64$'):
         read_table(file)
 
@@ -124,7 +129,9 @@ def test_a_start_and_a_rate_above_one_column_are_no_names(tmp_path):
 @pytest.mark.parametrize("row", ["{0}.25,walk,3\n", "{0},imu,-3\n", "-0.{0}\n", "0.{0}\n"])
 def test_the_first_row_of_a_log_without_names_is_none(tmp_path, row):
     file = written(tmp_path, "".join(row.format(i) for i in range(1, 40)))
-    with pytest.raises(DataError, match=r"line 1: numbers, expected the names of the columns; say names = \[\"c1\""):
+    with pytest.raises(
+        DataError, match=r"line 1: numbers, expected the names of the columns; say names = \[\"c1\""
+    ):
         read_table(file, logger=True)
 
 

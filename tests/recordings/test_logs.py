@@ -71,7 +71,9 @@ def test_a_higher_or_nearly_equal_rate_is_plain_interpolation():
     log = SensorLog(times, rng.normal(size=(len(times), 1)).astype(np.float32), ("x",))
     for rate_hz in (log.rate_hz, 0.97 * log.rate_hz, 500.0):
         seconds = 2.0 + np.arange(50) / rate_hz
-        np.testing.assert_allclose(log.at(seconds)[:, 0], np.interp(seconds, times, log.values[:, 0]), atol=1e-5)
+        np.testing.assert_allclose(
+            log.at(seconds)[:, 0], np.interp(seconds, times, log.values[:, 0]), atol=1e-5
+        )
 
 
 def test_a_window_reads_the_same_whatever_is_asked_with_it():
@@ -84,7 +86,9 @@ def test_epoch_times_and_dense_bursts_are_read_like_any(tmp_path):
     start_s = 1_700_000_000.0
     seconds = 3.0 + np.arange(20) / 10
     epoch = SensorLog(irregular("regular") + start_s, sine(irregular("regular"), 2.0).values, ("x",))
-    np.testing.assert_allclose(epoch.at(seconds + start_s), sine(irregular("regular"), 2.0).at(seconds), atol=1e-4)
+    np.testing.assert_allclose(
+        epoch.at(seconds + start_s), sine(irregular("regular"), 2.0).at(seconds), atol=1e-4
+    )
     bursts = (np.arange(20)[:, None] / 10 + np.arange(5) * 1e-8).ravel()
     for shift_s in (0.0, start_s):
         times = np.unique(bursts + shift_s)
@@ -291,7 +295,9 @@ def data_or_error(file, log):
     assert read.at(read.times[0] + np.arange(8) * step_s).shape == (8, len(read.names))
 
 
-CELL = st.one_of(st.text("0123456789.,-+eENan:TZ \"';\t", max_size=8), st.floats().map(str), st.integers().map(str))
+CELL = st.one_of(
+    st.text("0123456789.,-+eENan:TZ \"';\t", max_size=8), st.floats().map(str), st.integers().map(str)
+)
 ROWS = st.lists(st.lists(CELL, max_size=4), max_size=8)
 UNITS = st.sampled_from(["s", "ms", "ns", "iso"])
 

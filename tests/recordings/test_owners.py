@@ -15,7 +15,9 @@ from plait.recordings.labels import read_labels
 from plait.recordings.owners import key, own
 
 HERE = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-STEM = st.text("abÄöé1 _.-手", min_size=1, max_size=4).filter(lambda stem: stem.strip(" .") == stem and stem[0] != "-")
+STEM = st.text("abÄöé1 _.-手", min_size=1, max_size=4).filter(
+    lambda stem: stem.strip(" .") == stem and stem[0] != "-"
+)
 
 
 def about(video, *names, seconds=100.0, fps=10):
@@ -25,7 +27,9 @@ def about(video, *names, seconds=100.0, fps=10):
 
 def table(folder, rows, head="video,start,stop,activity"):
     file = folder / "labels.csv"
-    file.write_text("\n".join([head, *(",".join(str(cell) for cell in row) for row in rows)]), encoding="utf-8")
+    file.write_text(
+        "\n".join([head, *(",".join(str(cell) for cell in row) for row in rows)]), encoding="utf-8"
+    )
     return file
 
 
@@ -63,12 +67,17 @@ def test_every_video_gets_its_own_rows_and_no_other(tmp_path, stems, spelt, owne
         if mine:
             assert seen(file, about(f"{stem}.mp4", "somewhere", "somebody")) == mine
         else:
-            with pytest.raises(DataError, match="column 'video' says .* expected one that names this recording"):
+            with pytest.raises(
+                DataError, match="column 'video' says .* expected one that names this recording"
+            ):
                 read_labels(file, None, about(f"{stem}.mp4", "somewhere", "somebody"))
 
 
 @HERE
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ab")), min_size=1, max_size=5), st.sampled_from("ab"))
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ab")), min_size=1, max_size=5),
+    st.sampled_from("ab"),
+)
 def test_directories_tell_equal_file_names_apart_or_it_is_asked(tmp_path, paths, folder):
     values = {f"{above}/{stem}.mp4" for above, stem in paths}
     same = {value for value in values if value.endswith("/a.mp4")}
@@ -106,7 +115,9 @@ def test_people_sessions_and_raters_tell_rows_apart_too(tmp_path):
     with pytest.raises(DataError, match="column 'participant' says 'p1', 'p2', expected to know whose"):
         seen(file, about("GOPR1.mp4", "session", "anna"))
     assert seen(file, about("GOPR1.mp4", "session", "anna"), labels_of=("p2",)) == [("b", 1.0, 3.0)]
-    one = read_labels(table(tmp_path, rows[:1], "subject,start,stop,activity"), None, about("x.mp4", "session", "anna"))
+    one = read_labels(
+        table(tmp_path, rows[:1], "subject,start,stop,activity"), None, about("x.mp4", "session", "anna")
+    )
     assert any("column 'subject' says 'p1', which is not looked at" in line for line in one.told)
     both = table(tmp_path, [("m.mp4", *row) for row in rows], "file,coder,start,stop,activity")
     with pytest.raises(DataError, match="column 'coder' says"):
@@ -136,7 +147,9 @@ def test_an_entry_of_a_json_file_is_chosen_by_the_video_s_name(tmp_path):
     entry = {name: {"annotations": [{"label": name, "segment": [0, 1]}]} for name in ("sbj_0", "sbj_1")}
     file.write_text(json.dumps({"database": entry}))
     assert seen(file, about("SBJ_1.mov", "x")) == [("sbj_1", 0.0, 1.0)]
-    with pytest.raises(DataError, match="the file says 'sbj_0', 'sbj_1', expected one that names this recording"):
+    with pytest.raises(
+        DataError, match="the file says 'sbj_0', 'sbj_1', expected one that names this recording"
+    ):
         seen(file, about("other.mov", "x"))
 
 
@@ -184,10 +197,14 @@ def test_where_several_columns_may_be_it_it_is_asked(tmp_path, head, rows, shown
 @given(owners=st.lists(st.integers(0, 2), min_size=2, max_size=9).filter(lambda owners: len(set(owners)) > 1))
 def test_a_column_of_any_name_that_names_recordings_tells_rows_apart(tmp_path, head, spelt, owners):
     stems = ("s1", "s10", "S11")
-    rows = [(spelt.format(stems[owner]), 2 * i, 2 * i + 1, f"of {owner % 2}") for i, owner in enumerate(owners)]
+    rows = [
+        (spelt.format(stems[owner]), 2 * i, 2 * i + 1, f"of {owner % 2}") for i, owner in enumerate(owners)
+    ]
     file = table(tmp_path, rows, f"{head},start,stop,activity")
     for number in {*owners} if len(owners) > len({*owners}) or len(owners) < 4 else ():
-        mine = [(f"of {number % 2}", 2.0 * i, 2.0 * i + 1) for i, owner in enumerate(owners) if owner == number]
+        mine = [
+            (f"of {number % 2}", 2.0 * i, 2.0 * i + 1) for i, owner in enumerate(owners) if owner == number
+        ]
         assert seen(file, about(f"{stems[number]}.mp4", "session", "anna")) == mine
     if spelt != "{}":  # names of files are somebody's
         with pytest.raises(DataError, match="expected one that names this recording"):
@@ -201,9 +218,13 @@ def test_two_accounts_of_one_time_are_asked_about(tmp_path, head, late, count):
     mine = [("A", 4 * i, 4 * i + 2, "ab"[i % 2]) for i in range(1, count)]
     theirs = [("B", start + late, stop + late, what) for _, start, stop, what in mine]
     file = table(tmp_path, [*mine, *theirs, ("B", 50, 51, "a")], f"{head},start,stop,activity")
-    with pytest.raises(DataError, match="say the same at one time, expected one account of it; .*labels_of=A"):
+    with pytest.raises(
+        DataError, match="say the same at one time, expected one account of it; .*labels_of=A"
+    ):
         seen(file, about("m.mp4"))
-    assert seen(file, about("m.mp4"), labels_of=("A",)) == [(what, float(a), float(b)) for _, a, b, what in mine]
+    assert seen(file, about("m.mp4"), labels_of=("A",)) == [
+        (what, float(a), float(b)) for _, a, b, what in mine
+    ]
     assert len(seen(file, about("m.mp4"), labels_of=("*",))) == count
 
 

@@ -75,9 +75,13 @@ def test_pixels_come_out_square(tmp_path, aspect, name):
     codec = "mpeg4" if name == "a.avi" else "libx264"
     video = Video(film(tmp_path / name, corners(), aspect=aspect, codec=codec), None, None)
     height, width = video.at(np.zeros(1)).shape[1:3]
-    assert (width, height) == ((round(WIDTH * aspect), HEIGHT) if aspect >= 1 else (WIDTH, round(HEIGHT / aspect)))
+    assert (width, height) == (
+        (round(WIDTH * aspect), HEIGHT) if aspect >= 1 else (WIDTH, round(HEIGHT / aspect))
+    )
     height, width = Video(video.file, 32, None).at(np.zeros(1)).shape[1:3]
-    assert min(width, height) == 32 and width / height == pytest.approx(float(aspect) * WIDTH / HEIGHT, abs=0.03)
+    assert min(width, height) == 32 and width / height == pytest.approx(
+        float(aspect) * WIDTH / HEIGHT, abs=0.03
+    )
 
 
 def test_turned_and_anamorphic_at_once(tmp_path):
@@ -87,7 +91,9 @@ def test_turned_and_anamorphic_at_once(tmp_path):
 
 def test_a_pixel_of_no_sensible_shape_is_refused(tmp_path):
     file = film(tmp_path / "a.mkv", corners(), aspect=Fraction(40))
-    with pytest.raises(DataError, match=r"a\.mkv: pixels 40 times as wide as high, expected between 1/10 and 10"):
+    with pytest.raises(
+        DataError, match=r"a\.mkv: pixels 40 times as wide as high, expected between 1/10 and 10"
+    ):
         Video(file).at(np.zeros(1))
 
 

@@ -68,7 +68,10 @@ HISS = np.random.default_rng(1).normal(0, 1e-3, 4 * RATE).astype(np.float32)
     [
         ([("mono", [HEARD])], None),
         ([("mono", [QUIET]), ("mono", [HEARD])], "sound track 2 of 2 (1 is quiet)"),
-        ([("mono", [HISS]), ("stereo", [QUIET, QUIET]), ("mono", [HEARD])], "sound track 3 of 3 (1 and 2 are quiet)"),
+        (
+            [("mono", [HISS]), ("stereo", [QUIET, QUIET]), ("mono", [HEARD])],
+            "sound track 3 of 3 (1 and 2 are quiet)",
+        ),
         ([("mono", [HEARD]), ("mono", [clicks(at=(3.0,))])], "sound track 1 of 2"),
         ([("stereo", [QUIET, HEARD])], None),
         ([("stereo", [HUM, HEARD])], None),
@@ -119,7 +122,9 @@ def test_the_last_picture_stands(tmp_path, ending):
     """Nothing moved after 4 s: the picture is there until the sound ends, or as long as the file says."""
     file = film(tmp_path / f"a.{ending}", [("mono", [clicks(9.0, (8.0,))])], sound="aac")
     video = Video(file)
-    assert video.ends == pytest.approx((0, 9.0), abs=0.15) and video.times[-1] == pytest.approx(3.9, abs=0.002)
+    assert video.ends == pytest.approx((0, 9.0), abs=0.15) and video.times[-1] == pytest.approx(
+        3.9, abs=0.002
+    )
     recording = Recording("a", "a", {"video": video}, (Span(6.0, 8.5, "wait"),))
     assert [round(window.start_s) for window in place([recording], Windows(1.0))[0]] == [6, 7]
     assert video.at(np.array([8.0]))[0].mean() == pytest.approx(40 + 5 * 39, abs=3)
@@ -145,13 +150,19 @@ def test_sound_that_pauses_for_hours_is_refused_before_silence_is_made(tmp_path,
                 continue
             late = packet.stream.type == "audio" and packet.pts * packet.time_base > 2
             moved = round(jump_s / packet.time_base) if late else 0
-            packet.pts, packet.dts, packet.stream = packet.pts + moved, packet.dts + moved, tracks[packet.stream.index]
+            packet.pts, packet.dts, packet.stream = (
+                packet.pts + moved,
+                packet.dts + moved,
+                tracks[packet.stream.index],
+            )
             paused.mux(packet)
     tracemalloc.start()
     if jump_s > 3600:
         with pytest.raises(DataError, match=r"paused\.mkv: its sound pauses for 40\.0 hours"):
             read_sound(tmp_path / "paused.mkv", RATE)
     else:
-        assert loud(read_sound(tmp_path / "paused.mkv", RATE).readings) == pytest.approx([1.0, 62.5], abs=0.01)
+        assert loud(read_sound(tmp_path / "paused.mkv", RATE).readings) == pytest.approx(
+            [1.0, 62.5], abs=0.01
+        )
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()

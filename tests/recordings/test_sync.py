@@ -98,8 +98,13 @@ def test_a_minute_is_enough_and_half_a_minute_with_two_claps():
     sure = {}
     for seconds, claps in ((60, 0), (30, 2), (30, 0)):
         made = [simulate(900 + seed, duration_s=seconds, claps=claps) for seed in range(6)]
-        fits = [align(claps_heard(one.audio) if claps else np.empty(0), one.motion, one.logs["left"]) for one in made]
-        assert all(worst_s(f, one, "left") < 0.1 for f, one in zip(fits, made, strict=True) if f.status == "sure")
+        fits = [
+            align(claps_heard(one.audio) if claps else np.empty(0), one.motion, one.logs["left"])
+            for one in made
+        ]
+        assert all(
+            worst_s(f, one, "left") < 0.1 for f, one in zip(fits, made, strict=True) if f.status == "sure"
+        )
         sure[seconds, claps] = sum(fit.status == "sure" for fit in fits)
     assert sure[60, 0] >= 5 and sure[30, 2] > sure[30, 0]
 
@@ -107,7 +112,11 @@ def test_a_minute_is_enough_and_half_a_minute_with_two_claps():
 def test_logs_that_lie_still_or_hiss_are_unsure():
     one, rng = simulate(40, duration_s=60), np.random.default_rng(0)
     times = np.arange(0, 60, 0.02)
-    for values in (np.ones((3000, 3)), rng.normal(size=(3000, 3)), np.eye(3)[rng.integers(0, 3, 3000)] * 9.81):
+    for values in (
+        np.ones((3000, 3)),
+        rng.normal(size=(3000, 3)),
+        np.eye(3)[rng.integers(0, 3, 3000)] * 9.81,
+    ):
         fit = align(claps_heard(one.audio), one.motion, Readings(times, values))
         assert fit.status == "unsure" and fit.why
 
@@ -126,7 +135,9 @@ def test_whatever_a_log_s_times_are_little_is_asked_for(steps, more, size):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (
-        peak < 50e6 and 0 <= fit.confidence <= 1 and np.isfinite([fit.offset_s, fit.drift_ppm, fit.residual_ms]).all()
+        peak < 50e6
+        and 0 <= fit.confidence <= 1
+        and np.isfinite([fit.offset_s, fit.drift_ppm, fit.residual_ms]).all()
     )
 
 
@@ -134,9 +145,9 @@ def test_whatever_a_log_s_times_are_little_is_asked_for(steps, more, size):
 def test_confidences_share_what_chance_leaves(ratios, max_offset_s):
     found = confidences(np.array(ratios), 30.0, max_offset_s)
     assert (found >= 0).all() and found.sum() <= 1 + 1e-12
-    assert (np.argsort(found, kind="stable") == np.argsort(ratios, kind="stable")).all() or len(set(found)) < len(
-        ratios
-    )
+    assert (np.argsort(found, kind="stable") == np.argsort(ratios, kind="stable")).all() or len(
+        set(found)
+    ) < len(ratios)
 
 
 def test_whitening_leaves_a_steady_rhythm_no_stronger_than_the_rest():

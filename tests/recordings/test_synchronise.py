@@ -29,7 +29,9 @@ from tests.recordings.test_folder import film
 def table(path, log, names=("ax", "ay", "az"), zero_s=0.0):
     """A log as CSV, its times from `zero_s` on."""
     rows = [",".join(("time", *names))]
-    rows += [",".join(f"{v:.6f}" for v in (t + zero_s, *x)) for t, x in zip(log.times, log.values, strict=True)]
+    rows += [
+        ",".join(f"{v:.6f}" for v in (t + zero_s, *x)) for t, x in zip(log.times, log.values, strict=True)
+    ]
     path.write_text("\n".join(rows), encoding="utf-8")
 
 
@@ -47,9 +49,14 @@ def lab(tmp_path_factory):
     """Recordings of 75 s: one silent, one with brackets in its names, one unreadable, one with a stranger's log."""
     root, truth = tmp_path_factory.mktemp("lab"), {}
     truth = {
-        name: simulate(300 + number, duration_s=75, claps=2) for number, name in enumerate(("bracketed", "silent"))
+        name: simulate(300 + number, duration_s=75, claps=2)
+        for number, name in enumerate(("bracketed", "silent"))
     }
-    for name, own in {**truth, "broken": simulate(302, duration_s=12), "stranger": truth["bracketed"]}.items():
+    for name, own in {
+        **truth,
+        "broken": simulate(302, duration_s=12),
+        "stranger": truth["bracketed"],
+    }.items():
         folder = root / name
         folder.mkdir()
         if name == "stranger":
@@ -181,7 +188,9 @@ def test_a_log_takes_the_clock_of_the_device_that_wrote_both(tmp_path, undrawn):
     assert {clock.status for clock in read_sync(made).values()} == {"manual"}
     assert read_sync(made)["heart"].offset_s == pytest.approx(2.0 - 3.0, abs=1e-5)
     table(made / "heart.csv", beats, ("bpm",), zero_s=5000.0)
-    with pytest.raises(DataError, match=r"logs.heart.same_clock: 'imu' was read from 1000\.000 .*times of one clock"):
+    with pytest.raises(
+        DataError, match=r"logs.heart.same_clock: 'imu' was read from 1000\.000 .*times of one clock"
+    ):
         synchronise(made)
 
 

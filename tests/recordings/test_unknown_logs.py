@@ -35,7 +35,9 @@ def film():
             stream = out.add_stream("mpeg4", rate=10)
             stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
             for number in range(10 * seconds):
-                frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number % 200, np.uint8), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(
+                    np.full((32, 32, 3), number % 200, np.uint8), format="rgb24"
+                )
                 frame.pts, frame.time_base = number, Fraction(1, 10)
                 out.mux(stream.encode(frame))
             out.mux(stream.encode())
@@ -112,7 +114,9 @@ def test_a_phone_s_file_gives_its_three_readings(tmp_path):
     assert (log.time, log.time_unit, log.columns) == ("time", "ns", ("z", "y", "x"))
     assert log.acceleration == ("z", "y", "x")
     assert any("'seconds_elapsed' (rises throughout, like a clock or a counter)" in line for line in told)
-    log, _ = described(tmp_path, {"": t, "Unnamed: 0": t, "timestamp": 10 * t + EPOCH_S * 1000, "gyr_x": v["x"]})
+    log, _ = described(
+        tmp_path, {"": t, "Unnamed: 0": t, "timestamp": 10 * t + EPOCH_S * 1000, "gyr_x": v["x"]}
+    )
     assert (log.time, log.time_unit, log.columns) == ("timestamp", "ms", ("gyr_x",))
 
 
@@ -136,7 +140,9 @@ def test_what_is_named_a_reading_is_one(tmp_path):
         described(tmp_path, {"time": t / 5, "way": t * 1.5})
     log, _ = described(tmp_path, {"time": t / 5, "way": t * 1.5}, columns=["way"])
     assert log.columns == ("way",)
-    log, told = described(tmp_path, {"time": t / 5, "x": noise(100), "activity": t // 50, "battery": 90 - t // 40})
+    log, told = described(
+        tmp_path, {"time": t / 5, "x": noise(100), "activity": t // 50, "battery": 90 - t // 40}
+    )
     assert log.columns == ("x",)
     assert "'activity' (labels by its name)" in " ".join(told) and "'battery'" in " ".join(told)
     hand = {name: noise(100) for name in ("thumb", "middle", "ring")}
@@ -219,7 +225,9 @@ def test_rows_of_several_sensors_are_never_one_stream(tmp_path, turns, named):
     }[turns]
     t = np.arange(rows) / 40 if turns != "one after the other" else np.arange(rows) % (rows // 2) / 20
     columns = {"sensor": [named[i] for i in which], "time": t, "x": np.where(which, 100, 1) + noise(rows)}
-    asked = f"rows of several sensors, told apart by column 'sensor' .*--set logs.wrist.where.sensor={min(named)}"
+    asked = (
+        f"rows of several sensors, told apart by column 'sensor' .*--set logs.wrist.where.sensor={min(named)}"
+    )
     with pytest.raises(DataError, match=asked):
         described(tmp_path, columns)
     log, _ = described(tmp_path, columns, where={"sensor": named[1]})
@@ -244,7 +252,9 @@ def together(kinds, every, name, rng, apart_s=0.003):
 
 @quick
 @given(
-    kinds=st.sampled_from([(0, 1), (1, 2, 3), (101, 202), ("ACC", "BARO"), ("0x68", "0x69"), ("L", "R", "head")]),
+    kinds=st.sampled_from(
+        [(0, 1), (1, 2, 3), (101, 202), ("ACC", "BARO"), ("0x68", "0x69"), ("L", "R", "head")]
+    ),
     every=st.sampled_from([1, 2, 5, 20, 50]),
     name=st.sampled_from(["sensor", "k", "unit", "addr", "which"]),
     seed=st.integers(0, 99),
@@ -280,7 +290,9 @@ def test_sensors_and_kinds_of_rows_are_told_apart_one_after_the_other(tmp_path):
     with pytest.raises(DataError, match="told apart by column 'type' .*where.type=acc"):
         described(tmp_path, table, where={"mac": "1A"})
     log, told = described(tmp_path, table, where={"mac": "1A", "type": "acc"})
-    assert log.columns == ("x",) and any("20 s at 25 Hz" in line or "19.96 s at 25 Hz" in line for line in told)
+    assert log.columns == ("x",) and any(
+        "20 s at 25 Hz" in line or "19.96 s at 25 Hz" in line for line in told
+    )
 
 
 def test_what_names_with_blanks_are_asked_for_can_be_pasted(tmp_path):
@@ -350,7 +362,9 @@ def test_times_of_day_as_numbers_are_no_seconds(tmp_path, rate_hz, start_s, unit
         return
     lines = json.loads(re.search(r"clock_set=(\[.*?\])", str(error.value))[1])
     assert f"time_unit={unit}" in str(error.value)
-    log, _ = described(tmp_path, {"time": written, "x": noise(len(t))}, video_s, clock_set=lines, time_unit=unit)
+    log, _ = described(
+        tmp_path, {"time": written, "x": noise(len(t))}, video_s, clock_set=lines, time_unit=unit
+    )
     read = read_log(tmp_path / "wrist.csv", log.log())
     np.testing.assert_allclose(read.times, t, atol=0.003)
 
@@ -389,7 +403,8 @@ def test_a_clock_set_by_an_hour_is_asked_about(tmp_path):
     assert log.clock_set == (502,) and not any("no reading for" in line for line in told)
     _, told = described(tmp_path, columns, clock_set=[])
     assert any(
-        "no reading for 3600.02 s (60 minutes) before line 502 (at 9.98 s): windows there" in line for line in told
+        "no reading for 3600.02 s (60 minutes) before line 502 (at 9.98 s): windows there" in line
+        for line in told
     )
     _, told = described(tmp_path, columns, video_s=4000.0)  # a pause, for all that the video tells
     assert any("no reading for 3600.02 s" in line for line in told)
@@ -420,7 +435,12 @@ def test_without_times_the_way_out_is_said(tmp_path):
 
 def test_parts_of_times_are_no_times(tmp_path):
     row = np.arange(7000)
-    columns = {"hour": 12 + row // 180_000, "minute": row // 3000, "second": row // 50 % 60, "ms": 20 * row % 1000}
+    columns = {
+        "hour": 12 + row // 180_000,
+        "minute": row // 3000,
+        "second": row // 50 % 60,
+        "ms": 20 * row % 1000,
+    }
     with pytest.raises(DataError, match="no column of times known by its name"):
         described(tmp_path, {**columns, "x": noise(7000)}, 140.0)
     log, _ = described(tmp_path, {**columns, "x": noise(7000), "time": row / 50}, 140.0)
@@ -452,13 +472,17 @@ def test_one_file_of_two_sensors_becomes_two_streams_when_told(tmp_path, film):
 def test_what_reading_asks_for_names_where_to_answer(tmp_path, film):
     source = film(tmp_path / "s1" / "cam.mp4", seconds=8)
     times = [1000 * i // 50 + (0 if i < 50 else 1_715_000_000_000) for i in range(400)]
-    (source.parent / "wrist.csv").write_text("time,x\n" + "\n".join(f"{t},{i % 7}" for i, t in enumerate(times)))
+    (source.parent / "wrist.csv").write_text(
+        "time,x\n" + "\n".join(f"{t},{i % 7}" for i, t in enumerate(times))
+    )
     with pytest.raises(
         DataError, match=r"line 52: the clock jumps .*clock_set = \[52\] \(--set logs.wrist.KEY=VALUE\)"
     ):
         ingest([source.parent], tmp_path / "out")
     folder, told = ingest([source.parent], tmp_path / "out", answers={"logs.wrist.clock_set": "[52]"})
-    assert read_description(folder).logs["wrist"].clock_set == (52,) and any("7.98 s at 50 Hz" in t for t in told)
+    assert read_description(folder).logs["wrist"].clock_set == (52,) and any(
+        "7.98 s at 50 Hz" in t for t in told
+    )
 
 
 def split_times(seconds, unit, form):
@@ -519,11 +543,15 @@ def test_thousands_are_asked_about_and_never_taken_for_decimals(tmp_path, separa
     with pytest.raises(DataError, match=r"in column 'force' may be .*logs.wrist.decimal=\. or .*decimal=,"):
         describe_log(file, "wrist", 20.0, {}, [])
     log = describe_log(file, "wrist", 20.0, {"missing": [], "decimal": ".", "columns": ["force", "y"]}, [])
-    np.testing.assert_allclose(read_log(file, log.log()).values, [[v, float(beside)] for v in values], rtol=1e-6)
+    np.testing.assert_allclose(
+        read_log(file, log.log()).values, [[v, float(beside)] for v in values], rtol=1e-6
+    )
 
 
 @quick
-@given(values=st.lists(st.integers(100, 99_999), min_size=20, max_size=40), large=st.integers(1000, 9_999_999))
+@given(
+    values=st.lists(st.integers(100, 99_999), min_size=20, max_size=40), large=st.integers(1000, 9_999_999)
+)
 def test_points_before_three_digits_are_asked_about_beside_numbers_without(tmp_path, values, large):
     values = [998, large, 1_234_567, *values]
     file = tmp_path / "wrist.csv"
@@ -537,30 +565,52 @@ def test_points_before_three_digits_are_asked_about_beside_numbers_without(tmp_p
 
 def test_three_decimals_are_decimals(tmp_path):
     file = tmp_path / "wrist.csv"
-    file.write_text("time_s,x,y\n" + "".join(f"{i / 50:.3f},{36 + i % 7 / 8:.3f},{i % 5}\n" for i in range(1000)))
+    file.write_text(
+        "time_s,x,y\n" + "".join(f"{i / 50:.3f},{36 + i % 7 / 8:.3f},{i % 5}\n" for i in range(1000))
+    )
     log = describe_log(file, "wrist", 20.0, {}, [])
-    np.testing.assert_allclose(read_log(file, log.log()).values[:, 0], 36 + np.arange(1000) % 7 / 8, atol=1e-6)
+    np.testing.assert_allclose(
+        read_log(file, log.log()).values[:, 0], 36 + np.arange(1000) % 7 / 8, atol=1e-6
+    )
 
 
 def test_decimal_commas_that_can_be_nothing_else_are_not_asked_about(tmp_path):
     file = tmp_path / "wrist.csv"
-    file.write_text("time;x\n" + "".join(f"{i / 50:.3f};{9 + i % 7 / 8:.3f}\n" for i in range(1000)).replace(".", ","))
+    file.write_text(
+        "time;x\n" + "".join(f"{i / 50:.3f};{9 + i % 7 / 8:.3f}\n" for i in range(1000)).replace(".", ",")
+    )
     log = describe_log(file, "wrist", 20.0, {}, [])
     np.testing.assert_allclose(read_log(file, log.log()).values[:, 0], 9 + np.arange(1000) % 7 / 8, atol=1e-6)
 
 
-FILLED = ["-9999", "-999", "-999.99", "9999", "99999", "-32768", "32767", "65535", "-2147483648", "1e20", "-1e10"]
+FILLED = [
+    "-9999",
+    "-999",
+    "-999.99",
+    "9999",
+    "99999",
+    "-32768",
+    "32767",
+    "65535",
+    "-2147483648",
+    "1e20",
+    "-1e10",
+]
 
 
 @quick
 @given(
-    fill=st.sampled_from(FILLED), rows=st.sets(st.integers(5, 190), min_size=1, max_size=30), seed=st.integers(0, 99)
+    fill=st.sampled_from(FILLED),
+    rows=st.sets(st.integers(5, 190), min_size=1, max_size=30),
+    seed=st.integers(0, 99),
 )
 def test_a_value_that_stands_for_no_reading_is_asked_about(tmp_path_factory, fill, rows, seed):
     folder = tmp_path_factory.mktemp("log")
     ax = [fill if row in rows else cell for row, cell in enumerate(noise(200, seed).tolist())]
     table = {"time": np.arange(200) / 10, "ax": ax, "ay": noise(200, seed + 1)}
-    with pytest.raises(DataError, match=rf"{len(rows)} rows of column 'ax'.*--set logs.wrist.missing=\[") as refused:
+    with pytest.raises(
+        DataError, match=rf"{len(rows)} rows of column 'ax'.*--set logs.wrist.missing=\["
+    ) as refused:
         described(folder, table)
     answer = json.loads(re.search(r"missing=(\[.*?\])", str(refused.value))[1])
     log, _ = described(folder, table, missing=tuple(answer))
@@ -588,7 +638,9 @@ def test_a_value_that_a_sensor_cannot_read_is_asked_about(tmp_path, name, value,
 @pytest.mark.parametrize(
     "values",
     [
-        np.clip(np.random.default_rng(0).normal(size=200) * 30000, -32768, 32767).round(),  # a sensor at its end
+        np.clip(
+            np.random.default_rng(0).normal(size=200) * 30000, -32768, 32767
+        ).round(),  # a sensor at its end
         np.where(np.arange(200) % 50 < 25, 0, 1023),  # a switch
         np.append(np.random.default_rng(0).integers(0, 5, 199), 1023),  # one press
         np.random.default_rng(0).integers(-2, 3, 200),
@@ -617,7 +669,9 @@ def test_a_summary_below_a_log_is_advised_about(tmp_path, time):
         with pytest.raises(DataError, match="the clock jumps"):
             described(tmp_path, table)
         return
-    with pytest.raises(DataError, match="clock_set = .*; if what follows is no reading but a summary, last_line = 201"):
+    with pytest.raises(
+        DataError, match="clock_set = .*; if what follows is no reading but a summary, last_line = 201"
+    ):
         described(tmp_path, table)
     log, _ = described(tmp_path, table, last_line=201)
     assert len(read_log(tmp_path / "wrist.csv", log.log()).times) == 200

@@ -43,13 +43,24 @@ def burnt(index, width=WIDTH, height=HEIGHT):
 def told(picture):
     """The index burnt into a frame of the file's size."""
     cells = [
-        picture[60:116, WIDTH // 2 + (bit - BITS // 2) * BLOCK + 8 :][:, : BLOCK - 16].mean() for bit in range(BITS)
+        picture[60:116, WIDTH // 2 + (bit - BITS // 2) * BLOCK + 8 :][:, : BLOCK - 16].mean()
+        for bit in range(BITS)
     ]
     assert all(cell < 60 or cell > 195 for cell in cells), cells
     return sum((cell > 128) << bit for bit, cell in enumerate(cells))
 
 
-def film(file, pts, options=None, *, codec="libx264", time_base=FINE, matrix=None, sound=None, container_options=None):
+def film(
+    file,
+    pts,
+    options=None,
+    *,
+    codec="libx264",
+    time_base=FINE,
+    matrix=None,
+    sound=None,
+    container_options=None,
+):
     """Write a video whose frames are shown at `pts`, in `time_base` seconds, maybe with sound `(start_s, samples)`."""
     with av.open(str(file), "w", options=container_options or {}) as container:
         track = container.add_stream(codec, rate=30, options={"preset": "ultrafast", **(options or {})})
@@ -120,7 +131,11 @@ def test_other_codecs(tmp_path, codec, name):
     if codec == "libx265":
         options = {"x265-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:log-level=none"}
     time_base = Fraction(1, 30)
-    file = film(tmp_path / name, np.arange(40), options, codec=codec, time_base=time_base) if codec != "mjpeg" else None
+    file = (
+        film(tmp_path / name, np.arange(40), options, codec=codec, time_base=time_base)
+        if codec != "mjpeg"
+        else None
+    )
     file = file or _mjpeg(tmp_path / name)
     video = Video(file, None, None)
     assert indexes(video, video.times) == list(range(40))
@@ -140,11 +155,16 @@ def _mjpeg(file):
 
 def test_one_key_frame_per_gop_and_no_group_is_decoded_twice(tmp_path, monkeypatch):
     video = Video(film(tmp_path / "a.mp4", steady(), ORDERS["open-gop"]), None, None)
-    assert len(video._packets.keys) == 5 and (video._packets.starts(np.arange(60), 0) < video._packets.keys[-1]).any()
+    assert (
+        len(video._packets.keys) == 5
+        and (video._packets.starts(np.arange(60), 0) < video._packets.keys[-1]).any()
+    )
     sent, seeks = [], []
     decode, search = decoding.decode, decoding._packets_from
     monkeypatch.setattr(decoding, "decode", lambda *given: [sent.append(given[1]), decode(*given)][1])
-    monkeypatch.setattr(decoding, "_packets_from", lambda *given: [seeks.append(given[-1]), search(*given)][1])
+    monkeypatch.setattr(
+        decoding, "_packets_from", lambda *given: [seeks.append(given[-1]), search(*given)][1]
+    )
 
     def decoded(seconds):
         sent.clear(), seeks.clear()
@@ -177,7 +197,9 @@ def decoders(monkeypatch):
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi", "a.mov"])
 @pytest.mark.parametrize("order", [*ORDERS, *REFRESHED])
 def test_decoders_side_by_side_give_the_pictures_of_one(tmp_path, decoders, order, name):
-    file = film(tmp_path / name, steady(), (ORDERS | REFRESHED)[order] if name != "a.avi" else {"bf": "0", "g": "12"})
+    file = film(
+        tmp_path / name, steady(), (ORDERS | REFRESHED)[order] if name != "a.avi" else {"bf": "0", "g": "12"}
+    )
     video, rng = Video(file, 120, 100), np.random.default_rng(3)
     shown = video._packets.shown
     whole = dict(decoding.frames(file, video._packets, np.sort(shown), video._picture, whole=True))
@@ -215,7 +237,10 @@ def test_where_no_seek_leads_one_decoder_does_all(tmp_path, decoders, monkeypatc
 
 
 def test_whoever_asks_no_further_leaves_no_decoder_at_work(tmp_path, decoders):
-    video, before = Video(film(tmp_path / "a.mp4", steady(), ORDERS["b-frames"]), None, None), threading.active_count()
+    video, before = (
+        Video(film(tmp_path / "a.mp4", steady(), ORDERS["b-frames"]), None, None),
+        threading.active_count(),
+    )
     decoders(2)
     coming = video.decoded(np.arange(60))
     assert next(coming)[0] == 0
@@ -238,7 +263,10 @@ def test_what_is_damaged_is_as_damaged_whoever_decodes(tmp_path, decoders, order
         except DataError as error:
             return str(error)
 
-    looks = (lambda file: Video(file, 120, 100).at(np.arange(0, 60, 4) / 30), lambda file: motion_energy(file).values)
+    looks = (
+        lambda file: Video(file, 120, 100).at(np.arange(0, 60, 4) / 30),
+        lambda file: motion_energy(file).values,
+    )
     content, rng = film(tmp_path / name, steady(), ORDERS[order]).read_bytes(), np.random.default_rng(7)
     for number, at in enumerate(rng.integers(len(content) // 10, len(content), 4)):
         file = tmp_path / f"{number}-{name}"
@@ -267,14 +295,19 @@ def test_only_frames_that_were_asked_for_are_converted(tmp_path, monkeypatch):
     video = Video(film(tmp_path / "a.mp4", steady()), None, None)
     converted = []
     convert = Video._picture
-    monkeypatch.setattr(Video, "_picture", lambda self, *given: [converted.append(0), convert(self, *given)][1])
+    monkeypatch.setattr(
+        Video, "_picture", lambda self, *given: [converted.append(0), convert(self, *given)][1]
+    )
     assert indexes(video, [0.5, 0.1, 0.5]) == [15, 3, 15] and len(converted) == 2
 
 
 def test_travels_to_other_processes_and_is_a_stream(tmp_path):
     video = Video(film(tmp_path / "a.mp4", irregular()), None, None)
     assert isinstance(video, Stream)
-    for copy in (pickle.loads(pickle.dumps(video)), pickle.loads(pickle.dumps(Video(video.file, None, None)))):
+    for copy in (
+        pickle.loads(pickle.dumps(video)),
+        pickle.loads(pickle.dumps(Video(video.file, None, None))),
+    ):
         np.testing.assert_array_equal(copy.at(video.times[[4, 40]]), video.at(video.times[[4, 40]]))
     assert video.at(np.zeros(0)).shape == (0, HEIGHT, WIDTH, 3)
 
@@ -326,7 +359,9 @@ def test_audio_is_on_the_video_clock(tmp_path, name, video_s, audio_s):
     file = film(tmp_path / name, pts, ORDERS["b-frames"], sound=(audio_s, click(1.5)))
     sound, first_s = read_sound(file, 16_000).readings, Video(file).times[0]
     assert isinstance(sound, Readings) and sound.values.dtype == np.float32 and sound.values.ndim == 1
-    assert sound.times[np.abs(sound.values).argmax()] - first_s == pytest.approx(audio_s + 1.5 - video_s, abs=0.003)
+    assert sound.times[np.abs(sound.values).argmax()] - first_s == pytest.approx(
+        audio_s + 1.5 - video_s, abs=0.003
+    )
     assert min(first_s, sound.times[0]) == pytest.approx(0, abs=0.03)  # encoders of sound begin early
     assert first_s == pytest.approx(max(video_s - audio_s, 0), abs=0.03)
     np.testing.assert_allclose(np.diff(sound.times), 1 / 16_000, rtol=1e-6)
@@ -373,7 +408,10 @@ def test_an_edit_list_hides_frames(tmp_path):
         track = copy.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
-                packet.pts, packet.dts = packet.pts - 15_000, packet.dts - 15_000  # in the file's 1/90000 s: 5 frames
+                packet.pts, packet.dts = (
+                    packet.pts - 15_000,
+                    packet.dts - 15_000,
+                )  # in the file's 1/90000 s: 5 frames
                 packet.stream = track
                 copy.mux(packet)
     video = Video(tmp_path / "b.mp4", None, None)
@@ -391,7 +429,9 @@ def refused(read, *expected):
 @pytest.mark.parametrize("read", [lambda file: Video(file).at(np.zeros(1)), motion_energy, read_sound])
 def test_bad_files_get_one_line(tmp_path, read):
     whole = film(tmp_path / "whole.mp4", steady(), sound=(0.0, click(1.0)))
-    front = film(tmp_path / "front.mp4", steady(), sound=(0.0, click(1.0)), container_options={"movflags": "faststart"})
+    front = film(
+        tmp_path / "front.mp4", steady(), sound=(0.0, click(1.0)), container_options={"movflags": "faststart"}
+    )
     for file in (whole, front):
         cut = tmp_path / f"cut-{file.name}"
         for share in (0.0, 0.3, 0.6, 0.97):
@@ -477,7 +517,11 @@ def test_what_follows_a_damaged_frame_is_as_damaged_until_the_next_key_frame(tmp
     video = Video(file, None, None)
     assert indexes(video, video.times[[14, 24]]) == [14, 24]
     for frame in (15, 16, 23):
-        refused(lambda frame=frame: video.at(video.times[[frame]]), str(file), f"{frame / 30:.3f} s cannot be decoded")
+        refused(
+            lambda frame=frame: video.at(video.times[[frame]]),
+            str(file),
+            f"{frame / 30:.3f} s cannot be decoded",
+        )
     with pytest.warns(PlaitWarning, match="9 of 60 frames cannot be decoded, left out of its motion"):
         assert len(motion_energy(file).times) == 51
 

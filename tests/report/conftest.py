@@ -27,7 +27,9 @@ def fused(tmp_path_factory):
             "led": {"use": "plait.fusion:Led", "args": {"lead": "a"}},
             "width": {"use": "plait.fusion:Led", "args": {"lead": "a"}, "sweep": {"embedding": [1, 2, 4]}},
         }
-        run_study(tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1, "args": {"lr": 0.01}}), None, out)
+        run_study(
+            tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1, "args": {"lr": 0.01}}), None, out
+        )
         write_cases(FinishedRun.open(out, trust=OWN))
         write_report(out)
         return out

@@ -266,7 +266,9 @@ def test_whatever_things_are_called_is_shown_as_written_and_never_run(tab, fused
     for name in ("run.json", "cases.json"):
         (tmp_path / name).write_text(json.dumps(called(json.loads((tmp_path / name).read_text()))))
     columns = ("method", "fold", "clip", "subject", "activity", "predicted")
-    predictions.with_columns(pl.col(*columns).replace(renamed)).write_parquet(tmp_path / "predictions.parquet")
+    predictions.with_columns(pl.col(*columns).replace(renamed)).write_parquet(
+        tmp_path / "predictions.parquet"
+    )
     (tmp_path / "index.html").write_text(
         write_report(tmp_path)
         .read_text()
@@ -287,4 +289,6 @@ def test_whatever_things_are_called_is_shown_as_written_and_never_run(tab, fused
     )
     assert tab.run("document.querySelectorAll('a[href^=\"javascript:\"]').length") == 0
     predicted = {renamed[name] for name in predictions["activity"]}
-    assert [name for name in [*map(renamed.get, predictions["method"].unique()), *predicted] if name not in shown] == []
+    assert [
+        name for name in [*map(renamed.get, predictions["method"].unique()), *predicted] if name not in shown
+    ] == []

@@ -32,10 +32,16 @@ def test_light_falls_on_what_is_attended_to():
     one = attention("video", "wrist", (2, 1, 2), (3,), [[0, far, 0], [0, far, 0], [far, 0, 0], [0, far, 0]])
     made = lit([one], {"video": 2})
     assert made["wrist"] == {"shape": [3], "values": [85, 255, 0]}  # a quarter, three quarters, none
-    assert made["video"] == {"shape": [2, 1, 2], "values": [0, 0, 0, 0]}  # every position is related equally strongly
+    assert made["video"] == {
+        "shape": [2, 1, 2],
+        "values": [0, 0, 0, 0],
+    }  # every position is related equally strongly
     strong = attention("video", "wrist", (2, 1, 2), (3,), [[0, 1, 0], [2, 0, 0], [4, 3, 3], [1, 1, 0.5]])
     assert lit([strong], {"video": 2})["video"]["values"] == [0, 85, 255, 0]
-    assert lit([strong], {})["video"] == {"shape": [2], "values": [0, 255]}  # what is no picture is shown over time
+    assert lit([strong], {})["video"] == {
+        "shape": [2],
+        "values": [0, 255],
+    }  # what is no picture is shown over time
 
 
 def test_light_falls_on_joints_and_on_every_context():
@@ -50,7 +56,8 @@ def test_light_falls_on_joints_and_on_every_context():
 
 def test_every_combination_of_who_was_right_is_there():
     cuts = [
-        (Recording("r1", "1", {}, ()), Clip(f"c{i}", "r1", "1", "red" if i % 2 else "blue", 0, 1)) for i in range(16)
+        (Recording("r1", "1", {}, ()), Clip(f"c{i}", "r1", "1", "red" if i % 2 else "blue", 0, 1))
+        for i in range(16)
     ]
     of = {}
     for i, (_, clip) in enumerate(cuts):
@@ -68,11 +75,17 @@ def test_cases_say_what_the_predictions_say(fused):
     table = pl.read_parquet(fused / "predictions.parquet")
     for case in told["cases"]:
         for model, right, said in zip(told["models"], case["right"], case["said"], strict=True):
-            row = table.row(by_predicate=(pl.col("clip") == case["clip"]) & (pl.col("method") == model), named=True)
+            row = table.row(
+                by_predicate=(pl.col("clip") == case["clip"]) & (pl.col("method") == model), named=True
+            )
             assert right == (row["predicted"] == row["activity"]) and said[0][0] == row["predicted"]
             assert case["activity"] == row["activity"]
         assert len(case["signals"]) == 2 and case["films"] == case["joints"] == []
-        assert set(case["lit"]) == {"a", "b"} and case["lit"]["a"]["shape"] == [8] and case["lit"]["b"]["shape"] == [6]
+        assert (
+            set(case["lit"]) == {"a", "b"}
+            and case["lit"]["a"]["shape"] == [8]
+            and case["lit"]["b"]["shape"] == [6]
+        )
     assert sum(one["clips"] for one in told["counts"]) == table["clip"].n_unique()
     shown = {tuple(case["right"]) for case in told["cases"]}
     assert shown == {tuple(one["right"]) for one in told["counts"]}

@@ -56,8 +56,12 @@ def test_depth_is_shown_as_the_network_is_given_it():
 
     shown = frames(modality("depth", 10, prepare=left_half), RECORDING, CLIP, np.array([1.5, 2.0]), 48)
     assert len(shown) == 2 and shown[0].shape == (48, 48, 3)
-    assert shown[0][24, 44].min() > 240 and shown[0][24, 10].max() == 0  # the person fills the crop's right half
-    raw = frames(modality("depth", 10, prepare=lambda d: torch.zeros(3)), RECORDING, CLIP, np.array([1.5]), 48)
+    assert (
+        shown[0][24, 44].min() > 240 and shown[0][24, 10].max() == 0
+    )  # the person fills the crop's right half
+    raw = frames(
+        modality("depth", 10, prepare=lambda d: torch.zeros(3)), RECORDING, CLIP, np.array([1.5]), 48
+    )
     assert raw[0][24, 24].min() > 0  # what is no picture any more leaves the picture as recorded
 
 
@@ -72,7 +76,10 @@ def test_signals_are_the_clip_s_own():
 def test_joints_move_as_they_did_upright():
     found = moving_joints("UTD-MHAD", SKELETON, RECORDING, CLIP)
     assert len(found["frames"]) == 32 and len(found["frames"][0]) == 20 and found["bones"] == ()
-    assert moving_joints("any", WRIST, RECORDING, CLIP) is None and moving_joints("any", VIDEO, RECORDING, CLIP) is None
+    assert (
+        moving_joints("any", WRIST, RECORDING, CLIP) is None
+        and moving_joints("any", VIDEO, RECORDING, CLIP) is None
+    )
     first = RECORDING.streams["body"].at(np.array([1.0]))[0]
     shown = np.array(found["frames"][0])
     assert np.argmin(shown[:, 1]) == np.argmax(first[:, 1])  # what is highest has the smallest y
@@ -81,7 +88,9 @@ def test_joints_move_as_they_did_upright():
     assert flat.min() == pytest.approx(0) or flat.max() == pytest.approx(1)
     distances = [np.linalg.norm(a[0] - a[1]) for a in (flat[7], BODY[7, :, :2])]
     others = [np.linalg.norm(a[3] - a[9]) for a in (flat[7], BODY[7, :, :2])]
-    assert distances[0] / distances[1] == pytest.approx(others[0] / others[1])  # the same scale along both axes
+    assert distances[0] / distances[1] == pytest.approx(
+        others[0] / others[1]
+    )  # the same scale along both axes
 
 
 def test_bones_make_one_body():
@@ -93,5 +102,7 @@ def test_bones_make_one_body():
 
 
 def test_joints_are_many_points_in_space():
-    assert is_joints(np.zeros((20, 3))) and not is_joints(np.zeros((2, 3))) and not is_joints(np.zeros((20, 6)))
+    assert (
+        is_joints(np.zeros((20, 3))) and not is_joints(np.zeros((2, 3))) and not is_joints(np.zeros((20, 6)))
+    )
     assert not is_joints(np.zeros(60))

@@ -68,7 +68,10 @@ def test_the_second_table_says_who_was_chosen_and_how(tmp_path):
     assert table["model"].to_list()[2] == "gloves-led, chosen on validation subjects"
     wrong = pl.when(pl.col("method") == "g").then(pl.lit("none")).otherwise("predicted").alias("predicted")
     table = table_2(run, predictions, predictions.with_columns(wrong))
-    assert table["model"].to_list()[2].endswith(", chosen on validation subjects") and table["method"][2] in ("s", "v")
+    assert table["model"].to_list()[2].endswith(", chosen on validation subjects") and table["method"][2] in (
+        "s",
+        "v",
+    )
     only, few = read_run(opened(tmp_path / "one", methods={name: METHODS[name] for name in ("flat", "v")}))
     assert table_2(only, few)["model"].to_list() == ["late concatenation", "video-led, the only fusion"]
 
@@ -83,7 +86,10 @@ def test_what_the_paper_prints_stands_beside_its_own_data_only(tmp_path):
     assert table["paper"].to_list() == [0.789, 0.793, 0.808]
     assert table["model"].to_list()[2] == "video-led, the paper's choice"
     write_report(folder)
-    assert "80.8" in (folder / "table1.tex").read_text() and pl.read_csv(folder / "table2.csv")["paper_sd"][2] == 0.077
+    assert (
+        "80.8" in (folder / "table1.tex").read_text()
+        and pl.read_csv(folder / "table2.csv")["paper_sd"][2] == 0.077
+    )
 
 
 def test_a_study_without_fusions_has_its_singles_alone(tmp_path):
@@ -97,11 +103,15 @@ def test_our_own_studies_have_all_of_the_paper_s_rows(tmp_path, name):
     from plait.study.run import _head, _kind, _origin
 
     study = load_study(f"studies/{name}.toml")
-    folder = make_run(tmp_path, {m: (_kind(own), own.modalities, _head(own), 0.5) for m, own in study.methods.items()})
+    folder = make_run(
+        tmp_path, {m: (_kind(own), own.modalities, _head(own), 0.5) for m, own in study.methods.items()}
+    )
     about = json.loads((folder / "run.json").read_text())
     for method, own in study.methods.items():
         about["methods"][method] |= {"use": own.use, "args": own.args, "sweep": own.swept}
-        about["methods"][method]["encoders"] = {m: asdict(_origin(encoder)) for m, encoder in own.encoders.items()}
+        about["methods"][method]["encoders"] = {
+            m: asdict(_origin(encoder)) for m, encoder in own.encoders.items()
+        }
     (folder / "run.json").write_text(json.dumps(about | {"modalities": study.modalities}))
     report = Report.of(*read_run(folder))
     first = ["static", "gloves", "video", "glove-led", "video-led", "symmetric"]

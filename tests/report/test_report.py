@@ -62,7 +62,9 @@ def make_run(folder, methods=METHODS, activities=("sit", "walk", "run"), subject
                     hit = rng.random() < skill
                     predicted = true if hit else int(rng.integers(len(activities)))
                     who = str(subject)
-                    rows.append((study, method, who, seed, f"{who}-{c}", who, activities[true], activities[predicted]))
+                    rows.append(
+                        (study, method, who, seed, f"{who}-{c}", who, activities[true], activities[predicted])
+                    )
     columns = ("study", "method", "fold", "seed", "clip", "subject", "activity", "predicted")
     folder.mkdir(parents=True, exist_ok=True)
     table = pl.DataFrame(rows, schema=columns, orient="row").sort("method", "seed", "fold", "clip")
@@ -125,7 +127,9 @@ def page(run):
 
 
 def embedded(html, name="data"):
-    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.S).group(1))
+    return json.loads(
+        re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.S).group(1)
+    )
 
 
 def test_everything_is_written_and_nothing_else(tmp_path):
@@ -191,7 +195,9 @@ def test_csv_files_read_back(tmp_path):
 
 
 def test_groups_keep_the_order_of_the_study_and_averages_train_nothing(tmp_path):
-    shuffled = {name: METHODS[name] for name in ("video-led", "concat-mean", "gloves", "average", "video", "concat")}
+    shuffled = {
+        name: METHODS[name] for name in ("video-led", "concat-mean", "gloves", "average", "video", "concat")
+    }
     write_report(make_run(tmp_path, shuffled))
     table = pl.read_csv(tmp_path / "table.csv")
     assert table["method"].to_list() == ["gloves", "video", "concat-mean", "average", "concat", "video-led"]
@@ -200,7 +206,10 @@ def test_groups_keep_the_order_of_the_study_and_averages_train_nothing(tmp_path)
 
 def test_the_picture_is_well_formed_and_says_its_names(tmp_path):
     write_report(make_run(tmp_path, AWKWARD))
-    texts = [element.text for element in ET.parse(tmp_path / "accuracy.svg").iter("{http://www.w3.org/2000/svg}text")]
+    texts = [
+        element.text
+        for element in ET.parse(tmp_path / "accuracy.svg").iter("{http://www.w3.org/2000/svg}text")
+    ]
     assert "<b>bold</b>" in texts
     assert "a|b, $x_1$ *c* \"q\" 'r'" in texts
 
@@ -231,12 +240,23 @@ def test_the_hardest_person_is_said_to_be_hard_and_why(tmp_path):
     run = make_run(tmp_path)
     table = pl.read_parquet(run / "predictions.parquet")
     hard = (pl.col("subject") == "2") & (pl.col("method") == "video-led") & (pl.col("activity") == "sit")
-    changed = pl.when(hard).then(pl.lit("run")).when(pl.col("subject") != "2").then("activity").otherwise("predicted")
+    changed = (
+        pl.when(hard)
+        .then(pl.lit("run"))
+        .when(pl.col("subject") != "2")
+        .then("activity")
+        .otherwise("predicted")
+    )
     table.with_columns(predicted=changed).write_parquet(run / "predictions.parquet")
     text = " ".join("".join(Page(page(run)).text).split())
-    own = pl.read_csv(run / "subjects.csv").filter((pl.col("method") == "video-led") & (pl.col("subject") == 2))
+    own = pl.read_csv(run / "subjects.csv").filter(
+        (pl.col("method") == "video-led") & (pl.col("subject") == 2)
+    )
     (accuracy, others) = own.select("accuracy", "others").row(0)
-    assert others == 1 and f"Person 2: video-led is right on {100 * accuracy:.1f} % of the clips, on 100.0 %" in text
+    assert (
+        others == 1
+        and f"Person 2: video-led is right on {100 * accuracy:.1f} % of the clips, on 100.0 %" in text
+    )
     assert "sit → run: 100.0 % of theirs, 0.0 % of everybody else's" in text and "Person 1:" not in text
     wrong = pl.read_csv(run / "mistakes.csv").filter(pl.col("method") == "video-led").row(0)
     assert wrong[:4] == ("video-led", 2, "sit", "run")
@@ -249,7 +269,9 @@ def test_the_hardest_person_is_said_to_be_hard_and_why(tmp_path):
 def test_cases_of_an_earlier_version_are_named(tmp_path):
     run = make_run(tmp_path)
     (run / "cases.json").write_text('{"of": "", "models": [], "cases": []}')
-    with pytest.raises(DataError, match=r"cases.json: of an earlier version; remove it, or run the study again"):
+    with pytest.raises(
+        DataError, match=r"cases.json: of an earlier version; remove it, or run the study again"
+    ):
         write_report(run)
 
 
@@ -337,7 +359,9 @@ def test_whose_encoders_were_trained_before_is_said(tmp_path):
     assert "| video-led | video + gloves (tuned) | mean |" in table
     assert "| gloves | gloves | mean |" in table
     for text in (table, html):
-        assert "It has seen its training clips, so their features are better than those of test clips." in text
+        assert (
+            "It has seen its training clips, so their features are better than those of test clips." in text
+        )
         assert "is trained further." in text
     rows = {row["method"]: row["encoders"] for row in pl.read_csv(run / "table.csv").iter_rows(named=True)}
     assert json.loads(rows["concat"]) == {"video": "frozen, from video"}
@@ -361,7 +385,9 @@ def with_hands(run, **changed):
     """A `hands.parquet` beside a run: every third clip misses one hand, every third two."""
     clips = pl.read_parquet(run / "predictions.parquet").select("clip").unique(maintain_order=True)
     numbers = pl.int_range(pl.len(), dtype=pl.Int64)
-    hands = clips.with_columns(count=2 - numbers % 3, missing=numbers % 3, visible=pl.lit(None, dtype=pl.Int64))
+    hands = clips.with_columns(
+        count=2 - numbers % 3, missing=numbers % 3, visible=pl.lit(None, dtype=pl.Int64)
+    )
     hands.with_columns(**changed).write_parquet(run / "hands.parquet")
     return run
 
@@ -390,7 +416,9 @@ def test_hands_of_other_clips_are_refused(tmp_path):
     run = with_hands(make_run(tmp_path / "run"))
     hands = pl.read_parquet(run / "hands.parquet")
     hands[1:].write_parquet(run / "hands.parquet")
-    with pytest.raises(DataError, match="hands.parquet: nothing of clip '1-0'; run `plait hands detect` again"):
+    with pytest.raises(
+        DataError, match="hands.parquet: nothing of clip '1-0'; run `plait hands detect` again"
+    ):
         write_report(run)
     hands.drop("missing").write_parquet(run / "hands.parquet")
     with pytest.raises(DataError, match="no column 'missing'"):

@@ -123,7 +123,10 @@ def test_an_address_that_cannot_be_read_gets_an_answer(tmp_path, capsys, host, p
         head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         answer = _raw(listening.server_port, head.encode())
         listening.shutdown()
-    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")) and b"page" not in answer.partition(b"\r\n\r\n")[2]
+    assert (
+        answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
+        and b"page" not in answer.partition(b"\r\n\r\n")[2]
+    )
     assert capsys.readouterr().err == ""
 
 
@@ -135,7 +138,9 @@ def test_the_slow_are_hung_up_on(tmp_path, capsys):
         threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
         with ExitStack() as stack:
             address = (HOST, listening.server_port)
-            silent, dripping, asleep = (stack.enter_context(socket.create_connection(address, 30)) for _ in range(3))
+            silent, dripping, asleep = (
+                stack.enter_context(socket.create_connection(address, 30)) for _ in range(3)
+            )
             dripping.sendall(b"GET / HTTP/1.1\r\n")
             asleep.sendall(b"GET /film.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert silent.recv(1) == b""
@@ -169,7 +174,10 @@ def test_mistakes_are_one_line(tmp_path):
     with pytest.raises(DataError, match=r"index.html: no such file"):
         server(tmp_path)
     (tmp_path / "index.html").touch()
-    with server(tmp_path, port=0) as taken, pytest.raises(ConfigError, match="cannot listen there: Address already"):
+    with (
+        server(tmp_path, port=0) as taken,
+        pytest.raises(ConfigError, match="cannot listen there: Address already"),
+    ):
         server(tmp_path, port=taken.server_port)
     with pytest.raises(ConfigError, match="--host nowhere.invalid"):
         server(tmp_path, "nowhere.invalid")

@@ -80,7 +80,9 @@ GONE = replace(tiny.TINY, modalities=(CAMERA, *tiny.TINY.modalities), recordings
 
 def test_pictures_that_no_method_needs_may_be_gone(tmp_path):
     one = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
-    study = tiny.study(dataset="tests.report.test_sheet:GONE", methods=one, seeds=[0], train={"max_epochs": 1})
+    study = tiny.study(
+        dataset="tests.report.test_sheet:GONE", methods=one, seeds=[0], train={"max_epochs": 1}
+    )
     with pytest.warns(PlaitWarning, match=r"the page has no contact sheet: camera.mp4: cannot be read"):
         page = plait.run(study, ".", tmp_path, executor="inline")
     assert page.stat().st_size > 0 and (tmp_path / "table.csv").stat().st_size > 0

@@ -43,14 +43,23 @@ def test_modalities_are_filled_in():
 def test_set_takes_toml_or_else_a_string():
     study = load_study(
         tiny.study(),
-        ["seeds=[3, 4]", "name=other name", "protocol.kind=fixed", "protocol.train=[1, 2]", "protocol.val=['3']"],
+        [
+            "seeds=[3, 4]",
+            "name=other name",
+            "protocol.kind=fixed",
+            "protocol.train=[1, 2]",
+            "protocol.val=['3']",
+        ],
     )
     assert (study.seeds, study.name, study.protocol.train) == ((3, 4), "other name", ("1", "2"))
 
 
 def test_a_sweep_makes_a_row_for_each_value():
     study = load_study(tiny.study(), ["methods.a-led.sweep.embedding=[3, 13]"])
-    assert [name for name in study.methods if name.startswith("a-led")] == ["a-led[embedding=3]", "a-led[embedding=13]"]
+    assert [name for name in study.methods if name.startswith("a-led")] == [
+        "a-led[embedding=3]",
+        "a-led[embedding=13]",
+    ]
     assert study.methods["a-led[embedding=13]"].args == {"lead": "a", "embedding": 13}
 
 
@@ -120,7 +129,8 @@ def test_a_file_lies_on_top_of_the_one_it_extends(tmp_path):
     write("base.toml", tomli_w.dumps(tiny.study(seeds=[0], protocol={"refit": True})))
     (tmp_path / "own").mkdir()
     write(
-        "own/mine.toml", 'extends = "../base.toml"\nname = "mine"\nmethods.a.args.head = "hidden"\ntrain.patience = 3\n'
+        "own/mine.toml",
+        'extends = "../base.toml"\nname = "mine"\nmethods.a.args.head = "hidden"\ntrain.patience = 3\n',
     )
     mine, base = load_study(tmp_path / "own" / "mine.toml", ["seeds=[5]"]), load_study(tmp_path / "base.toml")
     assert (mine.name, mine.seeds, mine.protocol) == ("mine", (5,), base.protocol)
@@ -136,7 +146,10 @@ def test_a_file_lies_on_top_of_the_one_it_extends(tmp_path):
 
 
 def test_some_methods_alone_and_what_they_are_made_from():
-    methods = {**tiny.study()["methods"], "tuned": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a"}}}}
+    methods = {
+        **tiny.study()["methods"],
+        "tuned": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a"}}},
+    }
     methods["led"] = {"use": "plait.fusion:Led", "args": {"lead": "a"}, "sweep": {"embedding": [1, 2]}}
     study = load_study(tiny.study(methods=methods))
     assert list(study.only(["average"]).methods) == ["a", "b", "average"]
@@ -167,10 +180,19 @@ def test_a_method_may_be_like_another(tmp_path):
         "both": {"like": "own", "use": "plait.fusion:Symmetric", "args": {"head": "mean"}},
     }
     study = load_study(tiny.study(methods=methods), ["methods.led.args.embedding=3"])
-    assert study.methods["flat"].args == {"lead": "a", "head": "flatten"}  # what is set for one is set for it alone
+    assert study.methods["flat"].args == {
+        "lead": "a",
+        "head": "flatten",
+    }  # what is set for one is set for it alone
     assert study.methods["flat"].encoders == study.methods["led"].encoders
-    assert study.methods["own"].encoders == {} and study.methods["own"].train == {"max_epochs": 2, "patience": 3}
-    assert study.methods["both"].args == {"head": "mean"} and study.methods["both"].use == "plait.fusion:Symmetric"
+    assert study.methods["own"].encoders == {} and study.methods["own"].train == {
+        "max_epochs": 2,
+        "patience": 3,
+    }
+    assert (
+        study.methods["both"].args == {"head": "mean"}
+        and study.methods["both"].use == "plait.fusion:Symmetric"
+    )
     assert study.methods["both"].modalities == ("a", "b")
     (tmp_path / "base.toml").write_text(tomli_w.dumps(tiny.study(methods=methods)))
     more = {"extends": "base.toml", "without": ["methods.led"], "methods": {"last": {"like": "flat"}}}
@@ -181,5 +203,7 @@ def test_a_method_may_be_like_another(tmp_path):
 @pytest.mark.parametrize("like", ["nobody", "self", "other", 3, ["led"], None])
 def test_a_method_is_like_another_method_of_the_file_or_refused(like):
     methods = tiny.study()["methods"] | {"self": {"like": like}, "other": {"like": "self"}}
-    with pytest.raises(ConfigError, match=r"^study: methods\.(self|other)\.like: got .*, expected another method"):
+    with pytest.raises(
+        ConfigError, match=r"^study: methods\.(self|other)\.like: got .*, expected another method"
+    ):
         load_study(tiny.study(methods=methods))

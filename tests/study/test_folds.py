@@ -60,7 +60,9 @@ def test_settings_can_be_chosen_among_some_subjects_without_a_look_at_the_others
 def test_the_best_epoch_cannot_be_chosen_where_nobody_validates():
     (fold,) = folds(Protocol(kind="fixed", train=("1",), val=(), test=("3",)), ["1", "2", "3"])
     check_choice(fold, "last", "train")
-    with pytest.raises(ConfigError, match="methods.x.train.choose is 'best', but nobody validates in fold fixed"):
+    with pytest.raises(
+        ConfigError, match="methods.x.train.choose is 'best', but nobody validates in fold fixed"
+    ):
         check_choice(fold, "best", "methods.x.train")
 
 

@@ -53,7 +53,9 @@ def test_the_predictions_table(finished):
     np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
     assert table["predicted"].to_list() == [tiny.ACTIVITIES[i] for i in scores.argmax(1)]
     assert told[0] == (0, 32, "") and told[-1][:2] == (32, 32)
-    assert load_study(out / "study.toml") == load_study(tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}}))
+    assert load_study(out / "study.toml") == load_study(
+        tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}})
+    )
 
 
 def test_fusion_learns_what_needs_both_and_singles_cannot(finished):
@@ -80,7 +82,9 @@ def test_a_job_s_folder(finished):
         ]  # fmt: skip
         decided = json.loads((folder / "job.json").read_text())["decided by"]
         assert set(decided["fold"]["test"]).isdisjoint(decided["fold"]["train"])
-    assert "method.weights.0" in {name.replace("head.", "") for name in load_file(folder / "weights.safetensors")}
+    assert "method.weights.0" in {
+        name.replace("head.", "") for name in load_file(folder / "weights.safetensors")
+    }
 
 
 def test_run_json_says_what_each_method_is(finished):
@@ -304,7 +308,9 @@ def test_threads_are_given_back(tmp_path):
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("setting", [{"threads": 0}, {"workers": -1}, {"workers": 0, "executor": "processes"}])
+@pytest.mark.parametrize(
+    "setting", [{"threads": 0}, {"workers": -1}, {"workers": 0, "executor": "processes"}]
+)
 def test_numbers_of_threads_and_workers_below_one_are_refused(tmp_path, setting):
     with pytest.raises(ConfigError, match=r"(threads|workers) is (0|-1), expected 1 to 1024"):
         run_study(tiny.study(), None, tmp_path, **setting)
@@ -380,5 +386,7 @@ def test_training_that_diverged_is_named_and_left_out_and_the_rest_goes_on(tmp_p
 
 def test_a_study_of_which_nothing_is_left_says_so(tmp_path):
     study = tiny.study(methods={"bad": {"use": "tests.study.test_run:Diverging"}}, seeds=[0])
-    with pytest.raises(DataError, match="no method without a failed job: bad, fold 1, seed 0: training diverged"):
+    with pytest.raises(
+        DataError, match="no method without a failed job: bad, fold 1, seed 0: training diverged"
+    ):
         run_study(study, None, tmp_path / "run")

@@ -27,7 +27,9 @@ def clips(subject, stretches, overlap):
     at, found = 0.0, []
     for n, activity in stretches:
         for _ in range(n):
-            found.append((None, Clip(f"{subject}/{len(found)}", f"r{subject}", subject, activity, at, at + 2)))
+            found.append(
+                (None, Clip(f"{subject}/{len(found)}", f"r{subject}", subject, activity, at, at + 2))
+            )
             at += 1.0 if overlap else 2.0
         at += 5.0
     return found
@@ -45,7 +47,9 @@ def test_labels_are_dealt_within_a_person_stretch_by_stretch(people, overlap, se
             shuffled(cuts, seed)
         return
     dealt = shuffled(cuts, seed)
-    assert [replace(clip, activity="") for _, clip in dealt] == [replace(clip, activity="") for _, clip in cuts]
+    assert [replace(clip, activity="") for _, clip in dealt] == [
+        replace(clip, activity="") for _, clip in cuts
+    ]
     assert shuffled(cuts, seed) == dealt and 0 <= kept(cuts, dealt) <= 1
     labels = {clip.name: clip.activity for _, clip in dealt}
     for who, stretches in enumerate(people):
@@ -98,7 +102,9 @@ def test_a_control_is_called_so_wherever_it_is_shown(tmp_path):
     assert name in table.replace("\\", "") and "Chance is expected" in table
     assert f"<title>{name} · plait</title>" in page and "Chance is expected" in page
     again = FinishedRun.open(tmp_path / "run", trust=OWN)
-    assert {clip.name: clip.activity for _, clip in again.cuts} == dict(predictions.select("clip", "activity").rows())
+    assert {clip.name: clip.activity for _, clip in again.cuts} == dict(
+        predictions.select("clip", "activity").rows()
+    )
     before = predictions
     with pytest.raises(ConfigError, match="labels shuffled, seed 7.*labels as they are.*expected another"):
         run_study(study, tmp_path, tmp_path / "run")
@@ -132,7 +138,11 @@ def test_a_study_of_copies_or_of_one_person_under_two_names_does_not_run(tmp_pat
     merged = {"same_person": [["anna", "Anna"]], "subjects": ["Anna", "ben", "carl"]}
     run_study(study | {"protocol": merged}, tmp_path, tmp_path / "run")
     predictions = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
-    assert sorted(predictions["fold"].unique()) == sorted(predictions["subject"].unique()) == ["anna", "ben", "carl"]
+    assert (
+        sorted(predictions["fold"].unique())
+        == sorted(predictions["subject"].unique())
+        == ["anna", "ben", "carl"]
+    )
     assert len(predictions) == 64 and len(FinishedRun.open(tmp_path / "run", trust=OWN).cuts) == 64
 
 

@@ -89,9 +89,9 @@ def test_what_validation_and_test_people_did_is_not_seen(tmp_path, monkeypatch):
             object.__setattr__(tiny.TINY, "recordings", tiny.recordings)
         found.append(weights)
     for (key, one), other in zip(found[0].items(), found[1].values(), strict=True):
-        assert all(torch.equal(one[f"encoders.a.entry.{n}"], other[f"encoders.a.entry.{n}"]) for n in ("mean", "sd")), (
-            key
-        )
+        assert all(
+            torch.equal(one[f"encoders.a.entry.{n}"], other[f"encoders.a.entry.{n}"]) for n in ("mean", "sd")
+        ), key
 
 
 def test_an_encoder_that_cannot_be_calibrated_is_one_line(tmp_path):

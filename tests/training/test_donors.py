@@ -18,8 +18,16 @@ from tests import tiny
 NORMED = {"use": "tests.tiny:Normed"}
 METHODS = {
     "frozen": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a", "frozen": True}}},
-    "tuned": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a"}}, "augment": {"a": "tests.tiny:double"}},
-    "again": {"use": "plait.fusion:Led", "args": {"lead": "b"}, "encoders": {"a": {"from": "frozen", "frozen": True}}},
+    "tuned": {
+        "use": "plait.fusion:Concat",
+        "encoders": {"a": {"from": "a"}},
+        "augment": {"a": "tests.tiny:double"},
+    },
+    "again": {
+        "use": "plait.fusion:Led",
+        "args": {"lead": "b"},
+        "encoders": {"a": {"from": "frozen", "frozen": True}},
+    },
     "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}, "encoders": {"a": NORMED}},
 }
 REFIT = {"kind": "fixed", "train": ["1"], "val": ["2", "3"], "test": ["10"], "refit": True}
@@ -27,7 +35,9 @@ REFIT = {"kind": "fixed", "train": ["1"], "val": ["2", "3"], "test": ["10"], "re
 
 def study(**own):
     train = {"max_epochs": 4, "args": {"lr": 0.01}}
-    return tiny.study(**{"seeds": [0], "methods": copy.deepcopy(METHODS), "train": train, "protocol": REFIT} | own)
+    return tiny.study(
+        **{"seeds": [0], "methods": copy.deepcopy(METHODS), "train": train, "protocol": REFIT} | own
+    )
 
 
 def planned(source, out):
@@ -35,7 +45,12 @@ def planned(source, out):
     clips = clips_module.cut(tiny.TINY, None, loaded.modalities)
     setting = Setting(loaded.dataset, out, 1, "cpu")
     parts = folds(loaded.protocol, [clip.subject for clip in clips.table])
-    return loaded, clips, setting, plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting)
+    return (
+        loaded,
+        clips,
+        setting,
+        plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +80,9 @@ def test_a_frozen_encoder_is_the_donor_s_to_the_bit_in_either_phase_of_a_refit(f
         own = weights(out, jobs[name], network)
         encoder = [key for key in donor if key.startswith("encoders.a.")]
         assert len(encoder) == 7 and all(torch.equal(own[key], donor[key]) for key in encoder)
-    both = (weights(out, jobs["a"], phase)["encoders.a.linear.weight"] for phase in ("weights", "train-weights"))
+    both = (
+        weights(out, jobs["a"], phase)["encoders.a.linear.weight"] for phase in ("weights", "train-weights")
+    )
     assert not torch.equal(*both)
 
 
@@ -77,7 +94,9 @@ def test_a_tuned_encoder_goes_on_from_the_donor_s(finished, tmp_path):
     run_study(resting, None, tmp_path)
     jobs = {name: job for (name, _, _), job in planned(resting, tmp_path)[3].items()}
     donor, own = weights(tmp_path, jobs["a"]), weights(tmp_path, jobs["tuned"])
-    torch.testing.assert_close(own["encoders.a.linear.weight"], donor["encoders.a.linear.weight"], atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        own["encoders.a.linear.weight"], donor["encoders.a.linear.weight"], atol=1e-9, rtol=0
+    )
 
 
 def test_cached_grids_score_as_the_saved_network_does_on_the_clips_themselves(finished):
@@ -96,7 +115,9 @@ def test_cached_grids_score_as_the_saved_network_does_on_the_clips_themselves(fi
 def test_only_what_is_trained_counts_as_parameters(finished):
     out, _, jobs = finished
     facts = {name: (out / "jobs" / jobs[name].key / "job.json").read_text() for name in ("frozen", "tuned")}
-    counts = {name: int(text.partition('"parameters": ')[2].partition(",")[0]) for name, text in facts.items()}
+    counts = {
+        name: int(text.partition('"parameters": ')[2].partition(",")[0]) for name, text in facts.items()
+    }
     assert counts["tuned"] - counts["frozen"] == 2 * 2 + 2 * 4 + 4
 
 

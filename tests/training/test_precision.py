@@ -66,7 +66,10 @@ def test_in_bfloat16_blocks_of_the_lead_are_those_of_the_whole(monkeypatch):
 
 @pytest.mark.parametrize("make", [lambda: Single(SHAPES, 3, "video"), lambda: Concat(SHAPES, 3)])
 def test_a_method_of_thin_products_computes_in_float32_whatever_is_asked_for(make):
-    assert Network({name: nn.Identity() for name in SHAPES}, make(), (), torch.bfloat16).precision == torch.float32
+    assert (
+        Network({name: nn.Identity() for name in SHAPES}, make(), (), torch.bfloat16).precision
+        == torch.float32
+    )
 
 
 @pytest.fixture
@@ -90,7 +93,9 @@ def halves(folder, shapes=SHAPES, count=10):
 def test_what_is_kept_in_half_precision_comes_in_float32(tmp_path, shape):
     clips, rows = halves(tmp_path, {"half": shape}), np.array([7, 2, 7])
     np.save(tmp_path / "single.npy", np.linspace(0, 1, 10, dtype=np.float32))
-    clips = Clips((), {**clips.arrays, "single": Rows.of(tmp_path / "single.npy")}, {"half": shape, "single": ()})
+    clips = Clips(
+        (), {**clips.arrays, "single": Rows.of(tmp_path / "single.npy")}, {"half": shape, "single": ()}
+    )
     stored = np.load(clips.arrays["half"].files[0])
     batch = clips.batch(["half", "single"], rows)
     assert torch.equal(batch["half"], torch.from_numpy(stored[rows]).float())
@@ -111,7 +116,9 @@ def test_grids_come_in_the_order_of_the_modalities_whichever_are_known():
     network = Network({"video": nn.Identity(), "gloves": nn.Identity()}, Ordered())
     grids = {"video": torch.randn(2, *SHAPES["video"]), "gloves": torch.randn(2, *SHAPES["gloves"])}
     for known in ({}, {"gloves"}, {"video"}):
-        network({n: x for n, x in grids.items() if n not in known}, {n: x for n, x in grids.items() if n in known})
+        network(
+            {n: x for n, x in grids.items() if n not in known}, {n: x for n, x in grids.items() if n in known}
+        )
     assert seen == [["video", "gloves"]] * 3
 
 
@@ -128,13 +135,19 @@ def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(
     expected = np.load(whole.files[0]).astype(np.float64).mean((1, 2, 3))
     np.testing.assert_allclose(np.load(averaged.arrays["video"].files[0]), expected, atol=1e-6)
     assert known(Concat(SHAPES, 3, head="mean")).arrays == averaged.arrays  # found again
-    flat = [Concat(SHAPES, 3), Concat(SHAPES, 3, head="mean", normalise=True), Led(SHAPES, 3, "video", head="flatten")]
+    flat = [
+        Concat(SHAPES, 3),
+        Concat(SHAPES, 3, head="mean", normalise=True),
+        Led(SHAPES, 3, "video", head="flatten"),
+    ]
     for method in (*flat, Led(SHAPES, 3, "gloves")):
         assert known(method).arrays == {"video": whole}
     for method in (Led(SHAPES, 3, "video"), Symmetric(SHAPES, 3)):
         assert known(method).arrays == {"video": whole, mean_of("video"): averaged.arrays["video"]}
         rounded = known(method, torch.bfloat16)
-        assert set(rounded.arrays) == {"video", mean_of("video")} and rounded.shapes["video"] == SHAPES["video"]
+        assert (
+            set(rounded.arrays) == {"video", mean_of("video")} and rounded.shapes["video"] == SHAPES["video"]
+        )
         given = rounded.batch(["video"], np.arange(10))["video"]
         assert torch.equal(given, torch.from_numpy(np.load(whole.files[0])).bfloat16())
     assert known(Concat(SHAPES, 3), torch.bfloat16).arrays == {"video": whole}
@@ -189,7 +202,9 @@ def test_what_is_drawn_for_a_trial_is_as_it_will_come(cache, make, precision):
     grids = known_grids(network, Method(), {"video": cache / "jobs" / "donor" / "0"}, clips, "cpu")
     come = grids.batch(list(grids.arrays), np.arange(2))
     drawn = drawn_grids(network, Method(), clips, 2)
-    assert {n: (x.shape, x.dtype) for n, x in drawn.items()} == {n: (x.shape, x.dtype) for n, x in come.items()}
+    assert {n: (x.shape, x.dtype) for n, x in drawn.items()} == {
+        n: (x.shape, x.dtype) for n, x in come.items()
+    }
 
 
 AVERAGED = [lambda: Concat(SHAPES, 3, head="mean"), lambda: Single(SHAPES, 3, "video")]
@@ -202,7 +217,9 @@ def test_averages_score_as_the_grids_themselves(cache, make):
     network = Network({name: nn.Identity() for name in SHAPES}, make()).eval()
     grids = known_grids(network, Method(), {}, clips, "cpu")
     beside = getattr(network.method, "averages_beside", ())
-    assert all(len(s) == 1 for name, s in grids.shapes.items() if s != SHAPES["gloves"] and name not in beside)
+    assert all(
+        len(s) == 1 for name, s in grids.shapes.items() if s != SHAPES["gloves"] and name not in beside
+    )
     assert (48,) in grids.shapes.values()
     given = clips.batch(list(SHAPES), rows)
     known = grids.batch(list(grids.arrays), rows)
@@ -239,7 +256,9 @@ def test_rmsprop_in_one_pass_is_torch_s(kind):
         torch.testing.assert_close(b, a, rtol=tight, atol=tight)
 
 
-@pytest.mark.parametrize("own", [{"momentum": 0.9}, {"centered": True}, {"weight_decay": 0.1}, {"alpha": 0.99999}])
+@pytest.mark.parametrize(
+    "own", [{"momentum": 0.9}, {"centered": True}, {"weight_decay": 0.1}, {"alpha": 0.99999}]
+)
 def test_other_kinds_of_rmsprop_are_left_as_they_are(own):
     optimizer = torch.optim.RMSprop([nn.Parameter(torch.zeros(2))], **own)
     assert one_pass(optimizer) is optimizer
@@ -254,7 +273,9 @@ def results(out):
 def test_a_study_in_bfloat16_has_jobs_of_its_own_and_comes_to_much_the_same(cache):
     found = {}
     for precision in ("float32", "bfloat16"):
-        run_study(tiny.study(train={"max_epochs": 4, "precision": precision}), None, cache / "run" / precision)
+        run_study(
+            tiny.study(train={"max_epochs": 4, "precision": precision}), None, cache / "run" / precision
+        )
         found[precision] = results(cache / "run" / precision)
     scores = {key: np.array(table["scores"].to_list()) for key, table in found.items()}
     keys = [{job.name for job in (cache / "run" / precision / "jobs").iterdir()} for precision in found]
@@ -263,7 +284,11 @@ def test_a_study_in_bfloat16_has_jobs_of_its_own_and_comes_to_much_the_same(cach
 
 
 def test_known_leads_in_bfloat16_come_to_much_the_same(cache):
-    frozen = {"use": "plait.fusion:Led", "args": {"lead": "a"}, "encoders": {"a": {"from": "a", "frozen": True}}}
+    frozen = {
+        "use": "plait.fusion:Led",
+        "args": {"lead": "a"},
+        "encoders": {"a": {"from": "a", "frozen": True}},
+    }
     methods = {"a": tiny.study()["methods"]["a"], "led": frozen}
     scores = {}
     for precision in ("float32", "bfloat16"):
@@ -273,7 +298,11 @@ def test_known_leads_in_bfloat16_come_to_much_the_same(cache):
         led = results(out).filter(pl.col("method") == "led")
         scores[precision] = np.array(led["scores"].to_list())
     kinds = {np.load(path, mmap_mode="r").dtype for path in (cache / "cache" / "grids").glob("*.npy")}
-    assert kinds == {np.dtype("<f2"), np.dtype("<f4"), np.dtype("<i2")}  # grids, their means, grids in bfloat16
+    assert kinds == {
+        np.dtype("<f2"),
+        np.dtype("<f4"),
+        np.dtype("<i2"),
+    }  # grids, their means, grids in bfloat16
     assert 0 < np.abs(scores["bfloat16"] - scores["float32"]).mean() < 0.03
 
 

@@ -26,14 +26,18 @@ class Choice:
     how: str
 
 
-def fusions(methods: Mapping[str, MethodFacts], modalities: Sequence[str]) -> dict[tuple[str, ...], dict[str, str]]:
+def fusions(
+    methods: Mapping[str, MethodFacts], modalities: Sequence[str]
+) -> dict[tuple[str, ...], dict[str, str]]:
     """The fusions of each set of modalities by role: leads in the order of the singles, then symmetric, then others.
 
     A fusion that neither leads nor is symmetric, as one's own may be, goes by its class. Of several methods of one role
     the first in the study stands for it; rows of a sweep stand for none.
     """
     singles = [m for row in methods.values() if row.kind == "single" for m in row.modalities]
-    last = {m: i for i, m in enumerate([*modalities, *singles])}  # behind a static baseline stands the video itself
+    last = {
+        m: i for i, m in enumerate([*modalities, *singles])
+    }  # behind a static baseline stands the video itself
     order = [*(f"{lead}-led" for lead in sorted(last, key=last.__getitem__)), SYMMETRIC]
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for name, row in methods.items():
@@ -44,7 +48,10 @@ def fusions(methods: Mapping[str, MethodFacts], modalities: Sequence[str]) -> di
 
 
 def choices(
-    dataset: str, methods: Mapping[str, MethodFacts], modalities: Sequence[str], validation: pl.DataFrame | None
+    dataset: str,
+    methods: Mapping[str, MethodFacts],
+    modalities: Sequence[str],
+    validation: pl.DataFrame | None,
 ) -> dict[tuple[str, ...], Choice]:
     """For each set of modalities the fusion that stands for it.
 
@@ -54,12 +61,17 @@ def choices(
     found = {}
     for together, own in fusions(methods, modalities).items():
         role_of = {name: role for role, name in own.items()}
-        found[together] = _chosen(dataset, {name: role_of[name] for name in methods if name in role_of}, validation)
+        found[together] = _chosen(
+            dataset, {name: role_of[name] for name in methods if name in role_of}, validation
+        )
     return found
 
 
 def shown(
-    dataset: str, methods: Mapping[str, MethodFacts], modalities: Sequence[str], validation: pl.DataFrame | None
+    dataset: str,
+    methods: Mapping[str, MethodFacts],
+    modalities: Sequence[str],
+    validation: pl.DataFrame | None,
 ) -> Choice | None:
     """The one fusion that figures, page, cases and attention show: of `choices`, chosen in the same way; None of none.
 

@@ -53,7 +53,9 @@ def singles_of(methods: Mapping[str, MethodFacts], fusion: str) -> list[str]:
     return sorted(best.values(), key=lambda name: methods[name].modalities != (first,))
 
 
-def gains(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
+def gains(
+    methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, activities: Sequence[str]
+) -> pl.DataFrame:
     """Fig. 6: recall of every fusion minus that of each of its single modalities, activity by activity.
 
     `fusion, single, activity, gain, low, high, subjects`: activities are sorted by their gain over the first of
@@ -98,7 +100,9 @@ def widths(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> pl.
     for name, row in methods.items():
         if set(row.sweep) == {"embedding"}:
             own = accuracies.filter(pl.col("method") == name)["accuracy"].to_numpy()
-            rows.append((name.partition("[")[0], row.sweep["embedding"], name, float(own.mean()), *t_interval(own)))
+            rows.append(
+                (name.partition("[")[0], row.sweep["embedding"], name, float(own.mean()), *t_interval(own))
+            )
     schema = ["series", "embedding", "method", "accuracy", "low", "high"]
     kinds = [pl.String, pl.Int64, pl.String, pl.Float64, pl.Float64, pl.Float64]
     table = pl.DataFrame(rows, schema=dict(zip(schema, kinds, strict=True)), orient="row")
@@ -121,7 +125,10 @@ def paper_claims(
     is unclear in between. Effects are shares of clips. Intervals are each by itself.
     """
     accuracies = by_subject(predictions)
-    of = {name: accuracies.filter(pl.col("method") == name).sort("subject")["accuracy"].to_numpy() for name in methods}
+    of = {
+        name: accuracies.filter(pl.col("method") == name).sort("subject")["accuracy"].to_numpy()
+        for name in methods
+    }
     table = gains(methods, predictions, activities)
     rows: list[tuple[Any, ...]] = []
     for fusion, row in methods.items():
@@ -134,7 +141,9 @@ def paper_claims(
                 if set(row.sweep) != {"embedding"} or row.sweep != min((m.sweep for m in own), key=_width):
                     continue
                 claim = f"K = {row.sweep['embedding']} beats the single"
-                rows.append((claim, fusion, single, float(d.mean()), *t_interval(d), verdict_above(*t_interval(d))))
+                rows.append(
+                    (claim, fusion, single, float(d.mean()), *t_interval(d), verdict_above(*t_interval(d)))
+                )
                 continue
             rows.append(
                 (

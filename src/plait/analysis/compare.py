@@ -65,7 +65,9 @@ def planned(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> li
                 and _baseline_kind(other) == kind
                 and (kind == "average" or other.encoders == row.encoders)
             ]
-        singles = [name for name, m in methods.items() if m.kind == "single" and set(m.modalities) <= together]
+        singles = [
+            name for name, m in methods.items() if m.kind == "single" and set(m.modalities) <= together
+        ]
         if singles:
             plans.append(Plan(fusion, max(singles, key=means.__getitem__), "best single"))
     return plans
@@ -117,7 +119,9 @@ def sign_flip(differences: np.ndarray) -> float:
     """
     if len(differences) <= EXACT_UP_TO:
         sums = np.zeros(1)
-        for d in differences:  # all sums at once: scipy's enumeration of 2^19 patterns takes seconds, this milliseconds
+        for d in (
+            differences
+        ):  # all sums at once: scipy's enumeration of 2^19 patterns takes seconds, this milliseconds
             sums = np.concatenate([sums + d, sums - d])
         return float(np.mean(np.abs(sums) >= abs(differences.sum()) - 1e-9))  # ties are ties despite rounding
     result = stats.permutation_test(
@@ -157,7 +161,9 @@ def _check_complete(methods: Mapping[str, MethodFacts], predictions: pl.DataFram
     there = set(predictions["method"].unique())
     missing = [name for name in methods if name not in there]
     if missing:
-        raise DataError(f"predictions: none of method {missing[0]!r}, expected some of every method of the study")
+        raise DataError(
+            f"predictions: none of method {missing[0]!r}, expected some of every method of the study"
+        )
 
 
 def _differences(accuracies: pl.DataFrame, plan: Plan) -> np.ndarray:

@@ -61,8 +61,12 @@ def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Data
         precision, recall, f1, clips = precision_recall_fscore_support(
             rows["activity"].to_list(), rows["predicted"].to_list(), labels=list(activities), zero_division=0
         )
-        table = pl.DataFrame({"activity": list(activities), "recall": recall, "precision": precision, "f1": f1})
-        parts.append(table.select(pl.lit(method).alias("method"), pl.all(), pl.Series("clips", clips, dtype=pl.UInt32)))
+        table = pl.DataFrame(
+            {"activity": list(activities), "recall": recall, "precision": precision, "f1": f1}
+        )
+        parts.append(
+            table.select(pl.lit(method).alias("method"), pl.all(), pl.Series("clips", clips, dtype=pl.UInt32))
+        )
     return (
         pl.concat(parts)
         .with_columns(recall=pl.when(pl.col("clips") > 0).then("recall"))

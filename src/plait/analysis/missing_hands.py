@@ -27,7 +27,9 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def missing_hands(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
+def missing_hands(
+    methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, hands: pl.DataFrame
+) -> pl.DataFrame:
     """Accuracy of each method by how many hands are missing: `method, missing, clips, subjects, accuracy, low, high`.
 
     `accuracy` is the share of right clips, seeds averaged, every clip alike. `low` and `high` are its 95 % interval by
@@ -41,7 +43,9 @@ def missing_hands(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame,
             own = cells.filter((pl.col("method") == method) & (pl.col("missing") == missing))
             right, clips = own["right"].to_numpy(), own["clips"].to_numpy()
             accuracy = float(right.sum() / clips.sum())
-            rows.append((method, missing, int(clips.sum()), len(own), accuracy, *share_interval(right, clips)))
+            rows.append(
+                (method, missing, int(clips.sum()), len(own), accuracy, *share_interval(right, clips))
+            )
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
@@ -87,7 +91,9 @@ def share_interval(right: np.ndarray, clips: np.ndarray) -> tuple[float | None, 
     share = float(right.sum()) / n
     variance = _variance((right - share * clips) / n)
     alike = share * (1 - share) / variance if variance > 0 else n
-    worth = min(n, alike * float(stats.t.ppf(1 - ALPHA / 2, n - 1) / stats.t.ppf(1 - ALPHA / 2, subjects - 1)) ** 2)
+    worth = min(
+        n, alike * float(stats.t.ppf(1 - ALPHA / 2, n - 1) / stats.t.ppf(1 - ALPHA / 2, subjects - 1)) ** 2
+    )
     hits, misses = worth * share, worth * (1 - share)
     low = float(stats.beta.ppf(ALPHA / 2, hits, misses + 1)) if share > 0 else 0.0
     high = float(stats.beta.ppf(1 - ALPHA / 2, hits + 1, misses)) if share < 1 else 1.0
@@ -108,10 +114,15 @@ def _cells(predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _gain(cells: pl.DataFrame, fusion: str, single: str, missing: int, subjects: list[str]) -> tuple[float, np.ndarray]:
+def _gain(
+    cells: pl.DataFrame, fusion: str, single: str, missing: int, subjects: list[str]
+) -> tuple[float, np.ndarray]:
     """The gain at so many missing hands, and what each of `subjects` adds to its error."""
     own, other = (
-        {row["subject"]: row for row in cells.filter(pl.col("method") == name, pl.col("missing") == missing).to_dicts()}
+        {
+            row["subject"]: row
+            for row in cells.filter(pl.col("method") == name, pl.col("missing") == missing).to_dicts()
+        }
         for name in (fusion, single)
     )
     nothing = {"right": 0.0, "clips": 0}

@@ -24,11 +24,17 @@ def mistakes(predictions: pl.DataFrame, most: int = SHOWN) -> pl.DataFrame:
     taken for `predicted`, seeds together, `others` the same share of all other people's clips. The pairs that cost the
     person most clips beyond what the others' share would have cost come first. Nobody else did it: no comparison.
     """
-    pair, own, each = ["method", "activity", "predicted"], ["method", "subject", "activity"], ["method", "activity"]
+    pair, own, each = (
+        ["method", "activity", "predicted"],
+        ["method", "subject", "activity"],
+        ["method", "activity"],
+    )
     of, of_all = pl.col("clips").sum().over(own), pl.col("clips").sum().over(each)
     return (
         subject_confusion(predictions)
-        .with_columns(of=of, elsewhere=pl.col("clips").sum().over(pair) - pl.col("clips"), of_others=of_all - of)
+        .with_columns(
+            of=of, elsewhere=pl.col("clips").sum().over(pair) - pl.col("clips"), of_others=of_all - of
+        )
         .filter((pl.col("activity") != pl.col("predicted")) & (pl.col("of_others") > 0))
         .with_columns(share=pl.col("clips") / pl.col("of"), others=pl.col("elsewhere") / pl.col("of_others"))
         .with_columns(extra=(pl.col("share") - pl.col("others")) * pl.col("of"))

@@ -35,7 +35,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")
+    ] = False,
 ) -> None:
     """Options of plait itself; where a verb has looked for a user's own modules is looked for them no longer."""
     context.call_on_close(functools.partial(setattr, sys, "path", sys.path.copy()))
@@ -67,7 +69,9 @@ def main() -> None:
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):
             raise
-        _refuse(f"{str(error).partition(' from ')[2].strip(chr(39))}: a link to itself, expected a file or a folder")
+        _refuse(
+            f"{str(error).partition(' from ')[2].strip(chr(39))}: a link to itself, expected a file or a folder"
+        )
     except SystemExit as ended:
         if ended.code == STOPPED:
             typer.echo("plait: stopped; the same command goes on from here", err=True)

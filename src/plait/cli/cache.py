@@ -14,13 +14,17 @@ app = typer.Typer()
 @app.command()
 def cache(
     clean: Annotated[
-        bool, typer.Option("--clean", help="Remove: by default what no run finds, else what --stage, --older-than say.")
+        bool,
+        typer.Option(
+            "--clean", help="Remove: by default what no run finds, else what --stage, --older-than say."
+        ),
     ] = False,
     stage: Annotated[
         list[str], typer.Option(metavar="STAGE", help="Only this one: clips, features, grids, weights, sent.")
     ] = [],  # noqa: B006 - typer reads the default, nobody writes it
     older_than: Annotated[
-        float | None, typer.Option(metavar="DAYS", min=0, callback=finite, help="Only what was last used longer ago.")
+        float | None,
+        typer.Option(metavar="DAYS", min=0, callback=finite, help="Only what was last used longer ago."),
     ] = None,
     each: Annotated[bool, typer.Option("--each", help="A line for every entry.")] = False,
 ) -> None:
@@ -50,7 +54,9 @@ def cache(
     if clean:
         chosen = found if stage or older_than is not None else useless(found)
         if not stage:
-            chosen = [entry for entry in chosen if entry.stage != "weights"]  # of which some were put there by hand
+            chosen = [
+                entry for entry in chosen if entry.stage != "weights"
+            ]  # of which some were put there by hand
         gone, kept = remove(chosen)
         typer.echo(f"removed: {_count(gone)}, {_size(sum(entry.size for entry in gone))}")
         if kept:

@@ -12,14 +12,20 @@ from plait.cli.options import Device, Trusted, finite
 from plait.errors import ConfigError
 
 app = typer.Typer(help="Count the hands that a camera sees.", no_args_is_help=True)
-Boxes = Annotated[Path, typer.Argument(help="A folder of pictures with annotations.json, COCO-style.", metavar="BOXES")]
+Boxes = Annotated[
+    Path, typer.Argument(help="A folder of pictures with annotations.json, COCO-style.", metavar="BOXES")
+]
 Which = Annotated[
     str,
     typer.Option(
-        "--detector", metavar="DETECTOR", help="A folder of `plait hands train`, a palm model .tflite, or MODULE:NAME."
+        "--detector",
+        metavar="DETECTOR",
+        help="A folder of `plait hands train`, a palm model .tflite, or MODULE:NAME.",
     ),
 ]
-Score = Annotated[float, typer.Option(min=0, max=1, callback=finite, help="The least score of a box that counts.")]
+Score = Annotated[
+    float, typer.Option(min=0, max=1, callback=finite, help="The least score of a box that counts.")
+]
 
 
 class Network(StrEnum):
@@ -31,7 +37,9 @@ class Network(StrEnum):
 
 @app.command()
 def boxes(
-    raw: Annotated[list[Path], typer.Argument(help="Raw simulated recordings, or folders of them.", metavar="RAW...")],
+    raw: Annotated[
+        list[Path], typer.Argument(help="Raw simulated recordings, or folders of them.", metavar="RAW...")
+    ],
     out: Annotated[Path, typer.Option(help="The folder of the pictures.", metavar="BOXES")],
     every: Annotated[float, typer.Option(help="Seconds between two frames.")] = 0.6,
 ) -> None:
@@ -51,8 +59,12 @@ def train(
     network: Annotated[
         Network, typer.Option(help="lite0 is quick on a CPU; resnet50 starts from COCO.")
     ] = Network.lite0,
-    weights: Annotated[Path | None, typer.Option(help="resnet50's COCO weights, if not to be downloaded.")] = None,
-    side: Annotated[int | None, typer.Option(min=32, max=4096, help="Pixels of a picture's shorter side.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="resnet50's COCO weights, if not to be downloaded.")
+    ] = None,
+    side: Annotated[
+        int | None, typer.Option(min=32, max=4096, help="Pixels of a picture's shorter side.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches.")] = 300,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures of each.")] = 8,
     learning_rate: Annotated[
@@ -96,9 +108,12 @@ def test(boxes: Boxes, detector: Which, score: Score = 0.4, device: Device = "au
 def detect(
     data: Annotated[Path, typer.Argument(help="A clip table's folder, or a data set's.", metavar="CLIPS")],
     detector: Which,
-    out: Annotated[Path, typer.Option(help="A run's folder, or a file that ends in .parquet.", metavar="RUN")],
+    out: Annotated[
+        Path, typer.Option(help="A run's folder, or a file that ends in .parquet.", metavar="RUN")
+    ],
     dataset: Annotated[
-        str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`.")
+        str | None,
+        typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`."),
     ] = None,
     modality: Annotated[str, typer.Option(help="Which of its modalities.")] = "video",
     truth: Annotated[

@@ -17,7 +17,9 @@ class Meter:
 
         console = Console(stderr=True)
         columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        self.bar = Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=600)
+        self.bar = Progress(
+            *columns, console=console, disable=not console.is_terminal, speed_estimate_period=600
+        )
         self.bar.start()
         self.task = self.bar.add_task(self.title, total=None)
         self.began: tuple[float, int, int] | None = None

@@ -37,26 +37,39 @@ def finite(option: typer.CallbackParam, value: float | None) -> float | None:
     return value
 
 
-Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: train.patience=10.")]
+Sets = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: train.patience=10.")
+]
 Only = Annotated[
     list[str],
     typer.Option("--only", metavar="METHOD", help="This method, and what it needs, alone: 'all-*'."),
 ]
 How = Annotated[
-    Executor, typer.Option(help="One job after another here, several processes at once, or the nodes of a Ray cluster.")
+    Executor,
+    typer.Option(
+        help="One job after another here, several processes at once, or the nodes of a Ray cluster."
+    ),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, max=1024, help="Jobs at once; by default cores / threads.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Jobs at once; by default cores / threads.")
+]
 RayAddress = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="A Ray cluster; by default $RAY_ADDRESS, else this machine's."),
 ]
-Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads of each job; part of what decides its result.")]
+Threads = Annotated[
+    int, typer.Option(min=1, max=1024, help="Threads of each job; part of what decides its result.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.")]
 Data = Annotated[Path, typer.Option(help="The data set's folder.", metavar="DIR")]
-Out = Annotated[Path, typer.Option(help="The folder of the results; what it holds is not done again.", metavar="RUN")]
+Out = Annotated[
+    Path, typer.Option(help="The folder of the results; what it holds is not done again.", metavar="RUN")
+]
 Trusted = Annotated[
     list[str],
-    typer.Option("--trust", metavar="MODULE", help="Run this module's code, or FILE.py's, where the data names it."),
+    typer.Option(
+        "--trust", metavar="MODULE", help="Run this module's code, or FILE.py's, where the data names it."
+    ),
 ]
 SamePerson = Annotated[
     list[str],
@@ -64,6 +77,10 @@ SamePerson = Annotated[
 ]
 Different = Annotated[
     list[str],
-    typer.Option("--different", metavar="NAME=NAME", help="Names that look alike and are two people, or activities."),
+    typer.Option(
+        "--different", metavar="NAME=NAME", help="Names that look alike and are two people, or activities."
+    ),
 ]
-Recordings = Annotated[Path, typer.Argument(help="A folder of recordings, or one recording.", metavar="RECORDINGS")]
+Recordings = Annotated[
+    Path, typer.Argument(help="A folder of recordings, or one recording.", metavar="RECORDINGS")
+]

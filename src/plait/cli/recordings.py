@@ -10,7 +10,17 @@ import typer
 
 from plait.cli.meter import Meter
 from plait.cli.modules import trusted
-from plait.cli.options import Device, Different, Engine, RayAddress, Recordings, SamePerson, Trusted, Workers, finite
+from plait.cli.options import (
+    Device,
+    Different,
+    Engine,
+    RayAddress,
+    Recordings,
+    SamePerson,
+    Trusted,
+    Workers,
+    finite,
+)
 from plait.errors import ConfigError, DataError, PlaitError
 
 if TYPE_CHECKING:
@@ -29,8 +39,12 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Decides everything.")] = 0,
     height: Annotated[int, typer.Option(help="Of the video, in pixels; 4:3.")] = 256,
     fps: Annotated[int, typer.Option(help="Frames per second.")] = 30,
-    slips: Annotated[float, typer.Option(help="Share of the labels in which the camera looks past the hands.")] = 0.0,
-    size: Annotated[str | None, typer.Option(help="full: GloVid's size, 19 people with 200 clips each.")] = None,
+    slips: Annotated[
+        float, typer.Option(help="Share of the labels in which the camera looks past the hands.")
+    ] = 0.0,
+    size: Annotated[
+        str | None, typer.Option(help="full: GloVid's size, 19 people with 200 clips each.")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Write raw recordings of a simulated GloVid: video with sound, two glove logs, labels, and the truth."""
@@ -57,10 +71,15 @@ def simulate(
 def ingest(
     sources: Sources,
     out: Annotated[Path, typer.Option(help="The folder of recordings.", metavar="RECORDINGS")],
-    subject: Annotated[str | None, typer.Option(help="Who was recorded; by default the recording's name.")] = None,
-    name: Annotated[str | None, typer.Option(help="The recording's name; by default the folder's or video's.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Who was recorded; by default the recording's name.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The recording's name; by default the folder's or video's.")
+    ] = None,
     template: Annotated[
-        str | None, typer.Option(help="gopro-gloves, camera-imu, or a recording.toml whose files are patterns.")
+        str | None,
+        typer.Option(help="gopro-gloves, camera-imu, or a recording.toml whose files are patterns."),
     ] = None,
     tier: Annotated[str | None, typer.Option(help="Which of ELAN's tiers holds the activities.")] = None,
     answers: Annotated[
@@ -83,14 +102,18 @@ def sync(
     recordings: Recordings,
     offset: Annotated[
         list[str],
-        typer.Option(metavar="[RECORDING/]LOG=SECONDS", help="Take this offset, and keep it: session-1/left=1.25."),
+        typer.Option(
+            metavar="[RECORDING/]LOG=SECONDS", help="Take this offset, and keep it: session-1/left=1.25."
+        ),
     ] = [],  # noqa: B006
     again: Annotated[
-        list[str], typer.Option(metavar="RECORDING[/LOG]", help="Look anew at what was set by hand; '*' for all.")
+        list[str],
+        typer.Option(metavar="RECORDING[/LOG]", help="Look anew at what was set by hand; '*' for all."),
     ] = [],  # noqa: B006
     audio: Annotated[bool, typer.Option(help="Look for claps in the video's sound.")] = True,
     max_offset: Annotated[
-        float, typer.Option(min=0.1, max=3600, callback=finite, help="Seconds either way within which to look.")
+        float,
+        typer.Option(min=0.1, max=3600, callback=finite, help="Seconds either way within which to look."),
     ] = 10.0,
 ) -> None:
     """Lay every sensor log on its video's clock: sync.json, and sync.svg to judge it by."""
@@ -135,7 +158,9 @@ def sync(
     for name, line in failed.items():
         typer.echo(f"{name}: {line}", err=True)
     if failed:
-        raise DataError(f"{len(failed)} of {len(folders)} recordings failed: {', '.join(failed)}; the others are done")
+        raise DataError(
+            f"{len(failed)} of {len(folders)} recordings failed: {', '.join(failed)}; the others are done"
+        )
 
 
 @app.command()
@@ -143,21 +168,29 @@ def clips(
     recordings: Recordings,
     out: Annotated[Path, typer.Option(help="The folder of the clip table.", metavar="CLIPS")],
     dataset: Annotated[
-        str | None, typer.Option(metavar="MODULE:NAME", help="A data set, whose activities and windows are meant.")
+        str | None,
+        typer.Option(metavar="MODULE:NAME", help="A data set, whose activities and windows are meant."),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length of a window; by default the data set's.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a window; by default the data set's.")
+    ] = None,
     purity: Annotated[
         float | None,
         typer.Option(help="1: windows inside labels, by default; less: the share that one activity fills."),
     ] = None,
     unlabelled: Annotated[
         str | None,
-        typer.Option(metavar="ACTIVITY", help="What time between labels is; by default, and with '', it is dropped."),
+        typer.Option(
+            metavar="ACTIVITY", help="What time between labels is; by default, and with '', it is dropped."
+        ),
     ] = None,
     margins: Annotated[
-        bool | None, typer.Option("--margins/--no-margins", help="So is time before the first and after the last.")
+        bool | None,
+        typer.Option("--margins/--no-margins", help="So is time before the first and after the last."),
     ] = None,
-    stride: Annotated[float | None, typer.Option(help="Seconds between starts; by default back to back.")] = None,
+    stride: Annotated[
+        float | None, typer.Option(help="Seconds between starts; by default back to back.")
+    ] = None,
     count: Annotated[
         int | None, typer.Option(min=0, help="Clips of each subject, spread evenly; 0: all that there are.")
     ] = None,
@@ -200,19 +233,27 @@ def features(
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="A setting of the encoder: stride=16.")
     ] = [],  # noqa: B006
     dataset: Annotated[
-        str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`.")
+        str | None,
+        typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`."),
     ] = None,
     modality: Annotated[str, typer.Option(help="Which of its modalities.")] = "video",
     fps: Annotated[
-        float, typer.Option(min=0.01, max=1000, callback=finite, help="Frames per second, where there is no data set.")
+        float,
+        typer.Option(
+            min=0.01, max=1000, callback=finite, help="Frames per second, where there is no data set."
+        ),
     ] = 15.0,
     engine: Annotated[Engine, typer.Option(help="What runs the encoder.")] = Engine.torch,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Clips at once.")] = 1,
     device: Device = "auto",
-    ray: Annotated[bool, typer.Option("--ray", help="Share the clips among the nodes of a Ray cluster.")] = False,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Share the clips among the nodes of a Ray cluster.")
+    ] = False,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="By default all cores, with --ray one for each task; part of the key."),
+        typer.Option(
+            min=1, max=1024, help="By default all cores, with --ray one for each task; part of the key."
+        ),
     ] = None,
     ray_address: RayAddress = None,
     trust: Trusted = [],  # noqa: B006
@@ -326,5 +367,7 @@ def _offset(text: str) -> "Offset":
     except ValueError:
         seconds = math.nan
     if not log or not math.isfinite(seconds):
-        raise ConfigError(f"--offset {text}: expected LOG=SECONDS or RECORDING/LOG=SECONDS, such as left=1.25")
+        raise ConfigError(
+            f"--offset {text}: expected LOG=SECONDS or RECORDING/LOG=SECONDS, such as left=1.25"
+        )
     return Offset(log, seconds, recording if slash else None)

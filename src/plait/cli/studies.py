@@ -11,7 +11,19 @@ import typer
 
 from plait.cli.meter import Meter
 from plait.cli.modules import beside, trusted
-from plait.cli.options import Data, Device, Executor, How, Only, Out, RayAddress, Sets, Threads, Trusted, Workers
+from plait.cli.options import (
+    Data,
+    Device,
+    Executor,
+    How,
+    Only,
+    Out,
+    RayAddress,
+    Sets,
+    Threads,
+    Trusted,
+    Workers,
+)
 from plait.errors import ConfigError
 
 app = typer.Typer()
@@ -59,7 +71,9 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Simulate raw recordings; ingest, synchronise, cut them; run every method, leave-one-subject-out."""
-    _study(_shipped("demo"), _simulated(out, subjects, clips, workers), out, [], [], executor, workers, 1, device)
+    _study(
+        _shipped("demo"), _simulated(out, subjects, clips, workers), out, [], [], executor, workers, 1, device
+    )
 
 
 class Reproduced(StrEnum):
@@ -74,7 +88,9 @@ class Reproduced(StrEnum):
 def reproduce(
     name: Annotated[Reproduced, typer.Argument(help="The data set.")],
     out: Out,
-    data: Annotated[Path | None, typer.Option(help="Its folder; simulated makes its own.", metavar="DIR")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Its folder; simulated makes its own.", metavar="DIR")
+    ] = None,
     sets: Sets = [],  # noqa: B006
     only: Only = [],  # noqa: B006
     subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 12,
@@ -145,7 +161,9 @@ def _glovid(data: Path, out: Path, clips: int | None) -> tuple[Path, str]:
                 f"--clips {clips}: {data} holds clips that are cut already ({found}), expected recordings"
             )
         windows = replace(WINDOWS, count=clips)
-        write_clips(data, out / "clips", windows, activities=tuple(EXPECTED_HANDS), streams=STREAMS, dataset=GLOVID)
+        write_clips(
+            data, out / "clips", windows, activities=tuple(EXPECTED_HANDS), streams=STREAMS, dataset=GLOVID
+        )
         data = out / "clips"
     return data, "glovid-features" if found == "features" else "glovid"
 
@@ -164,7 +182,9 @@ def _glovid_hands(data: Path, study: str, out: Path, detector: str | None, devic
     dataset = GLOVID_FEATURES if features else RECORDED
     if detector is not None:
         if features:
-            raise ConfigError(f"--detector {detector}: {data} holds features, expected pictures to find hands in")
+            raise ConfigError(
+                f"--detector {detector}: {data} holds features, expected pictures to find hands in"
+            )
         finds = open_detector(detector, device_called(device))
         with Meter("detecting hands", "clips") as meter:
             write_counts(dataset, listed(dataset, data, ["video"]), "video", finds, out, progress=meter.tell)
@@ -176,7 +196,11 @@ def _glovid_hands(data: Path, study: str, out: Path, detector: str | None, devic
         return None
     where = "PICTURES" if features else shlex.quote(str(data))
     line = f"plait hands detect {where} --dataset {GLOVID} --detector DETECTOR --out {shlex.quote(str(out))}"
-    hint = "PICTURES: the same clips as pictures; or say counts in a column `hands` of clips.csv. " if features else ""
+    hint = (
+        "PICTURES: the same clips as pictures; or say counts in a column `hands` of clips.csv. "
+        if features
+        else ""
+    )
     return (
         f"Fig. 8 is missing, for nobody has counted the hands: {line} && plait report {shlex.quote(str(out))} "
         f"({hint}DETECTOR: what `plait hands train` makes of pictures with boxes)"
@@ -245,7 +269,9 @@ def _hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
 def report(
     run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
     serve: Annotated[bool, typer.Option("--serve", help="Then serve the folder until Ctrl-C.")] = False,
-    host: Annotated[str, typer.Option(help="Where to serve; by default to this machine alone.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Where to serve; by default to this machine alone.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
 ) -> None:
     """Write the tables and the page of a finished study again."""
@@ -270,7 +296,9 @@ def report(
 def attention(
     run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
     clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.", metavar="CLIP")],
-    method: Annotated[str | None, typer.Option(help="A fusion; by default the one that Table 2 names.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="A fusion; by default the one that Table 2 names.")
+    ] = None,
     fold: Annotated[
         str | None, typer.Option(metavar="FOLD/SEED", help="By default the one that tests the clip.")
     ] = None,

@@ -38,7 +38,9 @@ class Clips:
 
     def key(self, modalities: Sequence[str]) -> str:
         """A key of the clips' contents, as far as `modalities` go."""
-        return content_key([[astuple(clip) for clip in self.table], [[m, self.arrays[m].names] for m in modalities]])
+        return content_key(
+            [[astuple(clip) for clip in self.table], [[m, self.arrays[m].names] for m in modalities]]
+        )
 
     def of(self, subjects: Sequence[str]) -> np.ndarray:
         """Row numbers of the clips of `subjects`, in the table's order."""
@@ -74,7 +76,9 @@ def stored(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str]) -> 
     """
     made = {name: _array(dataset, dataset.modality(name), cuts) for name in modalities}
     table = tuple(clip for _, clip in cuts)
-    return Clips(table, {m: rows for m, (rows, _) in made.items()}, {m: shape for m, (_, shape) in made.items()})
+    return Clips(
+        table, {m: rows for m, (rows, _) in made.items()}, {m: shape for m, (_, shape) in made.items()}
+    )
 
 
 def together(cuts: Sequence[Cut]) -> list[list[int]]:
@@ -94,7 +98,11 @@ def together(cuts: Sequence[Cut]) -> list[list[int]]:
 def rows_of(parts: Sequence[Sequence[int]], files: Sequence[Path]) -> Rows:
     """The rows of all clips, of which `parts` lie in `files`; files that are the same are one."""
     numbers = {file: number for number, file in enumerate(dict.fromkeys(files))}
-    places = {row: (numbers[file], at) for part, file in zip(parts, files, strict=True) for at, row in enumerate(part)}
+    places = {
+        row: (numbers[file], at)
+        for part, file in zip(parts, files, strict=True)
+        for at, row in enumerate(part)
+    }
     return Rows(tuple(numbers), tuple(places[row] for row in range(len(places))))
 
 
@@ -126,7 +134,9 @@ def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
             if not _finite(tensor):
                 raise DataError(f"{where}: values that are not finite, expected numbers only")
             if shape is not None and tuple(tensor.shape) != shape:
-                raise DataError(f"{where}: clip of shape {tuple(tensor.shape)}, expected {shape} as in the others")
+                raise DataError(
+                    f"{where}: clip of shape {tuple(tensor.shape)}, expected {shape} as in the others"
+                )
             shape = tuple(tensor.shape)
             yield tensor.to(torch.float16 if tensor.dtype == torch.float16 else torch.float32)
 
@@ -163,7 +173,9 @@ def contents_of(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> di
     whole = modality.rate_hz is None
     kinds = {type(recording.streams[name]) for recording in recordings for name in modality.streams}
     told: dict[str, Any] = {
-        "clips": [[read[recording], clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts],
+        "clips": [
+            [read[recording], clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts
+        ],
         "streams": source_key(kinds),
     }
     if any(recording.key is not None for recording in recordings):
@@ -193,7 +205,9 @@ def _array(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[R
     for part in parts:
         own = [cuts[row] for row in part]
         read = contents_of(dataset, modality, own)
-        file, shape = _made(folder, modality, own) if read is None else _found(folder, modality, own, {**how, **read})
+        file, shape = (
+            _made(folder, modality, own) if read is None else _found(folder, modality, own, {**how, **read})
+        )
         if common is not None and shape != common:
             where = f"recording {own[0][0].name}, modality {modality.name}"
             raise DataError(f"{where}: clip of shape {shape}, expected {common} as in the others")
@@ -228,7 +242,9 @@ def _made(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, 
     shape: tuple[int, ...] = ()
     kind = "<f4"
     with scratch(folder, "clips.npy") as making:
-        with (making / "array.npy").open("wb") as file:  # plain writes: a full disk is an error here, not a crash
+        with (making / "array.npy").open(
+            "wb"
+        ) as file:  # plain writes: a full disk is an error here, not a crash
             for row, tensor in enumerate(tensors(modality, cuts)):
                 if row == 0:
                     shape, kind = tuple(tensor.shape), "<f2" if tensor.dtype == torch.float16 else "<f4"

@@ -54,7 +54,9 @@ def told(dropped: Sequence[Dropped], clips: Sequence[Clip], activities: Iterable
         ordered = sorted(groups.items(), key=lambda group: (-_windows(group[1]), natural(group[0][0])))
         lines += [f"  {_line(*group)}" for group in ordered[:LINES]]
         if left := [one for _, group in ordered[LINES:] for one in group]:
-            lines.append(f"  and {len(ordered) - LINES} more like these, {_windows(left)} windows: {by_reason(left)}")
+            lines.append(
+                f"  and {len(ordered) - LINES} more like these, {_windows(left)} windows: {by_reason(left)}"
+            )
     return lines + _lacking(dropped, clips, activities)
 
 
@@ -69,7 +71,9 @@ def _lacking(dropped: Sequence[Dropped], clips: Sequence[Clip], activities: Iter
     people = {clip.subject for clip in clips} | {one.subject for one in dropped}
     known = {clip.activity for clip in clips} | {one.activity for one in dropped if one.activity is not None}
     lines = [
-        f"{who}: no clip at all" for who in sorted(people, key=natural) if all(subject != who for subject, _ in counts)
+        f"{who}: no clip at all"
+        for who in sorted(people, key=natural)
+        if all(subject != who for subject, _ in counts)
     ]
     present = sorted({subject for subject, _ in counts}, key=natural)
     for activity in dict.fromkeys([*activities, *sorted(known, key=natural)]):
@@ -89,7 +93,9 @@ def _line(key: tuple[str, str, str | None], group: Sequence[Dropped]) -> str:
     for one in group:
         counts[one.activity or ""] += one.windows
     of = ", ".join(f"{n} of {activity}" if activity else str(n) for activity, n in counts.items())
-    spans = sorted({(one.start_s, one.stop_s) for one in group if one.start_s is not None and one.stop_s is not None})
+    spans = sorted(
+        {(one.start_s, one.stop_s) for one in group if one.start_s is not None and one.stop_s is not None}
+    )
     where = ""
     if spans:
         longest = max(spans, key=lambda span: span[1] - span[0])

@@ -38,7 +38,9 @@ class People:
                     raise ConfigError(f"{key}: got {list(names)}, expected two names or more")
         for one, other in combinations(self.same, 2):
             if both := sorted({*map(plain, one)} & {*map(plain, other)}, key=natural):
-                raise ConfigError(f"same_person: {both[0]!r} is two persons, expected all names of one in one list")
+                raise ConfigError(
+                    f"same_person: {both[0]!r} is two persons, expected all names of one in one list"
+                )
 
     def called(self, subject: str) -> str:
         """The name of whoever is called `subject`."""
@@ -56,7 +58,9 @@ class People:
         return any({one, other} <= {*map(plain, names)} for names in self.different)
 
 
-def check_names(where: Path, recordings: Sequence[Recording], people: People, activities: Iterable[str] = ()) -> None:
+def check_names(
+    where: Path, recordings: Sequence[Recording], people: People, activities: Iterable[str] = ()
+) -> None:
     """Refuse people, and activities, whose names look alike, unless the user says that they are different.
 
     `recordings` have the subjects that `people` gives them; `activities` are looked at beside those of their spans.
@@ -78,7 +82,9 @@ def check_names(where: Path, recordings: Sequence[Recording], people: People, ac
     }
     for one, other in alike({*by_activity, *map(plain, activities)}, person=False):
         if not people.told_apart(one, other):
-            shown = [f"{a!r} (recording {by_activity[a]})" if a in by_activity else repr(a) for a in (one, other)]
+            shown = [
+                f"{a!r} (recording {by_activity[a]})" if a in by_activity else repr(a) for a in (one, other)
+            ]
             raise DataError(
                 f"{where}: activities {' and '.join(shown)} look alike, expected one spelling of one activity; "
                 f"if they are two: {_said('different', one, other)}"
@@ -136,7 +142,11 @@ def check_clips(
         if len(both) < half or people.told_apart(one, other):
             continue
         both = [(a, b) for a, b in both if all(np.array_equal(array[a], array[b]) for _, array in arrays)]
-        some = [np.concatenate([array[a].reshape(-1)[:PIECE] for a, _ in both[:PIECES]]) for _, array in arrays if both]
+        some = [
+            np.concatenate([array[a].reshape(-1)[:PIECE] for a, _ in both[:PIECES]])
+            for _, array in arrays
+            if both
+        ]
         if len(both) >= half and any(map(_is_rich, some)):
             a, b = both[0]
             raise _twice(where, _who(clips[a]), _who(clips[b]), f"{len(both)} clips")

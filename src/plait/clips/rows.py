@@ -101,7 +101,9 @@ class Rows:
             return made
         if len(arrays) == 1:
             return torch.from_numpy(arrays[0][self._rows[rows]]).float()
-        return torch.from_numpy(np.array([arrays[places[row][0]][places[row][1]] for row in rows.tolist()])).float()
+        return torch.from_numpy(
+            np.array([arrays[places[row][0]][places[row][1]] for row in rows.tolist()])
+        ).float()
 
     def joined(self, into: Path) -> None:
         """Write all rows as one `.npy` file."""
@@ -144,7 +146,9 @@ def _mapped(path: Path, inode: int, size: int, changed_ns: int) -> np.ndarray:
     """The array; the file itself is closed again, for there may be more of them than a process can hold open."""
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, kind = read(file)
         start = file.tell()
     length = int(np.prod(shape)) * kind.itemsize

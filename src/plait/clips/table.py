@@ -132,7 +132,10 @@ def told_of(folder: Path) -> list[str]:
         DataError: the table cannot be read.
     """
     table, said = read_clips(folder)
-    clips = [Clip(*row) for row in table.select("clip", "recording", "subject", "activity", "start_s", "stop_s").rows()]
+    clips = [
+        Clip(*row)
+        for row in table.select("clip", "recording", "subject", "activity", "start_s", "stop_s").rows()
+    ]
     lines: list[str] = said["notes"]
     return lines + told(said["dropped"], clips, said["activities"])
 
@@ -156,7 +159,9 @@ def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         raise DataError(f"{path}: says of itself: {first_fault(error)}; {again}") from error
     for clip, start_s, stop_s in table.select("clip", "start_s", "stop_s").iter_rows():
         if not -LONGEST_S <= start_s < stop_s <= LONGEST_S:
-            raise DataError(f"{path}: clip {clip!r}: from {start_s} s to {stop_s} s, expected a later stop; {again}")
+            raise DataError(
+                f"{path}: clip {clip!r}: from {start_s} s to {stop_s} s, expected a later stop; {again}"
+            )
     lie_at = Path(os.path.normpath(folder.resolve() / said.recordings))
     return table, {**vars(said), "recordings": lie_at}
 
@@ -183,7 +188,10 @@ def open_clips(folder: Path) -> Iterator[Recording]:
 
 
 def open_windows(
-    recordings: Path, windows: Windows, activities: Sequence[str] | None = None, streams: Sequence[str] | None = None
+    recordings: Path,
+    windows: Windows,
+    activities: Sequence[str] | None = None,
+    streams: Sequence[str] | None = None,
 ) -> Iterator[Recording]:
     """The recordings in a folder, each with its windows as its spans: clips without a table on disk.
 
@@ -205,7 +213,9 @@ class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
 
     def __init__(self, folder: Path, dataset: Dataset, modalities: Sequence[str] | None = None) -> None:
         self.dataset = dataset
-        self.modalities = [dataset.modality(name) for name in modalities or [m.name for m in dataset.modalities]]
+        self.modalities = [
+            dataset.modality(name) for name in modalities or [m.name for m in dataset.modalities]
+        ]
         self.table, said = read_clips(folder)
         self.recordings: Path = said["recordings"]
         self.opened: dict[str, Recording] = {}
@@ -255,11 +265,15 @@ def _cut(
         described = read_description(folder)
         named = {"video": described.video, **{name: log.file for name, log in described.logs.items()}}
         files.append({name: (file, checksum(folder / file)) for name, file in named.items()})
-        opened.append(replace(recording, subject=people.called(recording.subject) if people else recording.subject))
+        opened.append(
+            replace(recording, subject=people.called(recording.subject) if people else recording.subject)
+        )
     for stream in streams or ():
         if all(stream not in recording.streams for recording in opened):
             got = ", ".join(opened[0].streams)
-            raise DataError(f"{root / opened[0].name}: no stream {stream!r}, nor elsewhere; expected it beside: {got}")
+            raise DataError(
+                f"{root / opened[0].name}: no stream {stream!r}, nor elsewhere; expected it beside: {got}"
+            )
     if people:
         check_names(root, opened, people, activities or ())
     each = placed(opened, windows, streams)
@@ -268,7 +282,9 @@ def _cut(
     notes = check_recordings(root, opened, people) if people else []
     for one in opened:
         if absent := [stream for stream in streams or () if stream not in one.streams]:
-            notes.append(f"recording {one.name} has no {', '.join(absent)}: its clips are for what does without")
+            notes.append(
+                f"recording {one.name} has no {', '.join(absent)}: its clips are for what does without"
+            )
     return _Cut(cut, notes)
 
 
@@ -285,7 +301,8 @@ def _rows(one: _Opened) -> Iterator[tuple[Any, ...]]:
     for number, w in enumerate(windows):
         name = recording.name if len(windows) == 1 else f"{recording.name}/{number:04d}"
         origins = [
-            {"stream": stream, "file": file, **_own(recording, stream, w)} for stream, (file, _) in one.files.items()
+            {"stream": stream, "file": file, **_own(recording, stream, w)}
+            for stream, (file, _) in one.files.items()
         ]
         yield (name, recording.name, recording.subject, w.activity, w.start_s, w.stop_s, w.purity, origins)
 

@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from plait.clips.dropped import AFTER, BEFORE, GAP, MIXED, NO_LABEL, NO_STREAM, SHORT, SURPLUS, UNLABELLED, by_reason
+from plait.clips.dropped import (
+    AFTER,
+    BEFORE,
+    GAP,
+    MIXED,
+    NO_LABEL,
+    NO_STREAM,
+    SHORT,
+    SURPLUS,
+    UNLABELLED,
+    by_reason,
+)
 from plait.errors import DataError, own_code
 from plait.recordings.video import Video
 from plait.types import LONGEST_S, Dropped, Modality, Recording, Span, Stream, Windows
@@ -73,7 +84,9 @@ def place(
     return [one.windows for one in placed(recordings, windows, streams)]
 
 
-def placed(recordings: Sequence[Recording], windows: Windows, streams: Sequence[str] | None = None) -> list[Placed]:
+def placed(
+    recordings: Sequence[Recording], windows: Windows, streams: Sequence[str] | None = None
+) -> list[Placed]:
     """The windows of each recording where all of `streams` (by default every one) that it has have readings.
 
     What its labels would hold, and what was dropped of that, why, is counted: every window is in one of the two.
@@ -90,7 +103,9 @@ def placed(recordings: Sequence[Recording], windows: Windows, streams: Sequence[
     for subject in dict.fromkeys(recording.subject for recording in recordings):
         own = [i for i, recording in enumerate(recordings) if recording.subject == subject]
         stride_s, found = _enough([timelines[i] for i in own], windows, subject)
-        flat = [(i, window) for i, windows_of_one in zip(own, found, strict=True) for window in windows_of_one]
+        flat = [
+            (i, window) for i, windows_of_one in zip(own, found, strict=True) for window in windows_of_one
+        ]
         for number in np.round(np.linspace(0, len(flat) - 1, windows.count)).astype(int):
             chosen[flat[number][0]].append(flat[number][1])
         for i, all_of_it in zip(own, found, strict=True):
@@ -100,7 +115,9 @@ def placed(recordings: Sequence[Recording], windows: Windows, streams: Sequence[
     return [Placed(*one) for one in zip(chosen, dropped, strict=True)]
 
 
-def _enough(timelines: Sequence["_Timeline"], windows: Windows, subject: str) -> tuple[float, list[list[Window]]]:
+def _enough(
+    timelines: Sequence["_Timeline"], windows: Windows, subject: str
+) -> tuple[float, list[list[Window]]]:
     """Windows of one subject at the longest stride up to back to back that gives `windows.count`, and that stride."""
     assert windows.count is not None
 
@@ -183,7 +200,9 @@ class _Timeline:
             return np.empty(0)
         if self.stop_s - self.start_s > LONGEST_S:
             lasts = f"lasts {(self.stop_s - self.start_s) / 3600:.4g} hours"
-            raise DataError(f"recording {self.recording.name}: {lasts}, expected {LONGEST_S / 3600:.4g} at most")
+            raise DataError(
+                f"recording {self.recording.name}: {lasts}, expected {LONGEST_S / 3600:.4g} at most"
+            )
         moments = np.arange(self.start_s, self.stop_s, 0.1)
         unknown: np.ndarray = moments[~np.isfinite(stream.at(moments).reshape(len(moments), -1)).all(axis=1)]
         return unknown
@@ -201,7 +220,9 @@ class _Timeline:
         """What the labels would hold at this stride and `windows` does not give, by activity and reason."""
         counts = Counter(self._lost(stride_s))
         about = self.recording.name, self.recording.subject
-        return [Dropped(*about, activity, reason, n, *where) for (activity, reason, *where), n in counts.items()]
+        return [
+            Dropped(*about, activity, reason, n, *where) for (activity, reason, *where), n in counts.items()
+        ]
 
     def _lost(self, stride_s: float) -> Iterator[tuple[Any, ...]]:
         """Each of them: its activity, the reason, and the stream to blame with the seconds in which it says nothing."""
@@ -276,10 +297,16 @@ class _Timeline:
 
     def _gap(self, one: _Laid) -> tuple[str, float, float]:
         """The stream, and its columns if not all, that have no reading in a broken window, from when to when."""
-        found = ((name, np.searchsorted(unknown_s, one.start_s)) for name, unknown_s in self.unknown_s.items())
+        found = (
+            (name, np.searchsorted(unknown_s, one.start_s)) for name, unknown_s in self.unknown_s.items()
+        )
         stop_s = one.start_s + self.settings.seconds
-        name, at = next((n, i) for n, i in found if i < len(self.unknown_s[n]) and self.unknown_s[n][i] < stop_s)
-        runs = self.runs_s.setdefault(name, np.split(u := self.unknown_s[name], np.flatnonzero(np.diff(u) > 0.15) + 1))
+        name, at = next(
+            (n, i) for n, i in found if i < len(self.unknown_s[n]) and self.unknown_s[n][i] < stop_s
+        )
+        runs = self.runs_s.setdefault(
+            name, np.split(u := self.unknown_s[name], np.flatnonzero(np.diff(u) > 0.15) + 1)
+        )
         number = int(np.searchsorted(np.cumsum([len(run) for run in runs]), at, side="right"))
         if (name, number) not in self.gaps:
             columns, before_s, after_s = _around(self.streams[name], runs[number], self.start_s, self.stop_s)
@@ -299,7 +326,10 @@ def _around(stream: Stream, run_s: np.ndarray, start_s: float, stop_s: float) ->
         silent = [name for name, some in zip(names, inside, strict=False) if not some] if inside.any() else []
         times = times[known.all(axis=1)]
     earlier, later = times[times < run_s[0]], times[times > run_s[-1]]
-    before_s, after_s = float(earlier[-1]) if len(earlier) else start_s, float(later[0]) if len(later) else stop_s
+    before_s, after_s = (
+        float(earlier[-1]) if len(earlier) else start_s,
+        float(later[0]) if len(later) else stop_s,
+    )
     return ", ".join(silent), before_s, after_s
 
 

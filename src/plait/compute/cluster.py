@@ -89,7 +89,9 @@ class Cluster:
         except self.ray.exceptions.RayTaskError as error:
             raise error.cause or error from None
         except self.ray.exceptions.RayError as error:
-            raise PlaitError(f"the cluster lost a task, {RETRIES} times tried again: {one_line(error)}") from error
+            raise PlaitError(
+                f"the cluster lost a task, {RETRIES} times tried again: {one_line(error)}"
+            ) from error
         finally:
             self.running.discard(reference)
 
@@ -198,7 +200,9 @@ def _check(cluster: Cluster) -> None:
     nodes = [node["Resources"] for node in cluster.ray.nodes() if node["Alive"]]
     most = int(max(node.get("CPU", 0) for node in nodes))
     if 0 < most < cluster.threads:
-        raise ConfigError(f"threads is {cluster.threads}, but no node of the cluster has more than {most} processors")
+        raise ConfigError(
+            f"threads is {cluster.threads}, but no node of the cluster has more than {most} processors"
+        )
     if cluster.gpus and not any(node.get("GPU", 0) for node in nodes):
         raise ConfigError("device is cuda, but no node of the cluster has a GPU")
 

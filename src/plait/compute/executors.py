@@ -82,7 +82,9 @@ def processes(work: Work[T], workers: int, threads: int) -> Iterator[Workers[T]]
             try:
                 yield Workers(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
             except BrokenProcessPool as error:
-                raise PlaitError("a worker process died, perhaps for want of memory: try fewer --workers") from error
+                raise PlaitError(
+                    "a worker process died, perhaps for want of memory: try fewer --workers"
+                ) from error
             except BaseException:  # nobody goes on with an item whose lock is about to be given up
                 for worker in set(multiprocessing.active_children()) - others:
                     worker.terminate()

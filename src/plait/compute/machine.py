@@ -18,7 +18,17 @@ from plait.errors import ConfigError, one_line
 _KEEPING = ((-3, 2**25), (-1, 2**30), (-2, 2**26), (1, 0))
 
 # What oneDNN, MKL, OpenBLAS, NumPy, ATen and cuBLAS read of the environment before they choose what to compute by.
-_NUMERICAL = ("ONEDNN_", "DNNL_", "MKL_CBWR", "MKL_ENABLE_", "MKL_DEBUG_", "ATEN_", "OPENBLAS_CORE", "NPY_", "CUBLAS_")
+_NUMERICAL = (
+    "ONEDNN_",
+    "DNNL_",
+    "MKL_CBWR",
+    "MKL_ENABLE_",
+    "MKL_DEBUG_",
+    "ATEN_",
+    "OPENBLAS_CORE",
+    "NPY_",
+    "CUBLAS_",
+)
 _lent: list[str] = []  # what torch's precision was before it was given leave here
 _NUMERICAL_TOO = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_LINEAR_FLATTEN_3D")
 
@@ -124,7 +134,9 @@ def numerics(device: str = "cpu") -> dict[str, Any]:
         versions = [torch.version.cuda, cudnn.version()]  # type: ignore[no-untyped-call]
         told["device"] = [torch.cuda.get_device_name(device), *versions]
         told["switches"] += [cudnn.enabled, cudnn.deterministic, cudnn.benchmark]
-        told["switches"] += [getattr(one, "fp32_precision", None) for one in (getattr(cudnn, "conv", None), products)]
+        told["switches"] += [
+            getattr(one, "fp32_precision", None) for one in (getattr(cudnn, "conv", None), products)
+        ]
     return told
 
 
@@ -206,7 +218,10 @@ def _exact() -> bool:
     with _may_round(_products("matmul")):
         for batch, m, k, n in ((1, 8, 1000, 8), (1, 224, 64, 832), (8, 28, 832, 490), (1, 256, 256, 256)):
             a = torch.rand(batch, m, k, generator=generator)
-            for b in (torch.rand(batch, k, n, generator=generator), torch.rand(batch, n, k, generator=generator).mT):
+            for b in (
+                torch.rand(batch, k, n, generator=generator),
+                torch.rand(batch, n, k, generator=generator).mT,
+            ):
                 exact = a.double() @ b.double()
                 for found, true in ((torch.bmm(a, b), exact), (a[0] @ b[0], exact[0])):
                     if ((found - true).abs() > 1e-5 * true).any():  # float32 is off by 5e-7, bfloat16 by 2e-4

@@ -43,7 +43,10 @@ def recordings(data: Path) -> Iterator[Recording]:
         plan, camera, wrist = (np.random.default_rng([SEED, int(subject), part]) for part in range(3))
         spans = _plan(plan)
         yield Recording(
-            f"subject-{subject}", subject, {"camera": _camera(spans, camera), "wrist": _wrist(spans, wrist)}, spans
+            f"subject-{subject}",
+            subject,
+            {"camera": _camera(spans, camera), "wrist": _wrist(spans, wrist)},
+            spans,
         )
 
 
@@ -95,7 +98,9 @@ class Camera:
         return (np.clip(frame, 0, 1) * 255).astype(np.uint8)
 
 
-def _paint(frame: np.ndarray, centre: np.ndarray, radius: float, brightness: float, strength: float) -> np.ndarray:
+def _paint(
+    frame: np.ndarray, centre: np.ndarray, radius: float, brightness: float, strength: float
+) -> np.ndarray:
     """A disc with a soft edge, over the frame."""
     row, column = np.ogrid[:SIDE, :SIDE]
     cover = strength * np.clip(radius + 0.5 - np.hypot(row - centre[0], column - centre[1]), 0, 1)
@@ -107,7 +112,12 @@ def _camera(spans: tuple[Span, ...], rng: np.random.Generator) -> Camera:
     """How the shape moves, and what this subject's camera makes of it."""
     times = np.arange(0.0, spans[-1].stop_s + 1.0, 1 / CAMERA_HZ)
     centres = np.full((len(times), 2), -SIDE, dtype=float)  # out of sight, but for the spans
-    pace, radius, tilt, offset = rng.uniform(24, 32), rng.uniform(3.5, 5.0), rng.normal(0, 0.1), rng.normal(0, 1.0, 2)
+    pace, radius, tilt, offset = (
+        rng.uniform(24, 32),
+        rng.uniform(3.5, 5.0),
+        rng.normal(0, 0.1),
+        rng.normal(0, 1.0, 2),
+    )
     for span in spans:
         motion = span.activity.split()[0]
         inside = (times >= span.start_s) & (times < span.stop_s)
@@ -119,7 +129,9 @@ def _camera(spans: tuple[Span, ...], rng: np.random.Generator) -> Camera:
         centres[inside, 0] += rng.normal(0, 1.0)
     background = np.tile(rng.uniform(0.1, 0.35), (SIDE, SIDE))
     for _ in range(2):
-        background = _paint(background, rng.uniform(0, SIDE, 2), rng.uniform(2, 5), rng.uniform(0.0, 0.6), 0.6)
+        background = _paint(
+            background, rng.uniform(0, SIDE, 2), rng.uniform(2, 5), rng.uniform(0.0, 0.6), 0.6
+        )
     return Camera(
         times=times,
         centres=centres,

@@ -165,13 +165,17 @@ def _arrays(data: Path, wanted: Form) -> Iterator[Recording]:
     _form_of(_array(video), video, len(table))
     given = _array(readings)
     if given.dtype.kind not in "fiu" or given.shape != (len(table), READINGS, 2 * CHANNELS):
-        raise _other(given, readings, len(table), [f"numbers of shape ({len(table)}, {READINGS}, {2 * CHANNELS})"])
+        raise _other(
+            given, readings, len(table), [f"numbers of shape ({len(table)}, {READINGS}, {2 * CHANNELS})"]
+        )
     seconds = np.arange(READINGS) / READING_HZ
     step = (GRID[0], GRID_HZ) if wanted == "features" else (FRAMES, FRAME_HZ)
     for row, (clip, subject, activity) in enumerate(table.select(COLUMNS).iter_rows()):
         both = np.asarray(given[row], dtype=np.float32)
         if not np.isfinite(both).all():
-            raise DataError(f"{readings}: row {row} (clip {clip!r}): values that are not finite, expected numbers only")
+            raise DataError(
+                f"{readings}: row {row} (clip {clip!r}): values that are not finite, expected numbers only"
+            )
         hands = {"left": both[:, :CHANNELS], "right": both[:, CHANNELS:]}
         streams = {name: Readings(seconds, values) for name, values in hands.items()}
         span = Span(0.0, READINGS / READING_HZ, activity)
@@ -278,4 +282,6 @@ def _dataset(video: Modality, opened: Callable[[Path], Iterator[Recording]]) -> 
 
 
 GLOVID = _dataset(Modality("video", ("video",), FRAMES, FRAME_HZ, rgb, VideoNet), recordings)
-GLOVID_FEATURES = _dataset(Modality("video", ("video",), GRID[0], GRID_HZ, kept, _as_it_is), feature_recordings)
+GLOVID_FEATURES = _dataset(
+    Modality("video", ("video",), GRID[0], GRID_HZ, kept, _as_it_is), feature_recordings
+)

@@ -51,7 +51,9 @@ class DepthNet(nn.Module):
     ) -> None:
         super().__init__()
         if min(patches, places, body, channels, group, patch, kernel) < 1 or kernel % 2 == 0:
-            raise ShapeError(f"depth network: got kernel {kernel} and other sizes, expected all at least 1, kernel odd")
+            raise ShapeError(
+                f"depth network: got kernel {kernel} and other sizes, expected all at least 1, kernel odd"
+            )
         if len(shape) != 3 or shape[0] < 2 * group or min(shape[1:]) < 2 * patch:
             raise ShapeError(
                 f"depth network: got a clip of shape {tuple(shape)}, expected (frames, height, width) with at least "
@@ -87,17 +89,25 @@ class DepthNet(nn.Module):
             ShapeError: the clips are not of the shape this encoder was made for.
         """
         if tuple(depth.shape[1:]) != self.shape:
-            raise ShapeError(f"depth network: got clips of shape {tuple(depth.shape[1:])}, expected {self.shape}")
+            raise ShapeError(
+                f"depth network: got clips of shape {tuple(depth.shape[1:])}, expected {self.shape}"
+            )
         seen = depth[:, : self.steps * self.group, : self.size[0], : self.size[1]]
-        cut = rearrange(seen, "b (t g) (h p) (w q) -> b t h w (g p q)", g=self.group, p=self.patch, q=self.patch)
-        still, departing, changing = self.patches(cut).chunk(3, dim=-1)  # linear, so differences can come after
+        cut = rearrange(
+            seen, "b (t g) (h p) (w q) -> b t h w (g p q)", g=self.group, p=self.patch, q=self.patch
+        )
+        still, departing, changing = self.patches(cut).chunk(
+            3, dim=-1
+        )  # linear, so differences can come after
         departed = departing - departing.mean(dim=1, keepdim=True)
         changed = torch.diff(changing, dim=1, prepend=changing[:, :1])
         frames = self.patch_norm(rearrange(still + departed + changed, "b t h w c -> (b t) c h w")).relu()
         places = self.picture_norm(self.picture(frames)).relu()
         h, b = places.shape[2], len(depth)
         whole = self.whole(rearrange(places, "(b t) c h w -> b (c h w) t", b=b))
-        lines = F.pad(rearrange(places, "(b t) c h w -> b t (h w) c", b=b), (0, 0, 0, 0, *[self.kernel // 2] * 2))
+        lines = F.pad(
+            rearrange(places, "(b t) c h w -> b t (h w) c", b=b), (0, 0, 0, 0, *[self.kernel // 2] * 2)
+        )
         windows = rearrange(lines.unfold(1, self.kernel, 2), "b t v c k -> b t v (k c)")
         own = einsum(windows, self.own, "b t v n, v n c -> b t v c") + self.place
         grid = rearrange(own + rearrange(whole, "b c t -> b t 1 c"), "b t v c -> (b t v) c")

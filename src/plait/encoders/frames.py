@@ -54,7 +54,9 @@ class FrameNet(nn.Module):
         if pool not in ("none", "space", "all"):
             raise ConfigError(f"image network: pool is {pool!r}, expected none, space or all")
         if not low < high or (size is not None and size < 1):
-            raise ConfigError(f"image network: low {low}, high {high}, size {size}, expected low < high, size above 0")
+            raise ConfigError(
+                f"image network: low {low}, high {high}, size {size}, expected low < high, size above 0"
+            )
         self.network, self.prepare = network, prepare
         self.shape, self.pool, self.neighbours, self.size = tuple(shape), pool, neighbours, size
         self.low, self.high = low, high
@@ -67,7 +69,9 @@ class FrameNet(nn.Module):
             ShapeError: the clips are not of the shape this encoder was made for.
         """
         if tuple(clips.shape[1:]) != self.shape:
-            raise ShapeError(f"image network: got clips of shape {tuple(clips.shape[1:])}, expected {self.shape}")
+            raise ShapeError(
+                f"image network: got clips of shape {tuple(clips.shape[1:])}, expected {self.shape}"
+            )
         frames = clips
         if self.neighbours:
             signed = self._signed(clips)
@@ -75,7 +79,11 @@ class FrameNet(nn.Module):
         frames = frames.flatten(0, 1)
         maps = torch.cat([self._maps(part) for part in torch.split(frames, self.at_once or len(frames))])
         grid: Tensor = rearrange(maps, "(b t) c u v -> b t u v c", b=len(clips))
-        return grid.mean({"none": (), "space": (2, 3), "all": (1, 2, 3)}[self.pool]) if self.pool != "none" else grid
+        return (
+            grid.mean({"none": (), "space": (2, 3), "all": (1, 2, 3)}[self.pool])
+            if self.pool != "none"
+            else grid
+        )
 
     def _signed(self, values: Tensor) -> Tensor:
         """Black to -1, white to 1."""
@@ -109,7 +117,9 @@ class Stage(nn.Module):
         super().__init__()
         strides = [info["reduction"] for info in network.feature_info]  # type: ignore[union-attr]
         if stride not in strides:
-            raise ConfigError(f"image network: stride {stride}, expected one of: {', '.join(map(str, strides))}")
+            raise ConfigError(
+                f"image network: stride {stride}, expected one of: {', '.join(map(str, strides))}"
+            )
         self.index = strides.index(stride)
         network.prune_intermediate_layers([self.index], prune_norm=True, prune_head=True)  # type: ignore[operator]
         self.network = network

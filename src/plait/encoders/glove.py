@@ -42,7 +42,9 @@ class SignalNet(nn.Module):
     ) -> None:
         super().__init__()
         if not len(widths) == len(kernels) == len(pools):
-            raise ShapeError(f"signal network: got widths {widths}, kernels {kernels}, pools {pools}, expected as many")
+            raise ShapeError(
+                f"signal network: got widths {widths}, kernels {kernels}, pools {pools}, expected as many"
+            )
         least = shortest(kernels, pools)
         if len(shape) != 2 or shape[0] < least or shape[1] < 1:
             raise ShapeError(
@@ -51,7 +53,9 @@ class SignalNet(nn.Module):
         # Pictures of one line: unlike a line, torch takes them with the channels last, as signals come and grids go.
         self.entry = Standardise(shape[1]) if standardise else nn.Identity()
         stages: list[nn.Module] = []
-        for (width_in, width_out), kernel, pool in zip(pairwise((shape[1], *widths)), kernels, pools, strict=True):
+        for (width_in, width_out), kernel, pool in zip(
+            pairwise((shape[1], *widths)), kernels, pools, strict=True
+        ):
             stages.append(nn.Conv2d(width_in, width_out, (1, kernel)))
             if norm:
                 stages.append(nn.BatchNorm2d(width_out))

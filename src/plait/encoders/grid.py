@@ -29,7 +29,12 @@ class GridNet(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], *, width: int = 48, temporal: Sequence[int] = (48, 48), motion: bool = False
+        self,
+        shape: tuple[int, ...],
+        *,
+        width: int = 48,
+        temporal: Sequence[int] = (48, 48),
+        motion: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) < 2:
@@ -39,7 +44,11 @@ class GridNet(nn.Module):
         self.norm = nn.BatchNorm1d(width)
         stages: list[nn.Module] = []
         for before, after in zip((width, *temporal), temporal, strict=False):
-            stages += [nn.Conv1d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
+            stages += [
+                nn.Conv1d(before, after, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm1d(after),
+                nn.ReLU(),
+            ]
         self.time = nn.Sequential(*stages)
 
     def forward(self, features: Float[Tensor, "b t *places c"]) -> Float[Tensor, "b s *places d"]:

@@ -44,7 +44,9 @@ def same_padding(sizes: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[
 class Unit(nn.Module):
     """A 3-D convolution with 'SAME' padding, batch normalisation and ReLU."""
 
-    def __init__(self, channels_in: int, channels: int, kernel: tuple[int, ...], stride: tuple[int, ...]) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, kernel: tuple[int, ...], stride: tuple[int, ...]
+    ) -> None:
         super().__init__()
         self.conv3d = nn.Conv3d(channels_in, channels, kernel, stride, bias=False)  # type: ignore[arg-type]
         self.bn = nn.BatchNorm3d(channels, eps=1e-3)
@@ -87,7 +89,9 @@ class Mixed(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d t h w"]:
         """The branches' outputs, concatenated."""
-        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1)
+        return torch.cat(
+            [self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1
+        )
 
 
 class Logits(nn.Module):

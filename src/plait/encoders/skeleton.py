@@ -29,7 +29,9 @@ class SkeletonNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape) < 1:
-            raise ShapeError(f"skeleton network: got shape {tuple(shape)}, expected (frames, joints, coordinates)")
+            raise ShapeError(
+                f"skeleton network: got shape {tuple(shape)}, expected (frames, joints, coordinates)"
+            )
         _, joints, coordinates = shape
         features = 2 * coordinates
         self.body = nn.Sequential(
@@ -48,7 +50,9 @@ class SkeletonNet(nn.Module):
         self.out = nn.Linear(own, channels, bias=False)
         self.out_norm = nn.BatchNorm1d(channels)
 
-    def forward(self, skeleton: Float[Tensor, "b frames joints coordinates"]) -> Float[Tensor, "b t joints c"]:
+    def forward(
+        self, skeleton: Float[Tensor, "b frames joints coordinates"]
+    ) -> Float[Tensor, "b t joints c"]:
         """The grid `(b, ceil(frames / 4), joints, channels)`."""
         velocity = torch.diff(skeleton, dim=1, prepend=skeleton[:, :1])
         motion = torch.cat((skeleton, 5 * velocity), -1)

@@ -28,6 +28,8 @@ class Standard(nn.Module):
     def forward(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 u v"]:
         """The pictures as the weights know them."""
         shrinks = min(pictures.shape[-2:]) > min(self.resize_size)  # else nothing is averaged
-        resized = F.resize(pictures, self.resize_size, self.interpolation, antialias=self.antialias and shrinks)
+        resized = F.resize(
+            pictures, self.resize_size, self.interpolation, antialias=self.antialias and shrinks
+        )
         ready: Tensor = (F.center_crop(resized, self.crop_size) - self.mean) / self.std
         return ready

@@ -50,7 +50,11 @@ class Standardise(nn.Module):
             ShapeError: the readings have another number of channels, or there are none.
         """
         channels = len(self.mean)
-        count, mean, squares = 0, torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+        count, mean, squares = (
+            0,
+            torch.zeros(channels, dtype=torch.float64),
+            torch.zeros(channels, dtype=torch.float64),
+        )
         largest = torch.zeros(channels, dtype=torch.float64)
         for batch in clips:
             if batch.shape[-1] != channels:

@@ -31,7 +31,9 @@ class Clip3D(nn.Module):
         ShapeError: `shape` is no RGB video.
     """
 
-    def __init__(self, network: nn.Module, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, network: nn.Module, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__()
         check_rgb(shape, "3D network")
         self.network, self.prepare = network, prepare

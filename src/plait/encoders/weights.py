@@ -20,12 +20,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: no file, expected a network's weights as .pt or .safetensors")
     try:
-        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... by the damage
+        weights = (
+            load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        )
+    except (
+        Exception
+    ) as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... by the damage
         kind = "cannot be read" if isinstance(error, OSError | SafetensorError) else "holds no plain weights"
         raise DataError(f"{path}: {kind}, expected a network's weights as .pt or .safetensors") from error
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise DataError(f"{path}: holds no tensors by name, expected a network's weights as .pt or .safetensors")
+        raise DataError(
+            f"{path}: holds no tensors by name, expected a network's weights as .pt or .safetensors"
+        )
     return dict(weights)
 
 

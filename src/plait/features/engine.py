@@ -30,7 +30,9 @@ def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> En
     if engine == "openvino":
         return _openvino(network, example)
     if engine == "compile":
-        return _compiled(_graph(network, example, fold=False), example)  # the compiler folds, and picks its own order
+        return _compiled(
+            _graph(network, example, fold=False), example
+        )  # the compiler folds, and picks its own order
     for part in network.modules():
         if isinstance(part, FrameNet):
             part.at_once = 8  # activations of more do not stay in the processor's cache
@@ -104,9 +106,7 @@ def _graph(network: nn.Module, example: Tensor, fold: bool) -> nn.Module:
     try:
         return folded(network, example) if fold else torch.export.export(network, (example,)).module()
     except Exception as error:  # whatever in it depends on values, or is no torch
-        said = (
-            f"{type(network).__name__}: torch.export cannot write it down ({one_line(error)}); it runs as it is, slower"
-        )
+        said = f"{type(network).__name__}: torch.export cannot write it down ({one_line(error)}); it runs as it is, slower"
         warnings.warn(said, PlaitWarning, stacklevel=3)
         return network
 
@@ -126,7 +126,9 @@ def _compiled(network: nn.Module, example: Tensor) -> Encode:
             warnings.simplefilter("ignore")  # of others, about their own future
             run(example)
     except Exception as error:  # no compiler, or code that it cannot take
-        raise ConfigError(f"engine 'compile': {one_line(error)}; the engine 'torch' needs no compiler") from error
+        raise ConfigError(
+            f"engine 'compile': {one_line(error)}; the engine 'torch' needs no compiler"
+        ) from error
     return run
 
 

@@ -117,7 +117,9 @@ def extract(
     encoder, shared = _decided(dataset, cuts, modality, how, device, threads, where)
     parts = together(cuts)
     files = kept_in(dataset, modality, [[cuts[row] for row in part] for part in parts], shared)
-    missing = {file: [cuts[row] for row in part] for part, file in zip(parts, files, strict=True) if not sound(file)}
+    missing = {
+        file: [cuts[row] for row in part] for part, file in zip(parts, files, strict=True) if not sound(file)
+    }
     encode = _Encode(encoder, how, device, where)
     said = {"settings": shared, "made": f"{name} through {how.name}"}
     standing = sum(len(part) for part, file in zip(parts, files, strict=True) if file not in missing)
@@ -161,7 +163,9 @@ def _decided(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what it draws at random is always the same
         encoder = made(make, (shape,), how.args, where).eval().requires_grad_(False)
-    parts = sorted({type(part) for part in encoder.modules()}, key=lambda cls: (cls.__module__, cls.__qualname__))
+    parts = sorted(
+        {type(part) for part in encoder.modules()}, key=lambda cls: (cls.__module__, cls.__qualname__)
+    )
     return encoder, {
         "encoder": describe(make),
         "args": settings(how.args),
@@ -193,7 +197,9 @@ def _content(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> Any:
         return read
     content = sha256()
     for tensor in tensors(modality, cuts):
-        content.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes())
+        content.update(
+            f"{tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes()
+        )
     return content.hexdigest()
 
 
@@ -245,7 +251,9 @@ class _Encode:
             short = size - len(batch)
             full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
             full = full.float().to(self.device)
-            with own_code(f"{self.where}: {name} fails on clips of {tuple(full.shape[1:])}", passing=(OSError,)):
+            with own_code(
+                f"{self.where}: {name} fails on clips of {tuple(full.shape[1:])}", passing=(OSError,)
+            ):
                 self.run = self.run or accelerate(self.encoder.to(self.device), full, self.how.engine)
                 with settled(), wide_products():
                     grid = self.run(full)
@@ -290,7 +298,11 @@ def _made(
                 while done < len(one.cuts):
                     batch = next(rows)
                     if done == 0:
-                        header = {"descr": "<f2", "fortran_order": False, "shape": (len(one.cuts), *batch.shape[1:])}
+                        header = {
+                            "descr": "<f2",
+                            "fortran_order": False,
+                            "shape": (len(one.cuts), *batch.shape[1:]),
+                        }
                         np.lib.format.write_array_header_1_0(file, header)
                     file.write(batch.tobytes())
                     file.flush()
@@ -313,13 +325,17 @@ def _shared(
         for cuts in parts:
             for some in _by(size, cuts):
                 own = [(sent[recording], clip) for recording, clip in some]
-                files = dict.fromkeys(f for recording, _ in own for f in map(_file, recording.streams.values()) if f)
+                files = dict.fromkeys(
+                    f for recording, _ in own for f in map(_file, recording.streams.values()) if f
+                )
                 yield list(files), (kept, modality, own)
 
     return cluster.each(_share, tasks())
 
 
-def _share(where: Mapping[Path, Path], encode: _Encode, modality: Modality, cuts: Sequence[Cut]) -> np.ndarray:
+def _share(
+    where: Mapping[Path, Path], encode: _Encode, modality: Modality, cuts: Sequence[Cut]
+) -> np.ndarray:
     """The rows of some clips, whose recordings' files lie where `where` says."""
     here = {recording: _reading(recording, modality, where) for recording, _ in cuts}
     own = [(here[recording], clip) for recording, clip in cuts]

@@ -68,7 +68,9 @@ def attentions(method: nn.Module, grids: Mapping[str, Tensor]) -> list[Attention
             y = entered[name]
             logits = block.logits(x, y)
             context = tuple(-(-size // block.pool) for size in y.shape[1:-1])
-            found.append(Attention(enforced.lead, name, tuple(x.shape[1:-1]), context, logits, logits.softmax(-1)))
+            found.append(
+                Attention(enforced.lead, name, tuple(x.shape[1:-1]), context, logits, logits.softmax(-1))
+            )
     return found
 
 

@@ -21,7 +21,13 @@ PAIRS = 2**24  # pairs (i, j) that are held at once, 64 MB in float32, unless on
 
 
 def comparison(
-    theta: nn.Linear, phi: nn.Linear, x: Tensor, y: Tensor, pool: int = 1, scale: float = 1.0, whole: bool = False
+    theta: nn.Linear,
+    phi: nn.Linear,
+    x: Tensor,
+    y: Tensor,
+    pool: int = 1,
+    scale: float = 1.0,
+    whole: bool = False,
 ) -> Callable[[Tensor], Tensor]:
     """From rows `(b, r, n)` of the lead to logits `theta(x_i)^T phi(y_j)`, `(b, r, j)`, among the cheapest channels.
 
@@ -57,7 +63,11 @@ def comparison(
     def compared(rows: Tensor) -> Tensor:
         queries = _pair(rows, (theta.weight, theta.bias), (phi.weight.mT, None))
         constant = phi.bias @ theta.bias
-        offset = F.linear(rows, (phi.bias @ theta.weight)[None], constant[None]) if whole else constant.view(1, 1, 1)
+        offset = (
+            F.linear(rows, (phi.bias @ theta.weight)[None], constant[None])
+            if whole
+            else constant.view(1, 1, 1)
+        )
         return _products(queries, context, offset, scale)
 
     return compared
@@ -86,7 +96,9 @@ def gathering(g: nn.Linear, h: nn.Linear, i: int, y: Tensor, pool: int = 1) -> C
     if by_lead <= by_context:
         moved = _pair(context, (g.weight, g.bias), (h.weight, h.bias))
         return lambda relation, *onto: _spread(relation, moved, *onto)
-    return lambda relation, *onto: _sum(_pair(relation @ context, (g.weight, g.bias), (h.weight, h.bias)), *onto)
+    return lambda relation, *onto: _sum(
+        _pair(relation @ context, (g.weight, g.bias), (h.weight, h.bias)), *onto
+    )
 
 
 def blockwise(made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int = 1) -> Iterator[Tensor]:
@@ -143,7 +155,9 @@ def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
     return _given_back(sums.squeeze(1).float() / rows.shape[1], rows.dtype)
 
 
-def _products(one: Tensor, other: Tensor, offset: Tensor | None = None, scale: float = 1.0) -> Float[Tensor, "b i j"]:
+def _products(
+    one: Tensor, other: Tensor, offset: Tensor | None = None, scale: float = 1.0
+) -> Float[Tensor, "b i j"]:
     """Inner products of all rows of two `(b, rows, channels)`, with `offset` added, times `scale`.
 
     The fewer rows stand on the left: matrix libraries are slower the other way round.

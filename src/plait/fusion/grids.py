@@ -33,7 +33,11 @@ class Entry(nn.Module):
     """
 
     def __init__(
-        self, shapes: Mapping[str, Shape], normalise: bool, averages: bool = False, beside: Collection[str] = ()
+        self,
+        shapes: Mapping[str, Shape],
+        normalise: bool,
+        averages: bool = False,
+        beside: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.averages_beside = frozenset(() if normalise else beside)
@@ -44,20 +48,26 @@ class Entry(nn.Module):
                     f"modality {name!r} has grid shape {shape}, expected (*grid, channels), all at least 1"
                 )
         self.shapes = dict(shapes)
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(s[-1]) for name, s in shapes.items()} if normalise else {})
+        self.norms = nn.ModuleDict(
+            {name: nn.LayerNorm(s[-1]) for name, s in shapes.items()} if normalise else {}
+        )
 
     def forward(self, grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The grids named in `shapes`, each `(b, *shape)`, and known means; others are left out."""
         for name, shape in self.shapes.items():
             if name not in grids:
                 got = ", ".join(grids) or "none"
-                raise ShapeError(f"modality {name!r} is missing: got {got}; expected a grid {('batch', *shape)}")
+                raise ShapeError(
+                    f"modality {name!r} is missing: got {got}; expected a grid {('batch', *shape)}"
+                )
             averaged = name in self.averages and tuple(grids[name].shape[1:]) == shape[-1:]
             if not averaged and (tuple(grids[name].shape[1:]) != shape or grids[name].ndim != len(shape) + 1):
                 got = str(tuple(grids[name].shape))
                 raise ShapeError(f"modality {name!r} has shape {got}, expected {('batch', *shape)}")
         batch, *others = (grids[name].shape[0] for name in self.shapes)
-        if any(other != batch for other in others):  # not a set: sizes that are yet to be known cannot be hashed
+        if any(
+            other != batch for other in others
+        ):  # not a set: sizes that are yet to be known cannot be hashed
             got = ", ".join(f"{name} {grids[name].shape[0]}" for name in self.shapes)
             raise ShapeError(f"modalities have different batch sizes ({got}), expected the same")
         entered = {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes}
@@ -65,7 +75,9 @@ class Entry(nn.Module):
             if mean_of(name) in grids:
                 mean, expected = grids[mean_of(name)], (grids[name].shape[0], self.shapes[name][-1])
                 if tuple(mean.shape) != expected:
-                    raise ShapeError(f"mean of modality {name!r} has shape {tuple(mean.shape)}, expected {expected}")
+                    raise ShapeError(
+                        f"mean of modality {name!r} has shape {tuple(mean.shape)}, expected {expected}"
+                    )
                 entered[mean_of(name)] = mean
         return entered
 
@@ -93,7 +105,9 @@ class Head(nn.Module):
         self.hidden = nn.ModuleList([nn.Linear(n, n) for n in widths] if kind == "hidden" else [])
         inputs = [torch.Size(s).numel() for s in shapes] if kind == "flatten" else widths
         classify = nn.Linear(sum(inputs), classes)
-        self.weights = nn.ParameterList(part.clone() for part in torch.split(classify.weight.detach(), inputs, dim=1))
+        self.weights = nn.ParameterList(
+            part.clone() for part in torch.split(classify.weight.detach(), inputs, dim=1)
+        )
         self.bias = classify.bias
 
     def forward(self, grids: Sequence[Tensor]) -> Float[Tensor, "b classes"]:

@@ -21,7 +21,9 @@ class Concat(nn.Module):
         ShapeError: an unknown head, or a grid that is not of its shape.
     """
 
-    def __init__(self, shapes: dict[str, Shape], classes: int, head: str = "flatten", normalise: bool = False) -> None:
+    def __init__(
+        self, shapes: dict[str, Shape], classes: int, head: str = "flatten", normalise: bool = False
+    ) -> None:
         super().__init__()
         self.entry = Entry(shapes, normalise, averages=head == "mean")
         self.averages = self.entry.averages

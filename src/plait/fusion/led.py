@@ -21,7 +21,9 @@ class Enforced(nn.Module):
         ShapeError: `lead` is none of the modalities, or there is no other one.
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], lead: str, embedding: int | None = None, **block: Any) -> None:
+    def __init__(
+        self, shapes: Mapping[str, Shape], lead: str, embedding: int | None = None, **block: Any
+    ) -> None:
         super().__init__()
         if lead not in shapes:
             raise ShapeError(f"lead is {lead!r}, expected one of the modalities: {', '.join(shapes)}")
@@ -31,7 +33,9 @@ class Enforced(nn.Module):
         width = shapes[lead][-1]
         embedding = max(width // 2, 1) if embedding is None else embedding
         contexts = {name: shape[-1] for name, shape in shapes.items() if name != lead}
-        self.blocks = nn.ModuleDict({name: NonLocal(width, m, embedding, **block) for name, m in contexts.items()})
+        self.blocks = nn.ModuleDict(
+            {name: NonLocal(width, m, embedding, **block) for name, m in contexts.items()}
+        )
 
     def forward(self, grids: Mapping[str, Tensor], pooled: bool = False) -> Float[Tensor, "b *grid n"]:
         """The enforced grid, of the lead's shape; its mean over positions, without making the grid, if `pooled`.
@@ -42,7 +46,9 @@ class Enforced(nn.Module):
         enforced = x if not pooled else average(x) if mean is None else mean
         for name, block in self.blocks.items():
             assert isinstance(block, NonLocal)
-            enforced = enforced + block.pooled(x, grids[name]) if pooled else block.onto(enforced, x, grids[name])
+            enforced = (
+                enforced + block.pooled(x, grids[name]) if pooled else block.onto(enforced, x, grids[name])
+            )
         return enforced
 
 

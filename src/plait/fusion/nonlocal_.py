@@ -82,7 +82,9 @@ class NonLocal(nn.Module):
             nn.init.zeros_(self.h.weight)
             nn.init.zeros_(self.h.bias)
 
-    def as_written(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b *grid n"]:
+    def as_written(
+        self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
+    ) -> Float[Tensor, "b *grid n"]:
         """`h(z(x, y))` as the paper writes it: what `forward` is measured by."""
         self._check(x, y)
         theta, phi, g = self.theta(positions(x)), maxima(self.phi(y), self.pool), maxima(self.g(y), self.pool)
@@ -92,21 +94,30 @@ class NonLocal(nn.Module):
         enforced: Tensor = self.h(z) if self.norm is None else self.norm(self.h(z))
         return enforced.reshape(x.shape)
 
-    def logits(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i j"]:
+    def logits(
+        self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
+    ) -> Float[Tensor, "b i j"]:
         """`theta(x_i)^T phi(y_j)`, biases and all: f of eq. 3 is its exponential. i and j run over flat positions."""
         self._check(x, y)
         return self._compare(x, y, whole=True)(positions(x))
 
-    def relation(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i j"]:
+    def relation(
+        self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
+    ) -> Float[Tensor, "b i j"]:
         """`f(x_i, y_j) / C(x_i, y)` of eqs. 2-4: a softmax over j, so that every row sums to one."""
         return softmax(self.logits(x, y))
 
-    def forward(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b *grid n"]:
+    def forward(
+        self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
+    ) -> Float[Tensor, "b *grid n"]:
         """`h(z(x, y))`, of the same shape as `x`."""
         return self.onto(None, x, y)
 
     def onto(
-        self, total: Float[Tensor, "b *grid n"] | None, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
+        self,
+        total: Float[Tensor, "b *grid n"] | None,
+        x: Float[Tensor, "b *grid n"],
+        y: Float[Tensor, "b *context m"],
     ) -> Float[Tensor, "b *grid n"]:
         """`total + h(z(x, y))`, a term of eq. 6 added in the pass that makes it; no `total` is zero."""
         self._check(x, y)
@@ -122,7 +133,9 @@ class NonLocal(nn.Module):
         blocks = list(blockwise(enforced, y, x, *([] if total is None else [total]), pool=self.pool))
         return (torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]).reshape(x.shape)
 
-    def enforcing(self, relation: Float[Tensor, "b i j"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b i n"]:
+    def enforcing(
+        self, relation: Float[Tensor, "b i j"], y: Float[Tensor, "b *context m"]
+    ) -> Float[Tensor, "b i n"]:
         """`h(z)` from a relation that is given: rows over the context's positions that sum to one."""
         gathered = self._gather(relation.shape[1], y)(relation)
         return gathered if self.norm is None else self.norm(gathered)
@@ -154,6 +167,10 @@ class NonLocal(nn.Module):
     def _check(self, x: Tensor, y: Tensor) -> None:
         for name, grid, width in (("lead", x, self.theta.in_features), ("context", y, self.phi.in_features)):
             if grid.ndim < 2 or grid.shape[-1] != width:
-                raise ShapeError(f"NonLocal: {name} has shape {tuple(grid.shape)}, expected (batch, *grid, {width})")
+                raise ShapeError(
+                    f"NonLocal: {name} has shape {tuple(grid.shape)}, expected (batch, *grid, {width})"
+                )
         if x.shape[0] != y.shape[0]:
-            raise ShapeError(f"NonLocal: lead has batch {x.shape[0]} and context {y.shape[0]}, expected the same")
+            raise ShapeError(
+                f"NonLocal: lead has batch {x.shape[0]} and context {y.shape[0]}, expected the same"
+            )

@@ -15,7 +15,12 @@ class Single(nn.Module):
     """
 
     def __init__(
-        self, shapes: dict[str, Shape], classes: int, modality: str, head: str = "mean", normalise: bool = False
+        self,
+        shapes: dict[str, Shape],
+        classes: int,
+        modality: str,
+        head: str = "mean",
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         if modality not in shapes:

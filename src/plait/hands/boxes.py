@@ -42,7 +42,9 @@ class Picture:
             raise DataError(f"{self.file}: cannot be read, expected a picture")
         if found.shape[:2] != (self.height, self.width):
             got = f"{found.shape[1]} x {found.shape[0]}"
-            raise DataError(f"{self.file}: {got} pixels, expected {self.width} x {self.height} as in {ANNOTATIONS}")
+            raise DataError(
+                f"{self.file}: {got} pixels, expected {self.width} x {self.height} as in {ANNOTATIONS}"
+            )
         return np.asarray(found, np.uint8)
 
 
@@ -115,13 +117,20 @@ def read_boxes(folder: Path) -> list[Picture]:
         box = [max(left, 0.0), max(top, 0.0), min(left + wide, image.width), min(top + tall, image.height)]
         if wide <= 0 or tall <= 0 or box[0] >= box[2] or box[1] >= box[3]:
             room = f"{image.width} x {image.height}"
-            raise DataError(f"{where}.bbox: {list(one.bbox)}, expected left, top, width, height of a box within {room}")
+            raise DataError(
+                f"{where}.bbox: {list(one.bbox)}, expected left, top, width, height of a box within {room}"
+            )
         if not one.iscrowd:
             boxes[one.image_id].append(box)
     if not sizes:
         raise DataError(f"{path}: images: none, expected at least one")
     return [
-        Picture(folder / image.file_name, image.width, image.height, np.array(boxes[key], np.float32).reshape(-1, 4))
+        Picture(
+            folder / image.file_name,
+            image.width,
+            image.height,
+            np.array(boxes[key], np.float32).reshape(-1, 4),
+        )
         for key, image in sizes.items()
     ]
 
@@ -158,7 +167,8 @@ def write_boxes(
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"{out}: two recordings are called {twice!r}, expected names that differ")
     made_from = [
-        [name, checksum(raw / TRUTH), checksum(raw / "video.mp4")] for name, raw in zip(names, raws, strict=True)
+        [name, checksum(raw / TRUTH), checksum(raw / "video.mp4")]
+        for name, raw in zip(names, raws, strict=True)
     ]
     key = content_key([every_s, made_from, source_key([write_boxes])])
     sweep(out.parent)
@@ -167,9 +177,13 @@ def write_boxes(
         return out
     for raw in raws:
         if raw.resolve().is_relative_to(out.resolve()):
-            raise ConfigError(f"{out}: {raw} lies in it, and what is there would go: expected a folder of its own")
+            raise ConfigError(
+                f"{out}: {raw} lies in it, and what is there would go: expected a folder of its own"
+            )
     if before is None and taken(out):
-        raise ConfigError(f"{out}: stands already, and holds no boxes that were written here: expected another folder")
+        raise ConfigError(
+            f"{out}: stands already, and holds no boxes that were written here: expected another folder"
+        )
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     with atomic(out) as making:

@@ -36,7 +36,9 @@ def kept(found: Found, score: float = SCORE) -> Found:
     """
     sure = found.scores >= score
     boxes, scores = found.boxes[sure], found.scores[sure]
-    rows = nms(torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), OVERLAP)[:HANDS_OF_ONE].numpy()
+    rows = nms(torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), OVERLAP)[
+        :HANDS_OF_ONE
+    ].numpy()
     return Found(boxes[rows], scores[rows])
 
 
@@ -139,7 +141,9 @@ def write_known(dataset: Dataset, cuts: Sequence[Cut], counts: Mapping[str, int]
         if clip.name not in counts:
             raise DataError(f"hands: nothing of clip {clip.name!r}, expected a count of every clip")
         number, expected = counts[clip.name], hands[clip.activity]
-        rows.append((clip.name, clip.subject, clip.activity, 0, number, expected, max(0, expected - number), None))
+        rows.append(
+            (clip.name, clip.subject, clip.activity, 0, number, expected, max(0, expected - number), None)
+        )
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     content = io.BytesIO()
     table.write_parquet(content)
@@ -155,7 +159,9 @@ def expected_hands(dataset: Dataset) -> Mapping[str, int]:
     """
     hands: Mapping[str, int] = getattr(dataset, "hands", {})
     if unknown := [activity for activity in dataset.activities if activity not in hands]:
-        raise ConfigError(f"data set {dataset.name}: hands: nothing of {unknown[0]!r}, expected a number per activity")
+        raise ConfigError(
+            f"data set {dataset.name}: hands: nothing of {unknown[0]!r}, expected a number per activity"
+        )
     return hands
 
 

@@ -17,7 +17,11 @@ from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.models.detection import RetinaNet, RetinaNet_ResNet50_FPN_V2_Weights, retinanet_resnet50_fpn_v2
+from torchvision.models.detection import (
+    RetinaNet,
+    RetinaNet_ResNet50_FPN_V2_Weights,
+    retinanet_resnet50_fpn_v2,
+)
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 
@@ -110,7 +114,9 @@ def pretrained(network: str, side: int, weights: Path | None = None) -> RetinaNe
     known = RetinaNet_ResNet50_FPN_V2_Weights.COCO_V1
     # The name of the file ends in the first digits of its checksum.
     path = weights or fetch(Remote(known.url, sha256=known.url[-12:-4]))
-    own = {name: value for name, value in made.state_dict().items() if "cls_logits" in name}  # of 91 classes there
+    own = {
+        name: value for name, value in made.state_dict().items() if "cls_logits" in name
+    }  # of 91 classes there
     load_weights(made, read_weights(path) | own, path)
     for early in ("conv1", "layer1"):
         made.backbone.body.get_submodule(early).requires_grad_(False)
@@ -142,7 +148,9 @@ def save(network: RetinaNet, description: Description, out: Path) -> None:
     """Write a detector as the folder `out`, whole or not at all: `detector.json` and `weights.safetensors`."""
     with atomic(out) as making:
         making.mkdir()
-        save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, making / WEIGHTS)
+        save_file(
+            {name: value.contiguous().cpu() for name, value in network.state_dict().items()}, making / WEIGHTS
+        )
         write_json(making / DESCRIPTION, asdict(description))
 
 
@@ -181,7 +189,9 @@ def open_detector(name: str, device: str = "cpu") -> Detector:
     network = build(described.network, described.side)
     load_weights(network, read_weights(path / WEIGHTS), path / WEIGHTS)
     network.to(device).eval().requires_grad_(False)
-    return TrainedDetector(network, content_key([described.network, described.side, checksum(path / WEIGHTS)]), device)
+    return TrainedDetector(
+        network, content_key([described.network, described.side, checksum(path / WEIGHTS)]), device
+    )
 
 
 def detected(detector: Detector, pictures: Iterable[np.ndarray]) -> list[Found]:

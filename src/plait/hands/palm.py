@@ -72,7 +72,9 @@ def open_palm(path: Path) -> Palm:
     wanted = [(1, count, VALUES), (1, count, 1)]
     if tuple(source["shape"]) != (1, SIDE, SIDE, 3) or any(shape not in number_of for shape in wanted):
         got = f"{tuple(int(n) for n in source['shape'])} to {', '.join(map(str, number_of))}"
-        raise DataError(f"{path}: a model from {got}, expected (1, {SIDE}, {SIDE}, 3) to {wanted[0]} and {wanted[1]}")
+        raise DataError(
+            f"{path}: a model from {got}, expected (1, {SIDE}, {SIDE}, 3) to {wanted[0]} and {wanted[1]}"
+        )
     return Palm(interpreter, source["index"], number_of[wanted[0]], number_of[wanted[1]], checksum(path))
 
 
@@ -125,7 +127,9 @@ def letterboxed(frame: np.ndarray) -> tuple[np.ndarray, float, int, int]:
     scale = SIDE / max(height, width)
     wide, tall = round(width * scale), round(height * scale)
     small = cv2.resize(
-        np.ascontiguousarray(frame), (wide, tall), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        np.ascontiguousarray(frame),
+        (wide, tall),
+        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
     )
     left, top = (SIDE - wide) // 2, (SIDE - tall) // 2
     image = np.zeros((SIDE, SIDE, 3), np.float32)

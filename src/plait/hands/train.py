@@ -65,7 +65,9 @@ def train(
     if not any(len(picture.boxes) for picture in pictures):
         raise DataError(f"{boxes / ANNOTATIONS}: annotations: no box of a hand, expected some to learn from")
     side = training.side or SIDES[training.network]
-    said: dict[str, Any] = {name: value for name, value in vars(training).items() if name in Training.__annotations__}
+    said: dict[str, Any] = {
+        name: value for name, value in vars(training).items() if name in Training.__annotations__
+    }
     seen = [checksum(boxes / ANNOTATIONS), *(checksum(picture.file) for picture in pictures)]
     start = None if weights is None else checksum(weights)
     here = [device, torch.get_num_threads(), settled_numerics(device)]
@@ -74,18 +76,29 @@ def train(
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out
     if taken(out, besides=(DESCRIPTION, WEIGHTS)):
-        raise ConfigError(f"{out}: stands already, and is no detector that was trained here: expected another folder")
+        raise ConfigError(
+            f"{out}: stands already, and is no detector that was trained here: expected another folder"
+        )
     with settled(), torch.random.fork_rng():
         torch.manual_seed(training.seed)
         network = pretrained(training.network, side, weights).to(device)
         loss = _fit(network, pictures, training, device, progress)
     hands = sum(len(picture.boxes) for picture in pictures)
-    about = {**said, "pictures": len(pictures), "hands": hands, "loss": loss, "torch": torch.__version__, "key": key}
+    about = {
+        **said,
+        "pictures": len(pictures),
+        "hands": hands,
+        "loss": loss,
+        "torch": torch.__version__,
+        "key": key,
+    }
     save(network, Description(training.network, side, about), out)
     return out
 
 
-def _fit(network: RetinaNet, pictures: Sequence[Picture], training: Training, device: str, progress: Progress) -> float:
+def _fit(
+    network: RetinaNet, pictures: Sequence[Picture], training: Training, device: str, progress: Progress
+) -> float:
     """The loop; returns the mean loss of its last tenth."""
     network.train()
     for module in network.modules():
@@ -115,7 +128,9 @@ def _fit(network: RetinaNet, pictures: Sequence[Picture], training: Training, de
     return round(float(np.mean(losses[-max(1, training.steps // 10) :])), 4)
 
 
-def _batches(pictures: Sequence[Picture], training: Training) -> Iterator[list[tuple[Tensor, dict[str, Tensor]]]]:
+def _batches(
+    pictures: Sequence[Picture], training: Training
+) -> Iterator[list[tuple[Tensor, dict[str, Tensor]]]]:
     """`training.steps` batches; every picture comes once before any comes again."""
     vary = v2.Compose(
         [

@@ -149,7 +149,9 @@ class LabelClock:
 
     def _coded(self, code: re.Match[str], text: str, where: str) -> float:
         """Seconds of a time code; frames of drop-frame codes (`;`) are counted as in SMPTE 12M."""
-        rate = self.settings.label_fps or (1 / self.footage.step_s if self.footage and self.footage.even else None)
+        rate = self.settings.label_fps or (
+            1 / self.footage.step_s if self.footage and self.footage.even else None
+        )
         if rate is None:
             raise DataError(
                 f"{self.file}: {where}: {text!r} is a time code, but frames are not evenly spaced, expected their "
@@ -170,7 +172,9 @@ class LabelClock:
         if self.settings.label_fps:
             return number / self.settings.label_fps
         if self.footage is None:
-            raise DataError(f"{self.file}: {where}: a number of a frame, expected a video that says when it is")
+            raise DataError(
+                f"{self.file}: {where}: a number of a frame, expected a video that says when it is"
+            )
         times = self.footage.times
         if 0 <= number < len(times):
             return float(np.interp(number, np.arange(len(times)), times))

@@ -34,7 +34,9 @@ def offsets_by_recording(
     for log, seconds, recording in offsets:
         names = matching(recording, by_name) if recording is not None else list(by_name)
         if not names:
-            raise ConfigError(f"--offset {recording}/{log}: no recording {recording!r}, expected {some(by_name)}")
+            raise ConfigError(
+                f"--offset {recording}/{log}: no recording {recording!r}, expected {some(by_name)}"
+            )
         having = [by_name[name] for name in names if log in _logs(by_name[name])]
         if not having:
             for name in names:
@@ -65,10 +67,13 @@ def logs_again(folders: Collection[Path], again: Collection[str]) -> dict[Path, 
     for text in again:
         recording, _, log = text.partition("/")
         found = {
-            by_name[name]: set(matching(log or "*", _logs(by_name[name]))) for name in matching(recording, by_name)
+            by_name[name]: set(matching(log or "*", _logs(by_name[name])))
+            for name in matching(recording, by_name)
         }
         if not any(found.values()):
-            raise ConfigError(f"--again {text}: no such recording or log, expected RECORDING/LOG of: {some(by_name)}")
+            raise ConfigError(
+                f"--again {text}: no such recording or log, expected RECORDING/LOG of: {some(by_name)}"
+            )
         for folder, logs in found.items():
             anew[folder] |= logs
     return anew

@@ -83,10 +83,14 @@ def seconds_of(table: Table, name: str, unit: TimeUnit | float) -> tuple[Table, 
     far = np.abs(times) > LATEST_S
     if far.any():
         row = int(far.argmax())
-        raise DataError(f"{table.at(row)}: {column[row]} in column {name!r} is no time in {unit}: is time_unit right?")
+        raise DataError(
+            f"{table.at(row)}: {column[row]} in column {name!r} is no time in {unit}: is time_unit right?"
+        )
     known = np.isfinite(times)
     if np.mean(~known) > UNTIMED or not known.any():
-        raise DataError(f"{table.file}: {np.sum(~known)} of {len(times)} rows have no time in {name!r}, expected few")
+        raise DataError(
+            f"{table.file}: {np.sum(~known)} of {len(times)} rows have no time in {name!r}, expected few"
+        )
     return table.take(known), times[known]
 
 
@@ -102,7 +106,9 @@ def with_fraction(
     return table, table.frame[WHOLE].to_numpy() + fraction
 
 
-def fraction_unit(whole: np.ndarray, values: np.ndarray, named: TimeUnit | None = None) -> TimeUnit | float | None:
+def fraction_unit(
+    whole: np.ndarray, values: np.ndarray, named: TimeUnit | None = None
+) -> TimeUnit | float | None:
     """The unit in which `values` (n,) are the fraction that the times `whole` (n,) lack; None if they are not.
 
     They are if they lie within a second, rise while `whole` stays and fall where it rises; or if their unit is `named`,
@@ -119,7 +125,12 @@ def fraction_unit(whole: np.ndarray, values: np.ndarray, named: TimeUnit | None 
         return None
     if named is not None:
         return named if UNITS[named] < 1 and most * UNITS[named] < 1 else None
-    if rises.sum() < 2 or stays.mean() < 0.3 or np.mean(moves[rises] < 0) < 0.8 or np.mean(moves[stays] > 0) < 0.3:
+    if (
+        rises.sum() < 2
+        or stays.mean() < 0.3
+        or np.mean(moves[rises] < 0) < 0.8
+        or np.mean(moves[stays] > 0) < 0.3
+    ):
         return None
     return next((unit for second, unit in FRACTIONS if second / 2 <= most < second), None)
 
@@ -170,7 +181,9 @@ def _by_the_clock(table: Table, name: str, cells: pl.Series, rows: list[int], ti
     around = 86400.0 if matches[0][1]["h"] else 3600.0
     if set(day) == {None}:
         known = times[[row for row, _ in matches]]
-        times[[row for row, _ in matches]] = known + around * np.cumsum(np.diff(known, prepend=known[0]) < -around / 2)
+        times[[row for row, _ in matches]] = known + around * np.cumsum(
+            np.diff(known, prepend=known[0]) < -around / 2
+        )
 
 
 def _days(table: Table, name: str, dates: Sequence[str | None]) -> dict[str | None, int]:
@@ -185,7 +198,9 @@ def _days(table: Table, name: str, dates: Sequence[str | None]) -> dict[str | No
     readings: list[list[int]] = []
     for form in ("%Y %m %d", "%d %m %Y", "%m %d %Y", "%d %m %y", "%m %d %y"):
         try:
-            days = [datetime.strptime(re.sub(r"[-/.]", " ", date or ""), form).toordinal() for date in distinct]
+            days = [
+                datetime.strptime(re.sub(r"[-/.]", " ", date or ""), form).toordinal() for date in distinct
+            ]
         except ValueError:
             continue
         relative = [one - days[0] for one in days]
@@ -204,7 +219,9 @@ def _no_time(table: Table, name: str, row: int, cells: pl.Series) -> DataError:
     return DataError(f"{table.at(row)}: {cells[row][:80]!r} in column {name!r}, expected an ISO 8601 time")
 
 
-def went_on(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[int]) -> Float64[np.ndarray, "rows"]:
+def went_on(
+    table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[int]
+) -> Float64[np.ndarray, "rows"]:
     """Times of a clock that was set at the lines `set_at`: from there on it goes on as if it had not been.
 
     Raises:
@@ -218,7 +235,9 @@ def went_on(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[i
     for line in set_at:
         row = table.rows.index(line) if line in table.rows else 0
         if row == 0:
-            raise DataError(f"{table.file}: clock_set names {table.place} {line}, expected a later row than the first")
+            raise DataError(
+                f"{table.file}: clock_set names {table.place} {line}, expected a later row than the first"
+            )
         steps[row] = usual_s
     gone: np.ndarray = np.cumsum(steps)
     return gone
@@ -270,7 +289,9 @@ def _set_there(table: Table, steps: np.ndarray, usual_s: float, set_at: Sequence
     return told
 
 
-def apart(table: Table, order: Order, values: np.ndarray, *, mean: bool, said: list[str]) -> tuple[Order, np.ndarray]:
+def apart(
+    table: Table, order: Order, values: np.ndarray, *, mean: bool, said: list[str]
+) -> tuple[Order, np.ndarray]:
     """One reading per time, and `values` (n, columns) of each; `said` grows by what was done.
 
     Rows that repeat others are dropped. Rows of one time that each fill other columns are joined. Any others were taken

@@ -46,12 +46,16 @@ READINGS = _words(
 )
 FINGERS = _words("thumb middle ring pinky finger")
 AXES = re.compile(r"(.*\W|.*_)?(acc(el|eleration)?|a|la|lin(ear)?_?acc)[ _.-]*[xyz123]\b.*", re.IGNORECASE)
-LONG_AXES = re.compile(r"(.*[^a-z])?acc(el(eration|erometer)?)?([^a-z].*)?[^a-z][xyz]([^a-z].*)?", re.IGNORECASE)
+LONG_AXES = re.compile(
+    r"(.*[^a-z])?acc(el(eration|erometer)?)?([^a-z].*)?[^a-z][xyz]([^a-z].*)?", re.IGNORECASE
+)
 BARE_AXES = re.compile(r"([xyz])([ _-]?axis)?(\W.*)?", re.IGNORECASE)
 FILLS = re.compile(
     r"-?9{3,}(\.9+)?|-?32767|-32768|65535|-?8388607|-8388608|-?2147483647|-2147483648|4294967295|-?1(0{10}|e20)"
 )
-NEVER_NONE = _words("bpm hr heart heartrate pulse spo2 temp temperature humidity pressure baro barometer")  # never 0
+NEVER_NONE = _words(
+    "bpm hr heart heartrate pulse spo2 temp temperature humidity pressure baro barometer"
+)  # never 0
 MONOTONE, NEARLY = 0.98, 0.9  # share of the changes that go one way; where the name says a counter
 ROWS = 3  # a column that tells the number of the row no worse is a clock
 FEW = 30  # rows from which on rising throughout is no accident
@@ -87,7 +91,11 @@ def time_column(table: Table) -> str | None:
         forward, shared = _as_clock(table, name)
         found.append((not forward, round(shared, 2), place, name))
     named = [name for *_, name in found]
-    whole = [one for one in found if not any(fraction_of(table, other, one[-1]) for other in named if other != one[-1])]
+    whole = [
+        one
+        for one in found
+        if not any(fraction_of(table, other, one[-1]) for other in named if other != one[-1])
+    ]
     return min(whole)[-1] if whole else None
 
 
@@ -149,7 +157,9 @@ def numbers_in(table: Table, name: str) -> np.ndarray | None:
         return None
 
 
-def readings(table: Table, time: str | None, skip: Sequence[str] = ()) -> tuple[list[str], list[Left], list[Left]]:
+def readings(
+    table: Table, time: str | None, skip: Sequence[str] = ()
+) -> tuple[list[str], list[Left], list[Left]]:
     """The columns that are readings, those that are none, and readings that look like a clock.
 
     A column that rises or falls all the time, or counts up and begins again, tells how late it is, so that activities
@@ -201,7 +211,9 @@ def _form(values: np.ndarray, *, loose: bool) -> str | None:
     enough = len(moves) >= (1 if loose else 5)
     for sign, verb, counts in ((1, "rises", "counts up"), (-1, "falls", "counts down")):
         up = sign * moves > 0
-        if up.sum() >= 4 and (_begins_again(sign * values, sign * moves) or _wraps(sign * values, sign * moves)):
+        if up.sum() >= 4 and (
+            _begins_again(sign * values, sign * moves) or _wraps(sign * values, sign * moves)
+        ):
             return f"{counts} and begins again"
         if enough and up.mean() >= least:
             return f"{verb} throughout, like a clock or a counter"
@@ -244,18 +256,24 @@ def fill_in(table: Table, name: str) -> tuple[float, int, float, float] | None:
     ends = float(known.min()), float(known.max())
     for drop in ((ends[0],), (ends[1],), ends):
         filled = [value for value in drop if FILLS.fullmatch(f"{value:.12g}".replace("e+", "e"))]
-        for value in filled or [value for value in drop if value < 0 or (value == 0 and NEVER_NONE & set(words(name)))]:
+        for value in filled or [
+            value for value in drop if value < 0 or (value == 0 and NEVER_NONE & set(words(name)))
+        ]:
             others, rows = known[~np.isin(known, drop)], int(np.sum(known == value))
             if len(others) < len(known) / 4 or len(np.unique(others)) < DISTINCT:
                 continue
             low, high = float(others.min()), float(others.max())
             again = rows >= 3 and low >= 0 and (value < 0 or low > 0)
-            if max(low - value, value - high) > (high - low if filled else (high - low) / 2) and (filled or again):
+            if max(low - value, value - high) > (high - low if filled else (high - low) / 2) and (
+                filled or again
+            ):
                 return value, rows, low, high
     return None
 
 
-def told_apart_by(table: Table, time: str | None, times: np.ndarray | None) -> tuple[str, dict[str, int]] | None:
+def told_apart_by(
+    table: Table, time: str | None, times: np.ndarray | None
+) -> tuple[str, dict[str, int]] | None:
     """The column that tells which of several sensors each row is of, with its values and how many rows each has.
 
     Sensors take turns: the column changes often, and regularly; or one speaks now and then, alone and regularly; or
@@ -282,7 +300,9 @@ def told_apart_by(table: Table, time: str | None, times: np.ndarray | None) -> t
         code = cells.rank("dense").to_numpy().astype(np.int64) - 1
         changes = float(np.mean(np.diff(code) != 0))
         turns = changes >= 0.2 and all(_regular(np.flatnonzero(code == one)) for one in range(len(kinds)))
-        alone = _alone(code, len(kinds)) and (kinds != ["0", "1"] or np.mean(code) > 0.5)  # or marks what happens
+        alone = _alone(code, len(kinds)) and (
+            kinds != ["0", "1"] or np.mean(code) > 0.5
+        )  # or marks what happens
         again = bool((np.diff(code) < 0).any())  # or it tells parts of the log
         back = times is not None and again and _back_but_not_so(times, code, len(kinds))
         shared = times is not None and _shared_but_not_so(times, code)
@@ -345,7 +365,9 @@ def _differ(table: Table, columns: Sequence[str], name: str, code: np.ndarray) -
         filled = np.isfinite(values).astype(np.float64)
         known = values if filled.all() else filled
         means = np.bincount(code, weights=known) / counts
-        told.append(np.var(means[code]) > (0.1 + 3 * by_chance) * np.var(known) > 0 or _go_on_apart(values, code))
+        told.append(
+            np.var(means[code]) > (0.1 + 3 * by_chance) * np.var(known) > 0 or _go_on_apart(values, code)
+        )
     return bool(told) and sum(told) >= len(told) / 3
 
 

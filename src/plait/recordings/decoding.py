@@ -27,7 +27,9 @@ from plait.recordings.stamps import NO_TIME
 
 T = TypeVar("T")
 Look = Callable[[VideoFrame, VideoReformatter], T]
-Coming = Generator[tuple[int, T] | None, None, None]  # pictures with their packets' numbers; None ends a share
+Coming = Generator[
+    tuple[int, T] | None, None, None
+]  # pictures with their packets' numbers; None ends a share
 TRIES = 8  # key frames further and further ahead that are searched for before a file is read from its start
 SHARE, DECODERS = 64, 4  # packets, at least, after which it is another decoder's turn
 AHEAD_BYTES = 1 << 26  # of pictures that each decoder may be ahead
@@ -93,13 +95,17 @@ def _decoded(file: Path, packets: Packets, shares: Sequence[_Share], look: Look[
         # H.264 marks the pictures that no other refers to (nal_ref_idc 0): those can be passed over.
         passes = context.name == "h264" and not back
         if back:
-            context.options = {"strict": "1"}  # wait for as many frames as the standard allows before any is output
+            context.options = {
+                "strict": "1"
+            }  # wait for as many frames as the standard allows before any is output
         for (start, last), sought, ends in _stretches(shares):
             whole = start == packets.keys[0]  # some files call a packet a key frame that is none
             reached, damaged = NO_TIME, -1
             context.flush_buffers()
             for number, packet in _ending(_packets_from(file, container, track, packets, start), last):
-                context.skip_frame = "NONREF" if passes and number not in sought and packet is not None else "DEFAULT"
+                context.skip_frame = (
+                    "NONREF" if passes and number not in sought and packet is not None else "DEFAULT"
+                )
                 for one, frame in decode(track, packet, number):
                     if frame is None:
                         if not NO_TIME < packets.order[one] < packets.order[start]:  # whose group is not read

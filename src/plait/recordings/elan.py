@@ -9,7 +9,16 @@ from pympi.Elan import Eaf  # type: ignore[import-untyped]
 
 from plait.errors import DataError, one_line, shown
 from plait.names import plain
-from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelClock, LabelSettings, listed, way_out, whole
+from plait.recordings.annotations import (
+    LONGEST_S,
+    Entry,
+    Footage,
+    LabelClock,
+    LabelSettings,
+    listed,
+    way_out,
+    whole,
+)
 from plait.recordings.owners import key, name_of, own
 from plait.recordings.tables import read_bytes
 
@@ -38,7 +47,9 @@ def read(
         DataError: the file is damaged, several tiers may be meant, or an annotation's time cannot be told.
     """
     if settings.label_unit not in (None, "ms"):
-        raise DataError(f"{file}: label_unit is {settings.label_unit!r}, expected none: ELAN's times are milliseconds")
+        raise DataError(
+            f"{file}: label_unit is {settings.label_unit!r}, expected none: ELAN's times are milliseconds"
+        )
     eaf = _opened(file)
     annotations = _annotations(file, eaf)
     told_by_tier: dict[str, list[str]] = {}
@@ -49,11 +60,15 @@ def read(
     if tier is None and len(told_by_tier) == 1:
         tier = next(iter(told_by_tier))
     if tier is None and not told_by_tier and any(a.tier for a in annotations.values()):
-        tier = next(iter(annotations.values())).tier  # whose annotations are empty, which is said of the first
+        tier = next(
+            iter(annotations.values())
+        ).tier  # whose annotations are empty, which is said of the first
     if tier is None or not any(annotation.tier == tier for annotation in annotations.values()):
         which = "several tiers hold" if tier is None and told_by_tier else "no tier holds"
         called = "" if tier is None else f" and is called {tier!r}"
-        there = ", ".join(f"{name!r} ({listed(list(dict.fromkeys(t)), 3)})" for name, t in told_by_tier.items())
+        there = ", ".join(
+            f"{name!r} ({listed(list(dict.fromkeys(t)), 3)})" for name, t in told_by_tier.items()
+        )
         ask = f"; {way_out('tier', 'NAME')}" if told_by_tier else ""
         raise DataError(f"{file}: {which} labels{called}, expected one of: {there or 'none at all'}{ask}")
     told.append(f"{file.name}: tier {tier!r}")
@@ -66,7 +81,9 @@ def read(
     for name, annotation in annotations.items():
         if annotation.tier == tier:
             start_s, stop_s = _times(file, name, annotations, eaf, slots_ms)
-            entries.append(Entry(f"annotation {name!r}", start_s + origin_s, stop_s + origin_s, plain(annotation.text)))
+            entries.append(
+                Entry(f"annotation {name!r}", start_s + origin_s, stop_s + origin_s, plain(annotation.text))
+            )
     return entries, replace(settings, tier=tier)
 
 
@@ -74,12 +91,16 @@ def _opened(file: Path) -> Eaf:
     _refuse_doctype(file, read_bytes(file))
     try:
         eaf = Eaf(file, suppress_version_warning=True)
-    except Exception as error:  # pympi raises KeyError, IndexError, ValueError, ... where a file is not as expected
+    except (
+        Exception
+    ) as error:  # pympi raises KeyError, IndexError, ValueError, ... where a file is not as expected
         raise DataError(
             f"{file}: cannot be read, expected ELAN's .eaf: {type(error).__name__} {one_line(error)}"
         ) from error
     if (unit := eaf.header.get("TIME_UNITS", "milliseconds")) != "milliseconds":
-        raise DataError(f"{file}: TIME_UNITS is {shown(unit)}, expected milliseconds, in which ELAN saves today")
+        raise DataError(
+            f"{file}: TIME_UNITS is {shown(unit)}, expected milliseconds, in which ELAN saves today"
+        )
     return eaf
 
 
@@ -101,7 +122,10 @@ def _annotations(file: Path, eaf: Eaf) -> dict[str, Annotation]:
     found: dict[str, Annotation] = {}
     for tier, (aligned, referring, _, _) in eaf.tiers.items():
         here = {
-            **{name: Annotation(tier, text, (start, stop)) for name, (start, stop, text, _) in aligned.items()},
+            **{
+                name: Annotation(tier, text, (start, stop))
+                for name, (start, stop, text, _) in aligned.items()
+            },
             **{n: Annotation(tier, text, None, of, before) for n, (of, text, before, _) in referring.items()},
         }
         if twice := found.keys() & here.keys():
@@ -112,13 +136,21 @@ def _annotations(file: Path, eaf: Eaf) -> dict[str, Annotation]:
 
 def _slots_ms(eaf: Eaf, annotations: dict[str, Annotation]) -> dict[str, float]:
     """When each time slot is; those without a time evenly between those of the annotations that they link."""
-    known: dict[str, float] = {name: float(whole(str(ms))) for name, ms in eaf.timeslots.items() if ms is not None}
-    for tier in sorted(eaf.tiers, key=lambda name: _depth(eaf, name)):  # a parent's slots before its children's
+    known: dict[str, float] = {
+        name: float(whole(str(ms))) for name, ms in eaf.timeslots.items() if ms is not None
+    }
+    for tier in sorted(
+        eaf.tiers, key=lambda name: _depth(eaf, name)
+    ):  # a parent's slots before its children's
         pairs = [a.slots for a in annotations.values() if a.tier == tier and a.slots]
         following, before = dict(pairs), {stop: start for start, stop in pairs}
         for start in [start for start, stop in pairs if start in known and stop not in known]:
             chain = [start]
-            while chain[-1] in following and len(chain) <= len(pairs) and (chain[-1] not in known or len(chain) == 1):
+            while (
+                chain[-1] in following
+                and len(chain) <= len(pairs)
+                and (chain[-1] not in known or len(chain) == 1)
+            ):
                 chain.append(following[chain[-1]])
             if chain[-1] in known and all(before[slot] == chain[i] for i, slot in enumerate(chain[1:])):
                 first_ms, last_ms = known[start], known[chain[-1]]
@@ -146,10 +178,16 @@ def _times(
         place = siblings.index(way[-1])
         first, share = (place + first) / len(siblings), share / len(siblings)
         if annotation.parent not in annotations or annotation.parent in way:
-            raise DataError(f"{file}: annotation {name!r}: refers to {annotation.parent!r}, expected a parent's name")
+            raise DataError(
+                f"{file}: annotation {name!r}: refers to {annotation.parent!r}, expected a parent's name"
+            )
         way.append(annotation.parent)
     times = [slots_ms.get(slot) for slot in annotation.slots]
-    if times[0] is None or times[1] is None or not all(abs(ms) <= LONGEST_S for ms in times if ms is not None):
+    if (
+        times[0] is None
+        or times[1] is None
+        or not all(abs(ms) <= LONGEST_S for ms in times if ms is not None)
+    ):
         raise DataError(
             f"{file}: annotation {name!r}: no time for its start or stop, expected both in ms, or neighbours that "
             "have them"
@@ -164,7 +202,9 @@ def _siblings(eaf: Eaf, annotations: dict[str, Annotation], name: str) -> list[s
     kind = eaf.linguistic_types.get(eaf.tiers[mine.tier][2].get("LINGUISTIC_TYPE_REF"), {}).get("CONSTRAINTS")
     if kind != PER_PARENT:
         return [name]
-    same = [n for n, a in annotations.items() if a.tier == mine.tier and a.parent == mine.parent and not a.slots]
+    same = [
+        n for n, a in annotations.items() if a.tier == mine.tier and a.parent == mine.parent and not a.slots
+    ]
     after = {annotations[n].previous: n for n in reversed(same)}
     ordered: list[str] = []
     place = after.get(None)
@@ -174,7 +214,9 @@ def _siblings(eaf: Eaf, annotations: dict[str, Annotation], name: str) -> list[s
     return ordered if len(ordered) == len(same) else same
 
 
-def _origin_s(file: Path, eaf: Eaf, settings: LabelSettings, footage: Footage | None, told: list[str]) -> float:
+def _origin_s(
+    file: Path, eaf: Eaf, settings: LabelSettings, footage: Footage | None, told: list[str]
+) -> float:
     """Where in the video ELAN's zero is: the time origin of the medium that is linked and named like it.
 
     Raises:

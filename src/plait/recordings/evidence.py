@@ -20,7 +20,10 @@ LAG_S = 0.19  # between the offsets at which chance is looked at
 PEAK_S = 0.3  # around an offset, in which what is seen there is its own
 APART_S = 2.0  # claps closer together count once: a rhythm tells little, however long
 FELT = 0.5  # share of what is heard that the hand is taken to feel, if any
-CLOSE_S, LATER = 0.04, 1.5e-4  # how far from where it is heard a clap is felt, and how much farther a second later
+CLOSE_S, LATER = (
+    0.04,
+    1.5e-4,
+)  # how far from where it is heard a clap is felt, and how much farther a second later
 CLAPS_AT_MOST = 1e3  # so that claps alone never decide
 
 

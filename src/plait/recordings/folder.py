@@ -32,7 +32,9 @@ def _texts(value: Any) -> Any:
     return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
 
 
-_Text = Annotated[str | None, BeforeValidator(lambda value: None if value is None else str(value))]  # 3 or "3"
+_Text = Annotated[
+    str | None, BeforeValidator(lambda value: None if value is None else str(value))
+]  # 3 or "3"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -67,7 +69,11 @@ class LogFile:
 
     def log(self) -> Log:
         """How the file is to be read."""
-        own = {key: value for key, value in asdict(self).items() if key not in ("file", "acceleration", "same_clock")}
+        own = {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in ("file", "acceleration", "same_clock")
+        }
         return Log(**own)
 
 
@@ -196,7 +202,9 @@ def described_by(table: Mapping[str, Any], path: Path) -> Description:
     for name, log in described.logs.items():
         if log.same_clock is not None and log.same_clock not in own:
             expected = ", ".join(one for one in own if one != name) or "none, for there is no other"
-            raise DataError(f"{path}: logs.{name}.same_clock: {log.same_clock!r}, expected one of: {expected}")
+            raise DataError(
+                f"{path}: logs.{name}.same_clock: {log.same_clock!r}, expected one of: {expected}"
+            )
     return described
 
 
@@ -259,7 +267,9 @@ def open_recording(folder: Path) -> Recording:
             if name not in clocks:
                 raise DataError(f"{folder / SYNC}: says nothing of log {name!r}; run `plait sync` again")
             if clocks[name].status == "unsure":
-                raise DataError(f"{folder / SYNC}: log {name!r} is unsure; look at its picture and give its offset")
+                raise DataError(
+                    f"{folder / SYNC}: log {name!r} is unsure; look at its picture and give its offset"
+                )
             streams[name] = Synced(log, clocks[name])
     spans: tuple[Span, ...] = ()
     if described.labels:
@@ -301,12 +311,16 @@ def recording_folders(root: Path) -> list[Path]:
         return [root]
     found = sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}"))
     if not found:
-        raise DataError(f"{root}: no recordings, expected folders with a {DESCRIPTION}; `plait ingest` makes them")
+        raise DataError(
+            f"{root}: no recordings, expected folders with a {DESCRIPTION}; `plait ingest` makes them"
+        )
     return found
 
 
 def _validated(adapter: TypeAdapter[Any], content: Any, path: Path) -> Any:
     try:
-        return adapter.validate_json(content) if isinstance(content, bytes) else adapter.validate_python(content)
+        return (
+            adapter.validate_json(content) if isinstance(content, bytes) else adapter.validate_python(content)
+        )
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error)}") from error

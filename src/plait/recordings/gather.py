@@ -16,7 +16,9 @@ BESIDE = (  # previews, thumbnails, folder settings, documents: never a recordin
 )
 DOCUMENTS = ("readme", "license", "licence", "changelog", "notice")
 NUMBER = re.compile(r"[-+]?[0-9][-0-9.:,eE+T ]*Z?")
-CHAPTER = re.compile(r"G[HXLP](?P<chapter>[0-9]{2})(?P<number>[0-9]{4})|GOPR(?P<first>[0-9]{4})", re.IGNORECASE)
+CHAPTER = re.compile(
+    r"G[HXLP](?P<chapter>[0-9]{2})(?P<number>[0-9]{4})|GOPR(?P<first>[0-9]{4})", re.IGNORECASE
+)
 
 
 def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
@@ -36,7 +38,9 @@ def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
             continue
         if not encodable(file.name):
             shown = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            raise DataError(f"a file called {shown!r}: its name is not in UTF-8, expected one that is: rename it")
+            raise DataError(
+                f"a file called {shown!r}: its name is not in UTF-8, expected one that is: rename it"
+            )
         if in_folder and file.is_dir():
             told.append(f"{file.name}: a folder, left out")
         elif _beside(file):
@@ -44,13 +48,17 @@ def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
         elif not file.is_file():
             standing = "a folder" if file.is_dir() else "a pipe or a device"
             kind = standing if file.exists() else "no such file"
-            raise DataError(f"{file}: {kind}, expected a video, sensor logs and labels, or one folder of them")
+            raise DataError(
+                f"{file}: {kind}, expected a video, sensor logs and labels, or one folder of them"
+            )
         elif file.name in files:
             raise DataError(f"{file}: called like {files[file.name]}, expected names that differ")
         else:
             files[file.name] = file
     if not files:
-        raise DataError(f"{sources[0]}: no file of a recording in it, expected a video, sensor logs and labels")
+        raise DataError(
+            f"{sources[0]}: no file of a recording in it, expected a video, sensor logs and labels"
+        )
     return list(files.values())
 
 
@@ -108,7 +116,9 @@ def recording_name(name: str) -> str:
     fit = name and not name.startswith(".") and not re.search(r"[/\\\x00-\x1f\x7f]", name)
     if not fit or not encodable(name) or len(name.encode()) > 200:
         shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        raise DataError(f"--name {shown!r}: expected a folder's name without slashes and without a dot before it")
+        raise DataError(
+            f"--name {shown!r}: expected a folder's name without slashes and without a dot before it"
+        )
     return name
 
 

@@ -75,12 +75,16 @@ def ingest(
         by_name = {file.name: file for file in files}
         if template:
             described = _matched(files, TEMPLATES.get(template, Path(template)), told)
-            told += [f"{name}: not in the template, left out" for name in by_name if name not in described.files]
+            told += [
+                f"{name}: not in the template, left out" for name in by_name if name not in described.files
+            ]
         else:
             described = _guessed(files, said, told)
     described = _answered(described, said)
     by_name = {name: _there(by_name, name) for name in described.files}
-    called = recording_name(name or (sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem))
+    called = recording_name(
+        name or (sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem)
+    )
     described = replace(described, subject=plain(subject or described.subject or called))
     if described.labels:
         about = footage(Video(by_name[described.video]), called, described.subject)
@@ -101,7 +105,9 @@ def ingest(
     return folder, [*told, f"subject: {described.subject!r}"]
 
 
-def _standing(folder: Path, sums: Mapping[str, str], said: Mapping[str, Any], subject: str | None) -> list[str]:
+def _standing(
+    folder: Path, sums: Mapping[str, str], said: Mapping[str, Any], subject: str | None
+) -> list[str]:
     """What is told of a recording that stands already.
 
     Raises:
@@ -113,7 +119,9 @@ def _standing(folder: Path, sums: Mapping[str, str], said: Mapping[str, Any], su
     if standing.sha256 != sums:
         raise DataError(f"{folder}: stands already, made from other files; give another --name or remove it")
     if _answered(replace(standing, subject=plain(subject or standing.subject)), said) != standing:
-        raise DataError(f"{folder}: stands already and says otherwise; change its {DESCRIPTION}, or remove it")
+        raise DataError(
+            f"{folder}: stands already and says otherwise; change its {DESCRIPTION}, or remove it"
+        )
     return [f"{folder}: stands already, made from the same files"]
 
 
@@ -128,7 +136,9 @@ def _tables(answers: Mapping[str, str]) -> dict[str, Any]:
         try:
             value = toml_of(f"value = {text}")["value"] if text.startswith("[") else text
         except ValueError as error:
-            raise DataError(f"--set {key}: {text[:80]!r}, expected a list as in TOML: {one_line(error)}") from error
+            raise DataError(
+                f"--set {key}: {text[:80]!r}, expected a list as in TOML: {one_line(error)}"
+            ) from error
         parts = key.split(".")
         if len(parts) == 1 and key not in ("logs", "sha256"):
             said[key] = value
@@ -138,7 +148,9 @@ def _tables(answers: Mapping[str, str]) -> dict[str, Any]:
             log = said.setdefault("logs", {}).setdefault(parts[1], {})
             log.setdefault("where", {})[".".join(parts[3:])] = value
         else:
-            raise DataError(f"--set {key}: expected a key of {DESCRIPTION}, such as label_unit or logs.wrist.time")
+            raise DataError(
+                f"--set {key}: expected a key of {DESCRIPTION}, such as label_unit or logs.wrist.time"
+            )
     return said
 
 
@@ -181,7 +193,11 @@ def _matched(files: Sequence[Path], path: Path, told: list[str]) -> Description:
     described = replace(pattern_of, video=only("video", pattern_of.video), logs=logs, labels=labels)
     rows = [(log.file, repr(sorted(log.where.items()))) for log in logs.values()]
     others = [described.video, *([labels] if labels else [])]
-    if len({*rows}) < len(rows) or len({*others}) < len(others) or {*others} & {log.file for log in logs.values()}:
+    if (
+        len({*rows}) < len(rows)
+        or len({*others}) < len(others)
+        or {*others} & {log.file for log in logs.values()}
+    ):
         raise DataError(f"{path}: one file stands for two streams, expected patterns that tell them apart")
     for log in logs.values():
         notes: list[str] = []
@@ -209,10 +225,17 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
         streams = _streams(file, said)
         texts = label_texts.lines_of(file) is not None
         table = read_table(file, logger=True) if suffix in TABLES and not texts and not streams else None
-        is_labels = texts or suffix == ".eaf" or _is_json_of_labels(file) or (table and label_columns.is_labels(table))
+        is_labels = (
+            texts
+            or suffix == ".eaf"
+            or _is_json_of_labels(file)
+            or (table and label_columns.is_labels(table))
+        )
         is_labels = is_labels or (file in called and not labels)
         if streams:
-            logs |= {name: describe_log(file, name, video_s, settings, told) for name, settings in streams.items()}
+            logs |= {
+                name: describe_log(file, name, video_s, settings, told) for name, settings in streams.items()
+            }
         elif said.get("labels", file.name if is_labels else None) == file.name:
             if labels:
                 raise DataError(
@@ -222,11 +245,15 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
             labels = file.name
             told.append(f"{file.name}: labels{_doubt(file.stem, video.stem)}")
         elif is_labels or suffix == ".json":
-            told.append(f"{file.name}: {'other labels' if is_labels else 'no labels that are known'}, left out")
+            told.append(
+                f"{file.name}: {'other labels' if is_labels else 'no labels that are known'}, left out"
+            )
         elif table:
             stream = stream_name(file.stem)
             if stream in logs or stream == "video":
-                raise DataError(f"{file}: two files for the stream {stream!r}, expected names that differ in a letter")
+                raise DataError(
+                    f"{file}: two files for the stream {stream!r}, expected names that differ in a letter"
+                )
             logs[stream] = describe_log(file, stream, video_s, {}, told)
         else:
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))

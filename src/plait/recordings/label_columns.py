@@ -50,7 +50,12 @@ PEOPLE = _names(
     "proband source annotator annotator_id coder rater"
 )
 ROUNDS = _names("trial take block repetition rep run round sequence seq part")
-LENGTHS = {("total", "length"), ("media", "duration"), ("video", "duration"), ("video", "length")}  # of the video
+LENGTHS = {
+    ("total", "length"),
+    ("media", "duration"),
+    ("video", "duration"),
+    ("video", "length"),
+}  # of the video
 NO_ACTIVITY = {"start", "stop", "begin", "end", "duration", "time", "date", "fps", "length"}
 MARKS = {
     **dict.fromkeys(("start", "begin", "on", "state start"), "start"),
@@ -117,7 +122,11 @@ def time_columns(names: Sequence[str]) -> Times | None:
     for unit in (unit for unit in BEST if unit in found):
         fields = {**found.get(None, {}), **found[unit]}
         if "start" in fields and ("stop" in fields or "duration" in fields):
-            again = {u: own for u, own in found.items() if u not in (unit, None) and {"start", "stop"} <= own.keys()}
+            again = {
+                u: own
+                for u, own in found.items()
+                if u not in (unit, None) and {"start", "stop"} <= own.keys()
+            }
             return Times(fields, unit, again)
     return None
 
@@ -169,7 +178,9 @@ def other_columns(sheet: Sheet, used: set[str], settings: LabelSettings) -> list
     return [name for name in free if name not in maybe]
 
 
-def activity_column(sheet: Sheet, rows: Sequence[int], used: set[str], settings: LabelSettings, told: list[str]) -> str:
+def activity_column(
+    sheet: Sheet, rows: Sequence[int], used: set[str], settings: LabelSettings, told: list[str]
+) -> str:
     """The column of activities: the one that is called so, if it can be; what else there is is told.
 
     Raises:
@@ -178,7 +189,9 @@ def activity_column(sheet: Sheet, rows: Sequence[int], used: set[str], settings:
     file, named = sheet.table.file, settings.activity_column
     if named is not None:
         if named not in sheet.names:
-            raise DataError(f"{file}: no column {named!r} of activities, expected one of: {listed(sheet.names, 30)}")
+            raise DataError(
+                f"{file}: no column {named!r} of activities, expected one of: {listed(sheet.names, 30)}"
+            )
         return named
     owned = set(sheet.among(VIDEOS + PEOPLE + ROUNDS)) | used
     free = [name for name in sheet.names if name not in owned and not NO_ACTIVITY & set(words(name))]
@@ -199,7 +212,8 @@ def activity_column(sheet: Sheet, rows: Sequence[int], used: set[str], settings:
         sound = candidates
     if len(sound) > 1:
         shown = "; ".join(
-            f"{name!r} ({listed(list(dict.fromkeys(sheet.cells[name][row] for row in rows)), 3)})" for name in sound
+            f"{name!r} ({listed(list(dict.fromkeys(sheet.cells[name][row] for row in rows)), 3)})"
+            for name in sound
         )
         raise DataError(
             f"{file}: several columns may be the activity, expected one of: {shown}; "

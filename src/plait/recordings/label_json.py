@@ -52,7 +52,11 @@ def content_of(file: Path) -> Any:
 
 def is_labels(content: Any) -> bool:
     """Whether what is in a JSON file is of a form of labels."""
-    return (isinstance(content, dict) and "database" in content) or _label_studio(content) or _project(content) != ""
+    return (
+        (isinstance(content, dict) and "database" in content)
+        or _label_studio(content)
+        or _project(content) != ""
+    )
 
 
 def _label_studio(content: Any) -> bool:
@@ -81,7 +85,9 @@ def read(
     return _activitynet(file, content, settings, footage, told)
 
 
-def _video(file: Path, videos: list[str], settings: LabelSettings, footage: Footage | None, told: list[str]) -> str:
+def _video(
+    file: Path, videos: list[str], settings: LabelSettings, footage: Footage | None, told: list[str]
+) -> str:
     """Which of the videos is meant."""
     if settings.labels_of:
         chosen = {video for video in videos if key(video) in {key(name) for name in settings.labels_of}}
@@ -101,7 +107,9 @@ def _video(file: Path, videos: list[str], settings: LabelSettings, footage: Foot
         )
     video = chosen.pop()
     others = len(videos) - 1
-    told.append(f"{file.name}: labels of {video!r}{f'; {others} other videos are left out' if others else ''}")
+    told.append(
+        f"{file.name}: labels of {video!r}{f'; {others} other videos are left out' if others else ''}"
+    )
     return video
 
 
@@ -118,8 +126,12 @@ def _activitynet(
     for i, annotation in enumerate(_field(file, videos[video], "annotations", list, f"video {video!r}"), 1):
         where = f"video {video!r}, annotation {i}"
         segment = _field(file, annotation, "segment", list, where)
-        if len(segment) != 2 or not all(type(time) in (int, float) and abs(time) <= LONGEST_S for time in segment):
-            raise DataError(f"{file}: {where}: segment is {str(segment)[:80]}, expected [start, stop] in seconds")
+        if len(segment) != 2 or not all(
+            type(time) in (int, float) and abs(time) <= LONGEST_S for time in segment
+        ):
+            raise DataError(
+                f"{file}: {where}: segment is {str(segment)[:80]}, expected [start, stop] in seconds"
+            )
         start_s, stop_s = (clock.seconds(repr(float(time)), where) for time in segment)
         entries.append(Entry(where, start_s, stop_s, plain(_field(file, annotation, "label", str, where))))
     return entries, settings
@@ -131,7 +143,9 @@ def _tasks(
     """Label Studio's tasks: ranges of frames of a video, or segments of seconds of its sound."""
     tasks: dict[str, Any] = {}
     for i, task in enumerate(content, 1):
-        names = [text for text in _field(file, task, "data", dict, f"task {i}").values() if isinstance(text, str)]
+        names = [
+            text for text in _field(file, task, "data", dict, f"task {i}").values() if isinstance(text, str)
+        ]
         files = [text for text in names if name_of(text).ending] or [text for text in names if "." in text]
         name = next(iter(files or names), f"task {i}")
         name = UPLOADED.sub("", name.rpartition("?d=")[2])
@@ -144,7 +158,9 @@ def _tasks(
     if len(sheets) < len(every):
         told.append(f"{file.name}: {len(every) - len(sheets)} annotations that were skipped are left out")
     if len(sheets) > 1:
-        raise DataError(f"{file}: task {video!r} has {len(sheets)} annotations, expected one: export the one meant")
+        raise DataError(
+            f"{file}: task {video!r} has {len(sheets)} annotations, expected one: export the one meant"
+        )
     entries = []
     for i, result in enumerate(_field(file, sheets[0], "result", list, "annotation") if sheets else [], 1):
         where = f"task {video!r}, result {i}"
@@ -163,7 +179,9 @@ def _tasks(
             )
         clock = LabelClock(file, "frames" if framed else settings.label_unit or "s", settings, footage)
         for piece in _field(file, value, "ranges", list, where) if framed else [value]:
-            ends: list[Any] = [piece.get(end) if isinstance(piece, dict) else None for end in ("start", "end")]
+            ends: list[Any] = [
+                piece.get(end) if isinstance(piece, dict) else None for end in ("start", "end")
+            ]
             if not all(type(end) in (int, float) and abs(end) <= LONGEST_S for end in ends):
                 raise DataError(f"{file}: {where}: {str(piece)[:80]}, expected numbers as start and end")
             start_s, stop_s = (clock.seconds(repr(float(end)), where) for end in ends)

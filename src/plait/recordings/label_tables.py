@@ -115,7 +115,9 @@ def _paired(
     time, mark = events
     people = sheet.among(PEOPLE)
     opened: dict[tuple[str, ...], tuple[float, str]] = {}
-    for seconds, row in sorted((clock.seconds(sheet.cells[time][row], sheet.where(row)), row) for row in rows):
+    for seconds, row in sorted(
+        (clock.seconds(sheet.cells[time][row], sheet.where(row)), row) for row in rows
+    ):
         where, said = sheet.where(row), sheet.cells[mark][row]
         whose = (plain(sheet.cells[activity][row]), *(sheet.cells[name][row] for name in people))
         what = MARKS.get(key(said))
@@ -170,11 +172,15 @@ def _own_rows(
             continue
         empty = next((row for row in rows if not cells[row]), None)
         if empty is not None:
-            raise DataError(f"{sheet.table.at(empty)}: {place} is empty, expected a name as in the other rows")
+            raise DataError(
+                f"{sheet.table.at(empty)}: {place} is empty, expected a name as in the other rows"
+            )
         rows = [row for row in rows if cells[row] in chosen]
         told.append(f"{file.name}: rows whose {place} says {listed(sorted(chosen))}")
     if unknown := wanted - found:
-        raise DataError(f"{file}: labels_of is {min(unknown)!r}, expected a video, session or person that a row names")
+        raise DataError(
+            f"{file}: labels_of is {min(unknown)!r}, expected a video, session or person that a row names"
+        )
     for name in silent:
         values = sorted({sheet.cells[name][row] for row in rows} - {""})
         if len(values) > 1:
@@ -202,7 +208,9 @@ def _groups(cells: Iterable[str]) -> bool:
     return is_text(listing) and (len(different) < len(listing) or len(listing) < 4)
 
 
-def _refuse_accounts(sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry], others: Sequence[str]) -> None:
+def _refuse_accounts(
+    sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry], others: Sequence[str]
+) -> None:
     """Refuse two accounts of one time, as of two annotators: rows that say the same at once, told apart by a column."""
     pairs = list(_at_once(entries))
     if 2 * len({i for pair in pairs for i in pair}) < len(entries) or not pairs:
@@ -223,7 +231,9 @@ def _refuse_rate(sheet: Sheet, rows: Sequence[int], settings: LabelSettings, foo
     if footage is None or settings.label_fps is not None:
         return
     shown_hz = 1 / footage.step_s
-    for name in (name for name in sheet.names if {"fps", "framerate"} & set(words(name)) or words(name)[:2] in RATES):
+    for name in (
+        name for name in sheet.names if {"fps", "framerate"} & set(words(name)) or words(name)[:2] in RATES
+    ):
         for row in rows:
             said = sheet.cells[name][row].replace(",", ".")
             if NUMBER.fullmatch(said) and abs(float(said) - shown_hz) > OFF_RATE * shown_hz:
@@ -256,7 +266,12 @@ def _at_once(entries: Sequence[Entry]) -> Iterator[tuple[int, int]]:
 
 
 def _compare_times(
-    sheet: Sheet, rows: Sequence[int], entries: Sequence[Entry], times: Times, clock: LabelClock, told: list[str]
+    sheet: Sheet,
+    rows: Sequence[int],
+    entries: Sequence[Entry],
+    times: Times,
+    clock: LabelClock,
+    told: list[str],
 ) -> None:
     """Say where a table has the times of its labels twice, and they differ."""
     for unit, columns in times.again.items():
@@ -282,7 +297,9 @@ def _compare_times(
             except DataError:
                 break
             if abs(length_s - (entry.stop_s - entry.start_s)) > APART_S:
-                told.append(f"{clock.file.name}: {name!r} is not from start to stop ({entry.where}), not looked at")
+                told.append(
+                    f"{clock.file.name}: {name!r} is not from start to stop ({entry.where}), not looked at"
+                )
                 break
 
 

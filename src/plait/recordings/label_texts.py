@@ -60,7 +60,9 @@ def _cells(line: str) -> list[str]:
 
 
 def _audacity(cells: Sequence[str]) -> bool:
-    return 2 <= len(cells) <= 3 and all(NUMBER.fullmatch(cell.strip().replace(",", ".")) for cell in cells[:2])
+    return 2 <= len(cells) <= 3 and all(
+        NUMBER.fullmatch(cell.strip().replace(",", ".")) for cell in cells[:2]
+    )
 
 
 def _times(cells: Sequence[str]) -> range | None:
@@ -83,13 +85,19 @@ def read(
         told.append(f"{file.name}: VIA's temporal segments")
         return _via(file, lines, settings, clock, told)
     if _audacity(lines[0][1]):
-        told.append(f"{file.name}: starts, stops and labels without names of columns, as Audacity writes them")
+        told.append(
+            f"{file.name}: starts, stops and labels without names of columns, as Audacity writes them"
+        )
         entries = []
         for number, cells in lines:
             if not _audacity(cells):
-                raise DataError(f"{file}: line {number}: {listed(cells)}, expected start, stop and label with tabs")
+                raise DataError(
+                    f"{file}: line {number}: {listed(cells)}, expected start, stop and label with tabs"
+                )
             seconds = [clock.seconds(cell, f"line {number}") for cell in cells[:2]]
-            entries.append(Entry(f"line {number}", seconds[0], seconds[1], plain(cells[2] if cells[2:] else "")))
+            entries.append(
+                Entry(f"line {number}", seconds[0], seconds[1], plain(cells[2] if cells[2:] else ""))
+            )
         return entries, settings
     return _elan(file, lines, settings, clock, told)
 
@@ -107,13 +115,19 @@ def _elan(
     where = _times(lines[0][1]) or range(0)
     alone = len(where) <= ONE_FORM and all(NUMBER.fullmatch(lines[0][1][i].strip()) for i in where)
     if settings.label_unit not in (None, "s") and not alone:
-        raise DataError(f"{file}: label_unit is {settings.label_unit!r}, expected none: its times say their unit")
+        raise DataError(
+            f"{file}: label_unit is {settings.label_unit!r}, expected none: its times say their unit"
+        )
     bare = LabelClock(file, "s", LabelSettings(), None)
     rows: list[np.ndarray] = []
-    mine = _of_one(file, [(number, cells) for number, cells in lines if cells[0] == tier], where, settings, clock, told)
+    mine = _of_one(
+        file, [(number, cells) for number, cells in lines if cells[0] == tier], where, settings, clock, told
+    )
     for number, cells in mine:
         if _times(cells) != where:
-            raise DataError(f"{file}: line {number}: {listed(cells)}, expected times where the first line has them")
+            raise DataError(
+                f"{file}: line {number}: {listed(cells)}, expected times where the first line has them"
+            )
         rows.append(np.array([bare.seconds(cells[i], f"line {number}") for i in where]))
     if not alone:  # `_forms` has found what is seconds
         clock = replace(clock, unit="s")
@@ -143,7 +157,9 @@ def _of_one(
     if not chosen:
         raise nobody(file, "the participant", people, clock.footage)
     kept = [(number, cells) for number, cells in lines if cells[1].strip() in chosen]
-    told.append(f"{file.name}: lines of {listed(sorted(chosen))}; {len(lines) - len(kept)} are of others and left out")
+    told.append(
+        f"{file.name}: lines of {listed(sorted(chosen))}; {len(lines) - len(kept)} are of others and left out"
+    )
     return kept
 
 
@@ -163,7 +179,9 @@ def _forms(file: Path, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         agree = np.abs(seconds - seconds[..., :1]).max() <= AGREE_S
         if agree and (moments == 2 or np.abs(stop - start - seconds[:, 2, 0]).max() <= AGREE_S):
             return start, stop
-    raise DataError(f"{file}: {columns} columns of times that do not agree, expected begin, end and duration of each")
+    raise DataError(
+        f"{file}: {columns} columns of times that do not agree, expected begin, end and duration of each"
+    )
 
 
 def _scale(form: np.ndarray, first: np.ndarray) -> float:
@@ -181,7 +199,11 @@ def _via(
     for number, cells in lines:
         try:
             times, said = json.loads(cells[3], parse_int=whole), json.loads(cells[5], parse_int=whole)
-            fit = isinstance(times, list) and all(type(t) in (int, float) for t in times) and isinstance(said, dict)
+            fit = (
+                isinstance(times, list)
+                and all(type(t) in (int, float) for t in times)
+                and isinstance(said, dict)
+            )
         except (IndexError, ValueError, RecursionError):
             fit = False
         if not fit:
@@ -197,7 +219,9 @@ def _via(
         raise nobody(file, "file_list", videos, clock.footage)
     mine = [row for row in rows if row[1] in chosen and len(row[2]) in (1, 2)]
     if len(mine) < len(rows):
-        told.append(f"{file.name}: {len(rows) - len(mine)} rows are about others or have no times, and left out")
+        told.append(
+            f"{file.name}: {len(rows) - len(mine)} rows are about others or have no times, and left out"
+        )
     attributes = sorted({name for _, _, _, said in mine for name in said})
     named = settings.activity_column or (attributes[0] if len(attributes) == 1 else None)
     if named not in attributes:

@@ -89,7 +89,9 @@ def _join(file: Path, entries: list[Entry]) -> tuple[Span, ...]:
     return tuple(Span(entry.start_s, entry.stop_s, entry.activity) for entry in joined)
 
 
-def _compare(file: Path, spans: tuple[Span, ...], settings: LabelSettings, footage: Footage, told: list[str]) -> None:
+def _compare(
+    file: Path, spans: tuple[Span, ...], settings: LabelSettings, footage: Footage, told: list[str]
+) -> None:
     """Refuse labels that go on for more than a second after the video's end; say where they end suspiciously early."""
     stop_s, begin_s = footage.stop_s, float(footage.times[0])
     last = max(spans, key=lambda span: span.stop_s)
@@ -97,16 +99,17 @@ def _compare(file: Path, spans: tuple[Span, ...], settings: LabelSettings, foota
     if last.stop_s > stop_s + LATE_S or begun > stop_s:
         fits = {
             "ms": EARLY * stop_s < last.stop_s / 1e3 <= stop_s + LATE_S,
-            "frames": last.stop_s <= len(footage.times) + 1 and all(span.start_s.is_integer() for span in spans),
+            "frames": last.stop_s <= len(footage.times) + 1
+            and all(span.start_s.is_integer() for span in spans),
         }
         units = [
-            unit for unit, fit in fits.items() if fit and settings.label_unit is None and file.suffix.lower() != ".eaf"
+            unit
+            for unit, fit in fits.items()
+            if fit and settings.label_unit is None and file.suffix.lower() != ".eaf"
         ]
         hint = f"; if its times are {' or '.join(units)}: {way_out('label_unit', units[-1])}" if units else ""
         if not settings.label_zero:
-            hint += (
-                f"; if they count from elsewhere: {way_out('label_zero', 'TIME')}, the time at which the video starts"
-            )
+            hint += f"; if they count from elsewhere: {way_out('label_zero', 'TIME')}, the time at which the video starts"
         raise DataError(
             f"{file}: {last.activity!r} ends at {last.stop_s:.2f} s, expected it within the video, "
             f"which ends at {stop_s:.2f} s{hint}"

@@ -97,7 +97,9 @@ def layout_of(
     above = [line for _, line in lines[:start]]
     separator, lines = _separated(lines, start, told[1] if told else None)
     if start:
-        notes.append(f"lines {lines[0][0]} to {lines[start - 1][0]}, above the names of its columns, are not read")
+        notes.append(
+            f"lines {lines[0][0]} to {lines[start - 1][0]}, above the names of its columns, are not read"
+        )
     rates = {float(rate) for line in above for rate in RATE.findall(line)}
     if names:
         rows = lines[start:]
@@ -120,7 +122,10 @@ def _without_asides(rows: Lines, header: str, notes: list[str], *, named: bool) 
     remarks = [(number, line) for number, line in rows if line.lstrip().startswith(COMMENTS)]
     if 2 * len(remarks) > len(rows):  # signs that this table's cells begin with
         remarks = []
-    for left, what in ((again, "the names again"), ([row for row in remarks if row not in again], "comments")):
+    for left, what in (
+        (again, "the names again"),
+        ([row for row in remarks if row not in again], "comments"),
+    ):
         if left:
             places = ", ".join(str(number) for number, _ in left[:3]) + (" ..." if len(left) > 3 else "")
             notes.append(f"{'line' if len(left) == 1 else 'lines'} {places}, {what}: left out")
@@ -174,7 +179,9 @@ def _fits(header: str, below: Lines, *, strictly: bool = False) -> bool:
     found = [cells(line.rstrip(f"{separator} "), separator) for _, line in below[:BELOW]]
     if not strictly:
         return count > 1 and all(len(row) <= count for row in found)
-    rows = found[1:] if len(found) > 1 and not _numeric(below[0][1], separator) else found  # units below the names
+    rows = (
+        found[1:] if len(found) > 1 and not _numeric(below[0][1], separator) else found
+    )  # units below the names
     fitting = all(len(row) == count and any(_is_number(cell) for cell in row) for row in rows)
     return count > 1 and bool(rows) and fitting
 
@@ -232,7 +239,9 @@ def _alike(found: Sequence[str], below: Sequence[str]) -> bool:
 
 def _starts(start: str, rate: str) -> bool:
     """Whether two numbers are a date, in seconds, and readings a second."""
-    return bool(NUMBER.fullmatch(start) and RATED.fullmatch(rate)) and float(start.replace(",", ".")) >= DATED_S
+    return (
+        bool(NUMBER.fullmatch(start) and RATED.fullmatch(rate)) and float(start.replace(",", ".")) >= DATED_S
+    )
 
 
 def _uncommented(line: str) -> str:

@@ -77,9 +77,13 @@ class Log:
         for name, unit in (("time_unit", self.time_unit), ("fraction_unit", self.fraction_unit)):
             if not check_unit(unit):
                 units = ", ".join(get_args(TimeUnit))
-                raise ConfigError(f"log: {name} is {unit!r}, expected one of {units}, or how many in a second")
+                raise ConfigError(
+                    f"log: {name} is {unit!r}, expected one of {units}, or how many in a second"
+                )
         if self.time is None and self.rate_hz is None:
-            raise ConfigError("log: neither time nor rate_hz is given, expected the column of times or a rate")
+            raise ConfigError(
+                "log: neither time nor rate_hz is given, expected the column of times or a rate"
+            )
         if self.rate_hz is not None and not (0 < self.rate_hz < math.inf):
             raise ConfigError(f"log: rate_hz is {self.rate_hz}, expected a number above 0")
         if not math.isfinite(self.scale) or self.scale == 0:
@@ -140,7 +144,11 @@ def times_of(table: Table, log: Log) -> tuple[Table, Float64[np.ndarray, "rows"]
         if name is not None and name not in table.frame.columns:
             raise no_column(table, name, table.frame.columns)
     table, times = seconds_of(table, log.time, log.time_unit)
-    return (table, times) if log.fraction is None else with_fraction(table, times, log.fraction, log.fraction_unit)
+    return (
+        (table, times)
+        if log.fraction is None
+        else with_fraction(table, times, log.fraction, log.fraction_unit)
+    )
 
 
 def read_rows(file: Path, log: Log) -> Table:
@@ -163,7 +171,9 @@ def read_rows(file: Path, log: Log) -> Table:
         same = cells.cast(pl.Float64, strict=False) == wanted.cast(pl.Float64, strict=False)  # 1 and 1.0
         keep &= ((cells == wanted) | same.fill_null(False)).to_numpy()
     if not keep.any():
-        asked = ", ".join(f"{name} = {value!r}" for name, value in log.where.items()) or "first_line, last_line"
+        asked = (
+            ", ".join(f"{name} = {value!r}" for name, value in log.where.items()) or "first_line, last_line"
+        )
         raise DataError(f"{file}: no row where {asked}, expected some")
     return table.take(keep)
 
@@ -198,7 +208,9 @@ def _values(table: Table, name: str, scale: float) -> Float64[np.ndarray, "rows"
     large = np.abs(found) > LARGEST / max(abs(scale), 1.0)
     if large.any():
         row = int(large.argmax())
-        raise DataError(f"{table.at(row)}: {found[row]} in column {name!r}, expected at most {LARGEST:g} when scaled")
+        raise DataError(
+            f"{table.at(row)}: {found[row]} in column {name!r}, expected at most {LARGEST:g} when scaled"
+        )
     scaled: np.ndarray = found * scale
     return scaled
 

@@ -32,7 +32,9 @@ def opened(file: Path) -> Iterator[InputContainer]:
         with av.open(str(file.absolute()), "r", metadata_errors="replace") as container:
             yield container
     except (av.FFmpegError, OSError) as error:
-        raise DataError(f"{file}: cannot be read, expected a whole video file: {error.strerror or error}") from error
+        raise DataError(
+            f"{file}: cannot be read, expected a whole video file: {error.strerror or error}"
+        ) from error
 
 
 def video_track(container: InputContainer, file: Path, alone: bool = True) -> VideoStream:
@@ -58,7 +60,9 @@ def decodable(track: Track, file: Path) -> Track:
         DataError: FFmpeg has no decoder for it.
     """
     if getattr(track, "codec_context", None) is None:  # which PyAV's types do not say
-        raise DataError(f"{file}: its {track.type} track cannot be decoded, expected a format that FFmpeg knows")
+        raise DataError(
+            f"{file}: its {track.type} track cannot be decoded, expected a format that FFmpeg knows"
+        )
     return track
 
 

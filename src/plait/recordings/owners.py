@@ -13,7 +13,22 @@ from plait.recordings.annotations import Footage, listed, way_out
 
 EVERY = "*"
 FILMS = (
-    *(".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
+    *(
+        ".mp4",
+        ".mov",
+        ".mkv",
+        ".avi",
+        ".m4v",
+        ".webm",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".3gp",
+    ),
     *(".ogv", ".mxf", ".lrv"),
 )
 MEDIA = (*FILMS, ".wav", ".mp3", ".m4a", ".aac", ".flac", ".csv", ".tsv", ".txt", ".eaf", ".json")
@@ -99,7 +114,9 @@ def _meant(value: str, video: Name, file: Path, place: str) -> Name:
     return name_of(value)
 
 
-def nobody(file: Path, place: str, values: Iterable[str], footage: Footage | None, every: bool = True) -> DataError:
+def nobody(
+    file: Path, place: str, values: Iterable[str], footage: Footage | None, every: bool = True
+) -> DataError:
     """The error that none of `values` names this recording; `every`: all of them may be said to."""
     there = sorted(set(values))
     names = (footage.video, *footage.names) if footage else ("not known here",)

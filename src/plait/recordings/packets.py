@@ -23,8 +23,14 @@ from plait.recordings.media import decode, decoder, opened, video_track
 from plait.recordings.stamps import NO_TIME, filled, steady
 
 TOLERANCE_S = 1e-4  # times that were rounded still name their frame; a frame at 240 Hz lasts 40 times as long
-PADDING_S = 0.15  # encoders of sound begin early and fill their last packet: what is shorter misses no picture
-UNTIMED = ("avi", "mxf", "asf")  # formats that say when a packet is decoded, or whose times come out as if they did
+PADDING_S = (
+    0.15  # encoders of sound begin early and fill their last packet: what is shorter misses no picture
+)
+UNTIMED = (
+    "avi",
+    "mxf",
+    "asf",
+)  # formats that say when a packet is decoded, or whose times come out as if they did
 STATED = ("matroska", "mov", "flv", "asf")  # formats whose headers say how long they are
 SHORT = 0.95  # of what a header states: less is a file that was cut off
 SPARE_S = 1.0  # headers are as much off without anything missing
@@ -63,7 +69,10 @@ class Packets:
     def number_of(self) -> dict[tuple[int, int], int]:
         """A packet's number by its mark, where no other has the same."""
         marks, first, count = np.unique(self.marks, axis=0, return_index=True, return_counts=True)
-        return {(m[0], m[1]): i for m, i in zip(marks[count == 1].tolist(), first[count == 1].tolist(), strict=True)}
+        return {
+            (m[0], m[1]): i
+            for m, i in zip(marks[count == 1].tolist(), first[count == 1].tolist(), strict=True)
+        }
 
     def starts(self, wanted: np.ndarray, back: int) -> np.ndarray:
         """Where decoding must start for each of `wanted` (ascending), or `back` groups of pictures before that.
@@ -111,7 +120,9 @@ def read_packets(file: Path) -> Packets:
         ends = max((entry.pos + entry.size for entry in track.index_entries), default=0)
         stated_s = (container.duration or 0) / 1e6 if name in STATED else 0.0
         begins_s = (container.start_time or 0) / 1e6
-        bare = Flags.no_timestamps in Flags(container.format.flags) or name.endswith("_pipe")  # FFmpeg supposes 25 Hz
+        bare = Flags.no_timestamps in Flags(container.format.flags) or name.endswith(
+            "_pipe"
+        )  # FFmpeg supposes 25 Hz
         codec = track.codec_context.codec
         rates = [rate for rate in (track.guessed_rate, track.average_rate, track.base_rate) if rate]
         aspect = track.sample_aspect_ratio or Fraction(1)
@@ -120,16 +131,22 @@ def read_packets(file: Path) -> Packets:
     if broken_off:
         said = f"{file}: ends within a packet or without its end, as what was broken off does; read as it is"
         warnings.warn(said, PlaitWarning, stacklevel=2)
-    reached_s = max(reached_s, reached_s - begins_s)  # some headers count from the file's zero, some from its start
+    reached_s = max(
+        reached_s, reached_s - begins_s
+    )  # some headers count from the file's zero, some from its start
     if reached_s < min(SHORT * stated_s, stated_s - SPARE_S):
-        raise DataError(f"{file}: truncated, ends at {reached_s:.1f} s, expected {stated_s:.1f} s as its header says")
+        raise DataError(
+            f"{file}: truncated, ends at {reached_s:.1f} s, expected {stated_s:.1f} s as its header says"
+        )
     if reached_s < stated_s - SPARE_S:
         said = f"{file}: ends at {reached_s:.1f} s, though its header says {stated_s:.1f} s; read as far as it goes"
         warnings.warn(said, PlaitWarning, stacklevel=2)
     by_dts = name in UNTIMED
     order, keys, shown, stamps = _displayed(file, table, by_dts, codec.reorder)
     if stamps is None or unit is None or bare:
-        raise DataError(f"{file}: no frames with times in its video track, expected some (a copy as .mp4 has them)")
+        raise DataError(
+            f"{file}: no frames with times in its video track, expected some (a copy as .mp4 has them)"
+        )
     if len(shown) == 0:
         raise DataError(f"{file}: no frame that can be displayed, expected some")
     regular, off = steady(stamps, float(unit), rates)
@@ -212,7 +229,9 @@ def _displayed(
     if not key.any():
         return pts, none, none, None
     missing = (pts == NO_TIME)[np.flatnonzero(key)[0] :]
-    lone = not (missing[1:] & missing[:-1]).any() and not missing[:1].any()  # second fields of interlaced pictures
+    lone = (
+        not (missing[1:] & missing[:-1]).any() and not missing[:1].any()
+    )  # second fields of interlaced pictures
     if not missing.any() or (lone and _ascending(pts[list(islice(_numbers(file), LOOKED_AT))])):
         keys = np.flatnonzero(key & (pts != NO_TIME))
         numbers = np.flatnonzero(shown & (pts != NO_TIME))

@@ -14,7 +14,11 @@ WIDEST = 10  # times as wide as high, or as high as wide: a pixel beyond that is
 
 
 def shaped(
-    frame: VideoFrame, reformatter: VideoReformatter, aspect: Fraction, short_side: int | None, crop: int | None
+    frame: VideoFrame,
+    reformatter: VideoReformatter,
+    aspect: Fraction,
+    short_side: int | None,
+    crop: int | None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A frame as RGB, its short side resized to `short_side`, its middle cropped to `crop`; None leaves either out.
 

@@ -76,10 +76,16 @@ class SensorLog:
         slower = spacing_s * self.rate_hz * NEAR > 1.0
         for run in self._runs:
             times = run.readings.times
-            inside = np.flatnonzero((seconds >= times[0] - run.before_s) & (seconds <= times[-1] + run.after_s))
+            inside = np.flatnonzero(
+                (seconds >= times[0] - run.before_s) & (seconds <= times[-1] + run.after_s)
+            )
             if len(inside):
                 asked = np.clip(seconds[inside], times[0], times[-1])
-                read = _smooth(run.readings, asked, spacing_s, self.rate_hz) if slower else run.readings.at(asked)
+                read = (
+                    _smooth(run.readings, asked, spacing_s, self.rate_hz)
+                    if slower
+                    else run.readings.at(asked)
+                )
                 found[np.ix_(inside, run.columns)] = read
         return found.astype(np.float32)
 
@@ -92,11 +98,15 @@ class SensorLog:
             alike.setdefault(np.isfinite(self.values[:, column]).tobytes(), []).append(column)
         for known, together in alike.items():
             columns, rows = np.array(together), np.flatnonzero(np.frombuffer(known, dtype=bool))
-            for part in np.split(rows, np.flatnonzero(np.diff(self.times[rows]) > self.max_gap_s + SLACK_S) + 1):
+            for part in np.split(
+                rows, np.flatnonzero(np.diff(self.times[rows]) > self.max_gap_s + SLACK_S) + 1
+            ):
                 if len(part):
                     hold = [self.max_gap_s if end in part else 0.0 for end in (0, len(self.times) - 1)]
                     runs.append(
-                        Unbroken(columns, Readings(self.times[part], self.values[np.ix_(part, columns)]), *hold)
+                        Unbroken(
+                            columns, Readings(self.times[part], self.values[np.ix_(part, columns)]), *hold
+                        )
                     )
         return tuple(runs)
 

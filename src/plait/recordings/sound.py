@@ -15,7 +15,9 @@ from plait.recordings.media import decodable, only, opened
 from plait.recordings.packets import read_packets
 from plait.types import Readings
 
-GAP_S = 0.05  # audio time stamps that jump by more than this are a gap, by less the rounding of the file format
+GAP_S = (
+    0.05  # audio time stamps that jump by more than this are a gap, by less the rounding of the file format
+)
 QUIET = 0.1  # of the loudest track's peak: a quieter one is passed over
 SILENT = 1e-3  # of the loudest channel: a quieter one has no sound (-60 dB)
 BESIDE_S = 60.0  # before the first picture and after the last: sound farther away is not read
@@ -56,7 +58,9 @@ def read_sound(file: Path, rate_hz: int = 16_000) -> Sound:
         count = len(container.streams.audio)
         if count == 0:
             raise DataError(f"{file}: no audio track, expected one")
-        readable = [i for i, track in enumerate(container.streams.audio) if getattr(track, "codec_context", None)]
+        readable = [
+            i for i, track in enumerate(container.streams.audio) if getattr(track, "codec_context", None)
+        ]
         if not readable:
             decodable(container.streams.audio[0], file)
     peaks: dict[int, float] = {}
@@ -134,7 +138,11 @@ def _read(
                 products += values @ values.T
                 sums += values.sum(axis=1)
             peak = max(peak, float(np.abs(values).max(initial=0.0)))
-            by = weights if weights is not None and len(weights) == channels else np.full(channels, 1 / channels)
+            by = (
+                weights
+                if weights is not None and len(weights) == channels
+                else np.full(channels, 1 / channels)
+            )
             pieces.append((by @ values).astype(np.float32))
             samples += len(pieces[-1])
     if samples == 0:

@@ -7,7 +7,10 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 NO_TIME = np.iinfo(np.int64).min
-FINE_S, COARSE_S = 1e-4, 0.01  # units between these round a frame's time noticeably, and do not count frames either
+FINE_S, COARSE_S = (
+    1e-4,
+    0.01,
+)  # units between these round a frame's time noticeably, and do not count frames either
 UNITS = 3  # a frame must last as many, or rounding cannot be told from frames left out
 SLACK = 0.05  # of a unit
 COMMON: tuple[Fraction | int, ...] = (

@@ -19,7 +19,9 @@ CLAP_S, MOTION_S = 0.012, 0.030  # standard errors of one clap's lag, of one win
 LOUDER_DB, HARDER = 12.0, 8.0  # what counts as a clap: over the room's noise, over the hand's usual jerk
 SHORTEST_S = 10.0  # of motion both seen and felt
 SURE = 0.999  # least confidence: at most one in a thousand logs that are not the video's gets there
-TOGETHER_S = 0.05  # residual up to which lags agree: windows that have nothing to do with each other scatter by 0.17
+TOGETHER_S = (
+    0.05  # residual up to which lags agree: windows that have nothing to do with each other scatter by 0.17
+)
 GAP_S = 1.0  # between two readings, in which nothing is known
 TRIED = 8
 ENOUGH_S, WITH_CLAPS_S = (
@@ -125,7 +127,9 @@ def align(heard: np.ndarray, motion: Readings, acceleration: Readings, *, max_of
     why = _unfit(motion, acceleration)
     if why:
         return Fit(0.0, 0.0, 0.0, 0.0, "unsure", (), why)
-    between = Readings((motion.times[1:] + motion.times[:-1]) / 2, motion.values[1:])  # when the change took place
+    between = Readings(
+        (motion.times[1:] + motion.times[:-1]) / 2, motion.values[1:]
+    )  # when the change took place
     felt, seen, moved = claps_felt(acceleration), _curve(between), _curve(hand_speed(acceleration))
     rates = [1 / float(np.median(np.diff(one.times))) for one in (motion, acceleration)]
     known = _known(acceleration, moved.times)
@@ -138,12 +142,16 @@ def align(heard: np.ndarray, motion: Readings, acceleration: Readings, *, max_of
 
     suggested = _suggested(heard, felt, sight, touch, claps, max_offset_s)
     if not suggested:
-        return Fit(0.0, 0.0, 0.0, 0.0, "unsure", (), f"nothing in common within {max_offset_s:g} s (--max-offset)")
+        return Fit(
+            0.0, 0.0, 0.0, 0.0, "unsure", (), f"nothing in common within {max_offset_s:g} s (--max-offset)"
+        )
     lines = [_fitted(at, heard, felt, seen, moved) for at in suggested]
     offsets = [(one.offset_s, one.drift_ppm * 1e-6) for one in lines]
     ratios = motion_ratios(sight, touch, offsets, max_offset_s) + [claps(one.offset_s) for one in lines]
     order = np.argsort(-ratios, kind="stable")
-    kept = [i for n, i in enumerate(order) if all(abs(offsets[i][0] - offsets[j][0]) > 0.15 for j in order[:n])]
+    kept = [
+        i for n, i in enumerate(order) if all(abs(offsets[i][0] - offsets[j][0]) > 0.15 for j in order[:n])
+    ]
     candidates, trust = [lines[i] for i in kept], confidences(ratios[kept], min(rates), max_offset_s)
     best, steady = candidates[0], candidates[0].agreement > 0 and candidates[0].residual_ms < 1e3 * TOGETHER_S
     sure = steady and trust[0] >= SURE
@@ -214,7 +222,11 @@ def _suggested(
 ) -> list[float]:
     """Offsets that claps or motion suggest, the likeliest first, no two within 250 ms; the curves whitened."""
     product = signal.correlate(np.nan_to_num(moved.values), seen.values, method="fft")
-    lags = signal.correlation_lags(len(moved.values), len(seen.values)) / RATE_HZ + moved.times[0] - seen.times[0]
+    lags = (
+        signal.correlation_lags(len(moved.values), len(seen.values)) / RATE_HZ
+        + moved.times[0]
+        - seen.times[0]
+    )
     shared = signal.correlate(np.ones(len(moved.values)), np.ones(len(seen.values)), method="fft")
     among = (np.abs(lags) <= max_offset_s) & (shared > SHORTEST_S * RATE_HZ)
     lags, alike = lags[among], (product / np.sqrt(np.maximum(shared, 1)))[among]
@@ -238,7 +250,9 @@ def _meets(clap_s: float, offset_s: float, felt: np.ndarray) -> bool:
     return bool(np.abs(felt - clap_s - offset_s).min(initial=np.inf) <= 0.06 + 3e-4 * clap_s)
 
 
-def _fitted(offset_s: float, heard: np.ndarray, felt: np.ndarray, seen: Readings, moved: Readings) -> Candidate:
+def _fitted(
+    offset_s: float, heard: np.ndarray, felt: np.ndarray, seen: Readings, moved: Readings
+) -> Candidate:
     """The line through what claps and windows of motion tell near `offset_s`; that offset if they tell nothing."""
     claps = [clap for clap in heard if _meets(clap, offset_s, felt)]
     told = [(clap, felt[np.abs(felt - clap - offset_s).argmin()] - clap, CLAP_S) for clap in claps]
@@ -257,7 +271,9 @@ def _fitted(offset_s: float, heard: np.ndarray, felt: np.ndarray, seen: Readings
         if 0 < top < len(curve) - 1 and curve[top] > ALIKE * size * there.std() * here.std():
             left, peak, right = curve[top - 1 : top + 2]
             between = 0.5 * (left - right) / (left - 2 * peak + right)
-            told.append((first_s + size / RATE_HZ / 2, offset_s + (top - reach + between) / RATE_HZ, MOTION_S))
+            told.append(
+                (first_s + size / RATE_HZ / 2, offset_s + (top - reach + between) / RATE_HZ, MOTION_S)
+            )
     if not told:
         return Candidate(offset_s, 0.0, 0.0, 0, 0.0)
     at, lag, error = np.array(told).T

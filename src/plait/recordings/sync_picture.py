@@ -95,5 +95,7 @@ def _words(fit: Fit) -> str:
     """A fit in a line."""
     how = f"offset {fit.offset_s:+.3f} s, drift {fit.drift_ppm:+.0f} ppm: {fit.status}"
     return (
-        how if fit.status == "manual" else f"{how} (confidence {fit.confidence:.2f}, residual {fit.residual_ms:.0f} ms)"
+        how
+        if fit.status == "manual"
+        else f"{how} (confidence {fit.confidence:.2f}, residual {fit.residual_ms:.0f} ms)"
     )

@@ -129,7 +129,9 @@ def _check_overlap(folder: Path, name: str, log: SensorLog, clock: Clock, motion
         )
 
 
-def _shared(folder: Path, described: Description, logs: Mapping[str, SensorLog], name: str, clock: Clock) -> Clock:
+def _shared(
+    folder: Path, described: Description, logs: Mapping[str, SensorLog], name: str, clock: Clock
+) -> Clock:
     """The clock of a log whose device wrote another's times too: that one's, from its own first reading on."""
     starts = {}
     for one in (name, described.logs[name].same_clock or name):
@@ -170,7 +172,9 @@ def _acceleration(folder: Path, name: str, log: SensorLog, described: LogFile) -
     """The columns of acceleration (n, 3), readings without a number left out."""
     where = f"{folder / 'recording.toml'}: logs.{name}.acceleration"
     ways_out = f'expected three of its columns, or same_clock = "another log", or --offset {folder.name}/{name}=SECONDS'
-    wanted = list(dict.fromkeys(column for one in described.acceleration for column in matching(one, log.names)))
+    wanted = list(
+        dict.fromkeys(column for one in described.acceleration for column in matching(one, log.names))
+    )
     if len(wanted) != 3:
         raise DataError(f"{where}: names {some(wanted) or 'none'}, {ways_out}")
     values = log.values[:, [log.names.index(column) for column in wanted]].astype(np.float64)

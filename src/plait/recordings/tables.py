@@ -61,7 +61,9 @@ class Table:
         return replace(self, frame=self.frame.with_columns(pl.Series(name, values)))
 
 
-def read_table(file: Path, *, header_line: int | None = None, names: Sequence[str] = (), logger: bool = False) -> Table:
+def read_table(
+    file: Path, *, header_line: int | None = None, names: Sequence[str] = (), logger: bool = False
+) -> Table:
     """The table in `file`: CSV (`.csv`, `.tsv`, `.txt`; every cell is text) or `.parquet`.
 
     A CSV's separator is the commonest of comma, semicolon, tab and bar in its header, or blanks; unless it is the
@@ -124,7 +126,9 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
                 "expected decimal commas or decimal points in one column, not both"
             )
         commas = table.decimal == "," or (table.decimal is None and table.decimal_comma)
-        found = (text.str.replace_all(",", ".", literal=True) if commas else text).cast(pl.Float64, strict=False)
+        found = (text.str.replace_all(",", ".", literal=True) if commas else text).cast(
+            pl.Float64, strict=False
+        )
         none = [*MISSING, *(str(one).strip().lower() for one in table.missing)]
         wrong = (found.is_null() & ~cells.str.to_lowercase().is_in(none)).to_numpy()
     fills = [value for one in table.missing if (value := _number(one)) is not None]
@@ -133,7 +137,9 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
     if wrong.any():
         row = int(wrong.argmax())
         most = "" if found[row] is None else f" of at most {LARGEST:g}"
-        raise DataError(f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number{most}")
+        raise DataError(
+            f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number{most}"
+        )
     return found.to_numpy().astype(np.float64)
 
 
@@ -169,7 +175,8 @@ def thousands(table: Table) -> str | None:
     form = GROUPED if table.decimal_comma else WITH_POINT
     open_ = [name for name, cells in with_commas if len(cells) and cells.str.contains(form).all()]
     decimals = table.decimal_comma and any(
-        (cells.str.contains(r"^[+-]?\d*,\d+$") & ~cells.str.contains(GROUPED)).any() for _, cells in with_commas
+        (cells.str.contains(r"^[+-]?\d*,\d+$") & ~cells.str.contains(GROUPED)).any()
+        for _, cells in with_commas
     )
     if not decimals:
         open_ += [name for name, cells in text if _pointed(cells)]
@@ -187,7 +194,9 @@ def no_column(table: Table, wanted: str, names: list[str]) -> DataError:
     """The error that there is no column `wanted`: which of `names` may be meant, and which there are."""
     close = difflib.get_close_matches(wanted.lower().strip("*?"), [name.lower() for name in names], 1)
     meant = next((f" (did you mean {name!r}?)" for name in names if name.lower() in close), "")
-    listed = ", ".join(repr(name) for name in names[:30]) + (f" and {len(names) - 30} more" if names[30:] else "")
+    listed = ", ".join(repr(name) for name in names[:30]) + (
+        f" and {len(names) - 30} more" if names[30:] else ""
+    )
     return DataError(f"{table.file}: no column {wanted!r}{meant}, expected one of: {listed}")
 
 
@@ -210,4 +219,6 @@ def _csv(file: Path, content: bytes, header_line: int | None, names: Sequence[st
         raise DataError(f"{file}: cannot be read, expected CSV with one row per line")
     named = frame.select(pl.col(f"{i}").alias(name) for i, name in enumerate(layout.names) if name)
     rows = tuple(number for number, _ in layout.rows)
-    return Table(file, named, "line", rows, separator != ",", notes + layout.notes, layout.units, layout.rate_hz)
+    return Table(
+        file, named, "line", rows, separator != ",", notes + layout.notes, layout.units, layout.rate_hz
+    )

@@ -10,7 +10,9 @@ from plait.recordings.clocks import UNITS, TimeUnit, duration
 IN_NAMES: dict[str, TimeUnit] = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
     **dict.fromkeys(("ms", "msec", "msecs", "milli", "millis", "millisecond", "milliseconds"), "ms"),
-    **dict.fromkeys(("us", "µs", "μs", "usec", "usecs", "micro", "micros", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(
+        ("us", "µs", "μs", "usec", "usecs", "micro", "micros", "microsecond", "microseconds"), "us"
+    ),
     **dict.fromkeys(("ns", "nsec", "nsecs", "nano", "nanos", "nanosecond", "nanoseconds"), "ns"),
     **dict.fromkeys(("min", "mins", "minute", "minutes"), "min"),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "h"),
@@ -22,14 +24,28 @@ DATES = {  # values that are dates between 1991 and 2100, and since when they co
     "ms": [(21e3 * YEAR_S, 130e3 * YEAR_S)],
     "us": [(21e6 * YEAR_S, 130e6 * YEAR_S)],
     "ns": [(21e9 * YEAR_S, 130e9 * YEAR_S)],
-    "d": [(33239.0, 73051.0), (727199.0, 767011.0), (2448257.0, 2488070.0)],  # spreadsheets, MATLAB, Julian days
+    "d": [
+        (33239.0, 73051.0),
+        (727199.0, 767011.0),
+        (2448257.0, 2488070.0),
+    ],  # spreadsheets, MATLAB, Julian days
     "ticks": [(6.280e17, 6.624e17), (1.231e17, 1.575e17)],  # .NET, Windows
 }
 USUAL = ("s", "ms", "us", "ns")
 UPTIME_S = 5 * YEAR_S  # how long a clock may have run that does not tell the date
 LONGEST_S = 31 * 86400.0
-LONG = ((0.5, 2.0, 0), (0.2, 20.0, 1), (0.2, 1000.0, 2), (0.02, np.inf, 3))  # points by share of the video's length
-FAST = ((1.0, 1000.0, 0), (0.1, 2000.0, 1), (1 / 60, 20000.0, 2), (1 / 600, 20000.0, 3))  # points by readings a second
+LONG = (
+    (0.5, 2.0, 0),
+    (0.2, 20.0, 1),
+    (0.2, 1000.0, 2),
+    (0.02, np.inf, 3),
+)  # points by share of the video's length
+FAST = (
+    (1.0, 1000.0, 0),
+    (0.1, 2000.0, 1),
+    (1 / 60, 20000.0, 2),
+    (1 / 600, 20000.0, 3),
+)  # points by readings a second
 WRITTEN: dict[TimeUnit, float] = {"s": 1.0, "ms": 1e3, "us": 1e6}  # 115959, and more digits behind
 NEXT_MINUTE = (40, 4040, 764040)  # from 59 seconds to 100, at a full hour, at midnight with a date
 CLEAR = 3  # points by which one unit must be likelier than any other
@@ -84,7 +100,9 @@ def guess_unit(name: str, values: np.ndarray, video_s: float, below: str | None 
     dated = cast(list[TimeUnit], [unit for unit in DATES if _is_date(unit, float(np.median(values)))])
     if not len(forward):
         return Guess(named or (dated[0] if dated else "s"), "one time only")
-    length = float(np.minimum(forward, 100 * np.median(forward)).sum())  # without pauses and what a clock jumps
+    length = float(
+        np.minimum(forward, 100 * np.median(forward)).sum()
+    )  # without pauses and what a clock jumps
     whole = float(np.ptp(values))
     rows = len(values)
     fits = [
@@ -94,7 +112,9 @@ def guess_unit(name: str, values: np.ndarray, video_s: float, below: str | None 
     ]
     fits.sort(key=lambda fit: fit.points)
     near = [fit for fit in fits if fit.points < fits[0].points + CLEAR]
-    doubtful = not fits or len(near) > 1 or (fits[0].unit not in USUAL and fits[0].unit not in (named, *dated))
+    doubtful = (
+        not fits or len(near) > 1 or (fits[0].unit not in USUAL and fits[0].unit not in (named, *dated))
+    )
     if fits and not doubtful:
         ticks, short = (values == np.round(values)).all(), whole * UNITS[fits[0].unit] < video_s / 2
         alone = not named and not dated and not fits[0].as_long  # nothing but a rate speaks for it
@@ -123,7 +143,9 @@ def written_clock(values: np.ndarray) -> Written | None:
             continue
         day = clock // 1e6
         year, month = day // 10_000, day // 100 % 100
-        if ((year >= 1991) & (year < 2100) & (month >= 1) & (month <= 12) & (clock // 10_000 % 100 < 24)).all():
+        if (
+            (year >= 1991) & (year < 2100) & (month >= 1) & (month <= 12) & (clock // 10_000 % 100 < 24)
+        ).all():
             return Written(True, unit, ())
         rows = np.flatnonzero(np.diff(clock // 100) > 0) + 1
         usual = float(np.median(steps))
@@ -135,7 +157,14 @@ def written_clock(values: np.ndarray) -> Written | None:
 
 
 def _fit(
-    unit: TimeUnit, values: np.ndarray, length: float, whole: float, video_s: float, *, named: bool, dated: bool
+    unit: TimeUnit,
+    values: np.ndarray,
+    length: float,
+    whole: float,
+    video_s: float,
+    *,
+    named: bool,
+    dated: bool,
 ) -> Fit | None:
     """Points against a unit; None where it cannot be."""
     size = UNITS[unit]

@@ -30,7 +30,9 @@ LINES = 60  # full minutes that are named
 BEFORE = {"columns": ("*",), "rate_hz": 1.0}  # settings that say nothing yet
 
 
-def describe_log(file: Path, stream: str, video_s: float, said: Mapping[str, Any], told: list[str]) -> LogFile:
+def describe_log(
+    file: Path, stream: str, video_s: float, said: Mapping[str, Any], told: list[str]
+) -> LogFile:
     """How the log in `file`, beside a video of `video_s` seconds, is to be read; `told` grows by what was assumed.
 
     What is `said`, settings of `LogFile`, goes before anything that is guessed.
@@ -70,7 +72,11 @@ def _described(
     if time is not None and not {"time_unit", "clock_set"} & said.keys():
         _refuse_written(table, time, answer)
     unit = None if time is None else said.get("time_unit") or _unit(table, time, video_s, answer)
-    clock = {} if time is None else {"time": time, "time_unit": unit, **_fraction(table, time, str(unit), said, notes)}
+    clock = (
+        {}
+        if time is None
+        else {"time": time, "time_unit": unit, **_fraction(table, time, str(unit), said, notes)}
+    )
     skip = (*said.get("where", ()), *([clock["fraction"]] if "fraction" in clock else ()))
     found = [] if "columns" in said else _readings(table, time, skip, answer, notes)
     if time is not None and found:
@@ -85,7 +91,9 @@ def _described(
         **settings,
         "columns": said.get("columns", read.names),
     }
-    if read.rate_hz and 3 / read.rate_hz > 1 and "max_gap_s" not in said:  # a slow sensor: three readings make a gap
+    if (
+        read.rate_hz and 3 / read.rate_hz > 1 and "max_gap_s" not in said
+    ):  # a slow sensor: three readings make a gap
         settings["max_gap_s"] = 3 / read.rate_hz
         how_read.clear()
         read = read_log(file, log_file(settings, file).log(), how_read)
@@ -142,7 +150,11 @@ def _refuse_several(table: Table, time: str | None, answer: str) -> None:
     name, kinds = apart
     counted = ", ".join(f"{kind}: {rows} rows" for kind, rows in list(kinds.items())[:8])
     first = shlex.quote(f"{answer.removeprefix('--set ')}where.{name}={next(iter(kinds))}")
-    others = shlex.quote(f"logs.NAME.where.{name}=...") if shlex.quote(name) != name else f"logs.NAME.where.{name}=..."
+    others = (
+        shlex.quote(f"logs.NAME.where.{name}=...")
+        if shlex.quote(name) != name
+        else f"logs.NAME.where.{name}=..."
+    )
     raise DataError(
         f"{table.file}: rows of several sensors, told apart by column {name!r} ({counted}), expected one sensor a "
         f"stream; say --set {first}, and for each other one a stream of its own with this file "
@@ -208,12 +220,18 @@ def _refuse_written(table: Table, time: str, answer: str) -> None:
     if values is None or found is None:
         return
     places = [table.rows[row] for row in found.rows]
-    like = f"dates and times of day, such as {values[0]:.15g}," if found.dated else "times of day, such as 115959,"
+    like = (
+        f"dates and times of day, such as {values[0]:.15g},"
+        if found.dated
+        else "times of day, such as 115959,"
+    )
     ways = f"{answer}rate_hz=HZ if rows are evenly spaced"
     if not found.dated and len(places) <= LINES:
         lines = ",".join(map(str, places))
         ways = f"{answer}clock_set=[{lines}], the lines of full minutes, and {answer}time_unit={found.unit}; or {ways}"
-    raise DataError(f"{table.file}: numbers in {time!r} are {like} expected seconds, or times with colons; say {ways}")
+    raise DataError(
+        f"{table.file}: numbers in {time!r} are {like} expected seconds, or times with colons; say {ways}"
+    )
 
 
 def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
@@ -230,7 +248,9 @@ def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
     if guess.unit is None:
         choices = " or ".join(f"{answer}time_unit={unit}" for unit in guess.possible)
         ticks = float(np.median(np.diff(values))) * table.rate_hz if table.rate_hz else 0.0
-        choices += f" or ={ticks:g}, ticks in a second ({table.rate_hz:g} Hz above the names)" if ticks > 0 else ""
+        choices += (
+            f" or ={ticks:g}, ticks in a second ({table.rate_hz:g} Hz above the names)" if ticks > 0 else ""
+        )
         raise DataError(
             f"{table.file}: times in {time!r} ({values[0]:.15g}, {values[min(1, len(values) - 1)]:.15g}, ...) may be "
             f"{guess.why}, beside a video of {video_s:.4g} s; expected to be told: {choices}"
@@ -238,7 +258,9 @@ def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
     return guess.unit
 
 
-def _fraction(table: Table, time: str, unit: str, said: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+def _fraction(
+    table: Table, time: str, unit: str, said: Mapping[str, Any], notes: list[str]
+) -> dict[str, Any]:
     """Settings that name the column of the fractions of a second, where whole seconds stand in `time`."""
     found = fraction_column(table, time) if unit in ("s", "iso") and "fraction" not in said else None
     if found is None:
@@ -248,7 +270,9 @@ def _fraction(table: Table, time: str, unit: str, said: Mapping[str, Any], notes
     return {"fraction": name, "fraction_unit": size}
 
 
-def _readings(table: Table, time: str | None, skip: tuple[str, ...], answer: str, notes: list[str]) -> list[str]:
+def _readings(
+    table: Table, time: str | None, skip: tuple[str, ...], answer: str, notes: list[str]
+) -> list[str]:
     """The columns of readings.
 
     Raises:
@@ -284,7 +308,11 @@ def _refuse_jump(file: Path, log: LogFile, times: np.ndarray, video_s: float, an
         return
     jumps = steps > max(SET_S, 20 * float(np.median(steps)))
     without_s = float(steps[~jumps].sum())
-    if not jumps.any() or not 0.75 * video_s < without_s < 1.25 * video_s or times[-1] - times[0] < 1.5 * video_s:
+    if (
+        not jumps.any()
+        or not 0.75 * video_s < without_s < 1.25 * video_s
+        or times[-1] - times[0] < 1.5 * video_s
+    ):
         return
     table, seconds = times_of(read_rows(file, log.log()), log.log())
     far = np.flatnonzero(np.diff(seconds) > max(SET_S, 20 * float(np.median(steps))))

@@ -139,7 +139,9 @@ class Forward:
 
     def __init__(self, video: Video, windows: Sequence[np.ndarray]) -> None:
         self.video = video
-        self.uses = Counter(number for seconds in windows for number in np.unique(video.shown(seconds)).tolist())
+        self.uses = Counter(
+            number for seconds in windows for number in np.unique(video.shown(seconds)).tolist()
+        )
         self.coming = video.decoded(np.array(sorted(self.uses), np.int64)) if self.uses else iter(())
         self.kept: dict[int, np.ndarray] = {}
         self.reached = -1
@@ -208,7 +210,9 @@ def _motion(file: Path, packets: Packets, whole: bool) -> tuple[list[int], list[
         number = number_of.get(packet)
         if number is None or (numbers and number <= numbers[-1]):
             continue
-        energy.append(0.0 if before is None or before.shape != now.shape else float(np.abs(now - before).mean()))
+        energy.append(
+            0.0 if before is None or before.shape != now.shape else float(np.abs(now - before).mean())
+        )
         numbers.append(number)
         before = now
     return numbers, energy

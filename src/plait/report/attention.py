@@ -97,7 +97,12 @@ def deletion(method: torch.nn.Module, grids: dict[str, torch.Tensor], labels: to
 
 
 def draw(
-    attention: Attention, told: pl.DataFrame, finished: FinishedRun, recording: Recording, clip: Clip, title: str
+    attention: Attention,
+    told: pl.DataFrame,
+    finished: FinishedRun,
+    recording: Recording,
+    clip: Clip,
+    title: str,
 ) -> Figure:
     """The map over time, as f and as the normalised relation; the deletion test; the strongest cells, expanded."""
     lead, context = (finished.dataset.modality(name) for name in (attention.lead, attention.context))
@@ -118,11 +123,15 @@ def draw(
         for number, cell in enumerate(cells):
             bottom = (len(cells) - 1 - number) * (1 - above) / len(cells) + 0.09 / len(cells)
             height = (1 - above) / len(cells) * 0.72
-            _expanded(figure, bottom, height, attention, cell, (lead, context), finished, recording, clip, number)
+            _expanded(
+                figure, bottom, height, attention, cell, (lead, context), finished, recording, clip, number
+            )
     return figure
 
 
-def _map(axes: Axes, values: np.ndarray, name: str, beside: str, below: str, cells: Sequence[tuple[int, int]]) -> None:
+def _map(
+    axes: Axes, values: np.ndarray, name: str, beside: str, below: str, cells: Sequence[tuple[int, int]]
+) -> None:
     axes.imshow(values, aspect="auto", cmap="cividis", interpolation="nearest")
     axes.set_title(name, fontsize=8.5)
     axes.set_xlabel(below)
@@ -140,7 +149,15 @@ def _deleted(axes: Axes, told: pl.DataFrame) -> None:
         own = told.filter(pl.col("removed") == removed)
         values = [100 * a for a in own["accuracy"]]
         shares = [100 * share for share in own["share"]]
-        axes.plot(shares, values, color=COLOURS[colour][0], marker=marker, markersize=4, linewidth=1.4, label=removed)
+        axes.plot(
+            shares,
+            values,
+            color=COLOURS[colour][0],
+            marker=marker,
+            markersize=4,
+            linewidth=1.4,
+            label=removed,
+        )
     axes.set_title("deletion, accuracy %", fontsize=8.5)
     axes.set_xlabel("context taken out, %")
     axes.legend(frameon=False, fontsize=7.5, loc="best")
@@ -200,24 +217,40 @@ def _picture(axes: Axes, frame: np.ndarray | None, where: np.ndarray) -> None:
     """A frame with the map over it; the map by itself where there are features and no frames."""
     if frame is None:
         axes.imshow(
-            where if where.ndim == 2 else where.reshape(len(where), -1), cmap="inferno", interpolation="nearest"
+            where if where.ndim == 2 else where.reshape(len(where), -1),
+            cmap="inferno",
+            interpolation="nearest",
         )
     else:
         axes.imshow(frame)
         if where.ndim == 2:
             side = len(frame) - 0.5
-            axes.imshow(where, cmap="inferno", alpha=0.45, extent=(-0.5, side, side, -0.5), interpolation="bilinear")
+            axes.imshow(
+                where, cmap="inferno", alpha=0.45, extent=(-0.5, side, side, -0.5), interpolation="bilinear"
+            )
     axes.set_axis_off()
 
 
-def _body(axes: Axes, every: np.ndarray, now: np.ndarray, where: np.ndarray, bones: Sequence[tuple[int, int]]) -> None:
+def _body(
+    axes: Axes, every: np.ndarray, now: np.ndarray, where: np.ndarray, bones: Sequence[tuple[int, int]]
+) -> None:
     """Joints at one moment, larger and darker as they are attended to; alike where the grid does not know them."""
     places = flattened(np.concatenate([every, now[None]]))[-1]
     for a, b in bones:
         axes.plot(*places[[a, b]].T, color=COLOURS["muted"][0], linewidth=1.2, zorder=1)
-    share = where / max(float(where.max()), 1e-12) if where.shape == (len(places),) else np.full(len(places), 0.2)
+    share = (
+        where / max(float(where.max()), 1e-12) if where.shape == (len(places),) else np.full(len(places), 0.2)
+    )
     axes.scatter(
-        places[:, 0], places[:, 1], s=8 + 90 * share, c=share, cmap="viridis_r", vmin=0, vmax=1, linewidths=0, zorder=2
+        places[:, 0],
+        places[:, 1],
+        s=8 + 90 * share,
+        c=share,
+        cmap="viridis_r",
+        vmin=0,
+        vmax=1,
+        linewidths=0,
+        zorder=2,
     )
     axes.set_xlim(-0.05, 1.05)
     axes.set_ylim(1.05, -0.05)

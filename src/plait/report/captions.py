@@ -62,14 +62,22 @@ def duration(value: float) -> str:
 
 def split(protocol: Mapping[str, Any]) -> str:
     """The protocol: who trains, validates and is tested."""
-    refit = ", then trained once more on training and validation subjects together" if protocol.get("refit") else ""
+    refit = (
+        ", then trained once more on training and validation subjects together"
+        if protocol.get("refit")
+        else ""
+    )
     if protocol.get("kind") == "fixed":
         parts = (("training on", "train"), ("validation on", "val"), ("test on", "test"))
-        who = "; ".join(f"{word} {', '.join(map(str, protocol.get(key) or ('nobody',)))}" for word, key in parts)
+        who = "; ".join(
+            f"{word} {', '.join(map(str, protocol.get(key) or ('nobody',)))}" for word, key in parts
+        )
         return f"fixed subjects: {who}{refit}"
     validating = int(protocol.get("val_subjects", 1))
     among = (
-        f" among {', '.join(map(str, protocol['subjects']))}, the others left alone" if protocol.get("subjects") else ""
+        f" among {', '.join(map(str, protocol['subjects']))}, the others left alone"
+        if protocol.get("subjects")
+        else ""
     )
     if validating == 0:
         return f"leave one subject out{among}; nobody validates"
@@ -99,7 +107,9 @@ def notes(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[
             "further. It has seen its training clips, so their features are better than those of test clips."
         )
     if any(origin.donor and not origin.frozen for origin in origins):
-        said.append("Tuned: the encoder starts as another method's of the same fold and seed, and is trained further.")
+        said.append(
+            "Tuned: the encoder starts as another method's of the same fold and seed, and is trained further."
+        )
     if any(origin.features for origin in origins):
         said.append(
             "Features: a frozen network saw these clips once, before the study; parameters are those that were trained "
@@ -110,13 +120,19 @@ def notes(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[
     if run.said:
         said.append(f"Clips: {'; '.join(line.strip() for line in run.said)}.")
     if run.failed:
-        said.append(f"Failed, whence their methods and what is made from them are left out: {'; '.join(run.failed)}.")
+        said.append(
+            f"Failed, whence their methods and what is made from them are left out: {'; '.join(run.failed)}."
+        )
     return said
 
 
 def _comparison_notes(run: RunFacts, comparisons: pl.DataFrame) -> list[str]:
     exact = bool((comparisons["subjects"] <= EXACT_UP_TO).all())
-    test = "exact two-sided sign-flip test" if exact else f"two-sided sign-flip test (2^{EXACT_UP_TO} random flips)"
+    test = (
+        "exact two-sided sign-flip test"
+        if exact
+        else f"two-sided sign-flip test (2^{EXACT_UP_TO} random flips)"
+    )
     said = [
         "Comparisons: accuracy of the fusion minus that of the baseline on the same subjects, seeds averaged within a "
         f"subject first; Student-t 95 % interval of the mean difference, each by itself; {test}; Holm over all "
@@ -125,7 +141,9 @@ def _comparison_notes(run: RunFacts, comparisons: pl.DataFrame) -> list[str]:
         "which favours the single.",
     ]
     if run.protocol.get("kind") != "fixed":
-        said.append("Folds share training subjects, so the differences of two subjects are not quite independent.")
+        said.append(
+            "Folds share training subjects, so the differences of two subjects are not quite independent."
+        )
     if (comparisons["verdict"] == TOO_FEW).any():
         said.append(
             "Too few subjects to tell: with n subjects no p can be below 2 / 2^n, and that, times the number of "

@@ -70,7 +70,9 @@ def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
     return run / CASES
 
 
-def _case(finished: FinishedRun, clips: Clips, row: int, of: Of, models: Sequence[str], folder: Path) -> dict[str, Any]:
+def _case(
+    finished: FinishedRun, clips: Clips, row: int, of: Of, models: Sequence[str], folder: Path
+) -> dict[str, Any]:
     """One clip; its films are left in `folder`."""
     (recording, clip), fusion = finished.cuts[row], models[-1]
     about = of[clip.name, fusion]

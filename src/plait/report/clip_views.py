@@ -68,7 +68,9 @@ def filmed(modality: Modality, recording: Recording, clip: Clip) -> bytes | None
     return buffer.getvalue()
 
 
-def moving_joints(dataset: str, modality: Modality, recording: Recording, clip: Clip) -> dict[str, Any] | None:
+def moving_joints(
+    dataset: str, modality: Modality, recording: Recording, clip: Clip
+) -> dict[str, Any] | None:
     """A clip's joints as `frames` of `[x, y]` between 0 and 1, y downwards, and the `bones` between them, if known.
 
     None where readings are no joints.

@@ -97,7 +97,9 @@ def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figur
     box = (labels_in / width_in, BELOW_IN / height, 1 - (labels_in + BESIDE_IN) / width_in, tall / height)
     axes = figure.add_axes(box)
     axes.set_ylim(lines[-1].y + 0.7, -0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if width_in < WIDTHS_IN["wide"] else 9, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(nbins=5 if width_in < WIDTHS_IN["wide"] else 9, steps=[1, 2, 5, 10])
+    )
     inches = blended_transform_factory(figure.dpi_scale_trans, axes.transData)
     for y, label, heading in lines:
         x, colour, weight = (0.0, "muted", "bold") if heading else (INDENT_IN, "ink", "normal")
@@ -108,7 +110,9 @@ def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figur
 
 def number(axes: Axes, y: float, text: str, weight: str = "normal") -> None:
     """`text` at the right end of a line."""
-    axes.annotate(text, (1, y), (8, 0), axes.get_yaxis_transform(), "offset points", va="center", weight=weight)
+    axes.annotate(
+        text, (1, y), (8, 0), axes.get_yaxis_transform(), "offset points", va="center", weight=weight
+    )
 
 
 def short(label: str, most: int) -> str:

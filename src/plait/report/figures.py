@@ -30,17 +30,27 @@ def accuracy_plot(main: pl.DataFrame, subjects: pl.DataFrame, width_in: float = 
     `main` is `tables.main_table`, `subjects` is `tables.subject_table`.
     """
     grouped = {title: main.filter(pl.col("kind").is_in(kinds)) for title, kinds in GROUPS.items()}
-    lines = listed_lines({title: rows["method"].to_list() for title, rows in grouped.items() if not rows.is_empty()})
+    lines = listed_lines(
+        {title: rows["method"].to_list() for title, rows in grouped.items() if not rows.is_empty()}
+    )
     with mpl.rc_context(style()):
         figure, axes = canvas(lines, width_in, row_in=0.26)
         best = main["accuracy"].max()
         for line, row in zip(rows_of(lines), pl.concat(grouped.values()).iter_rows(named=True), strict=True):
             own = subjects.filter(pl.col("method") == row["method"])["accuracy"].drop_nulls().to_list()
-            colour, marker, mean = COLOURS[COLOUR_OF[row["kind"]]][0], MARKER[row["kind"]], 100 * row["accuracy"]
+            colour, marker, mean = (
+                COLOURS[COLOUR_OF[row["kind"]]][0],
+                MARKER[row["kind"]],
+                100 * row["accuracy"],
+            )
             heights = [line.y + 0.3 * (2 * (i + 0.5) / len(own) - 1) for i in range(len(own))]
-            axes.scatter([100 * a for a in own], heights, s=11, c=colour, alpha=0.55, linewidths=0, clip_on=False)
+            axes.scatter(
+                [100 * a for a in own], heights, s=11, c=colour, alpha=0.55, linewidths=0, clip_on=False
+            )
             edge = COLOURS["surface"][0]
-            axes.scatter(mean, line.y, s=46, c=colour, marker=marker, edgecolors=edge, linewidths=1, clip_on=False)
+            axes.scatter(
+                mean, line.y, s=46, c=colour, marker=marker, edgecolors=edge, linewidths=1, clip_on=False
+            )
             weight = "bold" if row["accuracy"] == best else "normal"
             number(axes, line.y, percent(row["accuracy"]), weight)
         every = [100 * a for a in (*subjects["accuracy"].drop_nulls(), *main["accuracy"])]
@@ -94,7 +104,9 @@ def width_plot(
     """
     with mpl.rc_context(style() | {"axes.grid.axis": "y", "ytick.labelleft": True, "ytick.major.size": 0}):
         figure = Figure(figsize=(width_in, 0.42 * width_in + 1.0))
-        axes = figure.add_axes((0.09, 0.17, 0.74, 0.78) if width_in > WIDTHS_IN["narrow"] else (0.12, 0.2, 0.66, 0.75))
+        axes = figure.add_axes(
+            (0.09, 0.17, 0.74, 0.78) if width_in > WIDTHS_IN["narrow"] else (0.12, 0.2, 0.66, 0.75)
+        )
         shades = ["fusion", "combined", "single"]
         ends: list[tuple[float, str, str]] = []
         for number_, (series, own) in enumerate(widths.group_by("series", maintain_order=True)):
@@ -176,10 +188,14 @@ def _apart(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         places[i] = min(places[i], high - step * (len(places) - 1 - i))
     for at, (_, label, shade) in zip(places, sorted(ends), strict=True):
         where: Any = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(short(label, 18), (1, at), xycoords=axes.get_yaxis_transform(), color=COLOURS[shade][0], **where)
+        axes.annotate(
+            short(label, 18), (1, at), xycoords=axes.get_yaxis_transform(), color=COLOURS[shade][0], **where
+        )
 
 
-def _intervals(groups: Mapping[str, Sequence[Interval]], width_in: float, axis: str, left: str, right: str) -> Figure:
+def _intervals(
+    groups: Mapping[str, Sequence[Interval]], width_in: float, axis: str, left: str, right: str
+) -> Figure:
     """Differences about zero, one line each, under the headings of their groups."""
     lines = listed_lines({title: [one.label for one in rows] for title, rows in groups.items()})
     every = [one for rows in groups.values() for one in rows]
@@ -194,7 +210,10 @@ def _intervals(groups: Mapping[str, Sequence[Interval]], width_in: float, axis: 
             axes.scatter(100 * one.difference, line.y, s=30, marker="D", c=fill, edgecolors=ink, zorder=3)
             number(axes, line.y, points(one.difference))
         ends = [100 * x for one in every for x in (one.difference, one.low, one.high) if x is not None]
-        low, high = max(min(ends), -100), min(max(ends), 100)  # no difference lies beyond: wider intervals run out
+        low, high = (
+            max(min(ends), -100),
+            min(max(ends), 100),
+        )  # no difference lies beyond: wider intervals run out
         air = 0.06 * max(high - low, high, -low, 0.1)
         axes.set_xlim(min(low, -3 * air) - air, max(high, 3 * air) + air)
         axes.set_xlabel(f"\n{axis}")

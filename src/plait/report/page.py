@@ -228,7 +228,9 @@ def _fitting(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
         try:
             address = "data:video/mp4;base64," + base64.b64encode((folder / file).read_bytes()).decode()
         except OSError as error:
-            raise DataError(f"{folder / file}: cannot be read; remove {CASES} and run the study again") from error
+            raise DataError(
+                f"{folder / file}: cannot be read; remove {CASES} and run the study again"
+            ) from error
         left -= len(address) + len(file) + len('"": "", ')
         if left < 0:
             break
@@ -253,13 +255,23 @@ def _grouped(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
             name, modalities, head, *printed = main_cells(run, row)
             marked = [len(main) > 1 and row[key] is not None and row[key] == top for key, top in best.items()]
             cells = list(zip(printed, marked, strict=True))
-            rows.append({"name": name, "modalities": modalities, "head": head, "scores": cells[:3], "costs": cells[3:]})
+            rows.append(
+                {
+                    "name": name,
+                    "modalities": modalities,
+                    "head": head,
+                    "scores": cells[:3],
+                    "costs": cells[3:],
+                }
+            )
         if rows:
             groups.append({"title": title, "kind": kinds[0], "rows": rows})
     return groups
 
 
-def _by_fusion(table: pl.DataFrame, cells: Callable[[dict[str, Any]], list[str]]) -> dict[str, list[list[str]]]:
+def _by_fusion(
+    table: pl.DataFrame, cells: Callable[[dict[str, Any]], list[str]]
+) -> dict[str, list[list[str]]]:
     """The `cells` of each row, by fusion, in the order of the table."""
     groups: dict[str, list[list[str]]] = {}
     for row in table.iter_rows(named=True):

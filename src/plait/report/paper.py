@@ -45,7 +45,9 @@ def table_1(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of this data
     set, they stand beside them as `paper, paper_sd`.
     """
-    singles: dict[tuple[str, str], str] = {}  # a modality by each of its encoders, under the head that comes first
+    singles: dict[
+        tuple[str, str], str
+    ] = {}  # a modality by each of its encoders, under the head that comes first
     for name, row in run.methods.items():
         if row.kind == "single" and not row.sweep:
             singles.setdefault((_single(row), str(row.encoders)), name)
@@ -69,12 +71,16 @@ def table_2(run: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame |
         named = [(AVERAGE, average), (CONCAT, concat), (f"{choice.role}, {choice.how}", choice.method)]
         rows += [(" + ".join(modalities), model, name) for model, name in named if name]
         flattened = concat and run.methods[concat].head == "flatten"
-        roles |= {name: role for name, role in ((average, AVERAGE), (concat, CONCAT if flattened else "")) if name}
+        roles |= {
+            name: role for name, role in ((average, AVERAGE), (concat, CONCAT if flattened else "")) if name
+        }
         roles[choice.method] = choice.role
     return _told(run, predictions, rows, roles)
 
 
-def baselines(methods: Mapping[str, MethodFacts], modalities: Collection[str]) -> tuple[str | None, str | None]:
+def baselines(
+    methods: Mapping[str, MethodFacts], modalities: Collection[str]
+) -> tuple[str | None, str | None]:
     """The average of scores and the late concatenation (a flattened one, if any) of these modalities."""
     same = {name: row for name, row in methods.items() if set(row.modalities) == set(modalities)}
     average = [name for name, row in same.items() if row.kind == "average"]
@@ -85,7 +91,14 @@ def baselines(methods: Mapping[str, MethodFacts], modalities: Collection[str]) -
 
 def header(table: pl.DataFrame) -> list[str]:
     """The printed columns of either table."""
-    return ["", "model", "method", "accuracy %", "subject SD", *(["paper", "paper SD"] if "paper" in table else [])]
+    return [
+        "",
+        "model",
+        "method",
+        "accuracy %",
+        "subject SD",
+        *(["paper", "paper SD"] if "paper" in table else []),
+    ]
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
@@ -110,5 +123,8 @@ def _told(
     if published is None:
         return table
     of = [published.get(roles.get(name, ""), (None, None)) for name in table["method"]]
-    beside = [pl.Series(name, [pair[i] for pair in of], dtype=kind) for i, (name, kind) in enumerate(PRINTED.items())]
+    beside = [
+        pl.Series(name, [pair[i] for pair in of], dtype=kind)
+        for i, (name, kind) in enumerate(PRINTED.items())
+    ]
     return table.with_columns(beside)

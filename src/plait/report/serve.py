@@ -130,7 +130,9 @@ class Files(SimpleHTTPRequestHandler):
             return
 
 
-def server(run: Path, host: str = HOST, port: int = PORT, patience_s: float = PATIENCE_S) -> ThreadingHTTPServer:
+def server(
+    run: Path, host: str = HOST, port: int = PORT, patience_s: float = PATIENCE_S
+) -> ThreadingHTTPServer:
     """A server of the folder `run`, listening already; `port` 0 takes any that is free.
 
     `patience_s` is how long a request may take to arrive, and a piece of an answer to be taken.
@@ -142,7 +144,9 @@ def server(run: Path, host: str = HOST, port: int = PORT, patience_s: float = PA
     if not (run / "index.html").is_file():
         raise DataError(f"{run / 'index.html'}: no such file, expected the folder of a finished run")
     if not host.strip():
-        raise ConfigError("--host: empty, which is every address of this machine; say 0.0.0.0 if that is meant")
+        raise ConfigError(
+            "--host: empty, which is every address of this machine; say 0.0.0.0 if that is meant"
+        )
     try:
         return ThreadingHTTPServer((host, port), partial(Files, directory=str(run), patience_s=patience_s))
     except (OSError, OverflowError, TypeError, UnicodeError) as error:

@@ -17,8 +17,26 @@ from plait.report.latex import tabular
 from plait.results import MethodFacts, RunFacts
 
 GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
-MAIN = ("method", "modalities", "head", "accuracy %", "subject SD", "macro F1 %", "parameters", "training s / job")
-COMPARISONS = ("fusion", "against", "which is", "difference, points", "95 % interval", "p", "p (Holm)", "verdict")
+MAIN = (
+    "method",
+    "modalities",
+    "head",
+    "accuracy %",
+    "subject SD",
+    "macro F1 %",
+    "parameters",
+    "training s / job",
+)
+COMPARISONS = (
+    "fusion",
+    "against",
+    "which is",
+    "difference, points",
+    "95 % interval",
+    "p",
+    "p (Holm)",
+    "verdict",
+)
 MISTAKES = ("method", "subject", "activity", "taken for", "theirs, %", "all others', %")
 GAINS = ("fusion", "against", "activity", "gain", "95 % interval")
 CLAIMS = ("claim", "fusion", "against", "effect", "95 % interval", "verdict")
@@ -82,7 +100,9 @@ def confusion_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
         cells.select(
             pl.lit(method).alias("method"),
             pl.all(),
-            pl.Series("clips", metrics.confusion(predictions, method, run.activities).ravel(), dtype=pl.Int64),
+            pl.Series(
+                "clips", metrics.confusion(predictions, method, run.activities).ravel(), dtype=pl.Int64
+            ),
         )
         for method in run.methods
     )
@@ -102,7 +122,11 @@ def mistake_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
 
 def markdown(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     """`table.md`: the main table, the planned comparisons, and how they are computed."""
-    lines = [f"# {escaped(run.study)}", "", *_grid(MAIN, [main_cells(run, row) for row in main.iter_rows(named=True)])]
+    lines = [
+        f"# {escaped(run.study)}",
+        "",
+        *_grid(MAIN, [main_cells(run, row) for row in main.iter_rows(named=True)]),
+    ]
     if not comparisons.is_empty():
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
         lines += ["", "## Planned comparisons", "", *_grid(COMPARISONS, rows)]
@@ -169,12 +193,19 @@ def latex_tables(run: RunFacts, tables: Mapping[str, pl.DataFrame]) -> dict[str,
         "activities": _pivoted(tables["activities"], "activity", "method", "recall", percent),
         "confusion": _pivoted(tables["confusion"], ["method", "activity"], "predicted", "clips", str),
     }
-    return {name: tabular(header, cells, words) for name, (header, cells, words) in listed.items() if cells} | pivoted
+    return {
+        name: tabular(header, cells, words) for name, (header, cells, words) in listed.items() if cells
+    } | pivoted
 
 
 def mistake_cells(row: Mapping[str, Any]) -> list[str]:
     """One mistake in words: method, subject, activity, taken for, share of theirs, share of all others'."""
-    return [*(row[key] for key in MISTAKES[:3]), row["predicted"], percent(row["share"]), percent(row["others"])]
+    return [
+        *(row[key] for key in MISTAKES[:3]),
+        row["predicted"],
+        percent(row["share"]),
+        percent(row["others"]),
+    ]
 
 
 def _gain_cells(row: Mapping[str, Any]) -> list[str]:
@@ -192,7 +223,9 @@ def _hand_cells(row: Mapping[str, Any]) -> list[str]:
     return [row["method"], *(str(row[key]) for key in HANDS[1:4]), percent(row["accuracy"]), ends]
 
 
-def _pivoted(table: pl.DataFrame, rows: str | list[str], columns: str, values: str, said: Callable[[Any], str]) -> str:
+def _pivoted(
+    table: pl.DataFrame, rows: str | list[str], columns: str, values: str, said: Callable[[Any], str]
+) -> str:
     """A long table as LaTeX, `columns` side by side."""
     index = [rows] if isinstance(rows, str) else rows
     wide = table.pivot(on=columns, index=index, values=values, maintain_order=True)
@@ -221,7 +254,9 @@ def _about(name: str, row: MethodFacts) -> dict[str, Any]:
 
 def _sensors(row: MethodFacts) -> str:
     """Modalities, with a word on those whose encoder another method has trained: "depth (frozen) + inertial"."""
-    ways = {m: way for m in row.modalities if (origin := row.encoders.get(m)) and (way := training_of(origin))}
+    ways = {
+        m: way for m in row.modalities if (origin := row.encoders.get(m)) and (way := training_of(origin))
+    }
     if set(ways) == set(row.modalities) and len(set(ways.values())) == 1:
         return f"{' + '.join(row.modalities)} ({ways[row.modalities[0]]})"
     return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in row.modalities)

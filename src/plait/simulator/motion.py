@@ -84,7 +84,9 @@ def key(
     return np.concatenate([at, [pitch, yaw, roll], np.broadcast_to(flexion, 5), [pressure]])
 
 
-def move(spans: Sequence[Span], claps: Sequence[float], stop_s: float, person: Person, seed: Sequence[int]) -> Motion:
+def move(
+    spans: Sequence[Span], claps: Sequence[float], stop_s: float, person: Person, seed: Sequence[int]
+) -> Motion:
     """The motion of a recording with these spans; hands clap at `claps` and are idle where nothing else is said."""
     rng = np.random.default_rng(list(seed))
     main, other = Hand(), Hand()
@@ -116,7 +118,9 @@ def move(spans: Sequence[Span], claps: Sequence[float], stop_s: float, person: P
 def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
     """A hand's pose as a function of time; keys are for the right hand, the left is its mirror."""
     fine = np.arange(hand.times[0], hand.times[-1], 1 / FINE_HZ)
-    path = gaussian_filter1d(PchipInterpolator(hand.times, np.array(hand.keys))(fine), SMOOTH_S * FINE_HZ, axis=0)
+    path = gaussian_filter1d(
+        PchipInterpolator(hand.times, np.array(hand.keys))(fine), SMOOTH_S * FINE_HZ, axis=0
+    )
     times = np.array([at for at, _ in hand.holds])
     things = np.array([thing for _, thing in hand.holds])
     mirror = 1.0 if side == "right" else -1.0
@@ -132,7 +136,9 @@ def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
     return at
 
 
-def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rng: np.random.Generator) -> None:
+def _idle(
+    main: Hand, other: Hand, start: float, stop: float, person: Person, rng: np.random.Generator
+) -> None:
     """Hands are lowered, wander, now and then hover before the panel as if to press, and touch nothing."""
     for hand in (main, other):
         hand.holds.append((start, NONE))
@@ -146,7 +152,8 @@ def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rn
         for hand in (main, other):
             place = REST + rng.normal(0, [0.03, 0.03, 0.03])
             hand.add(
-                min(time + rng.uniform(1.2, 1.6), stop), key(place, rng.uniform(0.1, 0.4), roll=rng.normal(0, 0.2))
+                min(time + rng.uniform(1.2, 1.6), stop),
+                key(place, rng.uniform(0.1, 0.4), roll=rng.normal(0, 0.2)),
             )
         time += rng.uniform(1.2, 2.2)
 
@@ -192,7 +199,9 @@ def _follow(
     """The other hand steadies what the first works on, or hangs; the body carries part of the motion over to it."""
     places = np.array([value[:3] for _, value in keys])
     centre = places.mean(axis=0)
-    steady = np.array([abs(0.9 * centre[0] + 0.02) + 0.04, centre[1] + 0.03, centre[2]]) if two_hands else REST
+    steady = (
+        np.array([abs(0.9 * centre[0] + 0.02) + 0.04, centre[1] + 0.03, centre[2]]) if two_hands else REST
+    )
     share, grip, pressure = (0.7, GRIP, 0.25) if two_hands else (0.5, LOOSE, 0.0)
     for (phase, _), place in zip(keys, places, strict=True):
         at = steady + share * (place - centre) * [-1, 1, 1] + rng.normal(0, 0.008, 3)
@@ -234,7 +243,11 @@ def _plug(person: Person, rng: np.random.Generator) -> Cycle:
 def _assemble(person: Person, rng: np.random.Generator) -> Cycle:
     button = BUTTONS[rng.integers(3)] + [0.01, 0.05, -0.06]
     tray = TRAY + rng.normal(0, 0.015, 3)
-    keys = [(0.03, key(tray, LOOSE)), (0.12, key(tray, GRIP, pressure=0.3)), (0.3, key(button, GRIP, pressure=0.3))]
+    keys = [
+        (0.03, key(tray, LOOSE)),
+        (0.12, key(tray, GRIP, pressure=0.3)),
+        (0.3, key(button, GRIP, pressure=0.3)),
+    ]
     for turn in range(3):  # fingers turn clockwise closed, and back open
         start = 0.32 + turn * 0.17
         keys.append((start, key(button, GRIP, roll=-0.5, pressure=0.5)))
@@ -244,7 +257,9 @@ def _assemble(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, NONE), (0.11, CAP), (0.76, NONE)], []
 
 
-def _reversed(cycle: Callable[[Person, np.random.Generator], Cycle]) -> Callable[[Person, np.random.Generator], Cycle]:
+def _reversed(
+    cycle: Callable[[Person, np.random.Generator], Cycle],
+) -> Callable[[Person, np.random.Generator], Cycle]:
     """The same seen backwards: what was held before a moment is held after it."""
 
     def back(person: Person, rng: np.random.Generator) -> Cycle:
@@ -305,7 +320,9 @@ def joints(pose: Pose, side: str, size: float) -> np.ndarray:
         spread = mirror * (-0.9 if finger == 0 else 0.08 * (finger - 2.5))
         for segment in range(3):
             bend = bend + pose.flexion[:, finger] * (0.6 if finger == 0 else 1.35)
-            way = np.stack([np.sin(spread) * np.cos(bend), np.sin(bend), np.cos(spread) * np.cos(bend)], axis=1)
+            way = np.stack(
+                [np.sin(spread) * np.cos(bend), np.sin(bend), np.cos(spread) * np.cos(bend)], axis=1
+            )
             point = point + _SEGMENTS[segment] * way
             own[:, 2 + 4 * finger + segment] = point
     turned = np.einsum("nij,nkj->nki", pose.rotation.as_matrix(), own * size)

@@ -88,12 +88,15 @@ class Scene:
         rng = np.random.default_rng(list(self.seed))
         phases = rng.uniform(0, 2 * np.pi, (3, 3))
         sway = sum(
-            np.sin(2 * np.pi * f * seconds[:, None] + phases[i]) / (i + 1) for i, f in enumerate((0.11, 0.23, 0.31))
+            np.sin(2 * np.pi * f * seconds[:, None] + phases[i]) / (i + 1)
+            for i, f in enumerate((0.11, 0.23, 0.31))
         )
         camera = np.asarray(sway) * self.look.sway * [1.0, 0.7, 0.5]
         for slip in self.slips:
             turned = np.interp(
-                seconds, [slip.start_s - SLIP_S, slip.start_s, slip.stop_s, slip.stop_s + SLIP_S], [0, 1, 1, 0]
+                seconds,
+                [slip.start_s - SLIP_S, slip.start_s, slip.stop_s, slip.stop_s + SLIP_S],
+                [0, 1, 1, 0],
             )
             camera = camera + turned[:, None] * [*slip.by, 0.0]
         light = self.look.light * (1 + 0.04 * np.sin(0.4 * seconds + phases[0, 0]))
@@ -210,7 +213,12 @@ class Frame:
         turn = pose.rotation[self.number].as_matrix()
         across = 1.0 if side == "right" else -1.0
         if held == PLUG:
-            self._rod(picture, [tip, tip + [0.05, 0.12, -0.05], tip + [0.16 * across, 0.3, -0.1]], 0.008, (30, 30, 34))
+            self._rod(
+                picture,
+                [tip, tip + [0.05, 0.12, -0.05], tip + [0.16 * across, 0.3, -0.1]],
+                0.008,
+                (30, 30, 34),
+            )
             self._rod(picture, [tip - [0, 0.005, -0.03], tip + [0, 0.02, 0]], 0.022, (52, 54, 60))
         elif held == CAP:
             self._disc(picture, tip + [0, -0.008, 0.01], 0.02, (205, 120, 40))

@@ -26,7 +26,11 @@ def simulate(
         ConfigError: a number is out of range.
         DataError: a recording stands that was made with other settings, or one cannot be written.
     """
-    asked = (("subjects", subjects, 1, 9999), ("clips", settings.clips, 1, 9999), ("height", settings.height, 64, 4320))
+    asked = (
+        ("subjects", subjects, 1, 9999),
+        ("clips", settings.clips, 1, 9999),
+        ("height", settings.height, 64, 4320),
+    )
     for name, value, least, most in (*asked, ("fps", settings.fps, 5, 240)):
         if not least <= value <= most:
             raise ConfigError(f"simulate: {name} is {value}, expected {least} to {most}")
@@ -45,7 +49,9 @@ def simulate(
             progress(subjects - len(missing) + done, subjects, folders[subject - 1].name)
         return folders
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        jobs = {pool.submit(write_recording, folders[s - 1], s, settings): folders[s - 1].name for s in missing}
+        jobs = {
+            pool.submit(write_recording, folders[s - 1], s, settings): folders[s - 1].name for s in missing
+        }
         try:
             for done, job in enumerate(as_completed(jobs), 1):
                 job.result()
@@ -60,5 +66,7 @@ def _stands(folder: Path, settings: Settings) -> bool:
     if not folder.exists():
         return False
     if {"slips": 0.0} | read_json(folder / "truth.json").get("settings", {}) != asdict(settings):
-        raise DataError(f"{folder}: stands already, simulated otherwise; expected another --out, or remove it")
+        raise DataError(
+            f"{folder}: stands already, simulated otherwise; expected another --out, or remove it"
+        )
     return True

@@ -23,9 +23,15 @@ def raw_folders(sources: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for source in sources:
-        own = [source] if (source / TRUTH).is_file() else sorted(path.parent for path in source.glob(f"*/{TRUTH}"))
+        own = (
+            [source]
+            if (source / TRUTH).is_file()
+            else sorted(path.parent for path in source.glob(f"*/{TRUTH}"))
+        )
         if not own:
-            raise DataError(f"{source}: no {TRUTH}, expected a raw recording that `plait simulate` wrote, or several")
+            raise DataError(
+                f"{source}: no {TRUTH}, expected a raw recording that `plait simulate` wrote, or several"
+            )
         found += own
     return found
 
@@ -48,7 +54,9 @@ def hand_boxes(raw: Path, video: Video) -> np.ndarray:
         size = float(read_json(raw / "truth.json")["person"]["size"])
     except DataError:
         raise
-    except Exception as error:  # damaged files raise anything: zipfile's errors, zlib's, tokenize's, MemoryError, ...
+    except (
+        Exception
+    ) as error:  # damaged files raise anything: zipfile's errors, zlib's, tokenize's, MemoryError, ...
         why = one_line(error)
         raise DataError(f"{path}: cannot be read, expected what `plait simulate` wrote: {why}") from error
     if any(one.ndim != 4 or not (np.abs(one) <= FARTHEST).all() for one in (joints, pixels)):

@@ -22,7 +22,15 @@ VERSION = 2  # a change of what is simulated changes it
 WINDOW_S = 134 / 25  # GloVid's longer window
 CHUNK = 256  # frames drawn at a time
 READ = ("flex_1", "flex_2", "flex_3", "flex_4", "flex_5", "acc_x", "acc_y", "acc_z", "pressure")
-GLOVES = ((60, 110, 190), (190, 90, 60), (70, 150, 90), (190, 170, 70), (120, 90, 160), (60, 60, 66), (200, 200, 205))
+GLOVES = (
+    (60, 110, 190),
+    (190, 90, 60),
+    (70, 150, 90),
+    (190, 170, 70),
+    (120, 90, 160),
+    (60, 60, 66),
+    (200, 200, 205),
+)
 PANELS = ((120, 128, 134), (134, 126, 112), (104, 120, 112), (128, 118, 130))
 
 
@@ -55,7 +63,10 @@ def plan(subject: int, settings: Settings) -> Plan:
     """Who subject `subject` is and does: every activity as often as the others, neutral breaks among them."""
     rng = np.random.default_rng([settings.seed, subject, 0])
     person = Person(
-        rng.uniform(0.88, 1.14), rng.uniform(0.85, 1.2), bool(rng.random() < 0.2), float(rng.uniform(0.8, 1.3))
+        rng.uniform(0.88, 1.14),
+        rng.uniform(0.85, 1.2),
+        bool(rng.random() < 0.2),
+        float(rng.uniform(0.8, 1.3)),
     )
     glove, panel = GLOVES[rng.integers(len(GLOVES))], PANELS[rng.integers(len(PANELS))]
     vary = rng.uniform(-18, 18, 3)
@@ -125,14 +136,23 @@ def write_recording(folder: Path, subject: int, settings: Settings) -> None:
             table, offsets[side] = glove_log(made.motion, side, made.stop_s, offset, drift, seed)
             drifts[side] = drift
             table.write_csv(making / f"{side}.csv")
-        labels = [{"start": span.start_s, "stop": span.stop_s, "activity": span.activity} for span in made.spans]
+        labels = [
+            {"start": span.start_s, "stop": span.stop_s, "activity": span.activity} for span in made.spans
+        ]
         pl.DataFrame(labels).write_csv(making / "labels.csv")
         acceleration = ("acc_x", "acc_y", "acc_z")
-        logs = {side: LogFile(f"{side}.csv", READ, "time", "s", acceleration=acceleration) for side in offsets}
+        logs = {
+            side: LogFile(f"{side}.csv", READ, "time", "s", acceleration=acceleration) for side in offsets
+        }
         write_description(making, Description(f"{subject:02d}", "video.mp4", logs, "labels.csv"))
         arrays: dict[str, Any] = _film(making / "video.mp4", made, subject, settings)
         np.savez_compressed(making / "truth.npz", **arrays)
-        said = {"offset_s": offsets, "drift_ppm": drifts, "claps_s": made.claps, "person": asdict(made.person)}
+        said = {
+            "offset_s": offsets,
+            "drift_ppm": drifts,
+            "claps_s": made.claps,
+            "person": asdict(made.person),
+        }
         write_json(making / "truth.json", {"settings": asdict(settings), **said})
 
 
@@ -173,7 +193,9 @@ def _video_track(out: av.container.OutputContainer, settings: Settings) -> av.Vi
     return track
 
 
-def _encode(out: av.container.OutputContainer, track: av.VideoStream, picture: np.ndarray, number: int) -> None:
+def _encode(
+    out: av.container.OutputContainer, track: av.VideoStream, picture: np.ndarray, number: int
+) -> None:
     frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
     frame.pts, frame.time_base = number, Fraction(1, int(track.average_rate or 30))
     out.mux(track.encode(frame))
@@ -197,7 +219,9 @@ def _film(path: Path, made: Plan, subject: int, settings: Settings) -> dict[str,
         out.mux(track.encode())
         values = audio(made.motion, made.stop_s, [settings.seed, subject, 6])
         for start in range(0, len(values) - 1023, 1024):
-            piece = av.AudioFrame.from_ndarray(values[None, start : start + 1024], format="fltp", layout="mono")
+            piece = av.AudioFrame.from_ndarray(
+                values[None, start : start + 1024], format="fltp", layout="mono"
+            )
             piece.sample_rate, piece.pts, piece.time_base = AUDIO_HZ, start, Fraction(1, AUDIO_HZ)
             out.mux(sound.encode(piece))
         out.mux(sound.encode())

@@ -86,7 +86,9 @@ class FinishedRun:
         if method not in self.methods or not self.methods[method].keys:
             known = ", ".join(name for name, row in self.methods.items() if row.keys)
             raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")
-        alone = self.study.only([method])  # features are found again by the device and the threads that made them
+        alone = self.study.only(
+            [method]
+        )  # features are found again by the device and the threads that made them
         return inputs(alone, self.dataset, self.cuts, self.device, threads=self.feature_threads)[method]
 
     def fold_of(self, method: str, subject: str) -> str:
@@ -109,7 +111,9 @@ class FinishedRun:
             DataError: the job's predictions cannot be read.
         """
         names = set(read_scores(self._job(method, fold), PREDICTIONS)["clip"])
-        return np.array([row for row, (_, clip) in enumerate(self.cuts) if clip.name in names], dtype=np.int64)
+        return np.array(
+            [row for row, (_, clip) in enumerate(self.cuts) if clip.name in names], dtype=np.int64
+        )
 
     def network(self, method: str, fold: str, clips: Clips) -> Network:
         """The network that `method` ended with in `fold` (`fold/seed`), in eval mode.
@@ -134,7 +138,9 @@ class FinishedRun:
         return job_folder(self.folder, key)
 
 
-def grids_of(network: Network, clips: Clips, method_modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:
+def grids_of(
+    network: Network, clips: Clips, method_modalities: tuple[str, ...], rows: np.ndarray
+) -> dict[str, Tensor]:
     """The grids of the clips in `rows`, `(len(rows), *shape)` by modality."""
     batch = clips.batch(method_modalities, rows)
     with torch.inference_mode():

@@ -26,7 +26,8 @@ def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
     known = sorted(set(subjects), key=natural)
     called = People(protocol.same_person, protocol.different).called
     among, *parts = (
-        tuple(map(called, names)) for names in (protocol.subjects, protocol.train, protocol.val, protocol.test)
+        tuple(map(called, names))
+        for names in (protocol.subjects, protocol.train, protocol.val, protocol.test)
     )
     protocol = replace(protocol, subjects=among, train=parts[0], val=parts[1], test=parts[2])
     if protocol.refit and not (protocol.val if protocol.kind == "fixed" else protocol.val_subjects):
@@ -38,7 +39,9 @@ def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
         _check(fold, known)
         return (fold,)
     if protocol.train or protocol.val or protocol.test:
-        raise ConfigError("protocol: train, val and test are lists for kind = 'fixed', not for leave-one-subject-out")
+        raise ConfigError(
+            "protocol: train, val and test are lists for kind = 'fixed', not for leave-one-subject-out"
+        )
     if protocol.subjects:
         _check_part("subjects", protocol.subjects, known)
         known = sorted(protocol.subjects, key=natural)
@@ -80,7 +83,9 @@ def check_choice(fold: Fold, choose: str, where: str) -> None:
         ConfigError: naming the setting.
     """
     if choose == "best" and not fold.val:
-        raise ConfigError(f"{where}.choose is 'best', but nobody validates in fold {fold.name}: expected 'last'")
+        raise ConfigError(
+            f"{where}.choose is 'best', but nobody validates in fold {fold.name}: expected 'last'"
+        )
 
 
 def _check(fold: Fold, known: Sequence[str]) -> None:
@@ -92,12 +97,16 @@ def _check(fold: Fold, known: Sequence[str]) -> None:
     for (one, first), (other, second) in combinations(parts.items(), 2):
         both = sorted(set(first) & set(second), key=natural)
         if both:
-            raise ConfigError(f"protocol: subject {both[0]!r} stands in {one} and in {other}, expected one part only")
+            raise ConfigError(
+                f"protocol: subject {both[0]!r} stands in {one} and in {other}, expected one part only"
+            )
 
 
 def _check_part(part: str, subjects: Sequence[str], known: Sequence[str]) -> None:
     for subject, count in Counter(subjects).items():
         if subject not in known:
-            raise ConfigError(f"protocol.{part}: unknown subject {subject!r}, expected some of: {', '.join(known)}")
+            raise ConfigError(
+                f"protocol.{part}: unknown subject {subject!r}, expected some of: {', '.join(known)}"
+            )
         if count > 1:
             raise ConfigError(f"protocol.{part}: subject {subject!r} stands {count} times, expected once")

@@ -78,7 +78,9 @@ def plan(
         name, method, train = training
         shared = {**_decides(study, dataset, setting, training), "numerics": numerics}
         of_people: dict[tuple[str, ...], tuple[Clips, str]] = {}  # clips of some people, and their key
-        donors_of = {modality: encoder.donor for modality, encoder in method.encoders.items() if encoder.donor}
+        donors_of = {
+            modality: encoder.donor for modality, encoder in method.encoders.items() if encoder.donor
+        }
         for seed in study.seeds:
             for fold in folds:
                 people = tuple(sorted({*fold.train, *fold.val, *fold.test}))
@@ -136,7 +138,9 @@ def run_job(job: Job, setting: Setting) -> None:
     try:
         dataset: Dataset = resolve(setting.dataset, "dataset")
         donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
-        task = Task(job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit, donors, setting.device)
+        task = Task(
+            job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit, donors, setting.device
+        )
         with settled(), wide_products(), torch.random.fork_rng(devices=[]):
             trained = fit(task)
     finally:

@@ -93,9 +93,13 @@ def _filled(table: dict[str, Any], below: Mapping[str, Any], file: str) -> dict[
             return method
         like = method["like"]
         if not isinstance(like, str) or like not in known or like in (*heirs, name):
-            raise ConfigError(f"{file}: methods.{name}.like: got {shown(like)}, expected another method of this file")
+            raise ConfigError(
+                f"{file}: methods.{name}.like: got {shown(like)}, expected another method of this file"
+            )
         base = spelled(like, (*heirs, name))
-        return _inherited(_copied(_table(base)), {key: value for key, value in method.items() if key != "like"})
+        return _inherited(
+            _copied(_table(base)), {key: value for key, value in method.items() if key != "like"}
+        )
 
     return {**table, "methods": {name: spelled(name) for name in methods}}
 
@@ -160,13 +164,17 @@ def _resolved(study: Study, file: str) -> Study:
     if not study.seeds or len(set(study.seeds)) < len(study.seeds):
         raise ConfigError(f"{file}: seeds: got {list(study.seeds)}, expected at least one, each once")
     if not study.modalities or len(set(study.modalities)) < len(study.modalities):
-        raise ConfigError(f"{file}: modalities: got {list(study.modalities)}, expected at least one, each once")
+        raise ConfigError(
+            f"{file}: modalities: got {list(study.modalities)}, expected at least one, each once"
+        )
     for name, own in study.encoders.items():
         if name not in study.modalities:
             known = ", ".join(study.modalities)
             raise ConfigError(f"{file}: encoders: unknown modality {name!r}, expected one of: {known}")
         if own.donor:
-            raise ConfigError(f"{file}: encoders.{name}.from: expected 'use' or 'features', for it is for all methods")
+            raise ConfigError(
+                f"{file}: encoders.{name}.from: expected 'use' or 'features', for it is for all methods"
+            )
     methods: dict[str, Method] = {}
     for name, m in study.methods.items():
         for row, method in _swept(name, m, file):
@@ -207,11 +215,17 @@ def _swept(name: str, method: Method, file: str) -> Iterator[tuple[str, Method]]
 def _checked(method: Method, study: Study, where: str) -> Method:
     named = method.args.get("modality")
     modalities = method.modalities or ((str(named),) if named is not None else study.modalities)
-    for key, names in (("modalities", modalities), ("encoders", method.encoders), ("augment", method.augment)):
+    for key, names in (
+        ("modalities", modalities),
+        ("encoders", method.encoders),
+        ("augment", method.augment),
+    ):
         allowed = study.modalities if key == "modalities" else modalities
         for name in names:
             if name not in allowed:
-                raise ConfigError(f"{where}.{key}: unknown modality {name!r}, expected one of: {', '.join(allowed)}")
+                raise ConfigError(
+                    f"{where}.{key}: unknown modality {name!r}, expected one of: {', '.join(allowed)}"
+                )
     shared = {name: own for name, own in study.encoders.items() if name in modalities}
     return replace(method, modalities=modalities, encoders={**shared, **method.encoders})
 
@@ -234,16 +248,22 @@ def _check_encoders(name: str, methods: Mapping[str, Method], where: str) -> Non
             continue
         if own.args:
             raise ConfigError(f"{here}.args: they are the donor's, expected none beside 'from'")
-        donors = [other for other, m in methods.items() if m.use and modality in m.modalities and other != name]
+        donors = [
+            other for other, m in methods.items() if m.use and modality in m.modalities and other != name
+        ]
         if own.donor not in donors:
             known = ", ".join(donors) or "none"
-            raise ConfigError(f"{here}.from: no other method {own.donor!r} trains {modality}, expected one of: {known}")
+            raise ConfigError(
+                f"{here}.from: no other method {own.donor!r} trains {modality}, expected one of: {known}"
+            )
         if own.frozen and modality in methods[name].augment:
             raise ConfigError(
                 f"{where}.augment.{modality}: its encoder is frozen, and its grids are made once, as they are"
             )
         if name in _ancestors(own.donor, methods, set()):
-            raise ConfigError(f"{here}.from: {own.donor!r} itself waits for {name!r}, expected a donor that runs first")
+            raise ConfigError(
+                f"{here}.from: {own.donor!r} itself waits for {name!r}, expected a donor that runs first"
+            )
 
 
 def _ancestors(name: str, methods: Mapping[str, Method], found: set[str]) -> set[str]:
@@ -264,6 +284,8 @@ def _checked_average(method: Method, methods: Mapping[str, Method], where: str) 
     trained = [name for name, m in methods.items() if m.use]
     for name in method.average:
         if name not in trained:
-            raise ConfigError(f"{where}.average: no trained method {name!r}, expected some of: {', '.join(trained)}")
+            raise ConfigError(
+                f"{where}.average: no trained method {name!r}, expected some of: {', '.join(trained)}"
+            )
     used = dict.fromkeys(modality for name in method.average for modality in methods[name].modalities)
     return replace(method, modalities=tuple(used))

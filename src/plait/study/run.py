@@ -122,7 +122,9 @@ def run_study(
         arrays = {rows: name for view in clips.values() for name, rows in view.arrays.items()}
         check_clips(data, table, [(name, rows) for rows, name in arrays.items()], people_of(study))
         for name, method, train in study.trainings():
-            network = build(method, dataset, clips[name].shapes, f"methods.{name}", getattr(torch, train.precision))
+            network = build(
+                method, dataset, clips[name].shapes, f"methods.{name}", getattr(torch, train.precision)
+            )
             check(method, train, network, clips[name], f"methods.{name}")
             for fold in parts:
                 check_choice(fold, train.choose, f"methods.{name}.train")
@@ -144,7 +146,9 @@ def run_study(
         raise DataError(f"{out}: no method without a failed job: {next(iter(failed.values()))}")
     with reporting(out):
         done = {at: job for at, job in jobs.items() if at[0] in study.methods}
-        finished = _leave(study, dataset, cuts, data, done, facts, setting, made_by, said, list(failed.values()))
+        finished = _leave(
+            study, dataset, cuts, data, done, facts, setting, made_by, said, list(failed.values())
+        )
         if listing.dropped:
             write_csv(out / "dropped.csv", table_of(listing.dropped))
         else:
@@ -152,7 +156,9 @@ def run_study(
         then(finished)
     if failed:
         some = "; ".join([*failed.values()][:3])
-        raise DataError(f"{len(failed)} of {len(jobs)} jobs failed, the others are done and shown in {out}: {some}")
+        raise DataError(
+            f"{len(failed)} of {len(jobs)} jobs failed, the others are done and shown in {out}: {some}"
+        )
 
 
 @contextmanager
@@ -237,7 +243,10 @@ def _assembled(
     """All jobs' scores as one table, with the averages, sorted by method, seed, fold, clip."""
     parts = [
         read_scores(setting.folder(job.key), name).with_columns(
-            study=pl.lit(study.name), method=pl.lit(method), fold=pl.lit(fold), seed=pl.lit(seed, dtype=pl.Int64)
+            study=pl.lit(study.name),
+            method=pl.lit(method),
+            fold=pl.lit(fold),
+            seed=pl.lit(seed, dtype=pl.Int64),
         )
         for (method, fold, seed), job in jobs.items()
     ]
@@ -310,8 +319,12 @@ def _commit() -> str | None:
     """The commit of plait's own source, `+` behind it if there are changes; None outside a git checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changed.strip() else "")

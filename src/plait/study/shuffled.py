@@ -59,7 +59,9 @@ def check_out(study: Study, out: Path) -> None:
     if run is None:
         there = [name for name in WRITTEN if (out / name).exists()]
         if there and not (out / JOBS).is_dir():
-            raise ConfigError(f"{out}: {there[0]!r} lies there, which no run has left: expected another folder")
+            raise ConfigError(
+                f"{out}: {there[0]!r} lies there, which no run has left: expected another folder"
+            )
         return
     protocol = run.get("protocol")
     before = protocol.get("shuffle_labels") if isinstance(protocol, dict) else None
@@ -99,20 +101,26 @@ def shuffled(cuts: Sequence[Cut], seed: int) -> list[Cut]:
         for stretch, source in zip(own, draw.permutation(len(own)), strict=True):
             dealt.update(dict.fromkeys(stretch, before[source]))
     if not movable:
-        raise ConfigError("protocol.shuffle_labels: nobody has two activities, so no label of theirs could change")
+        raise ConfigError(
+            "protocol.shuffle_labels: nobody has two activities, so no label of theirs could change"
+        )
     return [(recording, replace(clip, activity=dealt[clip.name])) for recording, clip in cuts]
 
 
 def kept(before: Sequence[Cut], after: Sequence[Cut]) -> float:
     """The share of clips that a shuffle has left the activity that they had."""
-    return float(np.mean([one.activity == other.activity for (_, one), (_, other) in zip(before, after, strict=True)]))
+    return float(
+        np.mean([one.activity == other.activity for (_, one), (_, other) in zip(before, after, strict=True)])
+    )
 
 
 def _stretches(clips: Sequence[Clip]) -> dict[str, list[list[str]]]:
     """The names of the clips of each person's stretches, in the order of recordings and time."""
     found: dict[str, list[list[str]]] = {}
     last: Clip | None = None
-    for clip in sorted(clips, key=lambda one: (natural(one.subject), natural(one.recording), one.start_s, one.stop_s)):
+    for clip in sorted(
+        clips, key=lambda one: (natural(one.subject), natural(one.recording), one.start_s, one.stop_s)
+    ):
         same = last is not None and (last.recording, last.subject) == (clip.recording, clip.subject)
         near = last is not None and clip.start_s <= 2 * last.stop_s - last.start_s + ROUNDING_S
         if same and near and last is not None and last.activity == clip.activity:

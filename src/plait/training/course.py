@@ -34,7 +34,9 @@ class Inputs:
     modalities: tuple[str, ...]
     device: str
 
-    def batch(self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})) -> tuple[Batch, Batch]:
+    def batch(
+        self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})
+    ) -> tuple[Batch, Batch]:
         """Tensors and grids of the clips in `rows`, by modality; `augments` are applied to tensors."""
         tensors = self.clips.batch([name for name in self.modalities if name not in self.grids.arrays], rows)
         augmented = {name: augments[name](x) if name in augments else x for name, x in tensors.items()}

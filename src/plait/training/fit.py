@@ -55,7 +55,9 @@ def fit(task: Task) -> Trained:
     first's. Each phase takes the donors' networks of the same phase.
     """
     start = time.perf_counter()
-    train, val, test = (task.clips.of(subjects) for subjects in (task.fold.train, task.fold.val, task.fold.test))
+    train, val, test = (
+        task.clips.of(subjects) for subjects in (task.fold.train, task.fold.val, task.fold.test)
+    )
     first = _begun(task, Phase("train", train, val if len(val) else None))
     epochs = _followed(first)
     validated = first.scores(val)
@@ -92,7 +94,9 @@ def _followed(course: Course) -> int:
     """The plain loop, to the end of a course; how many epochs led to the weights that were chosen."""
     while not course.over:
         for clips, grids, target in course.batches():
-            loss = F.cross_entropy(course.network(clips, grids), target, label_smoothing=course.train.label_smoothing)
+            loss = F.cross_entropy(
+                course.network(clips, grids), target, label_smoothing=course.train.label_smoothing
+            )
             course.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             course.step(float(loss.detach()), len(target))
@@ -100,7 +104,9 @@ def _followed(course: Course) -> int:
     return course.finish()
 
 
-def calibrate(network: Network, clips: Clips, rows: np.ndarray, donated: Collection[str], device: str) -> None:
+def calibrate(
+    network: Network, clips: Clips, rows: np.ndarray, donated: Collection[str], device: str
+) -> None:
     """Show the training clips `rows`, unaugmented, to the encoders that want to see them before they are trained.
 
     An encoder that another method has trained keeps what it learned there, in the same fold.
@@ -139,7 +145,9 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
         except PlaitError:
             raise
         except Exception as error:  # whatever in it does not take numbers of this kind
-            raise ConfigError(f"{where}.train.precision: fails in {train.precision}: {one_line(error)}") from error
+            raise ConfigError(
+                f"{where}.train.precision: fails in {train.precision}: {one_line(error)}"
+            ) from error
     _stepped(train, copy.deepcopy(network), where)
     for name, augment in augments_of(method, where).items():
         batch = torch.rand(2, *shapes[name])
@@ -151,7 +159,9 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             raise ConfigError(f"{failed}: {one_line(error)}") from error
         if not isinstance(changed, Tensor) or changed.shape != batch.shape:
             got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
-            raise ConfigError(f"{where}.augment.{name}: made {got} of {tuple(batch.shape)}, expected the same shape")
+            raise ConfigError(
+                f"{where}.augment.{name}: made {got} of {tuple(batch.shape)}, expected the same shape"
+            )
 
 
 def _stepped(train: Train, network: Network, where: str) -> None:

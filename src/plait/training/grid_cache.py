@@ -24,7 +24,9 @@ FORMAT = 3  # of the arrays that are derived here: another number, and they are 
 _HALF = np.dtype("<f2")
 
 
-def known_grids(network: Network, method: Method, donors: Mapping[str, Path], clips: Clips, device: str) -> Clips:
+def known_grids(
+    network: Network, method: Method, donors: Mapping[str, Path], clips: Clips, device: str
+) -> Clips:
     """The grids of all clips by modality, as far as training does not change them; `arrays` and `shapes` are theirs.
 
     A frozen encoder's are made once, from clips as they are, in float16, and kept in the cache under the donor's job
@@ -83,7 +85,9 @@ class _Asked(NamedTuple):
 
 def _asked(network: Network, modality: str, shape: tuple[int, ...], kind: np.dtype) -> _Asked:
     def named(attribute: str) -> bool:
-        names = getattr(network.method, attribute, None)  # of another kind, it is somebody's for something else
+        names = getattr(
+            network.method, attribute, None
+        )  # of another kind, it is somebody's for something else
         return isinstance(names, frozenset) and modality in names and len(shape) > 1
 
     averaged = named("averages")

@@ -77,10 +77,14 @@ def build(
     encoders: dict[str, nn.Module] = {}
     for name in method.modalities:
         own = method.encoders.get(name, Encoder())
-        encoders[name] = made(maker(own, dataset, name, where), (shapes[name],), own.args, f"{where}.encoders.{name}")
+        encoders[name] = made(
+            maker(own, dataset, name, where), (shapes[name],), own.args, f"{where}.encoders.{name}"
+        )
     grids = {name: grid_shape(encoder, shapes[name]) for name, encoder in encoders.items()}
     assert method.use is not None
-    fusion = made(resolve(method.use, f"{where}.use"), (grids, len(dataset.activities)), method.args, f"{where}.args")
+    fusion = made(
+        resolve(method.use, f"{where}.use"), (grids, len(dataset.activities)), method.args, f"{where}.args"
+    )
     return Network(encoders, fusion, [name for name, own in method.encoders.items() if own.frozen], precision)
 
 
@@ -103,11 +107,16 @@ def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
         ConfigError: it fails, or gives something else than a tensor.
     """
     training = encoder.training
-    with own_code(f"encoder {type(encoder).__name__}: fails on clips of {shape}", passing=()), torch.no_grad():
+    with (
+        own_code(f"encoder {type(encoder).__name__}: fails on clips of {shape}", passing=()),
+        torch.no_grad(),
+    ):
         grid = encoder.eval()(torch.zeros(2, *shape))
     encoder.train(training)
     if not isinstance(grid, Tensor):
-        raise ConfigError(f"encoder {type(encoder).__name__}: gave a {type(grid).__name__}, expected a torch.Tensor")
+        raise ConfigError(
+            f"encoder {type(encoder).__name__}: gave a {type(grid).__name__}, expected a torch.Tensor"
+        )
     return tuple(grid.shape[1:])
 
 

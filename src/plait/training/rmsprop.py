@@ -56,7 +56,9 @@ def one_pass(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         return optimizer
     (group,) = optimizer.param_groups
     weights = group["params"]
-    changed = [name for name in ("momentum", "weight_decay", "centered", "maximize", "differentiable") if group[name]]
+    changed = [
+        name for name in ("momentum", "weight_decay", "centered", "maximize", "differentiable") if group[name]
+    ]
     kinds = {(weight.device, weight.dtype) for weight in weights}
     if changed or group["alpha"] > 0.9999 or len(kinds) != 1 or weights[0].device.type not in ("cpu", "cuda"):
         return optimizer

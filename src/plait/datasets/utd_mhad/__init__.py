@@ -31,7 +31,9 @@ UTD_MHAD = Dataset(
             prepare=in_physical_units,
             encoder=partial(SignalNet, widths=(24, 32, 48), norm=True),
         ),
-        Modality("skeleton", ("skeleton",), samples=32, rate_hz=None, prepare=body_centred, encoder=SkeletonNet),
+        Modality(
+            "skeleton", ("skeleton",), samples=32, rate_hz=None, prepare=body_centred, encoder=SkeletonNet
+        ),
     ),
     recordings=recordings,
     cite="C. Chen, R. Jafari, N. Kehtarnavaz. UTD-MHAD: A multimodal dataset for human action recognition utilizing a "

@@ -11,7 +11,9 @@ def rotate_rescale_warp(clips: Float[Tensor, "b samples 6"]) -> Float[Tensor, "b
     """An inertial sensor worn a little differently by someone of another strength and pace; for training only."""
     vectors = rearrange(clips, "b t (sensor xyz) -> b t sensor xyz", xyz=3)
     turned = einsum(_rotations(len(clips), (0.2, 0.2, 0.2)), vectors, "b i j, b t sensor j -> b t sensor i")
-    rescaled = rearrange(turned, "b t sensor xyz -> b t (sensor xyz)") * (1 + 0.1 * torch.randn(len(clips), 1, 6))
+    rescaled = rearrange(turned, "b t sensor xyz -> b t (sensor xyz)") * (
+        1 + 0.1 * torch.randn(len(clips), 1, 6)
+    )
     return _warp(rescaled) + 0.02 * torch.randn_like(clips)
 
 

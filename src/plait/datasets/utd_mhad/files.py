@@ -87,7 +87,9 @@ class DepthVideo:
                 f"{self.file}: d_depth has {frames.shape[2]} frames, expected {len(self.times)} as the skeleton has"
             )
         if frames.min() < 0 or frames.max() > np.iinfo(np.uint16).max:
-            raise DataError(f"{self.file}: d_depth holds {frames.min()} to {frames.max()}, expected 0 to 65535 mm")
+            raise DataError(
+                f"{self.file}: d_depth holds {frames.min()} to {frames.max()}, expected 0 to 65535 mm"
+            )
         nearest = np.abs(self.times[:, None] - seconds).argmin(axis=0)
         picked: np.ndarray = np.moveaxis(frames, 2, 0)[nearest].astype(np.uint16)
         return picked
@@ -108,7 +110,9 @@ def recordings(data: Path) -> Iterator[Recording]:
     for name in sorted(set().union(*names.values()), key=_numbers):
         for kind, found in names.items():
             if name not in found:
-                raise DataError(f"{_file(data, kind, name)}: missing, expected beside the other files of {name}")
+                raise DataError(
+                    f"{_file(data, kind, name)}: missing, expected beside the other files of {name}"
+                )
         action, subject, _ = _numbers(name)
         files = {kind: _file(data, kind, name) for kind in KINDS}
         inertial = _read(files["inertial"], KINDS["inertial"]).astype(np.float32)
@@ -137,7 +141,9 @@ def _named(data: Path, kind: str) -> set[str]:
         name, tail = file.name.removesuffix(f"_{kind}.mat"), f"_{kind}.mat"
         action = _numbers(name)[0] if file.name.endswith(tail) else 0
         if not 1 <= action <= len(ACTIVITIES):
-            raise DataError(f"{file}: expected a name like a1_s1_t1{tail}, with activities 1 to {len(ACTIVITIES)}")
+            raise DataError(
+                f"{file}: expected a name like a1_s1_t1{tail}, with activities 1 to {len(ACTIVITIES)}"
+            )
         names.add(name)
     if not names:
         raise DataError(f"{folder}: empty, expected files like a1_s1_t1_{kind}.mat")
@@ -162,7 +168,9 @@ def _read(file: Path, kind: Kind) -> np.ndarray:
         values = loadmat(file, variable_names=[kind.variable]).get(kind.variable)
     except DataError:
         raise
-    except Exception as error:  # damaged files raise anything: ValueError, OSError, zlib.error, MatReadError, ...
+    except (
+        Exception
+    ) as error:  # damaged files raise anything: ValueError, OSError, zlib.error, MatReadError, ...
         raise DataError(f"{file}: cannot be read, expected a .mat file: {one_line(error)}") from error
     if values is None:
         raise DataError(f"{file}: no variable {kind.variable!r}, expected one")
@@ -172,7 +180,9 @@ def _read(file: Path, kind: Kind) -> np.ndarray:
     )
     if not fits or values.dtype.kind not in "fiu":
         got = f"{values.dtype} {values.shape}"
-        raise DataError(f"{file}: {kind.variable} is {got}, expected numbers of shape ({shape}), two or more for any")
+        raise DataError(
+            f"{file}: {kind.variable} is {got}, expected numbers of shape ({shape}), two or more for any"
+        )
     if not np.isfinite(values).all():
         raise DataError(f"{file}: {kind.variable} holds NaN or infinity, expected finite numbers")
     return np.asarray(values)

@@ -56,10 +56,14 @@ def person_cropped(depth: UInt16[np.ndarray, "frames height width"]) -> Float16[
         raise DataError("depth: nobody is seen in the clip, expected pixels above 0 mm")
     near = torch.where(seen, 1 + ((frames[seen].median() - frames) / REACH_MM).clamp(-0.9, 2), 0.0)
     tops, feet = rows.int().argmax(1), rows.shape[1] - rows.flip(1).int().argmax(1)
-    height = int((feet - tops).float().quantile(0.75))  # sitting down or up, most of a clip may be spent sitting
+    height = int(
+        (feet - tops).float().quantile(0.75)
+    )  # sitting down or up, most of a clip may be spent sitting
     side = max(round(1.3 * height), 1)
     middle = float((seen.sum((0, 1)) * torch.arange(seen.shape[2])).sum() / seen.sum())
     bottom, left = int(feet.median()) + round(0.03 * height), round(middle - side / 2)
     top, right = bottom - side, left + side
-    square = F.pad(near, (-left, right - near.shape[2], -top, bottom - near.shape[1]))  # a negative width crops
+    square = F.pad(
+        near, (-left, right - near.shape[2], -top, bottom - near.shape[1])
+    )  # a negative width crops
     return F.interpolate(square[:, None], (SIDE, SIDE), mode="area")[:, 0].half()
