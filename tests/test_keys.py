@@ -21,6 +21,7 @@ from plait.compute import machine
 from plait.config import Method
 from plait.features import Extraction
 from plait.features import extraction as features
+from plait.fusion.grids import Reads, mean_of
 from plait.store import content_key
 from plait.study.folds import folds
 from plait.study.jobs import Setting, plan
@@ -384,7 +385,7 @@ def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():
             network, Method(), {"m": Path(donor) / "weights.safetensors"}, clips, "cpu"
         ).arrays["m"]
         network = Network({"m": nn.Identity()}, Averaging())
-        averages = known_grids(network, Method(), {}, clips, "cpu").arrays["m"]
+        averages = known_grids(network, Method(), {}, clips, "cpu").arrays[mean_of("m")]
         assert len(made.files) == len(averages.files) == len(world.subjects)
         return made.files, averages.files
 
@@ -398,7 +399,7 @@ def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():
 
 
 class Averaging(nn.Identity):
-    averages = frozenset({"m"})
+    reads = Reads(mean={"m"})
 
 
 MINE = """

@@ -131,9 +131,9 @@ def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(
 
     whole = clips.arrays["video"]
     averaged = known(Concat(SHAPES, 3, head="mean"))
-    assert set(averaged.arrays) == {"video"} and averaged.shapes == {"video": (48,)}  # gloves are trained
+    assert averaged.shapes == {mean_of("video"): (48,)}  # gloves are trained
     expected = np.load(whole.files[0]).astype(np.float64).mean((1, 2, 3))
-    np.testing.assert_allclose(np.load(averaged.arrays["video"].files[0]), expected, atol=1e-6)
+    np.testing.assert_allclose(np.load(averaged.arrays[mean_of("video")].files[0]), expected, atol=1e-6)
     assert known(Concat(SHAPES, 3, head="mean")).arrays == averaged.arrays  # found again
     flat = [
         Concat(SHAPES, 3),
@@ -143,7 +143,7 @@ def test_grids_that_are_known_are_averaged_only_where_nothing_else_is_asked_for(
     for method in (*flat, Led(SHAPES, 3, "gloves")):
         assert known(method).arrays == {"video": whole}
     for method in (Led(SHAPES, 3, "video"), Symmetric(SHAPES, 3)):
-        assert known(method).arrays == {"video": whole, mean_of("video"): averaged.arrays["video"]}
+        assert known(method).arrays == {"video": whole, **averaged.arrays}
         rounded = known(method, torch.bfloat16)
         assert (
             set(rounded.arrays) == {"video", mean_of("video")} and rounded.shapes["video"] == SHAPES["video"]
@@ -174,7 +174,7 @@ def test_only_what_passes_clips_on_as_they_are_counts_as_no_encoder(cache):
 
 def test_an_attribute_of_that_name_that_is_somebody_s_own_asks_for_nothing(cache):
     clips, concat = halves(cache), Concat(SHAPES, 3, head="mean")
-    concat.averages = concat.averages_beside = True
+    concat.reads = True
     network = Network({name: nn.Identity() for name in SHAPES}, concat)
     assert known_grids(network, Method(), {}, clips, "cpu").arrays == clips.arrays
 
@@ -216,22 +216,24 @@ def test_averages_score_as_the_grids_themselves(cache, make):
     torch.manual_seed(0)
     network = Network({name: nn.Identity() for name in SHAPES}, make()).eval()
     grids = known_grids(network, Method(), {}, clips, "cpu")
-    beside = getattr(network.method, "averages_beside", ())
-    assert all(
-        len(s) == 1 for name, s in grids.shapes.items() if s != SHAPES["gloves"] and name not in beside
-    )
-    assert (48,) in grids.shapes.values()
+    assert grids.shapes[mean_of("video")] == (48,)
+    assert ("video" in grids.shapes) == ("video" in network.reads.both)
     given = clips.batch(list(SHAPES), rows)
     known = grids.batch(list(grids.arrays), rows)
-    torch.testing.assert_close(network({}, {**given, **known}), network(given))
+    torch.testing.assert_close(network({}, known), network(given))
     wrong = {name: tensor + (tensor.ndim == 2) for name, tensor in known.items()}
     assert not torch.allclose(network({}, {**given, **wrong}), network(given))  # they are looked at
 
 
 def test_a_mean_of_another_shape_is_refused():
     grids = {name: torch.randn(2, *shape) for name, shape in SHAPES.items()}
-    with pytest.raises(ShapeError, match=r"mean of modality 'video' has shape \(1, 48\), expected \(2, 48\)"):
-        Led(SHAPES, 3, "video")({**grids, mean_of("video"): torch.randn(1, 48)})
+    led = Led(SHAPES, 3, "video")
+    with pytest.raises(
+        ShapeError, match=r"of modality 'video' has shape \(2, 47\), expected \('batch', 48\)"
+    ):
+        led({**grids, mean_of("video"): torch.randn(2, 47)})
+    with pytest.raises(ShapeError, match=r"different batch sizes \(video 2, video.mean 1, gloves 2\)"):
+        led({**grids, mean_of("video"): torch.randn(1, 48)})
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])

@@ -2,7 +2,9 @@
 
 import functools
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -17,31 +19,53 @@ Shape = tuple[int, ...]
 HeadKind = Literal["mean", "flatten", "hidden"]
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What a method reads of its grids; it carries this as its attribute `reads`. Without it, it is given every grid.
+
+    Grids that training does not change, of frozen encoders and of features, are read from disk, and so are their means
+    over positions, often a hundredth of their size. A mean `(b, channels)` comes under the name `mean_of(modality)`, and
+    only where it is known: `read_mean` takes it, or else averages the grid.
+
+    Args:
+        mean: modalities of which only the mean is read; where it comes, the grid does not.
+        both: modalities of which the grid and its mean are read.
+        float32: computed in float32 whatever `train.precision` says, for want of products that gain from halves.
+    """
+
+    mean: AbstractSet[str] = frozenset()
+    both: AbstractSet[str] = frozenset()
+    float32: bool = False
+
+
 def mean_of(modality: str) -> str:
-    """The name, which no modality can have, under which the mean of a grid over its positions may stand beside it."""
+    """The name, which no modality can have, of the mean of a modality's grid over its positions."""
     return f"{modality}.mean"
+
+
+def read_mean(grids: Mapping[str, Tensor], modality: str) -> Float[Tensor, "b n"]:
+    """The mean of a modality's grid over its positions: as it is known, or else of the grid."""
+    mean = grids.get(mean_of(modality))
+    return average(grids[modality]) if mean is None else mean
+
+
+def is_known(modality: str, grids: Container[str]) -> bool:
+    """Whether a modality's grid, or its mean, stands among these names, so that no encoder need make it."""
+    return modality in grids or mean_of(modality) in grids
 
 
 class Entry(nn.Module):
     """Grids as they enter a method: their shapes checked, a LayerNorm over channels on each if `normalise`.
 
-    Where nothing but the `mean` of a grid is asked for, it may come averaged already, `(batch, channels)`: `averages`
-    names the modalities of which this is so. Of those in `averages_beside` the mean may come too, as `mean_of` them.
+    Its own `reads` is what is asked for, without means where the grids must be normalised first.
 
     Raises:
         ShapeError: a modality is missing, or a grid is not `(batch, *shape)`, or its mean not `(batch, channels)`.
     """
 
-    def __init__(
-        self,
-        shapes: Mapping[str, Shape],
-        normalise: bool,
-        averages: bool = False,
-        beside: Collection[str] = (),
-    ) -> None:
+    def __init__(self, shapes: Mapping[str, Shape], normalise: bool, reads: Reads) -> None:
         super().__init__()
-        self.averages_beside = frozenset(() if normalise else beside)
-        self.averages = frozenset(shapes if averages and not normalise else ())
+        self.reads = Reads(float32=reads.float32) if normalise else reads
         for name, shape in shapes.items():
             if not shape or min(shape) < 1:
                 raise ShapeError(
@@ -53,33 +77,32 @@ class Entry(nn.Module):
         )
 
     def forward(self, grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The grids named in `shapes`, each `(b, *shape)`, and known means; others are left out."""
+        """The grids of `shapes`, each `(b, *shape)`, beside or instead of them the means read; others are left out."""
+        entered: dict[str, Tensor] = {}
         for name, shape in self.shapes.items():
-            if name not in grids:
-                got = ", ".join(grids) or "none"
-                raise ShapeError(
-                    f"modality {name!r} is missing: got {got}; expected a grid {('batch', *shape)}"
-                )
-            averaged = name in self.averages and tuple(grids[name].shape[1:]) == shape[-1:]
-            if not averaged and (tuple(grids[name].shape[1:]) != shape or grids[name].ndim != len(shape) + 1):
-                got = str(tuple(grids[name].shape))
-                raise ShapeError(f"modality {name!r} has shape {got}, expected {('batch', *shape)}")
-        batch, *others = (grids[name].shape[0] for name in self.shapes)
-        if any(
-            other != batch for other in others
-        ):  # not a set: sizes that are yet to be known cannot be hashed
-            got = ", ".join(f"{name} {grids[name].shape[0]}" for name in self.shapes)
-            raise ShapeError(f"modalities have different batch sizes ({got}), expected the same")
-        entered = {name: self.norms[name](grids[name]) if self.norms else grids[name] for name in self.shapes}
-        for name in self.averages_beside:
-            if mean_of(name) in grids:
-                mean, expected = grids[mean_of(name)], (grids[name].shape[0], self.shapes[name][-1])
-                if tuple(mean.shape) != expected:
-                    raise ShapeError(
-                        f"mean of modality {name!r} has shape {tuple(mean.shape)}, expected {expected}"
-                    )
+            mean = grids.get(mean_of(name))
+            if name not in self.reads.mean or mean is None:
+                entered[name] = self._grid(grids, name, shape)
+            if mean is not None and (name in self.reads.mean or name in self.reads.both):
+                if mean.ndim != 2 or mean.shape[1] != shape[-1]:
+                    got, width = tuple(mean.shape), ("batch", shape[-1])
+                    raise ShapeError(f"mean of modality {name!r} has shape {got}, expected {width}")
                 entered[mean_of(name)] = mean
+        batch, *others = (grid.shape[0] for grid in entered.values())
+        if any(other != batch for other in others):  # no set: sizes yet to be known cannot be hashed
+            sizes = ", ".join(f"{name} {grid.shape[0]}" for name, grid in entered.items())
+            raise ShapeError(f"modalities have different batch sizes ({sizes}), expected the same")
         return entered
+
+    def _grid(self, grids: Mapping[str, Tensor], name: str, shape: Shape) -> Tensor:
+        expected = ("batch", *shape)
+        if name not in grids:
+            names = ", ".join(grids) or "none"
+            raise ShapeError(f"modality {name!r} is missing: got {names}; expected a grid {expected}")
+        grid = grids[name]
+        if grid.ndim != len(expected) or tuple(grid.shape[1:]) != shape:
+            raise ShapeError(f"modality {name!r} has shape {tuple(grid.shape)}, expected {expected}")
+        return self.norms[name](grid) if self.norms else grid
 
 
 class Head(nn.Module):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import DataError
-from plait.fusion.grids import Entry, Head, Shape
+from plait.fusion.grids import Entry, Head, Reads, Shape
 
 
 class Concat(nn.Module):
@@ -25,9 +25,10 @@ class Concat(nn.Module):
         self, shapes: dict[str, Shape], classes: int, head: str = "flatten", normalise: bool = False
     ) -> None:
         super().__init__()
-        self.entry = Entry(shapes, normalise, averages=head == "mean")
-        self.averages = self.entry.averages
-        self.in_float32 = head != "hidden"  # a product of a few rows gains nothing from halves of its weight
+        # One product with a row for each clip gains nothing from halves of its weight.
+        reads = Reads(mean=set(shapes) if head == "mean" else set(), float32=head != "hidden")
+        self.entry = Entry(shapes, normalise, reads)
+        self.reads = self.entry.reads
         self.head = Head(list(shapes.values()), classes, head)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:

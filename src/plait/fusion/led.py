@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import ShapeError
-from plait.fusion.contraction import average
-from plait.fusion.grids import Entry, Head, Shape, mean_of
+from plait.fusion.grids import Entry, Head, Reads, Shape, read_mean
 from plait.fusion.nonlocal_ import NonLocal
 
 
@@ -38,17 +37,15 @@ class Enforced(nn.Module):
         )
 
     def forward(self, grids: Mapping[str, Tensor], pooled: bool = False) -> Float[Tensor, "b *grid n"]:
-        """The enforced grid, of the lead's shape; its mean over positions, without making the grid, if `pooled`.
-
-        The mean of the lead's own grid is taken from `grids` where it stands there, as `mean_of` the lead.
-        """
-        x, mean = grids[self.lead], grids.get(mean_of(self.lead))
-        enforced = x if not pooled else average(x) if mean is None else mean
+        """The enforced grid, of the lead's shape; its mean over positions, without making the grid, if `pooled`."""
+        x = grids[self.lead]
+        enforced = read_mean(grids, self.lead) if pooled else x
         for name, block in self.blocks.items():
             assert isinstance(block, NonLocal)
-            enforced = (
-                enforced + block.pooled(x, grids[name]) if pooled else block.onto(enforced, x, grids[name])
-            )
+            if pooled:
+                enforced = enforced + block.pooled(x, grids[name])
+            else:
+                enforced = block.onto(enforced, x, grids[name])
         return enforced
 
 
@@ -56,8 +53,6 @@ class Led(nn.Module):
     """Class scores from the lead's grid, enforced by all other modalities (eqs. 5 and 6).
 
     `Led({"video": (10, 7, 7, 832), "gloves": (28, 64)}, 8, lead="video")` is the paper's video-led fusion.
-    `averages_beside` names the modalities whose mean over positions is asked for as well; where it is known, it may
-    come with the grids, as `mean_of` the modality.
 
     Args:
         shapes: grid shape `(*grid, channels)` of each modality.
@@ -83,8 +78,8 @@ class Led(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        self.entry = Entry(shapes, normalise, beside=[lead] if head == "mean" else ())
-        self.averages_beside = self.entry.averages_beside
+        self.entry = Entry(shapes, normalise, Reads(both={lead} if head == "mean" else set()))
+        self.reads = self.entry.reads
         self.enforced = Enforced(shapes, lead, embedding, **block)
         self.head = Head([shapes[lead]], classes, head)
 

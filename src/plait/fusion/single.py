@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import ShapeError
-from plait.fusion.grids import Entry, Head, Shape
+from plait.fusion.grids import Entry, Head, Reads, Shape
 
 
 class Single(nn.Module):
@@ -25,9 +25,10 @@ class Single(nn.Module):
         super().__init__()
         if modality not in shapes:
             raise ShapeError(f"modality is {modality!r}, expected one of: {', '.join(shapes)}")
-        self.entry = Entry({modality: shapes[modality]}, normalise, averages=head == "mean")
-        self.averages = self.entry.averages
-        self.in_float32 = head != "hidden"  # a product of a few rows gains nothing from halves of its weight
+        # One product with a row for each clip gains nothing from halves of its weight.
+        reads = Reads(mean={modality} if head == "mean" else set(), float32=head != "hidden")
+        self.entry = Entry({modality: shapes[modality]}, normalise, reads)
+        self.reads = self.entry.reads
         self.head = Head([shapes[modality]], classes, head)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.fusion.grids import Entry, Head, Shape
+from plait.fusion.grids import Entry, Head, Reads, Shape
 from plait.fusion.led import Enforced
 
 
@@ -28,8 +28,8 @@ class Symmetric(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        self.entry = Entry(shapes, normalise, beside=shapes if head == "mean" else ())
-        self.averages_beside = self.entry.averages_beside
+        self.entry = Entry(shapes, normalise, Reads(both=set(shapes) if head == "mean" else set()))
+        self.reads = self.entry.reads
         self.leads = nn.ModuleList([Enforced(shapes, lead, embedding, **block) for lead in shapes])
         self.head = Head(list(shapes.values()), classes, head)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from plait.clips import Clips
 from plait.config import Method, Train
 from plait.errors import ConfigError, one_line
+from plait.fusion.grids import is_known
 from plait.objects import resolve
 from plait.training.network import Network
 from plait.training.rmsprop import one_pass
@@ -38,7 +39,9 @@ class Inputs:
         self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})
     ) -> tuple[Batch, Batch]:
         """Tensors and grids of the clips in `rows`, by modality; `augments` are applied to tensors."""
-        tensors = self.clips.batch([name for name in self.modalities if name not in self.grids.arrays], rows)
+        tensors = self.clips.batch(
+            [name for name in self.modalities if not is_known(name, self.grids.arrays)], rows
+        )
         augmented = {name: augments[name](x) if name in augments else x for name, x in tensors.items()}
         grids = self.grids.batch(list(self.grids.arrays), rows)
         return (

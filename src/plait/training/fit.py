@@ -16,6 +16,7 @@ from plait.clips import Clips
 from plait.config import Method, Train
 from plait.encoders.standardise import calibrated
 from plait.errors import ConfigError, PlaitError, one_line
+from plait.fusion.grids import is_known
 from plait.results import TRAIN_WEIGHTS, WEIGHTS
 from plait.training.course import Course, Inputs, Phase, Task, augments_of, optimizer_of
 from plait.training.grid_cache import drawn_grids, known_grids
@@ -140,7 +141,9 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
         try:
             with torch.random.fork_rng(devices=[]):
                 grids = drawn_grids(network, method, clips, 2)
-                tensors = {name: torch.rand(2, *shape) for name, shape in shapes.items() if name not in grids}
+                tensors = {
+                    name: torch.rand(2, *shape) for name, shape in shapes.items() if not is_known(name, grids)
+                }
                 copy.deepcopy(network)(tensors, grids).sum().backward()
         except PlaitError:
             raise

@@ -31,10 +31,9 @@ def known_grids(
 
     A frozen encoder's are made once, from clips as they are, in float16, and kept in the cache under the donor's job
     and weights. A modality without an encoder, as features are, is its own grid unless it is augmented. Where the
-    method asks for nothing but the average of a grid, the averages stand for it, in float32, kept in the cache too;
-    where it asks for both, they stand beside it as `mean_of` the modality. It asks by frozen sets of names, `averages`
-    and `averages_beside`. A network that computes in bfloat16 reads what is kept in float16 from a copy in bfloat16, as
-    large again.
+    method `Reads` the mean of a grid over its positions, the means, in float32 and kept in the cache too, stand beside
+    or instead of it as `mean_of` the modality. A network that computes in bfloat16 reads what is kept in float16 from a
+    copy in bfloat16, as large again.
 
     Raises:
         DataError: a frozen encoder's grid holds values that float16 cannot, or the cache cannot be written.
@@ -44,10 +43,11 @@ def known_grids(
         encoder, grid = network.encoders[modality], clips.arrays[modality]
         if type(encoder) is not nn.Identity:
             grid = _frozen(encoder.eval(), modality, donors[modality], clips, device)
-        how = _asked(network, modality, grid.shape, grid.dtype)
-        arrays[modality] = _averages(grid) if how.averaged else _rounded(grid) if how.rounded else grid
-        if how.beside:
-            arrays[mean_of(modality)] = _averages(grid)
+        forms = _forms(network, modality, grid.shape, grid.dtype)
+        if forms.grid:
+            arrays[modality] = _rounded(grid) if forms.rounded else grid
+        if forms.mean:
+            arrays[mean_of(modality)] = _means(grid)
     return Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
 
 
@@ -58,11 +58,12 @@ def drawn_grids(network: Network, method: Method, clips: Clips, count: int) -> d
         encoder, array = network.encoders[modality], clips.arrays[modality]
         features = type(encoder) is nn.Identity
         shape = array.shape if features else grid_shape(encoder, clips.shapes[modality])
-        how = _asked(network, modality, shape, array.dtype if features else _HALF)
-        whole = torch.rand(count, *shape)
-        grids[modality] = average(whole) if how.averaged else whole.bfloat16() if how.rounded else whole
-        if how.beside:
-            grids[mean_of(modality)] = average(whole)
+        forms = _forms(network, modality, shape, array.dtype if features else _HALF)
+        grid = torch.rand(count, *shape)
+        if forms.grid:
+            grids[modality] = grid.bfloat16() if forms.rounded else grid
+        if forms.mean:
+            grids[mean_of(modality)] = average(grid)
     return grids
 
 
@@ -75,24 +76,19 @@ def _known(network: Network, method: Method) -> list[str]:
     ]
 
 
-class _Asked(NamedTuple):
-    """How a method wants a known grid: its average instead, or in bfloat16, or the average beside it."""
+class _Forms(NamedTuple):
+    """The forms in which a method is given a known grid: itself, in bfloat16 if `rounded`, and its mean."""
 
-    averaged: bool
+    grid: bool
     rounded: bool
-    beside: bool
+    mean: bool
 
 
-def _asked(network: Network, modality: str, shape: tuple[int, ...], kind: np.dtype) -> _Asked:
-    def named(attribute: str) -> bool:
-        names = getattr(
-            network.method, attribute, None
-        )  # of another kind, it is somebody's for something else
-        return isinstance(names, frozenset) and modality in names and len(shape) > 1
-
-    averaged = named("averages")
+def _forms(network: Network, modality: str, shape: tuple[int, ...], kind: np.dtype) -> _Forms:
+    reads, has_positions = network.reads, len(shape) > 1
+    alone = has_positions and modality in reads.mean
     rounded = network.precision == torch.bfloat16 and kind == np.float16
-    return _Asked(averaged, rounded and not averaged, named("averages_beside") and not averaged)
+    return _Forms(not alone, rounded, alone or (has_positions and modality in reads.both))
 
 
 def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device: str) -> Rows:
@@ -114,8 +110,8 @@ def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device
     return clips.arrays[modality].made(made)
 
 
-def _averages(rows: Rows) -> Rows:
-    """The average of every grid of an array over its positions."""
+def _means(rows: Rows) -> Rows:
+    """The mean of every grid of an array over its positions."""
     how = ["averages", torch.get_num_threads(), numerics(), FORMAT]
     return _derived(rows, how, np.dtype("<f4"), lambda grids: grids.flatten(1, -2).mean(dim=1))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from plait.config import Encoder, Method
 from plait.encoders.weights import read_weights
 from plait.errors import ConfigError, DataError, own_code
+from plait.fusion.grids import Reads, is_known, mean_of
 from plait.objects import made, resolve
 from plait.types import Dataset
 
@@ -21,8 +22,8 @@ class Network(nn.Module):
     """One encoder per modality, then a method over their grids; trained as one, save for the `frozen` encoders.
 
     Frozen means frozen: no gradient, and no moving statistics of a batch normalisation either. Under a `precision` of
-    bfloat16 the method computes in it what `torch.autocast` names, unless it is `in_float32` for good; encoders,
-    weights and logits stay float32.
+    bfloat16 the method computes in it what `torch.autocast` names, unless its `reads` says float32; encoders, weights
+    and logits stay float32.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class Network(nn.Module):
         precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.precision = torch.float32 if getattr(method, "in_float32", False) else precision
+        reads = getattr(method, "reads", None)  # anything else of that name is somebody's own
+        self.reads = reads if isinstance(reads, Reads) else Reads()
+        self.precision = torch.float32 if self.reads.float32 else precision
         self.encoders = nn.ModuleDict(encoders)
         self.method = method
         self.frozen = tuple(frozen)
@@ -50,14 +53,17 @@ class Network(nn.Module):
     def forward(
         self, clip: Mapping[str, Tensor], grids: Mapping[str, Tensor] = MappingProxyType({})
     ) -> Float[Tensor, "b classes"]:
-        """Logits from one tensor `(b, *shape)` per modality, or from its grid where that is known already."""
-        made = {n: grids[n] if n in grids else encoder(clip[n]) for n, encoder in self.encoders.items()}
-        made |= {n: grid for n, grid in grids.items() if n not in made}  # averages that come beside them
+        """Logits from one tensor `(b, *shape)` per modality, or from its grid or mean where that is known already."""
+        entering: dict[str, Tensor] = {}
+        for name, encoder in self.encoders.items():
+            if not is_known(name, grids):
+                entering[name] = encoder(clip[name])
+            entering |= {key: grids[key] for key in (name, mean_of(name)) if key in grids}
         if self.precision == torch.float32:
-            logits: Tensor = self.method(made)
+            logits: Tensor = self.method(entering)
             return logits
-        with torch.autocast(next(iter(made.values())).device.type, self.precision):
-            logits = self.method(made)
+        with torch.autocast(next(iter(entering.values())).device.type, self.precision):
+            logits = self.method(entering)
         return logits.float()
 
 
