@@ -100,7 +100,7 @@ def test_a_study_without_fusions_has_its_singles_alone(tmp_path):
 @pytest.mark.parametrize("name", ["glovid", "demo"])
 def test_our_own_studies_have_all_of_the_paper_s_rows(tmp_path, name):
     """Every row of both tables has a method in the study as it is shipped."""
-    from plait.study.run import _head, _kind, _origin
+    from plait.study.facts import _head, _kind, _origin
 
     study = load_study(f"studies/{name}.toml")
     folder = make_run(

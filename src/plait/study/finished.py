@@ -18,6 +18,7 @@ from plait.results import (
     STUDY,
     WEIGHTS,
     MethodFacts,
+    RunFacts,
     job_folder,
     read_facts,
     read_scores,
@@ -33,15 +34,18 @@ from plait.types import Dataset
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run, opened: its study, data set, clips, and what its methods were."""
+    """A finished run, opened: its study, data set and clips, and what it says of itself."""
 
     folder: Path
     study: Study
     dataset: Dataset
     cuts: list[Cut]
-    methods: Mapping[str, MethodFacts]
-    device: str = "cpu"
-    feature_threads: int | None = None
+    facts: RunFacts
+
+    @property
+    def methods(self) -> Mapping[str, MethodFacts]:
+        """What its methods were, by name."""
+        return self.facts.methods
 
     @classmethod
     def open(cls, folder: Path, data: Path | None = None, trust: Trust = NOBODY) -> "FinishedRun":
@@ -58,7 +62,7 @@ class FinishedRun:
             for where, path in method.networks():
                 trust.network(path, f"{folder / STUDY}: methods.{name}.{where}")
         cuts = clips_of(study, dataset, data or Path(facts.data or ".")).cuts
-        return cls(folder, study, dataset, cuts, facts.methods, facts.device, facts.feature_threads)
+        return cls(folder, study, dataset, cuts, facts)
 
     def row(self, clip: str) -> int:
         """The number of the clip called `clip`.
@@ -86,10 +90,10 @@ class FinishedRun:
         if method not in self.methods or not self.methods[method].keys:
             known = ", ".join(name for name, row in self.methods.items() if row.keys)
             raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")
-        alone = self.study.only(
-            [method]
-        )  # features are found again by the device and the threads that made them
-        return inputs(alone, self.dataset, self.cuts, self.device, threads=self.feature_threads)[method]
+        alone = self.study.only([method])
+        # Features are found again by the device and the threads that made them.
+        device, threads = self.facts.device, self.facts.feature_threads
+        return inputs(alone, self.dataset, self.cuts, device, threads=threads)[method]
 
     def fold_of(self, method: str, subject: str) -> str:
         """The `fold/seed` of the job that tested `subject`: the first seed's.

@@ -1,14 +1,9 @@
 """A study from its file to one predictions table: plan, refuse what cannot work, do what is missing, assemble."""
 
-import inspect
 import logging
-import platform
 import re
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +11,35 @@ import polars as pl
 import torch
 from pydantic import TypeAdapter
 
-from plait.clips import Cut
+from plait.clips import Clips, Cut
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
-from plait.compute.cluster import joined
+from plait.compute.cluster import MOST_TASKS, joined
 from plait.compute.executors import EXECUTORS, inline, processes, remote
 from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
-from plait.config import Encoder, Method, Study
+from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.features import Extraction
-from plait.fusion import Concat, Single, average_scores
+from plait.fusion import average_scores
 from plait.objects import resolve
-from plait.results import (
-    COLUMNS,
-    ORDER,
-    PREDICTIONS,
-    STUDY,
-    VALIDATION,
-    JobFacts,
-    Kind,
-    MethodFacts,
-    Origin,
-    RunFacts,
-    read_job,
-    read_scores,
-    write_run,
-)
+from plait.results import COLUMNS, ORDER, PREDICTIONS, STUDY, VALIDATION, read_job, read_scores, write_run
 from plait.store import locked, write_csv, write_toml
+from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
 from plait.study.folds import check_choice, check_classes, folds
 from plait.study.inputs import inputs
-from plait.study.jobs import At, Job, Setting, distinct, plan, work_of
+from plait.study.jobs import Job, Setting, distinct, plan, work_of
 from plait.study.load import load_study
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.training.fit import check
 from plait.training.network import build
 from plait.trust import OWN
-from plait.types import Dataset
+from plait.types import Dataset, Fold
 
 Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
 LOG = logging.getLogger("plait")
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
-MOST_AT_ONCE = 1024  # threads of a job, or jobs at once
 
 
 def run_study(
@@ -80,54 +60,49 @@ def run_study(
 ) -> None:
     """Run a study over `data` and leave its predictions in `out`; what `out` already holds is not done again.
 
-    `sets` override settings; `only` names the methods that are wanted, all by default; tables then hold these alone.
-    A job takes `threads` threads; `workers` jobs are in work at once, by default as many as the cores that this
-    process may use, or that the Ray cluster at `ray_address` has, allow. Several runs may share one `out`: each job is
-    done by one of them. `progress` is told jobs done, jobs in all, and which one was just finished, or that other
-    runs are waited for; `say`, what to know of the clips before, such as what was dropped, a line at a time; `then` is
-    given the finished run once its tables are written, before another run may write its own.
+    Several runs may share one `out`: each job is done by one of them.
+
+    Args:
+        source: a study file, or a mapping of the same form.
+        data: where the recordings lie.
+        out: the folder of the run.
+        sets: `key.path=value`, settings in the place of the file's.
+        only: patterns of the methods wanted, all by default; tables then hold these alone.
+        executor: `inline`, `processes` or `ray`.
+        workers: jobs in work at once; by default as many as the cores that this process may use, or the nodes of the
+            cluster, allow.
+        threads: of each job; part of its key.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        ray_address: of the cluster; by default `$RAY_ADDRESS`, else the one this machine is part of, else one here.
+        progress: called with jobs done, jobs in all, and which was just finished, or that other runs are waited for.
+        say: called with each line to know of the clips before anything is trained, such as what was dropped.
+        then: called with the finished run once its tables are written, before another run may write its own.
 
     Raises:
         ConfigError: the study cannot work as it stands, or a setting is out of range; nothing has been trained.
         DataError: a file of `data` is missing or damaged, or `out` cannot be written; or,
             once all others are done and written, the training of a job came to no numbers.
     """
-    if executor not in EXECUTORS:
-        raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
-    for name, value in (("threads", threads), ("workers", workers)):
-        if value is not None and not 1 <= value <= MOST_AT_ONCE:
-            raise ConfigError(f"{name} is {value}, expected 1 to {MOST_AT_ONCE}")
+    _check_workers(executor, workers, threads)
     study = as_control(load_study(source, sets))
     if only:
         study = study.only(only)
     with ExitStack() as stack:
         stack.enter_context(_naming(source))
         dataset = OWN.dataset(study.dataset, "dataset")
-        device = device_called(device, elsewhere=executor == "ray")
+        setting = Setting(study.dataset, out.resolve(), threads, device_called(device, executor == "ray"))
         listing = clips_of(study, dataset, data)
-        for line in (said := listing.told(dataset.activities)):
+        notes = listing.told(dataset.activities)
+        for line in notes:
             say(line)
-        cuts = listing.cuts
-        table = [clip for _, clip in cuts]
         check_out(study, out)
-        setting = Setting(study.dataset, out.resolve(), threads, device)
-        parts = folds(study.protocol, [clip.subject for clip in table])
-        for fold in parts:
-            check_classes(fold, table, dataset.activities)
+        parts = _folds(study, dataset, listing.cuts)
+        cluster = None
         if executor == "ray":
             _import_all(study)
-        cluster = stack.enter_context(joined(ray_address, threads, device)) if executor == "ray" else None
-        made_by = cluster.threads if cluster else torch.get_num_threads()
-        clips = inputs(study, dataset, cuts, device, progress, cluster)
-        arrays = {rows: name for view in clips.values() for name, rows in view.arrays.items()}
-        check_clips(data, table, [(name, rows) for rows, name in arrays.items()], people_of(study))
-        for name, method, train in study.trainings():
-            network = build(
-                method, dataset, clips[name].shapes, f"methods.{name}", getattr(torch, train.precision)
-            )
-            check(method, train, network, clips[name], f"methods.{name}")
-            for fold in parts:
-                check_choice(fold, train.choose, f"methods.{name}.train")
+            cluster = stack.enter_context(joined(ray_address, threads, setting.device))
+        clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster)
+        _check_methods(study, dataset, listing.cuts, data, clips, parts)
         jobs = plan(study, dataset, clips, parts, setting)
         work = work_of(setting)
         if cluster:
@@ -137,27 +112,37 @@ def run_study(
         else:
             pool = inline(work)
         do_missing(distinct(jobs), work, pool, progress)
-    facts = {at: read_job(setting.folder(job.key)) for at, job in jobs.items()}
-    failed = {at: f"{jobs[at].label}: {why}" for at, one in facts.items() if (why := one.failed)}
+    trained = {at: read_job(setting.folder(job.key)) for at, job in jobs.items()}
+    failed = {at: f"{jobs[at].label}: {job.failed}" for at, job in trained.items() if job.failed}
     for line in failed.values():
         say(f"failed: {line}")
-    study = study.without({name for name, _, _ in failed})
+    study = study.without({method for method, _, _ in failed})
     if not study.methods:
         raise DataError(f"{out}: no method without a failed job: {next(iter(failed.values()))}")
+    jobs = {at: job for at, job in jobs.items() if at[0] in study.methods}
+    facts = run_facts(
+        study,
+        dataset,
+        methods=method_facts(study, jobs, trained),
+        data=data,
+        setting=setting,
+        feature_threads=cluster.threads if cluster else torch.get_num_threads(),
+        said=notes,
+        failed=tuple(failed.values()),
+    )
     with reporting(out):
-        done = {at: job for at, job in jobs.items() if at[0] in study.methods}
-        finished = _leave(
-            study, dataset, cuts, data, done, facts, setting, made_by, said, list(failed.values())
-        )
+        write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
+        tables = [_assembled(study, dataset, jobs, setting, name) for name in (PREDICTIONS, VALIDATION)]
+        write_run(out, facts, *tables)
         if listing.dropped:
             write_csv(out / "dropped.csv", table_of(listing.dropped))
         else:
             (out / "dropped.csv").unlink(missing_ok=True)
-        then(finished)
+        then(FinishedRun(out, study, dataset, listing.cuts, facts))
     if failed:
         some = "; ".join([*failed.values()][:3])
         raise DataError(
-            f"{len(failed)} of {len(jobs)} jobs failed, the others are done and shown in {out}: {some}"
+            f"{len(failed)} of {len(trained)} jobs failed, the others are done and shown in {out}: {some}"
         )
 
 
@@ -186,45 +171,41 @@ def reporting(out: Path) -> Iterator[None]:
         yield
 
 
-def _leave(
+def _check_workers(executor: str, workers: int | None, threads: int) -> None:
+    if executor not in EXECUTORS:
+        raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
+    for name, count in (("threads", threads), ("workers", workers)):
+        if count is not None and not 1 <= count <= MOST_TASKS:
+            raise ConfigError(f"{name} is {count}, expected 1 to {MOST_TASKS}")
+
+
+def _folds(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> tuple[Fold, ...]:
+    """The folds of a study, each with training clips of every activity."""
+    clips = [clip for _, clip in cuts]
+    parts = folds(study.protocol, [clip.subject for clip in clips])
+    for fold in parts:
+        check_classes(fold, clips, dataset.activities)
+    return parts
+
+
+def _check_methods(
     study: Study,
     dataset: Dataset,
-    cuts: list[Cut],
+    cuts: Sequence[Cut],
     data: Path,
-    jobs: Mapping[At, Job],
-    facts: Mapping[At, JobFacts],
-    setting: Setting,
-    feature_threads: int,
-    said: Sequence[str],
-    failed: Sequence[str],
-) -> FinishedRun:
-    """Write what was run, and the scores of all jobs."""
-    out = setting.out
-    methods = _methods(study, jobs, facts)
-    write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
-    run = RunFacts(
-        study=study.name,
-        dataset=dataset.name,
-        cite=dataset.cite,
-        activities=dataset.activities,
-        modalities=study.modalities,
-        protocol=asdict(study.protocol),
-        seeds=study.seeds,
-        methods=methods,
-        versions=_versions(),
-        data=str(data.resolve()) if data else None,
-        commit=_commit(),
-        device=setting.device,
-        threads=setting.threads,
-        feature_threads=feature_threads,
-        cores=cores(),
-        seconds=sum(row.train_seconds for row in methods.values()),
-        said=tuple(said),
-        failed=tuple(failed),
-    )
-    validation = _assembled(study, dataset, jobs, setting, VALIDATION)
-    write_run(out, run, _assembled(study, dataset, jobs, setting, PREDICTIONS), validation)
-    return FinishedRun(out, study, dataset, cuts, methods, setting.device, feature_threads)
+    clips: Mapping[str, Clips],
+    parts: Sequence[Fold],
+) -> None:
+    """Refuse clips and methods that cannot be trained on as they are."""
+    arrays = {rows: name for given in clips.values() for name, rows in given.arrays.items()}
+    named = [(name, rows) for rows, name in arrays.items()]
+    check_clips(data, [clip for _, clip in cuts], named, people_of(study))
+    for name, method, train in study.trainings():
+        where, precision = f"methods.{name}", getattr(torch, train.precision)
+        network = build(method, dataset, clips[name].shapes, where, precision)
+        check(method, train, network, clips[name], where)
+        for fold in parts:
+            check_choice(fold, train.choose, f"{where}.train")
 
 
 def _import_all(study: Study) -> None:
@@ -257,74 +238,3 @@ def _assembled(
         if method.average and not table.is_empty()  # nobody validates: no scores to average
     ]
     return pl.concat([table, *averages]).sort(ORDER)
-
-
-def _methods(study: Study, jobs: Mapping[At, Job], facts: Mapping[At, JobFacts]) -> dict[str, MethodFacts]:
-    """What the run knows of each method besides its scores."""
-    methods: dict[str, MethodFacts] = {}
-    for name, method in study.methods.items():
-        trained = [facts[at] for at in jobs if at[0] == name]
-        methods[name] = MethodFacts(
-            kind=_kind(method),
-            modalities=method.modalities,
-            head=_head(method),
-            use=method.use,
-            args=method.args,
-            encoders={m: _origin(encoder) for m, encoder in method.encoders.items()},
-            average=method.average,
-            sweep=method.swept,
-            keys={f"{fold}/{seed}": job.key for (row, fold, seed), job in jobs.items() if row == name},
-            parameters=trained[0].parameters if trained else 0,
-            jobs=len(trained),
-            train_seconds=sum(job.seconds for job in trained),
-        )
-    return methods
-
-
-def _origin(encoder: Encoder) -> Origin:
-    def called(part: Extraction | Encoder) -> str:
-        return f"{part.use} {part.args}" if part.args else str(part.use)
-
-    return Origin(
-        donor=encoder.donor,
-        frozen=encoder.frozen,
-        features=called(encoder.features) if encoder.features else None,
-        network=called(encoder) if encoder.use else None,
-    )
-
-
-def _kind(method: Method) -> Kind:
-    if not method.use:
-        return "average"
-    use = resolve(method.use, "use")
-    if use is Single or len(method.modalities) == 1:
-        return "single"
-    return "concat" if use is Concat else "fusion"
-
-
-def _head(method: Method) -> str | None:
-    if not method.use:
-        return None
-    default = inspect.signature(resolve(method.use, "use")).parameters.get("head")
-    head = method.args.get("head", default.default if default else None)
-    return head if isinstance(head, str) else None
-
-
-def _versions() -> dict[str, str]:
-    packages = ("plait", "torch", "numpy", "polars", "scipy", "scikit-learn")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
-
-
-def _commit() -> str | None:
-    """The commit of plait's own source, `+` behind it if there are changes; None outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed.strip() else "")
