@@ -51,7 +51,7 @@ def top_hz(rate_hz: float) -> float:
 def motion_ratios(
     seen: Readings, moved: Readings, lines: Sequence[tuple[float, float]], max_offset_s: float
 ) -> np.ndarray:
-    """Logarithms of the likelihood ratios of clocks, by the motion that is seen and felt.
+    """Logarithms of the likelihood ratios of some clocks, by the motion that is seen and felt.
 
     The products of both curves are summed over blocks. By chance these sums have the mean 0. Of n blocks with
     mean m and mean square s, the ratio of a normal mean to none is `(1 - m^2 / s)^(-(n - 1) / 2) / sqrt(n)`:
@@ -59,13 +59,10 @@ def motion_ratios(
     scatter more from offset to offset than within one; m is divided by as much.
 
     Args:
-        seen: the motion in the video, whitened, NaN where unknown.
-        moved: the log's, likewise, on its own clock.
-        lines: `(offset_s, drift)` of each clock, drift in seconds a second.
-        max_offset_s: the offsets at which chance is looked at go so far to both sides.
-
-    Returns:
-        A logarithm for each of `lines`.
+        seen: the motion in the video, whitened.
+        moved: the motion of the log, whitened, on its own clock; NaN where unknown.
+        lines: `(offset_s, drift)` of each clock; drift in seconds a second.
+        max_offset_s: how far to both sides of 0 other offsets are looked at, to know chance.
     """
     pairs = [_alike(seen, moved, *line) for line in lines]
     likeness = np.array([sum_ for sum_, _ in pairs])
@@ -83,7 +80,7 @@ def motion_ratios(
 
 
 def _alike(seen: Readings, moved: Readings, offset_s: float, drift: float) -> tuple[float, int]:
-    """The sum of products over the root of the sum of their blocks' squares, and how many blocks are known."""
+    """The sum of products over the root of the sum of squares of their blocks, and the number of blocks."""
     own_s = (seen.times + offset_s) * (1 + drift)
     product = seen.values * np.interp(own_s, moved.times, moved.values, left=np.nan, right=np.nan)
     size = max(round(BLOCK_S / float(seen.times[1] - seen.times[0])), 1)
