@@ -197,12 +197,11 @@ def _days(table: Table, name: str, dates: Sequence[str | None]) -> dict[str | No
     distinct = list(dict.fromkeys(dates))
     if len(distinct) == 1:
         return {distinct[0]: 0}
+    spaced = [re.sub(r"[-/.]", " ", date or "") for date in distinct]
     readings: list[list[int]] = []
     for form in ("%Y %m %d", "%d %m %Y", "%m %d %Y", "%d %m %y", "%m %d %y"):
         try:
-            days = [
-                datetime.strptime(re.sub(r"[-/.]", " ", date or ""), form).toordinal() for date in distinct
-            ]
+            days = [datetime.strptime(date, form).toordinal() for date in spaced]
         except ValueError:
             continue
         relative = [day - days[0] for day in days]

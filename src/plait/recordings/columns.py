@@ -92,9 +92,7 @@ def time_column(table: Table) -> str | None:
                 continue  # a part of a time: the seconds of a minute
         forward, shared = _as_clock(table, name)
         ranks[name] = (not forward, round(shared, 2), place)
-    whole = [
-        name for name in ranks if not any(fraction_of(table, other, name) for other in ranks if other != name)
-    ]
+    whole = [n for n in ranks if not any(fraction_of(table, other, n) for other in ranks if other != n)]
     return min(whole, key=ranks.__getitem__, default=None)
 
 
@@ -207,9 +205,8 @@ def _clock_form(values: np.ndarray, *, loose: bool) -> str | None:
     enough = len(moves) >= (1 if loose else 5)
     for sign, verb, counts in ((1, "rises", "counts up"), (-1, "falls", "counts down")):
         up = sign * moves > 0
-        if up.sum() >= 4 and (
-            _begins_again(sign * values, sign * moves) or _wraps(sign * values, sign * moves)
-        ):
+        wraps = _begins_again(sign * values, sign * moves) or _wraps(sign * values, sign * moves)
+        if wraps and up.sum() >= 4:
             return f"{counts} and begins again"
         if enough and up.mean() >= least:
             return f"{verb} throughout, like a clock or a counter"

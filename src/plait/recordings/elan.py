@@ -47,7 +47,7 @@ class Annotation(NamedTuple):
 def read(
     file: Path, settings: LabelSettings, footage: Footage | None, told: list[str]
 ) -> tuple[list[Entry], LabelSettings]:
-    """Entries of the tier called `settings.tier`, or of the only one that says something.
+    """Entries of the tier called `settings.tier`, or of the only one with text; and settings that name it.
 
     Slots without a time lie evenly between those that have one, as in ELAN; a child without slots has its
     parent's time, and several children of one parent share it. Times count from the linked video's time
@@ -58,9 +58,6 @@ def read(
         settings: what a person says of it.
         footage: the video it is about, None where it is not known.
         told: grows by what a person should know.
-
-    Returns:
-        The entries, and the settings with their tier.
 
     Raises:
         DataError: the file is damaged, several tiers may be meant, or an annotation's time cannot be told.
@@ -96,10 +93,8 @@ def read(
     entries = []
     for name, annotation in annotations.items():
         if annotation.tier == tier:
-            start_s, stop_s = _times(file, name, annotations, eaf, slots_ms)
-            entries.append(
-                Entry(f"annotation {name!r}", start_s + origin_s, stop_s + origin_s, plain(annotation.text))
-            )
+            start_s, stop_s = (s + origin_s for s in _times(file, name, annotations, eaf, slots_ms))
+            entries.append(Entry(f"annotation {name!r}", start_s, stop_s, plain(annotation.text)))
     return entries, replace(settings, tier=tier)
 
 

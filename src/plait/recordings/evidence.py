@@ -29,8 +29,7 @@ def whitened(curve: Readings, rate_hz: float) -> Readings:
     """`curve` (n,), evenly sampled, with every frequency of `BAND_HZ` below 0.45 `rate_hz` equally strong.
 
     It is the phase transform (Knapp and Carter 1976) with spectra averaged over `LINE` bins. What repeats
-    itself, such as steady work or walking, is then no stronger than anything else, and two rhythms do not
-    pass for one motion.
+    itself, such as walking, is then no stronger than the rest, and two rhythms do not pass for one motion.
     """
     count, step_s = len(curve.values), float(curve.times[1] - curve.times[0])
     ends = signal.windows.tukey(count, min(1.0, 2.0 / (count * step_s)))
@@ -64,9 +63,7 @@ def motion_ratios(
         lines: `(offset_s, drift)` of each clock; drift in seconds a second.
         max_offset_s: how far to both sides of 0 other offsets are looked at, to know chance.
     """
-    pairs = [_alike(seen, moved, *line) for line in lines]
-    likeness = np.array([sum_ for sum_, _ in pairs])
-    blocks = np.array([count for _, count in pairs])
+    likeness, blocks = np.array([_alike(seen, moved, *line) for line in lines]).T
     best_s = lines[int(np.argmax(likeness))][0]
     others = [
         _alike(seen, moved, offset_s, 0.0)[0]

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
@@ -22,6 +22,7 @@ from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
 OWN = (DESCRIPTION, SYNC, "sync.svg")  # names that no file of a recording may have
+T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -196,7 +197,7 @@ def described_by(table: Mapping[str, Any], path: Path) -> Description:
     Raises:
         DataError: it says something unknown, or names a file outside of its folder.
     """
-    described: Description = _validated(TypeAdapter(Description), table, path)
+    described = _validated(TypeAdapter(Description), table, path)
     for name in described.files:
         if not inside(name) or name in OWN:
             raise DataError(f"{path}: names {shown(name)}, expected a file beside it")
@@ -223,8 +224,7 @@ def log_file(settings: Mapping[str, Any], file: Path) -> LogFile:
     Raises:
         DataError: one of them is unknown, or not of its kind.
     """
-    log: LogFile = _validated(TypeAdapter(LogFile), dict(settings), file)
-    return log
+    return _validated(TypeAdapter(LogFile), dict(settings), file)
 
 
 def write_description(folder: Path, described: Description) -> None:
@@ -243,8 +243,7 @@ def read_sync(folder: Path) -> dict[str, Clock]:
         content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait sync` makes it") from error
-    clocks: dict[str, Clock] = _validated(TypeAdapter(dict[str, Clock]), content, path)
-    return clocks
+    return _validated(TypeAdapter(dict[str, Clock]), content, path)
 
 
 def write_sync(folder: Path, clocks: dict[str, Clock]) -> None:
@@ -325,8 +324,7 @@ def recording_folders(root: Path) -> list[Path]:
     return folders
 
 
-def _validated(adapter: TypeAdapter[Any], content: Any, path: Path) -> Any:
-    """What JSON (bytes) or a table comes to."""
+def _validated(adapter: TypeAdapter[T], content: Any, path: Path) -> T:
     validate = adapter.validate_json if isinstance(content, bytes) else adapter.validate_python
     try:
         return validate(content)

@@ -16,7 +16,7 @@ BESIDE = (  # previews, thumbnails, folder settings, documents: never a recordin
 )
 DOCUMENTS = ("readme", "license", "licence", "changelog", "notice")
 NUMBER = re.compile(r"[-+]?[0-9][-0-9.:,eE+T ]*Z?")
-CHAPTER = re.compile(r"G[HXLP][0-9]{2}(?P<number>[0-9]{4})|GOPR(?P<first>[0-9]{4})", re.IGNORECASE)
+CHAPTER = re.compile(r"(?:GOPR|G[HXLP][0-9]{2})([0-9]{4})", re.IGNORECASE)  # of a GoPro's recording
 
 
 def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
@@ -91,14 +91,11 @@ def only_video(videos: Sequence[Path], where: Path) -> Path:
     """
     if len(videos) == 1:
         return videos[0]
-    chapters: dict[str, list[Path]] = {}
-    for video in videos:
-        if match := CHAPTER.fullmatch(video.stem):
-            chapters.setdefault(match["number"] or match["first"], []).append(video)
     listed = ", ".join(video.name for video in videos) or "none"
-    if len(videos) > 1 and len(chapters) == 1 and sum(map(len, chapters.values())) == len(videos):
-        (number, files), *_ = chapters.items()
-        ordered = sorted(files, key=lambda file: (file.stem.upper()[:4] != "GOPR", file.stem.upper()))
+    matches = [CHAPTER.fullmatch(video.stem) for video in videos]
+    numbers = {match[1] if match else "" for match in matches}
+    if len(videos) > 1 and len(numbers) == 1 and (number := numbers.pop()):
+        ordered = sorted(videos, key=lambda file: (file.stem.upper()[:4] != "GOPR", file.stem.upper()))
         names = " ".join(f"\"file '{file.name}'\"" for file in ordered)
         raise DataError(
             f"{where}: {listed} are the chapters of one recording, expected one video; "

@@ -61,18 +61,12 @@ def ingest(
         out: the folder in which the recording's is made.
         subject: who is recorded; by default called like the recording.
         name: what the recording is called; by default like the folder or the video.
-        template: one of `TEMPLATES` by name, or a file like `recording.toml` whose files are patterns
-            ("*left*.csv").
-        answers: values of `recording.toml` by dotted keys (`tier`, `logs.wrist.time`), which go before
-            anything that is guessed.
-
-    Returns:
-        The recording's folder, and what was assumed, a line each.
+        template: one of `TEMPLATES` by name, or a file like `recording.toml` with patterns ("*left*.csv").
+        answers: values of `recording.toml` by dotted keys (`logs.wrist.time`), before any that is guessed.
 
     Raises:
-        DataError: no video or several, a file that is none of these, a log whose columns cannot be told,
-            labels of which it is not clear what is meant, or a recording of that name that stands already
-            with other files.
+        DataError: no video or several, a file of no known kind, a log or labels of which it is not clear what
+            is meant, or a recording of that name that stands already with other files.
     """
     notes: list[str] = []
     files = gather(sources, notes)
@@ -150,18 +144,16 @@ def _settings(answers: Mapping[str, str]) -> dict[str, Any]:
             raise DataError(
                 f"--set {key}: {text[:80]!r}, expected a list as in TOML: {one_line(error)}"
             ) from error
-        parts = key.split(".")
-        if len(parts) == 1 and key not in ("logs", "sha256"):
-            settings[key] = value
-        elif len(parts) == 3 and parts[0] == "logs":
-            settings.setdefault("logs", {}).setdefault(parts[1], {})[parts[2]] = value
-        elif len(parts) > 3 and parts[0] == "logs" and parts[2] == "where":
-            log = settings.setdefault("logs", {}).setdefault(parts[1], {})
-            log.setdefault("where", {})[".".join(parts[3:])] = value
-        else:
+        *tables, last = key.split(".", 3)
+        of_log = tables[:1] == ["logs"] and (len(tables) == 2 or tables[2:] == ["where"])
+        if key in ("logs", "sha256") or (tables and not of_log):
             raise DataError(
                 f"--set {key}: expected a key of {DESCRIPTION}, such as label_unit or logs.wrist.time"
             )
+        table = settings
+        for name in tables:
+            table = table.setdefault(name, {})
+        table[last] = value
     return settings
 
 

@@ -101,7 +101,7 @@ def read_packets(file: Path) -> Packets:
 
     Packets that an edit list hides are not displayed, nor are those at the start that need a key frame not in
     the file. Formats that round times to whole milliseconds or so (Matroska, WebM, FLV, ASF, GIF) get those
-    of their constant rate back. Formats without times of display (AVI, MXF) show pictures in the order of
+    of their constant rate back. AVI and MXF, without times of display, show pictures in the order of
     decoding.
 
     A file that ends before its header or its structure says is refused. One that may be as it was recorded,
@@ -192,17 +192,9 @@ def _read(container: InputContainer, track: VideoStream) -> tuple[_Table, list[t
             stop = float((stamp + (packet.duration or 0)) * packet.stream.time_base)
             stops[packet.stream_index] = max(stop, stops.get(packet.stream_index, stop))
         if packet.stream_index == track.index:
-            rows.append(
-                (
-                    NO_TIME if packet.pts is None else packet.pts,
-                    NO_TIME if packet.dts is None else packet.dts,
-                    packet.duration or 0,
-                    packet.size,
-                    packet.is_keyframe,
-                    packet.is_discard,
-                    packet.is_corrupt,
-                )
-            )
+            pts, dts = (NO_TIME if time is None else time for time in (packet.pts, packet.dts))
+            flags = (packet.is_keyframe, packet.is_discard, packet.is_corrupt)
+            rows.append((pts, dts, packet.duration or 0, packet.size, *flags))
     sounds: list[tuple[float, float]] = []
     for sound in container.streams.audio:
         if sound.start_time is not None and sound.time_base is not None:
