@@ -90,7 +90,7 @@ def time_column(table: Table) -> str | None:
             moves = np.diff(values)
             if np.sum(moves < 0) > 1 and _begins_again(values, moves[moves != 0]):
                 continue  # a part of a time: the seconds of a minute
-        forward, shared = _as_clock(table, name)
+        forward, shared = _as_clock(table.frame[name], values)
         ranks[name] = (not forward, round(shared, 2), place)
     whole = [n for n in ranks if not any(fraction_of(table, other, n) for other in ranks if other != n)]
     return min(whole, key=ranks.__getitem__, default=None)
@@ -122,13 +122,12 @@ def fraction_of(table: Table, time: str, name: str) -> TimeUnit | float | None:
     return fraction_unit(whole, values) or fraction_unit(whole, values, named)
 
 
-def _as_clock(table: Table, name: str) -> tuple[bool, float]:
-    """Whether a column goes forward as times do, and the share of rows with the time of the row before."""
-    if (values := numbers_in(table, name)) is None:
-        column = table.frame[name]
+def _as_clock(column: pl.Series, values: np.ndarray | None) -> tuple[bool, float]:
+    """Whether times, written or `values`, go forward, and the share of rows with that of the row before."""
+    if values is None:
         shared = float((column == column.shift(1)).fill_null(True).mean() or 0.0)  # type: ignore[arg-type]
         return column.n_unique() > 1, shared
-    steps = np.diff(values[np.isfinite(values)])
+    steps = np.diff(values)
     if not len(steps):
         return True, 0.0
     return bool(np.mean(steps >= 0) > NEARLY and (steps > 0).any()), float(np.mean(steps == 0))
@@ -159,9 +158,8 @@ def readings(
 ) -> tuple[list[str], list[Left], list[Left]]:
     """The columns that are readings, those that are none, and readings that look like a clock.
 
-    A column that rises or falls all the time, or counts up and begins again, tells how late it is, so that
-    activities done one after another could be told apart by it alone. It is no reading unless its name says
-    so. Text and labels are none.
+    A column that rises or falls all the time, or counts up and begins again, tells how late it is: activities
+    done one after another are told apart by it alone. It is no reading unless its name says so.
     """
     kept: list[str] = []
     left: list[Left] = []

@@ -76,8 +76,7 @@ class _Share(NamedTuple):
 def _shares(packets: Packets, wanted: np.ndarray, back: int, least: float) -> list[_Share]:
     """What decoders have to do, in order; each but the last at least so many packets.
 
-    What is shown before the key frame that it follows in the file is left to the decoder that has come so
-    far.
+    What is shown before the key frame that it follows in the file is left to the decoder that comes there.
     """
     shares, packed = [_Share([], set())], 0
     starts = packets.starts(wanted, back).tolist()

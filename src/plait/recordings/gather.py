@@ -20,7 +20,7 @@ CHAPTER = re.compile(r"(?:GOPR|G[HXLP][0-9]{2})([0-9]{4})", re.IGNORECASE)  # of
 
 
 def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
-    """The files in one folder, or `sources` themselves; what is left out is told.
+    """The files in one folder, or `sources` themselves; `told` grows by what is left out.
 
     Raises:
         DataError: a source is no file, two have one name, or a name is not UTF-8.

@@ -35,8 +35,6 @@ LOOKED_AT = 100  # pictures that tell whether a track's are stored in order of d
 class Packets:
     """The packets of a video track, numbered in the file's (decoding) order, and when its pictures are shown.
 
-    The clock starts, as a player's does, with the file's first picture or sound.
-
     Args:
         order: ascends with the order of display; the packet's `pts` where these can be trusted.
         marks: `(stamp, size)` of each packet, which tell it from others.
@@ -44,7 +42,7 @@ class Packets:
         keys: numbers of the packets from which decoding may start.
         shown: numbers of the packets that are displayed, in order of display.
         times: seconds at which these are displayed.
-        start_s: where in the file's own time the clock starts.
+        start_s: the file's own time of its first picture or sound, where the clock starts as a player's does.
         stop_s: seconds at which the last picture ends.
         tolerance_s: by how much `times` are rounded at most.
         aspect: a pixel's width over its height.
