@@ -29,6 +29,7 @@ T = TypeVar("T")
 Look = Callable[[VideoFrame, VideoReformatter], T]
 # Pictures with their packets' numbers; None ends a share.
 Coming = Generator[tuple[int, T] | None, None, None]
+Numbered = Iterator[tuple[int, "Packet[VideoStream]"]]
 TRIES = 8  # key frames further and further ahead that are searched for before a file is read from its start
 SHARE, DECODERS = 64, 4  # packets, at least, after which it is another decoder's turn
 AHEAD_BYTES = 1 << 26  # of pictures that each decoder may be ahead
@@ -198,9 +199,7 @@ def _side_by_side(decoders: Sequence[Coming[T]], shares: int) -> Iterator[tuple[
             thread.leave()
 
 
-def _up_to(
-    last: int, numbered: Iterator["tuple[int, Packet[VideoStream]]"]
-) -> Iterator["tuple[int, Packet[VideoStream] | None]"]:
+def _up_to(last: int, numbered: Numbered) -> Iterator["tuple[int, Packet[VideoStream] | None]"]:
     """The packets up to number `last`, and None, which empties the decoder."""
     for number, packet in numbered:
         yield number, packet
@@ -211,7 +210,7 @@ def _up_to(
 
 def _packets_from(
     file: Path, container: InputContainer, track: VideoStream, packets: Packets, start: int
-) -> Iterator["tuple[int, Packet[VideoStream]]"]:
+) -> Numbered:
     """The packets from number `start` on, a key frame's, with their numbers."""
     numbered = _searched(container, track, packets, start)
     if numbered is not None:
@@ -222,12 +221,9 @@ def _packets_from(
         yield from (pair for pair in enumerate(coming) if pair[0] >= start)
 
 
-def _searched(
-    container: InputContainer, track: VideoStream, packets: Packets, start: int
-) -> Iterator["tuple[int, Packet[VideoStream]]"] | None:
+def _searched(container: InputContainer, track: VideoStream, packets: Packets, start: int) -> Numbered | None:
     """The packets from number `start` or earlier on; None where the file's index does not lead there."""
-    stamps = packets.marks[packets.keys[packets.keys <= start], 0][::-1][:TRIES].tolist()
-    for stamp in stamps:
+    for stamp in packets.marks[packets.keys[packets.keys <= start], 0][::-1][:TRIES].tolist():
         try:
             container.seek(stamp, stream=track)
         except (av.FFmpegError, OverflowError):

@@ -219,9 +219,9 @@ def _guessed(files: Sequence[Path], settings: Mapping[str, Any], notes: list[str
             for stream, log_settings in streams.items():
                 logs[stream] = describe_log(file, stream, video_s, log_settings, notes)
             continue
-        is_text = label_texts.lines_of(file) is not None
-        table = read_table(file, logger=True) if suffix in TABLES and not is_text else None
-        is_labels = is_text or suffix == ".eaf" or _is_json_of_labels(file) or (file in called and not labels)
+        is_labels = suffix == ".eaf" or label_texts.lines_of(file) is not None or _is_json_of_labels(file)
+        table = read_table(file, logger=True) if suffix in TABLES and not is_labels else None
+        is_labels = is_labels or (file in called and not labels)
         is_labels = is_labels or (table is not None and label_columns.is_labels(table))
         if settings.get("labels", file.name if is_labels else None) == file.name:
             if labels:
