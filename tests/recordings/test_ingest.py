@@ -213,6 +213,10 @@ def test_what_was_settled_holds_when_a_recording_is_opened(lab, tmp_path):
         ({"label_fps": "inf"}, "--set: label_fps"),
         ({"logs.left.time": "t"}, "--set logs.left: no such log, expected one of: none"),
         ({"logs": "x"}, "--set logs: expected a key of recording.toml"),
+        (
+            {"logs.left.where": "[1]", "logs.left.where.id": "2"},
+            "--set logs.left.where.id: 'where' holds a value, expected a table",
+        ),
         ({"video.file": "x"}, "--set video.file: expected a key"),
         ({"logs.left": "x"}, "--set logs.left: expected a key"),
         ({"labels": "../labels.csv"}, "--set: names '../labels.csv', expected a file beside it"),

@@ -363,7 +363,7 @@ def _go_on_apart(values: np.ndarray, code: np.ndarray) -> bool:
     return bool(len(within) and len(across) and np.mean(within**2) < 0.5 * np.mean(across**2))
 
 
-def acceleration(names: Sequence[str], stream: str, units: Sequence[str] = ()) -> tuple[str, ...]:
+def acceleration(names: Sequence[str], stream: str) -> tuple[str, ...]:
     """The three columns that tell how the sensor is moved, none where that is not known."""
     axes = [name for name in names if AXES.fullmatch(name) or LONG_AXES.fullmatch(name)]
     if len(axes) >= 3:

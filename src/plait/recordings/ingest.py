@@ -153,6 +153,8 @@ def _settings(answers: Mapping[str, str]) -> dict[str, Any]:
         table = settings
         for name in tables:
             table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise DataError(f"--set {key}: {name!r} holds a value, expected a table")
         table[last] = value
     return settings
 
