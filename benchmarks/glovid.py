@@ -1,7 +1,7 @@
-"""The paper's study at GloVid's size: clips drawn at random, on disk, and the methods of `studies/glovid.toml`.
+"""The paper's study at GloVid's size: random clips on disk, and the methods of `studies/glovid.toml`.
 
-3800 clips of 19 people: a float16 array of grids 10x7x7x832 (3.1 GB, mapped), pooled features of single frames, and
-glove readings 134x18.
+3800 clips of 19 people: a float16 array of grids 10x7x7x832 (3.1 GB, mapped), pooled features of single
+frames, and glove readings 134x18.
 """
 
 import tomllib

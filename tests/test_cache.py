@@ -21,7 +21,7 @@ from tests import test_features
 
 @pytest.fixture
 def filled(tmp_path, monkeypatch):
-    """A cache that is used, with what earlier versions, a run that was stopped, and somebody else have left there."""
+    """A cache that is used, with what earlier versions, a stopped run, and somebody else have left there."""
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
     cut(test_features.keyed(), None, ["b"])
     test_features.of(Extraction("tests.test_features:Summed"), test_features.keyed()).written()

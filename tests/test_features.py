@@ -182,7 +182,7 @@ def test_recordings_of_a_single_clip_are_kept_together_by_subject():
 
 @dataclass(frozen=True)
 class Chosen:
-    """The recordings of some people: who they are changes nothing of a recording, so it is left out of keys."""
+    """The recordings of some people: who they are changes no recording, so it is left out of keys."""
 
     people: tuple[str, ...]
 
@@ -244,7 +244,7 @@ def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypa
 
 
 def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
-    """SIGKILL in the middle; the same command goes on and leaves the very file of a run that was left alone."""
+    """SIGKILL in the middle; the same command goes on and leaves the file of a run left alone."""
 
     def command(folder):
         return started("features", *asked, PLAIT_CACHE=str(tmp_path / folder))

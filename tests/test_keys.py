@@ -1,4 +1,4 @@
-"""Every key of plait: whatever decides a value changes the key under which it is kept, and nothing else does."""
+"""Every key of plait: whatever decides a value changes the key that it is kept under, nothing else does."""
 
 import importlib.metadata
 import json
@@ -429,7 +429,7 @@ print(json.dumps([source_key([thing]) for thing in things]))
 
 
 def test_what_a_process_has_imported_besides_decides_nothing(tmp_path):
-    """A command line, a test, a worker on a cluster: each has other modules loaded when it asks for the same thing."""
+    """A command line, a test, a worker on a cluster: each has other modules when it asks for the same."""
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "asked.py").write_text(ASKED)
     little = subprocess.Popen([sys.executable, tmp_path / "asked.py"], stdout=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""The paper's study on GloVid in miniature, from features and from preprocessed clips, to the last table and figure."""
+"""The paper's study on GloVid in miniature, from features and from preprocessed clips to the last figure."""
 
 import json
 

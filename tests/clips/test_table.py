@@ -1,4 +1,4 @@
-"""The page on one's own recordings, followed to the letter; and what goes wrong on the way, each in one line."""
+"""The page on one's own recordings, followed to the letter; what goes wrong on the way, each in one line."""
 
 import errno
 import re

@@ -53,7 +53,7 @@ class Slow(nn.Module):
 
 
 class Nodes:
-    """Ray nodes, each a `ray start` of its own, in a session of its own, with its own address on the loopback."""
+    """Ray nodes, each a `ray start` in a session of its own, with its own address on the loopback."""
 
     def __init__(self, folder: Path, hidden: Path):
         self.port = next(port for port in range(20_000 + os.getpid() % 10_000, 32_000) if free(port))

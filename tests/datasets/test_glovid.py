@@ -176,7 +176,7 @@ def test_templates_are_descriptions():
 
 
 def test_preprocessed_clips_have_keys_of_their_own(preprocessed):
-    """Each of what it holds: whoever is added, and whatever changes of one sensor, leaves the others' alone."""
+    """Each of what it holds: whoever is added, whatever changes of one sensor, leaves the others' alone."""
 
     def keys(folder):
         streams = [("video",), ("left", "right")]

@@ -319,7 +319,7 @@ def test_a_value_is_not_finite(tmp_path, kind, variable, value):
 def person(
     frames: int, row: int = 120, column: int = 160, size: int = 40, place_mm: int = 2800, lift: float = 0.0
 ) -> np.ndarray:
-    """A standing block of a person, with a block of a hand, 300 mm nearer, that moves to the side and back."""
+    """A standing block of a person; a block of a hand, 300 mm nearer, moves to the side and back."""
     video = np.zeros((frames, 240, 320), dtype=np.uint16)
     video[:, row - size : row + size, column - size // 3 : column + size // 3] = place_mm
     for frame in range(frames):

@@ -16,7 +16,7 @@ COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ c
 
 
 class Odd(nn.Module):
-    """Normalisations that may be folded, and some that may not: after a branch, without a convolution, in 2D and 3D."""
+    """Normalisations that may be folded, and not: after a branch, without a convolution, in 2D and 3D."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""I3D against a second formulation: explicit padding by the formula, functional convolutions, weights by their keys."""
+"""I3D against a second formulation: padding by the formula, functional convolutions, weights by key."""
 
 import math
 import pickle

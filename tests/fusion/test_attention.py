@@ -1,4 +1,4 @@
-"""Maps that can be checked: the lead names the context position that matters, and a trained fusion looks there."""
+"""Maps that can be checked: the lead names the context's position, and a trained fusion looks there."""
 
 import pytest
 import torch
@@ -13,8 +13,11 @@ KEYS, PLACES, STEPS, CLASSES = 12, 2, 3, 4
 
 
 def named(n, generator):
-    """A lead that holds a key, and a context of twelve steps, each with its key and a value: the label is the value at
-    the lead's key. Context positions are in any order; `right` says where the named one is."""
+    """A lead that holds a key, and a context of twelve steps, each with its key and a value.
+
+    The label is the value at the lead's key. Context positions are in any order; `right` says where the
+    named one is.
+    """
     key = torch.randint(KEYS, (n,), generator=generator)
     order = torch.stack([torch.randperm(KEYS, generator=generator) for _ in range(n)])
     values = torch.randint(CLASSES, (n, KEYS), generator=generator)

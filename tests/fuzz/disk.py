@@ -1,11 +1,12 @@
-"""A disk that is full at every write of each verb, or may not be written: one line each time, and then it goes on.
+"""A disk that is full at every write of each verb, or read-only: one line each time, and then it goes on.
 
-    unshare --mount --map-root-user python -m tests.fuzz.disk [--stops 50] [--verbs VERB ...] [--folder FOLDER]
+    unshare --mount --map-root-user python -m tests.fuzz.disk
+        [--stops 50] [--verbs VERB ...] [--folder FOLDER]
 
-Every verb works on a disk of its own (tmpfs) that has room for what is there before, and a little more each time that
-the verb stops; before that, the disk is read-only once. What it ends with is compared with what it leaves where there
-is room. Prints how often it stopped with which line; the exit code is 1 if it stopped otherwise, left something behind
-that is none of its results, or ended with other bytes.
+Every verb works on a disk of its own (tmpfs) that has room for what is there before, and a little more each
+time that the verb stops; before that, the disk is read-only once. What it ends with is compared with what it
+leaves where there is room. Prints how often it stopped with which line; the exit code is 1 if it stopped
+otherwise, left something behind that is none of its results, or ended with other bytes.
 """
 
 import argparse

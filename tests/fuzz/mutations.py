@@ -1,4 +1,4 @@
-"""Damage and nonsense: bytes as disks and networks spoil them, and forms that say other things than they should."""
+"""Damage and nonsense: bytes as disks and networks spoil them, and forms that say what they should not."""
 
 import copy
 import io
@@ -305,7 +305,7 @@ FORMS = {
 
 
 def mutated(content, form, rng):
-    """Another content in the place of a valid one of this form; only bytes are spoiled where it is none of `FORMS`."""
+    """Another content in place of a valid one of this form; of none of `FORMS`, only bytes are spoiled."""
     if form in FORMS and rng.random() < 0.7:
         try:
             return FORMS[form](content, rng)

@@ -1,4 +1,4 @@
-"""Frame for frame: what plait shows is what FFmpeg shows in its own order, in every container and codec to be had."""
+"""Frame for frame: plait shows what FFmpeg shows in its own order, in every container and codec to be had."""
 
 import struct
 import warnings
@@ -85,11 +85,12 @@ OPTIONS = {
     **{name: {"bf": "2", "g": "10"} for name in ("mpeg4", "mpeg2video", "mpeg1video")},
 }
 MUST = {
-    ("mp4", "libx264"), ("mp4", "libx265"), ("mp4", "libsvtav1"), ("mov", "prores_ks"), ("matroska", "libx264"),
-    ("matroska", "libx265"), ("matroska", "mpeg2video"), ("webm", "libvpx"), ("webm", "libvpx-vp9"), ("flv", "flv"),
-    ("flv", "libx264"), ("avi", "mpeg4"), ("avi", "libx264"), ("avi", "mjpeg"), ("avi", "msmpeg4"), ("avi", "h263p"),
-    ("mpegts", "libx264"), ("mpegts", "mpeg2video"), ("mpeg", "mpeg1video"), ("vob", "mpeg2video"),
-    ("asf", "wmv2"), ("asf", "libx264"), ("mxf", "mpeg2video"), ("mxf", "libx264"), ("gif", "gif"), ("mov", "rpza"),
+    ("mp4", "libx264"), ("mp4", "libx265"), ("mp4", "libsvtav1"), ("mov", "prores_ks"),
+    ("matroska", "libx264"), ("matroska", "libx265"), ("matroska", "mpeg2video"), ("webm", "libvpx"),
+    ("webm", "libvpx-vp9"), ("flv", "flv"), ("flv", "libx264"), ("avi", "mpeg4"), ("avi", "libx264"),
+    ("avi", "mjpeg"), ("avi", "msmpeg4"), ("avi", "h263p"), ("mpegts", "libx264"), ("mpegts", "mpeg2video"),
+    ("mpeg", "mpeg1video"), ("vob", "mpeg2video"), ("asf", "wmv2"), ("asf", "libx264"),
+    ("mxf", "mpeg2video"), ("mxf", "libx264"), ("gif", "gif"), ("mov", "rpza"),
 }  # fmt: skip
 
 

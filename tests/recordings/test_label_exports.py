@@ -165,10 +165,14 @@ def test_exports_come_back_as_the_same_spans(tmp_path, write, spans):
     ("name", "text", "message"),
     [
         ("a.csv", "start,end,label\n250,1250,press\n", r"ends at 1250.00 s.* if its times are ms or frames"),
-        ("a.csv", "start,end,label\n1000,30000,press\n", r"if its times are ms: say it with --set label_unit=ms"),
-        ("a.csv", "start,end,label\n1715000001,1715000005,press\n", "if they count from elsewhere: say it with --set label_zero=TIME"),  # noqa: E501
-        ("a.csv", "start,end,label\n2024-05-06T12:00:01,2024-05-06T12:00:05,x\n", "line 2: .* is a time of day"),
-        ("a.csv", "start,end,label\n00:00:01:25,00:00:05:00,x\n", "line 2: '00:00:01:25', expected a time code"),
+        ("a.csv", "start,end,label\n1000,30000,press\n",
+         r"if its times are ms: say it with --set label_unit=ms"),
+        ("a.csv", "start,end,label\n1715000001,1715000005,press\n",
+         "if they count from elsewhere: say it with --set label_zero=TIME"),
+        ("a.csv", "start,end,label\n2024-05-06T12:00:01,2024-05-06T12:00:05,x\n",
+         "line 2: .* is a time of day"),
+        ("a.csv", "start,end,label\n00:00:01:25,00:00:05:00,x\n",
+         "line 2: '00:00:01:25', expected a time code"),
         ("a.csv", "start,end,label\n00:00:01:00,5,x\n", "line 2: '5', expected a time code hh:mm:ss:ff"),
         ("a.csv", "start_frame,duration,label\n1,5,x\n", "durations beside starts in frames"),
         ("a.txt", "1.0\t5.0\tpress\nhello\n", "line 2: 'hello', expected start, stop and label with tabs"),
@@ -178,9 +182,12 @@ def test_exports_come_back_as_the_same_spans(tmp_path, write, spans):
         ("a.csv", "Time,Behavior,Status\n1,press,STOP\n", "line 2: 'press' is marked 'STOP'"),
         ("a.csv", "Time,Behavior,Status\n1,press,START\n", "line 2: 'press' starts and never stops"),
         ("a.csv", "Time,Behavior,Status\n1,press,POINT\n", "no labels, expected some that last"),
-        ("a.csv", "start,stop,label,Time offset (s)\n1,2,press,5.0\n", "'Time offset .s.' is '5.0', expected 0"),
-        ("a.json", '{"project": {}, "attribute": {}, "metadata": {}}', "VIA's project, expected labels: export its"),
-        ("a.json", '{"behaviors_conf": {}, "observations": {}}', "BORIS' project, expected labels: export its"),
+        ("a.csv", "start,stop,label,Time offset (s)\n1,2,press,5.0\n",
+         "'Time offset .s.' is '5.0', expected 0"),
+        ("a.json", '{"project": {}, "attribute": {}, "metadata": {}}',
+         "VIA's project, expected labels: export its"),
+        ("a.json", '{"behaviors_conf": {}, "observations": {}}',
+         "BORIS' project, expected labels: export its"),
         ("a.json", label_studio([(1, 2, "a")])[1], "frames as Label Studio counts them.* --set label_fps=25"),
     ],
 )  # fmt: skip
@@ -258,7 +265,8 @@ def elan(tiers, slots, media="", units="milliseconds"):
     return (
         '<?xml version="1.0" encoding="UTF-8"?><ANNOTATION_DOCUMENT AUTHOR="" FORMAT="3.0" VERSION="3.0" '
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="EAFv3.0.xsd">'
-        f'<HEADER MEDIA_FILE="" TIME_UNITS="{units}">{media}</HEADER><TIME_ORDER>{order}</TIME_ORDER>{body}{kinds}'
+        f'<HEADER MEDIA_FILE="" TIME_UNITS="{units}">{media}</HEADER>'
+        f"<TIME_ORDER>{order}</TIME_ORDER>{body}{kinds}"
         '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="plain" TIME_ALIGNABLE="true"/></ANNOTATION_DOCUMENT>'
     )
 
@@ -544,8 +552,8 @@ ANSWERED = {  # by form: how a label from 1 to 2 s is written in it, its ending,
     "elan's numbers": (ELAN_S, ".txt", ("s", "ms", "us", "frames")),
     "elan's text": (ELAN_MS, ".txt", ("s",)),
     "table": ("start,stop,action\n{0},{1},a\n", ".csv", ("s", "ms", "us", "frames")),
-    "json": ('{{"database": {{"cam": {{"annotations": [{{"segment": [{0}, {1}], "label": "a"}}]}}}}}}', ".json",
-             ("s", "ms", "us", "frames")),
+    "json": ('{{"database": {{"cam": {{"annotations": [{{"segment": [{0}, {1}], "label": "a"}}]}}}}}}',
+             ".json", ("s", "ms", "us", "frames")),
     "eaf": (LINKED.replace("LINKS", "").replace("1000", "{0}000").replace("2000", "{1}000"), ".eaf", ("ms",)),
 }  # fmt: skip
 

@@ -46,7 +46,7 @@ def plait(capsys, monkeypatch, *words):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Recordings of 75 s: one silent, one with brackets in its names, one unreadable, one with a stranger's log."""
+    """Recordings of 75 s: one silent, one with brackets in names, one unreadable, one with another's log."""
     root, truth = tmp_path_factory.mktemp("lab"), {}
     truth = {
         name: simulate(300 + number, duration_s=75, claps=2)

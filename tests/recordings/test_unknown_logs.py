@@ -239,7 +239,7 @@ def test_rows_of_several_sensors_are_never_one_stream(tmp_path, turns, named):
 
 
 def together(kinds, every, name, rng, apart_s=0.003):
-    """Sensors that write into one table at 50 Hz, each but the first once in `every` rows; they read alike."""
+    """Sensors that write into one table at 50 Hz, all but the first once in `every` rows; they read alike."""
     rows = []
     for number, kind in enumerate(kinds):
         t = np.arange(0, 1000, every if number else 1) / 50

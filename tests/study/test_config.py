@@ -73,7 +73,8 @@ def test_a_sweep_makes_a_row_for_each_value():
         (["methods.a.train.lr=1"], "methods.a.train.lr: unknown key"),
         (["methods.new.args.lead=a"], "methods.new: expected exactly one of 'use' and 'average'"),
         (["methods.a.average=[\"b\"]"], "methods.a: expected exactly one of 'use' and 'average'"),
-        (["methods.average.average=[\"a\", \"c\"]"], "no trained method 'c', expected some of: a, b, concat, a-led"),
+        (["methods.average.average=[\"a\", \"c\"]"],
+         "no trained method 'c', expected some of: a, b, concat, a-led"),
         (["methods.average.average=[\"a\"]"], "expected two methods or more"),
         (["methods.average.args.head=mean"], "an average trains nothing, so it takes no 'args'"),
         (["methods.a-led.modalities=[\"a\", \"c\"]"], "unknown modality 'c', expected one of: a, b"),
@@ -170,7 +171,7 @@ def test_studies_that_need_no_data_name_modalities_there_are(file):
 
 
 def test_a_method_may_be_like_another(tmp_path):
-    """All of the other's keys but those that it says itself; an empty table leaves nothing; `args` go with `use`."""
+    """All of the other's keys but its own; an empty table leaves nothing; `args` go with `use`."""
     led = {"use": "plait.fusion:Led", "args": {"lead": "a", "head": "mean"}, "train": {"max_epochs": 2}}
     led["encoders"] = {"a": {"from": "a", "frozen": True}}
     methods = tiny.study()["methods"] | {

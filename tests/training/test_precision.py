@@ -1,4 +1,4 @@
-"""What makes training fast and should not change what it comes to: bfloat16, known grids, RMSprop in one pass."""
+"""What makes training fast and should not change its outcome: bfloat16, known grids, RMSprop in one pass."""
 
 import numpy as np
 import polars as pl
