@@ -165,12 +165,8 @@ def main() -> None:
     torch.set_num_threads(threads)
     how = Extraction("plait.pretrained:efficientnet_lite0", engine=args.engine)
     network = efficientnet_lite0((frames, CROP, CROP, 3)).eval().requires_grad_(False)
-    result: dict[str, object] = {
-        **machine(threads),
-        "engine": args.engine,
-        "video_s": seconds,
-        "rounds": rounds,
-    }
+    result: dict[str, object] = {**machine(threads), "engine": args.engine}
+    result |= {"video_s": seconds, "rounds": rounds}
     print(
         f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz through EfficientNet-Lite0, "
         f"engine {args.engine}"

@@ -83,19 +83,13 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
         print(f"batch {batch}, {threads} threads")
         for head in ("mean", "flatten"):
             for name, make in FUSIONS.items():
-                rounds = (
-                    1
-                    if chosen.quick
-                    else max(chosen.rounds * 8 // batch // 2, 3)
-                    if batch > 8
-                    else chosen.rounds
-                )
+                rounds = max(chosen.rounds * 8 // batch // 2, 3) if batch > 8 else chosen.rounds
                 row = {
                     "fusion": name,
                     "head": head,
                     "batch": batch,
                     "threads": threads,
-                    **measured(make(head), batch, rounds),
+                    **measured(make(head), batch, 1 if chosen.quick else rounds),
                 }
                 print(told(row))
                 rows.append(row)

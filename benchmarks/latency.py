@@ -117,12 +117,8 @@ def main() -> None:
     modalities = {name: GLOVID.modality(name) for name in ("video", "gloves")}
     modalities["video"] = replace(modalities["video"], samples=frames)
     given = streams(frames, side)
-    result: dict[str, Any] = {
-        **machine(max(args.threads)),
-        "engine": args.engine,
-        "rounds": rounds,
-        "rows": [],
-    }
+    result: dict[str, Any] = machine(max(args.threads))
+    result |= {"engine": args.engine, "rounds": rounds, "rows": []}
     print(
         f"one window: {frames} frames of {side} x {side}, {READINGS} readings; "
         f"engine {args.engine}, {rounds} rounds"

@@ -198,20 +198,10 @@ def test_whatever_decides_features_is_in_their_key(weights, tmp_path, monkeypatc
 def elsewhere(monkeypatch):
     """Other machines, libraries and settings of theirs, one after another, by what is other."""
     version = importlib.metadata.version
-    variables = (
-        "ONEDNN_MAX_CPU_ISA",
-        "DNNL_MAX_CPU_ISA",
-        "ATEN_CPU_CAPABILITY",
-        "MKL_CBWR",
-        "MKL_ENABLE_INSTRUCTIONS",
-    )
-    more = (
-        "ONEDNN_DEFAULT_FPMATH_MODE",
-        "NPY_DISABLE_CPU_FEATURES",
-        "NVIDIA_TF32_OVERRIDE",
-        "OPENBLAS_CORETYPE",
-    )
-    for name in variables + more:
+    variables = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_CBWR")
+    variables += ("MKL_ENABLE_INSTRUCTIONS", "ONEDNN_DEFAULT_FPMATH_MODE", "NPY_DISABLE_CPU_FEATURES")
+    variables += ("NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE")
+    for name in variables:
         with monkeypatch.context() as patch:
             patch.setenv(name, "AVX2")
             yield name
@@ -380,9 +370,8 @@ def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():
         torch.manual_seed(0)
         clips = cut(world.dataset(), None, ["m"])
         network = Network({"m": Weighed((6, 3), gain=gain)}, nn.Identity(), ["m"])
-        made = known_grids(
-            network, Method(), {"m": Path(donor) / "weights.safetensors"}, clips, "cpu"
-        ).arrays["m"]
+        donors = {"m": Path(donor) / "weights.safetensors"}
+        made = known_grids(network, Method(), donors, clips, "cpu").arrays["m"]
         network = Network({"m": nn.Identity()}, Averaging())
         averages = known_grids(network, Method(), {}, clips, "cpu").arrays["m"]
         assert len(made.files) == len(averages.files) == len(world.subjects)

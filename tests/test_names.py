@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from plait.names import alike, natural, plain, spellings
 
-LETTERS = st.text(
-    "abcdefghiklmnoqrtvwxyz", min_size=2, max_size=6
-)  # words for people are of one letter, or of these:
+# words for people are of one letter, or of these:
+LETTERS = st.text("abcdefghiklmnoqrtvwxyz", min_size=2, max_size=6)
 NAMES = st.one_of(
     LETTERS,
     st.integers(1, 2000).map(str),
@@ -87,17 +86,8 @@ def test_different_names_are_never_taken_for_one(names):
     "people",
     [
         [*map(str, range(1, 31)), *(f"a{i}" for i in range(1, 31)), "anna", "anne", "hanna"],
-        [
-            "s1",
-            "s10",
-            "s11",
-            "s1-1",
-            "s1-11",
-            "s11-1",
-            "p1",
-            "p10",
-            "u1",
-        ],  # patients and staff share a number
+        # patients and staff share a number
+        ["s1", "s10", "s11", "s1-1", "s1-11", "s11-1", "p1", "p10", "u1"],
         ["A", "B", "O", "I", "l", "1s", "s", "ss"],
         ["2024-01-05", "2024-01-06", "2024-10-5", "1.5", "15", "1.05.1"],
         ["か", "が", "は", "ば", "ぱ", "राम", "रमा", "रोम", "บอย", "บีย", "كامل", "كمال"],

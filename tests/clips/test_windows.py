@@ -37,9 +37,8 @@ def test_unlabelled_time_is_dropped_or_a_class():
     assert (15.5, "neutral") in found and all(start >= 5 for start, _ in found)
     (found,) = starts(Windows(4.0, unlabelled="neutral", margins=True), recording(PRESS, PLUG))
     assert (0.0, "neutral") in found and found[-1][1] == "neutral" and found[-1][0] + 4 <= 60 + 1e-6
-    (found,) = starts(
-        Windows(4.0, unlabelled="plug"), recording(PRESS, PLUG)
-    )  # neighbours of one activity are one
+    # neighbours of one activity are one
+    (found,) = starts(Windows(4.0, unlabelled="plug"), recording(PRESS, PLUG))
     assert (15.5, "plug") in found and (19.5, "plug") in found
 
 

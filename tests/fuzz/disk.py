@@ -63,11 +63,8 @@ def tried(verb: str, root: Path, stops: int) -> tuple[Counter[str], list[str]]:
         found = done(verb, work)
         if found.code == 0:
             break
-        said[
-            re.sub(
-                r"[0-9a-f]{32}|\.making-\S+|\w{8}\.(?=sock|tmp)", "*", found.last.replace(str(work), "DISK")
-            )
-        ] += 1
+        line = found.last.replace(str(work), "DISK")
+        said[re.sub(r"[0-9a-f]{32}|\.making-\S+|\w{8}\.(?=sock|tmp)", "*", line)] += 1
         wrong.append(complaint(verb, found))
     behind = left_behind(work)
     wrong += [f"{verb}: left behind: {', '.join(behind)[:500]}"] if behind else []

@@ -64,9 +64,8 @@ def main() -> None:
                 shutil.rmtree(work)
                 shutil.copytree(ready, work)
                 for _ in range(rng.randint(1, 4)):
-                    counts[
-                        f"{verb}: killed" if killed(verb, work, rng.uniform(0, 1) * takes_s) else "late"
-                    ] += 1
+                    in_time = killed(verb, work, rng.uniform(0, 1) * takes_s)
+                    counts[f"{verb}: killed" if in_time else "late"] += 1
                 counts[f"{verb}: left by a kill"] += bool(left_behind(work))
                 time.sleep(FRESH_S)
                 last = done(verb, work)

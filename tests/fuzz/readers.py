@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(read: Callable[[Path], object], file: Path) -> Outcome:
-    """How `read` takes the input at `file`: its own errors are a line that names it, its folder or an option."""
+    """How `read` takes the input at `file`: its own errors are a line with it, its folder or an option."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -27,14 +27,8 @@ from tests.fuzz.inputs import READERS, ran
 from tests.fuzz.mutations import SPECIAL, mutated
 from tests.fuzz.readers import READ, REFUSED, outcome, written
 
-SLOW = {
-    "video",
-    "sound",
-    "recording",
-    "clips.parquet",
-    "truth.npz",
-    "job's weights",
-}  # tried by the script alone
+# tried by the script alone
+SLOW = {"video", "sound", "recording", "clips.parquet", "truth.npz", "job's weights"}
 SPECIAL_ONES = [one for one in SPECIAL if "TiB" not in one]
 
 

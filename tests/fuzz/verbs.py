@@ -147,9 +147,8 @@ def files(work: Path) -> dict[str, bytes]:
 
 def left_behind(work: Path) -> list[str]:
     """What was made on the way."""
-    temporary = [
-        path for path in (work / "tmp").rglob("*") if "torchinductor_" not in str(path)
-    ]  # torch's own
+    # torch's own
+    temporary = [path for path in (work / "tmp").rglob("*") if "torchinductor_" not in str(path)]
     return sorted(
         str(path.relative_to(work)) for path in [*work.rglob(".making-*"), *work.rglob("*.part"), *temporary]
     )

@@ -251,13 +251,7 @@ def test_parquet_logs_in_epoch_nanoseconds_are_read_too(own, tmp_path):
     source.mkdir()
     (source / "a.mp4").write_bytes((own[0] / "GOPR0001.mp4").read_bytes())
     times = 1_700_000_000_000_000_000 + (np.arange(50) * 40_000_000)
-    columns = {
-        "time": times,
-        "acc_x": np.ones(50),
-        "acc_y": np.ones(50),
-        "acc_z": np.ones(50),
-        "note": ["x"] * 50,
-    }
+    columns = {"time": times, **{f"acc_{axis}": np.ones(50) for axis in "xyz"}, "note": ["x"] * 50}
     pl.DataFrame(columns).write_parquet(source / "imu.parquet")
     folder, _ = ingest([source], tmp_path / "out", subject="s7")
     log = read_description(folder).logs["imu"]

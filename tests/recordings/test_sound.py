@@ -150,11 +150,8 @@ def test_sound_that_pauses_for_hours_is_refused_before_silence_is_made(tmp_path,
                 continue
             late = packet.stream.type == "audio" and packet.pts * packet.time_base > 2
             moved = round(jump_s / packet.time_base) if late else 0
-            packet.pts, packet.dts, packet.stream = (
-                packet.pts + moved,
-                packet.dts + moved,
-                tracks[packet.stream.index],
-            )
+            packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+            packet.stream = tracks[packet.stream.index]
             paused.mux(packet)
     tracemalloc.start()
     if jump_s > 3600:

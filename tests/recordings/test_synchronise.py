@@ -52,11 +52,8 @@ def lab(tmp_path_factory):
         name: simulate(300 + number, duration_s=75, claps=2)
         for number, name in enumerate(("bracketed", "silent"))
     }
-    for name, own in {
-        **truth,
-        "broken": simulate(302, duration_s=12),
-        "stranger": truth["bracketed"],
-    }.items():
+    made = {**truth, "broken": simulate(302, duration_s=12), "stranger": truth["bracketed"]}
+    for name, own in made.items():
         folder = root / name
         folder.mkdir()
         if name == "stranger":

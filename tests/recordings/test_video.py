@@ -408,10 +408,8 @@ def test_an_edit_list_hides_frames(tmp_path):
         track = copy.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
-                packet.pts, packet.dts = (
-                    packet.pts - 15_000,
-                    packet.dts - 15_000,
-                )  # in the file's 1/90000 s: 5 frames
+                # in the file's 1/90000 s: 5 frames
+                packet.pts, packet.dts = packet.pts - 15_000, packet.dts - 15_000
                 packet.stream = track
                 copy.mux(packet)
     video = Video(tmp_path / "b.mp4", None, None)

@@ -298,6 +298,5 @@ def test_whatever_things_are_called_is_shown_as_written_and_never_run(tab, fused
     )
     assert tab.run("document.querySelectorAll('a[href^=\"javascript:\"]').length") == 0
     predicted = {renamed[name] for name in predictions["activity"]}
-    assert [
-        name for name in [*map(renamed.get, predictions["method"].unique()), *predicted] if name not in shown
-    ] == []
+    names = [*map(renamed.get, predictions["method"].unique()), *predicted]
+    assert [name for name in names if name not in shown] == []

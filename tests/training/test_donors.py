@@ -45,12 +45,8 @@ def planned(source, out):
     clips = clips_module.cut(tiny.TINY, None, loaded.modalities)
     setting = Setting(loaded.dataset, out, 1, "cpu")
     parts = folds(loaded.protocol, [clip.subject for clip in clips.table])
-    return (
-        loaded,
-        clips,
-        setting,
-        plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting),
-    )
+    jobs = plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting)
+    return loaded, clips, setting, jobs
 
 
 @pytest.fixture(scope="module")

@@ -298,11 +298,8 @@ def test_known_leads_in_bfloat16_come_to_much_the_same(cache):
         led = results(out).filter(pl.col("method") == "led")
         scores[precision] = np.array(led["scores"].to_list())
     kinds = {np.load(path, mmap_mode="r").dtype for path in (cache / "cache" / "grids").glob("*.npy")}
-    assert kinds == {
-        np.dtype("<f2"),
-        np.dtype("<f4"),
-        np.dtype("<i2"),
-    }  # grids, their means, grids in bfloat16
+    # grids, their means, grids in bfloat16
+    assert kinds == {np.dtype("<f2"), np.dtype("<f4"), np.dtype("<i2")}
     assert 0 < np.abs(scores["bfloat16"] - scores["float32"]).mean() < 0.03
 
 
