@@ -296,7 +296,10 @@ def test_what_has_no_content_is_refused_in_a_line(held):
 
 def test_the_same_in_another_process():
     """No address, no order of a set, nothing of the session is in it."""
-    code = "import json; from tests.test_contents import *; print(json.dumps([told(m(1)) for m in MAKERS.values()]))"
+    code = (
+        "import json; from tests.test_contents import *; "
+        "print(json.dumps([told(m(1)) for m in MAKERS.values()]))"
+    )
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     run, env = [sys.executable, "-c", code], os.environ | {"PYTHONHASHSEED": seed}
     done = subprocess.run(run, capture_output=True, text=True, check=True, env=env)

@@ -182,7 +182,7 @@ def test_recordings_of_a_single_clip_are_kept_together_by_subject():
 
 @dataclass(frozen=True)
 class Chosen:
-    """The recordings of some people: who they are changes nothing of a recording, so it is left out of keys."""
+    """The recordings of some people: who they are changes no recording, so it is left out of keys."""
 
     people: tuple[str, ...]
 
@@ -244,7 +244,7 @@ def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypa
 
 
 def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
-    """SIGKILL in the middle; the same command goes on and leaves the very file of a run that was left alone."""
+    """SIGKILL in the middle; the same command goes on and leaves the file of a run left alone."""
 
     def command(folder):
         return started("features", *asked, PLAIT_CACHE=str(tmp_path / folder))
@@ -269,11 +269,8 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     ]
     assert left[0] == left[1]
     [one] = (tmp_path / "killed" / "features").glob("all-*.npy")
-    assert len(left[0]) == 2 * 2 + 3 and np.load(one).shape == (
-        16,
-        32,
-        320,
-    )  # a file for each of two, and one of both
+    # a file for each of two, and one of both
+    assert len(left[0]) == 2 * 2 + 3 and np.load(one).shape == (16, 32, 320)
     assert str(one) in out and "(32, 320), float16" in out
     modality = SIMULATED.modality("thumbnails")
     first = next(tensors(modality, listed(SIMULATED, clips, ["video"])))
@@ -286,15 +283,8 @@ def test_a_clip_table_without_a_data_set(clips, tmp_path, capsys, monkeypatch):
     from plait.cli import app
 
     write_clips(Path(clips).parent / "recordings", tmp_path / "bare", Windows(5.36, unlabelled="neutral"))
-    arguments = [
-        "features",
-        str(tmp_path / "bare"),
-        "--encoder",
-        "tests.test_features:Broken",
-        "--set",
-        "how=fine",
-    ]
-    app([*arguments, "--fps", "1"], standalone_mode=False)
+    arguments = ["features", str(tmp_path / "bare"), "--encoder", "tests.test_features:Broken"]
+    app([*arguments, "--set", "how=fine", "--fps", "1"], standalone_mode=False)
     assert "(5, 224, 224, 3), float16" in capsys.readouterr().out
     with pytest.raises(
         PlaitError, match="no modality 'glove', expected one of: video, thumbnails, gloves"
@@ -364,25 +354,19 @@ class TestStudies:
         ("sets", "said"),
         [
             (["encoders.c.use=x:Y"], "encoders: unknown modality 'c', expected one of: a, b"),
-            (
-                ['encoders.a={from="a"}'],
-                "encoders.a.from: expected 'use' or 'features', for it is for all methods",
-            ),
-            (
-                ["encoders.a.features.engin=1"],
-                "encoders.a.features.engin: unknown key, did you mean 'engine'?",
-            ),
+            (['encoders.a={from="a"}'],
+             "encoders.a.from: expected 'use' or 'features', for it is for all methods"),
+            (["encoders.a.features.engin=1"],
+             "encoders.a.features.engin: unknown key, did you mean 'engine'?"),
             (["encoders.a.features.engine=fast"], "encoders.a.features.engine: got 'fast'"),
             (["encoders.a.features.batch=0"], "encoders.a.features.batch: got 0"),
             (["encoders.a.args.x=1"], "methods.a.encoders.a.args: expected 'use' beside them"),
             (["methods.heir.encoders.a.features.use=x:Y"], "heir.encoders.a.features: they are the donor's"),
-            (
-                ["methods.a.augment.a=tests.tiny:double"],
-                "methods.a.augment.a: its features are made once, as they are",
-            ),
+            (["methods.a.augment.a=tests.tiny:double"],
+             "methods.a.augment.a: its features are made once, as they are"),
             (["encoders.a.features.use=tests.test_features:None"], "methods.a.encoders.a.features: module"),
         ],
-    )
+    )  # fmt: skip
     def test_mistakes_are_named(self, tmp_path, sets, said):
         with pytest.raises(ConfigError) as caught:
             run_study(self.study(), None, tmp_path, sets=sets)

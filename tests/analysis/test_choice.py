@@ -1,4 +1,4 @@
-"""One fusion stands for the others: validation people choose it, and nothing that test people did changes it."""
+"""One fusion stands for the others: validation people choose it, and nothing of test people changes it."""
 
 import numpy as np
 import polars as pl
@@ -29,7 +29,7 @@ MORE = {
 
 
 def said(right, people="abcd"):
-    """Validation predictions in which a method is right on so many of ten clips of each person, or of all of them."""
+    """Validation predictions: a method is right on so many of ten clips of each person, or of all of them."""
     rows = []
     for method, counts in right.items():
         for person, count in zip(

@@ -1,4 +1,4 @@
-"""Every window is a clip, or is dropped for a reason that is said: of random recordings, and as it happens in a lab."""
+"""Every window is a clip, or is dropped for a reason that is said: at random, and as in a lab."""
 
 from collections import Counter
 from itertools import pairwise

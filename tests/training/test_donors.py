@@ -45,12 +45,8 @@ def planned(source, out):
     clips = clips_module.cut(tiny.TINY, None, loaded.modalities)
     setting = Setting(loaded.dataset, out, 1, "cpu")
     parts = folds(loaded.protocol, [clip.subject for clip in clips.table])
-    return (
-        loaded,
-        clips,
-        setting,
-        plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting),
-    )
+    jobs = plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting)
+    return loaded, clips, setting, jobs
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +187,15 @@ def test_a_study_with_donors_is_written_as_it_is_read(finished):
     [
         ({}, "methods.frozen.encoders.a: expected exactly one of 'use' and 'from'"),
         ({"from": "a", "use": "tests.tiny:Normed"}, "expected exactly one of 'use' and 'from'"),
-        ({"use": "tests.tiny:Normed", "frozen": True}, "encoders.a.frozen: only an encoder 'from' another method"),
+        ({"use": "tests.tiny:Normed", "frozen": True},
+         "encoders.a.frozen: only an encoder 'from' another method"),
         ({"from": "a", "args": {"channels": 3}}, "encoders.a.args: they are the donor's"),
-        ({"from": "nobody"}, "encoders.a.from: no other method 'nobody' trains a, expected one of: tuned, again, a"),
+        ({"from": "nobody"},
+         "encoders.a.from: no other method 'nobody' trains a, expected one of: tuned, again, a"),
         ({"from": "frozen"}, "encoders.a.from: no other method 'frozen'"),
         ({"from": "again"}, "encoders.a.from: 'again' itself waits for 'frozen'"),
-        ({"from": "a", "frozn": True}, "unknown key, did you mean 'frozen'? Expected one of: features, use, args"),
+        ({"from": "a", "frozn": True},
+         "unknown key, did you mean 'frozen'? Expected one of: features, use, args"),
         ({"donor": "a"}, "methods.frozen.encoders.a.donor: unknown key"),
     ],
 )  # fmt: skip
