@@ -25,15 +25,15 @@ class Labels(NamedTuple):
 def read_labels(file: Path, settings: LabelSettings | None = None, footage: Footage | None = None) -> Labels:
     """The labels in a file; spans of one activity that overlap become one.
 
-    Tables (`.csv`, `.tsv`, `.txt`) with columns for start, stop or duration, and activity, or with BORIS' rows
-    of events; text as Audacity, ELAN and VIA write it; ELAN's `.eaf`; the JSON of THUMOS, ActivityNet and Label
-    Studio. Where a file says which videos, sessions or people it is about, only what is about `footage` is
-    taken. Points in time are left out.
+    Tables (`.csv`, `.tsv`, `.txt`) with columns for start, stop or duration, and activity, or with BORIS'
+    rows of events; text as Audacity, ELAN and VIA write it; ELAN's `.eaf`; the JSON of THUMOS, ActivityNet
+    and Label Studio. Where a file says which videos, sessions or people it is about, only what is about
+    `footage` is taken. Points in time are left out.
 
     Raises:
-        DataError: the file is missing, damaged or holds no label; a label is empty, negative or reversed, or ends
-            after the video; two of different activities overlap; or it is not clear what is meant, and settings
-            do not say.
+        DataError: the file is missing, damaged or holds no label; a label is empty, negative or reversed, or
+            ends after the video; two of different activities overlap; or it is not clear what is meant, and
+            settings do not say.
     """
     settings = settings or LabelSettings()
     notes: list[str] = []
@@ -82,8 +82,8 @@ def _join(file: Path, entries: list[Entry]) -> tuple[Span, ...]:
             joined[-1] = last._replace(stop_s=max(last.stop_s, entry.stop_s))
         else:
             raise DataError(
-                f"{file}: {entry.where}: {entry.activity!r} starts at {entry.start_s} s, expected it not before "
-                f"{last.activity!r} ({last.where}) ends at {last.stop_s} s"
+                f"{file}: {entry.where}: {entry.activity!r} starts at {entry.start_s} s, expected it not "
+                f"before {last.activity!r} ({last.where}) ends at {last.stop_s} s"
             )
     return tuple(Span(entry.start_s, entry.stop_s, entry.activity) for entry in joined)
 
@@ -91,7 +91,7 @@ def _join(file: Path, entries: list[Entry]) -> tuple[Span, ...]:
 def _compare(
     file: Path, spans: tuple[Span, ...], settings: LabelSettings, footage: Footage, notes: list[str]
 ) -> None:
-    """Refuse labels that go on for over a second after the video's end; say where they end suspiciously early."""
+    """Refuse labels that last over a second longer than the video; say if they end suspiciously early."""
     stop_s, begin_s = footage.stop_s, float(footage.times[0])
     last = max(spans, key=lambda span: span.stop_s)
     latest_s = max(span.start_s for span in spans)
