@@ -67,7 +67,7 @@ class Fit:
 
 
 def claps_heard(audio: Readings) -> np.ndarray:
-    """Seconds at which something sharp begins in `audio` (n,): it jumps 12 dB over the last second's noise."""
+    """Seconds at which something sharp begins in `audio` (n,): it jumps 12 dB over a second's noise."""
     if len(audio.times) < 2:
         return np.empty(0)
     rate = 1 / float(np.median(np.diff(audio.times)))
@@ -111,7 +111,7 @@ def hand_speed(acceleration: Readings) -> Readings:
 
 
 def _both_ways(filtered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """`values` (n, 3) through a filter forwards and backwards, continued beyond both ends as far as they go."""
+    """`values` (n, 3) through a filter forwards and backwards, continued beyond both ends."""
     ends = min(3 * (2 * len(filtered) + 1), len(values) - 1)
     return np.asarray(signal.sosfiltfilt(filtered, values, axis=0, padlen=ends))
 
@@ -213,7 +213,7 @@ def _covered(acceleration: Readings, times: np.ndarray) -> np.ndarray:
 
 
 def _curve(readings: Readings) -> Readings:
-    """A curve at `RATE_HZ` whose ups and downs compare: its logarithm without trend, of unit size, clipped."""
+    """A curve at `RATE_HZ` whose ups and downs compare: logarithmic, without trend, of unit size."""
     times = np.arange(readings.times[0], readings.times[-1], 1 / RATE_HZ)
     values = readings.at(times)
     values = ndimage.gaussian_filter1d(np.log1p(values / (np.median(values) + 1e-9)), 0.04 * RATE_HZ)
@@ -229,7 +229,7 @@ def _suggested(
     claps: Callable[[float], float],
     max_offset_s: float,
 ) -> list[float]:
-    """Offsets that claps or motion suggest, the likeliest first, no two within 250 ms; curves are whitened."""
+    """Offsets that claps or whitened motion suggest, the likeliest first, no two within 250 ms."""
     product = signal.correlate(np.nan_to_num(moved.values), seen.values, method="fft")
     shared = signal.correlate(np.ones(len(moved.values)), np.ones(len(seen.values)), method="fft")
     lags = signal.correlation_lags(len(moved.values), len(seen.values)) / RATE_HZ
@@ -259,7 +259,7 @@ def _meets(clap_s: float, offset_s: float, felt: np.ndarray) -> bool:
 def _fit_line(
     offset_s: float, heard: np.ndarray, felt: np.ndarray, seen: Readings, moved: Readings
 ) -> Candidate:
-    """The line through the lags of claps and windows of motion near `offset_s`; that offset if none has any."""
+    """The line through the lags of claps and windows of motion near `offset_s`; without lags, that offset."""
     claps = [clap for clap in heard if _meets(clap, offset_s, felt)]
     # Of each clap and window: when it is, its lag, and that lag's standard error.
     lags = [(clap, felt[np.abs(felt - clap - offset_s).argmin()] - clap, CLAP_S) for clap in claps]
