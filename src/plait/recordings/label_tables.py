@@ -1,7 +1,7 @@
 """Labels in tables: whose rows they are, a row for each label, or rows that only begin or end one."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -64,9 +64,9 @@ def read(
     times = time_columns(sheet.names)
     events = None if times else event_columns(sheet)
     if times:
-        used, first = set(times.columns.values()), times.columns["start"]
+        used, starts = set(times.columns.values()), times.columns["start"]
     elif events:
-        used, first = set(events), events[0]
+        used, starts = set(events), events[0]
     else:
         raise _no_times(sheet)
     written = [row for row in range(len(table.frame)) if any(sheet.cells[name][row] for name in sheet.names)]
@@ -75,9 +75,8 @@ def read(
     activity = activity_column(sheet, written, used, settings, told)
     others = [name for name in others if name != activity]
     rows = [row for row in rows if any(sheet.cells[name][row] for name in (*used, activity))]
-    stated = (
-        settings.label_unit or (times and times.unit) or unit_of([sheet.cells[first][row] for row in rows])
-    )
+    stated = settings.label_unit or (times and times.unit)
+    stated = stated or unit_of([sheet.cells[starts][row] for row in rows])
     unit = stated or "s"
     if unit != "s":
         told.append(f"{table.file.name}: times in {unit}{' from 0' if unit == 'frames' else ''}")
@@ -170,13 +169,16 @@ def _rows_about(
     named: set[str] = set()  # of what is wanted, by some row
     silent: list[str] = []  # columns that name others, or do not say
     people = sheet.among(PEOPLE)
-    filmed = [name for name in (*people, *others) if _all_films(sheet.cells[name][row] for row in rows)]
-    videos = [*sheet.among(VIDEOS), *filmed]
+    videos = sheet.among(VIDEOS)
+    for name in (*people, *others):
+        different = {sheet.cells[name][row] for row in rows}
+        if different and all(map(films, different)):
+            videos.append(name)
     for name in dict.fromkeys((*videos, *people, *others)):
         cells, place = sheet.cells[name], f"column {name!r}"
         values = sorted({cells[row] for row in rows} - {""})
         unclear = name not in videos and name not in people
-        if unclear and (len(values) < 2 or not (wanted or _groups(cells[row] for row in rows))):
+        if unclear and (len(values) < 2 or not (wanted or _groups([cells[row] for row in rows]))):
             continue
         chosen = {value for value in values if key(value) in wanted}
         named |= {key(value) for value in chosen}
@@ -212,17 +214,9 @@ def _rows_about(
     return rows
 
 
-def _all_films(cells: Iterable[str]) -> bool:
-    """Whether cells name video files, and nothing else."""
-    different = set(cells)
-    return bool(different) and all(map(films, different))
-
-
-def _groups(cells: Iterable[str]) -> bool:
+def _groups(cells: Sequence[str]) -> bool:
     """Whether cells are of text that tells groups of rows apart, and not each row from the others."""
-    listing = list(cells)
-    different = set(listing)
-    return is_text(listing) and (len(different) < len(listing) or len(listing) < 4)
+    return is_text(cells) and (len(set(cells)) < len(cells) or len(cells) < 4)
 
 
 def _refuse_accounts(
@@ -360,11 +354,9 @@ def _refuse_offset(sheet: Sheet, rows: Sequence[int]) -> None:
 
 
 def _no_times(sheet: Sheet) -> DataError:
-    file, there = sheet.table.file, listed(sheet.names, 30)
-    for field in ("start", "stop"):
-        if not any(set(words(name)) & set(ENDS[field]) for name in sheet.names):
-            return DataError(
-                f"{file}: no column for the {field}, expected one of: {', '.join(ENDS[field])}; "
-                f"there are: {there}"
-            )
-    return DataError(f"{file}: no columns for start and stop that go together, there are: {there}")
+    present = {word for name in sheet.names for word in words(name)}
+    missing = [field for field in ("start", "stop") if not present & set(ENDS[field])]
+    reason = "no columns for start and stop that go together,"
+    if missing:
+        reason = f"no column for the {missing[0]}, expected one of: {', '.join(ENDS[missing[0]])};"
+    return DataError(f"{sheet.table.file}: {reason} there are: {listed(sheet.names, 30)}")

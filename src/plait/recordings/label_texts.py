@@ -143,15 +143,15 @@ def _lines_of_one(
     file: Path, lines: Lines, timed: range, settings: LabelSettings, clock: LabelClock, notes: list[str]
 ) -> Lines:
     """The lines of one participant, where ELAN wrote several into the cell behind the tier."""
-    people = sorted({cells[1].strip() for _, cells in lines if timed.start > 1} - {""})
-    if len(people) < 2 or EVERY in settings.labels_of:
+    participants = sorted({cells[1].strip() for _, cells in lines if timed.start > 1} - {""})
+    if len(participants) < 2 or EVERY in settings.labels_of:
         return lines
     wanted = {key(name) for name in settings.labels_of}
-    chosen = {person for person in people if key(person) in wanted}
+    chosen = {name for name in participants if key(name) in wanted}
     if not wanted and clock.footage is not None:
-        chosen = own(people, clock.footage, file, "the participant")
+        chosen = own(participants, clock.footage, file, "the participant")
     if not chosen:
-        raise nobody(file, "the participant", people, clock.footage)
+        raise nobody(file, "the participant", participants, clock.footage)
     kept = [(number, cells) for number, cells in lines if cells[1].strip() in chosen]
     left = len(lines) - len(kept)
     notes.append(f"{file.name}: lines of {listed(sorted(chosen))}; {left} are of others and left out")

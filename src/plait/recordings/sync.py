@@ -251,19 +251,17 @@ def _suggested(
     return kept
 
 
-def _meets(clap_s: float, offset_s: float, felt: np.ndarray) -> bool:
-    """Whether a clap heard at `clap_s` is felt: within a sample or two, and the drift since the start."""
-    return bool(np.abs(felt - clap_s - offset_s).min(initial=np.inf) <= 0.06 + 3e-4 * clap_s)
-
-
 def _fit_line(
     offset_s: float, heard: np.ndarray, felt: np.ndarray, seen: Readings, moved: Readings
 ) -> Candidate:
     """The line through the lags of claps and windows of motion near `offset_s`; without lags, that offset."""
-    claps = [clap for clap in heard if _meets(clap, offset_s, felt)]
-    # Of each clap and window: when it is, its lag, and that lag's standard error.
-    lags = [(clap, felt[np.abs(felt - clap - offset_s).argmin()] - clap, CLAP_S) for clap in claps]
-    windows = 0
+    lags: list[tuple[float, float, float]] = []  # of each clap and window: when it is, its lag, and its error
+    for clap_s in heard:
+        off_s = np.abs(felt - clap_s - offset_s)
+        # It is felt within a sample or two, and the drift since the start.
+        if off_s.min(initial=np.inf) <= 0.06 + 3e-4 * clap_s:
+            lags.append((clap_s, felt[off_s.argmin()] - clap_s, CLAP_S))
+    claps, windows = len(lags), 0
     shared_s = min(seen.times[-1], moved.times[-1] - offset_s) - max(seen.times[0], moved.times[0] - offset_s)
     size, reach = round(min(WINDOW_S, (shared_s - 2 * REACH_S) / 2) * RATE_HZ), round(REACH_S * RATE_HZ)
     for start in range(0, len(seen.times) - size + 1, size // 2):
@@ -283,8 +281,8 @@ def _fit_line(
     if not lags:
         return Candidate(offset_s, 0.0, 0.0, 0, 0.0)
     offset, drift, residual_s, kept = _line(*np.array(lags).T)
-    agreement = float(kept[len(claps) :].sum() / max(windows, 1))
-    return Candidate(offset, drift * 1e6, residual_s * 1e3, int(kept[: len(claps)].sum()), agreement)
+    agreement = float(kept[claps:].sum() / max(windows, 1))
+    return Candidate(offset, drift * 1e6, residual_s * 1e3, int(kept[:claps].sum()), agreement)
 
 
 def _line(

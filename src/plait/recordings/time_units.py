@@ -18,7 +18,9 @@ IN_NAMES: dict[str, TimeUnit] = {
     **dict.fromkeys(("d", "day", "days", "datenum"), "d"),
 }
 YEAR_S = 31556952.0
-DATES = {  # values that are dates between 1991 and 2100, and since when they count
+DATES: dict[
+    TimeUnit, list[tuple[float, float]]
+] = {  # values that are dates between 1991 and 2100, and since when they count
     "s": [(21 * YEAR_S, 130 * YEAR_S)],
     "ms": [(21e3 * YEAR_S, 130e3 * YEAR_S)],
     "us": [(21e6 * YEAR_S, 130e6 * YEAR_S)],
@@ -27,7 +29,7 @@ DATES = {  # values that are dates between 1991 and 2100, and since when they co
     "d": [(33239.0, 73051.0), (727199.0, 767011.0), (2448257.0, 2488070.0)],
     "ticks": [(6.280e17, 6.624e17), (1.231e17, 1.575e17)],  # .NET, Windows
 }
-USUAL = ("s", "ms", "us", "ns")
+USUAL: tuple[TimeUnit, ...] = ("s", "ms", "us", "ns")
 UPTIME_S = 5 * YEAR_S  # how long a clock may have run that does not tell the date
 LONGEST_S = 31 * 86400.0
 # Ranges, each with its points: of shares of the video's length, and of readings a second.
@@ -96,7 +98,8 @@ def guess_unit(name: str, values: np.ndarray, video_s: float, below: str | None 
     named = (IN_NAMES.get(below.strip().lower()) if below else None) or unit_named(name)
     steps = np.diff(values)
     forward = steps[steps > 0]
-    dated = cast(list[TimeUnit], [unit for unit in DATES if _is_date(unit, float(np.median(values)))])
+    median = float(np.median(values))
+    dated = [unit for unit, spans in DATES.items() if any(low <= median < high for low, high in spans)]
     if not len(forward):
         return Guess(named or (dated[0] if dated else "s"), "one time only")
     steady = float(np.minimum(forward, 100 * np.median(forward)).sum())  # without pauses and jumps of a clock
@@ -116,14 +119,14 @@ def guess_unit(name: str, values: np.ndarray, video_s: float, below: str | None 
         if not (rate_alone and (ticks or short)) and named in (None, best.unit):
             return Guess(best.unit, best.words)
     possible = {fit.unit: fit.words for fit in near}
-    others: list[str] = []
+    others: list[TimeUnit] = []
     if named:
         others = [named]
     elif len(possible) < 2 or not possible.keys() & {*USUAL, *dated}:
         others = [unit for unit in USUAL if 1 <= (rows - 1) / (steady * UNITS[unit]) <= 1000] or ["s"]
     if len({*possible, *others}) < 2:
         others += USUAL[:2]
-    for unit in cast(list[TimeUnit], others):
+    for unit in others:
         possible.setdefault(unit, _length_and_rate(steady * UNITS[unit], rows))
     return Guess(None, " or ".join(f"{unit} ({words})" for unit, words in possible.items()), tuple(possible))
 
@@ -190,10 +193,6 @@ def _fit(
 
 def _points(value: float, ranges: tuple[tuple[float, float, int], ...]) -> int | None:
     return next((points for low, high, points in ranges if low <= value <= high), None)
-
-
-def _is_date(unit: str, value: float) -> bool:
-    return any(low <= value < high for low, high in DATES[unit])
 
 
 def _length_and_rate(length_s: float, rows: int) -> str:

@@ -136,11 +136,7 @@ def _no_time(table: Table, answer: str) -> DataError:
 
 
 def _refuse_several(table: Table, time: str | None, answer: str) -> None:
-    """Refuse rows of several sensors as the readings of one.
-
-    Raises:
-        DataError: a column tells sensors apart.
-    """
+    """Refuse rows of several sensors as the readings of one."""
     values = None
     if time is not None:
         values = numbers_in(table, time)
@@ -166,11 +162,7 @@ def _refuse_several(table: Table, time: str | None, answer: str) -> None:
 
 
 def _refuse_beside(table: Table, time: str, columns: list[str], answer: str) -> None:
-    """Refuse readings with times of their own as readings at the times in `time`.
-
-    Raises:
-        DataError: there are some.
-    """
+    """Refuse readings with times of their own as readings at the times in `time`."""
     sensors = beside(table, time, columns)
     if not sensors:
         return
@@ -185,16 +177,12 @@ def _refuse_beside(table: Table, time: str, columns: list[str], answer: str) -> 
     ]
     raise DataError(
         f"{table.file}: {named} have times of their own beside {time!r}, expected the times of one sensor; "
-        f"for each a stream of its own, say {' '.join(f'--set {shlex.quote(setting)}' for setting in settings)}"
+        f"for each a stream of its own, say {' '.join(f'--set {shlex.quote(value)}' for value in settings)}"
     )
 
 
 def _refuse_fills(table: Table, names: Sequence[str], answer: str) -> None:
-    """Refuse values that stand for no reading as readings.
-
-    Raises:
-        DataError: a column may hold some.
-    """
+    """Refuse values that stand for no reading as readings."""
     fills = [(name, fill) for name in names if (fill := fill_in(table, name))]
     if not fills:
         return
@@ -214,11 +202,7 @@ def _as_json(names: Sequence[str]) -> str:
 
 
 def _refuse_written(table: Table, time: str, answer: str) -> None:
-    """Refuse times of day written as numbers (115959) as so many seconds.
-
-    Raises:
-        DataError: they are.
-    """
+    """Refuse times of day written as numbers (115959) as so many seconds."""
     values = numbers_in(table, time)
     written = None if values is None else written_clock(values)
     if values is None or written is None:
@@ -237,11 +221,7 @@ def _refuse_written(table: Table, time: str, answer: str) -> None:
 
 
 def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
-    """The unit of the times.
-
-    Raises:
-        DataError: two units are possible.
-    """
+    """The unit of the times; refuse two that are possible."""
     values = numbers_in(table, time)
     if values is None or table.frame[time].dtype.is_temporal():
         return "iso"
@@ -253,8 +233,8 @@ def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
         if ticks > 0:
             choices += f" or ={ticks:g}, ticks in a second ({table.rate_hz:g} Hz above the names)"
         raise DataError(
-            f"{table.file}: times in {time!r} ({values[0]:.15g}, {values[:2][-1]:.15g}, ...) may be {guess.why}, "
-            f"beside a video of {video_s:.4g} s; expected to be told: {choices}"
+            f"{table.file}: times in {time!r} ({values[0]:.15g}, {values[:2][-1]:.15g}, ...) may be "
+            f"{guess.why}, beside a video of {video_s:.4g} s; expected to be told: {choices}"
         )
     return guess.unit
 
@@ -274,11 +254,7 @@ def _fraction(
 def _readings(
     table: Table, time: str | None, skip: tuple[str, ...], answer: str, notes: list[str]
 ) -> list[str]:
-    """The columns of readings.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The columns of readings; refuse a table without."""
     kept, left, doubtful = readings(table, time, skip)
     if not kept:
         numeric = [column for column in left if column.why != "no numbers"]
@@ -298,11 +274,7 @@ def _readings(
 
 
 def _refuse_jump(file: Path, log: LogFile, times: np.ndarray, video_s: float, answer: str) -> None:
-    """Refuse a log that is as long as the video but for a jump of its clock: it was set, most likely.
-
-    Raises:
-        DataError: it is.
-    """
+    """Refuse a log that is as long as the video but for a jump of its clock: it was set, most likely."""
     steps = np.diff(times)
     if not len(steps):
         return

@@ -60,7 +60,7 @@ class Video:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Seconds between which there is a picture: the first one's, 0 if just after, and the last one's end."""
+        """Seconds between which there are pictures: the first's time, 0 if just after, and the last's end."""
         first = float(self.times[0])
         return (0.0 if first < PADDING_S else first), self._packets.stop_s
 
@@ -132,8 +132,8 @@ class Video:
 class Forward:
     """A `Stream` of a video whose coming calls are known: frames that windows share are decoded once.
 
-    `windows` are the seconds of the calls of `at` to come, in about their order. A frame is kept until the last
-    window that shows it has been asked for.
+    `windows` are the seconds of the calls of `at` to come, in about their order. A frame is kept until the
+    last window that shows it has been asked for.
     """
 
     def __init__(self, video: Video, windows: Sequence[np.ndarray]) -> None:
@@ -155,7 +155,8 @@ class Forward:
         shown, where = np.unique(self.video.shown(seconds), return_inverse=True)
         numbers: list[int] = shown.tolist()
         while numbers and self.reached < numbers[-1] and (frame := next(self.coming, None)):
-            self.reached, self.kept[frame[0]] = frame
+            self.reached, picture = frame
+            self.kept[self.reached] = picture
         pictures = [self.kept[number] for number in numbers if number in self.kept]
         for number in numbers:
             self.uses[number] -= 1
@@ -178,9 +179,9 @@ def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n heig
 
 
 def motion_energy(file: Path) -> Readings:
-    """Mean absolute difference of each frame to the one before, in grey levels, at each frame's time; first: 0.
+    """Mean absolute difference of each frame to the one before, in grey levels, at each frame's time.
 
-    Frames that cannot be decoded are left out, and their number is said.
+    The first is 0. Frames that cannot be decoded are left out, and their number is said.
 
     Raises:
         DataError: the file is missing, no video, truncated, or nothing can be decoded.
