@@ -54,21 +54,17 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
     if not lasting:
         raise DataError(f"{file}: no labels, expected some{' that last' if entries else ''}")
     for entry in lasting:
-        _check(file, entry)
+        if not entry.activity:
+            raise DataError(f"{file}: {entry.where}: the activity is empty, expected a name")
+        if not 0 <= entry.start_s < entry.stop_s <= LONGEST_S:
+            raise DataError(
+                f"{file}: {entry.where}: {entry.activity!r} is from {entry.start_s} s to {entry.stop_s} s, "
+                "expected a start of 0 or more and a later stop"
+            )
     spans = _join(file, sorted(lasting, key=lambda entry: (entry.start_s, entry.stop_s)))
     if footage is not None:
         _compare(file, spans, settings, footage, notes)
     return Labels(spans, tuple(notes), settings)
-
-
-def _check(file: Path, entry: Entry) -> None:
-    if not entry.activity:
-        raise DataError(f"{file}: {entry.where}: the activity is empty, expected a name")
-    if not 0 <= entry.start_s < entry.stop_s <= LONGEST_S:
-        raise DataError(
-            f"{file}: {entry.where}: {entry.activity!r} is from {entry.start_s} s to {entry.stop_s} s, "
-            "expected a start of 0 or more and a later stop"
-        )
 
 
 def _join(file: Path, entries: list[Entry]) -> tuple[Span, ...]:

@@ -45,12 +45,10 @@ class Layout:
 
 
 def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str, ...]]:
-    """What a file says, lines apart by newlines, and how it was read if not as UTF-8.
+    """What the bytes of a file say, lines apart by newlines, and how they were read if not as UTF-8.
 
-    Args:
-        file: its name, for errors.
-        content: what is in it; UTF-16 is told by its mark or by its zeros.
-        legacy: take what is no UTF-8 as Windows' Western European.
+    UTF-16 is told by its mark or by its zeros. With `legacy`, what is no UTF-8 is taken as Windows' Western
+    European.
 
     Raises:
         DataError: it is no text in an encoding that can be told.
@@ -77,12 +75,7 @@ def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str
 
 
 def layout_of(
-    file: Path,
-    text: str,
-    *,
-    header_line: int | None = None,
-    names: Sequence[str] = (),
-    logger: bool = False,
+    file: Path, text: str, *, header_line: int | None = None, names: Sequence[str] = (), logger: bool = False
 ) -> Layout:
     """How the table in a text is laid out.
 
@@ -106,7 +99,7 @@ def layout_of(
     excel = EXCEL.fullmatch(lines[0][1].strip(" "))
     if excel and len(lines) > 1:
         lines = lines[1:]
-    start = _start(lines, header_line, bool(names))
+    start = _find_header(lines, header_line, bool(names))
     above = [line for _, line in lines[:start]]
     separator, lines = _separate(lines, start, excel[1] if excel else None)
     if start:
@@ -151,14 +144,14 @@ def cells(line: str, separator: str) -> list[str]:
         return []
 
 
-def _start(lines: Lines, header_line: int | None, named: bool) -> int:
+def _find_header(lines: Lines, header_line: int | None, named: bool) -> int:
     """Which of `lines` holds the names of the columns, or is the first row where they are `named`."""
     if header_line is not None:
         return next((i for i, (number, _) in enumerate(lines) if number >= header_line + named), 0)
     first = next((i for i, (_, line) in enumerate(lines) if not line.lstrip().startswith(COMMENTS)), 0)
     if named:
         return first
-    if first and _heads(_uncommented(lines[first - 1][1]), lines[first:]):
+    if first and _is_header(_uncommented(lines[first - 1][1]), lines[first:]):
         return first - 1  # names in the last comment
     if _fits(lines[first][1], lines[first + 1 :]):
         return first
@@ -168,7 +161,7 @@ def _start(lines: Lines, header_line: int | None, named: bool) -> int:
     return first
 
 
-def _heads(comment: str, below: Lines) -> bool:
+def _is_header(comment: str, below: Lines) -> bool:
     """Whether a comment names the columns below: rows are all numbers, or as many cells with some numbers."""
     if _is_number_row(below[0][1]):
         return _fits(comment, below)

@@ -21,7 +21,13 @@ SLACK_S = 1e-6  # epoch seconds in 64 bits are no finer
 
 
 class Unbroken(NamedTuple):
-    """Readings of some columns without a gap, and for how long the first and the last hold beyond them."""
+    """Readings of some columns without a gap.
+
+    Args:
+        columns: their numbers in the log.
+        readings: one row, `(columns,)`, per time.
+        before_s, after_s: for how long the first and the last of them hold beyond the ends.
+    """
 
     columns: np.ndarray
     readings: Readings

@@ -20,15 +20,15 @@ def filled(stamps: Int64[np.ndarray, " frames"]) -> Int64[np.ndarray, " frames"]
 
     None where fewer than two are known of several, or where they do not ascend.
     """
-    known = np.flatnonzero(stamps != NO_TIME)
-    if len(known) < min(2, len(stamps)) or (np.diff(stamps[known]) <= 0).any():
+    stamped = np.flatnonzero(stamps != NO_TIME)
+    if len(stamped) < min(2, len(stamps)) or (np.diff(stamps[stamped]) <= 0).any():
         return None
-    if len(known) == len(stamps):
+    if len(stamped) == len(stamps):
         return stamps
     numbers = np.arange(len(stamps))
-    between = np.interp(numbers, known, stamps[known])
-    step = (stamps[known[-1]] - stamps[known[0]]) / (known[-1] - known[0])
-    before, after = np.maximum(known[0] - numbers, 0), np.maximum(numbers - known[-1], 0)
+    between = np.interp(numbers, stamped, stamps[stamped])
+    step = (stamps[stamped[-1]] - stamps[stamped[0]]) / (stamped[-1] - stamped[0])
+    before, after = np.maximum(stamped[0] - numbers, 0), np.maximum(numbers - stamped[-1], 0)
     complete = np.round(between + (after - before) * step).astype(np.int64)
     return complete if (np.diff(complete) > 0).all() else None
 

@@ -105,15 +105,15 @@ def hand_speed(acceleration: Readings) -> Readings:
     """How fast a hand moves to and fro, (n,): `acceleration` without gravity, integrated from 0.4 to 6 Hz."""
     times = np.arange(acceleration.times[0], acceleration.times[-1] + 0.5 / RATE_HZ, 1 / RATE_HZ)
     band = signal.butter(2, (0.4, 6.0), "bandpass", fs=RATE_HZ, output="sos")
-    moved = cumulative_trapezoid(_both_ways(band, acceleration.at(times)), times, axis=0, initial=0)
+    moved = cumulative_trapezoid(_filter_both_ways(band, acceleration.at(times)), times, axis=0, initial=0)
     slow = signal.butter(2, 0.4, "highpass", fs=RATE_HZ, output="sos")
-    return Readings(times, np.linalg.norm(_both_ways(slow, moved), axis=1))
+    return Readings(times, np.linalg.norm(_filter_both_ways(slow, moved), axis=1))
 
 
-def _both_ways(filtered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """`values` (n, 3) through a filter forwards and backwards, continued beyond both ends."""
-    ends = min(3 * (2 * len(filtered) + 1), len(values) - 1)
-    return np.asarray(signal.sosfiltfilt(filtered, values, axis=0, padlen=ends))
+def _filter_both_ways(sections: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`values` (n, 3) filtered by `sections` forwards and backwards, continued beyond both ends."""
+    ends = min(3 * (2 * len(sections) + 1), len(values) - 1)
+    return np.asarray(signal.sosfiltfilt(sections, values, axis=0, padlen=ends))
 
 
 def align(heard: np.ndarray, motion: Readings, acceleration: Readings, *, max_offset_s: float = 10.0) -> Fit:
@@ -146,7 +146,7 @@ def align(heard: np.ndarray, motion: Readings, acceleration: Readings, *, max_of
     def claps(offset_s: float) -> float:
         return clap_ratio(heard, felt, offset_s, moved.times[0], moved.times[-1])
 
-    suggested = _suggested(heard, felt, sight, touch, claps, max_offset_s)
+    suggested = _suggest(heard, felt, sight, touch, claps, max_offset_s)
     if not suggested:
         why = f"nothing in common within {max_offset_s:g} s (--max-offset)"
         return Fit(0.0, 0.0, 0.0, 0.0, "unsure", (), why)
@@ -221,7 +221,7 @@ def _curve(readings: Readings) -> Readings:
     return Readings(times, np.clip(values / (np.std(values) + 1e-9), -3, 3))
 
 
-def _suggested(
+def _suggest(
     heard: np.ndarray,
     felt: np.ndarray,
     seen: Readings,
@@ -280,12 +280,12 @@ def _fit_line(
             lags.append((first_s + size / RATE_HZ / 2, lag_s, MOTION_S))
     if not lags:
         return Candidate(offset_s, 0.0, 0.0, 0, 0.0)
-    offset, drift, residual_s, kept = _line(*np.array(lags).T)
+    offset, drift, residual_s, kept = _fit_lags(*np.array(lags).T)
     agreement = float(kept[claps:].sum() / max(windows, 1))
     return Candidate(offset, drift * 1e6, residual_s * 1e3, int(kept[:claps].sum()), agreement)
 
 
-def _line(
+def _fit_lags(
     seconds: np.ndarray, lags_s: np.ndarray, errors_s: np.ndarray
 ) -> tuple[float, float, float, np.ndarray]:
     """Offset and drift from lags `(seconds + offset) * (1 + drift) - seconds`, outliers left out.

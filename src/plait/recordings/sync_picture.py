@@ -58,9 +58,9 @@ def draw(
             loud = np.abs(sound.values[: count * step]).reshape(count, step).max(axis=1)
             axes[0].fill_between(sound.times[: count * step : step], -loud, loud, color="0.4", linewidth=0)
         title = "sound, and what begins sharply in it" if sound is not None else "no sound"
-        _row(axes[0], title, np.empty(0), heard)
-        axes[1].plot(motion.times, _unit(motion.values), color="black", linewidth=0.6)
-        _row(axes[1], "how much the picture changes", np.empty(0), np.empty(0))
+        _mark_row(axes[0], title, np.empty(0), heard)
+        axes[1].plot(motion.times, _scaled(motion.values), color="black", linewidth=0.6)
+        _mark_row(axes[1], "how much the picture changes", np.empty(0), np.empty(0))
         for i, (name, acceleration) in enumerate(moved.items()):
             for axis, label, clock in (
                 (axes[2 + 2 * i], "as it came", Clock(0.0)),
@@ -69,8 +69,8 @@ def draw(
                 start_s, end_s = clock(np.array([0.0, stop_s]))
                 near = within(acceleration, start_s - MARGIN_S, end_s + MARGIN_S)
                 speed = hand_speed(near)
-                axis.plot(clock.video_s(speed.times), _unit(speed.values), color="tab:blue", linewidth=0.6)
-                _row(axis, f"{name}, {label}", clock.video_s(claps_felt(near)), heard)
+                axis.plot(clock.video_s(speed.times), _scaled(speed.values), color="tab:blue", linewidth=0.6)
+                _mark_row(axis, f"{name}, {label}", clock.video_s(claps_felt(near)), heard)
         axes[-1].set_xlim(0, stop_s)
         axes[-1].set_xlabel("seconds of the video")
         figure.suptitle(_printable(f"{folder.name} ({subject})"), x=0.01, ha="left", fontsize=11)
@@ -79,7 +79,7 @@ def draw(
             figure.savefig(file, format="svg", metadata={"Date": None})
 
 
-def _row(axis: Axes, title: str, felt: np.ndarray, heard: np.ndarray) -> None:
+def _mark_row(axis: Axes, title: str, felt: np.ndarray, heard: np.ndarray) -> None:
     """A row's title, what was heard and felt, and no frame."""
     for clap in heard:
         axis.axvline(clap, color="tab:orange", linewidth=0.8)
@@ -94,7 +94,7 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
+def _scaled(values: np.ndarray) -> np.ndarray:
     top = float(np.quantile(values, 0.995)) or 1.0
     return np.asarray(np.clip(values / top, 0, 1))
 

@@ -182,7 +182,7 @@ def _acceleration(folder: Path, name: str, log: SensorLog, described: LogFile) -
     if len(columns) != 3:
         raise DataError(f"{where}: names {some(columns) or 'none'}, {ways_out}")
     values = log.values[:, [log.names.index(column) for column in columns]].astype(np.float64)
-    known = np.isfinite(values).all(axis=1)
-    if not known.any():
+    complete = np.isfinite(values).all(axis=1)
+    if not complete.any():
         raise DataError(f"{folder / described.file}: no acceleration known in {some(columns)}, {ways_out}")
-    return Readings(log.times[known], values[known])
+    return Readings(log.times[complete], values[complete])

@@ -77,10 +77,10 @@ def _describe(
     if time is not None:
         if not {"time_unit", "clock_set"} & said.keys():
             _refuse_written(table, time, answer)
-        unit = said.get("time_unit") or _unit(table, time, video_s, answer)
-        clock = {"time": time, "time_unit": unit, **_fraction(table, time, str(unit), said, notes)}
+        unit = said.get("time_unit") or _time_unit(table, time, video_s, answer)
+        clock = {"time": time, "time_unit": unit, **_fraction_settings(table, time, str(unit), said, notes)}
     skip = (*said.get("where", ()), *([clock["fraction"]] if "fraction" in clock else ()))
-    columns = [] if "columns" in said else _readings(table, time, skip, answer, notes)
+    columns = [] if "columns" in said else _choose_readings(table, time, skip, answer, notes)
     if time is not None and columns:
         _refuse_beside(table, time, columns, answer)
     settings = {"columns": tuple(columns), **clock, **said}
@@ -220,7 +220,7 @@ def _refuse_written(table: Table, time: str, answer: str) -> None:
     )
 
 
-def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
+def _time_unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
     """The unit of the times; refuse two that are possible."""
     values = numbers_in(table, time)
     if values is None or table.frame[time].dtype.is_temporal():
@@ -239,7 +239,7 @@ def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
     return guess.unit
 
 
-def _fraction(
+def _fraction_settings(
     table: Table, time: str, unit: str, said: Mapping[str, Any], notes: list[str]
 ) -> dict[str, Any]:
     """Settings that name the column of the fractions of a second, where whole seconds stand in `time`."""
@@ -251,7 +251,7 @@ def _fraction(
     return {"fraction": name, "fraction_unit": size}
 
 
-def _readings(
+def _choose_readings(
     table: Table, time: str | None, skip: tuple[str, ...], answer: str, notes: list[str]
 ) -> list[str]:
     """The columns of readings; refuse a table without."""

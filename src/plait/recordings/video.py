@@ -187,9 +187,9 @@ def motion_energy(file: Path) -> Readings:
         DataError: the file is missing, no video, truncated, or nothing can be decoded.
     """
     packets = read_packets(file)
-    numbers, energy = _motion(file, packets, whole=False)
+    numbers, energy = _decode_motion(file, packets, whole=False)
     if len(numbers) < len(packets.times):  # some files call a packet a key frame that is none
-        numbers, energy = _motion(file, packets, whole=True)
+        numbers, energy = _decode_motion(file, packets, whole=True)
     if not numbers:
         raise DataError(f"{file}: no frame can be decoded, expected an undamaged video")
     if missing := len(packets.times) - len(numbers):
@@ -200,7 +200,7 @@ def motion_energy(file: Path) -> Readings:
     return Readings(packets.times[numbers], np.array(energy, np.float32))
 
 
-def _motion(file: Path, packets: Packets, whole: bool) -> tuple[list[int], list[float]]:
+def _decode_motion(file: Path, packets: Packets, whole: bool) -> tuple[list[int], list[float]]:
     """The numbers of the frames that can be decoded, ascending, and how each differs from the one before."""
     number_of = {packet: number for number, packet in enumerate(packets.shown.tolist())}
     numbers: list[int] = []
