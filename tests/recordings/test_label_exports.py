@@ -148,10 +148,10 @@ SPANS = st.lists(
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(spans=SPANS)
-def test_exports_come_back_as_the_same_spans(tmp_path, write, spans):
+@given(spans=SPANS, encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+def test_exports_come_back_as_the_same_spans(tmp_path, write, spans, encoding):
     name, text, said = write(spans)
-    (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / name).write_text(text, encoding=encoding)
     found = read_labels(tmp_path / name, LabelSettings(**said), CAM)
     assert [span.activity for span in found.spans] == [what for _, _, what in spans]
     np.testing.assert_allclose(

@@ -340,6 +340,14 @@ def test_a_second_column_of_times_for_the_same_rows_is_no_second_sensor(tmp_path
     assert log.columns == ("acc_x", "gyr_x")
 
 
+def test_two_columns_of_times_without_a_row_in_common_are_two_clocks(tmp_path):
+    rows = 300
+    table = {"left_time": [0.5, *[""] * (rows - 1)], "left_x": noise(rows), "right_x": noise(rows, 1)}
+    table["right_time"] = ["", 0.7, *[""] * (rows - 2)]
+    with pytest.raises(DataError):
+        described(tmp_path, table)
+
+
 @quick
 @given(
     rate_hz=st.sampled_from([5, 25, 50, 128]),

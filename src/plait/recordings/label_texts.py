@@ -41,13 +41,18 @@ def lines_of(file: Path) -> Lines | None:
     except DataError:
         return None
     numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if any(line.startswith(VIA) for _, line in numbered[:20]):
+    if _is_via(text):
         return [(number, layouts.cells(line, ",")) for number, line in numbered if not line.startswith("#")]
     # Audacity writes a line of frequencies, which begins with a backslash, under a label that has some.
     lines = [(number, line.split("\t")) for number, line in numbered if not line.startswith("\\")]
     if lines and (_is_audacity(lines[0][1]) or (len(lines[0][1]) > 3 and _time_cells(lines[0][1]))):
         return lines
     return None
+
+
+def _is_via(text: str) -> bool:
+    head = [line for line in text.splitlines() if line.strip()][:20]
+    return any(line.startswith(VIA) for line in head)
 
 
 def _is_audacity(cells: Sequence[str]) -> bool:
@@ -79,7 +84,8 @@ def read(
         DataError: a line is not like the first, or it is not clear which tier, video or attribute is meant.
     """
     clock = LabelClock(file, settings.label_unit or "s", settings, footage, decimal_comma=True)
-    if VIA.encode() in read_bytes(file):
+    text, _ = layouts.text_of(file, read_bytes(file), legacy=False)
+    if _is_via(text):
         told.append(f"{file.name}: VIA's temporal segments")
         return _read_via(file, lines, settings, clock, told)
     if not _is_audacity(lines[0][1]):

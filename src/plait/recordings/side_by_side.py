@@ -64,8 +64,10 @@ def _part_ways(table: Table, time: str, other: str) -> bool:
     if np.mean(np.isfinite(times) != np.isfinite(others)) > PADDED:
         return True
     both = np.isfinite(times) & np.isfinite(others)
+    if not both.any():
+        return True
     times, others = times[both] - times[both][0], others[both] - others[both][0]
-    if not both.sum() or not np.ptp(times) or not np.ptp(others):
+    if not np.ptp(times) or not np.ptp(others):
         return False
     unit = 10.0 ** np.round(np.log10(np.ptp(others) / np.ptp(times)))
     return bool(np.max(np.abs(others / unit - times)) > APART * np.ptp(times))
