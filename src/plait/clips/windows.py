@@ -247,7 +247,7 @@ class _Timeline:
         yield from [(activity, AFTER, self.last, self.stop_s, None)] * (later - inside)
 
     def _candidates(self, stride_s: float) -> Iterator[tuple[float, float, str | None, float]]:
-        """Every window at this stride within all readings, gaps aside; its main activity, and what it fills."""
+        """Every window at this stride within all readings, gaps aside, its main activity, and its share."""
         length_s = self.settings.seconds
         if self.settings.purity == 1:
             for span in self.spans:
@@ -303,7 +303,7 @@ class _Timeline:
 
 
 def _around(stream: Stream, run_s: np.ndarray, start_s: float, stop_s: float) -> tuple[str, float, float]:
-    """The columns without a reading in a run of moments, if not all, and the nearest whole readings around."""
+    """The columns without a reading in a run of moments, if not all, and the whole readings around it."""
     times, log = stream.times, getattr(stream, "log", stream)
     values = getattr(log, "values", None)
     silent: list[str] = []
