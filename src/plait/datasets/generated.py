@@ -25,7 +25,7 @@ from plait.contents import describe
 from plait.encoders.glove import SignalNet
 from plait.encoders.video import VideoNet
 from plait.store import content_key
-from plait.types import Dataset, Modality, Readings, Recording, Span
+from plait.types import Dataset, Modality, Readings, Recording, Span, Stream
 
 SUBJECTS = ("1", "2", "3", "4", "5", "6")
 MOTIONS = ("rightward", "leftward", "to-and-fro")
@@ -42,7 +42,7 @@ def recordings(data: Path) -> Iterator[Recording]:
     for subject in SUBJECTS:
         plan, camera, wrist = (np.random.default_rng([SEED, int(subject), part]) for part in range(3))
         spans = _plan(plan)
-        streams = {"camera": _camera(spans, camera), "wrist": _wrist(spans, wrist)}
+        streams: dict[str, Stream] = {"camera": _camera(spans, camera), "wrist": _wrist(spans, wrist)}
         yield Recording(f"subject-{subject}", subject, streams, spans)
 
 

@@ -34,7 +34,7 @@ from plait.encoders.video import VideoNet
 from plait.errors import DataError, one_line
 from plait.recordings.video import rgb
 from plait.store import content_key, read_bytes, regular
-from plait.types import Dataset, Modality, Readings, Recording, Span
+from plait.types import Dataset, Modality, Readings, Recording, Span, Stream
 
 EXPECTED_HANDS = {
     "neutral": 0,
@@ -110,19 +110,12 @@ def feature_recordings(data: Path) -> Iterator[Recording]:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A `Stream` of one clip's pictures or grids, read from the mapped array when asked for.
+    """A `Stream` of one clip's pictures or grids, read from the mapped array when asked for."""
 
-    Args:
-        file: the array of all clips, `.npy`.
-        row: the clip's row in it.
-        steps: how many pictures or grids the clip has.
-        rate_hz: how many of them in a second.
-    """
-
-    file: Path
-    row: int
-    steps: int
-    rate_hz: float
+    file: Path  # the array of all clips, `.npy`
+    row: int  # the clip's row in it
+    steps: int  # how many pictures or grids the clip has
+    rate_hz: float  # how many of them in a second
 
     @property
     def times(self) -> np.ndarray:
@@ -182,7 +175,7 @@ def _open_clips(data: Path, steps: int, rate_hz: float) -> Iterator[Recording]:
         if not np.isfinite(values).all():
             where = f"{gloves_file}: row {row} (clip {clip!r})"
             raise DataError(f"{where}: values that are not finite, expected numbers only")
-        streams = {
+        streams: dict[str, Stream] = {
             "video": Row(video, row, steps, rate_hz),
             "left": Readings(seconds, values[:, :CHANNELS]),
             "right": Readings(seconds, values[:, CHANNELS:]),

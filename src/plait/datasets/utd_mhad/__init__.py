@@ -2,7 +2,7 @@
 
 There are no time stamps. Depth and skeleton share the Kinect's clock, nominally 30 frames a second. The
 inertial sensor has another: 2.4 to 4.5 samples fall on a frame, so its nominal 50 Hz cannot hold, and its
-samples are spread evenly over the Kinect's time instead. It sits on the right wrist for activities 1 to 21 and
+samples are spread evenly over the Kinect's time instead. It sits on the right wrist for activities 1 to 21,
 on the right thigh for 22 to 27.
 """
 

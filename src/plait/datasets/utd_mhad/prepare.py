@@ -41,8 +41,8 @@ def person_cropped(depth: UInt16[np.ndarray, "frames height width"]) -> Float16[
 
     A person's height is the upper quartile over the clip's frames, their feet the median, their middle the
     mean: a raised arm or a step changes neither place nor scale. The square has 1.3 times that height, for
-    arms above the head, and 3 % of it below the feet. A pixel at the clip's median depth is 1, nearer ones are
-    larger, by 1 for every 500 mm, farther ones smaller, down to 0.1. So it matters neither where a person
+    arms above the head, and 3 % of it below the feet. A pixel at the clip's median depth is 1, nearer ones
+    are larger, by 1 for every 500 mm, farther ones smaller, down to 0.1. So it matters neither where a person
     stands nor how tall they appear. Rows with fewer than three pixels of a person are the camera's noise.
 
     Raises:
