@@ -14,12 +14,12 @@ sensors, and its numbers say nothing about methods on real data.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from plait.contents import describe
 from plait.encoders.glove import SignalNet
@@ -58,25 +58,15 @@ def _plan(rng: np.random.Generator) -> tuple[Span, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A `Stream` whose frames are drawn when asked for: the same frame for the same time, in whatever order.
+    """A `Stream` whose frames are drawn when asked for: the same at the same time, in whatever order."""
 
-    Args:
-        times: `(n,)`, seconds of the frames.
-        centres: `(n, 2)`, row and column of the shape in each, in pixels.
-        background: `(24, 24)`, as shares of full scale.
-        brightness: the shape's, a share of full scale.
-        radius: the shape's, in pixels.
-        noise: its standard deviation, a share of full scale.
-        seed: with a frame's number it decides what is drawn at random.
-    """
-
-    times: np.ndarray
-    centres: np.ndarray
-    background: np.ndarray
-    brightness: float
-    radius: float
-    noise: float
-    seed: int
+    times: np.ndarray  # `(n,)`, seconds of the frames
+    centres: np.ndarray  # `(n, 2)`, row and column of the shape in each, in pixels
+    background: np.ndarray  # `(24, 24)`, as shares of full scale
+    brightness: float  # the shape's, a share of full scale
+    radius: float  # the shape's, in pixels
+    noise: float  # its standard deviation, a share of full scale
+    seed: int  # with a frame's number it decides what is drawn at random
 
     @cached_property
     def content_key(self) -> str:
@@ -173,14 +163,8 @@ def _signal(readings: np.ndarray) -> Tensor:
     return torch.from_numpy(readings - readings.mean(0)).float()
 
 
-def _video_net(shape: tuple[int, ...]) -> nn.Module:
-    return VideoNet(shape, widths=(16, 32), temporal=(32, 32))
-
-
-def _signal_net(shape: tuple[int, ...]) -> nn.Module:
-    return SignalNet(shape, widths=(16, 32, 32), units=16)
-
-
+_video_net = partial(VideoNet, widths=(16, 32), temporal=(32, 32))
+_signal_net = partial(SignalNet, widths=(16, 32, 32), units=16)
 ACTIVITIES = tuple(f"{motion} {rhythm}" for motion in MOTIONS for rhythm in RHYTHMS)
 GENERATED = Dataset(
     name="generated",

@@ -18,7 +18,7 @@ which of these a folder is.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -252,15 +252,6 @@ def gloves(left: np.ndarray, right: np.ndarray) -> Tensor:
     return torch.from_numpy(np.concatenate([left, right], axis=1)).float()
 
 
-def glove_net(shape: tuple[int, ...]) -> nn.Module:
-    """The paper's glove network, each channel standardised as it enters."""
-    return GloveNet(shape, standardise=True)
-
-
-def _identity(shape: tuple[int, ...]) -> nn.Module:
-    return nn.Identity()
-
-
 @dataclass(frozen=True)
 class HandsDataset(Dataset):
     """A data set that knows how many hands each activity takes, which `plait hands detect` counts against."""
@@ -268,6 +259,7 @@ class HandsDataset(Dataset):
     hands: Mapping[str, int] = field(default_factory=dict)
 
 
+glove_net = partial(GloveNet, standardise=True)  # the paper's, each channel standardised as it enters
 _GLOVES = Modality("gloves", ("left", "right"), READINGS, READING_HZ, gloves, glove_net)
 GLOVID = HandsDataset(
     name="glovid",
@@ -281,6 +273,6 @@ GLOVID = HandsDataset(
 )
 GLOVID_FEATURES = replace(
     GLOVID,
-    modalities=(Modality("video", ("video",), GRID[0], GRID_HZ, kept, _identity), _GLOVES),
+    modalities=(Modality("video", ("video",), GRID[0], GRID_HZ, kept, nn.Identity), _GLOVES),
     recordings=feature_recordings,
 )

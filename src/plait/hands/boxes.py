@@ -24,19 +24,12 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture with its hands.
-
-    Args:
-        file: the picture's.
-        width: in pixels.
-        height: in pixels.
-        boxes: `(n, 4)`, float32: left, top, right, bottom of every hand, in pixels.
-    """
+    """A picture, its size in pixels, and its hands."""
 
     file: Path
     width: int
     height: int
-    boxes: np.ndarray
+    boxes: np.ndarray  # `(n, 4)`, float32: left, top, right, bottom of every hand, in pixels
 
     def load(self) -> np.ndarray:
         """The picture itself, RGB `(height, width, 3)`, uint8.

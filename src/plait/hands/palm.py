@@ -25,21 +25,13 @@ LEAST, OVERLAP, CLIPPED = 0.5, 0.3, 100.0
 
 @dataclass(frozen=True, eq=False)
 class Palm:
-    """The palm model as a detector.
+    """The palm model as a detector."""
 
-    Args:
-        interpreter: LiteRT's, with the model.
-        source: the number of its input.
-        boxes: the number of its output of boxes.
-        scores: the number of its output of scores.
-        key: stands for the model.
-    """
-
-    interpreter: Any
-    source: int
-    boxes: int
-    scores: int
-    key: str
+    interpreter: Any  # LiteRT's, with the model
+    source: int  # the number of its input
+    boxes: int  # the number of its output of boxes
+    scores: int  # the number of its output of scores
+    key: str  # stands for the model
 
     def __call__(self, frames: np.ndarray) -> list[Found]:
         """What it finds in frames `(n, height, width, 3)`, one after the other, the surest first."""

@@ -12,14 +12,14 @@ Work = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 def bouts(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Velocity of a hand (3, n) in m/s: bouts of a few seconds, up to three times a second to and fro."""
     edges = np.cumsum(rng.uniform(0.6, 4.0, int((time[-1] - time[0]) / 1.5)))
-    return _alternate(time, edges, rng.uniform(0.2, 1.0, len(edges) + 1), rng)
+    return _shake(time, edges, rng.uniform(0.2, 1.0, len(edges) + 1), rng)
 
 
 def script(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Bouts that everybody does at the same time, to half a second: velocity (3, n) in m/s."""
     edges = np.cumsum(np.random.default_rng(0).uniform(1.5, 8.0, int((time[-1] - time[0]) / 1.5)))
     edges = np.sort(edges + rng.normal(0, 0.5, len(edges)))
-    return _alternate(time, edges, rng.uniform(0.3, 1.0, len(edges) + 1), rng)
+    return _shake(time, edges, rng.uniform(0.3, 1.0, len(edges) + 1), rng)
 
 
 def rests(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -72,9 +72,7 @@ WORK: dict[str, Work] = {
 }
 
 
-def _alternate(
-    time: np.ndarray, edges: np.ndarray, level: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _shake(time: np.ndarray, edges: np.ndarray, level: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """To and fro between every other pair of `edges`, as strongly as `level` says."""
     bout = np.searchsorted(edges, time - time[0])
     busy = (bout % 2).astype(float)

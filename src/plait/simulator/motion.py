@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.random import Generator
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
@@ -77,8 +78,9 @@ class Motion:
 
 
 # Keys, things held and strengths of hits, each at a phase from 0 to 1.
-Cycle = tuple[list[tuple[float, Key]], list[tuple[float, int]], list[tuple[float, float]]]
-MakeCycle = Callable[[Person, np.random.Generator], Cycle]
+Keys = list[tuple[float, Key]]
+Cycle = tuple[Keys, list[tuple[float, int]], list[tuple[float, float]]]
+MakeCycle = Callable[[Person, Generator], Cycle]
 Activity = tuple[MakeCycle, float, bool]  # its cycle, the seconds that it lasts, whether it takes both hands
 
 
@@ -157,9 +159,7 @@ def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
     return at
 
 
-def _idle(
-    main: Hand, other: Hand, start: float, stop: float, person: Person, rng: np.random.Generator
-) -> None:
+def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rng: Generator) -> None:
     """Hands are lowered, wander, now and then hover before the panel as if to press, and touch nothing."""
     for hand in (main, other):
         hand.holds.append((start, NONE))
@@ -187,13 +187,7 @@ def _clap(main: Hand, other: Hand, at: float) -> None:
 
 
 def _repeat(
-    activity: Activity,
-    main: Hand,
-    other: Hand,
-    start: float,
-    stop: float,
-    person: Person,
-    rng: np.random.Generator,
+    activity: Activity, main: Hand, other: Hand, start: float, stop: float, person: Person, rng: Generator
 ) -> None:
     """One span: the activity's cycle again and again, each a little different."""
     make, lasts_s, two_hands = activity
@@ -213,14 +207,7 @@ def _repeat(
     main.holds.append((stop, NONE))
 
 
-def _follow(
-    other: Hand,
-    keys: Sequence[tuple[float, Key]],
-    start: float,
-    seconds: float,
-    two_hands: bool,
-    rng: np.random.Generator,
-) -> None:
+def _follow(other: Hand, keys: Keys, start: float, seconds: float, two_hands: bool, rng: Generator) -> None:
     """The other hand steadies what the first works on, or hangs; the body's motion reaches it in part."""
     places = np.array([value[:3] for _, value in keys])
     centre = places.mean(axis=0)
@@ -234,7 +221,7 @@ def _follow(
         other.add(start + phase * seconds, key(at, grip, roll=rng.normal(0, 0.08), pressure=pressure))
 
 
-def _press(person: Person, rng: np.random.Generator) -> Cycle:
+def _press(person: Person, rng: Generator) -> Cycle:
     button, finger = BUTTONS[rng.integers(3)] + [0, 0.05, -0.07], [GRIP, OPEN, GRIP, FIST, FIST]
     away = button - [0, -0.03, 0.07 * person.reach]
     keys = [
@@ -247,7 +234,7 @@ def _press(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, NONE)], [(0.5, 0.15)]
 
 
-def _plug(person: Person, rng: np.random.Generator) -> Cycle:
+def _plug(person: Person, rng: Generator) -> Cycle:
     socket, tray = SOCKETS[rng.integers(3)] + [0.0, 0.05, -0.05], TRAY + rng.normal(0, 0.015, 3)
     lift = (socket + tray) / 2 - [0, 0.03, 0.04 * person.reach]
     keys = [
@@ -263,7 +250,7 @@ def _plug(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, NONE), (0.13, PLUG), (0.67, NONE)], [(0.62, 0.35)]
 
 
-def _assemble(person: Person, rng: np.random.Generator) -> Cycle:
+def _assemble(person: Person, rng: Generator) -> Cycle:
     button = BUTTONS[rng.integers(3)] + [0.01, 0.05, -0.06]
     tray = TRAY + rng.normal(0, 0.015, 3)
     keys = [
@@ -283,7 +270,7 @@ def _assemble(person: Person, rng: np.random.Generator) -> Cycle:
 def _reverse(make: MakeCycle) -> MakeCycle:
     """The same seen backwards: what was held before a moment is held after it."""
 
-    def make_reversed(person: Person, rng: np.random.Generator) -> Cycle:
+    def make_reversed(person: Person, rng: Generator) -> Cycle:
         keys, held, hits = make(person, rng)
         ends = [phase for phase, _ in held[1:]] + [1.0]
         holds = sorted((1 - end, thing) for end, (_, thing) in zip(ends, held, strict=True))
@@ -292,7 +279,7 @@ def _reverse(make: MakeCycle) -> MakeCycle:
     return make_reversed
 
 
-def _screw(person: Person, rng: np.random.Generator) -> Cycle:
+def _screw(person: Person, rng: Generator) -> Cycle:
     screw = SCREWS[rng.integers(3)] + [0.02, 0.07, -0.16]
     keys = [(0.05, key(screw, FIST, roll=-0.6, pressure=0.5))]
     for turn in range(4):
@@ -302,7 +289,7 @@ def _screw(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, DRIVER)], []
 
 
-def _hammer(person: Person, rng: np.random.Generator) -> Cycle:
+def _hammer(person: Person, rng: Generator) -> Cycle:
     down = NAIL + [0.07, 0.02, -0.10]
     up = down - [0, 0.14 * person.reach, 0.03]
     keys = [
