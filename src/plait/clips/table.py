@@ -203,9 +203,9 @@ def open_windows(
         DataError: as `write_clips`, save for who is who: a study asks.
     """
     opened, _ = _cut(recordings, windows, activities, streams, None)
-    for recording, _, (spans, dropped) in opened:
-        labels = tuple(Span(window.start_s, window.stop_s, window.activity) for window in spans)
-        yield replace(recording, spans=labels, dropped=tuple(dropped))
+    for recording, _, (clips, dropped) in opened:
+        spans = tuple(Span(clip.start_s, clip.stop_s, clip.activity) for clip in clips)
+        yield replace(recording, spans=spans, dropped=tuple(dropped))
 
 
 class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):

@@ -106,15 +106,15 @@ def placed(
     chosen: list[list[Window]] = [[] for _ in recordings]
     dropped: list[list[Dropped]] = [[] for _ in recordings]
     for subject in dict.fromkeys(recording.subject for recording in recordings):
-        numbers = [i for i, recording in enumerate(recordings) if recording.subject == subject]
-        stride_s = _longest_stride_s([timelines[i] for i in numbers], windows, subject)
-        pool = [(i, window) for i in numbers for window in timelines[i].windows(stride_s)]
+        indices = [i for i, recording in enumerate(recordings) if recording.subject == subject]
+        stride_s = _longest_stride_s([timelines[i] for i in indices], windows, subject)
+        pool = [(i, window) for i in indices for window in timelines[i].windows(stride_s)]
         left = Counter((i, window.activity) for i, window in pool)
-        for place in np.round(np.linspace(0, len(pool) - 1, windows.count)).astype(int):
-            i, window = pool[place]
+        for number in np.round(np.linspace(0, len(pool) - 1, windows.count)).astype(int):
+            i, window = pool[number]
             chosen[i].append(window)
             left[i, window.activity] -= 1
-        for i in numbers:
+        for i in indices:
             dropped[i] = timelines[i].dropped(stride_s)
         for (i, activity), count in sorted(left.items()):
             if count > 0:

@@ -129,15 +129,16 @@ class TrainedDetector:
 
     def __call__(self, frames: np.ndarray) -> list[Found]:
         """What it finds in frames `(n, height, width, 3)`, the surest first."""
-        found: list[Found] = []
+        detections: list[Found] = []
         self.network.eval()
         with torch.inference_mode():
             for start in range(0, len(frames), AT_ONCE):
                 part = np.ascontiguousarray(frames[start : start + AT_ONCE])
                 images = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).float() / 255
                 for output in self.network(list(images)):
-                    found.append(Found(output["boxes"].cpu().numpy(), output["scores"].cpu().numpy()))
-        return found
+                    boxes, scores = output["boxes"].cpu().numpy(), output["scores"].cpu().numpy()
+                    detections.append(Found(boxes, scores))
+        return detections
 
 
 def save(network: RetinaNet, description: Description, out: Path) -> None:
@@ -191,8 +192,8 @@ def open_detector(name: str, device: str = "cpu") -> Detector:
 
 def detected(detector: Detector, pictures: Iterable[np.ndarray]) -> list[Found]:
     """What a detector finds in pictures `(height, width, 3)`, neighbours of one size at once."""
-    found: list[Found] = []
-    for _, alike in itertools.groupby(pictures, key=lambda picture: picture.shape):
-        while batch := list(itertools.islice(alike, AT_ONCE)):
-            found += detector(np.stack(batch))
-    return found
+    detections: list[Found] = []
+    for _, group in itertools.groupby(pictures, key=lambda picture: picture.shape):
+        while batch := list(itertools.islice(group, AT_ONCE)):
+            detections += detector(np.stack(batch))
+    return detections

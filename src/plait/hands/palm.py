@@ -42,10 +42,10 @@ class Palm:
         self.interpreter.set_tensor(self.source, image[None])
         self.interpreter.invoke()
         raw, logits = (self.interpreter.get_tensor(number)[0] for number in (self.boxes, self.scores))
-        found = suppressed(decoded(raw, logits[:, 0]))
+        shares, scores = suppressed(decoded(raw, logits[:, 0]))
         height, width = frame.shape[:2]
-        boxes = (found.boxes * SIDE - [left, top, left, top]) / scale
-        return Found(np.clip(boxes, 0, [width, height, width, height]).astype(np.float32), found.scores)
+        boxes = (shares * SIDE - [left, top, left, top]) / scale
+        return Found(np.clip(boxes, 0, [width, height, width, height]).astype(np.float32), scores)
 
 
 def open_palm(path: Path) -> Palm:
