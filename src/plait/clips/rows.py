@@ -88,8 +88,9 @@ class Rows:
         """
         if self.dtype == BFLOAT16:
             batch = torch.empty((len(rows), *self.shape), dtype=torch.bfloat16)
-            for row, bits in zip(rows.tolist(), batch.view(torch.int16).numpy(), strict=True):
-                bits[...] = self[row]
+            bits = batch.view(torch.int16).numpy()
+            for place, row in enumerate(rows.tolist()):
+                bits[place] = self[row]
             return batch
         if len(rows) == 0 or self._maps[0][:1].size >= LARGE:
             batch = torch.empty((len(rows), *self.shape))

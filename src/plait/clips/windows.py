@@ -306,18 +306,18 @@ def _around(stream: Stream, run_s: np.ndarray, start_s: float, stop_s: float) ->
     """The columns without a reading in a run of moments, if not all, and the whole readings around it."""
     times, log = stream.times, getattr(stream, "log", stream)
     values = getattr(log, "values", None)
-    silent: list[str] = []
+    finite = np.ones((len(times), 1), dtype=np.bool_)
     if isinstance(values, np.ndarray) and len(values) == len(times):
         finite = np.isfinite(values.reshape(len(times), -1))
-        columns = finite[(times >= run_s[0]) & (times <= run_s[-1])].any(axis=0)
-        names = getattr(log, "names", tuple(map(str, range(1, len(columns) + 1))))
-        if columns.any():
-            silent = [name for name, speaks in zip(names, columns, strict=False) if not speaks]
-        times = times[finite.all(axis=1)]
-    earlier, later = times[times < run_s[0]], times[times > run_s[-1]]
-    before_s = float(earlier[-1]) if len(earlier) else start_s
-    after_s = float(later[0]) if len(later) else stop_s
-    return ", ".join(silent), before_s, after_s
+    whole = times[finite.all(axis=1)]
+    earlier, later = whole[whole <= run_s[0] + ROUNDING_S], whole[whole >= run_s[-1] - ROUNDING_S]
+    before_s = float(earlier[-1]) if len(earlier) else -np.inf
+    after_s = float(later[0]) if len(later) else np.inf
+    speaking = np.atleast_1d(finite[(times > before_s) & (times < after_s)].any(axis=0))
+    names = getattr(log, "names", tuple(map(str, range(1, len(speaking) + 1))))
+    silent = [name for name, speaks in zip(names, speaking, strict=False) if not speaks]
+    ends_s = before_s if len(earlier) else start_s, after_s if len(later) else stop_s
+    return ", ".join(silent) if speaking.any() else "", *ends_s
 
 
 def _ends(times: np.ndarray) -> tuple[float, float]:
