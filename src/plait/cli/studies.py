@@ -132,7 +132,8 @@ def reproduce(
 def _shown(run: Path) -> None:
     """Fig. 9 of the first clip to look at of what was just run: what the fusion that stands for the others attends to.
 
-    Where others have their context pooled, their maps as well; the deletion test that stays is the first one's.
+    Where others have their context pooled, their maps as well; the deletion test that stays is the first
+    one's.
     """
     from plait.report.attention import write_attention
     from plait.report.cases import CASES

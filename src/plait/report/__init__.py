@@ -20,8 +20,8 @@ def write_report(run: Path, limit: int = LIMIT) -> Path:
     `docs/report.md` names the function behind each. The same run gives the same bytes.
 
     Raises:
-        DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong together; or the
-            folder cannot be written.
+        DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong
+            together; or the folder cannot be written.
     """
     about, predictions = read_run(run)
     report = Report.of(about, predictions, read_validation(run), read_hands(run, predictions))

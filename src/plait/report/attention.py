@@ -39,12 +39,13 @@ def write_attention(
 ) -> list[Path]:
     """Draw the attention of a trained fusion on one clip; returns the pictures, `RUN/attention/*.svg` (and `.pdf`).
 
-    One picture for each lead and context. `method` is by default the fusion that Table 2 names, `fold` (`FOLD/SEED`)
-    the one that tested the clip's subject. `deletion.csv` beside them says what taking positions out does to the
-    accuracy on that fold's test clips.
+    One picture for each lead and context. `method` is by default the fusion that Table 2 names, `fold`
+    (`FOLD/SEED`) the one that tested the clip's subject. `deletion.csv` beside them says what taking
+    positions out does to the accuracy on that fold's test clips.
 
     Raises:
-        ConfigError: there is no such clip, method or fold, or the run names code that is not plait's and not trusted.
+        ConfigError: there is no such clip, method or fold, or the run names code that is not plait's and not
+            trusted.
         DataError: the run or its data cannot be read.
     """
     finished = FinishedRun.open(run, data, trust)

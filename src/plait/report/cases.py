@@ -31,10 +31,10 @@ Of = Mapping[tuple[str, str], Mapping[str, Any]]
 def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
     """Write `RUN/cases.json`: up to `each` clips of each combination of who was right, activities taking turns.
 
-    Who: the fusion that Table 2 names, and the single modalities that it is made of. A case holds the clip's joints and
-    signals, the models' likeliest activities with their probabilities, and what attention falls on; its pictures are a
-    small film, `RUN/cases/*.mp4`. What is there already for the same predictions, made by the same code, stays; None
-    where the run has no fusion.
+    Who: the fusion that Table 2 names, and the single modalities that it is made of. A case holds the clip's
+    joints and signals, the models' likeliest activities with their probabilities, and what attention falls
+    on; its pictures are a small film, `RUN/cases/*.mp4`. What is there already for the same predictions, made
+    by the same code, stays; None where the run has no fusion.
 
     Raises:
         DataError: the run or its data cannot be read.
@@ -144,10 +144,10 @@ def likeliest(scores: Sequence[float], activities: Sequence[str], most: int = 3)
 def lit(maps: Sequence[Attention], places: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """How much light falls on each step and place of each modality, 0 to 255: `shape` and flat `values`.
 
-    On a context, how much of the lead's attention it gets (the relation's mean over the lead's positions, equally of
-    every lead); on who only leads, how strongly a position is related to any of the context's (its largest logit, from
-    that of the least related on).
-    `places` is how many axes behind time a modality is shown with; maps of other grids are summed over them.
+    On a context, how much of the lead's attention it gets (the relation's mean over the lead's positions,
+    equally of every lead); on who only leads, how strongly a position is related to any of the context's (its
+    largest logit, from that of the least related on). `places` is how many axes behind time a modality is
+    shown with; maps of other grids are summed over them.
     """
     made: dict[str, list[torch.Tensor]] = {}
     shapes: dict[str, tuple[int, ...]] = {}

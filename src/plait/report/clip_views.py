@@ -33,8 +33,8 @@ def frames(
 ) -> list[np.ndarray] | None:
     """A clip's pictures at `seconds`, RGB and square, so that a map over a network's grid can lie on them.
 
-    Colours are as recorded, their middle cut out. Depth that a network is given as one picture for each moment is as
-    the network is given it, larger numbers lighter. None where readings are no pictures.
+    Colours are as recorded, their middle cut out. Depth that a network is given as one picture for each
+    moment is as the network is given it, larger numbers lighter. None where readings are no pictures.
     """
     stream = recording.streams[modality.streams[0]]
     first = stream.at(seconds[:1])[0]

@@ -46,9 +46,9 @@ LIMIT, MARGIN = 40_000_000, 1000  # bytes of a page; what its words may grow by 
 class Report:
     """A run and every table of its report, each by a function of `plait.report.tables` or `plait.study`.
 
-    `seen` says in how many clips detected and true counts of hands agree, of how many where the truth is known.
-    `choice` is the fusion that figures and page show, the one that Table 2 names; `independent` is what its accuracy
-    would be, were nobody asked who is tested, where validation people chose.
+    `seen` says in how many clips detected and true counts of hands agree, of how many where the truth is
+    known. `choice` is the fusion that figures and page show, the one that Table 2 names; `independent` is
+    what its accuracy would be, were nobody asked who is tested, where validation people chose.
     """
 
     run: RunFacts
@@ -152,8 +152,9 @@ class Report:
 def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> str:
     """The page as HTML; it loads nothing, so that it opens from disk.
 
-    From `folder` come the contact sheet and the cases with their films. As many films as fit into a page of `limit`
-    bytes are part of it; the page plays the others from where they lie, as long as it lies beside them.
+    From `folder` come the contact sheet and the cases with their films. As many films as fit into a page of
+    `limit` bytes are part of it; the page plays the others from where they lie, as long as it lies beside
+    them.
 
     Raises:
         DataError: `cases.json` cannot be read, or a film is missing.

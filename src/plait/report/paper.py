@@ -1,8 +1,9 @@
 """Tables 1 and 2 of the paper: its rows in its order, whatever the sensors are called.
 
-A row's role follows from what a method is: a single modality, a fusion and who leads it, an average, a concatenation.
-Of several methods of one role, the first in the study stands for it (of concatenations, the first flattened one, as in
-the paper); rows of a sweep stand for none. A study of several sets of modalities has each fusion once for each set.
+A row's role follows from what a method is: a single modality, a fusion and who leads it, an average, a
+concatenation. Of several methods of one role, the first in the study stands for it (of concatenations, the
+first flattened one, as in the paper); rows of a sweep stand for none. A study of several sets of modalities
+has each fusion once for each set.
 """
 
 from collections.abc import Collection, Mapping
@@ -42,8 +43,8 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 def table_1(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Single modalities, then non-local fusions: `part, model, method, accuracy, subject_sd`.
 
-    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of this data
-    set, they stand beside them as `paper, paper_sd`.
+    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of
+    this data set, they stand beside them as `paper, paper_sd`.
     """
     singles: dict[
         tuple[str, str], str

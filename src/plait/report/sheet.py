@@ -19,8 +19,9 @@ SIDE = 224
 def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None:
     """Write the middle frame of one clip of each activity into the folder `run`; None where no stream is of pictures.
 
-    Where pictures cannot be read, which a study may do without, a line says so, and there is none either. Activities
-    come in the data set's order, subjects take turns; who an activity was never recorded of has no tile.
+    Where pictures cannot be read, which a study may do without, a line says so, and there is none either.
+    Activities come in the data set's order, subjects take turns; who an activity was never recorded of has no
+    tile.
 
     Raises:
         DataError: the folder cannot be written.

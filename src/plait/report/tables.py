@@ -47,8 +47,8 @@ HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval"
 def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """One row per method, singles first, then average and concat, then fusions: `table.csv`.
 
-    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is the mean over the method's jobs, null for
-    an average.
+    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is the mean over the method's
+    jobs, null for an average.
     """
     methods = [name for kinds in GROUPS.values() for name, row in run.methods.items() if row.kind in kinds]
     schema = {
