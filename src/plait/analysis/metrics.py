@@ -76,7 +76,7 @@ def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Data
 
 
 def confusion(predictions: pl.DataFrame, method: str, activities: Sequence[str]) -> np.ndarray:
-    """Clips of `method`, shape `(activities, activities)`: rows true, columns predicted; all seeds and folds."""
+    """Clips of `method` by true and predicted activity, `(activities, activities)`, over seeds and folds."""
     rows = predictions.filter(pl.col("method") == method)
     counts: np.ndarray = confusion_matrix(
         rows["activity"].to_list(), rows["predicted"].to_list(), labels=list(activities)
