@@ -1,4 +1,4 @@
-"""Fig. 9: what attends to what in one clip, cells of the map expanded, and whether the map can be believed."""
+"""Fig. 9: what attends to what in one clip, the strongest cells expanded; whether the map can be believed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def write_attention(
     data: Path | None = None,
     trust: Trust = NOBODY,
 ) -> list[Path]:
-    """Draw the attention of a trained fusion on one clip; returns the pictures, `RUN/attention/*.svg` (and `.pdf`).
+    """Draw the attention of a trained fusion on one clip; returns its `RUN/attention/*.svg` (and `.pdf`).
 
     One picture for each lead and context. `method` is by default the fusion that Table 2 names, `fold`
     (`FOLD/SEED`) the one that tested the clip's subject. `deletion.csv` beside them says what taking
@@ -80,7 +80,7 @@ def write_attention(
 
 
 def deletion(method: torch.nn.Module, grids: dict[str, torch.Tensor], labels: torch.Tensor) -> pl.DataFrame:
-    """Accuracy with a share of the context taken out: `removed, share, accuracy`; random is the mean of ten draws."""
+    """Accuracy with a share of the context taken out: `removed, share, accuracy`; random is of ten draws."""
     rows: list[tuple[str, float, float]] = []
     generator = torch.Generator().manual_seed(0)
 
@@ -105,7 +105,7 @@ def draw(
     clip: Clip,
     title: str,
 ) -> Figure:
-    """The map over time, as f and as the normalised relation; the deletion test; the strongest cells, expanded."""
+    """The map over time, as f and normalised; the deletion test; the strongest cells, expanded."""
     lead, context = (finished.dataset.modality(name) for name in (attention.lead, attention.context))
     f, relation = attention.over_time()[0].numpy(), attention.relation_over_time()[0].numpy()
     cells = _strongest(f)
@@ -145,7 +145,7 @@ def _map(
 
 
 def _deleted(axes: Axes, told: pl.DataFrame) -> None:
-    """The deletion test: if maps are true, taking out what they point at costs more than taking out anything."""
+    """The deletion test: if maps are true, what they point at costs more than anything else to take out."""
     for removed, colour, marker in (("attended", "fusion", "D"), ("random", "single", "o")):
         own = told.filter(pl.col("removed") == removed)
         values = [100 * a for a in own["accuracy"]]
@@ -235,7 +235,7 @@ def _picture(axes: Axes, frame: np.ndarray | None, where: np.ndarray) -> None:
 def _body(
     axes: Axes, every: np.ndarray, now: np.ndarray, where: np.ndarray, bones: Sequence[tuple[int, int]]
 ) -> None:
-    """Joints at one moment, larger and darker as they are attended to; alike where the grid does not know them."""
+    """Joints at one moment, larger and darker as they are attended to; alike where the grid has others."""
     places = flattened(np.concatenate([every, now[None]]))[-1]
     for a, b in bones:
         axes.plot(*places[[a, b]].T, color=COLOURS["muted"][0], linewidth=1.2, zorder=1)

@@ -1,4 +1,4 @@
-"""Figs. 10 and 11: clips to look at, and what each model made of them: film, joints, signals, scores, attention."""
+"""Figs. 10 and 11: clips to look at, with film, joints, signals, and what each model made of them."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ Of = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
-    """Write `RUN/cases.json`: up to `each` clips of each combination of who was right, activities taking turns.
+    """Write `RUN/cases.json`: up to `each` clips of each combination of who was right.
 
     Who: the fusion that Table 2 names, and the single modalities that it is made of. A case holds the clip's
     joints and signals, the models' likeliest activities with their probabilities, and what attention falls
@@ -118,7 +118,7 @@ def chosen(
     models: Sequence[str],
     each: int,
 ) -> list[int]:
-    """Numbers of the clips to show: by who was right, fusion alone first; in a combination, activities take turns."""
+    """Numbers of the clips to show: by who was right, fusion alone first; then activities take turns."""
     groups: dict[tuple[bool, ...], dict[str, list[int]]] = {}
     for row, (_, clip) in enumerate(cuts):
         if all((clip.name, name) in of for name in models):

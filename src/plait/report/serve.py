@@ -1,4 +1,4 @@
-"""A run's folder over HTTP, for looking at: read only, nothing outside the folder, by default on this machine alone."""
+"""A run's folder over HTTP, for looking at: read only, nothing outside it, by default on this machine."""
 
 import ipaddress
 import re
@@ -104,7 +104,7 @@ class Files(SimpleHTTPRequestHandler):
         """Say nothing: the page asks for dozens of films."""
 
     def _at_home(self) -> bool:
-        """Whether the page was asked for by an address of this machine, where it is served to this machine alone.
+        """Whether the page was asked for by an address of this machine, where it is served to it alone.
 
         A page of somebody else's whose name was made to mean this machine says that name.
         """
@@ -156,7 +156,7 @@ def server(
 
 
 def _range(asked: str | None, size: int) -> tuple[int, int]:
-    """The first and the last byte of `bytes=a-b`, `bytes=a-` or `bytes=-n`; of the whole file for anything else."""
+    """The first and the last byte of `bytes=a-b`, `bytes=a-` or `bytes=-n`; else of the whole file."""
     found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", asked or "")
     if found is None or not any(found.groups()):
         return 0, size - 1

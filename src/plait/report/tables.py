@@ -79,7 +79,7 @@ def subject_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def in_order(run: RunFacts, table: pl.DataFrame) -> pl.DataFrame:
-    """A table's rows by method as in the study, then by subject in natural order; within both as they were."""
+    """A table's rows by method as in the study, then by subject in natural order; else as they were."""
     methods = {name: i for i, name in enumerate(run.methods)}
     subjects = {name: i for i, name in enumerate(sorted(set(table["subject"]), key=natural))}
     ranks = [pl.col("method").replace_strict(methods), pl.col("subject").replace_strict(subjects)]
@@ -253,7 +253,7 @@ def _about(name: str, row: MethodFacts) -> dict[str, Any]:
 
 
 def _sensors(row: MethodFacts) -> str:
-    """Modalities, with a word on those whose encoder another method has trained: "depth (frozen) + inertial"."""
+    """Modalities, with a word on encoders that another method has trained: "depth (frozen) + inertial"."""
     ways = {
         m: way for m in row.modalities if (origin := row.encoders.get(m)) and (way := training_of(origin))
     }
