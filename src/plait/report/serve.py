@@ -57,7 +57,7 @@ class Files(SimpleHTTPRequestHandler):
     def send_head(self) -> BinaryIO | None:
         """Answer with the file's head; what is left to send is returned, None where there is nothing."""
         try:
-            path = self._asked() if self._at_home() else None
+            path = self._wanted_file() if self._at_home() else None
         except ValueError:  # "Host: [", "GET http://[/"
             self.send_error(HTTPStatus.BAD_REQUEST, "no address that can be read")
             return None
@@ -106,21 +106,21 @@ class Files(SimpleHTTPRequestHandler):
     def _at_home(self) -> bool:
         """Whether the page was asked for by an address of this machine, where it is served to it alone.
 
-        A page of somebody else's whose name was made to mean this machine says that name.
+        Somebody else's page whose name was made to mean this machine asks by that name.
         """
         bound = ipaddress.ip_address(self.connection.getsockname()[0])
         name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         return not bound.is_loopback or name in ("localhost", "127.0.0.1", "::1", str(bound))
 
-    def _asked(self) -> Path | None:
+    def _wanted_file(self) -> Path | None:
         """The file that is asked for; None where there is none to be had."""
         root = Path(self.directory).resolve()
         name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
         if "\0" in name or any(part.startswith(".") for part in name.split("/")):
             return None
         try:
-            found = (root / name).resolve()
-            return found if found.is_relative_to(root) and found.is_file() else None
+            path = (root / name).resolve()
+            return path if path.is_relative_to(root) and path.is_file() else None
         except (OSError, RuntimeError):  # a name that no file system takes, or a link to itself
             return None
 
@@ -134,9 +134,13 @@ class Files(SimpleHTTPRequestHandler):
 def server(
     run: Path, host: str = HOST, port: int = PORT, patience_s: float = PATIENCE_S
 ) -> ThreadingHTTPServer:
-    """A server of the folder `run`, listening already; `port` 0 takes any that is free.
+    """A server of a run's folder, listening already.
 
-    `patience_s` is how long a request may take to arrive, and a piece of an answer to be taken.
+    Args:
+        run: The folder.
+        host: The address to listen at.
+        port: The port; 0 takes any that is free.
+        patience_s: How long a request may take to arrive, and a piece of an answer to be taken.
 
     Raises:
         DataError: there is no page in the folder.
@@ -157,10 +161,10 @@ def server(
 
 def _range(asked: str | None, size: int) -> tuple[int, int]:
     """The first and the last byte of `bytes=a-b`, `bytes=a-` or `bytes=-n`; else of the whole file."""
-    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", asked or "")
-    if found is None or not any(found.groups()):
+    ends = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", asked or "")
+    if ends is None or not any(ends.groups()):
         return 0, size - 1
-    first, last = found.groups()
+    first, last = ends.groups()
     if not first:
         return max(size - int(last), 0), size - 1
     return int(first), min(int(last) if last else size - 1, size - 1)
