@@ -1,8 +1,7 @@
 """Which fusion stands for the others in every table and figure: chosen without a look at the test people.
 
-The paper compares three fusions in its Table 1 and shows the best of them from Table 2 on. To take the best
-on the test people would flatter it, so here the validation people choose; on the paper's own data its choice
-stands.
+The paper compares three fusions in its Table 1 and shows the best from Table 2 on. To take the best on the
+test people would flatter it, so here the validation people choose; on the paper's own data its choice stands.
 """
 
 from collections.abc import Mapping, Sequence
@@ -106,9 +105,8 @@ def independent(
     """The accuracy of the fusion that is `shown`, were it chosen anew for each person without their clips.
 
     Who validates one fold is tested in another, so the choice is not independent of the people it is tested
-    on. Here each person is scored under the fusion that everybody else's clips choose. By as much as the
-    accuracy of the one that is shown lies above the mean of these, the choice flatters it. None where
-    validation did not choose.
+    on. Here each person is scored under the fusion that everybody else's clips choose; as far as the accuracy
+    of the one shown exceeds the mean of these, the choice flatters it. None where validation did not choose.
 
     Args:
         dataset: The data set's name.

@@ -58,8 +58,7 @@ def gains(
     """Fig. 6: recall of every fusion minus that of each of its single modalities, activity by activity.
 
     `fusion, single, activity, gain, low, high, subjects`: activities are sorted by their gain over the first
-    of `singles_of`, the video in the paper, the largest first. Subjects who never performed an activity do
-    not count.
+    of `singles_of`, the largest first. Subjects who never performed an activity do not count.
     """
     recall = (
         predictions.group_by("method", "activity", "subject", "seed")

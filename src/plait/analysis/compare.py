@@ -1,7 +1,6 @@
 """Planned, paired comparisons: each fusion against the baselines over the same modalities.
 
-People differ far more than methods do: two methods are compared on the same people, one difference per
-subject.
+People differ far more than methods do, so both are tested on the same people: one difference per subject.
 """
 
 from collections.abc import Mapping

@@ -16,8 +16,8 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
     """One row per method: how good it is, how much that varies over people, and on what it was tested.
 
     * `accuracy`: share of right clips in a fold, averaged over seeds, then over folds.
-    * `subject_sd`: sample standard deviation (n - 1), over subjects, of the subject's accuracy (seeds
-      averaged first); null for a single subject.
+    * `subject_sd`: sample standard deviation (n - 1) of the subjects' accuracies, seeds averaged first; null
+      of one.
     * `macro_f1`: unweighted mean of F1 over all `activities`, from all test clips pooled over folds, one per
       seed, averaged over seeds. An activity that is never right counts 0.
     * `folds`, `subjects`, `seeds`, `clips`: how many there are.

@@ -32,8 +32,8 @@ def missing_hands(
 ) -> pl.DataFrame:
     """Accuracy by how many hands are missing: `method, missing, clips, subjects, accuracy, low, high`.
 
-    `accuracy` is the share of right clips, seeds averaged, every clip alike. `low` and `high` are its
-    `share_interval`, null for a single subject.
+    `accuracy` is the share of right clips, seeds averaged, every clip alike, in `share_interval` (`low`,
+    `high`).
     """
     cells = _cells(predictions, hands)
     rows: list[tuple[Any, ...]] = []

@@ -60,18 +60,8 @@ def run(
     beside(Path(os.path.realpath(study)).parent)  # a user's own modules lie beside the study
     if shuffle_labels is not None:
         sets = [*sets, f"protocol.shuffle_labels={shuffle_labels}"]
-    _run_study(
-        study,
-        data,
-        out,
-        executor,
-        sets=sets,
-        only=only,
-        workers=workers,
-        threads=threads,
-        device=device,
-        ray_address=ray_address,
-    )
+    jobs = {"workers": workers, "threads": threads, "device": device, "ray_address": ray_address}
+    _run_study(study, data, out, executor, sets=sets, only=only, **jobs)
 
 
 @app.command()
@@ -135,18 +125,8 @@ def reproduce(
     elif name is Reproduced.glovid:
         data, study = _glovid_clips(data, out, clips)
         next_step = _count_glovid_hands(data, study, out, detector, device)
-    _run_study(
-        _study_file(study),
-        data,
-        out,
-        executor,
-        sets=sets,
-        only=only,
-        workers=workers,
-        threads=threads,
-        device=device,
-        ray_address=ray_address,
-    )
+    jobs = {"workers": workers, "threads": threads, "device": device, "ray_address": ray_address}
+    _run_study(_study_file(study), data, out, executor, sets=sets, only=only, **jobs)
     _draw_attention(out)
     if next_step:
         typer.echo(next_step)
@@ -208,13 +188,11 @@ def _count_glovid_hands(data: Path, study: str, out: Path, detector: str | None,
             )
         count(dataset, data, "video", detector, device, out)
         return ""
-    if (seen := hands_seen(data)) is not None:
-        write_known(dataset, listed(dataset, data, ["video"]), seen, out)
-        return ""
+    if (counts := hands_seen(data)) is not None:
+        write_known(dataset, listed(dataset, data, ["video"]), counts, out)
     if (out / TABLE).is_file():
         return ""
-    where = "PICTURES" if features else shlex.quote(str(data))
-    run = shlex.quote(str(out))
+    where, run = "PICTURES" if features else shlex.quote(str(data)), shlex.quote(str(out))
     hint = "PICTURES: the same clips as pictures; or say counts in a column `hands` of clips.csv. "
     return (
         f"Fig. 8 is missing, for nobody has counted the hands: plait hands detect {where} --dataset {GLOVID} "

@@ -146,11 +146,10 @@ def draw(
             bottom = (len(cells) - 1 - number) * (1 - above) / len(cells) + 0.09 / len(cells)
             height = (1 - above) / len(cells) * 0.72
             figure.text(0.02, bottom + height, "ABC"[number], weight="bold", va="top", fontsize=10)
-            for side, (modality, step, steps, where) in enumerate(
-                _split_cell(attention, cell, (lead, context))
-            ):
+            sides = zip((lead, context), _split_cell(attention, cell), strict=True)
+            for side, (modality, (step, where)) in enumerate(sides):
                 axes = figure.add_axes((0.08 + 0.48 * side, bottom, 0.4, height))
-                _draw_moment(axes, finished.dataset.name, modality, recording, clip, (step, steps), where)
+                _draw_moment(axes, finished.dataset.name, modality, recording, clip, step, where)
     return figure
 
 
@@ -186,17 +185,15 @@ def _strongest(f: np.ndarray) -> list[tuple[int, int]]:
     return cells
 
 
-def _split_cell(
-    attention: Attention, cell: tuple[int, int], modalities: tuple[Modality, Modality]
-) -> list[tuple[Modality, int, int, np.ndarray]]:
-    """One cell's lead, then its context: modality, step, of how many, and f at each place of that step."""
+def _split_cell(attention: Attention, cell: tuple[int, int]) -> list[tuple[tuple[int, int], np.ndarray]]:
+    """Of the lead, then the context: which step of how many a cell is, and f at each place of that step."""
     t, s = cell
     f = (attention.logits[0] - attention.logits[0].max()).exp().numpy()
     lead, context = attention.lead_shape or (1,), attention.context_shape or (1,)
     of_lead = f.reshape(*lead, *context)[t]
     inside = of_lead.reshape(*lead[1:], context[0], -1)[..., s, :].sum(-1)
     outside = of_lead.reshape(-1, *context).sum(0)[s]
-    return [(modalities[0], t, lead[0], inside), (modalities[1], s, context[0], outside)]
+    return [((t, lead[0]), inside), ((s, context[0]), outside)]
 
 
 def _draw_moment(

@@ -18,23 +18,11 @@ from plait.analysis.compare import compare
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
-from plait.report import captions, paper
+from plait.report import captions, paper, tables
 from plait.report.cases import CASES
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
 from plait.report.sheet import SHEET
-from plait.report.tables import (
-    GROUPS,
-    activity_table,
-    claim_cells,
-    comparison_cells,
-    confusion_table,
-    main_cells,
-    main_table,
-    mistake_table,
-    subject_confusion_table,
-    subject_table,
-)
 from plait.results import RunFacts
 from plait.store import read_json
 
@@ -109,15 +97,15 @@ class Report:
             seen = missing_hands.agreement(hands)
         return cls(
             run=run,
-            main=main_table(run, predictions),
+            main=tables.main_table(run, predictions),
             table1=paper.table_1(run, predictions),
             table2=paper.table_2(run, predictions, validation),
             comparisons=compare(predictions, run.methods),
-            subjects=subject_table(run, predictions),
-            activities=activity_table(run, predictions),
-            confusion=confusion_table(run, predictions),
-            subject_confusion=subject_confusion_table(run, predictions),
-            mistakes=mistake_table(run, predictions),
+            subjects=tables.subject_table(run, predictions),
+            activities=tables.activity_table(run, predictions),
+            confusion=tables.confusion_table(run, predictions),
+            subject_confusion=tables.subject_confusion_table(run, predictions),
+            mistakes=tables.mistake_table(run, predictions),
             gains=gains(run.methods, predictions, run.activities),
             widths=widths(run.methods, predictions),
             claims=claims,
@@ -130,10 +118,10 @@ class Report:
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every table by the name of its file."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tables = {name: value for name, value in values.items() if isinstance(value, pl.DataFrame)}
+        frames = {name: value for name, value in values.items() if isinstance(value, pl.DataFrame)}
         if self.hands.is_empty():  # nobody looked for hands
-            tables.pop("hands")
-        return {"table": tables.pop("main"), **tables}
+            frames.pop("hands")
+        return {"table": frames.pop("main"), **frames}
 
     def figures(self) -> dict[str, Drawing]:
         """How to draw each figure that this run has, by the name of its file, at a width in inches."""
@@ -172,8 +160,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
     """The page as HTML; it loads nothing, so that it opens from disk.
 
     From `folder` come the contact sheet and the cases with their films. As many films as fit into a page of
-    `limit` bytes are part of it; the page plays the others from where they lie, as long as it lies beside
-    them.
+    `limit` bytes are part of it; the page plays the others as long as it lies beside them.
 
     Raises:
         DataError: `cases.json` cannot be read, or a film is missing.
@@ -197,11 +184,11 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         shown=main.row(by_predicate=pl.col("method") == choice.method, named=True) if choice else None,
         how=choice.how if choice else None,
         independent=report.independent,
-        best_combined=report.best(*GROUPS["average and concat"]),
+        best_combined=report.best(*tables.GROUPS["average and concat"]),
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
-        comparisons=_cells_by("fusion", comparisons, comparison_cells),
+        comparisons=_cells_by("fusion", comparisons, tables.comparison_cells),
         verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
-        claims=_cells_by("fusion", report.claims, claim_cells),
+        claims=_cells_by("fusion", report.claims, tables.claim_cells),
         heat=_heat(main, report.subjects),
         hard=_hard(report),
         paper_tables=[
@@ -267,10 +254,10 @@ def _main_groups(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
         "train_seconds": trained["train_seconds"].min(),
     }
     groups = []
-    for title, kinds in GROUPS.items():
+    for title, kinds in tables.GROUPS.items():
         rows = []
         for row in main.filter(pl.col("kind").is_in(kinds)).iter_rows(named=True):
-            name, modalities, head, *printed = main_cells(run, row)
+            name, modalities, head, *printed = tables.main_cells(run, row)
             marked = [len(main) > 1 and row[key] is not None and row[key] == top for key, top in best.items()]
             cells = list(zip(printed, marked, strict=True))
             texts = {"name": name, "modalities": modalities, "head": head}

@@ -21,8 +21,7 @@ class Files(SimpleHTTPRequestHandler):
     """GET and HEAD of the files of one folder, whole or a range of bytes, as players of films ask for.
 
     There are no listings, hidden files, or ways out of the folder: not by `..`, not by a symbolic link. A
-    connection that is slower than `patience_s` is closed; a player that goes on later asks again for the
-    rest.
+    connection that is slower than `patience_s` is closed; a player asks again for the rest.
     """
 
     protocol_version = "HTTP/1.1"

@@ -20,8 +20,7 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
     """Write the middle frame of one clip of each activity into the folder `run`.
 
     Activities come in the data set's order, subjects take turns; an activity that nobody performed has no
-    tile. None where no stream is of pictures, or pictures cannot be read, which a study may do without: a
-    warning says so.
+    tile. None where no stream is of pictures, or, with a warning, where pictures cannot be read.
 
     Raises:
         DataError: the folder cannot be written.
@@ -60,17 +59,17 @@ def _frame(streams: Sequence[Stream], second: np.ndarray) -> np.ndarray | None:
     Raises:
         DataError: the first of these streams' error, where no other has a picture.
     """
-    failed = None
+    errors = []
     for stream in streams:
         try:
             frame = picture(stream.at(second)[0])
         except DataError as error:
-            failed = failed or error
-            continue
-        if frame is not None:
-            return frame
-    if failed:
-        raise failed
+            errors.append(error)
+        else:
+            if frame is not None:
+                return frame
+    if errors:
+        raise errors[0]
     return None
 
 

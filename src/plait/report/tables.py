@@ -47,8 +47,8 @@ HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval"
 def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """One row per method, singles first, then average and concat, then fusions: `table.csv`.
 
-    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is the mean over the method's
-    jobs, null for an average.
+    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is a job's mean, null for an
+    average.
     """
     methods = [name for kinds in GROUPS.values() for name, row in run.methods.items() if row.kind in kinds]
     schema = {
@@ -62,8 +62,8 @@ def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     }
     facts = pl.DataFrame([_method_facts(name, run.methods[name]) for name in methods], schema=schema)
     table = facts.join(metrics.summary(predictions, run.activities), on="method", maintain_order="left")
-    first, last = ["method", "kind", "modalities", "encoders", "head"], ["parameters", "train_seconds"]
-    return table.select(*first, pl.exclude(*first, *last), *last)
+    costs = ["parameters", "train_seconds"]
+    return table.select(pl.exclude(costs), *costs)
 
 
 def subject_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
