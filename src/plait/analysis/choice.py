@@ -68,7 +68,7 @@ def choices(
         validation: Predictions of validation clips; None or empty where nobody validates.
     """
     return {
-        fused: _chosen(dataset, methods, {name: role for role, name in names.items()}, validation)
+        fused: _choose(dataset, methods, {name: role for role, name in names.items()}, validation)
         for fused, names in fusions(methods, modalities).items()
     }
 
@@ -92,7 +92,7 @@ def shown(
     rivals = list(choices(dataset, methods, modalities, validation).values())
     if len(rivals) < 2:
         return next(iter(rivals), None)
-    return _chosen(dataset, methods, {choice.method: choice.role for choice in rivals}, validation)
+    return _choose(dataset, methods, {choice.method: choice.role for choice in rivals}, validation)
 
 
 def independent(
@@ -135,7 +135,7 @@ def _role(name: str, row: MethodFacts) -> str:
     return SYMMETRIC if path == "Symmetric" else path
 
 
-def _chosen(
+def _choose(
     dataset: str,
     methods: Mapping[str, MethodFacts],
     role_of: Mapping[str, str],

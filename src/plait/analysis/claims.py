@@ -145,7 +145,7 @@ def paper_claims(
             claim = f"no activity is worse (lowest: {worst['activity']})"
             low, high = worst["low"], worst["high"]
             rows.append((claim, fusion, single, worst["gain"], low, high, _none_below(gained)))
-            effect, low, high = _spread(accuracies[fusion], accuracies[single])
+            effect, low, high = _sd_difference(accuracies[fusion], accuracies[single])
             verdict = verdict_above(None if high is None else -high, None if low is None else -low)
             rows.append(("subjects differ less (SD)", fusion, single, effect, low, high, verdict))
     return pl.DataFrame(rows, schema=CLAIMS, orient="row").sort("claim", maintain_order=True)
@@ -173,7 +173,7 @@ def _none_below(gained: pl.DataFrame) -> str:
     return "holds" if (gained["gain"] >= 0).all() and gained["low"].null_count() == 0 else "unclear"
 
 
-def _spread(fusion: np.ndarray, single: np.ndarray) -> tuple[float | None, float | None, float | None]:
+def _sd_difference(fusion: np.ndarray, single: np.ndarray) -> tuple[float | None, float | None, float | None]:
     """SD over subjects of the one minus that of the other, with its 95 % percentile-bootstrap interval."""
     if len(fusion) < 2:
         return None, None, None

@@ -35,7 +35,7 @@ def missing_hands(
     `accuracy` is the share of right clips, seeds averaged, every clip alike, in `share_interval` (`low`,
     `high`).
     """
-    cells = _cells(predictions, hands)
+    cells = _count_right(predictions, hands)
     rows: list[tuple[Any, ...]] = []
     for method in methods:
         for missing in sorted(cells["missing"].unique()):
@@ -57,7 +57,7 @@ def visibility_claims(
     against none and against one both lie above zero, fails where one lies below, and is unclear in between;
     nothing is said where no clip has two hands missing, or every clip has.
     """
-    cells = _cells(predictions, hands)
+    cells = _count_right(predictions, hands)
     order = cells["subject"].unique().sort().to_list()
     levels = sorted(cells["missing"].unique())
     if MOST_MISSING not in levels or len(levels) < 2:
@@ -100,7 +100,7 @@ def share_interval(right: np.ndarray, clips: np.ndarray) -> tuple[float | None, 
     return low, high
 
 
-def _cells(predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
+def _count_right(predictions: pl.DataFrame, hands: pl.DataFrame) -> pl.DataFrame:
     """Per method, number of missing hands and subject: `right` clips, seeds averaged, of so many `clips`."""
     per_clip = (
         predictions.group_by("method", "subject", "clip", maintain_order=True)

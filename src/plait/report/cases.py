@@ -55,7 +55,7 @@ def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
     rows, clips = chosen(finished.cuts, of, models, each), finished.clips(choice.method)
     with atomic(run / FILMS) as films:
         films.mkdir()
-        cases = [_case(finished, clips, row, of, models, films) for row in rows]
+        cases = [_write_case(finished, clips, row, of, models, films) for row in rows]
     tested = [clip for _, clip in finished.cuts if all((clip.name, name) in of for name in models)]
     counts = Counter(tuple(right(of, clip, models)) for clip in tested)
     content = {
@@ -68,7 +68,7 @@ def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
     return run / CASES
 
 
-def _case(
+def _write_case(
     finished: FinishedRun, clips: Clips, row: int, of: Of, models: Sequence[str], folder: Path
 ) -> dict[str, Any]:
     """One clip; its films are left in `folder`."""

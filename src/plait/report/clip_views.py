@@ -54,8 +54,8 @@ def frames(
             brightest = max(float(np.percentile(depth, 99.8)), 1e-9)
             grey = (255 * np.clip(depth / brightest, 0, 1)).astype(np.uint8)
             nearest = np.abs(times[:, None] - seconds).argmin(axis=0)
-            return _pictures(np.repeat(grey[nearest, :, :, None], 3, axis=3), side)
-    return _pictures(stream.at(seconds), side)
+            return _as_pictures(np.repeat(grey[nearest, :, :, None], 3, axis=3), side)
+    return _as_pictures(stream.at(seconds), side)
 
 
 def filmed(modality: Modality, recording: Recording, clip: Clip) -> bytes | None:
@@ -120,5 +120,5 @@ def signals(modality: Modality, recording: Recording, clip: Clip) -> dict[str, A
     return {"modality": modality.name, "lines": [[round(float(v), 3) for v in line] for line in lines.T]}
 
 
-def _pictures(readings: Sequence[np.ndarray] | np.ndarray, side: int) -> list[np.ndarray]:
+def _as_pictures(readings: Sequence[np.ndarray] | np.ndarray, side: int) -> list[np.ndarray]:
     return [image for reading in readings if (image := picture(reading, side)) is not None]

@@ -172,10 +172,10 @@ def for_file(figure: Figure) -> str:
     day, night = COLOURS["surface"]
     dark = f"@media (prefers-color-scheme:dark){{svg{{background:{night}}}{recoloured}}}"
     rules = f"svg{{background:{day}}}{dark}"
-    return _margin(to_svg(figure), 12).replace("<defs>", f"<defs><style>{rules}</style>", 1)
+    return _add_margin(to_svg(figure), 12).replace("<defs>", f"<defs><style>{rules}</style>", 1)
 
 
-def _margin(svg: str, by: float) -> str:
+def _add_margin(svg: str, by: float) -> str:
     """`svg` with `by` points of air on every side."""
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt" viewBox="[^"]*"', svg)
     if size is None:

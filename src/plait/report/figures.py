@@ -23,11 +23,8 @@ from plait.report.drawing import (
 )
 from plait.report.tables import GROUPS
 
-CURVES: Any = {
-    "axes.grid.axis": "y",
-    "ytick.labelleft": True,
-    "ytick.major.size": 0,
-}  # settings beside `style`
+# What curves need beside `style`.
+CURVES: Any = {"axes.grid.axis": "y", "ytick.labelleft": True, "ytick.major.size": 0}
 
 
 def accuracy_plot(main: pl.DataFrame, subjects: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
@@ -84,7 +81,7 @@ def forest_plot(comparisons: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) 
         clear = row["verdict"] in ("better", "worse")
         interval = Interval(label, row["difference"], row["low"], row["high"], clear)
         groups.setdefault(row["fusion"], []).append(interval)
-    return _interval_plot(
+    return _draw_forest(
         groups, width_in, "difference in accuracy, points", "baseline better", "fusion better"
     )
 
@@ -99,7 +96,7 @@ def gain_plot(gains: pl.DataFrame, fusion: str, width_in: float = WIDTHS_IN["wid
         clear = row["low"] is not None and not row["low"] <= 0 <= row["high"]
         interval = Interval(row["activity"], row["gain"], row["low"], row["high"], clear)
         groups.setdefault(f"{fusion} against {row['single']}", []).append(interval)
-    return _interval_plot(groups, width_in, "difference in recall, points", "single better", "fusion better")
+    return _draw_forest(groups, width_in, "difference in recall, points", "single better", "fusion better")
 
 
 def width_plot(
@@ -206,7 +203,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         axes.annotate(short(label, 18), (1, at), (6, 0), right, "offset points", va="center", color=colour)
 
 
-def _interval_plot(
+def _draw_forest(
     groups: Mapping[str, Sequence[Interval]], width_in: float, axis: str, left: str, right: str
 ) -> Figure:
     """Differences about zero, one line each, under the headings of their groups."""

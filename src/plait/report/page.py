@@ -189,8 +189,8 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         comparisons=_cells_by("fusion", comparisons, tables.comparison_cells),
         verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
         claims=_cells_by("fusion", report.claims, tables.claim_cells),
-        heat=_heat(main, report.subjects),
-        hard=_hard(report),
+        heat=_heat_map(main, report.subjects),
+        hard=_hard_people(report),
         paper_tables=[
             (paper.header(table), _cells_by("part", table, lambda row: paper.cells(row)[1:]))
             for table in (report.table1, report.table2)
@@ -204,14 +204,14 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         sheet=sheet,
         cases=cases,
         notes=captions.notes(run, main, comparisons),
-        data=_data(report),
+        data=_script_data(report),
     )
     template = environment.get_template("page.html.j2")
     wanted = [film["file"] for case in cases["cases"] for film in case["films"]] if cases else []
     context |= {"films": {}, "films_in_all": len(wanted)}
     if folder is not None and wanted:
         left = limit - len(template.render(**context).encode()) - MARGIN
-        context["films"] = _fitting(folder, wanted, left)
+        context["films"] = _films_that_fit(folder, wanted, left)
     return template.render(**context)
 
 
@@ -226,7 +226,7 @@ def _sheet_and_cases(folder: Path | None) -> tuple[str | None, Any]:
     return base64.b64encode(sheet.read_bytes()).decode() if sheet.is_file() else None, cases
 
 
-def _fitting(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
+def _films_that_fit(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
     """The first of a run's films whose `data:` addresses take no more than `left` bytes together."""
     addresses: dict[str, str] = {}
     for file in files:
@@ -277,7 +277,7 @@ def _cells_by(
     return groups
 
 
-def _heat(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
+def _heat_map(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
     """Accuracy per method and subject with a shade from 0 (lowest of all) to 1 (highest)."""
     measured = subjects["accuracy"].drop_nulls()
     low, high = float(measured.min()), float(measured.max())  # type: ignore[arg-type]
@@ -305,7 +305,7 @@ def _heat(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _hard(report: Report) -> dict[str, Any]:
+def _hard_people(report: Report) -> dict[str, Any]:
     """The hardest people for the shown fusion, or else the best method, and what is said of them."""
     if report.choice:
         name = report.choice.method
@@ -326,7 +326,7 @@ def _hard(report: Report) -> dict[str, Any]:
     return {"method": name, "people": people}
 
 
-def _data(report: Report) -> dict[str, Any]:
+def _script_data(report: Report) -> dict[str, Any]:
     """What the page's script draws, by method in the table's order: recall by activity, confusion by person.
 
     `confusion` holds, for each method, `[person, activity, taken for, clips]` in numbers.

@@ -68,7 +68,7 @@ class Files(SimpleHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND, "no such file in this run")
             return None
         size = path.stat().st_size
-        first, last = _range(self.headers.get("Range") if size else None, size)
+        first, last = _parse_range(self.headers.get("Range") if size else None, size)
         if first > last and size:
             file.close()
             self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
@@ -158,9 +158,9 @@ def server(
         raise ConfigError(f"--host {host} --port {port}: cannot listen there: {why}") from error
 
 
-def _range(asked: str | None, size: int) -> tuple[int, int]:
+def _parse_range(header: str | None, size: int) -> tuple[int, int]:
     """The first and the last byte of `bytes=a-b`, `bytes=a-` or `bytes=-n`; else of the whole file."""
-    ends = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", asked or "")
+    ends = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header or "")
     if ends is None or not any(ends.groups()):
         return 0, size - 1
     first, last = ends.groups()

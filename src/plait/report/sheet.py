@@ -35,8 +35,9 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
             continue
         recording, clip = (turn or performed)[0]
         middle = np.array([(clip.start_s + clip.stop_s) / 2])
+        views = [recording.streams[name] for name in streams if name in recording.streams]
         try:
-            frame = _frame([recording.streams[name] for name in streams if name in recording.streams], middle)
+            frame = _first_picture(views, middle)
         except DataError as error:
             warnings.warn(f"the page has no contact sheet: {error}", PlaitWarning, stacklevel=2)
             return None
@@ -53,7 +54,7 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
     return run / SHEET
 
 
-def _frame(streams: Sequence[Stream], second: np.ndarray) -> np.ndarray | None:
+def _first_picture(streams: Sequence[Stream], second: np.ndarray) -> np.ndarray | None:
     """The picture of the first stream that has one then; streams that cannot be read are passed over.
 
     Raises:

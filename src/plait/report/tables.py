@@ -119,10 +119,10 @@ def mistake_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
 def markdown(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     """`table.md`: the main table, the planned comparisons, and how they are computed."""
     rows = [main_cells(run, row) for row in main.iter_rows(named=True)]
-    lines = [f"# {escaped(run.study)}", "", *_grid(MAIN, rows)]
+    lines = [f"# {escaped(run.study)}", "", *_markdown_table(MAIN, rows)]
     if not comparisons.is_empty():
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
-        lines += ["", "## Planned comparisons", "", *_grid(COMPARISONS, rows)]
+        lines += ["", "## Planned comparisons", "", *_markdown_table(COMPARISONS, rows)]
     return "\n".join([*lines, "", *(f"* {escaped(note)}" for note in notes(run, main, comparisons)), ""])
 
 
@@ -130,7 +130,7 @@ def main_cells(run: RunFacts, row: Mapping[str, Any]) -> list[str]:
     """One method in words: method, modalities and where encoders come from, head, accuracy, ..., seconds."""
     return [
         row["method"],
-        _sensors(run.methods[row["method"]]),
+        _describe_modalities(run.methods[row["method"]]),
         row["head"] or "–",
         percent(row["accuracy"]),
         percent(row["subject_sd"]),
@@ -182,9 +182,9 @@ def latex_tables(run: RunFacts, tables: Mapping[str, pl.DataFrame]) -> dict[str,
         "hands": (HANDS, rows("hands", _hand_cells) if "hands" in tables else [], 1),
     }
     pivoted = {
-        "subjects": _pivoted(tables["subjects"], ["method"], "subject", "accuracy", percent),
-        "activities": _pivoted(tables["activities"], ["activity"], "method", "recall", percent),
-        "confusion": _pivoted(tables["confusion"], ["method", "activity"], "predicted", "clips", str),
+        "subjects": _latex_pivot(tables["subjects"], ["method"], "subject", "accuracy", percent),
+        "activities": _latex_pivot(tables["activities"], ["activity"], "method", "recall", percent),
+        "confusion": _latex_pivot(tables["confusion"], ["method", "activity"], "predicted", "clips", str),
     }
     return {name: tabular(*table) for name, table in listed.items() if table[1]} | pivoted
 
@@ -212,7 +212,7 @@ def _accuracy_cells(row: Mapping[str, Any]) -> list[str]:
     return [percent(row["accuracy"]), f"{percent(row['low'])} to {percent(row['high'])}"]
 
 
-def _pivoted(
+def _latex_pivot(
     table: pl.DataFrame, rows: Sequence[str], columns: str, values: str, written: Callable[[Any], str]
 ) -> str:
     """A long table as LaTeX, `columns` side by side."""
@@ -239,7 +239,7 @@ def _method_facts(name: str, row: MethodFacts) -> dict[str, Any]:
     }
 
 
-def _sensors(row: MethodFacts) -> str:
+def _describe_modalities(row: MethodFacts) -> str:
     """Modalities, with a word on encoders that another method has trained: "depth (frozen) + inertial"."""
     ways = {m: training_of(row.encoders[m]) for m in row.modalities if m in row.encoders}
     ways = {m: way for m, way in ways.items() if way}
@@ -248,7 +248,7 @@ def _sensors(row: MethodFacts) -> str:
     return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in row.modalities)
 
 
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table; the first three columns are left-aligned, the others right."""
     ruler = ["---" if i < 3 else "---:" for i in range(len(header))]
     body = [[escaped(cell) for cell in row] for row in rows]
