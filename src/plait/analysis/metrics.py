@@ -17,7 +17,7 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
 
     * `accuracy`: share of right clips in a fold, averaged over seeds, then over folds.
     * `subject_sd`: sample standard deviation (n - 1) of the subjects' accuracies, seeds averaged first; null
-      of one.
+      for a single subject.
     * `macro_f1`: unweighted mean of F1 over all `activities`, from all test clips pooled over folds, one per
       seed, averaged over seeds. An activity that is never right counts 0.
     * `folds`, `subjects`, `seeds`, `clips`: how many there are.
