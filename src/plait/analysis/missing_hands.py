@@ -32,7 +32,7 @@ def missing_hands(
 ) -> pl.DataFrame:
     """Accuracy by how many hands are missing: `method, missing, clips, subjects, accuracy, low, high`.
 
-    `accuracy` is the share of right clips, seeds averaged, clips alike; `low` and `high`, its `share_interval`.
+    `accuracy` is the share of right clips, seeds averaged, clips alike; `low`, `high` its `share_interval`.
     """
     cells = _count_right(predictions, hands)
     rows: list[tuple[Any, ...]] = []

@@ -89,7 +89,7 @@ def write_attention(
 
 
 def deletion(method: torch.nn.Module, grids: dict[str, torch.Tensor], labels: torch.Tensor) -> pl.DataFrame:
-    """Accuracy without a share of the context: `removed, share, accuracy`; random is the mean of ten draws."""
+    """Accuracy without a share of the context: `removed, share, accuracy`; random is a mean of ten draws."""
     rows: list[tuple[str, float, float]] = []
     generator = torch.Generator().manual_seed(0)
 
