@@ -29,8 +29,7 @@ class Meter:
     def tell(self, done: int, total: int, label: str) -> None:
         """Show that `label` is done, and how long the rest will take at the pace so far.
 
-        Another `total`, fewer done or no label is the start of something else; a label and no more done, what is waited
-        for.
+        Another `total`, fewer done or no label starts something else; a label and no more done is waited for.
         """
         self.bar.update(self.task, completed=done, total=total, description=label)
         if self.began is None or self.began[2] != total or done < self.last or not label:
