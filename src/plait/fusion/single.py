@@ -10,6 +10,13 @@ from plait.fusion.grids import Entry, Head, Reads, Shape
 class Single(nn.Module):
     """Class scores from one modality's grid; the others are not looked at.
 
+    Args:
+        shapes: grid shape `(*grid, channels)` of each modality.
+        classes: number of activities.
+        modality: the one that is looked at.
+        head: `mean`, `flatten` or `hidden`.
+        normalise: a LayerNorm over channels on the grid as it enters.
+
     Raises:
         ShapeError: `modality` or `head` is unknown, or the grid is not of its shape.
     """

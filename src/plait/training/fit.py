@@ -35,9 +35,15 @@ CALIBRATED_AT_ONCE = 64  # clips; whatever batches are trained with
 
 @dataclass(frozen=True)
 class Trained:
-    """What one job leaves: its network, probabilities `(clips, classes)` on its test and validation clips, the epochs.
+    """What one job leaves.
 
-    `chosen` is the network that validation chose, where `network` has been trained once more on more people.
+    Args:
+        network: the last one.
+        chosen: the one that validation chose, where `network` has been trained once more on more people.
+        test: probabilities `(clips, classes)` on the test clips.
+        val: the same on the validation clips.
+        history: a row of `HISTORY` for each epoch.
+        seconds: that all of it took.
     """
 
     network: Network
@@ -51,34 +57,27 @@ class Trained:
 def fit(task: Task) -> Trained:
     """Train on a fold's training subjects, as its validation subjects decide; score its test subjects.
 
-    With `task.refit` a second network starts from the same seed and is trained on training and validation subjects for
-    as many epochs as the first one's choice; the test scores are then the second's, the validation scores still the
-    first's. Each phase takes the donors' networks of the same phase.
+    With `task.refit` a second network starts from the same seed and is trained on training and validation
+    subjects for as many epochs as validation chose. Test scores are then the second's, validation scores
+    still the first's. Each phase takes the donors' networks of the same phase.
     """
     start = time.perf_counter()
-    train, val, test = (
-        task.clips.of(subjects) for subjects in (task.fold.train, task.fold.val, task.fold.test)
-    )
-    first = _begun(task, Phase("train", train, val if len(val) else None))
-    epochs = _followed(first)
-    validated = first.scores(val)
-    last = first
+    fold = task.fold
+    train, val, test = (task.clips.of(subjects) for subjects in (fold.train, fold.val, fold.test))
+    first = last = _start(task, Phase("train", train, val if len(val) else None))
+    epochs = _train(first)
+    val_scores = first.scores(val)
+    history, chosen = first.history, None
     if task.refit:
-        last = _begun(task, Phase("refit", np.sort(np.concatenate([train, val])), None, epochs))
-        _followed(last)
-    history = first.history + (last.history if task.refit else [])
+        last = _start(task, Phase("refit", np.sort(np.concatenate([train, val])), None, epochs))
+        _train(last)
+        history, chosen = history + last.history, first.network
     seconds = time.perf_counter() - start
-    return Trained(
-        last.network,
-        first.network if task.refit else None,
-        last.scores(test),
-        validated,
-        pl.DataFrame(history, HISTORY, orient="row"),
-        seconds,
-    )
+    table = pl.DataFrame(history, HISTORY, orient="row")
+    return Trained(last.network, chosen, last.scores(test), val_scores, table, seconds)
 
 
-def _begun(task: Task, phase: Phase) -> Course:
+def _start(task: Task, phase: Phase) -> Course:
     """A network that has seen nothing yet, but for what its donors have."""
     torch.manual_seed(task.seed)
     precision = getattr(torch, task.train.precision)
@@ -91,13 +90,12 @@ def _begun(task: Task, phase: Phase) -> Course:
     return Course(task, phase, network, Inputs(task.clips, grids, task.method.modalities, task.device))
 
 
-def _followed(course: Course) -> int:
+def _train(course: Course) -> int:
     """The plain loop, to the end of a course; how many epochs led to the weights that were chosen."""
+    smoothing = course.train.label_smoothing
     while not course.over:
-        for clips, grids, target in course.batches():
-            loss = F.cross_entropy(
-                course.network(clips, grids), target, label_smoothing=course.train.label_smoothing
-            )
+        for tensors, grids, target in course.batches():
+            loss = F.cross_entropy(course.network(tensors, grids), target, label_smoothing=smoothing)
             course.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             course.step(float(loss.detach()), len(target))
@@ -108,23 +106,31 @@ def _followed(course: Course) -> int:
 def calibrate(
     network: Network, clips: Clips, rows: np.ndarray, donated: Collection[str], device: str
 ) -> None:
-    """Show the training clips `rows`, unaugmented, to the encoders that want to see them before they are trained.
+    """Show the training clips, unaugmented, to the encoders that want to see them before they are trained.
 
-    An encoder that another method has trained keeps what it learned there, in the same fold.
+    Args:
+        network: whose encoders these are.
+        clips: the clips with their tensors.
+        rows: of the training clips.
+        donated: modalities whose encoder another method has trained in this fold; it keeps what it learned.
+        device: what is computed on.
     """
     batches = np.array_split(rows, math.ceil(len(rows) / CALIBRATED_AT_ONCE))
     for name, encoder in network.encoders.items():
         for part in () if name in donated else calibrated(encoder):
             with torch.no_grad():
-                part.calibrate(clips.batch([name], at)[name].to(device) for at in batches)
+                part.calibrate(clips.batch([name], batch)[name].to(device) for batch in batches)
 
 
 def check(method: Method, train: Train, network: Network, clips: Clips, where: str) -> None:
-    """Refuse what cannot work before anything is trained.
+    """Refuse calibration, precision, optimizer, schedule or augmentation that would fail in training.
 
-    Tried are calibration, precision, optimizer, schedule and augmentation.
-
-    `clips` are what the method is given.
+    Args:
+        method: what is to be trained.
+        train: how.
+        network: as it is built.
+        clips: what the method is given.
+        where: what errors call the method.
 
     Raises:
         ConfigError: naming the setting.
@@ -141,17 +147,15 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
         try:
             with torch.random.fork_rng(devices=[]):
                 grids = drawn_grids(network, method, clips, 2)
-                tensors = {
-                    name: torch.rand(2, *shape) for name, shape in shapes.items() if not is_known(name, grids)
-                }
+                computed = [name for name in shapes if not is_known(name, grids)]
+                tensors = {name: torch.rand(2, *shapes[name]) for name in computed}
                 copy.deepcopy(network)(tensors, grids).sum().backward()
         except PlaitError:
             raise
         except Exception as error:  # whatever in it does not take numbers of this kind
-            raise ConfigError(
-                f"{where}.train.precision: fails in {train.precision}: {one_line(error)}"
-            ) from error
-    _stepped(train, copy.deepcopy(network), where)
+            failed = f"{where}.train.precision: fails in {train.precision}"
+            raise ConfigError(f"{failed}: {one_line(error)}") from error
+    _try_steps(train, copy.deepcopy(network), where)
     for name, augment in augments_of(method, where).items():
         batch = torch.rand(2, *shapes[name])
         try:
@@ -162,12 +166,11 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             raise ConfigError(f"{failed}: {one_line(error)}") from error
         if not isinstance(changed, Tensor) or changed.shape != batch.shape:
             got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
-            raise ConfigError(
-                f"{where}.augment.{name}: made {got} of {tuple(batch.shape)}, expected the same shape"
-            )
+            mismatch = f"made {got} of {tuple(batch.shape)}, expected the same shape"
+            raise ConfigError(f"{where}.augment.{name}: {mismatch}")
 
 
-def _stepped(train: Train, network: Network, where: str) -> None:
+def _try_steps(train: Train, network: Network, where: str) -> None:
     """Take two steps without a gradient, as training will: some settings are refused no earlier.
 
     Raises:
