@@ -37,16 +37,21 @@ def inputs(
         ConfigError: an encoder of features does not do.
         DataError: a recording cannot be read.
     """
-    wanted: dict[str, dict[str, Extraction | None]] = {}
+    extractions: dict[str, dict[str, Extraction | None]] = {}
     for name, method, _ in study.trainings():
-        wanted[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
-    raw = [m for m in study.modalities if any(m in taken and taken[m] is None for taken in wanted.values())]
-    clips = stored(dataset, cuts, raw)
+        extractions[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
+    raw = {
+        m
+        for by_modality in extractions.values()
+        for m, extraction in by_modality.items()
+        if extraction is None
+    }
+    clips = stored(dataset, cuts, [m for m in study.modalities if m in raw])
     views: dict[str, Clips] = {}
     features: dict[str, Rows] = {}
-    for name, taken in wanted.items():
+    for name, by_modality in extractions.items():
         arrays: dict[str, Rows] = {}
-        for modality, extraction in taken.items():
+        for modality, extraction in by_modality.items():
             if extraction is None:
                 arrays[modality] = clips.arrays[modality]
                 continue
