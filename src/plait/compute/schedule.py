@@ -108,12 +108,12 @@ def _longest_first(items: Sequence[T], work: Work[T]) -> list[T]:
 
 def _claim(item: T, work: Work[T]) -> ExitStack | None:
     """The lock of an item's folder, taken; None if another run has it."""
-    with ExitStack() as lock:
-        try:
-            lock.enter_context(locked(_lock_of(item, work), wait=False))
-        except Timeout:
-            return None
-        return lock.pop_all()
+    claim = ExitStack()
+    try:
+        claim.enter_context(locked(_lock_of(item, work), wait=False))
+    except Timeout:
+        return None
+    return claim
 
 
 def _release(item: T, claim: ExitStack, work: Work[T]) -> None:

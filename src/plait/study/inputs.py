@@ -37,37 +37,34 @@ def inputs(
         ConfigError: an encoder of features does not do.
         DataError: a recording cannot be read.
     """
-    extractions: dict[str, dict[str, Extraction | None]] = {}
+    extractions: dict[tuple[str, str], Extraction | None] = {}
     for name, method, _ in study.trainings():
-        extractions[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
-    raw = {
-        m
-        for by_modality in extractions.values()
-        for m, extraction in by_modality.items()
-        if extraction is None
-    }
-    clips = stored(dataset, cuts, [m for m in study.modalities if m in raw])
-    views: dict[str, Clips] = {}
+        for modality in method.modalities:
+            extractions[name, modality] = method.encoders.get(modality, Encoder()).features
+    raw = {modality for (_, modality), extraction in extractions.items() if extraction is None}
+    clips = stored(dataset, cuts, [modality for modality in study.modalities if modality in raw])
+    arrays: dict[str, dict[str, Rows]] = {}
     features: dict[str, Rows] = {}
-    for name, by_modality in extractions.items():
-        arrays: dict[str, Rows] = {}
-        for modality, extraction in by_modality.items():
-            if extraction is None:
-                arrays[modality] = clips.arrays[modality]
-                continue
-            key = content_key([modality, asdict(extraction)])
-            if key not in features:
-                features[key] = extract(
-                    dataset,
-                    cuts,
-                    modality,
-                    extraction,
-                    device=device,
-                    threads=threads,
-                    where=f"methods.{name}.encoders.{modality}.features",
-                    progress=progress,
-                    cluster=cluster,
-                ).rows
-            arrays[modality] = features[key]
-        views[name] = Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
-    return views
+    for (name, modality), extraction in extractions.items():
+        by_modality = arrays.setdefault(name, {})
+        if extraction is None:
+            by_modality[modality] = clips.arrays[modality]
+            continue
+        key = content_key([modality, asdict(extraction)])
+        if key not in features:
+            features[key] = extract(
+                dataset,
+                cuts,
+                modality,
+                extraction,
+                device=device,
+                threads=threads,
+                where=f"methods.{name}.encoders.{modality}.features",
+                progress=progress,
+                cluster=cluster,
+            ).rows
+        by_modality[modality] = features[key]
+    return {
+        name: Clips(clips.table, by_modality, {m: rows.shape for m, rows in by_modality.items()})
+        for name, by_modality in arrays.items()
+    }

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import nn
 
 from plait.clips import Clips
 from plait.compute.executors import Work
@@ -231,13 +232,18 @@ def _decides(study: Study, dataset: Dataset, setting: Setting, training: Trainin
         return [describe(resolve(path, "study")), settings(args, names)]
 
     encoders: dict[str, Any] = {}
+    makers: list[Callable[..., nn.Module]] = []
     for name in method.modalities:
         encoder = method.encoders.get(name, Encoder())
-        network = [describe(maker(encoder, dataset, name)), settings(encoder.args, names)]
+        makers.append(maker(encoder, dataset, name))
+        network = [describe(makers[-1]), settings(encoder.args, names)]
         encoders[name] = [encoder.frozen, encoder.donor is not None, network]
     assert method.use is not None
-    optimizer = describe_setting(train.optimizer, train.args)
-    schedule = describe_setting(train.schedule.use, train.schedule.args) if train.schedule else None
+    paths = [method.use, train.optimizer, *method.augment.values()]
+    optimizer, schedule = describe_setting(train.optimizer, train.args), None
+    if train.schedule:
+        paths.append(train.schedule.use)
+        schedule = describe_setting(train.schedule.use, train.schedule.args)
     return {
         "method": describe_setting(method.use, method.args),
         "augment": {name: describe_setting(path, {}) for name, path in method.augment.items()},
@@ -245,16 +251,8 @@ def _decides(study: Study, dataset: Dataset, setting: Setting, training: Trainin
         "train": {**asdict(train), "optimizer": optimizer, "args": None, "schedule": schedule},
         "refit": study.protocol.refit,
         "activities": dataset.activities,
-        "sources": source_key(_code(method, train, dataset)),
+        "sources": source_key([fit, *makers, *(resolve(path, "study") for path in paths)]),
         "threads": setting.threads,
         "device": setting.device,
         "torch": torch.__version__,
     }
-
-
-def _code(method: Method, train: Train, dataset: Dataset) -> list[Any]:
-    """Every object a method's settings name, and the loop that trains it."""
-    paths = [method.use, train.optimizer, *method.augment.values()]
-    paths += [train.schedule.use] if train.schedule else []
-    encoders = [maker(method.encoders.get(name, Encoder()), dataset, name) for name in method.modalities]
-    return [fit, *encoders, *(resolve(path, "study") for path in paths if path)]

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -162,8 +163,14 @@ class Course:
             self.over = True
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Probabilities `(len(rows), classes)` of the clips in `rows`, as the network is now."""
-        return scores(self.network, self.inputs, rows, self.classes)
+        """Probabilities `(len(rows), classes)`, float32, of the clips in `rows`, as the network is now."""
+        if len(rows) == 0:
+            return np.empty((0, self.classes), dtype=np.float32)
+        self.network.eval()
+        groups = np.array_split(rows, math.ceil(len(rows) / 16))
+        with torch.inference_mode():
+            logits = [self.network(*self.inputs.batch(group)) for group in groups]
+            return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
 
     def finish(self) -> int:
         """Give the network the weights that were chosen; how many epochs led to them."""
@@ -173,22 +180,19 @@ class Course:
         return self.best
 
 
-def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities `(len(rows), classes)`, float32, in the order of the data set's activities.
+@contextmanager
+def refusing(failure: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Whatever is raised within, save `passing`, is one line that says which `failure` of a setting it is.
 
-    Args:
-        network: is put into eval mode.
-        inputs: what it is given of clips.
-        rows: of the clips to be scored.
-        classes: number of activities.
+    Raises:
+        ConfigError: something is raised.
     """
-    if len(rows) == 0:
-        return np.empty((0, classes), dtype=np.float32)
-    network.eval()
-    with torch.inference_mode():
-        batches = np.array_split(rows, math.ceil(len(rows) / 16))
-        logits = [network(*inputs.batch(batch)) for batch in batches]
-        return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
+    try:
+        yield
+    except passing:
+        raise
+    except Exception as error:  # whatever a user's objects do not like
+        raise ConfigError(f"{failure}: {one_line(error)}") from error
 
 
 def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tuple[torch.optim.Optimizer, Any]:
@@ -204,19 +208,15 @@ def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tupl
         ConfigError: naming the setting that does not do.
     """
     make = resolve(train.optimizer, f"{where}.optimizer")
-    try:
+    with refusing(f"{where}.args: {train.optimizer}"):
         optimizer = make([p for p in network.parameters() if p.requires_grad], **train.args)
-    except Exception as error:  # whatever it does not like about them
-        raise ConfigError(f"{where}.args: {train.optimizer}: {one_line(error)}") from error
     if train.schedule is None:  # a schedule may change more of an optimizer than its learning rate
         return one_pass(optimizer), None
     make = resolve(train.schedule.use, f"{where}.schedule.use")
-    try:
+    with refusing(f"{where}.schedule.args: {train.schedule.use}"):
         parameters = inspect.signature(make).parameters
         length = {name: steps for name in ("total_steps", "T_max") if name in parameters}
         return optimizer, make(optimizer, **{**length, **train.schedule.args})
-    except Exception as error:
-        raise ConfigError(f"{where}.schedule.args: {train.schedule.use}: {one_line(error)}") from error
 
 
 def augments_of(method: Method, where: str) -> Mapping[str, Augment]:

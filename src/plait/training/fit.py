@@ -3,7 +3,6 @@
 import copy
 import math
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +14,10 @@ from torch.nn import functional as F
 from plait.clips import Clips
 from plait.config import Method, Train
 from plait.encoders.standardise import calibrated
-from plait.errors import ConfigError, PlaitError, one_line
+from plait.errors import ConfigError, PlaitError
 from plait.fusion.grids import is_known
 from plait.results import TRAIN_WEIGHTS, WEIGHTS
-from plait.training.course import Course, Inputs, Phase, Task, augments_of, optimizer_of
+from plait.training.course import Course, Inputs, Phase, Task, augments_of, optimizer_of, refusing
 from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.network import Network, build, inherit
 
@@ -85,7 +84,7 @@ def _start(task: Task, phase: Phase) -> Course:
     name = TRAIN_WEIGHTS if task.refit and phase.name == "train" else WEIGHTS
     donated = {modality: folder / name for modality, folder in task.donors.items()}
     inherit(network, donated)
-    calibrate(network, task.clips, phase.rows, donated, task.device)
+    _calibrate(network, task, phase.rows)
     grids = known_grids(network, task.method, donated, task.clips, task.device)
     return Course(task, phase, network, Inputs(task.clips, grids, task.method.modalities, task.device))
 
@@ -103,23 +102,16 @@ def _train(course: Course) -> int:
     return course.finish()
 
 
-def calibrate(
-    network: Network, clips: Clips, rows: np.ndarray, donated: Collection[str], device: str
-) -> None:
-    """Show the training clips, unaugmented, to the encoders that want to see them before they are trained.
+def _calibrate(network: Network, task: Task, rows: np.ndarray) -> None:
+    """Show the training clips `rows`, unaugmented, to encoders that want to see them before they are trained.
 
-    Args:
-        network: whose encoders these are.
-        clips: the clips with their tensors.
-        rows: of the training clips.
-        donated: modalities whose encoder another method has trained in this fold; it keeps what it learned.
-        device: what is computed on.
+    An encoder that another method has trained keeps what it learned there, in the same fold.
     """
-    batches = np.array_split(rows, math.ceil(len(rows) / CALIBRATED_AT_ONCE))
+    groups = np.array_split(rows, math.ceil(len(rows) / CALIBRATED_AT_ONCE))
     for name, encoder in network.encoders.items():
-        for part in () if name in donated else calibrated(encoder):
+        for part in () if name in task.donors else calibrated(encoder):
             with torch.no_grad():
-                part.calibrate(clips.batch([name], batch)[name].to(device) for batch in batches)
+                part.calibrate(task.clips.batch([name], group)[name].to(task.device) for group in groups)
 
 
 def check(method: Method, train: Train, network: Network, clips: Clips, where: str) -> None:
@@ -138,36 +130,25 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
     shapes = {name: clips.shapes[name] for name in method.modalities}
     for name, encoder in network.encoders.items():
         for part in calibrated(copy.deepcopy(encoder)):
-            try:
-                with torch.random.fork_rng(devices=[]), torch.no_grad():
-                    part.calibrate(iter([torch.rand(2, *shapes[name])]))
-            except Exception as error:  # whatever it does not like about such clips
-                raise ConfigError(f"{where}.encoders.{name}: calibrate fails: {one_line(error)}") from error
+            failure = f"{where}.encoders.{name}: calibrate fails"
+            with refusing(failure), torch.random.fork_rng([]), torch.no_grad():
+                part.calibrate(iter([torch.rand(2, *shapes[name])]))
     if network.precision != torch.float32:
-        try:
-            with torch.random.fork_rng(devices=[]):
-                grids = drawn_grids(network, method, clips, 2)
-                computed = [name for name in shapes if not is_known(name, grids)]
-                tensors = {name: torch.rand(2, *shapes[name]) for name in computed}
-                copy.deepcopy(network)(tensors, grids).sum().backward()
-        except PlaitError:
-            raise
-        except Exception as error:  # whatever in it does not take numbers of this kind
-            failed = f"{where}.train.precision: fails in {train.precision}"
-            raise ConfigError(f"{failed}: {one_line(error)}") from error
+        failure = f"{where}.train.precision: fails in {train.precision}"
+        with refusing(failure, passing=(PlaitError,)), torch.random.fork_rng([]):
+            grids = drawn_grids(network, method, clips, 2)
+            computed = [name for name in shapes if not is_known(name, grids)]
+            tensors = {name: torch.rand(2, *shapes[name]) for name in computed}
+            copy.deepcopy(network)(tensors, grids).sum().backward()
     _try_steps(train, copy.deepcopy(network), where)
     for name, augment in augments_of(method, where).items():
-        batch = torch.rand(2, *shapes[name])
-        try:
-            with torch.random.fork_rng(devices=[]):
-                changed = augment(batch)
-        except Exception as error:  # whatever it does not like about such clips
-            failed = f"{where}.augment.{name}: fails on clips of shape {shapes[name]}"
-            raise ConfigError(f"{failed}: {one_line(error)}") from error
-        if not isinstance(changed, Tensor) or changed.shape != batch.shape:
+        here = f"{where}.augment.{name}"
+        drawn = torch.rand(2, *shapes[name])
+        with refusing(f"{here}: fails on clips of shape {shapes[name]}"), torch.random.fork_rng([]):
+            changed = augment(drawn)
+        if not isinstance(changed, Tensor) or changed.shape != drawn.shape:
             got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
-            mismatch = f"made {got} of {tuple(batch.shape)}, expected the same shape"
-            raise ConfigError(f"{where}.augment.{name}: {mismatch}")
+            raise ConfigError(f"{here}: made {got} of {tuple(drawn.shape)}, expected the same shape")
 
 
 def _try_steps(train: Train, network: Network, where: str) -> None:
@@ -179,13 +160,10 @@ def _try_steps(train: Train, network: Network, where: str) -> None:
     optimizer, schedule = optimizer_of(train, network, where, steps=100)
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-    setting = f"args: {train.optimizer}"
-    try:
+    with refusing(f"{where}.args: {train.optimizer}"):
         for _ in range(2):
             optimizer.step()
-        if schedule is not None and train.schedule is not None:
-            setting = f"schedule.args: {train.schedule.use}"
+    if train.schedule is not None:
+        with refusing(f"{where}.schedule.args: {train.schedule.use}"):
             for _ in range(2):
                 schedule.step()
-    except Exception as error:
-        raise ConfigError(f"{where}.{setting}: {one_line(error)}") from error

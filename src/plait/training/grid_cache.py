@@ -112,42 +112,42 @@ def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device
     shared = [donor.parent.name, modality, *how]
 
     def make(file: Path) -> Path:
-        rows = Rows.of(file)
+        array = Rows.of(file)
 
-        def encode(batch: np.ndarray) -> Tensor:
-            grids: Tensor = encoder(rows.read(batch).to(device))
+        def encode(rows: np.ndarray) -> Tensor:
+            grids: Tensor = encoder(array.read(rows).to(device))
             return grids.cpu().half()
 
         key = content_key([*shared, file.stem])
-        return _keep(key, len(rows), _HALF, encode, f"the frozen encoder of {modality}")
+        return _keep(key, len(array), _HALF, encode, f"the frozen encoder of {modality}")
 
     return clips.arrays[modality].made(make)
 
 
-def _means(rows: Rows) -> Rows:
-    """The mean of every grid of an array over its positions."""
+def _means(grid: Rows) -> Rows:
+    """The mean over its positions of every clip's grid."""
     how = ["averages", torch.get_num_threads(), numerics(), FORMAT]
-    return _derived(rows, how, np.dtype("<f4"), lambda grids: grids.flatten(1, -2).mean(dim=1))
+    return _derived(grid, how, np.dtype("<f4"), lambda x: x.flatten(1, -2).mean(dim=1))
 
 
-def _rounded(rows: Rows) -> Rows:
-    """An array in bfloat16."""
-    return _derived(rows, ["bfloat16", FORMAT], BFLOAT16, lambda grids: grids.bfloat16().view(torch.int16))
+def _rounded(grid: Rows) -> Rows:
+    """Every clip's grid in bfloat16."""
+    return _derived(grid, ["bfloat16", FORMAT], BFLOAT16, lambda x: x.bfloat16().view(torch.int16))
 
 
-def _derived(rows: Rows, how: list[Any], dtype: np.dtype, derive: Callable[[Tensor], Tensor]) -> Rows:
-    """What `derive` makes of the rows of an array, in the cache, of each file's by themselves."""
+def _derived(grid: Rows, how: list[Any], dtype: np.dtype, derive: Callable[[Tensor], Tensor]) -> Rows:
+    """What `derive` makes of every clip's grid, in the cache, of each file's by themselves."""
 
     def make(file: Path) -> Path:
         array = mapped(file)
         key = content_key([file.stem, file.stat().st_size, how])
 
-        def derive_batch(batch: np.ndarray) -> Tensor:
-            return derive(torch.from_numpy(array[batch]).float())
+        def derive_rows(rows: np.ndarray) -> Tensor:
+            return derive(torch.from_numpy(array[rows]).float())
 
-        return _keep(key, len(array), dtype, derive_batch, f"{how[0]} of {file}")
+        return _keep(key, len(array), dtype, derive_rows, f"{how[0]} of {file}")
 
-    return rows.made(make)
+    return grid.made(make)
 
 
 def _keep(key: str, count: int, dtype: np.dtype, make: Callable[[np.ndarray], Tensor], origin: str) -> Path:
