@@ -28,11 +28,11 @@ class Work(Generic[T]):
     """What has to be known of items to carry them out, in functions that can be pickled.
 
     Args:
-        out: where folders are left; their names are relative to it.
-        do: an item, in this `out` or another; leaves its folder whole or not at all.
+        out: where items leave folders, called by their paths in it.
+        do: does an item in an `out`; its folder is left there whole or not at all.
         leaves: the folder that an item leaves.
         needs: the folders that must stand before.
-        reads: the files that it reads.
+        reads: the files that an item reads.
         moved: the same item, reading those files that lie outside `out` at other paths.
         cost: how long an item takes, in any unit.
         label: what an item is, for a person.

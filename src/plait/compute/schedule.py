@@ -34,7 +34,7 @@ def do_missing(
         items: donors come first.
         work: what is known of items.
         workers: who carries them out.
-        progress: told folders that stand, folders in all, and what was finished last, or once `WAITING`.
+        progress: told folders that stand, folders in all, and what was finished last, or `WAITING` once.
 
     Raises:
         DataError: the folder of the results cannot be written; nothing has been done.
@@ -77,7 +77,8 @@ def do_missing(
             changed, todo = len(waiting) < len(todo), waiting
             ended: set[Future[None]] = set()
             if running:
-                ended, _ = wait(running, POLL_S if elsewhere else ROOM_S if todo else None, FIRST_COMPLETED)
+                pause = POLL_S if elsewhere else ROOM_S
+                ended, _ = wait(running, pause if todo else None, FIRST_COMPLETED)
             elif not changed:
                 if elsewhere and not waited:
                     waited = True
