@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from plait.clips import Clips, Cut, Rows, stored
 from plait.compute.cluster import Cluster
@@ -43,6 +44,7 @@ def inputs(
             extractions[name, modality] = method.encoders.get(modality, Encoder()).features
     raw = {modality for (_, modality), extraction in extractions.items() if extraction is None}
     clips = stored(dataset, cuts, [modality for modality in study.modalities if modality in raw])
+    make = partial(extract, dataset, cuts, device=device, threads=threads, progress=progress, cluster=cluster)
     arrays: dict[str, dict[str, Rows]] = {}
     features: dict[str, Rows] = {}
     for (name, modality), extraction in extractions.items():
@@ -52,17 +54,8 @@ def inputs(
             continue
         key = content_key([modality, asdict(extraction)])
         if key not in features:
-            features[key] = extract(
-                dataset,
-                cuts,
-                modality,
-                extraction,
-                device=device,
-                threads=threads,
-                where=f"methods.{name}.encoders.{modality}.features",
-                progress=progress,
-                cluster=cluster,
-            ).rows
+            where = f"methods.{name}.encoders.{modality}.features"
+            features[key] = make(modality, extraction, where=where).rows
         by_modality[modality] = features[key]
     return {
         name: Clips(clips.table, by_modality, {m: rows.shape for m, rows in by_modality.items()})
