@@ -59,9 +59,6 @@ class Schedule:
     args: dict[str, Any] = field(default_factory=dict)
 
 
-_RMSPROP: dict[str, Any] = {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7}
-
-
 @dataclass(frozen=True, config=_STRICT)
 class Train:
     """How a method is trained; the defaults are the paper's section 4.3.
@@ -82,7 +79,7 @@ class Train:
     """
 
     optimizer: str = "torch.optim:RMSprop"
-    args: dict[str, Any] = field(default_factory=lambda: dict(_RMSPROP))
+    args: dict[str, Any] = field(default_factory=lambda: {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7})
     schedule: Schedule | None = None
     batch_size: Count = 8
     patience: Count = 20
@@ -148,9 +145,9 @@ class Method:
                 yield f"encoders.{modality}.features.use", encoder.features.use
 
     @property
-    def donors(self) -> set[str]:
-        """The methods that it takes encoders from."""
-        return {encoder.donor for encoder in self.encoders.values() if encoder.donor}
+    def sources(self) -> set[str]:
+        """The methods that it is made from: those that it averages, and those that it takes encoders from."""
+        return {*self.average, *(encoder.donor for encoder in self.encoders.values() if encoder.donor)}
 
 
 class Training(NamedTuple):
@@ -166,9 +163,8 @@ class Study:
     """A whole study: methods x folds x seeds on one data set.
 
     Args:
-        name: what it is called.
-        dataset: `"package.module:NAME"`.
-        modalities: those that its methods may use, by name.
+        name, dataset: what it is called, and the data set's `"package.module:NAME"`.
+        modalities: those that its methods may use.
         methods: the rows of its table, by name.
         encoders: those of every method that does not name its own, by modality.
         seeds: each trains every method in every fold.
@@ -218,22 +214,17 @@ class Study:
         while wanted:
             name = wanted.pop()
             kept.add(name)
-            wanted += [*self.methods[name].average, *self.methods[name].donors]
-        return self._of(kept)
+            wanted += self.methods[name].sources
+        return self._restricted_to(kept)
 
     def without(self, names: Collection[str]) -> "Study":
         """All methods but these, and but those that are made from them."""
         lost: set[str] = set(names)
-        while more := {
-            name
-            for name, method in self.methods.items()
-            if name not in lost and lost & {*method.average, *method.donors}
-        }:
+        while more := {name for name in self.methods.keys() - lost if lost & self.methods[name].sources}:
             lost |= more
-        return self._of(self.methods.keys() - lost)
+        return self._restricted_to(self.methods.keys() - lost)
 
-    def _of(self, names: Collection[str]) -> "Study":
-        """The same study of these methods alone."""
+    def _restricted_to(self, names: Collection[str]) -> "Study":
         return replace(self, methods={name: method for name, method in self.methods.items() if name in names})
 
     def order(self) -> tuple[str, ...]:

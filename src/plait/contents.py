@@ -158,14 +158,8 @@ class _Describing:
             case type():
                 return self.cls(value)
             case functools.partial():
-                args = [self.describe(item) for item in value.args]
-                return [
-                    "partial",
-                    self.describe(value.func),
-                    args,
-                    self.named(value.keywords),
-                    self.state(value),
-                ]
+                func, args = self.describe(value.func), [self.describe(item) for item in value.args]
+                return ["partial", func, args, self.named(value.keywords), self.state(value)]
             case types.MethodType():
                 return ["method", self.describe(value.__self__), self.describe(value.__func__)]
             case staticmethod() | classmethod():
@@ -293,9 +287,7 @@ class _Describing:
         if isinstance(value, self.apart):
             return ["apart", _path(cls)]
         wrapped = getattr(value, "__wrapped__", None)
-        if isinstance(
-            wrapped, types.FunctionType
-        ):  # functools.cache and the like: nothing of what it has kept
+        if isinstance(wrapped, types.FunctionType):  # by functools.cache or the like: not what it has kept
             return ["wrapped", _path(cls), self.describe(wrapped)]
         reduce = copyreg.dispatch_table.get(cls)
         try:
@@ -308,8 +300,7 @@ class _Describing:
             return ["named", _path(cls), reduced]
         make, args, state, items, pairs = list(reduced[:5]) + [None] * (5 - len(reduced[:5]))
         if isinstance(state, dict):
-            owners = {name: getattr(cls, name, None) for name in state}
-            cached = {name for name in state if isinstance(owners[name], functools.cached_property)}
+            cached = {n for n in state if isinstance(getattr(cls, n, None), functools.cached_property)}
             state = {name: item for name, item in state.items() if name not in cached}
         items = None if items is None else list(items)
         pairs = None if pairs is None else [list(pair) for pair in pairs]

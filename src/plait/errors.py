@@ -18,7 +18,6 @@ class PlaitError(Exception):
     """Input that plait refuses; the message is one line for a person, without its middle where it is long."""
 
     def __str__(self) -> str:
-        """The line."""
         line = super().__str__()
         return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 + 5 :]}"
 

@@ -24,6 +24,8 @@ from plait.contents import modules
 from plait.errors import ConfigError, PlaitError, one_line, raised
 from plait.source import among_installed, installed, of_plait
 
+_distributions = functools.cache(importlib.metadata.packages_distributions)
+
 
 def resolve(path: str, where: str) -> Any:
     """The object that `"package.module:Name"` names; `where` says which setting asked for it.
@@ -67,12 +69,7 @@ def made(make: object, positional: tuple[object, ...], named: Mapping[str, objec
         module = make(*positional, **named)  # type: ignore[operator]
     except PlaitError as error:
         raise type(error)(f"{where}: {error}") from error
-    except (
-        TypeError,
-        RuntimeError,
-        MemoryError,
-        OverflowError,
-    ) as error:  # an odd argument, or one too large
+    except (TypeError, RuntimeError, MemoryError, OverflowError) as error:  # an odd argument, or too large
         raise ConfigError(f"{where}: {one_line(error)}") from error
     except Exception as error:
         raise ConfigError(f"{where}: {raised(error)}") from error
@@ -179,11 +176,6 @@ def _version(package: str) -> str:
     owners = sorted(set(_distributions().get(package, ())))
     versions = [f"{owner} {importlib.metadata.version(owner)}" for owner in owners]
     return ", ".join(versions) or sys.version.split()[0]
-
-
-@functools.lru_cache(maxsize=1)
-def _distributions() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ import time
 import tomllib
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,27 +47,23 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
     Raises:
         DataError: the folder cannot be written, or the disk is full; `name` says what was to be made.
     """
-    temporary: Path | None = None
-    lock: FileLock | None = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
-        lock = FileLock(temporary / HELD, fallback_to_soft=False)
-        with suppress(OSError, NotImplementedError):  # without locks nothing is swept
-            lock.acquire()
-        yield temporary
-    except PlaitError:
-        raise
-    except Exception as error:
-        if reason := _refusal(error):
-            raise DataError(f"{folder / name}: cannot be written: {reason}") from error
-        raise
-    finally:
-        if lock is not None:
-            lock.release()
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with ExitStack() as ending:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
+            temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+            ending.callback(shutil.rmtree, temporary, ignore_errors=True)
+            lock = FileLock(temporary / HELD, fallback_to_soft=False)
+            ending.callback(lock.release)
+            with suppress(OSError, NotImplementedError):  # without locks nothing is swept
+                lock.acquire()
+            yield temporary
+        except PlaitError:
+            raise
+        except Exception as error:
+            if reason := _refusal(error):
+                raise DataError(f"{folder / name}: cannot be written: {reason}") from error
+            raise
 
 
 def _refusal(error: Exception) -> str | None:
@@ -90,7 +86,7 @@ def sweep(folder: Path) -> None:
                     if inner.name not in ("old", HELD) and not target.exists():
                         inner.replace(target)  # the old one had made room for it
                 shutil.rmtree(temporary, ignore_errors=True)
-        except (Timeout, OSError, DataError):
+        except (OSError, DataError):
             continue  # somebody's, or gone
 
 
@@ -110,14 +106,14 @@ def atomic(path: Path) -> Iterator[Path]:
         DataError: it cannot be written, or the disk is full. What stood at `path` still stands.
     """
     with scratch(path.parent, path.name) as folder:
-        made = folder / path.name
-        yield made
-        for inner in [made, *made.rglob("*")] if made.is_dir() else [made]:
+        target = folder / path.name
+        yield target
+        for inner in [target, *target.rglob("*")] if target.is_dir() else [target]:
             inner.chmod((0o777 if inner.is_dir() else 0o666) & ~UMASK)
             _write_out(inner)
         if path.is_dir():
             path.replace(folder / "old")
-        made.replace(path)
+        target.replace(path)
         _write_out(path.parent)
 
 
@@ -238,14 +234,14 @@ def _fault(path: Path, size: int) -> str | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with atomic(path) as made:
-        made.write_text(text, encoding="utf-8")
+    with atomic(path) as target:
+        target.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all."""
-    with atomic(path) as made:
-        made.write_bytes(content)
+    with atomic(path) as target:
+        target.write_bytes(content)
 
 
 def write_csv(path: Path, table: "pl.DataFrame") -> None:

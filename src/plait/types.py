@@ -48,7 +48,6 @@ class Readings:
     values: np.ndarray
 
     def __post_init__(self) -> None:
-        """Refuse readings that are no stream."""
         expected = "expected an array of numbers"
         for name, array in (("times", self.times), ("values", self.values)):
             if not isinstance(array, np.ndarray):
@@ -91,7 +90,6 @@ class Span:
     activity: str
 
     def __post_init__(self) -> None:
-        """Refuse an empty or reversed span."""
         if not isinstance(self.activity, str):
             raise DataError(f"span: activity is {self.activity!r}, expected its name")
         start, stop, where = self.start_s, self.stop_s, f"span {self.activity!r}"
@@ -135,6 +133,9 @@ class Recording:
         key: stands for the contents of its files: equal files, equal keys. With one, or with a `content_key`
             of each stream (plait's have one), clips are cut once, and found in the cache without `Stream.at`.
         dropped: where its spans are windows, those that are not among them.
+
+    Raises:
+        DataError: a name is no text, or a stream is none.
     """
 
     name: str
@@ -145,11 +146,6 @@ class Recording:
     dropped: tuple[Dropped, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is called by no name, and streams that are none.
-
-        Raises:
-            DataError: naming it.
-        """
         for role, name in (("name", self.name), ("subject", self.subject)):
             if not isinstance(name, str) or not encodable(name):
                 raise DataError(f"recording {self.name!r}: {role} is {name!r}, expected text")
@@ -180,6 +176,9 @@ class Modality:
         encoder: from that tensor's shape, without the batch axis, to a module from `(batch, *shape)` to a
             channels-last grid `(batch, *grid, channels)`. Its `calibrate`, if it has one, is shown each
             fold's training clips before the first epoch (`plait.encoders.standardise.Calibrated`).
+
+    Raises:
+        ConfigError: `samples` or `rate_hz` is what no clip can have.
     """
 
     name: str
@@ -190,11 +189,6 @@ class Modality:
     encoder: Callable[[tuple[int, ...]], nn.Module]
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no clip can have.
-
-        Raises:
-            ConfigError: naming the one.
-        """
         where = f"modality {self.name}"
         if not 1 <= self.samples <= MOST_SAMPLES:
             raise ConfigError(f"{where}: samples is {self.samples}, expected 1 to {MOST_SAMPLES}")
@@ -228,7 +222,6 @@ class Windows:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that cut nothing."""
         if not FINEST_S <= self.seconds <= LONGEST_S:
             raise ConfigError(f"windows: seconds is {self.seconds}, expected {FINEST_S:g} to {LONGEST_S:g}")
         if not 0.5 < self.purity <= 1:
@@ -248,12 +241,14 @@ class Dataset:
     """A set of recordings.
 
     Args:
-        name: what it is called.
+        name, cite: what it is called, and whom to cite.
         activities: in the order of the scores.
         modalities: what its clips are made of.
         recordings: opens a folder, one recording after the other.
-        cite: whom to cite.
         windows: how recordings are to be cut, if the data set says so.
+
+    Raises:
+        ConfigError: a name is none, or two activities or two modalities share one.
     """
 
     name: str
@@ -264,11 +259,6 @@ class Dataset:
     windows: Windows | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that are none, or two things of one name.
-
-        Raises:
-            ConfigError: naming it.
-        """
         modalities = tuple(modality.name for modality in self.modalities)
         for kind, names in (("activities", self.activities), ("modalities", modalities)):
             if odd := [name for name in names if not isinstance(name, str) or names.count(name) > 1]:

@@ -82,14 +82,14 @@ class Mixed(nn.Module):
 
     def __init__(self, channels_in: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        one, three = (1, 1, 1), (3, 3, 3)
-        self.b0 = Unit(channels_in, widths[0], one, one)
-        self.b1a = Unit(channels_in, widths[1], one, one)
-        self.b1b = Unit(widths[1], widths[2], three, one)
-        self.b2a = Unit(channels_in, widths[3], one, one)
-        self.b2b = Unit(widths[3], widths[4], three, one)
-        self.b3a = Pool(three, one)
-        self.b3b = Unit(channels_in, widths[5], one, one)
+        point, cube = (1, 1, 1), (3, 3, 3)
+        self.b0 = Unit(channels_in, widths[0], point, point)
+        self.b1a = Unit(channels_in, widths[1], point, point)
+        self.b1b = Unit(widths[1], widths[2], cube, point)
+        self.b2a = Unit(channels_in, widths[3], point, point)
+        self.b2b = Unit(widths[3], widths[4], cube, point)
+        self.b3a = Pool(cube, point)
+        self.b3b = Unit(channels_in, widths[5], point, point)
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d t h w"]:
         """The branches' outputs, concatenated."""

@@ -51,9 +51,8 @@ class VideoNet(nn.Module):
         halving, following = {"stride": 2, "padding": 1}, {"stride": (2, 1), "padding": (1, 0)}
         self.patches = _block(channels, widths[0], patch, stride=patch)
         self.space = nn.Sequential(*(_block(n, m, 3, **halving) for n, m in pairwise(widths)))
-        self.time = nn.Sequential(
-            *(_block(n, m, (3, 1), **following) for n, m in pairwise((widths[-1], *temporal)))
-        )
+        steps = pairwise((widths[-1], *temporal))
+        self.time = nn.Sequential(*(_block(n, m, (3, 1), **following) for n, m in steps))
 
     def forward(self, clips: Float[Tensor, "b *clip"]) -> Float[Tensor, "b t h w c"]:
         """The grid of each clip.

@@ -103,10 +103,8 @@ def _graph(network: nn.Module, example: Tensor, fold: bool) -> nn.Module:
     try:
         return folded(network, example) if fold else torch.export.export(network, (example,)).module()
     except Exception as error:  # whatever in it depends on values, or is no torch
-        why = f"torch.export cannot write it down ({one_line(error)})"
-        warnings.warn(
-            f"{type(network).__name__}: {why}; it runs as it is, slower", PlaitWarning, stacklevel=3
-        )
+        why = f"torch.export cannot write it down ({one_line(error)}); it runs as it is, slower"
+        warnings.warn(f"{type(network).__name__}: {why}", PlaitWarning, stacklevel=3)
         return network
 
 

@@ -78,14 +78,16 @@ class Features:
         Raises:
             DataError: the cache cannot be written.
         """
-        contents = [self.rows.names, [astuple(clip) for _, clip in self.cuts]]
-        array = cache_folder("features") / f"all-{content_key(contents)}.npy"
+        clips = [astuple(clip) for _, clip in self.cuts]
+        array = cache_folder("features") / f"all-{content_key([self.rows.names, clips])}.npy"
         index = array.with_suffix(".parquet")
         with made_once(array, said={"made": "a copy of features, as one array"}) as making:
             if making is not None:
                 self.rows.joined(making)
-        with atomic(index) as making_index:
-            _index(self.cuts).write_parquet(making_index)
+        columns = ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
+        table = pl.DataFrame([(row, *clip) for row, clip in enumerate(clips)], columns, orient="row")
+        with atomic(index) as making:
+            table.write_parquet(making)
         return array, index
 
 
@@ -234,13 +236,6 @@ class _Count:
             self.progress(self.done, self.total, self.title)
 
 
-def _index(cuts: Sequence[Cut]) -> pl.DataFrame:
-    """Which row is which clip."""
-    rows = [(row, *astuple(clip)) for row, (_, clip) in enumerate(cuts)]
-    columns = ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
-    return pl.DataFrame(rows, schema=columns, orient="row")
-
-
 @dataclass
 class _Encode:
     """The encoder, and how it is run over clips, batch by batch."""
@@ -252,8 +247,7 @@ class _Encode:
     run: Encode | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What goes to another machine: what runs the encoder is made there."""
-        return _Encode, (self.encoder, self.how, self.device, self.where)
+        return _Encode, (self.encoder, self.how, self.device, self.where)  # `run` is made anew elsewhere
 
     def __call__(self, clips: Iterator[Tensor], counts: Sequence[int]) -> Iterator[np.ndarray]:
         """The rows of each batch, `(batch, *grid)`, float16, while the next clips are decoded.
@@ -374,7 +368,7 @@ def _trim(part: Path, total: int, batch: int) -> int:
         except ValueError:
             start, row = 0, 0
         held = (file.seek(0, os.SEEK_END) - start) // row if row else 0
-        done = min(held, total) if held >= total else held // batch * batch
+        done = total if held >= total else held // batch * batch
         file.seek(start + done * row if done else 0)
         file.truncate()
     return done
