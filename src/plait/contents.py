@@ -49,11 +49,7 @@ def describe(value: Any, words: Collection[str] = (), apart: tuple[type, ...] = 
 
 
 def settings(args: Mapping[str, Any], words: Collection[str] = ()) -> dict[str, Any]:
-    """Each setting described; tables have no order, as in the file that they come from.
-
-    Raises:
-        ConfigError, DataError: as `describe`.
-    """
+    """Each setting described, or refused, as in `describe`; tables have no order, as in a study file."""
     return {name: _Describing(frozenset(words), ordered=False)(value) for name, value in args.items()}
 
 
@@ -255,8 +251,8 @@ class _Describing:
             constants[0] = None
         described: list[Any] = []
         with self.leniently(files=False):  # which texts in code are opened as files, nobody knows
-            for part in constants:
-                described.append(self.code(part) if isinstance(part, types.CodeType) else self.describe(part))
+            for item in constants:
+                described.append(self.code(item) if isinstance(item, types.CodeType) else self.describe(item))
         names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
         counts = [code.co_flags, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount]
         parts = [code.co_code.hex(), code.co_exceptiontable.hex(), described, names, counts]
