@@ -159,7 +159,7 @@ def kept(world=MADE, how=None, device="cpu", threads=1):
     dataset = world.dataset()
     [modality] = dataset.modalities
     cuts = [one for one in listed(dataset, None, [modality.name]) if one[1].start_s < 6]
-    _, settings = features._decided(dataset, cuts, modality, how or extraction(), device, threads, "features")
+    _, settings = features._decide(cuts, modality, how or extraction(), device, threads, "features")
     return features.kept_in(dataset, modality, [[one] for one in cuts], settings)
 
 
