@@ -47,6 +47,7 @@ from plait.compute.executors import inline, processes
 from plait.compute.machine import cores, keep_memory, wide_products
 from plait.compute.schedule import do_missing
 from plait.config import Study
+from plait.progress import Step
 from plait.results import read_job
 from plait.study.folds import folds
 from plait.study.jobs import Job, Setting, distinct, plan, work_of
@@ -209,11 +210,9 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
         ends: dict[str, float] = {}
         start = time.perf_counter()
 
-        def ended(
-            done: int, total: int, label: str, ends: dict[str, float] = ends, start: float = start
-        ) -> None:
-            if label:
-                ends[label] = time.perf_counter() - start
+        def ended(step: Step, ends: dict[str, float] = ends, start: float = start) -> None:
+            if step.state == "done":
+                ends[step.label] = time.perf_counter() - start
 
         items = distinct(jobs)
         pool = processes(work, chosen.workers, chosen.threads) if chosen.workers else inline(work)

@@ -9,6 +9,7 @@ import tomli_w
 
 from plait import cli
 from plait.cli.meter import Meter
+from plait.progress import Step
 from tests import tiny
 from tests.commands import started
 
@@ -146,21 +147,18 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
 
 def test_progress_has_time_left_only_where_something_was_done(capsys):
     with Meter() as meter:
-        for done, total, label in (
-            (0, 3, ""),
-            (1, 3, "one"),
-            (1, 3, "waiting"),
-            (3, 3, "three"),
-            (3, 3, ""),
-            (0, 3, "clips"),
+        for step in (
+            Step(0, 3, "jobs", "begins"),
+            Step(1, 3, "one"),
+            Step(1, 3, "another run", "waits"),
+            Step(3, 3, "three"),
+            Step(3, 3, "jobs", "begins"),
+            Step(0, 3, "clips", "begins"),
         ):
-            meter.tell(done, total, label)
+            meter.tell(step)
     said = capsys.readouterr().err.splitlines()
-    assert (
-        said[0] == "3 jobs"
-        and said[2] == "[1/3] waiting"
-        and said[4:] == ["3 jobs, 3 of them done before", "3 clips"]
-    )
+    assert said[0] == "3 jobs" and said[2] == "[1/3] another run"
+    assert said[4:] == ["3 jobs, 3 of them done before", "3 clips"]
     assert [line.partition(" · ")[0] for line in said[1::2]] == ["[1/3] one", "[3/3] three", "3 clips"]
     assert all(line.endswith(" min left") for line in (said[1], said[3]))
 

@@ -273,6 +273,18 @@ def test_files_are_told_by_what_they_hold_wherever_they_lie(tmp_path, wrap):
     assert len({whole, changed, told(wrap(folder))}) == 3
 
 
+def test_a_path_that_also_stands_in_code_is_told_by_what_it_holds_where_it_stands_outside(tmp_path):
+    file = tmp_path / "one.pt"
+    file.write_bytes(b"content")
+    made = {}
+    exec(f"def paths():\n    return ({str(file)!r}, 'more')", made)
+    value = made["paths"]()
+    assert value in made["paths"].__code__.co_consts
+    before = told([made["paths"], value])
+    file.write_bytes(b"another")
+    assert told([made["paths"], value]) != before
+
+
 def test_a_word_that_a_file_or_a_folder_is_called_by_stays_a_word(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("mean", "flatten"):

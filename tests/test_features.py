@@ -88,7 +88,7 @@ def test_rows_are_the_encoder_on_each_clip(dataset, batch):
     found = of(
         Extraction("tests.test_features:Summed", {"scale": 0.5}, batch=batch),
         dataset,
-        progress=lambda *x: told.append(x),
+        progress=lambda step: told.append(step[:3]),
     )
     cuts = listed(dataset, None, ["a"])
     torch.manual_seed(0)
@@ -124,7 +124,7 @@ def test_whatever_was_written_a_stopped_run_comes_to_the_same_files(batch):
             file.unlink()
         second.with_name(f".making-{second.name}").write_bytes(whole[second][:length])
         told = []
-        assert files(of(how, keyed(), progress=lambda *x: told.append(x))) == whole  # noqa: B023
+        assert files(of(how, keyed(), progress=lambda step: told.append(step[:3]))) == whole  # noqa: B023
         kept = max(0, length - 128) // 32
         kept = kept if kept == 16 else kept // batch * batch
         assert told[0][0] == 16 + kept
@@ -149,7 +149,7 @@ def test_a_fifth_person_costs_nobody_else_s_features():
         told = []
         dataset = replace(tiny.TINY, recordings=Chosen(people))
         cuts = listed(dataset, None, ["a"])
-        found = extract(dataset, cuts, "a", how, progress=lambda done, total, _: told.append((done, total)))
+        found = extract(dataset, cuts, "a", how, progress=lambda step: told.append(step[:2]))
         return found.rows, told
 
     how = Extraction("tests.test_features:Summed", {"scale": 7.0}, batch=5)
@@ -223,7 +223,7 @@ def test_a_bad_clip_is_named_and_the_good_ones_are_kept():
         of(Extraction("tests.test_features:Summed"), dataset)
     told = []
     with pytest.raises(DataError, match="recording r3"):
-        of(Extraction("tests.test_features:Summed"), dataset, progress=lambda *x: told.append(x[:2]))
+        of(Extraction("tests.test_features:Summed"), dataset, progress=lambda step: told.append(step[:2]))
     assert told == [(47, 64)]
     for part in cache_folder("features").glob(".making-*.npy"):
         part.unlink()
@@ -326,7 +326,7 @@ class TestStudies:
 
     def test_methods_take_features_or_clips(self, tmp_path):
         told = []
-        run_study(self.study(), None, tmp_path / "run", progress=lambda *x: told.append(x))
+        run_study(self.study(), None, tmp_path / "run", progress=lambda step: told.append(step[:3]))
         assert (0, 64, "clips of a through Summed") in told
         table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
         assert set(table["method"]) == {"a", "plain", "top", "heir", "cold", "average"}
@@ -338,17 +338,22 @@ class TestStudies:
         run_study(tmp_path / "run" / "study.toml", None, tmp_path / "again")
         assert (tmp_path / "again" / "predictions.parquet").read_bytes() == before
         told.clear()
-        run_study(self.study(), None, tmp_path / "run", progress=lambda *x: told.append(x))
-        assert told == [(20, 20, "")]
+        run_study(self.study(), None, tmp_path / "run", progress=lambda step: told.append(step[:3]))
+        assert told == [(20, 20, "jobs")]
 
     def test_other_features_are_other_jobs(self, tmp_path):
         run_study(self.study(), None, tmp_path, only=["a", "plain"])
         told = []
         sets = ["encoders.a.features.args.scale=0.25"]
         run_study(
-            self.study(), None, tmp_path, only=["a", "plain"], sets=sets, progress=lambda *x: told.append(x)
+            self.study(),
+            None,
+            tmp_path,
+            only=["a", "plain"],
+            sets=sets,
+            progress=lambda step: told.append(step[:3]),
         )
-        assert told[-5:-4] == [(4, 8, "")] and {label.split(",")[0] for _, _, label in told[-4:]} == {"a"}
+        assert told[-5:-4] == [(4, 8, "jobs")] and {label.split(",")[0] for _, _, label in told[-4:]} == {"a"}
 
     @pytest.mark.parametrize(
         ("sets", "said"),

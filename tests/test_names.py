@@ -201,3 +201,7 @@ def test_a_number_with_a_word_that_says_nothing_is_that_number(number, word):
 )
 def test_letters_that_are_written_with_two_or_look_like_others(one, other):
     assert alike([one, other]) == [tuple(sorted((one, other), key=natural))]
+
+
+def test_names_of_separators_alone_are_told_apart():
+    assert alike(["-", "/", "_", "a"]) == []

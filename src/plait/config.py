@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import ConfigError, shown
+from plait.errors import ConfigError, quote
 from plait.features import Extraction
 from plait.patterns import matching
 
@@ -289,7 +289,7 @@ def validated(kind: type[T], value: Any, file: str, prefix: tuple[str, ...] = ()
         elif first["type"] == "missing":
             message = "missing, expected a value"
         else:
-            message = f"got {shown(first['input'])}: {first['msg']}"
+            message = f"got {quote(first['input'])}: {first['msg']}"
         raise ConfigError(f"{file}: {'.'.join(loc)}: {message}") from error
 
 

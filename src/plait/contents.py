@@ -77,7 +77,9 @@ class _Describing:
     strict: bool = True
     folders: bool = True
     open: list[int] = field(default_factory=list)  # identities of what is on its way: a value may hold itself
-    done: dict[tuple[int, bool, bool], tuple[Any, Any]] = field(default_factory=dict)  # holds the values, too
+    done: dict[tuple[int, bool, bool, bool], tuple[Any, Any]] = field(
+        default_factory=dict
+    )  # holds the values, too
     modules: set[str] = field(default_factory=set)
 
     def __call__(self, value: Any) -> Any:
@@ -105,7 +107,7 @@ class _Describing:
             return value
         if type(value) is str:
             return self.text(value)
-        key = (id(value), self.strict, self.folders)
+        key = (id(value), self.strict, self.folders, self.files)
         if key in self.done:
             return self.done[key][1]
         if id(value) in self.open:

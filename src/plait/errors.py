@@ -43,7 +43,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """A value as an error quotes it, on one line and not too long."""
     text = repr(value)
     return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."

@@ -106,8 +106,8 @@ def _bare(text: str, person: bool) -> str:
         text = "".join(" " if _is_sign(letter) else letter for letter in text)
     text = "".join("-" if _is_dash(letter) else letter for letter in _western(text)).strip()
     text = re.sub(r"(?<![\d.,])(\d+)\.0+$", r"\1", text)  # a number that a table has read as a fraction
-    text = SEPARATORS.sub(lambda gap: "-" if _between_digits(gap) else "", text)
-    return re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", text)
+    joined = SEPARATORS.sub(lambda gap: "-" if _between_digits(gap) else "", text)
+    return re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", joined or text)
 
 
 def _between_digits(gap: re.Match[str]) -> bool:

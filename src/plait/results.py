@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from plait.errors import DataError, first_fault, shown
+from plait.errors import DataError, first_fault, quote
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
 from plait.names import inside
@@ -217,6 +217,23 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
     return facts, predictions
 
 
+class Results(NamedTuple):
+    """What a run came to: what it says of itself, what was predicted of test clips and of validation clips."""
+
+    facts: RunFacts
+    predictions: pl.DataFrame
+    validation: pl.DataFrame | None
+
+
+def read_results(folder: Path) -> Results:
+    """All of what the run in `folder` came to.
+
+    Raises:
+        DataError: a file is missing, unreadable, or they do not belong together.
+    """
+    return Results(*read_run(folder), read_validation(folder))
+
+
 def read_validation(folder: Path) -> pl.DataFrame | None:
     """What was predicted of the validation people of the run in `folder`; None where nobody validated.
 
@@ -256,7 +273,7 @@ def job_folder(run: Path, key: str) -> Path:
         DataError: the key is none, as where `run.json` names another place.
     """
     if not inside(key) or "/" in key:
-        raise DataError(f"{run / FACTS}: keys: {shown(key)}, expected the name of a folder in {JOBS}")
+        raise DataError(f"{run / FACTS}: keys: {quote(key)}, expected the name of a folder in {JOBS}")
     return run / JOBS / key
 
 
@@ -322,5 +339,5 @@ def _whole_number(path: Path, text: str) -> int:
     """A whole number of a file that a column of a table can hold."""
     number = int(text) if len(text) < 20 else LARGEST + 1
     if abs(number) > LARGEST:
-        raise DataError(f"{path}: {shown(text)}, expected whole numbers below 2^63; run `plait run` first")
+        raise DataError(f"{path}: {quote(text)}, expected whole numbers below 2^63; run `plait run` first")
     return number

@@ -192,3 +192,14 @@ def test_a_method_is_like_another_method_of_the_file_or_refused(like):
         ConfigError, match=r"^study: methods\.(self|other)\.like: got .*, expected another method"
     ):
         load_study(tiny.study(methods=methods))
+
+
+def test_methods_that_build_upon_each_other_without_end_are_refused_in_a_line(tmp_path):
+    links = [f"[methods.m{i}]\nlike = 'm{i + 1}'\n" for i in range(2000)]
+    file = tmp_path / "study.toml"
+    last = "[methods.m2000]\nuse = 'plait.fusion:Concat'\n"
+    file.write_text(
+        "name = 's'\ndataset = 'tests.tiny:DATASET'\nmodalities = ['a']\n" + "".join(links) + last
+    )
+    with pytest.raises(ConfigError, match=r"study\.toml: methods: too many that build upon each other"):
+        load_study(file)

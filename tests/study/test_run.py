@@ -32,7 +32,7 @@ CONCAT = {"use": "plait.fusion:Concat"}
 
 def run(out, study=None, **options):
     told = []
-    run_study(study or tiny.study(), None, out, progress=lambda *event: told.append(event), **options)
+    run_study(study or tiny.study(), None, out, progress=lambda step: told.append(step[:3]), **options)
     return pl.read_parquet(out / "predictions.parquet"), told
 
 
@@ -52,7 +52,7 @@ def test_the_predictions_table(finished):
     scores = np.stack(table["scores"].to_list())
     np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
     assert table["predicted"].to_list() == [tiny.ACTIVITIES[i] for i in scores.argmax(1)]
-    assert told[0] == (0, 32, "") and told[-1][:2] == (32, 32)
+    assert told[0] == (0, 32, "jobs") and told[-1][:2] == (32, 32)
     assert load_study(out / "study.toml") == load_study(
         tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}})
     )

@@ -53,7 +53,7 @@ def planned(source, out):
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     told = []
-    run_study(study(), None, out, progress=lambda *event: told.append(event[2]))
+    run_study(study(), None, out, progress=lambda step: told.append(step.label))
     yield out, told, {name: job for (name, _, _), job in planned(study(), out)[3].items()}
 
 
@@ -159,8 +159,8 @@ def test_processes_and_a_second_start_give_the_same_bytes(finished, tmp_path):
         file.unlink()
     lost.rmdir()
     told = []
-    run_study(study(), None, tmp_path, progress=lambda *event: told.append(event[2]))
-    assert [label.partition(",")[0] for label in told] == ["", "frozen"]
+    run_study(study(), None, tmp_path, progress=lambda step: told.append(step.label))
+    assert [label.partition(",")[0] for label in told] == ["jobs", "frozen"]
     assert (tmp_path / "predictions.parquet").read_bytes() == expected
 
 

@@ -73,7 +73,7 @@ def choices(
     }
 
 
-def shown(
+def choose(
     dataset: str,
     methods: Mapping[str, MethodFacts],
     modalities: Sequence[str],
@@ -102,7 +102,7 @@ def independent(
     predictions: pl.DataFrame,
     validation: pl.DataFrame | None,
 ) -> float | None:
-    """The accuracy of the fusion that is `shown`, were it chosen anew for each person without their clips.
+    """The accuracy of the fusion that `choose` takes, were it chosen anew for each person without their clips.
 
     Who validates one fold is tested in another, so the choice is not independent of the people it is tested
     on. Here each person is scored under the fusion that everybody else's clips choose; as far as the accuracy
@@ -115,7 +115,7 @@ def independent(
         predictions: Predictions of test clips.
         validation: Predictions of validation clips; None or empty where nobody validates.
     """
-    choice = shown(dataset, methods, modalities, validation)
+    choice = choose(dataset, methods, modalities, validation)
     if choice is None or validation is None or choice.how != VALIDATED:
         return None
     rows = by_subject(predictions).select("method", "subject", "accuracy").iter_rows()
@@ -123,7 +123,7 @@ def independent(
     accuracies: list[float] = []
     for person in predictions["subject"].unique(maintain_order=True):
         others = validation.filter(pl.col("subject") != person)
-        anew = choice if others.is_empty() else shown(dataset, methods, modalities, others) or choice
+        anew = choice if others.is_empty() else choose(dataset, methods, modalities, others) or choice
         accuracies.append(accuracy_of[anew.method, person])
     return sum(accuracies) / len(accuracies)
 

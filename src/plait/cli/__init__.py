@@ -59,7 +59,7 @@ def main() -> None:
     )
     try:
         _check_folder_and_words()
-        app()
+        app(prog_name="plait")
     except PlaitError as error:
         _refuse(str(error))
     except OSError as error:

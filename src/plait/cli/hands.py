@@ -51,7 +51,7 @@ def boxes(
     """Write frames of simulated recordings with the true boxes of their hands, COCO-style."""
     from plait.hands.boxes import read_boxes, write_boxes
 
-    with Meter("recordings", "recordings") as meter:
+    with Meter("recordings") as meter:
         write_boxes(raw, out, every, meter.tell)
     pictures = read_boxes(out)
     hands = sum(len(picture.boxes) for picture in pictures)
@@ -87,7 +87,7 @@ def train(
     if learning_rate == 0:
         raise ConfigError("--learning-rate 0: expected more than 0")
     training = Training(network.value, side, steps, batch, learning_rate, seed)
-    with Meter("training", "steps") as meter:
+    with Meter("training") as meter:
         fit(boxes, out, training, weights=weights, device=device_called(device), progress=meter.tell)
     typer.echo(f"{out}: next: plait hands test BOXES --detector {out}, on boxes of other people")
 
@@ -164,6 +164,6 @@ def count(
     from plait.hands.detector import open_detector
 
     finds = open_detector(detector, device_called(device))
-    with Meter("detecting hands", "clips") as meter:
+    with Meter("detecting hands") as meter:
         cuts = listed(dataset, data, [modality])
         return write_counts(dataset, cuts, modality, finds, out, progress=meter.tell, **options)

@@ -65,7 +65,7 @@ def simulate(
         at_once = workers or cores()
         minutes = frames * seconds_per_frame(settings) / at_once / 60
         typer.echo(f"{frames:.0f} frames: about {minutes:.0f} minutes on {at_once} cores", err=True)
-    with Meter("simulating subjects", "subjects") as meter:
+    with Meter("simulating subjects") as meter:
         record(out, subjects, settings, workers=workers, progress=meter.tell)
     typer.echo(f"{out}: {subjects} raw recordings; next: plait ingest {out}/01 --out RECORDINGS, and so on")
 

@@ -218,7 +218,7 @@ def _simulate_clips(out: Path, subjects: int, clips: int, workers: int | None, s
     from plait.simulator.writer import Settings
 
     settings = Settings(0, clips, 256, 30, slips=slips)
-    with Meter("simulating subjects", "subjects") as meter:
+    with Meter("simulating subjects") as meter:
         raw = record(out / "raw", subjects, settings, workers=workers, progress=meter.tell)
     recordings = out / "recordings"
     for folder in raw:
@@ -246,9 +246,9 @@ def _count_simulated_hands(out: Path, clips: Path, workers: int | None, device: 
     from plait.simulator.writer import Settings
 
     folder, device = out / "hands", device_called(device)
-    with Meter("simulating other people", "people") as meter:
+    with Meter("simulating other people") as meter:
         raw = record(folder / "raw", 16, Settings(7, 8, 256, 5), workers=workers, progress=meter.tell)
-    with Meter("training a detector of hands", "steps") as meter:
+    with Meter("training a detector of hands") as meter:
         boxes = write_boxes(raw, folder / "boxes")
         detector = train(boxes, folder / "detector", Training(), device=device, progress=meter.tell)
     count(SIMULATED, clips, "video", str(detector), device, out, truth=[out / "raw"])

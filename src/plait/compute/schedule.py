@@ -2,20 +2,20 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from filelock import Timeout
 
 from plait.compute.executors import Work, Workers
 from plait.errors import DataError
+from plait.progress import Progress, Step
 from plait.store import HELD, locked, scratch
 
 T = TypeVar("T")
-Progress = Callable[[int, int, str], None]
 WAITING = "waiting for jobs of another run"
 POLL_S = 0.25  # between two looks at what another run is doing
 ROOM_S = 2.0  # between two looks at whether there is more room now
@@ -46,13 +46,17 @@ def do_missing(
         _sweep(place, work.out)
     todo = [item for item in items if not _stands(item, work)]
     missing = {work.leaves(item) for item in todo}
-    progress(len(items) - len(missing), len(items), "")
+
+    def tell(label: str, state: Literal["begins", "done", "waits"] = "done") -> None:
+        progress(Step(len(items) - len(missing), len(items), label, state))
+
+    tell("jobs", "begins")
     running: dict[Future[None], tuple[T, ExitStack]] = {}
     waited = False
 
     def finish(item: T) -> None:
         missing.discard(work.leaves(item))
-        progress(len(items) - len(missing), len(items), work.label(item))
+        tell(work.label(item))
 
     with ExitStack() as claims, workers as pool:
         if pool.room() > 1:
@@ -82,7 +86,7 @@ def do_missing(
             elif not changed:
                 if elsewhere and not waited:
                     waited = True
-                    progress(len(items) - len(missing), len(items), WAITING)
+                    tell(WAITING, "waits")
                 time.sleep(POLL_S)
             for future in ended:
                 item, claim = running.pop(future)

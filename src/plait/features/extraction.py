@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field, is_dataclass, replace
@@ -27,11 +27,11 @@ from plait.contents import describe, network_key, settings
 from plait.errors import ConfigError, DataError, own_code
 from plait.features.engine import Encode, accelerate, engine_version
 from plait.objects import made, resolve, source_key
+from plait.progress import Progress, Step, silent
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality, Recording, Stream
 
 T = TypeVar("T")
-Progress = Callable[[int, int, str], None]
 SAID_S = 5.0  # between two words on progress
 SHARES, MOST_CLIPS = 4, 64  # tasks for each place on a cluster; clips of one
 AT_ONCE = 64  # arrays that are locked together, and made in one go
@@ -100,7 +100,7 @@ def extract(
     device: str = "cpu",
     threads: int | None = None,
     where: str = "features",
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
     cluster: Cluster | None = None,
 ) -> Features:
     """The features of one modality of all clips, found in the cache or made now.
@@ -232,8 +232,9 @@ class _Count:
     def __call__(self, more: int) -> None:
         self.done += more
         if self.done == self.total or time.monotonic() - self.reported_s > SAID_S:
+            state: Literal["begins", "done"] = "done" if math.isfinite(self.reported_s) else "begins"
             self.reported_s = time.monotonic()
-            self.progress(self.done, self.total, self.title)
+            self.progress(Step(self.done, self.total, self.title, state))
 
 
 @dataclass

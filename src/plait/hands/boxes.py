@@ -1,6 +1,6 @@
 """Boxes around hands: pictures with a COCO-style `annotations.json`, read, and written of simulated ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ import numpy as np
 from pydantic import FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from plait.errors import ConfigError, DataError, first_fault, shown
+from plait.errors import ConfigError, DataError, first_fault, quote
 from plait.names import inside
 from plait.objects import source_key
+from plait.progress import Progress, Step, silent
 from plait.recordings.video import Video
 from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
 from plait.store import atomic, checksum, content_key, read_bytes, read_json, sweep, taken, write_json
 
 ANNOTATIONS = "annotations.json"
 QUALITY = 92
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def read_boxes(folder: Path) -> list[Picture]:
         if image.id in images:
             raise DataError(f"{where}.id: {image.id} is another picture's, expected ids that differ")
         if not inside(image.file_name) or not (folder / image.file_name).is_file():
-            raise DataError(f"{where}.file_name: {shown(image.file_name)}, expected a file inside {folder}")
+            raise DataError(f"{where}.file_name: {quote(image.file_name)}, expected a file inside {folder}")
         images[image.id] = image
     boxes: dict[int, list[list[float]]] = {key: [] for key in images}
     for number, label in enumerate(coco.annotations):
@@ -141,7 +141,7 @@ def write_boxes(
     sources: Sequence[Path],
     out: Path,
     every_s: float = 0.6,
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
 ) -> Path:
     """Write frames of simulated recordings, as clips show them, with their hands' true boxes; returns `out`.
 
@@ -179,6 +179,7 @@ def write_boxes(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     with atomic(out) as making:
+        progress(Step(0, len(raws), "recordings", "begins"))
         for done, (name, raw) in enumerate(zip(names, raws, strict=True), 1):
             video = Video(raw / "video.mp4")
             (making / name).mkdir(parents=True)
@@ -205,7 +206,7 @@ def write_boxes(
                 lost = f"{len(undecoded)} of {len(chosen)} frames cannot be decoded"
                 first = f"the first at {video.times[min(undecoded)]:.3f} s"
                 raise DataError(f"{video.file}: {lost}, {first}, expected an undamaged video")
-            progress(done, len(raws), name)
+            progress(Step(done, len(raws), name))
         categories = [{"id": 1, "name": "left hand"}, {"id": 2, "name": "right hand"}]
         info = {"description": "hands of simulated recordings", "every_s": every_s, "key": key}
         coco = {"info": info, "images": images, "annotations": annotations, "categories": categories}

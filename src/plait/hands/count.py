@@ -3,7 +3,7 @@
 import io
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from plait.errors import ConfigError, DataError
 from plait.hands.detections import Detector, Found
 from plait.hands.table import SCHEMA, TABLE
 from plait.objects import source_key
+from plait.progress import Progress, Step, silent
 from plait.recordings.video import Forward, Video
 from plait.simulator.truth import TRUTH, hand_boxes, raw_folders
 from plait.store import checksum, content_key, read_parquet, write_bytes
@@ -26,7 +27,6 @@ from plait.types import Clip, Dataset, Stream
 
 SCORE, OVERLAP, HANDS_OF_ONE = 0.4, 0.6, 2  # focal loss leaves scores low
 CHUNK = 64  # frames in memory at once
-Progress = Callable[[int, int, str], None]
 
 
 def kept(found: Found, score: float = SCORE) -> Found:
@@ -55,7 +55,7 @@ def count_clips(
     *,
     score: float = SCORE,
     truth: Mapping[str, Path] | None = None,
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
 ) -> pl.DataFrame:
     """Count the hands of every clip; a frame that clips share is looked at once.
 
@@ -79,7 +79,7 @@ def count_clips(
     modality = dataset.modality(name)
     hands = expected_hands(dataset)
     rows: list[tuple[Any, ...]] = []
-    progress(0, len(cuts), "clips")
+    progress(Step(0, len(cuts), "clips", "begins"))
     for recording, group in itertools.groupby(cuts, key=lambda pair: pair[0]):
         clips = [clip for _, clip in group]
         stream = recording.streams[modality.streams[0]]
@@ -89,7 +89,7 @@ def count_clips(
         visible = _count_visible(stream, windows, truth or {})
         for clip, frames, true in zip(clips, counts, visible, strict=True):
             rows.append(_row(clip, len(frames), mode(frames), hands[clip.activity], true))
-        progress(len(rows), len(cuts), recording.name)
+        progress(Step(len(rows), len(cuts), recording.name))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
@@ -102,7 +102,7 @@ def write_counts(
     *,
     score: float = SCORE,
     truth: Sequence[Path] = (),
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
 ) -> pl.DataFrame:
     """Count the hands of every clip, and write the table; returns it.
 

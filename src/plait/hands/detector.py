@@ -44,7 +44,7 @@ AT_ONCE = 16  # frames
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
-class Description:
+class DetectorFacts:
     """What `detector.json` says: network, pixels of a picture's shorter side in it, how it was trained."""
 
     network: Literal["lite0", "resnet50"]
@@ -141,16 +141,16 @@ class TrainedDetector:
         return detections
 
 
-def save(network: RetinaNet, description: Description, out: Path) -> None:
+def save(network: RetinaNet, facts: DetectorFacts, out: Path) -> None:
     """Write a detector as the folder `out`, whole or not at all."""
     with atomic(out) as making:
         making.mkdir()
         weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
         save_file(weights, making / WEIGHTS)
-        write_json(making / DESCRIPTION, asdict(description))
+        write_json(making / DESCRIPTION, asdict(facts))
 
 
-def read_description(folder: Path) -> Description:
+def read_description(folder: Path) -> DetectorFacts:
     """What a detector's `detector.json` says.
 
     Raises:
@@ -158,12 +158,12 @@ def read_description(folder: Path) -> Description:
     """
     path = folder / DESCRIPTION
     try:
-        description: Description = TypeAdapter(Description).validate_json(read_bytes(path))
+        facts: DetectorFacts = TypeAdapter(DetectorFacts).validate_json(read_bytes(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait hands train` makes it") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error)}") from error
-    return description
+    return facts
 
 
 def open_detector(name: str, device: str = "cpu") -> Detector:
@@ -182,11 +182,11 @@ def open_detector(name: str, device: str = "cpu") -> Detector:
             got = type(detector).__name__
             raise ConfigError(f"--detector {name}: a {got}, expected a function of frames")
         return detector
-    description, weights = read_description(path), path / WEIGHTS
-    network = build(description.network, description.side)
+    facts, weights = read_description(path), path / WEIGHTS
+    network = build(facts.network, facts.side)
     load_weights(network, read_weights(weights), weights)
     network.to(device).eval().requires_grad_(False)
-    key = content_key([description.network, description.side, checksum(weights)])
+    key = content_key([facts.network, facts.side, checksum(weights)])
     return TrainedDetector(network, key, device)
 
 

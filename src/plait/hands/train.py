@@ -16,9 +16,18 @@ from torchvision.transforms import v2
 
 from plait.compute.machine import settled, settled_numerics
 from plait.errors import ConfigError, DataError
-from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
-from plait.hands.detector import DESCRIPTION, SIDES, WEIGHTS, Description, pretrained, read_description, save
+from plait.hands.boxes import ANNOTATIONS, Picture, read_boxes
+from plait.hands.detector import (
+    DESCRIPTION,
+    SIDES,
+    WEIGHTS,
+    DetectorFacts,
+    pretrained,
+    read_description,
+    save,
+)
 from plait.objects import source_key
+from plait.progress import Progress, Step, silent
 from plait.store import checksum, content_key, sweep, taken
 
 PROGRESS_S = 5.0  # between two words on progress
@@ -52,7 +61,7 @@ def train(
     *,
     weights: Path | None = None,
     device: str = "cpu",
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
 ) -> Path:
     """Train a detector on the boxes in a folder, and write it as the folder `out`; returns `out`.
 
@@ -106,7 +115,7 @@ def train(
         "torch": torch.__version__,
         "key": key,
     }
-    save(network, Description(training.network, side, {**settings, **outcome}), out)
+    save(network, DetectorFacts(training.network, side, {**settings, **outcome}), out)
     return out
 
 
@@ -125,7 +134,7 @@ def _fit(
     )
     losses: list[float] = []
     reported_s = time.monotonic()
-    progress(0, training.steps, "training steps")
+    progress(Step(0, training.steps, "training steps", "begins"))
     for step, batch in enumerate(_batches(pictures, training), 1):
         images = [image.to(device) for image, _ in batch]
         targets = [{name: value.to(device) for name, value in target.items()} for _, target in batch]
@@ -138,7 +147,8 @@ def _fit(
         losses.append(float(loss.detach()))
         if step == training.steps or time.monotonic() - reported_s > PROGRESS_S:
             reported_s = time.monotonic()
-            progress(step, training.steps, f"training step, loss {np.mean(losses[-20:]):.3f}")
+            loss_now = f"training step, loss {np.mean(losses[-20:]):.3f}"
+            progress(Step(step, training.steps, loss_now))
     return round(float(np.mean(losses[-max(1, training.steps // 10) :])), 4)
 
 

@@ -20,7 +20,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
 TIMECODE = re.compile(r"([0-9]{1,3}):([0-9]{1,2}):([0-9]{1,2})([:;])([0-9]{1,3})")
 ISO = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ].*")
-LONGEST_S = 1e20  # more than any clock's nanoseconds
+MOST_S = 1e20  # more than any clock's nanoseconds
 DIGITS = 300  # which a float still holds
 OTHER_S, OTHER = 1.0, 0.02  # a video's stated length may be off by so much, or by this share
 EXPECTED = {
@@ -129,7 +129,7 @@ class LabelClock:
         """
         time, zero = text.strip(), self.settings.label_zero
         value = self._value(time, where)
-        if not abs(value) <= LONGEST_S:
+        if not abs(value) <= MOST_S:
             raise self._unreadable(text, where)
         if zero is not None:
             zero = zero.strip()
@@ -210,7 +210,7 @@ def _has_zone(time: str) -> bool:
 
 def other_length(file: Path, stated_s: float, footage: Footage | None) -> str | None:
     """What to say where labels state another length of their video than it has: one may have been cut."""
-    if footage is None or not 0 < stated_s < LONGEST_S:
+    if footage is None or not 0 < stated_s < MOST_S:
         return None
     if abs(stated_s - footage.stop_s) <= OTHER_S + OTHER * footage.stop_s:
         return None

@@ -8,10 +8,10 @@ from xml.parsers import expat
 
 from pympi.Elan import Eaf  # type: ignore[import-untyped]
 
-from plait.errors import DataError, one_line, shown
+from plait.errors import DataError, one_line, quote
 from plait.names import plain
 from plait.recordings.annotations import (
-    LONGEST_S,
+    MOST_S,
     Entry,
     Footage,
     LabelClock,
@@ -108,7 +108,7 @@ def _read_eaf(file: Path) -> Eaf:
         ) from error
     if (unit := eaf.header.get("TIME_UNITS", "milliseconds")) != "milliseconds":
         raise DataError(
-            f"{file}: TIME_UNITS is {shown(unit)}, expected milliseconds, in which ELAN saves today"
+            f"{file}: TIME_UNITS is {quote(unit)}, expected milliseconds, in which ELAN saves today"
         )
     return eaf
 
@@ -183,7 +183,7 @@ def _times(
             )
         path.append(annotation.parent)
     start_ms, stop_ms = (slots_ms.get(slot, math.inf) for slot in annotation.slots)
-    if not (abs(start_ms) <= LONGEST_S and abs(stop_ms) <= LONGEST_S):
+    if not (abs(start_ms) <= MOST_S and abs(stop_ms) <= MOST_S):
         raise DataError(
             f"{file}: annotation {name!r}: no time for its start or stop, "
             "expected both in ms, or neighbours that have them"
@@ -225,7 +225,7 @@ def _origin_s(
             try:
                 origins.setdefault(address, int(medium.get("TIME_ORIGIN", 0)) / 1000)
             except (ValueError, OverflowError):
-                origin = shown(medium["TIME_ORIGIN"])
+                origin = quote(medium["TIME_ORIGIN"])
                 raise DataError(f"{file}: TIME_ORIGIN is {origin}, expected milliseconds") from None
     if not origins and eaf.header.get("MEDIA_FILE", "").strip():  # as ELAN wrote it before 2004
         origins[eaf.header["MEDIA_FILE"]] = 0.0

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line, shown
+from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line, quote
 from plait.names import inside, plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
@@ -200,7 +200,7 @@ def described_by(table: Mapping[str, Any], path: Path) -> Description:
     described = _validated(TypeAdapter(Description), table, path)
     for name in described.files:
         if not inside(name) or name in OWN:
-            raise DataError(f"{path}: names {shown(name)}, expected a file beside it")
+            raise DataError(f"{path}: names {quote(name)}, expected a file beside it")
     for name, log in described.logs.items():
         try:
             log.log()

@@ -10,7 +10,7 @@ from typing import Any
 from plait.errors import DataError, one_line
 from plait.names import plain
 from plait.recordings.annotations import (
-    LONGEST_S,
+    MOST_S,
     Entry,
     Footage,
     LabelClock,
@@ -192,7 +192,7 @@ def _read_tasks(
 
 
 def _are_times(values: Iterable[Any]) -> bool:
-    return all(type(value) in (int, float) and abs(value) <= LONGEST_S for value in values)
+    return all(type(value) in (int, float) and abs(value) <= MOST_S for value in values)
 
 
 def _field(file: Path, holder: Any, name: str, kind: type[Any], where: str) -> Any:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from plait.errors import DataError
 from plait.recordings import elan, label_json, label_tables, label_texts
-from plait.recordings.annotations import LONGEST_S, Entry, Footage, LabelSettings, way_out
+from plait.recordings.annotations import MOST_S, Entry, Footage, LabelSettings, way_out
 from plait.recordings.label_tables import TOUCH_S
 from plait.recordings.tables import CSV, read_table
 from plait.types import Span
@@ -56,7 +56,7 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
     for entry in lasting:
         if not entry.activity:
             raise DataError(f"{file}: {entry.where}: the activity is empty, expected a name")
-        if not 0 <= entry.start_s < entry.stop_s <= LONGEST_S:
+        if not 0 <= entry.start_s < entry.stop_s <= MOST_S:
             raise DataError(
                 f"{file}: {entry.where}: {entry.activity!r} is from {entry.start_s} s to {entry.stop_s} s, "
                 "expected a start of 0 or more and a later stop"

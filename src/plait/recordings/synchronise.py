@@ -28,7 +28,7 @@ from plait.recordings.sync_picture import PICTURE, draw
 from plait.recordings.video import motion_energy
 from plait.types import Readings
 
-LONGEST_S = 24 * 3600.0  # of a video
+LONGEST_VIDEO_S = 24 * 3600.0  # of a video
 
 
 def synchronise(
@@ -76,10 +76,10 @@ def synchronise(
         if name not in manual and name not in shared
     }
     motion = motion_energy(folder / described.video)
-    if motion.times[-1] > LONGEST_S:
+    if motion.times[-1] > LONGEST_VIDEO_S:
         raise DataError(
             f"{folder / described.video}: lasts {motion.times[-1] / 3600:.0f} hours by its frames' times, "
-            f"expected at most {LONGEST_S / 3600:.0f}"
+            f"expected at most {LONGEST_VIDEO_S / 3600:.0f}"
         )
     sound = _sound(folder / described.video, tell) if audio else None
     heard = np.empty(0) if sound is None else claps_heard(sound)

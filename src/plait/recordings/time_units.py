@@ -31,7 +31,7 @@ DATES: dict[
 }
 USUAL: tuple[TimeUnit, ...] = ("s", "ms", "us", "ns")
 UPTIME_S = 5 * YEAR_S  # how long a clock may have run that does not tell the date
-LONGEST_S = 31 * 86400.0
+LONGEST_LOG_S = 31 * 86400.0
 # Ranges, each with its points: of shares of the video's length, and of readings a second.
 LONG = ((0.5, 2.0, 0), (0.2, 20.0, 1), (0.2, 1000.0, 2), (0.02, np.inf, 3))
 FAST = ((1.0, 1000.0, 0), (0.1, 2000.0, 1), (1 / 60, 20000.0, 2), (1 / 600, 20000.0, 3))
@@ -176,7 +176,7 @@ def _fit(
         return None
     rows = len(values)
     fast = _points((rows - 1) / length_s, FAST)
-    if fast is None or length_s > LONGEST_S:
+    if fast is None or length_s > LONGEST_LOG_S:
         return None
     lengths = [_points(part * size / video_s, LONG) for part in (steady, whole)]
     long = min((points for points in lengths if points is not None), default=None)

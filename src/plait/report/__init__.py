@@ -5,13 +5,13 @@ from pathlib import Path
 from plait.report.drawing import write_figure
 from plait.report.page import LIMIT, Report, render
 from plait.report.tables import latex_tables, markdown
-from plait.results import read_hands, read_run, read_validation
+from plait.results import Results, read_hands, read_results
 from plait.store import write_csv, write_text
 
 __all__ = ["write_report"]
 
 
-def write_report(run: Path, limit: int = LIMIT) -> Path:
+def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) -> Path:
     """Write the page of the finished run in folder `run` beside its predictions; returns its path.
 
     The page takes `limit` bytes at most: films of clips that do not fit stay beside it, in `RUN/cases`.
@@ -22,8 +22,8 @@ def write_report(run: Path, limit: int = LIMIT) -> Path:
         DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong
             together; or the folder cannot be written.
     """
-    facts, predictions = read_run(run)
-    report = Report.of(facts, predictions, read_validation(run), read_hands(run, predictions))
+    facts, predictions, validation = results or read_results(run)
+    report = Report.of(facts, predictions, validation, read_hands(run, predictions))
     tables, figures = report.tables(), report.figures()
     for name, table in tables.items():
         write_csv(run / f"{name}.csv", table)

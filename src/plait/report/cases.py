@@ -48,7 +48,7 @@ def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
     key = content_key([checksum(run / PREDICTIONS), jobs, each, choice.method, source_key([write_cases])])
     if (run / CASES).is_file() and read_json(run / CASES).get("of") == key:
         return run / CASES
-    predictions = pl.read_parquet(run / PREDICTIONS)
+    predictions = finished.results.predictions
     models = [*singles_of(finished.methods, choice.method), choice.method]
     first = predictions.filter(pl.col("method").is_in(models) & (pl.col("seed") == pl.col("seed").min()))
     of = {(row["clip"], row["method"]): row for row in first.iter_rows(named=True)}

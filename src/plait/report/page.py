@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from plait.analysis import missing_hands
-from plait.analysis.choice import Choice, independent, shown
+from plait.analysis.choice import Choice, choose, independent
 from plait.analysis.claims import gains, paper_claims, singles_of, widths
 from plait.analysis.compare import compare
 from plait.analysis.persons import hardest
@@ -50,7 +50,7 @@ class Report:
         claims: `claims.paper_claims`, then `missing_hands.visibility_claims` where hands were counted.
         hands: `missing_hands.missing_hands`; empty where nobody counted.
         seen: In how many clips detected and true counts of hands agree, of how many where the truth is known.
-        choice: `choice.shown`: the fusion that figures and page show, which Table 2 names.
+        choice: the fusion that figures and page show, which Table 2 names.
         independent: `choice.independent`: its accuracy, were it chosen without a look at who is tested.
     """
 
@@ -88,7 +88,7 @@ class Report:
             validation: Predictions of validation clips, which choose a fusion and do nothing else.
             hands: The hands that were detected in the test clips, a row per clip.
         """
-        choice = shown(run.dataset, run.methods, run.modalities, validation)
+        choice = choose(run.dataset, run.methods, run.modalities, validation)
         claims = paper_claims(run.methods, predictions, run.activities)
         missing, seen = pl.DataFrame(schema=missing_hands.SCHEMA), (0, 0)
         if hands is not None:

@@ -1,6 +1,5 @@
 """All subjects' raw recordings, several at once, each made only if it does not stand already."""
 
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from plait.compute.machine import cores
 from plait.errors import ConfigError, DataError
+from plait.progress import Progress, Step, silent
 from plait.simulator.writer import Settings, write_recording
 from plait.store import read_json, sweep
 
@@ -18,7 +18,7 @@ def simulate(
     settings: Settings,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int, str], None] = lambda done, total, label: None,
+    progress: Progress = silent,
 ) -> list[Path]:
     """Write the raw recordings of all subjects as `out/01`, `out/02`, ...; returns these folders.
 
@@ -49,12 +49,12 @@ def simulate(
     folders = [out / f"{subject:02d}" for subject in range(1, subjects + 1)]
     missing = [subject for subject, folder in enumerate(folders, 1) if not _stands(folder, settings)]
     standing = subjects - len(missing)
-    progress(standing, subjects, "")
+    progress(Step(standing, subjects, "subjects", "begins"))
     workers = min(workers or cores(), len(missing))
     if workers <= 1:
         for done, subject in enumerate(missing, standing + 1):
             write_recording(folders[subject - 1], subject, settings)
-            progress(done, subjects, folders[subject - 1].name)
+            progress(Step(done, subjects, folders[subject - 1].name))
         return folders
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         jobs = {}
@@ -64,7 +64,7 @@ def simulate(
         try:
             for done, job in enumerate(as_completed(jobs), standing + 1):
                 job.result()
-                progress(done, subjects, jobs[job])
+                progress(Step(done, subjects, jobs[job]))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

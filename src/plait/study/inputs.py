@@ -1,6 +1,6 @@
 """What each method of a study is given: tensors of clips or, where it says so, features of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -8,10 +8,9 @@ from plait.clips import Clips, Cut, Rows, stored
 from plait.compute.cluster import Cluster
 from plait.config import Encoder, Study
 from plait.features import Extraction, extract
+from plait.progress import Progress, silent
 from plait.store import content_key
 from plait.types import Dataset
-
-Progress = Callable[[int, int, str], None]
 
 
 def inputs(
@@ -19,7 +18,7 @@ def inputs(
     dataset: Dataset,
     cuts: Sequence[Cut],
     device: str = "cpu",
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
     cluster: Cluster | None = None,
     threads: int | None = None,
 ) -> dict[str, Clips]:
@@ -30,7 +29,7 @@ def inputs(
         dataset: says what a modality's tensor is.
         cuts: the clips, each with its recording.
         device: what features are made on.
-        progress: told recordings done, recordings in all, and which features are being made.
+        progress: told how many clips of how many have features, and which features these are.
         cluster: shares the making of features, if there is one.
         threads: that features are made by; torch's own number by default.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.config import Method, Study, Train, override, validated
-from plait.errors import ConfigError, one_line, shown
+from plait.errors import ConfigError, one_line, quote
 from plait.store import read_bytes, toml_of
 
 MOST_ROWS = 1000  # of a sweep
@@ -24,19 +24,20 @@ def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ())
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is not what its key expects.
     """
-    if isinstance(source, Mapping):
-        file, table = "study", _spell_out(_copy(source), {}, "study")
-    else:
-        table, file = _read(Path(source))
-    for text in sets:
-        _apply(table, text)
-    train = table.get("train")
-    if isinstance(train, dict):
-        table["train"] = override(asdict(Train()), train)
+    file = "study" if isinstance(source, Mapping) else str(source)
     try:
+        if isinstance(source, Mapping):
+            table = _spell_out(_copy(source), {}, file)
+        else:
+            table, file = _read(Path(source))
+        for text in sets:
+            _apply(table, text)
+        train = table.get("train")
+        if isinstance(train, dict):
+            table["train"] = override(asdict(Train()), train)
         return _resolve(validated(Study, table, file), file)
     except RecursionError:
-        raise ConfigError(f"{file}: methods: too many that take encoders from each other in a row") from None
+        raise ConfigError(f"{file}: methods: too many that build upon each other in a row") from None
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -92,7 +93,7 @@ def _spell_out(table: dict[str, Any], below: Mapping[str, Any], file: str) -> di
             return method
         like = method["like"]
         if not isinstance(like, str) or like not in bases or like in (*heirs, name):
-            got = f"{file}: methods.{name}.like: got {shown(like)}"
+            got = f"{file}: methods.{name}.like: got {quote(like)}"
             raise ConfigError(f"{got}, expected another method of this file")
         base = _copy(_as_table(spell_out(like, (*heirs, name))))
         return _merge(base, {key: value for key, value in method.items() if key != "like"}, like=True)

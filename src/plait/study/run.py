@@ -1,4 +1,4 @@
-"""A study from its file to one predictions table: plan, refuse what cannot work, do what is missing, assemble."""
+"""A study from its file to one table: plan, refuse what cannot work, do what is missing, assemble."""
 
 import logging
 import re
@@ -22,7 +22,18 @@ from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
 from plait.fusion import average_scores
 from plait.objects import resolve
-from plait.results import COLUMNS, ORDER, PREDICTIONS, STUDY, VALIDATION, read_job, read_scores, write_run
+from plait.progress import Progress, silent
+from plait.results import (
+    COLUMNS,
+    ORDER,
+    PREDICTIONS,
+    STUDY,
+    VALIDATION,
+    Results,
+    read_job,
+    read_scores,
+    write_run,
+)
 from plait.store import locked, write_csv, write_toml
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
@@ -36,7 +47,6 @@ from plait.training.network import build
 from plait.trust import OWN
 from plait.types import Dataset, Fold
 
-Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
 LOG = logging.getLogger("plait")
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
@@ -54,7 +64,7 @@ def run_study(
     threads: int = 1,
     device: str = "auto",
     ray_address: str | None = None,
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
     say: Say = LOG.warning,
     then: Callable[[FinishedRun], object] = lambda finished: None,
 ) -> None:
@@ -69,19 +79,19 @@ def run_study(
         sets: `key.path=value`, settings in the place of the file's.
         only: patterns of the methods wanted, all by default; tables then hold these alone.
         executor: `inline`, `processes` or `ray`.
-        workers: jobs in work at once; by default as many as the cores that this process may use, or the nodes of the
-            cluster, allow.
+        workers: jobs in work at once; by default as many as the cores that this process may use, or the
+            nodes of the cluster, allow.
         threads: of each job; part of its key.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        ray_address: of the cluster; by default `$RAY_ADDRESS`, else the one this machine is part of, else one here.
-        progress: called with jobs done, jobs in all, and which was just finished, or that other runs are waited for.
-        say: called with each line to know of the clips before anything is trained, such as what was dropped.
-        then: called with the finished run once its tables are written, before another run may write its own.
+        ray_address: of the cluster; by default `$RAY_ADDRESS`, else this machine's, else a new one here.
+        progress: told which features and jobs are done, of how many.
+        say: called with each line to know of the clips before training, such as what was dropped.
+        then: called with the finished run once its tables are written, before another may write its own.
 
     Raises:
-        ConfigError: the study cannot work as it stands, or a setting is out of range; nothing has been trained.
-        DataError: a file of `data` is missing or damaged, or `out` cannot be written; or,
-            once all others are done and written, the training of a job came to no numbers.
+        ConfigError: the study cannot work as it stands, or a setting is out of range; nothing is trained.
+        DataError: a file of `data` is missing or damaged, or `out` cannot be written; or, once all others are
+            done and written, the training of a job came to no numbers.
     """
     _check_workers(executor, workers, threads)
     study = as_control(load_study(source, sets))
@@ -132,13 +142,15 @@ def run_study(
     )
     with reporting(out):
         write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
-        tables = [_assembled(study, dataset, jobs, setting, name) for name in (PREDICTIONS, VALIDATION)]
-        write_run(out, facts, *tables)
+        predictions = _assembled(study, dataset, jobs, setting, PREDICTIONS)
+        validation = _assembled(study, dataset, jobs, setting, VALIDATION)
+        write_run(out, facts, predictions, validation)
+        results = Results(facts, predictions, None if validation.is_empty() else validation)
         if listing.dropped:
             write_csv(out / "dropped.csv", table_of(listing.dropped))
         else:
             (out / "dropped.csv").unlink(missing_ok=True)
-        then(FinishedRun(out, study, dataset, listing.cuts, facts))
+        then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])
         raise DataError(
