@@ -40,11 +40,21 @@ SCORED: Schema = {**_OF_CLIP, "scores": pl.List(pl.Float32)}
 ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
+DROPPED, CASES, FILMS = "dropped.csv", "cases.json", "cases"
 AGAIN = "run `plait run` again"
 _REMEDY = "remove its folder and run again"  # of a job
 # What a run writes into its folder, and may not find there unless a run has left it.
-_PAGES = ("dropped.csv", "table.csv", "table.md", "index.html", "cases", "cases.json")
-WRITTEN = (STUDY, PREDICTIONS, VALIDATION, *_PAGES)
+WRITTEN = (
+    STUDY,
+    PREDICTIONS,
+    VALIDATION,
+    DROPPED,
+    "table.csv",
+    "table.md",
+    "index.html",
+    FILMS,
+    CASES,
+)
 LARGEST = 2**63 - 1
 
 
@@ -218,7 +228,7 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
 
 
 class Results(NamedTuple):
-    """What a run came to: what it says of itself, what was predicted of test clips and of validation clips."""
+    """What a run came to: what it says of itself, predictions of test clips and of validation clips."""
 
     facts: RunFacts
     predictions: pl.DataFrame

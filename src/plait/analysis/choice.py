@@ -102,7 +102,7 @@ def independent(
     predictions: pl.DataFrame,
     validation: pl.DataFrame | None,
 ) -> float | None:
-    """The accuracy of the fusion that `choose` takes, were it chosen anew for each person without their clips.
+    """The accuracy of the fusion that `choose` takes, were it chosen anew for each person without theirs.
 
     Who validates one fold is tested in another, so the choice is not independent of the people it is tested
     on. Here each person is scored under the fusion that everybody else's clips choose; as far as the accuracy

@@ -138,8 +138,7 @@ def _draw_attention(run: Path) -> None:
     Fusions whose context is pooled are drawn before it: the deletion test that stays is the chosen fusion's.
     """
     from plait.report.attention import write_attention
-    from plait.report.cases import CASES
-    from plait.results import read_facts
+    from plait.results import CASES, read_facts
     from plait.store import read_json
     from plait.trust import OWN
 

@@ -18,12 +18,11 @@ from plait.fusion import Led, Symmetric
 from plait.fusion.attention import Attention, attentions
 from plait.objects import source_key
 from plait.report.clip_views import filmed, moving_joints, signals
-from plait.results import PREDICTIONS
+from plait.results import CASES, FILMS, PREDICTIONS
 from plait.store import atomic, checksum, content_key, read_json, write_text
 from plait.study.finished import FinishedRun, grids_of
 from plait.types import Clip, Recording
 
-CASES, FILMS = "cases.json", "cases"
 EACH = 3
 Of = Mapping[tuple[str, str], Mapping[str, Any]]
 

@@ -19,11 +19,10 @@ from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
 from plait.report import captions, paper, tables
-from plait.report.cases import CASES
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
 from plait.report.sheet import SHEET
-from plait.results import RunFacts
+from plait.results import CASES, RunFacts
 from plait.store import read_json
 
 Drawing = Callable[..., Figure]

@@ -25,6 +25,7 @@ from plait.objects import resolve
 from plait.progress import Progress, silent
 from plait.results import (
     COLUMNS,
+    DROPPED,
     ORDER,
     PREDICTIONS,
     STUDY,
@@ -147,9 +148,9 @@ def run_study(
         write_run(out, facts, predictions, validation)
         results = Results(facts, predictions, None if validation.is_empty() else validation)
         if listing.dropped:
-            write_csv(out / "dropped.csv", table_of(listing.dropped))
+            write_csv(out / DROPPED, table_of(listing.dropped))
         else:
-            (out / "dropped.csv").unlink(missing_ok=True)
+            (out / DROPPED).unlink(missing_ok=True)
         then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])
