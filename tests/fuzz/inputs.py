@@ -25,7 +25,7 @@ from plait.datasets.glovid import feature_recordings, hands_seen
 from plait.encoders.weights import read_weights
 from plait.errors import PlaitError
 from plait.hands.boxes import read_boxes
-from plait.hands.detector import Description
+from plait.hands.detector import DetectorFacts
 from plait.hands.detector import read_description as read_detector
 from plait.recordings.annotations import Footage
 from plait.recordings.folder import Clock, open_recording, read_description, read_sync, write_sync
@@ -307,7 +307,7 @@ def detector(folder: Path) -> Path:
     """What a detector says of itself."""
     from dataclasses import asdict
 
-    write_json(folder / "detector.json", asdict(Description("lite0", 224)))
+    write_json(folder / "detector.json", asdict(DetectorFacts("lite0", 224)))
     return folder / "detector.json"
 
 
