@@ -5,13 +5,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import torch
 from pydantic import TypeAdapter
 
-from plait.clips import Clips, Cut
+from plait.clips import Clips, Cut, Listing
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
 from plait.compute.cluster import MOST_TASKS, joined
@@ -40,7 +40,7 @@ from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
 from plait.study.folds import check_choice, check_classes, folds
 from plait.study.inputs import inputs
-from plait.study.jobs import Job, Setting, distinct, plan, work_of
+from plait.study.jobs import At, Job, Setting, distinct, plan, work_of
 from plait.study.load import load_study
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.training.fit import check
@@ -103,8 +103,7 @@ def run_study(
         dataset = OWN.dataset(study.dataset, "dataset")
         setting = Setting(study.dataset, out.resolve(), threads, device_called(device, executor == "ray"))
         listing = clips_of(study, dataset, data)
-        notes = listing.told(dataset.activities)
-        for line in notes:
+        for line in listing.told(dataset.activities):
             say(line)
         check_out(study, out)
         parts = _folds(study, dataset, listing.cuts)
@@ -114,7 +113,15 @@ def run_study(
             cluster = stack.enter_context(joined(ray_address, threads, setting.device))
         clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster)
         _check_methods(study, dataset, listing.cuts, data, clips, parts)
-        jobs = plan(study, dataset, clips, parts, setting)
+        planned = _Planned(
+            study,
+            dataset,
+            data,
+            listing,
+            setting,
+            plan(study, dataset, clips, parts, setting),
+            cluster.threads if cluster else torch.get_num_threads(),
+        )
         work = work_of(setting)
         if cluster:
             pool = remote(work, workers, cluster)
@@ -122,7 +129,26 @@ def run_study(
             pool = processes(work, workers or max(1, cores() // threads), threads)
         else:
             pool = inline(work)
-        do_missing(distinct(jobs), work, pool, progress)
+        do_missing(distinct(planned.jobs), work, pool, progress)
+    _finish(planned, say, then)
+
+
+class _Planned(NamedTuple):
+    """A study whose jobs are planned; features were made by `feature_threads` threads."""
+
+    study: Study
+    dataset: Dataset
+    data: Path
+    listing: Listing
+    setting: Setting
+    jobs: dict[At, Job]
+    feature_threads: int
+
+
+def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) -> None:
+    """Write what the finished jobs came to, those that failed apart."""
+    study, dataset, data, listing, setting, jobs, feature_threads = planned
+    out = setting.out
     trained = {at: read_job(setting.folder(job.key)) for at, job in jobs.items()}
     failed = {at: f"{jobs[at].label}: {job.failed}" for at, job in trained.items() if job.failed}
     for line in failed.values():
@@ -137,8 +163,8 @@ def run_study(
         methods=method_facts(study, jobs, trained),
         data=data,
         setting=setting,
-        feature_threads=cluster.threads if cluster else torch.get_num_threads(),
-        said=notes,
+        feature_threads=feature_threads,
+        said=listing.told(dataset.activities),
         failed=tuple(failed.values()),
     )
     with reporting(out):
@@ -146,11 +172,11 @@ def run_study(
         predictions = _assembled(study, dataset, jobs, setting, PREDICTIONS)
         validation = _assembled(study, dataset, jobs, setting, VALIDATION)
         write_run(out, facts, predictions, validation)
-        results = Results(facts, predictions, None if validation.is_empty() else validation)
         if listing.dropped:
             write_csv(out / DROPPED, table_of(listing.dropped))
         else:
             (out / DROPPED).unlink(missing_ok=True)
+        results = Results(facts, predictions, None if validation.is_empty() else validation)
         then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])
