@@ -117,6 +117,7 @@ def run_study(
             study,
             dataset,
             data,
+            out,
             listing,
             setting,
             plan(study, dataset, clips, parts, setting),
@@ -139,6 +140,7 @@ class _Planned(NamedTuple):
     study: Study
     dataset: Dataset
     data: Path
+    out: Path
     listing: Listing
     setting: Setting
     jobs: dict[At, Job]
@@ -147,8 +149,7 @@ class _Planned(NamedTuple):
 
 def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) -> None:
     """Write what the finished jobs came to, those that failed apart."""
-    study, dataset, data, listing, setting, jobs, feature_threads = planned
-    out = setting.out
+    study, dataset, data, out, listing, setting, jobs, feature_threads = planned
     trained = {at: read_job(setting.folder(job.key)) for at, job in jobs.items()}
     failed = {at: f"{jobs[at].label}: {job.failed}" for at, job in trained.items() if job.failed}
     for line in failed.values():
