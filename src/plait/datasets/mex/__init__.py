@@ -5,19 +5,20 @@ twentieth of its size, 12x16) and the pressure mat below (32x16, about 15 frames
 clock. A recording is one exercise of one person, about a minute; the clam is done on both sides.
 """
 
+from dataclasses import replace
 from functools import partial
 
-from plait.datasets.mex.files import EXERCISES, recordings
+from plait.datasets.mex.files import EXERCISES, WINDOWS, recordings
 from plait.datasets.mex.prepare import depth_frames, in_g, mat_frames
 from plait.encoders.glove import SignalNet
-from plait.types import Dataset, Modality, Windows
+from plait.types import Dataset, Modality
 
 __all__ = ["EXERCISES", "MEX", "MEX_OVERLAPPING", "mex", "recordings"]
-WINDOW_S = 5.0
 
 
-def mex(stride_s: float = WINDOW_S) -> Dataset:
-    """MEx in windows of five seconds, `stride_s` apart, none across two recordings."""
+def mex(stride_s: float | None = None) -> Dataset:
+    """MEx in windows of five seconds, `stride_s` apart, by default back to back; none across two recordings."""
+    windows = replace(WINDOWS, stride_s=stride_s)
     signal = partial(SignalNet, widths=(24, 32, 48), norm=True)
     return Dataset(
         name="MEx",
@@ -28,10 +29,10 @@ def mex(stride_s: float = WINDOW_S) -> Dataset:
             Modality("depth", ("depth",), samples=50, rate_hz=10.0, prepare=depth_frames, encoder=signal),
             Modality("mat", ("mat",), samples=50, rate_hz=10.0, prepare=mat_frames, encoder=signal),
         ),
-        recordings=recordings,
+        recordings=partial(recordings, windows=windows),
         cite="A. Wijekoon, N. Wiratunga, K. Cooper. MEx: Multi-modal Exercises Dataset. UCI Machine Learning "
         "Repository, 2019. doi:10.24432/C59K6T.",
-        windows=Windows(WINDOW_S, stride_s=stride_s),
+        windows=windows,
     )
 
 

@@ -6,7 +6,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -16,11 +16,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
+from plait.clips.dropped import AFTER, BEFORE
+from plait.clips.windows import placed
 from plait.contents import describe
 from plait.errors import DataError, PlaitWarning, one_line, shown
 from plait.names import natural
 from plait.store import content_key, explained, read_bytes, regular
-from plait.types import Readings, Recording, Span, Stream
+from plait.types import Dropped, Readings, Recording, Span, Stream, Windows
 
 EXERCISES = (
     "knee rolling",
@@ -31,6 +33,7 @@ EXERCISES = (
     "prone punches",
     "superman",
 )
+WINDOWS = Windows(5.0)
 STAMP = "%Y-%m-%d %H:%M:%S%.f"
 
 
@@ -109,13 +112,13 @@ class Log:
         return Readings(self.times, values[self.rows]).at(seconds)
 
 
-def recordings(data: Path) -> Iterator[Recording]:
-    """The recordings in `data`: one of each person, exercise and side, by person and exercise.
+def recordings(data: Path, windows: Windows = WINDOWS) -> Iterator[Recording]:
+    """The recordings in `data`, cut into `windows`: one of each person, exercise and side, in this order.
 
     `data` is the folder that holds the four sensors' folders, at any depth, or an archive of it, or a folder with
-    several archives. A recording's clock starts with its first reading; its one span lasts as long as all of its
-    sensors have readings. A sensor whose file is missing is missing from the recording. Lines out of order are
-    sorted, and of several of one moment the first is kept; a warning says in how many files.
+    several archives. A recording's clock starts with its first reading; its windows lie where all of its sensors have
+    readings. A sensor whose file is missing is missing from the recording. Lines out of order are sorted, and of
+    several of one moment the first is kept; a warning says in how many files.
 
     Raises:
         DataError: nothing of MEx lies there, a file lies there twice, or one does not hold what its name says.
@@ -124,19 +127,30 @@ def recordings(data: Path) -> Iterator[Recording]:
     for (person, exercise, side), places in _places(data).items():
         stamps = {kind: _stamps(place, KINDS[kind].shape) for kind, place in places.items()}
         mended += [places[kind] for kind, read in stamps.items() if read.mended]
-        start_s = min(read.times[0] for read in stamps.values())
+        start_us = min(read.times_us[0] for read in stamps.values())
         streams: dict[str, Stream] = {
-            kind: Log(places[kind], KINDS[kind].shape, read.times - start_s, read.rows, read.content)
+            kind: Log(
+                places[kind], KINDS[kind].shape, (read.times_us - start_us) / 1e6, read.rows, read.content
+            )
             for kind, read in stamps.items()
         }
-        begin_s = max(float(stream.times[0]) for stream in streams.values())
-        end_s = min(float(stream.times[-1]) for stream in streams.values())
         name = f"{person}_{exercise:02d}_{side}"
-        if not begin_s < end_s:
-            raise DataError(
-                f"{data}: recording {name}: its sensors share no time, expected one clock for all"
-            )
-        yield Recording(name, person, streams, (Span(begin_s, end_s, EXERCISES[exercise - 1]),))
+        begin_s = {kind: float(stream.times[0]) for kind, stream in streams.items()}
+        end_s = {kind: float(stream.times[-1]) for kind, stream in streams.items()}
+        first, last = max(begin_s, key=begin_s.__getitem__), min(end_s, key=end_s.__getitem__)
+        if not begin_s[first] < end_s[last]:
+            raise DataError(f"{data}: recording {name}: {first} and {last} share no time, expected one clock")
+        activity = EXERCISES[exercise - 1]
+        whole = Recording(name, person, streams, (Span(begin_s[first], end_s[last], activity),))
+        [cut] = placed([whole], windows)
+        spans = tuple(Span(window.start_s, window.stop_s, activity) for window in cut.windows)
+        outside = [(BEFORE, first, 0.0, begin_s[first]), (AFTER, last, end_s[last], max(end_s.values()))]
+        dropped = [
+            Dropped(name, person, activity, reason, lost, stream, from_s, to_s)
+            for reason, stream, from_s, to_s in outside
+            if (lost := int((to_s - from_s) / (windows.stride_s or windows.seconds)))
+        ]
+        yield replace(whole, spans=spans, dropped=(*cut.dropped, *dropped))
     if mended:
         what = "lines out of order or of one moment: sorted, the first of each moment kept"
         warnings.warn(
@@ -145,9 +159,9 @@ def recordings(data: Path) -> Iterator[Recording]:
 
 
 class _Stamps(NamedTuple):
-    """The time stamps of a file: seconds since 1970 of its `rows`, in order, and whether some had to be `mended`."""
+    """The time stamps of a file: microseconds since 1970 of its `rows`, in order, and whether it had to be mended."""
 
-    times: np.ndarray
+    times_us: np.ndarray
     rows: np.ndarray
     mended: bool
     content: str
@@ -216,7 +230,7 @@ def _stamps(place: Place, shape: tuple[int, ...]) -> _Stamps:
         raise DataError(f"{place}: {len(moments_us)} lines, expected two readings or more")
     kept_us, rows = np.unique(moments_us, return_index=True)
     mended = not np.array_equal(kept_us, moments_us)
-    return _Stamps(kept_us / 1e6, rows, mended, sha256(text).hexdigest())
+    return _Stamps(kept_us, rows, mended, sha256(text).hexdigest())
 
 
 @lru_cache(maxsize=2 * len(KINDS))  # windows are cut recording by recording
