@@ -1,4 +1,4 @@
-"""What benchmarks share: their options, interleaved rounds, the machine in words, its peak, a video to read."""
+"""What benchmarks share: options, interleaved rounds, the machine in words, its peak, a video to read."""
 
 import argparse
 import platform
@@ -23,7 +23,10 @@ MATRICES = (1024, 2048)
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """A `Stream` of frames in memory, the one on display at each time; `pictures` `(n, height, width, 3)`, uint8."""
+    """A `Stream` of frames in memory, the one on display at each time.
+
+    `pictures` is `(n, height, width, 3)`, uint8.
+    """
 
     times: np.ndarray
     pictures: np.ndarray
@@ -36,7 +39,7 @@ class Frames:
 
 
 def options(doc: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
-    """The options that every benchmark has, `--rounds` where it goes in rounds; `doc` begins with what it measures."""
+    """The options of every benchmark, `--rounds` where it has rounds; `doc` begins with what it measures."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     if rounds is not None:
         parser.add_argument("--rounds", type=int, default=rounds)
@@ -46,7 +49,7 @@ def options(doc: str | None, rounds: int | None = None) -> argparse.ArgumentPars
 
 
 def in_turn(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step in each round; rounds are interleaved, so that what else the machine does hits all alike."""
+    """Seconds of each step in each round; interleaved, so that what else the machine does hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
@@ -62,7 +65,7 @@ def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
 
 
 def matmul_flops(rounds: int = 3) -> float:
-    """Floating-point operations a second of the best of several float32 matrix products, two to a multiply-add."""
+    """Operations a second of the best of several float32 matrix products, two to a multiply-add."""
     best = 0.0
     for size in MATRICES:
         a, b = torch.rand(size, size), torch.rand(size, size)

@@ -2,13 +2,14 @@
 
     python benchmarks/decode.py [--seconds 10] [--rounds 3] [--quick] [--json FILE]
 
-The file is made first: H.264, 1920 x 1080, 60 frames per second, a moving texture with noise, x264's preset veryfast
-at crf 18 (B-frames, a key frame every second), which gives a camera's bit rate. `plait` is `Video(file).at(...)`,
-finding the times included. `decode all` is the straightforward way: every frame decoded with PyAV's defaults, every
-fourth to PIL, short side 256, centre 224. `convert all` does so for every frame and throws three quarters away. Rounds
-are interleaved, so that whatever else the machine does hits all alike; medians are printed. First the pictures are
-compared: same frames, small differences. Of plait's time, `times` reads the packets, `decoding` is FFmpeg's work on the
-packets that are not passed over, and the rest is resizing.
+The file is made first: H.264, 1920 x 1080, 60 frames per second, a moving texture with noise, x264's preset
+veryfast at crf 18 (B-frames, a key frame every second), which gives a camera's bit rate. `plait` is
+`Video(file).at(...)`, finding the times included. `decode all` is the straightforward way: every frame
+decoded with PyAV's defaults, every fourth to PIL, short side 256, centre 224. `convert all` does so for every
+frame and throws three quarters away. Rounds are interleaved, so that whatever else the machine does hits all
+alike; medians are printed. First the pictures are compared: same frames, small differences. Of plait's time,
+`times` reads the packets, `decoding` is FFmpeg's work on the packets that are not passed over, and the rest
+is resizing.
 """
 
 import statistics
@@ -79,7 +80,8 @@ def main() -> None:
         "pillow": pillow,
     }
     print(
-        f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz, H.264 ({mbit_per_s:.0f} Mbit/s) to 15 Hz, 224 px"
+        f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz, "
+        f"H.264 ({mbit_per_s:.0f} Mbit/s) to 15 Hz, 224 px"
     )
     print(f"{said(told)}, PyAV {av.__version__} (libavcodec {codec}), Pillow {pillow}")
     for name, ratio in ratios.items():

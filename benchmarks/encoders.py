@@ -1,11 +1,11 @@
-"""One training epoch of every UTD-MHAD encoder, and of a plain 3D convolutional network on the depth, in one run.
+"""One training epoch of every UTD-MHAD encoder, and of a plain 3D network on the depth, in one run.
 
     python benchmarks/encoders.py [--clips 432] [--batch 16] [--rounds 3] [--threads 1] [--json FILE]
 
-An epoch is `clips` generated clips in batches: augmentation, forward, mean over the grid's positions, a linear
-classifier, backward, AdamW. 432 clips are four people. The 3D network has about the depth network's widths, on clips of
-32x64x64 in channels first: three 3x3x3 convolutions with batch normalisation, ReLU and maximum pooling, then a mean.
-Medians of interleaved rounds.
+An epoch is `clips` generated clips in batches: augmentation, forward, mean over the grid's positions, a
+linear classifier, backward, AdamW. 432 clips are four people. The 3D network has about the depth network's
+widths, on clips of 32x64x64 in channels first: three 3x3x3 convolutions with batch normalisation, ReLU and
+maximum pooling, then a mean. Medians of interleaved rounds.
 """
 
 import argparse
@@ -78,7 +78,8 @@ def main() -> None:
             seconds[row].append(epoch(encoder, AUGMENTS[name], clips[name], args.batch))
     medians = {row: statistics.median(times) for row, times in seconds.items()}
     print(
-        f"{args.clips} clips, batch {args.batch}, {args.threads} of {cores()} cores, torch {torch.__version__}"
+        f"{args.clips} clips, batch {args.batch}, {args.threads} of {cores()} cores, "
+        f"torch {torch.__version__}"
     )
     for row, median in medians.items():
         print(f"{row:24} {median:7.2f} s an epoch")

@@ -1,16 +1,19 @@
 """Clips a second from a video file to features on disk: plait's `extract` against plain PyTorch, in one run.
 
-    python benchmarks/features.py [--seconds 24] [--rounds 3] [--threads N] [--engine torch] [--quick] [--json FILE]
+    python benchmarks/features.py [--seconds 24] [--rounds 3] [--threads N] [--engine torch]
+                                  [--quick] [--json FILE]
 
-The file is made first: H.264, 1920 x 1080, 60 frames per second. Clips are GloVid's, 79 frames of 224 x 224 at 15 per
-second, back to back and with half of each in the next; the network is EfficientNet-Lite0 with its ImageNet weights.
-`plait` is everything `plait features` does, getting ready included: no cache is found. `plain` decodes each clip from
-the key frame before it with PyAV's defaults and its own resizing, runs the network in eval mode on the whole clip in
-float32 and saves an array of float16. Features are compared first. Rounds are interleaved; medians are printed.
+The file is made first: H.264, 1920 x 1080, 60 frames per second. Clips are GloVid's, 79 frames of 224 x 224
+at 15 per second, back to back and with half of each in the next; the network is EfficientNet-Lite0 with its
+ImageNet weights. `plait` is everything `plait features` does, getting ready included: no cache is found.
+`plain` decodes each clip from the key frame before it with PyAV's defaults and its own resizing, runs the
+network in eval mode on the whole clip in float32 and saves an array of float16. Features are compared first.
+Rounds are interleaved; medians are printed.
 
-Then each part of the way by itself, in seconds a clip: `decode` (with resizing), `prepare`, `network`, `write`. They
-add up to more than a clip takes where decoding runs beside the network on cores that it leaves free. Operations are
-torch's count (`torch.utils.flop_counter`), the peak is that of a large matrix product in the same run.
+Then each part of the way by itself, in seconds a clip: `decode` (with resizing), `prepare`, `network`,
+`write`. They add up to more than a clip takes where decoding runs beside the network on cores that it leaves
+free. Operations are torch's count (`torch.utils.flop_counter`), the peak is that of a large matrix product in
+the same run.
 """
 
 import os
@@ -105,7 +108,7 @@ def decoded(file: Path, seconds: np.ndarray) -> np.ndarray:
 def parts(
     dataset: Dataset, file: Path, starts_s: Sequence[float], network: nn.Module, engine: str, rounds: int
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds a clip of each part by itself, plait's and the plain way's; plait's `ready` once for all clips."""
+    """Seconds a clip of each part by itself, plait's and the plain way's; plait's `ready` once for all."""
     asked = windows(dataset, starts_s)
     modality, pictures = dataset.modality("video"), Video(file, SHORT, CROP).at(asked[0])
     decoded_already = Recording("memory", "1", {"video": Frames(asked[0], pictures)}, ())
@@ -162,14 +165,11 @@ def main() -> None:
     torch.set_num_threads(threads)
     how = Extraction("plait.pretrained:efficientnet_lite0", engine=args.engine)
     network = efficientnet_lite0((frames, CROP, CROP, 3)).eval().requires_grad_(False)
-    result: dict[str, object] = {
-        **machine(threads),
-        "engine": args.engine,
-        "video_s": seconds,
-        "rounds": rounds,
-    }
+    result: dict[str, object] = {**machine(threads), "engine": args.engine}
+    result |= {"video_s": seconds, "rounds": rounds}
     print(
-        f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz through EfficientNet-Lite0, engine {args.engine}"
+        f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz through EfficientNet-Lite0, "
+        f"engine {args.engine}"
     )
     print(said(machine(threads)))
     with tempfile.TemporaryDirectory() as folder:
@@ -211,8 +211,8 @@ def main() -> None:
     for way, one in {"plait": own, "plain": theirs}.items():
         print(f"  {way:6}" + ", ".join(f"{name} {value:.3f}" for name, value in one.items()))
     print(
-        f"network: {operations / 1e9:.1f} GFLOP a clip; of the peak, {peak / 1e9:.0f} GFLOP a second, plait reaches "
-        f"{reached['plait']:.0%}, eager PyTorch {reached['plain']:.0%}"
+        f"network: {operations / 1e9:.1f} GFLOP a clip; of the peak, {peak / 1e9:.0f} GFLOP a second, "
+        f"plait reaches {reached['plait']:.0%}, eager PyTorch {reached['plain']:.0%}"
     )
     finish(args.json, result)
 

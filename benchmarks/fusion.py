@@ -1,20 +1,20 @@
-"""One training step of every fusion at GloVid's sizes: plait's blocks against the textbook's and torch's own attention.
+"""One training step of every fusion at GloVid's sizes: plait's blocks, the textbook's, torch's own attention.
 
     python benchmarks/fusion.py [--rounds 15] [--threads 2] [--quick] [--json FILE]
 
-A step is zero_grad, forward, backward in fp32 with K half of the lead's channels. The video grid (10x7x7x832) comes
-from a frozen encoder and takes no gradient; the glove grid (28x64) does. The textbook is `textbook.Fused`, 1x1
-convolutions on channels-first tensors; beside it stands the best plain formulation, `textbook.Plain`: linear layers on
-channels-last tensors and `scaled_dot_product_attention`. All hold the same weights, keep freed memory and multiply
-matrices as plait's jobs do (`compute.machine`). Outputs and gradients are compared first, with each other and with
-plait's in float64. Peak memory is that of one step beyond its inputs, by torch's profiler. Then plait and the textbook
-in bfloat16 (`torch.autocast`, the video grid stored so), whose logits and gradients may be apart from float64's by a
-thirtieth of their norm.
+A step is zero_grad, forward, backward in fp32 with K half of the lead's channels. The video grid (10x7x7x832)
+comes from a frozen encoder and takes no gradient; the glove grid (28x64) does. The textbook is
+`textbook.Fused`, 1x1 convolutions on channels-first tensors; beside it stands the best plain formulation,
+`textbook.Plain`: linear layers on channels-last tensors and `scaled_dot_product_attention`. All hold the same
+weights, keep freed memory and multiply matrices as plait's jobs do (`compute.machine`). Outputs and gradients
+are compared first, with each other and with plait's in float64. Peak memory is that of one step beyond its
+inputs, by torch's profiler. Then plait and the textbook in bfloat16 (`torch.autocast`, the video grid stored
+so), whose logits and gradients may be apart from float64's by a thirtieth of their norm.
 
-Before: the products of fusion that are largest, as torch multiplies them and as plait's jobs do, and how far either is
-off float64. Last, growth: one block, forward, and where stated forward and backward, from 10^2 to 10^5 positions on
-either side, with the largest tensor that any operation makes (never more than `contraction.PAIRS` pairs) and
-the error of some rows to float64.
+Before: the products of fusion that are largest, as torch multiplies them and as plait's jobs do, and how far
+either is off float64. Last, growth: one block, forward, and where stated forward and backward, from 10^2 to
+10^5 positions on either side, with the largest tensor that any operation makes (never more than
+`contraction.PAIRS` pairs) and the error of some rows to float64.
 """
 
 import argparse
@@ -83,26 +83,21 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
         print(f"batch {batch}, {threads} threads")
         for head in ("mean", "flatten"):
             for name, make in FUSIONS.items():
-                rounds = (
-                    1
-                    if chosen.quick
-                    else max(chosen.rounds * 8 // batch // 2, 3)
-                    if batch > 8
-                    else chosen.rounds
-                )
+                rounds = max(chosen.rounds * 8 // batch // 2, 3) if batch > 8 else chosen.rounds
                 row = {
                     "fusion": name,
                     "head": head,
                     "batch": batch,
                     "threads": threads,
-                    **measured(make(head), batch, rounds),
+                    **measured(make(head), batch, 1 if chosen.quick else rounds),
                 }
                 print(told(row))
                 rows.append(row)
     result["steps"] = rows
     result["growth"] = []
     print(
-        f"\ngrowth: {LEAD} and {CONTEXT} channels, K = {EMBEDDING}, one clip; at most {contraction.PAIRS:,} pairs held"
+        f"\ngrowth: {LEAD} and {CONTEXT} channels, K = {EMBEDDING}, one clip; "
+        f"at most {contraction.PAIRS:,} pairs held"
     )
     for i, j in GROWTH[:2] if chosen.quick else GROWTH:
         row = grown(i, j)
@@ -113,7 +108,7 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
 
 
 def multiplied(threads: int, rounds: int) -> dict[str, Any]:
-    """Keys of 28 positions with a video grid, and weights with a grid: ms, and the largest error to float64."""
+    """Keys of 28 positions with a video grid, and weights with a grid: ms, and how far off float64."""
     torch.set_num_threads(threads)
     keys, video = torch.rand(8, 28, 832), torch.rand(8, 490, 832)
     rows, weight = torch.rand(8 * 28, 64), torch.rand(832, 64)
@@ -269,7 +264,8 @@ def grown(i: int, j: int) -> dict[str, Any]:
         "not exact, or too large"
     )
     return {
-        "lead": i, "context": j, "forward_s": forward_s, "step_s": step_s, "largest": largest.numel, "error": error,
+        "lead": i, "context": j, "forward_s": forward_s, "step_s": step_s,
+        "largest": largest.numel, "error": error,
     }  # fmt: skip
 
 

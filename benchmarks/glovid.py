@@ -1,7 +1,7 @@
-"""The paper's study at GloVid's size: clips drawn at random, on disk, and the methods of `studies/glovid.toml`.
+"""The paper's study at GloVid's size: random clips on disk, and the methods of `studies/glovid.toml`.
 
-3800 clips of 19 people: a float16 array of grids 10x7x7x832 (3.1 GB, mapped), pooled features of single frames, and
-glove readings 134x18.
+3800 clips of 19 people: a float16 array of grids 10x7x7x832 (3.1 GB, mapped), pooled features of single
+frames, and glove readings 134x18.
 """
 
 import tomllib
@@ -46,16 +46,10 @@ DATASET = Dataset(
 
 def generated(folder: Path, each: int) -> Clips:
     """Random clips of 19 people, `each` of every one, as arrays on disk."""
+    activities = DATASET.activities
     table = [
-        Clip(
-            f"{s:02d}/{i:03d}",
-            f"{s:02d}",
-            f"{s:02d}",
-            DATASET.activities[i % len(DATASET.activities)],
-            i,
-            i + 1.0,
-        )
-        for s in range(1, SUBJECTS + 1)
+        Clip(f"{who}/{i:03d}", who, who, activities[i % len(activities)], i, i + 1.0)
+        for who in (f"{number:02d}" for number in range(1, SUBJECTS + 1))
         for i in range(each)
     ]
     generator = np.random.default_rng(0)
@@ -68,9 +62,8 @@ def generated(folder: Path, each: int) -> Clips:
             made = np.lib.format.open_memmap(making, "w+", np.float16, (len(table), *shape))
             for start in range(0, len(table), 50):
                 block = generator.standard_normal((len(made[start : start + 50]), *shape), np.float32)
-                made[start : start + 50] = (
-                    np.maximum(block, 0) if name != "gloves" else block
-                )  # features: after a ReLU
+                # features: after a ReLU
+                made[start : start + 50] = np.maximum(block, 0) if name != "gloves" else block
             made.flush()
     for path in arrays.values():  # both sides find them where the second epoch of a study does, in memory
         with path.open("rb") as file:

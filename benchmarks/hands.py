@@ -1,7 +1,7 @@
 """How well the small detector finds and counts the hands of simulated people it has not seen.
 
-Sixteen people (seed 7) to learn from; six others (seed 9), and six more whose camera slips (seed 11), to be tested on:
-their boxes, and the counts of their clips.
+Sixteen people (seed 7) to learn from; six others (seed 9), and six more whose camera slips (seed 11), to be
+tested on: their boxes, and the counts of their clips.
 
     python benchmarks/hands.py [--quick] [--json FILE] [--data DIR]     # a folder keeps what was made
 """
@@ -32,7 +32,7 @@ from plait.store import read_json
 
 
 def clips_of(raws: list[Path], folder: Path) -> Path:
-    """A clip table of raw recordings, on their true clocks: how well `plait sync` finds these is measured elsewhere."""
+    """A clip table of raw recordings, on their true clocks (`sync_simulated.py` looks for these)."""
     for raw in raws:
         recording, _ = ingest([raw], folder / "recordings")
         true = read_json(raw / "truth.json")

@@ -2,10 +2,11 @@
 
     python benchmarks/i3d.py [--rounds 5] [--threads N] [--engines torch compile openvino] [--json FILE]
 
-Eager is the network in eval mode under `torch.inference_mode()`, clip by clip. Medians of interleaved rounds, after one
-round that does not count; `ready` is what an engine needs before its first clip: writing the graph down, folding,
-compiling. Multiply-adds are counted from the convolutions' kernels and output positions, padding included; the peak is
-that of the best of several float32 matrix products, measured in the same rounds.
+Eager is the network in eval mode under `torch.inference_mode()`, clip by clip. Medians of interleaved rounds,
+after one round that does not count; `ready` is what an engine needs before its first clip: writing the graph
+down, folding, compiling. Multiply-adds are counted from the convolutions' kernels and output positions,
+padding included; the peak is that of the best of several float32 matrix products, measured in the same
+rounds.
 """
 
 import argparse

@@ -2,13 +2,14 @@
 
     python benchmarks/latency.py [--rounds 15] [--threads 1 2] [--encoders i3d lite0] [--quick] [--json FILE]
 
-The window lies in memory: 79 frames of 224 x 224, decoded, at 15 per second, and 134 readings of two gloves at 25 per
-second. Its way to probabilities: both tensors are cut and prepared, the frozen video encoder and the glove network make
-grids, video-led fusion (K = half of the channels, mean head) makes scores. `i3d` is the paper's network up to Mixed_5b,
-a grid of 10x7x7x832; `lite0` is EfficientNet-Lite0 on every frame, 79x7x7x320. Weights are drawn at random, for they
-cost the same. `plait` runs the encoder by the engine `torch` (or `--engine`) and lets the fusion choose its order;
-`plain` runs the networks as they are in eval mode and the textbook's fusion. Scores are compared first.
-Rounds are interleaved; median and 95th percentile are printed, and fusion alone, from grids to scores.
+The window lies in memory: 79 frames of 224 x 224, decoded, at 15 per second, and 134 readings of two gloves
+at 25 per second. Its way to probabilities: both tensors are cut and prepared, the frozen video encoder and
+the glove network make grids, video-led fusion (K = half of the channels, mean head) makes scores. `i3d` is
+the paper's network up to Mixed_5b, a grid of 10x7x7x832; `lite0` is EfficientNet-Lite0 on every frame,
+79x7x7x320. Weights are drawn at random, for they cost the same. `plait` runs the encoder by the engine
+`torch` (or `--engine`) and lets the fusion choose its order; `plain` runs the networks as they are in eval
+mode and the textbook's fusion. Scores are compared first. Rounds are interleaved; median and 95th percentile
+are printed, and fusion alone, from grids to scores.
 """
 
 from collections.abc import Callable, Mapping
@@ -116,14 +117,11 @@ def main() -> None:
     modalities = {name: GLOVID.modality(name) for name in ("video", "gloves")}
     modalities["video"] = replace(modalities["video"], samples=frames)
     given = streams(frames, side)
-    result: dict[str, Any] = {
-        **machine(max(args.threads)),
-        "engine": args.engine,
-        "rounds": rounds,
-        "rows": [],
-    }
+    result: dict[str, Any] = machine(max(args.threads))
+    result |= {"engine": args.engine, "rounds": rounds, "rows": []}
     print(
-        f"one window: {frames} frames of {side} x {side}, {READINGS} readings; engine {args.engine}, {rounds} rounds"
+        f"one window: {frames} frames of {side} x {side}, {READINGS} readings; "
+        f"engine {args.engine}, {rounds} rounds"
     )
     print(said(result))
     for name, threads in product(args.encoders, [1] if args.quick else args.threads):

@@ -1,14 +1,15 @@
-"""Memory over time while 8,000 clips go through features and a study: what is kept must not grow with the clips.
+"""Memory over time while 8,000 clips go through features and a study: it must not grow with the clips.
 
     python benchmarks/memory.py [--clips 8000] [--quick] [--json FILE] [--plot FILE]
 
-The clips are generated when they are asked for: 16 frames of 56 x 56 in colour and 64 readings of six channels, of 40
-people and four activities. Clips of the video go through a frozen network of one convolution to a grid of 8x7x7x64,
-`plait.features.extraction`; a study of one fold (32 people train, 4 validate, 4 are tested) then trains
-the signal alone and video-led fusion for two epochs. All the while, ten times a second, RssAnon of
-this process and its children is read: the memory that is no file's, for arrays are mapped. It is flat if in each phase,
-after its first tenth, the last third's highest is at most `margin_mb` above the first third's. The ratio is what the
-prepared clips and grids would take in memory, in float32, to the most that was taken beyond the start.
+The clips are generated when they are asked for: 16 frames of 56 x 56 in colour and 64 readings of six
+channels, of 40 people and four activities. Clips of the video go through a frozen network of one convolution
+to a grid of 8x7x7x64, `plait.features.extraction`; a study of one fold (32 people train, 4 validate, 4 are
+tested) then trains the signal alone and video-led fusion for two epochs. All the while, ten times a second,
+RssAnon of this process and its children is read: the memory that is no file's, for arrays are mapped. It is
+flat if in each phase, after its first tenth, the last third's highest is at most `margin_mb` above the first
+third's. The ratio is what the prepared clips and grids would take in memory, in float32, to the most that was
+taken beyond the start.
 
 With --json, the readings lie beside FILE as .csv and the plot as .svg.
 """
@@ -152,7 +153,7 @@ class Meter(threading.Thread):
 
 
 def rss_anon_mb(process: str) -> float:
-    """RssAnon of a process and of all its children, in MB of a million bytes; 0 for one that has just ended."""
+    """RssAnon of a process and of all its children, in MB (10^6 bytes); 0 for one that has just ended."""
     folder = Path("/proc") / process
     try:
         lines = (folder / "status").read_text().splitlines()
@@ -249,10 +250,12 @@ def main() -> None:
     }
     for phase, one in phases.items():
         print(
-            f"  {phase:8} first third at most {one['first_third_mb']:.0f} MB, last {one['last_third_mb']:.0f} MB"
+            f"  {phase:8} first third at most {one['first_third_mb']:.0f} MB, "
+            f"last {one['last_third_mb']:.0f} MB"
         )
     print(
-        f"  flat within {MARGIN_MB:g} MB: {flat}; {most_mb - start_mb:.0f} MB beyond the start's {start_mb:.0f} MB"
+        f"  flat within {MARGIN_MB:g} MB: {flat}; "
+        f"{most_mb - start_mb:.0f} MB beyond the start's {start_mb:.0f} MB"
     )
     print(f"  clips and grids in memory would take {held:.0f} MB: {result['ratio']:.0f} times as much")
     drawn = for_file(plot(meter.readings, held_mb))

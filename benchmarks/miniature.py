@@ -1,12 +1,12 @@
-"""GloVid in miniature: simulated raw recordings, in each form in which plait takes GloVid, through the paper's study.
+"""GloVid in miniature: simulated recordings, in each form in which plait takes it, through the paper's study.
 
     python benchmarks/miniature.py --out DIR [--people 4] [--clips 8] [--epochs 1] [--json FILE]
 
-Every step is a command that is printed before it is run: simulate, ingest, sync, a detector of hands, and `plait
-reproduce glovid` on the recordings, on the clips as `video.npy` of pictures, and on them as `video.npy` of I3D's
-features. Public weights are not needed: files of the same keys with random values stand for them, so that the numbers
-say nothing of the paper. The same clips in three forms have to come to the same tables; that is checked at the end.
-What stands in DIR already is not made again.
+Every step is a command that is printed before it is run: simulate, ingest, sync, a detector of hands, and
+`plait reproduce glovid` on the recordings, on the clips as `video.npy` of pictures, and on them as
+`video.npy` of I3D's features. Public weights are not needed: files of the same keys with random values stand
+for them, so that the numbers say nothing of the paper. The same clips in three forms have to come to the same
+tables; that is checked at the end. What stands in DIR already is not made again.
 """
 
 import argparse

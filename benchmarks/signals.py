@@ -1,4 +1,4 @@
-"""What a microphone, a camera and two gloves would tell of one and the same motion, each on a clock of its own."""
+"""What a microphone, a camera and two gloves would tell of one motion, each on a clock of its own."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,10 @@ GRAVITY = 9.81
 class Signals:
     """One recording as its sensors give it, and the truth.
 
-    `audio` (n,) and `motion` (frames,), how much the picture changes, are on the video's clock; each of `logs`, the
-    acceleration (n, 3) of a hand in m/s^2, is on its own, which starts at its first reading: `stream_clock_s =
-    (video_clock_s + offset_s) * (1 + drift_ppm * 1e-6)`. `claps_s` are on the video's clock.
+    `audio` (n,) and `motion` (frames,), how much the picture changes, are on the video's clock; each of
+    `logs`, the acceleration (n, 3) of a hand in m/s^2, is on its own, which starts at its first reading:
+    `stream_clock_s = (video_clock_s + offset_s) * (1 + drift_ppm * 1e-6)`. `claps_s` are on the video's
+    clock.
     """
 
     audio: Readings
@@ -43,10 +44,10 @@ def simulate(
 ) -> Signals:
     """A person works with both hands, claps `claps` times, and other things are heard and felt.
 
-    `work` moves a hand. Each of `impostors` is at random a noise that no hand makes, a hit of one hand that is heard,
-    or a jerk of one hand that is not. Logs start and stop up to `max_offset_s` apart from the video, drift by up to
-    `max_drift_ppm`, and jitter by 8 % of a sample interval; the sensors' own low-pass smears what is faster than they
-    sample.
+    `work` moves a hand. Each of `impostors` is at random a noise that no hand makes, a hit of one hand that
+    is heard, or a jerk of one hand that is not. Logs start and stop up to `max_offset_s` apart from the
+    video, drift by up to `max_drift_ppm`, and jitter by 8 % of a sample interval; the sensors' own low-pass
+    smears what is faster than they sample.
     """
     rng = np.random.default_rng(seed)
     margin_s = max_offset_s + 2
@@ -102,7 +103,7 @@ def _hit(time: np.ndarray, at: float, strength: float, velocity: np.ndarray, imp
 def _felt(
     time: np.ndarray, velocity: np.ndarray, impact: np.ndarray, rate_hz: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Acceleration (3, n) in m/s^2 as a sensor of `rate_hz` lets it through: motion, impacts, gravity that turns."""
+    """Acceleration (3, n) in m/s^2 as a sensor of `rate_hz` gives it: motion, impacts, gravity that turns."""
     slow = signal.butter(2, 0.15, fs=FINE_HZ, output="sos")
     turning = signal.sosfiltfilt(slow, rng.normal(size=(3, len(time))))
     down = turning / turning.std() + [[0.0], [0.0], [2.0]]
@@ -117,7 +118,7 @@ def _felt(
 def _seen(
     frames: np.ndarray, time: np.ndarray, velocity: dict[str, np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    """Change from the frame before: how far the hands have moved since, the body's sway, and noise of the picture."""
+    """Change from the frame before: how far the hands moved, the body's sway, and noise of the picture."""
     moved = np.zeros(len(frames))
     before = np.concatenate((2 * frames[:1] - frames[1:2], frames[:-1]))
     for own in velocity.values():
@@ -137,7 +138,7 @@ def _seen(
 def _sound(
     duration_s: float, heard: list[tuple[float, float]], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds and audio (n,): room noise with a burst that dies away within some 20 ms for everything heard."""
+    """Seconds and audio (n,): room noise, and for all that is heard a burst that dies away in some 20 ms."""
     seconds = np.arange(0.0, duration_s, 1 / AUDIO_HZ)
     audio = 0.01 * rng.normal(size=len(seconds))
     for at, strength in heard:

@@ -3,22 +3,24 @@
     python benchmarks/study.py [--precision float32,bfloat16] [--threads 1] [--workers 2] [--plain-steps 12]
                                [--epochs 3] [--only NAME,...] [--profile] [--quick] [--json FILE] [--data DIR]
 
-The data are 3800 clips of 19 people: a float16 array of grids 10x7x7x832 on disk (3.1 GB, mapped), pooled features of
-single frames, and glove readings 134x18, all drawn at random. The methods are those of `studies/glovid.toml`; the fold
-is the first of leave-one-subject-out (16 people train, 2 validate, 1 is tested).
+The data are 3800 clips of 19 people: a float16 array of grids 10x7x7x832 on disk (3.1 GB, mapped), pooled
+features of single frames, and glove readings 134x18, all drawn at random. The methods are those of
+`studies/glovid.toml`; the fold is the first of leave-one-subject-out (16 people train, 2 validate, 1 is
+tested).
 
-plait does every job by its own code, `plait.study`, in processes of one thread, once for one epoch and once for
-`--epochs`; what the others add is what an epoch takes, validation included, and the rest is what a fold takes to begin
-and to end. What a study makes of features once, for all of its folds, is made before and counted once. Against it
-stands the same study written plainly, `textbook.py`: one fold after another in one process with all threads, fp32,
-1x1 convolutions for every fusion, grids joined for every concatenation, batch 8, the same optimizer; each method is
-timed over some batches and its validation, before plait and after it, and an epoch is taken to last as much longer as
-it has more batches. It is timed with torch as it comes, and once more with matrices multiplied as plait's jobs do it
-(`plait.compute.machine.wide_products`). The whole table is 19 folds of 30 epochs on both sides. `--precision` is
-`train.precision` of plait's side; the plain side is float32 always. RssAnon is that of plait's processes together,
-ten times a second.
+plait does every job by its own code, `plait.study`, in processes of one thread, once for one epoch and once
+for `--epochs`; what the others add is what an epoch takes, validation included, and the rest is what a fold
+takes to begin and to end. What a study makes of features once, for all of its folds, is made before and
+counted once. Against it stands the same study written plainly, `textbook.py`: one fold after another in one
+process with all threads, fp32, 1x1 convolutions for every fusion, grids joined for every concatenation, batch
+8, the same optimizer; each method is timed over some batches and its validation, before plait and after it,
+and an epoch is taken to last as much longer as it has more batches. It is timed with torch as it comes, and
+once more with matrices multiplied as plait's jobs do it (`plait.compute.machine.wide_products`). The whole
+table is 19 folds of 30 epochs on both sides. `--precision` is `train.precision` of plait's side; the plain
+side is float32 always. RssAnon is that of plait's processes together, ten times a second.
 
-With --profile, instead: where the time of a step of plait's goes, in one process of `--threads` that does nothing else.
+With --profile, instead: where the time of a step of plait's goes, in one process of `--threads` that does
+nothing else.
 """
 
 import itertools
@@ -45,6 +47,7 @@ from plait.compute.executors import inline, processes
 from plait.compute.machine import cores, keep_memory, wide_products
 from plait.compute.schedule import do_missing
 from plait.config import Study
+from plait.progress import Step
 from plait.results import read_job
 from plait.study.folds import folds
 from plait.study.jobs import Job, Setting, distinct, plan, work_of
@@ -109,7 +112,8 @@ def main() -> None:
     for precision, made in ours.items():
         once = f"{made.once_s:.0f} s to begin with, once for all folds"
         print(
-            f"plait in {precision}; {once}; RssAnon of its processes together: at most {made.rss_anon_gb:.2f} GB"
+            f"plait in {precision}; {once}; "
+            f"RssAnon of its processes together: at most {made.rss_anon_gb:.2f} GB"
         )
         result[precision] = {**made._asdict(), "methods": seconds(made.methods)}
         groups = {"all": list(plain), "tables": [name for name in TABLES if name in plain]}
@@ -158,20 +162,22 @@ def compared(title: str, names: list[str], plain: dict[str, Took], ours: Ours) -
     hours = [SUBJECTS * (EPOCHS * e + b) / 3600 for e, b in zip(epoch, besides, strict=True)]
     hours[1] += ours.once_s / 3600
     print(
-        f"  {title}, {len(names)} methods: one epoch of one fold {epoch[0]:.1f} s plainly, {epoch[1]:.1f} s by plait, "
-        f"{epoch[0] / epoch[1]:.1f} x; {SUBJECTS} folds, {EPOCHS} epochs: {hours[0]:.2f} h and {hours[1]:.2f} h, "
+        f"  {title}, {len(names)} methods: one epoch of one fold {epoch[0]:.1f} s plainly, "
+        f"{epoch[1]:.1f} s by plait, {epoch[0] / epoch[1]:.1f} x; "
+        f"{SUBJECTS} folds, {EPOCHS} epochs: {hours[0]:.2f} h and {hours[1]:.2f} h, "
         f"{hours[0] / hours[1]:.1f} x",
         flush=True,
     )
     sides = ("plain", "plait")
     return {
-        "methods": len(names), "epoch_s": dict(zip(sides, epoch, strict=True)), "epoch_ratio": epoch[0] / epoch[1],
+        "methods": len(names),
+        "epoch_s": dict(zip(sides, epoch, strict=True)), "epoch_ratio": epoch[0] / epoch[1],
         "whole_hours": dict(zip(sides, hours, strict=True)), "ratio": hours[0] / hours[1],
     }  # fmt: skip
 
 
 def made_once(study: Study, clips: Clips) -> None:
-    """What all folds of the methods without donors read instead of the features: their averages, bfloat16 of them."""
+    """What folds of methods without donors read in place of features: their averages, bfloat16 of them."""
     for name in rows(study):
         method = study.method(name)
         network = build(method, DATASET, clips.shapes, name, getattr(torch, study.train.precision))
@@ -182,7 +188,8 @@ def made_once(study: Study, clips: Clips) -> None:
 def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Ours:
     """Every job of a fold by plait.
 
-    A whole table has hundreds of jobs, so that its end, when some processes have nothing left to do, is nothing.
+    A whole table has hundreds of jobs, so that its end, when some processes have nothing left to do, is
+    nothing.
     """
     meter = Meter()
     meter.phase = "study"
@@ -203,11 +210,9 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
         ends: dict[str, float] = {}
         start = time.perf_counter()
 
-        def ended(
-            done: int, total: int, label: str, ends: dict[str, float] = ends, start: float = start
-        ) -> None:
-            if label:
-                ends[label] = time.perf_counter() - start
+        def ended(step: Step, ends: dict[str, float] = ends, start: float = start) -> None:
+            if step.state == "done":
+                ends[step.label] = time.perf_counter() - start
 
         items = distinct(jobs)
         pool = processes(work, chosen.workers, chosen.threads) if chosen.workers else inline(work)
@@ -237,7 +242,8 @@ def profiled(
     keep_memory()
     os.environ["PLAIT_CACHE"] = str(scratch / "cache")
     print(
-        f"{precision}, ms a step{'':12s}{'read':>8s}{'forward':>9s}{'backward':>9s}{'optimizer':>10s}{'all':>8s}"
+        f"{precision}, ms a step{'':12s}{'read':>8s}{'forward':>9s}"
+        f"{'backward':>9s}{'optimizer':>10s}{'all':>8s}"
     )
     found = {}
     for name in rows(study):
@@ -288,7 +294,7 @@ def said_s(setting: Setting, job: Job) -> float:
 def plain_study(
     study: Study, clips: Clips, fold: Fold, steps: int, batches: int
 ) -> tuple[dict[str, Took], dict[str, Took]]:
-    """What every method takes, written plainly: with torch as it comes, and with matrices multiplied as plait's are."""
+    """What every method takes, written plainly: with torch as it comes, and with products as plait's."""
     usual, same = {}, {}
     for name in rows(study):
         timed = partial(plain_method, study, name, clips, fold, steps, batches)

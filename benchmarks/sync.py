@@ -2,10 +2,10 @@
 
     python benchmarks/sync.py [--recordings 60] [--seed 0] [--json FILE]
 
-Half of the recordings have one clap and last at most 3 minutes, half have two or three and last 2 to 6 minutes; offsets
-up to 5 s, drifts up to 200 ppm, noise, and four other sounds and jerks each. Then the same recordings without claps and
-without sound. The error of a log is the worst over its recording; a silent failure is an error above 100 ms that is
-called sure.
+Half of the recordings have one clap and last at most 3 minutes, half have two or three and last 2 to 6
+minutes; offsets up to 5 s, drifts up to 200 ppm, noise, and four other sounds and jerks each. Then the same
+recordings without claps and without sound. The error of a log is the worst over its recording; a silent
+failure is an error above 100 ms that is called sure.
 """
 
 import argparse
@@ -66,7 +66,8 @@ def main() -> None:
     print(f"{args.recordings} recordings, seed {args.seed}, {cores()} cores")
     for how, row in told.items():
         print(
-            f"{how:12} {row['logs']} logs: median {row['median_ms']:.0f} ms, 95th percentile {row['p95_ms']:.0f} ms, "
+            f"{how:12} {row['logs']} logs: median {row['median_ms']:.0f} ms, "
+            f"95th percentile {row['p95_ms']:.0f} ms, "
             f"sure {row['sure']:.0%}, silent failures {row['silent_failures']} ({row['seconds']:.0f} s)"
         )
     if args.json:

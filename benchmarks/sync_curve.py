@@ -2,10 +2,11 @@
 
     python benchmarks/sync_curve.py [--recordings 12] [--others 3] [--seed 0] [--json FILE] [--plot FILE]
 
-For each length and each kind of work, recordings with known truth are made, with no, one or two claps and four other
-sounds and jerks each. Every log is laid on its own video, and on those of others who do the same work: with sound and
-without. Logs that only hiss or lie still come to every video as well. A wrong offset is one more than 100 ms off,
-anywhere in the recording. How often each confidence was right is told over all of them, half of each.
+For each length and each kind of work, recordings with known truth are made, with no, one or two claps and
+four other sounds and jerks each. Every log is laid on its own video, and on those of others who do the same
+work: with sound and without. Logs that only hiss or lie still come to every video as well. A wrong offset is
+one more than 100 ms off, anywhere in the recording. How often each confidence was right is told over all of
+them, half of each.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ CONFIDENT = (0.0, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0)
 
 @dataclass(frozen=True)
 class Trial:
-    """One log laid on one video: what kind of work, with how many claps (-1: without sound), whether it is its own."""
+    """One log laid on one video: which work, how many claps (-1: without sound), whether it is its own."""
 
     work: str
     seconds: int
@@ -94,7 +95,7 @@ def share(tried: Sequence[Trial]) -> dict[str, Any]:
 
 
 def reliability(tried: Sequence[Trial]) -> list[dict[str, float]]:
-    """Of each range of confidences, how often it was right, strangers weighing as much as the videos' own logs."""
+    """Of each range of confidences, how often it was right; strangers weigh as much as videos' own logs."""
     weight = {own: 1 / max(sum(one.own == own for one in tried), 1) for own in (True, False)}
     rows = []
     for low, high in pairwise(CONFIDENT):
@@ -190,7 +191,8 @@ def main() -> None:
         stranger = row["a stranger's log"]
         print(
             f"{row['seconds']:7}  {row['two claps']['sure']:9.0%}  {row['motion alone']['sure']:12.0%}  "
-            f"{row['motion alone, other work']['sure']:10.0%}  {row['all']['wrong']:5} / {row['all']['logs']:<4}  "
+            f"{row['motion alone, other work']['sure']:10.0%}  "
+            f"{row['all']['wrong']:5} / {row['all']['logs']:<4}  "
             f"{round(stranger['sure'] * stranger['logs']):5} of {stranger['logs']}"
         )
     for bin_ in told["reliability"]:

@@ -1,9 +1,9 @@
-"""How well `plait sync` lays simulated raw recordings on their video's clock; the truth was written beside them.
+"""How well `plait sync` lays simulated recordings on their video's clock; the truth stands beside them.
 
     python benchmarks/sync_simulated.py [--recordings 20] [--clips 16] [--seed 1] [--json FILE]
 
-Every recording is drawn, encoded, ingested and synchronised as a user's own would be. The error of a log is the worst
-over its recording; a silent failure is an error above 100 ms that is called sure.
+Every recording is drawn, encoded, ingested and synchronised as a user's own would be. The error of a log is
+the worst over its recording; a silent failure is an error above 100 ms that is called sure.
 """
 
 import argparse
@@ -45,7 +45,8 @@ def main() -> None:
     wrong, known = np.array(errors), np.array(sure)
     print(f"{asked.recordings} recordings, seed {asked.seed}, {cores()} cores")
     print(
-        f"{len(wrong)} logs: median {np.median(wrong):.0f} ms, 95th percentile {np.quantile(wrong, 0.95):.0f} ms, "
+        f"{len(wrong)} logs: median {np.median(wrong):.0f} ms, "
+        f"95th percentile {np.quantile(wrong, 0.95):.0f} ms, "
         f"sure {known.mean():.0%} (their median {np.median(wrong[known]):.0f} ms, 95th percentile "
         f"{np.quantile(wrong[known], 0.95):.0f} ms), silent failures {int((wrong[known] > 100).sum())}"
     )

@@ -1,7 +1,7 @@
-"""Non-local fusion as it is usually written: 1x1 convolutions on channels-first tensors, one product after another.
+"""Non-local fusion as it is usually written: 1x1 convolutions on channels-first tensors, product by product.
 
-So are what it is compared with, grids joined in front of one linear layer, and the glove network in front of both.
-Parameters are called as plait's are, so that both can hold the same weights.
+So are what it is compared with, grids joined in front of one linear layer, and the glove network in front of
+both. Parameters are called as plait's are, so that both can hold the same weights.
 """
 
 import copy
@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 class Fused(nn.Module):
-    """A `Led` or `Symmetric` of plait's, with the same weights, in the textbook's way; heads `mean` and `flatten`."""
+    """A `Led` or `Symmetric` of plait's, with its weights, the textbook's way; heads `mean` and `flatten`."""
 
     def __init__(self, method: Led | Symmetric) -> None:
         super().__init__()
@@ -133,8 +133,8 @@ def written_plainly(ours: Network) -> Network:
 def forward(network: Network, batch: Mapping[str, Tensor], as_they_lie: bool = False) -> Tensor:
     """Logits of a network that is written plainly.
 
-    A textbook's grids have their channels first. Whoever writes such a study has them so on disk; the bytes of grids
-    drawn at random may then be taken for it `as_they_lie`.
+    A textbook's grids have their channels first. Whoever writes such a study has them so on disk; the bytes
+    of grids drawn at random may then be taken for it `as_they_lie`.
     """
     grids: dict[str, Tensor] = {}
     for name, encoder in network.encoders.items():
@@ -148,7 +148,7 @@ def forward(network: Network, batch: Mapping[str, Tensor], as_they_lie: bool = F
 
 
 class Plain(nn.Module):
-    """The same with what torch has for it: linear layers on channels-last grids, `scaled_dot_product_attention`."""
+    """The same with what torch has: linear layers on channels-last grids, `scaled_dot_product_attention`."""
 
     def __init__(self, method: Led | Symmetric) -> None:
         super().__init__()

@@ -22,9 +22,7 @@ def recordings(data: Path) -> Iterator[Recording]:
         subject, activity, _ = file.stem.split("_")
         table = pl.read_csv(file)
         times = np.arange(table.height) / RATE_HZ
-        streams = {
-            name: Readings(times, table.select(columns).to_numpy()) for name, columns in COLUMNS.items()
-        }
+        streams = {name: Readings(times, table.select(of).to_numpy()) for name, of in COLUMNS.items()}
         yield Recording(file.stem, subject, dict(streams), (Span(0.0, float(times[-1]), activity),))
 
 
@@ -35,6 +33,5 @@ def standardised(readings: np.ndarray) -> Tensor:
 
 WATCH = Modality("watch", ("watch",), 64, 25.0, standardised, SignalNet)
 BELT = Modality("belt", ("belt",), 32, 12.5, standardised, partial(SignalNet, widths=(8, 8, 8), units=8))
-DATASET = Dataset(
-    "watch and belt", ("walk", "climb", "rest"), (WATCH, BELT), recordings, "recorded by ourselves"
-)
+ACTIVITIES = ("walk", "climb", "rest")
+DATASET = Dataset("watch and belt", ACTIVITIES, (WATCH, BELT), recordings, "recorded by ourselves")

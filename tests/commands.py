@@ -1,4 +1,4 @@
-"""Processes that start as commands and scripts do, from a server that has loaded once what all of them need."""
+"""Processes that start as commands and scripts do, from a server that has loaded what all of them need."""
 
 import multiprocessing
 import os

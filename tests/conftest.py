@@ -1,6 +1,7 @@
-"""Shapes in signatures are checked at run time in every test; property tests are repeatable and have no deadline.
+"""Shapes in signatures are checked in every test; property tests are repeatable and have no deadline.
 
-No test depends on another: each begins with the same switches and draws, and fails if it leaves a switch otherwise.
+No test depends on another: each begins with the same switches and draws, and fails if it leaves a switch
+otherwise.
 """
 
 import tempfile
@@ -28,7 +29,7 @@ def left_as_found():
 
 @pytest.fixture(autouse=True, scope="module")
 def _module_leaves_nothing(tmp_path_factory):
-    """Fixtures of a module leave nothing to the next one, not even in the user's cache, nor do modules they wrote."""
+    """Fixtures of a module leave nothing to the next, not even in the user's cache, nor do their modules."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLAIT_CACHE", tempfile.mkdtemp("", "cache", tmp_path_factory.getbasetemp()))
         yield from left_as_found()

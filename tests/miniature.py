@@ -1,4 +1,4 @@
-"""GloVid in miniature, made of random numbers: a few clips of a few people whose grids and gloves tell the activity."""
+"""GloVid in miniature, made of random numbers: a few clips whose grids and gloves tell the activity."""
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ ACTIVITIES = tuple(EXPECTED_HANDS)
 
 
 class Blocks(nn.Module):
-    """Stands where I3D stands, whose weights are not to be had: colours averaged to the time and places of its grid."""
+    """Stands where I3D stands, whose weights are not to be had: colours averaged to its grid."""
 
     def __init__(self, shape):
         super().__init__()
@@ -27,7 +27,7 @@ def finds_one(pictures):
 
 
 def write_arrays(folder, video, people=4, each=8, kind=np.float16, hands=True):
-    """`video.npy`, pictures or grids (None: none), `gloves.npy` and `clips.csv` of some clips of each person."""
+    """`video.npy`, pictures or grids (None: none), `gloves.npy` and `clips.csv`, some clips a person."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     n = people * each

@@ -89,7 +89,7 @@ def draw_alike():
 
 
 def forget_modules(folder: Path):
-    """Have what tests wrote as modules below `folder` be imported anew: another test's may have the same name."""
+    """Have modules that tests wrote below `folder` be imported anew: another's may have the same name."""
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").startswith(f"{folder}{os.sep}"):
             del sys.modules[name]
@@ -97,7 +97,7 @@ def forget_modules(folder: Path):
 
 @contextmanager
 def unsettled():
-    """Every switch within that would change what torch computes, and other draws: as another's code may leave them."""
+    """Within, each switch that changes what torch computes, and draws, as another's code may leave them."""
     dtype, onednn = torch.get_default_dtype(), backends.mkldnn.enabled
     rounded = [
         getattr(backends.mkldnn, part) for part in ("matmul", "conv") if hasattr(backends.mkldnn, part)

@@ -21,7 +21,7 @@ from tests import test_features
 
 @pytest.fixture
 def filled(tmp_path, monkeypatch):
-    """A cache that is used, with what earlier versions, a run that was stopped, and somebody else have left there."""
+    """A cache that is used, with what earlier versions, a stopped run, and somebody else have left there."""
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
     cut(test_features.keyed(), None, ["b"])
     test_features.of(Extraction("tests.test_features:Summed"), test_features.keyed()).written()
@@ -73,12 +73,10 @@ def test_entries_are_told_by_what_they_are(filled):
         ("weights", "whole"): 1,
     }
     [all_clips] = [entry for entry in found if entry.owner.name.startswith("all-")]
-    assert len(all_clips.files) == 3 and all_clips.size == sum(
-        path.stat().st_size for path in all_clips.files
-    )
-    assert {entry.made for entry in found if entry.stage == "clips" and entry.state is State.whole} == {
-        "clips of b"
-    }
+    assert len(all_clips.files) == 3
+    assert all_clips.size == sum(path.stat().st_size for path in all_clips.files)
+    whole = [entry for entry in found if entry.stage == "clips" and entry.state is State.whole]
+    assert {entry.made for entry in whole} == {"clips of b"}
     with pytest.raises(
         ConfigError, match="stage 'feature', expected one of: clips, features, grids, weights, sent"
     ):

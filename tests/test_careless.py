@@ -1,4 +1,4 @@
-"""What careless or hostile users do to folders, names and data sets: refused in a line, and nothing is lost."""
+"""What careless or hostile users do to folders, names and data sets: refused in a line, nothing lost."""
 
 import os
 import sys

@@ -273,6 +273,18 @@ def test_files_are_told_by_what_they_hold_wherever_they_lie(tmp_path, wrap):
     assert len({whole, changed, told(wrap(folder))}) == 3
 
 
+def test_a_path_that_also_stands_in_code_is_told_by_what_it_holds_where_it_stands_outside(tmp_path):
+    file = tmp_path / "one.pt"
+    file.write_bytes(b"content")
+    made = {}
+    exec(f"def paths():\n    return ({str(file)!r}, 'more')", made)
+    value = made["paths"]()
+    assert value in made["paths"].__code__.co_consts
+    before = told([made["paths"], value])
+    file.write_bytes(b"another")
+    assert told([made["paths"], value]) != before
+
+
 def test_a_word_that_a_file_or_a_folder_is_called_by_stays_a_word(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("mean", "flatten"):
@@ -296,7 +308,10 @@ def test_what_has_no_content_is_refused_in_a_line(held):
 
 def test_the_same_in_another_process():
     """No address, no order of a set, nothing of the session is in it."""
-    code = "import json; from tests.test_contents import *; print(json.dumps([told(m(1)) for m in MAKERS.values()]))"
+    code = (
+        "import json; from tests.test_contents import *; "
+        "print(json.dumps([told(m(1)) for m in MAKERS.values()]))"
+    )
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     run, env = [sys.executable, "-c", code], os.environ | {"PYTHONHASHSEED": seed}
     done = subprocess.run(run, capture_output=True, text=True, check=True, env=env)

@@ -17,7 +17,7 @@ BLOB = hashlib.sha1(f"blob {len(CONTENT)}\0".encode() + CONTENT).hexdigest()
 
 @pytest.fixture
 def server():
-    """Serves CONTENT; `.breaks` bytes after which the next answer stops, `.ranges` whether it knows them, `.asked`."""
+    """Serves CONTENT; `.breaks` the bytes after which an answer stops, `.ranges` if known, `.asked`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):

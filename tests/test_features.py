@@ -88,7 +88,7 @@ def test_rows_are_the_encoder_on_each_clip(dataset, batch):
     found = of(
         Extraction("tests.test_features:Summed", {"scale": 0.5}, batch=batch),
         dataset,
-        progress=lambda *x: told.append(x),
+        progress=lambda step: told.append(step[:3]),
     )
     cuts = listed(dataset, None, ["a"])
     torch.manual_seed(0)
@@ -124,7 +124,7 @@ def test_whatever_was_written_a_stopped_run_comes_to_the_same_files(batch):
             file.unlink()
         second.with_name(f".making-{second.name}").write_bytes(whole[second][:length])
         told = []
-        assert files(of(how, keyed(), progress=lambda *x: told.append(x))) == whole  # noqa: B023
+        assert files(of(how, keyed(), progress=lambda step: told.append(step[:3]))) == whole  # noqa: B023
         kept = max(0, length - 128) // 32
         kept = kept if kept == 16 else kept // batch * batch
         assert told[0][0] == 16 + kept
@@ -149,7 +149,7 @@ def test_a_fifth_person_costs_nobody_else_s_features():
         told = []
         dataset = replace(tiny.TINY, recordings=Chosen(people))
         cuts = listed(dataset, None, ["a"])
-        found = extract(dataset, cuts, "a", how, progress=lambda done, total, _: told.append((done, total)))
+        found = extract(dataset, cuts, "a", how, progress=lambda step: told.append(step[:2]))
         return found.rows, told
 
     how = Extraction("tests.test_features:Summed", {"scale": 7.0}, batch=5)
@@ -182,7 +182,7 @@ def test_recordings_of_a_single_clip_are_kept_together_by_subject():
 
 @dataclass(frozen=True)
 class Chosen:
-    """The recordings of some people: who they are changes nothing of a recording, so it is left out of keys."""
+    """The recordings of some people: who they are changes no recording, so it is left out of keys."""
 
     people: tuple[str, ...]
 
@@ -223,7 +223,7 @@ def test_a_bad_clip_is_named_and_the_good_ones_are_kept():
         of(Extraction("tests.test_features:Summed"), dataset)
     told = []
     with pytest.raises(DataError, match="recording r3"):
-        of(Extraction("tests.test_features:Summed"), dataset, progress=lambda *x: told.append(x[:2]))
+        of(Extraction("tests.test_features:Summed"), dataset, progress=lambda step: told.append(step[:2]))
     assert told == [(47, 64)]
     for part in cache_folder("features").glob(".making-*.npy"):
         part.unlink()
@@ -244,7 +244,7 @@ def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypa
 
 
 def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
-    """SIGKILL in the middle; the same command goes on and leaves the very file of a run that was left alone."""
+    """SIGKILL in the middle; the same command goes on and leaves the file of a run left alone."""
 
     def command(folder):
         return started("features", *asked, PLAIT_CACHE=str(tmp_path / folder))
@@ -269,11 +269,8 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     ]
     assert left[0] == left[1]
     [one] = (tmp_path / "killed" / "features").glob("all-*.npy")
-    assert len(left[0]) == 2 * 2 + 3 and np.load(one).shape == (
-        16,
-        32,
-        320,
-    )  # a file for each of two, and one of both
+    # a file for each of two, and one of both
+    assert len(left[0]) == 2 * 2 + 3 and np.load(one).shape == (16, 32, 320)
     assert str(one) in out and "(32, 320), float16" in out
     modality = SIMULATED.modality("thumbnails")
     first = next(tensors(modality, listed(SIMULATED, clips, ["video"])))
@@ -286,15 +283,8 @@ def test_a_clip_table_without_a_data_set(clips, tmp_path, capsys, monkeypatch):
     from plait.cli import app
 
     write_clips(Path(clips).parent / "recordings", tmp_path / "bare", Windows(5.36, unlabelled="neutral"))
-    arguments = [
-        "features",
-        str(tmp_path / "bare"),
-        "--encoder",
-        "tests.test_features:Broken",
-        "--set",
-        "how=fine",
-    ]
-    app([*arguments, "--fps", "1"], standalone_mode=False)
+    arguments = ["features", str(tmp_path / "bare"), "--encoder", "tests.test_features:Broken"]
+    app([*arguments, "--set", "how=fine", "--fps", "1"], standalone_mode=False)
     assert "(5, 224, 224, 3), float16" in capsys.readouterr().out
     with pytest.raises(
         PlaitError, match="no modality 'glove', expected one of: video, thumbnails, gloves"
@@ -336,7 +326,7 @@ class TestStudies:
 
     def test_methods_take_features_or_clips(self, tmp_path):
         told = []
-        run_study(self.study(), None, tmp_path / "run", progress=lambda *x: told.append(x))
+        run_study(self.study(), None, tmp_path / "run", progress=lambda step: told.append(step[:3]))
         assert (0, 64, "clips of a through Summed") in told
         table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
         assert set(table["method"]) == {"a", "plain", "top", "heir", "cold", "average"}
@@ -348,41 +338,40 @@ class TestStudies:
         run_study(tmp_path / "run" / "study.toml", None, tmp_path / "again")
         assert (tmp_path / "again" / "predictions.parquet").read_bytes() == before
         told.clear()
-        run_study(self.study(), None, tmp_path / "run", progress=lambda *x: told.append(x))
-        assert told == [(20, 20, "")]
+        run_study(self.study(), None, tmp_path / "run", progress=lambda step: told.append(step[:3]))
+        assert told == [(20, 20, "jobs")]
 
     def test_other_features_are_other_jobs(self, tmp_path):
         run_study(self.study(), None, tmp_path, only=["a", "plain"])
         told = []
         sets = ["encoders.a.features.args.scale=0.25"]
         run_study(
-            self.study(), None, tmp_path, only=["a", "plain"], sets=sets, progress=lambda *x: told.append(x)
+            self.study(),
+            None,
+            tmp_path,
+            only=["a", "plain"],
+            sets=sets,
+            progress=lambda step: told.append(step[:3]),
         )
-        assert told[-5:-4] == [(4, 8, "")] and {label.split(",")[0] for _, _, label in told[-4:]} == {"a"}
+        assert told[-5:-4] == [(4, 8, "jobs")] and {label.split(",")[0] for _, _, label in told[-4:]} == {"a"}
 
     @pytest.mark.parametrize(
         ("sets", "said"),
         [
             (["encoders.c.use=x:Y"], "encoders: unknown modality 'c', expected one of: a, b"),
-            (
-                ['encoders.a={from="a"}'],
-                "encoders.a.from: expected 'use' or 'features', for it is for all methods",
-            ),
-            (
-                ["encoders.a.features.engin=1"],
-                "encoders.a.features.engin: unknown key, did you mean 'engine'?",
-            ),
+            (['encoders.a={from="a"}'],
+             "encoders.a.from: expected 'use' or 'features', for it is for all methods"),
+            (["encoders.a.features.engin=1"],
+             "encoders.a.features.engin: unknown key, did you mean 'engine'?"),
             (["encoders.a.features.engine=fast"], "encoders.a.features.engine: got 'fast'"),
             (["encoders.a.features.batch=0"], "encoders.a.features.batch: got 0"),
             (["encoders.a.args.x=1"], "methods.a.encoders.a.args: expected 'use' beside them"),
             (["methods.heir.encoders.a.features.use=x:Y"], "heir.encoders.a.features: they are the donor's"),
-            (
-                ["methods.a.augment.a=tests.tiny:double"],
-                "methods.a.augment.a: its features are made once, as they are",
-            ),
+            (["methods.a.augment.a=tests.tiny:double"],
+             "methods.a.augment.a: its features are made once, as they are"),
             (["encoders.a.features.use=tests.test_features:None"], "methods.a.encoders.a.features: module"),
         ],
-    )
+    )  # fmt: skip
     def test_mistakes_are_named(self, tmp_path, sets, said):
         with pytest.raises(ConfigError) as caught:
             run_study(self.study(), None, tmp_path, sets=sets)

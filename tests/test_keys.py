@@ -1,4 +1,4 @@
-"""Every key of plait: whatever decides a value changes the key under which it is kept, and nothing else does."""
+"""Every key of plait: whatever decides a value changes the key that it is kept under, nothing else does."""
 
 import importlib.metadata
 import json
@@ -159,7 +159,7 @@ def kept(world=MADE, how=None, device="cpu", threads=1):
     dataset = world.dataset()
     [modality] = dataset.modalities
     cuts = [one for one in listed(dataset, None, [modality.name]) if one[1].start_s < 6]
-    _, settings = features._decided(dataset, cuts, modality, how or extraction(), device, threads, "features")
+    _, settings = features._decide(cuts, modality, how or extraction(), device, threads, "features")
     return features.kept_in(dataset, modality, [[one] for one in cuts], settings)
 
 
@@ -199,20 +199,10 @@ def test_whatever_decides_features_is_in_their_key(weights, tmp_path, monkeypatc
 def elsewhere(monkeypatch):
     """Other machines, libraries and settings of theirs, one after another, by what is other."""
     version = importlib.metadata.version
-    variables = (
-        "ONEDNN_MAX_CPU_ISA",
-        "DNNL_MAX_CPU_ISA",
-        "ATEN_CPU_CAPABILITY",
-        "MKL_CBWR",
-        "MKL_ENABLE_INSTRUCTIONS",
-    )
-    more = (
-        "ONEDNN_DEFAULT_FPMATH_MODE",
-        "NPY_DISABLE_CPU_FEATURES",
-        "NVIDIA_TF32_OVERRIDE",
-        "OPENBLAS_CORETYPE",
-    )
-    for name in variables + more:
+    variables = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_CBWR")
+    variables += ("MKL_ENABLE_INSTRUCTIONS", "ONEDNN_DEFAULT_FPMATH_MODE", "NPY_DISABLE_CPU_FEATURES")
+    variables += ("NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE")
+    for name in variables:
         with monkeypatch.context() as patch:
             patch.setenv(name, "AVX2")
             yield name
@@ -381,9 +371,8 @@ def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():
         torch.manual_seed(0)
         clips = cut(world.dataset(), None, ["m"])
         network = Network({"m": Weighed((6, 3), gain=gain)}, nn.Identity(), ["m"])
-        made = known_grids(
-            network, Method(), {"m": Path(donor) / "weights.safetensors"}, clips, "cpu"
-        ).arrays["m"]
+        donors = {"m": Path(donor) / "weights.safetensors"}
+        made = known_grids(network, Method(), donors, clips, "cpu").arrays["m"]
         network = Network({"m": nn.Identity()}, Averaging())
         averages = known_grids(network, Method(), {}, clips, "cpu").arrays[mean_of("m")]
         assert len(made.files) == len(averages.files) == len(world.subjects)
@@ -430,7 +419,7 @@ print(json.dumps([source_key([thing]) for thing in things]))
 
 
 def test_what_a_process_has_imported_besides_decides_nothing(tmp_path):
-    """A command line, a test, a worker on a cluster: each has other modules loaded when it asks for the same thing."""
+    """A command line, a test, a worker on a cluster: each has other modules when it asks for the same."""
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "asked.py").write_text(ASKED)
     little = subprocess.Popen([sys.executable, tmp_path / "asked.py"], stdout=subprocess.PIPE)

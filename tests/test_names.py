@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from plait.names import alike, natural, plain, spellings
 
-LETTERS = st.text(
-    "abcdefghiklmnoqrtvwxyz", min_size=2, max_size=6
-)  # words for people are of one letter, or of these:
+# words for people are of one letter, or of these:
+LETTERS = st.text("abcdefghiklmnoqrtvwxyz", min_size=2, max_size=6)
 NAMES = st.one_of(
     LETTERS,
     st.integers(1, 2000).map(str),
@@ -87,17 +86,8 @@ def test_different_names_are_never_taken_for_one(names):
     "people",
     [
         [*map(str, range(1, 31)), *(f"a{i}" for i in range(1, 31)), "anna", "anne", "hanna"],
-        [
-            "s1",
-            "s10",
-            "s11",
-            "s1-1",
-            "s1-11",
-            "s11-1",
-            "p1",
-            "p10",
-            "u1",
-        ],  # patients and staff share a number
+        # patients and staff share a number
+        ["s1", "s10", "s11", "s1-1", "s1-11", "s11-1", "p1", "p10", "u1"],
         ["A", "B", "O", "I", "l", "1s", "s", "ss"],
         ["2024-01-05", "2024-01-06", "2024-10-5", "1.5", "15", "1.05.1"],
         ["か", "が", "は", "ば", "ぱ", "राम", "रमा", "रोम", "บอย", "บีย", "كامل", "كمال"],
@@ -111,10 +101,11 @@ def test_people_who_are_different_stay_so(people):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("1", "01"), ("1", "s1"), ("1", "Subject 01"), ("s1", "sub-01"), ("S01", "sbj_1"), ("P1", "participant 1"),
+        ("1", "01"), ("1", "s1"), ("1", "Subject 01"), ("s1", "sub-01"), ("S01", "sbj_1"),
+        ("P1", "participant 1"),
         ("7", "7.0"), ("anna", "Anna "), ("René", "Rene\u0301"), ("José", "Jose"), ("Straße", "STRASSE"),
-        ("anna marie", "Anna-Marie"), ("С1", "C1"), ("ﬁona", "fiona"), ("O'Neil", "O’Neil"), ("Артём", "Артем"),
-        ("１２", "12"), ("١", "1"), ("1a", "s01a"),
+        ("anna marie", "Anna-Marie"), ("С1", "C1"), ("ﬁona", "fiona"), ("O'Neil", "O’Neil"),
+        ("Артём", "Артем"), ("１２", "12"), ("١", "1"), ("1a", "s01a"),
     ],
 )  # fmt: skip
 def test_who_may_be_one_person_is_asked_about(one, other):
@@ -159,7 +150,10 @@ def test_numbers_come_in_their_order_before_words_whatever_order_they_came_in(na
 
 
 def test_the_order_does_not_depend_on_the_seed_of_hashes():
-    program = "from plait.names import *; print(sorted({'1', '01', 'a', 's2'}, key=natural), alike({'s1', 'S1', 'b'}))"
+    program = (
+        "from plait.names import *; "
+        "print(sorted({'1', '01', 'a', 's2'}, key=natural), alike({'s1', 'S1', 'b'}))"
+    )
     for seed in ("0", "1", "77"):
         done = subprocess.run(
             [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True
@@ -207,3 +201,7 @@ def test_a_number_with_a_word_that_says_nothing_is_that_number(number, word):
 )
 def test_letters_that_are_written_with_two_or_look_like_others(one, other):
     assert alike([one, other]) == [tuple(sorted((one, other), key=natural))]
+
+
+def test_names_of_separators_alone_are_told_apart():
+    assert alike(["-", "/", "_", "a"]) == []

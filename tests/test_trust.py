@@ -1,4 +1,4 @@
-"""Nobody's code runs because data names it: a planted run, a planted clip table, a planted folder to stand in."""
+"""Nobody's code runs because data names it: a planted run, a planted clip table, a planted folder."""
 
 import json
 import shutil

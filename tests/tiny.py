@@ -1,4 +1,4 @@
-"""A data set of a few tiny recordings whose label needs both sensors, and networks to match: studies in a second."""
+"""A few tiny recordings whose label needs both sensors, and networks to match: studies in a second."""
 
 import numpy as np
 import torch

@@ -33,7 +33,7 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
         if not (finished.folder / SHEET).exists():
             write_sheet(finished.dataset, finished.cuts, finished.folder)
         write_cases(finished)
-        write_report(finished.folder)
+        write_report(finished.folder, results=finished.results)
 
     run_study(study, Path(data), Path(out), then=report, **options)
     return Path(out) / "index.html"

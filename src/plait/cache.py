@@ -1,4 +1,4 @@
-"""What lies in the cache: by stage, how large, how old, of which form; and how it goes."""
+"""What lies in the cache, stage by stage: how large, how old, of which form. And how it is removed."""
 
 import json
 import os
@@ -37,9 +37,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """Files that stand and go together, `owner` the chief of them.
+    """Files that stand and go together.
 
-    `used_s` is when one of them was last read or written, as far as the file system says.
+    Args:
+        stage: one of `STAGES`.
+        owner: the chief of the files.
+        files: all of them, the owner among them.
+        size: their bytes.
+        used_s: when one of them was last read or written, as far as the file system says.
+        state: whether it can be of use.
+        made: what it is, as its seal says, or its name.
     """
 
     stage: str
@@ -52,7 +59,7 @@ class Entry:
 
 
 def entries(stages: Sequence[str] = ()) -> list[Entry]:
-    """All entries of some stages, by default of every one. Nothing is read but seals, and no link is followed.
+    """All entries of `stages`, by default of every one. Nothing is read but seals, and no link is followed.
 
     Raises:
         ConfigError: there is no such stage.
@@ -61,11 +68,11 @@ def entries(stages: Sequence[str] = ()) -> list[Entry]:
     for name in stages:
         if name not in STAGES:
             raise ConfigError(f"stage {name!r}, expected one of: {', '.join(STAGES)}")
-    return [entry for stage in stages or STAGES for entry in _of(stage)]
+    return [entry for stage in stages or STAGES for entry in _entries_of(stage)]
 
 
 def clean(found: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Remove entries; those that went, and those that did not, for somebody is at work on them.
+    """Remove entries: gives those that went, and those that stay because somebody is at work on them.
 
     Raises:
         DataError: a file cannot be removed.
@@ -73,14 +80,14 @@ def clean(found: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
     gone: list[Entry] = []
     kept: list[Entry] = []
     for entry in found:
-        (gone if _removed(entry) else kept).append(entry)
+        (gone if _remove(entry) else kept).append(entry)
     return gone, kept
 
 
 def useless(found: Sequence[Entry]) -> list[Entry]:
-    """The entries that no run of today's finds, and what runs that were stopped have left for a day or more."""
-    left = older([entry for entry in found if entry.state is State.unfinished], 1.0)
-    return [entry for entry in found if entry.state is State.old] + left
+    """The entries that no run of today's finds, and those that stopped runs left a day or longer ago."""
+    unfinished = [entry for entry in found if entry.state is State.unfinished]
+    return [entry for entry in found if entry.state is State.old] + older(unfinished, 1.0)
 
 
 def older(found: Sequence[Entry], days: float) -> list[Entry]:
@@ -88,38 +95,36 @@ def older(found: Sequence[Entry], days: float) -> list[Entry]:
     return [entry for entry in found if time.time() - entry.used_s > days * DAY_S]
 
 
-def _of(stage: str) -> Iterator[Entry]:
-    """The entries of one stage: what plait writes there, told by its names."""
+def _entries_of(stage: str) -> Iterator[Entry]:
+    """What plait has written into one stage, told by its names."""
     root = cache_folder(stage)
-    files = {} if root.is_symlink() else dict(_files(root))
+    stats = {} if root.is_symlink() else dict(_files(root))
     groups: dict[Path, list[Path]] = {}
-    for path in sorted(files):
+    for path in sorted(stats):
         if (owner := _owner(stage, path)) is not None:
             groups.setdefault(owner, []).append(path)
     for owner, group in groups.items():
-        if owner.suffix == ".part" or any(
-            part.startswith(".making-") for part in owner.relative_to(root).parts
-        ):
+        temporary = any(part.startswith(".making-") for part in owner.relative_to(root).parts)
+        if temporary or owner.suffix == ".part":
             state, made = State.unfinished, ""
         elif stage in _SEALED:
             state, made = _sealed(owner)
         else:
             state, made = State.whole, owner.name
-        used_s = max(max(files[one].st_mtime, files[one].st_atime) for one in group)
-        yield Entry(stage, owner, tuple(group), sum(files[one].st_size for one in group), used_s, state, made)
+        size = sum(stats[path].st_size for path in group)
+        used_s = max(max(stats[path].st_mtime, stats[path].st_atime) for path in group)
+        yield Entry(stage, owner, tuple(group), size, used_s, state, made)
 
 
 def _owner(stage: str, path: Path) -> Path | None:
-    """The file that another belongs to, itself perhaps; None for what is not plait's, and for locks."""
+    """The file that `path` belongs to, perhaps itself; None for locks and for what is not plait's."""
     if path.name.endswith(".lock"):
         return None
     if stage not in _SEALED or path.name.startswith(".making-") or path.parent.name.startswith(".making-"):
         return path
     if not _NAMED.fullmatch(path.stem) or path.suffix not in (".npy", ".json", ".parquet"):
         return None
-    if (
-        stage == "clips" and path.suffix == ".json" and not _HASH.fullmatch(path.stem)
-    ):  # which says what array it means
+    if stage == "clips" and path.suffix == ".json" and not _HASH.fullmatch(path.stem):  # a pointer, no seal
         return path.with_name(f"{Path(_pointed(path)).stem or path.stem}.npy")
     return path.with_suffix(".npy")
 
@@ -127,9 +132,8 @@ def _owner(stage: str, path: Path) -> Path | None:
 def _files(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Every plain file below a folder; links are passed by."""
     try:
-        for folder, names, files in os.walk(root, followlinks=False, onerror=_refused):
-            names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
-            for name in files:
+        for folder, _, names in os.walk(root, followlinks=False, onerror=_raise_unless_gone):
+            for name in names:
                 path = Path(folder) / name
                 if path.is_file() and not path.is_symlink():
                     yield path, path.lstat()
@@ -137,7 +141,7 @@ def _files(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
         raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
 
 
-def _refused(error: OSError) -> None:
+def _raise_unless_gone(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
 
@@ -153,15 +157,15 @@ def _pointed(entry: Path) -> str:
 def _sealed(path: Path) -> tuple[State, str]:
     """What the seal of a file says; its contents are not read."""
     try:
-        said = json.loads(sealing(path).read_bytes())
-        sound = said["form"] == FORM and said["size"] == path.stat().st_size
-        return State.whole if sound else State.old, str(said.get("made", ""))
+        seal = json.loads(sealing(path).read_bytes())
+        fits = seal["form"] == FORM and seal["size"] == path.stat().st_size
+        return State.whole if fits else State.old, str(seal.get("made", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return State.old, ""
 
 
-def _removed(entry: Entry) -> bool:
-    """Remove the files of an entry, unless a process is at work on it."""
+def _remove(entry: Entry) -> bool:
+    """Remove the files of an entry, unless a process is at work on it; whether they went."""
     owner = entry.owner
     if owner.parent.name.startswith(".making-") and time.time() - entry.used_s < HOUR_S:
         return False  # it has no lock: clips that are being cut

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import ConfigError, shown
+from plait.errors import ConfigError, quote
 from plait.features import Extraction
 from plait.patterns import matching
 
@@ -20,16 +20,19 @@ _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 @dataclass(frozen=True, config=_STRICT)
 class Protocol:
-    """Who trains, validates and is tested.
+    """Who trains, who validates and who is tested.
 
-    `leave-one-subject-out` tests every subject once, or every one of `subjects` if given, and leaves all others alone;
-    the `val_subjects` next ones in sorted order, cyclic, validate. None have to where `choose = "last"`.
-    `fixed` takes `train`, `val` and `test` as lists of subjects. With `refit`, a method is trained once more on the
-    training and validation subjects together, for as many epochs as validation chose.
-
-    Each list of `same_person` holds the names of one person, who is called by the first; each of `different`, names of
-    people or activities that look alike or share recordings, and are several all the same. With a seed as
-    `shuffle_labels` the study is a control (`plait.study.shuffled`).
+    Args:
+        kind: `leave-one-subject-out` tests every subject once; `fixed` takes `train`, `val` and `test`.
+        val_subjects: how many validate: those after the one tested in sorted order, cyclic; 0 needs
+            `choose = "last"`.
+        subjects: the only ones to test, one at a time; by default all.
+        train, val, test: the subjects of each kind, where fixed.
+        refit: train each method once more, on the training and validation subjects together, for as many
+            epochs as validation chose.
+        same_person: lists of names of one person each, who is called by the first.
+        different: lists of names that look alike or share recordings, yet are several people or activities.
+        shuffle_labels: a seed makes the study a control (`plait.study.shuffled`).
     """
 
     kind: Literal["leave-one-subject-out", "fixed"] = "leave-one-subject-out"
@@ -48,7 +51,7 @@ class Protocol:
 class Schedule:
     """A learning-rate schedule, `"package.module:Name"`, stepped after every batch.
 
-    `total_steps` or `T_max`, where the class has one and `args` does not give it, is the number of batches in
+    Where the class has a `total_steps` or a `T_max` that `args` does not give, it is the number of batches in
     `max_epochs` epochs.
     """
 
@@ -56,23 +59,27 @@ class Schedule:
     args: dict[str, Any] = field(default_factory=dict)
 
 
-_RMSPROP: dict[str, Any] = {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7}
-
-
 @dataclass(frozen=True, config=_STRICT)
 class Train:
     """How a method is trained; the defaults are the paper's section 4.3.
 
-    `patience` is in epochs without better validation accuracy. `choose` says which epoch's weights are kept: the
-    `best` on validation (ties: the earliest) or the `last`. `args` not named keep their value from the level below as
-    long as the optimizer is the same. `precision` is what a method's products are computed in, by `torch.autocast`;
-    encoders, weights and softmax are float32 either way, and so is what would gain nothing: products of a batch's rows
-    alone, as `Concat` and `Single` make without a hidden layer. Processors without bfloat16 of their own are slower in
-    it, not faster.
+    Args:
+        optimizer: `"package.module:Name"`.
+        args: the optimizer's; those not named keep the study's value while the optimizer is the study's.
+        schedule: of the learning rate, by default constant.
+        batch_size: clips.
+        patience: epochs without better validation accuracy after which training stops.
+        max_epochs: after which training stops in any case.
+        label_smoothing: share of the target that is spread over all activities.
+        choose: the epoch whose weights are kept: the `best` on validation (of equals the first) or the
+            `last`.
+        precision: of a method's products, by `torch.autocast`; processors without bfloat16 of their own are
+            slower in it. Encoders, weights and softmax stay float32, and so do products that gain nothing:
+            those of a batch's rows alone, as `Concat` and `Single` make without a hidden layer.
     """
 
     optimizer: str = "torch.optim:RMSprop"
-    args: dict[str, Any] = field(default_factory=lambda: dict(_RMSPROP))
+    args: dict[str, Any] = field(default_factory=lambda: {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7})
     schedule: Schedule | None = None
     batch_size: Count = 8
     patience: Count = 20
@@ -84,12 +91,14 @@ class Train:
 
 @dataclass(frozen=True, config=_STRICT)
 class Encoder:
-    """Where a method's encoder for one modality comes from, if not from the data set.
+    """Where a method's encoder for one modality comes from, if not from the data set: `use` or a donor.
 
-    Either `use = "package.module:Name"`, called with the clip's shape and `args`; or `from = "method"`: the encoder
-    that method, the donor, trained in the same fold with the same seed, to be trained further or, if `frozen`, not.
-    With `features`, clips are replaced by what a frozen encoder makes of them, once for the whole study; `use` is
-    then what is trained on top, by default nothing.
+    Args:
+        features: how a frozen encoder replaces the clips, once for the whole study.
+        use: `"package.module:Name"`, called with the clip's shape and `args`; with features, trained on top.
+        args: settings of `use`.
+        donor: written `from`: the method whose encoder of the same fold and seed is taken.
+        frozen: the donor's encoder is not trained further.
     """
 
     features: Extraction | None = None
@@ -101,11 +110,18 @@ class Encoder:
 
 @dataclass(frozen=True, config=_STRICT)
 class Method:
-    """One row of the table: a class that is trained (`use`), or an `average` of other methods' scores.
+    """One row of the table: a class that is trained, or an average of other methods' scores.
 
-    `modalities` default to the study's, or to the one that `args` call `modality`. `train` overrides the study's.
-    `sweep` gives lists of values for `args`: one row each, called `name[arg=value]`; which it
-    is stands in `swept`.
+    Args:
+        use: the class, `"package.module:Name"`.
+        args: its settings.
+        average: the methods whose scores are averaged.
+        modalities: by default the study's, or the one that `args` call `modality`.
+        encoders: by modality; those not named are the study's.
+        augment: functions that vary a training clip, `"package.module:name"` by modality.
+        train: overrides the study's.
+        sweep: lists of values for `args`: one row each, called `name[arg=value]`.
+        swept: of such a row, the values that it has.
     """
 
     use: str | None = None
@@ -122,11 +138,16 @@ class Method:
         """What it is built from, `"package.module:Name"`, and which setting says so."""
         if self.use:
             yield "use", self.use
-        for name, own in self.encoders.items():
-            if own.use:
-                yield f"encoders.{name}.use", own.use
-            if own.features:
-                yield f"encoders.{name}.features.use", own.features.use
+        for modality, encoder in self.encoders.items():
+            if encoder.use:
+                yield f"encoders.{modality}.use", encoder.use
+            if encoder.features:
+                yield f"encoders.{modality}.features.use", encoder.features.use
+
+    @property
+    def sources(self) -> set[str]:
+        """The methods that it is made from: those that it averages, and those that it takes encoders from."""
+        return {*self.average, *(encoder.donor for encoder in self.encoders.values() if encoder.donor)}
 
 
 class Training(NamedTuple):
@@ -141,7 +162,14 @@ class Training(NamedTuple):
 class Study:
     """A whole study: methods x folds x seeds on one data set.
 
-    `encoders` are those of every method that does not name its own.
+    Args:
+        name, dataset: what it is called, and the data set's `"package.module:NAME"`.
+        modalities: those that its methods may use.
+        methods: the rows of its table, by name.
+        encoders: those of every method that does not name its own, by modality.
+        seeds: each trains every method in every fold.
+        protocol: who trains, who validates and who is tested.
+        train: how methods are trained that say nothing else.
     """
 
     name: str
@@ -154,24 +182,21 @@ class Study:
     train: Train = field(default_factory=Train)
 
     def method(self, name: str) -> Method:
-        """The method `name`, with every donor's encoder spelled out: what it is of whoever first trained it."""
+        """The method `name`; encoders from donors are spelled out as whoever first trained them has them."""
         method = self.methods[name]
         encoders = dict(method.encoders)
-        for modality, own in encoders.items():
-            if own.donor:
-                first = self.method(own.donor).encoders.get(modality, Encoder())
-                alias = {"from": own.donor}
-                encoders[modality] = Encoder(
-                    first.features, first.use, first.args, frozen=own.frozen, **alias
-                )
+        for modality, encoder in encoders.items():
+            if encoder.donor:
+                first = self.method(encoder.donor).encoders.get(modality, Encoder())
+                origin: dict[str, Any] = {"from": encoder.donor, "frozen": encoder.frozen}
+                encoders[modality] = Encoder(first.features, first.use, first.args, **origin)
         return replace(method, encoders=encoders)
 
     @property
     def needed(self) -> tuple[str, ...]:
         """The modalities that its methods use, in the study's order."""
-        return tuple(
-            m for m in self.modalities if any(m in method.modalities for method in self.methods.values())
-        )
+        used = {modality for method in self.methods.values() for modality in method.modalities}
+        return tuple(modality for modality in self.modalities if modality in used)
 
     def only(self, patterns: Sequence[str]) -> "Study":
         """The methods whose names match one of `patterns` (`*`, `?`), and those that they are made from.
@@ -181,40 +206,35 @@ class Study:
         """
         wanted: list[str] = []
         for pattern in patterns:
-            found = matching(pattern, self.methods)
-            if not found:
+            names = matching(pattern, self.methods)
+            if not names:
                 raise ConfigError(f"only: no method {pattern!r}, expected some of: {', '.join(self.methods)}")
-            wanted += found
+            wanted += names
         kept: set[str] = set()
         while wanted:
             name = wanted.pop()
             kept.add(name)
-            method = self.methods[name]
-            wanted += [*method.average, *(own.donor for own in method.encoders.values() if own.donor)]
-        return replace(self, methods={name: method for name, method in self.methods.items() if name in kept})
+            wanted += self.methods[name].sources
+        return self._restricted_to(kept)
 
     def without(self, names: Collection[str]) -> "Study":
         """All methods but these, and but those that are made from them."""
-        lost: set[str] = set()
-        while more := {
-            name
-            for name, method in self.methods.items()
-            if name not in lost
-            and (name in names or lost & {*method.average, *(own.donor for own in method.encoders.values())})
-        }:
+        lost: set[str] = set(names)
+        while more := {name for name in self.methods.keys() - lost if lost & self.methods[name].sources}:
             lost |= more
-        return replace(
-            self, methods={name: method for name, method in self.methods.items() if name not in lost}
-        )
+        return self._restricted_to(self.methods.keys() - lost)
+
+    def _restricted_to(self, names: Collection[str]) -> "Study":
+        return replace(self, methods={name: method for name, method in self.methods.items() if name in names})
 
     def order(self) -> tuple[str, ...]:
         """The methods that are trained, donors before those who take encoders from them."""
         names: dict[str, None] = {}
 
         def add(name: str) -> None:
-            for own in self.methods[name].encoders.values():
-                if own.donor and own.donor not in names:
-                    add(own.donor)
+            for encoder in self.methods[name].encoders.values():
+                if encoder.donor and encoder.donor not in names:
+                    add(encoder.donor)
             names[name] = None
 
         for name, method in self.methods.items():
@@ -223,7 +243,7 @@ class Study:
         return tuple(names)
 
     def trainings(self) -> tuple[Training, ...]:
-        """Every method that is trained, in the order of `order`, with all that it is and how it is trained."""
+        """Every method that is trained, donors first, with all that it is and how it is trained."""
         return tuple(Training(name, self.method(name), self.training(name)) for name in self.order())
 
     def training(self, method: str) -> Train:
@@ -235,16 +255,22 @@ class Study:
 def override(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `own` settings on top; optimizer args are kept only under the same optimizer."""
     merged = {**base, **own}
-    same = own.get("optimizer", base["optimizer"]) == base["optimizer"]
-    if same and isinstance(own.get("args", {}), Mapping):
-        merged["args"] = {**base["args"], **own.get("args", {})}
-    elif not same:
-        merged["args"] = own.get("args", {})
+    args = own.get("args", {})
+    if merged["optimizer"] != base["optimizer"]:
+        merged["args"] = args
+    elif isinstance(args, Mapping):
+        merged["args"] = {**base["args"], **args}
     return merged
 
 
 def validated(kind: type[T], value: Any, file: str, prefix: tuple[str, ...] = ()) -> T:
-    """`value` as a `kind`; `file` and the path `prefix` within it say where it stands.
+    """`value` as a `kind`.
+
+    Args:
+        kind: a type that pydantic knows.
+        value: what a file says.
+        file: its name, for errors.
+        prefix: the path within it, for errors.
 
     Raises:
         ConfigError: an unknown key, one that is missing, or a value that its key does not take.
@@ -254,17 +280,16 @@ def validated(kind: type[T], value: Any, file: str, prefix: tuple[str, ...] = ()
     except ValidationError as error:
         first = error.errors()[0]
         loc = (*prefix, *(str(part) for part in first["loc"]))
-        message = first["msg"]
         if first["type"] == "unexpected_keyword_argument":
-            known = [getattr(f.default, "alias", None) or f.name for f in fields(_table_at(loc[:-1]))]
-            known += ["extends"] if len(loc) == 1 else []
-            near = difflib.get_close_matches(loc[-1], known, 1)
+            keys = [getattr(f.default, "alias", None) or f.name for f in fields(_table_at(loc[:-1]))]
+            keys += ["extends"] if len(loc) == 1 else []
+            near = difflib.get_close_matches(loc[-1], keys, 1)
             message = f"unknown key, did you mean {near[0]!r}?" if near else "unknown key"
-            message += f" Expected one of: {', '.join(known)}"
+            message += f" Expected one of: {', '.join(keys)}"
         elif first["type"] == "missing":
             message = "missing, expected a value"
         else:
-            message = f"got {shown(first['input'])}: {message}"
+            message = f"got {quote(first['input'])}: {first['msg']}"
         raise ConfigError(f"{file}: {'.'.join(loc)}: {message}") from error
 
 

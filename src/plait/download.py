@@ -1,4 +1,4 @@
-"""Weights that others published: downloaded once into the cache, checked, resumed where a download broke off."""
+"""Weights that others published: downloaded once into the cache, checked, resumed after a break."""
 
 import hashlib
 import http
@@ -16,7 +16,14 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Remote:
-    """A published file and what identifies it: size in bytes, SHA-256 or its first digits, git blob."""
+    """A published file.
+
+    Args:
+        url: its address.
+        size: in bytes.
+        sha256: its SHA-256, or the first digits.
+        git_blob: its hash as a blob of git.
+    """
 
     url: str
     size: int | None = None
@@ -38,7 +45,7 @@ I3D_RGB = Remote(
 
 
 def fetch(remote: Remote, folder: Path | None = None) -> Path:
-    """The file in `folder`, by default the cache, downloaded if it is not there; a broken download is gone on with.
+    """The file in `folder`, by default the cache, downloaded if it is not there, or the rest of it.
 
     Only downloads are checked: a file that somebody put there is taken as it is.
 
@@ -57,8 +64,8 @@ def fetch(remote: Remote, folder: Path | None = None) -> Path:
                 _check(remote, part)
                 part.replace(target)
     except (OSError, http.client.HTTPException) as error:
-        why = one_line(getattr(error, "reason", None) or error)
-        raise DataError(f"{remote.url}: cannot be downloaded ({why}); put the file at {target}") from error
+        reason = one_line(getattr(error, "reason", None) or error)
+        raise DataError(f"{remote.url}: cannot be downloaded ({reason}); put the file at {target}") from error
     return target
 
 
@@ -75,16 +82,14 @@ def _download(remote: Remote, part: Path, target: Path) -> None:
             return  # all of it is there, or it is another file: the check tells
         raise
     with answer:
-        goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT
-        have = have if goes_on else 0
         length = answer.headers.get("Content-Length")
-        with part.open("ab" if goes_on else "wb") as file:
+        missing = 0 if length is None else int(length)
+        with part.open("ab" if answer.status == http.HTTPStatus.PARTIAL_CONTENT else "wb") as file:
             while piece := answer.read(PIECE):
                 file.write(piece)
-                have += len(piece)
-                length = length and str(int(length) - len(piece))
-    if length is not None and int(length) > 0:
-        raise DataError(f"{remote.url}: {length} bytes short; run again to go on, or put it at {target}")
+                missing -= len(piece)
+    if missing > 0:
+        raise DataError(f"{remote.url}: {missing} bytes short; run again to go on, or put it at {target}")
 
 
 def _check(remote: Remote, part: Path) -> None:
@@ -96,11 +101,11 @@ def _check(remote: Remote, part: Path) -> None:
         while piece := file.read(PIECE):
             blob.update(piece)
             sha256.update(piece)
-    for what, got, expected in (
+    for name, got, expected in (
         ("size", size, remote.size),
         ("SHA-256", sha256.hexdigest(), remote.sha256),
         ("git blob", blob.hexdigest(), remote.git_blob),
     ):
         if expected is not None and not str(got).startswith(str(expected)):
             part.unlink()
-            raise DataError(f"{remote.url}: {what} {got}, expected {expected}; the download was removed")
+            raise DataError(f"{remote.url}: {name} {got}, expected {expected}; the download was removed")

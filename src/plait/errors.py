@@ -15,12 +15,11 @@ LONGEST = 2000  # letters of an error: names come from data, and may be of any l
 
 
 class PlaitError(Exception):
-    """Input that plait refuses; the message is one line, meant for a person, its middle left out where it is long."""
+    """Input that plait refuses; the message is one line for a person, without its middle where it is long."""
 
     def __str__(self) -> str:
-        """The line."""
-        said = super().__str__()
-        return said if len(said) <= LONGEST else f"{said[: LONGEST // 2]} ... {said[-LONGEST // 2 + 5 :]}"
+        line = super().__str__()
+        return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 + 5 :]}"
 
 
 class ConfigError(PlaitError):
@@ -36,7 +35,7 @@ class ShapeError(PlaitError, ValueError):
 
 
 class PlaitWarning(UserWarning):
-    """What goes on otherwise than was asked for; the message is one line, meant for a person."""
+    """What goes on otherwise than was asked for; the message is one line for a person."""
 
 
 def one_line(error: BaseException) -> str:
@@ -44,7 +43,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """A value as an error quotes it, on one line and not too long."""
     text = repr(value)
     return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
@@ -66,7 +65,7 @@ def raised(error: BaseException) -> str:
 
 @contextmanager
 def own_code(where: str, passing: tuple[type[Exception], ...] = (OSError, MemoryError)) -> Iterator[None]:
-    """What a user's own code raises is one line that says `where`; plait's errors and those of `passing` stay.
+    """What a user's own code raises becomes one line that says `where`; plait's errors and `passing` stay.
 
     Raises:
         ConfigError: it has failed.

@@ -3,8 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import combinations
 
-# A label in front of a number says that a person follows, not which: subject 1, sub-01, S1; participant 1, P01; user 1.
+# A word in front of a number says that a person follows, not which: subject 1, sub-01, S1; P01; user 1.
 FAMILIES = {
     "subject": ("s", "su", "sub", "subj", "sbj", "subject", "subjects", "testsubject"),
     "participant": ("p", "pp", "pt", "part", "participant", "person", "pers", "patient", "testperson"),
@@ -47,41 +48,41 @@ def natural(name: str) -> Key:
 
 def plain(name: str) -> str:
     """A name as it is kept: letters composed (NFC), white space single, nothing invisible at either end."""
-    words = " ".join(name.split())
-    return unicodedata.normalize(
-        "NFC", words.strip("".join({one for one in words if _invisible(one)} | {" "}))
-    )
+    text = " ".join(name.split())
+    blank = {letter for letter in text if _is_invisible(letter)} | {" "}
+    return unicodedata.normalize("NFC", text.strip("".join(blank)))
 
 
 def spellings(name: str, *, person: bool = True) -> frozenset[str]:
     """What a name comes to, however it is written: two names that share a spelling look alike.
 
-    Of no account are case, the width and form of letters and digits, what is invisible, separators that do not stand
-    between digits, quotes, leading zeros, a number's `.0`, and letters of other alphabets that look like Latin ones.
-    Of a `person`, neither are accents and other signs, an umlaut's being written with an e, nor how a word for people
-    is written in front of a number; a number without a word is anybody's of that number.
+    What does not count: case, the width and form of letters and digits, what is invisible, separators that do
+    not stand between digits, quotes, leading zeros, a number's `.0`, and from which alphabet a letter is that
+    looks like a Latin one. In names of a `person`, neither do accents and other signs, whether an umlaut is
+    written with an e, nor how a word for people is written in front of a number; a number alone is anybody's
+    of that number.
     """
-    found = set()
+    spelled = set()
     compatible = unicodedata.normalize("NFKC", name)
     texts = [name, compatible.translate(LOOKALIKES), compatible.casefold().translate(LOOKALIKES)]
     if person:
-        texts = [*texts, compatible.casefold().translate(SPELLED)]
-        texts += [
-            " ".join(sorted(re.split(r"[\s,;_]+", text))) for text in texts if not re.search(r"\d", text)
-        ]
+        texts.append(compatible.casefold().translate(SPELLED))
+        unnumbered = [text for text in texts if not re.search(r"\d", text)]
+        texts += [" ".join(sorted(re.split(r"[\s,;_]+", text))) for text in unnumbered]
     for text in texts:
         base = _bare(text, person)
         numbered = NUMBERED.fullmatch(base) if person else None
-        word = numbered[1] if numbered else ""
-        word = next((word.removesuffix(said) for said in COUNTED if word.removesuffix(said) in WORDS), word)
-        if numbered and word in COUNTED:
-            base = numbered[2]
-        elif numbered and word in WORDS:
-            base = f"{WORDS[word]} {numbered[2]}"
-        found.add(base)
+        if numbered:
+            stems = (numbered[1].removesuffix(suffix) for suffix in COUNTED)
+            word = next((stem for stem in stems if stem in WORDS), numbered[1])
+            if word in COUNTED:
+                base = numbered[2]
+            elif word in WORDS:
+                base = f"{WORDS[word]} {numbered[2]}"
+        spelled.add(base)
         if person and base[:1].isdecimal():
-            found |= {f"{family} {base}" for family in FAMILIES}
-    return frozenset(found)
+            spelled |= {f"{family} {base}" for family in FAMILIES}
+    return frozenset(spelled)
 
 
 def alike(names: Iterable[str], *, person: bool = True) -> list[tuple[str, str]]:
@@ -91,25 +92,22 @@ def alike(names: Iterable[str], *, person: bool = True) -> list[tuple[str, str]]
     for place, name in enumerate(ordered):
         for spelling in spellings(name, person=person):
             places.setdefault(spelling, []).append(place)
-    pairs = {(a, b) for found in places.values() for i, a in enumerate(found) for b in found[i + 1 :]}
+    pairs = {pair for sharing in places.values() for pair in combinations(sharing, 2)}
     return [(ordered[a], ordered[b]) for a, b in sorted(pairs)]
 
 
 def _bare(text: str, person: bool) -> str:
     """The letters and numbers of a name."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    text = "".join(one for one in text if not _invisible(one))
+    text = "".join(letter for letter in text if not _is_invisible(letter))
     if person:
-        text = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", text))).translate(
-            PLAIN
-        )
-        text = "".join(" " if _is_sign(one) else one for one in text)
-    dashes = (unicodedata.category(one) == "Pd" or one in MINUS for one in text)
-    text = "".join("-" if dash else one for dash, one in zip(dashes, _western(text), strict=True)).strip()
+        unaccented = ACCENTS.sub("", unicodedata.normalize("NFD", text))
+        text = unicodedata.normalize("NFC", unaccented).translate(PLAIN)
+        text = "".join(" " if _is_sign(letter) else letter for letter in text)
+    text = "".join("-" if _is_dash(letter) else letter for letter in _western(text)).strip()
     text = re.sub(r"(?<![\d.,])(\d+)\.0+$", r"\1", text)  # a number that a table has read as a fraction
-    text = SEPARATORS.sub(lambda gap: "-" if _between_digits(gap) else "", text)
-    bare = re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", text)
-    return bare or text or unicodedata.normalize("NFC", text)
+    joined = SEPARATORS.sub(lambda gap: "-" if _between_digits(gap) else "", text)
+    return re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", joined or text)
 
 
 def _between_digits(gap: re.Match[str]) -> bool:
@@ -117,24 +115,25 @@ def _between_digits(gap: re.Match[str]) -> bool:
     return before.isdecimal() and after.isdecimal()
 
 
-def _is_sign(one: str) -> bool:
-    """Whether something is neither letter, digit, mark nor hyphen, and no separator that counts between digits."""
-    return (
-        unicodedata.category(one)[0] in "PS"
-        and unicodedata.category(one) != "Pd"
-        and one not in MINUS + ".,;:/\\_"
-    )
+def _is_dash(letter: str) -> bool:
+    return unicodedata.category(letter) == "Pd" or letter in MINUS
+
+
+def _is_sign(letter: str) -> bool:
+    """Whether it is no letter, digit, mark or dash, and no separator that counts between digits."""
+    return unicodedata.category(letter)[0] in "PS" and not _is_dash(letter) and letter not in ".,;:/\\_"
 
 
 def _western(text: str) -> str:
     """Decimal digits of any script as 0 to 9."""
-    return "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in text)
+    return "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text)
 
 
-def _invisible(one: str) -> bool:
+def _is_invisible(letter: str) -> bool:
     """Whether nothing is printed for it: format and control characters, fillers, selectors of variants."""
-    selects = "\ufe00" <= one <= "\ufe0f" or "\U000e0100" <= one <= "\U000e01ef"
-    return one in FILLERS or selects or (unicodedata.category(one) in ("Cf", "Cc") and not one.isspace())
+    control = unicodedata.category(letter) in ("Cf", "Cc") and not letter.isspace()
+    selects = "\ufe00" <= letter <= "\ufe0f" or "\U000e0100" <= letter <= "\U000e01ef"
+    return letter in FILLERS or selects or control
 
 
 def inside(name: str) -> bool:

@@ -13,14 +13,18 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from plait.contents import INSTALLED, installed, modules
+from plait.contents import modules
 from plait.errors import ConfigError, PlaitError, one_line, raised
+from plait.source import among_installed, installed, of_plait
+
+_distributions = functools.cache(importlib.metadata.packages_distributions)
 
 
 def resolve(path: str, where: str) -> Any:
@@ -33,7 +37,7 @@ def resolve(path: str, where: str) -> Any:
     if not colon or not module or not name:
         raise ConfigError(f"{where}: got {path!r}, expected 'package.module:Name'")
     try:
-        found: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{where}: no module {error.name!r} (from {path!r})") from error
     except TypeError as error:
@@ -41,16 +45,22 @@ def resolve(path: str, where: str) -> Any:
     except (Exception, SystemExit) as error:  # a user's own code
         raise ConfigError(f"{where}: module {module!r} cannot be imported: {raised(error)}") from error
     for part in name.split("."):
-        if not hasattr(found, part):
-            near = difflib.get_close_matches(part, dir(found), 1)
+        if not hasattr(value, part):
+            near = difflib.get_close_matches(part, dir(value), 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{where}: module {module!r} has no {part!r}{hint}")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def made(make: object, positional: tuple[object, ...], named: Mapping[str, object], where: str) -> nn.Module:
-    """The module that `make` makes; `where` says which setting asked for it.
+    """The module that a class or a function makes.
+
+    Args:
+        make: what makes it.
+        positional: its arguments by place.
+        named: its arguments by name.
+        where: which setting asked for it.
 
     Raises:
         PlaitError: it does not take its arguments, refuses them, or is something else.
@@ -59,12 +69,7 @@ def made(make: object, positional: tuple[object, ...], named: Mapping[str, objec
         module = make(*positional, **named)  # type: ignore[operator]
     except PlaitError as error:
         raise type(error)(f"{where}: {error}") from error
-    except (
-        TypeError,
-        RuntimeError,
-        MemoryError,
-        OverflowError,
-    ) as error:  # an argument of its own, or far too large
+    except (TypeError, RuntimeError, MemoryError, OverflowError) as error:  # an odd argument, or too large
         raise ConfigError(f"{where}: {one_line(error)}") from error
     except Exception as error:
         raise ConfigError(f"{where}: {raised(error)}") from error
@@ -74,60 +79,57 @@ def made(make: object, positional: tuple[object, ...], named: Mapping[str, objec
 
 
 def source_key(things: Iterable[Any]) -> str:
-    """A key of the source of the modules that hold `things`, and of all modules of plait or of the user's they use.
+    """A key of the source of the modules that hold `things`, and of all of plait's or the user's they use.
 
-    Comments, formatting and docstrings do not count. Installed packages count by their version, and plait's own that
-    it imports only where they are needed for whoever names the function that does.
+    Comments, formatting and docstrings do not count; installed packages count by their version. Modules of
+    plait's that it imports only where they are needed count for whoever names the function that does.
     """
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     todo, seen = sorted(modules(list(things))), set()
     while todo:
         name = todo.pop()
         if name not in seen:
             seen.add(name)
-            todo += _collected(name, found)
-    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:32]
+            todo += _collect(name, hashes)
+    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()[:32]
 
 
 def own_modules() -> list[Path]:
-    """The files and package folders of what has been imported and was not installed, and plait's: what must travel."""
-    found: set[Path] = set()
+    """What must travel: files and package folders of what was imported but not installed, and plait's."""
+    paths: set[Path] = set()
     for name, module in list(sys.modules.items()):
         if "." in name or name == "__main__" or not isinstance(module, ModuleType):
             continue
         file = getattr(module, "__file__", None)
-        places = [Path(p) for p in getattr(module, "__path__", ())] or ([Path(file)] if file else [])
-        for place in (p.resolve() for p in places):
-            foreign = name != "plait" and str(place).startswith(INSTALLED)
-            if not foreign and (place.is_dir() or place.suffix == ".py"):
-                found.add(place)
-    return sorted(found)
+        places = list(getattr(module, "__path__", ())) or ([file] if file else [])
+        for path in (Path(place).resolve() for place in places):
+            foreign = name != "plait" and among_installed(str(path))
+            if not foreign and (path.is_dir() or path.suffix == ".py"):
+                paths.add(path)
+    return sorted(paths)
 
 
-def _collected(name: str, found: dict[str, str]) -> Iterable[str]:
-    """Put module `name` into `found`; the modules that it uses, if it is plait's or the user's."""
-    module = sys.modules.get(name)
-    if module is not None and installed(name):
-        top = name.partition(".")[0]
-        found[top] = _version(top)
+def _collect(name: str, hashes: dict[str, str]) -> Iterable[str]:
+    """Put module `name` into `hashes`; the modules that it uses, if it is plait's or the user's."""
+    module, foreign, file = sys.modules.get(name), installed(name), None
+    if not foreign:
+        file = _file(name) if name else None
+        if module is None and file is None:
+            return ()
+        foreign = module is None and among_installed(str(file))
+    if foreign:
+        package = name.partition(".")[0]
+        hashes[package] = _version(package)
         return ()
-    file = _file(name) if name else None
-    if file is None and module is None:
-        return ()
-    if module is None and str(file).startswith(INSTALLED):
-        top = name.partition(".")[0]
-        found[top] = _version(top)
-        return ()
-    found[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
+    hashes[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
     values = list(vars(module).items()) if module else []
-    homes = {_home(value) for part, value in values if not _below(name, part, value)}
-    own = {home for home in homes if home in sys.modules and not installed(home)}
-    return {*imported, *own}  # what is installed is imported by name
+    homes = {_home(value) for part, value in values if not _is_below(name, part, value)}
+    return {*imported, *(home for home in homes if home in sys.modules and not installed(home))}
 
 
-def _below(name: str, part: str, value: object) -> bool:
+def _is_below(package: str, part: str, value: object) -> bool:
     """Whether a package has this part because somebody, anywhere, has imported its module."""
-    return isinstance(value, ModuleType) and value.__name__ == f"{name}.{part}"
+    return isinstance(value, ModuleType) and value.__name__ == f"{package}.{part}"
 
 
 def _home(value: object) -> str:
@@ -143,20 +145,21 @@ def _file(name: str) -> Path | None:
     module = sys.modules.get(name)
     if module is not None:
         file = getattr(module, "__file__", None)
-        return _resolved(file) if file and os.path.isfile(file) else None  # noqa: PTH113 - asked thousands of times
-    over, _, last = name.rpartition(".")
-    above = sys.modules.get(over)
-    if above is not None and (hasattr(above, last) or installed(over)):
+        return _resolved(file) if file and os.path.isfile(file) else None  # noqa: PTH113 - asked so often
+    above, _, last = name.rpartition(".")
+    package = sys.modules.get(above)
+    if package is not None and (hasattr(package, last) or installed(above)):
         return None  # a function of a module, or what comes with it
     places: list[str] | None = None
     spec = None
-    parts = name.split(".")
-    for number in range(len(parts)):
+    for part in accumulate(name.split("."), "{}.{}".format):
+        if spec is not None and spec.submodule_search_locations is None:
+            return None
         try:
-            spec = importlib.machinery.PathFinder.find_spec(".".join(parts[: number + 1]), places)
+            spec = importlib.machinery.PathFinder.find_spec(part, places)
         except (ImportError, ValueError):
             return None
-        if spec is None or (number < len(parts) - 1 and spec.submodule_search_locations is None):
+        if spec is None:
             return None
         places = list(spec.submodule_search_locations or ())
     return _resolved(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
@@ -171,15 +174,8 @@ def _resolved(file: str) -> Path:
 def _version(package: str) -> str:
     """The versions of what has installed an import package; of Python where that is its own."""
     owners = sorted(set(_distributions().get(package, ())))
-    return (
-        ", ".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners)
-        or sys.version.split()[0]
-    )
-
-
-@functools.lru_cache(maxsize=1)
-def _distributions() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
+    versions = [f"{owner} {importlib.metadata.version(owner)}" for owner in owners]
+    return ", ".join(versions) or sys.version.split()[0]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -194,28 +190,23 @@ def _source(file: Path, name: str, changed_ns: int) -> tuple[str, tuple[str, ...
     except (SyntaxError, ValueError):  # compiled
         return hashlib.sha256(content).hexdigest(), ()
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    imported = tuple(sorted(set(_imported(tree, package, lazily=name.partition(".")[0] != "plait"))))
+    imported = tuple(sorted(set(_imported(tree, package, lazily=not of_plait(name)))))
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            node.body = body[1:]  # type: ignore[attr-defined]
+        match getattr(node, "body", None):
+            case [ast.Expr(value=ast.Constant()), *rest]:
+                node.body = rest  # type: ignore[attr-defined]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
 
 
 def _imported(node: ast.AST, package: str, lazily: bool) -> Iterator[str]:
-    """What a syntax tree imports, by full names: of `from a import b`, both `a` and what may be the module `a.b`."""
+    """What a syntax tree imports, by full names: of `from a import b` both `a` and `a.b`."""
     if isinstance(node, ast.Import):
-        yield from (one.name for one in node.names)
+        yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        parts = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+        parts = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
         base = ".".join([*parts, *([node.module] if node.module else [])])
         yield base
-        yield from (f"{base}.{one.name}" for one in node.names if one.name != "*")
+        yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
     elif lazily or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         for child in ast.iter_child_nodes(node):
             yield from _imported(child, package, lazily)

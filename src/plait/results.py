@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from plait.errors import DataError, first_fault, shown
+from plait.errors import DataError, first_fault, quote
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
 from plait.names import inside
@@ -32,50 +32,41 @@ Schema = dict[str, pl.DataType | type[pl.DataType]]
 
 STUDY, FACTS, JOB, JOBS = "study.toml", "run.json", "job.json", "jobs"
 PREDICTIONS, VALIDATION, HISTORY = "predictions.parquet", "validation.parquet", "history.parquet"
-# With refit a job leaves two networks: one that has not seen the validation subjects, for whoever still has to choose
-# an epoch on them, and the one that was trained once more.
+# With refit a job leaves two networks: the one that was trained once more and, for whoever still has to
+# choose an epoch on the validation subjects, the one that has not seen them.
 WEIGHTS, TRAIN_WEIGHTS = "weights.safetensors", "train-weights.safetensors"
-SCORED: Schema = {
-    "clip": pl.String,
-    "subject": pl.String,
-    "activity": pl.String,
-    "predicted": pl.String,
-    "scores": pl.List(pl.Float32),
-}
+_OF_CLIP: Schema = dict.fromkeys(("clip", "subject", "activity", "predicted"), pl.String)
+SCORED: Schema = {**_OF_CLIP, "scores": pl.List(pl.Float32)}
 ORDER = ["method", "seed", "fold", "clip"]
-PREDICTED: Schema = {
-    "study": pl.String,
-    "method": pl.String,
-    "fold": pl.String,
-    "seed": pl.Int64,
-    "clip": pl.String,
-    "subject": pl.String,
-    "activity": pl.String,
-    "predicted": pl.String,
-}
+PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
+DROPPED, CASES, FILMS = "dropped.csv", "cases.json", "cases"
 AGAIN = "run `plait run` again"
+_REMEDY = "remove its folder and run again"  # of a job
 # What a run writes into its folder, and may not find there unless a run has left it.
 WRITTEN = (
     STUDY,
     PREDICTIONS,
     VALIDATION,
-    "dropped.csv",
+    DROPPED,
     "table.csv",
     "table.md",
     "index.html",
-    "cases",
-    "cases.json",
+    FILMS,
+    CASES,
 )
 LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a method's encoder of one modality comes from, if it is not the data set's own, trained from scratch.
+    """Where a method's encoder of one modality comes from, if it is not the data set's, trained from scratch.
 
-    `donor` is the method that trained it in the same fold and seed, `frozen` or tuned on; `features`, the encoder, with
-    its arguments, that made features once; `network`, what is trained on top or instead.
+    Args:
+        donor: the method that trained it in the same fold and seed.
+        frozen: it is not trained further.
+        features: the encoder, with its arguments, that made features once.
+        network: what is trained on top of features, or instead of the data set's.
     """
 
     donor: str | None = None
@@ -88,10 +79,19 @@ class Origin:
 class MethodFacts:
     """What a run knows of one method besides its predictions.
 
-    `head` is `mean`, `flatten` or `hidden`, None for an average. `encoders` are origins by modality. `parameters` are
-    the trained ones; `train_seconds` is the sum over `jobs`. An average trains nothing: no jobs. `sweep` is what a
-    sweep set of this row: it belongs to a curve, and is in no planned comparison. `keys` names its jobs' folders, by
-    `fold/seed`.
+    Args:
+        kind: how it combines modalities.
+        modalities: those that it uses.
+        head: `mean`, `flatten` or `hidden`; None for an average.
+        use: its class, `"package.module:Name"`; None for an average.
+        args: the class's settings.
+        encoders: where they come from, by modality.
+        average: the methods whose scores are averaged.
+        sweep: what a sweep set of this row, which belongs to a curve and is in no planned comparison.
+        keys: the names of its jobs' folders, by `fold/seed`.
+        parameters: how many are trained.
+        jobs: how many there were; an average trains nothing and has none.
+        train_seconds: of all its jobs together.
     """
 
     kind: Kind
@@ -110,10 +110,21 @@ class MethodFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What `run.json` says: the study, its methods in the order of the study file, and how it was computed.
+    """What `run.json` says: the study, and how it was computed.
 
-    `activities` are in the order of the scores; `data` is where the data set lay; `seconds` is the training time of all
-    jobs together; `said`, what is to be known of the clips, in lines; `failed`, which jobs have no scores, and why.
+    Args:
+        study, dataset, cite: names of the study and its data set, and whom to cite.
+        activities: in the order of the scores.
+        modalities: those of the study.
+        protocol, seeds: as in the study file.
+        methods: in the order of the study file.
+        versions: of plait and of what it computes with.
+        data: where the data set lay.
+        commit: of plait's own source, `+` behind it if there were changes.
+        device, threads, feature_threads, cores: where and with how many it was computed.
+        seconds: the training time of all jobs together.
+        said: what is to be known of the clips, in lines.
+        failed: which jobs have no scores, and why.
     """
 
     study: str
@@ -138,7 +149,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class JobFacts:
-    """What `job.json` says: how long training took, how many parameters it trained, and why it `failed`, if it did."""
+    """What `job.json` says: how long training took, how many parameters were trained, why it failed."""
 
     seconds: float
     parameters: int
@@ -153,6 +164,12 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
 
 def write_run(folder: Path, facts: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame) -> None:
     """Write what a run says and its tables.
+
+    Args:
+        folder: the run's.
+        facts: what it says.
+        predictions: of the test clips, with `COLUMNS`, sorted by `ORDER`.
+        validation: of the validation clips, likewise.
 
     Raises:
         DataError: the folder cannot be written.
@@ -172,7 +189,7 @@ def read_facts(folder: Path) -> RunFacts:
     try:
         content = read_bytes(path)
         facts = TypeAdapter(RunFacts).validate_json(content)
-        json.loads(content, parse_int=partial(_whole, path))
+        json.loads(content, parse_int=partial(_whole_number, path))
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         why = "no such file" if missing else f"cannot be read ({str(error).splitlines()[0]})"
@@ -196,22 +213,35 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
     """The run in `folder` and its predictions.
 
     Raises:
-        DataError: `run.json` or `predictions.parquet` is missing, unreadable, or the two do not belong together.
+        DataError: `run.json` or `predictions.parquet` is missing or unreadable, or the two do not fit.
     """
     facts = read_facts(folder)
     path = folder / PREDICTIONS
     predictions = read_parquet(path, "run `plait run` first", PREDICTED)
-    expected = {
-        "method": set(facts.methods),
-        "activity": set(facts.activities),
-        "predicted": set(facts.activities),
-    }
-    for column, known in expected.items():
-        if strange := set(predictions[column].unique()) - known:
+    expected = {"method": facts.methods, "activity": facts.activities, "predicted": facts.activities}
+    for column, names in expected.items():
+        if strange := set(predictions[column].unique()) - set(names):
             raise DataError(f"{path}: {column} {min(map(str, strange))!r} is not in {FACTS}; {AGAIN}")
     if unfinished := set(facts.methods) - set(predictions["method"].unique()):
         raise DataError(f"{path}: nothing of method {min(unfinished)!r}; {AGAIN} to finish the study")
     return facts, predictions
+
+
+class Results(NamedTuple):
+    """What a run came to: what it says of itself, predictions of test clips and of validation clips."""
+
+    facts: RunFacts
+    predictions: pl.DataFrame
+    validation: pl.DataFrame | None
+
+
+def read_results(folder: Path) -> Results:
+    """All of what the run in `folder` came to.
+
+    Raises:
+        DataError: a file is missing, unreadable, or they do not belong together.
+    """
+    return Results(*read_run(folder), read_validation(folder))
 
 
 def read_validation(folder: Path) -> pl.DataFrame | None:
@@ -236,14 +266,13 @@ def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
     path = folder / HANDS
     if not path.is_file():
         return None
-    again = "run `plait hands detect` again"
-    hands = read_parquet(path, again, {name: COUNTED[name] for name in ("clip", "missing", "count")})
+    remedy = "run `plait hands detect` again"
+    hands = read_parquet(path, remedy, {name: COUNTED[name] for name in ("clip", "missing", "count")})
     if hands.schema.get("visible") not in (pl.Int64, pl.Null):  # nothing where nobody knows the truth
-        raise DataError(
-            f"{path}: no numbers in a column 'visible', expected what `plait hands detect` writes; {again}"
-        )
+        expected = "what `plait hands detect` writes"
+        raise DataError(f"{path}: no numbers in a column 'visible', expected {expected}; {remedy}")
     if unseen := set(predictions["clip"]) - set(hands["clip"]):
-        raise DataError(f"{path}: nothing of clip {min(unseen)!r}; {again}")
+        raise DataError(f"{path}: nothing of clip {min(unseen)!r}; {remedy}")
     return hands
 
 
@@ -254,7 +283,7 @@ def job_folder(run: Path, key: str) -> Path:
         DataError: the key is none, as where `run.json` names another place.
     """
     if not inside(key) or "/" in key:
-        raise DataError(f"{run / FACTS}: keys: {shown(key)}, expected the name of a folder in {JOBS}")
+        raise DataError(f"{run / FACTS}: keys: {quote(key)}, expected the name of a folder in {JOBS}")
     return run / JOBS / key
 
 
@@ -266,7 +295,16 @@ def write_job(
     validation: pl.DataFrame,
     history: pl.DataFrame,
 ) -> None:
-    """Write a finished job but for its weights, into a folder that is not in its place yet."""
+    """Write a finished job but for its weights, into a folder that is not in its place yet.
+
+    Args:
+        folder: where to.
+        facts: what it says of itself.
+        decided_by: all that its key stands for.
+        predictions: of the test clips, of schema `SCORED`.
+        validation: of the validation clips, likewise.
+        history: one row per epoch.
+    """
     predictions.write_parquet(folder / PREDICTIONS)
     validation.write_parquet(folder / VALIDATION)
     history.write_parquet(folder / HISTORY)
@@ -279,11 +317,11 @@ def read_job(folder: Path) -> JobFacts:
     Raises:
         DataError: the file is damaged.
     """
-    path, again = folder / JOB, "remove its folder and run again"
+    path = folder / JOB
     try:
-        return TypeAdapter(JobFacts).validate_python(read_json(path, again))
+        return TypeAdapter(JobFacts).validate_python(read_json(path, _REMEDY))
     except ValidationError as error:
-        raise DataError(f"{path}: {first_fault(error)}; {again}") from error
+        raise DataError(f"{path}: {first_fault(error)}; {_REMEDY}") from error
 
 
 def read_scores(folder: Path, name: str) -> pl.DataFrame:
@@ -292,26 +330,24 @@ def read_scores(folder: Path, name: str) -> pl.DataFrame:
     Raises:
         DataError: the file is damaged.
     """
-    return read_parquet(folder / name, "remove its folder and run again", SCORED)
+    return read_parquet(folder / name, _REMEDY, SCORED)
 
 
 def scored(clips: Sequence[Clip], scores: np.ndarray, activities: Sequence[str]) -> pl.DataFrame:
-    """A table of schema `SCORED`: `scores` are `(len(clips), len(activities))`; ties go to the first activity."""
-    return pl.DataFrame(
-        {
-            "clip": [clip.name for clip in clips],
-            "subject": [clip.subject for clip in clips],
-            "activity": [clip.activity for clip in clips],
-            "predicted": [activities[best] for best in scores.argmax(axis=1)],
-            "scores": scores.tolist(),
-        },
-        schema=SCORED,
-    )
+    """A table of schema `SCORED`: `scores` are `(len(clips), len(activities))`; of equals the first wins."""
+    columns = {
+        "clip": [clip.name for clip in clips],
+        "subject": [clip.subject for clip in clips],
+        "activity": [clip.activity for clip in clips],
+        "predicted": [activities[best] for best in scores.argmax(axis=1)],
+        "scores": scores.tolist(),
+    }
+    return pl.DataFrame(columns, schema=SCORED)
 
 
-def _whole(path: Path, text: str) -> int:
+def _whole_number(path: Path, text: str) -> int:
     """A whole number of a file that a column of a table can hold."""
     number = int(text) if len(text) < 20 else LARGEST + 1
     if abs(number) > LARGEST:
-        raise DataError(f"{path}: {shown(text)}, expected whole numbers below 2^63; run `plait run` first")
+        raise DataError(f"{path}: {quote(text)}, expected whole numbers below 2^63; run `plait run` first")
     return number

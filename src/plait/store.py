@@ -12,7 +12,7 @@ import time
 import tomllib
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,8 @@ ROOM, RATIO = 1 << 29, 50  # a file may come to half a GiB in memory, or to fift
 DEEPEST, DOTS, DEEP = 50, 500, "nested too deeply"
 _STDERR = threading.RLock()
 SETTLED_S = 2.0  # a file that was changed less long ago may change again without another time stamp
-_known: dict[tuple[int, ...], str] = {}  # checksums of files as they were found in this process
-_told: set[tuple[Path, int, int]] = set()  # which files have been said to be damaged
+_checksums: dict[tuple[int, ...], str] = {}  # of files, by their state
+_warned: set[tuple[Path, int, int]] = set()  # which files have been said to be damaged
 
 
 @contextmanager
@@ -47,54 +47,51 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
     Raises:
         DataError: the folder cannot be written, or the disk is full; `name` says what was to be made.
     """
-    made: Path | None = None
-    held: FileLock | None = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-        made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
-        held = FileLock(made / HELD, fallback_to_soft=False)
-        with suppress(OSError, NotImplementedError):  # without locks nothing is swept
-            held.acquire()
-        yield made
-    except PlaitError:
-        raise
-    except Exception as error:
-        if reason := _refused(error):
-            raise DataError(f"{folder / name}: cannot be written: {reason}") from error
-        raise
-    finally:
-        if held is not None:
-            held.release()
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+    with ExitStack() as ending:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
+            temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+            ending.callback(shutil.rmtree, temporary, ignore_errors=True)
+            lock = FileLock(temporary / HELD, fallback_to_soft=False)
+            ending.callback(lock.release)
+            with suppress(OSError, NotImplementedError):  # without locks nothing is swept
+                lock.acquire()
+            yield temporary
+        except PlaitError:
+            raise
+        except Exception as error:
+            if reason := _refusal(error):
+                raise DataError(f"{folder / name}: cannot be written: {reason}") from error
+            raise
 
 
-def _refused(error: Exception) -> str | None:
-    """Why the system refused to write, if that is what an error of Python's or of a Rust library's (polars) says."""
+def _refusal(error: Exception) -> str | None:
+    """Why the system refused to write, if an error of Python's or of a Rust library's (polars) says so."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    told = re.search(r"\(os error (\d+)\)", str(error))
-    return os.strerror(int(told[1])) if told else None
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return os.strerror(int(number[1])) if number else None
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary folders in `folder` whose processes were killed, and end what they were about to end."""
-    for left in folder.glob(".making-*"):
+    """Remove temporary folders in `folder` whose processes were killed; what was whole takes its place."""
+    for temporary in folder.glob(".making-*"):
         try:
-            if not (left / HELD).is_file() or time.time() - left.stat().st_mtime < FRESH_S:
+            if not (temporary / HELD).is_file() or time.time() - temporary.stat().st_mtime < FRESH_S:
                 continue  # no temporary folder, or one that is not locked yet
-            with locked(left / HELD, wait=False):
-                for made in left.iterdir() if (left / "old").exists() else ():
-                    if made.name not in ("old", HELD) and not (folder / made.name).exists():
-                        made.replace(folder / made.name)  # it was whole, and the old one had made room for it
-                shutil.rmtree(left, ignore_errors=True)
-        except (Timeout, OSError, DataError):
+            with locked(temporary / HELD, wait=False):
+                for inner in temporary.iterdir() if (temporary / "old").exists() else ():
+                    target = folder / inner.name
+                    if inner.name not in ("old", HELD) and not target.exists():
+                        inner.replace(target)  # the old one had made room for it
+                shutil.rmtree(temporary, ignore_errors=True)
+        except (OSError, DataError):
             continue  # somebody's, or gone
 
 
 def taken(path: Path, besides: Collection[str] = ()) -> bool:
-    """Whether something stands at `path` that is no folder, or a folder that holds more than what `besides` names."""
+    """Whether something stands at `path` that is no folder, or a folder that holds more than `besides`."""
     return path.exists() and (not path.is_dir() or any(inner.name not in besides for inner in path.iterdir()))
 
 
@@ -102,26 +99,26 @@ def taken(path: Path, besides: Collection[str] = ()) -> bool:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path for a file or a folder to be made, which takes `path`'s place only on success.
 
-    By then it is on the disk, so that no loss of power leaves less than what stood before, and whoever may read new
-    files here may read it.
+    By then it is on the disk, so that no loss of power leaves less than what stood before. It may be read by
+    whoever may read new files here.
 
     Raises:
         DataError: it cannot be written, or the disk is full. What stood at `path` still stands.
     """
     with scratch(path.parent, path.name) as folder:
-        made = folder / path.name
-        yield made
-        for one in [made, *made.rglob("*")] if made.is_dir() else [made]:
-            one.chmod((0o777 if one.is_dir() else 0o666) & ~UMASK)
-            _on_the_disk(one)
+        target = folder / path.name
+        yield target
+        for inner in [target, *target.rglob("*")] if target.is_dir() else [target]:
+            inner.chmod((0o777 if inner.is_dir() else 0o666) & ~UMASK)
+            _write_out(inner)
         if path.is_dir():
             path.replace(folder / "old")
-        made.replace(path)
-        _on_the_disk(path.parent)
+        target.replace(path)
+        _write_out(path.parent)
 
 
-def _on_the_disk(path: Path) -> None:
-    """Have a file, or the names in a folder, written out; where folders cannot be opened, the system does that."""
+def _write_out(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk; where none can open folders, the system does."""
     if path.is_dir() and os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -139,10 +136,10 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         filelock.Timeout: another process holds it, and one does not `wait`.
         DataError: it cannot be written, or the file system has no such locks.
     """
-    held = FileLock(path, blocking=wait, fallback_to_soft=False)
+    lock = FileLock(path, blocking=wait, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire()
+        lock.acquire()
     except Timeout:
         raise
     except OSError as error:
@@ -150,7 +147,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        held.release()
+        lock.release()
 
 
 @contextmanager
@@ -159,9 +156,10 @@ def made_once(
 ) -> Iterator[Path | None]:
     """A path for a file to be made, which takes `path`'s place on success; None if the file stands already.
 
-    One process at a time makes it, and those that wait find it made. What a killed process leaves is under the same
-    name for the next one; if it is `resumed`, what an error leaves too. With `said`, the file is sealed: a JSON file
-    beside it holds that, its size and its checksum, and one that is not as its seal says does not stand.
+    One process at a time makes it, and those that wait find it made. What a killed process leaves, the next
+    one finds under the same name; if it is `resumed`, also what an error leaves. With `said`, the file is
+    sealed: a JSON file beside it holds that, its size and its checksum, and a file that is not as its seal
+    says does not stand.
 
     Raises:
         DataError: it cannot be written, the disk is full, or a file that it is made of cannot be read.
@@ -188,8 +186,8 @@ def made_once(
                 making.unlink(missing_ok=True)
             if not isinstance(error, OSError):
                 raise
-            what = "written" if error.filename in (None, str(making)) else f"made: {error.filename}"
-            raise DataError(f"{path}: cannot be {what}: {error.strerror or error}") from error
+            verb = "written" if error.filename in (None, str(making)) else f"made: {error.filename}"
+            raise DataError(f"{path}: cannot be {verb}: {error.strerror or error}") from error
 
 
 def sealing(path: Path) -> Path:
@@ -209,51 +207,50 @@ def seal(made: Path, path: Path, said: Mapping[str, Any]) -> None:
 def sound(path: Path) -> bool:
     """Whether a file of the cache stands as its seal says; its contents are read once in a process.
 
-    One that stands otherwise is said so in a line, for it is about to be made again.
+    Of one that does not, a warning says so, for it is about to be made again.
     """
     try:
-        size, changed_ns = (found := path.stat()).st_size, found.st_mtime_ns
-        wrong = _unsealed(path, size)
+        stats = path.stat()
     except OSError:
         return False
-    if wrong and (path, size, changed_ns) not in _told:
-        _told.add((path, size, changed_ns))
-        warnings.warn(f"{path}: {wrong}, made again", PlaitWarning, stacklevel=2)
-    return wrong is None
+    fault = _fault(path, stats.st_size)
+    mark = (path, stats.st_size, stats.st_mtime_ns)
+    if fault and mark not in _warned:
+        _warned.add(mark)
+        warnings.warn(f"{path}: {fault}, made again", PlaitWarning, stacklevel=2)
+    return fault is None
 
 
-def _unsealed(path: Path, size: int) -> str | None:
+def _fault(path: Path, size: int) -> str | None:
     """What is wrong with a file, by its seal."""
     try:
-        said = json.loads(sealing(path).read_bytes())
-        if said["form"] != FORM:
+        contents = json.loads(sealing(path).read_bytes())
+        if contents["form"] != FORM:
             return "of an older form"
-        return None if said["size"] == size and said["sha256"] == checksum(path) else "damaged"
+        return None if contents["size"] == size and contents["sha256"] == checksum(path) else "damaged"
     except (OSError, ValueError, KeyError, TypeError, DataError):
         return "without a seal that can be read"
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with atomic(path) as made:
-        made.write_text(text, encoding="utf-8")
+    with atomic(path) as target:
+        target.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all."""
-    with atomic(path) as made:
-        made.write_bytes(content)
+    with atomic(path) as target:
+        target.write_bytes(content)
 
 
 def write_csv(path: Path, table: "pl.DataFrame") -> None:
-    """Write a table as CSV, whole or not at all; a text that a spreadsheet would take for a formula begins with `'`."""
+    """Write a table as CSV, whole or not at all; a text that a spreadsheet would run begins with `'`."""
     import polars as pl
 
-    texts = [name for name, kind in table.schema.items() if kind == pl.String]
-    formula = (
-        pl.col(texts).str.contains(r"^[=+\-@\t\r]") & pl.col(texts).cast(pl.Float64, strict=False).is_null()
-    )
-    safe = table.with_columns(pl.when(formula).then("'" + pl.col(texts)).otherwise(pl.col(texts)).name.keep())
+    texts = pl.col([name for name, kind in table.schema.items() if kind == pl.String])
+    formula = texts.str.contains(r"^[=+\-@\t\r]") & texts.cast(pl.Float64, strict=False).is_null()
+    safe = table.with_columns(pl.when(formula).then("'" + texts).otherwise(texts).name.keep())
     write_text(path, safe.write_csv())
 
 
@@ -269,9 +266,7 @@ def write_toml(path: Path, value: Mapping[str, Any]) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {
-            key: _plain(item) for key, item in value.items() if item is not None and item not in ({}, (), [])
-        }
+        return {key: _plain(item) for key, item in value.items() if item not in (None, {}, (), [])}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
@@ -283,22 +278,21 @@ def checksum(file: Path) -> str:
     """
     try:
         with file.open("rb") as opened:
-            before = _state(opened.fileno())
-            if before not in _known:
-                found = hashlib.file_digest(opened, "sha256").hexdigest()
-                settled = time.time() - max(before[3:]) / 1e9 > SETTLED_S
-                if before != _state(opened.fileno()) or not settled:
-                    return found
-                _known[before] = found
-            return _known[before]
+            state = _state(opened.fileno())
+            if state in _checksums:
+                return _checksums[state]
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            if state == _state(opened.fileno()) and time.time() - max(state[3:]) / 1e9 > SETTLED_S:
+                _checksums[state] = digest
+            return digest
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
 def _state(descriptor: int) -> tuple[int, ...]:
     """What changes when a file is written or put in another's place."""
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    stats = os.fstat(descriptor)
+    return stats.st_dev, stats.st_ino, stats.st_size, stats.st_mtime_ns, stats.st_ctime_ns
 
 
 def regular(path: Path) -> Path:
@@ -322,9 +316,8 @@ def explained(path: Path, size: float) -> None:
         DataError: it says that it holds so much.
     """
     if size > ROOM + RATIO * path.stat().st_size:
-        raise DataError(
-            f"{path}: says that it holds {size / 1e9:.4g} GB, expected no more than its size explains"
-        )
+        got = f"says that it holds {size / 1e9:.4g} GB"
+        raise DataError(f"{path}: {got}, expected no more than its size explains")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -337,9 +330,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         return regular(path).read_bytes()
     except (MemoryError, OverflowError) as error:
-        raise DataError(
-            f"{path}: {path.stat().st_size / 1e9:.4g} GB, expected less than the memory holds"
-        ) from error
+        got = f"{path.stat().st_size / 1e9:.4g} GB"
+        raise DataError(f"{path}: {got}, expected less than the memory holds") from error
 
 
 def read_json(path: Path, remedy: str = "remove it and run again") -> Any:
@@ -370,24 +362,22 @@ def toml_of(text: str) -> dict[str, Any]:
 
 
 def shallow(value: Any) -> Any:
-    """`value` itself, tables and lists within each other, of which few are within each other.
+    """`value` itself, tables and lists within each other.
 
     Raises:
         ValueError: it is nested deeper than anything that plait writes or reads.
     """
     layer = [value]
     for _ in range(DEEPEST):
-        held = [
-            one.values() if isinstance(one, dict) else one for one in layer if isinstance(one, dict | list)
-        ]
-        if not held:
+        parts = [part for part in layer if isinstance(part, dict | list)]
+        if not parts:
             return value
-        layer = [inner for one in held for inner in one]
+        layer = [inner for part in parts for inner in (part.values() if isinstance(part, dict) else part)]
     raise ValueError(DEEP)
 
 
 def read_parquet(path: Path, remedy: str, schema: "Mapping[str, Any] | None" = None) -> "pl.DataFrame":
-    """A table; of a `schema`, its columns are there, of their types, and hold a value in every row.
+    """A table; the columns of `schema` are there, of their types, and hold a value in every row.
 
     `remedy` is what to do where it is otherwise.
 
@@ -408,16 +398,14 @@ def read_parquet(path: Path, remedy: str, schema: "Mapping[str, Any] | None" = N
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {remedy}") from error
     except (Exception, pl.exceptions.PanicException) as error:  # damaged files raise anything
-        raise DataError(
-            f"{path}: cannot be read, expected a parquet file ({one_line(error)}); {remedy}"
-        ) from error
+        why = f"cannot be read, expected a parquet file ({one_line(error)})"
+        raise DataError(f"{path}: {why}; {remedy}") from error
     for name, kind in (schema or {}).items():
         if name not in table.columns:
             raise DataError(f"{path}: no column {name!r}, expected {', '.join(schema or ())}; {remedy}")
         if table.schema[name] != kind:
-            raise DataError(
-                f"{path}: column {name!r} is of type {table.schema[name]}, expected {kind}; {remedy}"
-            )
+            got = f"column {name!r} is of type {table.schema[name]}"
+            raise DataError(f"{path}: {got}, expected {kind}; {remedy}")
         if (empty := table[name].is_null()).any():
             raise DataError(f"{path}: row {empty.arg_max()}: no {name}, expected one in every row; {remedy}")
     return table
@@ -425,10 +413,10 @@ def read_parquet(path: Path, remedy: str, schema: "Mapping[str, Any] | None" = N
 
 @contextmanager
 def unechoed() -> Iterator[None]:
-    """What a library's own threads write to the process's stderr is not shown: a damaged file has its error."""
+    """Hide what a library's own threads write to the process's stderr: a damaged file has its error."""
     with _STDERR:
         try:
-            kept = os.dup(2)
+            stderr = os.dup(2)
         except OSError:  # there is no stderr
             yield
             return
@@ -438,8 +426,8 @@ def unechoed() -> Iterator[None]:
             os.close(nowhere)
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def content_key(value: Any) -> str:
@@ -448,7 +436,7 @@ def content_key(value: Any) -> str:
 
 
 def cache_folder(stage: str) -> Path:
-    """Where `stage` keeps what can be made again: under `$PLAIT_CACHE`, by default in the user's cache folder.
+    """Where `stage` keeps what can be made again: under `$PLAIT_CACHE`, by default the user's cache folder.
 
     What is made here is its user's alone: others could put arrays in the place of others.
     """

@@ -1,7 +1,7 @@
-"""Whose code may run. A study that is started is code; a run, a clip table, a recording, a cache that is read is data.
+"""Whose code may run. A study that is started is code; a run, a clip table, a recording, a cache is data.
 
-What data names is taken from plait itself, and only if it is what its place asks for, or from modules that somebody
-has named.
+What data names is taken from plait itself, and only if it is what its place asks for, or from modules that
+somebody has named.
 """
 
 import functools
@@ -31,10 +31,10 @@ class Trust:
             ConfigError: its module is neither plait's nor trusted, or it is no data set.
         """
         self._admit(path, where)
-        found = resolve(path, where)
-        if not isinstance(found, Dataset):
+        dataset = resolve(path, where)
+        if not isinstance(dataset, Dataset):
             raise ConfigError(f"{where}: {path!r} is no plait.types.Dataset")
-        return found
+        return dataset
 
     def network(self, path: str, where: str) -> None:
         """Check that what `"package.module:Name"` names makes networks.
@@ -43,14 +43,13 @@ class Trust:
             ConfigError: its module is neither plait's nor trusted, or it is something else of plait's.
         """
         self._admit(path, where)
-        if self.all or not _of_plait(path.partition(":")[0]):
-            return
-        if not _makes_networks(resolve(path, where)):
+        checked = not self.all and _is_plait_s(path.partition(":")[0])
+        if checked and not _makes_networks(resolve(path, where)):
             raise ConfigError(f"{where}: {path} makes no networks, expected what gives a torch.nn.Module")
 
     def _admit(self, path: str, where: str) -> None:
         module = path.partition(":")[0]
-        if self.all or _of_plait(module) or any(_within(module, one) for one in self.modules):
+        if self.all or _is_plait_s(module) or any(_within(module, package) for package in self.modules):
             return
         raise ConfigError(
             f"{where}: names {path!r}, which is not plait's; code of others is run only where you say so: "
@@ -59,25 +58,24 @@ class Trust:
 
 
 NOBODY = Trust()
-OWN = Trust(all=True)
-"""For what the process itself has just made."""
+OWN = Trust(all=True)  # for what the process itself has just made
 
 
 def _within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def _of_plait(module: str) -> bool:
+def _is_plait_s(module: str) -> bool:
     """Whether a module is plait's, and none that does something as it is imported."""
     return _within(module, "plait") and not _within(module, "plait.cli") and not module.endswith("__main__")
 
 
-def _makes_networks(found: Any) -> bool:
-    """Whether something is a class of networks, or a function that says it gives one, and was written in plait."""
-    while isinstance(found, functools.partial):
-        found = found.func
-    if not _of_plait(str(getattr(found, "__module__", ""))):
+def _makes_networks(maker: Any) -> bool:
+    """Whether something is a class of networks, or a function that says it gives one, and is plait's."""
+    while isinstance(maker, functools.partial):
+        maker = maker.func
+    if not _is_plait_s(str(getattr(maker, "__module__", ""))):
         return False
-    if inspect.isfunction(found):
-        found = typing.get_type_hints(found).get("return")
-    return inspect.isclass(found) and issubclass(found, nn.Module)
+    if inspect.isfunction(maker):
+        maker = typing.get_type_hints(maker).get("return")
+    return inspect.isclass(maker) and issubclass(maker, nn.Module)

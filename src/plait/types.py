@@ -21,11 +21,7 @@ MOST_SAMPLES, MOST_HZ = 10_000_000, 1e6  # of a modality
 
 @runtime_checkable
 class Stream(Protocol):
-    """One sensor on its own clock.
-
-    `times` are in seconds and strictly increasing; `at` gives the readings at any seconds, sampled or interpolated,
-    with shape `(len(seconds), *reading)`. A stream may have a `content_key`, a text that changes with what `at` gives.
-    """
+    """One sensor on its own clock. It may have a `content_key`, a text that changes with what `at` gives."""
 
     @property
     def times(self) -> np.ndarray:
@@ -33,7 +29,7 @@ class Stream(Protocol):
         ...
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
-        """Readings at `seconds`, shape `(len(seconds), *reading)`."""
+        """Readings at any `seconds`, sampled or interpolated, shape `(len(seconds), *reading)`."""
         ...
 
 
@@ -44,7 +40,7 @@ class Readings:
     `times` has shape `(n,)`, in seconds; `values` has shape `(n, *reading)`.
 
     Raises:
-        DataError: these are no arrays of numbers, the shapes disagree, nothing was read, or the times do not strictly
+        DataError: no arrays of numbers, shapes that disagree, no reading, or times that do not strictly
             increase.
     """
 
@@ -52,20 +48,15 @@ class Readings:
     values: np.ndarray
 
     def __post_init__(self) -> None:
-        """Refuse readings that are no stream."""
+        expected = "expected an array of numbers"
         for name, array in (("times", self.times), ("values", self.values)):
-            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-                got = (
-                    f"an array of {array.dtype}"
-                    if isinstance(array, np.ndarray)
-                    else f"a {type(array).__name__}"
-                )
-                raise DataError(f"readings: {name} are {got}, expected an array of numbers")
+            if not isinstance(array, np.ndarray):
+                raise DataError(f"readings: {name} are a {type(array).__name__}, {expected}")
+            if array.dtype.kind not in "fiub":
+                raise DataError(f"readings: {name} are an array of {array.dtype}, {expected}")
         if self.times.ndim != 1 or len(self.times) == 0 or len(self.times) != len(self.values):
-            raise DataError(
-                f"readings: got times {self.times.shape} and values {self.values.shape}, "
-                "expected one time per reading and at least one reading"
-            )
+            got = f"times {self.times.shape} and values {self.values.shape}"
+            raise DataError(f"readings: got {got}, expected one time per reading and at least one reading")
         if not np.all(np.diff(self.times) > 0):
             raise DataError("readings: times must strictly increase")
 
@@ -76,10 +67,10 @@ class Readings:
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """Readings at `seconds`, interpolated linearly, shape `(len(seconds), *reading)`."""
-        after = np.clip(np.searchsorted(self.times, seconds), 1, max(len(self.times) - 1, 1))
-        before = after - 1
         if len(self.times) == 1:
             return np.repeat(self.values, len(seconds), axis=0)
+        after = np.clip(np.searchsorted(self.times, seconds), 1, len(self.times) - 1)
+        before = after - 1
         share = np.clip((seconds - self.times[before]) / (self.times[after] - self.times[before]), 0.0, 1.0)
         share = share.reshape(-1, *[1] * (self.values.ndim - 1))
         between: np.ndarray = self.values[before] * (1 - share) + self.values[after] * share
@@ -99,24 +90,26 @@ class Span:
     activity: str
 
     def __post_init__(self) -> None:
-        """Refuse an empty or reversed span."""
         if not isinstance(self.activity, str):
             raise DataError(f"span: activity is {self.activity!r}, expected its name")
-        if not math.isfinite(self.stop_s - self.start_s):
-            raise DataError(
-                f"span {self.activity!r}: from {self.start_s} s to {self.stop_s} s, expected finite numbers"
-            )
-        if not self.start_s < self.stop_s:
-            raise DataError(
-                f"span {self.activity!r}: starts at {self.start_s} s, must end later, got {self.stop_s} s"
-            )
+        start, stop, where = self.start_s, self.stop_s, f"span {self.activity!r}"
+        if not math.isfinite(stop - start):
+            raise DataError(f"{where}: from {start} s to {stop} s, expected finite numbers")
+        if not start < stop:
+            raise DataError(f"{where}: starts at {start} s, must end later, got {stop} s")
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """Windows of a recording that became no clips: how many, of which activity (None: of none), and why.
+    """Windows of a recording that became no clips, and why.
 
-    Where one stream is to blame, it is named, with the time on the recording's clock in which it has no reading.
+    Args:
+        recording, subject: whose windows.
+        activity: which one they would show; None: none.
+        reason: why they were dropped.
+        windows: how many.
+        stream: the one that is to blame, if one is.
+        start_s, stop_s: the time on the recording's clock in which that stream has no reading.
     """
 
     recording: str
@@ -131,12 +124,18 @@ class Dropped:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What was recorded of one subject in one go: streams by name, on one clock, and what was done when.
+    """What was recorded of one subject in one go: streams on one clock, and what was done when.
 
-    `key` stands for the contents of the files it was read from: equal files, equal keys; without one, each stream may
-    have a `content_key`, as those of plait have. Clips of recordings that say so are cut once and found again in the
-    cache, without `Stream.at` being called. `dropped` says which windows of it are not among its spans, where these are
-    windows.
+    Args:
+        name, subject: its own name and its subject's.
+        streams: by name.
+        spans: what was done when.
+        key: stands for the contents of its files: equal files, equal keys. With one, or with a `content_key`
+            of each stream (plait's have one), clips are cut once, and found in the cache without `Stream.at`.
+        dropped: where its spans are windows, those that are not among them.
+
+    Raises:
+        DataError: a name is no text, or a stream is none.
     """
 
     name: str
@@ -147,20 +146,13 @@ class Recording:
     dropped: tuple[Dropped, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is called by no name, and streams that are none.
-
-        Raises:
-            DataError: naming it.
-        """
         for role, name in (("name", self.name), ("subject", self.subject)):
             if not isinstance(name, str) or not encodable(name):
                 raise DataError(f"recording {self.name!r}: {role} is {name!r}, expected text")
         for name, stream in self.streams.items():
             if not callable(getattr(stream, "at", None)):
-                got = type(stream).__name__
-                raise DataError(
-                    f"recording {self.name}: stream {name!r} is a {got}, expected one such as Readings"
-                )
+                got = f"stream {name!r} is a {type(stream).__name__}"
+                raise DataError(f"recording {self.name}: {got}, expected one such as Readings")
 
     def content(self, streams: Sequence[str]) -> str | None:
         """A key of what `streams` hold, in this order; None where the recording does not say."""
@@ -172,14 +164,21 @@ class Recording:
 
 @dataclass(frozen=True)
 class Modality:
-    """How one or several streams become one tensor of a clip, and which network turns that tensor into a grid.
+    """How one or several streams become one tensor of a clip, and which network makes a grid of it.
 
-    `samples` readings are taken at `rate_hz`, or, with `rate_hz=None`, evenly over the whole span, both ends included.
-    `prepare` is called with one array of shape `(samples, *reading)` per stream and returns the clip's tensor; it is
-    kept in float16 if that is its type, else in float32, and given to a network in float32.
-    `encoder` is called with that tensor's shape (no batch axis) and returns a module from
-    `(batch, *shape)` to a channels-last grid `(batch, *grid, channels)`. If it has a method `calibrate`, that is shown
-    the training clips of each fold before its first epoch (`plait.encoders.standardise.Calibrated`).
+    Args:
+        name: what studies call it.
+        streams: the names of the streams it is made of.
+        samples: readings of each stream in a clip.
+        rate_hz: of the samples; None: evenly over the whole span, both ends included.
+        prepare: from one array `(samples, *reading)` per stream to the clip's tensor, which is kept in
+            float16 if that is its type, else in float32; networks get float32.
+        encoder: from that tensor's shape, without the batch axis, to a module from `(batch, *shape)` to a
+            channels-last grid `(batch, *grid, channels)`. Its `calibrate`, if it has one, is shown each
+            fold's training clips before the first epoch (`plait.encoders.standardise.Calibrated`).
+
+    Raises:
+        ConfigError: `samples` or `rate_hz` is what no clip can have.
     """
 
     name: str
@@ -190,30 +189,26 @@ class Modality:
     encoder: Callable[[tuple[int, ...]], nn.Module]
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no clip can have.
-
-        Raises:
-            ConfigError: naming the one.
-        """
+        where = f"modality {self.name}"
         if not 1 <= self.samples <= MOST_SAMPLES:
-            raise ConfigError(
-                f"modality {self.name}: samples is {self.samples}, expected 1 to {MOST_SAMPLES}"
-            )
+            raise ConfigError(f"{where}: samples is {self.samples}, expected 1 to {MOST_SAMPLES}")
         if self.rate_hz is not None and not 1e-6 <= self.rate_hz <= MOST_HZ:
-            raise ConfigError(
-                f"modality {self.name}: rate_hz is {self.rate_hz}, expected 1e-6 to {MOST_HZ:g}, or None"
-            )
+            raise ConfigError(f"{where}: rate_hz is {self.rate_hz}, expected 1e-6 to {MOST_HZ:g}, or None")
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How recordings are cut into windows of `seconds`.
+    """How recordings are cut into windows.
 
-    With `purity = 1` windows lie inside labels, from each label's start on. With less they are laid over the whole
-    recording, and one is kept if a single activity fills that share of it. Windows start `stride_s` apart, by default
-    back to back. With `count`, every subject has that many: spread evenly over those there are or, if those are too
-    few, at the longest stride that gives enough. Time between two labels is of the activity `unlabelled`, or of
-    none; with `margins`, so is the time before the first and after the last.
+    Args:
+        seconds: the length of a window.
+        purity: at 1, windows lie inside labels, from each label's start on. Below, they are laid over all of
+            the recording, and one is kept if a single activity fills that share of it.
+        unlabelled: the activity of the time between two labels; None: none.
+        margins: time before the first and after the last label counts as unlabelled too.
+        stride_s: from one window's start to the next one's, by default back to back.
+        count: windows of every subject, spread evenly over those there are or, if those are too few, at the
+            longest stride that gives enough; by default all.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -227,7 +222,6 @@ class Windows:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that cut nothing."""
         if not FINEST_S <= self.seconds <= LONGEST_S:
             raise ConfigError(f"windows: seconds is {self.seconds}, expected {FINEST_S:g} to {LONGEST_S:g}")
         if not 0.5 < self.purity <= 1:
@@ -244,9 +238,17 @@ class Windows:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A set of recordings: its activities in the order of the scores, its modalities, and how to open a folder.
+    """A set of recordings.
 
-    `windows` says how recordings are cut for it.
+    Args:
+        name, cite: what it is called, and whom to cite.
+        activities: in the order of the scores.
+        modalities: what its clips are made of.
+        recordings: opens a folder, one recording after the other.
+        windows: how recordings are to be cut, if the data set says so.
+
+    Raises:
+        ConfigError: a name is none, or two activities or two modalities share one.
     """
 
     name: str
@@ -257,15 +259,10 @@ class Dataset:
     windows: Windows | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that are none, or two things of one name.
-
-        Raises:
-            ConfigError: naming it.
-        """
-        names = (("activities", self.activities), ("modalities", tuple(m.name for m in self.modalities)))
-        for what, called in names:
-            if odd := [name for name in called if not isinstance(name, str) or called.count(name) > 1]:
-                raise ConfigError(f"data set {self.name}: {what}: got {odd[0]!r}, expected names, each once")
+        modalities = tuple(modality.name for modality in self.modalities)
+        for kind, names in (("activities", self.activities), ("modalities", modalities)):
+            if odd := [name for name in names if not isinstance(name, str) or names.count(name) > 1]:
+                raise ConfigError(f"data set {self.name}: {kind}: got {odd[0]!r}, expected names, each once")
 
     def modality(self, name: str) -> Modality:
         """The modality called `name`.
@@ -276,13 +273,19 @@ class Dataset:
         for modality in self.modalities:
             if modality.name == name:
                 return modality
-        known = ", ".join(m.name for m in self.modalities)
-        raise DataError(f"data set {self.name}: no modality {name!r}, expected one of: {known}")
+        names = ", ".join(modality.name for modality in self.modalities)
+        raise DataError(f"data set {self.name}: no modality {name!r}, expected one of: {names}")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One row of a clip table: which window of which recording, by whom, doing what."""
+    """One row of a clip table.
+
+    Args:
+        name: its own.
+        recording, subject, activity: of what, by whom, doing what.
+        start_s, stop_s: the window, on the recording's clock.
+    """
 
     name: str
     recording: str
@@ -294,7 +297,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class Fold:
-    """Who trains, who validates, who is tested: subjects by name."""
+    """Who trains, who validates, who is tested.
+
+    Args:
+        name: the fold's.
+        train, val, test: subjects by name.
+    """
 
     name: str
     train: tuple[str, ...]

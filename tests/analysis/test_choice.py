@@ -1,4 +1,4 @@
-"""One fusion stands for the others: validation people choose it, and nothing that test people did changes it."""
+"""One fusion stands for the others: validation people choose it, and nothing of test people changes it."""
 
 import numpy as np
 import polars as pl
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plait.analysis.choice import Choice, choices, fusions, independent, shown
+from plait.analysis.choice import Choice, choices, choose, fusions, independent
 from plait.errors import DataError
 from plait.report.page import Report
 from plait.results import MethodFacts, read_run, read_validation
@@ -29,7 +29,7 @@ MORE = {
 
 
 def said(right, people="abcd"):
-    """Validation predictions in which a method is right on so many of ten clips of each person, or of all of them."""
+    """Validation predictions: a method is right on so many of ten clips of each person, or of all of them."""
     rows = []
     for method, counts in right.items():
         for person, count in zip(
@@ -54,27 +54,27 @@ def test_validation_people_choose():
         BOTH: Choice("s", "symmetric", "chosen on validation subjects"),
         BODY: Choice("all", "body-led", "the only fusion"),
     }
-    assert shown("x", MORE, BODY, validation) == Choice("s", "symmetric", "chosen on validation subjects")
+    assert choose("x", MORE, BODY, validation) == Choice("s", "symmetric", "chosen on validation subjects")
     turned = said({"g": 5, "v": 4, "s": 7, "own": 6, "all": 8})
-    assert shown("x", MORE, BODY, turned) == Choice("all", "body-led", "chosen on validation subjects")
+    assert choose("x", MORE, BODY, turned) == Choice("all", "body-led", "chosen on validation subjects")
     tied = said({"g": 5, "v": 7, "s": 7, "own": 7})
-    assert shown("x", LED, BOTH, tied).method == "v"  # the first in the study
+    assert choose("x", LED, BOTH, tied).method == "v"  # the first in the study
 
 
 def test_the_paper_s_choice_on_the_paper_s_data_and_no_other():
     validation = said({"g": 5, "v": 1, "s": 7, "own": 6})
-    assert shown("glovid", LED, BOTH, validation) == Choice("v", "video-led", "the paper's choice")
-    assert shown("x", LED, BOTH, validation).method == "s"
+    assert choose("glovid", LED, BOTH, validation) == Choice("v", "video-led", "the paper's choice")
+    assert choose("x", LED, BOTH, validation).method == "s"
     without = {name: row for name, row in LED.items() if name != "v"}
-    assert shown("glovid", without, BOTH, validation).how == "chosen on validation subjects"
+    assert choose("glovid", without, BOTH, validation).how == "chosen on validation subjects"
 
 
 def test_where_nobody_validates_the_study_s_order_decides_and_it_is_said():
     for validation in (None, said({"g": 9, "s": 1})):  # nor where only some were
-        assert shown("x", LED, BOTH, validation) == Choice(
+        assert choose("x", LED, BOTH, validation) == Choice(
             "g", "gloves-led", "the first in the study, for nobody validates"
         )
-    assert shown("x", {"concat": MORE["concat"]}, BOTH, None) is None
+    assert choose("x", {"concat": MORE["concat"]}, BOTH, None) is None
 
 
 def test_what_the_choice_flatters_is_measured_without_the_person_s_own_say():
@@ -82,7 +82,7 @@ def test_what_the_choice_flatters_is_measured_without_the_person_s_own_say():
     two = {"g": LED["g"], "v": LED["v"]}
     validation = said({"g": [10, 5, 5, 5], "v": [0, 6, 6, 6]})
     tested = said({"g": [9, 5, 5, 5], "v": [1, 5, 5, 5]})
-    assert shown("x", two, BOTH, validation).method == "g"
+    assert choose("x", two, BOTH, validation).method == "g"
     assert independent("x", two, BOTH, tested, validation) == pytest.approx((0.1 + 3 * 0.5) / 4)
     assert independent("glovid", two, BOTH, tested, validation) is None
     assert independent("x", two, BOTH, tested, None) is None
@@ -105,7 +105,7 @@ def test_whatever_test_people_did_the_report_shows_the_same_fusion(tmp_path, see
     before = Report.of(run, predictions, validation)
     mixed = np.random.default_rng(seed).permutation(predictions["predicted"].to_numpy())
     after = Report.of(run, predictions.with_columns(predicted=pl.Series(mixed)), validation)
-    wanted = shown(run.dataset, run.methods, run.modalities, validation)
+    wanted = choose(run.dataset, run.methods, run.modalities, validation)
     for report in (before, after):
         assert report.choice == wanted and report.table2["method"].to_list()[-1] == wanted.method
         assert report.leaders() == ["video", "gloves", "concat", wanted.method]

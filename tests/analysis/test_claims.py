@@ -71,14 +71,10 @@ def test_like_stands_beside_like():
             "fusion", ("gloves", "video"), "mean", encoders={"video": Origin("video-flat", frozen=True)}
         ),
     }
-    assert singles_of(own, "mean") == ["video", "gloves"] and singles_of(own, "flat") == [
-        "video-flat",
-        "gloves",
-    ]
-    assert singles_of(own, "odd") == ["static-flat", "gloves"] and singles_of(own, "taken") == [
-        "video-flat",
-        "gloves",
-    ]
+    assert singles_of(own, "mean") == ["video", "gloves"]
+    assert singles_of(own, "flat") == ["video-flat", "gloves"]
+    assert singles_of(own, "odd") == ["static-flat", "gloves"]
+    assert singles_of(own, "taken") == ["video-flat", "gloves"]
     body = {name: MethodFacts("single", (name,), "mean") for name in ("depth", "body")}
     body["led"] = MethodFacts("fusion", ("depth", "body"), "mean", args={"lead": "body"})
     assert singles_of(body, "led") == ["body", "depth"]
@@ -86,12 +82,8 @@ def test_like_stands_beside_like():
 
 def test_gains_are_paired_within_subjects_and_sorted_by_the_video():
     found = gains(METHODS, table(RIGHT), ("walk", "sit"))
-    assert set(found["fusion"]) == {"led"} and found["single"].to_list() == [
-        "video",
-        "video",
-        "gloves",
-        "gloves",
-    ]
+    assert set(found["fusion"]) == {"led"}
+    assert found["single"].to_list() == ["video", "video", "gloves", "gloves"]
     assert found["activity"].to_list() == ["sit", "walk", "sit", "walk"]
     d = np.array([2, 1, 2]) / 4
     first = found.row(0, named=True)
@@ -134,9 +126,8 @@ def test_claims():
     assert found["no activity is worse (lowest: walk)", "gloves"]["verdict"] == "holds"
     assert found["no activity is worse (lowest: walk)", "video"]["verdict"] == "holds"  # exactly 0
     assert found["K = 3 beats the single", "gloves"]["effect"] == pytest.approx(0.25)
-    assert (
-        found["K = 3 beats the single", "gloves"]["verdict"] == "holds"
-    )  # the same with everybody: no width
+    # the same with everybody: no width
+    assert found["K = 3 beats the single", "gloves"]["verdict"] == "holds"
     spread = found["subjects differ less (SD)", "gloves"]
     assert (
         spread["effect"] == pytest.approx(np.std([7, 6, 7], ddof=1) / 8) and spread["low"] <= spread["effect"]

@@ -43,9 +43,8 @@ def test_everybody_else_is_the_mean_of_the_others():
 
 def test_what_of_theirs_is_taken_for_what_more_than_of_all_others():
     found = mistakes(table(ROWS))
-    assert found.rows() == [
-        ("m", "1", "sit", "walk", 3, 3 / 4, 1 / 8)
-    ]  # 2's one is 1/4, but 3 of 8 of the others'
+    # 2's one is 1/4, but 3 of 8 of the others'
+    assert found.rows() == [("m", "1", "sit", "walk", 3, 3 / 4, 1 / 8)]
     alone = mistakes(table([*said("1", "sit", "walk"), *said("2", "run", "walk")]))
     assert alone.is_empty()  # nobody else did it: nothing to stand beside
 

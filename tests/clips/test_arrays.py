@@ -112,9 +112,8 @@ def test_tiny_clips_by_subject():
     clips = cut(tiny.TINY, None, ["a", "b"])
     assert len(clips.table) == 64 and len(clips.of(["10"])) == 16
     assert all(clips.table[row].subject == "10" for row in clips.of(["10"]))
-    assert {name: tuple(x.shape) for name, x in clips.batch(["b"], clips.of(["2"])).items()} == {
-        "b": (16, 6, 2, 3)
-    }
+    batch = clips.batch(["b"], clips.of(["2"]))
+    assert {name: tuple(x.shape) for name, x in batch.items()} == {"b": (16, 6, 2, 3)}
 
 
 @pytest.mark.parametrize(

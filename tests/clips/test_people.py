@@ -147,9 +147,8 @@ def test_clips_of_few_numbers_are_a_copy_if_half_of_them_are():
 
 def test_what_agrees_by_chance_is_no_copy():
     rng = np.random.default_rng(0)
-    pulse = (
-        rng.integers(0, 4, size=(3, 200, 3)) + np.array([60, 66, 75])[:, None, None]
-    )  # a few levels, thrice a clip
+    # a few levels, thrice a clip
+    pulse = rng.integers(0, 4, size=(3, 200, 3)) + np.array([60, 66, 75])[:, None, None]
     dead = np.zeros((600, 5, 5))
     check_clips(HERE, clips_of("abc", 200), [("pulse", pulse.reshape(600, 3)), ("dead", dead)], People())
     still = Readings(np.arange(40) / 10, np.zeros((40, 3)))

@@ -1,4 +1,4 @@
-"""The page on one's own recordings, followed to the letter; and what goes wrong on the way, each in one line."""
+"""The page on one's own recordings, followed to the letter; what goes wrong on the way, each in one line."""
 
 import errno
 import re
@@ -150,14 +150,8 @@ def test_a_data_set_beside_you_is_found_and_its_windows_are_kept(followed, tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path)])
     (tmp_path / "mine_of_clips.py").write_text(MINE)
-    words = (
-        "clips",
-        followed.parent / "recordings",
-        "--out",
-        tmp_path / "c",
-        "--dataset",
-        "mine_of_clips:MINE",
-    )
+    recordings = followed.parent / "recordings"
+    words = ("clips", recordings, "--out", tmp_path / "c", "--dataset", "mine_of_clips:MINE")
     code, out, _ = plait(capsys, monkeypatch, *words)
     table, said = read_clips(tmp_path / "c")
     assert code == 0 and "unlabelled='neutral'" in out and said["windows"]["count"] == len(table) == 9

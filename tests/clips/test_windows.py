@@ -37,9 +37,8 @@ def test_unlabelled_time_is_dropped_or_a_class():
     assert (15.5, "neutral") in found and all(start >= 5 for start, _ in found)
     (found,) = starts(Windows(4.0, unlabelled="neutral", margins=True), recording(PRESS, PLUG))
     assert (0.0, "neutral") in found and found[-1][1] == "neutral" and found[-1][0] + 4 <= 60 + 1e-6
-    (found,) = starts(
-        Windows(4.0, unlabelled="plug"), recording(PRESS, PLUG)
-    )  # neighbours of one activity are one
+    # neighbours of one activity are one
+    (found,) = starts(Windows(4.0, unlabelled="plug"), recording(PRESS, PLUG))
     assert (15.5, "plug") in found and (19.5, "plug") in found
 
 
@@ -57,8 +56,9 @@ def test_majority_agrees_with_counting_moments(lengths, purity, seconds, stride)
     (found,) = place([one], Windows(seconds, purity, stride_s=stride))
     for start in np.arange(0, 30 - seconds, stride):
         moments = start + (np.arange(4000) + 0.5) / 4000 * seconds
-        shares = {a: sum(((moments >= s.start_s) & (moments < s.stop_s)).mean() for s in spans if s.activity == a)
-                  for a in ("a0", "a1")}  # fmt: skip
+        shares = dict.fromkeys(("a0", "a1"), 0)
+        for s in spans:
+            shares[s.activity] += ((moments >= s.start_s) & (moments < s.stop_s)).mean()
         best = max(shares, key=shares.get)
         if abs(shares[best] - purity) < 2e-3:
             continue

@@ -53,7 +53,7 @@ class Slow(nn.Module):
 
 
 class Nodes:
-    """Ray nodes, each a `ray start` of its own, in a session of its own, with its own address on the loopback."""
+    """Ray nodes, each a `ray start` in a session of its own, with its own address on the loopback."""
 
     def __init__(self, folder: Path, hidden: Path):
         self.port = next(port for port in range(20_000 + os.getpid() % 10_000, 32_000) if free(port))
@@ -67,15 +67,11 @@ class Nodes:
         own.mkdir()
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1"]
         command += ["--object-store-memory", "80000000", "--node-ip-address", f"127.0.0.{2 + number}"]
-        temporary = [
-            "--temp-dir",
-            str(self.folder / "ray"),
-            "--include-dashboard",
-            "false",
-            "--port",
-            str(self.port),
-        ]
-        command += ["--head", *temporary] if head else ["--address", self.address]
+        if head:
+            command += ["--head", "--temp-dir", str(self.folder / "ray")]
+            command += ["--include-dashboard", "false", "--port", str(self.port)]
+        else:
+            command += ["--address", self.address]
         if not head and ALONE:  # a machine that does not see the driver's files
             shell = f"mount -t tmpfs none {self.hidden} && exec " + " ".join(command)
             command = [*UNSHARE, "sh", "-c", shell]
@@ -214,18 +210,11 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     (where / "study.toml").write_text(tomli_w.dumps(study(log)))
     path = os.pathsep.join([str(where), *sys.path])
     (where / "probe.txt").write_text("x" * 100)
-    environment = {
-        **os.environ,
-        "PLAIT_CACHE": str(where / "cache"),
-        "PYTHONPATH": path,
-        "RAY_AUTH_MODE": "disabled",
-    }
+    environment = {**os.environ, "PLAIT_CACHE": str(where / "cache"), "PYTHONPATH": path}
+    environment["RAY_AUTH_MODE"] = "disabled"
+    code = DRIVER.format(address=nodes.address, shared=(tmp_path / "shared").as_uri())
     with said.open("w") as file:
-        command = [
-            sys.executable,
-            "-c",
-            DRIVER.format(address=nodes.address, shared=(tmp_path / "shared").as_uri()),
-        ]
+        command = [sys.executable, "-c", code]
         options = {"stdout": file, "stderr": file, "start_new_session": True}
         driver = subprocess.Popen(command, cwd=where, env=environment, **options)
     try:
@@ -254,20 +243,10 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     assert {job: n for job, n in trained.items() if n > 1} == dict.fromkeys(lost, 2)
 
     # as a process of its own, for pytest writes assertions anew and so changes what an encoder's module is
-    quick = [
-        word for name in ("one", "both", "taken") for word in ("--set", f"methods.{name}.args.seconds=0.0")
-    ]
-    inline = [
-        "run",
-        "study.toml",
-        "--data",
-        ".",
-        "--out",
-        tmp_path / "inline",
-        *quick,
-        "--executor",
-        "inline",
-    ]
+    inline = ["run", "study.toml", "--data", ".", "--out", tmp_path / "inline"]
+    for name in ("one", "both", "taken"):
+        inline += ["--set", f"methods.{name}.args.seconds=0.0"]
+    inline += ["--executor", "inline"]
     code, *told = started(*inline, folder=where, PLAIT_CACHE=str(tmp_path / "cache")).ended()
     assert code == 0, told
     one, other = (folder / "predictions.parquet" for folder in (where / "run", tmp_path / "inline"))

@@ -48,11 +48,9 @@ def test_where_a_trial_finds_products_rounded_nothing_changes(monkeypatch):
     multiply = torch.bmm
 
     def rounded(a, b):
-        return (
-            multiply(a.bfloat16(), b.bfloat16()).float()
-            if MATMUL.fp32_precision == "bf16"
-            else multiply(a, b)
-        )
+        if MATMUL.fp32_precision == "bf16":
+            return multiply(a.bfloat16(), b.bfloat16()).float()
+        return multiply(a, b)
 
     monkeypatch.setattr(torch, "bmm", rounded)
     machine._exact.cache_clear()

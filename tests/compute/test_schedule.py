@@ -87,8 +87,8 @@ def test_one_at_a_time_keeps_the_order_and_what_stands_is_not_done_again(tmp_pat
     (tmp_path / "jobs" / "b").mkdir(parents=True)
     told = []
     pieces = [Piece("a"), Piece("b"), Piece("c", ("a",), cost=9), Piece("d")]
-    do_missing(pieces, work(tmp_path), inline(work(tmp_path)), lambda *event: told.append(event))
-    assert told == [(1, 4, ""), (2, 4, "a"), (3, 4, "c"), (4, 4, "d")]
+    do_missing(pieces, work(tmp_path), inline(work(tmp_path)), lambda step: told.append(step[:3]))
+    assert told == [(1, 4, "jobs"), (2, 4, "a"), (3, 4, "c"), (4, 4, "d")]
     assert not list((tmp_path / ".locks").iterdir())
 
 
@@ -109,7 +109,7 @@ def test_what_another_run_holds_is_waited_for_and_done_here_if_it_ends_without(t
 
     pieces = [Piece("theirs"), Piece("given-up"), Piece("after", ("theirs",)), Piece("mine")]
     told = []
-    do_missing(pieces, work(tmp_path, do), inline(work(tmp_path, do)), lambda *event: told.append(event[0]))
+    do_missing(pieces, work(tmp_path, do), inline(work(tmp_path, do)), lambda step: told.append(step.done))
     assert done == ["mine", "given-up", "after"] and told == [0, 1, 2, 3, 4]
 
 
@@ -126,8 +126,8 @@ def test_a_run_that_can_only_wait_says_so_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr("plait.compute.schedule.time.sleep", sleep)
     told = []
-    do_missing([Piece("theirs")], work(tmp_path), inline(work(tmp_path)), lambda *event: told.append(event))
-    assert told == [(0, 1, ""), (0, 1, WAITING), (1, 1, "theirs")] and len(slept) == 3
+    do_missing([Piece("theirs")], work(tmp_path), inline(work(tmp_path)), lambda step: told.append(step[:3]))
+    assert told == [(0, 1, "jobs"), (0, 1, WAITING), (1, 1, "theirs")] and len(slept) == 3
 
 
 def test_an_error_gives_its_lock_back_and_what_was_done_stays(tmp_path):

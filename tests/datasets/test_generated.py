@@ -39,7 +39,7 @@ def static_frames(recording):
 
 
 def static_signal(recording):
-    """Of each span's readings, per channel, whatever their order: five quantiles, mean and SD; and the rhythms."""
+    """Of each span's readings, per channel, in any order: five quantiles, mean and SD; and the rhythms."""
     wrist = recording.streams["wrist"]
     signals = [wrist.at(span.start_s + np.arange(80) / 50) for span in recording.spans]
     looks = [

@@ -26,10 +26,8 @@ def preprocessed(tmp_path):
 
 def test_eight_activities_and_the_paper_s_windows():
     assert len(GLOVID.activities) == 8 and sum(EXPECTED_HANDS.values()) == 12
-    assert {m.name: (m.samples, m.rate_hz) for m in GLOVID.modalities} == {
-        "video": (79, 15.0),
-        "gloves": (134, 25.0),
-    }
+    lengths = {m.name: (m.samples, m.rate_hz) for m in GLOVID.modalities}
+    assert lengths == {"video": (79, 15.0), "gloves": (134, 25.0)}
 
 
 def test_preprocessed_clips_come_through_unchanged(preprocessed):
@@ -176,7 +174,7 @@ def test_templates_are_descriptions():
 
 
 def test_preprocessed_clips_have_keys_of_their_own(preprocessed):
-    """Each of what it holds: whoever is added, and whatever changes of one sensor, leaves the others' alone."""
+    """Each of what it holds: whoever is added, whatever changes of one sensor, leaves the others' alone."""
 
     def keys(folder):
         streams = [("video",), ("left", "right")]

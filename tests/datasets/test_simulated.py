@@ -59,14 +59,12 @@ def test_unplugging_is_plugging_backwards():
 
 def test_what_tells_the_activities_apart_is_felt():
     assert felt("pressing a button", ["pressure"]).max() > 0.5
-    assert (
-        np.abs(felt("using a screwdriver", ["gyr_z"])).mean()
-        > 3 * np.abs(felt("using a hammer", ["gyr_z"])).mean()
+    turned, struck = (
+        {name: np.abs(felt(f"using a {name}", [channel])) for name in ("screwdriver", "hammer")}
+        for channel in ("gyr_z", "acc_y")
     )
-    assert (
-        np.abs(felt("using a hammer", ["acc_y"])).std()
-        > 2 * np.abs(felt("using a screwdriver", ["acc_y"])).std()
-    )
+    assert turned["screwdriver"].mean() > 3 * turned["hammer"].mean()
+    assert struck["hammer"].std() > 2 * struck["screwdriver"].std()
 
 
 def test_a_resting_glove_feels_gravity():
@@ -117,9 +115,8 @@ def test_the_truth_fits_the_picture(raw):
     left, top, right, bottom = np.moveaxis(truth["boxes"][shown], -1, 0)
     assert (left < right).all() and (top < bottom).all() and right.max() <= 128 and bottom.max() <= 96
     colour = np.array([])
-    for number in np.flatnonzero(shown[:, 1])[
-        ::40
-    ]:  # the palm's middle is glove: one colour, unlike the wall
+    # the palm's middle is glove: one colour, unlike the wall
+    for number in np.flatnonzero(shown[:, 1])[::40]:
         u, v = truth["pixels"][number, 1, [0, 5, 17]].mean(0).round().astype(int)
         if 2 < u < 125 and 2 < v < 93:
             colour = np.append(colour, video.at(video.times[[number]])[0, v, u].astype(float))

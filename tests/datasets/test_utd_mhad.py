@@ -21,11 +21,8 @@ real = pytest.mark.skipif(not REAL.is_dir(), reason="UTD-MHAD itself is not ther
 def write(data: Path, name: str = "a1_s1_t1", frames: int = 8, samples: int = 20) -> dict[str, np.ndarray]:
     """A tiny recording in the official layout; the skeleton stands upright and its joints differ."""
     rng = np.random.default_rng(len(name) + frames)
-    skeleton = rng.normal(0, 0.02, (20, 3, frames)) + np.linspace(0.9, -0.9, 20)[:, None, None] * [
-        [0.1],
-        [1.0],
-        [0.2],
-    ]
+    upright = np.linspace(0.9, -0.9, 20)[:, None, None] * [[0.1], [1.0], [0.2]]
+    skeleton = rng.normal(0, 0.02, (20, 3, frames)) + upright
     inertial = rng.normal(0, 1, (samples, 6)) * [1, 1, 1, 100, 100, 100]
     for kind, variable, values in (("Skeleton", "d_skel", skeleton), ("Inertial", "d_iner", inertial)):
         (data / kind).mkdir(parents=True, exist_ok=True)
@@ -206,14 +203,10 @@ def test_nothing_is_there(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        "a28_s1_t1_skeleton",
-        "a0_s1_t1_skeleton",
-        "a01_s1_t1_skeleton",
-        "a1_s1_skeleton",
-        "a1_s1_t1_inertial",
-        "notes",
+        "a28_s1_t1_skeleton", "a0_s1_t1_skeleton", "a01_s1_t1_skeleton",
+        "a1_s1_skeleton", "a1_s1_t1_inertial", "notes",
     ],
-)
+)  # fmt: skip
 def test_a_mat_file_is_wrongly_named(tmp_path, name):
     write(tmp_path)
     (tmp_path / "Skeleton" / f"{name}.mat").write_bytes(path(tmp_path, "Skeleton").read_bytes())
@@ -319,7 +312,7 @@ def test_a_value_is_not_finite(tmp_path, kind, variable, value):
 def person(
     frames: int, row: int = 120, column: int = 160, size: int = 40, place_mm: int = 2800, lift: float = 0.0
 ) -> np.ndarray:
-    """A standing block of a person, with a block of a hand, 300 mm nearer, that moves to the side and back."""
+    """A standing block of a person; a block of a hand, 300 mm nearer, moves to the side and back."""
     video = np.zeros((frames, 240, 320), dtype=np.uint16)
     video[:, row - size : row + size, column - size // 3 : column + size // 3] = place_mm
     for frame in range(frames):
@@ -343,11 +336,8 @@ def clips(name: str, count: int = 4) -> torch.Tensor:
         if name == "inertial":
             raw = np.sin(phase + rng.uniform(0, 6, 6)) * [1, 1, 1, 180, 180, 180]
         else:
-            still = (
-                rng.normal(0, 0.1, (20, 3))
-                + np.linspace(0.9, -0.9, 20)[:, None] * [0.1, 1.0, 0.2]
-                + [0.3, 0, 3]
-            )
+            upright = np.linspace(0.9, -0.9, 20)[:, None] * [0.1, 1.0, 0.2]
+            still = rng.normal(0, 0.1, (20, 3)) + upright + [0.3, 0, 3]
             raw = still + 0.1 * np.sin(phase[:, :, None] + rng.uniform(0, 6, (20, 3)))
         batch.append(modality.prepare(raw.astype(np.float32)))
     return torch.stack(batch)

@@ -16,15 +16,13 @@ COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ c
 
 
 class Odd(nn.Module):
-    """Normalisations that may be folded, and some that may not: after a branch, without a convolution, in 2D and 3D."""
+    """Normalisations that may be folded, and not: after a branch, without a convolution, in 2D and 3D."""
 
     def __init__(self):
         super().__init__()
-        self.one, self.two, self.three = (
-            nn.Conv3d(3, 8, 3, bias=True),
-            nn.Conv3d(8, 8, 1, groups=2),
-            nn.Conv2d(8, 4, 1),
-        )
+        self.one = nn.Conv3d(3, 8, 3, bias=True)
+        self.two = nn.Conv3d(8, 8, 1, groups=2)
+        self.three = nn.Conv2d(8, 4, 1)
         self.norms = nn.ModuleList([nn.BatchNorm3d(8), nn.BatchNorm3d(8, affine=False), nn.BatchNorm2d(4)])
         self.first = nn.BatchNorm3d(3)
         for norm in (*self.norms, self.first):
@@ -68,9 +66,8 @@ def networks(endpoint="Mixed_3c"):
 )
 @pytest.mark.filterwarnings("ignore")  # engines warn of their own future
 def test_engines_agree(name, engine):
-    network, shape = networks("Mixed_3b" if engine == "compile" else "Mixed_3c")[
-        name
-    ]  # a module is enough to compile
+    # a module is enough to compile
+    network, shape = networks("Mixed_3b" if engine == "compile" else "Mixed_3c")[name]
     clips = torch.rand(shape) * 2 - 1
     with torch.inference_mode():
         expected = network.eval()(clips)

@@ -1,4 +1,4 @@
-"""I3D against a second formulation: explicit padding by the formula, functional convolutions, weights by their keys."""
+"""I3D against a second formulation: padding by the formula, functional convolutions, weights by key."""
 
 import math
 import pickle
@@ -92,17 +92,8 @@ def test_the_grid_of_a_clip_of_the_paper_s():
 
 
 def test_widths_add_up():
-    assert [w[0] + w[2] + w[4] + w[5] for w in MIXED.values()] == [
-        256,
-        480,
-        512,
-        512,
-        512,
-        528,
-        832,
-        832,
-        1024,
-    ]
+    widths = [w[0] + w[2] + w[4] + w[5] for w in MIXED.values()]
+    assert widths == [256, 480, 512, 512, 512, 528, 832, 832, 1024]
 
 
 def test_safetensors_and_pt_are_the_same_and_further_keys_do_not_matter(file, weights, tmp_path):

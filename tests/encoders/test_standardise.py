@@ -1,4 +1,4 @@
-"""Channels about their mean and spread in the training clips: exact, and the same whatever a clip is batched with."""
+"""Channels about their mean and spread in the training clips: exact, and the same in any batch."""
 
 import numpy as np
 import pytest

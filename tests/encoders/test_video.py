@@ -32,11 +32,8 @@ def test_every_parameter_and_every_pixel_gets_a_gradient():
 @pytest.mark.parametrize("training", [True, False])
 def test_permuting_clips_permutes_grids(training):
     torch.manual_seed(0)
-    net, clips, order = (
-        VideoNet((8, 16, 16), **SMALL).train(training),
-        torch.randn(5, 8, 16, 16),
-        torch.randperm(5),
-    )
+    net = VideoNet((8, 16, 16), **SMALL).train(training)
+    clips, order = torch.randn(5, 8, 16, 16), torch.randperm(5)
     torch.testing.assert_close(net(clips[order]), net(clips)[order])
 
 

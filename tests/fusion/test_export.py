@@ -35,11 +35,9 @@ def grids(batch):
 
 
 def called(case):
-    return (
-        f"{case[0].__name__}-{'-'.join(map(str, case[1].values())) or 'plain'}"
-        if isinstance(case, tuple)
-        else None
-    )
+    if not isinstance(case, tuple):
+        return None
+    return f"{case[0].__name__}-{'-'.join(map(str, case[1].values())) or 'plain'}"
 
 
 @pytest.mark.parametrize("case", METHODS, ids=called)

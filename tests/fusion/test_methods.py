@@ -114,7 +114,7 @@ def test_normalise_is_a_layernorm_on_each_grid_as_it_enters():
 
 
 def test_a_label_in_the_relation_is_learned_by_attention_and_not_by_pooled_concatenation():
-    """The lead's position says which of the context's positions carries the label: only a relation finds it."""
+    """The lead's position says which of the context's carries the label: only a relation finds it."""
     torch.manual_seed(0)
     b, j, c, classes = 512, 6, 4, 2
     which, labels = torch.randint(j, (b,)), torch.randint(classes, (b,))

@@ -67,7 +67,8 @@ def test_pooled_is_the_mean_of_the_whole_grid(lead, context, embedding, xg, yg, 
         assert_same(gradients(block.pooled(x, y), block, x, y), gradients(whole, block, x, y), 1e-8)
 
 
-# Shapes (lead, context, embedding, lead's positions, context's positions) for which each order of association wins.
+# Shapes for which each order of association wins:
+# lead, context, embedding, lead's positions, context's positions.
 ORDERS = {
     "embedding": (8, 8, 1, 6, 6),
     "lead": (6, 5, 3, 40, 1),

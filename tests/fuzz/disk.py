@@ -1,11 +1,12 @@
-"""A disk that is full at every write of each verb, or may not be written: one line each time, and then it goes on.
+"""A disk that is full at every write of each verb, or read-only: one line each time, and then it goes on.
 
-    unshare --mount --map-root-user python -m tests.fuzz.disk [--stops 50] [--verbs VERB ...] [--folder FOLDER]
+    unshare --mount --map-root-user python -m tests.fuzz.disk
+        [--stops 50] [--verbs VERB ...] [--folder FOLDER]
 
-Every verb works on a disk of its own (tmpfs) that has room for what is there before, and a little more each time that
-the verb stops; before that, the disk is read-only once. What it ends with is compared with what it leaves where there
-is room. Prints how often it stopped with which line; the exit code is 1 if it stopped otherwise, left something behind
-that is none of its results, or ended with other bytes.
+Every verb works on a disk of its own (tmpfs) that has room for what is there before, and a little more each
+time that the verb stops; before that, the disk is read-only once. What it ends with is compared with what it
+leaves where there is room. Prints how often it stopped with which line; the exit code is 1 if it stopped
+otherwise, left something behind that is none of its results, or ended with other bytes.
 """
 
 import argparse
@@ -62,11 +63,8 @@ def tried(verb: str, root: Path, stops: int) -> tuple[Counter[str], list[str]]:
         found = done(verb, work)
         if found.code == 0:
             break
-        said[
-            re.sub(
-                r"[0-9a-f]{32}|\.making-\S+|\w{8}\.(?=sock|tmp)", "*", found.last.replace(str(work), "DISK")
-            )
-        ] += 1
+        line = found.last.replace(str(work), "DISK")
+        said[re.sub(r"[0-9a-f]{32}|\.making-\S+|\w{8}\.(?=sock|tmp)", "*", line)] += 1
         wrong.append(complaint(verb, found))
     behind = left_behind(work)
     wrong += [f"{verb}: left behind: {', '.join(behind)[:500]}"] if behind else []

@@ -25,7 +25,7 @@ from plait.datasets.glovid import feature_recordings, hands_seen
 from plait.encoders.weights import read_weights
 from plait.errors import PlaitError
 from plait.hands.boxes import read_boxes
-from plait.hands.detector import Description
+from plait.hands.detector import DetectorFacts
 from plait.hands.detector import read_description as read_detector
 from plait.recordings.annotations import Footage
 from plait.recordings.folder import Clock, open_recording, read_description, read_sync, write_sync
@@ -146,7 +146,8 @@ LABELS = {
     "coded.csv": "start,end,activity\n00:00:00:05,00:00:01:05,press\n00:00:02:00,00:00:03:00,plug\n",
     "audacity.txt": "0.5\t1.5\tpress\n2\t3\tplug\n",
     "elan.txt": "activity\t\t00:00:00.500\t0.5\t500\t00:00:01.500\t1.5\t1500\tpress\n",
-    "via.csv": '# CSV_HEADER = metadata_id,file_list\n"1","[""film.mp4""]",0,"[0.5,1.5]","[]","{""1"":""press""}"\n',
+    "via.csv": "# CSV_HEADER = metadata_id,file_list\n"
+    '"1","[""film.mp4""]",0,"[0.5,1.5]","[]","{""1"":""press""}"\n',
     "labels.eaf": EAF,
     "thumos.json": json.dumps(
         {"database": {"film": {"duration": 6.0, "annotations": [{"segment": [0.5, 1.5], "label": "press"}]}}}
@@ -306,7 +307,7 @@ def detector(folder: Path) -> Path:
     """What a detector says of itself."""
     from dataclasses import asdict
 
-    write_json(folder / "detector.json", asdict(Description("lite0", 224)))
+    write_json(folder / "detector.json", asdict(DetectorFacts("lite0", 224)))
     return folder / "detector.json"
 
 

@@ -1,12 +1,12 @@
-"""Kills at random moments: each verb is started again until it is done, and leaves what it leaves undisturbed.
+"""Kills at random moments: each verb, started again until it is done, leaves what it leaves undisturbed.
 
     python -m tests.fuzz.kills [--kills 50] [--seed 0] [--folder FOLDER]
 
-Every verb runs on small generated recordings in a process group of its own, which is killed (SIGKILL) at a random
-moment of the time that it takes undisturbed, a few times in a row; then it is let go on. All bytes that it leaves are
-compared with those of an undisturbed run, and what lies beside them is listed: temporary files in the folder, in the
-cache, beside recordings and in the system's temporary folder. Prints counts; the exit code is 1 if a run differs, ends
-otherwise than well, or leaves something behind.
+Every verb runs on small generated recordings in a process group of its own, which is killed (SIGKILL) at a
+random moment of the time that it takes undisturbed, a few times in a row; then it is let go on. All bytes
+that it leaves are compared with those of an undisturbed run, and what lies beside them is listed: temporary
+files in the folder, in the cache, beside recordings and in the system's temporary folder. Prints counts; the
+exit code is 1 if a run differs, ends otherwise than well, or leaves something behind.
 """
 
 import argparse
@@ -64,9 +64,8 @@ def main() -> None:
                 shutil.rmtree(work)
                 shutil.copytree(ready, work)
                 for _ in range(rng.randint(1, 4)):
-                    counts[
-                        f"{verb}: killed" if killed(verb, work, rng.uniform(0, 1) * takes_s) else "late"
-                    ] += 1
+                    in_time = killed(verb, work, rng.uniform(0, 1) * takes_s)
+                    counts[f"{verb}: killed" if in_time else "late"] += 1
                 counts[f"{verb}: left by a kill"] += bool(left_behind(work))
                 time.sleep(FRESH_S)
                 last = done(verb, work)

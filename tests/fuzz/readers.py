@@ -2,10 +2,10 @@
 
     python -m tests.fuzz.readers [--inputs 1000] [--seed 0] [--verbs] [--keep FOLDER] [READER ...]
 
-One valid input of each reader is changed again and again (`tests.fuzz.mutations`) and read in a child process. It may
-ask for 2 GiB more than the valid input took, and take 30 s. `--verbs` reads it through the command line instead.
-Prints how many inputs ended how; one that ends with a traceback, with too much memory or time, or in a line that names
-no file, is kept, and the exit code is 1.
+One valid input of each reader is changed again and again (`tests.fuzz.mutations`) and read in a child
+process. It may ask for 2 GiB more than the valid input took, and take 30 s. `--verbs` reads it through the
+command line instead. Prints how many inputs ended how; one that ends with a traceback, with too much memory
+or time, or in a line that names no file, is kept, and the exit code is 1.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(read: Callable[[Path], object], file: Path) -> Outcome:
-    """How `read` takes the input at `file`: its own errors are one line and name the file, its folder, or an option."""
+    """How `read` takes the input at `file`: its own errors are a line with it, its folder or an option."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

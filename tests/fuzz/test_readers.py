@@ -1,4 +1,4 @@
-"""Every reader refuses what is damaged or of another form in one line that names the file; some bounds by name."""
+"""Every reader refuses what is damaged or of another form, in a line naming the file; some bounds by name."""
 
 import re
 import shutil
@@ -27,14 +27,8 @@ from tests.fuzz.inputs import READERS, ran
 from tests.fuzz.mutations import SPECIAL, mutated
 from tests.fuzz.readers import READ, REFUSED, outcome, written
 
-SLOW = {
-    "video",
-    "sound",
-    "recording",
-    "clips.parquet",
-    "truth.npz",
-    "job's weights",
-}  # tried by the script alone
+# tried by the script alone
+SLOW = {"video", "sound", "recording", "clips.parquet", "truth.npz", "job's weights"}
 SPECIAL_ONES = [one for one in SPECIAL if "TiB" not in one]
 
 
@@ -176,7 +170,8 @@ def plait(capsys, monkeypatch, *words):
         (("clips", ".", "--out", "c", "--seconds", "1e-9"), "seconds is 1e-09"),
         (("clips", ".", "--out", "c", "--seconds", "0"), "seconds is 0.0"),
         (("clips", ".", "--out", "c", "--seconds", "1e300"), "seconds is 1e+300"),
-        *((("clips", ".", "--out", "c", f"--{o}", "nan", "--seconds", "1"), " nan") for o in ("stride", "purity")),
+        (("clips", ".", "--out", "c", "--stride", "nan", "--seconds", "1"), " nan"),
+        (("clips", ".", "--out", "c", "--purity", "nan", "--seconds", "1"), " nan"),
         *((("features", ".", "a:b", "--fps", value), "--fps") for value in ("nan", "inf", "0", "1e300")),
         *((("sync", ".", "--max-offset", value), "--max-offset") for value in ("nan", "inf", "-1")),
         *((("cache", "--older-than", value), "--older-than") for value in ("nan", "inf")),
@@ -199,9 +194,10 @@ LONG = "x" * 300  # bytes; file systems have 255
 @pytest.mark.parametrize(
     "words",
     [
-        ("report", LONG), ("attention", LONG, "clip"), ("run", LONG, "--data", ".", "--out", "o"), ("sync", LONG),
-        ("ingest", LONG, "--out", "o"), ("clips", LONG, "--out", "o", "--seconds", "1"), ("features", LONG, "a:b"),
-        ("hands", "train", LONG, "--out", "o"), ("simulate", "--out", LONG), ("reproduce", "simulated", "--out", LONG),
+        ("report", LONG), ("attention", LONG, "clip"), ("run", LONG, "--data", ".", "--out", "o"),
+        ("sync", LONG), ("ingest", LONG, "--out", "o"), ("clips", LONG, "--out", "o", "--seconds", "1"),
+        ("features", LONG, "a:b"), ("hands", "train", LONG, "--out", "o"), ("simulate", "--out", LONG),
+        ("reproduce", "simulated", "--out", LONG),
     ],
 )  # fmt: skip
 def test_names_that_no_file_can_have_are_one_line(tmp_path, capsys, monkeypatch, words):

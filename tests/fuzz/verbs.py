@@ -1,4 +1,4 @@
-"""Verbs of plait on small recordings, each in a forked process of its own: to import everything anew takes longer.
+"""Verbs of plait on small recordings, each in a forked process: to import everything anew takes longer.
 
 Whoever forks must not have computed with polars or torch, whose threads a fork lacks: it would wait for them.
 """
@@ -68,7 +68,7 @@ class Ended(NamedTuple):
 
     @property
     def wrong(self) -> str:
-        """What there is to complain of in an end that is no good one: it is one line of plait's, and exit code 2."""
+        """What there is to complain of in a bad end, which should be one line of plait's and exit code 2."""
         if self.code == 2 and "Traceback" not in self.said and self.said.count("plait: ") == 1:
             return "" if self.last.startswith("plait: ") else f"not the last line: {self.last}"
         return f"exit code {self.code}: {self.said[-2000:]}"
@@ -133,7 +133,7 @@ def prepare(verb: str, root: Path) -> Path:
 
 
 def files(work: Path) -> dict[str, bytes]:
-    """Every file but those of the caller, locks, and those that tell how long it took, which are only named."""
+    """Every file but the caller's and locks; those that tell how long it took are only named."""
     found = {}
     for path in sorted(work.rglob("*")):
         name = str(path.relative_to(work))
@@ -147,9 +147,8 @@ def files(work: Path) -> dict[str, bytes]:
 
 def left_behind(work: Path) -> list[str]:
     """What was made on the way."""
-    temporary = [
-        path for path in (work / "tmp").rglob("*") if "torchinductor_" not in str(path)
-    ]  # torch's own
+    # torch's own
+    temporary = [path for path in (work / "tmp").rglob("*") if "torchinductor_" not in str(path)]
     return sorted(
         str(path.relative_to(work)) for path in [*work.rglob(".making-*"), *work.rglob("*.part"), *temporary]
     )

@@ -116,7 +116,7 @@ def test_the_whole_frame_has_the_boxes_that_the_simulation_wrote(raw):
 
 
 def test_boxes_follow_resize_and_crop(raw):
-    # Twice as large (96 to 192), of 256 x 192 the middle 160: 48 pixels are cut off on the left, 16 at the top.
+    # Twice as large (96 to 192), of 256 x 192 the middle 160: 48 pixels are cut off left, 16 at the top.
     shown = hand_boxes(raw, Video(raw / "video.mp4", 192, 160))
     with np.load(raw / "truth.npz") as truth:
         moved = 2 * truth["boxes"] - [48, 16, 48, 16]

@@ -42,7 +42,8 @@ def reads(frames):
     return [Found(boxes[: n + 1], np.array([0.9] * n + [0.2])) for n in frames[:, 0, 0, 0].tolist()]
 
 
-MADE = []  # recordings by number: what a data set's function holds is part of keys, and these count their readings
+# Recordings by number: what a data set's function holds is part of keys, and these count their readings.
+MADE = []
 
 
 def made(data, number):

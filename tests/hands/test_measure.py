@@ -80,9 +80,8 @@ def test_at_most_two_boxes_count_and_one_hand_once():
     one = kept(found((HAND, 0.6), (moved(HAND, 1), 0.9), (OTHER, 0.7), (third, 0.8), (third, 0.3)), score=0.5)
     assert one.scores.tolist() == [0.9, 0.8] and one.boxes.tolist() == [moved(HAND, 1), third]
     assert len(kept(found((HAND, 0.49)), score=0.5).boxes) == 0
-    assert (
-        len(kept(found((HAND, 0.9), (moved(HAND, 5), 0.8)), score=0.5).boxes) == 2
-    )  # two hands, close together
+    # two hands, close together
+    assert len(kept(found((HAND, 0.9), (moved(HAND, 5), 0.8)), score=0.5).boxes) == 2
 
 
 @pytest.mark.parametrize(

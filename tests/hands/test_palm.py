@@ -1,4 +1,4 @@
-"""MediaPipe's palm model behind the interface: anchors and decoding by loops, and a stand-in for the interpreter."""
+"""MediaPipe's palm model behind the interface: anchors and decoding by loops, a stand-in interpreter."""
 
 import builtins
 import sys
@@ -15,7 +15,7 @@ from plait.hands.palm import anchors, decoded, letterboxed, suppressed
 
 
 def looped_anchors():
-    """SsdAnchorsCalculator of the palm graph: layers of one stride come together, two anchors of each a place."""
+    """SsdAnchorsCalculator of the palm graph: layers of one stride together, two anchors of each a place."""
     made, strides, layer = [], [8, 16, 16, 16], 0
     while layer < len(strides):
         same = [s for s in strides[layer:] if s == strides[layer]]
@@ -52,7 +52,8 @@ def test_boxes_are_offsets_from_their_anchor_and_scores_logistic():
 def test_boxes_that_overlap_become_their_weighted_mean_and_keep_the_surest_score():
     boxes = np.array([[0.0, 0, 10, 10], [1.0, 0, 11, 10], [50.0, 50, 60, 60], [5.5, 0, 15.5, 10]])
     scores = np.array([0.6, 0.9, 0.7, 0.8])
-    # From the surest, the second: the first overlaps it by 9 / 11; the last by 5.5 / 14.5 = 0.38; the third does not.
+    # From the surest, the second: the first overlaps it by 9 / 11, the last by 5.5 / 14.5 = 0.38,
+    # the third does not.
     merged = suppressed(Found(boxes, scores))
     near = [1, 3, 0]
     expected = sum(scores[i] * boxes[i] for i in near) / sum(scores[i] for i in near)

@@ -1,4 +1,4 @@
-"""A detector learns what is easy to see; the same seed gives the same bytes, whatever was set or drawn before."""
+"""A detector learns what is easy to see; the same seed gives the same bytes, whatever was set before."""
 
 import cv2
 import numpy as np

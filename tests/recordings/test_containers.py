@@ -1,4 +1,4 @@
-"""Frame for frame: what plait shows is what FFmpeg shows in its own order, in every container and codec to be had."""
+"""Frame for frame: plait shows what FFmpeg shows in its own order, in every container and codec to be had."""
 
 import struct
 import warnings
@@ -16,63 +16,12 @@ from plait.recordings.video import Video, motion_energy
 
 WIDTH, HEIGHT, BITS = 160, 32, 5
 COUNT, RATE = 24, 30
-FORMATS = (
-    "mp4",
-    "mov",
-    "matroska",
-    "webm",
-    "avi",
-    "mpegts",
-    "flv",
-    "asf",
-    "nut",
-    "mxf",
-    "mpeg",
-    "vob",
-    "svcd",
-    "ogg",
-)
-FORMATS += (
-    "3gp",
-    "ismv",
-    "ivf",
-    "yuv4mpegpipe",
-    "gif",
-    "wtv",
-    "swf",
-    "rm",
-    "h264",
-    "hevc",
-    "mpeg1video",
-    "m4v",
-    "obu",
-)
-CODECS = (
-    "libx264",
-    "libx265",
-    "mpeg4",
-    "mpeg2video",
-    "mpeg1video",
-    "mjpeg",
-    "libvpx",
-    "libvpx-vp9",
-    "libsvtav1",
-)
-CODECS += (
-    "ffv1",
-    "huffyuv",
-    "prores_ks",
-    "rawvideo",
-    "png",
-    "qtrle",
-    "msmpeg4",
-    "wmv2",
-    "flv",
-    "h263p",
-    "svq1",
-    "gif",
-)
-CODECS += ("cinepak", "snow", "utvideo", "rpza", "jpeg2000")
+FORMATS = ("mp4", "mov", "matroska", "webm", "avi", "mpegts", "flv", "asf", "nut", "mxf", "mpeg", "vob")
+FORMATS += ("svcd", "ogg", "3gp", "ismv", "ivf", "yuv4mpegpipe", "gif", "wtv", "swf", "rm", "h264", "hevc")
+FORMATS += ("mpeg1video", "m4v", "obu")
+CODECS = ("libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "libvpx", "libvpx-vp9")
+CODECS += ("libsvtav1", "ffv1", "huffyuv", "prores_ks", "rawvideo", "png", "qtrle", "msmpeg4", "wmv2", "flv")
+CODECS += ("h263p", "svq1", "gif", "cinepak", "snow", "utvideo", "rpza", "jpeg2000")
 OPTIONS = {
     "libx264": {"bf": "2", "g": "10", "preset": "ultrafast", "b-adapt": "0", "threads": "1"},
     "libx265": {
@@ -85,11 +34,12 @@ OPTIONS = {
     **{name: {"bf": "2", "g": "10"} for name in ("mpeg4", "mpeg2video", "mpeg1video")},
 }
 MUST = {
-    ("mp4", "libx264"), ("mp4", "libx265"), ("mp4", "libsvtav1"), ("mov", "prores_ks"), ("matroska", "libx264"),
-    ("matroska", "libx265"), ("matroska", "mpeg2video"), ("webm", "libvpx"), ("webm", "libvpx-vp9"), ("flv", "flv"),
-    ("flv", "libx264"), ("avi", "mpeg4"), ("avi", "libx264"), ("avi", "mjpeg"), ("avi", "msmpeg4"), ("avi", "h263p"),
-    ("mpegts", "libx264"), ("mpegts", "mpeg2video"), ("mpeg", "mpeg1video"), ("vob", "mpeg2video"),
-    ("asf", "wmv2"), ("asf", "libx264"), ("mxf", "mpeg2video"), ("mxf", "libx264"), ("gif", "gif"), ("mov", "rpza"),
+    ("mp4", "libx264"), ("mp4", "libx265"), ("mp4", "libsvtav1"), ("mov", "prores_ks"),
+    ("matroska", "libx264"), ("matroska", "libx265"), ("matroska", "mpeg2video"), ("webm", "libvpx"),
+    ("webm", "libvpx-vp9"), ("flv", "flv"), ("flv", "libx264"), ("avi", "mpeg4"), ("avi", "libx264"),
+    ("avi", "mjpeg"), ("avi", "msmpeg4"), ("avi", "h263p"), ("mpegts", "libx264"), ("mpegts", "mpeg2video"),
+    ("mpeg", "mpeg1video"), ("vob", "mpeg2video"), ("asf", "wmv2"), ("asf", "libx264"),
+    ("mxf", "mpeg2video"), ("mxf", "libx264"), ("gif", "gif"), ("mov", "rpza"),
 }  # fmt: skip
 
 

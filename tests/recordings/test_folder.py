@@ -21,7 +21,7 @@ from signals import AUDIO_HZ, simulate
 
 
 def film(path, signals, frame_rate=30, sound=True):
-    """A small video whose picture changes as the signals' motion says, with their sound if there is to be any."""
+    """A small video whose picture changes as the signals' motion says, with their sound if any."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("mpeg4", rate=frame_rate)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -195,14 +195,17 @@ def test_clocks_go_both_ways():
     ("write", "message"),
     [
         (lambda d: (d / "notes.docx").write_text("?"), "not known what this is"),
-        (lambda d: (d / "two.mp4").write_bytes((d / "GOPR0001.mp4").read_bytes()), "expected exactly one video, got"),
+        (lambda d: (d / "two.mp4").write_bytes((d / "GOPR0001.mp4").read_bytes()),
+         "expected exactly one video, got"),
         (lambda d: (d / "GOPR0001.mp4").unlink(), "expected exactly one video, got: none"),
         (lambda d: (d / "empty.csv").write_text(""), "empty.csv: empty"),
-        (lambda d: (d / "right-hand.csv").write_text("t,ax\n0,1\n1,2\n"), "two files for the stream 'right_hand'"),
+        (lambda d: (d / "right-hand.csv").write_text("t,ax\n0,1\n1,2\n"),
+         "two files for the stream 'right_hand'"),
         (lambda d: (d / "b.csv").write_text("who,ax\n0,1\n"), "b.csv: no column of times known by its name"),
         (lambda d: (d / "b.csv").write_text("t,ax\n5,1\n3,2\n4,x\n"), "b.csv"),
         (lambda d: (d / "more.csv").write_text("start,stop,activity\n0,1,x\n"), "labels, but so is"),
-        (lambda d: (d / "GOPR0001.mp4").write_bytes((d / "GOPR0001.mp4").read_bytes()[:5000]), "GOPR0001.mp4"),
+        (lambda d: (d / "GOPR0001.mp4").write_bytes((d / "GOPR0001.mp4").read_bytes()[:5000]),
+         "GOPR0001.mp4"),
     ],
 )  # fmt: skip
 def test_bad_files_are_one_line_and_leave_nothing(own, tmp_path, write, message):
@@ -248,13 +251,7 @@ def test_parquet_logs_in_epoch_nanoseconds_are_read_too(own, tmp_path):
     source.mkdir()
     (source / "a.mp4").write_bytes((own[0] / "GOPR0001.mp4").read_bytes())
     times = 1_700_000_000_000_000_000 + (np.arange(50) * 40_000_000)
-    columns = {
-        "time": times,
-        "acc_x": np.ones(50),
-        "acc_y": np.ones(50),
-        "acc_z": np.ones(50),
-        "note": ["x"] * 50,
-    }
+    columns = {"time": times, **{f"acc_{axis}": np.ones(50) for axis in "xyz"}, "note": ["x"] * 50}
     pl.DataFrame(columns).write_parquet(source / "imu.parquet")
     folder, _ = ingest([source], tmp_path / "out", subject="s7")
     log = read_description(folder).logs["imu"]

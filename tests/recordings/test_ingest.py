@@ -63,16 +63,8 @@ def test_names_of_any_script_tell_logs_apart(lab, tmp_path):
 
 
 def test_what_lies_beside_a_recording_is_left_out_and_said(lab, tmp_path):
-    for name in (
-        "GOPR1.THM",
-        "GOPR1.LRV",
-        "README.txt",
-        "desktop.ini",
-        "Thumbs.db",
-        "manual.PDF",
-        "readme",
-        ".x.csv",
-    ):
+    no_tables = ("GOPR1.THM", "GOPR1.LRV", "README.txt", "desktop.ini", "Thumbs.db", "manual.PDF", "readme")
+    for name in (*no_tables, ".x.csv"):
         (lab / name).write_bytes(b"\0 hello")
     (lab / "notes.txt").write_text("Day one\nwe filmed, at the bench\nAnna came late; twice\n\nend\n")
     (lab / "meta.json").write_text('{"camera": "GoPro", "fps": 30}')
@@ -80,16 +72,7 @@ def test_what_lies_beside_a_recording_is_left_out_and_said(lab, tmp_path):
     (lab / "raw").mkdir()
     folder, told = ingest([lab], tmp_path / "rec")
     assert {file.name for file in folder.iterdir()} == {"cam.mp4", "labels.csv", "recording.toml"}
-    for name in (
-        "GOPR1.THM",
-        "GOPR1.LRV",
-        "README.txt",
-        "desktop.ini",
-        "Thumbs.db",
-        "manual.PDF",
-        "readme",
-        "raw",
-    ):
+    for name in (*no_tables, "raw"):
         assert any(line.startswith(f"{name}: ") and line.endswith(", left out") for line in told), name
     assert "notes.txt: no table, left out" in told and "meta.json: no labels that are known, left out" in told
     assert "broken.json: no labels that are known, left out" in told
@@ -155,10 +138,9 @@ def test_chapters_of_a_camera_get_advice(lab, tmp_path, film, names, joined):
         DataError, match="are the chapters of one recording, expected one video; join"
     ) as error:
         ingest([lab], tmp_path / "rec")
-    assert "ffmpeg -f concat" in str(error.value)
-    assert str(error.value).index(sorted(names, key=lambda n: n[:4] != "GOPR")[0] + "'\"") < str(
-        error.value
-    ).rindex("'\"")
+    said, first = str(error.value), sorted(names, key=lambda n: n[:4] != "GOPR")[0]
+    assert "ffmpeg -f concat" in said
+    assert said.index(first + "'\"") < said.rindex("'\"")
 
 
 def test_one_of_several_videos_or_labels_may_be_named(lab, tmp_path, film):
@@ -213,6 +195,10 @@ def test_what_was_settled_holds_when_a_recording_is_opened(lab, tmp_path):
         ({"label_fps": "inf"}, "--set: label_fps"),
         ({"logs.left.time": "t"}, "--set logs.left: no such log, expected one of: none"),
         ({"logs": "x"}, "--set logs: expected a key of recording.toml"),
+        (
+            {"logs.left.where": "[1]", "logs.left.where.id": "2"},
+            "--set logs.left.where.id: 'where' holds a value, expected a table",
+        ),
         ({"video.file": "x"}, "--set video.file: expected a key"),
         ({"logs.left": "x"}, "--set logs.left: expected a key"),
         ({"labels": "../labels.csv"}, "--set: names '../labels.csv', expected a file beside it"),

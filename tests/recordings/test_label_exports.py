@@ -148,10 +148,10 @@ SPANS = st.lists(
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(spans=SPANS)
-def test_exports_come_back_as_the_same_spans(tmp_path, write, spans):
+@given(spans=SPANS, encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+def test_exports_come_back_as_the_same_spans(tmp_path, write, spans, encoding):
     name, text, said = write(spans)
-    (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / name).write_text(text, encoding=encoding)
     found = read_labels(tmp_path / name, LabelSettings(**said), CAM)
     assert [span.activity for span in found.spans] == [what for _, _, what in spans]
     np.testing.assert_allclose(
@@ -165,10 +165,14 @@ def test_exports_come_back_as_the_same_spans(tmp_path, write, spans):
     ("name", "text", "message"),
     [
         ("a.csv", "start,end,label\n250,1250,press\n", r"ends at 1250.00 s.* if its times are ms or frames"),
-        ("a.csv", "start,end,label\n1000,30000,press\n", r"if its times are ms: say it with --set label_unit=ms"),
-        ("a.csv", "start,end,label\n1715000001,1715000005,press\n", "if they count from elsewhere: say it with --set label_zero=TIME"),  # noqa: E501
-        ("a.csv", "start,end,label\n2024-05-06T12:00:01,2024-05-06T12:00:05,x\n", "line 2: .* is a time of day"),
-        ("a.csv", "start,end,label\n00:00:01:25,00:00:05:00,x\n", "line 2: '00:00:01:25', expected a time code"),
+        ("a.csv", "start,end,label\n1000,30000,press\n",
+         r"if its times are ms: say it with --set label_unit=ms"),
+        ("a.csv", "start,end,label\n1715000001,1715000005,press\n",
+         "if they count from elsewhere: say it with --set label_zero=TIME"),
+        ("a.csv", "start,end,label\n2024-05-06T12:00:01,2024-05-06T12:00:05,x\n",
+         "line 2: .* is a time of day"),
+        ("a.csv", "start,end,label\n00:00:01:25,00:00:05:00,x\n",
+         "line 2: '00:00:01:25', expected a time code"),
         ("a.csv", "start,end,label\n00:00:01:00,5,x\n", "line 2: '5', expected a time code hh:mm:ss:ff"),
         ("a.csv", "start_frame,duration,label\n1,5,x\n", "durations beside starts in frames"),
         ("a.txt", "1.0\t5.0\tpress\nhello\n", "line 2: 'hello', expected start, stop and label with tabs"),
@@ -178,9 +182,12 @@ def test_exports_come_back_as_the_same_spans(tmp_path, write, spans):
         ("a.csv", "Time,Behavior,Status\n1,press,STOP\n", "line 2: 'press' is marked 'STOP'"),
         ("a.csv", "Time,Behavior,Status\n1,press,START\n", "line 2: 'press' starts and never stops"),
         ("a.csv", "Time,Behavior,Status\n1,press,POINT\n", "no labels, expected some that last"),
-        ("a.csv", "start,stop,label,Time offset (s)\n1,2,press,5.0\n", "'Time offset .s.' is '5.0', expected 0"),
-        ("a.json", '{"project": {}, "attribute": {}, "metadata": {}}', "VIA's project, expected labels: export its"),
-        ("a.json", '{"behaviors_conf": {}, "observations": {}}', "BORIS' project, expected labels: export its"),
+        ("a.csv", "start,stop,label,Time offset (s)\n1,2,press,5.0\n",
+         "'Time offset .s.' is '5.0', expected 0"),
+        ("a.json", '{"project": {}, "attribute": {}, "metadata": {}}',
+         "VIA's project, expected labels: export its"),
+        ("a.json", '{"behaviors_conf": {}, "observations": {}}',
+         "BORIS' project, expected labels: export its"),
         ("a.json", label_studio([(1, 2, "a")])[1], "frames as Label Studio counts them.* --set label_fps=25"),
     ],
 )  # fmt: skip
@@ -258,7 +265,8 @@ def elan(tiers, slots, media="", units="milliseconds"):
     return (
         '<?xml version="1.0" encoding="UTF-8"?><ANNOTATION_DOCUMENT AUTHOR="" FORMAT="3.0" VERSION="3.0" '
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="EAFv3.0.xsd">'
-        f'<HEADER MEDIA_FILE="" TIME_UNITS="{units}">{media}</HEADER><TIME_ORDER>{order}</TIME_ORDER>{body}{kinds}'
+        f'<HEADER MEDIA_FILE="" TIME_UNITS="{units}">{media}</HEADER>'
+        f"<TIME_ORDER>{order}</TIME_ORDER>{body}{kinds}"
         '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="plain" TIME_ALIGNABLE="true"/></ANNOTATION_DOCUMENT>'
     )
 
@@ -285,32 +293,18 @@ def test_a_child_has_its_parent_s_time(tmp_path):
         read_elan(tmp_path, text)
     empty = ("ref", None, "plain", al("a1", "ts1", "ts2", "") + al("a2", "ts3", "ts4", " "))
     text = elan([empty, said], [("ts1", 1000), ("ts2", 5000), ("ts3", 6000), ("ts4", 12000)])
-    assert read_elan(tmp_path, text)[0] == [
-        ("press", 1, 5),
-        ("plug", 6, 12),
-    ]  # the only tier that says something
+    # the only tier that says something
+    assert read_elan(tmp_path, text)[0] == [("press", 1, 5), ("plug", 6, 12)]
 
 
 def test_slots_without_a_time_lie_evenly_between_their_neighbours(tmp_path):
     steps = al("a2", "ts1", "ts2", "press") + al("a3", "ts2", "ts3", "plug") + al("a4", "ts3", "ts4", "screw")
     inner = al("b1", "ts1", "ts9", "left") + al("b2", "ts9", "ts2", "right")
     other = ("other", None, "plain", al("c1", "ts5", "ts6", "noise"))
-    slots = [
-        ("ts1", 3000),
-        ("ts5", 3100),
-        ("ts9", None),
-        ("ts2", None),
-        ("ts6", 3200),
-        ("ts3", None),
-        ("ts4", 12000),
-    ]
-    tiers = [
-        ("inner", "step", "Time_Subdivision", inner),
-        ("step", "task", "Time_Subdivision", steps),
-        other,
-        TASKS,
-    ]
-    text = elan(tiers, slots)
+    slots = [("ts1", 3000), ("ts5", 3100), ("ts9", None), ("ts2", None), ("ts6", 3200)]
+    slots += [("ts3", None), ("ts4", 12000)]
+    tiers = [("inner", "step", "Time_Subdivision", inner), ("step", "task", "Time_Subdivision", steps)]
+    text = elan([*tiers, other, TASKS], slots)
     assert read_elan(tmp_path, text, tier="step")[0] == [("press", 3, 6), ("plug", 6, 9), ("screw", 9, 12)]
     assert read_elan(tmp_path, text, tier="inner")[0] == [("left", 3, 4.5), ("right", 4.5, 6)]
 
@@ -386,30 +380,18 @@ def written(folder, name, text):
 @pytest.mark.parametrize(
     ("head", "row", "said"),
     [
-        (
-            "start_time,stop_time,start_frame,stop_frame,action",
-            "1,2,60,120,a",
-            "'start_frame', 'stop_frame' say 2.4",
-        ),
-        (
-            "start_s,stop_s,start_ms,stop_ms,action",
-            "1,2,1500,2500,a",
-            "'start_ms', 'stop_ms' say 1.5 to 2.5 s",
-        ),
-        (
-            "start,stop,duration,action",
-            "1,2,5,a",
-            "'duration' is not from start to stop .line 2., not looked at",
-        ),
-        (
-            "start,stop,Media duration (s),action",
-            "1,2,400,a",
-            "its video is 400 s long, and 'cam.mp4' is 59.96 s",
-        ),
+        ("start_time,stop_time,start_frame,stop_frame,action", "1,2,60,120,a",
+         "'start_frame', 'stop_frame' say 2.4"),
+        ("start_s,stop_s,start_ms,stop_ms,action", "1,2,1500,2500,a",
+         "'start_ms', 'stop_ms' say 1.5 to 2.5 s"),
+        ("start,stop,duration,action", "1,2,5,a",
+         "'duration' is not from start to stop .line 2., not looked at"),
+        ("start,stop,Media duration (s),action", "1,2,400,a",
+         "its video is 400 s long, and 'cam.mp4' is 59.96 s"),
         ("start,stop,Total length,action", "1,2,00:10:00.0,a", "its video is 600 s long"),
         ("start,stop,Total length,duration,start_frame,stop_frame,action", "1,2,60,1,25,50,a", None),
     ],
-)
+)  # fmt: skip
 def test_times_that_are_said_twice_and_differ_are_told(tmp_path, head, row, said):
     found = read_labels(written(tmp_path, "l.csv", f"{head}\n{row}\n"), None, CAM)
     assert [(span.start_s, span.stop_s) for span in found.spans] == [(1.0, 2.0)]
@@ -483,9 +465,8 @@ def test_one_film_in_two_folders_is_told_apart_by_elan_s_links(tmp_path):
     ):
         read_labels(file, None, stranger)
     for url, start_s in (("file:///x/anna/cam.mp4", 3.0), ("file:///x/ben/cam.mp4", 1.0)):
-        assert [s.start_s for s in read_labels(file, LabelSettings(labels_of=(url,)), stranger).spans] == [
-            start_s
-        ]
+        spans = read_labels(file, LabelSettings(labels_of=(url,)), stranger).spans
+        assert [span.start_s for span in spans] == [start_s]
 
 
 LINKED = """<?xml version="1.0" encoding="UTF-8"?>
@@ -544,8 +525,8 @@ ANSWERED = {  # by form: how a label from 1 to 2 s is written in it, its ending,
     "elan's numbers": (ELAN_S, ".txt", ("s", "ms", "us", "frames")),
     "elan's text": (ELAN_MS, ".txt", ("s",)),
     "table": ("start,stop,action\n{0},{1},a\n", ".csv", ("s", "ms", "us", "frames")),
-    "json": ('{{"database": {{"cam": {{"annotations": [{{"segment": [{0}, {1}], "label": "a"}}]}}}}}}', ".json",
-             ("s", "ms", "us", "frames")),
+    "json": ('{{"database": {{"cam": {{"annotations": [{{"segment": [{0}, {1}], "label": "a"}}]}}}}}}',
+             ".json", ("s", "ms", "us", "frames")),
     "eaf": (LINKED.replace("LINKS", "").replace("1000", "{0}000").replace("2000", "{1}000"), ".eaf", ("ms",)),
 }  # fmt: skip
 
@@ -575,9 +556,8 @@ def test_an_answer_about_times_counts_or_is_refused_in_any_form(tmp_path, form, 
 def test_elan_s_text_of_several_people_is_one_s(tmp_path):
     file = written(tmp_path, "l.txt", "act\tanna\t1.0\t2.0\ta\nact\tben\t3.0\t4.0\tb\n")
     assert [span.activity for span in read_labels(file, None, CAM).spans] == ["a"]
-    assert [span.activity for span in read_labels(file, LabelSettings(labels_of=("ben",)), CAM).spans] == [
-        "b"
-    ]
+    spans = read_labels(file, LabelSettings(labels_of=("ben",)), CAM).spans
+    assert [span.activity for span in spans] == ["b"]
     assert len(read_labels(file, LabelSettings(labels_of=("*",)), CAM).spans) == 2
     with pytest.raises(
         DataError, match=r"the participant says 'anna', 'ben', .*labels_of=anna .* or \* for every row"

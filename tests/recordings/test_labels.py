@@ -30,13 +30,15 @@ def eaf(tiers, slots=None, head=""):
                 value = "" if label[end] is None else f' TIME_VALUE="{label[end]}"'
                 order.append(f'<TIME_SLOT TIME_SLOT_ID="ts{2 * number + end}"{value}/>')
             body.append(
-                f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a{number}" TIME_SLOT_REF1="ts{2 * number}" '
+                f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a{number}" '
+                f'TIME_SLOT_REF1="ts{2 * number}" '
                 f'TIME_SLOT_REF2="ts{2 * number + 1}"><ANNOTATION_VALUE>{label[2]}</ANNOTATION_VALUE>'
                 "</ALIGNABLE_ANNOTATION></ANNOTATION>"
             )
         body.append("</TIER>")
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?>{head}<ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-01-01T00:00:00+00:00" '
+        f'<?xml version="1.0" encoding="UTF-8"?>{head}'
+        '<ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-01-01T00:00:00+00:00" '
         'FORMAT="3.0" VERSION="3.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
         'xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">'
         '<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds"/>'

@@ -1,4 +1,4 @@
-"""Text files as loggers write them: what stands above and below the names of the columns, separators, encodings."""
+"""Text files as loggers write them: what stands around the names of the columns, separators, encodings."""
 
 import re
 
@@ -90,7 +90,10 @@ def test_a_file_without_names_says_what_to_say(tmp_path):
     table = read_table(file, names=["time", "x", "y", "k"])
     assert len(table.frame) == 40 and table.at(0).endswith("line 1")
     empatica = written(tmp_path, "1715000000.0, 1715000000.0, 1715000000.0\n32.0, 32.0, 32.0\n1,2,3\n4,5,6\n")
-    asked = "lines 1 and 2 hold a start (1715000000.0) and a rate (32.0), expected the names of the columns; say names = "
+    asked = (
+        "lines 1 and 2 hold a start (1715000000.0) and a rate (32.0), "
+        "expected the names of the columns; say names = "
+    )
     with pytest.raises(
         DataError, match=re.escape(asked) + r'\["c1", "c2", "c3"\], first_line = 3, rate_hz = 32$'
     ):
@@ -121,7 +124,10 @@ def test_what_stands_above_never_shifts_a_column(tmp_path, above, separator):
 
 def test_a_start_and_a_rate_above_one_column_are_no_names(tmp_path):
     file = written(tmp_path, "1715000000.0\n64.0\n" + "".join(f"{i % 7}\n" for i in range(640)))
-    asked = "lines 1 and 2 hold a start (1715000000.0) and a rate (64.0), expected the names of the columns; say names = "
+    asked = (
+        "lines 1 and 2 hold a start (1715000000.0) and a rate (64.0), "
+        "expected the names of the columns; say names = "
+    )
     with pytest.raises(DataError, match=re.escape(asked) + r'\["c1"\], first_line = 3, rate_hz = 64$'):
         read_table(file)
 

@@ -220,7 +220,7 @@ BAD = {
     "t,x,x\n0,1,2\n": "two columns are called 'x'",
     ",,\n0,1,2\n": "no names of columns",
     "t,x\n0,1\n1,2\n2,3\n0.5,4\n": "line 5: the clock runs backwards from 2.000000 s to 0.500000 s",
-    "t,x\n0,1\n1,2\n0.6,3\n0.2,4\n-0.2,5\n": "line 6: the clock runs backwards from 1.000000 s to -0.200000 s",
+    "t,x\n0,1\n1,2\n0.6,3\n0.2,4\n-0.2,5\n": "line 6: the clock runs backwards from 1.000000 s to -0.200000 s",  # noqa: E501
     "t,x\n2,1\n1,2\n": "line 3: the clock runs backwards",
     "t,x\n0,1\n,2\n": "1 of 2 rows have no time in 't'",
     "t,x\n,1\n,2\n": "2 of 2 rows have no time in 't'",

@@ -1,4 +1,4 @@
-"""A picture as a player shows it: turned, mirrored, its pixels square, its colours averaged under a triangle."""
+"""A picture as a player shows it: turned, mirrored, its pixels square, colours averaged under a triangle."""
 
 from fractions import Fraction
 

@@ -24,7 +24,7 @@ def clicks(seconds=4.0, at=(1.0, 2.5), seed=0):
 
 
 def film(file, tracks, *, pictures=40, first_s=0.0, last_s=None, codec="libx264", sound="pcm_s16le"):
-    """A video of 10 Hz from `first_s` on, whose last picture may stand for `last_s`, with a track for each layout."""
+    """A video of 10 Hz from `first_s` on, its last picture shown for `last_s`, with a track a layout."""
     unit = Fraction(1, 1000)
     with av.open(str(file), "w") as container:
         track = container.add_stream(codec, rate=10, options={"preset": "ultrafast", "bf": "0"})
@@ -150,11 +150,8 @@ def test_sound_that_pauses_for_hours_is_refused_before_silence_is_made(tmp_path,
                 continue
             late = packet.stream.type == "audio" and packet.pts * packet.time_base > 2
             moved = round(jump_s / packet.time_base) if late else 0
-            packet.pts, packet.dts, packet.stream = (
-                packet.pts + moved,
-                packet.dts + moved,
-                tracks[packet.stream.index],
-            )
+            packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+            packet.stream = tracks[packet.stream.index]
             paused.mux(packet)
     tracemalloc.start()
     if jump_s > 3600:

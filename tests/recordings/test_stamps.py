@@ -21,9 +21,8 @@ def test_a_rounded_constant_rate_comes_back(rate, first, kept, rounding, known):
     true = first + np.cumsum([0, *kept]) * 1000 / rate
     rates = [Fraction(rate).limit_denominator(10**6)] if known else []
     got, _ = steady(rounding(true).astype(np.int64), 1e-3, rates)
-    assert (
-        np.abs(got - true).max() < 2.1
-    )  # at most a unit from the stamp, which is at most one from the truth
+    # at most a unit from the stamp, which is at most one from the truth
+    assert np.abs(got - true).max() < 2.1
     if known:  # steps are steady, whatever the start
         np.testing.assert_allclose(np.diff(got), np.diff(true), atol=1e-2)
 

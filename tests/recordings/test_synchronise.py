@@ -46,17 +46,14 @@ def plait(capsys, monkeypatch, *words):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Recordings of 75 s: one silent, one with brackets in its names, one unreadable, one with a stranger's log."""
+    """Recordings of 75 s: one silent, one with brackets in names, one unreadable, one with another's log."""
     root, truth = tmp_path_factory.mktemp("lab"), {}
     truth = {
         name: simulate(300 + number, duration_s=75, claps=2)
         for number, name in enumerate(("bracketed", "silent"))
     }
-    for name, own in {
-        **truth,
-        "broken": simulate(302, duration_s=12),
-        "stranger": truth["bracketed"],
-    }.items():
+    made = {**truth, "broken": simulate(302, duration_s=12), "stranger": truth["bracketed"]}
+    for name, own in made.items():
         folder = root / name
         folder.mkdir()
         if name == "stranger":

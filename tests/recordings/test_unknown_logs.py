@@ -239,7 +239,7 @@ def test_rows_of_several_sensors_are_never_one_stream(tmp_path, turns, named):
 
 
 def together(kinds, every, name, rng, apart_s=0.003):
-    """Sensors that write into one table at 50 Hz, each but the first once in `every` rows; they read alike."""
+    """Sensors that write into one table at 50 Hz, all but the first once in `every` rows; they read alike."""
     rows = []
     for number, kind in enumerate(kinds):
         t = np.arange(0, 1000, every if number else 1) / 50
@@ -338,6 +338,14 @@ def test_a_second_column_of_times_for_the_same_rows_is_no_second_sensor(tmp_path
     }
     log, _ = described(tmp_path, {**table, "gyr_x": noise(1000, 1)})
     assert log.columns == ("acc_x", "gyr_x")
+
+
+def test_two_columns_of_times_without_a_row_in_common_are_two_clocks(tmp_path):
+    rows = 300
+    table = {"left_time": [0.5, *[""] * (rows - 1)], "left_x": noise(rows), "right_x": noise(rows, 1)}
+    table["right_time"] = ["", 0.7, *[""] * (rows - 2)]
+    with pytest.raises(DataError):
+        described(tmp_path, table)
 
 
 @quick
@@ -583,19 +591,8 @@ def test_decimal_commas_that_can_be_nothing_else_are_not_asked_about(tmp_path):
     np.testing.assert_allclose(read_log(file, log.log()).values[:, 0], 9 + np.arange(1000) % 7 / 8, atol=1e-6)
 
 
-FILLED = [
-    "-9999",
-    "-999",
-    "-999.99",
-    "9999",
-    "99999",
-    "-32768",
-    "32767",
-    "65535",
-    "-2147483648",
-    "1e20",
-    "-1e10",
-]
+FILLED = ["-9999", "-999", "-999.99", "9999", "99999"]
+FILLED += ["-32768", "32767", "65535", "-2147483648", "1e20", "-1e10"]
 
 
 @quick
@@ -638,9 +635,8 @@ def test_a_value_that_a_sensor_cannot_read_is_asked_about(tmp_path, name, value,
 @pytest.mark.parametrize(
     "values",
     [
-        np.clip(
-            np.random.default_rng(0).normal(size=200) * 30000, -32768, 32767
-        ).round(),  # a sensor at its end
+        # a sensor at its end
+        np.clip(np.random.default_rng(0).normal(size=200) * 30000, -32768, 32767).round(),
         np.where(np.arange(200) % 50 < 25, 0, 1023),  # a switch
         np.append(np.random.default_rng(0).integers(0, 5, 199), 1023),  # one press
         np.random.default_rng(0).integers(-2, 3, 200),

@@ -31,7 +31,7 @@ REFRESHED = {"refreshed": {"bf": "0", "x264-params": "intra-refresh=1:keyint=12:
 
 
 def burnt(index, width=WIDTH, height=HEIGHT):
-    """A picture that says its index: a row of white (1) and black (0) blocks on grey, lowest bit on the left."""
+    """A picture that says its index: a row of white (1) and black (0) blocks on grey, lowest bit left."""
     picture = np.full((height, width, 3), 110, np.uint8)
     for bit in range(BITS):
         left = width // 2 + (bit - BITS // 2) * BLOCK
@@ -61,7 +61,7 @@ def film(
     sound=None,
     container_options=None,
 ):
-    """Write a video whose frames are shown at `pts`, in `time_base` seconds, maybe with sound `(start_s, samples)`."""
+    """Write a video with frames at `pts`, in `time_base` seconds, maybe with sound `(start_s, samples)`."""
     with av.open(str(file), "w", options=container_options or {}) as container:
         track = container.add_stream(codec, rate=30, options={"preset": "ultrafast", **(options or {})})
         track.width, track.height, track.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -408,10 +408,8 @@ def test_an_edit_list_hides_frames(tmp_path):
         track = copy.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
-                packet.pts, packet.dts = (
-                    packet.pts - 15_000,
-                    packet.dts - 15_000,
-                )  # in the file's 1/90000 s: 5 frames
+                # in the file's 1/90000 s: 5 frames
+                packet.pts, packet.dts = packet.pts - 15_000, packet.dts - 15_000
                 packet.stream = track
                 copy.mux(packet)
     video = Video(tmp_path / "b.mp4", None, None)
@@ -470,7 +468,7 @@ def test_a_frame_that_cannot_be_decoded_is_named(tmp_path):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_damaged_frames_and_what_is_made_of_them_are_refused_at_each_reading(tmp_path, order):
-    """One flipped bit, wherever: what comes out as a frame is the same picture each time, and none after an error."""
+    """One flipped bit, wherever: what comes out as a frame is the same each time, and none after an error."""
     whole = film(tmp_path / "a.mp4", steady(40), ORDERS[order])
     with av.open(str(whole)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size > 50]

@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to by its DevTools protocol: pages, widths, keys, and everything it complains of."""
+"""A headless Chromium, spoken to by its DevTools protocol: pages, widths, keys, and all it complains of."""
 
 import base64
 import json

@@ -36,7 +36,7 @@ def fused(tmp_path_factory):
 
 
 def with_films(run, folder):
-    """A copy of a run's tables whose cases, but for the last, have films and joints; how many films, and their bytes.
+    """A copy of a run's tables whose cases but the last have films and joints; the films' number and bytes.
 
     Bytes are those of one film in a page.
     """

@@ -1,4 +1,4 @@
-"""The attention of a finished run on one clip: pictures for every lead and context, and the deletion test's table."""
+"""The attention of a finished run on one clip: pictures for every lead and context, and the deletion test."""
 
 import xml.etree.ElementTree as ET
 

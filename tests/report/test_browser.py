@@ -14,7 +14,8 @@ from plait.report.serve import server
 pytestmark = needs_browser
 
 AREAS = """[...document.querySelectorAll("figure, figure svg, #bars, #matrix, .case, .screen, .said")]
-  .filter((one) => !one.closest(".wide, .narrow") || getComputedStyle(one.closest(".wide, .narrow")).display !== "none")
+  .filter((one) => !one.closest(".wide, .narrow") ||
+    getComputedStyle(one.closest(".wide, .narrow")).display !== "none")
   .map((one) => one.getBoundingClientRect()).map((box) => box.width * box.height)"""
 CONTROLS = 'select, a[href], input, button:not([hidden]), video, [tabindex="0"]'
 
@@ -51,7 +52,8 @@ def test_nothing_is_cut_off_or_empty(tab, page, width, dark):
     areas = tab.run(AREAS)
     assert len(areas) > 12 and min(areas) > 1000
     ground, ink = tab.run(
-        "['backgroundColor', 'color'].map((name) => getComputedStyle(document.body)[name].match(/\\d+/g).map(Number))"
+        "['backgroundColor', 'color'].map((name) => "
+        "getComputedStyle(document.body)[name].match(/\\d+/g).map(Number))"
     )
     assert (sum(ground) < sum(ink)) == dark and abs(sum(ground) - sum(ink)) > 300
 
@@ -59,7 +61,8 @@ def test_nothing_is_cut_off_or_empty(tab, page, width, dark):
 def test_the_browser_hears_complaints(tab, tmp_path):
     """The test of the test: errors, rejections and missing files are all heard."""
     (tmp_path / "bad.html").write_text(
-        "<script>console.error('said'); Promise.reject(new Error('rejected')); throw new Error('thrown')</script>"
+        "<script>console.error('said'); Promise.reject(new Error('rejected')); "
+        "throw new Error('thrown')</script>"
         "<script src='nothing.js'></script>"
     )
     tab.open((tmp_path / "bad.html").as_uri(), 800)
@@ -102,10 +105,12 @@ def test_every_choice_changes_what_is_shown(tab, page):
 def test_filters_leave_what_they_say(tab, page):
     tab.open((page / "index.html").as_uri(), 1200)
     names, wanted, every = tab.run("""(() => {
-      const select = document.getElementById("cases-activity"), every = document.querySelectorAll(".case").length;
+      const select = document.getElementById("cases-activity");
+      const every = document.querySelectorAll(".case").length;
       select.value = 1;
       select.dispatchEvent(new Event("change"));
-      return [[...document.querySelectorAll(".case h3")].map((one) => one.textContent), select.options[1].text, every];
+      const names = [...document.querySelectorAll(".case h3")].map((one) => one.textContent);
+      return [names, select.options[1].text, every];
     })()""")
     assert set(names) == {wanted} and 0 < len(names) < every
     found = tab.run("""(() => {
@@ -135,7 +140,8 @@ def test_filters_leave_what_they_say(tab, page):
 
 
 PLAYED = """(async () => {
-  const film = document.querySelector("video"), one = film.closest(".case"), joint = one.querySelector(".body circle");
+  const film = document.querySelector("video"), one = film.closest(".case");
+  const joint = one.querySelector(".body circle");
   const before = joint.getAttribute("cx"), small = joint.getAttribute("class");
   one.querySelector("input[type=checkbox]").click();
   film.muted = true;
@@ -194,7 +200,8 @@ def test_a_clip_without_a_film_has_a_clock(tab, page):
     tab.open((page / "index.html").as_uri(), 1200)
     tab.run("document.getElementById('cases-more').click()")
     seen = tab.run("""(async () => {
-      const line = document.querySelector(".clock"), [button, slider] = line.children, one = line.closest(".case");
+      const line = document.querySelector(".clock"), one = line.closest(".case");
+      const [button, slider] = line.children;
       const now = () => Number(one.querySelector(".now").getAttribute("x1"));
       slider.value = 0.5;
       slider.dispatchEvent(new Event("input"));
@@ -281,14 +288,15 @@ def test_whatever_things_are_called_is_shown_as_written_and_never_run(tab, fused
         select.dispatchEvent(new Event("change"));
       }
       for (const one of document.querySelectorAll("button:not([hidden]), [tabindex='0'], [title]"))
-        for (const kind of ["mouseover", "focus", "click"]) one.dispatchEvent(new Event(kind, {bubbles: true}));""")
+        for (const kind of ["mouseover", "focus", "click"])
+          one.dispatchEvent(new Event(kind, {bubbles: true}));""")
     tab.run("new Promise((done) => setTimeout(done, 300))")
     assert tab.run("hits") == 0
     shown = tab.run(
-        "document.body.innerText + [...document.querySelectorAll('option')].map((one) => one.text).join('\\n')"
+        "document.body.innerText + "
+        "[...document.querySelectorAll('option')].map((one) => one.text).join('\\n')"
     )
     assert tab.run("document.querySelectorAll('a[href^=\"javascript:\"]').length") == 0
     predicted = {renamed[name] for name in predictions["activity"]}
-    assert [
-        name for name in [*map(renamed.get, predictions["method"].unique()), *predicted] if name not in shown
-    ] == []
+    names = [*map(renamed.get, predictions["method"].unique()), *predicted]
+    assert [name for name in names if name not in shown] == []

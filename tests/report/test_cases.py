@@ -32,16 +32,12 @@ def test_light_falls_on_what_is_attended_to():
     one = attention("video", "wrist", (2, 1, 2), (3,), [[0, far, 0], [0, far, 0], [far, 0, 0], [0, far, 0]])
     made = lit([one], {"video": 2})
     assert made["wrist"] == {"shape": [3], "values": [85, 255, 0]}  # a quarter, three quarters, none
-    assert made["video"] == {
-        "shape": [2, 1, 2],
-        "values": [0, 0, 0, 0],
-    }  # every position is related equally strongly
+    # every position is related equally strongly
+    assert made["video"] == {"shape": [2, 1, 2], "values": [0, 0, 0, 0]}
     strong = attention("video", "wrist", (2, 1, 2), (3,), [[0, 1, 0], [2, 0, 0], [4, 3, 3], [1, 1, 0.5]])
     assert lit([strong], {"video": 2})["video"]["values"] == [0, 85, 255, 0]
-    assert lit([strong], {})["video"] == {
-        "shape": [2],
-        "values": [0, 255],
-    }  # what is no picture is shown over time
+    # what is no picture is shown over time
+    assert lit([strong], {})["video"] == {"shape": [2], "values": [0, 255]}
 
 
 def test_light_falls_on_joints_and_on_every_context():

@@ -56,9 +56,8 @@ def test_depth_is_shown_as_the_network_is_given_it():
 
     shown = frames(modality("depth", 10, prepare=left_half), RECORDING, CLIP, np.array([1.5, 2.0]), 48)
     assert len(shown) == 2 and shown[0].shape == (48, 48, 3)
-    assert (
-        shown[0][24, 44].min() > 240 and shown[0][24, 10].max() == 0
-    )  # the person fills the crop's right half
+    # the person fills the crop's right half
+    assert shown[0][24, 44].min() > 240 and shown[0][24, 10].max() == 0
     raw = frames(
         modality("depth", 10, prepare=lambda d: torch.zeros(3)), RECORDING, CLIP, np.array([1.5]), 48
     )
@@ -88,9 +87,8 @@ def test_joints_move_as_they_did_upright():
     assert flat.min() == pytest.approx(0) or flat.max() == pytest.approx(1)
     distances = [np.linalg.norm(a[0] - a[1]) for a in (flat[7], BODY[7, :, :2])]
     others = [np.linalg.norm(a[3] - a[9]) for a in (flat[7], BODY[7, :, :2])]
-    assert distances[0] / distances[1] == pytest.approx(
-        others[0] / others[1]
-    )  # the same scale along both axes
+    # the same scale along both axes
+    assert distances[0] / distances[1] == pytest.approx(others[0] / others[1])
 
 
 def test_bones_make_one_body():

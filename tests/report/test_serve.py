@@ -131,7 +131,7 @@ def test_an_address_that_cannot_be_read_gets_an_answer(tmp_path, capsys, host, p
 
 
 def test_the_slow_are_hung_up_on(tmp_path, capsys):
-    """Whoever says nothing, drips a head without end, or does not take an answer is closed; others are answered."""
+    """Whoever says nothing, drips a head, or does not take an answer is closed; others are answered."""
     (tmp_path / "index.html").write_text("page")
     (tmp_path / "film.mp4").write_bytes(bytes(64 << 20))
     with server(tmp_path, port=0, patience_s=0.2) as listening:

@@ -41,25 +41,16 @@ def test_modalities_are_filled_in():
 
 
 def test_set_takes_toml_or_else_a_string():
-    study = load_study(
-        tiny.study(),
-        [
-            "seeds=[3, 4]",
-            "name=other name",
-            "protocol.kind=fixed",
-            "protocol.train=[1, 2]",
-            "protocol.val=['3']",
-        ],
-    )
+    sets = ["seeds=[3, 4]", "name=other name"]
+    sets += ["protocol.kind=fixed", "protocol.train=[1, 2]", "protocol.val=['3']"]
+    study = load_study(tiny.study(), sets)
     assert (study.seeds, study.name, study.protocol.train) == ((3, 4), "other name", ("1", "2"))
 
 
 def test_a_sweep_makes_a_row_for_each_value():
     study = load_study(tiny.study(), ["methods.a-led.sweep.embedding=[3, 13]"])
-    assert [name for name in study.methods if name.startswith("a-led")] == [
-        "a-led[embedding=3]",
-        "a-led[embedding=13]",
-    ]
+    swept = [name for name in study.methods if name.startswith("a-led")]
+    assert swept == ["a-led[embedding=3]", "a-led[embedding=13]"]
     assert study.methods["a-led[embedding=13]"].args == {"lead": "a", "embedding": 13}
 
 
@@ -73,7 +64,8 @@ def test_a_sweep_makes_a_row_for_each_value():
         (["methods.a.train.lr=1"], "methods.a.train.lr: unknown key"),
         (["methods.new.args.lead=a"], "methods.new: expected exactly one of 'use' and 'average'"),
         (["methods.a.average=[\"b\"]"], "methods.a: expected exactly one of 'use' and 'average'"),
-        (["methods.average.average=[\"a\", \"c\"]"], "no trained method 'c', expected some of: a, b, concat, a-led"),
+        (["methods.average.average=[\"a\", \"c\"]"],
+         "no trained method 'c', expected some of: a, b, concat, a-led"),
         (["methods.average.average=[\"a\"]"], "expected two methods or more"),
         (["methods.average.args.head=mean"], "an average trains nothing, so it takes no 'args'"),
         (["methods.a-led.modalities=[\"a\", \"c\"]"], "unknown modality 'c', expected one of: a, b"),
@@ -170,7 +162,7 @@ def test_studies_that_need_no_data_name_modalities_there_are(file):
 
 
 def test_a_method_may_be_like_another(tmp_path):
-    """All of the other's keys but those that it says itself; an empty table leaves nothing; `args` go with `use`."""
+    """All of the other's keys but its own; an empty table leaves nothing; `args` go with `use`."""
     led = {"use": "plait.fusion:Led", "args": {"lead": "a", "head": "mean"}, "train": {"max_epochs": 2}}
     led["encoders"] = {"a": {"from": "a", "frozen": True}}
     methods = tiny.study()["methods"] | {
@@ -180,20 +172,13 @@ def test_a_method_may_be_like_another(tmp_path):
         "both": {"like": "own", "use": "plait.fusion:Symmetric", "args": {"head": "mean"}},
     }
     study = load_study(tiny.study(methods=methods), ["methods.led.args.embedding=3"])
-    assert study.methods["flat"].args == {
-        "lead": "a",
-        "head": "flatten",
-    }  # what is set for one is set for it alone
+    # what is set for one is set for it alone
+    assert study.methods["flat"].args == {"lead": "a", "head": "flatten"}
     assert study.methods["flat"].encoders == study.methods["led"].encoders
-    assert study.methods["own"].encoders == {} and study.methods["own"].train == {
-        "max_epochs": 2,
-        "patience": 3,
-    }
-    assert (
-        study.methods["both"].args == {"head": "mean"}
-        and study.methods["both"].use == "plait.fusion:Symmetric"
-    )
-    assert study.methods["both"].modalities == ("a", "b")
+    own, both = study.methods["own"], study.methods["both"]
+    assert own.encoders == {} and own.train == {"max_epochs": 2, "patience": 3}
+    assert both.args == {"head": "mean"} and both.use == "plait.fusion:Symmetric"
+    assert both.modalities == ("a", "b")
     (tmp_path / "base.toml").write_text(tomli_w.dumps(tiny.study(methods=methods)))
     more = {"extends": "base.toml", "without": ["methods.led"], "methods": {"last": {"like": "flat"}}}
     (tmp_path / "more.toml").write_text(tomli_w.dumps(more))
@@ -207,3 +192,14 @@ def test_a_method_is_like_another_method_of_the_file_or_refused(like):
         ConfigError, match=r"^study: methods\.(self|other)\.like: got .*, expected another method"
     ):
         load_study(tiny.study(methods=methods))
+
+
+def test_methods_that_build_upon_each_other_without_end_are_refused_in_a_line(tmp_path):
+    links = [f"[methods.m{i}]\nlike = 'm{i + 1}'\n" for i in range(2000)]
+    file = tmp_path / "study.toml"
+    last = "[methods.m2000]\nuse = 'plait.fusion:Concat'\n"
+    file.write_text(
+        "name = 's'\ndataset = 'tests.tiny:DATASET'\nmodalities = ['a']\n" + "".join(links) + last
+    )
+    with pytest.raises(ConfigError, match=r"study\.toml: methods: too many that build upon each other"):
+        load_study(file)

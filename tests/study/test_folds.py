@@ -31,11 +31,13 @@ def test_the_next_subjects_validate_cyclic_in_natural_order():
     ("parts", "message"),
     [
         ({"train": ("1", "2"), "val": ("2",), "test": ("3",)}, "subject '2' stands in train and in val"),
-        ({"train": ("1",), "val": ("2",), "test": ("9",)}, "test: unknown subject '9', expected some of: 1, 2, 3"),
+        ({"train": ("1",), "val": ("2",), "test": ("9",)},
+         "test: unknown subject '9', expected some of: 1, 2, 3"),
         ({"train": ("1", "1"), "val": ("2",), "test": ("3",)}, "subject '1' stands 2 times"),
         ({"train": ("1",), "val": ("2",), "test": ()}, "protocol.test: empty"),
         ({"train": ("1",), "val": (), "test": ("3",), "refit": True}, "protocol.refit: nobody validates"),
-        ({"train": ("1",), "val": ("2",), "test": ("3",), "subjects": ("1",)}, "protocol.subjects: a list for leave"),
+        ({"train": ("1",), "val": ("2",), "test": ("3",), "subjects": ("1",)},
+         "protocol.subjects: a list for leave"),
     ],
 )  # fmt: skip
 def test_wrong_splits_are_refused(parts, message):

@@ -32,7 +32,7 @@ CONCAT = {"use": "plait.fusion:Concat"}
 
 def run(out, study=None, **options):
     told = []
-    run_study(study or tiny.study(), None, out, progress=lambda *event: told.append(event), **options)
+    run_study(study or tiny.study(), None, out, progress=lambda step: told.append(step[:3]), **options)
     return pl.read_parquet(out / "predictions.parquet"), told
 
 
@@ -52,7 +52,7 @@ def test_the_predictions_table(finished):
     scores = np.stack(table["scores"].to_list())
     np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
     assert table["predicted"].to_list() == [tiny.ACTIVITIES[i] for i in scores.argmax(1)]
-    assert told[0] == (0, 32, "") and told[-1][:2] == (32, 32)
+    assert told[0] == (0, 32, "jobs") and told[-1][:2] == (32, 32)
     assert load_study(out / "study.toml") == load_study(
         tiny.study(train={"max_epochs": 12, "args": {"lr": 0.01}})
     )
@@ -82,9 +82,8 @@ def test_a_job_s_folder(finished):
         ]  # fmt: skip
         decided = json.loads((folder / "job.json").read_text())["decided by"]
         assert set(decided["fold"]["test"]).isdisjoint(decided["fold"]["train"])
-    assert "method.weights.0" in {
-        name.replace("head.", "") for name in load_file(folder / "weights.safetensors")
-    }
+    names = load_file(folder / "weights.safetensors")
+    assert "method.weights.0" in {name.replace("head.", "") for name in names}
 
 
 def test_run_json_says_what_each_method_is(finished):
@@ -228,21 +227,27 @@ def test_what_travels_is_plait_and_the_user_s_own_modules_whole(tmp_path, monkey
     [
         ({"dataset": "tests.tiny:SUBJECTS"}, {}, "'tests.tiny:SUBJECTS' is no plait.types.Dataset"),
         ({"modalities": ["a", "b", "z"]}, {}, "no modality 'z', expected one of: a, b"),
-        ({"methods": {"x": {"use": "plait.fusion:Led", "args": {"lead": "z"}}}}, {}, "methods.x.args: lead is 'z'"),
+        ({"methods": {"x": {"use": "plait.fusion:Led", "args": {"lead": "z"}}}}, {},
+         "methods.x.args: lead is 'z'"),
         ({"methods": {"x": {"use": "plait.fusion:Led", "args": {"laed": "a"}}}}, {}, "methods.x.args: "),
-        ({"methods": {"x": {"use": "plait.fusion:Nope"}}}, {}, "methods.x.use: module 'plait.fusion' has no 'Nope'"),
+        ({"methods": {"x": {"use": "plait.fusion:Nope"}}}, {},
+         "methods.x.use: module 'plait.fusion' has no 'Nope'"),
         ({"methods": {"x": {"use": "tests.tiny:tensor"}}}, {}, "methods.x.args: "),
         ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:SUBJECTS"}}}}, {}, "is no function"),
-        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:halve"}}}}, {}, "made (2, 4, 2) of (2, 8, 2)"),
-        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:failing"}}}}, {}, "augment.a: fails on clips"),
+        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:halve"}}}}, {},
+         "made (2, 4, 2) of (2, 8, 2)"),
+        ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:failing"}}}}, {},
+         "augment.a: fails on clips"),
         ({"dataset": ".tiny:TINY"}, {}, "got '.tiny:TINY', expected a module's full name"),
         ({"train": {"args": {"learning_rate": 1}}}, {}, "methods.a.args: torch.optim:RMSprop: "),
         ({"train": {"args": {"lr": -1.0}}}, {}, "methods.a.args: torch.optim:RMSprop: Invalid learning rate"),
-        ({"train": {"schedule": {"use": "torch.optim.lr_scheduler:OneCycleLR"}}}, {}, "methods.a.schedule.args: "),
+        ({"train": {"schedule": {"use": "torch.optim.lr_scheduler:OneCycleLR"}}}, {},
+         "methods.a.schedule.args: "),
         ({}, {"executor": "cluster"}, "executor is 'cluster', expected one of: inline, processes"),
         ({}, {"device": "nonsense"}, "device is 'nonsense'"),
         ({}, {"device": "mps"}, "device is 'mps', expected auto, cpu, cuda or cuda:N"),
-        ({"protocol": {"val_subjects": 0}}, {}, "methods.a.train.choose is 'best', but nobody validates in fold 1"),
+        ({"protocol": {"val_subjects": 0}}, {},
+         "methods.a.train.choose is 'best', but nobody validates in fold 1"),
         ({"protocol": {"kind": "fixed", "train": [1], "val": [2], "test": [9]}}, {}, "unknown subject '9'"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an encoder is shown before it is trained: the training clips of its fold and phase, and nobody else's."""
+"""What an encoder is shown before it is trained: the training clips of its fold and phase, no others."""
 
 import copy
 

@@ -45,19 +45,15 @@ def planned(source, out):
     clips = clips_module.cut(tiny.TINY, None, loaded.modalities)
     setting = Setting(loaded.dataset, out, 1, "cpu")
     parts = folds(loaded.protocol, [clip.subject for clip in clips.table])
-    return (
-        loaded,
-        clips,
-        setting,
-        plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting),
-    )
+    jobs = plan(loaded, tiny.TINY, dict.fromkeys(loaded.methods, clips), parts, setting)
+    return loaded, clips, setting, jobs
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     told = []
-    run_study(study(), None, out, progress=lambda *event: told.append(event[2]))
+    run_study(study(), None, out, progress=lambda step: told.append(step.label))
     yield out, told, {name: job for (name, _, _), job in planned(study(), out)[3].items()}
 
 
@@ -163,8 +159,8 @@ def test_processes_and_a_second_start_give_the_same_bytes(finished, tmp_path):
         file.unlink()
     lost.rmdir()
     told = []
-    run_study(study(), None, tmp_path, progress=lambda *event: told.append(event[2]))
-    assert [label.partition(",")[0] for label in told] == ["", "frozen"]
+    run_study(study(), None, tmp_path, progress=lambda step: told.append(step.label))
+    assert [label.partition(",")[0] for label in told] == ["jobs", "frozen"]
     assert (tmp_path / "predictions.parquet").read_bytes() == expected
 
 
@@ -191,12 +187,15 @@ def test_a_study_with_donors_is_written_as_it_is_read(finished):
     [
         ({}, "methods.frozen.encoders.a: expected exactly one of 'use' and 'from'"),
         ({"from": "a", "use": "tests.tiny:Normed"}, "expected exactly one of 'use' and 'from'"),
-        ({"use": "tests.tiny:Normed", "frozen": True}, "encoders.a.frozen: only an encoder 'from' another method"),
+        ({"use": "tests.tiny:Normed", "frozen": True},
+         "encoders.a.frozen: only an encoder 'from' another method"),
         ({"from": "a", "args": {"channels": 3}}, "encoders.a.args: they are the donor's"),
-        ({"from": "nobody"}, "encoders.a.from: no other method 'nobody' trains a, expected one of: tuned, again, a"),
+        ({"from": "nobody"},
+         "encoders.a.from: no other method 'nobody' trains a, expected one of: tuned, again, a"),
         ({"from": "frozen"}, "encoders.a.from: no other method 'frozen'"),
         ({"from": "again"}, "encoders.a.from: 'again' itself waits for 'frozen'"),
-        ({"from": "a", "frozn": True}, "unknown key, did you mean 'frozen'? Expected one of: features, use, args"),
+        ({"from": "a", "frozn": True},
+         "unknown key, did you mean 'frozen'? Expected one of: features, use, args"),
         ({"donor": "a"}, "methods.frozen.encoders.a.donor: unknown key"),
     ],
 )  # fmt: skip

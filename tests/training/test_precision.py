@@ -1,4 +1,4 @@
-"""What makes training fast and should not change what it comes to: bfloat16, known grids, RMSprop in one pass."""
+"""What makes training fast and should not change its outcome: bfloat16, known grids, RMSprop in one pass."""
 
 import numpy as np
 import polars as pl
@@ -300,11 +300,8 @@ def test_known_leads_in_bfloat16_come_to_much_the_same(cache):
         led = results(out).filter(pl.col("method") == "led")
         scores[precision] = np.array(led["scores"].to_list())
     kinds = {np.load(path, mmap_mode="r").dtype for path in (cache / "cache" / "grids").glob("*.npy")}
-    assert kinds == {
-        np.dtype("<f2"),
-        np.dtype("<f4"),
-        np.dtype("<i2"),
-    }  # grids, their means, grids in bfloat16
+    # grids, their means, grids in bfloat16
+    assert kinds == {np.dtype("<f2"), np.dtype("<f4"), np.dtype("<i2")}
     assert 0 < np.abs(scores["bfloat16"] - scores["float32"]).mean() < 0.03
 
 

@@ -1,6 +1,6 @@
 """Planned, paired comparisons: each fusion against the baselines over the same modalities.
 
-People differ far more than methods do, so two methods are compared on the same people: one difference per subject.
+People differ far more than methods do, so both are tested on the same people: one difference per subject.
 """
 
 from collections.abc import Mapping
@@ -42,47 +42,49 @@ class Plan(NamedTuple):
 def planned(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> list[Plan]:
     """The comparisons of a study, fixed by what its methods are.
 
-    Each fusion is compared, over the same set of modalities, with each average, with each flattened and each pooled
-    concatenation that has its encoders from the same place, and with the best single of its modalities. Best is the
-    single with the highest mean of its subjects' accuracies on these same test subjects (ties: the first): chosen with
-    hindsight, which favours the single.
+    Each fusion is compared, over the same set of modalities, with each average, with each flattened and each
+    pooled concatenation that has its encoders from the same place, and with the best single of its
+    modalities. Best is the single with the highest mean of its subjects' accuracies on these same test
+    subjects (ties: the first): chosen with hindsight, which favours the single.
 
     Raises:
         DataError: a method has no predictions.
     """
-    _check_complete(methods, predictions)
     means = dict(by_subject(predictions).group_by("method").agg(pl.col("accuracy").mean()).iter_rows())
+    missing = [name for name in methods if name not in means]
+    if missing:
+        raise DataError(
+            f"predictions: none of method {missing[0]!r}, expected some of every method of the study"
+        )
     plans = []
     for fusion, row in methods.items():
         if row.kind != "fusion" or row.sweep:
             continue
-        together = set(row.modalities)
+        fused = set(row.modalities)
         for kind in ("average", "flattened concat", "pooled concat"):
             plans += [
                 Plan(fusion, name, kind)
                 for name, other in methods.items()
-                if set(other.modalities) == together
+                if set(other.modalities) == fused
                 and _baseline_kind(other) == kind
                 and (kind == "average" or other.encoders == row.encoders)
             ]
-        singles = [
-            name for name, m in methods.items() if m.kind == "single" and set(m.modalities) <= together
-        ]
+        singles = [name for name, m in methods.items() if m.kind == "single" and set(m.modalities) <= fused]
         if singles:
             plans.append(Plan(fusion, max(singles, key=means.__getitem__), "best single"))
     return plans
 
 
 def compare(predictions: pl.DataFrame, methods: Mapping[str, MethodFacts]) -> pl.DataFrame:
-    """Every planned comparison: `fusion` minus `baseline`, paired by subject, seeds averaged within a subject first.
+    """Every planned comparison: accuracy of `fusion` minus `baseline`, paired by subject, seeds averaged.
 
     * `subjects`: how many subjects both were tested on.
     * `difference`: mean over subjects of the difference in accuracy, between -1 and 1.
-    * `low`, `high`: Student-t 95 % interval of that mean, each comparison by itself; null for a single subject.
+    * `low`, `high`: Student-t 95 % interval of that mean, not adjusted; null for a single subject.
     * `p`: two-sided sign-flip test of the differences; null where even 2 / 2^subjects is above 0.05.
     * `p_holm`: `p`, adjusted by Holm over all planned comparisons of the study.
-    * `verdict`: `better` or `worse` where `p_holm` is at most 0.05, else `no difference shown`; `too few subjects to
-      tell` where the smallest attainable p, times the number of planned comparisons, is above 0.05.
+    * `verdict`: `better` or `worse` where `p_holm` is at most 0.05, else `no difference shown`; `too few
+      subjects to tell` where the smallest possible p, times the number of comparisons, is above 0.05.
 
     Raises:
         DataError: a method has no predictions, or the two of a comparison share no subject.
@@ -114,14 +116,13 @@ def t_interval(differences: np.ndarray) -> tuple[float | None, float | None]:
 def sign_flip(differences: np.ndarray) -> float:
     """Two-sided p of the sign-flip test: the share of sign patterns whose mean is at least as far from zero.
 
-    If the two methods were alike, each subject's difference could as well have had the other sign. Exact up to 20
-    subjects: all 2^n patterns. Beyond, 2^20 random ones with a fixed seed (`scipy.stats.permutation_test`).
+    If the two methods were alike, each subject's difference could as well have had the other sign. Exact up
+    to 20 subjects: all 2^n patterns. Beyond, 2^20 random ones with a fixed seed
+    (`scipy.stats.permutation_test`).
     """
     if len(differences) <= EXACT_UP_TO:
         sums = np.zeros(1)
-        for d in (
-            differences
-        ):  # all sums at once: scipy's enumeration of 2^19 patterns takes seconds, this milliseconds
+        for d in differences:  # all sums at once: milliseconds; scipy enumerates 2^19 patterns in seconds
             sums = np.concatenate([sums + d, sums - d])
         return float(np.mean(np.abs(sums) >= abs(differences.sum()) - 1e-9))  # ties are ties despite rounding
     result = stats.permutation_test(
@@ -137,7 +138,7 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjustment of `p`, shape `(tests,)`: the k-th smallest (from 0) times tests - k, rising."""
+    """Holm's adjustment of `p`, shape `(tests,)`: the k-th smallest (from 0) times tests - k, rising."""
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))
@@ -157,15 +158,6 @@ def _baseline_kind(row: MethodFacts) -> str | None:
             return None
 
 
-def _check_complete(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> None:
-    there = set(predictions["method"].unique())
-    missing = [name for name in methods if name not in there]
-    if missing:
-        raise DataError(
-            f"predictions: none of method {missing[0]!r}, expected some of every method of the study"
-        )
-
-
 def _differences(accuracies: pl.DataFrame, plan: Plan) -> np.ndarray:
     """Accuracy of the fusion minus the baseline's, one per subject of both, shape `(subjects,)`."""
     fusion, baseline = (accuracies.filter(pl.col("method") == name) for name in (plan.fusion, plan.baseline))
@@ -176,7 +168,7 @@ def _differences(accuracies: pl.DataFrame, plan: Plan) -> np.ndarray:
 
 
 def _smallest_p(subjects: int) -> float:
-    """The smallest p a two-sided sign-flip test can give: all differences of one sign, or all of the other."""
+    """The smallest p of a two-sided sign-flip test: all differences have one sign, or all the other."""
     return max(2.0 / 2.0**subjects, 2.0 / 2.0**EXACT_UP_TO)
 
 

@@ -1,8 +1,8 @@
 """Accuracy, F1 and confusion as pure functions of the predictions table.
 
-Every function takes the table that `plait run` writes: one row per method, fold, seed and test clip, with the columns
-`method, fold, seed, clip, subject, activity, predicted`. Shares lie between 0 and 1. Methods, subjects and activities
-keep the order in which they are met or given.
+Every function takes the table that `plait run` writes: one row per method, fold, seed and test clip, with the
+columns `method, fold, seed, clip, subject, activity, predicted`. Shares lie between 0 and 1. Methods,
+subjects and activities keep the order in which they are met or given.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
     """One row per method: how good it is, how much that varies over people, and on what it was tested.
 
     * `accuracy`: share of right clips in a fold, averaged over seeds, then over folds.
-    * `subject_sd`: sample standard deviation (n - 1), over subjects, of the subject's accuracy (seeds averaged first);
-      null for a single subject.
-    * `macro_f1`: unweighted mean of F1 over all `activities`, from all test clips pooled over folds, one per seed,
-      averaged over seeds. An activity that is never right counts 0.
+    * `subject_sd`: sample standard deviation (n - 1) of the subjects' accuracies, seeds averaged first; null
+      for a single subject.
+    * `macro_f1`: unweighted mean of F1 over all `activities`, from all test clips pooled over folds, one per
+      seed, averaged over seeds. An activity that is never right counts 0.
     * `folds`, `subjects`, `seeds`, `clips`: how many there are.
     """
     accuracy = by_fold(predictions).group_by("method").agg(pl.col("accuracy").mean())
@@ -52,9 +52,9 @@ def by_fold(predictions: pl.DataFrame) -> pl.DataFrame:
 def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """How well each method knows each activity: `method, activity, recall, precision, f1, clips`.
 
-    Test clips are pooled over folds, one value per seed, averaged over seeds. `recall` is null for an activity that
-    was never performed; `precision` and `f1` are 0 where nothing was ever right. The mean of a method's `f1` over
-    `activities` is its macro F1.
+    Test clips are pooled over folds, one value per seed, averaged over seeds. `recall` is null for an
+    activity that was never performed; `precision` and `f1` are 0 where nothing was ever right. The mean of a
+    method's `f1` over `activities` is its macro F1.
     """
     parts = []
     for (method, _), rows in predictions.group_by("method", "seed", maintain_order=True):
@@ -76,7 +76,7 @@ def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Data
 
 
 def confusion(predictions: pl.DataFrame, method: str, activities: Sequence[str]) -> np.ndarray:
-    """Counts of `method`, shape `(activities, activities)`: rows true, columns predicted, seeds and folds summed."""
+    """Clips of `method` by true and predicted activity, `(activities, activities)`, over seeds and folds."""
     rows = predictions.filter(pl.col("method") == method)
     counts: np.ndarray = confusion_matrix(
         rows["activity"].to_list(), rows["predicted"].to_list(), labels=list(activities)
@@ -85,13 +85,13 @@ def confusion(predictions: pl.DataFrame, method: str, activities: Sequence[str])
 
 
 def subject_confusion(predictions: pl.DataFrame) -> pl.DataFrame:
-    """The same for each subject: `method, subject, activity, predicted, clips`, the pairs that occur alone."""
+    """The same for each subject: `method, subject, activity, predicted, clips`, only the pairs that occur."""
     pair = ("method", "subject", "activity", "predicted")
     return predictions.group_by(pair, maintain_order=True).agg(clips=pl.len().cast(pl.Int64))
 
 
 def _accuracy(predictions: pl.DataFrame, unit: str) -> pl.DataFrame:
-    """Share of right clips per method and `unit` ("fold" or "subject"), seeds averaged; clips as in one seed."""
+    """Share of right clips per method and fold or subject (`unit`), seeds averaged; clips as in one seed."""
     right = (pl.col("activity") == pl.col("predicted")).mean()
     return (
         predictions.group_by("method", unit, "seed", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Who is hard, and why, as pure functions of the predictions: a person's accuracy and mistakes beside all others'."""
+"""Who is hard, and why, as pure functions of the predictions: accuracy and mistakes beside all others'."""
 
 import polars as pl
 
@@ -8,7 +8,7 @@ SHOWN = 3
 
 
 def beside_others(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Accuracy of each method on each subject and on everybody else: `method, subject, accuracy, clips, others`.
+    """Accuracy of each method on each subject and on all others: `method, subject, accuracy, clips, others`.
 
     `others` is the mean of the other subjects' accuracies, seeds averaged; null for a single subject.
     """
@@ -18,23 +18,20 @@ def beside_others(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def mistakes(predictions: pl.DataFrame, most: int = SHOWN) -> pl.DataFrame:
-    """What of a person's is taken for what, more often than of everybody else's; at most `most` pairs a person.
+    """Pairs of activities that are mistaken for each other more often with one person than with all others.
 
-    `method, subject, activity, predicted, clips, share, others`: `share` of the person's clips of `activity` that were
-    taken for `predicted`, seeds together, `others` the same share of all other people's clips. The pairs that cost the
-    person most clips beyond what the others' share would have cost come first. Nobody else did it: no comparison.
+    `method, subject, activity, predicted, clips, share, others`: `share` of the person's clips of `activity`
+    that were taken for `predicted`, seeds together, `others` the same share of all other people's clips. At
+    most `most` pairs a person, those first that cost most clips beyond what the others' share would have
+    cost. An activity that nobody else performed is not compared.
     """
-    pair, own, each = (
-        ["method", "activity", "predicted"],
-        ["method", "subject", "activity"],
-        ["method", "activity"],
-    )
-    of, of_all = pl.col("clips").sum().over(own), pl.col("clips").sum().over(each)
+    clips = pl.col("clips")
+    of = clips.sum().over("method", "subject", "activity")
+    of_others = clips.sum().over("method", "activity") - of
+    elsewhere = clips.sum().over("method", "activity", "predicted") - clips
     return (
         subject_confusion(predictions)
-        .with_columns(
-            of=of, elsewhere=pl.col("clips").sum().over(pair) - pl.col("clips"), of_others=of_all - of
-        )
+        .with_columns(of=of, of_others=of_others, elsewhere=elsewhere)
         .filter((pl.col("activity") != pl.col("predicted")) & (pl.col("of_others") > 0))
         .with_columns(share=pl.col("clips") / pl.col("of"), others=pl.col("elsewhere") / pl.col("of_others"))
         .with_columns(extra=(pl.col("share") - pl.col("others")) * pl.col("of"))
@@ -51,6 +48,6 @@ def hardest(accuracies: pl.DataFrame, method: str) -> list[str]:
 
     `accuracies` is `beside_others`; who is no harder than everybody else is not among them.
     """
-    own = accuracies.filter((pl.col("method") == method) & (pl.col("accuracy") < pl.col("others")))
+    harder = accuracies.filter((pl.col("method") == method) & (pl.col("accuracy") < pl.col("others")))
     n = accuracies["subject"].n_unique()
-    return own.sort("accuracy", maintain_order=True)["subject"].head(min(SHOWN, n // 2)).to_list()
+    return harder.sort("accuracy", maintain_order=True)["subject"].head(min(SHOWN, n // 2)).to_list()

@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
+def _say_version(asked: bool) -> None:
     if asked:
         typer.echo(f"plait {version('plait')}")
         raise typer.Exit
@@ -36,10 +36,10 @@ def _version(asked: bool) -> None:
 def _options(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which.")
     ] = False,
 ) -> None:
-    """Options of plait itself; where a verb has looked for a user's own modules is looked for them no longer."""
+    """Options of plait itself; after a verb `sys.path` is again what it was before a user's folders came."""
     context.call_on_close(functools.partial(setattr, sys, "path", sys.path.copy()))
 
 
@@ -54,12 +54,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a console may lack letters that a file's name has
             stream.reconfigure(errors="backslashreplace")
     plain = warnings.formatwarning
-    warnings.formatwarning = lambda said, kind, *rest: (
-        f"plait: {said}\n" if issubclass(kind, PlaitWarning) else plain(said, kind, *rest)
+    warnings.formatwarning = lambda message, kind, *rest: (
+        f"plait: {message}\n" if issubclass(kind, PlaitWarning) else plain(message, kind, *rest)
     )
     try:
-        _standing()
-        app()
+        _check_folder_and_words()
+        app(prog_name="plait")
     except PlaitError as error:
         _refuse(str(error))
     except OSError as error:
@@ -69,9 +69,8 @@ def main() -> None:
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):
             raise
-        _refuse(
-            f"{str(error).partition(' from ')[2].strip(chr(39))}: a link to itself, expected a file or a folder"
-        )
+        path = str(error).partition(" from ")[2].strip("'")
+        _refuse(f"{path}: a link to itself, expected a file or a folder")
     except SystemExit as ended:
         if ended.code == STOPPED:
             typer.echo("plait: stopped; the same command goes on from here", err=True)
@@ -80,7 +79,7 @@ def main() -> None:
         warnings.formatwarning = plain
 
 
-def _standing() -> None:
+def _check_folder_and_words() -> None:
     """Refuse to work where nothing is any more, or on names that cannot be written down."""
     try:
         Path.cwd()

@@ -28,45 +28,43 @@ def cache(
     ] = None,
     each: Annotated[bool, typer.Option("--each", help="A line for every entry.")] = False,
 ) -> None:
-    """Say what lies in the cache: by stage, how much, how old, of an older form or unfinished; and remove it."""
+    """Say what lies in the cache: by stage, how much, how old, outdated or unfinished; and remove it."""
     from plait.cache import DAY_S, Entry, State, entries, older, useless
     from plait.cache import clean as remove
     from plait.store import cache_folder
 
-    def line(name: str, found: list[Entry]) -> str:
-        days = sorted((time.time() - entry.used_s) / DAY_S for entry in found)
-        size = sum(entry.size for entry in found)
-        return f"{name:<22}{len(found):>7}  {_size(size):>9}  {days[0]:.0f} to {days[-1]:.0f} days"
+    def line(name: str, group: list[Entry]) -> str:
+        days = sorted((time.time() - entry.used_s) / DAY_S for entry in group)
+        size = _size(sum(entry.size for entry in group))
+        return f"{name:<22}{len(group):>7}  {size:>9}  {days[0]:.0f} to {days[-1]:.0f} days"
 
-    found = entries(stage)
+    listed = entries(stage)
     if older_than is not None:
-        found = older(found, older_than)
+        listed = older(listed, older_than)
     typer.echo(f"{cache_folder('.')}")
-    for name in dict.fromkeys(entry.stage for entry in found):
+    for name in dict.fromkeys(entry.stage for entry in listed):
         for state in State:
-            own = [entry for entry in found if entry.stage == name and entry.state is state]
-            if own:
-                typer.echo(line(name if state is State.whole else f"{name}, {state}", own))
-            for entry in own if each else []:
+            group = [entry for entry in listed if entry.stage == name and entry.state is state]
+            if group:
+                typer.echo(line(name if state is State.whole else f"{name}, {state}", group))
+            for entry in group if each else []:
                 typer.echo(f"  {_size(entry.size):>9}  {entry.owner}  {entry.made}")
-    if not found:
+    if not listed:
         typer.echo("nothing")
     if clean:
-        chosen = found if stage or older_than is not None else useless(found)
-        if not stage:
-            chosen = [
-                entry for entry in chosen if entry.stage != "weights"
-            ]  # of which some were put there by hand
+        chosen = listed if stage or older_than is not None else useless(listed)
+        if not stage:  # some weights were put there by hand
+            chosen = [entry for entry in chosen if entry.stage != "weights"]
         gone, kept = remove(chosen)
         typer.echo(f"removed: {_count(gone)}, {_size(sum(entry.size for entry in gone))}")
         if kept:
             typer.echo(f"left: {_count(kept)} in work")
 
 
-def _count(found: Sequence[object]) -> str:
-    return "1 entry" if len(found) == 1 else f"{len(found)} entries"
+def _count(entries: Sequence[object]) -> str:
+    return "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
 
 
 def _size(size: float) -> str:
-    power = 0 if size < 1000 else 1 if size < 1e6 else 2 if size < 1e9 else 3
+    power = sum(size >= 1000**k for k in (1, 2, 3))
     return f"{size / 1000**power:.{min(power, 1)}f} {('B', 'kB', 'MB', 'GB')[power]}"

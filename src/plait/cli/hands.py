@@ -2,14 +2,19 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait.cli.meter import Meter
 from plait.cli.modules import trusted
-from plait.cli.options import Device, Trusted, finite
+from plait.cli.options import Clips, DatasetName, Device, ModalityName, Trusted, finite
 from plait.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from plait.types import Dataset
 
 app = typer.Typer(help="Count the hands that a camera sees.", no_args_is_help=True)
 Boxes = Annotated[
@@ -46,10 +51,11 @@ def boxes(
     """Write frames of simulated recordings with the true boxes of their hands, COCO-style."""
     from plait.hands.boxes import read_boxes, write_boxes
 
-    with Meter("recordings", "recordings") as meter:
+    with Meter("recordings") as meter:
         write_boxes(raw, out, every, meter.tell)
     pictures = read_boxes(out)
-    typer.echo(f"{out}: {len(pictures)} pictures, {sum(len(one.boxes) for one in pictures)} hands")
+    hands = sum(len(picture.boxes) for picture in pictures)
+    typer.echo(f"{out}: {len(pictures)} pictures, {hands} hands")
 
 
 @app.command()
@@ -81,7 +87,7 @@ def train(
     if learning_rate == 0:
         raise ConfigError("--learning-rate 0: expected more than 0")
     training = Training(network.value, side, steps, batch, learning_rate, seed)
-    with Meter("training", "steps") as meter:
+    with Meter("training") as meter:
         fit(boxes, out, training, weights=weights, device=device_called(device), progress=meter.tell)
     typer.echo(f"{out}: next: plait hands test BOXES --detector {out}, on boxes of other people")
 
@@ -97,25 +103,23 @@ def test(boxes: Boxes, detector: Which, score: Score = 0.4, device: Device = "au
     trusted([], detector)  # a user's own lies here
     pictures = read_boxes(boxes)
     finds = open_detector(detector, device_called(device))
-    told = measure([one.boxes for one in pictures], detected(finds, (one.load() for one in pictures)), score)
-    typer.echo(f"{told.pictures} pictures, {told.hands} hands")
+    boxes_found = detected(finds, (picture.load() for picture in pictures))
+    quality = measure([picture.boxes for picture in pictures], boxes_found, score)
+    typer.echo(f"{quality.pictures} pictures, {quality.hands} hands")
     for name in ("precision", "recall", "ap50", "counted"):
-        share = getattr(told, name)
+        share = getattr(quality, name)
         typer.echo(f"{name:<9} {'–' if share is None else f'{share:.3f}'}")
 
 
 @app.command()
 def detect(
-    data: Annotated[Path, typer.Argument(help="A clip table's folder, or a data set's.", metavar="CLIPS")],
+    data: Clips,
     detector: Which,
     out: Annotated[
         Path, typer.Option(help="A run's folder, or a file that ends in .parquet.", metavar="RUN")
     ],
-    dataset: Annotated[
-        str | None,
-        typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`."),
-    ] = None,
-    modality: Annotated[str, typer.Option(help="Which of its modalities.")] = "video",
+    dataset: DatasetName = None,
+    modality: ModalityName = "video",
     truth: Annotated[
         list[Path], typer.Option(metavar="RAW", help="Raw simulated recordings, whose hands are known.")
     ] = [],  # noqa: B006 - typer reads the default, nobody writes it
@@ -123,33 +127,43 @@ def detect(
     device: Device = "auto",
     trust: Trusted = [],  # noqa: B006
 ) -> None:
-    """Count the hands of every clip: hands.parquet, from which `plait report` draws accuracy by missing hands."""
+    """Count each clip's hands: hands.parquet, from which `plait report` draws accuracy by missing hands."""
     from plait.analysis.missing_hands import agreement
-    from plait.clips import listed
     from plait.clips.table import TABLE, read_clips
-    from plait.compute.machine import device_called
-    from plait.hands.count import write_counts
-    from plait.hands.detector import open_detector
 
     may_run = trusted(trust, detector, dataset)
     called = dataset or (read_clips(data)[1]["dataset"] if (data / TABLE).is_file() else None)
     if called is None:
         raise ConfigError(f"--dataset: missing, expected the data set of {data}")
-    meant = may_run.dataset(called, "--dataset" if dataset else f"{data / TABLE}: dataset")
+    recorded = may_run.dataset(called, "--dataset" if dataset else f"{data / TABLE}: dataset")
+    table = count(recorded, data, modality, detector, device, out, score=score, truth=truth)
+    for (missing,), clips in table.sort("missing").group_by("missing", maintain_order=True):
+        typer.echo(f"{missing} missing: {len(clips)} clips")
+    right, of = agreement(table)
+    if of:
+        typer.echo(f"detected and true counts agree on {right} of {of} clips, {100 * right / of:.1f} %")
+
+
+def count(
+    dataset: "Dataset", data: Path, modality: str, detector: str, device: str, out: Path, **options: Any
+) -> "pl.DataFrame":
+    """Write and return the counts of the hands that a detector finds in every clip, showing progress.
+
+    Args:
+        dataset: The data set that the clips are of.
+        data: Its folder, or the clip table's.
+        modality: Whose frames are looked at.
+        detector: What `plait hands detect` takes.
+        device: A name that `--device` takes.
+        out: A run's folder, or the parquet file to write.
+        **options: `score` and `truth` of `plait.hands.count.write_counts`.
+    """
+    from plait.clips import listed
+    from plait.compute.machine import device_called
+    from plait.hands.count import write_counts
+    from plait.hands.detector import open_detector
+
     finds = open_detector(detector, device_called(device))
-    with Meter("detecting hands", "clips") as meter:
-        table = write_counts(
-            meant,
-            listed(meant, data, [modality]),
-            modality,
-            finds,
-            out,
-            score=score,
-            truth=truth,
-            progress=meter.tell,
-        )
-    for (missing,), own in table.sort("missing").group_by("missing", maintain_order=True):
-        typer.echo(f"{missing} missing: {len(own)} clips")
-    right, known = agreement(table)
-    if known:
-        typer.echo(f"detected and true counts agree on {right} of {known} clips, {100 * right / known:.1f} %")
+    with Meter("detecting hands") as meter:
+        cuts = listed(dataset, data, [modality])
+        return write_counts(dataset, cuts, modality, finds, out, progress=meter.tell, **options)

@@ -4,12 +4,14 @@ import time
 
 import typer
 
+from plait.progress import Step
+
 
 class Meter:
     """Progress with time left: a bar on a terminal, a line per finished job elsewhere."""
 
-    def __init__(self, title: str = "reading recordings", of: str = "jobs") -> None:
-        self.title, self.of = title, of
+    def __init__(self, title: str = "reading recordings") -> None:
+        self.title = title
 
     def __enter__(self) -> "Meter":
         from rich.console import Console
@@ -22,27 +24,21 @@ class Meter:
         )
         self.bar.start()
         self.task = self.bar.add_task(self.title, total=None)
-        self.began: tuple[float, int, int] | None = None
-        self.last = 0
+        self.began_s, self.standing = time.monotonic(), 0
         return self
 
-    def tell(self, done: int, total: int, label: str) -> None:
-        """Show that `label` is done, and how long the rest will take at the pace so far.
-
-        Another `total`, fewer done or no label is the start of something else; a label and no more done, what is waited
-        for.
-        """
-        self.bar.update(self.task, completed=done, total=total, description=label)
-        if self.began is None or self.began[2] != total or done < self.last or not label:
-            self.began = (time.monotonic(), done, total)
-            text = f"{total} {label or self.of}" + (f", {done} of them done before" if done else "")
-        elif done == self.last:
-            text = f"[{done}/{total}] {label}"
+    def tell(self, step: Step) -> None:
+        """Show a step, and how long the rest will take at the pace since the work began."""
+        self.bar.update(self.task, completed=step.done, total=step.total, description=step.label)
+        now_s = time.monotonic()
+        if step.state == "begins":
+            self.began_s, self.standing = now_s, step.done
+            text = f"{step.total} {step.label}" + (f", {step.done} of them done before" if step.done else "")
+        elif step.state == "waits" or step.done == self.standing:
+            text = f"[{step.done}/{step.total}] {step.label}"
         else:
-            start_s, already, _ = self.began
-            left_s = (time.monotonic() - start_s) / (done - already) * (total - done)
-            text = f"[{done}/{total}] {label} · {left_s / 60:.1f} min left"
-        self.last = done
+            left_s = (now_s - self.began_s) / (step.done - self.standing) * (step.total - step.done)
+            text = f"[{step.done}/{step.total}] {step.label} · {left_s / 60:.1f} min left"
         if self.bar.disable:
             typer.echo(text, err=True)
 

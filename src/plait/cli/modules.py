@@ -18,9 +18,9 @@ def beside(folder: Path) -> None:
 
 
 def trusted(named: Sequence[str], *paths: str | None) -> "Trust":
-    """The modules that a command line names: by `--trust`, as a module or its file, or in `paths`, `"module:Name"`.
+    """The modules that a command line names, as they are (`named`) or as `"module:Name"` (`paths`).
 
-    Those that are not plait's are looked for here too, or beside the file.
+    A name may also be a module's file. Those that are not plait's are looked for here or beside the file.
 
     Raises:
         ConfigError: a file is none of Python's.

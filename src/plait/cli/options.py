@@ -62,6 +62,12 @@ Threads = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes CUDA where there is one.")]
 Data = Annotated[Path, typer.Option(help="The data set's folder.", metavar="DIR")]
+Clips = Annotated[Path, typer.Argument(help="A clip table's folder, or a data set's.", metavar="CLIPS")]
+DatasetName = Annotated[
+    str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`.")
+]
+ModalityName = Annotated[str, typer.Option(help="Which of its modalities.")]
+Run = Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")]
 Out = Annotated[
     Path, typer.Option(help="The folder of the results; what it holds is not done again.", metavar="RUN")
 ]

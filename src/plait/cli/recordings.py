@@ -11,9 +11,12 @@ import typer
 from plait.cli.meter import Meter
 from plait.cli.modules import trusted
 from plait.cli.options import (
+    Clips,
+    DatasetName,
     Device,
     Different,
     Engine,
+    ModalityName,
     RayAddress,
     Recordings,
     SamePerson,
@@ -59,10 +62,10 @@ def simulate(
     settings = Settings(seed, clips, height, fps, slips=slips)
     if size == "full":
         frames = subjects * duration_s(settings) * fps
-        found = workers or cores()
-        minutes = frames * seconds_per_frame(settings) / found / 60
-        typer.echo(f"{frames:.0f} frames: about {minutes:.0f} minutes on {found} cores", err=True)
-    with Meter("simulating subjects", "subjects") as meter:
+        at_once = workers or cores()
+        minutes = frames * seconds_per_frame(settings) / at_once / 60
+        typer.echo(f"{frames:.0f} frames: about {minutes:.0f} minutes on {at_once} cores", err=True)
+    with Meter("simulating subjects") as meter:
         record(out, subjects, settings, workers=workers, progress=meter.tell)
     typer.echo(f"{out}: {subjects} raw recordings; next: plait ingest {out}/01 --out RECORDINGS, and so on")
 
@@ -90,9 +93,9 @@ def ingest(
     """Make a recording of a video, sensor logs and labels; originals are left alone."""
     from plait.recordings.ingest import ingest as make
 
-    said = dict(_answer(text) for text in answers) | ({"tier": tier} if tier else {})
-    folder, told = make(sources, out, subject, name, template, said)
-    for line in told:
+    settings = dict(_parse_setting(text) for text in answers) | ({"tier": tier} if tier else {})
+    folder, notes = make(sources, out, subject, name, template, settings)
+    for line in notes:
         typer.echo(f"  {line}")
     typer.echo(f"{folder}: check recording.toml, then: plait sync {out}")
 
@@ -122,19 +125,19 @@ def sync(
     from plait.recordings.synchronise import synchronise
 
     folders = recording_folders(recordings if recordings.name not in ("", "..") else recordings.resolve())
-    offsets_s = offsets_by_recording(folders, [_offset(text) for text in offset], typer.echo)
-    anew = logs_again(folders, again)
+    offsets_s = offsets_by_recording(folders, [_parse_offset(text) for text in offset], typer.echo)
+    logs = logs_again(folders, again)
     unsure, failed = 0, {}
     for folder in folders:
-        told: list[str] = []
+        notes: list[str] = []
         try:
             fits = synchronise(
                 folder,
                 offsets_s[folder],
                 audio=audio,
                 max_offset_s=max_offset,
-                again=anew[folder],
-                tell=told.append,
+                again=logs[folder],
+                tell=notes.append,
             )
         except PlaitError as error:
             if len(folders) == 1:
@@ -143,15 +146,14 @@ def sync(
             typer.echo(f"{folder.name}  failed")
             continue
         for log, fit in fits.items():
-            typer.echo(
-                f"{folder.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s  drift {fit.drift_ppm:+.0f} ppm  "
-                f"confidence {fit.confidence:.3f}" + (f"  {fit.why}" if fit.why else "")
-            )
+            clock = f"offset {fit.offset_s:+.3f} s  drift {fit.drift_ppm:+.0f} ppm"
+            why = f"  {fit.why}" if fit.why else ""
+            typer.echo(f"{folder.name}  {log}  {fit.status}  {clock}  confidence {fit.confidence:.3f}{why}")
             unsure += fit.status == "unsure"
             if fit.candidates and fit.status == "unsure":
-                found = ", ".join(f"{c.offset_s:+.3f} s ({c.agreement:.0%})" for c in fit.candidates)
-                typer.echo(f"  candidates (motion that agrees): {found}")
-        for line in told:
+                candidates = ", ".join(f"{c.offset_s:+.3f} s ({c.agreement:.0%})" for c in fit.candidates)
+                typer.echo(f"  candidates (motion that agrees): {candidates}")
+        for line in notes:
             typer.echo(f"  {line}")
     if unsure:
         typer.echo(f"{unsure} unsure: look at sync.svg, then give --offset RECORDING/LOG=SECONDS")
@@ -201,22 +203,22 @@ def clips(
     from plait.clips import People, write_clips
     from plait.clips.table import told_of
 
-    meant = trusted([], dataset).dataset(dataset, "--dataset") if dataset else None
-    windows = _windows(meant, seconds, purity, unlabelled, margins, stride, count)
-    if meant and meant.windows:
+    design = trusted([], dataset).dataset(dataset, "--dataset") if dataset else None
+    windows = _windows(design, seconds, purity, unlabelled, margins, stride, count)
+    if design and design.windows:
         typer.echo(f"windows of {dataset}: {windows}")
     table = write_clips(
         recordings,
         out,
         windows,
-        activities=meant.activities if meant else None,
-        streams=tuple(dict.fromkeys(s for m in meant.modalities for s in m.streams)) if meant else None,
+        activities=design.activities if design else None,
+        streams=tuple(dict.fromkeys(s for m in design.modalities for s in m.streams)) if design else None,
         dataset=dataset,
-        people=People(_names("--same-person", same_person), _names("--different", different)),
+        people=People(_parse_names("--same-person", same_person), _parse_names("--different", different)),
     )
-    for (subject,), own in table.group_by("subject", maintain_order=True):
-        counts = own["activity"].value_counts().sort("activity").iter_rows()
-        typer.echo(f"{subject}: {len(own)} clips ({', '.join(f'{name} {n}' for name, n in counts)})")
+    for (subject,), rows in table.group_by("subject", maintain_order=True):
+        counts = rows["activity"].value_counts().sort("activity").iter_rows()
+        typer.echo(f"{subject}: {len(rows)} clips ({', '.join(f'{name} {n}' for name, n in counts)})")
     for line in told_of(out):
         typer.echo(line, err=True)
     typer.echo(f"{out / 'clips.parquet'}: {len(table)} clips of {windows.seconds:g} s")
@@ -224,7 +226,7 @@ def clips(
 
 @app.command()
 def features(
-    clips: Annotated[Path, typer.Argument(help="A clip table's folder, or a data set's.", metavar="CLIPS")],
+    clips: Clips,
     encoder: Annotated[
         str,
         typer.Option(metavar="MODULE:NAME", help="plait.pretrained:efficientnet_lite0, :i3d, ...; or yours."),
@@ -232,11 +234,8 @@ def features(
     args: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="A setting of the encoder: stride=16.")
     ] = [],  # noqa: B006
-    dataset: Annotated[
-        str | None,
-        typer.Option(metavar="MODULE:NAME", help="The data set; by default the one of `plait clips`."),
-    ] = None,
-    modality: Annotated[str, typer.Option(help="Which of its modalities.")] = "video",
+    dataset: DatasetName = None,
+    modality: ModalityName = "video",
     fps: Annotated[
         float,
         typer.Option(
@@ -258,7 +257,7 @@ def features(
     ray_address: RayAddress = None,
     trust: Trusted = [],  # noqa: B006
 ) -> None:
-    """Run a frozen encoder over clips: one float16 array in the cache, and its index; a killed run is gone on with."""
+    """Run a frozen encoder over clips: a float16 array in the cache, its index; after a kill it goes on."""
     from plait.clips import survey
     from plait.clips.table import TABLE, read_clips
     from plait.compute.cluster import joined
@@ -266,52 +265,51 @@ def features(
     from plait.features import Extraction, extract
     from plait.study.load import setting
 
-    said = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
-    if dataset is None and not said:
+    about = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
+    if dataset is None and not about:
         raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
     may_run = trusted(trust, encoder, dataset)
-    named = "--dataset" if dataset else f"{clips / TABLE}: dataset"
-    called = dataset or said.get("dataset")
-    meant = may_run.dataset(called, named) if called else _bare(said, modality, fps)
-    how = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
-    listing = survey(meant, clips, [modality])
-    for line in listing.told(meant.activities):
+    name = dataset or about.get("dataset")
+    where = "--dataset" if dataset else f"{clips / TABLE}: dataset"
+    design = may_run.dataset(name, where) if name else _dataset_of_video(about, modality, fps)
+    extraction = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
+    listing = survey(design, clips, [modality])
+    for line in listing.told(design.activities):
         typer.echo(line, err=True)
-    cuts = listing.cuts
-    where = device_called(device, elsewhere=ray)
+    device = device_called(device, elsewhere=ray)
     with ExitStack() as stack:
         meter = stack.enter_context(Meter())
-        cluster = stack.enter_context(joined(ray_address, threads or 1, where)) if ray else None
-        found = extract(
-            meant,
-            cuts,
+        cluster = stack.enter_context(joined(ray_address, threads or 1, device)) if ray else None
+        extracted = extract(
+            design,
+            listing.cuts,
             modality,
-            how,
-            device=where,
+            extraction,
+            device=device,
             threads=threads,
             where=f"--encoder {encoder}",
             progress=meter.tell,
             cluster=cluster,
         )
-        array, index = found.written()
-    typer.echo(f"{array}: {len(cuts)} clips of {found.shape}, float16")
+        array, index = extracted.written()
+    typer.echo(f"{array}: {len(listing.cuts)} clips of {extracted.shape}, float16")
     typer.echo(f"{index}: which row is which clip")
 
 
-def _bare(said: dict[str, Any], stream: str, fps: float) -> "Dataset":
-    """What a clip table holds, without a data set: one video stream at a rate."""
+def _dataset_of_video(about: dict[str, Any], stream: str, fps: float) -> "Dataset":
+    """A data set for a clip table that names none: one video stream at a rate."""
     from torch import nn
 
     from plait.clips import open_clips
     from plait.recordings.video import rgb
     from plait.types import Dataset, Modality
 
-    frames = max(1, round(said["windows"]["seconds"] * fps))
+    frames = max(1, round(about["windows"]["seconds"] * fps))
     modality = Modality(stream, (stream,), frames, fps, rgb, lambda shape: nn.Identity())
-    return Dataset("clips", tuple(said["activities"]), (modality,), open_clips, "")
+    return Dataset("clips", tuple(about["activities"]), (modality,), open_clips, "")
 
 
-def _answer(text: str) -> tuple[str, str]:
+def _parse_setting(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: expected KEY=VALUE, such as label_unit=ms")
@@ -331,16 +329,18 @@ def _windows(
     from plait.clips import Windows
     from plait.clips.windows import longest_s
 
-    known = dataset.windows if dataset else None
-    usual = known.seconds if known else longest_s(dataset.modalities) if dataset else None
-    length = usual if seconds is None else seconds
-    if length is None:
+    usual = dataset.windows if dataset else None
+    if seconds is None and usual:
+        seconds = usual.seconds
+    elif seconds is None and dataset:
+        seconds = longest_s(dataset.modalities)
+    if seconds is None:
         raise ConfigError("--seconds: missing, expected the length of a window, or a --dataset that has one")
-    base = known or Windows(length)
+    base = usual or Windows(seconds)
     if stride is not None:  # a count chooses its own
         base = replace(base, count=None, stride_s=stride)
     return Windows(
-        length,
+        seconds,
         base.purity if purity is None else purity,
         base.unlabelled if unlabelled is None else unlabelled or None,
         margins if margins is not None else base.margins and unlabelled != "",
@@ -349,7 +349,7 @@ def _windows(
     )
 
 
-def _names(option: str, texts: list[str]) -> tuple[tuple[str, ...], ...]:
+def _parse_names(option: str, texts: list[str]) -> tuple[tuple[str, ...], ...]:
     """The names of each text, which stand with `=` between them."""
     for text in texts:
         if "=" not in text:
@@ -357,7 +357,7 @@ def _names(option: str, texts: list[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(text.split("=")) for text in texts)
 
 
-def _offset(text: str) -> "Offset":
+def _parse_offset(text: str) -> "Offset":
     from plait.recordings.by_hand import Offset
 
     name, _, written = text.rpartition("=")

@@ -5,10 +5,11 @@ import shlex
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from plait.cli.hands import count
 from plait.cli.meter import Meter
 from plait.cli.modules import beside, trusted
 from plait.cli.options import (
@@ -19,6 +20,7 @@ from plait.cli.options import (
     Only,
     Out,
     RayAddress,
+    Run,
     Sets,
     Threads,
     Trusted,
@@ -58,7 +60,8 @@ def run(
     beside(Path(os.path.realpath(study)).parent)  # a user's own modules lie beside the study
     if shuffle_labels is not None:
         sets = [*sets, f"protocol.shuffle_labels={shuffle_labels}"]
-    _study(study, data, out, sets, only, executor, workers, threads, device, ray_address)
+    jobs = {"workers": workers, "threads": threads, "device": device, "ray_address": ray_address}
+    _run_study(study, data, out, executor, sets=sets, only=only, **jobs)
 
 
 @app.command()
@@ -71,9 +74,8 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Simulate raw recordings; ingest, synchronise, cut them; run every method, leave-one-subject-out."""
-    _study(
-        _shipped("demo"), _simulated(out, subjects, clips, workers), out, [], [], executor, workers, 1, device
-    )
+    data = _simulate_clips(out, subjects, clips, workers)
+    _run_study(_study_file("demo"), data, out, executor, workers=workers, device=device)
 
 
 class Reproduced(StrEnum):
@@ -116,27 +118,27 @@ def reproduce(
         raise ConfigError(f"--data: missing, expected the folder of {name.value}")
     if name is Reproduced.simulated and clips is not None and clips < LEAST_SIMULATED:
         raise ConfigError(f"--clips {clips}: expected at least {LEAST_SIMULATED}, one of each activity")
-    where = data or _simulated(out, subjects, 32 if clips is None else clips, workers, slips)
-    study = name.value
-    if name is Reproduced.simulated and data is None:
-        _hands(out, where, workers, device)
-    if name is Reproduced.glovid:
-        where, study = _glovid(where, out, clips)
-        wanting = _glovid_hands(where, study, out, detector, device)
-    _study(_shipped(study), where, out, sets, only, executor, workers, threads, device, ray_address)
-    _shown(out)
-    if name is Reproduced.glovid and wanting:
-        typer.echo(wanting)
+    study, next_step = name.value, ""
+    if data is None:
+        data = _simulate_clips(out, subjects, 32 if clips is None else clips, workers, slips)
+        _count_simulated_hands(out, data, workers, device)
+    elif name is Reproduced.glovid:
+        data, study = _glovid_clips(data, out, clips)
+        next_step = _count_glovid_hands(data, study, out, detector, device)
+    jobs = {"workers": workers, "threads": threads, "device": device, "ray_address": ray_address}
+    _run_study(_study_file(study), data, out, executor, sets=sets, only=only, **jobs)
+    _draw_attention(out)
+    if next_step:
+        typer.echo(next_step)
 
 
-def _shown(run: Path) -> None:
-    """Fig. 9 of the first clip to look at of what was just run: what the fusion that stands for the others attends to.
+def _draw_attention(run: Path) -> None:
+    """Fig. 9 of the first of a run's cases: what the fusion that stands for the others attends to.
 
-    Where others have their context pooled, their maps as well; the deletion test that stays is the first one's.
+    Fusions whose context is pooled are drawn before it: the deletion test that stays is the chosen fusion's.
     """
     from plait.report.attention import write_attention
-    from plait.report.cases import CASES
-    from plait.results import read_facts
+    from plait.results import CASES, read_facts
     from plait.store import read_json
     from plait.trust import OWN
 
@@ -149,33 +151,31 @@ def _shown(run: Path) -> None:
             typer.echo(f"attention: {path}")
 
 
-def _glovid(data: Path, out: Path, clips: int | None) -> tuple[Path, str]:
-    """GloVid's clips, cut from recordings where they are fewer than the paper's, and the study for their form."""
+def _glovid_clips(data: Path, out: Path, clips: int | None) -> tuple[Path, str]:
+    """The folder of GloVid's clips, cut anew where fewer than the paper's are wanted; the study for them."""
     from plait.clips import write_clips
     from plait.datasets.glovid import EXPECTED_HANDS, STREAMS, WINDOWS, form
 
-    found = form(data)
+    held = form(data)
     if clips is not None:
-        if found != "recordings":
+        if held != "recordings":
             raise ConfigError(
-                f"--clips {clips}: {data} holds clips that are cut already ({found}), expected recordings"
+                f"--clips {clips}: {data} holds clips that are cut already ({held}), expected recordings"
             )
         windows = replace(WINDOWS, count=clips)
         write_clips(
             data, out / "clips", windows, activities=tuple(EXPECTED_HANDS), streams=STREAMS, dataset=GLOVID
         )
         data = out / "clips"
-    return data, "glovid-features" if found == "features" else "glovid"
+    return data, "glovid-features" if held == "features" else "glovid"
 
 
-def _glovid_hands(data: Path, study: str, out: Path, detector: str | None, device: str) -> str | None:
-    """`out/hands.parquet` for Fig. 8, by a detector or as `clips.csv` says; what to run for it, where neither can."""
+def _count_glovid_hands(data: Path, study: str, out: Path, detector: str | None, device: str) -> str:
+    """`out/hands.parquet` for Fig. 8, by a detector or as `clips.csv` says; else what to run for it."""
     from plait.clips import listed
-    from plait.compute.machine import device_called
     from plait.datasets.glovid import GLOVID as RECORDED
     from plait.datasets.glovid import GLOVID_FEATURES, hands_seen
-    from plait.hands.count import write_counts, write_known
-    from plait.hands.detector import open_detector
+    from plait.hands.count import write_known
     from plait.hands.table import TABLE
 
     features = study == "glovid-features"
@@ -185,35 +185,28 @@ def _glovid_hands(data: Path, study: str, out: Path, detector: str | None, devic
             raise ConfigError(
                 f"--detector {detector}: {data} holds features, expected pictures to find hands in"
             )
-        finds = open_detector(detector, device_called(device))
-        with Meter("detecting hands", "clips") as meter:
-            write_counts(dataset, listed(dataset, data, ["video"]), "video", finds, out, progress=meter.tell)
-        return None
-    if (seen := hands_seen(data)) is not None:
-        write_known(dataset, listed(dataset, data, ["video"]), seen, out)
-        return None
+        count(dataset, data, "video", detector, device, out)
+        return ""
+    if (counts := hands_seen(data)) is not None:
+        write_known(dataset, listed(dataset, data, ["video"]), counts, out)
     if (out / TABLE).is_file():
-        return None
-    where = "PICTURES" if features else shlex.quote(str(data))
-    line = f"plait hands detect {where} --dataset {GLOVID} --detector DETECTOR --out {shlex.quote(str(out))}"
-    hint = (
-        "PICTURES: the same clips as pictures; or say counts in a column `hands` of clips.csv. "
-        if features
-        else ""
-    )
+        return ""
+    where, run = "PICTURES" if features else shlex.quote(str(data)), shlex.quote(str(out))
+    hint = "PICTURES: the same clips as pictures; or say counts in a column `hands` of clips.csv. "
     return (
-        f"Fig. 8 is missing, for nobody has counted the hands: {line} && plait report {shlex.quote(str(out))} "
-        f"({hint}DETECTOR: what `plait hands train` makes of pictures with boxes)"
+        f"Fig. 8 is missing, for nobody has counted the hands: plait hands detect {where} --dataset {GLOVID} "
+        f"--detector DETECTOR --out {run} && plait report {run} "
+        f"({hint if features else ''}DETECTOR: what `plait hands train` makes of pictures with boxes)"
     )
 
 
-def _shipped(name: str) -> Path:
+def _study_file(name: str) -> Path:
     """A study file of plait's own: installed, or in a checkout."""
     places = (Path(__file__).parents[1] / "studies", Path(__file__).parents[3] / "studies")
     return next(place / f"{name}.toml" for place in places if place.is_dir())
 
 
-def _simulated(out: Path, subjects: int, clips: int, workers: int | None, slips: float = 0.0) -> Path:
+def _simulate_clips(out: Path, subjects: int, clips: int, workers: int | None, slips: float = 0.0) -> Path:
     """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table."""
     from plait.clips import write_clips
     from plait.datasets.simulated import SIMULATED, WINDOWS
@@ -224,50 +217,45 @@ def _simulated(out: Path, subjects: int, clips: int, workers: int | None, slips:
     from plait.simulator.writer import Settings
 
     settings = Settings(0, clips, 256, 30, slips=slips)
-    with Meter("simulating subjects", "subjects") as meter:
+    with Meter("simulating subjects") as meter:
         raw = record(out / "raw", subjects, settings, workers=workers, progress=meter.tell)
     recordings = out / "recordings"
     for folder in raw:
-        made, _ = make([folder], recordings)
-        if not (made / SYNC).is_file() or any(clock.status == "unsure" for clock in read_sync(made).values()):
-            fits = synchronise(made)
-            for log, fit in fits.items():
-                typer.echo(f"{made.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s", err=True)
-            unsure = {log: fit.offset_s for log, fit in fits.items() if fit.status == "unsure"}
-            if unsure:  # a person would look at sync.svg now
-                typer.echo(f"{made.name}: taking the best candidate for {', '.join(unsure)}", err=True)
-                synchronise(made, unsure)
+        recording, _ = make([folder], recordings)
+        if (recording / SYNC).is_file() and all(c.status != "unsure" for c in read_sync(recording).values()):
+            continue
+        fits = synchronise(recording)
+        for log, fit in fits.items():
+            typer.echo(f"{recording.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s", err=True)
+        unsure = {log: fit.offset_s for log, fit in fits.items() if fit.status == "unsure"}
+        if unsure:  # a person would look at sync.svg now
+            typer.echo(f"{recording.name}: taking the best candidate for {', '.join(unsure)}", err=True)
+            synchronise(recording, unsure)
     write_clips(recordings, out / "clips", WINDOWS, activities=SIMULATED.activities)
     return out / "clips"
 
 
-def _hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
-    """A detector trained on other simulated people, and the hands that it finds in the clips: `out/hands.parquet`."""
-    from plait.clips import listed
+def _count_simulated_hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
+    """Train a detector on other simulated people and count hands with it: `out/hands.parquet`."""
     from plait.compute.machine import device_called
     from plait.datasets.simulated import SIMULATED
     from plait.hands.boxes import write_boxes
-    from plait.hands.count import write_counts
-    from plait.hands.detector import open_detector
     from plait.hands.train import Training, train
     from plait.simulator.simulate import simulate as record
     from plait.simulator.writer import Settings
 
     folder, device = out / "hands", device_called(device)
-    with Meter("simulating other people", "people") as meter:
+    with Meter("simulating other people") as meter:
         raw = record(folder / "raw", 16, Settings(7, 8, 256, 5), workers=workers, progress=meter.tell)
-    with Meter("training a detector of hands", "steps") as meter:
+    with Meter("training a detector of hands") as meter:
         boxes = write_boxes(raw, folder / "boxes")
-        made = train(boxes, folder / "detector", Training(), device=device, progress=meter.tell)
-    finds = open_detector(str(made), device)
-    with Meter("detecting hands", "clips") as meter:
-        cuts = listed(SIMULATED, clips, ["video"])
-        write_counts(SIMULATED, cuts, "video", finds, out, truth=[out / "raw"], progress=meter.tell)
+        detector = train(boxes, folder / "detector", Training(), device=device, progress=meter.tell)
+    count(SIMULATED, clips, "video", str(detector), device, out, truth=[out / "raw"])
 
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
+    run: Run,
     serve: Annotated[bool, typer.Option("--serve", help="Then serve the folder until Ctrl-C.")] = False,
     host: Annotated[
         str, typer.Option(help="Where to serve; by default to this machine alone.")
@@ -294,7 +282,7 @@ def report(
 
 @app.command()
 def attention(
-    run: Annotated[Path, typer.Argument(help="A folder that `plait run` made.", metavar="RUN")],
+    run: Run,
     clip: Annotated[str, typer.Argument(help="A clip's name, as in predictions.parquet.", metavar="CLIP")],
     method: Annotated[
         str | None, typer.Option(help="A fusion; by default the one that Table 2 names.")
@@ -312,18 +300,8 @@ def attention(
         typer.echo(path)
 
 
-def _study(
-    study: Path,
-    data: Path,
-    out: Path,
-    sets: list[str],
-    only: list[str],
-    executor: Executor,
-    workers: int | None,
-    threads: int,
-    device: str,
-    ray_address: str | None = None,
-) -> None:
+def _run_study(study: Path, data: Path, out: Path, executor: Executor, **options: Any) -> None:
+    """Run a study as `plait.run` does, showing progress; say its main table and where its page is."""
     import plait
 
     with Meter() as meter:
@@ -331,15 +309,10 @@ def _study(
             study,
             data,
             out,
-            sets=sets,
-            only=only,
             executor=executor.value,
-            workers=workers,
-            threads=threads,
-            device=device,
-            ray_address=ray_address,
             progress=meter.tell,
             say=lambda line: typer.echo(line, err=True),
+            **options,
         )
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     typer.echo(f"page: {page}")

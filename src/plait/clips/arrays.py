@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -21,14 +22,14 @@ from plait.errors import ConfigError, DataError, PlaitError
 from plait.objects import source_key
 from plait.recordings.video import Forward, Video
 from plait.store import cache_folder, content_key, scratch, seal, sound, write_json
-from plait.types import Clip, Dataset, Modality, Recording, Stream
+from plait.types import Clip, Dataset, Modality, Recording
 
 
 @dataclass(frozen=True)
 class Clips:
     """A clip table and, per modality, an array of one row per clip.
 
-    `arrays` are mapped, not read, so that clips cost no memory of their own and other processes share them. `shapes`
+    `arrays` are mapped, not read: clips cost no memory of their own, and other processes share them. `shapes`
     are the tensors' shapes without the batch axis.
     """
 
@@ -38,9 +39,8 @@ class Clips:
 
     def key(self, modalities: Sequence[str]) -> str:
         """A key of the clips' contents, as far as `modalities` go."""
-        return content_key(
-            [[astuple(clip) for clip in self.table], [[m, self.arrays[m].names] for m in modalities]]
-        )
+        clips = [astuple(clip) for clip in self.table]
+        return content_key([clips, [[name, self.arrays[name].names] for name in modalities]])
 
     def of(self, subjects: Sequence[str]) -> np.ndarray:
         """Row numbers of the clips of `subjects`, in the table's order."""
@@ -74,21 +74,19 @@ def stored(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str]) -> 
     Raises:
         DataError: tensors of differing shapes, values that are not finite, or what reading a stream refuses.
     """
-    made = {name: _array(dataset, dataset.modality(name), cuts) for name in modalities}
-    table = tuple(clip for _, clip in cuts)
-    return Clips(
-        table, {m: rows for m, (rows, _) in made.items()}, {m: shape for m, (_, shape) in made.items()}
-    )
+    arrays: dict[str, Rows] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in modalities:
+        arrays[name], shapes[name] = _store_one(dataset, dataset.modality(name), cuts)
+    return Clips(tuple(clip for _, clip in cuts), arrays, shapes)
 
 
 def together(cuts: Sequence[Cut]) -> list[list[int]]:
-    """Which clips are made and kept together: those of a recording; of recordings of a single clip, a subject's.
+    """Which clips are kept together: those of a recording; of recordings of a single clip, a subject's.
 
     Whoever is added changes nothing of what the others have.
     """
-    counts: dict[Recording, int] = {}
-    for recording, _ in cuts:
-        counts[recording] = counts.get(recording, 0) + 1
+    counts = Counter(recording for recording, _ in cuts)
     parts: dict[Recording | str, list[int]] = {}
     for row, (recording, clip) in enumerate(cuts):
         parts.setdefault(clip.subject if counts[recording] == 1 else recording, []).append(row)
@@ -98,11 +96,9 @@ def together(cuts: Sequence[Cut]) -> list[list[int]]:
 def rows_of(parts: Sequence[Sequence[int]], files: Sequence[Path]) -> Rows:
     """The rows of all clips, of which `parts` lie in `files`; files that are the same are one."""
     numbers = {file: number for number, file in enumerate(dict.fromkeys(files))}
-    places = {
-        row: (numbers[file], at)
-        for part, file in zip(parts, files, strict=True)
-        for at, row in enumerate(part)
-    }
+    places: dict[int, tuple[int, int]] = {}
+    for part, file in zip(parts, files, strict=True):
+        places.update((row, (numbers[file], place)) for place, row in enumerate(part))
     return Rows(tuple(numbers), tuple(places[row] for row in range(len(places))))
 
 
@@ -114,13 +110,13 @@ def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
         ConfigError: the modality's `prepare` fails, or gives no tensor.
     """
     shape: tuple[int, ...] | None = None
-    for recording, group in itertools.groupby(cuts, key=lambda one: one[0]):
+    for recording, group in itertools.groupby(cuts, key=lambda pair: pair[0]):
         clips = [clip for _, clip in group]
         windows = [moments(modality, clip.start_s, clip.stop_s) for clip in clips]
-        streams: dict[str, Stream] = {
-            name: Forward(stream, windows) if isinstance(stream, Video) else stream
-            for name, stream in ((name, recording.streams[name]) for name in modality.streams)
-        }
+        streams = {name: recording.streams[name] for name in modality.streams}
+        for name, stream in streams.items():
+            if isinstance(stream, Video):
+                streams[name] = Forward(stream, windows)
         where = f"recording {recording.name}, modality {modality.name}"
         for clip in clips:
             try:
@@ -131,61 +127,60 @@ def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
             if not isinstance(tensor, Tensor) or tensor.is_complex():
                 got = f"a tensor of {tensor.dtype}" if isinstance(tensor, Tensor) else type(tensor).__name__
                 raise ConfigError(f"{where}: its prepare gave {got}, expected a tensor of real numbers")
-            if not _finite(tensor):
+            if not _is_finite(tensor):
                 raise DataError(f"{where}: values that are not finite, expected numbers only")
-            if shape is not None and tuple(tensor.shape) != shape:
-                raise DataError(
-                    f"{where}: clip of shape {tuple(tensor.shape)}, expected {shape} as in the others"
-                )
-            shape = tuple(tensor.shape)
+            shape = _check_shape(where, tuple(tensor.shape), shape)
             yield tensor.to(torch.float16 if tensor.dtype == torch.float16 else torch.float32)
 
 
-def _finite(tensor: Tensor) -> bool:
+def _check_shape(where: str, shape: tuple[int, ...], common: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of a clip's tensor, refused where the clips before it have another."""
+    if common is not None and shape != common:
+        raise DataError(f"{where}: clip of shape {shape}, expected {common} as in the others")
+    return shape
+
+
+def _is_finite(tensor: Tensor) -> bool:
     """Whether all values are finite: the least and the greatest tell, for both are NaN where any value is."""
     return tensor.numel() == 0 or all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
 def decided_by(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dict[str, Any] | None:
-    """What decides the clips' tensors, in terms of JSON; None where a recording does not say what it was read from.
+    """What decides the clips' tensors, as JSON; None where a recording does not say what it was read from.
 
     Names decide nothing: neither the modality's nor those of its streams.
 
     Raises:
         ConfigError: `prepare` or `recordings` hold something whose content cannot be told.
     """
-    read = contents_of(dataset, modality, cuts)
-    return None if read is None else {**recipe(modality), **read}
+    contents = contents_of(dataset, modality, cuts)
+    return None if contents is None else {**recipe(modality), **contents}
 
 
 def contents_of(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dict[str, Any] | None:
-    """What of which contents each clip is, and the code that reads them; None where a recording does not say.
+    """Each clip's content and times, and the code that reads them; None where a recording does not say.
 
-    Streams say all of themselves. A key of a recording is of its files, so how these are opened counts as well.
+    A stream's key says all of it. A recording's key is of its files, so how these are opened counts as well.
 
     Raises:
         ConfigError: as `decided_by`.
     """
     recordings = list(dict.fromkeys(recording for recording, _ in cuts))
-    read = {recording: recording.content(modality.streams) for recording in recordings}
-    if None in read.values():
+    keys = {recording: recording.content(modality.streams) for recording in recordings}
+    if None in keys.values():
         return None
     whole = modality.rate_hz is None
+    clips = [[keys[recording], clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts]
     kinds = {type(recording.streams[name]) for recording in recordings for name in modality.streams}
-    told: dict[str, Any] = {
-        "clips": [
-            [read[recording], clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts
-        ],
-        "streams": source_key(kinds),
-    }
+    contents: dict[str, Any] = {"clips": clips, "streams": source_key(kinds)}
     if any(recording.key is not None for recording in recordings):
-        opens = dataset.recordings
-        told["recordings"] = [describe(opens, apart=(Recording,)), source_key([opens])]
-    return told
+        reader = dataset.recordings
+        contents["recordings"] = [describe(reader, apart=(Recording,)), source_key([reader])]
+    return contents
 
 
 def recipe(modality: Modality) -> dict[str, Any]:
-    """How a modality's clips are made of what is read, in terms of JSON.
+    """How a modality's clips are made of what is read, as JSON.
 
     Raises:
         ConfigError: `prepare` holds something whose content cannot be told.
@@ -197,54 +192,51 @@ def recipe(modality: Modality) -> dict[str, Any]:
     }
 
 
-def _array(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[Rows, tuple[int, ...]]:
+def _store_one(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[Rows, tuple[int, ...]]:
     """One modality's tensors of all clips as `.npy` files in the cache, and the shape of one."""
     folder, how = cache_folder("clips"), recipe(modality)
     parts, files = together(cuts), []
     common: tuple[int, ...] | None = None
     for part in parts:
-        own = [cuts[row] for row in part]
-        read = contents_of(dataset, modality, own)
-        file, shape = (
-            _made(folder, modality, own) if read is None else _found(folder, modality, own, {**how, **read})
-        )
-        if common is not None and shape != common:
-            where = f"recording {own[0][0].name}, modality {modality.name}"
-            raise DataError(f"{where}: clip of shape {shape}, expected {common} as in the others")
-        common = shape
+        group = [cuts[row] for row in part]
+        contents = contents_of(dataset, modality, group)
+        if contents is None:
+            file, shape = _write_array(folder, modality, group)
+        else:
+            file, shape = _look_up(folder, modality, group, {**how, **contents})
+        common = _check_shape(f"recording {group[0][0].name}, modality {modality.name}", shape, common)
         files.append(file)
     assert common is not None  # there is no table without clips
     return rows_of(parts, files), common
 
 
-def _found(
+def _look_up(
     folder: Path, modality: Modality, cuts: Sequence[Cut], decided: Mapping[str, Any]
 ) -> tuple[Path, tuple[int, ...]]:
-    """The clips that are kept together, found by what decides them or cut now, and the shape of one."""
+    """The file of clips that are kept together, found by what decides them or cut now, and a clip's shape."""
     entry = folder / f"of-{content_key(decided)}.json"
     if entry.exists():
         try:
-            known = json.loads(entry.read_bytes())
-            file, shape = folder / Path(known["array"]).name, tuple(map(int, known["shape"]))
+            saved = json.loads(entry.read_bytes())
+            file, shape = folder / Path(saved["array"]).name, tuple(map(int, saved["shape"]))
         except (OSError, ValueError, KeyError, TypeError):
             pass  # made again
         else:
             if sound(file):
                 return file, shape
-    file, shape = _made(folder, modality, cuts)
+    file, shape = _write_array(folder, modality, cuts)
     write_json(entry, {"array": file.name, "shape": shape})
     return file, shape
 
 
-def _made(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
-    """The file itself, written clip by clip and named by its contents."""
+def _write_array(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
+    """The file itself, written clip by clip and named by its contents, and the shape of a clip."""
     digest = hashlib.sha256()
     shape: tuple[int, ...] = ()
     kind = "<f4"
     with scratch(folder, "clips.npy") as making:
-        with (making / "array.npy").open(
-            "wb"
-        ) as file:  # plain writes: a full disk is an error here, not a crash
+        # Plain writes: a full disk is an error here, not a crash.
+        with (making / "array.npy").open("wb") as file:
             for row, tensor in enumerate(tensors(modality, cuts)):
                 if row == 0:
                     shape, kind = tuple(tensor.shape), "<f2" if tensor.dtype == torch.float16 else "<f4"

@@ -48,14 +48,19 @@ def survey(
 ) -> Listing:
     """The clips of every recording in `data`, and what was dropped.
 
-    Where all modalities have `rate_hz=None`, every span is one clip. Otherwise a clip is as long as the longest
-    window, and every span holds as many as fit, back to back; what is left over belongs to no clip. A recording that
-    lacks a stream of the modalities `needed` (by default all) is dropped. With `people`, persons under two names are
-    looked for, and merged or refused as it says.
+    Where all modalities have `rate_hz=None`, every span is one clip. Otherwise a clip is as long as the
+    longest window, and a span holds as many as fit, back to back; what is left over belongs to no clip.
+
+    Args:
+        dataset: whose `recordings` open `data`, and whose activities the spans are labelled with.
+        data: the folder.
+        modalities: names of those that the clips are for.
+        needed: names of those whose streams a recording must have, or it is dropped; by default all.
+        people: persons under two names are looked for, and merged or refused as it says; by default not.
 
     Raises:
-        DataError: no clips, an unknown activity, a stream that no recording has, two clips of one name, or what
-            `check_names` and `check_recordings` refuse.
+        DataError: no clips, an unknown activity, a stream that no recording has, two clips of one name, or
+            what `check_names` and `check_recordings` refuse.
     """
     chosen = [dataset.modality(name) for name in modalities]
     streams = [s for m in (modalities if needed is None else needed) for s in dataset.modality(m).streams]
@@ -64,38 +69,34 @@ def survey(
     opened: list[Recording] = []
     subjects: set[str] = set()
     spelled = {plain(activity): activity for activity in dataset.activities}
-    for found in _opened(dataset, data):
-        subject = plain(found.subject)
+    for recording in _open(dataset, data):
+        subject = plain(recording.subject)
         subjects.add(subject)
-        recording = replace(found, subject=people.called(subject) if people else subject)
+        recording = replace(recording, subject=people.called(subject) if people else subject)
         opened.append(recording)
-        dropped += [replace(one, subject=recording.subject) for one in found.dropped]
-        own = list(_windows(recording, chosen, dropped))
-        for clip in own:
-            if plain(clip.activity) not in spelled:
-                known = ", ".join(dataset.activities)
-                raise DataError(
-                    f"{data}: recording {recording.name}: activity {clip.activity!r}, expected one of: {known}"
-                )
-        own = [replace(clip, activity=spelled[plain(clip.activity)]) for clip in own]
+        dropped += [replace(drop, subject=recording.subject) for drop in recording.dropped]
         missing = next((stream for stream in streams if stream not in recording.streams), None)
-        if missing is None:
-            cuts += [(recording, clip) for clip in own]
-        else:
-            about = recording.name, recording.subject
-            dropped += [Dropped(*about, clip.activity, NO_STREAM, stream=missing) for clip in own]
+        for clip in _clips(recording, chosen, dropped):
+            activity = spelled.get(plain(clip.activity))
+            if activity is None:
+                got = f"recording {recording.name}: activity {clip.activity!r}"
+                raise DataError(f"{data}: {got}, expected one of: {', '.join(dataset.activities)}")
+            if missing is None:
+                cuts.append((recording, replace(clip, activity=activity)))
+            else:
+                about = recording.name, recording.subject
+                dropped.append(Dropped(*about, activity, NO_STREAM, stream=missing))
     for stream in streams:
         if opened and all(stream not in recording.streams for recording in opened if recording.streams):
-            first = next((one for one in opened if one.streams), opened[0])
+            first = next((recording for recording in opened if recording.streams), opened[0])
             got = ", ".join(first.streams) or "none"
             raise DataError(f"{data}: recording {first.name}: no stream {stream!r}, got: {got}")
     if not cuts:
         length = longest_s(chosen)
         long = "" if length is None else f" of {length:g} s or more"
-        lost = "; ".join(told(dropped, [])[:2])
+        expected = f"expected at least one labelled span{long}"
         raise DataError(
-            f"{data}: no clips of data set {dataset.name}, expected at least one labelled span{long}"
-            + (f"; {lost}" if lost else "")
+            "; ".join([f"{data}: no clips of data set {dataset.name}, {expected}", *told(dropped, [])[:2]])
         )
     names: set[str] = set()
     for _, clip in cuts:
@@ -108,7 +109,7 @@ def survey(
     return Listing(cuts, dropped, people.unknown(subjects) + check_recordings(data, opened, people))
 
 
-def _opened(dataset: Dataset, data: Path) -> Iterator[Recording]:
+def _open(dataset: Dataset, data: Path) -> Iterator[Recording]:
     """The recordings of a data set, whose code may be a user's.
 
     Raises:
@@ -122,7 +123,7 @@ def _opened(dataset: Dataset, data: Path) -> Iterator[Recording]:
             yield recording
 
 
-def _windows(recording: Recording, modalities: Sequence[Modality], dropped: list[Dropped]) -> Iterator[Clip]:
+def _clips(recording: Recording, modalities: Sequence[Modality], dropped: list[Dropped]) -> Iterator[Clip]:
     """The clips of one recording, a lone one called like it; spans that hold none go to `dropped`."""
     length = longest_s(modalities)
     about = recording.name, recording.subject

@@ -1,7 +1,7 @@
 """One person, one name: who seems to be in a data set twice, and what the user says of them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,12 +16,14 @@ from plait.names import alike, natural, plain
 from plait.types import Clip, Recording, Stream
 
 RICH = 16  # different values: fewer may agree by chance
-PIECE, PIECES = 1024, 16  # values at a time, times, of a clip's tensor
+PIECE, PIECES = 1024, 16  # values of a clip's tensor in a piece, and pieces
 
 
 @dataclass(frozen=True)
 class People:
-    """What the user says of names: each of `same` is one person, called by the first; those of `different` are several.
+    """What the user says of names.
+
+    The names in each of `same` are one person, called by the first; those in each of `different` are several.
 
     Raises:
         ConfigError: a name alone, or in two persons.
@@ -36,11 +38,10 @@ class People:
             for names in groups:
                 if len(set(names)) < 2:
                     raise ConfigError(f"{key}: got {list(names)}, expected two names or more")
-        for one, other in combinations(self.same, 2):
-            if both := sorted({*map(plain, one)} & {*map(plain, other)}, key=natural):
-                raise ConfigError(
-                    f"same_person: {both[0]!r} is two persons, expected all names of one in one list"
-                )
+        for names, others in combinations(self.same, 2):
+            if both := sorted({*map(plain, names)} & {*map(plain, others)}, key=natural):
+                expected = "expected all names of one in one list"
+                raise ConfigError(f"same_person: {both[0]!r} is two persons, {expected}")
 
     def called(self, subject: str) -> str:
         """The name of whoever is called `subject`."""
@@ -49,9 +50,9 @@ class People:
 
     def unknown(self, subjects: Iterable[str]) -> list[str]:
         """What to say of names that nobody in a data set has, though `same` names them."""
-        known = {*map(plain, subjects)}
-        asked = [(name, names) for names in self.same for name in names if plain(name) not in known]
-        return [f"same_person = {list(names)}: nobody is called {name!r}" for name, names in asked]
+        present = {*map(plain, subjects)}
+        absent = [(name, names) for names in self.same for name in names if plain(name) not in present]
+        return [f"same_person = {list(names)}: nobody is called {name!r}" for name, names in absent]
 
     def told_apart(self, one: str, other: str) -> bool:
         """Whether the user says that these two are not the same."""
@@ -61,53 +62,54 @@ class People:
 def check_names(
     where: Path, recordings: Sequence[Recording], people: People, activities: Iterable[str] = ()
 ) -> None:
-    """Refuse people, and activities, whose names look alike, unless the user says that they are different.
+    """Refuse persons, and activities, whose names look alike, unless the user says that they are different.
 
-    `recordings` have the subjects that `people` gives them; `activities` are looked at beside those of their spans.
+    Args:
+        where: the folder, for the error.
+        recordings: their subjects are called as `people` calls them.
+        people: what the user says of names.
+        activities: looked at beside those of the recordings' spans.
 
     Raises:
         DataError: naming both, and a recording of each.
     """
-    first = {recording.subject: recording.name for recording in reversed(recordings)}
-    if "" in first:
-        raise DataError(f"{where}: recording {first['']}: the subject is empty, expected who was recorded")
-    for one, other in alike(first):
-        if not people.told_apart(one, other):
-            raise DataError(
-                f"{where}: subjects {one!r} (recording {first[one]}) and {other!r} (recording {first[other]}) look "
-                f"alike; {_ways(one, other)}"
-            )
+    by_subject = {recording.subject: recording.name for recording in reversed(recordings)}
+    if "" in by_subject:
+        empty = by_subject[""]
+        raise DataError(f"{where}: recording {empty}: the subject is empty, expected who was recorded")
+    for names in alike(by_subject):
+        if not people.told_apart(*names):
+            both = _with_recordings(names, by_subject)
+            raise DataError(f"{where}: subjects {both} look alike; {_remedies(*names)}")
     by_activity = {
         plain(span.activity): recording.name for recording in reversed(recordings) for span in recording.spans
     }
-    for one, other in alike({*by_activity, *map(plain, activities)}, person=False):
-        if not people.told_apart(one, other):
-            shown = [
-                f"{a!r} (recording {by_activity[a]})" if a in by_activity else repr(a) for a in (one, other)
-            ]
+    for names in alike({*by_activity, *map(plain, activities)}, person=False):
+        if not people.told_apart(*names):
+            both = _with_recordings(names, by_activity)
             raise DataError(
-                f"{where}: activities {' and '.join(shown)} look alike, expected one spelling of one activity; "
-                f"if they are two: {_said('different', one, other)}"
+                f"{where}: activities {both} look alike, expected one spelling of one activity; "
+                f"if they are two: {_setting('different', *names)}"
             )
 
 
 def check_recordings(where: Path, recordings: Sequence[Recording], people: People) -> list[str]:
-    """Refuse a recording of one person that is another's as well; returns what to say of doubles of one person.
+    """Refuse a recording of one person that is another's as well; returns notes on doubles of one person.
 
-    Recordings are the same if the files that they were read from are, or a stream of theirs that lies in memory, and
-    labels of both lie at one time.
+    Two recordings are the same if labels of both lie at one time, and the files that they were read from are
+    equal, or a stream of each that lies in memory.
 
     Raises:
         DataError: naming both.
     """
     notes = []
-    for one, other, what in _copies(recordings):
-        if one.subject == other.subject:
-            notes.append(
-                f"recordings {one.name} and {other.name} of {one.subject} are the same ({what}), and count twice"
-            )
-        elif not people.told_apart(one.subject, other.subject):
-            raise _twice(where, (one.subject, one.name), (other.subject, other.name), what)
+    for recording, other, equal in _copies(recordings):
+        subject = recording.subject
+        if subject == other.subject:
+            pair = f"recordings {recording.name} and {other.name} of {subject}"
+            notes.append(f"{pair} are the same ({equal}), and count twice")
+        elif not people.told_apart(subject, other.subject):
+            raise _double(where, (subject, recording.name), (other.subject, other.name), equal)
     return notes
 
 
@@ -116,74 +118,74 @@ def check_clips(
 ) -> None:
     """Refuse clips of two persons whose tensors are the same, whatever they were read from.
 
-    `arrays` are of a modality each, a row per clip; a large row is looked at in places, and compared as a whole if
-    these agree. Clips of few different values may agree by chance: then it takes half of a person's clips.
+    A large row is looked at in places, and compared as a whole if these agree. Clips of few different values
+    may agree by chance: then it takes half of a person's clips.
+
+    Args:
+        where: the folder, for the error.
+        clips: whose.
+        arrays: modalities' names, each with an array or `Rows` of a row per clip.
+        people: who are different although their clips are the same.
 
     Raises:
         DataError: naming both persons and recordings.
     """
-    every: list[list[bytes]] = [[] for _ in clips]
+    digests: list[list[bytes]] = [[] for _ in clips]
     for modality, array in arrays:
         seen: dict[bytes, dict[str, int]] = {}
         for row, clip in enumerate(clips):
-            every[row].append(_looked_at(array[row]))
-            own = seen.setdefault(every[row][-1], {})
-            for subject, before in own.items():
+            digest = _digest_pieces(array[row])
+            digests[row].append(digest)
+            rows = seen.setdefault(digest, {})  # by subject
+            for subject, before in rows.items():
                 apart = subject == clip.subject or people.told_apart(subject, clip.subject)
                 if not apart and _is_rich(array[row]) and np.array_equal(array[before], array[row]):
-                    raise _twice(where, _who(clips[before]), _who(clip), modality)
-            own.setdefault(clip.subject, row)
+                    raise _double(where, _origin(clips[before]), _origin(clip), modality)
+            rows.setdefault(clip.subject, row)
     first: dict[str, dict[bytes, int]] = {}
     for row, clip in enumerate(clips):
-        first.setdefault(clip.subject, {}).setdefault(b"".join(every[row]), row)
-    for one, other in combinations(first, 2):  # people
-        half = max(1, min(len(first[one]), len(first[other])) / 2)
-        both = sorted((first[one][d], first[other][d]) for d in first[one].keys() & first[other].keys())
-        if len(both) < half or people.told_apart(one, other):
+        first.setdefault(clip.subject, {}).setdefault(b"".join(digests[row]), row)
+    for subject, other in combinations(first, 2):
+        half = max(1, min(len(first[subject]), len(first[other])) / 2)
+        shared = first[subject].keys() & first[other].keys()
+        if len(shared) < half or people.told_apart(subject, other):
             continue
-        both = [(a, b) for a, b in both if all(np.array_equal(array[a], array[b]) for _, array in arrays)]
-        some = [
-            np.concatenate([array[a].reshape(-1)[:PIECE] for a, _ in both[:PIECES]])
-            for _, array in arrays
-            if both
-        ]
-        if len(both) >= half and any(map(_is_rich, some)):
-            a, b = both[0]
-            raise _twice(where, _who(clips[a]), _who(clips[b]), f"{len(both)} clips")
+        pairs = sorted((first[subject][digest], first[other][digest]) for digest in shared)
+        pairs = [(a, b) for a, b in pairs if all(np.array_equal(array[a], array[b]) for _, array in arrays)]
+        if len(pairs) < half:
+            continue
+        some = [a for a, _ in pairs[:PIECES]]
+        heads = (np.concatenate([array[a].reshape(-1)[:PIECE] for a in some]) for _, array in arrays)
+        if any(map(_is_rich, heads)):
+            a, b = pairs[0]
+            raise _double(where, _origin(clips[a]), _origin(clips[b]), f"{len(pairs)} clips")
 
 
 def _copies(recordings: Sequence[Recording]) -> Iterator[tuple[Recording, Recording, str]]:
-    """Pairs of recordings with the same files, or a stream of the same values, labelled at one time; and which."""
-    found: dict[tuple[str, str], list[Recording]] = {}
-    told: set[tuple[int, int]] = set()
+    """Pairs of recordings, labelled at one time, with the same files or stream; and which of these it is."""
+    holders: dict[tuple[str, str], list[Recording]] = {}
+    reported: set[tuple[int, int]] = set()
     for recording in recordings:
         contents = [("files", recording.key, "its files")] if recording.key else []
         for name, stream in recording.streams.items():
-            in_memory = _values(stream) is not None
-            content = _digest(stream) if in_memory else getattr(stream, "content_key", None)
-            contents += [("values" if in_memory else "files", content, name)] if content else []
-        for kind, content, what in contents:
-            alike_to = found.setdefault((kind, content), [])
-            for other in alike_to:
+            values = _values(stream)
+            kind = "files" if values is None else "values"
+            content = getattr(stream, "content_key", None) if values is None else _digest(values)
+            contents += [(kind, content, name)] if content else []
+        for kind, content, name in contents:
+            others = holders.setdefault((kind, content), [])
+            for other in others:
                 pair = id(other), id(recording)
-                if other is not recording and pair not in told and _at_one_time(other, recording):
-                    told.add(pair)
-                    yield other, recording, what
-            alike_to.append(recording)
+                if other is not recording and pair not in reported and _at_one_time(other, recording):
+                    reported.add(pair)
+                    yield other, recording, name
+            others.append(recording)
 
 
-def _at_one_time(one: Recording, other: Recording) -> bool:
+def _at_one_time(recording: Recording, other: Recording) -> bool:
     """Whether labels of both lie at one time: two people may take turns before one camera."""
-    pairs = ((a, b) for a in one.spans for b in other.spans)
+    pairs = ((a, b) for a in recording.spans for b in other.spans)
     return any(min(a.stop_s, b.stop_s) - max(a.start_s, b.start_s) > ROUNDING_S for a, b in pairs)
-
-
-def _digest(stream: Stream) -> str | None:
-    """A digest of the values of a stream that lies in memory; None if there are few different ones, or none."""
-    values = _values(stream)
-    if values is None or values.dtype.hasobject or not _is_rich(values):
-        return None
-    return hashlib.blake2b(np.ascontiguousarray(values).data).hexdigest()
 
 
 def _values(stream: Stream) -> np.ndarray | None:
@@ -192,14 +194,21 @@ def _values(stream: Stream) -> np.ndarray | None:
     return values if isinstance(values, np.ndarray) else None
 
 
+def _digest(values: np.ndarray) -> str | None:
+    """A digest of a stream's values; None if there are few different ones, or none."""
+    if values.dtype.hasobject or not _is_rich(values):
+        return None
+    return hashlib.blake2b(np.ascontiguousarray(values).data).hexdigest()
+
+
 def _is_rich(values: np.ndarray) -> bool:
     """Whether there are many different values; most arrays show it in their first."""
     flat = values.ravel()
     return len(np.unique(flat[:PIECE])) >= RICH or len(np.unique(flat)) >= RICH
 
 
-def _looked_at(row: np.ndarray) -> bytes:
-    """A digest of a clip's values; of some of them, in all parts, if they are many."""
+def _digest_pieces(row: np.ndarray) -> bytes:
+    """A digest of a clip's values; of pieces from start to end, if they are many."""
     flat = row.reshape(-1)
     if len(flat) > PIECE * PIECES:
         starts = np.linspace(0, len(flat) - PIECE, PIECES).astype(int)
@@ -207,26 +216,36 @@ def _looked_at(row: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(flat).data, digest_size=16).digest()
 
 
-def _who(clip: Clip) -> tuple[str, str]:
+def _with_recordings(names: Iterable[str], recordings: Mapping[str, str]) -> str:
+    """Names that look alike, each with a recording that has it, if any has."""
+    places = {name: f" (recording {recording})" for name, recording in recordings.items()}
+    return " and ".join(f"{name!r}{places.get(name, '')}" for name in names)
+
+
+def _origin(clip: Clip) -> tuple[str, str]:
     return clip.subject, clip.recording
 
 
-def _twice(where: Path, one: tuple[str, str], other: tuple[str, str], what: str) -> DataError:
-    who = [f"recording {recording} (subject {subject!r})" for subject, recording in (one, other)]
+def _double(where: Path, origin: tuple[str, str], other: tuple[str, str], equal: str) -> DataError:
+    """The error that two recordings, each a subject and a name, are the same in `equal`."""
+    both = [f"recording {name} (subject {subject!r})" for subject, name in (origin, other)]
     return DataError(
-        f"{where}: {who[0]} and {who[1]} are the same: equal values in {what}; remove one, or {_ways(one[0], other[0])}"
+        f"{where}: {both[0]} and {both[1]} are the same: equal values in {equal}; remove one, or "
+        f"{_remedies(origin[0], other[0])}"
     )
 
 
-def _ways(one: str, other: str) -> str:
-    return f"if they are one person: {_said('same_person', one, other)}; if two: {_said('different', one, other)}"
+def _remedies(subject: str, other: str) -> str:
+    same, different = (_setting(key, subject, other) for key in ("same_person", "different"))
+    return f"if they are one person: {same}; if two: {different}"
 
 
-def _said(key: str, one: str, other: str) -> str:
+def _setting(key: str, name: str, other: str) -> str:
     """How a user says it, the shorter name first: in a study file, and to `plait clips`."""
-    one, other = sorted((one, other), key=lambda name: (len(name), natural(name)))
-    return f"{key} = [[{_quoted(one)}, {_quoted(other)}]] in [protocol], --{key.replace('_', '-')} '{one}={other}'"
+    name, other = sorted((name, other), key=lambda text: (len(text), natural(text)))
+    option = f"--{key.replace('_', '-')} '{name}={other}'"
+    return f"{key} = [[{_quote(name)}, {_quote(other)}]] in [protocol], {option}"
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'

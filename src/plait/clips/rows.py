@@ -1,4 +1,4 @@
-"""Several `.npy` files read as one array, mapped: a file for each recording, or for whatever was made at once."""
+"""Several `.npy` files read as one array, mapped: a file per recording, or of whatever was made at once."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -43,8 +43,8 @@ class Rows:
     def __getitem__(self, row: int) -> np.ndarray:
         """One row as it is kept."""
         file, place = self.places[row]
-        found: np.ndarray = self._maps[file][place]
-        return found
+        values: np.ndarray = self._maps[file][place]
+        return values
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What goes to another process: no maps."""
@@ -86,24 +86,20 @@ class Rows:
         Raises:
             DataError: a file cannot be read.
         """
-        arrays, places = self._maps, self.places
-        if arrays[0].dtype == BFLOAT16:
-            made = torch.empty((len(rows), *self.shape), dtype=torch.bfloat16)
-            for row, bits in zip(rows.tolist(), made.view(torch.int16).numpy(), strict=True):
-                file, place = places[row]
-                bits[...] = arrays[file][place]
-            return made
-        if len(rows) == 0 or arrays[0][:1].size >= LARGE:
-            made = torch.empty((len(rows), *self.shape))
-            for row, into in zip(rows.tolist(), made, strict=True):
-                file, place = places[row]
-                into.copy_(torch.from_numpy(arrays[file][place : place + 1])[0])
-            return made
-        if len(arrays) == 1:
-            return torch.from_numpy(arrays[0][self._rows[rows]]).float()
-        return torch.from_numpy(
-            np.array([arrays[places[row][0]][places[row][1]] for row in rows.tolist()])
-        ).float()
+        if self.dtype == BFLOAT16:
+            batch = torch.empty((len(rows), *self.shape), dtype=torch.bfloat16)
+            bits = batch.view(torch.int16).numpy()
+            for place, row in enumerate(rows.tolist()):
+                bits[place] = self[row]
+            return batch
+        if len(rows) == 0 or self._maps[0][:1].size >= LARGE:
+            batch = torch.empty((len(rows), *self.shape))
+            for row, tensor in zip(rows.tolist(), batch, strict=True):
+                tensor.copy_(torch.from_numpy(self[row]))
+            return batch
+        if len(self.files) == 1:
+            return torch.from_numpy(self._maps[0][self._places[rows]]).float()
+        return torch.from_numpy(np.array([self[row] for row in rows.tolist()])).float()
 
     def joined(self, into: Path) -> None:
         """Write all rows as one `.npy` file."""
@@ -115,41 +111,39 @@ class Rows:
 
     @cached_property
     def _maps(self) -> list[np.ndarray]:
-        found = [mapped(file) for file in self.files]
-        for file, array in zip(self.files, found, strict=True):
-            if array.shape[1:] != found[0].shape[1:]:
-                raise DataError(
-                    f"{file}: rows of shape {array.shape[1:]}, expected {found[0].shape[1:]} as in the others"
-                )
-        return found
+        arrays = [mapped(file) for file in self.files]
+        shape = arrays[0].shape[1:]
+        for file, array in zip(self.files, arrays, strict=True):
+            if array.shape[1:] != shape:
+                raise DataError(f"{file}: rows of shape {array.shape[1:]}, expected {shape} as in the others")
+        return arrays
 
     @cached_property
-    def _rows(self) -> np.ndarray:
+    def _places(self) -> np.ndarray:
         return np.array([place for _, place in self.places], dtype=np.int64)
 
 
 def mapped(path: Path) -> np.ndarray:
-    """The array of a `.npy` file, mapped; what is written to it, is in this process alone.
+    """The array of a `.npy` file, mapped; what is written to it is in this process alone.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        found = path.stat()
-        return _mapped(path, found.st_ino, found.st_size, found.st_mtime_ns)
+        state = path.stat()
+        return _map(path, state.st_ino, state.st_size, state.st_mtime_ns)
     except (OSError, ValueError, EOFError, RuntimeError) as error:
         raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
 
 
 @lru_cache(maxsize=4096)
-def _mapped(path: Path, inode: int, size: int, changed_ns: int) -> np.ndarray:
-    """The array; the file itself is closed again, for there may be more of them than a process can hold open."""
+def _map(path: Path, inode: int, size: int, changed_ns: int) -> np.ndarray:
+    """The array; its file is closed, for there may be more of them than a process can hold open."""
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, kind = read(file)
+        if np.lib.format.read_magic(file) == (1, 0):
+            shape, fortran, kind = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, fortran, kind = np.lib.format.read_array_header_2_0(file)
         start = file.tell()
     length = int(np.prod(shape)) * kind.itemsize
     if kind.hasobject or start + length > size:

@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +42,7 @@ SCHEMA: dict[str, Any] = {
 
 
 @checked(frozen=True)
-class _Said:
+class _Metadata:
     """What a clip table says of itself."""
 
     recordings: str
@@ -69,13 +69,6 @@ class _Opened(NamedTuple):
     placed: Placed
 
 
-class _Cut(NamedTuple):
-    """All recordings in a folder, and what is to be said of them."""
-
-    opened: list[_Opened]
-    notes: list[str]
-
-
 def write_clips(
     recordings: Path,
     out: Path,
@@ -88,38 +81,46 @@ def write_clips(
 ) -> pl.DataFrame:
     """Cut the recordings in a folder into windows; write and return the clip table, `out/clips.parquet`.
 
-    A row per clip: `clip, recording, subject, activity, start_s, stop_s` (the video's clock), `purity`, and `origins`,
-    per stream its file and the window on its own clock. The file also holds the settings, where `recordings` lie
-    relative to `out`, the `"package.module:NAME"` of the data set that it was cut for, if any, and which windows were
-    dropped. A table that stands already, cut from the same files alike, is left as it is.
+    A row per clip: `clip, recording, subject, activity, start_s, stop_s` (the video's clock), `purity`, and
+    `origins`, per stream its file and the window on its own clock. The file also says how it was cut, where
+    the recordings lie relative to `out`, and what was dropped. A table that stands already, cut from the same
+    files alike, is left as it is.
+
+    Args:
+        recordings: the folder of recordings.
+        out: the folder of the table.
+        windows: how recordings are cut.
+        activities: those that labels may name; by default any.
+        streams: those that must have readings in a window, where a recording has them; by default all.
+        dataset: the `"package.module:NAME"` of the data set that the table is for, kept in it.
+        people: what the user says of persons' names.
 
     Raises:
-        DataError: no window at all, an activity that is not among `activities`, one of `streams` that no recording has,
-            clips of two subjects that share samples, people or activities that look alike and of whom `people` does not
-            say who they are, or what opening a recording refuses.
+        DataError: no window at all, an activity that is not among `activities`, one of `streams` that no
+            recording has, clips of two subjects that share samples, persons or activities that look alike
+            and that `people` does not settle, or what opening a recording refuses.
     """
-    cut = _cut(recordings, windows, activities, streams, people)
-    rows = [row for one in cut.opened for row in _rows(one)]
-    dropped = [lost for one in cut.opened for lost in one.placed.dropped]
+    opened, notes = _cut(recordings, windows, activities, streams, people)
+    rows = [row for source in opened for row in _rows(source)]
+    dropped = [drop for source in opened for drop in source.placed.dropped]
     if not rows:
         why = "; ".join(told(dropped, [])[:2])
         raise DataError(
             f"{recordings}: no window of {windows.seconds:g} s fits, expected labels at least as long; {why}"
         )
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    said = {
+    keys = [[r.name, r.content(list(r.streams))] for r, _, _ in opened]
+    metadata = {
         "recordings": os.path.relpath(recordings.resolve(), out.resolve()),
         "windows": asdict(windows),
         "activities": list(activities or sorted(set(table["activity"]))),
         "dataset": dataset,
-        "key": content_key(
-            [[one.recording.name, one.recording.content(list(one.recording.streams))] for one in cut.opened]
-        ),
-        "dropped": [asdict(lost) for lost in dropped],
-        "notes": cut.notes,
+        "key": content_key(keys),
+        "dropped": [asdict(drop) for drop in dropped],
+        "notes": notes,
     }
     content = io.BytesIO()
-    table.write_parquet(content, metadata={"plait": json.dumps(said, sort_keys=True)})
+    table.write_parquet(content, metadata={"plait": json.dumps(metadata, sort_keys=True)})
     if not (out / TABLE).is_file() or (out / TABLE).read_bytes() != content.getvalue():
         write_bytes(out / TABLE, content.getvalue())
     return table
@@ -131,13 +132,11 @@ def told_of(folder: Path) -> list[str]:
     Raises:
         DataError: the table cannot be read.
     """
-    table, said = read_clips(folder)
-    clips = [
-        Clip(*row)
-        for row in table.select("clip", "recording", "subject", "activity", "start_s", "stop_s").rows()
-    ]
-    lines: list[str] = said["notes"]
-    return lines + told(said["dropped"], clips, said["activities"])
+    table, metadata = read_clips(folder)
+    columns = table.select("clip", "recording", "subject", "activity", "start_s", "stop_s")
+    clips = [Clip(*row) for row in columns.iter_rows()]
+    notes: list[str] = metadata["notes"]
+    return notes + told(metadata["dropped"], clips, metadata["activities"])
 
 
 def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -149,21 +148,20 @@ def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         DataError: it is missing or no clip table.
     """
     path = folder / TABLE
-    again = "remove it and run `plait clips` again" if path.exists() else "`plait clips` makes it"
-    table = read_parquet(path, again, SCHEMA)
+    remedy = "remove it and run `plait clips` again" if path.exists() else "`plait clips` makes it"
+    table = read_parquet(path, remedy, SCHEMA)
     if table.schema != SCHEMA:
-        raise DataError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(SCHEMA)}; {again}")
+        raise DataError(f"{path}: columns {', '.join(table.columns)}, expected {', '.join(SCHEMA)}; {remedy}")
     try:
-        said = TypeAdapter(_Said).validate_json(pl.read_parquet_metadata(path).get("plait", "{}"))
+        metadata = TypeAdapter(_Metadata).validate_json(pl.read_parquet_metadata(path).get("plait", "{}"))
     except ValidationError as error:
-        raise DataError(f"{path}: says of itself: {first_fault(error)}; {again}") from error
+        raise DataError(f"{path}: says of itself: {first_fault(error)}; {remedy}") from error
     for clip, start_s, stop_s in table.select("clip", "start_s", "stop_s").iter_rows():
         if not -LONGEST_S <= start_s < stop_s <= LONGEST_S:
-            raise DataError(
-                f"{path}: clip {clip!r}: from {start_s} s to {stop_s} s, expected a later stop; {again}"
-            )
-    lie_at = Path(os.path.normpath(folder.resolve() / said.recordings))
-    return table, {**vars(said), "recordings": lie_at}
+            got = f"from {start_s} s to {stop_s} s"
+            raise DataError(f"{path}: clip {clip!r}: {got}, expected a later stop; {remedy}")
+    recordings = Path(os.path.normpath(folder.resolve() / metadata.recordings))
+    return table, {**vars(metadata), "recordings": recordings}
 
 
 def open_clips(folder: Path) -> Iterator[Recording]:
@@ -174,17 +172,17 @@ def open_clips(folder: Path) -> Iterator[Recording]:
     Raises:
         DataError: the table or a recording cannot be read.
     """
-    table, said = read_clips(folder)
+    table, metadata = read_clips(folder)
     dropped: dict[str, list[Dropped]] = {}
-    for lost in said["dropped"]:
-        dropped.setdefault(lost.recording, []).append(lost)
+    for drop in metadata["dropped"]:
+        dropped.setdefault(drop.recording, []).append(drop)
     for (name, subject), rows in table.group_by("recording", "subject", maintain_order=True):
-        recording = open_recording(_folder(said["recordings"], str(name)))
+        recording = open_recording(_folder(metadata["recordings"], str(name)))
         spans = tuple(Span(*row) for row in rows.select("start_s", "stop_s", "activity").iter_rows())
-        own = tuple(dropped.pop(str(name), ()))
-        yield replace(recording, subject=str(subject), spans=spans, dropped=own)
-    for name, own_dropped in dropped.items():
-        yield Recording(name, own_dropped[0].subject, {}, (), dropped=tuple(own_dropped))
+        drops = tuple(dropped.pop(str(name), ()))
+        yield replace(recording, subject=str(subject), spans=spans, dropped=drops)
+    for recording_name, rest in dropped.items():
+        yield Recording(recording_name, rest[0].subject, {}, (), dropped=tuple(rest))
 
 
 def open_windows(
@@ -195,36 +193,43 @@ def open_windows(
 ) -> Iterator[Recording]:
     """The recordings in a folder, each with its windows as its spans: clips without a table on disk.
 
+    Args:
+        recordings: the folder of recordings.
+        windows: how they are cut.
+        activities: those that labels may name; by default any.
+        streams: those that must have readings in a window, where a recording has them; by default all.
+
     Raises:
         DataError: as `write_clips`, save for who is who: a study asks.
     """
-    for one in _cut(recordings, windows, activities, streams, None).opened:
-        spans = tuple(Span(w.start_s, w.stop_s, w.activity) for w in one.placed.windows)
-        yield replace(one.recording, spans=spans, dropped=tuple(one.placed.dropped))
+    opened, _ = _cut(recordings, windows, activities, streams, None)
+    for recording, _, (clips, dropped) in opened:
+        spans = tuple(Span(clip.start_s, clip.stop_s, clip.activity) for clip in clips)
+        yield replace(recording, spans=spans, dropped=tuple(dropped))
 
 
 class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
-    """A torch `Dataset` over a clip table: `(tensor by modality, number of the activity)`, read when asked for.
+    """A torch `Dataset` over a clip table: `(tensor by modality, number of the activity)`, read when needed.
 
     Raises:
-        DataError: the table cannot be read, holds an activity that `dataset` does not have, or windows that are
-            shorter than those of a modality.
+        DataError: the table cannot be read, holds an activity that `dataset` does not have, or windows that
+            are shorter than those of a modality.
     """
 
     def __init__(self, folder: Path, dataset: Dataset, modalities: Sequence[str] | None = None) -> None:
         self.dataset = dataset
-        self.modalities = [
-            dataset.modality(name) for name in modalities or [m.name for m in dataset.modalities]
-        ]
-        self.table, said = read_clips(folder)
-        self.recordings: Path = said["recordings"]
+        names = modalities or [modality.name for modality in dataset.modalities]
+        self.modalities = [dataset.modality(name) for name in names]
+        self.table, metadata = read_clips(folder)
+        self.recordings: Path = metadata["recordings"]
         self.opened: dict[str, Recording] = {}
-        _known(folder, set(self.table["activity"]), dataset.activities)
+        _check_activities(folder, set(self.table["activity"]), dataset.activities)
+        length_s = metadata["windows"]["seconds"]
         for modality in self.modalities:
             needs_s = modality.samples / modality.rate_hz if modality.rate_hz else 0.0
-            if needs_s > said["windows"]["seconds"] + 1e-6:
-                has = f"windows of {said['windows']['seconds']:g} s"
-                raise DataError(f"{folder / TABLE}: {has}, expected {needs_s:g} s for {modality.name}")
+            if needs_s > length_s + 1e-6:
+                expected = f"expected {needs_s:g} s for {modality.name}"
+                raise DataError(f"{folder / TABLE}: windows of {length_s:g} s, {expected}")
 
     def __len__(self) -> int:
         """How many clips there are."""
@@ -254,82 +259,77 @@ def _cut(
     activities: Sequence[str] | None,
     streams: Sequence[str] | None,
     people: People | None,
-) -> _Cut:
-    """Every recording under `root` with its windows."""
-    opened, files = [], []
+) -> tuple[list[_Opened], list[str]]:
+    """Every recording under `root` with its windows, and what is to be said of them."""
+    recordings, files = [], []
     for folder in recording_folders(root):
         recording = open_recording(folder)
         labels = {span.activity for span in recording.spans} | ({windows.unlabelled} - {None})
         if activities is not None:
-            _known(folder, labels, activities)
+            _check_activities(folder, labels, activities)
         described = read_description(folder)
         named = {"video": described.video, **{name: log.file for name, log in described.logs.items()}}
         files.append({name: (file, checksum(folder / file)) for name, file in named.items()})
-        opened.append(
-            replace(recording, subject=people.called(recording.subject) if people else recording.subject)
-        )
+        if people:
+            recording = replace(recording, subject=people.called(recording.subject))
+        recordings.append(recording)
     for stream in streams or ():
-        if all(stream not in recording.streams for recording in opened):
-            got = ", ".join(opened[0].streams)
-            raise DataError(
-                f"{root / opened[0].name}: no stream {stream!r}, nor elsewhere; expected it beside: {got}"
-            )
+        if all(stream not in recording.streams for recording in recordings):
+            first = recordings[0]
+            expected = f"expected it beside: {', '.join(first.streams)}"
+            raise DataError(f"{root / first.name}: no stream {stream!r}, nor elsewhere; {expected}")
     if people:
-        check_names(root, opened, people, activities or ())
-    each = placed(opened, windows, streams)
-    cut = [_Opened(*one) for one in zip(opened, files, each, strict=True)]
-    _apart(root, cut)
-    notes = check_recordings(root, opened, people) if people else []
-    for one in opened:
-        if absent := [stream for stream in streams or () if stream not in one.streams]:
-            notes.append(
-                f"recording {one.name} has no {', '.join(absent)}: its clips are for what does without"
-            )
-    return _Cut(cut, notes)
+        check_names(root, recordings, people, activities or ())
+    placements = placed(recordings, windows, streams)
+    opened = [_Opened(*parts) for parts in zip(recordings, files, placements, strict=True)]
+    _refuse_shared_samples(root, opened)
+    notes = check_recordings(root, recordings, people) if people else []
+    for recording in recordings:
+        if absent := ", ".join(stream for stream in streams or () if stream not in recording.streams):
+            notes.append(f"recording {recording.name} has no {absent}: its clips are for what does without")
+    return opened, notes
 
 
-def _known(where: Path, labels: set[Any], activities: Sequence[str]) -> None:
-    known = {plain(activity) for activity in activities}
+def _check_activities(where: Path, labels: set[Any], activities: Sequence[str]) -> None:
+    allowed = {plain(activity) for activity in activities}
     for label in sorted(labels):
-        if plain(label) not in known:
+        if plain(label) not in allowed:
             raise DataError(f"{where}: activity {label!r}, expected one of: {', '.join(activities)}")
 
 
-def _rows(one: _Opened) -> Iterator[tuple[Any, ...]]:
-    recording = one.recording
-    windows = one.placed.windows
-    for number, w in enumerate(windows):
+def _rows(source: _Opened) -> Iterator[tuple[Any, ...]]:
+    """The table's rows of one recording."""
+    recording, files, (windows, _) = source
+    for number, clip in enumerate(windows):
         name = recording.name if len(windows) == 1 else f"{recording.name}/{number:04d}"
-        origins = [
-            {"stream": stream, "file": file, **_own(recording, stream, w)}
-            for stream, (file, _) in one.files.items()
-        ]
-        yield (name, recording.name, recording.subject, w.activity, w.start_s, w.stop_s, w.purity, origins)
+        origins = []
+        for stream, (file, _) in files.items():
+            start_s, stop_s = _on_clock(recording, stream, clip)
+            origins.append({"stream": stream, "file": file, "start_s": start_s, "stop_s": stop_s})
+        about = name, recording.name, recording.subject, clip.activity
+        yield *about, clip.start_s, clip.stop_s, clip.purity, origins
 
 
-def _own(recording: Recording, stream: str, w: Window) -> Mapping[str, float]:
-    """A window on a stream's own clock."""
-    ends = np.array([w.start_s, w.stop_s])
-    one = recording.streams[stream]
-    start_s, stop_s = one.clock(ends) if isinstance(one, Synced) else ends
-    return {"start_s": float(start_s), "stop_s": float(stop_s)}
+def _on_clock(recording: Recording, stream: str, clip: Window) -> tuple[float, float]:
+    """When a window starts and stops on a stream's own clock."""
+    ends, sensor = np.array([clip.start_s, clip.stop_s]), recording.streams[stream]
+    start_s, stop_s = sensor.clock(ends) if isinstance(sensor, Synced) else ends
+    return float(start_s), float(stop_s)
 
 
-def _apart(root: Path, cut: Sequence[_Opened]) -> None:
-    """Refuse windows of two subjects that share samples: one file in two recordings, ingested under two names."""
+def _refuse_shared_samples(root: Path, opened: Sequence[_Opened]) -> None:
+    """Refuse windows of two subjects that share samples: one file in two recordings, under two names."""
     uses: dict[str, list[tuple[float, float, str, str, str]]] = {}
-    for one in cut:
-        for stream, (file, content) in one.files.items():
-            for w in one.placed.windows:
-                own = _own(one.recording, stream, w)
-                uses.setdefault(content, []).append(
-                    (own["start_s"], own["stop_s"], one.recording.subject, one.recording.name, file)
-                )
-    for used in uses.values():
-        used.sort()
-        for before, after in pairwise(used):
-            if before[2] != after[2] and after[0] < before[1] - 1e-6:
-                raise DataError(
-                    f"{root}: {before[3]} ({before[4]}, subject {before[2]}) and {after[3]} ({after[4]}, subject "
-                    f"{after[2]}) share samples at {after[0]:.2f} s, expected one subject for one stretch of a file"
-                )
+    for recording, files, (windows, _) in opened:
+        for stream, (file, content) in files.items():
+            about = recording.subject, recording.name, file
+            clips = [(*_on_clock(recording, stream, clip), *about) for clip in windows]
+            uses.setdefault(content, []).extend(clips)
+    for clips in uses.values():
+        for before, after in pairwise(sorted(clips)):
+            _, stop_s, subject, name, file = before
+            start_s, _, other, other_name, other_file = after
+            if subject != other and start_s < stop_s - 1e-6:
+                both = f"{name} ({file}, subject {subject}) and {other_name} ({other_file}, subject {other})"
+                expected = "expected one subject for one stretch of a file"
+                raise DataError(f"{root}: {both} share samples at {start_s:.2f} s, {expected}")

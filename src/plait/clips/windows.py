@@ -31,9 +31,13 @@ MOST_WINDOWS = 1_000_000  # windows between two moments
 
 
 def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, stop_s: float) -> Tensor:
-    """The one function that cuts windows: a modality's tensor of a clip from `start_s` to `stop_s`.
+    """The one function that cuts windows: a modality's tensor of a clip.
 
-    With a rate, `samples` readings from `start_s` on, whatever `stop_s`; without, the whole span resampled.
+    Args:
+        modality: with a rate, `samples` readings from `start_s` on; without, the whole span resampled.
+        streams: the recording's, by name.
+        start_s: when the clip starts, on the recording's clock.
+        stop_s: when it stops.
 
     Raises:
         DataError: a stream cannot be read there.
@@ -41,7 +45,8 @@ def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, st
     """
     seconds = moments(modality, start_s, stop_s)
     readings = [streams[name].at(seconds) for name in modality.streams]
-    with own_code(f"its prepare, given {', '.join(f'{one.dtype} {one.shape}' for one in readings)}"):
+    arrays = ", ".join(f"{array.dtype} {array.shape}" for array in readings)
+    with own_code(f"its prepare, given {arrays}"):
         return modality.prepare(*readings)
 
 
@@ -81,7 +86,7 @@ def place(
     Raises:
         DataError: as it does.
     """
-    return [one.windows for one in placed(recordings, windows, streams)]
+    return [placement.windows for placement in placed(recordings, windows, streams)]
 
 
 def placed(
@@ -89,7 +94,7 @@ def placed(
 ) -> list[Placed]:
     """The windows of each recording where all of `streams` (by default every one) that it has have readings.
 
-    What its labels would hold, and what was dropped of that, why, is counted: every window is in one of the two.
+    Every window that its labels would hold is among its windows or is counted as dropped, by reason.
 
     Raises:
         DataError: a subject has fewer windows than `windows.count` at a stride of 40 ms.
@@ -101,59 +106,47 @@ def placed(
     chosen: list[list[Window]] = [[] for _ in recordings]
     dropped: list[list[Dropped]] = [[] for _ in recordings]
     for subject in dict.fromkeys(recording.subject for recording in recordings):
-        own = [i for i, recording in enumerate(recordings) if recording.subject == subject]
-        stride_s, found = _enough([timelines[i] for i in own], windows, subject)
-        flat = [
-            (i, window) for i, windows_of_one in zip(own, found, strict=True) for window in windows_of_one
-        ]
-        for number in np.round(np.linspace(0, len(flat) - 1, windows.count)).astype(int):
-            chosen[flat[number][0]].append(flat[number][1])
-        for i, all_of_it in zip(own, found, strict=True):
-            left = Counter(one.activity for one in all_of_it) - Counter(one.activity for one in chosen[i])
-            surplus = [Dropped(recordings[i].name, subject, a, SURPLUS, n) for a, n in sorted(left.items())]
-            dropped[i] = timelines[i].dropped(stride_s) + surplus
-    return [Placed(*one) for one in zip(chosen, dropped, strict=True)]
+        indices = [i for i, recording in enumerate(recordings) if recording.subject == subject]
+        stride_s = _longest_stride_s([timelines[i] for i in indices], windows, subject)
+        pool = [(i, window) for i in indices for window in timelines[i].windows(stride_s)]
+        left = Counter((i, window.activity) for i, window in pool)
+        for number in np.round(np.linspace(0, len(pool) - 1, windows.count)).astype(int):
+            i, window = pool[number]
+            chosen[i].append(window)
+            left[i, window.activity] -= 1
+        for i in indices:
+            dropped[i] = timelines[i].dropped(stride_s)
+        for (i, activity), count in sorted(left.items()):
+            if count > 0:
+                dropped[i].append(Dropped(recordings[i].name, subject, activity, SURPLUS, count))
+    return [Placed(*lists) for lists in zip(chosen, dropped, strict=True)]
 
 
-def _enough(
-    timelines: Sequence["_Timeline"], windows: Windows, subject: str
-) -> tuple[float, list[list[Window]]]:
-    """Windows of one subject at the longest stride up to back to back that gives `windows.count`, and that stride."""
+def _longest_stride_s(timelines: Sequence["_Timeline"], windows: Windows, subject: str) -> float:
+    """The longest stride, up to back to back, at which one subject has `windows.count` windows."""
     assert windows.count is not None
 
-    def at(stride_s: float) -> list[list[Window]]:
-        return [timeline.windows(stride_s) for timeline in timelines]
+    def count(stride_s: float) -> int:
+        return sum(len(timeline.windows(stride_s)) for timeline in timelines)
 
-    def count(found: list[list[Window]]) -> int:
-        return sum(len(one) for one in found)
-
-    widest = at(windows.seconds)
-    if count(widest) >= windows.count:
-        return windows.seconds, widest
+    if count(windows.seconds) >= windows.count:
+        return windows.seconds
     short_s, long_s = min(FINEST_S, windows.seconds), windows.seconds
-    best = at(short_s)
-    if count(best) < windows.count:
-        why = by_reason([one for timeline in timelines for one in timeline.dropped(windows.seconds)])
+    most = count(short_s)
+    if most < windows.count:
+        why = by_reason(drop for timeline in timelines for drop in timeline.dropped(windows.seconds))
         raise DataError(
-            f"subject {subject}: {count(best)} windows of {windows.seconds:g} s at most, expected {windows.count}; "
-            f"label more time, or ask for fewer or a lower purity{f'; dropped, back to back: {why}' if why else ''}"
+            f"subject {subject}: {most} windows of {windows.seconds:g} s at most, expected {windows.count}; "
+            "label more time, or ask for fewer or a lower purity"
+            + (f"; dropped, back to back: {why}" if why else "")
         )
     while long_s - short_s > 1e-3:
         middle_s = (short_s + long_s) / 2
-        found = at(middle_s)
-        if count(found) >= windows.count:
-            short_s, best = middle_s, found
+        if count(middle_s) >= windows.count:
+            short_s = middle_s
         else:
             long_s = middle_s
-    return short_s, best
-
-
-class _Laid(NamedTuple):
-    """A window where there are readings: the activity that fills most of it, if any, and the share that it fills."""
-
-    start_s: float
-    activity: str | None
-    share: float
+    return short_s
 
 
 class _Timeline:
@@ -168,13 +161,12 @@ class _Timeline:
         self.last = min(ends, key=lambda name: ends[name][1], default=None)
         self.start_s = max((start for start, _ in ends.values()), default=0.0)
         self.stop_s = min((stop for _, stop in ends.values()), default=0.0)
-        self.spans = self._filled(recording.spans)
-        self.unknown_s = {name: self._unknown(stream) for name, stream in self.streams.items()}
-        self.runs_s: dict[str, list[np.ndarray]] = {}
+        self.spans = self._fill(recording.spans)
+        self.silent_s = {name: self._silent_s(stream) for name, stream in self.streams.items()}
+        self.any_silent_s = np.unique(np.concatenate([np.empty(0), *self.silent_s.values()]))
         self.gaps: dict[tuple[str, int], tuple[str, float, float]] = {}
-        self.gaps_s = np.unique(np.concatenate([np.empty(0), *self.unknown_s.values()]))
 
-    def _filled(self, spans: Sequence[Span]) -> list[Span]:
+    def _fill(self, spans: Sequence[Span]) -> list[Span]:
         """Labels with the time between them, neighbours of one activity as one."""
         name = self.settings.unlabelled
         filled = sorted(spans, key=lambda span: span.start_s)
@@ -194,58 +186,55 @@ class _Timeline:
                 joined.append(span)
         return joined
 
-    def _unknown(self, stream: Stream) -> np.ndarray:
-        """Moments, 0.1 s apart, at which a sensor has no reading; between a video's ends there is a picture."""
-        if isinstance(stream, Video) or self.stop_s <= self.start_s:
+    def _silent_s(self, stream: Stream) -> np.ndarray:
+        """Moments, 0.1 s apart, without a reading of a sensor; between a video's ends there is a picture."""
+        lasts_s = self.stop_s - self.start_s
+        if isinstance(stream, Video) or lasts_s <= 0:
             return np.empty(0)
-        if self.stop_s - self.start_s > LONGEST_S:
-            lasts = f"lasts {(self.stop_s - self.start_s) / 3600:.4g} hours"
-            raise DataError(
-                f"recording {self.recording.name}: {lasts}, expected {LONGEST_S / 3600:.4g} at most"
-            )
+        if lasts_s > LONGEST_S:
+            hours = f"lasts {lasts_s / 3600:.4g} hours, expected {LONGEST_S / 3600:.4g} at most"
+            raise DataError(f"recording {self.recording.name}: {hours}")
         moments = np.arange(self.start_s, self.stop_s, 0.1)
-        unknown: np.ndarray = moments[~np.isfinite(stream.at(moments).reshape(len(moments), -1)).all(axis=1)]
-        return unknown
+        silent: np.ndarray = moments[~np.isfinite(stream.at(moments).reshape(len(moments), -1)).all(axis=1)]
+        return silent
 
     def windows(self, stride_s: float) -> list[Window]:
         """All windows at this stride."""
-        length = self.settings.seconds
         return [
-            Window(one.start_s, one.start_s + length, one.activity, one.share)
-            for one in self._laid(stride_s)
-            if one.activity is not None and self._pure(one) and not self._broken(one)
+            Window(start_s, stop_s, activity, share)
+            for start_s, stop_s, activity, share in self._candidates(stride_s)
+            if activity is not None and self._is_pure(share) and not self._is_broken(start_s, stop_s)
         ]
 
     def dropped(self, stride_s: float) -> list[Dropped]:
         """What the labels would hold at this stride and `windows` does not give, by activity and reason."""
-        counts = Counter(self._lost(stride_s))
+        counts = Counter(self._losses(stride_s))
         about = self.recording.name, self.recording.subject
         return [
             Dropped(*about, activity, reason, n, *where) for (activity, reason, *where), n in counts.items()
         ]
 
-    def _lost(self, stride_s: float) -> Iterator[tuple[Any, ...]]:
-        """Each of them: its activity, the reason, and the stream to blame with the seconds in which it says nothing."""
-        settings = self.settings
+    def _losses(self, stride_s: float) -> Iterator[tuple[Any, ...]]:
+        """Each of them: activity and reason; of a stream without readings its name, and from when to when."""
         if not self.streams:
             yield from [(None, NO_STREAM)] * max(1, len(self.spans))
             return
         if not self.spans:
             yield from [(None, UNLABELLED)] * max(1, len(self._starts(self.start_s, self.stop_s, stride_s)))
             return
-        if settings.purity == 1:
+        if self.settings.purity == 1:
             for span in self.spans:
                 yield from self._outside(span.start_s, span.stop_s, span.activity, stride_s)
         else:
             start_s, stop_s = self.spans[0].start_s, max(span.stop_s for span in self.spans)
             yield from self._outside(min(start_s, self.start_s), max(stop_s, self.stop_s), None, stride_s)
-        for one in self._laid(stride_s):
-            if one.activity is None:
+        for start_s, stop_s, activity, share in self._candidates(stride_s):
+            if activity is None:
                 yield None, NO_LABEL
-            elif not self._pure(one):
-                yield one.activity, MIXED
-            elif self._broken(one):
-                yield one.activity, GAP, *self._gap(one)
+            elif not self._is_pure(share):
+                yield activity, MIXED
+            elif self._is_broken(start_s, stop_s):
+                yield activity, GAP, *self._gap(start_s, stop_s)
 
     def _outside(self, start_s: float, stop_s: float, activity: str | None, stride_s: float) -> Iterator[Any]:
         """Windows between two moments that the first and the last reading cut off."""
@@ -257,24 +246,26 @@ class _Timeline:
         yield from [(activity, BEFORE, self.first, None, self.start_s)] * (whole - later)
         yield from [(activity, AFTER, self.last, self.stop_s, None)] * (later - inside)
 
-    def _laid(self, stride_s: float) -> Iterator[_Laid]:
-        """Every window at this stride that lies where there are readings, save for gaps."""
+    def _candidates(self, stride_s: float) -> Iterator[tuple[float, float, str | None, float]]:
+        """Every window at this stride within all readings, gaps aside, its main activity, and its share."""
+        length_s = self.settings.seconds
         if self.settings.purity == 1:
             for span in self.spans:
-                first, last = max(span.start_s, self.start_s), min(span.stop_s, self.stop_s)
-                yield from (_Laid(start, span.activity, 1.0) for start in self._starts(first, last, stride_s))
+                first_s, last_s = max(span.start_s, self.start_s), min(span.stop_s, self.stop_s)
+                for start_s in self._starts(first_s, last_s, stride_s):
+                    yield start_s, start_s + length_s, span.activity, 1.0
         else:
-            for start in self._starts(self.start_s, self.stop_s, stride_s):
-                yield _Laid(start, *self._most(start, start + self.settings.seconds))
+            for start_s in self._starts(self.start_s, self.stop_s, stride_s):
+                stop_s = start_s + length_s
+                yield start_s, stop_s, *self._most(start_s, stop_s)
 
     def _starts(self, start_s: float, stop_s: float, stride_s: float) -> list[float]:
         """Where windows begin that lie between two moments."""
         room = stop_s - start_s - self.settings.seconds + ROUNDING_S
         if room / stride_s > MOST_WINDOWS:
-            raise DataError(
-                f"recording {self.recording.name}: {room / stride_s:.4g} windows {stride_s:g} s apart, expected "
-                f"{MOST_WINDOWS:,} at most; take a longer stride"
-            )
+            got = f"{room / stride_s:.4g} windows {stride_s:g} s apart"
+            expected = f"expected {MOST_WINDOWS:,} at most; take a longer stride"
+            raise DataError(f"recording {self.recording.name}: {got}, {expected}")
         return [start_s + i * stride_s for i in range(int(room / stride_s) + 1)] if room >= 0 else []
 
     def _most(self, start_s: float, stop_s: float) -> tuple[str | None, float]:
@@ -284,53 +275,49 @@ class _Timeline:
             inside = min(span.stop_s, stop_s) - max(span.start_s, start_s)
             if inside > 0:
                 filled[span.activity] = filled.get(span.activity, 0.0) + inside
-        most = max(filled, key=lambda name: filled[name], default=None)
-        return most, min(filled[most] / (stop_s - start_s), 1.0) if most is not None else 0.0
+        if not filled:
+            return None, 0.0
+        most = max(filled, key=lambda name: filled[name])
+        return most, min(filled[most] / (stop_s - start_s), 1.0)
 
-    def _pure(self, one: _Laid) -> bool:
-        return one.share >= self.settings.purity - ROUNDING_S
+    def _is_pure(self, share: float) -> bool:
+        return share >= self.settings.purity - ROUNDING_S
 
-    def _broken(self, one: _Laid) -> bool:
+    def _is_broken(self, start_s: float, stop_s: float) -> bool:
         """Whether some stream has no reading somewhere in a window."""
-        first, last = np.searchsorted(self.gaps_s, [one.start_s, one.start_s + self.settings.seconds])
+        first, last = np.searchsorted(self.any_silent_s, [start_s, stop_s])
         return bool(last > first)
 
-    def _gap(self, one: _Laid) -> tuple[str, float, float]:
-        """The stream, and its columns if not all, that have no reading in a broken window, from when to when."""
-        found = (
-            (name, np.searchsorted(unknown_s, one.start_s)) for name, unknown_s in self.unknown_s.items()
-        )
-        stop_s = one.start_s + self.settings.seconds
-        name, at = next(
-            (n, i) for n, i in found if i < len(self.unknown_s[n]) and self.unknown_s[n][i] < stop_s
-        )
-        runs = self.runs_s.setdefault(
-            name, np.split(u := self.unknown_s[name], np.flatnonzero(np.diff(u) > 0.15) + 1)
-        )
-        number = int(np.searchsorted(np.cumsum([len(run) for run in runs]), at, side="right"))
+    def _gap(self, start_s: float, stop_s: float) -> tuple[str, float, float]:
+        """The stream, and its columns if not all, without a reading in a broken window, from when to when."""
+        places = {name: np.searchsorted(s, [start_s, stop_s]) for name, s in self.silent_s.items()}
+        name = next(name for name, (first, last) in places.items() if last > first)
+        silent_s = self.silent_s[name]
+        runs = np.flatnonzero(np.diff(silent_s) > 0.15) + 1
+        number = int(np.searchsorted(runs, places[name][0], side="right"))
         if (name, number) not in self.gaps:
-            columns, before_s, after_s = _around(self.streams[name], runs[number], self.start_s, self.stop_s)
+            run_s = np.split(silent_s, runs)[number]
+            columns, before_s, after_s = _around(self.streams[name], run_s, self.start_s, self.stop_s)
             self.gaps[name, number] = f"{name} ({columns})" if columns else name, before_s, after_s
         return self.gaps[name, number]
 
 
 def _around(stream: Stream, run_s: np.ndarray, start_s: float, stop_s: float) -> tuple[str, float, float]:
-    """Which columns say nothing in a run of unknown moments, if not all, and the whole readings before and after it."""
+    """The columns without a reading in a run of moments, if not all, and the whole readings around it."""
     times, log = stream.times, getattr(stream, "log", stream)
     values = getattr(log, "values", None)
-    silent: list[str] = []
+    finite = np.ones((len(times), 1), dtype=np.bool_)
     if isinstance(values, np.ndarray) and len(values) == len(times):
-        known = np.isfinite(values.reshape(len(times), -1))
-        inside = known[(times >= run_s[0]) & (times <= run_s[-1])].any(axis=0)
-        names = getattr(log, "names", tuple(map(str, range(1, len(inside) + 1))))
-        silent = [name for name, some in zip(names, inside, strict=False) if not some] if inside.any() else []
-        times = times[known.all(axis=1)]
-    earlier, later = times[times < run_s[0]], times[times > run_s[-1]]
-    before_s, after_s = (
-        float(earlier[-1]) if len(earlier) else start_s,
-        float(later[0]) if len(later) else stop_s,
-    )
-    return ", ".join(silent), before_s, after_s
+        finite = np.isfinite(values.reshape(len(times), -1))
+    whole = times[finite.all(axis=1)]
+    earlier, later = whole[whole <= run_s[0] + ROUNDING_S], whole[whole >= run_s[-1] - ROUNDING_S]
+    before_s = float(earlier[-1]) if len(earlier) else -np.inf
+    after_s = float(later[0]) if len(later) else np.inf
+    speaking = np.atleast_1d(finite[(times > before_s) & (times < after_s)].any(axis=0))
+    names = getattr(log, "names", tuple(map(str, range(1, len(speaking) + 1))))
+    silent = [name for name, speaks in zip(names, speaking, strict=False) if not speaks]
+    ends_s = before_s if len(earlier) else start_s, after_s if len(later) else stop_s
+    return ", ".join(silent) if speaking.any() else "", *ends_s
 
 
 def _ends(times: np.ndarray) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""A Ray cluster, joined: plait's code goes to its nodes, files to those that lack them, and results come back."""
+"""A Ray cluster: plait's code goes to its nodes, files to those that lack them, and results come back."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ MOST_TASKS = 1024  # tasks in work at once
 
 @dataclass(frozen=True)
 class File:
-    """A file that tasks read: where the driver has it, and what it holds: a key of its size and samples of it."""
+    """A file that tasks read: where the driver has it, and a key of its size and of samples of it."""
 
     path: Path
     key: str
@@ -42,25 +42,35 @@ class File:
             DataError: it cannot be read.
         """
         try:
-            return cls(path, _sampled(path))
+            return cls(path, _sample_key(path))
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that this process has joined, for tasks of `threads` processors and `gpus` each."""
+    """A cluster that this process, the driver, has joined.
+
+    Args:
+        ray: the module.
+        threads: processors that a task takes.
+        gpus: graphics cards that a task takes.
+        task: Ray's remote function around `_run_task`.
+        said: what every task is told of the driver.
+        running: Ray's references of the tasks that are in work.
+        ended: whether tasks are cancelled.
+    """
 
     ray: Any
     threads: int
     gpus: int
     task: Any
-    said: "_Said"
+    said: "_Driver"
     running: set[Any] = field(default_factory=set)
     ended: Event = field(default_factory=Event)
 
     def room(self) -> int:
-        """How many tasks the nodes that are there now can carry out at once; at least one, which may have to wait."""
+        """How many tasks today's nodes can carry out at once; at least one, which may have to wait."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         fits = [int(node.get("CPU", 0) // self.threads) for node in nodes]
         if self.gpus:
@@ -72,15 +82,15 @@ class Cluster:
         return self.ray.put(value)
 
     def call(self, function: Callable[..., Any], files: Iterable[Path], *args: Any) -> Any:
-        """`function(where, *args)`, done on some node; `where` says by path where each of `files` lies on that node.
+        """`function(where, *args)`, done on some node, where each of `files` lies at `where[path]`.
 
         A task whose node is lost is done again on another.
 
         Raises:
             PlaitError: nodes or processes were lost too often; else whatever `function` raises.
         """
-        asked = [(path, File.of(path.absolute())) for path in files]
-        reference = self.task.remote(function, asked, self.said, *args)
+        inputs = [(path, File.of(path.absolute())) for path in files]
+        reference = self.task.remote(function, inputs, self.said, *args)
         self.running.add(reference)
         if self.ended.is_set():
             self.ray.cancel(reference, force=True)
@@ -89,9 +99,8 @@ class Cluster:
         except self.ray.exceptions.RayTaskError as error:
             raise error.cause or error from None
         except self.ray.exceptions.RayError as error:
-            raise PlaitError(
-                f"the cluster lost a task, {RETRIES} times tried again: {one_line(error)}"
-            ) from error
+            lost = f"the cluster lost a task, {RETRIES} times tried again"
+            raise PlaitError(f"{lost}: {one_line(error)}") from error
         finally:
             self.running.discard(reference)
 
@@ -100,16 +109,16 @@ class Cluster:
     ) -> Iterator[Any]:
         """What `call` gives for each of `tasks`, files and arguments, in their order; some are done ahead."""
         with ThreadPoolExecutor(MOST_TASKS) as threads:
-            coming: deque[Future[Any]] = deque()
+            futures: deque[Future[Any]] = deque()
             try:
                 for files, args in tasks:
-                    coming.append(threads.submit(self.call, function, files, *args))
-                    while len(coming) > 2 * self.room():
-                        yield coming.popleft().result()
-                while coming:
-                    yield coming.popleft().result()
+                    futures.append(threads.submit(self.call, function, files, *args))
+                    while len(futures) > 2 * self.room():
+                        yield futures.popleft().result()
+                while futures:
+                    yield futures.popleft().result()
             except BaseException:
-                if coming:  # else whoever took the last one has merely not asked for another
+                if futures:  # else whoever took the last one has merely not asked for another
                     threads.shutdown(wait=False, cancel_futures=True)
                     self.cancel()
                 raise
@@ -123,12 +132,12 @@ class Cluster:
 
 @contextmanager
 def joined(address: str | None, threads: int, device: str) -> Iterator[Cluster]:
-    """The cluster at `address`, by default `$RAY_ADDRESS`, else the one this machine is part of, else one here.
+    """The cluster that this process has joined already, or else the one at `address`.
 
-    Where the process has joined a cluster already, that one.
+    That is by default `$RAY_ADDRESS`, else the one this machine is part of, else one here.
 
     Raises:
-        ConfigError: Ray is not installed, there is no cluster at the address, or none of its nodes can do a task.
+        ConfigError: Ray is not installed, no cluster is at the address, or none of its nodes can do a task.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -143,12 +152,12 @@ def joined(address: str | None, threads: int, device: str) -> Iterator[Cluster]:
     if not already:
         _join(ray, address)
     gpus = int(device.startswith("cuda"))
-    lost = {"max_retries": RETRIES, "retry_exceptions": False}
-    task = ray.remote(num_cpus=threads, num_gpus=gpus, **lost)(_task)
+    retries = {"max_retries": RETRIES, "retry_exceptions": False}
+    task = ray.remote(num_cpus=threads, num_gpus=gpus, **retries)(_run_task)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     server = ray.remote(num_cpus=0, max_concurrency=8, scheduling_strategy=here)(_Server)
-    said = _Said(os.environ.get("PLAIT_CACHE"), os.environ.get("PLAIT_SHARED"), threads, server.remote())
-    cluster = Cluster(ray, threads, gpus, task, said)
+    folders = os.environ.get("PLAIT_CACHE"), os.environ.get("PLAIT_SHARED")
+    cluster = Cluster(ray, threads, gpus, task, _Driver(*folders, threads, server.remote()))
     try:
         _check(cluster)
         yield cluster
@@ -164,24 +173,19 @@ def _join(ray: Any, address: str | None) -> None:
         "log_to_driver": False,
         "logging_level": "ERROR",
     }
-    named = address or os.environ.get("RAY_ADDRESS", "auto")
-    if named not in ("auto", "local"):
-        _answers(named)
+    address = address or os.environ.get("RAY_ADDRESS", "auto")
+    if address not in ("auto", "local"):
+        _answers(address)
     try:
         try:
-            ray.init(address=named, **options)
+            ray.init(address=address, **options)
         except ConnectionError:
-            if named != "auto":
+            if address != "auto":
                 raise
-            ray.init(
-                address="local",
-                num_cpus=cores(),
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",  # nobody else's business
-                **options,
-            )
+            options |= {"num_cpus": cores(), "include_dashboard": False}
+            ray.init(address="local", _node_ip_address="127.0.0.1", **options)  # nobody else's business
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"Ray cluster {named}: cannot be joined: {one_line(error)}") from error
+        raise ConfigError(f"Ray cluster {address}: cannot be joined: {one_line(error)}") from error
 
 
 def _answers(address: str) -> None:
@@ -200,16 +204,15 @@ def _check(cluster: Cluster) -> None:
     nodes = [node["Resources"] for node in cluster.ray.nodes() if node["Alive"]]
     most = int(max(node.get("CPU", 0) for node in nodes))
     if 0 < most < cluster.threads:
-        raise ConfigError(
-            f"threads is {cluster.threads}, but no node of the cluster has more than {most} processors"
-        )
+        largest = f"no node of the cluster has more than {most} processors"
+        raise ConfigError(f"threads is {cluster.threads}, but {largest}")
     if cluster.gpus and not any(node.get("GPU", 0) for node in nodes):
         raise ConfigError("device is cuda, but no node of the cluster has a GPU")
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What every task is told: the driver's cache and shared folder, threads, and who reads files beside the driver."""
+class _Driver:
+    """What every task is told: the driver's cache and shared folder, threads, and who reads its files."""
 
     cache: str | None
     shared: str | None
@@ -236,46 +239,48 @@ class _Server:
             system.mv(making, place)
 
 
-def _task(function: Callable[..., Any], files: Sequence[tuple[Path, File]], said: _Said, *args: Any) -> Any:
+def _run_task(
+    function: Callable[..., Any], files: Sequence[tuple[Path, File]], driver: _Driver, *args: Any
+) -> Any:
     import torch
 
-    if said.cache:
-        os.environ.setdefault("PLAIT_CACHE", said.cache)
-    torch.set_num_threads(said.threads)
-    return function({path: _here(file, said) for path, file in files}, *args)
+    if driver.cache:
+        os.environ.setdefault("PLAIT_CACHE", driver.cache)
+    torch.set_num_threads(driver.threads)
+    return function({path: _locate(file, driver) for path, file in files}, *args)
 
 
-def _here(file: File, said: _Said) -> Path:
-    """Where the file lies on this node: at the driver's path, if it holds the same there, or else in the cache."""
+def _locate(file: File, driver: _Driver) -> Path:
+    """Where the file lies on this node: at the driver's path, if it is the same there, or in the cache."""
     try:
-        if _sampled(file.path) == file.key:
+        if _sample_key(file.path) == file.key:
             return file.path
     except OSError:
         pass
-    kept = cache_folder("sent") / file.key / file.path.name
-    with made_once(kept) as making:  # one task of a node fetches it
+    copy = cache_folder("sent") / file.key / file.path.name
+    with made_once(copy) as making:  # one task of a node fetches it
         if making is not None:
-            _fetch(file, making, said)
-            if _sampled(making) != file.key:
+            _fetch(file, making, driver)
+            if _sample_key(making) != file.key:
                 raise DataError(f"{file.path}: changed while it was sent to a node")
-    return kept
+    return copy
 
 
-def _fetch(file: File, made: Path, said: _Said) -> None:
+def _fetch(file: File, copy: Path, driver: _Driver) -> None:
     import ray
 
-    if said.shared:
-        url = f"{said.shared.rstrip('/')}/{file.key}/{file.path.name}"
-        ray.get(said.server.upload.remote(file.path, url))
-        with fsspec.open(url, "rb") as source, made.open("wb") as target:
-            shutil.copyfileobj(source, target, PIECE)
-        return
-    with made.open("wb") as target:
-        while piece := ray.get(said.server.read.remote(file.path, target.tell())):
+    with copy.open("wb") as target:
+        if driver.shared:
+            url = f"{driver.shared.rstrip('/')}/{file.key}/{file.path.name}"
+            ray.get(driver.server.upload.remote(file.path, url))
+            with fsspec.open(url, "rb") as source:
+                shutil.copyfileobj(source, target, PIECE)
+            return
+        while piece := ray.get(driver.server.read.remote(file.path, target.tell())):
             target.write(piece)
 
 
-def _sampled(path: Path) -> str:
+def _sample_key(path: Path) -> str:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         digest = sha256(str(size).encode())

@@ -1,4 +1,4 @@
-"""How the work of a study is carried out: one piece after another here, by several processes, or on a Ray cluster."""
+"""How the work of a study is carried out: one item after another here, by processes, or on a Ray cluster."""
 
 import multiprocessing
 import os
@@ -27,9 +27,15 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLAR
 class Work(Generic[T]):
     """What has to be known of items to carry them out, in functions that can be pickled.
 
-    `do(item, out)` reads the files `reads(item)` and leaves the folder `leaves(item)`, relative to `out`, whole or not
-    at all, once the folders `needs(item)` stand. `moved(item, where)` is the same item, reading those files that
-    lie outside `out` at other paths. `cost` is in any unit; `label` says what an item is.
+    Args:
+        out: where items leave folders, called by their paths in it.
+        do: does an item in an `out`; its folder is left there whole or not at all.
+        leaves: the folder that an item leaves.
+        needs: the folders that must stand before.
+        reads: the files that an item reads.
+        moved: the same item, reading those files that lie outside `out` at other paths.
+        cost: how long an item takes, in any unit.
+        label: what an item is, for a person.
     """
 
     out: Path
@@ -78,13 +84,12 @@ def processes(work: Work[T], workers: int, threads: int) -> Iterator[Workers[T]]
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))  # read by libraries as they are loaded
     try:
         context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_worker) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent) as pool:
             try:
                 yield Workers(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
             except BrokenProcessPool as error:
-                raise PlaitError(
-                    "a worker process died, perhaps for want of memory: try fewer --workers"
-                ) from error
+                died = "a worker process died, perhaps for want of memory: try fewer --workers"
+                raise PlaitError(died) from error
             except BaseException:  # nobody goes on with an item whose lock is about to be given up
                 for worker in set(multiprocessing.active_children()) - others:
                     worker.terminate()
@@ -107,7 +112,7 @@ def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Wor
     """
 
     def carry(item: T) -> None:
-        files = cluster.call(_carried_out, work.reads(item), work, item)
+        files = cluster.call(_carry_out, work.reads(item), work, item)
         with atomic(work.out / work.leaves(item)) as folder:
             for path, content in files.items():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -122,26 +127,23 @@ def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Wor
             raise
 
 
-def _carried_out(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, bytes]:
+def _carry_out(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, bytes]:
     """Do an item in a folder of its own that has the files it reads; the files of the folder it left."""
-    with TemporaryDirectory(prefix="plait-") as made:
-        out = Path(made)
+    with TemporaryDirectory(prefix="plait-") as temporary:
+        out = Path(temporary)
         for path, here in where.items():
             if path.is_relative_to(work.out):
                 link = out / path.relative_to(work.out)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(here)
         work.do(work.moved(item, where), out)
-        return _contents(out / work.leaves(item))
+        folder = out / work.leaves(item)
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def _worker() -> None:
-    """A worker leaves interrupts to its parent, and ends when the parent does, however that ended."""
+def _follow_parent() -> None:
+    """Have a worker leave interrupts to its parent, and end when the parent does, however that ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

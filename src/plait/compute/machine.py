@@ -1,4 +1,4 @@
-"""The machine plait runs on: its cores, how a process keeps its memory, how torch computes and multiplies matrices."""
+"""The machine plait runs on: its cores, how a process keeps its memory, how torch computes."""
 
 import ctypes
 import os
@@ -14,32 +14,29 @@ import joblib
 
 from plait.errors import ConfigError, one_line
 
-# M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_MXFAST of glibc's malloc.h; only fast bins need tidying up.
+# M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_MXFAST of glibc's malloc.h; fast bins need tidying up.
 _KEEPING = ((-3, 2**25), (-1, 2**30), (-2, 2**26), (1, 0))
 
-# What oneDNN, MKL, OpenBLAS, NumPy, ATen and cuBLAS read of the environment before they choose what to compute by.
-_NUMERICAL = (
-    "ONEDNN_",
-    "DNNL_",
-    "MKL_CBWR",
-    "MKL_ENABLE_",
-    "MKL_DEBUG_",
-    "ATEN_",
-    "OPENBLAS_CORE",
-    "NPY_",
-    "CUBLAS_",
-)
-_lent: list[str] = []  # what torch's precision was before it was given leave here
+# What numerical libraries read of the environment before they choose how to compute.
+_INTEL = ("ONEDNN_", "DNNL_", "MKL_CBWR", "MKL_ENABLE_", "MKL_DEBUG_")
+_NUMERICAL = (*_INTEL, "ATEN_", "OPENBLAS_CORE", "NPY_", "CUBLAS_")
 _NUMERICAL_TOO = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_LINEAR_FLATTEN_3D")
+_OUTPUT = ("VERBOSE", "DUMP", "PROFILE", "CACHE")  # in names of variables that decide no number
+
+_before: list[str] = []  # torch's own precision, as long as it may round here
 
 
 def cores() -> int:
-    """How many cores this process may use: fewer than the machine has under an affinity or a container's limit."""
+    """How many cores this process may use; an affinity or a container's limit counts."""
     return int(joblib.cpu_count())
 
 
 def device_called(name: str, elsewhere: bool = False) -> str:
-    """The device called `name`, or the best there is for `auto`, once it is known to work, unless it is `elsewhere`."""
+    """The device called `name`, or for `auto` the best there is; tried out, unless it is `elsewhere`.
+
+    Raises:
+        ConfigError: there is none of that name, or it does not work.
+    """
     import torch
 
     if name == "auto":
@@ -62,8 +59,8 @@ def device_called(name: str, elsewhere: bool = False) -> str:
 def keep_memory() -> None:
     """Have the C library keep what this process frees: in training, the next batch needs as much again.
 
-    Otherwise a batch's pages go back to the system and come as new ones, zeroed, which on a virtual machine can take
-    longer than the batch's arithmetic. At most a gigabyte is kept. Only glibc has these settings.
+    Otherwise a batch's pages go back to the system and come as new ones, zeroed, which on a virtual machine
+    can take longer than the batch's arithmetic. At most a gigabyte is kept. Only glibc has these settings.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -73,11 +70,11 @@ def keep_memory() -> None:
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """Have torch compute meanwhile as it comes, whatever this process has set before; set that again afterwards.
+    """Have torch compute within as it comes, whatever this process has set; set that again afterwards.
 
-    These switches decide what comes out on a CPU, apart from the number of threads: the default dtype, whether
-    gradients are recorded, autocast, whether oneDNN is used, and the precision of its float32 products. They are
-    float32, recorded, off, used and float32 within.
+    These switches decide what comes out on a CPU, apart from the number of threads. Within, the default dtype
+    is float32, gradients are recorded, autocast is off, oneDNN is used, and its products of float32 are
+    float32.
     """
     import torch  # who asks for cores does not wait for it
 
@@ -102,23 +99,24 @@ def settled() -> Iterator[None]:
 def wide_products() -> Iterator[None]:
     """Have torch multiply float32 matrices by oneDNN meanwhile, if here that is as exact as without.
 
-    torch has MKL do it, which on some processors fills half of a vector register. It asks oneDNN where float32 may be
-    rounded to bfloat16 on the way; processors without matrix units for that round nothing, and `_exact` finds out.
-    Whoever has chosen a precision for torch's products keeps it.
+    torch has MKL do it, which on some processors fills half of a vector register. It asks oneDNN where
+    float32 may be rounded to bfloat16 on the way; processors without matrix units for that round nothing, and
+    `_exact` finds out. Whoever has chosen a precision for torch's products keeps it.
     """
     with _may_round(_products("matmul")) if _wide() else nullcontext():
         yield
 
 
 def numerics(device: str = "cpu") -> dict[str, Any]:
-    """What decides the last digits of what torch computes here, in terms of JSON: part of the keys of what is kept.
+    """What decides the last digits of what torch computes here, as JSON: part of the keys of what is kept.
 
-    The instructions that torch and its libraries choose between, by what the processor has and by what the environment
-    allows; who multiplies matrices; torch's own switches; and the graphics card with its libraries.
+    That is the instructions that torch and its libraries choose between, by what the processor has and what
+    the environment allows; who multiplies matrices; torch's own switches; and the graphics card with its
+    libraries.
     """
     import torch
 
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "settings": {name: os.environ[name] for name in sorted(os.environ) if _decides(name)},
@@ -132,12 +130,11 @@ def numerics(device: str = "cpu") -> dict[str, Any]:
     if torch.device(device).type == "cuda" and torch.cuda.is_available():
         cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
         versions = [torch.version.cuda, cudnn.version()]  # type: ignore[no-untyped-call]
-        told["device"] = [torch.cuda.get_device_name(device), *versions]
-        told["switches"] += [cudnn.enabled, cudnn.deterministic, cudnn.benchmark]
-        told["switches"] += [
-            getattr(one, "fp32_precision", None) for one in (getattr(cudnn, "conv", None), products)
-        ]
-    return told
+        facts["device"] = [torch.cuda.get_device_name(device), *versions]
+        facts["switches"] += [cudnn.enabled, cudnn.deterministic, cudnn.benchmark]
+        parts = (getattr(cudnn, "conv", None), products)
+        facts["switches"] += [getattr(part, "fp32_precision", None) for part in parts]
+    return facts
 
 
 def settled_numerics(device: str) -> dict[str, Any]:
@@ -147,9 +144,9 @@ def settled_numerics(device: str) -> dict[str, Any]:
 
 
 def _decides(name: str) -> bool:
-    """Whether a variable of the environment tells a numerical library which instructions or precision to take."""
-    talks = any(word in name for word in ("VERBOSE", "DUMP", "PROFILE", "CACHE"))
-    return (name.startswith(_NUMERICAL) or name in _NUMERICAL_TOO) and not talks
+    """Whether a variable of the environment tells a library which instructions or precision to take."""
+    numerical = name.startswith(_NUMERICAL) or name in _NUMERICAL_TOO
+    return numerical and not any(word in name for word in _OUTPUT)
 
 
 @cache
@@ -159,13 +156,13 @@ def _processor() -> list[str]:
 
     import torch
 
-    told = dict(getattr(torch.cpu, "get_capabilities", dict)())
-    flags = sorted(name for name, there in told.items() if there is True)
-    if not told:
+    capabilities = dict(getattr(torch.cpu, "get_capabilities", dict)())
+    flags = sorted(name for name, value in capabilities.items() if value is True)
+    if not capabilities:
         lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-        named = [line.split(":")[1].split() for line in lines if line.startswith(("flags", "Features"))]
-        flags = sorted(named[0]) if named else []
-    maker = str(told.get("cpu_name") or platform.processor()).partition(" ")[0]
+        sets = [line.split(":")[1].split() for line in lines if line.startswith(("flags", "Features"))]
+        flags = sorted(sets[0]) if sets else []
+    maker = str(capabilities.get("cpu_name") or platform.processor()).partition(" ")[0]
     return [platform.machine(), maker, " ".join(flags)]
 
 
@@ -175,9 +172,11 @@ def _wide() -> bool:
 
 
 def _precision() -> str:
-    """What torch has been told of products, save by plait."""
+    """What torch's products are set to, by others than plait."""
     products = _products("matmul")
-    return "old" if products is None else _lent[0] if _lent else str(products.fp32_precision)
+    if products is None:
+        return "old"
+    return _before[0] if _before else str(products.fp32_precision)
 
 
 def _products(part: str) -> Any:
@@ -201,12 +200,12 @@ def _set_to(products: Any, precision: str) -> Iterator[None]:
 @contextmanager
 def _may_round(products: Any) -> Iterator[None]:
     """Leave to round float32 to bfloat16 within."""
-    _lent.append(products.fp32_precision)
+    _before.append(products.fp32_precision)
     try:
         with _set_to(products, "bf16"):
             yield
     finally:
-        _lent.pop()
+        _before.pop()
 
 
 @cache
@@ -218,12 +217,12 @@ def _exact() -> bool:
     with _may_round(_products("matmul")):
         for batch, m, k, n in ((1, 8, 1000, 8), (1, 224, 64, 832), (8, 28, 832, 490), (1, 256, 256, 256)):
             a = torch.rand(batch, m, k, generator=generator)
-            for b in (
-                torch.rand(batch, k, n, generator=generator),
-                torch.rand(batch, n, k, generator=generator).mT,
-            ):
+            straight = torch.rand(batch, k, n, generator=generator)
+            transposed = torch.rand(batch, n, k, generator=generator).mT
+            for b in (straight, transposed):
                 exact = a.double() @ b.double()
-                for found, true in ((torch.bmm(a, b), exact), (a[0] @ b[0], exact[0])):
-                    if ((found - true).abs() > 1e-5 * true).any():  # float32 is off by 5e-7, bfloat16 by 2e-4
+                for product, true in ((torch.bmm(a, b), exact), (a[0] @ b[0], exact[0])):
+                    off = (product - true).abs() > 1e-5 * true  # float32 by 5e-7, bfloat16 by 2e-4
+                    if off.any():
                         return False
     return True

@@ -1,21 +1,21 @@
-"""What is missing is done: each item once its donors are finished, by one run where several work on one folder."""
+"""What is missing is done: each item once its donors are finished, by one of the runs that share a folder."""
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from filelock import Timeout
 
 from plait.compute.executors import Work, Workers
 from plait.errors import DataError
+from plait.progress import Progress, Step
 from plait.store import HELD, locked, scratch
 
 T = TypeVar("T")
-Progress = Callable[[int, int, str], None]
 WAITING = "waiting for jobs of another run"
 POLL_S = 0.25  # between two looks at what another run is doing
 ROOM_S = 2.0  # between two looks at whether there is more room now
@@ -25,11 +25,16 @@ OLD_S = 3600.0  # of an empty folder: nobody is about to fill it
 def do_missing(
     items: Sequence[T], work: Work[T], workers: AbstractContextManager[Workers[T]], progress: Progress
 ) -> None:
-    """Do every item whose folder does not stand yet; donors come first in `items`.
+    """Do every item whose folder does not stand yet.
 
     Right before an item is started a lock of its folder is taken. One that another run holds is left to it,
-    and done here only if that run ends without it. `progress` is told folders that stand, folders in all, and what
-    was finished last, or once that there is nothing to do but wait for another run.
+    and done here only if that run ends without it.
+
+    Args:
+        items: donors come first.
+        work: what is known of items.
+        workers: who carries them out.
+        progress: told folders that stand, folders in all, and what was finished last, or `WAITING` once.
 
     Raises:
         DataError: the folder of the results cannot be written; nothing has been done.
@@ -41,13 +46,17 @@ def do_missing(
         _sweep(place, work.out)
     todo = [item for item in items if not _stands(item, work)]
     missing = {work.leaves(item) for item in todo}
-    progress(len(items) - len(missing), len(items), "")
+
+    def tell(label: str, state: Literal["begins", "done", "waits"] = "done") -> None:
+        progress(Step(len(items) - len(missing), len(items), label, state))
+
+    tell("jobs", "begins")
     running: dict[Future[None], tuple[T, ExitStack]] = {}
     waited = False
 
-    def finished(item: T) -> None:
+    def finish(item: T) -> None:
         missing.discard(work.leaves(item))
-        progress(len(items) - len(missing), len(items), work.label(item))
+        tell(work.label(item))
 
     with ExitStack() as claims, workers as pool:
         if pool.room() > 1:
@@ -58,7 +67,7 @@ def do_missing(
                 if len(running) >= room or not missing.isdisjoint(work.needs(item)):
                     waiting.append(item)
                     continue
-                claim = _claimed(item, work)
+                claim = _claim(item, work)
                 if claim is None:
                     waiting.append(item)
                     elsewhere = True
@@ -66,23 +75,24 @@ def do_missing(
                 claims.callback(claim.close)
                 if _stands(item, work):
                     claim.close()
-                    finished(item)
+                    finish(item)
                     continue
                 running[pool.start(item)] = item, claim
             changed, todo = len(waiting) < len(todo), waiting
             ended: set[Future[None]] = set()
             if running:
-                ended, _ = wait(running, POLL_S if elsewhere else ROOM_S if todo else None, FIRST_COMPLETED)
+                pause = POLL_S if elsewhere else ROOM_S
+                ended, _ = wait(running, pause if todo else None, FIRST_COMPLETED)
             elif not changed:
                 if elsewhere and not waited:
                     waited = True
-                    progress(len(items) - len(missing), len(items), WAITING)
+                    tell(WAITING, "waits")
                 time.sleep(POLL_S)
             for future in ended:
                 item, claim = running.pop(future)
                 future.result()
-                _released(item, claim, work)
-                finished(item)
+                _release(item, claim, work)
+                finish(item)
 
 
 def _stands(item: T, work: Work[T]) -> bool:
@@ -90,28 +100,28 @@ def _stands(item: T, work: Work[T]) -> bool:
 
 
 def _longest_first(items: Sequence[T], work: Work[T]) -> list[T]:
-    """The items by what has to be done from their start on, with all that waits for them; the longest way first."""
-    behind: dict[str, float] = {}
-    way: list[float] = []
+    """The items, largest cost first: an item's own and that of the costliest chain that waits for it."""
+    waiting: dict[str, float] = {}  # cost of the longest chain that needs a folder
+    chains: dict[str, float] = {}  # the same with the item that leaves it
     for item in reversed(items):
-        way.append(work.cost(item) + behind.get(work.leaves(item), 0.0))
+        folder = work.leaves(item)
+        chains[folder] = work.cost(item) + waiting.get(folder, 0.0)
         for name in work.needs(item):
-            behind[name] = max(behind.get(name, 0.0), way[-1])
-    order = sorted(range(len(items)), key=lambda at: -way[len(items) - 1 - at])
-    return [items[at] for at in order]
+            waiting[name] = max(waiting.get(name, 0.0), chains[folder])
+    return sorted(items, key=lambda item: -chains[work.leaves(item)])
 
 
-def _claimed(item: T, work: Work[T]) -> ExitStack | None:
+def _claim(item: T, work: Work[T]) -> ExitStack | None:
     """The lock of an item's folder, taken; None if another run has it."""
-    with ExitStack() as lock:
-        try:
-            lock.enter_context(locked(_lock_of(item, work), wait=False))
-        except Timeout:
-            return None
-        return lock.pop_all()
+    claim = ExitStack()
+    try:
+        claim.enter_context(locked(_lock_of(item, work), wait=False))
+    except Timeout:
+        return None
+    return claim
 
 
-def _released(item: T, claim: ExitStack, work: Work[T]) -> None:
+def _release(item: T, claim: ExitStack, work: Work[T]) -> None:
     """Give up the lock of a finished item; whoever still gets the removed file finds the folder standing."""
     _lock_of(item, work).unlink(missing_ok=True)
     claim.close()
@@ -122,7 +132,7 @@ def _lock_of(item: T, work: Work[T]) -> Path:
 
 
 def _sweep(place: Path, out: Path) -> None:
-    """Remove what runs that were killed have left half made; what is made under a lock is somebody's."""
+    """Remove what killed runs have left half made; what is made under a lock is somebody's."""
     for left_over in place.glob(".making-*"):
         try:
             names = [path.name for path in left_over.iterdir() if path.name != HELD]

@@ -1,31 +1,31 @@
-"""A data set that needs no files: generated recordings of a camera and a wrist sensor, whose label needs both.
+"""A data set that needs no files: generated recordings of a camera and a wrist sensor; labels need both.
 
-A shape crosses a camera's view: again and again rightward, again and again leftward, or to and fro. A wrist swings:
-steadily, quickening, or slowing down. The activity is the pair, and the nine pairs occur equally often for every
-subject; neither sensor sees what the other does, so whoever knows one only is right one time in three at best. Which
-way things go shows over time alone: all three motions visit the same places, and slowing is quickening reversed.
+A shape crosses a camera's view: again and again rightward, again and again leftward, or to and fro. A wrist
+swings: steadily, quickening, or slowing down. The activity is the pair, and every subject has the nine pairs
+equally often. Neither sensor sees what the other does: whoever knows one is right one time in three at best.
+Which way things go shows over time alone: all motions visit the same places; slowing is quickening reversed.
 
-Subjects differ: size, pace and brightness of the shape, background, clutter, noise and mounting of the camera; pace,
-gain, bias, noise and mounting of the wrist sensor. A fixed seed decides everything.
+Subjects differ: size, pace and brightness of the shape, background, clutter, noise and mounting of the
+camera; pace, gain, bias, noise and mounting of the wrist sensor. A fixed seed decides everything.
 
-It is a demonstration and a test of the whole line, on any machine, in minutes. It is not a model of people, cameras or
+It demonstrates and tests the whole line, on any machine, in minutes. It is no model of people, cameras or
 sensors, and its numbers say nothing about methods on real data.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from plait.contents import describe
 from plait.encoders.glove import SignalNet
 from plait.encoders.video import VideoNet
 from plait.store import content_key
-from plait.types import Dataset, Modality, Readings, Recording, Span
+from plait.types import Dataset, Modality, Readings, Recording, Span, Stream
 
 SUBJECTS = ("1", "2", "3", "4", "5", "6")
 MOTIONS = ("rightward", "leftward", "to-and-fro")
@@ -42,12 +42,8 @@ def recordings(data: Path) -> Iterator[Recording]:
     for subject in SUBJECTS:
         plan, camera, wrist = (np.random.default_rng([SEED, int(subject), part]) for part in range(3))
         spans = _plan(plan)
-        yield Recording(
-            f"subject-{subject}",
-            subject,
-            {"camera": _camera(spans, camera), "wrist": _wrist(spans, wrist)},
-            spans,
-        )
+        streams: dict[str, Stream] = {"camera": _camera(spans, camera), "wrist": _wrist(spans, wrist)}
+        yield Recording(f"subject-{subject}", subject, streams, spans)
 
 
 def _plan(rng: np.random.Generator) -> tuple[Span, ...]:
@@ -62,20 +58,15 @@ def _plan(rng: np.random.Generator) -> tuple[Span, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A `Stream` whose frames are drawn when asked for: the same frame for the same time, in whatever order.
+    """A `Stream` whose frames are drawn when asked for: the same at the same time, in whatever order."""
 
-    `times` has shape `(n,)`, in seconds; `centres` has shape `(n, 2)`, the shape's row and column at each, in pixels,
-    as is its `radius`. The `background`, of shape `(24, 24)`, the shape's `brightness` and the noise's SD are in units
-    of full scale.
-    """
-
-    times: np.ndarray
-    centres: np.ndarray
-    background: np.ndarray
-    brightness: float
-    radius: float
-    noise: float
-    seed: int
+    times: np.ndarray  # `(n,)`, seconds of the frames
+    centres: np.ndarray  # `(n, 2)`, row and column of the shape in each, in pixels
+    background: np.ndarray  # `(24, 24)`, as shares of full scale
+    brightness: float  # the shape's, a share of full scale
+    radius: float  # the shape's, in pixels
+    noise: float  # its standard deviation, a share of full scale
+    seed: int  # with a frame's number it decides what is drawn at random
 
     @cached_property
     def content_key(self) -> str:
@@ -85,15 +76,16 @@ class Camera:
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """The nearest frames, shape `(len(seconds), 24, 24)`, uint8."""
         nearest = np.searchsorted((self.times[1:] + self.times[:-1]) / 2, seconds)
-        frames = [self._draw(int(i)) for i in nearest]
+        frames = [self._draw(int(number)) for number in nearest]
         return np.array(frames, dtype=np.uint8).reshape(-1, SIDE, SIDE)
 
-    def _draw(self, i: int) -> np.ndarray:
-        """Frame `i`: background, a passing blot, the shape, flicker and noise."""
-        rng = np.random.default_rng([self.seed, i])
+    def _draw(self, number: int) -> np.ndarray:
+        """A frame: background, a passing blot, the shape, flicker and noise."""
+        rng = np.random.default_rng([self.seed, number])
         blot, flicker = rng.uniform(0, SIDE, 2), rng.normal(1.0, 0.06)
         frame = _paint(self.background, blot, self.radius, rng.uniform(0, 0.6), 0.3)
-        frame = _paint(frame, self.centres[i] + rng.normal(0, 0.4, 2), self.radius, self.brightness, 1.0)
+        centre = self.centres[number] + rng.normal(0, 0.4, 2)
+        frame = _paint(frame, centre, self.radius, self.brightness, 1.0)
         frame = frame * flicker + rng.normal(0, self.noise, frame.shape)
         return (np.clip(frame, 0, 1) * 255).astype(np.uint8)
 
@@ -112,26 +104,21 @@ def _camera(spans: tuple[Span, ...], rng: np.random.Generator) -> Camera:
     """How the shape moves, and what this subject's camera makes of it."""
     times = np.arange(0.0, spans[-1].stop_s + 1.0, 1 / CAMERA_HZ)
     centres = np.full((len(times), 2), -SIDE, dtype=float)  # out of sight, but for the spans
-    pace, radius, tilt, offset = (
-        rng.uniform(24, 32),
-        rng.uniform(3.5, 5.0),
-        rng.normal(0, 0.1),
-        rng.normal(0, 1.0, 2),
-    )
+    pace, radius = rng.uniform(24, 32), rng.uniform(3.5, 5.0)
+    tilt, offset = rng.normal(0, 0.1), rng.normal(0, 1.0, 2)
     for span in spans:
         motion = span.activity.split()[0]
         inside = (times >= span.start_s) & (times < span.stop_s)
         length = SIDE + 2 * radius
-        way = rng.uniform(0, 2 * length) + pace * rng.uniform(0.9, 1.1) * (times[inside] - span.start_s)
-        to_and_fro = np.abs(way % (2 * length) - length)
-        along = {"rightward": way % length, "leftward": -way % length}.get(motion, to_and_fro) - length / 2
+        path = rng.uniform(0, 2 * length) + pace * rng.uniform(0.9, 1.1) * (times[inside] - span.start_s)
+        to_and_fro = np.abs(path % (2 * length) - length)
+        along = {"rightward": path % length, "leftward": -path % length}.get(motion, to_and_fro) - length / 2
         centres[inside] = SIDE / 2 + offset + along[:, None] * [np.sin(tilt), np.cos(tilt)]
         centres[inside, 0] += rng.normal(0, 1.0)
     background = np.tile(rng.uniform(0.1, 0.35), (SIDE, SIDE))
     for _ in range(2):
-        background = _paint(
-            background, rng.uniform(0, SIDE, 2), rng.uniform(2, 5), rng.uniform(0.0, 0.6), 0.6
-        )
+        centre, size = rng.uniform(0, SIDE, 2), rng.uniform(2, 5)
+        background = _paint(background, centre, size, rng.uniform(0.0, 0.6), 0.6)
     return Camera(
         times=times,
         centres=centres,
@@ -166,7 +153,7 @@ def _wrist(spans: tuple[Span, ...], rng: np.random.Generator) -> Readings:
 
 
 def _pixels(frames: np.ndarray) -> Tensor:
-    """Each pixel about its mean over the clip, so that a still background vanishes, in quarters of full scale."""
+    """Each pixel about its mean over the clip, in quarters of full scale: a still background vanishes."""
     pixels = torch.from_numpy(frames).float() / 64
     return pixels - pixels.mean(0)
 
@@ -176,14 +163,8 @@ def _signal(readings: np.ndarray) -> Tensor:
     return torch.from_numpy(readings - readings.mean(0)).float()
 
 
-def _video_net(shape: tuple[int, ...]) -> nn.Module:
-    return VideoNet(shape, widths=(16, 32), temporal=(32, 32))
-
-
-def _signal_net(shape: tuple[int, ...]) -> nn.Module:
-    return SignalNet(shape, widths=(16, 32, 32), units=16)
-
-
+_video_net = partial(VideoNet, widths=(16, 32), temporal=(32, 32))
+_signal_net = partial(SignalNet, widths=(16, 32, 32), units=16)
 ACTIVITIES = tuple(f"{motion} {rhythm}" for motion in MOTIONS for rhythm in RHYTHMS)
 GENERATED = Dataset(
     name="generated",

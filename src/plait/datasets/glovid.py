@@ -1,22 +1,24 @@
-"""GloVid: a chest camera and two smart gloves, eight activities of maintenance work (Byvshev, Mettes, Xiao, ICMR 2020).
+"""GloVid: a chest camera and two smart gloves, eight activities of maintenance work.
 
-The recordings were never published. Whoever holds them, or clips already cut, runs the paper's study from one of
+By Byvshev, Mettes and Xiao (ICMR 2020), who never published the recordings. Whoever holds them, or clips
+already cut, runs the paper's study from one of
 
-* a folder of recordings (`plait ingest --template gopro-gloves`, then `plait sync`), cut here into 200 clips a subject;
+* a folder of recordings (`plait ingest --template gopro-gloves`, then `plait sync`), cut here into 200 clips
+  a subject;
 * a clip table that `plait clips` made of such a folder;
-* preprocessed clips: `video.npy` (n, 79, 224, 224, 3) uint8 RGB, `gloves.npy` (n, 134, 18), the left hand's nine
-  readings first, and `clips.csv` with the columns `clip, subject, activity` in the same order;
-* features, as the authors promised them: the same with `video.npy` (n, 10, 7, 7, 832), float16 or float32, I3D's
-  `Mixed_5b` of each clip. This form is a data set of its own, `GLOVID_FEATURES`, whose study,
+* preprocessed clips: `video.npy` (n, 79, 224, 224, 3) uint8 RGB, `gloves.npy` (n, 134, 18), the left hand's
+  nine readings first, and `clips.csv` with the columns `clip, subject, activity` in the same order;
+* features, as the authors promised them: the same with `video.npy` (n, 10, 7, 7, 832), float16 or float32,
+  I3D's `Mixed_5b` of each clip. This form is a data set of its own, `GLOVID_FEATURES`, whose study,
   `studies/glovid-features.toml`, needs no video network.
 
-`clips.csv` may have a column `hands`: how many hands most frames of a clip show, 0 to 2 (Fig. 8). `form` says which of
-these a folder is.
+`clips.csv` may have a column `hands`: how many hands most frames of a clip show, 0 to 2 (Fig. 8). `form` says
+which of these a folder is.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +34,7 @@ from plait.encoders.video import VideoNet
 from plait.errors import DataError, one_line
 from plait.recordings.video import rgb
 from plait.store import content_key, read_bytes, regular
-from plait.types import Dataset, Modality, Readings, Recording, Span
+from plait.types import Dataset, Modality, Readings, Recording, Span, Stream
 
 EXPECTED_HANDS = {
     "neutral": 0,
@@ -55,8 +57,6 @@ PER_SUBJECT = 200
 STREAMS = ("video", "left", "right")
 COLUMNS = ["clip", "subject", "activity"]
 WINDOWS = Windows(READINGS / READING_HZ, unlabelled="neutral", count=PER_SUBJECT)
-
-
 Form = Literal["recordings", "clip table", "preprocessed", "features"]
 
 
@@ -70,7 +70,7 @@ def form(data: Path) -> Form:
         return "clip table"
     if not any((data / name).is_file() for name in ("video.npy", "gloves.npy", "clips.csv")):
         return "recordings"
-    return _form_of(_array(data / "video.npy"), data / "video.npy", None)
+    return _form_of(_open_array(data / "video.npy"), data / "video.npy", None)
 
 
 def recordings(data: Path) -> Iterator[Recording]:
@@ -79,18 +79,18 @@ def recordings(data: Path) -> Iterator[Recording]:
     Raises:
         DataError: a file is missing, damaged, or not of the shape above.
     """
-    found = form(data)
-    if found == "clip table":
+    kind = form(data)
+    if kind == "clip table":
         yield from open_clips(data)
-    elif found == "recordings":
+    elif kind == "recordings":
         yield from open_windows(data, WINDOWS, tuple(EXPECTED_HANDS), STREAMS)
-    elif found == "features":
+    elif kind == "features":
         raise DataError(
-            f"{data / 'video.npy'}: holds features, expected pictures; `plait reproduce glovid` or `plait run "
-            "studies/glovid-features.toml` takes them as they are"
+            f"{data / 'video.npy'}: holds features, expected pictures; `plait reproduce glovid` or "
+            "`plait run studies/glovid-features.toml` takes them as they are"
         )
     else:
-        yield from _arrays(data, "preprocessed")
+        yield from _open_clips(data, FRAMES, FRAME_HZ)
 
 
 def feature_recordings(data: Path) -> Iterator[Recording]:
@@ -99,22 +99,23 @@ def feature_recordings(data: Path) -> Iterator[Recording]:
     Raises:
         DataError: a file is missing, damaged, or not of the shape above.
     """
-    if (found := form(data)) != "features":
+    if (kind := form(data)) != "features":
+        features = f"a video.npy of float16 or float32 (n, {_join(GRID)})"
         raise DataError(
-            f"{data}: holds {found}, expected features, a video.npy of float16 or float32 (n, {_said(GRID)}); `plait "
-            "reproduce glovid` or `plait run studies/glovid.toml` takes what is there"
+            f"{data}: holds {kind}, expected features, {features}; `plait reproduce glovid` or `plait run "
+            "studies/glovid.toml` takes what is there"
         )
-    yield from _arrays(data, "features")
+    yield from _open_clips(data, GRID[0], GRID_HZ)
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
     """A `Stream` of one clip's pictures or grids, read from the mapped array when asked for."""
 
-    file: Path
-    row: int
-    steps: int
-    rate_hz: float
+    file: Path  # the array of all clips, `.npy`
+    row: int  # the clip's row in it
+    steps: int  # how many pictures or grids the clip has
+    rate_hz: float  # how many of them in a second
 
     @property
     def times(self) -> np.ndarray:
@@ -124,7 +125,7 @@ class Row:
     @cached_property
     def content_key(self) -> str:
         """Equal for equal steps: of the clip alone, so that others may come and go."""
-        return content_key([describe(_array(self.file)[self.row]), self.steps, self.rate_hz])
+        return content_key([describe(_open_array(self.file)[self.row]), self.steps, self.rate_hz])
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """What lies at each of `seconds`, `(n, *step)`, as it is kept.
@@ -132,15 +133,15 @@ class Row:
         Raises:
             DataError: values that are not finite.
         """
-        shown = np.clip(np.floor(np.asarray(seconds) * self.rate_hz + 1e-3).astype(int), 0, self.steps - 1)
-        steps: np.ndarray = _array(self.file)[self.row][shown]
+        numbers = np.floor(np.asarray(seconds) * self.rate_hz + 1e-3).astype(int)
+        steps: np.ndarray = _open_array(self.file)[self.row][np.clip(numbers, 0, self.steps - 1)]
         if steps.dtype.kind == "f" and not np.isfinite(steps).all():
             raise DataError(f"{self.file}: row {self.row}: values that are not finite, expected numbers only")
         return steps
 
 
 def hands_seen(data: Path) -> dict[str, int] | None:
-    """How many hands each clip shows, by its name, where `clips.csv` says it in a column `hands`; else None.
+    """How many hands each clip shows, by its name; None where `clips.csv` has no column `hands`.
 
     Raises:
         DataError: the file cannot be read, or says something else than 0, 1 or 2.
@@ -148,38 +149,38 @@ def hands_seen(data: Path) -> dict[str, int] | None:
     path = data / "clips.csv"
     if not path.is_file() or (data / "clips.parquet").is_file():
         return None
-    table = _listed(path)
+    table = _read_listing(path)
     if "hands" not in table.columns:
         return None
     allowed = [str(count) for count in range(HANDS + 1)]
-    for clip, said in table.select("clip", "hands").iter_rows():
-        if said is None or said.strip() not in allowed:
-            raise DataError(f"{path}: clip {clip!r}: hands is {said!r}, expected {', '.join(allowed)}")
-    return {clip: int(said) for clip, said in table.select("clip", "hands").iter_rows()}
+    counts = {}
+    for clip, text in table.select("clip", "hands").iter_rows():
+        if text is None or text.strip() not in allowed:
+            raise DataError(f"{path}: clip {clip!r}: hands is {text!r}, expected {', '.join(allowed)}")
+        counts[clip] = int(text)
+    return counts
 
 
-def _arrays(data: Path, wanted: Form) -> Iterator[Recording]:
-    """A recording for each row of the arrays."""
-    table = _listed(data / "clips.csv")
-    video, readings = data / "video.npy", data / "gloves.npy"
-    _form_of(_array(video), video, len(table))
-    given = _array(readings)
-    if given.dtype.kind not in "fiu" or given.shape != (len(table), READINGS, 2 * CHANNELS):
-        raise _other(
-            given, readings, len(table), [f"numbers of shape ({len(table)}, {READINGS}, {2 * CHANNELS})"]
-        )
+def _open_clips(data: Path, steps: int, rate_hz: float) -> Iterator[Recording]:
+    """A recording for each row of the arrays; a row of the video has so many steps at such a rate."""
+    table = _read_listing(data / "clips.csv")
+    video, gloves_file = data / "video.npy", data / "gloves.npy"
+    _form_of(_open_array(video), video, len(table))
+    readings, shape = _open_array(gloves_file), (len(table), READINGS, 2 * CHANNELS)
+    if readings.dtype.kind not in "fiu" or readings.shape != shape:
+        raise _wrong_array(readings, gloves_file, len(table), f"numbers of shape {shape}")
     seconds = np.arange(READINGS) / READING_HZ
-    step = (GRID[0], GRID_HZ) if wanted == "features" else (FRAMES, FRAME_HZ)
     for row, (clip, subject, activity) in enumerate(table.select(COLUMNS).iter_rows()):
-        both = np.asarray(given[row], dtype=np.float32)
-        if not np.isfinite(both).all():
-            raise DataError(
-                f"{readings}: row {row} (clip {clip!r}): values that are not finite, expected numbers only"
-            )
-        hands = {"left": both[:, :CHANNELS], "right": both[:, CHANNELS:]}
-        streams = {name: Readings(seconds, values) for name, values in hands.items()}
-        span = Span(0.0, READINGS / READING_HZ, activity)
-        yield Recording(clip, subject, {"video": Row(video, row, *step), **streams}, (span,))
+        values = np.asarray(readings[row], dtype=np.float32)
+        if not np.isfinite(values).all():
+            where = f"{gloves_file}: row {row} (clip {clip!r})"
+            raise DataError(f"{where}: values that are not finite, expected numbers only")
+        streams: dict[str, Stream] = {
+            "video": Row(video, row, steps, rate_hz),
+            "left": Readings(seconds, values[:, :CHANNELS]),
+            "right": Readings(seconds, values[:, CHANNELS:]),
+        }
+        yield Recording(clip, subject, streams, (Span(0.0, READINGS / READING_HZ, activity),))
 
 
 def _form_of(array: np.ndarray, path: Path, rows: int | None) -> Form:
@@ -194,32 +195,32 @@ def _form_of(array: np.ndarray, path: Path, rows: int | None) -> Form:
     if array.dtype.kind == "f" and array.dtype.itemsize in (2, 4) and array.shape == (count, *GRID):
         return "features"
     n = "n" if rows is None else rows
-    pictures = f"uint8 of shape ({n}, {_said(PICTURES)}), RGB pictures"
-    grids = f"float16 or float32 of shape ({n}, {_said(GRID)}), I3D's Mixed_5b"
-    raise _other(array, path, rows, [pictures, grids])
+    pictures = f"uint8 of shape ({n}, {_join(PICTURES)}), RGB pictures"
+    grids = f"float16 or float32 of shape ({n}, {_join(GRID)}), I3D's Mixed_5b"
+    raise _wrong_array(array, path, rows, f"{pictures}, or {grids}")
 
 
-def _other(array: np.ndarray, path: Path, rows: int | None, forms: Sequence[str]) -> DataError:
+def _wrong_array(array: np.ndarray, path: Path, rows: int | None, expected: str) -> DataError:
     lines = "" if rows is None else f"; a row for each of the {rows} lines of clips.csv"
-    return DataError(f"{path}: {array.dtype} of shape {array.shape}, expected {', or '.join(forms)}{lines}")
+    return DataError(f"{path}: {array.dtype} of shape {array.shape}, expected {expected}{lines}")
 
 
-def _said(shape: tuple[int, ...]) -> str:
+def _join(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _array(path: Path) -> np.ndarray:
+def _open_array(path: Path) -> np.ndarray:
     """A mapped array of the user's own."""
     try:
-        stamp = regular(path).stat()
+        state = regular(path).stat()
     except OSError as error:
         raise DataError(f"{path}: no such file, expected it beside clips.csv") from error
-    return _mapped(path, (stamp.st_ino, stamp.st_mtime_ns, stamp.st_size))
+    return _map(path, (state.st_ino, state.st_mtime_ns, state.st_size))
 
 
 @lru_cache(maxsize=4)
-def _mapped(path: Path, stamp: tuple[int, int, int]) -> np.ndarray:
-    """The array of a file that is as `stamp` says, whatever stood there before."""
+def _map(path: Path, state: tuple[int, int, int]) -> np.ndarray:
+    """The array of a file that is in this `state`, whatever stood there before."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # damaged headers raise anything: SyntaxError, tokenize's, zipfile's, ...
@@ -229,7 +230,7 @@ def _mapped(path: Path, stamp: tuple[int, int, int]) -> np.ndarray:
     return array
 
 
-def _listed(path: Path) -> pl.DataFrame:
+def _read_listing(path: Path) -> pl.DataFrame:
     try:
         table = pl.read_csv(read_bytes(path), infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -246,17 +247,9 @@ def kept(video: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(video, dtype=video.dtype.newbyteorder("=")))
 
 
-def _as_it_is(shape: tuple[int, ...]) -> nn.Module:
-    return nn.Identity()
-
-
 def gloves(left: np.ndarray, right: np.ndarray) -> Tensor:
     """Both hands (134, 18) as they were read; the network standardises each channel by the training clips."""
     return torch.from_numpy(np.concatenate([left, right], axis=1)).float()
-
-
-def _gloves(shape: tuple[int, ...]) -> nn.Module:
-    return GloveNet(shape, standardise=True)
 
 
 @dataclass(frozen=True)
@@ -266,22 +259,20 @@ class HandsDataset(Dataset):
     hands: Mapping[str, int] = field(default_factory=dict)
 
 
-def _dataset(video: Modality, opened: Callable[[Path], Iterator[Recording]]) -> HandsDataset:
-    return HandsDataset(
-        name="glovid",
-        activities=tuple(EXPECTED_HANDS),
-        modalities=(
-            video,
-            Modality("gloves", ("left", "right"), READINGS, READING_HZ, gloves, _gloves),
-        ),
-        recordings=opened,
-        cite="Byvshev, Mettes, Xiao: Heterogeneous Non-Local Fusion for Multimodal Activity Recognition, ICMR 2020.",
-        hands=EXPECTED_HANDS,
-        windows=WINDOWS,
-    )
-
-
-GLOVID = _dataset(Modality("video", ("video",), FRAMES, FRAME_HZ, rgb, VideoNet), recordings)
-GLOVID_FEATURES = _dataset(
-    Modality("video", ("video",), GRID[0], GRID_HZ, kept, _as_it_is), feature_recordings
+glove_net = partial(GloveNet, standardise=True)  # the paper's, each channel standardised as it enters
+_GLOVES = Modality("gloves", ("left", "right"), READINGS, READING_HZ, gloves, glove_net)
+GLOVID = HandsDataset(
+    name="glovid",
+    activities=tuple(EXPECTED_HANDS),
+    modalities=(Modality("video", ("video",), FRAMES, FRAME_HZ, rgb, VideoNet), _GLOVES),
+    recordings=recordings,
+    cite="Byvshev, Mettes, Xiao: Heterogeneous Non-Local Fusion for Multimodal Activity Recognition, "
+    "ICMR 2020.",
+    hands=EXPECTED_HANDS,
+    windows=WINDOWS,
+)
+GLOVID_FEATURES = replace(
+    GLOVID,
+    modalities=(Modality("video", ("video",), GRID[0], GRID_HZ, kept, nn.Identity), _GLOVES),
+    recordings=feature_recordings,
 )

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from plait.clips import Windows, open_clips, open_windows
-from plait.datasets.glovid import EXPECTED_HANDS, READING_HZ, READINGS, HandsDataset, gloves
-from plait.encoders.glove import GloveNet
+from plait.datasets.glovid import EXPECTED_HANDS, READING_HZ, READINGS, HandsDataset, glove_net, gloves
 from plait.encoders.video import VideoNet
 from plait.pretrained import efficientnet_lite0
 from plait.recordings.video import rgb
@@ -43,7 +42,7 @@ def thumbnails(video: np.ndarray) -> Tensor:
 
 
 class MotionNet(nn.Module):
-    """A small video network that sees each pixel about its clip's mean: the still background vanishes."""
+    """A small video network that sees each pixel relative to its mean in the clip: what is still vanishes."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -53,11 +52,6 @@ class MotionNet(nn.Module):
         """The grid `(b, 8, 3, 3, 48)` of clips `(b, 32, 56, 56, 3)`."""
         grid: Tensor = self.net(2 * (clips - clips.mean(1, keepdim=True)))
         return grid
-
-
-def glove_net(shape: tuple[int, ...]) -> nn.Module:
-    """The paper's glove network, each channel standardised as it enters."""
-    return GloveNet(shape, standardise=True)
 
 
 SIMULATED = HandsDataset(

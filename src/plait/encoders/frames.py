@@ -1,7 +1,7 @@
-"""An image network on every frame of a clip: the 2D baseline, and the way to use one that knows pictures already."""
+"""An image network on every frame of a clip: the 2D baseline, or a network that knows pictures already."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -13,6 +13,8 @@ from plait.errors import ConfigError, ShapeError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 Pool = Literal["none", "space", "all"]
+# The axes of a grid `(b, t, u, v, c)` that are averaged.
+_AXES: dict[str, tuple[int, ...]] = {"none": (), "space": (2, 3), "all": (1, 2, 3)}
 
 
 class FrameNet(nn.Module):
@@ -20,8 +22,10 @@ class FrameNet(nn.Module):
 
     Args:
         network: images `(n, 3, height, width)` in [-1, 1] to feature maps `(n, channels, u, v)`.
-        shape: a clip's shape, `(frames, height, width, 3)`, or `(frames, height, width)` for one channel such as depth.
-        pool: `none` gives the grid `(frames, u, v, channels)`, `space` `(frames, channels)`, `all` `(channels,)`.
+        shape: a clip's, `(frames, height, width, 3)`, or `(frames, height, width)` for one channel such as
+            depth.
+        pool: `none` gives the grid `(frames, u, v, channels)`, `space` `(frames, channels)`, `all`
+            `(channels,)`.
         neighbours: each frame goes in with the ones before and after it as the three colour channels, grey,
             so that a network of pictures sees motion; the first and the last frame stand for what is beyond.
         size: side to which frames are resized; by default they stay as they are.
@@ -47,16 +51,13 @@ class FrameNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
-            raise ShapeError(
-                f"image network: got a clip of shape {tuple(shape)}, expected (frames, height, width, 3) or "
-                "(frames, height, width)"
-            )
-        if pool not in ("none", "space", "all"):
+            expected = "(frames, height, width, 3) or (frames, height, width)"
+            raise ShapeError(f"image network: got a clip of shape {tuple(shape)}, expected {expected}")
+        if pool not in _AXES:
             raise ConfigError(f"image network: pool is {pool!r}, expected none, space or all")
         if not low < high or (size is not None and size < 1):
-            raise ConfigError(
-                f"image network: low {low}, high {high}, size {size}, expected low < high, size above 0"
-            )
+            got = f"low {low}, high {high}, size {size}"
+            raise ConfigError(f"image network: {got}, expected low < high, size above 0")
         self.network, self.prepare = network, prepare
         self.shape, self.pool, self.neighbours, self.size = tuple(shape), pool, neighbours, size
         self.low, self.high = low, high
@@ -69,9 +70,8 @@ class FrameNet(nn.Module):
             ShapeError: the clips are not of the shape this encoder was made for.
         """
         if tuple(clips.shape[1:]) != self.shape:
-            raise ShapeError(
-                f"image network: got clips of shape {tuple(clips.shape[1:])}, expected {self.shape}"
-            )
+            got = f"clips of shape {tuple(clips.shape[1:])}"
+            raise ShapeError(f"image network: got {got}, expected {self.shape}")
         frames = clips
         if self.neighbours:
             signed = self._signed(clips)
@@ -79,11 +79,7 @@ class FrameNet(nn.Module):
         frames = frames.flatten(0, 1)
         maps = torch.cat([self._maps(part) for part in torch.split(frames, self.at_once or len(frames))])
         grid: Tensor = rearrange(maps, "(b t) c u v -> b t u v c", b=len(clips))
-        return (
-            grid.mean({"none": (), "space": (2, 3), "all": (1, 2, 3)}[self.pool])
-            if self.pool != "none"
-            else grid
-        )
+        return grid if self.pool == "none" else grid.mean(_AXES[self.pool])
 
     def _signed(self, values: Tensor) -> Tensor:
         """Black to -1, white to 1."""
@@ -117,16 +113,15 @@ class Stage(nn.Module):
         super().__init__()
         strides = [info["reduction"] for info in network.feature_info]  # type: ignore[union-attr]
         if stride not in strides:
-            raise ConfigError(
-                f"image network: stride {stride}, expected one of: {', '.join(map(str, strides))}"
-            )
+            expected = ", ".join(map(str, strides))
+            raise ConfigError(f"image network: stride {stride}, expected one of: {expected}")
         self.index = strides.index(stride)
-        network.prune_intermediate_layers([self.index], prune_norm=True, prune_head=True)  # type: ignore[operator]
-        self.network = network
+        prune: Any = network.prune_intermediate_layers
+        prune([self.index], prune_norm=True, prune_head=True)
+        self.network: Any = network
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c u v"]:
         """The feature map."""
-        found: list[Tensor] = self.network.forward_intermediates(  # type: ignore[operator]
-            images, indices=[self.index], stop_early=True, intermediates_only=True
-        )
-        return found[0]
+        options = {"indices": [self.index], "stop_early": True, "intermediates_only": True}
+        maps: list[Tensor] = self.network.forward_intermediates(images, **options)
+        return maps[0]

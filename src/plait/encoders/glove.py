@@ -1,7 +1,6 @@
 """The glove network: three convolutions over time, then a bidirectional LSTM."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 from einops import rearrange
 from jaxtyping import Float
@@ -17,10 +16,18 @@ GLOVE_GRID = (28, 64)
 class SignalNet(nn.Module):
     """A signal of any length and number of channels, to a grid over time.
 
-    One stage per entry of `widths`: a valid 1-D convolution, ReLU, max-pooling; a bidirectional LSTM of `units` per
-    direction reads what they leave. `norm` puts a batch normalisation between each convolution and its ReLU, `dropout`
-    drops whole channels after each stage; the paper has neither. `standardise` lays each channel about its mean and SD
-    in the training clips as it enters (`plait.encoders.standardise.Standardise`).
+    Stages of a valid 1-D convolution, a ReLU and max-pooling; a bidirectional LSTM reads what they leave.
+
+    Args:
+        shape: a clip's, `(samples, channels)`.
+        widths: channels after each stage's convolution.
+        kernels: samples that each convolution sees.
+        pools: samples that each pooling makes one of.
+        units: of the LSTM in each direction.
+        norm: a batch normalisation between each convolution and its ReLU; the paper has none.
+        dropout: share of whole channels that are dropped after each stage; the paper has none.
+        standardise: channels enter about their mean and SD in the training clips
+            (`plait.encoders.standardise.Standardise`).
 
     Raises:
         ShapeError: `shape` is not `(samples, channels)`, or has too few samples for the convolutions.
@@ -42,23 +49,21 @@ class SignalNet(nn.Module):
     ) -> None:
         super().__init__()
         if not len(widths) == len(kernels) == len(pools):
-            raise ShapeError(
-                f"signal network: got widths {widths}, kernels {kernels}, pools {pools}, expected as many"
-            )
+            got = f"widths {widths}, kernels {kernels}, pools {pools}"
+            raise ShapeError(f"signal network: got {got}, expected as many")
         least = shortest(kernels, pools)
         if len(shape) != 2 or shape[0] < least or shape[1] < 1:
-            raise ShapeError(
-                f"signal network: got shape {tuple(shape)}, expected (samples, channels) with at least {least} samples"
-            )
-        # Pictures of one line: unlike a line, torch takes them with the channels last, as signals come and grids go.
+            expected = f"(samples, channels) with at least {least} samples"
+            raise ShapeError(f"signal network: got shape {tuple(shape)}, expected {expected}")
         self.entry = Standardise(shape[1]) if standardise else nn.Identity()
+        # Pictures of one line: these torch takes with the channels last, as signals come and grids go.
         stages: list[nn.Module] = []
-        for (width_in, width_out), kernel, pool in zip(
-            pairwise((shape[1], *widths)), kernels, pools, strict=True
-        ):
-            stages.append(nn.Conv2d(width_in, width_out, (1, kernel)))
+        channels = shape[1]
+        for width, kernel, pool in zip(widths, kernels, pools, strict=True):
+            stages.append(nn.Conv2d(channels, width, (1, kernel)))
+            channels = width
             if norm:
-                stages.append(nn.BatchNorm2d(width_out))
+                stages.append(nn.BatchNorm2d(width))
             stages.append(nn.ReLU())
             if pool > 1:
                 stages.append(nn.MaxPool2d((1, pool)))
@@ -82,8 +87,8 @@ class SignalNet(nn.Module):
 class GloveNet(nn.Module):
     """The paper's glove network: 134 readings of 18 channels, to a grid of 28 positions with 64 channels.
 
-    The paper gives both ends and not what is between; valid convolutions with kernels (5, 5, 3) and pools (2, 2, 1)
-    join them: 134 -> 130 -> 65 -> 61 -> 30 -> 28.
+    The paper gives both ends and not what is between; valid convolutions with kernels (5, 5, 3) and pools (2,
+    2, 1) join them: 134 -> 130 -> 65 -> 61 -> 30 -> 28.
 
     Raises:
         ShapeError: `shape` is not (134, 18).

@@ -1,6 +1,7 @@
 """What is trained on top of frozen features of video: every place followed through time."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from einops import rearrange
@@ -13,16 +14,16 @@ from plait.errors import ShapeError
 class GridNet(nn.Module):
     """A grid over time and places `(t, *places, c)` to a narrower one with fewer steps.
 
-    One linear map for all places; with `motion`, each place's departure from its mean over the clip goes in instead of
-    what is there, so that a still background vanishes. Then convolutions of three steps over time that halve the
-    steps, rounded up. Batch normalisation and a ReLU follow each. The grid is
-    `(t / 2**len(temporal), *places, temporal[-1])`, or `(t, *places, width)` where there are none.
+    One linear map for all places, then convolutions of three steps over time that halve the steps, rounded
+    up. Batch normalisation and a ReLU follow each. The grid is
+    `(t / 2**len(temporal), *places, temporal[-1])`, or `(t, *places, width)` without convolutions.
 
     Args:
-        shape: the shape of what comes in, at least one axis of time and the channels.
+        shape: of what comes in: at least an axis of time and the channels.
         width: channels after the linear map.
         temporal: channels after each convolution over time.
-        motion: see above.
+        motion: each place's departure from its mean over the clip goes in, so that a still background
+            vanishes.
 
     Raises:
         ShapeError: there is no axis of time.
@@ -43,12 +44,9 @@ class GridNet(nn.Module):
         self.linear = nn.Linear(shape[-1], width, bias=False)
         self.norm = nn.BatchNorm1d(width)
         stages: list[nn.Module] = []
-        for before, after in zip((width, *temporal), temporal, strict=False):
-            stages += [
-                nn.Conv1d(before, after, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm1d(after),
-                nn.ReLU(),
-            ]
+        for before, after in pairwise((width, *temporal)):
+            convolution = nn.Conv1d(before, after, 3, stride=2, padding=1, bias=False)
+            stages += [convolution, nn.BatchNorm1d(after), nn.ReLU()]
         self.time = nn.Sequential(*stages)
 
     def forward(self, features: Float[Tensor, "b t *places c"]) -> Float[Tensor, "b s *places d"]:

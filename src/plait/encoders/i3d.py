@@ -1,6 +1,5 @@
 """I3D, the video network of the paper, with the keys and shapes of the public PyTorch weights."""
 
-from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -25,15 +24,15 @@ MIXED = {
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
 ENDPOINTS = (
-    "Conv3d_1a_7x7", "MaxPool3d_2a_3x3", "Conv3d_2b_1x1", "Conv3d_2c_3x3", "MaxPool3d_3a_3x3", "Mixed_3b", "Mixed_3c",
-    "MaxPool3d_4a_3x3", "Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f", "MaxPool3d_5a_2x2", "Mixed_5b",
-    "Mixed_5c", "logits",
+    "Conv3d_1a_7x7", "MaxPool3d_2a_3x3", "Conv3d_2b_1x1", "Conv3d_2c_3x3", "MaxPool3d_3a_3x3", "Mixed_3b",
+    "Mixed_3c", "MaxPool3d_4a_3x3", "Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f",
+    "MaxPool3d_5a_2x2", "Mixed_5b", "Mixed_5c", "logits",
 )  # fmt: skip
 KINETICS = 400
 
 
 def same_padding(sizes: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]) -> list[int]:
-    """TensorFlow's 'SAME' padding as `functional.pad` takes it, last axis first; the larger half at the end."""
+    """TensorFlow's 'SAME' padding as `pad` takes it: last axis first, the larger half at the end."""
     padding: list[int] = []
     for n, k, s in reversed(list(zip(sizes, kernel, stride, strict=True))):
         total = max(k - (s if n % s == 0 else n % s), 0)
@@ -42,7 +41,12 @@ def same_padding(sizes: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[
 
 
 class Unit(nn.Module):
-    """A 3-D convolution with 'SAME' padding, batch normalisation and ReLU."""
+    """A 3-D convolution with 'SAME' padding, batch normalisation and ReLU.
+
+    Args:
+        channels_in, channels: before and after.
+        kernel, stride: along time, height and width.
+    """
 
     def __init__(
         self, channels_in: int, channels: int, kernel: tuple[int, ...], stride: tuple[int, ...]
@@ -78,20 +82,19 @@ class Mixed(nn.Module):
 
     def __init__(self, channels_in: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        one, three = (1, 1, 1), (3, 3, 3)
-        self.b0 = Unit(channels_in, widths[0], one, one)
-        self.b1a = Unit(channels_in, widths[1], one, one)
-        self.b1b = Unit(widths[1], widths[2], three, one)
-        self.b2a = Unit(channels_in, widths[3], one, one)
-        self.b2b = Unit(widths[3], widths[4], three, one)
-        self.b3a = Pool(three, one)
-        self.b3b = Unit(channels_in, widths[5], one, one)
+        point, cube = (1, 1, 1), (3, 3, 3)
+        self.b0 = Unit(channels_in, widths[0], point, point)
+        self.b1a = Unit(channels_in, widths[1], point, point)
+        self.b1b = Unit(widths[1], widths[2], cube, point)
+        self.b2a = Unit(channels_in, widths[3], point, point)
+        self.b2b = Unit(widths[3], widths[4], cube, point)
+        self.b3a = Pool(cube, point)
+        self.b3b = Unit(channels_in, widths[5], point, point)
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d t h w"]:
         """The branches' outputs, concatenated."""
-        return torch.cat(
-            [self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1
-        )
+        branches = (self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x)))
+        return torch.cat(branches, dim=1)
 
 
 class Logits(nn.Module):
@@ -110,10 +113,10 @@ class Logits(nn.Module):
 
 
 class I3D(nn.Module):
-    """I3D up to an endpoint: video to a channels-last grid; 79 x 224 x 224 gives 10 x 7 x 7 x 832 at `Mixed_5b`.
+    """I3D up to an endpoint: video to a channels-last grid.
 
-    With the endpoint `logits` it is a classifier of `classes` activities, by default Kinetics', and gives their logits,
-    averaged over time.
+    At `Mixed_5b`, 79 x 224 x 224 gives 10 x 7 x 7 x 832. With the endpoint `logits` it is a classifier of
+    `classes` activities, by default Kinetics', and gives their logits, averaged over time.
 
     Raises:
         ConfigError: there is no such endpoint.
@@ -127,13 +130,11 @@ class I3D(nn.Module):
             raise ConfigError(f"I3D: endpoint {endpoint!r}, expected one of: {', '.join(ENDPOINTS)}")
         self.endpoint = endpoint
         self.frozen = False
-        stages: OrderedDict[str, nn.Module] = OrderedDict()
+        self.names = ENDPOINTS[: ENDPOINTS.index(endpoint) + 1]
         channels = 3
-        for name in ENDPOINTS[: ENDPOINTS.index(endpoint) + 1]:
-            stages[name], channels = _stage(name, channels, classes)
-        for name, stage in stages.items():
+        for name in self.names:
+            stage, channels = _stage(name, channels, classes)
             self.add_module(name, stage)
-        self.names = tuple(stages)
 
     def freeze(self) -> "I3D":
         """No gradients and no moving statistics from here on, whatever `train` is called on."""
@@ -175,7 +176,7 @@ def _stage(name: str, channels: int, classes: int) -> tuple[nn.Module, int]:
 
 
 def load_i3d(path: Path | str, endpoint: str = "Mixed_5b") -> I3D:
-    """I3D with the weights of a file (`.pt` or `.safetensors`) of the public keys and shapes: frozen, in eval mode.
+    """I3D with the weights of a `.pt` or `.safetensors` file of the public keys: frozen, in eval mode.
 
     Raises:
         DataError: the file cannot be read, holds something else than tensors, or lacks a weight or its shape.

@@ -11,14 +11,13 @@ from torchvision.transforms import functional as F
 class Standard(nn.Module):
     """The transforms of torchvision's `preset` on pictures in [0, 1]: resized, cropped, standardised.
 
-    torchvision's own `Normalize` looks at its tensors' values and kinds in a way that no graph can say; the numbers
-    are the same.
+    torchvision's own `Normalize` looks at its tensors' values and kinds in a way that no graph can say; the
+    numbers are the same.
     """
 
     def __init__(self, preset: Any) -> None:
         super().__init__()
-        sizes = (list(preset.resize_size), list(preset.crop_size))
-        self.resize_size, self.crop_size = sizes
+        self.resize_size, self.crop_size = list(preset.resize_size), list(preset.crop_size)
         self.interpolation, self.antialias = preset.interpolation, getattr(preset, "antialias", False)
         self.mean: Tensor
         self.std: Tensor
@@ -28,8 +27,7 @@ class Standard(nn.Module):
     def forward(self, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 u v"]:
         """The pictures as the weights know them."""
         shrinks = min(pictures.shape[-2:]) > min(self.resize_size)  # else nothing is averaged
-        resized = F.resize(
-            pictures, self.resize_size, self.interpolation, antialias=self.antialias and shrinks
-        )
-        ready: Tensor = (F.center_crop(resized, self.crop_size) - self.mean) / self.std
-        return ready
+        antialias = self.antialias and shrinks
+        resized = F.resize(pictures, self.resize_size, self.interpolation, antialias=antialias)
+        cropped: Tensor = F.center_crop(resized, self.crop_size)
+        return (cropped - self.mean) / self.std

@@ -1,4 +1,4 @@
-"""A signal's channels about the mean and spread that they have in the training clips, whatever else is in a batch."""
+"""A signal's channels about the mean and spread of the training clips, whatever else is in a batch."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
@@ -16,8 +16,9 @@ CONSTANT = 1e-6  # of a channel's largest reading: a smaller SD is what rounding
 class Calibrated(Protocol):
     """An encoder that wants to see the training clips once before it is trained.
 
-    `calibrate` is called with batches `(b, *shape)` of all training clips of the fold, unaugmented, in the order of the
-    clip table, before the first epoch. What it learns belongs into buffers, so that it is stored with the weights.
+    `calibrate` is called with batches `(b, *shape)` of all training clips of the fold, unaugmented, in the
+    order of the clip table, before the first epoch. What it learns belongs into buffers, so that it is stored
+    with the weights.
     """
 
     def calibrate(self, clips: Iterable[Tensor]) -> None:
@@ -28,9 +29,9 @@ class Calibrated(Protocol):
 class Standardise(nn.Module):
     """Readings `(b, *samples, channels)` minus each channel's mean, over its SD, both of the training clips.
 
-    Until `calibrate` has been called it leaves readings as they are. A channel that is constant in the training clips
-    is centred only. The numbers are buffers: part of the weights, no parameters, and the same in training and use, so
-    what becomes of a clip does not depend on what it is batched with.
+    Until `calibrate` has been called it leaves readings as they are. A channel that is constant in the
+    training clips is centred only. The numbers are buffers: part of the weights, no parameters, and the same
+    in training and use, so what becomes of a clip does not depend on what it is batched with.
     """
 
     mean: Tensor
@@ -50,21 +51,16 @@ class Standardise(nn.Module):
             ShapeError: the readings have another number of channels, or there are none.
         """
         channels = len(self.mean)
-        count, mean, squares = (
-            0,
-            torch.zeros(channels, dtype=torch.float64),
-            torch.zeros(channels, dtype=torch.float64),
-        )
-        largest = torch.zeros(channels, dtype=torch.float64)
+        count = 0
+        mean, squares, largest = torch.zeros(3, channels, dtype=torch.float64)
         for batch in clips:
             if batch.shape[-1] != channels:
-                raise ShapeError(
-                    f"standardise: got clips of shape {tuple(batch.shape[1:])}, expected {channels} channels"
-                )
+                got = f"clips of shape {tuple(batch.shape[1:])}"
+                raise ShapeError(f"standardise: got {got}, expected {channels} channels")
             rows = batch.detach().cpu().double().reshape(-1, channels)
-            n, own = len(rows), rows.mean(0)
-            squares += ((rows - own) ** 2).sum(0) + (own - mean) ** 2 * (count * n / (count + n))
-            mean += (own - mean) * (n / (count + n))
+            n, centre = len(rows), rows.mean(0)
+            squares += ((rows - centre) ** 2).sum(0) + (centre - mean) ** 2 * (count * n / (count + n))
+            mean += (centre - mean) * (n / (count + n))
             largest = torch.maximum(largest, rows.abs().amax(0))
             count += n
         if count == 0:
@@ -79,7 +75,7 @@ class Standardise(nn.Module):
 
 
 def calibrated(encoder: nn.Module) -> Iterator[Calibrated]:
-    """What in an encoder sees the clips as they are and wants to be calibrated: itself, or the first of a sequence."""
+    """What in an encoder sees clips as they are and wants to be calibrated: itself, or a sequence's first."""
     if isinstance(encoder, Calibrated):
         yield encoder
     elif isinstance(encoder, nn.Sequential) and len(encoder):

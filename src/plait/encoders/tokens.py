@@ -1,6 +1,7 @@
 """Video transformers of Hugging Face as encoders: patch tokens back to a grid."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -17,8 +18,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class TokenGrid(nn.Module):
     """VideoMAE or V-JEPA 2 on RGB clips in [-1, 1], to the grid `(t, h, w, channels)` of its patches.
 
-    Frames are resized to the side that the model was made for, and taken evenly where a clip has another number of
-    them.
+    Frames are resized to the side that the model was made for, and taken evenly where a clip has another
+    number of them.
 
     Args:
         model: a model of `transformers` whose `config` has `patch_size` and `tubelet_size`.
@@ -40,11 +41,11 @@ class TokenGrid(nn.Module):
     ) -> None:
         super().__init__()
         check_rgb(shape, "video transformer")
-        config = model.config
+        config: Any = model.config
         try:
-            self.side = int(getattr(config, "crop_size", None) or config.image_size)  # type: ignore[arg-type,union-attr]
-            self.frames = int(getattr(config, "frames_per_clip", None) or config.num_frames)  # type: ignore[arg-type,union-attr]
-            self.patch, self.tubelet = int(config.patch_size), int(config.tubelet_size)  # type: ignore[arg-type,union-attr]
+            self.side = int(getattr(config, "crop_size", None) or config.image_size)
+            self.frames = int(getattr(config, "frames_per_clip", None) or config.num_frames)
+            self.patch, self.tubelet = int(config.patch_size), int(config.tubelet_size)
         except (AttributeError, TypeError) as error:
             kind = getattr(config, "model_type", type(model).__name__)
             raise ConfigError(f"video transformer: {kind} is no VideoMAE or V-JEPA 2") from error
@@ -57,8 +58,8 @@ class TokenGrid(nn.Module):
 
     def forward(self, clips: Float[Tensor, "b frames height width 3"]) -> Float[Tensor, "b t h w c"]:
         """The grid of each clip."""
-        asked = torch.linspace(0, clips.shape[1] - 1, self.frames).round().long()
-        colours = ((clips[:, asked] + 1) / 2 - self.mean) / self.std
+        frames = torch.linspace(0, clips.shape[1] - 1, self.frames).round().long()
+        colours = ((clips[:, frames] + 1) / 2 - self.mean) / self.std
         images = rearrange(colours, "b t h w c -> (b t) c h w")
         if tuple(images.shape[2:]) != (self.side, self.side):
             images = F.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)

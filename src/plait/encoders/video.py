@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -14,15 +15,15 @@ from plait.errors import ShapeError
 class VideoNet(nn.Module):
     """Frames to a channels-last grid over time, height and width.
 
-    The frames are folded into the batch. Each is cut into patches, one linear map for all of them, and goes through
-    3x3 convolutions that halve height and width; then every position is followed through time by convolutions of
-    three steps that halve the frames. Batch normalisation and a ReLU follow each. The grid is
-    `(frames / 2**len(temporal), height / side, width / side, temporal[-1])` with `side = patch * 2**(len(widths) - 1)`,
-    rounded up after each halving; rows and columns beyond whole patches are not seen.
+    The frames are folded into the batch. Each is cut into patches, one linear map for all of them, and goes
+    through 3x3 convolutions that halve height and width; then every position is followed through time by
+    convolutions of three steps that halve the frames. Batch normalisation and a ReLU follow each. The grid is
+    `(frames / 2**len(temporal), height / side, width / side, temporal[-1])` with
+    `side = patch * 2**(len(widths) - 1)`, rounded up after each halving; rows and columns beyond whole
+    patches are not seen.
 
     Args:
-        shape: a clip's shape: `(frames, height, width, channels)`, or `(frames, height, width)` for one channel,
-            such as depth.
+        shape: a clip's: `(frames, height, width, channels)`, or `(frames, height, width)` for one channel.
         widths: channels of the patches and after each convolution within a frame, at least one.
         temporal: channels after each convolution over time, at least one.
         patch: side of a patch in pixels.
@@ -42,22 +43,16 @@ class VideoNet(nn.Module):
         super().__init__()
         side, frames = patch * 2 ** (len(widths) - 1), 2 ** len(temporal)
         if len(shape) not in (3, 4) or shape[0] < frames or min(shape[1:3]) < side or shape[-1] < 1:
-            raise ShapeError(
-                f"VideoNet: got a clip of shape {tuple(shape)}, expected (frames, height, width) or "
-                f"(frames, height, width, channels) with at least {frames} frames of {side}x{side}"
-            )
+            expected = "(frames, height, width) or (frames, height, width, channels)"
+            expected += f" with at least {frames} frames of {side}x{side}"
+            raise ShapeError(f"VideoNet: got a clip of shape {tuple(shape)}, expected {expected}")
         self.shape = tuple(shape)
         channels = shape[3] if len(shape) == 4 else 1
-        self.patches = _block(nn.Conv2d(channels, widths[0], patch, stride=patch, bias=False))
-        self.space = nn.Sequential(
-            *(_block(nn.Conv2d(n, m, 3, stride=2, padding=1, bias=False)) for n, m in pairwise(widths))
-        )
-        self.time = nn.Sequential(
-            *(
-                _block(nn.Conv2d(n, m, (3, 1), stride=(2, 1), padding=(1, 0), bias=False))
-                for n, m in pairwise((widths[-1], *temporal))
-            )
-        )
+        halving, following = {"stride": 2, "padding": 1}, {"stride": (2, 1), "padding": (1, 0)}
+        self.patches = _block(channels, widths[0], patch, stride=patch)
+        self.space = nn.Sequential(*(_block(n, m, 3, **halving) for n, m in pairwise(widths)))
+        steps = pairwise((widths[-1], *temporal))
+        self.time = nn.Sequential(*(_block(n, m, (3, 1), **following) for n, m in steps))
 
     def forward(self, clips: Float[Tensor, "b *clip"]) -> Float[Tensor, "b t h w c"]:
         """The grid of each clip.
@@ -75,6 +70,7 @@ class VideoNet(nn.Module):
         return grid
 
 
-def _block(convolution: nn.Conv2d) -> nn.Module:
-    """A convolution, batch normalisation, ReLU."""
-    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU())
+def _block(before: int, after: int, kernel: int | tuple[int, int], **options: Any) -> nn.Module:
+    """A convolution from some channels to others, batch normalisation, ReLU."""
+    convolution = nn.Conv2d(before, after, kernel, bias=False, **options)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())

@@ -17,21 +17,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: it cannot be read, is cut short, or holds anything else than tensors by name, such as code.
     """
+    expected = "expected a network's weights as .pt or .safetensors"
     if path.exists() and not path.is_file():
-        raise DataError(f"{path}: no file, expected a network's weights as .pt or .safetensors")
+        raise DataError(f"{path}: no file, {expected}")
     try:
-        weights = (
-            load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        )
-    except (
-        Exception
-    ) as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... by the damage
+        safe = path.suffix == ".safetensors"
+        weights = load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... by the damage
         kind = "cannot be read" if isinstance(error, OSError | SafetensorError) else "holds no plain weights"
-        raise DataError(f"{path}: {kind}, expected a network's weights as .pt or .safetensors") from error
+        raise DataError(f"{path}: {kind}, {expected}") from error
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise DataError(
-            f"{path}: holds no tensors by name, expected a network's weights as .pt or .safetensors"
-        )
+        raise DataError(f"{path}: holds no tensors by name, {expected}")
     return dict(weights)
 
 
@@ -41,11 +37,11 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) 
     Raises:
         DataError: a weight is missing or of another shape; `path` names the file.
     """
-    for name, own in network.state_dict().items():
-        given = weights.get(name)
-        if given is None and name.endswith("num_batches_tracked"):  # older files do not count
+    for name, tensor in network.state_dict().items():
+        weight = weights.get(name)
+        if weight is None and name.endswith("num_batches_tracked"):  # older files do not count
             continue
-        if given is None or given.shape != own.shape:
-            got = "nothing" if given is None else tuple(given.shape)
-            raise DataError(f"{path}: {name}: {got}, expected a tensor of shape {tuple(own.shape)}")
-        own.copy_(given)
+        if weight is None or weight.shape != tensor.shape:
+            got = "nothing" if weight is None else tuple(weight.shape)
+            raise DataError(f"{path}: {name}: {got}, expected a tensor of shape {tuple(tensor.shape)}")
+        tensor.copy_(weight)

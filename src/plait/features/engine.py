@@ -1,6 +1,7 @@
 """A frozen network run faster: one switch, the same numbers."""
 
 import importlib.metadata
+import operator
 import warnings
 from collections.abc import Callable
 
@@ -15,11 +16,11 @@ Encode = Callable[[Tensor], Tensor]
 
 
 def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> Encode:
-    """`network` in eval mode as a function of tensors of just `example`'s shape; outputs agree to 1e-3 relative.
+    """`network` in eval mode as a function of tensors of `example`'s shape; outputs agree to 1e-3 relative.
 
-    `torch` folds batch normalisations into convolutions and keeps their weights channels-last; it needs nothing else.
-    `compile` is `torch.compile` with frozen weights and needs a C++ compiler; `openvino` needs `plait[openvino]`
-    and runs on the CPU, in float32.
+    `torch` folds batch normalisations into convolutions, keeps their weights channels-last and needs nothing
+    else; `compile` is `torch.compile` with frozen weights and needs a C++ compiler; `openvino` runs on the
+    CPU, in float32, and needs `plait[openvino]`.
 
     Raises:
         ConfigError: there is no such engine, or it is not to be had here.
@@ -29,10 +30,8 @@ def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> En
     network = network.eval().requires_grad_(False)
     if engine == "openvino":
         return _openvino(network, example)
-    if engine == "compile":
-        return _compiled(
-            _graph(network, example, fold=False), example
-        )  # the compiler folds, and picks its own order
+    if engine == "compile":  # which folds by itself, and picks its own order
+        return _compiled(_graph(network, example, fold=False), example)
     for part in network.modules():
         if isinstance(part, FrameNet):
             part.at_once = 8  # activations of more do not stay in the processor's cache
@@ -51,7 +50,7 @@ def engine_version(engine: str) -> str:
 def folded(network: nn.Module, example: Tensor) -> nn.Module:
     """A copy of an eval-mode network for one shape, every batch normalisation in the convolution before it.
 
-    Convolution weights are kept channels-last, so that a channels-last clip is never copied into another order.
+    Its weights are kept channels-last, so that a channels-last clip is never copied into another order.
     """
     program = torch.export.export(network, (example,))
     module = program.module()
@@ -66,8 +65,8 @@ def folded(network: nn.Module, example: Tensor) -> nn.Module:
         before = node.args[0]
         if before.target not in convolutions or users[before] > 1:
             continue
-        given = (*before.args[1:3], *[None] * (3 - len(before.args)), *node.args[1:5])
-        kernel, bias, gain, shift, mean, variance = (_value(module, argument) for argument in given)
+        arguments = (*before.args[1:3], *[None] * (3 - len(before.args)), *node.args[1:5])
+        kernel, bias, gain, shift, mean, variance = (_constant(module, argument) for argument in arguments)
         if kernel is None or mean is None or variance is None:
             continue
         key = (str(before.args[1]), str(node.args[3]), str(node.args[4]))
@@ -91,23 +90,21 @@ def folded(network: nn.Module, example: Tensor) -> nn.Module:
     return module
 
 
-def _value(module: nn.Module, node: object) -> Tensor | None:
+def _constant(module: nn.Module, node: object) -> Tensor | None:
     """The tensor that a node of the graph stands for, if it is a constant."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":
         return None
-    found: object = module
-    for part in str(node.target).split("."):
-        found = getattr(found, part)
-    return found.detach() if isinstance(found, Tensor) else None
+    value = operator.attrgetter(str(node.target))(module)
+    return value.detach() if isinstance(value, Tensor) else None
 
 
 def _graph(network: nn.Module, example: Tensor, fold: bool) -> nn.Module:
-    """A network as a graph; one that torch cannot write down so runs as it is, and that is said."""
+    """A network as a graph; one that torch cannot write down so runs as it is, and a warning says so."""
     try:
         return folded(network, example) if fold else torch.export.export(network, (example,)).module()
     except Exception as error:  # whatever in it depends on values, or is no torch
-        said = f"{type(network).__name__}: torch.export cannot write it down ({one_line(error)}); it runs as it is, slower"
-        warnings.warn(said, PlaitWarning, stacklevel=3)
+        why = f"torch.export cannot write it down ({one_line(error)}); it runs as it is, slower"
+        warnings.warn(f"{type(network).__name__}: {why}", PlaitWarning, stacklevel=3)
         return network
 
 
@@ -126,9 +123,8 @@ def _compiled(network: nn.Module, example: Tensor) -> Encode:
             warnings.simplefilter("ignore")  # of others, about their own future
             run(example)
     except Exception as error:  # no compiler, or code that it cannot take
-        raise ConfigError(
-            f"engine 'compile': {one_line(error)}; the engine 'torch' needs no compiler"
-        ) from error
+        remedy = "the engine 'torch' needs no compiler"
+        raise ConfigError(f"engine 'compile': {one_line(error)}; {remedy}") from error
     return run
 
 
@@ -142,10 +138,8 @@ def _openvino(network: nn.Module, example: Tensor) -> Encode:
             warnings.simplefilter("ignore")
             model = openvino.convert_model(torch.export.export(network, (example,)))
     except Exception as error:  # as above, or an operation that OpenVINO does not know
-        kind = type(network).__name__
-        raise ConfigError(
-            f"engine 'openvino': {kind} cannot be converted ({one_line(error)}); the engine 'torch' takes it"
-        ) from error
+        why = f"{type(network).__name__} cannot be converted ({one_line(error)})"
+        raise ConfigError(f"engine 'openvino': {why}; the engine 'torch' takes it") from error
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
 

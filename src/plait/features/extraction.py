@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field, is_dataclass, replace
@@ -27,11 +27,11 @@ from plait.contents import describe, network_key, settings
 from plait.errors import ConfigError, DataError, own_code
 from plait.features.engine import Encode, accelerate, engine_version
 from plait.objects import made, resolve, source_key
+from plait.progress import Progress, Step, silent
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality, Recording, Stream
 
 T = TypeVar("T")
-Progress = Callable[[int, int, str], None]
 SAID_S = 5.0  # between two words on progress
 SHARES, MOST_CLIPS = 4, 64  # tasks for each place on a cluster; clips of one
 AT_ONCE = 64  # arrays that are locked together, and made in one go
@@ -39,9 +39,13 @@ AT_ONCE = 64  # arrays that are locked together, and made in one go
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Extraction:
-    """How features are made: `use`, an encoder's `"package.module:Name"`, called with the clip's shape and `args`.
+    """How features are made.
 
-    `engine` runs it, on `batch` clips at once.
+    Args:
+        use: the encoder, `"package.module:Name"`, called with the clip's shape and `args`.
+        args: its settings.
+        engine: what runs it.
+        batch: clips at once.
     """
 
     use: str
@@ -57,7 +61,7 @@ class Extraction:
 
 @dataclass(frozen=True)
 class Features:
-    """Where they lie: `rows` of `(*grid)`, float16, one per clip in the order of `cuts`; `settings` made them."""
+    """Where they lie: `rows` of `(*grid)`, float16, one per clip in `cuts`; `settings` made them."""
 
     rows: Rows
     cuts: Sequence[Cut]
@@ -74,15 +78,17 @@ class Features:
         Raises:
             DataError: the cache cannot be written.
         """
-        folder = cache_folder("features")
-        made_of = [self.rows.names, [astuple(clip) for _, clip in self.cuts]]
-        array = folder / f"all-{content_key(made_of)}.npy"
+        clips = [astuple(clip) for _, clip in self.cuts]
+        array = cache_folder("features") / f"all-{content_key([self.rows.names, clips])}.npy"
+        index = array.with_suffix(".parquet")
         with made_once(array, said={"made": "a copy of features, as one array"}) as making:
             if making is not None:
                 self.rows.joined(making)
-        with atomic(array.with_suffix(".parquet")) as index:
-            _index(self.cuts).write_parquet(index)
-        return array, array.with_suffix(".parquet")
+        columns = ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
+        table = pl.DataFrame([(row, *clip) for row, clip in enumerate(clips)], columns, orient="row")
+        with atomic(index) as making:
+            table.write_parquet(making)
+        return array, index
 
 
 def extract(
@@ -94,68 +100,73 @@ def extract(
     device: str = "cpu",
     threads: int | None = None,
     where: str = "features",
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
     cluster: Cluster | None = None,
 ) -> Features:
-    """The features of modality `name` of all clips, found in the cache or made now.
+    """The features of one modality of all clips, found in the cache or made now.
 
-    They are kept for each recording (of recordings of one clip, for each subject) under a key of the encoder's weights,
-    settings and code, the engine with its version, `threads` (by default torch's), what else decides numbers here, and
-    the contents of its clips. Batches never hold clips of two of these. Those that are written stay: whoever is stopped
-    goes on from there, and comes to the same files. `where` names the setting in errors; `progress` is told clips done,
-    clips in all, and what is being done. The nodes of a `cluster` share the work; the batches are the same.
+    They are kept for each recording (of recordings of one clip, for each subject) under a key of the
+    encoder's weights, settings and code, the engine with its version, the threads, what else decides numbers
+    here, and the contents of its clips. Batches never hold clips of two of these files. What is written
+    stays: a run that is stopped goes on from there, and comes to the same files.
+
+    Args:
+        dataset: whose clips these are.
+        cuts: the clips, in the order of the rows.
+        name: the modality's.
+        how: the encoder and how it is run.
+        device: where it is run.
+        threads: of torch, by default as many as it has now; of a cluster, its own.
+        where: the setting that errors name.
+        progress: called with clips done, clips in all, and what is being done.
+        cluster: its nodes share the batches, which are the same ones.
 
     Raises:
-        ConfigError: the encoder or the engine cannot be had, or gives no tensor; or it, `prepare` or `recordings` hold
-            something whose content cannot be told.
+        ConfigError: the encoder or the engine cannot be had, or gives no tensor; or it, `prepare` or
+            `recordings` hold something whose content cannot be told.
         DataError: a clip cannot be read, or gives values that float16 cannot hold.
         PlaitError: what the encoder refuses.
     """
     modality = dataset.modality(name)
     before = torch.get_num_threads()
     threads = cluster.threads if cluster else threads or before
-    encoder, shared = _decided(dataset, cuts, modality, how, device, threads, where)
+    encoder, decided = _decide(cuts, modality, how, device, threads, where)
     parts = together(cuts)
-    files = kept_in(dataset, modality, [[cuts[row] for row in part] for part in parts], shared)
-    missing = {
-        file: [cuts[row] for row in part] for part, file in zip(parts, files, strict=True) if not sound(file)
-    }
+    files = kept_in(dataset, modality, [[cuts[row] for row in part] for part in parts], decided)
+    pairs = zip(parts, files, strict=True)
+    missing = {file: [cuts[row] for row in part] for part, file in pairs if not sound(file)}
     encode = _Encode(encoder, how, device, where)
-    said = {"settings": shared, "made": f"{name} through {how.name}"}
-    standing = sum(len(part) for part, file in zip(parts, files, strict=True) if file not in missing)
-    told = _Told(progress, f"clips of {name} through {how.name}", len(cuts), standing)
+    title = f"{name} through {how.name}"
+    standing = len(cuts) - sum(map(len, missing.values()))
+    count = _Count(progress, f"clips of {title}", len(cuts), standing)
     torch.set_num_threads(threads)
     try:
-        for some in _by(AT_ONCE, list(missing)):
-            with ExitStack() as all_of_them:
-                mine: dict[Path, _Making] = {}
-                for file in sorted(some):  # so do other runs: nobody waits for somebody who waits for them
-                    own = ExitStack()
-                    part = own.enter_context(made_once(file, resumed=True, said=said))
-                    all_of_them.push(own)
+        for group in _batched(list(missing), AT_ONCE):
+            with ExitStack() as locks:
+                arrays: dict[Path, _Array] = {}
+                for file in sorted(group):  # so do other runs: nobody waits for somebody who waits for them
+                    lock = ExitStack()
+                    seal = {"settings": decided, "made": title}
+                    part = lock.enter_context(made_once(file, resumed=True, said=seal))
+                    locks.push(lock)
                     if part is None:
-                        told(len(missing[file]))  # another run has made it meanwhile
+                        count(len(missing[file]))  # another run has made it meanwhile
                     else:
-                        mine[file] = _Making(part, missing[file], own)
-                _made([mine[file] for file in some if file in mine], modality, how, encode, told, cluster)
+                        arrays[file] = _Array(part, missing[file], lock)
+                unfinished = [arrays[file] for file in group if file in arrays]
+                _fill(unfinished, modality, encode, count, cluster)
     finally:
         torch.set_num_threads(before)
-    return Features(rows_of(parts, files), cuts, shared)
+    return Features(rows_of(parts, files), cuts, decided)
 
 
-def _by(size: int, items: Sequence[T]) -> Iterator[Sequence[T]]:
+def _batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def _decided(
-    dataset: Dataset,
-    cuts: Sequence[Cut],
-    modality: Modality,
-    how: Extraction,
-    device: str,
-    threads: int,
-    where: str,
+def _decide(
+    cuts: Sequence[Cut], modality: Modality, how: Extraction, device: str, threads: int, where: str
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The encoder, and all that decides the features of whatever clips, in terms of JSON."""
     shape = tuple(next(tensors(modality, cuts[:1])).shape)
@@ -163,9 +174,8 @@ def _decided(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what it draws at random is always the same
         encoder = made(make, (shape,), how.args, where).eval().requires_grad_(False)
-    parts = sorted(
-        {type(part) for part in encoder.modules()}, key=lambda cls: (cls.__module__, cls.__qualname__)
-    )
+    classes = {type(part) for part in encoder.modules()}
+    parts = sorted(classes, key=lambda cls: (cls.__module__, cls.__qualname__))
     return encoder, {
         "encoder": describe(make),
         "args": settings(how.args),
@@ -185,46 +195,46 @@ def _decided(
 def kept_in(
     dataset: Dataset, modality: Modality, parts: Sequence[Sequence[Cut]], decided: Mapping[str, Any]
 ) -> list[Path]:
-    """Where the features of each of `parts` lie, or will; `decided` is what decides those of whatever clips."""
+    """Where features lie, or will.
+
+    Args:
+        dataset: whose clips these are.
+        modality: of the clips.
+        parts: the clips of each file.
+        decided: what decides the features of whatever clips.
+    """
     keys = [content_key([decided, _content(dataset, modality, part)]) for part in parts]
     return [cache_folder("features") / f"{key}.npy" for key in keys]
 
 
 def _content(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> Any:
-    """What of the recordings' contents the clips are or, where these do not say, a hash of the clips themselves."""
-    read = contents_of(dataset, modality, cuts)
-    if read is not None:
-        return read
-    content = sha256()
+    """What of the recordings' contents the clips are or, where these do not say, a hash of the clips."""
+    contents = contents_of(dataset, modality, cuts)
+    if contents is not None:
+        return contents
+    digest = sha256()
     for tensor in tensors(modality, cuts):
-        content.update(
-            f"{tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes()
-        )
-    return content.hexdigest()
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
-class _Told:
+@dataclass
+class _Count:
     """Progress: of all clips, so many are done."""
 
-    def __init__(self, progress: Progress, title: str, total: int, done: int) -> None:
-        self.progress, self.title, self.total, self.done = progress, title, total, done
-        self.said_s = -math.inf
+    progress: Progress
+    title: str
+    total: int
+    done: int
+    reported_s: float = -math.inf
 
     def __call__(self, more: int) -> None:
         self.done += more
-        if self.done == self.total or time.monotonic() - self.said_s > SAID_S:
-            self.said_s = time.monotonic()
-            self.progress(self.done, self.total, self.title)
-
-
-def _index(cuts: Sequence[Cut]) -> pl.DataFrame:
-    """Which row is which clip."""
-    rows = [
-        (row, clip.name, clip.recording, clip.subject, clip.activity, clip.start_s, clip.stop_s)
-        for row, (_, clip) in enumerate(cuts)
-    ]
-    columns = ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
-    return pl.DataFrame(rows, schema=columns, orient="row")
+        if self.done == self.total or time.monotonic() - self.reported_s > SAID_S:
+            state: Literal["begins", "done"] = "done" if math.isfinite(self.reported_s) else "begins"
+            self.reported_s = time.monotonic()
+            self.progress(Step(self.done, self.total, self.title, state))
 
 
 @dataclass
@@ -238,8 +248,7 @@ class _Encode:
     run: Encode | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What goes to another machine: what runs the encoder is made there."""
-        return _Encode, (self.encoder, self.how, self.device, self.where)
+        return _Encode, (self.encoder, self.how, self.device, self.where)  # `run` is made anew elsewhere
 
     def __call__(self, clips: Iterator[Tensor], counts: Sequence[int]) -> Iterator[np.ndarray]:
         """The rows of each batch, `(batch, *grid)`, float16, while the next clips are decoded.
@@ -251,9 +260,8 @@ class _Encode:
             short = size - len(batch)
             full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
             full = full.float().to(self.device)
-            with own_code(
-                f"{self.where}: {name} fails on clips of {tuple(full.shape[1:])}", passing=(OSError,)
-            ):
+            failure = f"{self.where}: {name} fails on clips of {tuple(full.shape[1:])}"
+            with own_code(failure, passing=(OSError,)):
                 self.run = self.run or accelerate(self.encoder.to(self.device), full, self.how.engine)
                 with settled(), wide_products():
                     grid = self.run(full)
@@ -267,82 +275,74 @@ class _Encode:
             yield rows
 
 
-class _Making(NamedTuple):
-    """An unfinished array, the clips that are to be in it, and what is to be closed once they are."""
+class _Array(NamedTuple):
+    """An unfinished array, the clips that are to be in it, and the lock to be closed once they are."""
 
     part: Path
     cuts: Sequence[Cut]
-    finish: ExitStack
+    lock: ExitStack
 
 
-def _made(
-    parts: Sequence[_Making],
-    modality: Modality,
-    how: Extraction,
-    encode: _Encode,
-    told: _Told,
-    cluster: Cluster | None,
+def _fill(
+    arrays: Sequence[_Array], modality: Modality, encode: _Encode, count: _Count, cluster: Cluster | None
 ) -> None:
     """Append what is missing to unfinished arrays; each takes its place as soon as it holds all."""
-    held = [_whole(one.part, len(one.cuts), how.batch) for one in parts]
-    told(sum(held))
-    left = [one.cuts[done:] for done, one in zip(held, parts, strict=True)]
-    if cluster and any(left):
-        rows = _shared(cluster, modality, [cuts for cuts in left if cuts], how, encode)
+    lengths = [_trim(array.part, len(array.cuts), encode.how.batch) for array in arrays]
+    count(sum(lengths))
+    missing = [array.cuts[length:] for length, array in zip(lengths, arrays, strict=True)]
+    if cluster and any(missing):
+        batches = _shared(cluster, modality, [cuts for cuts in missing if cuts], encode)
     else:
-        rows = encode(tensors(modality, [one for cuts in left for one in cuts]), [len(cuts) for cuts in left])
-    for one, done in zip(parts, held, strict=True):
-        if done < len(one.cuts):
-            with one.part.open("r+b" if one.part.exists() else "w+b") as file:
+        clips = tensors(modality, [cut for cuts in missing for cut in cuts])
+        batches = encode(clips, [len(cuts) for cuts in missing])
+    for array, length in zip(arrays, lengths, strict=True):
+        total = len(array.cuts)
+        if length < total:
+            with array.part.open("r+b" if array.part.exists() else "w+b") as file:
                 file.seek(0, os.SEEK_END)
-                while done < len(one.cuts):
-                    batch = next(rows)
-                    if done == 0:
-                        header = {
-                            "descr": "<f2",
-                            "fortran_order": False,
-                            "shape": (len(one.cuts), *batch.shape[1:]),
-                        }
+                while length < total:
+                    rows = next(batches)
+                    if length == 0:
+                        header = {"descr": "<f2", "fortran_order": False, "shape": (total, *rows.shape[1:])}
                         np.lib.format.write_array_header_1_0(file, header)
-                    file.write(batch.tobytes())
+                    file.write(rows.tobytes())
                     file.flush()
-                    done += len(batch)
-                    told(len(batch))
+                    length += len(rows)
+                    count(len(rows))
                 os.fsync(file.fileno())
-        one.finish.close()
+        array.lock.close()
 
 
 def _shared(
-    cluster: Cluster, modality: Modality, parts: Sequence[Sequence[Cut]], how: Extraction, encode: _Encode
+    cluster: Cluster, modality: Modality, parts: Sequence[Sequence[Cut]], encode: _Encode
 ) -> Iterator[np.ndarray]:
-    """The rows of each part that the nodes of a cluster make, in order; a task is some whole batches of one part."""
-    kept = cluster.keep(encode)
+    """The rows that the nodes of a cluster make, in order; a task is some whole batches of one part."""
+    encoder = cluster.keep(encode)
     share = min(math.ceil(sum(map(len, parts)) / (SHARES * cluster.room())), MOST_CLIPS)
-    size = math.ceil(share / how.batch) * how.batch
-    sent = {recording: _reading(recording, modality, {}) for cuts in parts for recording, _ in cuts}
+    size = math.ceil(share / encode.how.batch) * encode.how.batch
+    recordings = {recording: _moved(recording, modality, {}) for cuts in parts for recording, _ in cuts}
 
     def tasks() -> Iterator[tuple[list[Path], tuple[Any, ...]]]:
-        for cuts in parts:
-            for some in _by(size, cuts):
-                own = [(sent[recording], clip) for recording, clip in some]
-                files = dict.fromkeys(
-                    f for recording, _ in own for f in map(_file, recording.streams.values()) if f
-                )
-                yield list(files), (kept, modality, own)
+        for part in parts:
+            for batch in _batched(part, size):
+                cuts = [(recordings[recording], clip) for recording, clip in batch]
+                streams = [stream for recording, _ in cuts for stream in recording.streams.values()]
+                files = dict.fromkeys(file for file in map(_file, streams) if file)
+                yield list(files), (encoder, modality, cuts)
 
-    return cluster.each(_share, tasks())
+    return cluster.each(_encode_share, tasks())
 
 
-def _share(
+def _encode_share(
     where: Mapping[Path, Path], encode: _Encode, modality: Modality, cuts: Sequence[Cut]
 ) -> np.ndarray:
     """The rows of some clips, whose recordings' files lie where `where` says."""
-    here = {recording: _reading(recording, modality, where) for recording, _ in cuts}
-    own = [(here[recording], clip) for recording, clip in cuts]
-    return np.concatenate(list(encode(tensors(modality, own), [len(own)])))
+    recordings = {recording: _moved(recording, modality, where) for recording, _ in cuts}
+    here = [(recordings[recording], clip) for recording, clip in cuts]
+    return np.concatenate(list(encode(tensors(modality, here), [len(here)])))
 
 
-def _reading(recording: Recording, modality: Modality, where: Mapping[Path, Path]) -> Recording:
+def _moved(recording: Recording, modality: Modality, where: Mapping[Path, Path]) -> Recording:
     """The streams that `modality` needs, nothing of them read yet, from where their files lie."""
     streams = {name: recording.streams[name] for name in modality.streams}
     for name, stream in streams.items():
@@ -357,8 +357,8 @@ def _file(stream: Stream) -> Path | None:
     return file if is_dataclass(stream) and isinstance(file, Path) else None
 
 
-def _whole(part: Path, total: int, batch: int) -> int:
-    """How many clips an unfinished array holds in whole batches; what is behind them is cut off."""
+def _trim(part: Path, total: int, batch: int) -> int:
+    """Cut off what an unfinished array holds behind whole batches; how many clips are left."""
     if not part.exists():
         return 0
     with part.open("r+b") as file:
@@ -369,7 +369,7 @@ def _whole(part: Path, total: int, batch: int) -> int:
         except ValueError:
             start, row = 0, 0
         held = (file.seek(0, os.SEEK_END) - start) // row if row else 0
-        done = min(held, total) if held >= total else held // batch * batch
+        done = total if held >= total else held // batch * batch
         file.seek(start + done * row if done else 0)
         file.truncate()
     return done

@@ -21,8 +21,13 @@ Removed = Literal["attended", "random"]
 class Attention:
     """One lead and one context of a batch of clips.
 
-    `logits` and `relation` are `(b, i, j)`, over flat positions of grids of `lead_shape` and `context_shape`: their
-    axes without channels, the context's as it is compared (smaller under `pool`).
+    Args:
+        lead: the modality that leads.
+        context: the modality it attends to.
+        lead_shape: axes of the lead's grid, without channels; `i` runs over its flat positions.
+        context_shape: the same of the context as it is compared (smaller under `pool`), for `j`.
+        logits: `(b, i, j)`.
+        relation: their softmax over `j`.
     """
 
     lead: str
@@ -33,17 +38,17 @@ class Attention:
     relation: Tensor
 
     def over_time(self) -> Float[Tensor, "b t s"]:
-        """Fig. 9: f of eq. 2, the exponential of the logits, not normalised, summed over all axes but the first.
+        """Fig. 9: f of eq. 2, the logits' exponential, not normalised, summed over all axes but the first.
 
         Each clip's largest logit is subtracted first, so a map is known up to one factor a clip.
         """
         f = (self.logits - self.logits.amax((1, 2), keepdim=True)).exp()
-        return _summed(f, self.lead_shape, self.context_shape)
+        return _sum_over_places(f, self.lead_shape, self.context_shape)
 
     def relation_over_time(self) -> Float[Tensor, "b t s"]:
-        """The normalised relation, averaged over the lead's places and summed over the context's: rows sum to one."""
+        """The relation, averaged over the lead's places and summed over the context's: rows sum to one."""
         places = math.prod(self.lead_shape[1:])
-        return _summed(self.relation, self.lead_shape, self.context_shape) / places
+        return _sum_over_places(self.relation, self.lead_shape, self.context_shape) / places
 
     def query_dependence(self) -> Float[Tensor, " b"]:
         """How much the rows of the relation differ: mean total-variation distance of a row to the mean row.
@@ -60,18 +65,17 @@ def attentions(method: nn.Module, grids: Mapping[str, Tensor]) -> list[Attention
         ConfigError: the method is neither.
         ShapeError: a grid is not of its shape.
     """
-    entered, leads = _opened(method, grids)
-    found = []
+    entered, leads = _enter(method, grids)
+    maps = []
     for enforced in leads:
         x = entered[enforced.lead]
         for name, block in _blocks(enforced):
             y = entered[name]
             logits = block.logits(x, y)
-            context = tuple(-(-size // block.pool) for size in y.shape[1:-1])
-            found.append(
-                Attention(enforced.lead, name, tuple(x.shape[1:-1]), context, logits, logits.softmax(-1))
-            )
-    return found
+            shape = tuple(-(-size // block.pool) for size in y.shape[1:-1])
+            relation = logits.softmax(-1)
+            maps.append(Attention(enforced.lead, name, tuple(x.shape[1:-1]), shape, logits, relation))
+    return maps
 
 
 def without(
@@ -83,8 +87,14 @@ def without(
 ) -> Float[Tensor, "b classes"]:
     """The deletion test: class scores when a share of each context's positions is taken out of the relation.
 
-    `attended` takes those out that the lead's positions attend to most, on average over the lead; `random` any, drawn
-    from `generator`. The other weights of a row are brought back to a sum of one. At least one position stays.
+    The other weights of a row are brought back to a sum of one.
+
+    Args:
+        method: a `Led` or `Symmetric`.
+        grids: `(b, *shape)` by modality.
+        share: of the positions, 0 to 1; at least one position stays.
+        removed: those `attended` to most, on average over the lead's positions, or `random` ones.
+        generator: what random ones are drawn from; torch's own by default.
 
     Raises:
         ConfigError: the method is neither `Led` nor `Symmetric`, or `share` is not in [0, 1].
@@ -92,8 +102,8 @@ def without(
     """
     if not 0 <= share <= 1:
         raise ConfigError(f"share is {share}, expected a share between 0 and 1")
-    entered, leads = _opened(method, grids)
-    made = []
+    entered, leads = _enter(method, grids)
+    enforced_grids = []
     for enforced in leads:
         x = entered[enforced.lead]
         total = x
@@ -101,19 +111,19 @@ def without(
             logits = block.logits(x, entered[name])
             count = min(round(share * logits.shape[2]), logits.shape[2] - 1)
             if removed == "attended":
-                worth = logits.softmax(-1).mean(1)
+                rank = logits.softmax(-1).mean(1)
             else:
-                worth = torch.rand(logits.shape[0], logits.shape[2], generator=generator).to(logits.device)
-            out = torch.zeros_like(worth, dtype=torch.bool)
-            out.scatter_(1, worth.topk(count, dim=1).indices, True)
-            relation = logits.masked_fill(out[:, None], -torch.inf).softmax(-1)
+                rank = torch.rand(logits.shape[0], logits.shape[2], generator=generator).to(logits.device)
+            deleted = torch.zeros_like(rank, dtype=torch.bool)
+            deleted.scatter_(1, rank.topk(count, dim=1).indices, True)
+            relation = logits.masked_fill(deleted[:, None], -torch.inf).softmax(-1)
             total = total + block.enforcing(relation, entered[name]).reshape(x.shape)
-        made.append(total)
-    scores: Tensor = method.head(made)  # type: ignore[operator]
+        enforced_grids.append(total)
+    scores: Tensor = method.head(enforced_grids)  # type: ignore[operator]
     return scores
 
 
-def _opened(method: nn.Module, grids: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Enforced]]:
+def _enter(method: nn.Module, grids: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Enforced]]:
     """Grids as they enter, and every lead with its blocks."""
     if isinstance(method, Led):
         return method.entry(grids), [method.enforced]
@@ -128,7 +138,7 @@ def _blocks(enforced: Enforced) -> Iterator[tuple[str, NonLocal]]:
         yield name, block
 
 
-def _summed(pairs: Tensor, lead: tuple[int, ...], context: tuple[int, ...]) -> Tensor:
+def _sum_over_places(pairs: Tensor, lead: tuple[int, ...], context: tuple[int, ...]) -> Tensor:
     """`(b, i, j)` summed over every axis of both grids but the first; a plain vector counts as one step."""
     t, s = (shape[0] if shape else 1 for shape in (lead, context))
     return pairs.reshape(len(pairs), t, pairs.shape[1] // t, s, pairs.shape[2] // s).sum((2, 4))

@@ -1,9 +1,9 @@
-"""The products of the non-local operation, in the order that costs least, and blocks of them that fit into memory.
+"""The products of the non-local operation, in the order that costs least and in blocks that fit into memory.
 
-`theta(x_i)^T phi(y_j)` and `h(sum_j a_ij g(y_j))` are chains of linear maps: the inner product over channels and the
-sum over positions may be taken among the lead's channels, in the embedding (the textbook's order) or among the
-context's channels. Multiplications of each are counted, and the cheapest is taken. Biases come along: rows of a softmax
-sum to one.
+`theta(x_i)^T phi(y_j)` and `h(sum_j a_ij g(y_j))` are chains of linear maps: the inner product over channels
+and the sum over positions may be taken among the lead's channels, in the embedding (the textbook's order) or
+among the context's channels. Multiplications of each are counted, and the cheapest is taken. Biases come
+along: rows of a softmax sum to one.
 """
 
 import math
@@ -29,16 +29,16 @@ def comparison(
     scale: float = 1.0,
     whole: bool = False,
 ) -> Callable[[Tensor], Tensor]:
-    """From rows `(b, r, n)` of the lead to logits `theta(x_i)^T phi(y_j)`, `(b, r, j)`, among the cheapest channels.
+    """Logits `theta(x_i)^T phi(y_j)`, `(b, r, j)`, of rows `(b, r, n)` of the lead, in the cheapest order.
 
     Args:
         theta: from the lead's channels to the embedding's.
         phi: from the context's channels to the embedding's.
         x: the lead `(b, *grid, n)`, for its size.
         y: the context `(b, *context, m)`.
-        pool: positions along every axis of the context of which the largest of `phi(y)` is taken.
+        pool: of so many positions along every axis of the context, the largest of `phi(y)` is taken.
         scale: what logits are multiplied by.
-        whole: with what is constant along j, which cancels in a softmax, and may else be missing.
+        whole: with what is constant along j; a softmax cancels it, and without this it may be missing.
     """
     (i, n), k = sizes(x), theta.out_features
     if pool > 1:  # no map can be pulled through a maximum: only the lead's side has a choice
@@ -46,8 +46,8 @@ def comparison(
         j = int(keys.shape[1])
         if i * n * k + i * j * k <= j * k * n + i * j * n:
             return lambda rows: _products(theta(rows), keys, scale=scale)
-        moved, offset = keys @ theta.weight, (keys @ theta.bias)[:, None]
-        return lambda rows: _products(rows, moved, offset, scale=scale)
+        lead_keys, offset = keys @ theta.weight, (keys @ theta.bias)[:, None]
+        return lambda rows: _products(rows, lead_keys, offset, scale=scale)
     context, b, (j, m) = positions(y), clips_of(y), sizes(y)
     by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
     by_embedding = b * (i * n * k + j * m * k + i * j * k)
@@ -56,60 +56,69 @@ def comparison(
         keys = phi(context)
         return lambda rows: _products(theta(rows), keys, scale=scale)
     if by_lead <= by_context:
-        keys = _pair(context, (phi.weight, phi.bias if whole else None), (theta.weight.mT, None))
+        lead_keys = _pair(context, (phi.weight, phi.bias if whole else None), (theta.weight.mT, None))
         offset = F.linear(context, (theta.bias @ phi.weight)[None], (theta.bias @ phi.bias)[None])
-        return lambda rows: _products(rows, keys, offset.mT, scale=scale)
+        return lambda rows: _products(rows, lead_keys, offset.mT, scale=scale)
 
-    def compared(rows: Tensor) -> Tensor:
+    def compare(rows: Tensor) -> Tensor:
         queries = _pair(rows, (theta.weight, theta.bias), (phi.weight.mT, None))
         constant = phi.bias @ theta.bias
-        offset = (
-            F.linear(rows, (phi.bias @ theta.weight)[None], constant[None])
-            if whole
-            else constant.view(1, 1, 1)
-        )
+        if whole:
+            offset = F.linear(rows, (phi.bias @ theta.weight)[None], constant[None])
+        else:
+            offset = constant.view(1, 1, 1)
         return _products(queries, context, offset, scale)
 
-    return compared
+    return compare
 
 
 def gathering(g: nn.Linear, h: nn.Linear, i: int, y: Tensor, pool: int = 1) -> Callable[..., Tensor]:
-    """From rows `(b, r, j)` of a relation, which sum to one, to `h(sum_j a_ij g(y_j))`; `i` rows are to come.
+    """From rows `(b, r, j)` of a relation, which sum to one, to `h(sum_j a_ij g(y_j))`, `(b, r, n)`.
 
-    Rows `(b, r, n)` given besides are added. `pool` is as in `comparison`, of `g(y)`.
+    Rows `(b, r, n)` that it is given besides are added.
+
+    Args:
+        g: from the context's channels to the embedding's.
+        h: from the embedding's channels to the lead's.
+        i: how many rows are to come.
+        y: the context `(b, *context, m)`.
+        pool: of so many positions along every axis of the context, the largest of `g(y)` is taken.
     """
     m, k, n = g.in_features, h.in_features, h.out_features
     if pool > 1:
         values = maxima(g(y), pool)
         j = int(values.shape[1])
         if i * k * (j + n) <= j * n * (k + i):
-            return lambda relation, *onto: _sum(F.linear(relation @ values, h.weight, h.bias), *onto)
-        moved = F.linear(values, h.weight, h.bias)
-        return lambda relation, *onto: _spread(relation, moved, *onto)
+            return lambda relation, *onto: _add(F.linear(relation @ values, h.weight, h.bias), *onto)
+        lead_values = F.linear(values, h.weight, h.bias)
+        return lambda relation, *onto: _spread(relation, lead_values, *onto)
     context, b, (j, _) = positions(y), clips_of(y), sizes(y)
     by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
     by_embedding = b * (j * m * k + i * j * k + i * k * n)
     by_context = b * i * j * m + _pair_cost(b * i, m, k, n)
     if by_embedding <= min(by_lead, by_context):
         values = g(context)
-        return lambda relation, *onto: _sum(F.linear(relation @ values, h.weight, h.bias), *onto)
+        return lambda relation, *onto: _add(F.linear(relation @ values, h.weight, h.bias), *onto)
+    maps = (g.weight, g.bias), (h.weight, h.bias)
     if by_lead <= by_context:
-        moved = _pair(context, (g.weight, g.bias), (h.weight, h.bias))
-        return lambda relation, *onto: _spread(relation, moved, *onto)
-    return lambda relation, *onto: _sum(
-        _pair(relation @ context, (g.weight, g.bias), (h.weight, h.bias)), *onto
-    )
+        lead_values = _pair(context, *maps)
+        return lambda relation, *onto: _spread(relation, lead_values, *onto)
+    return lambda relation, *onto: _add(_pair(relation @ context, *maps), *onto)
 
 
 def blockwise(made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int = 1) -> Iterator[Tensor]:
-    """What `made` makes of the rows of the lead and of grids like it, as many at once as keep to `PAIRS`.
+    """What `made` makes of the lead, block by block; of several blocks, each is made again for its gradient.
 
-    Where there are several blocks, each is made once more for its gradient.
+    Args:
+        made: from rows `(b, r, n)` of each of `grids` to what is made of them.
+        y: the context, for its size: a block has as many rows as `PAIRS` allows, at least one.
+        *grids: the lead and others of its positions.
+        pool: as in `comparison`.
     """
     rows = [positions(grid) for grid in grids]
     compared = math.prod(-(-size // pool) for size in y.shape[1:-1])
     size = max(PAIRS // max(clips_of(y) * compared, 1), 1)
-    for block in zip(*(torch.split(own, size, dim=1) for own in rows), strict=True):
+    for block in zip(*(torch.split(grid_rows, size, dim=1) for grid_rows in rows), strict=True):
         if block[0].shape[1] == rows[0].shape[1] or not torch.is_grad_enabled():
             yield made(*block)
         else:
@@ -117,7 +126,7 @@ def blockwise(made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int 
 
 
 def maxima(grid: Tensor, pool: int) -> Tensor:
-    """Maxima over blocks of `pool` along every grid axis, the last block perhaps smaller; positions flattened."""
+    """Maxima over blocks of `pool` along every grid axis, the last perhaps smaller; positions flattened."""
     for axis in range(1, grid.ndim - 1):
         lines = grid.movedim(axis, -1)
         blocks = F.max_pool1d(lines.flatten(0, -2), min(pool, lines.shape[-1]), ceil_mode=True)
@@ -131,7 +140,7 @@ def positions(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b i n"]:
 
 
 def clips_of(grid: Tensor) -> int:
-    """How many clips there are; 1 where that is left open, as when a network is exported or traced for any batch.
+    """How many clips there are, or 1 where a network is exported or traced for any number.
 
     Orders of products are chosen by it, and no choice changes what comes out.
     """
@@ -150,26 +159,26 @@ def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
     if rows.dtype not in HALVES:
         return rows.mean(dim=1)
     if rows.dtype == torch.float16:  # which has no numbers for large sums
-        return _given_back(rows.mean(dim=1, dtype=torch.float32), rows.dtype)
+        return _cast_back(rows.mean(dim=1, dtype=torch.float32), rows.dtype)
     sums = torch.bmm(rows.new_ones(1, 1, 1).expand(rows.shape[0], 1, rows.shape[1]), rows)  # faster than sum
-    return _given_back(sums.squeeze(1).float() / rows.shape[1], rows.dtype)
+    return _cast_back(sums.squeeze(1).float() / rows.shape[1], rows.dtype)
 
 
 def _products(
-    one: Tensor, other: Tensor, offset: Tensor | None = None, scale: float = 1.0
+    left: Tensor, right: Tensor, offset: Tensor | None = None, scale: float = 1.0
 ) -> Float[Tensor, "b i j"]:
     """Inner products of all rows of two `(b, rows, channels)`, with `offset` added, times `scale`.
 
     The fewer rows stand on the left: matrix libraries are slower the other way round.
     """
-    if one.shape[1] > other.shape[1]:
-        return _products(other, one, None if offset is None else offset.mT, scale).mT
-    found = torch.bmm(one, other.mT) if offset is None else torch.baddbmm(offset, one, other.mT)
-    return found if scale == 1 else found * scale
+    if left.shape[1] > right.shape[1]:
+        return _products(right, left, None if offset is None else offset.mT, scale).mT
+    products = torch.bmm(left, right.mT) if offset is None else torch.baddbmm(offset, left, right.mT)
+    return products if scale == 1 else products * scale
 
 
 class Spread(torch.autograd.Function):
-    """`total + relation @ values`; its gradients are taken with the fewer rows on the left, as `_products` does."""
+    """`total + relation @ values`, whose gradients have the fewer rows on the left, as in `_products`."""
 
     @staticmethod
     def forward(relation: Tensor, values: Tensor, total: Tensor) -> Tensor:
@@ -182,10 +191,10 @@ class Spread(torch.autograd.Function):
         ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
-    def backward(ctx: Any, grown: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The gradients of all three."""
         relation, values = ctx.saved_tensors
-        return _products(grown, values), torch.bmm(relation.mT, grown), grown
+        return _products(gradient, values), torch.bmm(relation.mT, gradient), gradient
 
 
 def _spread(relation: Tensor, values: Tensor, total: Tensor | None = None) -> Float[Tensor, "b i n"]:
@@ -193,26 +202,26 @@ def _spread(relation: Tensor, values: Tensor, total: Tensor | None = None) -> Fl
     if total is None:
         return relation @ values
     device = total.device.type
-    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else total.dtype
-    spread: Tensor = Spread.apply(relation.to(kind), values.to(kind), total.to(kind))
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else total.dtype
+    spread: Tensor = Spread.apply(relation.to(dtype), values.to(dtype), total.to(dtype))
     return spread
 
 
-def _sum(gathered: Tensor, total: Tensor | None = None) -> Tensor:
+def _add(gathered: Tensor, total: Tensor | None = None) -> Tensor:
     return gathered if total is None else gathered + total
 
 
 def softmax(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
     """A softmax over j, in the order in which the logits lie in memory; halves as `average` has them."""
-    kind = logits.dtype
-    if kind in HALVES:
+    dtype = logits.dtype
+    if dtype in HALVES:
         logits = logits.float()
-    return _given_back(logits.softmax(-1) if logits.stride(-1) == 1 else logits.mT.softmax(-2).mT, kind)
+    return _cast_back(logits.softmax(-1) if logits.stride(-1) == 1 else logits.mT.softmax(-2).mT, dtype)
 
 
-def _given_back(made: Tensor, kind: torch.dtype) -> Tensor:
-    """What was made in float32, as a network of halves takes it; autocast casts by itself."""
-    return made if torch.is_autocast_enabled(made.device.type) else made.to(kind)
+def _cast_back(result: Tensor, dtype: torch.dtype) -> Tensor:
+    """What was computed in float32, as a network of halves takes it; autocast casts by itself."""
+    return result if torch.is_autocast_enabled(result.device.type) else result.to(dtype)
 
 
 _Affine = tuple[Tensor, Tensor | None]
@@ -229,5 +238,7 @@ def _pair(rows: Tensor, first: _Affine, second: _Affine) -> Tensor:
     count, (middle, start), end = clips_of(rows) * math.prod(rows.shape[1:-1]), inner.shape, outer.shape[0]
     if count * middle * (start + end) <= start * middle * end + count * start * end:
         return F.linear(F.linear(rows, inner, shift), outer, last)
-    bias = last if shift is None else outer @ shift if last is None else outer @ shift + last
+    bias = last
+    if shift is not None:
+        bias = outer @ shift if last is None else outer @ shift + last
     return F.linear(rows, outer @ inner, bias)

@@ -1,4 +1,4 @@
-"""What every method does with its grids first and last: check and normalise them, and turn them into class scores."""
+"""What every method does with its grids first and last: check and normalise them, and make class scores."""
 
 import functools
 import operator
@@ -21,16 +21,16 @@ HeadKind = Literal["mean", "flatten", "hidden"]
 
 @dataclass(frozen=True)
 class Reads:
-    """What a method reads of its grids; it carries this as its attribute `reads`. Without it, it is given every grid.
+    """What a method reads of its grids, as it declares in an attribute `reads`; without one, all grids.
 
-    Grids that training does not change, of frozen encoders and of features, are read from disk, and so are their means
-    over positions, often a hundredth of their size. A mean `(b, channels)` comes under the name `mean_of(modality)`, and
-    only where it is known: `read_mean` takes it, or else averages the grid.
+    Grids that training does not change, of frozen encoders and of features, are read from disk, and so are
+    their means over positions, often a hundredth of their size. A mean `(b, channels)` comes under the name
+    `mean_of(modality)`, and only where it is known: `read_mean` takes it, or else averages the grid.
 
     Args:
         mean: modalities of which only the mean is read; where it comes, the grid does not.
         both: modalities of which the grid and its mean are read.
-        float32: computed in float32 whatever `train.precision` says, for want of products that gain from halves.
+        float32: computed in float32 whatever `train.precision` says: no product of it gains from halves.
     """
 
     mean: AbstractSet[str] = frozenset()
@@ -60,7 +60,7 @@ class Entry(nn.Module):
     Its own `reads` is what is asked for, without means where the grids must be normalised first.
 
     Raises:
-        ShapeError: a modality is missing, or a grid is not `(batch, *shape)`, or its mean not `(batch, channels)`.
+        ShapeError: a modality is missing, a grid is not `(batch, *shape)`, or a mean not `(batch, channels)`.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], normalise: bool, reads: Reads) -> None:
@@ -72,17 +72,16 @@ class Entry(nn.Module):
                     f"modality {name!r} has grid shape {shape}, expected (*grid, channels), all at least 1"
                 )
         self.shapes = dict(shapes)
-        self.norms = nn.ModuleDict(
-            {name: nn.LayerNorm(s[-1]) for name, s in shapes.items()} if normalise else {}
-        )
+        normalised = shapes if normalise else {}
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(shape[-1]) for name, shape in normalised.items()})
 
     def forward(self, grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The grids of `shapes`, each `(b, *shape)`, beside or instead of them the means read; others are left out."""
+        """The grids of `shapes`, each `(b, *shape)`, beside or instead of them the means that are read."""
         entered: dict[str, Tensor] = {}
         for name, shape in self.shapes.items():
             mean = grids.get(mean_of(name))
             if name not in self.reads.mean or mean is None:
-                entered[name] = self._grid(grids, name, shape)
+                entered[name] = self._enter(grids, name, shape)
             if mean is not None and (name in self.reads.mean or name in self.reads.both):
                 if mean.ndim != 2 or mean.shape[1] != shape[-1]:
                     got, width = tuple(mean.shape), ("batch", shape[-1])
@@ -94,7 +93,7 @@ class Entry(nn.Module):
             raise ShapeError(f"modalities have different batch sizes ({sizes}), expected the same")
         return entered
 
-    def _grid(self, grids: Mapping[str, Tensor], name: str, shape: Shape) -> Tensor:
+    def _enter(self, grids: Mapping[str, Tensor], name: str, shape: Shape) -> Tensor:
         expected = ("batch", *shape)
         if name not in grids:
             names = ", ".join(grids) or "none"
@@ -108,13 +107,13 @@ class Entry(nn.Module):
 class Head(nn.Module):
     """Class scores from one grid or several, concatenated.
 
-    `mean` averages each grid over its positions; `flatten` keeps all of them; `hidden` puts a linear layer of the same
-    width and a ReLU on each position and averages then. A linear layer over the concatenation gives the logits; it is
-    kept, and its weights, as one part for each grid, for under `flatten` joining the grids would copy millions of
-    numbers, and every grid would get a gradient if one does.
+    `mean` averages each grid over its positions; `flatten` keeps them all; `hidden` averages what a linear
+    layer of the same width and a ReLU make of each position. A linear layer over the concatenation gives the
+    logits. Its weights are kept as one part for each grid: joining the grids would, under `flatten`, copy
+    millions of numbers, and give every grid a gradient if one needs it.
 
     Raises:
-        ShapeError: `kind` is none of these.
+        ShapeError: `kind` is none of these, or there are no classes.
     """
 
     def __init__(self, shapes: Sequence[Shape], classes: int, kind: str) -> None:
@@ -128,22 +127,21 @@ class Head(nn.Module):
         self.hidden = nn.ModuleList([nn.Linear(n, n) for n in widths] if kind == "hidden" else [])
         inputs = [torch.Size(s).numel() for s in shapes] if kind == "flatten" else widths
         classify = nn.Linear(sum(inputs), classes)
-        self.weights = nn.ParameterList(
-            part.clone() for part in torch.split(classify.weight.detach(), inputs, dim=1)
-        )
+        weights = torch.split(classify.weight.detach(), inputs, dim=1)
+        self.weights = nn.ParameterList(weight.clone() for weight in weights)
         self.bias = classify.bias
 
     def forward(self, grids: Sequence[Tensor]) -> Float[Tensor, "b classes"]:
-        """Logits; under `mean`, grids that are already averaged to `(b, channels)` are as good as whole ones."""
+        """Logits; under `mean`, grids may come averaged to `(b, channels)` already."""
         if self.kind == "flatten":
-            return self._classified([grid.flatten(1) for grid in grids])
+            return self._classify([grid.flatten(1) for grid in grids])
         if self.kind == "hidden":
             grids = [layer(grid).relu() for layer, grid in zip(self.hidden, grids, strict=True)]
         features = [average(grid) for grid in grids]
         with torch.autocast(features[0].device.type, enabled=False):  # few numbers, and the last ones
-            return self._classified(features)
+            return self._classify(features)
 
-    def _classified(self, features: Sequence[Tensor]) -> Tensor:
+    def _classify(self, features: Sequence[Tensor]) -> Tensor:
         """The linear layer, part by part."""
         parts = [F.linear(part, weight) for part, weight in zip(features, self.weights, strict=True)]
         return functools.reduce(operator.add, parts, self.bias)

@@ -14,8 +14,12 @@ from plait.fusion.grids import Entry, Head, Reads, Shape
 class Concat(nn.Module):
     """All grids concatenated in front of one linear layer.
 
-    `head="flatten"` is the paper's late feature concatenation (section 5.1); `head="mean"` concatenates the grids'
-    averages, a strong baseline on small data that is not in the paper.
+    Args:
+        shapes: grid shape `(*grid, channels)` of each modality.
+        classes: number of activities.
+        head: `flatten` is the paper's late feature concatenation (section 5.1); `mean` concatenates the
+            grids' averages, a strong baseline on small data that is not in the paper; or `hidden`.
+        normalise: a LayerNorm over channels on each grid as it enters.
 
     Raises:
         ShapeError: an unknown head, or a grid that is not of its shape.
@@ -40,10 +44,13 @@ class Concat(nn.Module):
 def average_scores(
     predictions: pl.DataFrame, methods: Sequence[str], name: str, activities: Sequence[str]
 ) -> pl.DataFrame:
-    """Average score fusion (section 5.1): the mean of `methods`' probabilities, clip by clip.
+    """Average score fusion (section 5.1): predictions whose scores are the mean of `methods`', clip by clip.
 
-    `predictions` is a predictions table; so is the result, whose rows are called `name`. Scores stand in the order of
-    `activities`, and ties go to the first. Nothing is trained.
+    Args:
+        predictions: a predictions table.
+        methods: whose scores are averaged; two or more.
+        name: what the result calls its method.
+        activities: in the order of the scores; ties go to the first.
 
     Raises:
         DataError: the methods did not score the same clips in the same folds and seeds.

@@ -12,9 +12,13 @@ from plait.fusion.nonlocal_ import NonLocal
 
 
 class Enforced(nn.Module):
-    """The lead's grid enforced by every other modality: `x + sum_r h^r(z^r(x, y^r))`, eq. 6; eq. 5 with one context.
+    """The lead's grid enforced by every other modality: `x + sum_r h^r(z^r(x, y^r))`, eq. 6; eq. 5 with one.
 
-    `embedding=None` is half of the lead's channels, at least 1; `block` goes to every `NonLocal`.
+    Args:
+        shapes: grid shape `(*grid, channels)` of each modality.
+        lead: the modality that leads.
+        embedding: width K in which grids are compared; by default half of the lead's channels, at least 1.
+        **block: `pool`, `scale`, `zero_h`, `norm` of every `NonLocal`.
 
     Raises:
         ShapeError: `lead` is none of the modalities, or there is no other one.
@@ -31,13 +35,13 @@ class Enforced(nn.Module):
         self.lead = lead
         width = shapes[lead][-1]
         embedding = max(width // 2, 1) if embedding is None else embedding
-        contexts = {name: shape[-1] for name, shape in shapes.items() if name != lead}
-        self.blocks = nn.ModuleDict(
-            {name: NonLocal(width, m, embedding, **block) for name, m in contexts.items()}
-        )
+        self.blocks = nn.ModuleDict()
+        for name, shape in shapes.items():
+            if name != lead:
+                self.blocks[name] = NonLocal(width, shape[-1], embedding, **block)
 
     def forward(self, grids: Mapping[str, Tensor], pooled: bool = False) -> Float[Tensor, "b *grid n"]:
-        """The enforced grid, of the lead's shape; its mean over positions, without making the grid, if `pooled`."""
+        """The enforced grid, of the lead's shape; if `pooled`, its mean over positions without making it."""
         x = grids[self.lead]
         enforced = read_mean(grids, self.lead) if pooled else x
         for name, block in self.blocks.items():

@@ -1,6 +1,7 @@
 """The heterogeneous non-local operation: one grid of features attends to another of any shape.
 
-Source: Byvshev, Mettes, Xiao, Heterogeneous Non-Local Fusion for Multimodal Activity Recognition, ICMR 2020, eqs. 2-4.
+Source: Byvshev, Mettes, Xiao, Heterogeneous Non-Local Fusion for Multimodal Activity Recognition, ICMR 2020,
+eqs. 2-4.
 """
 
 import functools
@@ -26,34 +27,38 @@ from plait.fusion.contraction import (
     softmax,
 )
 
+LeadGrid = Float[Tensor, "b *grid n"]
+ContextGrid = Float[Tensor, "b *context m"]
+
 
 class NonLocal(nn.Module):
     """`h(z(x, y))` of eqs. 2-4, without the residual of eq. 5.
 
-    Every position i of the lead `x` gathers the context `y`, weighted by a softmax over the context's positions j::
+    Every position i of the lead `x` gathers the context `y`, weighted by a softmax over its positions j::
 
         z_i = sum_j softmax_j(theta(x_i)^T phi(y_j)) g(y_j)
 
-    Both grids are channels-last with any number of grid axes, none included; only the embedding's width must agree.
-    As in the paper there is no 1/sqrt(K) scale, and all four maps have biases. `scale`, `zero_h`, `norm` and `pool`
-    are the usual variations, off by default.
+    Both grids are channels-last with any number of grid axes, none included. As in the paper there is no
+    1/sqrt(K) scale, and all four maps have biases. `pool`, `scale`, `zero_h` and `norm` are the usual
+    variations, off by default.
 
-    `as_written` is these equations, line by line. Everything else is the same function in the order of products that
-    costs least (`contraction`), and never holds more than `contraction.PAIRS` pairs (i, j): beyond, the lead's
-    positions are taken block by block, and a block's relation is made once more for its gradient.
+    `as_written` is these equations, line by line. Everything else is the same function in the order of
+    products that costs least (`contraction`), and never holds more than `contraction.PAIRS` pairs (i, j):
+    beyond, the lead's positions are taken block by block, and a block's relation is made once more for its
+    gradient.
 
     Args:
         lead: channels of `x` (the paper's N).
         context: channels of `y` (M).
         embedding: channels in which the two are compared (K).
-        pool: maximum over blocks of this many positions along every axis of the context, applied to `phi(y)` and
-            `g(y)`; the last block may be smaller.
+        pool: maximum of `phi(y)` and `g(y)` over blocks of this many positions along every axis of the
+            context; the last block may be smaller.
         scale: divide the logits by sqrt(K).
         zero_h: start with `h` at zero, so that the block starts as the identity.
         norm: a LayerNorm over channels after `h`.
 
     Raises:
-        ShapeError: a width or `pool` below 1, or grids that are not of these widths or of different batch sizes.
+        ShapeError: a width or `pool` below 1, grids that are not of these widths, or different batch sizes.
     """
 
     def __init__(
@@ -82,9 +87,7 @@ class NonLocal(nn.Module):
             nn.init.zeros_(self.h.weight)
             nn.init.zeros_(self.h.bias)
 
-    def as_written(
-        self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
-    ) -> Float[Tensor, "b *grid n"]:
+    def as_written(self, x: LeadGrid, y: ContextGrid) -> LeadGrid:
         """`h(z(x, y))` as the paper writes it: what `forward` is measured by."""
         self._check(x, y)
         theta, phi, g = self.theta(positions(x)), maxima(self.phi(y), self.pool), maxima(self.g(y), self.pool)
@@ -94,31 +97,20 @@ class NonLocal(nn.Module):
         enforced: Tensor = self.h(z) if self.norm is None else self.norm(self.h(z))
         return enforced.reshape(x.shape)
 
-    def logits(
-        self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
-    ) -> Float[Tensor, "b i j"]:
-        """`theta(x_i)^T phi(y_j)`, biases and all: f of eq. 3 is its exponential. i and j run over flat positions."""
+    def logits(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b i j"]:
+        """`theta(x_i)^T phi(y_j)`, biases and all, over flat positions: f of eq. 3 is its exponential."""
         self._check(x, y)
         return self._compare(x, y, whole=True)(positions(x))
 
-    def relation(
-        self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
-    ) -> Float[Tensor, "b i j"]:
+    def relation(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b i j"]:
         """`f(x_i, y_j) / C(x_i, y)` of eqs. 2-4: a softmax over j, so that every row sums to one."""
         return softmax(self.logits(x, y))
 
-    def forward(
-        self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]
-    ) -> Float[Tensor, "b *grid n"]:
+    def forward(self, x: LeadGrid, y: ContextGrid) -> LeadGrid:
         """`h(z(x, y))`, of the same shape as `x`."""
         return self.onto(None, x, y)
 
-    def onto(
-        self,
-        total: Float[Tensor, "b *grid n"] | None,
-        x: Float[Tensor, "b *grid n"],
-        y: Float[Tensor, "b *context m"],
-    ) -> Float[Tensor, "b *grid n"]:
+    def onto(self, total: LeadGrid | None, x: LeadGrid, y: ContextGrid) -> LeadGrid:
         """`total + h(z(x, y))`, a term of eq. 6 added in the pass that makes it; no `total` is zero."""
         self._check(x, y)
         compare, gather = self._compare(x, y), self._gather(sizes(x)[0], y)
@@ -133,18 +125,16 @@ class NonLocal(nn.Module):
         blocks = list(blockwise(enforced, y, x, *([] if total is None else [total]), pool=self.pool))
         return (torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]).reshape(x.shape)
 
-    def enforcing(
-        self, relation: Float[Tensor, "b i j"], y: Float[Tensor, "b *context m"]
-    ) -> Float[Tensor, "b i n"]:
+    def enforcing(self, relation: Float[Tensor, "b i j"], y: ContextGrid) -> Float[Tensor, "b i n"]:
         """`h(z)` from a relation that is given: rows over the context's positions that sum to one."""
         gathered = self._gather(relation.shape[1], y)(relation)
         return gathered if self.norm is None else self.norm(gathered)
 
-    def pooled(self, x: Float[Tensor, "b *grid n"], y: Float[Tensor, "b *context m"]) -> Float[Tensor, "b n"]:
+    def pooled(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b n"]:
         """The mean of `forward` over the lead's positions, without making the lead's grid.
 
-        `mean_i(h(sum_j a_ij g(y_j))) = h(sum_j mean_i(a_ij) g(y_j))`: the gathering is linear. With `norm` it is not,
-        and the grid is made after all.
+        `mean_i(h(sum_j a_ij g(y_j))) = h(sum_j mean_i(a_ij) g(y_j))`: the gathering is linear. With `norm` it
+        is not, and the grid is made after all.
         """
         if self.norm is not None:
             return average(self(x, y))

@@ -10,9 +10,17 @@ from plait.fusion.led import Enforced
 
 
 class Symmetric(nn.Module):
-    """Each modality leads once with all others as context; the enforced grids are concatenated and fully connected.
+    """Each modality leads once, all others its context; the enforced grids are concatenated, fully connected.
 
-    Section 3.2, Fig. 3 (3). `embedding=None` is half of each lead's own channels. See `Led` for the other arguments.
+    Section 3.2, Fig. 3 (3).
+
+    Args:
+        shapes: grid shape `(*grid, channels)` of each modality.
+        classes: number of activities.
+        embedding: width K in which grids are compared; half of each lead's own channels by default.
+        head: `mean`, `flatten` or `hidden`.
+        normalise: a LayerNorm over channels on each grid as it enters.
+        **block: `pool`, `scale`, `zero_h`, `norm` of `NonLocal`.
 
     Raises:
         ShapeError: fewer than two modalities, an unknown head, or a grid that is not of its shape.

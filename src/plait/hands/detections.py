@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Found(NamedTuple):
-    """What was found in one frame: `boxes` `(n, 4)`, left, top, right, bottom in pixels; `scores` `(n,)` in [0, 1]."""
+    """A frame's hands: `boxes` `(n, 4)`, left, top, right, bottom in pixels; `scores` `(n,)` in [0, 1]."""
 
     boxes: np.ndarray
     scores: np.ndarray

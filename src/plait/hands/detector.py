@@ -1,6 +1,6 @@
 """Detectors of hands: one interface, and RetinaNet on two backbones behind it.
 
-A detector is a function from frames `(n, height, width, 3)`, uint8 RGB, to what it found in each: boxes with scores.
+A detector is a function from frames `(n, height, width, 3)`, uint8 RGB, to boxes with scores in each.
 `open_detector` gives one from a trained folder, from MediaPipe's palm model, or from a user's own code.
 """
 
@@ -44,7 +44,7 @@ AT_ONCE = 16  # frames
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
-class Description:
+class DetectorFacts:
     """What `detector.json` says: network, pixels of a picture's shorter side in it, how it was trained."""
 
     network: Literal["lite0", "resnet50"]
@@ -72,55 +72,51 @@ class Pyramid(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """The maps `(n, 64, h / stride, w / stride)` of images in [-1, 1]."""
-        found = self.network.forward_intermediates(  # type: ignore[operator]
+        stages = self.network.forward_intermediates(  # type: ignore[operator]
             images, indices=list(self.stages), intermediates_only=True
         )
-        maps: dict[str, Tensor] = self.maps(OrderedDict(zip("012", found, strict=True)))
+        maps: dict[str, Tensor] = self.maps(OrderedDict(zip("012", stages, strict=True)))
         return maps
 
 
 def build(network: str, side: int) -> RetinaNet:
     """RetinaNet (Lin et al., ICCV 2017) with one class, a hand.
 
-    `lite0` has EfficientNet-Lite0 with ImageNet weights behind a pyramid of three levels and four anchors a place;
-    `resnet50` is torchvision's `retinanet_resnet50_fpn_v2`, without weights.
+    `lite0` has EfficientNet-Lite0 with ImageNet weights behind a pyramid of three levels and four anchors a
+    place; `resnet50` is torchvision's `retinanet_resnet50_fpn_v2`, without weights.
     """
-    common: dict[str, Any] = {
-        "min_size": side,
-        "max_size": 2 * side,
-        "detections_per_img": MOST_BOXES,
-        "nms_thresh": 0.6,
-    }
+    sizes = {"min_size": side, "max_size": 2 * side}
+    common: dict[str, Any] = {**sizes, "detections_per_img": MOST_BOXES, "nms_thresh": 0.6}
     if network == "lite0":
         anchors = AnchorGenerator(SIZES, (RATIOS,) * len(SIZES))
         half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}  # it takes images in [-1, 1]
         return RetinaNet(Pyramid(), 1, anchor_generator=anchors, size_divisible=32, **half, **common)
-    made: RetinaNet = retinanet_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=1, **common)
-    return made
+    retinanet: RetinaNet = retinanet_resnet50_fpn_v2(
+        weights=None, weights_backbone=None, num_classes=1, **common
+    )
+    return retinanet
 
 
 def pretrained(network: str, side: int, weights: Path | None = None) -> RetinaNet:
-    """A network to be trained on hands; `resnet50` starts from COCO, downloaded once, or from the file `weights`.
+    """A network to be trained on hands; `resnet50` starts from COCO, downloaded once, or from `weights`.
 
     Raises:
         ConfigError: `lite0` is given weights; its own come with a package.
         DataError: the weights cannot be had, or are another network's.
     """
-    made = build(network, side)
+    retinanet = build(network, side)
     if network == "lite0":
         if weights is not None:
             raise ConfigError("--weights: lite0 brings its own, expected --network resnet50 with it")
-        return made
-    known = RetinaNet_ResNet50_FPN_V2_Weights.COCO_V1
-    # The name of the file ends in the first digits of its checksum.
-    path = weights or fetch(Remote(known.url, sha256=known.url[-12:-4]))
-    own = {
-        name: value for name, value in made.state_dict().items() if "cls_logits" in name
-    }  # of 91 classes there
-    load_weights(made, read_weights(path) | own, path)
+        return retinanet
+    url = RetinaNet_ResNet50_FPN_V2_Weights.COCO_V1.url
+    path = weights or fetch(Remote(url, sha256=url[-12:-4]))  # its name ends in its checksum's first digits
+    # What tells classes apart stays as built: COCO has 91.
+    classes = {name: value for name, value in retinanet.state_dict().items() if "cls_logits" in name}
+    load_weights(retinanet, read_weights(path) | classes, path)
     for early in ("conv1", "layer1"):
-        made.backbone.body.get_submodule(early).requires_grad_(False)
-    return made
+        retinanet.backbone.body.get_submodule(early).requires_grad_(False)
+    return retinanet
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,28 +129,28 @@ class TrainedDetector:
 
     def __call__(self, frames: np.ndarray) -> list[Found]:
         """What it finds in frames `(n, height, width, 3)`, the surest first."""
-        found: list[Found] = []
+        detections: list[Found] = []
         self.network.eval()
         with torch.inference_mode():
             for start in range(0, len(frames), AT_ONCE):
                 part = np.ascontiguousarray(frames[start : start + AT_ONCE])
                 images = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).float() / 255
-                for one in self.network(list(images)):
-                    found.append(Found(one["boxes"].cpu().numpy(), one["scores"].cpu().numpy()))
-        return found
+                for output in self.network(list(images)):
+                    boxes, scores = output["boxes"].cpu().numpy(), output["scores"].cpu().numpy()
+                    detections.append(Found(boxes, scores))
+        return detections
 
 
-def save(network: RetinaNet, description: Description, out: Path) -> None:
-    """Write a detector as the folder `out`, whole or not at all: `detector.json` and `weights.safetensors`."""
+def save(network: RetinaNet, facts: DetectorFacts, out: Path) -> None:
+    """Write a detector as the folder `out`, whole or not at all."""
     with atomic(out) as making:
         making.mkdir()
-        save_file(
-            {name: value.contiguous().cpu() for name, value in network.state_dict().items()}, making / WEIGHTS
-        )
-        write_json(making / DESCRIPTION, asdict(description))
+        weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+        save_file(weights, making / WEIGHTS)
+        write_json(making / DESCRIPTION, asdict(facts))
 
 
-def read_description(folder: Path) -> Description:
+def read_description(folder: Path) -> DetectorFacts:
     """What a detector's `detector.json` says.
 
     Raises:
@@ -162,16 +158,16 @@ def read_description(folder: Path) -> Description:
     """
     path = folder / DESCRIPTION
     try:
-        described: Description = TypeAdapter(Description).validate_json(read_bytes(path))
+        facts: DetectorFacts = TypeAdapter(DetectorFacts).validate_json(read_bytes(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait hands train` makes it") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error)}") from error
-    return described
+    return facts
 
 
 def open_detector(name: str, device: str = "cpu") -> Detector:
-    """The detector called `name`: a folder that `plait hands train` made, a `.tflite` file, or `package.module:Name`.
+    """The detector at `name`: a folder of `plait hands train`, a `.tflite` file, or `package.module:Name`.
 
     Raises:
         ConfigError: there is no such object, or an extra is not installed.
@@ -181,23 +177,23 @@ def open_detector(name: str, device: str = "cpu") -> Detector:
     if path.suffix == ".tflite":
         return open_palm(path)
     if ":" in name and not path.exists():
-        own: Detector = resolve(name, "--detector")
-        if not callable(own):
-            raise ConfigError(f"--detector {name}: a {type(own).__name__}, expected a function of frames")
-        return own
-    described = read_description(path)
-    network = build(described.network, described.side)
-    load_weights(network, read_weights(path / WEIGHTS), path / WEIGHTS)
+        detector: Detector = resolve(name, "--detector")
+        if not callable(detector):
+            got = type(detector).__name__
+            raise ConfigError(f"--detector {name}: a {got}, expected a function of frames")
+        return detector
+    facts, weights = read_description(path), path / WEIGHTS
+    network = build(facts.network, facts.side)
+    load_weights(network, read_weights(weights), weights)
     network.to(device).eval().requires_grad_(False)
-    return TrainedDetector(
-        network, content_key([described.network, described.side, checksum(path / WEIGHTS)]), device
-    )
+    key = content_key([facts.network, facts.side, checksum(weights)])
+    return TrainedDetector(network, key, device)
 
 
 def detected(detector: Detector, pictures: Iterable[np.ndarray]) -> list[Found]:
     """What a detector finds in pictures `(height, width, 3)`, neighbours of one size at once."""
-    found: list[Found] = []
-    for _, alike in itertools.groupby(pictures, key=lambda picture: picture.shape):
-        while batch := list(itertools.islice(alike, AT_ONCE)):
-            found += detector(np.stack(batch))
-    return found
+    detections: list[Found] = []
+    for _, group in itertools.groupby(pictures, key=lambda picture: picture.shape):
+        while batch := list(itertools.islice(group, AT_ONCE)):
+            detections += detector(np.stack(batch))
+    return detections

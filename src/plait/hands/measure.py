@@ -15,7 +15,7 @@ RECALLS = np.linspace(0, 1, 101)
 
 
 class Measured(NamedTuple):
-    """Shares between 0 and 1; `precision`, `recall` and `counted` are of the boxes that count, `ap50` of all."""
+    """Shares from 0 to 1; `precision`, `recall` and `counted` are of the boxes that count, `ap50` of all."""
 
     pictures: int
     hands: int
@@ -35,18 +35,21 @@ def measure(truth: Sequence[np.ndarray], found: Sequence[Found], score: float = 
 
     None where there is nothing to take a share of.
     """
-    pairs = list(zip(truth, found, strict=True))
-    counted = [kept(one, score) for one in found]
+    counted = [kept(detections, score) for detections in found]
     hands = sum(len(boxes) for boxes in truth)
-    right = np.concatenate([matched(boxes, one) for boxes, one in zip(truth, counted, strict=True)])
-    hits = np.concatenate([matched(boxes, one) for boxes, one in pairs])
-    alike = [len(boxes) == len(one.boxes) for boxes, one in zip(truth, counted, strict=True)]
+    pairs = list(zip(truth, counted, strict=True))
+    right = np.concatenate([matched(boxes, detections) for boxes, detections in pairs])
+    hits = np.concatenate(
+        [matched(boxes, detections) for boxes, detections in zip(truth, found, strict=True)]
+    )
+    alike = [len(boxes) == len(detections.boxes) for boxes, detections in pairs]
+    scores = np.concatenate([detections.scores for detections in found])
     return Measured(
-        len(pairs),
+        len(truth),
         hands,
         float(right.mean()) if len(right) else None,
         float(right.sum() / hands) if hands else None,
-        average_precision(np.concatenate([one.scores for one in found]), hits, hands) if hands else None,
+        average_precision(scores, hits, hands) if hands else None,
         float(np.mean(alike)),
     )
 
@@ -54,8 +57,8 @@ def measure(truth: Sequence[np.ndarray], found: Sequence[Found], score: float = 
 def matched(truth: np.ndarray, found: Found) -> np.ndarray:
     """Which of the boxes found in a picture are a hand's, `(n,)`, bool.
 
-    The surest box chooses first: the true one `(m, 4)` that it overlaps most among those not yet taken, if that
-    overlap (intersection over union) is 0.5 or more.
+    The surest box chooses first: the true one `(m, 4)` that it overlaps most among those not yet taken, if
+    that overlap (intersection over union) is 0.5 or more.
     """
     right = np.zeros(len(found.boxes), bool)
     if len(truth) == 0 or len(right) == 0:
@@ -70,9 +73,9 @@ def matched(truth: np.ndarray, found: Found) -> np.ndarray:
 
 
 def average_precision(scores: np.ndarray, right: np.ndarray, hands: int) -> float:
-    """The mean, over 101 recalls from 0 to 1, of the best precision at that recall or a higher one, as COCO has it.
+    """The mean, over 101 recalls from 0 to 1, of the best precision at that recall or higher, as in COCO.
 
-    `scores` `(n,)` and `right` `(n,)` are of all boxes in all pictures; `hands` is how many there are to be found.
+    `scores` `(n,)` and `right` `(n,)` are of all boxes in all pictures; `hands` is how many are to be found.
     """
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(right[order])

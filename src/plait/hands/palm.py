@@ -1,7 +1,7 @@
 """MediaPipe's palm detector, for bare hands, from a `.tflite` file that the user points at.
 
-Anchors, decoding and suppression are those of MediaPipe's graph `modules/palm_detection/palm_detection_cpu.pbtxt` and
-its calculators (Zhang et al., MediaPipe Hands, 2020). The boxes are of palms, smaller than those of hands.
+Anchors, decoding and suppression are those of MediaPipe's `modules/palm_detection/palm_detection_cpu.pbtxt`
+and its calculators (Zhang et al., MediaPipe Hands, 2020). The boxes are of palms, smaller than of hands.
 """
 
 from dataclasses import dataclass
@@ -25,31 +25,31 @@ LEAST, OVERLAP, CLIPPED = 0.5, 0.3, 100.0
 
 @dataclass(frozen=True, eq=False)
 class Palm:
-    """The palm model as a detector: `interpreter` is LiteRT's, `scores` and `boxes` number its outputs."""
+    """The palm model as a detector."""
 
-    interpreter: Any
-    source: int
-    boxes: int
-    scores: int
-    key: str
+    interpreter: Any  # LiteRT's, with the model
+    source: int  # the number of its input
+    boxes: int  # the number of its output of boxes
+    scores: int  # the number of its output of scores
+    key: str  # stands for the model
 
     def __call__(self, frames: np.ndarray) -> list[Found]:
         """What it finds in frames `(n, height, width, 3)`, one after the other, the surest first."""
-        return [self._one(frame) for frame in frames]
+        return [self._find(frame) for frame in frames]
 
-    def _one(self, frame: np.ndarray) -> Found:
+    def _find(self, frame: np.ndarray) -> Found:
         image, scale, left, top = letterboxed(frame)
         self.interpreter.set_tensor(self.source, image[None])
         self.interpreter.invoke()
         raw, logits = (self.interpreter.get_tensor(number)[0] for number in (self.boxes, self.scores))
-        found = suppressed(decoded(raw, logits[:, 0]))
+        shares, scores = suppressed(decoded(raw, logits[:, 0]))
         height, width = frame.shape[:2]
-        boxes = (found.boxes * SIDE - [left, top, left, top]) / scale
-        return Found(np.clip(boxes, 0, [width, height, width, height]).astype(np.float32), found.scores)
+        boxes = (shares * SIDE - [left, top, left, top]) / scale
+        return Found(np.clip(boxes, 0, [width, height, width, height]).astype(np.float32), scores)
 
 
 def open_palm(path: Path) -> Palm:
-    """The palm detector from `palm_detection_full.tflite` or `palm_detection_lite.tflite`; needs `plait[palm]`.
+    """The palm detector of `palm_detection_full.tflite` or `palm_detection_lite.tflite`: `plait[palm]`.
 
     Raises:
         ConfigError: the extra is not installed.
@@ -67,15 +67,14 @@ def open_palm(path: Path) -> Palm:
     except (ValueError, RuntimeError, OSError) as error:
         raise DataError(f"{path}: cannot be read ({one_line(error)}), expected a model for LiteRT") from error
     (source, *_), outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    number_of = {tuple(int(n) for n in one["shape"]): one["index"] for one in outputs}
+    shape = tuple(int(n) for n in source["shape"])
+    number_of = {tuple(int(n) for n in output["shape"]): output["index"] for output in outputs}
     count = len(anchors())
-    wanted = [(1, count, VALUES), (1, count, 1)]
-    if tuple(source["shape"]) != (1, SIDE, SIDE, 3) or any(shape not in number_of for shape in wanted):
-        got = f"{tuple(int(n) for n in source['shape'])} to {', '.join(map(str, number_of))}"
-        raise DataError(
-            f"{path}: a model from {got}, expected (1, {SIDE}, {SIDE}, 3) to {wanted[0]} and {wanted[1]}"
-        )
-    return Palm(interpreter, source["index"], number_of[wanted[0]], number_of[wanted[1]], checksum(path))
+    image, boxes, scores = (1, SIDE, SIDE, 3), (1, count, VALUES), (1, count, 1)
+    if shape != image or boxes not in number_of or scores not in number_of:
+        got = f"{shape} to {', '.join(map(str, number_of))}"
+        raise DataError(f"{path}: a model from {got}, expected {image} to {boxes} and {scores}")
+    return Palm(interpreter, source["index"], number_of[boxes], number_of[scores], checksum(path))
 
 
 def anchors() -> np.ndarray:
@@ -92,7 +91,7 @@ def anchors() -> np.ndarray:
 
 
 def decoded(raw: np.ndarray, logits: np.ndarray) -> Found:
-    """The model's outputs `(2016, 18)` and `(2016,)` as boxes in shares of the image, scores of 0.5 or more."""
+    """The model's outputs `(2016, 18)` and `(2016,)` as boxes in shares of the image, scored 0.5 or more."""
     scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -CLIPPED, CLIPPED)))
     rows = np.flatnonzero(scores >= LEAST)
     centre, size = raw[rows, :2] / SIDE + anchors()[rows], raw[rows, 2:4] / SIDE
@@ -100,37 +99,33 @@ def decoded(raw: np.ndarray, logits: np.ndarray) -> Found:
 
 
 def suppressed(found: Found) -> Found:
-    """Boxes that overlap the surest by more than 0.3 become one with it: their mean, weighted by their scores.
+    """Boxes that overlap the surest by more than 0.3 become one with it: their mean, weighted by scores.
 
     Then the surest of those left, and so on; each keeps its own score. (MediaPipe's `WEIGHTED` suppression.)
     """
     boxes, scores = found
     left = np.argsort(-scores, kind="stable")
-    merged, kept = [], []
+    means, highest = [], []
     while len(left):
-        first = left[0]
-        one, others = torch.from_numpy(boxes[[first]]), torch.from_numpy(boxes[left])
-        near = (box_iou(one, others)[0] > OVERLAP).numpy()
+        others = torch.from_numpy(boxes[left])
+        near = (box_iou(others[:1], others)[0] > OVERLAP).numpy()
         near[0] = True  # itself, even if it has no area
-        merged.append(np.average(boxes[left[near]], axis=0, weights=scores[left[near]]))
-        kept.append(scores[first])
+        means.append(np.average(boxes[left[near]], axis=0, weights=scores[left[near]]))
+        highest.append(scores[left[0]])
         left = left[~near]
-    return Found(np.array(merged).reshape(-1, 4), np.array(kept))
+    return Found(np.array(means).reshape(-1, 4), np.array(highest))
 
 
 def letterboxed(frame: np.ndarray) -> tuple[np.ndarray, float, int, int]:
-    """A frame as the model wants it: (192, 192, 3), float32 in [0, 1], its sides kept in proportion between black bars.
+    """A frame as the model wants it: (192, 192, 3), float32 in [0, 1], in proportion between black bars.
 
     Also by how much it was scaled, and how wide the bars on the left and at the top are.
     """
     height, width = frame.shape[:2]
     scale = SIDE / max(height, width)
     wide, tall = round(width * scale), round(height * scale)
-    small = cv2.resize(
-        np.ascontiguousarray(frame),
-        (wide, tall),
-        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
-    )
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(np.ascontiguousarray(frame), (wide, tall), interpolation=interpolation)
     left, top = (SIDE - wide) // 2, (SIDE - tall) // 2
     image = np.zeros((SIDE, SIDE, 3), np.float32)
     image[top : top + tall, left : left + wide] = small.astype(np.float32) / 255

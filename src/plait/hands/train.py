@@ -16,17 +16,35 @@ from torchvision.transforms import v2
 
 from plait.compute.machine import settled, settled_numerics
 from plait.errors import ConfigError, DataError
-from plait.hands.boxes import ANNOTATIONS, Picture, Progress, read_boxes
-from plait.hands.detector import DESCRIPTION, SIDES, WEIGHTS, Description, pretrained, read_description, save
+from plait.hands.boxes import ANNOTATIONS, Picture, read_boxes
+from plait.hands.detector import (
+    DESCRIPTION,
+    SIDES,
+    WEIGHTS,
+    DetectorFacts,
+    pretrained,
+    read_description,
+    save,
+)
 from plait.objects import source_key
+from plait.progress import Progress, Step, silent
 from plait.store import checksum, content_key, sweep, taken
 
-SAID_S = 5.0  # between two words on progress
+PROGRESS_S = 5.0  # between two words on progress
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Training:
-    """How a detector is trained: `steps` batches of `batch` pictures; `side` is by default the network's."""
+    """How a detector is trained.
+
+    Args:
+        network: RetinaNet's backbone.
+        side: pixels of a picture's shorter side in the network; by default the network's own.
+        steps: how many batches it is trained on.
+        batch: pictures of a batch.
+        learning_rate: the highest of the cycle.
+        seed: of the initial weights, the pictures' order and how they vary.
+    """
 
     network: Literal["lite0", "resnet50"] = "lite0"
     side: PositiveInt | None = None
@@ -43,19 +61,28 @@ def train(
     *,
     weights: Path | None = None,
     device: str = "cpu",
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
 ) -> Path:
     """Train a detector on the boxes in a folder, and write it as the folder `out`; returns `out`.
 
-    AdamW, one cycle of the learning rate, RetinaNet's focal and smooth-L1 losses; pictures are mirrored half of the
-    time and vary in brightness, contrast and colour. Normalisations keep the statistics that they came with. A detector
-    that stands already, trained on the same boxes alike, is left as it is.
+    AdamW, one cycle of the learning rate, RetinaNet's focal and smooth-L1 losses; pictures are mirrored half
+    of the time and vary in brightness, contrast and colour. Normalisations keep the statistics that they came
+    with. A detector that stands already, trained on the same boxes alike, is left as it is.
 
-    On a CPU the same boxes, settings and initial weights give the same bytes, whatever the process has computed, drawn
-    or set in torch before, as long as these are the same: the number of threads (`torch.set_num_threads`), the
-    instructions that the processor has (or `ONEDNN_MAX_CPU_ISA` and `ATEN_CPU_CAPABILITY` leave of them), the versions
-    of torch and torchvision. Where one of them differs, sums round otherwise, and 160 steps later a score may differ
-    by 0.2. On a GPU nothing is promised: its sums have no fixed order.
+    On a CPU the same boxes, settings and initial weights give the same bytes, whatever the process has
+    computed, drawn or set in torch before, as long as these are the same: the number of threads
+    (`torch.set_num_threads`), the instructions that the processor has (or `ONEDNN_MAX_CPU_ISA` and
+    `ATEN_CPU_CAPABILITY` leave of them), the versions of torch and torchvision. Otherwise sums round
+    otherwise, and 160 steps later a score may differ by 0.2. On a GPU nothing is promised: its sums have no
+    fixed order.
+
+    Args:
+        boxes: the folder of pictures and `annotations.json`.
+        out: the folder of the detector.
+        training: how it is trained.
+        weights: what `resnet50` starts from; by default COCO's, downloaded once.
+        device: where it is trained, such as "cuda".
+        progress: told how many steps of how many are done, and the loss.
 
     Raises:
         ConfigError: `weights` are not for this network.
@@ -65,34 +92,30 @@ def train(
     if not any(len(picture.boxes) for picture in pictures):
         raise DataError(f"{boxes / ANNOTATIONS}: annotations: no box of a hand, expected some to learn from")
     side = training.side or SIDES[training.network]
-    said: dict[str, Any] = {
-        name: value for name, value in vars(training).items() if name in Training.__annotations__
-    }
-    seen = [checksum(boxes / ANNOTATIONS), *(checksum(picture.file) for picture in pictures)]
+    settings: dict[str, Any] = {name: getattr(training, name) for name in Training.__annotations__}
+    files = [checksum(boxes / ANNOTATIONS), *(checksum(picture.file) for picture in pictures)]
     start = None if weights is None else checksum(weights)
     here = [device, torch.get_num_threads(), settled_numerics(device)]
-    key = content_key([said, seen, start, source_key([train]), here])
+    key = content_key([settings, files, start, source_key([train]), here])
     sweep(out.parent)
     if (out / DESCRIPTION).is_file() and read_description(out).trained.get("key") == key:
         return out
     if taken(out, besides=(DESCRIPTION, WEIGHTS)):
-        raise ConfigError(
-            f"{out}: stands already, and is no detector that was trained here: expected another folder"
-        )
+        why = "stands already, and is no detector that was trained here"
+        raise ConfigError(f"{out}: {why}: expected another folder")
     with settled(), torch.random.fork_rng():
         torch.manual_seed(training.seed)
         network = pretrained(training.network, side, weights).to(device)
         loss = _fit(network, pictures, training, device, progress)
     hands = sum(len(picture.boxes) for picture in pictures)
-    about = {
-        **said,
+    outcome = {
         "pictures": len(pictures),
         "hands": hands,
         "loss": loss,
         "torch": torch.__version__,
         "key": key,
     }
-    save(network, Description(training.network, side, about), out)
+    save(network, DetectorFacts(training.network, side, {**settings, **outcome}), out)
     return out
 
 
@@ -110,8 +133,8 @@ def _fit(
         optimizer, training.learning_rate, total_steps=training.steps + 1, pct_start=0.1
     )
     losses: list[float] = []
-    said_s = time.monotonic()
-    progress(0, training.steps, "training steps")
+    reported_s = time.monotonic()
+    progress(Step(0, training.steps, "training steps", "begins"))
     for step, batch in enumerate(_batches(pictures, training), 1):
         images = [image.to(device) for image, _ in batch]
         targets = [{name: value.to(device) for name, value in target.items()} for _, target in batch]
@@ -122,9 +145,10 @@ def _fit(
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
-        if step == training.steps or time.monotonic() - said_s > SAID_S:
-            said_s = time.monotonic()
-            progress(step, training.steps, f"training step, loss {np.mean(losses[-20:]):.3f}")
+        if step == training.steps or time.monotonic() - reported_s > PROGRESS_S:
+            reported_s = time.monotonic()
+            loss_now = f"training step, loss {np.mean(losses[-20:]):.3f}"
+            progress(Step(step, training.steps, loss_now))
     return round(float(np.mean(losses[-max(1, training.steps // 10) :])), 4)
 
 

@@ -1,4 +1,4 @@
-"""What is common to labels in whatever form: what a person says of them, which video they are about, their clock."""
+"""What labels of every form have in common: the person's settings, the video they are about, their clock."""
 
 import math
 import re
@@ -20,7 +20,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
 TIMECODE = re.compile(r"([0-9]{1,3}):([0-9]{1,2}):([0-9]{1,2})([:;])([0-9]{1,3})")
 ISO = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ].*")
-LONGEST_S = 1e20  # more than any clock's nanoseconds
+MOST_S = 1e20  # more than any clock's nanoseconds
 DIGITS = 300  # which a float still holds
 OTHER_S, OTHER = 1.0, 0.02  # a video's stated length may be off by so much, or by this share
 EXPECTED = {
@@ -35,7 +35,14 @@ SCALE = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "frames": 1.0}
 
 
 class Entry(NamedTuple):
-    """One label as a file has it, and where."""
+    """One label as a file has it.
+
+    Args:
+        where: its place in the file, to begin an error with.
+        start_s: seconds of the video's clock at which it starts.
+        stop_s: seconds of the video's clock at which it stops.
+        activity: its text.
+    """
 
     where: str
     start_s: float
@@ -47,10 +54,13 @@ class Entry(NamedTuple):
 class LabelSettings:
     """What `recording.toml` says of its labels; None where they say it themselves.
 
-    `tier` names one of ELAN's; `activity_column` a table's column of activities; `labels_of` the video, session or
-    person whose rows are meant, or one for each of several columns ("*": every row). `label_unit` is the unit of times;
-    `label_zero` the time, written as in the file, at which the video starts; `label_fps` how many frames labels count
-    in a second.
+    Args:
+        tier: the name of one of ELAN's tiers.
+        activity_column: the table's column of activities.
+        labels_of: the video, session or person whose rows are meant, or one per column ("*": every row).
+        label_unit: the unit of times.
+        label_zero: the time, written as in the file, at which the video starts.
+        label_fps: how many frames labels count in a second.
     """
 
     tier: str | None = None
@@ -63,9 +73,13 @@ class LabelSettings:
 
 @dataclass(frozen=True, eq=False)
 class Footage:
-    """The video that labels are about: its file's name, its recording's and subject's, when its pictures are shown.
+    """The video that labels are about, and its clock, on which they are.
 
-    `times` `(frames,)` are seconds of the video's clock, on which labels are, and it ends at `stop_s`.
+    Args:
+        video: its file's name.
+        names: its recording's and its subject's name.
+        times: `(frames,)` seconds at which each picture appears.
+        stop_s: seconds at which the last picture ends.
     """
 
     video: str
@@ -91,7 +105,15 @@ def way_out(key: str, example: str) -> str:
 
 @dataclass(frozen=True)
 class LabelClock:
-    """Times of a label file, in `unit`, to seconds of the video's clock."""
+    """From times of a label file to seconds of the video's clock.
+
+    Args:
+        file: the label file, named in errors.
+        unit: how its times are written.
+        settings: of which `label_zero` and `label_fps` count.
+        footage: the video, None where it is not known.
+        decimal_comma: whether `1,5` is one and a half.
+    """
 
     file: Path
     unit: LabelUnit
@@ -105,18 +127,24 @@ class LabelClock:
         Raises:
             DataError: `text` is no such time, or it cannot be said without a video, a rate or a zero.
         """
-        value = self._value(text.strip(), where)
-        if not abs(value) <= LONGEST_S:
-            raise self._not(text, where)
-        if self.settings.label_zero is not None:
-            self._refuse_zones(text.strip(), self.settings.label_zero.strip(), where)
-            value -= self._value(self.settings.label_zero.strip(), "label_zero")
+        time, zero = text.strip(), self.settings.label_zero
+        value = self._value(time, where)
+        if not abs(value) <= MOST_S:
+            raise self._unreadable(text, where)
+        if zero is not None:
+            zero = zero.strip()
+            if self.unit == "iso" and ISO.fullmatch(zero) and _has_zone(time) != _has_zone(zero):
+                raise DataError(
+                    f"{self.file}: {where}: {time!r} and label_zero {zero!r}, "
+                    f"expected both with a time zone or both without; {way_out('label_zero', time)}"
+                )
+            value -= self._value(zero, "label_zero")
         elif self.unit == "iso":
             raise DataError(
-                f"{self.file}: {where}: {text!r} is a time of day, expected seconds of the video, or the time at "
-                f"which the video starts: {way_out('label_zero', text.strip())}"
+                f"{self.file}: {where}: {text!r} is a time of day, expected seconds of the video, "
+                f"or the time at which the video starts: {way_out('label_zero', time)}"
             )
-        return self._shown(value, where) if self.unit == "frames" else value
+        return self._frame_seconds(value, where) if self.unit == "frames" else value
 
     def _value(self, text: str, where: str) -> float:
         """Seconds, or the number of a frame."""
@@ -125,77 +153,70 @@ class LabelClock:
             try:
                 moment = datetime.fromisoformat(text)
             except ValueError:
-                raise self._not(text, where) from None
+                raise self._unreadable(text, where) from None
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         if self.unit == "timecode" and (code := TIMECODE.fullmatch(text)):
-            return self._coded(code, text, where)
+            return self._timecode_seconds(code, where)
         clock = CLOCK.fullmatch(number) if self.unit == "s" else None
         if clock and int(clock[2]) < 60 and float(clock[3]) < 60:
             return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
         if self.unit in SCALE and NUMBER.fullmatch(number):
             return float(number) * SCALE[self.unit]
-        raise self._not(text, where)
+        raise self._unreadable(text, where)
 
-    def _refuse_zones(self, text: str, zero: str, where: str) -> None:
-        """Refuse a time of day with a zone beside one without."""
-        if self.unit == "iso" and ISO.fullmatch(zero) and _zoned(text) != _zoned(zero):
-            raise DataError(
-                f"{self.file}: {where}: {text!r} and label_zero {zero!r}, expected both with a time zone or both "
-                f"without; {way_out('label_zero', text)}"
-            )
-
-    def _not(self, text: str, where: str) -> DataError:
+    def _unreadable(self, text: str, where: str) -> DataError:
         return DataError(f"{self.file}: {where}: {text[:80]!r}, expected {EXPECTED[self.unit]}")
 
-    def _coded(self, code: re.Match[str], text: str, where: str) -> float:
+    def _timecode_seconds(self, code: re.Match[str], where: str) -> float:
         """Seconds of a time code; frames of drop-frame codes (`;`) are counted as in SMPTE 12M."""
-        rate = self.settings.label_fps or (
-            1 / self.footage.step_s if self.footage and self.footage.even else None
-        )
-        if rate is None:
+        rate = self.settings.label_fps
+        if not rate and self.footage and self.footage.even:
+            rate = 1 / self.footage.step_s
+        if not rate:
             raise DataError(
-                f"{self.file}: {where}: {text!r} is a time code, but frames are not evenly spaced, expected their "
-                f"rate: {way_out('label_fps', '25')}"
+                f"{self.file}: {where}: {code[0]!r} is a time code, but frames are not evenly spaced, "
+                f"expected their rate: {way_out('label_fps', '25')}"
             )
         nominal = round(rate)
         hours, minutes, seconds, frame = (int(code[i]) for i in (1, 2, 3, 5))
         if minutes > 59 or seconds > 59 or frame >= nominal:
             raise DataError(
-                f"{self.file}: {where}: {text!r}, expected a time code hh:mm:ss:ff at {nominal} frames per second"
+                f"{self.file}: {where}: {code[0]!r}, "
+                f"expected a time code hh:mm:ss:ff at {nominal} frames per second"
             )
         minutes += 60 * hours
         dropped = round(nominal / 15) * (minutes - minutes // 10) if code[4] == ";" else 0
         return ((60 * minutes + seconds) * nominal + frame - dropped) / rate
 
-    def _shown(self, number: float, where: str) -> float:
-        """When frame `number`, from 0, is shown; with `label_fps`, when a player's clock has counted so many."""
+    def _frame_seconds(self, number: float, where: str) -> float:
+        """When frame `number`, from 0, appears; with `label_fps`, when a player has counted so many."""
         if self.settings.label_fps:
             return number / self.settings.label_fps
         if self.footage is None:
             raise DataError(
                 f"{self.file}: {where}: a number of a frame, expected a video that says when it is"
             )
-        times = self.footage.times
-        if 0 <= number < len(times):
-            return float(np.interp(number, np.arange(len(times)), times))
-        return float(times[0] if number < 0 else times[-1]) + (number - (number >= 0) * (len(times) - 1)) * (
-            self.footage.step_s
-        )
+        times, step_s = self.footage.times, self.footage.step_s
+        if number < 0:
+            return float(times[0]) + number * step_s
+        if number >= len(times):
+            return float(times[-1]) + (number - (len(times) - 1)) * step_s
+        return float(np.interp(number, np.arange(len(times)), times))
 
 
-def _zoned(text: str) -> bool:
-    return re.search(r"(?:[zZ]|[+-][0-9]{2}:?(?:[0-9]{2})?)$", text[10:]) is not None
+def _has_zone(time: str) -> bool:
+    return re.search(r"(?:[zZ]|[+-][0-9]{2}:?(?:[0-9]{2})?)$", time[10:]) is not None
 
 
 def other_length(file: Path, stated_s: float, footage: Footage | None) -> str | None:
-    """What to say where labels state another length of their video than this one has: it may have been cut since."""
-    if footage is None or not 0 < stated_s < LONGEST_S:
+    """What to say where labels state another length of their video than it has: one may have been cut."""
+    if footage is None or not 0 < stated_s < MOST_S:
         return None
     if abs(stated_s - footage.stop_s) <= OTHER_S + OTHER * footage.stop_s:
         return None
     return (
-        f"{file.name}: says that its video is {stated_s:.5g} s long, and {footage.video!r} is {footage.stop_s:.5g} s: "
-        "are labels and video of one cut?"
+        f"{file.name}: says that its video is {stated_s:.5g} s long, and {footage.video!r} is "
+        f"{footage.stop_s:.5g} s: are labels and video of one cut?"
     )
 
 
@@ -204,7 +225,9 @@ def unit_of(cells: Sequence[str]) -> LabelUnit | None:
     first = next((cell.strip() for cell in cells if cell.strip()), "")
     if TIMECODE.fullmatch(first):
         return "timecode"
-    return "iso" if ISO.fullmatch(first) else "s" if ":" in first else None
+    if ISO.fullmatch(first):
+        return "iso"
+    return "s" if ":" in first else None
 
 
 def listed(values: Sequence[str], most: int = 10) -> str:
@@ -215,4 +238,6 @@ def listed(values: Sequence[str], most: int = 10) -> str:
 
 def whole(text: str) -> int | float:
     """A whole number; one that no float comes near is infinite, and refused by whoever asks when that is."""
-    return int(text) if len(text) <= DIGITS else math.copysign(math.inf, -text.startswith("-") or 1)
+    if len(text) <= DIGITS:
+        return int(text)
+    return -math.inf if text.startswith("-") else math.inf

@@ -20,16 +20,16 @@ class Offset(NamedTuple):
 def offsets_by_recording(
     folders: Collection[Path], offsets: Collection[Offset], tell: Callable[[str], None] = lambda _: None
 ) -> dict[Path, dict[str, float]]:
-    """Which of `folders` each offset is meant for.
+    """The offsets by log that are meant for each of `folders`.
 
-    One without a recording's name is everybody's only where it changes nothing that stands: over several recordings,
-    of which one has another clock for that log, it is refused.
+    An offset without a recording's name is for all that have its log. It is refused where there are several
+    recordings, and one has another clock for that log already.
 
     Raises:
-        ConfigError: an offset names no recording or no log, or would change what stands in several recordings.
+        ConfigError: an offset names no recording or no log, or is refused.
         DataError: no log is known, for `recording.toml` is damaged.
     """
-    meant: dict[Path, dict[str, float]] = {folder: {} for folder in folders}
+    seconds_by_log: dict[Path, dict[str, float]] = {folder: {} for folder in folders}
     by_name = {folder.name: folder for folder in folders}
     for log, seconds, recording in offsets:
         names = matching(recording, by_name) if recording is not None else list(by_name)
@@ -43,17 +43,18 @@ def offsets_by_recording(
                 read_description(by_name[name])  # which may be damaged
             raise ConfigError(f"--offset {log}={seconds:g}: no recording has a log {log!r}")
         if recording is None and len(folders) > 1:
-            stand = [one.name for one in having if _other(one, log, seconds)]
-            if stand:
+            differing = [folder.name for folder in having if _has_other_clock(folder, log, seconds)]
+            if differing:
                 raise ConfigError(
-                    f"--offset {log}={seconds:g}: would change what stands for {log} in {some(stand)}; say whose it "
-                    f"is, --offset {stand[0]}/{log}={seconds:g}, or '*/{log}={seconds:g}' for all {len(having)}"
+                    f"--offset {log}={seconds:g}: would change what stands for {log} in {some(differing)}; "
+                    f"say whose it is, --offset {differing[0]}/{log}={seconds:g}, "
+                    f"or '*/{log}={seconds:g}' for all {len(having)}"
                 )
-            names = [one.name for one in having]
+            names = [folder.name for folder in having]
             tell(f"{log}: offset {seconds:+.3f} s set by hand in {len(names)} recordings: {some(names)}")
-        for one in having:
-            meant[one][log] = seconds
-    return meant
+        for folder in having:
+            seconds_by_log[folder][log] = seconds
+    return seconds_by_log
 
 
 def logs_again(folders: Collection[Path], again: Collection[str]) -> dict[Path, set[str]]:
@@ -62,21 +63,20 @@ def logs_again(folders: Collection[Path], again: Collection[str]) -> dict[Path, 
     Raises:
         ConfigError: one names no recording, or no log.
     """
-    anew: dict[Path, set[str]] = {folder: set() for folder in folders}
+    logs_by_folder: dict[Path, set[str]] = {folder: set() for folder in folders}
     by_name = {folder.name: folder for folder in folders}
     for text in again:
         recording, _, log = text.partition("/")
-        found = {
-            by_name[name]: set(matching(log or "*", _logs(by_name[name])))
-            for name in matching(recording, by_name)
-        }
-        if not any(found.values()):
+        named = 0
+        for name in matching(recording, by_name):
+            logs = matching(log or "*", _logs(by_name[name]))
+            logs_by_folder[by_name[name]].update(logs)
+            named += len(logs)
+        if not named:
             raise ConfigError(
                 f"--again {text}: no such recording or log, expected RECORDING/LOG of: {some(by_name)}"
             )
-        for folder, logs in found.items():
-            anew[folder] |= logs
-    return anew
+    return logs_by_folder
 
 
 def _logs(folder: Path) -> tuple[str, ...]:
@@ -86,8 +86,8 @@ def _logs(folder: Path) -> tuple[str, ...]:
         return ()  # said when that recording's turn comes
 
 
-def _other(folder: Path, log: str, seconds: float) -> bool:
-    """Whether another clock of `log` stands in `folder`."""
+def _has_other_clock(folder: Path, log: str, seconds: float) -> bool:
+    """Whether `folder` has a clock of `log` already, and none that was set by hand to `seconds`."""
     try:
         clock = read_sync(folder).get(log)
     except DataError:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from plait.errors import DataError
 from plait.recordings.tables import Table, numbers, texts
@@ -58,8 +58,8 @@ class Order(NamedTuple):
 def seconds_of(table: Table, name: str, unit: TimeUnit | float) -> tuple[Table, Float64[np.ndarray, "rows"]]:
     """The rows that have a time in column `name`, and their times in seconds.
 
-    `unit` is one of `TimeUnit`, or a number: so many in a second. "iso" stands for written times: ISO 8601, dates with
-    slashes or points, or times of day.
+    `unit` is one of `TimeUnit`, or a number: so many in a second. "iso" stands for written times: ISO 8601,
+    dates with slashes or points, or times of day.
 
     Raises:
         DataError: a cell is no time, or more than 1 % of the rows have none.
@@ -73,31 +73,38 @@ def seconds_of(table: Table, name: str, unit: TimeUnit | float) -> tuple[Table, 
     if column.dtype == pl.Datetime:
         times = column.dt.epoch("us").cast(pl.Float64).to_numpy() / 1e6
     elif column.dtype in (pl.Duration, pl.Time):
-        times = column.cast(pl.Int64).cast(pl.Float64).to_numpy() / {"ns": 1e9, "us": 1e6, "ms": 1e3}.get(
-            getattr(column.dtype, "time_unit", "ns"), 1e9
-        )
+        per_second = {"ns": 1e9, "us": 1e6, "ms": 1e3}[getattr(column.dtype, "time_unit", "ns")]
+        times = column.cast(pl.Int64).cast(pl.Float64).to_numpy() / per_second
     elif unit == "iso":
-        times = _written(table, name)
+        times = _written_times(table, name)
+    elif isinstance(unit, str):
+        times = numbers(table, name) * UNITS[unit]
     else:
-        times = numbers(table, name) * UNITS[unit] if isinstance(unit, str) else numbers(table, name) / unit
+        times = numbers(table, name) / unit
     far = np.abs(times) > LATEST_S
     if far.any():
         row = int(far.argmax())
         raise DataError(
             f"{table.at(row)}: {column[row]} in column {name!r} is no time in {unit}: is time_unit right?"
         )
-    known = np.isfinite(times)
-    if np.mean(~known) > UNTIMED or not known.any():
+    timed = np.isfinite(times)
+    if np.mean(~timed) > UNTIMED or not timed.any():
         raise DataError(
-            f"{table.file}: {np.sum(~known)} of {len(times)} rows have no time in {name!r}, expected few"
+            f"{table.file}: {np.sum(~timed)} of {len(times)} rows have no time in {name!r}, expected few"
         )
-    return table.take(known), times[known]
+    return table.take(timed), times[timed]
 
 
 def with_fraction(
     table: Table, whole: Float64[np.ndarray, "rows"], name: str, unit: TimeUnit | float
 ) -> tuple[Table, Float64[np.ndarray, "rows"]]:
-    """Times of `whole` seconds and the fraction of each in column `name`; rows that lack it are left out.
+    """Times of whole seconds and the fraction of each; rows that lack it are left out.
+
+    Args:
+        table: the rows.
+        whole: whole seconds of each row.
+        name: the column of the fractions.
+        unit: theirs, as `seconds_of` takes it.
 
     Raises:
         DataError: a cell is no number, or more than 1 % of the rows have none.
@@ -109,67 +116,64 @@ def with_fraction(
 def fraction_unit(
     whole: np.ndarray, values: np.ndarray, named: TimeUnit | None = None
 ) -> TimeUnit | float | None:
-    """The unit in which `values` (n,) are the fraction that the times `whole` (n,) lack; None if they are not.
+    """The unit in which `values` (n,) are the fractions of a second that `whole` (n,) lack, None if in none.
 
-    They are if they lie within a second, rise while `whole` stays and fall where it rises; or if their unit is `named`,
-    and they lie within a second of it. Few rows may be odd.
+    They are fractions if they lie within a second, rise while `whole` stays and fall where it rises; or if
+    their unit is `named`, and they lie within a second of it. Few rows may be odd.
     """
-    known = np.isfinite(whole) & np.isfinite(values)
-    if np.mean(known) < 0.9 or known.sum() < FEW or values[known].min() < 0:
+    finite = np.isfinite(whole) & np.isfinite(values)
+    if np.mean(finite) < 0.9 or finite.sum() < FEW or values[finite].min() < 0:
         return None
-    steps, moves, most = np.diff(whole[known]), np.diff(values[known]), float(values[known].max())
+    steps, moves, largest = np.diff(whole[finite]), np.diff(values[finite]), float(values[finite].max())
     stays, rises = steps == 0, steps > 0
     if (~stays & ~rises).sum() > UNTIMED * len(steps) or not (moves != 0).any():
         return None
     if (moves[stays] < 0).sum() > UNTIMED * len(steps):
         return None
     if named is not None:
-        return named if UNITS[named] < 1 and most * UNITS[named] < 1 else None
-    if (
-        rises.sum() < 2
-        or stays.mean() < 0.3
-        or np.mean(moves[rises] < 0) < 0.8
-        or np.mean(moves[stays] > 0) < 0.3
-    ):
+        return named if UNITS[named] < 1 and largest * UNITS[named] < 1 else None
+    if rises.sum() < 2 or stays.mean() < 0.3:
         return None
-    return next((unit for second, unit in FRACTIONS if second / 2 <= most < second), None)
+    if np.mean(moves[rises] < 0) < 0.8 or np.mean(moves[stays] > 0) < 0.3:
+        return None
+    return next((unit for second, unit in FRACTIONS if second / 2 <= largest < second), None)
 
 
-def _written(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
-    """Seconds of written times; those without a zone are taken as UTC, and a time of day goes on at midnight."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+def _written_times(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
+    """Seconds of written times; those without a zone are UTC, and a time of day goes on at midnight."""
     cells = texts(table, name)
     times = np.full(len(cells), np.nan)
-    clocks: list[int] = []
+    not_iso: list[int] = []
     for row, cell in enumerate(cells):
         if not cell or cell.lower() in NONE:
             continue
         try:
             moment = datetime.fromisoformat(cell.removesuffix(" UTC"))
         except ValueError:
-            clocks.append(row)
+            not_iso.append(row)
         else:
-            times[row] = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - epoch).total_seconds()
-    if clocks:
-        if len(clocks) < np.sum(np.isfinite(times)) + len(clocks):
-            raise _no_time(table, name, clocks[0], cells)
-        _by_the_clock(table, name, cells, clocks, times)
+            times[row] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not_iso:
+        if np.isfinite(times).any():
+            raise _no_time(table, name, not_iso[0], cells)
+        _read_clock_times(table, name, cells, not_iso, times)
     return times
 
 
-def _by_the_clock(table: Table, name: str, cells: pl.Series, rows: list[int], times: np.ndarray) -> None:
-    """Fill `times` from cells such as `5/6/2024 12:00:00.5 PM`, `12:00:00.5` and `12:00.5` (minutes and seconds)."""
-    found = [(row, CLOCK.fullmatch(cells[row])) for row in rows]
-    matches = [(row, match) for row, match in found if match]
-    if len(matches) < len(found):
-        raise _no_time(table, name, next(row for row, match in found if not match), cells)
-    if not any(match["h"] for _, match in matches) and not any(match["part"] for _, match in matches):
+def _read_clock_times(table: Table, name: str, cells: pl.Series, rows: list[int], times: np.ndarray) -> None:
+    """Fill `times` from cells such as `5/6/2024 12:00:00.5 PM`, `12:00:00.5`, or `12:00.5` in minutes."""
+    matches: list[re.Match[str]] = []
+    for row in rows:
+        if not (match := CLOCK.fullmatch(cells[row])):
+            raise _no_time(table, name, row, cells)
+        matches.append(match)
+    if not any(match["h"] or match["part"] for match in matches):
         raise DataError(
             f"{table.at(rows[0])}: {cells[rows[0]][:80]!r} in column {name!r} may be minutes or hours, "
             "expected hh:mm:ss, or mm:ss with a fraction"
         )
-    day = _days(table, name, [match["date"] for _, match in matches])
-    for row, match in matches:
+    day_of = _days(table, name, [match["date"] for match in matches])
+    for row, match in zip(rows, matches, strict=True):
         hour = int(match["h"] or 0)
         if match["half"]:
             hour = hour % 12 + 12 * (match["half"].lower() == "p")
@@ -177,13 +181,11 @@ def _by_the_clock(table: Table, name: str, cells: pl.Series, rows: list[int], ti
         minute, second = int(match["m"]), int(match["s"])
         if hour > 24 or minute > 59 or second > 60:
             raise _no_time(table, name, row, cells)
-        times[row] = day[match["date"]] * 86400 + hour * 3600 + minute * 60 + second + part
-    around = 86400.0 if matches[0][1]["h"] else 3600.0
-    if set(day) == {None}:
-        known = times[[row for row, _ in matches]]
-        times[[row for row, _ in matches]] = known + around * np.cumsum(
-            np.diff(known, prepend=known[0]) < -around / 2
-        )
+        times[row] = day_of[match["date"]] * 86400 + hour * 3600 + minute * 60 + second + part
+    if set(day_of) == {None}:  # without dates, a clock that goes back has gone round
+        round_s = 86400.0 if matches[0]["h"] else 3600.0
+        clock_s = times[rows]
+        times[rows] += round_s * np.cumsum(np.diff(clock_s, prepend=clock_s[0]) < -round_s / 2)
 
 
 def _days(table: Table, name: str, dates: Sequence[str | None]) -> dict[str | None, int]:
@@ -195,15 +197,14 @@ def _days(table: Table, name: str, dates: Sequence[str | None]) -> dict[str | No
     distinct = list(dict.fromkeys(dates))
     if len(distinct) == 1:
         return {distinct[0]: 0}
+    spaced = [re.sub(r"[-/.]", " ", date or "") for date in distinct]
     readings: list[list[int]] = []
     for form in ("%Y %m %d", "%d %m %Y", "%m %d %Y", "%d %m %y", "%m %d %y"):
         try:
-            days = [
-                datetime.strptime(re.sub(r"[-/.]", " ", date or ""), form).toordinal() for date in distinct
-            ]
+            days = [datetime.strptime(date, form).toordinal() for date in spaced]
         except ValueError:
             continue
-        relative = [one - days[0] for one in days]
+        relative = [day - days[0] for day in days]
         if min(np.diff(days)) > 0 and relative not in readings:
             readings.append(relative)
     daily = [days for days in readings if max(np.diff(days)) == 1] or readings
@@ -229,9 +230,8 @@ def went_on(
     """
     if not set_at:
         return times
-    steps = np.diff(times)
-    usual_s = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
-    steps = np.append(times[0], steps)
+    steps = np.append(times[0], np.diff(times))
+    usual_s = _usual_step_s(steps[1:])
     for line in set_at:
         row = table.rows.index(line) if line in table.rows else 0
         if row == 0:
@@ -239,8 +239,13 @@ def went_on(
                 f"{table.file}: clock_set names {table.place} {line}, expected a later row than the first"
             )
         steps[row] = usual_s
-    gone: np.ndarray = np.cumsum(steps)
-    return gone
+    continued: np.ndarray = np.cumsum(steps)
+    return continued
+
+
+def _usual_step_s(steps: np.ndarray) -> float:
+    """The median of the steps forward, 0 if there are none."""
+    return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
 
 
 def in_order(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[int] = ()) -> Order:
@@ -252,54 +257,62 @@ def in_order(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[
         DataError: the clock runs backwards, or jumps forward by more than a day.
     """
     steps = np.diff(times)
-    usual_s = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    usual_s = _usual_step_s(steps)
     far = steps > LONGEST_STEP_S
     latest = np.maximum.accumulate(times)
     back = latest - times > usual_s * (1 + 1e-6)
     if far.any() and not back[: int(far.argmax()) + 1].any():
         row = int(far.argmax()) + 1
         raise DataError(
-            f"{table.at(row)}: the clock jumps forward by {duration(steps[row - 1])} ({steps[row - 1]:.10g} s), "
-            f"expected less than a day; {_set_there(table, steps, usual_s, set_at)}"
+            f"{table.at(row)}: the clock jumps forward by {duration(steps[row - 1])} "
+            f"({steps[row - 1]:.10g} s), expected less than a day; {_advice(table, steps, usual_s, set_at)}"
         )
     if back.any():
         row = int(back.argmax())
         raise DataError(
             f"{table.at(row)}: the clock runs backwards from {latest[row]:.6f} s to {times[row]:.6f} s, "
-            f"expected times in order; {_set_there(table, steps, usual_s, set_at)}"
+            f"expected times in order; {_advice(table, steps, usual_s, set_at)}"
         )
     rows = np.argsort(times, kind="stable")
     return Order(rows, times[rows])
 
 
-def _set_there(table: Table, steps: np.ndarray, usual_s: float, set_at: Sequence[int]) -> str:
-    """What to say of a clock that runs backwards or jumps: all lines at which it was set, unless these are too many."""
+def _advice(table: Table, steps: np.ndarray, usual_s: float, set_at: Sequence[int]) -> str:
+    """What to do about a clock that runs backwards or jumps, with the lines at which it does."""
     jumps = np.flatnonzero((steps > LONGEST_STEP_S) | (steps < -usual_s * (1 + 1e-6))) + 1
     lines = sorted({*set_at, *(table.rows[row] for row in jumps)})
     if len(jumps) > SET_AT_MOST:
         return (
-            f"it does so {len(jumps)} times, so these are no times of one clock: is it another column, are there "
-            "several sensors, or do fractions lack their zeros (5.7 for 5.007)? If rows are evenly spaced, say rate_hz"
+            f"it does so {len(jumps)} times, so these are no times of one clock: is it another column, "
+            "are there several sensors, or do fractions lack their zeros (5.7 for 5.007)? "
+            "If rows are evenly spaced, say rate_hz"
         )
-    told = f"if it was set there, say clock_set = {lines}"
+    advice = f"if it was set there, say clock_set = {lines}"
     if len(jumps) and jumps[0] >= len(table.rows) - LAST:
-        told += f"; if what follows is no reading but a summary, last_line = {table.rows[jumps[0] - 1]}"
+        advice += f"; if what follows is no reading but a summary, last_line = {table.rows[jumps[0] - 1]}"
     elif len(jumps) and jumps[-1] <= LAST:
-        told += f"; if what stands before is no reading, first_line = {table.rows[jumps[-1]]}"
-    return told
+        advice += f"; if what stands before is no reading, first_line = {table.rows[jumps[-1]]}"
+    return advice
 
 
 def apart(
     table: Table, order: Order, values: np.ndarray, *, mean: bool, said: list[str]
 ) -> tuple[Order, np.ndarray]:
-    """One reading per time, and `values` (n, columns) of each; `said` grows by what was done.
+    """One reading per time, and its values.
 
-    Rows that repeat others are dropped. Rows of one time that each fill other columns are joined. Any others were taken
-    one after another by a clock coarser than their rate: they are spread over the time until the next one, or, where
-    times come as irregularly as packets arrive, over the time since the one before. With `mean`, they are averaged.
+    Rows that repeat others are dropped. Rows of one time that each fill other columns are joined. Any others
+    were taken one after another by a clock coarser than their rate: they are spread over the time until the
+    next one, or, where times come as irregularly as packets arrive, over the time since the one before.
+
+    Args:
+        table: the rows, for errors.
+        order: which row comes when.
+        values: `(n, columns)` in that order, NaN where a cell is empty.
+        mean: average the rows of one time instead of spreading them.
+        said: grows by what was done.
 
     Raises:
-        DataError: rows share times more than a second apart, or too many share one: nobody knows when they were.
+        DataError: rows share times more than a second apart, or too many share one to know when each was.
     """
     rows, times = order
     instants, first, counts = np.unique(times, return_index=True, return_counts=True)
@@ -307,7 +320,8 @@ def apart(
         return order, values
     shared = f"{counts[counts > 1].sum()} of {len(times)} rows share {np.sum(counts > 1)} times"
     same = np.diff(times, prepend=-np.inf) == 0
-    repeated = same & _alike(values, np.roll(values, 1, axis=0))
+    before = np.roll(values, 1, axis=0)
+    repeated = ((values == before) | (np.isnan(values) & np.isnan(before))).all(axis=1)
     filled = np.add.reduceat(np.isfinite(values).astype(np.int64), first)
     if repeated[same].all():
         said.append(f"{same.sum()} rows repeat the one before them, times and all: left out")
@@ -323,11 +337,6 @@ def apart(
     return Order(rows, spread), values
 
 
-def _alike(a: np.ndarray, b: np.ndarray) -> Bool[np.ndarray, "n"]:
-    same: np.ndarray = ((a == b) | (np.isnan(a) & np.isnan(b))).all(axis=1)
-    return same
-
-
 def _spread(
     table: Table, rows: np.ndarray, instants: np.ndarray, first: np.ndarray, counts: np.ndarray
 ) -> tuple[Float64[np.ndarray, "n"], str]:
@@ -337,8 +346,8 @@ def _spread(
     if len(instants) < 3 or usual_s > COARSEST_S * (1 + 1e-6):
         wide = f", {usual_s:g} s apart" if len(steps) else ""
         raise DataError(
-            f"{table.file}: {counts.sum()} rows share {len(instants)} times{wide}, expected a time for each, or times "
-            "no coarser than a second; if the rows are evenly spaced, say rate_hz"
+            f"{table.file}: {counts.sum()} rows share {len(instants)} times{wide}, expected a time for each, "
+            "or times no coarser than a second; if the rows are evenly spaced, say rate_hz"
         )
     full = (steps <= 1.5 * usual_s) & (counts[:-1] >= 0.8 * np.median(counts))
     rate_hz = float(np.sum(counts[:-1][full]) / np.sum(steps[full]))
@@ -348,8 +357,9 @@ def _spread(
     if crowd.any():
         group = int(crowd.argmax())
         raise DataError(
-            f"{table.at(int(rows[first[group]]))}: {counts[group]} rows share this time, at {rate_hz:.3g} readings a "
-            'second, expected a time for each; say same_time = "mean" to average them, or clock_set, or rate_hz'
+            f"{table.at(int(rows[first[group]]))}: {counts[group]} rows share this time, "
+            f"at {rate_hz:.3g} readings a second, expected a time for each; "
+            'say same_time = "mean" to average them, or clock_set, or rate_hz'
         )
     number = np.arange(counts.sum()) - np.repeat(first, counts)
     regular = np.mean(np.abs(steps - np.round(steps / usual_s) * usual_s) < 0.01 * usual_s) > 0.8
@@ -357,45 +367,38 @@ def _spread(
         width_s = np.where(after <= 1.5 * usual_s, after, usual_s)
         partial = counts < 0.8 * rate_hz * width_s
         spacing_s = np.where(partial, 1 / rate_hz, width_s / counts)
-        late = (
-            partial & (before > 1.5 * usual_s) & (np.median(counts) > 1)
-        )  # the first ones of a stretch: it began within this time
+        # The first rows of a stretch, which began within this time.
+        late = partial & (before > 1.5 * usual_s) & (np.median(counts) > 1)
         start_s = instants + np.where(late, width_s - counts * spacing_s, 0.0)
-        return np.repeat(start_s, counts) + number * np.repeat(spacing_s, counts), (
-            f"spread evenly until the next time, {rate_hz:.4g} readings a second"
-        )
-    spacing_s = np.minimum(np.where(np.isfinite(before), before / counts, np.inf), 1 / rate_hz)
-    start_s = instants - (counts - 1) * spacing_s
-    return np.repeat(start_s, counts) + number * np.repeat(spacing_s, counts), (
-        f"spread evenly since the time before, as packets come, {rate_hz:.4g} readings a second"
-    )
+        how = "until the next time"
+    else:
+        spacing_s = np.minimum(np.where(np.isfinite(before), before / counts, np.inf), 1 / rate_hz)
+        start_s = instants - (counts - 1) * spacing_s
+        how = "since the time before, as packets come"
+    times = np.repeat(start_s, counts) + number * np.repeat(spacing_s, counts)
+    return times, f"spread evenly {how}, {rate_hz:.4g} readings a second"
 
 
 def gaps(table: Table, order: Order, max_gap_s: float) -> str | None:
-    """What to say of a log in which nothing is known for longer than `max_gap_s`: how often, how long, where.
+    """What to say of a log without a reading for longer than `max_gap_s`: how often, how long, where.
 
     Where there is no such gap, the same of steps far longer than usual.
     """
     steps = np.diff(order.times)
     wide = np.flatnonzero(steps > max_gap_s)
-    lost = "no reading for", "windows there are left out"
+    event, effect = "no reading for", "windows there are left out"
     if not len(wide) and len(steps):  # or a clock that was set a little forward
         wide = np.flatnonzero(steps > max(JUMP * float(np.median(steps)), JUMP_S))
-        lost = "readings are bridged over", f"usually they are {np.median(steps):.3g} s apart"
+        event, effect = "readings are bridged over", f"usually they are {np.median(steps):.3g} s apart"
     if not len(wide):
         return None
-    longest = wide[np.argsort(steps[wide], kind="stable")[::-1][:3]]
-    named = ", ".join(
-        f"{steps[i]:.6g} s{_in_words(steps[i])} before {table.place} {table.rows[order.rows[i + 1]]} "
-        f"(at {order.times[i] - order.times[0]:.6g} s)"
-        for i in np.sort(longest)
-    )
+    places = []
+    for i in np.sort(wide[np.argsort(steps[wide], kind="stable")[::-1][:3]]):  # the longest
+        in_units = f" ({duration(steps[i])})" if steps[i] >= 120 else ""
+        line, since_s = table.rows[order.rows[i + 1]], order.times[i] - order.times[0]
+        places.append(f"{steps[i]:.6g} s{in_units} before {table.place} {line} (at {since_s:.6g} s)")
     many = "" if len(wide) <= 3 else f"{len(wide)} times, {steps[wide].sum():.6g} s in all; the longest: "
-    return f"{lost[0]} {many}{named}: {lost[1]}"
-
-
-def _in_words(seconds: float) -> str:
-    return f" ({duration(seconds)})" if seconds >= 120 else ""
+    return f"{event} {many}{', '.join(places)}: {effect}"
 
 
 def duration(seconds: float) -> str:

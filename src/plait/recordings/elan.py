@@ -1,5 +1,6 @@
 """Labels of ELAN: one tier of an .eaf file, its times from wherever in the hierarchy of tiers they stand."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -7,10 +8,10 @@ from xml.parsers import expat
 
 from pympi.Elan import Eaf  # type: ignore[import-untyped]
 
-from plait.errors import DataError, one_line, shown
+from plait.errors import DataError, one_line, quote
 from plait.names import plain
 from plait.recordings.annotations import (
-    LONGEST_S,
+    MOST_S,
     Entry,
     Footage,
     LabelClock,
@@ -26,7 +27,15 @@ PER_PARENT = "Symbolic_Subdivision"  # a parent's time is shared evenly among it
 
 
 class Annotation(NamedTuple):
-    """One annotation: two time slots, or the annotation that it is about and the sibling before it; and its text."""
+    """One annotation: its time slots, or the annotation that it is about and the sibling before it.
+
+    Args:
+        tier: the name of its tier.
+        text: what it says.
+        slots: the time slots of its start and stop, if it has its own.
+        parent: the annotation that it is about.
+        previous: the annotation of the same parent that it follows.
+    """
 
     tier: str
     text: str
@@ -38,10 +47,17 @@ class Annotation(NamedTuple):
 def read(
     file: Path, settings: LabelSettings, footage: Footage | None, told: list[str]
 ) -> tuple[list[Entry], LabelSettings]:
-    """Entries of the tier called `settings.tier`, or of the only one that says something.
+    """Entries of the tier called `settings.tier`, or of the only one with text; and settings that name it.
 
-    Slots without a time lie evenly between the ones that have one, as in ELAN; a child without slots has its parent's
-    time, and several children of one parent share it. Times count from where the linked video's time origin is.
+    Slots without a time lie evenly between those that have one, as in ELAN; a child without slots has its
+    parent's time, and several children of one parent share it. Times count from the linked video's time
+    origin.
+
+    Args:
+        file: the `.eaf`.
+        settings: what a person says of it.
+        footage: the video it is about, None where it is not known.
+        told: grows by what a person should know.
 
     Raises:
         DataError: the file is damaged, several tiers may be meant, or an annotation's time cannot be told.
@@ -50,27 +66,24 @@ def read(
         raise DataError(
             f"{file}: label_unit is {settings.label_unit!r}, expected none: ELAN's times are milliseconds"
         )
-    eaf = _opened(file)
+    eaf = _read_eaf(file)
     annotations = _annotations(file, eaf)
-    told_by_tier: dict[str, list[str]] = {}
+    tiers = [annotation.tier for annotation in annotations.values()]
+    texts_of: dict[str, dict[str, None]] = {}  # of each tier that says something, in order
     for annotation in annotations.values():
         if text := plain(annotation.text):
-            told_by_tier.setdefault(annotation.tier, []).append(text)
+            texts_of.setdefault(annotation.tier, {})[text] = None
     tier = settings.tier
-    if tier is None and len(told_by_tier) == 1:
-        tier = next(iter(told_by_tier))
-    if tier is None and not told_by_tier and any(a.tier for a in annotations.values()):
-        tier = next(
-            iter(annotations.values())
-        ).tier  # whose annotations are empty, which is said of the first
-    if tier is None or not any(annotation.tier == tier for annotation in annotations.values()):
-        which = "several tiers hold" if tier is None and told_by_tier else "no tier holds"
+    if tier is None and len(texts_of) == 1:
+        tier = next(iter(texts_of))
+    if tier is None and not texts_of and any(tiers):
+        tier = tiers[0]  # whose annotations are empty, which is said of the first
+    if tier is None or tier not in tiers:
+        which = "several tiers hold" if tier is None and texts_of else "no tier holds"
         called = "" if tier is None else f" and is called {tier!r}"
-        there = ", ".join(
-            f"{name!r} ({listed(list(dict.fromkeys(t)), 3)})" for name, t in told_by_tier.items()
-        )
-        ask = f"; {way_out('tier', 'NAME')}" if told_by_tier else ""
-        raise DataError(f"{file}: {which} labels{called}, expected one of: {there or 'none at all'}{ask}")
+        choice = ", ".join(f"{name!r} ({listed(list(texts), 3)})" for name, texts in texts_of.items())
+        ask = f"; {way_out('tier', 'NAME')}" if texts_of else ""
+        raise DataError(f"{file}: {which} labels{called}, expected one of: {choice or 'none at all'}{ask}")
     told.append(f"{file.name}: tier {tier!r}")
     if settings.label_zero is None:
         origin_s = _origin_s(file, eaf, settings, footage, told)
@@ -80,26 +93,22 @@ def read(
     entries = []
     for name, annotation in annotations.items():
         if annotation.tier == tier:
-            start_s, stop_s = _times(file, name, annotations, eaf, slots_ms)
-            entries.append(
-                Entry(f"annotation {name!r}", start_s + origin_s, stop_s + origin_s, plain(annotation.text))
-            )
+            start_s, stop_s = (s + origin_s for s in _times(file, name, annotations, eaf, slots_ms))
+            entries.append(Entry(f"annotation {name!r}", start_s, stop_s, plain(annotation.text)))
     return entries, replace(settings, tier=tier)
 
 
-def _opened(file: Path) -> Eaf:
+def _read_eaf(file: Path) -> Eaf:
     _refuse_doctype(file, read_bytes(file))
     try:
         eaf = Eaf(file, suppress_version_warning=True)
-    except (
-        Exception
-    ) as error:  # pympi raises KeyError, IndexError, ValueError, ... where a file is not as expected
+    except Exception as error:  # KeyError, IndexError, ValueError, ... where a file is not as pympi expects
         raise DataError(
             f"{file}: cannot be read, expected ELAN's .eaf: {type(error).__name__} {one_line(error)}"
         ) from error
     if (unit := eaf.header.get("TIME_UNITS", "milliseconds")) != "milliseconds":
         raise DataError(
-            f"{file}: TIME_UNITS is {shown(unit)}, expected milliseconds, in which ELAN saves today"
+            f"{file}: TIME_UNITS is {quote(unit)}, expected milliseconds, in which ELAN saves today"
         )
     return eaf
 
@@ -119,44 +128,35 @@ def _refuse_doctype(file: Path, content: bytes) -> None:
 
 
 def _annotations(file: Path, eaf: Eaf) -> dict[str, Annotation]:
-    found: dict[str, Annotation] = {}
+    annotations: dict[str, Annotation] = {}
     for tier, (aligned, referring, _, _) in eaf.tiers.items():
-        here = {
-            **{
-                name: Annotation(tier, text, (start, stop))
-                for name, (start, stop, text, _) in aligned.items()
-            },
-            **{n: Annotation(tier, text, None, of, before) for n, (of, text, before, _) in referring.items()},
-        }
-        if twice := found.keys() & here.keys():
+        in_tier: dict[str, Annotation] = {}
+        for name, (start, stop, text, _) in aligned.items():
+            in_tier[name] = Annotation(tier, text, slots=(start, stop))
+        for name, (parent, text, previous, _) in referring.items():
+            in_tier[name] = Annotation(tier, text, parent=parent, previous=previous)
+        if twice := annotations.keys() & in_tier.keys():
             raise DataError(f"{file}: two annotations are called {min(twice)!r}, expected names that differ")
-        found.update(here)
-    return found
+        annotations |= in_tier
+    return annotations
 
 
 def _slots_ms(eaf: Eaf, annotations: dict[str, Annotation]) -> dict[str, float]:
     """When each time slot is; those without a time evenly between those of the annotations that they link."""
-    known: dict[str, float] = {
-        name: float(whole(str(ms))) for name, ms in eaf.timeslots.items() if ms is not None
-    }
-    for tier in sorted(
-        eaf.tiers, key=lambda name: _depth(eaf, name)
-    ):  # a parent's slots before its children's
+    slots_ms = {slot: float(whole(str(ms))) for slot, ms in eaf.timeslots.items() if ms is not None}
+    tiers = sorted(eaf.tiers, key=lambda tier: _depth(eaf, tier))  # a parent's slots before its children's
+    for tier in tiers:
         pairs = [a.slots for a in annotations.values() if a.tier == tier and a.slots]
         following, before = dict(pairs), {stop: start for start, stop in pairs}
-        for start in [start for start, stop in pairs if start in known and stop not in known]:
-            chain = [start]
-            while (
-                chain[-1] in following
-                and len(chain) <= len(pairs)
-                and (chain[-1] not in known or len(chain) == 1)
-            ):
+        for start in [start for start, stop in pairs if start in slots_ms and stop not in slots_ms]:
+            chain = [start, following[start]]
+            while chain[-1] in following and chain[-1] not in slots_ms and len(chain) <= len(pairs):
                 chain.append(following[chain[-1]])
-            if chain[-1] in known and all(before[slot] == chain[i] for i, slot in enumerate(chain[1:])):
-                first_ms, last_ms = known[start], known[chain[-1]]
+            if chain[-1] in slots_ms and all(before[slot] == chain[i] for i, slot in enumerate(chain[1:])):
+                first_ms, last_ms = slots_ms[start], slots_ms[chain[-1]]
                 for i, slot in enumerate(chain[1:-1], 1):
-                    known[slot] = first_ms + (last_ms - first_ms) * i / (len(chain) - 1)
-    return known
+                    slots_ms[slot] = first_ms + (last_ms - first_ms) * i / (len(chain) - 1)
+    return slots_ms
 
 
 def _depth(eaf: Eaf, tier: str) -> int:
@@ -171,47 +171,41 @@ def _times(
     file: Path, name: str, annotations: dict[str, Annotation], eaf: Eaf, slots_ms: dict[str, float]
 ) -> tuple[float, float]:
     """Seconds of an annotation's start and stop."""
-    first, way = 0.0, [name]
+    first, path = 0.0, [name]
     share = 1.0  # of the time of the annotation reached; this one's begins at `first` of it
-    while (annotation := annotations[way[-1]]).slots is None:
-        siblings = _siblings(eaf, annotations, way[-1])
-        place = siblings.index(way[-1])
+    while (annotation := annotations[path[-1]]).slots is None:
+        siblings = _siblings(eaf, annotations, path[-1])
+        place = siblings.index(path[-1])
         first, share = (place + first) / len(siblings), share / len(siblings)
-        if annotation.parent not in annotations or annotation.parent in way:
+        if annotation.parent not in annotations or annotation.parent in path:
             raise DataError(
                 f"{file}: annotation {name!r}: refers to {annotation.parent!r}, expected a parent's name"
             )
-        way.append(annotation.parent)
-    times = [slots_ms.get(slot) for slot in annotation.slots]
-    if (
-        times[0] is None
-        or times[1] is None
-        or not all(abs(ms) <= LONGEST_S for ms in times if ms is not None)
-    ):
+        path.append(annotation.parent)
+    start_ms, stop_ms = (slots_ms.get(slot, math.inf) for slot in annotation.slots)
+    if not (abs(start_ms) <= MOST_S and abs(stop_ms) <= MOST_S):
         raise DataError(
-            f"{file}: annotation {name!r}: no time for its start or stop, expected both in ms, or neighbours that "
-            "have them"
+            f"{file}: annotation {name!r}: no time for its start or stop, "
+            "expected both in ms, or neighbours that have them"
         )
-    length_ms = times[1] - times[0]
-    return (times[0] + first * length_ms) / 1000, (times[0] + (first + share) * length_ms) / 1000
+    length_ms = stop_ms - start_ms
+    return (start_ms + first * length_ms) / 1000, (start_ms + (first + share) * length_ms) / 1000
 
 
 def _siblings(eaf: Eaf, annotations: dict[str, Annotation], name: str) -> list[str]:
     """The annotations that share a parent's time, in order: this one alone, unless its tier subdivides."""
-    mine = annotations[name]
-    kind = eaf.linguistic_types.get(eaf.tiers[mine.tier][2].get("LINGUISTIC_TYPE_REF"), {}).get("CONSTRAINTS")
+    tier, parent = annotations[name].tier, annotations[name].parent
+    kind = eaf.linguistic_types.get(eaf.tiers[tier][2].get("LINGUISTIC_TYPE_REF"), {}).get("CONSTRAINTS")
     if kind != PER_PARENT:
         return [name]
-    same = [
-        n for n, a in annotations.items() if a.tier == mine.tier and a.parent == mine.parent and not a.slots
-    ]
-    after = {annotations[n].previous: n for n in reversed(same)}
+    siblings = [n for n, a in annotations.items() if (a.tier, a.parent) == (tier, parent) and not a.slots]
+    after = {annotations[sibling].previous: sibling for sibling in reversed(siblings)}
     ordered: list[str] = []
-    place = after.get(None)
-    while place is not None and place not in ordered:
-        ordered.append(place)
-        place = after.get(place)
-    return ordered if len(ordered) == len(same) else same
+    following = after.get(None)
+    while following is not None and following not in ordered:
+        ordered.append(following)
+        following = after.get(following)
+    return ordered if len(ordered) == len(siblings) else siblings
 
 
 def _origin_s(
@@ -231,33 +225,34 @@ def _origin_s(
             try:
                 origins.setdefault(address, int(medium.get("TIME_ORIGIN", 0)) / 1000)
             except (ValueError, OverflowError):
-                said = shown(medium["TIME_ORIGIN"])
-                raise DataError(f"{file}: TIME_ORIGIN is {said}, expected milliseconds") from None
+                origin = quote(medium["TIME_ORIGIN"])
+                raise DataError(f"{file}: TIME_ORIGIN is {origin}, expected milliseconds") from None
     if not origins and eaf.header.get("MEDIA_FILE", "").strip():  # as ELAN wrote it before 2004
         origins[eaf.header["MEDIA_FILE"]] = 0.0
+    file_names = {url: "".join(name_of(url)[1:]) for url in origins}
     wanted = {key(name) for name in settings.labels_of}
     if wanted:
-        mine = {url for url in origins if {key(url), "".join(name_of(url)[1:])} & wanted}
+        linked = {url for url in origins if {key(url), file_names[url]} & wanted}
     elif footage is not None:
-        video = name_of(footage.video).stem
-        mine = {url for url in origins if name_of(url).stem == video}
-        if len({origins[url] for url in mine}) > 1:
-            mine = own(mine, footage, file, "linked media")
+        stem = name_of(footage.video).stem
+        linked = {url for url in origins if name_of(url).stem == stem}
+        if len({origins[url] for url in linked}) > 1:
+            linked = own(linked, footage, file, "linked media")
     else:
-        mine = set(origins)
-    found = {origins[url] for url in mine} or set(origins.values())
-    if len(found) > 1 or (not mine and found - {0.0}):
-        names = sorted({"".join(name_of(url)[1:]) for url in mine or origins})
-        names = names if len(names) > 1 else sorted(mine or origins)
+        linked = set(origins)
+    candidates = {origins[url] for url in linked} or set(origins.values())
+    if len(candidates) > 1 or (not linked and candidates - {0.0}):
+        names = sorted({file_names[url] for url in linked or origins})
+        names = names if len(names) > 1 else sorted(linked or origins)
         raise DataError(
-            f"{file}: linked to {listed(names)} with time origins that differ or are not 0, expected to know which is "
-            f"the video; {way_out('labels_of', names[0])}"
+            f"{file}: linked to {listed(names)} with time origins that differ or are not 0, "
+            f"expected to know which is the video; {way_out('labels_of', names[0])}"
         )
-    if origins and not mine:
-        names = sorted({"".join(name_of(url)[1:]) for url in origins})
+    if origins and not linked:
+        names = sorted(set(file_names.values()))
         video = footage.video if footage else min(wanted)
         told.append(f"{file.name}: linked to {listed(names)}, not to {video!r}: are these its labels?")
-    origin_s = found.pop() if found else 0.0
+    origin_s = candidates.pop() if candidates else 0.0
     if origin_s:
         told.append(f"{file.name}: begins {origin_s:g} s into the video, as its time origin says")
     return origin_s

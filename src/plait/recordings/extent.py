@@ -24,20 +24,21 @@ class Extent(NamedTuple):
 def extent(file: Path, form: str) -> Extent | None:
     """How far a file of FFmpeg's format `form` goes by what it says itself; None where it says nothing.
 
-    Matroska and WebM state the size of all; live, or where the recorder died, only of each element. MP4 and MOV state
-    the size of each box and, with an index of fragments (`sidx`), of all; AVI, of each RIFF chunk; ASF, of the file;
-    MXF, where its footer stands. Ogg marks the last page of each track. Transport and program streams and DV state
-    nothing but the size of their packets. So one of these that was cut between two packets, and a live Matroska or a
-    fragmented MP4 cut between two elements or fragments, cannot be told from shorter ones; nor can other formats be.
+    Matroska and WebM state the size of all; live, or where the recorder died, only of each element. MP4 and
+    MOV state the size of each box and, with an index of fragments (`sidx`), of all; AVI, of each RIFF chunk;
+    ASF, of the file; MXF, where its footer stands. Ogg marks the last page of each track. Transport and
+    program streams and DV state nothing but the size of their packets. So one of these that was cut between
+    two packets, and a live Matroska or a fragmented MP4 cut between two elements or fragments, cannot be told
+    from shorter ones; nor can other formats be.
     """
-    how = {
-        "matroska": _matroska, "mov": _boxes, "avi": _riff, "mpegts": _packets, "asf": _asf, "mxf": _mxf, "ogg": _ogg,
-        "mpeg": _packs, "dv": _dv,
+    measure = {
+        "matroska": _matroska, "mov": _boxes, "avi": _riff, "asf": _asf, "mxf": _mxf, "ogg": _ogg,
+        "mpegts": _transport, "mpeg": _program, "dv": _dv,
     }.get(form)  # fmt: skip
-    if how is None:
+    if measure is None:
         return None
     with file.open("rb") as opened:
-        return how(opened, file.stat().st_size)
+        return measure(opened, file.stat().st_size)
 
 
 def _matroska(file: BinaryIO, size: int) -> Extent:
@@ -75,21 +76,19 @@ def _boxes(file: BinaryIO, size: int) -> Extent:
             break  # something that lies behind them
         if kind == b"sidx" and at + length <= size:
             file.seek(at + 8)
-            listed = max(listed, at + length + _listed(file.read(length - 8)))
+            listed = max(listed, at + length + _fragments_size(file.read(length - 8)))
         at += length
     return Extent(max(at, listed), True)
 
 
-def _listed(index: bytes) -> int:
+def _fragments_size(index: bytes) -> int:
     """How many bytes of fragments an index (ISO/IEC 14496-12, 8.16.3) lists."""
-    wide = index[:1] != b"\0"
-    start = 28 if wide else 20
+    start, first = (20, index[16:20]) if index[:1] == b"\0" else (28, index[20:28])
     if len(index) < start + 4:
         return 0
-    first = int.from_bytes(index[20:28] if wide else index[16:20])
     count = int.from_bytes(index[start + 2 : start + 4])
     sizes = (int.from_bytes(index[at : at + 4]) for at in range(start + 4, start + 4 + 12 * count, 12))
-    return first + sum(size & 0x7FFFFFFF for size in sizes)
+    return int.from_bytes(first) + sum(size & 0x7FFFFFFF for size in sizes)
 
 
 def _riff(file: BinaryIO, size: int) -> Extent:
@@ -105,7 +104,7 @@ def _riff(file: BinaryIO, size: int) -> Extent:
     return Extent(end, True)
 
 
-def _packets(file: BinaryIO, size: int) -> Extent | None:
+def _transport(file: BinaryIO, size: int) -> Extent | None:
     """The end of the last packet."""
     head = file.read(TS_LOOKED_AT * 204)
     for length, sync in TS_PACKETS:
@@ -115,8 +114,8 @@ def _packets(file: BinaryIO, size: int) -> Extent | None:
     return None
 
 
-def _packs(file: BinaryIO, size: int) -> Extent | None:
-    """The end of the last part of a program stream (ISO/IEC 13818-1, 2.5.3), reached from one of the last packs."""
+def _program(file: BinaryIO, size: int) -> Extent | None:
+    """The end of the last part (ISO/IEC 13818-1, 2.5.3), reached from one of the last packs."""
     start = max(0, size - PS_TAIL)
     file.seek(start)
     tail = file.read()
@@ -125,24 +124,26 @@ def _packs(file: BinaryIO, size: int) -> Extent | None:
         at, kind = first, PACK[3]
         while tail.startswith(PACK[:3], at) and len(tail) > at + 3 and tail[at + 3] >= PS_END:
             kind = tail[at + 3]
-            at += _part(tail[at : at + 14])
+            at += _part_size(tail[at : at + 14])
         if kind == PS_END or PACK.startswith(tail[at : at + 3]):
             return Extent(start + max(at, len(tail) + (kind != PS_END and at < len(tail))), False)
         first = tail.find(PACK, first + 1)
     return None
 
 
-def _part(head: bytes) -> int:
+def _part_size(head: bytes) -> int:
     """The size of a part of a program stream that begins like this."""
     if head[3] == PS_END:
         return 4
     if head[3] != PACK[3]:
         return 6 + int.from_bytes(head[4:6])
-    return 12 if head[4:5] and head[4] >> 4 == 2 else 14 + (head[13:14] or b"\0")[0] % 8  # MPEG-1, or MPEG-2
+    if len(head) > 4 and head[4] >> 4 == 2:  # MPEG-1
+        return 12
+    return 14 + (head[13] % 8 if len(head) > 13 else 0)  # MPEG-2
 
 
 def _dv(file: BinaryIO, size: int) -> Extent | None:
-    """The end of the last frame (IEC 61834-2), of which the first says whether there are 25 or 30 a second."""
+    """The end of the last frame (IEC 61834-2); the first says whether there are 25 or 30 a second."""
     head = file.read(4)
     length = 144_000 if len(head) == 4 and head[3] & 0x80 else 120_000
     return Extent(-(-size // length) * length, False)
@@ -159,7 +160,7 @@ def _asf(file: BinaryIO, size: int) -> Extent | None:
 
 
 def _mxf(file: BinaryIO, size: int) -> Extent | None:
-    """The end of the last element from the footer on, whose place the header partition states once it is closed."""
+    """The end of the last element from the footer on, whose place the header states once it is closed."""
     head = file.read(HEADER)
     at = head.find(MXF_PARTITION)
     if at < 0 or len(head) < at + 64:
@@ -199,6 +200,9 @@ def _ogg(file: BinaryIO, size: int) -> Extent:
         if page[:4] != b"OggS":
             break  # something that lies behind them
         track, count = page[14:18], page[26]
-        (running.discard if page[5] & OGG_ENDS else running.add)(track)
+        if page[5] & OGG_ENDS:
+            running.discard(track)
+        else:
+            running.add(track)
         at += 27 + count + sum(page[27 : 27 + count])
     return Extent(max(at, size + 1) if running else at, False)

@@ -1,16 +1,16 @@
-"""A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which says what is what."""
+"""A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which names them."""
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line, shown
+from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line, quote
 from plait.names import inside, plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
 from plait.recordings.labels import read_labels
@@ -22,6 +22,7 @@ from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
 OWN = (DESCRIPTION, SYNC, "sync.svg")  # names that no file of a recording may have
+T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -32,17 +33,18 @@ def _texts(value: Any) -> Any:
     return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
 
 
-_Text = Annotated[
-    str | None, BeforeValidator(lambda value: None if value is None else str(value))
-]  # 3 or "3"
+_Text = Annotated[str | None, BeforeValidator(lambda value: value if value is None else str(value))]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class LogFile:
-    """A sensor log: its file, which columns it has, how its times are written; see `plait.recordings.logs.Log`.
+    """A sensor log: its file, which columns it has, how its times are written.
 
-    `acceleration` names the three columns, or patterns of them, that tell how the sensor is moved. `same_clock` names
-    the log whose device wrote the times of this one too.
+    Args:
+        file: its name in the recording's folder.
+        columns: from here to `last_line`, see `plait.recordings.logs.Log`.
+        acceleration: the three columns, or patterns of them, that tell how the sensor is moved.
+        same_clock: the log whose device wrote the times of this one too.
     """
 
     file: str
@@ -69,19 +71,20 @@ class LogFile:
 
     def log(self) -> Log:
         """How the file is to be read."""
-        own = {
-            key: value
-            for key, value in asdict(self).items()
-            if key not in ("file", "acceleration", "same_clock")
-        }
-        return Log(**own)
+        return Log(**{each.name: getattr(self, each.name) for each in fields(Log)})
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Description:
-    """What `recording.toml` says. Files are named relative to its folder; `sha256` are theirs when ingested.
+    """What `recording.toml` says; files are named relative to its folder.
 
-    From `tier` to `label_fps`: how `labels` are to be read; see `plait.recordings.annotations.LabelSettings`.
+    Args:
+        subject: who is recorded.
+        video: the file whose clock is everyone's.
+        logs: sensor logs by the names of their streams.
+        labels: the file of labels, if any.
+        tier: from here to `label_fps`, see `plait.recordings.annotations.LabelSettings`.
+        sha256: each file's checksum when it was ingested.
     """
 
     subject: str
@@ -110,7 +113,15 @@ class Description:
 
 @dataclass(frozen=True, config=_STRICT)
 class Clock:
-    """One stream's line of `sync.json`: `stream_clock_s = (video_clock_s + offset_s) * (1 + drift_ppm * 1e-6)`."""
+    """One stream's line of `sync.json`: `stream_s = (video_s + offset_s) * (1 + drift_ppm * 1e-6)`.
+
+    Args:
+        offset_s: seconds that its clock is ahead of the video's.
+        drift_ppm: millionths by which it runs faster.
+        residual_ms: root mean square of what claps and motion leave unexplained.
+        confidence: the probability that the offset is right.
+        status: how sure that is, or `manual` where it was set by hand.
+    """
 
     offset_s: FiniteFloat
     drift_ppm: Annotated[float, Field(gt=-1e6, lt=1e6)] = 0.0
@@ -120,13 +131,13 @@ class Clock:
 
     def __call__(self, video_s: np.ndarray) -> np.ndarray:
         """The stream's clock at seconds of the video's."""
-        own: np.ndarray = (video_s + self.offset_s) * (1 + self.drift_ppm * 1e-6)
-        return own
+        stream_s: np.ndarray = (video_s + self.offset_s) * (1 + self.drift_ppm * 1e-6)
+        return stream_s
 
     def video_s(self, own_s: np.ndarray) -> np.ndarray:
         """The video's clock at seconds of the stream's."""
-        video: np.ndarray = own_s / (1 + self.drift_ppm * 1e-6) - self.offset_s
-        return video
+        video_s: np.ndarray = own_s / (1 + self.drift_ppm * 1e-6) - self.offset_s
+        return video_s
 
 
 class Synced:
@@ -138,9 +149,8 @@ class Synced:
     @property
     def content_key(self) -> str:
         """Equal for equal readings on equal clocks, however sure these are."""
-        how_sure = ("residual_ms", "confidence", "status")
-        said = {name: value for name, value in asdict(self.clock).items() if name not in how_sure}
-        return content_key([self.log.content_key, said])
+        clock = {"offset_s": self.clock.offset_s, "drift_ppm": self.clock.drift_ppm}
+        return content_key([self.log.content_key, clock])
 
     @property
     def times(self) -> np.ndarray:
@@ -148,7 +158,7 @@ class Synced:
         return self.clock.video_s(self.log.times)
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
-        """Readings at seconds of the video's clock, shape `(len(seconds), columns)`; NaN where the log has none."""
+        """Readings at `(n,)` seconds of the video's clock, `(n, columns)`; NaN where the log has none."""
         return self.log.at(self.clock(np.asarray(seconds, dtype=np.float64)))
 
 
@@ -182,15 +192,15 @@ def parse_description(path: Path) -> Description:
 
 
 def described_by(table: Mapping[str, Any], path: Path) -> Description:
-    """What a table of `recording.toml`'s form says; `path` is whence it comes.
+    """What a table of `recording.toml`'s form says; `path` is where it comes from.
 
     Raises:
         DataError: it says something unknown, or names a file outside of its folder.
     """
-    described: Description = _validated(TypeAdapter(Description), table, path)
+    described = _validated(TypeAdapter(Description), table, path)
     for name in described.files:
         if not inside(name) or name in OWN:
-            raise DataError(f"{path}: names {shown(name)}, expected a file beside it")
+            raise DataError(f"{path}: names {quote(name)}, expected a file beside it")
     for name, log in described.logs.items():
         try:
             log.log()
@@ -198,10 +208,10 @@ def described_by(table: Mapping[str, Any], path: Path) -> Description:
             raise DataError(f"{path}: logs.{name}{str(error).removeprefix('log')}") from error
     if "video" in described.logs:
         raise DataError(f"{path}: logs.video, expected another name than that of the video's stream")
-    own = [name for name, log in described.logs.items() if log.same_clock is None]
+    clocks = [name for name, log in described.logs.items() if log.same_clock is None]
     for name, log in described.logs.items():
-        if log.same_clock is not None and log.same_clock not in own:
-            expected = ", ".join(one for one in own if one != name) or "none, for there is no other"
+        if log.same_clock is not None and log.same_clock not in clocks:
+            expected = ", ".join(clocks) or "none, for there is no other"
             raise DataError(
                 f"{path}: logs.{name}.same_clock: {log.same_clock!r}, expected one of: {expected}"
             )
@@ -214,8 +224,7 @@ def log_file(settings: Mapping[str, Any], file: Path) -> LogFile:
     Raises:
         DataError: one of them is unknown, or not of its kind.
     """
-    log: LogFile = _validated(TypeAdapter(LogFile), dict(settings), file)
-    return log
+    return _validated(TypeAdapter(LogFile), dict(settings), file)
 
 
 def write_description(folder: Path, described: Description) -> None:
@@ -234,8 +243,7 @@ def read_sync(folder: Path) -> dict[str, Clock]:
         content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; `plait sync` makes it") from error
-    clocks: dict[str, Clock] = _validated(TypeAdapter(dict[str, Clock]), content, path)
-    return clocks
+    return _validated(TypeAdapter(dict[str, Clock]), content, path)
 
 
 def write_sync(folder: Path, clocks: dict[str, Clock]) -> None:
@@ -284,11 +292,10 @@ def changed(folder: Path, described: Description) -> list[str]:
     Raises:
         DataError: a file cannot be read.
     """
-    read = {described.video, described.labels, *(log.file for log in described.logs.values())}
     return [
         f"{folder / name}: not the file that was ingested, by its SHA-256 in {DESCRIPTION}; read as it is now"
-        for name, known in described.sha256.items()
-        if name in read and checksum(folder / name) != known
+        for name, ingested in described.sha256.items()
+        if name in described.files and checksum(folder / name) != ingested
     ]
 
 
@@ -309,18 +316,17 @@ def recording_folders(root: Path) -> list[Path]:
     """
     if (root / DESCRIPTION).is_file():
         return [root]
-    found = sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}"))
-    if not found:
+    folders = sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}"))
+    if not folders:
         raise DataError(
             f"{root}: no recordings, expected folders with a {DESCRIPTION}; `plait ingest` makes them"
         )
-    return found
+    return folders
 
 
-def _validated(adapter: TypeAdapter[Any], content: Any, path: Path) -> Any:
+def _validated(adapter: TypeAdapter[T], content: Any, path: Path) -> T:
+    validate = adapter.validate_json if isinstance(content, bytes) else adapter.validate_python
     try:
-        return (
-            adapter.validate_json(content) if isinstance(content, bytes) else adapter.validate_python(content)
-        )
+        return validate(content)
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error)}") from error

@@ -1,4 +1,4 @@
-"""Which files a recording is made of: what lies in a folder, without what cameras and computers leave beside it."""
+"""Which files a recording is made of: those of a folder but what cameras and computers leave beside them."""
 
 import re
 import unicodedata
@@ -16,38 +16,36 @@ BESIDE = (  # previews, thumbnails, folder settings, documents: never a recordin
 )
 DOCUMENTS = ("readme", "license", "licence", "changelog", "notice")
 NUMBER = re.compile(r"[-+]?[0-9][-0-9.:,eE+T ]*Z?")
-CHAPTER = re.compile(
-    r"G[HXLP](?P<chapter>[0-9]{2})(?P<number>[0-9]{4})|GOPR(?P<first>[0-9]{4})", re.IGNORECASE
-)
+CHAPTER = re.compile(r"(?:GOPR|G[HXLP][0-9]{2})([0-9]{4})", re.IGNORECASE)  # of a GoPro's recording
 
 
 def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
-    """The files in one folder, or `sources` themselves; what is left out is told.
+    """The files in one folder, or `sources` themselves; `told` grows by what is left out.
 
     Raises:
         DataError: a source is no file, two have one name, or a name is not UTF-8.
     """
     in_folder = len(sources) == 1 and sources[0].is_dir()
     try:
-        found = sorted(sources[0].iterdir()) if in_folder else list(sources)
+        candidates = sorted(sources[0].iterdir()) if in_folder else list(sources)
     except OSError as error:
         raise DataError(f"{sources[0]}: cannot be read: {error.strerror}") from error
     files: dict[str, Path] = {}
-    for file in found:
+    for file in candidates:
         if file.name.startswith("."):
             continue
         if not encodable(file.name):
-            shown = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             raise DataError(
-                f"a file called {shown!r}: its name is not in UTF-8, expected one that is: rename it"
+                f"a file called {_printable(file.name)!r}: its name is not in UTF-8, "
+                "expected one that is: rename it"
             )
         if in_folder and file.is_dir():
             told.append(f"{file.name}: a folder, left out")
-        elif _beside(file):
+        elif _is_by_product(file):
             told.append(f"{file.name}: not of the recording, left out")
         elif not file.is_file():
-            standing = "a folder" if file.is_dir() else "a pipe or a device"
-            kind = standing if file.exists() else "no such file"
+            kind = "a folder" if file.is_dir() else "a pipe or a device"
+            kind = kind if file.exists() else "no such file"
             raise DataError(
                 f"{file}: {kind}, expected a video, sensor logs and labels, or one folder of them"
             )
@@ -62,24 +60,27 @@ def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
     return list(files.values())
 
 
-def _beside(file: Path) -> bool:
-    return file.suffix.lower() in BESIDE or (
-        file.suffix.lower() in ("", ".txt") and file.stem.lower().startswith(DOCUMENTS)
-    )
+def _is_by_product(file: Path) -> bool:
+    suffix = file.suffix.lower()
+    return suffix in BESIDE or (suffix in ("", ".txt") and file.stem.lower().startswith(DOCUMENTS))
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def is_prose(file: Path) -> bool:
     """Whether a `.txt` file is text for people: few of its lines have cells, one of them a number."""
     text, _ = text_of(file, read_bytes(file), legacy=True)
     lines = [line for line in text.splitlines()[1:1000] if line.strip()]
-    apart = [re.split(r"[\t;,|]", line) for line in lines]
-    cells = [row if len(row) > 1 else line.split() for row, line in zip(apart, lines, strict=True)]
-    numbers = [sum(NUMBER.fullmatch(cell.strip()) is not None for cell in row) for row in cells]
-    tabular = [
-        len(row) > 1 and count > (0 if len(between) > 1 else len(row) // 2)
-        for row, between, count in zip(cells, apart, numbers, strict=True)
-    ]
-    return 2 * sum(tabular) < len(lines)
+    tabular = 0
+    for line in lines:
+        cells = re.split(r"[\t;,|]", line)
+        separated = len(cells) > 1
+        cells = cells if separated else line.split()
+        numbers = sum(NUMBER.fullmatch(cell.strip()) is not None for cell in cells)
+        tabular += len(cells) > 1 and numbers > (0 if separated else len(cells) // 2)
+    return 2 * tabular < len(lines)
 
 
 def only_video(videos: Sequence[Path], where: Path) -> Path:
@@ -90,21 +91,19 @@ def only_video(videos: Sequence[Path], where: Path) -> Path:
     """
     if len(videos) == 1:
         return videos[0]
-    chapters: dict[str, list[Path]] = {}
-    for video in videos:
-        if match := CHAPTER.fullmatch(video.stem):
-            chapters.setdefault(match["number"] or match["first"], []).append(video)
-    found = ", ".join(video.name for video in videos) or "none"
-    if len(videos) > 1 and len(chapters) == 1 and sum(map(len, chapters.values())) == len(videos):
-        (number, files), *_ = chapters.items()
-        ordered = sorted(files, key=lambda file: (file.stem.upper()[:4] != "GOPR", file.stem.upper()))
+    listed = ", ".join(video.name for video in videos) or "none"
+    matches = [CHAPTER.fullmatch(video.stem) for video in videos]
+    numbers = {match[1] if match else "" for match in matches}
+    if len(videos) > 1 and len(numbers) == 1 and (number := numbers.pop()):
+        ordered = sorted(videos, key=lambda file: (file.stem.upper()[:4] != "GOPR", file.stem.upper()))
         names = " ".join(f"\"file '{file.name}'\"" for file in ordered)
         raise DataError(
-            f"{where}: {found} are the chapters of one recording, expected one video; join them without a loss: "
+            f"{where}: {listed} are the chapters of one recording, expected one video; "
+            "join them without a loss: "
             f"printf '%s\\n' {names} > chapters.txt; ffmpeg -f concat -safe 0 -i chapters.txt -c copy "
             f"{number}{ordered[0].suffix}; then leave the chapters out"
         )
-    raise DataError(f"{where}: expected exactly one video, got: {found}; name the files that are meant")
+    raise DataError(f"{where}: expected exactly one video, got: {listed}; name the files that are meant")
 
 
 def recording_name(name: str) -> str:
@@ -115,9 +114,9 @@ def recording_name(name: str) -> str:
     """
     fit = name and not name.startswith(".") and not re.search(r"[/\\\x00-\x1f\x7f]", name)
     if not fit or not encodable(name) or len(name.encode()) > 200:
-        shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         raise DataError(
-            f"--name {shown!r}: expected a folder's name without slashes and without a dot before it"
+            f"--name {_printable(name)!r}: "
+            "expected a folder's name without slashes and without a dot before it"
         )
     return name
 

@@ -51,64 +51,69 @@ def ingest(
     template: str | None = None,
     answers: Mapping[str, str] | None = None,
 ) -> tuple[Path, list[str]]:
-    """Make the folder of one recording in `out` from a video, sensor logs and labels; tell what was assumed.
+    """Make the folder of one recording from a video, sensor logs and labels.
 
-    `sources` are files, or one folder of them. Files are copied with their checksums recorded. The recording is called
-    `name`, by default like the folder or the video; `subject` like the recording. Where a `recording.toml` lies among
-    the files, it says what is what and nothing is guessed; nor with a `template`, a file of the same form whose files
-    are patterns ("*left*.csv"), or one of `TEMPLATES` by name. `answers` are values of `recording.toml` by their
-    dotted keys (`tier`, `logs.wrist.time`), which go before anything that is guessed.
+    Files are copied, and their checksums recorded. Where a `recording.toml` lies among them, it says what is
+    what and nothing is guessed; nor with a `template`.
+
+    Args:
+        sources: files, or one folder of them.
+        out: the folder in which the recording's is made.
+        subject: who is recorded; by default called like the recording.
+        name: what the recording is called; by default like the folder or the video.
+        template: one of `TEMPLATES` by name, or a file like `recording.toml` with patterns ("*left*.csv").
+        answers: values of `recording.toml` by dotted keys (`logs.wrist.time`), before any that is guessed.
 
     Raises:
-        DataError: no video or several, a file that is none of these, a log whose columns cannot be told, labels of
-            which it is not clear what is meant, or a recording of that name that stands already with other files.
+        DataError: no video or several, a file of no known kind, a log or labels of which it is not clear what
+            is meant, or a recording of that name that stands already with other files.
     """
-    told: list[str] = []
-    files = gather(sources, told)
-    said = _tables(answers or {})
-    given = next((file for file in files if file.name == "recording.toml"), None)
-    if given:
-        described = read_description(given.parent)
-        by_name = {name: given.parent / name for name in described.files}
-        told.append(f"{given.name}: taken as it is")
+    notes: list[str] = []
+    files = gather(sources, notes)
+    settings = _settings(answers or {})
+    by_name = {file.name: file for file in files}
+    if DESCRIPTION in by_name:
+        source = by_name[DESCRIPTION].parent
+        described = read_description(source)
+        by_name = {name: source / name for name in described.files}
+        notes.append(f"{DESCRIPTION}: taken as it is")
+    elif template:
+        described = _matched(files, TEMPLATES.get(template, Path(template)), notes)
+        unused = [name for name in by_name if name not in described.files]
+        notes += [f"{name}: not in the template, left out" for name in unused]
     else:
-        by_name = {file.name: file for file in files}
-        if template:
-            described = _matched(files, TEMPLATES.get(template, Path(template)), told)
-            told += [
-                f"{name}: not in the template, left out" for name in by_name if name not in described.files
-            ]
-        else:
-            described = _guessed(files, said, told)
-    described = _answered(described, said)
-    by_name = {name: _there(by_name, name) for name in described.files}
-    called = recording_name(
-        name or (sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem)
-    )
-    described = replace(described, subject=plain(subject or described.subject or called))
+        described = _guessed(files, settings, notes)
+    described = _answered(described, settings)
+    for file_name in described.files:
+        if file_name not in by_name:
+            names = ", ".join(by_name)
+            raise DataError(f"--set: names {file_name!r}, expected one of the files: {names}")
+    default = sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem
+    recording = recording_name(name or default)
+    described = replace(described, subject=plain(subject or described.subject or recording))
     if described.labels:
-        about = footage(Video(by_name[described.video]), called, described.subject)
+        about = footage(Video(by_name[described.video]), recording, described.subject)
         labels = read_labels(by_name[described.labels], described.label_settings, about)
         described = replace(described, **asdict(labels.settings))
-        told += labels.told
-    folder = out / called
+        notes += labels.told
+    folder = out / recording
     sweep(out)
-    sums = {name: checksum(file) for name, file in by_name.items()}
+    sums = {file_name: checksum(by_name[file_name]) for file_name in described.files}
     if folder.exists():
-        return folder, _standing(folder, sums, said, subject)
+        return folder, _standing(folder, sums, settings, subject)
     with atomic(folder) as making:
         making.mkdir()
-        for file_name, file in by_name.items():
+        for file_name in sums:
             (making / file_name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(file, making / file_name)
+            shutil.copy2(by_name[file_name], making / file_name)
         write_description(making, replace(described, sha256=sums))
-    return folder, [*told, f"subject: {described.subject!r}"]
+    return folder, [*notes, f"subject: {described.subject!r}"]
 
 
 def _standing(
-    folder: Path, sums: Mapping[str, str], said: Mapping[str, Any], subject: str | None
+    folder: Path, sums: Mapping[str, str], settings: Mapping[str, Any], subject: str | None
 ) -> list[str]:
-    """What is told of a recording that stands already.
+    """What to say of a recording that stands already.
 
     Raises:
         DataError: it is made from other files, or says other than what is asked for now; or is no recording.
@@ -118,20 +123,20 @@ def _standing(
     standing = read_description(folder)
     if standing.sha256 != sums:
         raise DataError(f"{folder}: stands already, made from other files; give another --name or remove it")
-    if _answered(replace(standing, subject=plain(subject or standing.subject)), said) != standing:
+    if _answered(replace(standing, subject=plain(subject or standing.subject)), settings) != standing:
         raise DataError(
             f"{folder}: stands already and says otherwise; change its {DESCRIPTION}, or remove it"
         )
     return [f"{folder}: stands already, made from the same files"]
 
 
-def _tables(answers: Mapping[str, str]) -> dict[str, Any]:
+def _settings(answers: Mapping[str, str]) -> dict[str, Any]:
     """The table of `recording.toml`'s form that values by dotted keys come to; lists are written as in TOML.
 
     Raises:
         DataError: a key is of another form, or a list is none.
     """
-    said: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key, text in answers.items():
         try:
             value = toml_of(f"value = {text}")["value"] if text.startswith("[") else text
@@ -139,79 +144,69 @@ def _tables(answers: Mapping[str, str]) -> dict[str, Any]:
             raise DataError(
                 f"--set {key}: {text[:80]!r}, expected a list as in TOML: {one_line(error)}"
             ) from error
-        parts = key.split(".")
-        if len(parts) == 1 and key not in ("logs", "sha256"):
-            said[key] = value
-        elif len(parts) == 3 and parts[0] == "logs":
-            said.setdefault("logs", {}).setdefault(parts[1], {})[parts[2]] = value
-        elif len(parts) > 3 and parts[0] == "logs" and parts[2] == "where":
-            log = said.setdefault("logs", {}).setdefault(parts[1], {})
-            log.setdefault("where", {})[".".join(parts[3:])] = value
-        else:
+        *tables, last = key.split(".", 3)
+        of_log = tables[:1] == ["logs"] and (len(tables) == 2 or tables[2:] == ["where"])
+        if key in ("logs", "sha256") or (tables and not of_log):
             raise DataError(
                 f"--set {key}: expected a key of {DESCRIPTION}, such as label_unit or logs.wrist.time"
             )
-    return said
+        table = settings
+        for name in tables:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise DataError(f"--set {key}: {name!r} holds a value, expected a table")
+        table[last] = value
+    return settings
 
 
-def _answered(described: Description, said: Mapping[str, Any]) -> Description:
-    """A description with what a person says on top.
+def _answered(described: Description, settings: Mapping[str, Any]) -> Description:
+    """A description with a person's settings on top.
 
     Raises:
-        DataError: that is of no log that there is, unknown, or out of range.
+        DataError: one is of no log that there is, unknown, or out of range.
     """
-    table, logs = asdict(described), said.get("logs", {})
+    table, logs = asdict(described), settings.get("logs", {})
     if unknown := logs.keys() - table["logs"].keys():
-        known = ", ".join(table["logs"]) or "none"
-        raise DataError(f"--set logs.{min(unknown)}: no such log, expected one of: {known}")
+        names = ", ".join(table["logs"]) or "none"
+        raise DataError(f"--set logs.{min(unknown)}: no such log, expected one of: {names}")
     logs = {name: {**log, **logs.get(name, {})} for name, log in table["logs"].items()}
-    return described_by({**table, **said, "logs": logs}, Path("--set"))
+    return described_by({**table, **settings, "logs": logs}, Path("--set"))
 
 
-def _there(by_name: Mapping[str, Path], name: str) -> Path:
-    if name not in by_name:
-        raise DataError(f"--set: names {name!r}, expected one of the files: {', '.join(by_name)}")
-    return by_name[name]
-
-
-def _matched(files: Sequence[Path], path: Path, told: list[str]) -> Description:
+def _matched(files: Sequence[Path], path: Path, notes: list[str]) -> Description:
     """A template with every pattern replaced by the one file that it stands for."""
     pattern_of = parse_description(path)
 
     def only(stream: str, pattern: str) -> str:
         names = [file.name for file in files]
         fit = matching(pattern.lower(), [name.lower() for name in names])
-        found = [pattern] if pattern in names else [name for name in names if name.lower() in fit]
-        if len(found) != 1:
-            got = ", ".join(found) or "none"
+        matches = [pattern] if pattern in names else [name for name in names if name.lower() in fit]
+        if len(matches) != 1:
+            got = ", ".join(matches) or "none"
             raise DataError(f"{path}: {stream}: expected exactly one file like {pattern!r}, got: {got}")
-        told.append(f"{found[0]}: {stream}")
-        return found[0]
+        notes.append(f"{matches[0]}: {stream}")
+        return matches[0]
 
     logs = {name: replace(log, file=only(name, log.file)) for name, log in pattern_of.logs.items()}
     labels = only("labels", pattern_of.labels) if pattern_of.labels else None
     described = replace(pattern_of, video=only("video", pattern_of.video), logs=logs, labels=labels)
     rows = [(log.file, repr(sorted(log.where.items()))) for log in logs.values()]
-    others = [described.video, *([labels] if labels else [])]
-    if (
-        len({*rows}) < len(rows)
-        or len({*others}) < len(others)
-        or {*others} & {log.file for log in logs.values()}
-    ):
+    used = [described.video, *([labels] if labels else []), *{log.file for log in logs.values()}]
+    if len({*rows}) < len(rows) or len({*used}) < len(used):
         raise DataError(f"{path}: one file stands for two streams, expected patterns that tell them apart")
     for log in logs.values():
-        notes: list[str] = []
-        read_log(next(file for file in files if file.name == log.file), log.log(), notes)
-        told += [f"{log.file}: {note}" for note in notes]
+        remarks: list[str] = []
+        read_log(next(file for file in files if file.name == log.file), log.log(), remarks)
+        notes += [f"{log.file}: {remark}" for remark in remarks]
     return described
 
 
-def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) -> Description:
+def _guessed(files: Sequence[Path], settings: Mapping[str, Any], notes: list[str]) -> Description:
     videos = [file for file in files if file.suffix.lower() in VIDEOS]
-    meant = [file for file in videos if said.get("video", file.name) == file.name]
-    video = only_video(meant, files[0].parent if files else Path())
+    candidates = [file for file in videos if settings.get("video", file.name) == file.name]
+    video = only_video(candidates, files[0].parent if files else Path())
     video_s = Video(video).ends[1]
-    told.append(f"{video.name}: the video, whose clock is everyone's")
+    notes.append(f"{video.name}: the video, whose clock is everyone's")
     labels: str | None = None
     logs: dict[str, LogFile] = {}
     called = [file for file in files if file.suffix.lower() == ".json" and CALLED_LABELS.search(file.stem)]
@@ -220,67 +215,64 @@ def _guessed(files: Sequence[Path], said: Mapping[str, Any], told: list[str]) ->
         if file == video:
             continue
         if file in videos or (suffix == ".txt" and is_prose(file)):
-            told.append(f"{file.name}: {'another video' if file in videos else 'no table'}, left out")
+            notes.append(f"{file.name}: {'another video' if file in videos else 'no table'}, left out")
             continue
-        streams = _streams(file, said)
-        texts = label_texts.lines_of(file) is not None
-        table = read_table(file, logger=True) if suffix in TABLES and not texts and not streams else None
-        is_labels = (
-            texts
-            or suffix == ".eaf"
-            or _is_json_of_labels(file)
-            or (table and label_columns.is_labels(table))
-        )
+        if streams := _streams(file, settings):
+            for stream, log_settings in streams.items():
+                logs[stream] = describe_log(file, stream, video_s, log_settings, notes)
+            continue
+        is_labels = suffix == ".eaf" or label_texts.lines_of(file) is not None or _is_json_of_labels(file)
+        table = read_table(file, logger=True) if suffix in TABLES and not is_labels else None
         is_labels = is_labels or (file in called and not labels)
-        if streams:
-            logs |= {
-                name: describe_log(file, name, video_s, settings, told) for name, settings in streams.items()
-            }
-        elif said.get("labels", file.name if is_labels else None) == file.name:
+        is_labels = is_labels or (table is not None and label_columns.is_labels(table))
+        if settings.get("labels", file.name if is_labels else None) == file.name:
             if labels:
                 raise DataError(
                     f"{file}: labels, but so is {labels}; expected one file of labels: "
                     f"--set labels={file.name} leaves the other out"
                 )
             labels = file.name
-            told.append(f"{file.name}: labels{_doubt(file.stem, video.stem)}")
+            notes.append(f"{file.name}: labels{_doubt(file.stem, video.stem)}")
         elif is_labels or suffix == ".json":
-            told.append(
-                f"{file.name}: {'other labels' if is_labels else 'no labels that are known'}, left out"
-            )
+            kind = "other labels" if is_labels else "no labels that are known"
+            notes.append(f"{file.name}: {kind}, left out")
         elif table:
             stream = stream_name(file.stem)
             if stream in logs or stream == "video":
                 raise DataError(
                     f"{file}: two files for the stream {stream!r}, expected names that differ in a letter"
                 )
-            logs[stream] = describe_log(file, stream, video_s, {}, told)
+            logs[stream] = describe_log(file, stream, video_s, {}, notes)
         else:
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
-            out = ELSEWHERE.get(suffix, "give the files that are meant, without it")
-            raise DataError(f"{file}: not known what this is, expected one of: {expected}; {out}")
+            advice = ELSEWHERE.get(suffix, "give the files that are meant, without it")
+            raise DataError(f"{file}: not known what this is, expected one of: {expected}; {advice}")
     if labels is None:
-        told.append("no labels among the files")
+        notes.append("no labels among the files")
     return Description(subject="", video=video.name, logs=logs, labels=labels)
 
 
 def _doubt(labels: str, video: str) -> str:
     """What to say where a file of labels is numbered as another video is: s10 beside s1."""
-    own, theirs = dict[str, list[str]](), dict[str, list[str]]()
-    for found, stem in ((own, video), (theirs, labels)):
+    numbers = {stem: dict[str, list[str]]() for stem in (labels, video)}
+    for stem, by_word in numbers.items():
         for word, number in NUMBERED.findall(stem.lower()):
-            found.setdefault(word, []).append(number.lstrip("0"))
-    other = any(one != two for word in own for one, two in zip(own[word], theirs.get(word, []), strict=False))
-    return f", though called otherwise than {video!r}: are these its labels?" if other else ""
+            by_word.setdefault(word, []).append(number.lstrip("0"))
+    differ = any(
+        number != other
+        for word in numbers[video]
+        for number, other in zip(numbers[video][word], numbers[labels].get(word, []), strict=False)
+    )
+    return f", though called otherwise than {video!r}: are these its labels?" if differ else ""
 
 
-def _streams(file: Path, said: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The logs that are said to be in `file`, by its own name or by theirs, with what is said of them."""
-    own = stream_name(file.stem)
+def _streams(file: Path, settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The logs that a person says are in `file`, by its own name or by theirs, with their settings."""
+    default = stream_name(file.stem)
     return {
-        name: settings
-        for name, settings in said.get("logs", {}).items()
-        if settings.get("file", file.name if name == own else None) == file.name
+        name: log
+        for name, log in settings.get("logs", {}).items()
+        if log.get("file", file.name if name == default else None) == file.name
     }
 
 

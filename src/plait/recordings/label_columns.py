@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-import polars as pl
-
 from plait.errors import DataError
 from plait.recordings.annotations import LabelSettings, LabelUnit, listed, way_out
 from plait.recordings.owners import key
@@ -33,29 +31,25 @@ WRITTEN: dict[LabelUnit, str] = {
     "timecode": "timecode,tc,smpte,hh mm ss ff",
     "iso": "iso,utc",
 }
-UNITS = {_names(words): unit for unit, names in WRITTEN.items() for words in names.split(",")}
+UNITS = {_names(name): unit for unit, names in WRITTEN.items() for name in names.split(",")}
 ACTIVITY = _names(
-    "activity activities label labels class action actions behavior behaviour gesture task step annotation event "
-    "category tag state code verb noun"
+    "activity activities label labels class action actions behavior behaviour gesture task step annotation "
+    "event category tag state code verb noun"
 )
 LOOSE = _names("name text value description comment comments note notes type title what content narration")
 VIDEOS = _names(
-    "video videos video_file video_name video_filename video_id video_path vid file filename file_name file_path "
-    "filepath path media media_file media_file_path media_file_name media_name movie movie_name film clip recording "
-    "recording_id recording_name file_list url uri"
+    "video videos video_file video_name video_filename video_id video_path vid file filename file_name "
+    "file_path filepath path media media_file media_file_path media_file_name media_name movie movie_name "
+    "film clip recording recording_id recording_name file_list url uri"
 )
 PEOPLE = _names(
-    "session session_id session_name subject subject_id subject_name participant participant_id participant_name "
-    "person person_id observation observation_id observation_name actor user user_id worker wearer operator patient "
-    "proband source annotator annotator_id coder rater"
+    "session session_id session_name subject subject_id subject_name participant participant_id "
+    "participant_name person person_id observation observation_id observation_name actor user user_id worker "
+    "wearer operator patient proband source annotator annotator_id coder rater"
 )
 ROUNDS = _names("trial take block repetition rep run round sequence seq part")
-LENGTHS = {
-    ("total", "length"),
-    ("media", "duration"),
-    ("video", "duration"),
-    ("video", "length"),
-}  # of the video
+# of the video:
+LENGTHS = {("total", "length"), ("media", "duration"), ("video", "duration"), ("video", "length")}
 NO_ACTIVITY = {"start", "stop", "begin", "end", "duration", "time", "date", "fps", "length"}
 MARKS = {
     **dict.fromkeys(("start", "begin", "on", "state start"), "start"),
@@ -76,8 +70,7 @@ class Sheet:
     @cached_property
     def cells(self) -> dict[str, list[str]]:
         """Each column's cells, stripped, empty where there is nothing."""
-        text = pl.DataFrame([texts(self.table, name) for name in self.table.frame.columns])
-        return {name: text[name].to_list() for name in text.columns}
+        return {name: texts(self.table, name).to_list() for name in self.names}
 
     @cached_property
     def named(self) -> dict[str, str]:
@@ -94,7 +87,7 @@ class Sheet:
 
 
 class Times(NamedTuple):
-    """Columns of times by what they say (`start`, `stop`, `duration`), and their unit where their names tell it."""
+    """Columns of times by what they hold (`start`, `stop`, `duration`), and the unit if names tell it."""
 
     columns: dict[str, str]
     unit: LabelUnit | None
@@ -107,37 +100,37 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def time_columns(names: Sequence[str]) -> Times | None:
-    """The columns of starts and of stops or durations, in the unit that says most; None where there are none."""
-    found: dict[LabelUnit | None, dict[str, str]] = {}
+    """The columns of starts and of stops or durations, in the unit that says most; None if there are none."""
+    by_unit: dict[LabelUnit | None, dict[str, str]] = {}
     for name in names:
-        said = words(name)
-        if said[:2] == ("time", "offset"):  # BORIS': where its times count from
+        parts = words(name)
+        if parts[:2] == ("time", "offset"):  # BORIS': where its times count from
             continue
-        unit, rest = _unit_in(said)
-        bare = tuple(word for word in rest if word not in AROUND)
-        field = next((end for end, known in ENDS.items() if len(bare) == 1 and bare[0] in known), None)
+        unit, rest = _unit_in(parts)
+        bare = tuple(part for part in rest if part not in AROUND)
+        field = next((end for end, synonyms in ENDS.items() if len(bare) == 1 and bare[0] in synonyms), None)
         if field:
-            held = found.setdefault(unit, {})
-            held[field] = min(held.get(field, name), name, key=lambda n: _rank(field, n))
-    for unit in (unit for unit in BEST if unit in found):
-        fields = {**found.get(None, {}), **found[unit]}
-        if "start" in fields and ("stop" in fields or "duration" in fields):
-            again = {
-                u: own
-                for u, own in found.items()
-                if u not in (unit, None) and {"start", "stop"} <= own.keys()
+            columns = by_unit.setdefault(unit, {})
+            columns[field] = min(columns.get(field, name), name, key=lambda n: _rank(field, n))
+    for unit in (unit for unit in BEST if unit in by_unit):
+        columns = {**by_unit.get(None, {}), **by_unit[unit]}
+        if "start" in columns and ("stop" in columns or "duration" in columns):
+            others = {
+                other: by_unit[other]
+                for other in by_unit
+                if other not in (unit, None) and {"start", "stop"} <= by_unit[other].keys()
             }
-            return Times(fields, unit, again)
+            return Times(columns, unit, others)
     return None
 
 
-def _unit_in(said: tuple[str, ...]) -> tuple[LabelUnit | None, tuple[str, ...]]:
+def _unit_in(parts: tuple[str, ...]) -> tuple[LabelUnit | None, tuple[str, ...]]:
     """The unit that a column's words end with, or begin with, and the other words."""
-    for n in range(min(4, len(said) - 1), 0, -1):
-        if said[-n:] in UNITS:
-            return UNITS[said[-n:]], said[:-n]
-    first = UNITS.get(said[:1]) if len(said) > 1 else None
-    return (first, said[1:]) if first else (None, said)
+    for n in range(min(4, len(parts) - 1), 0, -1):
+        if parts[-n:] in UNITS:
+            return UNITS[parts[-n:]], parts[:-n]
+    first = UNITS.get(parts[:1]) if len(parts) > 1 else None
+    return (first, parts[1:]) if first else (None, parts)
 
 
 def _rank(field: str, name: str) -> int:
@@ -145,13 +138,15 @@ def _rank(field: str, name: str) -> int:
 
 
 def event_columns(sheet: Sheet) -> tuple[str, str] | None:
-    """The columns of times and of marks (START, STOP, POINT) in a table with a row for each event, as BORIS has."""
+    """The columns of times and marks (START, STOP, POINT) of a table with a row for each event, as BORIS'."""
     time = next((sheet.named[name] for name in ("time", "time_s", "timestamp") if name in sheet.named), None)
-    for name in (sheet.named[name] for name in MARKED if time and name in sheet.named):
-        different = texts(sheet.table, name).unique()
+    if time is None:
+        return None
+    for mark in (sheet.named[name] for name in MARKED if name in sheet.named):
+        different = texts(sheet.table, mark).unique()
         marks = {key(cell) for cell in different[: 2 * len(MARKS)]} - {""}
         if marks and marks <= MARKS.keys():
-            return time or "", name
+            return time, mark
     return None
 
 
@@ -161,7 +156,7 @@ def is_labels(table: Table) -> bool:
     times = time_columns(sheet.names)
     used = set(times.columns.values()) if times else set(event_columns(sheet) or ())
     rest = [name for name in sheet.names if name not in used]
-    return bool(used) and any(_named(n, ACTIVITY + LOOSE) or is_text(sheet.cells[n]) for n in rest)
+    return bool(used) and any(_is_called(n, ACTIVITY + LOOSE) or is_text(sheet.cells[n]) for n in rest)
 
 
 def is_text(cells: Sequence[str]) -> bool:
@@ -170,18 +165,25 @@ def is_text(cells: Sequence[str]) -> bool:
 
 
 def other_columns(sheet: Sheet, used: set[str], settings: LabelSettings) -> list[str]:
-    """The columns that are neither times nor activities, and whose names do not say whose rows they tell apart."""
-    taken = {*used, *sheet.among(VIDEOS + PEOPLE + ROUNDS), settings.activity_column}
-    free = [name for name in sheet.names if name not in taken and not NO_ACTIVITY & set(words(name))]
-    known = [name for name in free if _named(name, ACTIVITY)]
-    maybe = known if known or settings.activity_column else [name for name in free if _named(name, LOOSE)]
-    return [name for name in free if name not in maybe]
+    """The columns that, by their names, are neither times nor activities nor say whom a row is about."""
+    free = [name for name in _free_columns(sheet, used) if name != settings.activity_column]
+    activities = [name for name in free if _is_called(name, ACTIVITY)]
+    if not activities and not settings.activity_column:
+        activities = [name for name in free if _is_called(name, LOOSE)]
+    return [name for name in free if name not in activities]
 
 
 def activity_column(
     sheet: Sheet, rows: Sequence[int], used: set[str], settings: LabelSettings, told: list[str]
 ) -> str:
-    """The column of activities: the one that is called so, if it can be; what else there is is told.
+    """The column of activities: the one that is called so, if it can be.
+
+    Args:
+        sheet: the table.
+        rows: numbers of the rows by which columns are judged.
+        used: the columns of times.
+        settings: of which `activity_column` goes before anything that is guessed.
+        told: grows by the column that is taken, and those that are not.
 
     Raises:
         DataError: none or several may be it.
@@ -193,47 +195,51 @@ def activity_column(
                 f"{file}: no column {named!r} of activities, expected one of: {listed(sheet.names, 30)}"
             )
         return named
-    owned = set(sheet.among(VIDEOS + PEOPLE + ROUNDS)) | used
-    free = [name for name in sheet.names if name not in owned and not NO_ACTIVITY & set(words(name))]
-    known = [name for name in free if _named(name, ACTIVITY)]
-    loose = [name for name in free if name not in known and _named(name, LOOSE)]
-    other = [name for name in free if name not in known + loose and _plausible(sheet, rows, name)]
-    candidates = known or (loose + other if loose else [])
+    free = _free_columns(sheet, used)
+    strict = [name for name in free if _is_called(name, ACTIVITY)]
+    loose = [name for name in free if name not in strict and _is_called(name, LOOSE)]
+    other = [name for name in free if name not in strict + loose and _is_plausible(sheet, rows, name)]
+    candidates = strict or (loose + other if loose else [])
     if not candidates:
         raise DataError(
             f"{file}: no column for the activity, expected one of: {', '.join(ACTIVITY[:8])}; there are: "
             f"{listed(sheet.names, 30)}; {way_out('activity_column', 'NAME')}"
         )
-    sound = [name for name in candidates if _plausible(sheet, rows, name)] or candidates
-    called = [name for name in candidates if _named(name, ("activity",))]
-    if called and called[0] in sound:
-        sound = called[:1]
+    plausible = [name for name in candidates if _is_plausible(sheet, rows, name)] or candidates
+    called = [name for name in candidates if _is_called(name, ("activity",))]
+    if called and called[0] in plausible:
+        plausible = called[:1]
     elif called:  # but it is the same throughout, or differs in every row
-        sound = candidates
-    if len(sound) > 1:
-        shown = "; ".join(
-            f"{name!r} ({listed(list(dict.fromkeys(sheet.cells[name][row] for row in rows)), 3)})"
-            for name in sound
-        )
+        plausible = candidates
+    if len(plausible) > 1:
+        samples = {name: list(dict.fromkeys(sheet.cells[name][row] for row in rows)) for name in plausible}
+        choices = "; ".join(f"{name!r} ({listed(cells, 3)})" for name, cells in samples.items())
         raise DataError(
-            f"{file}: several columns may be the activity, expected one of: {shown}; "
-            f"{way_out('activity_column', sound[0])}"
+            f"{file}: several columns may be the activity, expected one of: {choices}; "
+            f"{way_out('activity_column', plausible[0])}"
         )
-    others = list(dict.fromkeys(name for name in known + loose + other if name != sound[0]))
-    told.append(f"{file.name}: activities in {sound[0]!r}{f', not {listed(others)}' if others else ''}")
-    return sound[0]
+    activity = plausible[0]
+    rest = [name for name in strict + loose + other if name != activity]
+    told.append(f"{file.name}: activities in {activity!r}{f', not {listed(rest)}' if rest else ''}")
+    return activity
 
 
-def _named(name: str, known: Sequence[str]) -> bool:
-    said = words(name)
-    said = tuple(word for word in said if word not in ("name", "names", "id")) or said
-    return len(said) == 1 and said[0] in known
+def _free_columns(sheet: Sheet, used: set[str]) -> list[str]:
+    """The columns that may hold activities: no times, and nobody's names."""
+    taken = {*used, *sheet.among(VIDEOS + PEOPLE + ROUNDS)}
+    return [name for name in sheet.names if name not in taken and not NO_ACTIVITY & set(words(name))]
 
 
-def _plausible(sheet: Sheet, rows: Sequence[int], name: str) -> bool:
-    """Whether a column may tell activities: text that is neither the same throughout nor different in each row."""
-    values = [sheet.cells[name][row] for row in rows]
-    different = len(set(values))
-    if not is_text(values) or not all(values):
+def _is_called(name: str, synonyms: Sequence[str]) -> bool:
+    parts = words(name)
+    parts = tuple(part for part in parts if part not in ("name", "names", "id")) or parts
+    return len(parts) == 1 and parts[0] in synonyms
+
+
+def _is_plausible(sheet: Sheet, rows: Sequence[int], name: str) -> bool:
+    """Whether a column may tell activities: its text is neither the same throughout nor new in each row."""
+    cells = [sheet.cells[name][row] for row in rows]
+    different = len(set(cells))
+    if not is_text(cells) or not all(cells):
         return False
     return len(rows) < 2 or (different > 1 and (different < len(rows) or len(rows) < 4))

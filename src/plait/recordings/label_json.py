@@ -3,13 +3,14 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from plait.errors import DataError, one_line
 from plait.names import plain
 from plait.recordings.annotations import (
-    LONGEST_S,
+    MOST_S,
     Entry,
     Footage,
     LabelClock,
@@ -37,42 +38,45 @@ def content_of(file: Path) -> Any:
         DataError: it cannot be read, or says something twice.
     """
 
-    def held(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+    def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
             twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
             raise DataError(f"{file}: {twice!r} is there twice, expected one value; rename one, or join them")
-        return found
+        return content
 
     try:
-        return json.loads(read_bytes(file), object_pairs_hook=held, parse_int=whole)
+        return json.loads(read_bytes(file), object_pairs_hook=without_twins, parse_int=whole)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: cannot be read, expected JSON: {one_line(error)}") from error
 
 
 def is_labels(content: Any) -> bool:
     """Whether what is in a JSON file is of a form of labels."""
-    return (
-        (isinstance(content, dict) and "database" in content)
-        or _label_studio(content)
-        or _project(content) != ""
-    )
+    activitynet = isinstance(content, dict) and "database" in content
+    return activitynet or _is_label_studio(content) or _project(content) != ""
 
 
-def _label_studio(content: Any) -> bool:
+def _is_label_studio(content: Any) -> bool:
     first = content[0] if isinstance(content, list) and content else None
     return isinstance(first, dict) and "data" in first and "annotations" in first
 
 
 def _project(content: Any) -> str:
-    held = set(content) if isinstance(content, dict) else set()
-    return next((name for name, (keys, _) in PROJECTS.items() if keys <= held), "")
+    keys = set(content) if isinstance(content, dict) else set()
+    return next((name for name, (least, _) in PROJECTS.items() if least <= keys), "")
 
 
 def read(
     file: Path, settings: LabelSettings, footage: Footage | None, told: list[str]
 ) -> tuple[list[Entry], LabelSettings]:
-    """The entries of the video that `footage` is, of `settings.labels_of`, or of the only one.
+    """The entries of one video, and the settings as they are.
+
+    Args:
+        file: JSON of one of these forms.
+        settings: of which `labels_of` names the video meant.
+        footage: the video meant if `labels_of` is empty; None: the only one of the file.
+        told: grows by what was assumed and left out.
 
     Raises:
         DataError: the file is damaged or of another form, or it is not clear which video is meant.
@@ -80,20 +84,22 @@ def read(
     content = content_of(file)
     if project := _project(content):
         raise DataError(f"{file}: {project}, expected labels: {PROJECTS[project][1]}")
-    if _label_studio(content):
-        return _tasks(file, content, settings, footage, told)
-    return _activitynet(file, content, settings, footage, told)
+    if _is_label_studio(content):
+        return _read_tasks(file, content, settings, footage, told), settings
+    return _read_activitynet(file, content, settings, footage, told), settings
 
 
-def _video(
-    file: Path, videos: list[str], settings: LabelSettings, footage: Footage | None, told: list[str]
+def _choose_video(
+    file: Path, videos: list[str], settings: LabelSettings, footage: Footage | None, notes: list[str]
 ) -> str:
-    """Which of the videos is meant."""
     if settings.labels_of:
-        chosen = {video for video in videos if key(video) in {key(name) for name in settings.labels_of}}
+        wanted = {key(name) for name in settings.labels_of}
+        chosen = {video for video in videos if key(video) in wanted}
         if not chosen:
-            there = f"holds {len(videos)} videos and {settings.labels_of[0]!r} is not among them"
-            raise DataError(f"{file}: {there}, expected one of: {listed(videos)}")
+            raise DataError(
+                f"{file}: holds {len(videos)} videos and {settings.labels_of[0]!r} is not among them, "
+                f"expected one of: {listed(videos)}"
+            )
     elif footage is not None:
         chosen = own(videos, footage, file, "the file")
         if not chosen:
@@ -106,87 +112,87 @@ def _video(
             f"{way_out('labels_of', videos[0] if videos else 'NAME')}"
         )
     video = chosen.pop()
-    others = len(videos) - 1
-    told.append(
-        f"{file.name}: labels of {video!r}{f'; {others} other videos are left out' if others else ''}"
-    )
+    others = f"; {len(videos) - 1} other videos are left out" if len(videos) > 1 else ""
+    notes.append(f"{file.name}: labels of {video!r}{others}")
     return video
 
 
-def _activitynet(
-    file: Path, content: Any, settings: LabelSettings, footage: Footage | None, told: list[str]
-) -> tuple[list[Entry], LabelSettings]:
+def _read_activitynet(
+    file: Path, content: Any, settings: LabelSettings, footage: Footage | None, notes: list[str]
+) -> list[Entry]:
     videos = _field(file, content, "database", dict, "the file")
-    video = _video(file, list(videos), settings, footage, told)
+    video = _choose_video(file, list(videos), settings, footage, notes)
     clock = LabelClock(file, settings.label_unit or "s", settings, footage)
     stated = videos[video].get("duration") if isinstance(videos[video], dict) else None
     if isinstance(stated, int | float) and (doubt := other_length(file, float(stated), footage)):
-        told.append(doubt)
+        notes.append(doubt)
     entries = []
     for i, annotation in enumerate(_field(file, videos[video], "annotations", list, f"video {video!r}"), 1):
         where = f"video {video!r}, annotation {i}"
         segment = _field(file, annotation, "segment", list, where)
-        if len(segment) != 2 or not all(
-            type(time) in (int, float) and abs(time) <= LONGEST_S for time in segment
-        ):
+        if len(segment) != 2 or not _are_times(segment):
             raise DataError(
                 f"{file}: {where}: segment is {str(segment)[:80]}, expected [start, stop] in seconds"
             )
         start_s, stop_s = (clock.seconds(repr(float(time)), where) for time in segment)
         entries.append(Entry(where, start_s, stop_s, plain(_field(file, annotation, "label", str, where))))
-    return entries, settings
+    return entries
 
 
-def _tasks(
-    file: Path, content: list[Any], settings: LabelSettings, footage: Footage | None, told: list[str]
-) -> tuple[list[Entry], LabelSettings]:
-    """Label Studio's tasks: ranges of frames of a video, or segments of seconds of its sound."""
+def _read_tasks(
+    file: Path, content: list[Any], settings: LabelSettings, footage: Footage | None, notes: list[str]
+) -> list[Entry]:
+    """The entries of a Label Studio task: ranges of a video's frames, or segments of its sound in seconds."""
     tasks: dict[str, Any] = {}
     for i, task in enumerate(content, 1):
-        names = [
-            text for text in _field(file, task, "data", dict, f"task {i}").values() if isinstance(text, str)
-        ]
-        files = [text for text in names if name_of(text).ending] or [text for text in names if "." in text]
-        name = next(iter(files or names), f"task {i}")
+        data = _field(file, task, "data", dict, f"task {i}")
+        texts = [text for text in data.values() if isinstance(text, str)]
+        files = [text for text in texts if name_of(text).ending] or [text for text in texts if "." in text]
+        name = next(iter(files or texts), f"task {i}")
         name = UPLOADED.sub("", name.rpartition("?d=")[2])
         if name in tasks:
             raise DataError(f"{file}: two tasks of {name!r}, expected one of each video")
         tasks[name] = task
-    video = _video(file, list(tasks), settings, footage, told)
-    every = _field(file, tasks[video], "annotations", list, f"task {video!r}")
-    sheets = [sheet for sheet in every if not (isinstance(sheet, dict) and sheet.get("was_cancelled"))]
-    if len(sheets) < len(every):
-        told.append(f"{file.name}: {len(every) - len(sheets)} annotations that were skipped are left out")
-    if len(sheets) > 1:
+    video = _choose_video(file, list(tasks), settings, footage, notes)
+    annotations = _field(file, tasks[video], "annotations", list, f"task {video!r}")
+    kept = [item for item in annotations if not (isinstance(item, dict) and item.get("was_cancelled"))]
+    if len(kept) < len(annotations):
+        skipped = len(annotations) - len(kept)
+        notes.append(f"{file.name}: {skipped} annotations that were skipped are left out")
+    if len(kept) > 1:
         raise DataError(
-            f"{file}: task {video!r} has {len(sheets)} annotations, expected one: export the one meant"
+            f"{file}: task {video!r} has {len(kept)} annotations, expected one: export the one meant"
         )
     entries = []
-    for i, result in enumerate(_field(file, sheets[0], "result", list, "annotation") if sheets else [], 1):
+    for i, result in enumerate(_field(file, kept[0], "result", list, "annotation") if kept else [], 1):
         where = f"task {video!r}, result {i}"
         value = _field(file, result, "value", dict, where)
         label = next((value[k] for k in ("timelinelabels", "labels", "timeserieslabels") if k in value), None)
         if label is None:
-            told.append(f"{file.name}: {where} is no label of a time, left out")
+            notes.append(f"{file.name}: {where} is no label of a time, left out")
             continue
         if not (isinstance(label, list) and len(label) == 1 and isinstance(label[0], str)):
             raise DataError(f"{file}: {where}: labels are {str(label)[:80]}, expected one name")
-        framed = "ranges" in value
-        if framed and settings.label_fps is None:
+        in_frames = "ranges" in value
+        if in_frames and settings.label_fps is None:
             raise DataError(
-                f"{file}: {where}: frames as Label Studio counts them, at the frameRate of its <Video> tag (not in the "
-                f"file, often 24 or 25, not the video's own), expected that rate: {way_out('label_fps', '25')}"
+                f"{file}: {where}: frames as Label Studio counts them, at the frameRate of its <Video> tag "
+                "(not in the file, often 24 or 25, not the video's own), expected that rate: "
+                f"{way_out('label_fps', '25')}"
             )
-        clock = LabelClock(file, "frames" if framed else settings.label_unit or "s", settings, footage)
-        for piece in _field(file, value, "ranges", list, where) if framed else [value]:
-            ends: list[Any] = [
-                piece.get(end) if isinstance(piece, dict) else None for end in ("start", "end")
-            ]
-            if not all(type(end) in (int, float) and abs(end) <= LONGEST_S for end in ends):
-                raise DataError(f"{file}: {where}: {str(piece)[:80]}, expected numbers as start and end")
-            start_s, stop_s = (clock.seconds(repr(float(end)), where) for end in ends)
+        clock = LabelClock(file, "frames" if in_frames else settings.label_unit or "s", settings, footage)
+        for segment in _field(file, value, "ranges", list, where) if in_frames else [value]:
+            bounds: dict[str, Any] = segment if isinstance(segment, dict) else {}
+            ends = [bounds.get("start"), bounds.get("end")]
+            if not _are_times(ends):
+                raise DataError(f"{file}: {where}: {str(segment)[:80]}, expected numbers as start and end")
+            start_s, stop_s = (clock.seconds(repr(float(bounds[end])), where) for end in ("start", "end"))
             entries.append(Entry(where, start_s, stop_s, plain(label[0])))
-    return entries, settings
+    return entries
+
+
+def _are_times(values: Iterable[Any]) -> bool:
+    return all(type(value) in (int, float) and abs(value) <= MOST_S for value in values)
 
 
 def _field(file: Path, holder: Any, name: str, kind: type[Any], where: str) -> Any:

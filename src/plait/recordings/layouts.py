@@ -1,4 +1,4 @@
-"""Where a text file's table begins: encoding, separator, what stands above and below the names of its columns."""
+"""Where a text file's table begins: encoding, separator, what stands around the names of its columns."""
 
 import codecs
 import csv
@@ -25,10 +25,15 @@ Lines = Sequence[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Layout:
-    """How the lines of a table are to be read: `rows` are number and text of each, cells apart by `separator`.
+    """How the lines of a table are to be read.
 
-    `notes` say what is not read and what was assumed, `units` holds what a line below the names says of a column, and
-    `rate_hz` a rate that lines above the names speak of.
+    Args:
+        names: of the columns, in order; empty where one has none.
+        separator: the sign between two cells.
+        rows: number and text of each line below the names.
+        notes: what is not read, and what was assumed.
+        units: what a line below the names says of a column's unit.
+        rate_hz: a rate that lines above the names speak of.
     """
 
     names: tuple[str, ...]
@@ -40,9 +45,10 @@ class Layout:
 
 
 def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str, ...]]:
-    """What `content` says, lines apart by newlines, and how it was read if not as UTF-8.
+    """What the bytes of a file say, lines apart by newlines, and how they were read if not as UTF-8.
 
-    UTF-16 is told by its mark or by its zeros. With `legacy`, what is no UTF-8 is taken as Windows' Western European.
+    UTF-16 is told by its mark or by its zeros. With `legacy`, what is no UTF-8 is taken as Windows' Western
+    European.
 
     Raises:
         DataError: it is no text in an encoding that can be told.
@@ -69,68 +75,65 @@ def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str
 
 
 def layout_of(
-    file: Path,
-    text: str,
-    *,
-    header_line: int | None = None,
-    names: Sequence[str] = (),
-    logger: bool = False,
+    file: Path, text: str, *, header_line: int | None = None, names: Sequence[str] = (), logger: bool = False
 ) -> Layout:
-    """How the table in `text` is laid out.
+    """How the table in a text is laid out.
 
-    The names stand in `header_line`, or else in the first line, unless what follows does not fit it: then above what
-    fits. Lines that begin like comments, and Excel's `sep=;`, are no names; where names are given, rows begin at once,
-    behind `header_line`. In a `logger`'s table a line without any number below the names is no row, nor is a comment,
-    nor are the names again.
+    The names stand in the first line, unless what follows does not fit it: then above what fits. Lines that
+    begin like comments, and Excel's `sep=;`, are no names.
+
+    Args:
+        file: the table's file, for errors.
+        text: what is in it, lines apart by newlines.
+        header_line: the number, from 1, of the line of the names; None: it is looked for.
+        names: of the columns, where no line has them; then rows begin at once, or behind `header_line`.
+        logger: leave out, below the names, a line without any number, comments, and the names again.
 
     Raises:
-        DataError: there is no line, no name, two columns of one name, or numbers stand where names are expected.
+        DataError: there is no line, no name, two columns of one name, or numbers in the place of names.
     """
     lines: Lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise DataError(f"{file}: empty")
     notes: list[str] = []
-    told = EXCEL.fullmatch(lines[0][1].strip(" "))
-    if told and len(lines) > 1:
+    excel = EXCEL.fullmatch(lines[0][1].strip(" "))
+    if excel and len(lines) > 1:
         lines = lines[1:]
-    start = _start(lines, header_line, bool(names))
+    start = _find_header(lines, header_line, bool(names))
     above = [line for _, line in lines[:start]]
-    separator, lines = _separated(lines, start, told[1] if told else None)
+    separator, lines = _separate(lines, start, excel[1] if excel else None)
     if start:
         notes.append(
             f"lines {lines[0][0]} to {lines[start - 1][0]}, above the names of its columns, are not read"
         )
     rates = {float(rate) for line in above for rate in RATE.findall(line)}
-    if names:
-        rows = lines[start:]
-        called = tuple(names)
-    else:
-        called, rows = tuple(_names(file, lines, start, separator, logger=logger)), lines[start + 1 :]
+    header, rows = tuple(names), lines[start:]
+    if not header:
+        header, rows = _header(file, lines, start, separator, logger=logger), lines[start + 1 :]
     units: dict[str, str] = {}
     if logger:
         rows = _without_asides(rows, lines[start][1], notes, named=bool(names))
-    if logger and len(rows) > 1 and not _numeric(rows[0][1], separator) and _numeric(rows[1][1], separator):
-        units = {name: unit.strip() for name, unit in zip(called, cells(rows[0][1], separator), strict=False)}
-        notes.append(f"line {rows[0][0]}, below the names, holds units")
-        rows = rows[1:]
-    return Layout(called, separator, rows, tuple(notes), units, rates.pop() if len(rates) == 1 else None)
+        below = [line for _, line in rows[:2]]
+        if len(below) == 2 and not _has_number(below[0], separator) and _has_number(below[1], separator):
+            units = dict(zip(header, map(str.strip, cells(below[0], separator)), strict=False))
+            notes.append(f"line {rows[0][0]}, below the names, holds units")
+            rows = rows[1:]
+    return Layout(header, separator, rows, tuple(notes), units, rates.pop() if len(rates) == 1 else None)
 
 
 def _without_asides(rows: Lines, header: str, notes: list[str], *, named: bool) -> Lines:
-    """The rows without the names again, where a log was continued, and without comments; `notes` grow by both."""
-    again = [] if named else [(number, line) for number, line in rows if line.strip() == header.strip()]
-    remarks = [(number, line) for number, line in rows if line.lstrip().startswith(COMMENTS)]
-    if 2 * len(remarks) > len(rows):  # signs that this table's cells begin with
-        remarks = []
-    for left, what in (
-        (again, "the names again"),
-        ([row for row in remarks if row not in again], "comments"),
-    ):
-        if left:
-            places = ", ".join(str(number) for number, _ in left[:3]) + (" ..." if len(left) > 3 else "")
-            notes.append(f"{'line' if len(left) == 1 else 'lines'} {places}, {what}: left out")
-    aside = {number for number, _ in (*again, *remarks)}
-    return [row for row in rows if row[0] not in aside] if aside else rows
+    """The rows without comments, nor the names again where a log was continued; `notes` grow by both."""
+    headers = [number for number, line in rows if not named and line.strip() == header.strip()]
+    comments = [number for number, line in rows if line.lstrip().startswith(COMMENTS)]
+    if 2 * len(comments) > len(rows):  # signs that this table's cells begin with
+        comments = []
+    comments = [number for number in comments if number not in headers]
+    for numbers, kind in ((headers, "the names again"), (comments, "comments")):
+        if numbers:
+            places = ", ".join(map(str, numbers[:3])) + (" ..." if len(numbers) > 3 else "")
+            notes.append(f"{'line' if len(numbers) == 1 else 'lines'} {places}, {kind}: left out")
+    asides = {*headers, *comments}
+    return [row for row in rows if row[0] not in asides] if asides else rows
 
 
 def cells(line: str, separator: str) -> list[str]:
@@ -141,30 +144,29 @@ def cells(line: str, separator: str) -> list[str]:
         return []
 
 
-def _start(lines: Lines, header_line: int | None, named: bool) -> int:
+def _find_header(lines: Lines, header_line: int | None, named: bool) -> int:
     """Which of `lines` holds the names of the columns, or is the first row where they are `named`."""
     if header_line is not None:
-        behind = [i for i, (number, _) in enumerate(lines) if number >= header_line + named]
-        return behind[0] if behind else 0
-    plain = next((i for i, (_, line) in enumerate(lines) if not line.lstrip().startswith(COMMENTS)), 0)
+        return next((i for i, (number, _) in enumerate(lines) if number >= header_line + named), 0)
+    first = next((i for i, (_, line) in enumerate(lines) if not line.lstrip().startswith(COMMENTS)), 0)
     if named:
-        return plain
-    if plain and _heads(_uncommented(lines[plain - 1][1]), lines[plain:]):
-        return plain - 1  # names in the last comment
-    if _fits(lines[plain][1], lines[plain + 1 :]):
-        return plain
-    for i in range(plain + 1, min(plain + ABOVE, len(lines) - 1)):
+        return first
+    if first and _is_header(_uncommented(lines[first - 1][1]), lines[first:]):
+        return first - 1  # names in the last comment
+    if _fits(lines[first][1], lines[first + 1 :]):
+        return first
+    for i in range(first + 1, min(first + ABOVE, len(lines) - 1)):
         if _fits(lines[i][1], lines[i + 1 :], strictly=True):
             return i
-    return plain
+    return first
 
 
-def _heads(comment: str, below: Lines) -> bool:
-    """Whether a comment names the columns below: rows hold nothing but numbers, or as many cells and some numbers."""
-    if _number_row(below[0][1]):
+def _is_header(comment: str, below: Lines) -> bool:
+    """Whether a comment names the columns below: rows are all numbers, or as many cells with some numbers."""
+    if _is_number_row(below[0][1]):
         return _fits(comment, below)
     separator = _commonest(comment, below)
-    mixed = _numeric(below[0][1], separator) and not _numeric(comment, separator)
+    mixed = _has_number(below[0][1], separator) and not _has_number(comment, separator)
     return mixed and _fits(comment, below, strictly=True)
 
 
@@ -174,22 +176,20 @@ def _fits(header: str, below: Lines, *, strictly: bool = False) -> bool:
     count = len(cells(header.rstrip(f"{separator} "), separator))
     if not strictly and not below:
         return True
-    if _numeric(header, separator) if strictly else _number_row(header):
+    if _has_number(header, separator) if strictly else _is_number_row(header):
         return False
-    found = [cells(line.rstrip(f"{separator} "), separator) for _, line in below[:BELOW]]
+    rows = [cells(line.rstrip(f"{separator} "), separator) for _, line in below[:BELOW]]
     if not strictly:
-        return count > 1 and all(len(row) <= count for row in found)
-    rows = (
-        found[1:] if len(found) > 1 and not _numeric(below[0][1], separator) else found
-    )  # units below the names
-    fitting = all(len(row) == count and any(_is_number(cell) for cell in row) for row in rows)
+        return count > 1 and all(len(row) <= count for row in rows)
+    if len(rows) > 1 and not _has_number(below[0][1], separator):  # units below the names
+        rows = rows[1:]
+    fitting = all(len(row) == count and any(map(_is_number, row)) for row in rows)
     return count > 1 and bool(rows) and fitting
 
 
-def _separated(lines: Lines, start: int, told: str | None) -> tuple[str, Lines]:
+def _separate(lines: Lines, start: int, separator: str | None) -> tuple[str, Lines]:
     """The separator, and the lines with it: columns that are apart by blanks get tabulators."""
-    header = _uncommented(lines[start][1])
-    separator = told or _commonest(header, lines[start + 1 :])
+    separator = separator or _commonest(_uncommented(lines[start][1]), lines[start + 1 :])
     if separator != " ":
         return separator, lines
     return "\t", [(number, "\t".join(line.split())) for number, line in lines]
@@ -199,23 +199,23 @@ def _commonest(header: str, below: Lines) -> str:
     """The separator that `header` has most of; blanks where it has none, and rows have as many."""
     if any(sign in header for sign in SEPARATORS):
         return max(SEPARATORS, key=header.count)
-    apart = len(header.split())
-    blank = apart > 1 and bool(below) and all(len(line.split()) == apart for _, line in below[:BELOW])
+    count = len(header.split())
+    blank = count > 1 and bool(below) and all(len(line.split()) == count for _, line in below[:BELOW])
     return " " if blank else ";"
 
 
-def _names(file: Path, lines: Lines, start: int, separator: str, *, logger: bool) -> list[str]:
+def _header(file: Path, lines: Lines, start: int, separator: str, *, logger: bool) -> tuple[str, ...]:
     """The names of the columns, empty where there is none."""
     number, line = lines[start]
     line = _uncommented(line).rstrip(f"{separator} ")
-    found = [name.strip() for name in cells(line, separator)]
+    names = [name.strip() for name in cells(line, separator)]
     below = [cell.strip() for cell in cells(lines[start + 1][1], separator)] if start + 1 < len(lines) else []
-    numbers = _is_number(found[0]) if len(found) == 1 else _number_row(line)
-    if numbers or (logger and _alike(found, below)):
-        remedy = ", ".join(f'"c{i}"' for i in range(1, len(found) + 1))
-        if len({*found}) == len({*below}) == 1 and _starts(found[0], below[0]):  # Empatica's
+    numeric = _is_number(names[0]) if len(names) == 1 else _is_number_row(line)
+    if numeric or (logger and _are_alike(names, below)):
+        remedy = ", ".join(f'"c{i}"' for i in range(1, len(names) + 1))
+        if len({*names}) == len({*below}) == 1 and _are_start_and_rate(names[0], below[0]):  # Empatica's
             raise DataError(
-                f"{file}: lines {number} and {lines[start + 1][0]} hold a start ({found[0]}) and a rate "
+                f"{file}: lines {number} and {lines[start + 1][0]} hold a start ({names[0]}) and a rate "
                 f"({below[0]}), expected the names of the columns; say names = [{remedy}], "
                 f"first_line = {number + 2}, rate_hz = {float(below[0].replace(',', '.')):g}"
             )
@@ -223,25 +223,25 @@ def _names(file: Path, lines: Lines, start: int, separator: str, *, logger: bool
             f"{file}: line {number}: numbers, expected the names of the columns; say names = [{remedy}], "
             "or header_line = the number of their line"
         )
-    twice = sorted({name for name in found if name and found.count(name) > 1})
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise DataError(f"{file}: two columns are called {twice[0]!r}, expected names that differ")
-    if not any(found):
+    if not any(names):
         raise DataError(f"{file}: no names of columns in the first line, expected a header")
-    return found
+    return tuple(names)
 
 
-def _alike(found: Sequence[str], below: Sequence[str]) -> bool:
-    """Whether what may be names has numbers where the next row has them, and text where that has text: it is a row."""
-    forms = [[_is_number(cell) for cell in row] for row in (found, below)]
-    return forms[0] == forms[1] and any(forms[0])
+def _are_alike(names: Sequence[str], below: Sequence[str]) -> bool:
+    """Whether what may be names has numbers where the next row has them, and only there: it is a row."""
+    numeric = [_is_number(cell) for cell in names]
+    return any(numeric) and numeric == [_is_number(cell) for cell in below]
 
 
-def _starts(start: str, rate: str) -> bool:
+def _are_start_and_rate(start: str, rate: str) -> bool:
     """Whether two numbers are a date, in seconds, and readings a second."""
-    return (
-        bool(NUMBER.fullmatch(start) and RATED.fullmatch(rate)) and float(start.replace(",", ".")) >= DATED_S
-    )
+    if not NUMBER.fullmatch(start) or not RATED.fullmatch(rate):
+        return False
+    return float(start.replace(",", ".")) >= DATED_S
 
 
 def _uncommented(line: str) -> str:
@@ -254,18 +254,16 @@ def _is_number(cell: str) -> bool:
     return bool(NUMBER.fullmatch(cell.strip()))
 
 
-def _number_row(line: str) -> bool:
+def _is_number_row(line: str) -> bool:
     """Whether every cell of a line is a number or a time, whatever separates them."""
-    for separator in (*SEPARATORS, " "):
-        found = [cell.strip() for cell in (line.split() if separator == " " else cells(line, separator))]
-        if len(found) > 1 and all(_is_number(cell) or TIME_OF_DAY.fullmatch(cell) for cell in found):
+    for row in (*(cells(line, separator) for separator in SEPARATORS), line.split()):
+        if len(row) > 1 and all(_is_number(cell) or TIME_OF_DAY.fullmatch(cell.strip()) for cell in row):
             return True
     return False
 
 
-def _numeric(line: str, separator: str) -> bool:
-    """Whether any cell of a line is a number."""
-    return any(_is_number(cell) for cell in cells(line, separator))
+def _has_number(line: str, separator: str) -> bool:
+    return any(map(_is_number, cells(line, separator)))
 
 
 def first_odd_row(file: Path, layout: Layout, error: BaseException) -> DataError:
@@ -274,7 +272,7 @@ def first_odd_row(file: Path, layout: Layout, error: BaseException) -> DataError
         stripped = row.rstrip(f"{layout.separator} ")
         if len(cells(stripped, layout.separator)) > len(layout.names):
             return DataError(
-                f"{file}: line {number}: more cells than the {len(layout.names)} that the header names; "
-                f"the separator seems to be {layout.separator!r}; if the names stand elsewhere, say header_line"
+                f"{file}: line {number}: more cells than the {len(layout.names)} that the header names; the "
+                f"separator seems to be {layout.separator!r}; if the names stand elsewhere, say header_line"
             )
     return DataError(f"{file}: cannot be read, expected CSV: {one_line(error)}")

@@ -34,18 +34,25 @@ __all__ = ["Log", "SensorLog", "TimeUnit", "read_log", "read_rows"]
 class Log:
     """How a sensor log is to be read.
 
-    `columns` are names or patterns ("flex*"), in this order; a pattern's columns come in the file's order. `time` names
-    the column of times, in `time_unit` (one of `TimeUnit`, or a number: so many in a second; "iso": written times, UTC
-    unless they say otherwise); where it counts whole seconds, `fraction` names the column of the rest, in
-    `fraction_unit`. Without times, readings are `rate_hz` apart. Values are multiplied by `scale`. Where
-    readings are more than `max_gap_s` apart, nothing is known in between. Clocks start at the first reading unless
-    `absolute`; where the clock was set, at the lines `clock_set`, it goes on as if it had not been. Readings of one
-    time are spread or averaged (`same_time`), see `plait.recordings.clocks.apart`.
-
-    Only rows are read in which each column that `where` names holds that value, from `first_line` to `last_line` (rows
-    of a parquet file). A text file's columns are called as line `header_line` says, or as `names` does; where
-    `decimal` is said, any other sign within its numbers sets thousands apart. Cells that are one of `missing` (-9999,
-    "ERR") hold no reading.
+    Args:
+        columns: names or patterns ("flex*"), in this order; those of one pattern in the file's order.
+        time: the column of times; without, readings are `rate_hz` apart.
+        time_unit: of the times: one of `TimeUnit`, or how many make a second; "iso": written times, in UTC
+            unless they say otherwise.
+        fraction: the column of the rest, where `time` counts whole seconds.
+        fraction_unit: of the rest.
+        rate_hz: readings a second, where there are no times.
+        scale: what values are multiplied by.
+        max_gap_s: where readings are farther apart, in seconds, nothing is known in between.
+        absolute: times stay as they are; else the clock starts at the first reading.
+        where: rows are read only if each of these columns holds its value.
+        clock_set: lines at which the clock was set: it goes on as if it had not been.
+        same_time: whether readings of one time are spread or averaged, see `plait.recordings.clocks.apart`.
+        header_line: the line of a text file that names its columns; looked for by default.
+        names: of a text file's columns, where no line has them.
+        decimal: the decimal sign; any other sign within numbers then sets thousands apart.
+        missing: cells (-9999, "ERR") that hold no reading.
+        first_line, last_line: between which rows are read, as lines of a text file, rows of a parquet file.
 
     Raises:
         ConfigError: a setting is out of range, or neither `time` nor `rate_hz` is given.
@@ -97,14 +104,15 @@ class Log:
 def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
     """The readings in a CSV or parquet file; `said` grows by what a person should know of them.
 
-    Missing values are bridged linearly where the readings on both sides are at most `log.max_gap_s` apart. Rows without
-    a time are dropped; rows out of order by at most one sample are sorted; rows of one instant (to the nanosecond) are
-    set apart.
+    Missing values are bridged linearly where the readings on both sides are at most `log.max_gap_s` apart.
+    Rows without a time are dropped; rows out of order by at most one sample are sorted; rows of one instant
+    (to the nanosecond) are set apart.
 
     Raises:
-        DataError: the file is missing or damaged, lacks a column, holds text for a number or no number in a column,
-            its clock runs backwards or jumps forward by more than a day, more than 1 % of its rows have no time, or so
-            many share one that nobody knows when they were, or are less than a nanosecond apart.
+        DataError: the file is missing or damaged, lacks a column, holds text for a number or no number in a
+            column, its clock runs backwards or jumps forward by more than a day, more than 1 % of its rows
+            have no time, or so many share one that nobody knows when they were, or are less than a nanosecond
+            apart.
     """
     said = [] if said is None else said
     table = _without_padding(read_rows(file, log), log, said)
@@ -120,8 +128,8 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
     start_s = 0.0 if log.absolute else order.times[0]
     order = order._replace(times=np.round(order.times - start_s, 9))
     order, values = apart(table, order, values[order.rows], mean=log.same_time == "mean", said=said)
-    missing = gaps(table, order, log.max_gap_s)
-    said.extend([missing] if missing else [])
+    if gap := gaps(table, order, log.max_gap_s):
+        said.append(gap)
     times = order.times if log.absolute else np.round(order.times - order.times[0], 9)
     if not (np.diff(times) > 0).all():
         setting = "time_unit" if log.time else "rate_hz"
@@ -144,25 +152,21 @@ def times_of(table: Table, log: Log) -> tuple[Table, Float64[np.ndarray, "rows"]
         if name is not None and name not in table.frame.columns:
             raise no_column(table, name, table.frame.columns)
     table, times = seconds_of(table, log.time, log.time_unit)
-    return (
-        (table, times)
-        if log.fraction is None
-        else with_fraction(table, times, log.fraction, log.fraction_unit)
-    )
+    if log.fraction is None:
+        return table, times
+    return with_fraction(table, times, log.fraction, log.fraction_unit)
 
 
 def read_rows(file: Path, log: Log) -> Table:
     """The rows of a log's file that are meant.
 
     Raises:
-        DataError: the file is missing or damaged, a column that `log.where` names is not there, or no row is meant.
+        DataError: the file is missing or damaged, lacks a column that `log.where` names, or no row is meant.
     """
     table = read_table(file, header_line=log.header_line, names=log.names, logger=True)
     table = replace(table, decimal=log.decimal, missing=log.missing)
-    keep = np.ones(len(table.frame), dtype=bool)
-    if log.first_line is not None or log.last_line is not None:
-        lines = np.asarray(table.rows)
-        keep = (lines >= (log.first_line or 0)) & (lines <= (log.last_line or lines[-1]))
+    lines = np.asarray(table.rows)
+    keep = (lines >= (log.first_line or 0)) & (lines <= (log.last_line or lines[-1]))
     for name, value in log.where.items():
         if name not in table.frame.columns:
             raise no_column(table, name, table.frame.columns)
@@ -171,15 +175,13 @@ def read_rows(file: Path, log: Log) -> Table:
         same = cells.cast(pl.Float64, strict=False) == wanted.cast(pl.Float64, strict=False)  # 1 and 1.0
         keep &= ((cells == wanted) | same.fill_null(False)).to_numpy()
     if not keep.any():
-        asked = (
-            ", ".join(f"{name} = {value!r}" for name, value in log.where.items()) or "first_line, last_line"
-        )
-        raise DataError(f"{file}: no row where {asked}, expected some")
+        conditions = ", ".join(f"{name} = {value!r}" for name, value in log.where.items())
+        raise DataError(f"{file}: no row where {conditions or 'first_line, last_line'}, expected some")
     return table.take(keep)
 
 
 def _without_padding(table: Table, log: Log, said: list[str]) -> Table:
-    """The rows in which there is a time or a reading: beside a longer log in the same table, the rest is padding."""
+    """The rows with a time or a reading: beside a longer log in the same table, the others are padding."""
     if log.time is None or log.time not in table.frame.columns:
         return table
     cells = table.frame.select(log.time, *_columns(table, log))
@@ -194,35 +196,32 @@ def _without_padding(table: Table, log: Log, said: list[str]) -> Table:
 def _columns(table: Table, log: Log) -> tuple[str, ...]:
     """The columns that the names and patterns stand for, each once."""
     names = [name for name in table.frame.columns if name not in (log.time, log.fraction, WHOLE)]
-    found: dict[str, None] = {}
-    for wanted in log.columns:
-        alike = matching(wanted, names)
-        if not alike:
-            raise no_column(table, wanted, names)
-        found.update(dict.fromkeys(alike))
-    return tuple(found)
+    columns: list[str] = []
+    for pattern in log.columns:
+        matches = matching(pattern, names)
+        if not matches:
+            raise no_column(table, pattern, names)
+        columns += matches
+    return tuple(dict.fromkeys(columns))
 
 
 def _values(table: Table, name: str, scale: float) -> Float64[np.ndarray, "rows"]:
-    found = numbers(table, name)
-    large = np.abs(found) > LARGEST / max(abs(scale), 1.0)
+    values = numbers(table, name)
+    large = np.abs(values) > LARGEST / max(abs(scale), 1.0)
     if large.any():
         row = int(large.argmax())
         raise DataError(
-            f"{table.at(row)}: {found[row]} in column {name!r}, expected at most {LARGEST:g} when scaled"
+            f"{table.at(row)}: {values[row]} in column {name!r}, expected at most {LARGEST:g} when scaled"
         )
-    scaled: np.ndarray = found * scale
-    return scaled
+    return np.asarray(values * scale)
 
 
 def _bridge(times: np.ndarray, column: np.ndarray, max_gap_s: float) -> None:
-    """Fill the missing values of `column` in place where the known ones around are at most `max_gap_s` apart."""
-    known = np.flatnonzero(np.isfinite(column))
-    missing = np.flatnonzero(np.isnan(column))
-    if not len(known) or not len(missing):
+    """Fill the missing values of `column` in place where those around are at most `max_gap_s` apart."""
+    rows, holes = np.flatnonzero(np.isfinite(column)), np.flatnonzero(np.isnan(column))
+    if not len(rows) or not len(holes):
         return
-    after = np.searchsorted(known, missing)
-    stop_s = np.where(after < len(known), times[known[np.minimum(after, len(known) - 1)]], times[-1])
-    start_s = np.where(after > 0, times[known[np.maximum(after - 1, 0)]], times[0])
-    short = missing[stop_s - start_s <= max_gap_s + SLACK_S]
-    column[short] = np.interp(times[short], times[known], column[known])
+    around = np.concatenate([times[:1], times[rows], times[-1:]])
+    gaps_s = np.diff(around)[np.searchsorted(rows, holes)]
+    short = holes[gaps_s <= max_gap_s + SLACK_S]
+    column[short] = np.interp(times[short], times[rows], column[rows])

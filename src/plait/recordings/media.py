@@ -32,9 +32,8 @@ def opened(file: Path) -> Iterator[InputContainer]:
         with av.open(str(file.absolute()), "r", metadata_errors="replace") as container:
             yield container
     except (av.FFmpegError, OSError) as error:
-        raise DataError(
-            f"{file}: cannot be read, expected a whole video file: {error.strerror or error}"
-        ) from error
+        message = error.strerror or error
+        raise DataError(f"{file}: cannot be read, expected a whole video file: {message}") from error
 
 
 def video_track(container: InputContainer, file: Path, alone: bool = True) -> VideoStream:
@@ -47,9 +46,9 @@ def video_track(container: InputContainer, file: Path, alone: bool = True) -> Vi
     """
     for track in container.streams.video:
         if not track.disposition & Disposition.attached_pic:
-            found = only(container, track, file) if alone else decodable(track, file)
-            found.codec_context.thread_type, found.codec_context.thread_count = ThreadType.NONE, 1
-            return found
+            track = only(container, track, file) if alone else decodable(track, file)
+            track.codec_context.thread_type, track.codec_context.thread_count = ThreadType.NONE, 1
+            return track
     raise DataError(f"{file}: no video track, expected one")
 
 
@@ -60,9 +59,8 @@ def decodable(track: Track, file: Path) -> Track:
         DataError: FFmpeg has no decoder for it.
     """
     if getattr(track, "codec_context", None) is None:  # which PyAV's types do not say
-        raise DataError(
-            f"{file}: its {track.type} track cannot be decoded, expected a format that FFmpeg knows"
-        )
+        kind = track.type
+        raise DataError(f"{file}: its {kind} track cannot be decoded, expected a format that FFmpeg knows")
     return track
 
 
@@ -82,7 +80,8 @@ def only(container: InputContainer, track: Track, file: Path) -> Track:
 def decoder(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a media file to decode its video; leaving, wait for the decoder's threads.
 
-    They free what `decode` hung on the packets, for which they need Python, which PyAV keeps from them while it closes.
+    They free what `decode` hung on the packets, for which they need Python, which PyAV keeps from them while
+    it closes.
 
     Raises:
         DataError: as `opened` and `video_track`.
@@ -100,16 +99,16 @@ def decode(
 ) -> list[tuple[int, VideoFrame | None]]:
     """What comes out of the decoder when packet `number` goes in, or, with None, all that is left in it.
 
-    Each frame with its own packet's number; frames that the decoder calls damaged are left out. A packet that cannot be
-    decoded has None for its frame.
+    Each frame with its own packet's number; frames that the decoder calls damaged are left out. A packet that
+    cannot be decoded has None for its frame.
     """
     track.codec_context.copy_opaque = True
     if packet is not None:
         packet.opaque = (number,)  # an object of its own, for PyAV tells them by identity
     try:
-        found = [(frame.opaque, frame) for frame in track.codec_context.decode(packet)]
+        frames = [(frame.opaque, frame) for frame in track.codec_context.decode(packet)]
     except av.EOFError:
         return []
     except av.InvalidDataError:
         return [(number, None)]
-    return [(mark[0], frame) for mark, frame in found if isinstance(mark, tuple) and not frame.is_corrupt]
+    return [(mark[0], frame) for mark, frame in frames if isinstance(mark, tuple) and not frame.is_corrupt]

@@ -23,14 +23,8 @@ from plait.recordings.media import decode, decoder, opened, video_track
 from plait.recordings.stamps import NO_TIME, filled, steady
 
 TOLERANCE_S = 1e-4  # times that were rounded still name their frame; a frame at 240 Hz lasts 40 times as long
-PADDING_S = (
-    0.15  # encoders of sound begin early and fill their last packet: what is shorter misses no picture
-)
-UNTIMED = (
-    "avi",
-    "mxf",
-    "asf",
-)  # formats that say when a packet is decoded, or whose times come out as if they did
+PADDING_S = 0.15  # encoders of sound begin early and fill their last packet: if shorter, no picture is missed
+UNTIMED = ("avi", "mxf", "asf")  # formats whose times are of decoding, or come out as if they were
 STATED = ("matroska", "mov", "flv", "asf")  # formats whose headers say how long they are
 SHORT = 0.95  # of what a header states: less is a file that was cut off
 SPARE_S = 1.0  # headers are as much off without anything missing
@@ -41,12 +35,17 @@ LOOKED_AT = 100  # pictures that tell whether a track's are stored in order of d
 class Packets:
     """The packets of a video track, numbered in the file's (decoding) order, and when its pictures are shown.
 
-    `order` ascends with the order of display, and is a packet's `pts` where these can be trusted; `keys` are the
-    numbers of the packets from which decoding may start; `shown` of those that are displayed, in order of display,
-    at `times`. Their clock starts, as a player's does, with the file's first picture or sound, at `start_s` of the
-    file's own; the last picture stands until `stop_s`. `times` are rounded by `tolerance_s` at most. A packet is told
-    from others by `marks`, its `(stamp, size)`, the stamp being its `dts` if `by_dts`. `aspect` is a pixel's width
-    over its height.
+    Args:
+        order: ascends with the order of display; the packet's `pts` where these can be trusted.
+        marks: `(stamp, size)` of each packet, which tell it from others.
+        by_dts: whether the stamps of `marks` are each packet's `dts`, not its `pts`.
+        keys: numbers of the packets from which decoding may start.
+        shown: numbers of the packets that are displayed, in order of display.
+        times: seconds at which these are displayed.
+        start_s: the file's own time of its first picture or sound, where the clock starts as a player's does.
+        stop_s: seconds at which the last picture ends.
+        tolerance_s: by how much `times` are rounded at most.
+        aspect: a pixel's width over its height.
     """
 
     order: Int64[np.ndarray, " packets"]
@@ -68,16 +67,14 @@ class Packets:
     @cached_property
     def number_of(self) -> dict[tuple[int, int], int]:
         """A packet's number by its mark, where no other has the same."""
-        marks, first, count = np.unique(self.marks, axis=0, return_index=True, return_counts=True)
-        return {
-            (m[0], m[1]): i
-            for m, i in zip(marks[count == 1].tolist(), first[count == 1].tolist(), strict=True)
-        }
+        marks, first, counts = np.unique(self.marks, axis=0, return_index=True, return_counts=True)
+        once = counts == 1
+        return dict(zip(map(tuple, marks[once].tolist()), first[once].tolist(), strict=True))
 
     def starts(self, wanted: np.ndarray, back: int) -> np.ndarray:
-        """Where decoding must start for each of `wanted` (ascending), or `back` groups of pictures before that.
+        """Where decoding must start for each of `wanted` (ascending), or `back` groups of pictures before.
 
-        A frame shown before the key frame that it follows in the file (open group of pictures) needs the group before.
+        A frame shown before the key frame that it follows in the file (open group) needs the group before.
         """
         group = np.searchsorted(self.keys, wanted, side="right") - 1
         leads = self.order[wanted] < self.order[self.keys[group]]
@@ -100,13 +97,14 @@ class _Table(NamedTuple):
 def read_packets(file: Path) -> Packets:
     """Find when each frame of a video is displayed, reading the file once; decoding where only that can tell.
 
-    Packets that an edit list hides are not displayed, nor are those at the start that need a key frame not in the file.
-    Formats that round times to whole milliseconds or so (Matroska, WebM, FLV, ASF, GIF) get those of their constant
-    rate back. Formats without times of display (AVI, MXF) show pictures in the order in which they are decoded.
+    Packets that an edit list hides are not displayed, nor are those at the start that need a key frame not in
+    the file. Formats that round times to whole milliseconds or so (Matroska, WebM, FLV, ASF, GIF) get those
+    of their constant rate back. AVI and MXF, without times of display, show pictures in the order of
+    decoding.
 
-    A file that ends before its header or its structure says is refused. What may be as it was recorded is said: it
-    states no length and ends within a packet, or ends a little early. Where neither tells (`extent`), a file that was
-    cut off is a shorter one.
+    A file that ends before its header or its structure says is refused. One that may be as it was recorded,
+    for it ends a little early, or within a packet without stating a length, is read with a warning. Where
+    nothing tells (`extent`), a file that was cut off is a shorter one.
 
     Raises:
         DataError: the file is no video, is truncated, its frames carry no times, or these go back.
@@ -120,29 +118,25 @@ def read_packets(file: Path) -> Packets:
         ends = max((entry.pos + entry.size for entry in track.index_entries), default=0)
         stated_s = (container.duration or 0) / 1e6 if name in STATED else 0.0
         begins_s = (container.start_time or 0) / 1e6
-        bare = Flags.no_timestamps in Flags(container.format.flags) or name.endswith(
-            "_pipe"
-        )  # FFmpeg supposes 25 Hz
+        # Where a format has no times, FFmpeg supposes 25 Hz.
+        bare = Flags.no_timestamps in Flags(container.format.flags) or name.endswith("_pipe")
         codec = track.codec_context.codec
         rates = [rate for rate in (track.guessed_rate, track.average_rate, track.base_rate) if rate]
         aspect = track.sample_aspect_ratio or Fraction(1)
     if table.corrupt.any() or ends > file.stat().st_size:
         raise DataError(f"{file}: truncated or damaged, expected a whole video file")
     if broken_off:
-        said = f"{file}: ends within a packet or without its end, as what was broken off does; read as it is"
-        warnings.warn(said, PlaitWarning, stacklevel=2)
-    reached_s = max(
-        reached_s, reached_s - begins_s
-    )  # some headers count from the file's zero, some from its start
+        notice = "ends within a packet or without its end, as what was broken off does; read as it is"
+        warnings.warn(f"{file}: {notice}", PlaitWarning, stacklevel=2)
+    reached_s -= min(begins_s, 0.0)  # some headers count from the file's zero, some from its start
     if reached_s < min(SHORT * stated_s, stated_s - SPARE_S):
         raise DataError(
             f"{file}: truncated, ends at {reached_s:.1f} s, expected {stated_s:.1f} s as its header says"
         )
     if reached_s < stated_s - SPARE_S:
-        said = f"{file}: ends at {reached_s:.1f} s, though its header says {stated_s:.1f} s; read as far as it goes"
-        warnings.warn(said, PlaitWarning, stacklevel=2)
-    by_dts = name in UNTIMED
-    order, keys, shown, stamps = _displayed(file, table, by_dts, codec.reorder)
+        notice = f"ends at {reached_s:.1f} s, though its header says {stated_s:.1f} s; read as far as it goes"
+        warnings.warn(f"{file}: {notice}", PlaitWarning, stacklevel=2)
+    order, keys, shown, stamps = _displayed(file, table, name in UNTIMED, codec.reorder)
     if stamps is None or unit is None or bare:
         raise DataError(
             f"{file}: no frames with times in its video track, expected some (a copy as .mp4 has them)"
@@ -151,12 +145,11 @@ def read_packets(file: Path) -> Packets:
         raise DataError(f"{file}: no frame that can be displayed, expected some")
     regular, off = steady(stamps, float(unit), rates)
     seconds = regular * unit.numerator / unit.denominator
-    gaps = np.diff(seconds)
+    gap_s = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     start_s = min([float(seconds[0]), *(start for start, _ in sounds)])
-    stands_s = max(float(table.duration[shown[-1]] * unit), float(np.median(gaps)) if len(gaps) else 0.0)
-    stop_s = float(seconds[-1]) + stands_s
+    stop_s = float(seconds[-1]) + max(float(table.duration[shown[-1]] * unit), gap_s)
     heard_s = max((stop for _, stop in sounds), default=stop_s)
-    by_dts = by_dts or order is not table.pts
+    by_dts = order is not table.pts
     return Packets(
         order,
         np.stack([table.dts if by_dts else table.pts, table.size], axis=1),
@@ -173,19 +166,19 @@ def read_packets(file: Path) -> Packets:
 
 def _broken_off(file: Path, form: str) -> bool:
     """Whether a file that does not state its size ends within a part of it; one that does is refused."""
-    goes, size = extent(file, form), file.stat().st_size
-    if goes is None or goes.size <= size:
+    whole, size = extent(file, form), file.stat().st_size
+    if whole is None or whole.size <= size:
         return False
-    if goes.stated:
-        raise DataError(f"{file}: truncated to {size} bytes, expected a whole video file, of {goes.size}")
+    if whole.stated:
+        raise DataError(f"{file}: truncated to {size} bytes, expected a whole video file, of {whole.size}")
     return True
 
 
 def _read(container: InputContainer, track: VideoStream) -> tuple[_Table, list[tuple[float, float]], float]:
-    """The packets of a track, where each sound track starts and stops, and where the last packet of all ends."""
-    whole = container.format.name.startswith("mov") and len(track.index_entries) > 0
+    """The packets of a track, where each sound track starts and stops, where the last packet of all ends."""
+    indexed = container.format.name.startswith("mov") and len(track.index_entries) > 0
     for other in container.streams:
-        if whole and other.index != track.index:
+        if indexed and other.index != track.index:
             other.discard = Discard.all  # the header says where it ends
     rows: list[tuple[Any, ...]] = []
     stops: dict[int, float] = {}
@@ -197,22 +190,14 @@ def _read(container: InputContainer, track: VideoStream) -> tuple[_Table, list[t
             stop = float((stamp + (packet.duration or 0)) * packet.stream.time_base)
             stops[packet.stream_index] = max(stop, stops.get(packet.stream_index, stop))
         if packet.stream_index == track.index:
-            rows.append(
-                (
-                    NO_TIME if packet.pts is None else packet.pts,
-                    NO_TIME if packet.dts is None else packet.dts,
-                    packet.duration or 0,
-                    packet.size,
-                    packet.is_keyframe,
-                    packet.is_discard,
-                    packet.is_corrupt,
-                )
-            )
+            pts, dts = (NO_TIME if time is None else time for time in (packet.pts, packet.dts))
+            flags = (packet.is_keyframe, packet.is_discard, packet.is_corrupt)
+            rows.append((pts, dts, packet.duration or 0, packet.size, *flags))
     sounds: list[tuple[float, float]] = []
     for sound in container.streams.audio:
         if sound.start_time is not None and sound.time_base is not None:
             start = float(sound.start_time * sound.time_base)
-            stop = start + float(sound.duration * sound.time_base) if whole and sound.duration else start
+            stop = start + float(sound.duration * sound.time_base) if indexed and sound.duration else start
             sounds.append((start, max(stop, stops.get(sound.index, stop))))
     table = _Table(*np.array(rows, np.int64).reshape(-1, len(_Table._fields)).T.copy())
     reached = max([*stops.values(), *(stop for _, stop in sounds)], default=0.0)
@@ -229,9 +214,8 @@ def _displayed(
     if not key.any():
         return pts, none, none, None
     missing = (pts == NO_TIME)[np.flatnonzero(key)[0] :]
-    lone = (
-        not (missing[1:] & missing[:-1]).any() and not missing[:1].any()
-    )  # second fields of interlaced pictures
+    # Alone, as the second fields of interlaced pictures are.
+    lone = not (missing[1:] & missing[:-1]).any() and not missing[:1].any()
     if not missing.any() or (lone and _ascending(pts[list(islice(_numbers(file), LOOKED_AT))])):
         keys = np.flatnonzero(key & (pts != NO_TIME))
         numbers = np.flatnonzero(shown & (pts != NO_TIME))
@@ -248,8 +232,8 @@ def _displayed(
         displayed = displayed[shown[displayed]]
     order = np.full_like(pts, NO_TIME)
     order[displayed] = np.arange(len(displayed))
-    dts = np.sort(table.dts[displayed])
-    return order, keys, displayed, filled(pts[displayed]) if not untimed else filled(dts)
+    stamps = np.sort(table.dts[displayed]) if untimed else pts[displayed]
+    return order, keys, displayed, filled(stamps)
 
 
 def _ascending(numbers: np.ndarray) -> bool:
@@ -260,7 +244,9 @@ def _ascending(numbers: np.ndarray) -> bool:
 def _numbers(file: Path) -> Iterator[int]:
     """The numbers of the packets whose pictures come out of the decoder, in that order."""
     with decoder(file) as (container, track):
-        number = -1
+        sent = -1
         for packet in container.demux(track):
-            number += bool(packet.size)
-            yield from (one for one, frame in decode(track, packet if packet.size else None, number) if frame)
+            sent += bool(packet.size)
+            for number, frame in decode(track, packet if packet.size else None, sent):
+                if frame:
+                    yield number

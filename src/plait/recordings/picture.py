@@ -20,9 +20,14 @@ def shaped(
     short_side: int | None,
     crop: int | None,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A frame as RGB, its short side resized to `short_side`, its middle cropped to `crop`; None leaves either out.
+    """A frame as RGB: its pixels made square, resized, the right way up, its middle cropped.
 
-    `aspect` is a stored pixel's width over its height. Without `short_side`, the picture grows to square pixels.
+    Args:
+        frame: the decoded frame.
+        reformatter: resizes it.
+        aspect: a stored pixel's width over its height.
+        short_side: pixels of the shorter side; with None, the picture grows to square pixels.
+        crop: pixels of the square that is kept; with None, the whole picture is.
 
     Raises:
         DataError: pixels more than ten times as wide as high, or as high as wide.
@@ -32,7 +37,7 @@ def shaped(
         raise DataError(f"pixels {aspect} times as wide as high, expected between 1/{WIDEST} and {WIDEST}")
     width, height = frame.width * max(aspect, Fraction(1)), frame.height / min(aspect, Fraction(1))
     scale = Fraction(1) if short_side is None else short_side / min(width, height)
-    # One step from the decoded format to small RGB. What it shrinks it averages, under a triangle two pixels wide.
+    # One step from the decoded format to small RGB, which averages under a triangle two pixels wide.
     small = reformatter.reformat(
         frame, round(width * scale), round(height * scale), "rgb24", interpolation=Interpolation.BILINEAR
     )
@@ -49,11 +54,11 @@ def shaped(
 def oriented(stored: np.ndarray, frame: VideoFrame) -> np.ndarray:
     """A picture turned and mirrored as the frame's display matrix says, to the nearest right angle.
 
-    The matrix, nine numbers `a b u c d v x y w` (ISO 14496-12, 6.2.2), shows a stored point `(x, y)` at `(a x + c y,
-    b x + d y)`, up to a shift: one of eight orientations.
+    The matrix, nine numbers `a b u c d v x y w` (ISO 14496-12, 6.2.2), shows a stored point `(x, y)` at
+    `(a x + c y, b x + d y)`, up to a shift: one of eight orientations.
     """
     try:
-        matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]  # PyAV's types know one kind only
+        matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]  # of one kind in PyAV's
     except KeyError:
         return stored
     except ValueError:  # the frame carries something that PyAV has no name for

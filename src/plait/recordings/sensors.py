@@ -21,7 +21,13 @@ SLACK_S = 1e-6  # epoch seconds in 64 bits are no finer
 
 
 class Unbroken(NamedTuple):
-    """Readings of some columns without a gap, and how long the first and the last of them hold beyond their ends."""
+    """Readings of some columns without a gap.
+
+    Args:
+        columns: their numbers in the log.
+        readings: one row, `(columns,)`, per time.
+        before_s, after_s: for how long the first and the last of them hold beyond the ends.
+    """
 
     columns: np.ndarray
     readings: Readings
@@ -31,7 +37,13 @@ class Unbroken(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SensorLog:
-    """A `Stream` of one sensor log: shape `(n,)` of times in seconds, `(n, columns)` of values, NaN where unknown.
+    """A `Stream` of one sensor log.
+
+    Args:
+        times: seconds, `(n,)`.
+        values: `(n, columns)`, NaN where unknown.
+        names: of the columns.
+        max_gap_s: where readings are farther apart, in seconds, nothing is known in between.
 
     Raises:
         DataError: the shapes disagree, nothing was read, or the times do not strictly increase.
@@ -63,51 +75,46 @@ class SensorLog:
     def at(self, seconds: Float64[np.ndarray, "m"]) -> Float32[np.ndarray, "m columns"]:
         """Readings at `seconds`, interpolated linearly; a low-pass keeps out what a lower rate cannot show.
 
-        NaN inside gaps longer than `max_gap_s` and that far beyond both ends; up to there the end readings hold.
-        When `seconds` come at a rate (median spacing) below 0.95 of the log's, each run of readings between gaps is put
-        on a grid of the smallest multiple of that rate that is not below the log's, continued by reflection, and
-        filtered by a symmetric Kaiser FIR: zero phase, 1 at 0 Hz, flat to 0.8 of the new Nyquist rate, -60 dB from it
-        (less sharp in runs of fewer than about 20 new samples: it reaches no further than the run is long).
+        NaN inside gaps longer than `max_gap_s` and that far beyond both ends; up to there the end readings
+        hold. When `seconds` come at a rate (median spacing) below 0.95 of the log's, each run of readings
+        between gaps is put on a grid of the smallest multiple of that rate that is not below the log's,
+        continued by reflection, and filtered by a symmetric Kaiser FIR: zero phase, 1 at 0 Hz, flat to 0.8 of
+        the new Nyquist rate, -60 dB from it (less sharp in runs of fewer than about 20 new samples: it
+        reaches no further than the run is long).
         """
         seconds = np.asarray(seconds, dtype=np.float64)
-        found = np.full((len(seconds), len(self.names)), np.nan)
+        values = np.full((len(seconds), len(self.names)), np.nan)
         steps = np.diff(seconds[np.isfinite(seconds)])
         spacing_s = float(np.median(steps)) if len(steps) else 0.0
         slower = spacing_s * self.rate_hz * NEAR > 1.0
         for run in self._runs:
-            times = run.readings.times
-            inside = np.flatnonzero(
-                (seconds >= times[0] - run.before_s) & (seconds <= times[-1] + run.after_s)
-            )
-            if len(inside):
-                asked = np.clip(seconds[inside], times[0], times[-1])
-                read = (
-                    _smooth(run.readings, asked, spacing_s, self.rate_hz)
-                    if slower
-                    else run.readings.at(asked)
-                )
-                found[np.ix_(inside, run.columns)] = read
-        return found.astype(np.float32)
+            first_s, last_s = run.readings.times[[0, -1]]
+            inside = np.flatnonzero((seconds >= first_s - run.before_s) & (seconds <= last_s + run.after_s))
+            if not len(inside):
+                continue
+            within = np.clip(seconds[inside], first_s, last_s)
+            if slower:
+                readings = _smooth(run.readings, within, spacing_s, self.rate_hz)
+            else:
+                readings = run.readings.at(within)
+            values[np.ix_(inside, run.columns)] = readings
+        return values.astype(np.float32)
 
     @cached_property
     def _runs(self) -> tuple[Unbroken, ...]:
         """Readings between gaps, for each set of columns that lack the same readings."""
         runs = []
-        alike: dict[bytes, list[int]] = {}
+        by_rows: dict[bytes, list[int]] = {}
         for column in range(len(self.names)):
-            alike.setdefault(np.isfinite(self.values[:, column]).tobytes(), []).append(column)
-        for known, together in alike.items():
-            columns, rows = np.array(together), np.flatnonzero(np.frombuffer(known, dtype=bool))
-            for part in np.split(
-                rows, np.flatnonzero(np.diff(self.times[rows]) > self.max_gap_s + SLACK_S) + 1
-            ):
+            by_rows.setdefault(np.isfinite(self.values[:, column]).tobytes(), []).append(column)
+        for mask, group in by_rows.items():
+            columns, rows = np.array(group), np.flatnonzero(np.frombuffer(mask, dtype=bool))
+            breaks = np.flatnonzero(np.diff(self.times[rows]) > self.max_gap_s + SLACK_S) + 1
+            for part in np.split(rows, breaks):
                 if len(part):
-                    hold = [self.max_gap_s if end in part else 0.0 for end in (0, len(self.times) - 1)]
-                    runs.append(
-                        Unbroken(
-                            columns, Readings(self.times[part], self.values[np.ix_(part, columns)]), *hold
-                        )
-                    )
+                    readings = Readings(self.times[part], self.values[np.ix_(part, columns)])
+                    holds_s = [self.max_gap_s if end in part else 0.0 for end in (0, len(self.times) - 1)]
+                    runs.append(Unbroken(columns, readings, *holds_s))
         return tuple(runs)
 
 
@@ -123,5 +130,4 @@ def _smooth(readings: Readings, seconds: np.ndarray, spacing_s: float, rate_hz: 
     grid = np.arange(first, last + 1) * step_s
     padded = np.pad(readings.at(seconds[0] + grid), ((half, half), (0, 0)), mode="reflect")
     filtered = oaconvolve(padded, low_pass[:, None], mode="valid", axes=0)
-    smooth: np.ndarray = Readings(grid, filtered).at(seconds - seconds[0])
-    return smooth
+    return np.asarray(Readings(grid, filtered).at(seconds - seconds[0]))

@@ -25,18 +25,18 @@ class Beside(NamedTuple):
 def beside(table: Table, time: str, columns: Sequence[str]) -> list[Beside]:
     """The readings among `columns` that have other times than those in the column `time`.
 
-    By their names they go with another column of times (`R_time` and `R_x`, `time_2` and `x_2`) and not with `time`;
-    and that other one is filled in other rows, or goes at another pace.
+    By their names they go with another column of times (`R_time` and `R_x`, `time_2` and `x_2`) and not with
+    `time`; and that other one is filled in other rows, or goes at another pace.
     """
-    found = []
+    sensors = []
     for other in table.frame.columns:
         mark = _mark(other, columns)
         if other == time or not mark or mark <= set(_parts(time)) or not _part_ways(table, time, other):
             continue
-        own = tuple(name for name in columns if name != other and mark <= set(_parts(name)))
-        if own:
-            found.append(Beside(other, own))
-    return found
+        marked = tuple(name for name in columns if name != other and mark <= set(_parts(name)))
+        if marked:
+            sensors.append(Beside(other, marked))
+    return sensors
 
 
 def _parts(name: str) -> list[str]:
@@ -57,15 +57,17 @@ def _mark(name: str, columns: Sequence[str]) -> frozenset[str]:
 
 def _part_ways(table: Table, time: str, other: str) -> bool:
     """Whether two columns of times are of two clocks: filled in other rows, or at another pace."""
-    own, its = numbers_in(table, time), numbers_in(table, other)
-    if own is None or its is None:
+    times, others = numbers_in(table, time), numbers_in(table, other)
+    if times is None or others is None:
         filled = [table.frame[name].is_not_null().to_numpy() for name in (time, other)]
         return bool(np.mean(filled[0] != filled[1]) > PADDED)
-    if np.mean(np.isfinite(own) != np.isfinite(its)) > PADDED:
+    if np.mean(np.isfinite(times) != np.isfinite(others)) > PADDED:
         return True
-    known = np.isfinite(own) & np.isfinite(its)
-    own, its = own[known] - own[known][0], its[known] - its[known][0]
-    if not known.sum() or not np.ptp(own) or not np.ptp(its):
+    both = np.isfinite(times) & np.isfinite(others)
+    if not both.any():
+        return True
+    times, others = times[both] - times[both][0], others[both] - others[both][0]
+    if not np.ptp(times) or not np.ptp(others):
         return False
-    unit = 10.0 ** np.round(np.log10(np.ptp(its) / np.ptp(own)))
-    return bool(np.max(np.abs(its / unit - own)) > APART * np.ptp(own))
+    unit = 10.0 ** np.round(np.log10(np.ptp(others) / np.ptp(times)))
+    return bool(np.max(np.abs(others / unit - times)) > APART * np.ptp(times))

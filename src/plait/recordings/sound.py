@@ -15,9 +15,7 @@ from plait.recordings.media import decodable, only, opened
 from plait.recordings.packets import read_packets
 from plait.types import Readings
 
-GAP_S = (
-    0.05  # audio time stamps that jump by more than this are a gap, by less the rounding of the file format
-)
+GAP_S = 0.05  # audio time stamps that jump by more are a gap, by less the rounding of the file format
 QUIET = 0.1  # of the loudest track's peak: a quieter one is passed over
 SILENT = 1e-3  # of the loudest channel: a quieter one has no sound (-60 dB)
 BESIDE_S = 60.0  # before the first picture and after the last: sound farther away is not read
@@ -26,7 +24,7 @@ OPPOSED = -0.5  # correlation with the loudest channel: one below is wired the o
 
 
 class Sound(NamedTuple):
-    """One channel of sound on the video's clock, and which track and channels it is of, where there was a choice."""
+    """One channel of sound on the video's clock, and of which track and channels where there was a choice."""
 
     readings: Readings
     about: str | None
@@ -44,25 +42,24 @@ class _Track(NamedTuple):
 def read_sound(file: Path, rate_hz: int = 16_000) -> Sound:
     """A video's sound as one channel, float32, at `rate_hz` on the video's clock. Gaps are silent.
 
-    Of several tracks, the first that is not much quieter than the loudest; of its channels, the mean of those that have
-    sound, those that are upside down (a balanced cable split in two) turned round.
+    Of several tracks, the first that is not much quieter than the loudest; of its channels, the mean of those
+    that have sound, those that are upside down (a balanced cable split in two) turned round.
 
     Raises:
-        DataError: the file is missing, no video, truncated, has no audio track, or the audio cannot be decoded or
-            pauses for hours.
+        DataError: the file is missing, no video, truncated, has no audio track, or the audio cannot be
+            decoded or pauses for hours.
     """
     packets = read_packets(file)
     start_s = packets.start_s
     span_s = (start_s + float(packets.times[0]) - BESIDE_S, start_s + packets.stop_s + BESIDE_S)
     with opened(file) as container:
-        count = len(container.streams.audio)
+        streams = container.streams.audio
+        count = len(streams)
         if count == 0:
             raise DataError(f"{file}: no audio track, expected one")
-        readable = [
-            i for i, track in enumerate(container.streams.audio) if getattr(track, "codec_context", None)
-        ]
+        readable = [i for i, stream in enumerate(streams) if getattr(stream, "codec_context", None)]
         if not readable:
-            decodable(container.streams.audio[0], file)
+            decodable(streams[0], file)
     peaks: dict[int, float] = {}
     best: tuple[int, _Track] | None = None
     for number in readable:
@@ -74,27 +71,27 @@ def read_sound(file: Path, rate_hz: int = 16_000) -> Sound:
     if best is None:
         raise DataError(f"{file}: its audio track is empty, expected sound")
     number, track = best
-    said = []
+    notes = []
     if count > 1:
         quiet = [str(i + 1) for i, peak in peaks.items() if peak < QUIET * track.peak]
-        said.append(f"sound track {number + 1} of {count}" + (f" ({_are(quiet, 'quiet')})" if quiet else ""))
+        notes.append(f"sound track {number + 1} of {count}" + (f" ({_are(quiet, 'quiet')})" if quiet else ""))
     energy = np.diag(track.likeness)
     sounding = energy > SILENT**2 * energy.max()
     with np.errstate(invalid="ignore", divide="ignore"):
         alike = track.likeness[energy.argmax()] / np.sqrt(energy * energy.max())
     turned = sounding & (alike < OPPOSED)
     if turned.any():
-        said.append(f"channel {_are([str(i + 1) for i in np.flatnonzero(turned)], 'upside down')}")
-        again = _read(file, number, rate_hz, span_s, np.where(turned, -1.0, 1.0) * sounding / sounding.sum())
-        track = track if again is None else again
+        notes.append(f"channel {_are([str(i + 1) for i in np.flatnonzero(turned)], 'upside down')}")
+        weights = np.where(turned, -1.0, 1.0) * sounding / sounding.sum()
+        track = _read(file, number, rate_hz, span_s, weights) or track
     elif sounding.any() and not sounding.all():
         track = track._replace(values=track.values * np.float32(len(sounding) / sounding.sum()))
     times = track.begins_s - start_s + np.arange(len(track.values)) / rate_hz
-    return Sound(Readings(times, track.values), ", ".join(said) or None)
+    return Sound(Readings(times, track.values), ", ".join(notes) or None)
 
 
-def _are(names: list[str], what: str) -> str:
-    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} {what}"
+def _are(names: list[str], state: str) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} {state}"
 
 
 def _read(
@@ -106,16 +103,16 @@ def _read(
     """
     pieces: list[np.ndarray] = []
     begins_s, samples, peak, pauses_s = 0.0, 0, 0.0, 0.0
-    products, sums = np.zeros((1, 1)), np.zeros(1)
+    products, sums = np.zeros((1, 1)), np.zeros(1)  # of the first channels; frames with others are left out
     with opened(file) as container:
         track = only(container, container.streams.audio[number], file)
         decoded = (frame for packet in container.demux(track) for frame in packet.decode())
-        for piece in _resampled(decoded, rate_hz):
-            values = piece.to_ndarray()
+        for frame in _resampled(decoded, rate_hz):
+            values = frame.to_ndarray()
             channels = len(values)
             if len(sums) != channels and samples == 0:
                 products, sums = np.zeros((channels, channels)), np.zeros(channels)
-            time_s = begins_s + samples / rate_hz if piece.time is None else piece.time
+            time_s = begins_s + samples / rate_hz if frame.time is None else frame.time
             if time_s > span_s[1]:
                 break
             if not pieces:
@@ -126,8 +123,8 @@ def _read(
             pauses_s += max(late_s, 0.0)
             if pauses_s > PAUSES_S:
                 raise DataError(
-                    f"{file}: its sound pauses for {pauses_s / 3600:.1f} hours until {time_s:.1f} s, expected an hour "
-                    "in all at most"
+                    f"{file}: its sound pauses for {pauses_s / 3600:.1f} hours until {time_s:.1f} s, "
+                    "expected an hour in all at most"
                 )
             if late_s > GAP_S:
                 pieces.append(np.zeros(round(late_s * rate_hz), np.float32))
@@ -138,12 +135,10 @@ def _read(
                 products += values @ values.T
                 sums += values.sum(axis=1)
             peak = max(peak, float(np.abs(values).max(initial=0.0)))
-            by = (
-                weights
-                if weights is not None and len(weights) == channels
-                else np.full(channels, 1 / channels)
-            )
-            pieces.append((by @ values).astype(np.float32))
+            mix = np.full(channels, 1 / channels)
+            if weights is not None and len(weights) == channels:
+                mix = weights
+            pieces.append((mix @ values).astype(np.float32))
             samples += len(pieces[-1])
     if samples == 0:
         return None
@@ -154,13 +149,13 @@ def _read(
 def _resampled(decoded: Iterator[AudioFrame], rate_hz: int) -> Iterator[AudioFrame]:
     """Frames of float32 planes at `rate_hz`; a track may change its channels or its rate on the way."""
     resampler: av.AudioResampler | None = None
-    kind = None
+    last = None
     for frame in chain(decoded, [None]):
-        now = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
-        if now != kind:
+        kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind != last:
             if resampler is not None:
                 yield from resampler.resample(None)
             resampler = None if frame is None else av.AudioResampler(format="fltp", rate=rate_hz)
-            kind = now
+            last = kind
         if resampler is not None:
             yield from resampler.resample(frame)

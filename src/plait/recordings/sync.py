@@ -1,4 +1,4 @@
-"""Which moment of a sensor's clock is which moment of the video's: claps and motion, each checking the other."""
+"""Which moment of a sensor's clock is which of the video's: claps and motion, each checking the other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,20 +19,22 @@ CLAP_S, MOTION_S = 0.012, 0.030  # standard errors of one clap's lag, of one win
 LOUDER_DB, HARDER = 12.0, 8.0  # what counts as a clap: over the room's noise, over the hand's usual jerk
 SHORTEST_S = 10.0  # of motion both seen and felt
 SURE = 0.999  # least confidence: at most one in a thousand logs that are not the video's gets there
-TOGETHER_S = (
-    0.05  # residual up to which lags agree: windows that have nothing to do with each other scatter by 0.17
-)
+TOGETHER_S = 0.05  # residual up to which lags agree: those of unrelated windows scatter by 0.17
 GAP_S = 1.0  # between two readings, in which nothing is known
 TRIED = 8
-ENOUGH_S, WITH_CLAPS_S = (
-    60.0,
-    30.0,
-)  # from which nearly every recording is sure, every other (`benchmarks/sync_curve.py`)
+# From which on nearly every recording is sure, and every other (`benchmarks/sync_curve.py`).
+ENOUGH_S, WITH_CLAPS_S = 60.0, 30.0
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to lay a stream on the video: how many claps agree, and which share of the windows of motion."""
+    """One way to lay a stream on the video.
+
+    Args:
+        offset_s, drift_ppm, residual_ms: as of a `Fit`.
+        claps: how many agree.
+        agreement: which share of the windows of motion agrees.
+    """
 
     offset_s: float
     drift_ppm: float
@@ -45,9 +47,14 @@ class Candidate:
 class Fit:
     """`stream_clock_s = (video_clock_s + offset_s) * (1 + drift_ppm * 1e-6)`, and how far to trust it.
 
-    `residual_ms` is the root mean square of what claps and windows of motion leave unexplained; `confidence` is the
-    probability that the offset is right, at least `SURE` if sure. `unsure` means, and `why` says it: look at the
-    picture, then take one of `candidates`, best first, or give an offset by hand.
+    Args:
+        offset_s: of the stream's clock at the video's zero.
+        drift_ppm: microseconds that the stream's clock gains in a second.
+        residual_ms: root mean square of what claps and windows of motion leave unexplained.
+        confidence: probability that the offset is right, at least `SURE` if sure.
+        status: `unsure`: look at the picture, then take one of the candidates, or give an offset by hand.
+        candidates: best first.
+        why: what makes it unsure, or where else it is from.
     """
 
     offset_s: float
@@ -60,7 +67,7 @@ class Fit:
 
 
 def claps_heard(audio: Readings) -> np.ndarray:
-    """Seconds at which something sharp begins in `audio` (n,): a jump of 12 dB over the last second's noise."""
+    """Seconds at which something sharp begins in `audio` (n,): it jumps 12 dB over a second's noise."""
     if len(audio.times) < 2:
         return np.empty(0)
     rate = 1 / float(np.median(np.diff(audio.times)))
@@ -75,12 +82,11 @@ def claps_heard(audio: Readings) -> np.ndarray:
     for peak in peaks.tolist():
         first = max(peak - round(0.04 * per_s), 0)
         onsets.append(int(first) + int(np.argmax(louder[first : peak + 1] > louder[peak] - 10)))
-    heard: np.ndarray = audio.times[0] + np.array(onsets, dtype=float) * step / rate
-    return heard
+    return np.asarray(audio.times[0] + np.array(onsets, dtype=float) * step / rate)
 
 
 def claps_felt(acceleration: Readings) -> np.ndarray:
-    """Seconds at which a hand stops dead: `acceleration` (n, 3) leaves its neighbours' median far beyond the usual."""
+    """Seconds at which a hand stops dead: `acceleration` (n, 3) is far from its neighbours' median."""
     values, times = acceleration.values, acceleration.times
     if len(times) < 2:
         return np.empty(0)
@@ -96,64 +102,63 @@ def claps_felt(acceleration: Readings) -> np.ndarray:
 
 
 def hand_speed(acceleration: Readings) -> Readings:
-    """How fast a hand moves to and fro, (n,): `acceleration` without gravity, integrated within 0.4 to 6 Hz."""
+    """How fast a hand moves to and fro, (n,): `acceleration` without gravity, integrated from 0.4 to 6 Hz."""
     times = np.arange(acceleration.times[0], acceleration.times[-1] + 0.5 / RATE_HZ, 1 / RATE_HZ)
     band = signal.butter(2, (0.4, 6.0), "bandpass", fs=RATE_HZ, output="sos")
-    moved = cumulative_trapezoid(_both_ways(band, acceleration.at(times)), times, axis=0, initial=0)
+    moved = cumulative_trapezoid(_filter_both_ways(band, acceleration.at(times)), times, axis=0, initial=0)
     slow = signal.butter(2, 0.4, "highpass", fs=RATE_HZ, output="sos")
-    return Readings(times, np.linalg.norm(_both_ways(slow, moved), axis=1))
+    return Readings(times, np.linalg.norm(_filter_both_ways(slow, moved), axis=1))
 
 
-def _both_ways(filtered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """`values` (n, 3) through a filter forwards and backwards, continued at both ends as far as they reach."""
-    ends = min(3 * (2 * len(filtered) + 1), len(values) - 1)
-    found: np.ndarray = signal.sosfiltfilt(filtered, values, axis=0, padlen=ends)
-    return found
+def _filter_both_ways(sections: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`values` (n, 3) filtered by `sections` forwards and backwards, continued beyond both ends."""
+    ends = min(3 * (2 * len(sections) + 1), len(values) - 1)
+    return np.asarray(signal.sosfiltfilt(sections, values, axis=0, padlen=ends))
 
 
 def align(heard: np.ndarray, motion: Readings, acceleration: Readings, *, max_offset_s: float = 10.0) -> Fit:
     """Lay one stream on the video.
 
-    `heard` are `claps_heard` of the video's sound, empty without sound; `motion` (n,), how much the picture has changed
-    since the frame before, is on the video's clock, `acceleration` (n, 3) on the stream's. Offsets up to `max_offset_s`
-    either way are considered; what a log holds beyond is not looked at.
+    Claps that are both heard and felt, and motion that is seen and felt alike, suggest offsets. For each,
+    every window of motion and every clap tells a lag; a line through those that agree gives offset and drift.
+    How much likelier the recording is by each line than by chance (`evidence`) makes the confidence of the
+    best: motion decides, claps help, for a hand that works hits things as often as somebody claps.
 
-    Claps that are both heard and felt, and motion that is seen and felt alike, suggest offsets. For each, every window
-    of motion and every clap tells a lag; a line through those that agree gives offset and drift. How much likelier the
-    recording is by each line than by chance (`evidence`) makes the confidence of the best: motion decides, claps help,
-    for a hand that works hits things as often as somebody claps.
+    Args:
+        heard: `claps_heard` of the video's sound; empty without sound.
+        motion: how much the picture has changed since the frame before, `(n,)`, on the video's clock.
+        acceleration: `(n, 3)`, in whatever unit, on the stream's clock.
+        max_offset_s: offsets up to this either way are considered; what a log holds beyond is not looked at.
     """
     acceleration = within(acceleration, motion.times[0] - max_offset_s, motion.times[-1] + max_offset_s)
     why = _unfit(motion, acceleration)
     if why:
         return Fit(0.0, 0.0, 0.0, 0.0, "unsure", (), why)
-    between = Readings(
-        (motion.times[1:] + motion.times[:-1]) / 2, motion.values[1:]
-    )  # when the change took place
-    felt, seen, moved = claps_felt(acceleration), _curve(between), _curve(hand_speed(acceleration))
-    rates = [1 / float(np.median(np.diff(one.times))) for one in (motion, acceleration)]
-    known = _known(acceleration, moved.times)
-    sight = whitened(seen, min(rates))
-    touch = whitened(Readings(moved.times, moved.values * known), min(rates))
-    touch = Readings(moved.times, np.where(known, touch.values, np.nan))
+    between_s = (motion.times[1:] + motion.times[:-1]) / 2  # when the picture changed
+    seen, moved = _curve(Readings(between_s, motion.values[1:])), _curve(hand_speed(acceleration))
+    felt = claps_felt(acceleration)
+    rate_hz = min(1 / float(np.median(np.diff(readings.times))) for readings in (motion, acceleration))
+    covered = _covered(acceleration, moved.times)
+    sight = whitened(seen, rate_hz)
+    touch = whitened(Readings(moved.times, moved.values * covered), rate_hz)
+    touch = Readings(moved.times, np.where(covered, touch.values, np.nan))
 
     def claps(offset_s: float) -> float:
         return clap_ratio(heard, felt, offset_s, moved.times[0], moved.times[-1])
 
-    suggested = _suggested(heard, felt, sight, touch, claps, max_offset_s)
+    suggested = _suggest(heard, felt, sight, touch, claps, max_offset_s)
     if not suggested:
-        return Fit(
-            0.0, 0.0, 0.0, 0.0, "unsure", (), f"nothing in common within {max_offset_s:g} s (--max-offset)"
-        )
-    lines = [_fitted(at, heard, felt, seen, moved) for at in suggested]
-    offsets = [(one.offset_s, one.drift_ppm * 1e-6) for one in lines]
-    ratios = motion_ratios(sight, touch, offsets, max_offset_s) + [claps(one.offset_s) for one in lines]
+        why = f"nothing in common within {max_offset_s:g} s (--max-offset)"
+        return Fit(0.0, 0.0, 0.0, 0.0, "unsure", (), why)
+    lines = [_fit_line(offset_s, heard, felt, seen, moved) for offset_s in suggested]
+    clocks = [(line.offset_s, line.drift_ppm * 1e-6) for line in lines]
+    ratios = motion_ratios(sight, touch, clocks, max_offset_s) + [claps(line.offset_s) for line in lines]
     order = np.argsort(-ratios, kind="stable")
-    kept = [
-        i for n, i in enumerate(order) if all(abs(offsets[i][0] - offsets[j][0]) > 0.15 for j in order[:n])
-    ]
-    candidates, trust = [lines[i] for i in kept], confidences(ratios[kept], min(rates), max_offset_s)
-    best, steady = candidates[0], candidates[0].agreement > 0 and candidates[0].residual_ms < 1e3 * TOGETHER_S
+    offsets_s = np.array([line.offset_s for line in lines])
+    kept = [i for n, i in enumerate(order) if (np.abs(offsets_s[order[:n]] - offsets_s[i]) > 0.15).all()]
+    candidates, trust = [lines[i] for i in kept], confidences(ratios[kept], rate_hz, max_offset_s)
+    best = candidates[0]
+    steady = best.agreement > 0 and best.residual_ms < 1e3 * TOGETHER_S
     sure = steady and trust[0] >= SURE
     return Fit(
         best.offset_s,
@@ -168,19 +173,25 @@ def align(heard: np.ndarray, motion: Readings, acceleration: Readings, *, max_of
 
 def within(acceleration: Readings, start_s: float, stop_s: float) -> Readings:
     """What was read from `start_s` to `stop_s`, if anything; else the first reading."""
-    inside = slice(*np.searchsorted(acceleration.times, [start_s, stop_s]))
-    inside = inside if inside.start < inside.stop else slice(0, 1)
+    start, stop = np.searchsorted(acceleration.times, [start_s, stop_s])
+    inside = slice(start, stop) if start < stop else slice(0, 1)
     return Readings(acceleration.times[inside], acceleration.values[inside])
 
 
 def _unfit(motion: Readings, acceleration: Readings) -> str:
     """Why these cannot be laid on each other, if so."""
-    for what, one, times in (("video", motion, motion.times[1:]), ("log", acceleration, acceleration.times)):
+    for name, readings, times in (
+        ("video", motion, motion.times[1:]),
+        ("log", acceleration, acceleration.times),
+    ):
         seconds = float(np.ptp(times)) if len(times) else 0.0
         if seconds < SHORTEST_S:
-            return f"{seconds:.3g} s of {what} to compare, expected at least {SHORTEST_S:g} s, usually {ENOUGH_S:g} s"
-        if np.ptp(one.values, axis=0).max() == 0:
-            return f"the {what} does not move, expected motion"
+            return (
+                f"{seconds:.3g} s of {name} to compare, expected at least {SHORTEST_S:g} s, "
+                f"usually {ENOUGH_S:g} s"
+            )
+        if np.ptp(readings.values, axis=0).max() == 0:
+            return f"the {name} does not move, expected motion"
     return ""
 
 
@@ -188,31 +199,29 @@ def _doubt(seconds: float) -> str:
     """What may help where chance would do as well."""
     if seconds < ENOUGH_S:
         return (
-            f"{seconds:.0f} s are short: {ENOUGH_S:g} s are nearly always enough; two claps far apart help from "
-            f"{WITH_CLAPS_S:g} s on"
+            f"{seconds:.0f} s are short: {ENOUGH_S:g} s are nearly always enough; "
+            f"two claps far apart help from {WITH_CLAPS_S:g} s on"
         )
     return "motion seen and motion felt agree no better than chance: is it this video's log?"
 
 
-def _known(acceleration: Readings, times: np.ndarray) -> np.ndarray:
+def _covered(acceleration: Readings, times: np.ndarray) -> np.ndarray:
     """Whether the log was read near each of `times`."""
     steps = np.diff(acceleration.times)
     after = np.clip(np.searchsorted(acceleration.times, times), 1, len(steps))
-    near: np.ndarray = steps[after - 1] <= max(GAP_S, 3 * float(np.median(steps)))
-    return near
+    return np.asarray(steps[after - 1] <= max(GAP_S, 3 * float(np.median(steps))))
 
 
 def _curve(readings: Readings) -> Readings:
-    """A curve at `RATE_HZ` whose ups and downs compare: logarithmic, without its trend, outliers cut, unit size."""
+    """A curve at `RATE_HZ` whose ups and downs compare: logarithmic, without trend, of unit size."""
     times = np.arange(readings.times[0], readings.times[-1], 1 / RATE_HZ)
     values = readings.at(times)
     values = ndimage.gaussian_filter1d(np.log1p(values / (np.median(values) + 1e-9)), 0.04 * RATE_HZ)
     values = values - ndimage.uniform_filter1d(values, round(6 * RATE_HZ))
-    spread = np.std(values) + 1e-9
-    return Readings(times, np.clip(values / spread, -3, 3))
+    return Readings(times, np.clip(values / (np.std(values) + 1e-9), -3, 3))
 
 
-def _suggested(
+def _suggest(
     heard: np.ndarray,
     felt: np.ndarray,
     seen: Readings,
@@ -220,43 +229,39 @@ def _suggested(
     claps: Callable[[float], float],
     max_offset_s: float,
 ) -> list[float]:
-    """Offsets that claps or motion suggest, the likeliest first, no two within 250 ms; the curves whitened."""
+    """Offsets that claps or whitened motion suggest, the likeliest first, no two within 250 ms."""
     product = signal.correlate(np.nan_to_num(moved.values), seen.values, method="fft")
-    lags = (
-        signal.correlation_lags(len(moved.values), len(seen.values)) / RATE_HZ
-        + moved.times[0]
-        - seen.times[0]
-    )
     shared = signal.correlate(np.ones(len(moved.values)), np.ones(len(seen.values)), method="fft")
+    lags = signal.correlation_lags(len(moved.values), len(seen.values)) / RATE_HZ
+    lags = lags + moved.times[0] - seen.times[0]
     among = (np.abs(lags) <= max_offset_s) & (shared > SHORTEST_S * RATE_HZ)
-    lags, alike = lags[among], (product / np.sqrt(np.maximum(shared, 1)))[among]
+    lags, likeness = lags[among], (product / np.sqrt(np.maximum(shared, 1)))[among]
     if len(lags) == 0:
         return []
-    alike = alike / (1.4826 * np.median(np.abs(alike - np.median(alike))) + 1e-9)
-    peaks = signal.find_peaks(alike, distance=round(0.2 * RATE_HZ))[0]
+    likeness = likeness / (1.4826 * np.median(np.abs(likeness - np.median(likeness))) + 1e-9)
+    peaks = signal.find_peaks(likeness, distance=round(0.2 * RATE_HZ))[0]
     pairs = (felt[:, None] - heard[None]).ravel()
     offsets = np.concatenate([lags[peaks], pairs[(pairs >= lags[0]) & (pairs <= lags[-1])]])
-    near = [max(alike[np.abs(lags - offset) <= 0.12].max(initial=0.0), 0.0) ** 2 / 2 for offset in offsets]
-    likely = np.array(near) + [claps(offset) for offset in offsets]
+    motion = [likeness[np.abs(lags - offset) <= 0.12].max(initial=0.0) ** 2 / 2 for offset in offsets]
+    ratios = np.array(motion) + [claps(offset) for offset in offsets]
     kept: list[float] = []
-    for offset in offsets[np.argsort(-likely, kind="stable")]:
+    for offset in offsets[np.argsort(-ratios, kind="stable")]:
         if len(kept) < TRIED and all(abs(offset - other) > 0.25 for other in kept):
             kept.append(float(offset))
     return kept
 
 
-def _meets(clap_s: float, offset_s: float, felt: np.ndarray) -> bool:
-    """Whether a clap heard at `clap_s` is felt: within a sample or two, and the drift since the start."""
-    return bool(np.abs(felt - clap_s - offset_s).min(initial=np.inf) <= 0.06 + 3e-4 * clap_s)
-
-
-def _fitted(
+def _fit_line(
     offset_s: float, heard: np.ndarray, felt: np.ndarray, seen: Readings, moved: Readings
 ) -> Candidate:
-    """The line through what claps and windows of motion tell near `offset_s`; that offset if they tell nothing."""
-    claps = [clap for clap in heard if _meets(clap, offset_s, felt)]
-    told = [(clap, felt[np.abs(felt - clap - offset_s).argmin()] - clap, CLAP_S) for clap in claps]
-    windows = 0
+    """The line through the lags of claps and windows of motion near `offset_s`; without lags, that offset."""
+    lags: list[tuple[float, float, float]] = []  # of each clap and window: when it is, its lag, and its error
+    for clap_s in heard:
+        off_s = np.abs(felt - clap_s - offset_s)
+        # It is felt within a sample or two, and the drift since the start.
+        if off_s.min(initial=np.inf) <= 0.06 + 3e-4 * clap_s:
+            lags.append((clap_s, felt[off_s.argmin()] - clap_s, CLAP_S))
+    claps, windows = len(lags), 0
     shared_s = min(seen.times[-1], moved.times[-1] - offset_s) - max(seen.times[0], moved.times[0] - offset_s)
     size, reach = round(min(WINDOW_S, (shared_s - 2 * REACH_S) / 2) * RATE_HZ), round(REACH_S * RATE_HZ)
     for start in range(0, len(seen.times) - size + 1, size // 2):
@@ -271,33 +276,33 @@ def _fitted(
         if 0 < top < len(curve) - 1 and curve[top] > ALIKE * size * there.std() * here.std():
             left, peak, right = curve[top - 1 : top + 2]
             between = 0.5 * (left - right) / (left - 2 * peak + right)
-            told.append(
-                (first_s + size / RATE_HZ / 2, offset_s + (top - reach + between) / RATE_HZ, MOTION_S)
-            )
-    if not told:
+            lag_s = offset_s + (top - reach + between) / RATE_HZ
+            lags.append((first_s + size / RATE_HZ / 2, lag_s, MOTION_S))
+    if not lags:
         return Candidate(offset_s, 0.0, 0.0, 0, 0.0)
-    at, lag, error = np.array(told).T
-    offset, drift, residual_s, kept = _line(at, lag, error)
-    agreement = float(kept[len(claps) :].sum() / max(windows, 1))
-    return Candidate(offset, drift * 1e6, residual_s * 1e3, int(kept[: len(claps)].sum()), agreement)
+    offset, drift, residual_s, kept = _fit_lags(*np.array(lags).T)
+    agreement = float(kept[claps:].sum() / max(windows, 1))
+    return Candidate(offset, drift * 1e6, residual_s * 1e3, int(kept[:claps].sum()), agreement)
 
 
-def _line(at: np.ndarray, lag: np.ndarray, error_s: np.ndarray) -> tuple[float, float, float, np.ndarray]:
-    """Offset and drift from lags `(at + offset) * (1 + drift) - at`, outliers left out.
+def _fit_lags(
+    seconds: np.ndarray, lags_s: np.ndarray, errors_s: np.ndarray
+) -> tuple[float, float, float, np.ndarray]:
+    """Offset and drift from lags `(seconds + offset) * (1 + drift) - seconds`, outliers left out.
 
-    Drift has a prior of 100 ppm, so that a single clap or a short recording does not invent one.
+    Drift has a prior of 100 ppm, so that a single clap or a short recording does not invent one. The third is
+    the residual in seconds, the last which lags are no outliers.
     """
-    kept = np.ones(len(at), dtype=bool)
-    centre, slope = float(np.median(lag)), 0.0
+    kept = np.ones(len(seconds), dtype=bool)
+    design = np.stack([np.ones(len(seconds)), seconds], axis=1)
     for _ in range(10):
-        weight = np.where(kept, 1 / error_s**2, 0.0)
-        design = np.stack([np.ones(len(at)), at], axis=1)
-        normal = (design * weight[:, None]).T @ design + np.diag([0.0, 1 / 1e-4**2])
-        centre, slope = np.linalg.solve(normal, (design * weight[:, None]).T @ lag)
-        off = np.abs(lag - centre - slope * at)
-        now = off <= 3 * error_s
-        if not now.any() or (now == kept).all():
+        weighted = design * np.where(kept, 1 / errors_s**2, 0.0)[:, None]
+        normal = weighted.T @ design + np.diag([0.0, 1 / 1e-4**2])
+        centre, slope = np.linalg.solve(normal, weighted.T @ lags_s)
+        off_s = np.abs(lags_s - centre - slope * seconds)
+        near = off_s <= 3 * errors_s
+        if not near.any() or (near == kept).all():
             break
-        kept = now
-    residual_s = float(np.sqrt(np.mean((lag - centre - slope * at)[kept] ** 2)))
+        kept = near
+    residual_s = float(np.sqrt(np.mean(off_s[kept] ** 2)))
     return float(centre / (1 + slope)), float(slope), residual_s, kept

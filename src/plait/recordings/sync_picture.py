@@ -35,7 +35,18 @@ def draw(
     fits: Mapping[str, Fit],
     clocks: Mapping[str, Clock],
 ) -> None:
-    """Waveform, the picture's motion, and each log's before and after, one above the other, on the video's clock."""
+    """Draw the waveform, the picture's motion, and each log's before and after, on the video's clock.
+
+    Args:
+        folder: of the recording, where the picture goes.
+        subject: for the title.
+        sound: the video's, `(n,)`; None: it has none.
+        heard: seconds of the claps in it.
+        motion: how much the video's picture changes, `(n,)`.
+        moved: acceleration, `(n, 3)`, by log, on the log's own clock.
+        fits: by log, for its title.
+        clocks: by log.
+    """
     rows = 2 + 2 * len(moved)
     stop_s = max(float(motion.times[-1]), 0.1)
     with mpl.rc_context(STYLE):
@@ -47,30 +58,28 @@ def draw(
             loud = np.abs(sound.values[: count * step]).reshape(count, step).max(axis=1)
             axes[0].fill_between(sound.times[: count * step : step], -loud, loud, color="0.4", linewidth=0)
         title = "sound, and what begins sharply in it" if sound is not None else "no sound"
-        _row(axes[0], title, np.empty(0), heard)
-        axes[1].plot(motion.times, _unit(motion.values), color="black", linewidth=0.6)
-        _row(axes[1], "how much the picture changes", np.empty(0), np.empty(0))
+        _mark_row(axes[0], title, np.empty(0), heard)
+        axes[1].plot(motion.times, _scaled(motion.values), color="black", linewidth=0.6)
+        _mark_row(axes[1], "how much the picture changes", np.empty(0), np.empty(0))
         for i, (name, acceleration) in enumerate(moved.items()):
-            clock = clocks[name]
-            start_s, end_s = clock(np.array([0.0, stop_s]))
-            own = within(acceleration, start_s - MARGIN_S, end_s + MARGIN_S)
-            came = within(acceleration, -MARGIN_S, stop_s + MARGIN_S)
-            for axis, label, shown, at in (
-                (axes[2 + 2 * i], "as it came", came, Clock(0.0)),
-                (axes[3 + 2 * i], _words(fits[name]), own, clock),
+            for axis, label, clock in (
+                (axes[2 + 2 * i], "as it came", Clock(0.0)),
+                (axes[3 + 2 * i], _summary(fits[name]), clocks[name]),
             ):
-                speed = hand_speed(shown)
-                axis.plot(at.video_s(speed.times), _unit(speed.values), color="tab:blue", linewidth=0.6)
-                _row(axis, f"{name}, {label}", at.video_s(claps_felt(shown)), heard)
+                start_s, end_s = clock(np.array([0.0, stop_s]))
+                near = within(acceleration, start_s - MARGIN_S, end_s + MARGIN_S)
+                speed = hand_speed(near)
+                axis.plot(clock.video_s(speed.times), _scaled(speed.values), color="tab:blue", linewidth=0.6)
+                _mark_row(axis, f"{name}, {label}", clock.video_s(claps_felt(near)), heard)
         axes[-1].set_xlim(0, stop_s)
         axes[-1].set_xlabel("seconds of the video")
         figure.suptitle(_printable(f"{folder.name} ({subject})"), x=0.01, ha="left", fontsize=11)
-        with atomic(folder / PICTURE) as made, warnings.catch_warnings():
+        with atomic(folder / PICTURE) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the reader's own fonts have it
-            figure.savefig(made, format="svg", metadata={"Date": None})
+            figure.savefig(file, format="svg", metadata={"Date": None})
 
 
-def _row(axis: Axes, title: str, felt: np.ndarray, heard: np.ndarray) -> None:
+def _mark_row(axis: Axes, title: str, felt: np.ndarray, heard: np.ndarray) -> None:
     """A row's title, what was heard and felt, and no frame."""
     for clap in heard:
         axis.axvline(clap, color="tab:orange", linewidth=0.8)
@@ -85,17 +94,13 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
+def _scaled(values: np.ndarray) -> np.ndarray:
     top = float(np.quantile(values, 0.995)) or 1.0
-    scaled: np.ndarray = np.clip(values / top, 0, 1)
-    return scaled
+    return np.asarray(np.clip(values / top, 0, 1))
 
 
-def _words(fit: Fit) -> str:
-    """A fit in a line."""
-    how = f"offset {fit.offset_s:+.3f} s, drift {fit.drift_ppm:+.0f} ppm: {fit.status}"
-    return (
-        how
-        if fit.status == "manual"
-        else f"{how} (confidence {fit.confidence:.2f}, residual {fit.residual_ms:.0f} ms)"
-    )
+def _summary(fit: Fit) -> str:
+    line = f"offset {fit.offset_s:+.3f} s, drift {fit.drift_ppm:+.0f} ppm: {fit.status}"
+    if fit.status == "manual":
+        return line
+    return f"{line} (confidence {fit.confidence:.2f}, residual {fit.residual_ms:.0f} ms)"

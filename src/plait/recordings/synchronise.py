@@ -28,7 +28,7 @@ from plait.recordings.sync_picture import PICTURE, draw
 from plait.recordings.video import motion_energy
 from plait.types import Readings
 
-LONGEST_S = 24 * 3600.0  # of a video
+LONGEST_VIDEO_S = 24 * 3600.0  # of a video
 
 
 def synchronise(
@@ -40,58 +40,64 @@ def synchronise(
     again: Collection[str] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Fit]:
-    """Lay every log of the recording in `folder` on its video's clock; write `sync.json` and `sync.svg`.
+    """Lay every log of a recording on its video's clock; write `sync.json` and `sync.svg`.
 
-    `offsets_s` are taken as they are, by log, with status `manual`, and stay until they are given anew or the log is
-    among `again`. A log with `same_clock` takes its offset from that log. Without `audio`, or without sound in the
-    video, no claps are looked for. `tell` is called with what the user should know.
+    A log with `same_clock` takes its offset from that log.
+
+    Args:
+        folder: of the recording.
+        offsets_s: by log, taken as they are, with status `manual`; they stay until they are given anew.
+        audio: look for claps in the video's sound, if it has any.
+        max_offset_s: offsets up to this either way are looked for.
+        again: logs whose offsets given by hand no longer stand.
+        tell: called with what the user should know.
 
     Raises:
-        DataError: a file is missing or damaged, `offsets_s` names no log, the video is longer than a day, a log has
-            neither acceleration nor an offset nor another's clock, or an offset lays it wholly outside the video.
+        DataError: a file is missing or damaged, `offsets_s` names no log, the video is longer than a day, a
+            log has neither acceleration nor an offset nor another's clock, or an offset lays it wholly
+            outside the video.
         ConfigError: an offset is not finite, or of a log that has another's clock.
     """
     described = read_description(folder)
-    given = _given(folder, described, offsets_s or {})
+    manual = _clocks_by_hand(folder, described, offsets_s or {})
     try:
-        stands = read_sync(folder) if (folder / SYNC).exists() else {}
+        previous = read_sync(folder) if (folder / SYNC).exists() else {}
     except DataError as error:
         raise DataError(f"{error}; remove it to look anew") from error
     shared = {name: log.same_clock for name, log in described.logs.items() if log.same_clock}
-    for name, clock in stands.items():
-        if clock.status == "manual" and name in described.logs and name not in {*given, *again, *shared}:
-            given[name] = clock
+    for name, clock in previous.items():
+        if clock.status == "manual" and name in described.logs and name not in {*manual, *again, *shared}:
+            manual[name] = clock
             tell(f"{name}: set by hand, kept (--again {folder.name}/{name} looks anew)")
     logs = read_logs(folder, described)
     moved = {
         name: _acceleration(folder, name, log, described.logs[name])
         for name, log in logs.items()
-        if name not in given and name not in shared
+        if name not in manual and name not in shared
     }
     motion = motion_energy(folder / described.video)
-    if motion.times[-1] > LONGEST_S:
+    if motion.times[-1] > LONGEST_VIDEO_S:
         raise DataError(
             f"{folder / described.video}: lasts {motion.times[-1] / 3600:.0f} hours by its frames' times, "
-            f"expected at most {LONGEST_S / 3600:.0f}"
+            f"expected at most {LONGEST_VIDEO_S / 3600:.0f}"
         )
     sound = _sound(folder / described.video, tell) if audio else None
     heard = np.empty(0) if sound is None else claps_heard(sound)
     clocks: dict[str, Clock] = {}
     fits: dict[str, Fit] = {}
-    for name in (*(one for one in logs if one not in shared), *shared):
-        if name in shared:
-            clocks[name] = _shared(folder, described, logs, name, clocks[shared[name]])
-        elif name in given:
-            clocks[name] = given[name]
+    for name in sorted(logs, key=lambda name: name in shared):
+        if name in moved:
+            fit = align(heard, motion, moved[name], max_offset_s=max_offset_s)
+            clock = Clock(fit.offset_s, fit.drift_ppm, fit.residual_ms, fit.confidence, fit.status)
+        elif name in shared:
+            clock = _shared_clock(folder, described, logs, name, clocks[shared[name]])
+            fit = Fit(**asdict(clock), why=f"on the clock of {shared[name]}")
         else:
-            fits[name] = align(heard, motion, moved[name], max_offset_s=max_offset_s)
-            fit = fits[name]
-            clocks[name] = Clock(fit.offset_s, fit.drift_ppm, fit.residual_ms, fit.confidence, fit.status)
-        if clocks[name].status == "manual":
-            _check_overlap(folder, name, logs[name], clocks[name], motion)
-        if name not in fits:
-            why = f"on the clock of {shared[name]}" if name in shared else ""
-            fits[name] = Fit(**asdict(clocks[name]), why=why)
+            clock = manual[name]
+            fit = Fit(**asdict(clock))
+        if clock.status == "manual":
+            _check_overlap(folder, name, logs[name], clock, motion)
+        clocks[name], fits[name] = clock, fit
     fits = {name: fits[name] for name in logs}
     write_sync(folder, {name: clocks[name] for name in logs})
     for name, log in logs.items():
@@ -104,16 +110,12 @@ def synchronise(
     return fits
 
 
-def _given(folder: Path, described: Description, offsets_s: Mapping[str, float]) -> dict[str, Clock]:
-    """The clocks that are given by hand."""
+def _clocks_by_hand(folder: Path, described: Description, offsets_s: Mapping[str, float]) -> dict[str, Clock]:
     for name, seconds in offsets_s.items():
         if name not in described.logs:
-            expected = some(described.logs) or "none"
-            raise DataError(f"{folder}: no log {name!r}, expected one of: {expected}")
-        if described.logs[name].same_clock:
-            raise ConfigError(
-                f"{folder}: {name} is on the clock of {described.logs[name].same_clock}; give that one's offset"
-            )
+            raise DataError(f"{folder}: no log {name!r}, expected one of: {some(described.logs) or 'none'}")
+        if other := described.logs[name].same_clock:
+            raise ConfigError(f"{folder}: {name} is on the clock of {other}; give that one's offset")
         if not math.isfinite(seconds):
             raise ConfigError(f"--offset {name}={seconds}: expected a finite number of seconds")
     return {name: Clock(float(seconds)) for name, seconds in offsets_s.items()}
@@ -124,36 +126,36 @@ def _check_overlap(folder: Path, name: str, log: SensorLog, clock: Clock, motion
     start_s, stop_s = clock(motion.times[[0, -1]])
     if not (start_s <= last_s and stop_s >= first_s):
         raise DataError(
-            f"{folder}: offset {clock.offset_s:g} s lays {name} wholly outside the video, expected one between "
-            f"{first_s - motion.times[-1]:.3f} and {last_s - motion.times[0]:.3f} s"
+            f"{folder}: offset {clock.offset_s:g} s lays {name} wholly outside the video, expected one "
+            f"between {first_s - motion.times[-1]:.3f} and {last_s - motion.times[0]:.3f} s"
         )
 
 
-def _shared(
+def _shared_clock(
     folder: Path, described: Description, logs: Mapping[str, SensorLog], name: str, clock: Clock
 ) -> Clock:
-    """The clock of a log whose device wrote another's times too: that one's, from its own first reading on."""
-    starts = {}
-    for one in (name, described.logs[name].same_clock or name):
-        how = described.logs[one].log()
-        starts[one] = (
-            0.0
-            if how.absolute
-            else float(read_log(folder / described.logs[one].file, replace(how, absolute=True)).times[0])
-        )
-    (own, other) = starts
-    own_s, other_s = (starts[one] + logs[one].times[[0, -1]] for one in (own, other))
-    if own_s[0] > other_s[1] or other_s[0] > own_s[1]:
+    """The clock of a log whose device wrote another's times too: the other's, counted from its own start."""
+    other = described.logs[name].same_clock or name
+    starts_s = {}
+    for log in (name, other):
+        settings = described.logs[log].log()
+        starts_s[log] = 0.0
+        if not settings.absolute:
+            absolute = read_log(folder / described.logs[log].file, replace(settings, absolute=True))
+            starts_s[log] = float(absolute.times[0])
+    span_s, other_s = (starts_s[log] + logs[log].times[[0, -1]] for log in (name, other))
+    if span_s[0] > other_s[1] or other_s[0] > span_s[1]:
         raise DataError(
-            f"{folder / 'recording.toml'}: logs.{name}.same_clock: {other!r} was read from {other_s[0]:.3f} to "
-            f"{other_s[1]:.3f} s, {name} from {own_s[0]:.3f} to {own_s[1]:.3f} s; expected times of one clock"
+            f"{folder / 'recording.toml'}: logs.{name}.same_clock: {other!r} was read from {other_s[0]:.3f} "
+            f"to {other_s[1]:.3f} s, {name} from {span_s[0]:.3f} to {span_s[1]:.3f} s; "
+            "expected times of one clock"
         )
-    apart_s = (starts[other] - starts[own]) / (1 + clock.drift_ppm * 1e-6)
+    apart_s = (starts_s[other] - starts_s[name]) / (1 + clock.drift_ppm * 1e-6)
     return replace(clock, offset_s=clock.offset_s + apart_s)
 
 
 def _sound(video: Path, tell: Callable[[str], None]) -> Readings | None:
-    """The video's sound; None, and a word, where there is none that can be read."""
+    """The video's sound; None, and the user is told, where there is none that can be read."""
     with opened(video) as container:
         if not container.streams.audio:
             tell("the video has no sound: motion alone")
@@ -171,14 +173,16 @@ def _sound(video: Path, tell: Callable[[str], None]) -> Readings | None:
 def _acceleration(folder: Path, name: str, log: SensorLog, described: LogFile) -> Readings:
     """The columns of acceleration (n, 3), readings without a number left out."""
     where = f"{folder / 'recording.toml'}: logs.{name}.acceleration"
-    ways_out = f'expected three of its columns, or same_clock = "another log", or --offset {folder.name}/{name}=SECONDS'
-    wanted = list(
-        dict.fromkeys(column for one in described.acceleration for column in matching(one, log.names))
+    ways_out = (
+        'expected three of its columns, or same_clock = "another log", '
+        f"or --offset {folder.name}/{name}=SECONDS"
     )
-    if len(wanted) != 3:
-        raise DataError(f"{where}: names {some(wanted) or 'none'}, {ways_out}")
-    values = log.values[:, [log.names.index(column) for column in wanted]].astype(np.float64)
-    known = np.isfinite(values).all(axis=1)
-    if not known.any():
-        raise DataError(f"{folder / described.file}: no acceleration known in {some(wanted)}, {ways_out}")
-    return Readings(log.times[known], values[known])
+    matches = (column for pattern in described.acceleration for column in matching(pattern, log.names))
+    columns = list(dict.fromkeys(matches))
+    if len(columns) != 3:
+        raise DataError(f"{where}: names {some(columns) or 'none'}, {ways_out}")
+    values = log.values[:, [log.names.index(column) for column in columns]].astype(np.float64)
+    complete = np.isfinite(values).all(axis=1)
+    if not complete.any():
+        raise DataError(f"{folder / described.file}: no acceleration known in {some(columns)}, {ways_out}")
+    return Readings(log.times[complete], values[complete])

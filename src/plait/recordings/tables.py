@@ -27,11 +27,19 @@ WITH_POINT = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"  # in a cell of a table whose ce
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns by name, and where in `file` row `i` stands: `place` and `rows[i]`, such as "line" and 2.
+    """The columns of a table by name, and where in its file each row stands.
 
-    `notes` say how the file was read where that was not plain; `units` is what it says of its columns' units, `rate_hz`
-    what it says above their names. Where `decimal` is said, other signs within a number set thousands apart. Cells that
-    are one of `missing` hold no number.
+    Args:
+        file: that it was read from.
+        frame: its columns.
+        place: what the file's rows are called: "line" or "row".
+        rows: the number of each of them.
+        decimal_comma: numbers may have decimal commas.
+        notes: how the file was read where that was not plain.
+        units: what the file says of its columns' units.
+        rate_hz: what it says above their names.
+        decimal: the decimal sign; any other sign within a number then sets thousands apart.
+        missing: cells that hold no number.
     """
 
     file: Path
@@ -64,25 +72,29 @@ class Table:
 def read_table(
     file: Path, *, header_line: int | None = None, names: Sequence[str] = (), logger: bool = False
 ) -> Table:
-    """The table in `file`: CSV (`.csv`, `.tsv`, `.txt`; every cell is text) or `.parquet`.
+    """The table in a file: CSV (every cell is text) or parquet.
 
-    A CSV's separator is the commonest of comma, semicolon, tab and bar in its header, or blanks; unless it is the
-    comma, numbers may have decimal commas. Blank lines, trailing separators and columns without a name are ignored,
-    and so is what stands above the names: comments, Excel's `sep=;`, a logger's own lines. Where the names are looked
-    for in vain, `header_line` says their line, or `names` what they are. A `logger` may also write units below the
-    names, and letters in another encoding than UTF-8.
+    A CSV's separator is the commonest of comma, semicolon, tab and bar in its header, or blanks; unless it is
+    the comma, numbers may have decimal commas. Blank lines, trailing separators and columns without a name
+    are ignored, and so is what stands above the names: comments, Excel's `sep=;`, a logger's own lines.
+
+    Args:
+        file: `.csv`, `.tsv`, `.txt` or `.parquet`.
+        header_line: of a CSV, the line of its columns' names; looked for by default.
+        names: of a CSV's columns, where no line has them.
+        logger: units may stand below the names, and letters in another encoding than UTF-8.
 
     Raises:
         DataError: the file is missing, empty, damaged, or of another kind.
     """
     suffix = file.suffix.lower()
-    if suffix not in (*CSV, ".parquet"):
-        raise DataError(f"{file}: a table is expected to be one of {', '.join(CSV)} or .parquet")
     if suffix == ".parquet":
         frame = store.read_parquet(file, "give another file")
         table = Table(file, frame, "row", range(1, len(frame) + 1), False)
+    elif suffix in CSV:
+        table = _read_csv(file, header_line, names, logger)
     else:
-        table = _csv(file, read_bytes(file), header_line, names, logger)
+        raise DataError(f"{file}: a table is expected to be one of {', '.join(CSV)} or .parquet")
     if not len(table.frame):
         raise DataError(f"{file}: no rows, expected some below the names of the columns")
     return table
@@ -104,7 +116,7 @@ def read_bytes(file: Path) -> bytes:
 
 
 def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
-    """Column `name` as numbers, NaN where a cell is empty, says NaN, NA or null, or is one of `table.missing`.
+    """Column `name` as numbers; NaN where a cell is empty, NaN, NA or null, or one of `table.missing`.
 
     Raises:
         DataError: a cell is anything else than a finite number.
@@ -113,7 +125,7 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
     if column.dtype != pl.String:
         if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
             raise DataError(f"{table.file}: column {name!r} is of type {column.dtype}, expected numbers")
-        found, wrong = column.cast(pl.Float64, strict=False), np.zeros(len(column), bool)
+        values, wrong = column.cast(pl.Float64, strict=False), np.zeros(len(column), bool)
     else:
         text = cells = texts(table, name)
         comma, point = text.str.contains(",", literal=True), text.str.contains(".", literal=True)
@@ -125,26 +137,26 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
                 f"{table.at(row)}: {text[row]!r} in column {name!r}, "
                 "expected decimal commas or decimal points in one column, not both"
             )
-        commas = table.decimal == "," or (table.decimal is None and table.decimal_comma)
-        found = (text.str.replace_all(",", ".", literal=True) if commas else text).cast(
-            pl.Float64, strict=False
-        )
-        none = [*MISSING, *(str(one).strip().lower() for one in table.missing)]
-        wrong = (found.is_null() & ~cells.str.to_lowercase().is_in(none)).to_numpy()
-    fills = [value for one in table.missing if (value := _number(one)) is not None]
-    found = found.set(found.is_in(fills).fill_null(False), None) if fills else found
-    wrong = wrong | (found.is_not_nan() & (found.abs() > LARGEST)).fill_null(False).to_numpy()
+        if table.decimal == "," or (table.decimal is None and table.decimal_comma):
+            text = text.str.replace_all(",", ".", literal=True)
+        values = text.cast(pl.Float64, strict=False)
+        none = [*MISSING, *(str(cell).strip().lower() for cell in table.missing)]
+        wrong = (values.is_null() & ~cells.str.to_lowercase().is_in(none)).to_numpy()
+    fills = [value for cell in table.missing if (value := _number(cell)) is not None]
+    if fills:
+        values = values.set(values.is_in(fills).fill_null(False), None)
+    wrong = wrong | (values.is_not_nan() & (values.abs() > LARGEST)).fill_null(False).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())
-        most = "" if found[row] is None else f" of at most {LARGEST:g}"
+        most = "" if values[row] is None else f" of at most {LARGEST:g}"
         raise DataError(
             f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number{most}"
         )
-    return found.to_numpy().astype(np.float64)
+    return values.to_numpy().astype(np.float64)
 
 
 def texts(table: Table, name: str) -> pl.Series:
-    """Column `name` as text, of whatever type it is, without blanks around it; where a cell is empty, nothing."""
+    """Column `name`, of whatever type, as text without blanks around it; where a cell is empty, nothing."""
     column = table.frame[name]
     try:
         cells = column.cast(pl.String, strict=False)
@@ -163,24 +175,23 @@ def _number(cell: Cell) -> float | None:
 def thousands(table: Table) -> str | None:
     """A column whose signs may as well set thousands apart as decimals, None where nothing leaves that open.
 
-    Between other separators, a comma is a decimal sign if some number of the table could not be written so otherwise.
-    Points are none where `1.006` stands beside `998`, which would be `998.000`, nor where there are two in a number.
+    Between other separators, a comma is a decimal sign if some number of the table could not be written so
+    otherwise. Points are none where `1.006` stands beside `998`, which would be `998.000`, nor where there
+    are two in a number.
     """
-    text = [
-        (name, column.str.strip_chars().drop_nulls())
-        for name, column in zip(table.frame.columns, table.frame, strict=True)
-        if column.dtype == pl.String
-    ]
-    with_commas = [(name, cells.filter(cells.str.contains(",", literal=True))) for name, cells in text]
+    if table.decimal:
+        return None
+    columns = [column.str.strip_chars().drop_nulls() for column in table.frame if column.dtype == pl.String]
+    with_commas = [column.filter(column.str.contains(",", literal=True)) for column in columns]
+    if table.decimal_comma and any(
+        (column.str.contains(r"^[+-]?\d*,\d+$") & ~column.str.contains(GROUPED)).any()
+        for column in with_commas
+    ):
+        return None
     form = GROUPED if table.decimal_comma else WITH_POINT
-    open_ = [name for name, cells in with_commas if len(cells) and cells.str.contains(form).all()]
-    decimals = table.decimal_comma and any(
-        (cells.str.contains(r"^[+-]?\d*,\d+$") & ~cells.str.contains(GROUPED)).any()
-        for _, cells in with_commas
-    )
-    if not decimals:
-        open_ += [name for name, cells in text if _pointed(cells)]
-    return None if table.decimal or not open_ or decimals else open_[0]
+    doubtful = [column for column in with_commas if len(column) and column.str.contains(form).all()]
+    doubtful += [column for column in columns if _pointed(column)]
+    return doubtful[0].name if doubtful else None
 
 
 def _pointed(cells: pl.Series) -> bool:
@@ -194,31 +205,29 @@ def no_column(table: Table, wanted: str, names: list[str]) -> DataError:
     """The error that there is no column `wanted`: which of `names` may be meant, and which there are."""
     close = difflib.get_close_matches(wanted.lower().strip("*?"), [name.lower() for name in names], 1)
     meant = next((f" (did you mean {name!r}?)" for name in names if name.lower() in close), "")
-    listed = ", ".join(repr(name) for name in names[:30]) + (
-        f" and {len(names) - 30} more" if names[30:] else ""
-    )
+    more = f" and {len(names) - 30} more" if names[30:] else ""
+    listed = ", ".join(repr(name) for name in names[:30]) + more
     return DataError(f"{table.file}: no column {wanted!r}{meant}, expected one of: {listed}")
 
 
-def _csv(file: Path, content: bytes, header_line: int | None, names: Sequence[str], logger: bool) -> Table:
-    text, notes = text_of(file, content, legacy=logger)
+def _read_csv(file: Path, header_line: int | None, names: Sequence[str], logger: bool) -> Table:
+    text, notes = text_of(file, read_bytes(file), legacy=logger)
     layout = layout_of(file, text, header_line=header_line, names=names, logger=logger)
     separator = layout.separator
     for number, line in layout.rows:
         if line.count('"') % 2:
             raise DataError(f"{file}: line {number}: a quote is open, expected it closed on the same line")
-    numbered = separator.join(map(str, range(len(layout.names))))
+    header = separator.join(map(str, range(len(layout.names))))
     lines = [line.rstrip(f"{separator} ") or '""' for _, line in layout.rows]
-    plain = "\n".join([numbered, *lines]).encode()
+    content = "\n".join([header, *lines]).encode()
     try:
         with store.unechoed():
-            frame = pl.read_csv(io.BytesIO(plain), separator=separator, infer_schema=False)
+            frame = pl.read_csv(io.BytesIO(content), separator=separator, infer_schema=False)
     except (Exception, pl.exceptions.PanicException) as error:
         raise first_odd_row(file, layout, error) from error
     if len(frame) != len(lines):
         raise DataError(f"{file}: cannot be read, expected CSV with one row per line")
     named = frame.select(pl.col(f"{i}").alias(name) for i, name in enumerate(layout.names) if name)
     rows = tuple(number for number, _ in layout.rows)
-    return Table(
-        file, named, "line", rows, separator != ",", notes + layout.notes, layout.units, layout.rate_hz
-    )
+    notes += layout.notes
+    return Table(file, named, "line", rows, separator != ",", notes, layout.units, layout.rate_hz)

@@ -33,213 +33,195 @@ BEFORE = {"columns": ("*",), "rate_hz": 1.0}  # settings that say nothing yet
 def describe_log(
     file: Path, stream: str, video_s: float, said: Mapping[str, Any], told: list[str]
 ) -> LogFile:
-    """How the log in `file`, beside a video of `video_s` seconds, is to be read; `told` grows by what was assumed.
+    """How a log beside a video is to be read.
 
-    What is `said`, settings of `LogFile`, goes before anything that is guessed.
+    Args:
+        file: of the log.
+        stream: what the log is called in the recording.
+        video_s: how long the video lasts, in seconds.
+        said: settings of `LogFile`, which go before anything that is guessed.
+        told: grows by what was assumed.
 
     Raises:
-        DataError: the file cannot be read, or it is not clear what is a time, in which unit, of which sensor a row is,
-            or what is a reading; the message says what to set.
+        DataError: the file cannot be read, or it is not clear what is a time, in which unit, of which sensor
+            a row is, or what is a reading; the message says what to set.
     """
     answer = f"--set logs.{stream}."
     try:
-        return _described(file, stream, video_s, {"file": file.name, **said}, answer, told)
+        return _describe(file, stream, video_s, {"file": file.name, **said}, answer, told)
     except DataError as error:
         if "say " in str(error) and "--set" not in str(error):  # a key that `read_log` asks for
             raise DataError(f"{error} ({answer}KEY=VALUE)") from error
         raise
 
 
-def _described(
+def _describe(
     file: Path, stream: str, video_s: float, said: Mapping[str, Any], answer: str, told: list[str]
 ) -> LogFile:
     table = read_rows(file, log_file({**BEFORE, **said}, file).log())
-    if (grouped := thousands(table)) is not None:
-        cell = next(cell for cell in table.frame[grouped] if {",", "."} & {*(cell or "")})
+    if (column := thousands(table)) is not None:
+        cell = next(cell for cell in table.frame[column] if {",", "."} & {*(cell or "")})
         raise DataError(
-            f"{file}: {cell!r} in column {grouped!r} may be thousands or have decimals, expected to be told: "
+            f"{file}: {cell!r} in column {column!r} may be thousands or have decimals, expected to be told: "
             f"{answer}decimal=. or {answer}decimal=,"
         )
     time = said.get("time") or (None if "rate_hz" in said else time_column(table))
     if time is None and "rate_hz" not in said:
         raise _no_time(table, answer)
     if time is not None and time not in table.frame.columns:
-        listed = ", ".join(repr(name) for name in table.frame.columns[:30])
-        raise DataError(f"{file}: no column {time!r} of times, expected one of: {listed}")
+        raise DataError(f"{file}: no column {time!r} of times, expected one of: {_columns_of(table)}")
     notes = list(table.notes)
     if "columns" not in said:
         _refuse_several(table, time, answer)
-    if time is not None and not {"time_unit", "clock_set"} & said.keys():
-        _refuse_written(table, time, answer)
-    unit = None if time is None else said.get("time_unit") or _unit(table, time, video_s, answer)
-    clock = (
-        {}
-        if time is None
-        else {"time": time, "time_unit": unit, **_fraction(table, time, str(unit), said, notes)}
-    )
+    clock: dict[str, Any] = {}
+    if time is not None:
+        if not {"time_unit", "clock_set"} & said.keys():
+            _refuse_written(table, time, answer)
+        unit = said.get("time_unit") or _time_unit(table, time, video_s, answer)
+        clock = {"time": time, "time_unit": unit, **_fraction_settings(table, time, str(unit), said, notes)}
     skip = (*said.get("where", ()), *([clock["fraction"]] if "fraction" in clock else ()))
-    found = [] if "columns" in said else _readings(table, time, skip, answer, notes)
-    if time is not None and found:
-        _refuse_beside(table, time, found, answer)
-    settings = {"columns": tuple(found), **clock, **said}
+    columns = [] if "columns" in said else _choose_readings(table, time, skip, answer, notes)
+    if time is not None and columns:
+        _refuse_beside(table, time, columns, answer)
+    settings = {"columns": tuple(columns), **clock, **said}
     how_read: list[str] = []
-    read = read_log(file, log_file(settings, file).log(), how_read)
+    log = read_log(file, log_file(settings, file).log(), how_read)
     if "missing" not in said:
-        _refuse_fills(table, read.names, answer)
-    settings = {
-        "acceleration": acceleration(read.names, stream),
-        **settings,
-        "columns": said.get("columns", read.names),
-    }
-    if (
-        read.rate_hz and 3 / read.rate_hz > 1 and "max_gap_s" not in said
-    ):  # a slow sensor: three readings make a gap
-        settings["max_gap_s"] = 3 / read.rate_hz
-        how_read.clear()
-        read = read_log(file, log_file(settings, file).log(), how_read)
-    log = log_file(settings, file)
-    notes += [*how_read, *_bursts(read)]
-    how = f"times in {time!r} ({log.time_unit})" if time else "rows evenly spaced"
-    by = ", ".join(log.acceleration) or "not known, so it cannot be synchronised by itself"
-    long = f"{duration(float(np.ptp(read.times)))} at {read.rate_hz:.3g} Hz, beside a video of {duration(video_s)}"
-    told.append(f"{file.name}: {how}, {len(read.names)} columns; acceleration: {by}; {long}")
-    told += [f"{file.name}: {note}" for note in notes]
+        _refuse_fills(table, log.names, answer)
+    settings = {"acceleration": acceleration(log.names, stream), **settings}
+    settings["columns"] = said.get("columns", log.names)
+    if log.rate_hz and 3 / log.rate_hz > 1 and "max_gap_s" not in said:  # of a slow sensor
+        settings["max_gap_s"] = 3 / log.rate_hz
+        how_read = []
+        log = read_log(file, log_file(settings, file).log(), how_read)
+    described = log_file(settings, file)
+    clocked = f"times in {time!r} ({described.time_unit})" if time else "rows evenly spaced"
+    axes = ", ".join(described.acceleration) or "not known, so it cannot be synchronised by itself"
+    told.append(
+        f"{file.name}: {clocked}, {len(log.names)} columns; acceleration: {axes}; "
+        f"{duration(float(np.ptp(log.times)))} at {log.rate_hz:.3g} Hz, beside a video of {duration(video_s)}"
+    )
+    told += [f"{file.name}: {note}" for note in (*notes, *how_read, *_bursts(log))]
     if time is not None and "clock_set" not in said:
-        _refuse_jump(file, log, read.times, video_s, answer)
-    return log
+        _refuse_jump(file, described, log.times, video_s, answer)
+    return described
 
 
-def _bursts(read: SensorLog) -> list[str]:
+def _bursts(log: SensorLog) -> list[str]:
     """What to say of readings whose times come in bursts."""
-    steps = np.diff(read.times)
-    steps = steps[steps <= read.max_gap_s]
+    steps = np.diff(log.times)
+    steps = steps[steps <= log.max_gap_s]
     if len(steps) < 10 or np.median(steps) > 0.2 * np.mean(steps):
         return []
     return [
-        f"times come in bursts, one every {np.median(steps):.2g} s within them and every {np.mean(steps):.2g} s on "
-        "average: they may tell when packets arrived; if rows are evenly spaced, say rate_hz"
+        f"times come in bursts, one every {np.median(steps):.2g} s within them and every "
+        f"{np.mean(steps):.2g} s on average: they may tell when packets arrived; if rows are evenly spaced, "
+        "say rate_hz"
     ]
 
 
+def _columns_of(table: Table) -> str:
+    return ", ".join(repr(name) for name in table.frame.columns[:30])
+
+
 def _no_time(table: Table, answer: str) -> DataError:
-    listed = ", ".join(repr(name) for name in table.frame.columns[:30])
     clocks = [left.name for left in readings(table, None)[1] if left.why != "no numbers"]
     like = f" ({', '.join(map(repr, clocks[:5]))} may be one)" if clocks else ""
     rate = f"{table.rate_hz:g}" if table.rate_hz else "HZ"
     return DataError(
-        f"{table.file}: no column of times known by its name{like}, expected one of: {listed}; "
+        f"{table.file}: no column of times known by its name{like}, expected one of: {_columns_of(table)}; "
         f"say {answer}time=NAME, or {answer}rate_hz={rate} for rows that are evenly spaced; "
         "if it is no log of a sensor, give the files that are meant, without it"
     )
 
 
 def _refuse_several(table: Table, time: str | None, answer: str) -> None:
-    """Refuse rows of several sensors as the readings of one.
-
-    Raises:
-        DataError: a column tells sensors apart.
-    """
-    values = None if time is None else numbers_in(table, time)
-    if values is None and time is not None:
-        values = texts(table, time).rank("dense").to_numpy()
-    if values is not None and not np.isfinite(values).all():
-        values = None
-    apart = told_apart_by(table, time, values)
-    if apart is None:
+    """Refuse rows of several sensors as the readings of one."""
+    values = None
+    if time is not None:
+        values = numbers_in(table, time)
+        if values is None:
+            values = texts(table, time).rank("dense").to_numpy()
+        if not np.isfinite(values).all():
+            values = None
+    sensors = told_apart_by(table, time, values)
+    if sensors is None:
         return
-    name, kinds = apart
-    counted = ", ".join(f"{kind}: {rows} rows" for kind, rows in list(kinds.items())[:8])
+    name, kinds = sensors
+    counts = ", ".join(f"{kind}: {rows} rows" for kind, rows in list(kinds.items())[:8])
     first = shlex.quote(f"{answer.removeprefix('--set ')}where.{name}={next(iter(kinds))}")
-    others = (
-        shlex.quote(f"logs.NAME.where.{name}=...")
-        if shlex.quote(name) != name
-        else f"logs.NAME.where.{name}=..."
-    )
+    other = f"logs.NAME.where.{name}=..."
+    if shlex.quote(name) != name:
+        other = shlex.quote(other)
     raise DataError(
-        f"{table.file}: rows of several sensors, told apart by column {name!r} ({counted}), expected one sensor a "
-        f"stream; say --set {first}, and for each other one a stream of its own with this file "
-        f"(--set {shlex.quote(f'logs.NAME.file={table.file.name}')} --set {others}); "
+        f"{table.file}: rows of several sensors, told apart by column {name!r} ({counts}), expected one "
+        f"sensor a stream; say --set {first}, and for each other one a stream of its own with this file "
+        f"(--set {shlex.quote(f'logs.NAME.file={table.file.name}')} --set {other}); "
         f"or, if it is a reading, {answer}columns=[...]"
     )
 
 
 def _refuse_beside(table: Table, time: str, columns: list[str], answer: str) -> None:
-    """Refuse readings with times of their own as readings at the times in `time`.
-
-    Raises:
-        DataError: there are some.
-    """
-    found = beside(table, time, columns)
-    if not found:
+    """Refuse readings with times of their own as readings at the times in `time`."""
+    sensors = beside(table, time, columns)
+    if not sensors:
         return
-    named = " and ".join(f"{', '.join(map(repr, one.columns))} ({one.time!r})" for one in found)
-    theirs = {name for one in found for name in one.columns}
-    own = [name for name in columns if name not in theirs]
-    first = found[0]
-    other = [f"file={table.file.name}", f"time={first.time}", f"columns={_listed(first.columns)}"]
-    ways = [f"{answer.removeprefix('--set ')}columns={_listed(own)}"] if own else []
-    ways += [f"logs.NAME.{one}" for one in other]
+    named = " and ".join(f"{', '.join(map(repr, sensor.columns))} ({sensor.time!r})" for sensor in sensors)
+    others = {name for sensor in sensors for name in sensor.columns}
+    rest = [name for name in columns if name not in others]
+    settings = [f"{answer.removeprefix('--set ')}columns={_as_json(rest)}"] if rest else []
+    settings += [
+        f"logs.NAME.file={table.file.name}",
+        f"logs.NAME.time={sensors[0].time}",
+        f"logs.NAME.columns={_as_json(sensors[0].columns)}",
+    ]
     raise DataError(
-        f"{table.file}: {named} have times of their own beside {time!r}, expected the times of one sensor; for each a "
-        f"stream of its own, say {' '.join(f'--set {shlex.quote(way)}' for way in ways)}"
+        f"{table.file}: {named} have times of their own beside {time!r}, expected the times of one sensor; "
+        f"for each a stream of its own, say {' '.join(f'--set {shlex.quote(value)}' for value in settings)}"
     )
 
 
 def _refuse_fills(table: Table, names: Sequence[str], answer: str) -> None:
-    """Refuse values that stand for no reading as readings.
-
-    Raises:
-        DataError: a column may hold some.
-    """
-    found = [(name, fill) for name in names if (fill := fill_in(table, name))]
-    if not found:
+    """Refuse values that stand for no reading as readings."""
+    fills = [(name, fill) for name in names if (fill := fill_in(table, name))]
+    if not fills:
         return
-    told = "; ".join(
+    places = "; ".join(
         f"{value:.12g} in {rows} rows of column {name!r}, whose others are {low:.6g} to {high:.6g}"
-        for name, (value, rows, low, high) in found[:4]
+        for name, (value, rows, low, high) in fills[:4]
     )
-    values = ",".join(f"{value:.12g}" for value in dict.fromkeys(fill[0] for _, fill in found))
+    values = ",".join(f"{value:.12g}" for value in dict.fromkeys(fill[0] for _, fill in fills))
     raise DataError(
-        f"{table.file}: {told}: may stand for no reading, expected to be told: {answer}missing=[{values}], "
+        f"{table.file}: {places}: may stand for no reading, expected to be told: {answer}missing=[{values}], "
         f"or {answer}missing=[] if it is one"
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _as_json(names: Sequence[str]) -> str:
     return json.dumps(list(names), ensure_ascii=False, separators=(",", ":"))
 
 
 def _refuse_written(table: Table, time: str, answer: str) -> None:
-    """Refuse times of day written as numbers (115959) as so many seconds.
-
-    Raises:
-        DataError: they are.
-    """
+    """Refuse times of day written as numbers (115959) as so many seconds."""
     values = numbers_in(table, time)
-    found = None if values is None else written_clock(values)
-    if values is None or found is None:
+    written = None if values is None else written_clock(values)
+    if values is None or written is None:
         return
-    places = [table.rows[row] for row in found.rows]
-    like = (
-        f"dates and times of day, such as {values[0]:.15g},"
-        if found.dated
-        else "times of day, such as 115959,"
-    )
-    ways = f"{answer}rate_hz=HZ if rows are evenly spaced"
-    if not found.dated and len(places) <= LINES:
-        lines = ",".join(map(str, places))
-        ways = f"{answer}clock_set=[{lines}], the lines of full minutes, and {answer}time_unit={found.unit}; or {ways}"
+    form = "times of day, such as 115959"
+    if written.dated:
+        form = f"dates and times of day, such as {values[0]:.15g}"
+    remedy = f"{answer}rate_hz=HZ if rows are evenly spaced"
+    if not written.dated and len(written.rows) <= LINES:
+        lines = ",".join(str(table.rows[row]) for row in written.rows)
+        minutes = f"{answer}clock_set=[{lines}], the lines of full minutes"
+        remedy = f"{minutes}, and {answer}time_unit={written.unit}; or {remedy}"
     raise DataError(
-        f"{table.file}: numbers in {time!r} are {like} expected seconds, or times with colons; say {ways}"
+        f"{table.file}: numbers in {time!r} are {form}, expected seconds, or times with colons; say {remedy}"
     )
 
 
-def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
-    """The unit of the times.
-
-    Raises:
-        DataError: two units are possible.
-    """
+def _time_unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
+    """The unit of the times; refuse two that are possible."""
     values = numbers_in(table, time)
     if values is None or table.frame[time].dtype.is_temporal():
         return "iso"
@@ -248,79 +230,67 @@ def _unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
     if guess.unit is None:
         choices = " or ".join(f"{answer}time_unit={unit}" for unit in guess.possible)
         ticks = float(np.median(np.diff(values))) * table.rate_hz if table.rate_hz else 0.0
-        choices += (
-            f" or ={ticks:g}, ticks in a second ({table.rate_hz:g} Hz above the names)" if ticks > 0 else ""
-        )
+        if ticks > 0:
+            choices += f" or ={ticks:g}, ticks in a second ({table.rate_hz:g} Hz above the names)"
         raise DataError(
-            f"{table.file}: times in {time!r} ({values[0]:.15g}, {values[min(1, len(values) - 1)]:.15g}, ...) may be "
+            f"{table.file}: times in {time!r} ({values[0]:.15g}, {values[:2][-1]:.15g}, ...) may be "
             f"{guess.why}, beside a video of {video_s:.4g} s; expected to be told: {choices}"
         )
     return guess.unit
 
 
-def _fraction(
+def _fraction_settings(
     table: Table, time: str, unit: str, said: Mapping[str, Any], notes: list[str]
 ) -> dict[str, Any]:
     """Settings that name the column of the fractions of a second, where whole seconds stand in `time`."""
-    found = fraction_column(table, time) if unit in ("s", "iso") and "fraction" not in said else None
-    if found is None:
+    fraction = fraction_column(table, time) if unit in ("s", "iso") and "fraction" not in said else None
+    if fraction is None:
         return {}
-    name, size = found
+    name, size = fraction
     notes.append(f"{name!r} is the fraction of the second that {time!r} counts: joined")
     return {"fraction": name, "fraction_unit": size}
 
 
-def _readings(
+def _choose_readings(
     table: Table, time: str | None, skip: tuple[str, ...], answer: str, notes: list[str]
 ) -> list[str]:
-    """The columns of readings.
-
-    Raises:
-        DataError: there is none.
-    """
-    kept, left, though = readings(table, time, skip)
-    clocks = [one for one in left if one.why != "no numbers"]
+    """The columns of readings; refuse a table without."""
+    kept, left, doubtful = readings(table, time, skip)
     if not kept:
-        beside = f" beside {time!r}" if time else ""
-        which = "; ".join(f"{one.name!r} {one.why}" for one in clocks) or "none"
+        numeric = [column for column in left if column.why != "no numbers"]
+        choices = "; ".join(f"{column.name!r} {column.why}" for column in numeric) or "none"
         raise DataError(
-            f"{table.file}: no column of numbers{beside} is a reading, expected one: {which}; "
-            f"if one is, say {answer}columns=[...]"
+            f"{table.file}: no column of numbers{f' beside {time!r}' if time else ''} is a reading, expected "
+            f"one: {choices}; if one is, say {answer}columns=[...]"
         )
     if left:
         reasons: dict[str, list[str]] = {}
-        for one in left:
-            reasons.setdefault(one.why, []).append(repr(one.name))
+        for column in left:
+            reasons.setdefault(column.why, []).append(repr(column.name))
         listed = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
         notes.append(f"no readings, left out: {listed}")
-    notes += [f"{one.name!r} {one.why}: kept as a reading for its name" for one in though]
+    notes += [f"{column.name!r} {column.why}: kept as a reading for its name" for column in doubtful]
     return kept
 
 
 def _refuse_jump(file: Path, log: LogFile, times: np.ndarray, video_s: float, answer: str) -> None:
-    """Refuse a log that is as long as the video but for a jump of its clock: it was set, most likely.
-
-    Raises:
-        DataError: it is.
-    """
+    """Refuse a log that is as long as the video but for a jump of its clock: it was set, most likely."""
     steps = np.diff(times)
     if not len(steps):
         return
-    jumps = steps > max(SET_S, 20 * float(np.median(steps)))
+    farthest_s = max(SET_S, 20 * float(np.median(steps)))
+    jumps = steps > farthest_s
     without_s = float(steps[~jumps].sum())
-    if (
-        not jumps.any()
-        or not 0.75 * video_s < without_s < 1.25 * video_s
-        or times[-1] - times[0] < 1.5 * video_s
-    ):
+    as_long = 0.75 * video_s < without_s < 1.25 * video_s
+    if not jumps.any() or not as_long or times[-1] - times[0] < 1.5 * video_s:
         return
     table, seconds = times_of(read_rows(file, log.log()), log.log())
-    far = np.flatnonzero(np.diff(seconds) > max(SET_S, 20 * float(np.median(steps))))
+    steps = np.diff(seconds)
+    far = np.flatnonzero(steps > farthest_s)
     places = [table.rows[row + 1] for row in far]
-    sizes = ", ".join(
-        f"{seconds[row + 1] - seconds[row]:.6g} s before {table.place} {table.rows[row + 1]}" for row in far
-    )
+    sizes = ", ".join(f"{steps[row]:.6g} s before {table.place} {table.rows[row + 1]}" for row in far)
     raise DataError(
-        f"{file}: the clock jumps forward by {sizes}, and the log is as long as the video ({video_s:.4g} s) without "
-        f"that; say {answer}clock_set={places} if it was set there, {answer}clock_set=[] if nothing was recorded"
+        f"{file}: the clock jumps forward by {sizes}, and the log is as long as the video ({video_s:.4g} s) "
+        f"without that; say {answer}clock_set={places} if it was set there, {answer}clock_set=[] if nothing "
+        "was recorded"
     )

@@ -1,4 +1,4 @@
-"""Video as a stream, on the clock that starts where a player's does: with the file's first picture or sound."""
+"""Video as a stream, on the clock that starts as a player's does: with the file's first picture or sound."""
 
 import warnings
 from collections import Counter
@@ -30,9 +30,8 @@ COLOURS = (torch.arange(256) / 127.5 - 1).half().numpy()  # of each level
 class Video:
     """A `Stream` of RGB frames, decoded when asked for, resized to `short_side` and centre-cropped to `crop`.
 
-    They are as a player shows them: upright, mirrored where the file says so, their pixels square.
-
-    `None` leaves out the resize or the crop.
+    They are as a player shows them: upright, mirrored where the file says so, their pixels square. `None`
+    leaves out the resize or the crop.
 
     Raises:
         ShapeError: the crop is larger than the short side.
@@ -52,7 +51,7 @@ class Video:
 
     @cached_property
     def times(self) -> Float64[np.ndarray, " frames"]:
-        """Seconds at which each displayed frame appears; the first is later than 0 where sound begins before it.
+        """Seconds at which each displayed frame appears; the first is after 0 where sound begins before it.
 
         Raises:
             DataError: the file is missing, no video, or truncated.
@@ -61,7 +60,7 @@ class Video:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """From when to when there is a picture: the first one's time, 0 if just after, and the end of the last."""
+        """Seconds between which there are pictures: the first's time, 0 if just after, and the last's end."""
         first = float(self.times[0])
         return (0.0 if first < PADDING_S else first), self._packets.stop_s
 
@@ -105,7 +104,7 @@ class Video:
 
     def _pictures(self, shown: np.ndarray) -> np.ndarray:
         """The frames of these numbers, ascending, each once."""
-        row_of = dict(zip(shown.tolist(), range(len(shown)), strict=True))
+        row_of = {number: row for row, number in enumerate(shown.tolist())}
         pictures = np.empty((0,), np.uint8)
         back = 0
         while row_of:
@@ -116,9 +115,9 @@ class Video:
                     raise DataError(f"{self.file}: frames change their size, expected one size throughout")
                 pictures[row_of.pop(number)] = picture
             if row_of and back >= len(self._packets.keys):
-                second = self.times[min(row_of)]
+                time_s = self.times[min(row_of)]
                 raise DataError(
-                    f"{self.file}: the frame at {second:.3f} s cannot be decoded, expected an undamaged file"
+                    f"{self.file}: the frame at {time_s:.3f} s cannot be decoded, expected an undamaged file"
                 )
             back = max(1, 2 * back)  # what did not come out may need more than its group of pictures
         return pictures
@@ -133,15 +132,15 @@ class Video:
 class Forward:
     """A `Stream` of a video whose coming calls are known: frames that windows share are decoded once.
 
-    `windows` are the seconds of the calls of `at` to come, in about their order. A frame is kept until the last window
-    that shows it has been asked for.
+    `windows` are the seconds of the calls of `at` to come, in about their order. A frame is kept until the
+    last window that shows it has been asked for.
     """
 
     def __init__(self, video: Video, windows: Sequence[np.ndarray]) -> None:
         self.video = video
-        self.uses = Counter(
-            number for seconds in windows for number in np.unique(video.shown(seconds)).tolist()
-        )
+        self.uses: Counter[int] = Counter()
+        for seconds in windows:
+            self.uses.update(np.unique(video.shown(seconds)).tolist())
         self.coming = video.decoded(np.array(sorted(self.uses), np.int64)) if self.uses else iter(())
         self.kept: dict[int, np.ndarray] = {}
         self.reached = -1
@@ -155,9 +154,9 @@ class Forward:
         """As `Video.at`."""
         shown, where = np.unique(self.video.shown(seconds), return_inverse=True)
         numbers: list[int] = shown.tolist()
-        while numbers and self.reached < numbers[-1] and (came := next(self.coming, None)):
-            self.reached = came[0]
-            self.kept[came[0]] = came[1]
+        while numbers and self.reached < numbers[-1] and (frame := next(self.coming, None)):
+            self.reached, picture = frame
+            self.kept[self.reached] = picture
         pictures = [self.kept[number] for number in numbers if number in self.kept]
         for number in numbers:
             self.uses[number] -= 1
@@ -180,41 +179,42 @@ def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n heig
 
 
 def motion_energy(file: Path) -> Readings:
-    """Mean absolute difference of each frame to the one before, in grey levels, at each frame's time; first: 0.
+    """Mean absolute difference of each frame to the one before, in grey levels, at each frame's time.
 
-    Frames that cannot be decoded are left out, and their number is said.
+    The first is 0. Frames that cannot be decoded are left out, and their number is said.
 
     Raises:
         DataError: the file is missing, no video, truncated, or nothing can be decoded.
     """
     packets = read_packets(file)
-    numbers, energy = _motion(file, packets, whole=False)
+    numbers, energy = _decode_motion(file, packets, whole=False)
     if len(numbers) < len(packets.times):  # some files call a packet a key frame that is none
-        numbers, energy = _motion(file, packets, whole=True)
+        numbers, energy = _decode_motion(file, packets, whole=True)
     if not numbers:
         raise DataError(f"{file}: no frame can be decoded, expected an undamaged video")
     if missing := len(packets.times) - len(numbers):
-        said = f"{file}: {missing} of {len(packets.times)} frames cannot be decoded, left out of its motion"
-        warnings.warn(said, PlaitWarning, stacklevel=2)
+        message = (
+            f"{file}: {missing} of {len(packets.times)} frames cannot be decoded, left out of its motion"
+        )
+        warnings.warn(message, PlaitWarning, stacklevel=2)
     return Readings(packets.times[numbers], np.array(energy, np.float32))
 
 
-def _motion(file: Path, packets: Packets, whole: bool) -> tuple[list[int], list[float]]:
+def _decode_motion(file: Path, packets: Packets, whole: bool) -> tuple[list[int], list[float]]:
     """The numbers of the frames that can be decoded, ascending, and how each differs from the one before."""
-    number_of = dict(zip(packets.shown.tolist(), range(len(packets.shown)), strict=True))
+    number_of = {packet: number for number, packet in enumerate(packets.shown.tolist())}
     numbers: list[int] = []
     energy: list[float] = []
     before: np.ndarray | None = None
     every = np.arange(packets.keys[0], len(packets.order))
-    for packet, now in frames(file, packets, every, _grey, whole=whole):
+    for packet, grey in frames(file, packets, every, _grey, whole=whole):
         number = number_of.get(packet)
         if number is None or (numbers and number <= numbers[-1]):
             continue
-        energy.append(
-            0.0 if before is None or before.shape != now.shape else float(np.abs(now - before).mean())
-        )
+        same_size = before is not None and before.shape == grey.shape
+        energy.append(float(np.abs(grey - before).mean()) if same_size else 0.0)
         numbers.append(number)
-        before = now
+        before = grey
     return numbers, energy
 
 

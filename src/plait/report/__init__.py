@@ -5,35 +5,35 @@ from pathlib import Path
 from plait.report.drawing import write_figure
 from plait.report.page import LIMIT, Report, render
 from plait.report.tables import latex_tables, markdown
-from plait.results import read_hands, read_run, read_validation
+from plait.results import Results, read_hands, read_results
 from plait.store import write_csv, write_text
 
 __all__ = ["write_report"]
 
 
-def write_report(run: Path, limit: int = LIMIT) -> Path:
-    """Write the report of the finished run in folder `run` beside its predictions; returns the path of `index.html`.
+def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) -> Path:
+    """Write the page of the finished run in folder `run` beside its predictions; returns its path.
 
     The page takes `limit` bytes at most: films of clips that do not fit stay beside it, in `RUN/cases`.
-
-    Beside the page: every table as `.csv` and `.tex`, `table.md`, and every figure as `.svg` and `.pdf`;
+    Beside it stand every table as `.csv` and `.tex`, `table.md`, and every figure as `.svg` and `.pdf`;
     `docs/report.md` names the function behind each. The same run gives the same bytes.
 
     Raises:
-        DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong together; or the
-            folder cannot be written.
+        DataError: `predictions.parquet` or `run.json` is missing, unreadable, or the two do not belong
+            together; or the folder cannot be written.
     """
-    about, predictions = read_run(run)
-    report = Report.of(about, predictions, read_validation(run), read_hands(run, predictions))
-    for name, table in report.tables().items():
+    facts, predictions, validation = results or read_results(run)
+    report = Report.of(facts, predictions, validation, read_hands(run, predictions))
+    tables, figures = report.tables(), report.figures()
+    for name, table in tables.items():
         write_csv(run / f"{name}.csv", table)
-    for name, text in latex_tables(about, report.tables()).items():
+    for name, text in latex_tables(facts, tables).items():
         write_text(run / f"{name}.tex", text)
     for name in ("comparisons", "gains", "widths", "hands"):  # of an earlier state, which had them
-        endings = [] if name in report.figures() else ["svg", "pdf"]
-        for ending in [*endings, *([] if name in report.tables() else ["csv", "tex"])]:
-            (run / f"{name}.{ending}").unlink(missing_ok=True)
-    for name, draw in report.figures().items():
+        for present, endings in ((figures, ("svg", "pdf")), (tables, ("csv", "tex"))):
+            for ending in endings if name not in present else ():
+                (run / f"{name}.{ending}").unlink(missing_ok=True)
+    for name, draw in figures.items():
         write_figure(draw(), run / name)
     write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))
     write_text(run / "index.html", render(report, run, limit))

@@ -9,10 +9,11 @@ from plait.analysis.compare import EXACT_UP_TO, TOO_FEW
 from plait.results import Origin, RunFacts
 
 CONTROL = (
-    "Control: every person's activities were dealt anew among that person's stretches of work, so that labels say "
-    "nothing of the clips, and all else is as in the study itself. Chance is expected, for every method: what lies "
-    "clearly above it comes from how the study is made, not from what was recorded."
+    "Control: every person's activities were dealt anew among that person's stretches of work, so that "
+    "labels say nothing of the clips, and all else is as in the study itself. Chance is expected, for every "
+    "method: what lies clearly above it comes from how the study is made, not from what was recorded."
 )
+REFIT = ", then trained once more on training and validation subjects together"
 
 
 def percent(share: float | None) -> str:
@@ -30,12 +31,16 @@ def points(difference: float | None) -> str:
 
 def chance(p: float | None) -> str:
     """A p value, three decimals."""
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def seconds(value: float | None) -> str:
     """Seconds, one decimal below a hundred."""
-    return "–" if value is None else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+    if value is None:
+        return "–"
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -57,28 +62,23 @@ def duration(value: float) -> str:
     """Seconds as hours, minutes and seconds, the two largest that are not zero."""
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def split(protocol: Mapping[str, Any]) -> str:
     """The protocol: who trains, validates and is tested."""
-    refit = (
-        ", then trained once more on training and validation subjects together"
-        if protocol.get("refit")
-        else ""
-    )
+    refit = REFIT if protocol.get("refit") else ""
+
+    def names(key: str) -> str:
+        return ", ".join(map(str, protocol.get(key) or ["nobody"]))
+
     if protocol.get("kind") == "fixed":
-        parts = (("training on", "train"), ("validation on", "val"), ("test on", "test"))
-        who = "; ".join(
-            f"{word} {', '.join(map(str, protocol.get(key) or ('nobody',)))}" for word, key in parts
-        )
+        who = f"training on {names('train')}; validation on {names('val')}; test on {names('test')}"
         return f"fixed subjects: {who}{refit}"
     validating = int(protocol.get("val_subjects", 1))
-    among = (
-        f" among {', '.join(map(str, protocol['subjects']))}, the others left alone"
-        if protocol.get("subjects")
-        else ""
-    )
+    among = f" among {names('subjects')}, the others left alone" if protocol.get("subjects") else ""
     if validating == 0:
         return f"leave one subject out{among}; nobody validates"
     following = "subject" if validating == 1 else f"{validating} subjects"
@@ -87,69 +87,70 @@ def split(protocol: Mapping[str, Any]) -> str:
 
 def notes(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
     """How the numbers of a report are computed, a sentence or two each."""
-    control = [CONTROL] if run.protocol.get("shuffle_labels") is not None else []
     folds, subjects = (int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects"))
-    said = [
-        *control,
-        f"Accuracy: share of right clips among a fold's test clips, seeds averaged, mean over {count(folds, 'fold')}.",
-        f"Subject SD: sample standard deviation (n − 1), over {count(subjects, 'subject')}, of the subject's accuracy "
-        "(seeds averaged first), in points.",
-        f"Macro F1: unweighted mean of F1 over all {count(len(run.activities), 'activity', 'activities')}, test clips "
-        "pooled over folds, one per seed, averaged over seeds.",
+    activities = count(len(run.activities), "activity", "activities")
+    notes = [CONTROL] if run.protocol.get("shuffle_labels") is not None else []
+    notes += [
+        "Accuracy: share of right clips among a fold's test clips, seeds averaged, mean over "
+        f"{count(folds, 'fold')}.",
+        f"Subject SD: sample standard deviation (n − 1), over {count(subjects, 'subject')}, of the subject's "
+        "accuracy (seeds averaged first), in points.",
+        f"Macro F1: unweighted mean of F1 over all {activities}, test clips pooled over folds, one per seed, "
+        "averaged over seeds.",
         f"Split: {split(run.protocol)}. Seeds: {', '.join(map(str, run.seeds))}.",
         f"Training time: seconds of one job (one method, fold and seed) on {run.device}, "
         f"{count(run.threads, 'thread')} each, on a machine with {count(run.cores, 'core')}.",
     ]
     origins = [origin for row in run.methods.values() for origin in row.encoders.values()]
     if any(origin.donor and origin.frozen for origin in origins):
-        said.append(
-            "Frozen: the encoder is another method's, trained in the same fold with the same seed, and not trained "
-            "further. It has seen its training clips, so their features are better than those of test clips."
+        notes.append(
+            "Frozen: the encoder is another method's, trained in the same fold with the same seed, and not "
+            "trained further. It has seen its training clips, so their features are better than those of "
+            "test clips."
         )
     if any(origin.donor and not origin.frozen for origin in origins):
-        said.append(
+        notes.append(
             "Tuned: the encoder starts as another method's of the same fold and seed, and is trained further."
         )
     if any(origin.features for origin in origins):
-        said.append(
-            "Features: a frozen network saw these clips once, before the study; parameters are those that were trained "
-            "on top. plait does not know what that network was trained on."
+        notes.append(
+            "Features: a frozen network saw these clips once, before the study; parameters are those that "
+            "were trained on top. plait does not know what that network was trained on."
         )
     if comparisons.height:
-        said += _comparison_notes(run, comparisons)
+        notes += _comparison_notes(run, comparisons)
     if run.said:
-        said.append(f"Clips: {'; '.join(line.strip() for line in run.said)}.")
+        notes.append(f"Clips: {'; '.join(line.strip() for line in run.said)}.")
     if run.failed:
-        said.append(
-            f"Failed, whence their methods and what is made from them are left out: {'; '.join(run.failed)}."
-        )
-    return said
+        failed = "; ".join(run.failed)
+        notes.append(f"Failed, whence their methods and what is made from them are left out: {failed}.")
+    return notes
 
 
 def _comparison_notes(run: RunFacts, comparisons: pl.DataFrame) -> list[str]:
-    exact = bool((comparisons["subjects"] <= EXACT_UP_TO).all())
-    test = (
-        "exact two-sided sign-flip test"
-        if exact
-        else f"two-sided sign-flip test (2^{EXACT_UP_TO} random flips)"
-    )
-    said = [
-        "Comparisons: accuracy of the fusion minus that of the baseline on the same subjects, seeds averaged within a "
-        f"subject first; Student-t 95 % interval of the mean difference, each by itself; {test}; Holm over all "
-        f"{len(comparisons)} planned comparisons; 'better' and 'worse' where p (Holm) is at most 0.05.",
-        "Best single: the best of the fusion's own modalities on these same test subjects, chosen with hindsight, "
-        "which favours the single.",
+    if (comparisons["subjects"] <= EXACT_UP_TO).all():
+        test = "exact two-sided sign-flip test"
+    else:
+        test = f"two-sided sign-flip test (2^{EXACT_UP_TO} random flips)"
+    notes = [
+        "Comparisons: accuracy of the fusion minus that of the baseline on the same subjects, seeds averaged "
+        "within a subject first; Student-t 95 % interval of the mean difference, each by itself; "
+        f"{test}; Holm over all {len(comparisons)} planned comparisons; 'better' and 'worse' where p (Holm) "
+        "is at most 0.05.",
+        "Best single: the best of the fusion's own modalities on these same test subjects, chosen with "
+        "hindsight, which favours the single.",
     ]
     if run.protocol.get("kind") != "fixed":
-        said.append(
+        notes.append(
             "Folds share training subjects, so the differences of two subjects are not quite independent."
         )
     if (comparisons["verdict"] == TOO_FEW).any():
-        said.append(
-            "Too few subjects to tell: with n subjects no p can be below 2 / 2^n, and that, times the number of "
-            "planned comparisons, is above 0.05: no result whatever could have passed, so only the interval is given."
+        notes.append(
+            "Too few subjects to tell: with n subjects no p can be below 2 / 2^n, and that, times the number "
+            "of planned comparisons, is above 0.05: no result whatever could have passed, so only the "
+            "interval is given."
         )
-    return said
+    return notes
 
 
 def origin_of(encoder: Origin) -> str:

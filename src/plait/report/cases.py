@@ -1,4 +1,4 @@
-"""Figs. 10 and 11: clips to look at, and what each model made of them: film, joints, signals, scores, attention."""
+"""Figs. 10 and 11: clips to look at, with film, joints, signals, and what each model made of them."""
 
 import json
 import shutil
@@ -18,29 +18,27 @@ from plait.fusion import Led, Symmetric
 from plait.fusion.attention import Attention, attentions
 from plait.objects import source_key
 from plait.report.clip_views import filmed, moving_joints, signals
-from plait.results import PREDICTIONS
+from plait.results import CASES, FILMS, PREDICTIONS
 from plait.store import atomic, checksum, content_key, read_json, write_text
 from plait.study.finished import FinishedRun, grids_of
-from plait.types import Clip, Modality, Recording
+from plait.types import Clip, Recording
 
-CASES, FILMS = "cases.json", "cases"
 EACH = 3
 Of = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
-    """Write `RUN/cases.json`: up to `each` clips of each combination of who was right, activities taking turns.
+    """Write `RUN/cases.json`: up to `each` clips of each combination of who was right; returns its path.
 
-    Who: the fusion that Table 2 names, and the single modalities that it is made of. A case holds the clip's joints and
-    signals, the models' likeliest activities with their probabilities, and what attention falls on; its pictures are a
-    small film, `RUN/cases/*.mp4`. What is there already for the same predictions, made by the same code, stays; None
-    where the run has no fusion.
+    Who: the fusion that Table 2 names, and the single modalities that it is made of; where a run has no
+    fusion, there is no file (None). A case holds the clip's joints and signals, the models' likeliest
+    activities with their probabilities, and what attention falls on; its pictures are a small film,
+    `RUN/cases/*.mp4`. What is there already for the same predictions, made by the same code, stays.
 
     Raises:
         DataError: the run or its data cannot be read.
     """
-    run = finished.folder
-    choice = finished.choice()
+    run, choice = finished.folder, finished.choice()
     if choice is None:
         (run / CASES).unlink(missing_ok=True)  # of a run before, which had one
         shutil.rmtree(run / FILMS, ignore_errors=True)
@@ -49,28 +47,27 @@ def write_cases(finished: FinishedRun, each: int = EACH) -> Path | None:
     key = content_key([checksum(run / PREDICTIONS), jobs, each, choice.method, source_key([write_cases])])
     if (run / CASES).is_file() and read_json(run / CASES).get("of") == key:
         return run / CASES
-    predictions = pl.read_parquet(run / PREDICTIONS)
-    fusion = choice.method
-    models = [*singles_of(finished.methods, fusion), fusion]
+    predictions = finished.results.predictions
+    models = [*singles_of(finished.methods, choice.method), choice.method]
     first = predictions.filter(pl.col("method").is_in(models) & (pl.col("seed") == pl.col("seed").min()))
     of = {(row["clip"], row["method"]): row for row in first.iter_rows(named=True)}
-    rows, clips = chosen(finished.cuts, of, models, each), finished.clips(fusion)
+    rows, clips = chosen(finished.cuts, of, models, each), finished.clips(choice.method)
     with atomic(run / FILMS) as films:
         films.mkdir()
-        cases = [_case(finished, clips, row, of, models, films) for row in rows]
+        cases = [_write_case(finished, clips, row, of, models, films) for row in rows]
     tested = [clip for _, clip in finished.cuts if all((clip.name, name) in of for name in models)]
     counts = Counter(tuple(right(of, clip, models)) for clip in tested)
-    told = {
+    content = {
         "of": key,
         "models": models,
         "counts": [{"right": who, "clips": n} for who, n in sorted(counts.items())],
         "cases": cases,
     }
-    write_text(run / CASES, json.dumps(told, ensure_ascii=False))
+    write_text(run / CASES, json.dumps(content, ensure_ascii=False))
     return run / CASES
 
 
-def _case(
+def _write_case(
     finished: FinishedRun, clips: Clips, row: int, of: Of, models: Sequence[str], folder: Path
 ) -> dict[str, Any]:
     """One clip; its films are left in `folder`."""
@@ -92,6 +89,8 @@ def _case(
             bodies.append(body)
         elif plot := signals(modality, recording, clip):
             plots.append(plot)
+    times = [moments(modality, clip.start_s, clip.stop_s) for modality in modalities]
+    seconds = max(float(stamps[-1] - stamps[0]) for stamps in times)
     places = {film["modality"]: 2 for film in films} | {body["modality"]: 1 for body in bodies}
     return {
         "clip": clip.name,
@@ -100,7 +99,7 @@ def _case(
         "right": right(of, clip, models),
         "said": [likeliest(of[clip.name, name]["scores"], finished.dataset.activities) for name in models],
         "films": films,
-        "seconds": round(max(_length(m, clip) for m in modalities), 3),
+        "seconds": round(seconds, 3),
         "joints": bodies,
         "signals": plots,
         "lit": lit(maps, places),
@@ -112,25 +111,27 @@ def right(of: Of, clip: Clip, models: Sequence[str]) -> list[bool]:
     return [of[clip.name, name]["predicted"] == clip.activity for name in models]
 
 
-def chosen(
-    cuts: Sequence[tuple[Recording, Clip]],
-    of: Mapping[tuple[str, str], Mapping[str, Any]],
-    models: Sequence[str],
-    each: int,
-) -> list[int]:
-    """Numbers of the clips to show: by who was right, fusion alone first; in a combination, activities take turns."""
+def chosen(cuts: Sequence[tuple[Recording, Clip]], of: Of, models: Sequence[str], each: int) -> list[int]:
+    """Numbers of the clips to show, those first that the last model alone got right.
+
+    Args:
+        cuts: The run's clips.
+        of: Predictions by clip and model; a clip that some model has none of is left out.
+        models: Singles, then the fusion.
+        each: How many clips of each combination of who was right, among which activities take turns.
+    """
     groups: dict[tuple[bool, ...], dict[str, list[int]]] = {}
     for row, (_, clip) in enumerate(cuts):
         if all((clip.name, name) in of for name in models):
-            who = tuple(of[clip.name, name]["predicted"] == clip.activity for name in models)
+            who = tuple(right(of, clip, models))
             groups.setdefault(who, {}).setdefault(clip.activity, []).append(row)
     rows: list[int] = []
     for who in sorted(groups, key=lambda who: (not who[-1], sum(who), who)):
-        left = [list(own) for own in groups[who].values()]
+        activities = list(groups[who].values())
         taken: list[int] = []
-        while left and len(taken) < each:
-            taken += [own.pop(len(taken) % len(own)) for own in left][: each - len(taken)]
-            left = [own for own in left if own]
+        while activities and len(taken) < each:
+            taken += [clips.pop(len(taken) % len(clips)) for clips in activities][: each - len(taken)]
+            activities = [clips for clips in activities if clips]
         rows += taken
     return rows
 
@@ -144,35 +145,30 @@ def likeliest(scores: Sequence[float], activities: Sequence[str], most: int = 3)
 def lit(maps: Sequence[Attention], places: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """How much light falls on each step and place of each modality, 0 to 255: `shape` and flat `values`.
 
-    On a context, how much of the lead's attention it gets (the relation's mean over the lead's positions, equally of
-    every lead); on who only leads, how strongly a position is related to any of the context's (its largest logit, from
-    that of the least related on).
-    `places` is how many axes behind time a modality is shown with; maps of other grids are summed over them.
+    On a context, how much of the lead's attention it gets: the relation's mean over the lead's positions,
+    equally of every lead. On a modality that only leads, how strongly a position is related to any of the
+    context's: its largest logit, less that of the least related position. `places` is how many axes behind
+    time a modality is shown with; maps of other grids are summed over them.
     """
-    made: dict[str, list[torch.Tensor]] = {}
+    lights: dict[str, list[torch.Tensor]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    for one in maps:
-        made.setdefault(one.context, []).append(one.relation[0].mean(0))
-        shapes[one.context] = one.context_shape
-    for one in maps:
-        if one.lead not in {other.context for other in maps}:
-            strength = one.logits[0].amax(1)
+    for attention in maps:
+        lights.setdefault(attention.context, []).append(attention.relation[0].mean(0))
+        shapes[attention.context] = attention.context_shape
+    contexts = set(lights)
+    for attention in maps:
+        if attention.lead not in contexts:
+            strength = attention.logits[0].amax(1)
             strength = strength - strength.min()
-            made.setdefault(one.lead, []).append(strength / strength.max().clamp(min=1e-12))
-            shapes[one.lead] = one.lead_shape
-    lights = {}
-    for name, found in made.items():
-        shape = shapes[name]
-        total = torch.stack(found).mean(0)
+            lights.setdefault(attention.lead, []).append(strength / strength.max().clamp(min=1e-12))
+            shapes[attention.lead] = attention.lead_shape
+    scaled = {}
+    for name, shape in shapes.items():
         if not shape:
             continue
+        light = torch.stack(lights[name]).mean(0)
         if len(shape) != 1 + places.get(name, 0):
-            total, shape = total.reshape(shape[0], -1).sum(1), shape[:1]
-        scaled = (255 * (total - total.min()) / (total.max() - total.min()).clamp(min=1e-12)).round().int()
-        lights[name] = {"shape": list(shape), "values": scaled.tolist()}
-    return lights
-
-
-def _length(modality: Modality, clip: Clip) -> float:
-    seconds = moments(modality, clip.start_s, clip.stop_s)
-    return float(seconds[-1] - seconds[0])
+            light, shape = light.reshape(shape[0], -1).sum(1), shape[:1]
+        values = (255 * (light - light.min()) / (light.max() - light.min()).clamp(min=1e-12)).round().int()
+        scaled[name] = {"shape": list(shape), "values": values.tolist()}
+    return scaled

@@ -1,4 +1,4 @@
-"""What every figure shares: colours, style, a canvas with labelled rows, and its way into a file or a page."""
+"""What every figure shares: colours, style, a canvas with labelled rows, the way into a file or a page."""
 
 import io
 import re
@@ -15,8 +15,8 @@ from matplotlib.transforms import blended_transform_factory
 
 from plait.store import write_bytes, write_text
 
-# Paul Tol's "high contrast" trio, darkened to 3:1 on white: told apart by the colour-blind and in greyscale. Each group
-# has a shape of its own as well. The second colour is the one on a dark ground.
+# Paul Tol's "high contrast" trio, darkened to 3:1 on white: told apart by the colour-blind and in greyscale.
+# Each group has a shape of its own as well. The second colour is the one on a dark ground.
 COLOURS = {
     "ink": ("#1d2126", "#e7e9ec"),
     "muted": ("#5f6872", "#a3acb6"),
@@ -42,7 +42,7 @@ class Line(NamedTuple):
 
 
 def style() -> Any:
-    """Matplotlib settings of every figure: text stays text, no mathematics in names, the same bytes every time."""
+    """Matplotlib settings of every figure: text stays text, no mathematics in names, always equal bytes."""
     ink, muted, grid = (COLOURS[name][0] for name in ("ink", "muted", "grid"))
     return {
         "svg.fonttype": "none",
@@ -88,7 +88,7 @@ def rows_of(lines: Sequence[Line]) -> list[Line]:
 
 
 def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figure, Axes]:
-    """A figure with the labels of `lines` on the left of its axes, and room for one number on the right of each."""
+    """A figure with the labels of `lines` on the left of its axes and room for a number on their right."""
     most = int((width_in / 2 - INDENT_IN) / LETTER_IN)
     labels_in = INDENT_IN + 0.1 + LETTER_IN * max(len(short(line.label, most)) for line in rows_of(lines))
     tall = row_in * (lines[-1].y + 1.2)
@@ -97,9 +97,8 @@ def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figur
     box = (labels_in / width_in, BELOW_IN / height, 1 - (labels_in + BESIDE_IN) / width_in, tall / height)
     axes = figure.add_axes(box)
     axes.set_ylim(lines[-1].y + 0.7, -0.5)
-    axes.xaxis.set_major_locator(
-        MaxNLocator(nbins=5 if width_in < WIDTHS_IN["wide"] else 9, steps=[1, 2, 5, 10])
-    )
+    ticks = 5 if width_in < WIDTHS_IN["wide"] else 9
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 5, 10]))
     inches = blended_transform_factory(figure.dpi_scale_trans, axes.transData)
     for y, label, heading in lines:
         x, colour, weight = (0.0, "muted", "bold") if heading else (INDENT_IN, "ink", "normal")
@@ -109,10 +108,16 @@ def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figur
 
 
 def number(axes: Axes, y: float, text: str, weight: str = "normal") -> None:
-    """`text` at the right end of a line."""
-    axes.annotate(
-        text, (1, y), (8, 0), axes.get_yaxis_transform(), "offset points", va="center", weight=weight
-    )
+    """Write a number at the right end of a line.
+
+    Args:
+        axes: Those of the line.
+        y: The line's height, in data.
+        text: What to write.
+        weight: Of the font, as matplotlib names it.
+    """
+    right = axes.get_yaxis_transform()
+    axes.annotate(text, (1, y), (8, 0), right, "offset points", va="center", weight=weight)
 
 
 def short(label: str, most: int) -> str:
@@ -124,13 +129,13 @@ def short(label: str, most: int) -> str:
 def to_svg(figure: Figure) -> str:
     """The figure as SVG, without date, ids that could meet another figure's, or a font of its own."""
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    svg = re.sub(r' id="[a-z_A-Z]+[._]?\d+"(?=>)', "", _saved(figure, "svg", nothing).decode())
+    svg = re.sub(r' id="[a-z_A-Z]+[._]?\d+"(?=>)', "", _save(figure, "svg", nothing).decode())
     return svg.replace("'DejaVu Sans'", FONTS)
 
 
 def to_pdf(figure: Figure) -> bytes:
     """The figure as PDF, for papers: text stays text, no date."""
-    return _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
+    return _save(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
 
 
 def write_figure(figure: Figure, stem: Path) -> Path:
@@ -141,7 +146,7 @@ def write_figure(figure: Figure, stem: Path) -> Path:
     return svg
 
 
-def _saved(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
+def _save(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), mpl.rc_context(style()):
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's own fonts draw them
@@ -150,7 +155,7 @@ def _saved(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> byt
 
 
 def for_page(figure: Figure) -> str:
-    """An SVG to stand inside a page: colours become the page's variables, so that they follow light and dark."""
+    """An SVG to stand inside a page: its colours become the page's variables and follow light and dark."""
     svg = to_svg(figure)
     for name, (light, _) in COLOURS.items():
         svg = svg.replace(light, f"var(--{name})")
@@ -158,18 +163,19 @@ def for_page(figure: Figure) -> str:
 
 
 def for_file(figure: Figure) -> str:
-    """An SVG to stand alone: plain colours for papers, and a dark ground where the reader's screen is dark."""
-    dark = "".join(
+    """An SVG to stand alone: plain colours for papers, a dark ground where the reader's screen is dark."""
+    recoloured = "".join(
         f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
         for light, dark in COLOURS.values()
         for kind in ("fill", "stroke")
     )
-    surface = COLOURS["surface"]
-    rules = f"svg{{background:{surface[0]}}}@media (prefers-color-scheme:dark){{svg{{background:{surface[1]}}}{dark}}}"
-    return _margin(to_svg(figure), 12).replace("<defs>", f"<defs><style>{rules}</style>", 1)
+    day, night = COLOURS["surface"]
+    dark = f"@media (prefers-color-scheme:dark){{svg{{background:{night}}}{recoloured}}}"
+    rules = f"svg{{background:{day}}}{dark}"
+    return _add_margin(to_svg(figure), 12).replace("<defs>", f"<defs><style>{rules}</style>", 1)
 
 
-def _margin(svg: str, by: float) -> str:
+def _add_margin(svg: str, by: float) -> str:
     """`svg` with `by` points of air on every side."""
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt" viewBox="[^"]*"', svg)
     if size is None:

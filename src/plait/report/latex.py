@@ -7,15 +7,15 @@ MEANT = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textascii
 
 
 def tabular(header: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
-    """A `tabular`, to be put into a `table`; needs the package booktabs. The first `words` columns are text."""
+    """A `tabular` for a `table`; needs the package booktabs. The first `words` columns are aligned left."""
     columns = "l" * words + "r" * (len(header) - words)
     lines = [r"\begin{tabular}{" + columns + "}", r"\toprule", _row(header), r"\midrule"]
     return "\n".join([*lines, *(_row(row) for row in rows), r"\bottomrule", r"\end{tabular}", ""])
 
 
 def escaped(text: str) -> str:
-    """`text` with the characters that LaTeX would take for its own escaped; minus signs and dashes as it has them."""
-    plain = re.sub(r"[\\~^&%$#_{}]", lambda found: MEANT.get(found.group(), "\\" + found.group()), text)
+    """`text` as LaTeX prints it: its own characters escaped, minus signs and dashes as it has them."""
+    plain = re.sub(r"[\\~^&%$#_{}]", lambda sign: MEANT.get(sign.group(), "\\" + sign.group()), text)
     return plain.replace("−", "$-$").replace("–", "--").replace("<", "$<$").replace(">", "$>$")
 
 

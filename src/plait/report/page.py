@@ -12,30 +12,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from plait.analysis import missing_hands
-from plait.analysis.choice import Choice, independent, shown
+from plait.analysis.choice import Choice, choose, independent
 from plait.analysis.claims import gains, paper_claims, singles_of, widths
 from plait.analysis.compare import compare
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
-from plait.report import captions, paper
-from plait.report.cases import CASES
+from plait.report import captions, paper, tables
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
 from plait.report.sheet import SHEET
-from plait.report.tables import (
-    GROUPS,
-    activity_table,
-    claim_cells,
-    comparison_cells,
-    confusion_table,
-    main_cells,
-    main_table,
-    mistake_table,
-    subject_confusion_table,
-    subject_table,
-)
-from plait.results import RunFacts
+from plait.results import CASES, RunFacts
 from plait.store import read_json
 
 Drawing = Callable[..., Figure]
@@ -44,11 +31,26 @@ LIMIT, MARGIN = 40_000_000, 1000  # bytes of a page; what its words may grow by 
 
 @dataclass(frozen=True)
 class Report:
-    """A run and every table of its report, each by a function of `plait.report.tables` or `plait.study`.
+    """A run and every table of its report, each by the function that makes it.
 
-    `seen` says in how many clips detected and true counts of hands agree, of how many where the truth is known.
-    `choice` is the fusion that figures and page show, the one that Table 2 names; `independent` is what its accuracy
-    would be, were nobody asked who is tested, where validation people chose.
+    Args:
+        run: What `run.json` says.
+        main: `tables.main_table`.
+        table1: `paper.table_1`.
+        table2: `paper.table_2`.
+        comparisons: `compare.compare`.
+        subjects: `tables.subject_table`.
+        activities: `tables.activity_table`.
+        confusion: `tables.confusion_table`.
+        subject_confusion: `tables.subject_confusion_table`.
+        mistakes: `tables.mistake_table`.
+        gains: `claims.gains`.
+        widths: `claims.widths`.
+        claims: `claims.paper_claims`, then `missing_hands.visibility_claims` where hands were counted.
+        hands: `missing_hands.missing_hands`; empty where nobody counted.
+        seen: In how many clips detected and true counts of hands agree, of how many where the truth is known.
+        choice: the fusion that figures and page show, which Table 2 names.
+        independent: `choice.independent`: its accuracy, were it chosen without a look at who is tested.
     """
 
     run: RunFacts
@@ -77,11 +79,15 @@ class Report:
         validation: pl.DataFrame | None = None,
         hands: pl.DataFrame | None = None,
     ) -> "Report":
-        """The tables of a run's predictions, and of the hands that were detected in its clips.
+        """The report of a run.
 
-        Those of the validation subjects choose a fusion, and nothing else.
+        Args:
+            run: What `run.json` says.
+            predictions: Of test clips.
+            validation: Predictions of validation clips, which choose a fusion and do nothing else.
+            hands: The hands that were detected in the test clips, a row per clip.
         """
-        choice = shown(run.dataset, run.methods, run.modalities, validation)
+        choice = choose(run.dataset, run.methods, run.modalities, validation)
         claims = paper_claims(run.methods, predictions, run.activities)
         missing, seen = pl.DataFrame(schema=missing_hands.SCHEMA), (0, 0)
         if hands is not None:
@@ -90,15 +96,15 @@ class Report:
             seen = missing_hands.agreement(hands)
         return cls(
             run=run,
-            main=main_table(run, predictions),
+            main=tables.main_table(run, predictions),
             table1=paper.table_1(run, predictions),
             table2=paper.table_2(run, predictions, validation),
             comparisons=compare(predictions, run.methods),
-            subjects=subject_table(run, predictions),
-            activities=activity_table(run, predictions),
-            confusion=confusion_table(run, predictions),
-            subject_confusion=subject_confusion_table(run, predictions),
-            mistakes=mistake_table(run, predictions),
+            subjects=tables.subject_table(run, predictions),
+            activities=tables.activity_table(run, predictions),
+            confusion=tables.confusion_table(run, predictions),
+            subject_confusion=tables.subject_confusion_table(run, predictions),
+            mistakes=tables.mistake_table(run, predictions),
             gains=gains(run.methods, predictions, run.activities),
             widths=widths(run.methods, predictions),
             claims=claims,
@@ -110,11 +116,11 @@ class Report:
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Every table by the name of its file."""
-        every = {field.name: getattr(self, field.name) for field in fields(self)}
-        named = {name: table for name, table in every.items() if isinstance(table, pl.DataFrame)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        frames = {name: value for name, value in values.items() if isinstance(value, pl.DataFrame)}
         if self.hands.is_empty():  # nobody looked for hands
-            named.pop("hands")
-        return {"table": named.pop("main"), **named}
+            frames.pop("hands")
+        return {"table": frames.pop("main"), **frames}
 
     def figures(self) -> dict[str, Drawing]:
         """How to draw each figure that this run has, by the name of its file, at a width in inches."""
@@ -131,19 +137,19 @@ class Report:
         return drawings
 
     def leaders(self) -> list[str]:
-        """The methods that stand out: the fusion that Table 2 names, its singles, and the concatenation beside it.
+        """The methods that stand out: the fusion that Table 2 names, two singles of it, the concatenation.
 
         Without a fusion the first single of each modality.
         """
         if self.choice is None:
             singles = self.main.filter(pl.col("kind") == "single")
             return singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2).to_list()
-        average, concat = paper.baselines(self.run.methods, self.run.methods[self.choice.method].modalities)
-        singles_first = singles_of(self.run.methods, self.choice.method)[:2]
-        return [name for name in (*singles_first, concat or average, self.choice.method) if name]
+        methods, fusion = self.run.methods, self.choice.method
+        average, concat = paper.baselines(methods, methods[fusion].modalities)
+        return [name for name in (*singles_of(methods, fusion)[:2], concat or average, fusion) if name]
 
     def best(self, *kinds: str) -> dict[str, Any] | None:
-        """The row of the main table with the highest accuracy (ties: the first) of these kinds; no sweep counts."""
+        """The most accurate row of these kinds in the main table (ties: the first), sweeps left out."""
         swept = [name for name, row in self.run.methods.items() if row.sweep]
         rows = self.main.filter(pl.col("kind").is_in(kinds) & ~pl.col("method").is_in(swept))
         return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
@@ -152,13 +158,13 @@ class Report:
 def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> str:
     """The page as HTML; it loads nothing, so that it opens from disk.
 
-    From `folder` come the contact sheet and the cases with their films. As many films as fit into a page of `limit`
-    bytes are part of it; the page plays the others from where they lie, as long as it lies beside them.
+    From `folder` come the contact sheet and the cases with their films. As many films as fit into a page of
+    `limit` bytes are part of it; the page plays the others as long as it lies beside them.
 
     Raises:
         DataError: `cases.json` cannot be read, or a film is missing.
     """
-    sheet, cases = _beside(folder)
+    sheet, cases = _sheet_and_cases(folder)
     environment = Environment(
         loader=PackageLoader("plait.report", "."),
         autoescape=True,
@@ -166,25 +172,28 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    run, main, comparisons = report.run, report.main, report.comparisons
+    run, main, comparisons, choice = report.run, report.main, report.comparisons, report.choice
     context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
         captions=captions,
         colours=COLOURS,
-        groups=_grouped(report.run, main),
+        groups=_main_groups(run, main),
         main_rows=len(main),
         best_single=report.best("single"),
-        shown=_row(main, report.choice),
-        how=report.choice.how if report.choice else None,
+        shown=main.row(by_predicate=pl.col("method") == choice.method, named=True) if choice else None,
+        how=choice.how if choice else None,
         independent=report.independent,
-        best_combined=report.best(*GROUPS["average and concat"]),
+        best_combined=report.best(*tables.GROUPS["average and concat"]),
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
-        comparisons=_by_fusion(comparisons, comparison_cells),
+        comparisons=_cells_by("fusion", comparisons, tables.comparison_cells),
         verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
-        claims=_by_fusion(report.claims, claim_cells),
-        heat=_heat(main, report.subjects),
-        hard=_hard(report),
-        paper_tables=[(paper.header(table), _by_part(table)) for table in (report.table1, report.table2)],
+        claims=_cells_by("fusion", report.claims, tables.claim_cells),
+        heat=_heat_map(main, report.subjects),
+        hard=_hard_people(report),
+        paper_tables=[
+            (paper.header(table), _cells_by("part", table, lambda row: paper.cells(row)[1:]))
+            for table in (report.table1, report.table2)
+        ],
         published="paper" in report.table1,
         figures={
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
@@ -194,36 +203,31 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         sheet=sheet,
         cases=cases,
         notes=captions.notes(run, main, comparisons),
-        data=_data(report),
+        data=_script_data(report),
     )
     template = environment.get_template("page.html.j2")
     wanted = [film["file"] for case in cases["cases"] for film in case["films"]] if cases else []
-    about: dict[str, Any] = {"films": {}, "films_in_all": len(wanted)}
+    context |= {"films": {}, "films_in_all": len(wanted)}
     if folder is not None and wanted:
-        left = limit - len(template.render(**context, **about).encode()) - MARGIN
-        about["films"] = _fitting(folder, wanted, left)
-    return template.render(**context, **about)
+        left = limit - len(template.render(**context).encode()) - MARGIN
+        context["films"] = _films_that_fit(folder, wanted, left)
+    return template.render(**context)
 
 
-def _row(main: pl.DataFrame, choice: Choice | None) -> dict[str, Any] | None:
-    """The row of the main table of the fusion that was chosen."""
-    return None if choice is None else main.row(by_predicate=pl.col("method") == choice.method, named=True)
-
-
-def _beside(folder: Path | None) -> tuple[str | None, Any]:
+def _sheet_and_cases(folder: Path | None) -> tuple[str | None, Any]:
     """The contact sheet in base 64 and the cases in a run's folder, each None where there is none."""
     if folder is None:
         return None, None
-    sheet, cases = folder / SHEET, folder / CASES
-    told = read_json(cases) if cases.is_file() else None
-    if told is not None and "counts" not in told:
-        raise DataError(f"{cases}: of an earlier version; remove it, or run the study again")
-    return base64.b64encode(sheet.read_bytes()).decode() if sheet.is_file() else None, told
+    sheet, path = folder / SHEET, folder / CASES
+    cases = read_json(path) if path.is_file() else None
+    if cases is not None and "counts" not in cases:
+        raise DataError(f"{path}: of an earlier version; remove it, or run the study again")
+    return base64.b64encode(sheet.read_bytes()).decode() if sheet.is_file() else None, cases
 
 
-def _fitting(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
+def _films_that_fit(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
     """The first of a run's films whose `data:` addresses take no more than `left` bytes together."""
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for file in files:
         try:
             address = "data:video/mp4;base64," + base64.b64encode((folder / file).read_bytes()).decode()
@@ -234,12 +238,12 @@ def _fitting(folder: Path, files: Sequence[str], left: int) -> dict[str, str]:
         left -= len(address) + len(file) + len('"": "", ')
         if left < 0:
             break
-        found[file] = address
-    return found
+        addresses[file] = address
+    return addresses
 
 
-def _grouped(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
-    """The rows of the main table by group; every number as it is printed, and whether it is its column's best."""
+def _main_groups(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
+    """The rows of the main table by group; numbers as printed, and whether they are their column's best."""
     trained = main.filter(pl.col("kind") != "average")
     best = {
         "accuracy": main["accuracy"].max(),
@@ -249,45 +253,43 @@ def _grouped(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
         "train_seconds": trained["train_seconds"].min(),
     }
     groups = []
-    for title, kinds in GROUPS.items():
+    for title, kinds in tables.GROUPS.items():
         rows = []
         for row in main.filter(pl.col("kind").is_in(kinds)).iter_rows(named=True):
-            name, modalities, head, *printed = main_cells(run, row)
+            name, modalities, head, *printed = tables.main_cells(run, row)
             marked = [len(main) > 1 and row[key] is not None and row[key] == top for key, top in best.items()]
             cells = list(zip(printed, marked, strict=True))
-            rows.append(
-                {
-                    "name": name,
-                    "modalities": modalities,
-                    "head": head,
-                    "scores": cells[:3],
-                    "costs": cells[3:],
-                }
-            )
+            texts = {"name": name, "modalities": modalities, "head": head}
+            rows.append({**texts, "scores": cells[:3], "costs": cells[3:]})
         if rows:
             groups.append({"title": title, "kind": kinds[0], "rows": rows})
     return groups
 
 
-def _by_fusion(
-    table: pl.DataFrame, cells: Callable[[dict[str, Any]], list[str]]
+def _cells_by(
+    column: str, table: pl.DataFrame, cells: Callable[[dict[str, Any]], list[str]]
 ) -> dict[str, list[list[str]]]:
-    """The `cells` of each row, by fusion, in the order of the table."""
+    """The `cells` of each row, grouped by what `column` holds, in the order of the table."""
     groups: dict[str, list[list[str]]] = {}
     for row in table.iter_rows(named=True):
-        groups.setdefault(row["fusion"], []).append(cells(row))
+        groups.setdefault(row[column], []).append(cells(row))
     return groups
 
 
-def _heat(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
+def _heat_map(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
     """Accuracy per method and subject with a shade from 0 (lowest of all) to 1 (highest)."""
-    known = subjects["accuracy"].drop_nulls()
-    low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    measured = subjects["accuracy"].drop_nulls()
+    low, high = float(measured.min()), float(measured.max())  # type: ignore[arg-type]
+
+    def shade(accuracy: float | None) -> float | None:
+        if accuracy is None:
+            return None
+        return (accuracy - low) / (high - low) if high > low else 0.5
+
     rows = []
     for method in main["method"]:
-        own = subjects.filter(pl.col("method") == method)["accuracy"].to_list()
-        shades = [None if a is None else (a - low) / (high - low) if high > low else 0.5 for a in own]
-        rows.append((method, [(captions.percent(a), shade) for a, shade in zip(own, shades, strict=True)]))
+        accuracies = subjects.filter(pl.col("method") == method)["accuracy"]
+        rows.append((method, [(captions.percent(a), shade(a)) for a in accuracies]))
     names = subjects["subject"].unique(maintain_order=True).to_list()
     means = [
         captions.percent(subjects.filter(pl.col("subject") == name)["accuracy"].mean())  # type: ignore[arg-type]
@@ -302,37 +304,29 @@ def _heat(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _by_part(table: pl.DataFrame) -> dict[str, list[list[str]]]:
-    """The rows of Table 1 or 2 as they are printed, by part."""
-    parts: dict[str, list[list[str]]] = {}
-    for row in table.iter_rows(named=True):
-        parts.setdefault(row["part"], []).append(paper.cells(row)[1:])
-    return parts
-
-
-def _hard(report: Report) -> dict[str, Any]:
-    """The hardest people for the shown fusion (the best method, where there is none), and what is said of them."""
-    best = report.best(*report.main["kind"].unique())
-    name = report.choice.method if report.choice else best["method"] if best else report.main["method"][0]
+def _hard_people(report: Report) -> dict[str, Any]:
+    """The hardest people for the shown fusion, or else the best method, and what is said of them."""
+    if report.choice:
+        name = report.choice.method
+    elif best := report.best(*report.main["kind"].unique()):
+        name = best["method"]
+    else:
+        name = report.main["method"][0]
     singles = report.gains.filter(pl.col("fusion") == name)["single"].unique(maintain_order=True).to_list()
     people = []
     for subject in hardest(report.subjects, name):
-        own = report.subjects.filter(pl.col("subject") == subject)
-        of = {row["method"]: row for row in own.iter_rows(named=True)}
-        wrong = report.mistakes.filter((pl.col("method") == name) & (pl.col("subject") == subject))
+        rows = report.subjects.filter(pl.col("subject") == subject).iter_rows(named=True)
+        row_of = {row["method"]: row for row in rows}
+        wrong = report.mistakes.filter(pl.col("method") == name, pl.col("subject") == subject)
+        alone = [row_of[single] for single in singles]
         people.append(
-            {
-                "subject": subject,
-                "own": of[name],
-                "singles": [of[single] for single in singles],
-                "mistakes": wrong.to_dicts(),
-            }
+            {"subject": subject, "own": row_of[name], "singles": alone, "mistakes": wrong.to_dicts()}
         )
     return {"method": name, "people": people}
 
 
-def _data(report: Report) -> dict[str, Any]:
-    """What the page's script draws: recall per activity, and confusion by person, by method in the table's order.
+def _script_data(report: Report) -> dict[str, Any]:
+    """What the page's script draws, by method in the table's order: recall by activity, confusion by person.
 
     `confusion` holds, for each method, `[person, activity, taken for, clips]` in numbers.
     """

@@ -1,8 +1,9 @@
 """Tables 1 and 2 of the paper: its rows in its order, whatever the sensors are called.
 
-A row's role follows from what a method is: a single modality, a fusion and who leads it, an average, a concatenation.
-Of several methods of one role, the first in the study stands for it (of concatenations, the first flattened one, as in
-the paper); rows of a sweep stand for none. A study of several sets of modalities has each fusion once for each set.
+A row's role follows from what a method is: a single modality, a fusion and who leads it, an average, a
+concatenation. Of several methods of one role, the first in the study stands for it (of concatenations, the
+first flattened one, as in the paper); rows of a sweep stand for none. A study of several sets of modalities
+has each fusion once for each set.
 """
 
 from collections.abc import Collection, Mapping
@@ -42,21 +43,19 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 def table_1(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Single modalities, then non-local fusions: `part, model, method, accuracy, subject_sd`.
 
-    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of this data
-    set, they stand beside them as `paper, paper_sd`.
+    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of
+    this data set, they stand beside them as `paper, paper_sd`.
     """
-    singles: dict[
-        tuple[str, str], str
-    ] = {}  # a modality by each of its encoders, under the head that comes first
+    singles: dict[tuple[str, str], str] = {}  # a modality by each of its encoders, under its first head
     for name, row in run.methods.items():
         if row.kind == "single" and not row.sweep:
-            singles.setdefault((_single(row), str(row.encoders)), name)
+            singles.setdefault((_role(row), str(row.encoders)), name)
     rows = [("single modality", role, name) for (role, _), name in singles.items()]
     sets = fusions(run.methods, run.modalities)
-    for modalities, own in sets.items():
+    for modalities, names in sets.items():
         of = f" of {' + '.join(modalities)}" if len(sets) > 1 else ""
-        rows += [(f"non-local fusion{of}", role, name) for role, name in own.items()]
-    return _told(run, predictions, rows, {name: role for _, role, name in rows})
+        rows += [(f"non-local fusion{of}", role, name) for role, name in names.items()]
+    return _with_numbers(run, predictions, rows, {name: role for _, role, name in rows})
 
 
 def table_2(run: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -68,14 +67,14 @@ def table_2(run: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame |
     roles: dict[str, str] = {}
     for modalities, choice in choices(run.dataset, run.methods, run.modalities, validation).items():
         average, concat = baselines(run.methods, modalities)
-        named = [(AVERAGE, average), (CONCAT, concat), (f"{choice.role}, {choice.how}", choice.method)]
-        rows += [(" + ".join(modalities), model, name) for model, name in named if name]
-        flattened = concat and run.methods[concat].head == "flatten"
-        roles |= {
-            name: role for name, role in ((average, AVERAGE), (concat, CONCAT if flattened else "")) if name
-        }
+        models = [(AVERAGE, average), (CONCAT, concat), (f"{choice.role}, {choice.how}", choice.method)]
+        rows += [(" + ".join(modalities), model, name) for model, name in models if name]
+        if average:
+            roles[average] = AVERAGE
+        if concat and run.methods[concat].head == "flatten":
+            roles[concat] = CONCAT
         roles[choice.method] = choice.role
-    return _told(run, predictions, rows, roles)
+    return _with_numbers(run, predictions, rows, roles)
 
 
 def baselines(
@@ -91,14 +90,8 @@ def baselines(
 
 def header(table: pl.DataFrame) -> list[str]:
     """The printed columns of either table."""
-    return [
-        "",
-        "model",
-        "method",
-        "accuracy %",
-        "subject SD",
-        *(["paper", "paper SD"] if "paper" in table else []),
-    ]
+    published = ["paper", "paper SD"] if "paper" in table else []
+    return ["", "model", "method", "accuracy %", "subject SD", *published]
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
@@ -106,25 +99,22 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [*(row[key] for key in ("part", "model", "method")), *(percent(row[key]) for key in list(row)[3:])]
 
 
-def _single(row: MethodFacts) -> str:
-    """The role of a single: its modality; the paper's static baseline is told by its encoder."""
+def _role(row: MethodFacts) -> str:
+    """The role of a single: its modality; the paper's static baseline is known by its encoder."""
     static = any("resnet50" in f"{origin.features} {origin.network}" for origin in row.encoders.values())
     return " + ".join(row.modalities) + (", ResNet-50" if static else "")
 
 
-def _told(
+def _with_numbers(
     run: RunFacts, predictions: pl.DataFrame, rows: list[tuple[str, str, str]], roles: Mapping[str, str]
 ) -> pl.DataFrame:
     """Rows with their numbers, and the paper's where it has some of this data set."""
-    named = pl.DataFrame(rows, schema=list(SCHEMA)[:3], orient="row").cast(pl.String)
+    names = pl.DataFrame(rows, schema=list(SCHEMA)[:3], orient="row").cast(pl.String)
     numbers = summary(predictions, run.activities).select("method", "accuracy", "subject_sd")
-    table = named.join(numbers, on="method", how="left", maintain_order="left").cast(SCHEMA)  # type: ignore[arg-type]
+    table = names.join(numbers, on="method", how="left", maintain_order="left")
+    table = table.cast(SCHEMA)  # type: ignore[arg-type]
     published = PUBLISHED.get(run.dataset)
     if published is None:
         return table
-    of = [published.get(roles.get(name, ""), (None, None)) for name in table["method"]]
-    beside = [
-        pl.Series(name, [pair[i] for pair in of], dtype=kind)
-        for i, (name, kind) in enumerate(PRINTED.items())
-    ]
-    return table.with_columns(beside)
+    pairs = [published.get(roles.get(name, ""), (None, None)) for name in table["method"]]
+    return table.hstack(pl.DataFrame(pairs, schema=PRINTED, orient="row"))

@@ -1,4 +1,4 @@
-"""A run's folder over HTTP, for looking at: read only, nothing outside the folder, by default on this machine alone."""
+"""A run's folder over HTTP, for looking at: read only, nothing outside it, by default on this machine."""
 
 import ipaddress
 import re
@@ -20,8 +20,8 @@ PATIENCE_S = 20.0  # within which a request must be there, and each piece of an 
 class Files(SimpleHTTPRequestHandler):
     """GET and HEAD of the files of one folder, whole or a range of bytes, as players of films ask for.
 
-    There are no listings, hidden files, or ways out of the folder: not by `..`, not by a symbolic link. A connection
-    that is slower than `patience_s` is closed; a player that goes on later asks again for the rest.
+    There are no listings, hidden files, or ways out of the folder: not by `..`, not by a symbolic link. A
+    connection that is slower than `patience_s` is closed; a player asks again for the rest.
     """
 
     protocol_version = "HTTP/1.1"
@@ -56,7 +56,7 @@ class Files(SimpleHTTPRequestHandler):
     def send_head(self) -> BinaryIO | None:
         """Answer with the file's head; what is left to send is returned, None where there is nothing."""
         try:
-            path = self._asked() if self._at_home() else None
+            path = self._wanted_file() if self._at_home() else None
         except ValueError:  # "Host: [", "GET http://[/"
             self.send_error(HTTPStatus.BAD_REQUEST, "no address that can be read")
             return None
@@ -68,7 +68,7 @@ class Files(SimpleHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND, "no such file in this run")
             return None
         size = path.stat().st_size
-        first, last = _range(self.headers.get("Range") if size else None, size)
+        first, last = _parse_range(self.headers.get("Range") if size else None, size)
         if first > last and size:
             file.close()
             self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
@@ -103,23 +103,23 @@ class Files(SimpleHTTPRequestHandler):
         """Say nothing: the page asks for dozens of films."""
 
     def _at_home(self) -> bool:
-        """Whether the page was asked for by an address of this machine, where it is served to this machine alone.
+        """Whether the page was asked for by an address of this machine, where it is served to it alone.
 
-        A page of somebody else's whose name was made to mean this machine says that name.
+        Somebody else's page whose name was made to mean this machine asks by that name.
         """
         bound = ipaddress.ip_address(self.connection.getsockname()[0])
         name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         return not bound.is_loopback or name in ("localhost", "127.0.0.1", "::1", str(bound))
 
-    def _asked(self) -> Path | None:
+    def _wanted_file(self) -> Path | None:
         """The file that is asked for; None where there is none to be had."""
         root = Path(self.directory).resolve()
         name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
         if "\0" in name or any(part.startswith(".") for part in name.split("/")):
             return None
         try:
-            found = (root / name).resolve()
-            return found if found.is_relative_to(root) and found.is_file() else None
+            path = (root / name).resolve()
+            return path if path.is_relative_to(root) and path.is_file() else None
         except (OSError, RuntimeError):  # a name that no file system takes, or a link to itself
             return None
 
@@ -133,9 +133,13 @@ class Files(SimpleHTTPRequestHandler):
 def server(
     run: Path, host: str = HOST, port: int = PORT, patience_s: float = PATIENCE_S
 ) -> ThreadingHTTPServer:
-    """A server of the folder `run`, listening already; `port` 0 takes any that is free.
+    """A server of a run's folder, listening already.
 
-    `patience_s` is how long a request may take to arrive, and a piece of an answer to be taken.
+    Args:
+        run: The folder.
+        host: The address to listen at.
+        port: The port; 0 takes any that is free.
+        patience_s: How long a request may take to arrive, and a piece of an answer to be taken.
 
     Raises:
         DataError: there is no page in the folder.
@@ -154,12 +158,12 @@ def server(
         raise ConfigError(f"--host {host} --port {port}: cannot listen there: {why}") from error
 
 
-def _range(asked: str | None, size: int) -> tuple[int, int]:
-    """The first and the last byte of `bytes=a-b`, `bytes=a-` or `bytes=-n`; of the whole file for anything else."""
-    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", asked or "")
-    if found is None or not any(found.groups()):
+def _parse_range(header: str | None, size: int) -> tuple[int, int]:
+    """The first and the last byte of `bytes=a-b`, `bytes=a-` or `bytes=-n`; else of the whole file."""
+    ends = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header or "")
+    if ends is None or not any(ends.groups()):
         return 0, size - 1
-    first, last = found.groups()
+    first, last = ends.groups()
     if not first:
         return max(size - int(last), 0), size - 1
     return int(first), min(int(last) if last else size - 1, size - 1)

@@ -17,10 +17,10 @@ SIDE = 224
 
 
 def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None:
-    """Write the middle frame of one clip of each activity into the folder `run`; None where no stream is of pictures.
+    """Write the middle frame of one clip of each activity into the folder `run`.
 
-    Where pictures cannot be read, which a study may do without, a line says so, and there is none either. Activities
-    come in the data set's order, subjects take turns; who an activity was never recorded of has no tile.
+    Activities come in the data set's order, subjects take turns; an activity that nobody performed has no
+    tile. None where no stream is of pictures, or, with a warning, where pictures cannot be read.
 
     Raises:
         DataError: the folder cannot be written.
@@ -29,14 +29,15 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
     subjects = list(dict.fromkeys(clip.subject for _, clip in cuts))
     tiles: list[np.ndarray] = []
     for number, activity in enumerate(dataset.activities):
-        own = [one for one in cuts if one[1].activity == activity]
-        turn = [one for one in own if one[1].subject == subjects[number % len(subjects)]]
-        if not own:
+        performed = [cut for cut in cuts if cut[1].activity == activity]
+        turn = [cut for cut in performed if cut[1].subject == subjects[number % len(subjects)]]
+        if not performed:
             continue
-        recording, clip = (turn or own)[0]
+        recording, clip = (turn or performed)[0]
         middle = np.array([(clip.start_s + clip.stop_s) / 2])
+        views = [recording.streams[name] for name in streams if name in recording.streams]
         try:
-            frame = _frame([recording.streams[name] for name in streams if name in recording.streams], middle)
+            frame = _first_picture(views, middle)
         except DataError as error:
             warnings.warn(f"the page has no contact sheet: {error}", PlaitWarning, stacklevel=2)
             return None
@@ -53,30 +54,34 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
     return run / SHEET
 
 
-def _frame(streams: Sequence[Stream], second: np.ndarray) -> np.ndarray | None:
-    """The picture of the first stream that has one then; a study may do without a stream that cannot be read."""
-    failed = None
+def _first_picture(streams: Sequence[Stream], second: np.ndarray) -> np.ndarray | None:
+    """The picture of the first stream that has one then; streams that cannot be read are passed over.
+
+    Raises:
+        DataError: the first of these streams' error, where no other has a picture.
+    """
+    errors = []
     for stream in streams:
         try:
             frame = picture(stream.at(second)[0])
         except DataError as error:
-            failed = failed or error
-            continue
-        if frame is not None:
-            return frame
-    if failed:
-        raise failed
+            errors.append(error)
+        else:
+            if frame is not None:
+                return frame
+    if errors:
+        raise errors[0]
     return None
 
 
 def picture(reading: np.ndarray, side: int = SIDE) -> np.ndarray | None:
-    """A reading as RGB, square: colours as they are, depth in grey, nearer is lighter; None if it is neither."""
+    """A reading as a square RGB picture: colours as they are, depth in grey, nearer is lighter; else None."""
     if reading.ndim == 3 and reading.shape[2] == 3 and reading.dtype == np.uint8:
         colours = reading
     elif reading.ndim == 2 and min(reading.shape) >= 32:
-        seen = reading > 0
-        near, far = np.percentile(reading[seen], (1, 99)) if seen.any() else (0.0, 1.0)
-        grey = np.where(seen, 255 - 190 * np.clip((reading - near) / max(far - near, 1e-6), 0, 1), 0)
+        measured = reading > 0
+        near, far = np.percentile(reading[measured], (1, 99)) if measured.any() else (0.0, 1.0)
+        grey = np.where(measured, 255 - 190 * np.clip((reading - near) / max(far - near, 1e-6), 0, 1), 0)
         colours = np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
     else:
         return None

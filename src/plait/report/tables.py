@@ -47,8 +47,8 @@ HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval"
 def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """One row per method, singles first, then average and concat, then fusions: `table.csv`.
 
-    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is the mean over the method's jobs, null for
-    an average.
+    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is a job's mean, null for an
+    average.
     """
     methods = [name for kinds in GROUPS.values() for name, row in run.methods.items() if row.kind in kinds]
     schema = {
@@ -60,26 +60,26 @@ def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
         "parameters": pl.Int64,
         "train_seconds": pl.Float64,
     }
-    about = pl.DataFrame([_about(name, run.methods[name]) for name in methods], schema=schema)
-    table = about.join(metrics.summary(predictions, run.activities), on="method", maintain_order="left")
-    first, last = ["method", "kind", "modalities", "encoders", "head"], ["parameters", "train_seconds"]
-    return table.select(*first, pl.exclude(*first, *last), *last)
+    facts = pl.DataFrame([_method_facts(name, run.methods[name]) for name in methods], schema=schema)
+    table = facts.join(metrics.summary(predictions, run.activities), on="method", maintain_order="left")
+    costs = ["parameters", "train_seconds"]
+    return table.select(pl.exclude(costs), *costs)
 
 
 def subject_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Accuracy per method and subject, and on everybody else: `subjects.csv`.
 
-    Methods come as in the study, subjects in natural order.
+    Methods come as in the study, subjects in natural order; null where a method was not tested on a subject.
     """
     table = persons.beside_others(predictions)
     subjects = sorted(set(table["subject"]), key=natural)
-    order = [(method, subject) for method in run.methods for subject in subjects]
-    wanted = pl.DataFrame(order, schema={"method": pl.String, "subject": pl.String}, orient="row")
-    return wanted.join(table, on=("method", "subject"), maintain_order="left")
+    pairs = [(method, subject) for method in run.methods for subject in subjects]
+    grid = pl.DataFrame(pairs, schema={"method": pl.String, "subject": pl.String}, orient="row")
+    return grid.join(table, on=("method", "subject"), maintain_order="left")
 
 
 def in_order(run: RunFacts, table: pl.DataFrame) -> pl.DataFrame:
-    """A table's rows by method as in the study, then by subject in natural order; within both as they were."""
+    """A table's rows by method as in the study, then by subject in natural order; else as they were."""
     methods = {name: i for i, name in enumerate(run.methods)}
     subjects = {name: i for i, name in enumerate(sorted(set(table["subject"]), key=natural))}
     ranks = [pl.col("method").replace_strict(methods), pl.col("subject").replace_strict(subjects)]
@@ -96,16 +96,12 @@ def confusion_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Clips per method, true and predicted activity, seeds and folds summed: `confusion.csv`."""
     pairs = [(true, predicted) for true in run.activities for predicted in run.activities]
     cells = pl.DataFrame(pairs, schema={"activity": pl.String, "predicted": pl.String}, orient="row")
-    return pl.concat(
-        cells.select(
-            pl.lit(method).alias("method"),
-            pl.all(),
-            pl.Series(
-                "clips", metrics.confusion(predictions, method, run.activities).ravel(), dtype=pl.Int64
-            ),
-        )
-        for method in run.methods
-    )
+    tables = []
+    for method in run.methods:
+        counts = metrics.confusion(predictions, method, run.activities).ravel()
+        clips = pl.Series("clips", counts, dtype=pl.Int64)
+        tables.append(cells.select(pl.lit(method).alias("method"), pl.all(), clips))
+    return pl.concat(tables)
 
 
 def subject_confusion_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -122,14 +118,11 @@ def mistake_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
 
 def markdown(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     """`table.md`: the main table, the planned comparisons, and how they are computed."""
-    lines = [
-        f"# {escaped(run.study)}",
-        "",
-        *_grid(MAIN, [main_cells(run, row) for row in main.iter_rows(named=True)]),
-    ]
+    rows = [main_cells(run, row) for row in main.iter_rows(named=True)]
+    lines = [f"# {escaped(run.study)}", "", *_markdown_table(MAIN, rows)]
     if not comparisons.is_empty():
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
-        lines += ["", "## Planned comparisons", "", *_grid(COMPARISONS, rows)]
+        lines += ["", "## Planned comparisons", "", *_markdown_table(COMPARISONS, rows)]
     return "\n".join([*lines, "", *(f"* {escaped(note)}" for note in notes(run, main, comparisons)), ""])
 
 
@@ -137,7 +130,7 @@ def main_cells(run: RunFacts, row: Mapping[str, Any]) -> list[str]:
     """One method in words: method, modalities and where encoders come from, head, accuracy, ..., seconds."""
     return [
         row["method"],
-        _sensors(run.methods[row["method"]]),
+        _describe_modalities(run.methods[row["method"]]),
         row["head"] or "–",
         percent(row["accuracy"]),
         percent(row["subject_sd"]),
@@ -149,15 +142,15 @@ def main_cells(run: RunFacts, row: Mapping[str, Any]) -> list[str]:
 
 def comparison_cells(row: Mapping[str, Any]) -> list[str]:
     """One planned comparison in words: fusion, baseline, kind, difference, interval, p, p (Holm), verdict."""
-    told = row["verdict"] != TOO_FEW
+    tested = row["verdict"] != TOO_FEW
     return [
         row["fusion"],
         row["baseline"],
         row["baseline_kind"],
         points(row["difference"]),
         interval(row["low"], row["high"]),
-        chance(row["p"]) if told else "–",
-        chance(row["p_holm"]) if told else "–",
+        chance(row["p"]) if tested else "–",
+        chance(row["p_holm"]) if tested else "–",
         row["verdict"],
     ]
 
@@ -189,23 +182,17 @@ def latex_tables(run: RunFacts, tables: Mapping[str, pl.DataFrame]) -> dict[str,
         "hands": (HANDS, rows("hands", _hand_cells) if "hands" in tables else [], 1),
     }
     pivoted = {
-        "subjects": _pivoted(tables["subjects"], "method", "subject", "accuracy", percent),
-        "activities": _pivoted(tables["activities"], "activity", "method", "recall", percent),
-        "confusion": _pivoted(tables["confusion"], ["method", "activity"], "predicted", "clips", str),
+        "subjects": _latex_pivot(tables["subjects"], ["method"], "subject", "accuracy", percent),
+        "activities": _latex_pivot(tables["activities"], ["activity"], "method", "recall", percent),
+        "confusion": _latex_pivot(tables["confusion"], ["method", "activity"], "predicted", "clips", str),
     }
-    return {
-        name: tabular(header, cells, words) for name, (header, cells, words) in listed.items() if cells
-    } | pivoted
+    return {name: tabular(*table) for name, table in listed.items() if table[1]} | pivoted
 
 
 def mistake_cells(row: Mapping[str, Any]) -> list[str]:
     """One mistake in words: method, subject, activity, taken for, share of theirs, share of all others'."""
-    return [
-        *(row[key] for key in MISTAKES[:3]),
-        row["predicted"],
-        percent(row["share"]),
-        percent(row["others"]),
-    ]
+    names = [row[key] for key in ("method", "subject", "activity", "predicted")]
+    return [*names, percent(row["share"]), percent(row["others"])]
 
 
 def _gain_cells(row: Mapping[str, Any]) -> list[str]:
@@ -214,23 +201,24 @@ def _gain_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _width_cells(row: Mapping[str, Any]) -> list[str]:
-    ends = f"{percent(row['low'])} to {percent(row['high'])}"
-    return [row["series"], str(row["embedding"]), percent(row["accuracy"]), ends]
+    return [row["series"], str(row["embedding"]), *_accuracy_cells(row)]
 
 
 def _hand_cells(row: Mapping[str, Any]) -> list[str]:
-    ends = f"{percent(row['low'])} to {percent(row['high'])}"
-    return [row["method"], *(str(row[key]) for key in HANDS[1:4]), percent(row["accuracy"]), ends]
+    return [row["method"], *(str(row[key]) for key in HANDS[1:4]), *_accuracy_cells(row)]
 
 
-def _pivoted(
-    table: pl.DataFrame, rows: str | list[str], columns: str, values: str, said: Callable[[Any], str]
+def _accuracy_cells(row: Mapping[str, Any]) -> list[str]:
+    return [percent(row["accuracy"]), f"{percent(row['low'])} to {percent(row['high'])}"]
+
+
+def _latex_pivot(
+    table: pl.DataFrame, rows: Sequence[str], columns: str, values: str, written: Callable[[Any], str]
 ) -> str:
     """A long table as LaTeX, `columns` side by side."""
-    index = [rows] if isinstance(rows, str) else rows
-    wide = table.pivot(on=columns, index=index, values=values, maintain_order=True)
-    cells = [[*row[: len(index)], *map(said, row[len(index) :])] for row in wide.iter_rows()]
-    return tabular(wide.columns, cells, len(index))
+    wide = table.pivot(on=columns, index=rows, values=values, maintain_order=True)
+    cells = [[*row[: len(rows)], *map(written, row[len(rows) :])] for row in wide.iter_rows()]
+    return tabular(wide.columns, cells, len(rows))
 
 
 def escaped(text: str) -> str:
@@ -238,32 +226,30 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_|<>&~\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def _about(name: str, row: MethodFacts) -> dict[str, Any]:
+def _method_facts(name: str, row: MethodFacts) -> dict[str, Any]:
+    encoders = {modality: origin_of(origin) for modality, origin in row.encoders.items()}
     return {
         "method": name,
         "kind": row.kind,
         "modalities": " + ".join(row.modalities),
-        "encoders": json.dumps({m: origin_of(own) for m, own in row.encoders.items()}, ensure_ascii=False)
-        if row.encoders
-        else "",
+        "encoders": json.dumps(encoders, ensure_ascii=False) if encoders else "",
         "head": row.head,
         "parameters": row.parameters,
         "train_seconds": row.train_seconds / row.jobs if row.jobs else None,
     }
 
 
-def _sensors(row: MethodFacts) -> str:
-    """Modalities, with a word on those whose encoder another method has trained: "depth (frozen) + inertial"."""
-    ways = {
-        m: way for m in row.modalities if (origin := row.encoders.get(m)) and (way := training_of(origin))
-    }
+def _describe_modalities(row: MethodFacts) -> str:
+    """Modalities, with a word on encoders that another method has trained: "depth (frozen) + inertial"."""
+    ways = {m: training_of(row.encoders[m]) for m in row.modalities if m in row.encoders}
+    ways = {m: way for m, way in ways.items() if way}
     if set(ways) == set(row.modalities) and len(set(ways.values())) == 1:
         return f"{' + '.join(row.modalities)} ({ways[row.modalities[0]]})"
     return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in row.modalities)
 
 
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 3) -> list[str]:
-    """A Markdown table; the first `words` columns are left-aligned, the others right."""
-    ruler = ["---" if i < words else "---:" for i in range(len(header))]
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table; the first three columns are left-aligned, the others right."""
+    ruler = ["---" if i < 3 else "---:" for i in range(len(header))]
     body = [[escaped(cell) for cell in row] for row in rows]
     return [f"| {' | '.join(cells)} |" for cells in (header, ruler, *body)]

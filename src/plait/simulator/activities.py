@@ -10,16 +10,16 @@ Work = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def bouts(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Velocity of a hand (3, n) in m/s: bouts of movement of a few seconds, up to three times a second to and fro."""
+    """Velocity of a hand (3, n) in m/s: bouts of a few seconds, up to three times a second to and fro."""
     edges = np.cumsum(rng.uniform(0.6, 4.0, int((time[-1] - time[0]) / 1.5)))
-    return _moved(time, edges, rng.uniform(0.2, 1.0, len(edges) + 1), rng)
+    return _shake(time, edges, rng.uniform(0.2, 1.0, len(edges) + 1), rng)
 
 
 def script(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Bouts that everybody does at the same time, to half a second: velocity (3, n) in m/s."""
     edges = np.cumsum(np.random.default_rng(0).uniform(1.5, 8.0, int((time[-1] - time[0]) / 1.5)))
     edges = np.sort(edges + rng.normal(0, 0.5, len(edges)))
-    return _moved(time, edges, rng.uniform(0.3, 1.0, len(edges) + 1), rng)
+    return _shake(time, edges, rng.uniform(0.3, 1.0, len(edges) + 1), rng)
 
 
 def rests(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -39,9 +39,9 @@ def hammering(time: np.ndarray, rng: np.random.Generator, jitter: float = 0.02) 
     direction = np.abs(rng.normal(size=3))
     direction /= np.linalg.norm(direction)
     for beat in beats:
-        for start_s, way in ((beat - 0.25, -0.8), (beat, 0.8)):
+        for start_s, peak in ((beat - 0.25, -0.8), (beat, 0.8)):
             first, last = np.searchsorted(time, [start_s, start_s + 0.25])
-            swing = np.sin(np.linspace(0, np.pi, last - first)) * way * (1 + 0.1 * rng.normal())
+            swing = np.sin(np.linspace(0, np.pi, last - first)) * peak * (1 + 0.1 * rng.normal())
             velocity[:, first:last] += direction[:, None] * swing
     return velocity
 
@@ -58,8 +58,8 @@ def walking(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     phase = 2 * np.pi * steps + rng.uniform(0, 2 * np.pi)
     swing = np.stack([0.8 * np.sin(phase / 2), 0.3 * np.sin(phase), 0.2 * np.cos(phase)])
     noise = _noise(time, rng)
-    walked: np.ndarray = swing + 0.15 * noise / noise.std()
-    return walked
+    velocity: np.ndarray = swing + 0.15 * noise / noise.std()
+    return velocity
 
 
 WORK: dict[str, Work] = {
@@ -72,7 +72,7 @@ WORK: dict[str, Work] = {
 }
 
 
-def _moved(time: np.ndarray, edges: np.ndarray, level: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _shake(time: np.ndarray, edges: np.ndarray, level: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """To and fro between every other pair of `edges`, as strongly as `level` says."""
     bout = np.searchsorted(edges, time - time[0])
     busy = (bout % 2).astype(float)

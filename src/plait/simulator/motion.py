@@ -1,13 +1,14 @@
 """Two articulated gloved hands at work: one motion, which the camera sees and the gloves feel.
 
-Metres, seconds and radians. The axes are the camera's: x to the right, y down, z away from the chest. A hand's own axes
-are the same when its fingers point away and its palm faces down.
+Metres, seconds and radians. The axes are the camera's: x to the right, y down, z away from the chest. A
+hand's own axes are the same when its fingers point away and its palm faces down.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.random import Generator
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
@@ -32,17 +33,17 @@ Key = np.ndarray
 
 @dataclass(frozen=True)
 class Person:
-    """What differs between subjects: size of the hand, pace, handedness, reach of movements."""
+    """What differs between subjects."""
 
-    size: float
-    pace: float
-    left_handed: bool
-    reach: float
+    size: float  # of the hand, as a multiple
+    pace: float  # how fast movements are, as a multiple
+    left_handed: bool  # whether the left hand leads
+    reach: float  # how far movements go, as a multiple
 
 
 @dataclass
 class Hand:
-    """One hand's keys, what it holds from when on, and what it hits."""
+    """One hand's keys at `times`, what it holds from when on, and when it hits something, how strongly."""
 
     times: list[float] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)
@@ -58,13 +59,13 @@ class Hand:
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """A hand at `n` moments: position (n, 3), rotation, flexion (n, 5), pressure (n,), what it holds (n,)."""
+    """A hand at `n` moments."""
 
-    position: np.ndarray
-    rotation: Rotation
-    flexion: np.ndarray
-    pressure: np.ndarray
-    holds: np.ndarray
+    position: np.ndarray  # `(n, 3)`, of the wrist, in metres
+    rotation: Rotation  # `n` of them, from the hand's own axes
+    flexion: np.ndarray  # `(n, 5)`, thumb first, from 0 to 1
+    pressure: np.ndarray  # `(n,)`, from 0 to 1
+    holds: np.ndarray  # `(n,)`, the number of the thing it holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +77,51 @@ class Motion:
     heard: list[tuple[float, float]]
 
 
+# Keys, things held and strengths of hits, each at a phase from 0 to 1.
+Keys = list[tuple[float, Key]]
+Cycle = tuple[Keys, list[tuple[float, int]], list[tuple[float, float]]]
+MakeCycle = Callable[[Person, Generator], Cycle]
+Activity = tuple[MakeCycle, float, bool]  # its cycle, the seconds that it lasts, whether it takes both hands
+
+
 def key(
-    at: np.ndarray, flexion: Sequence[float] | float = LOOSE, *, pitch: float = 0.6, yaw: float = 0.0,
-    roll: float = 0.0, pressure: float = 0.0,
-) -> Key:  # fmt: skip
-    """One key of a hand."""
+    at: np.ndarray,
+    flexion: Sequence[float] | float = LOOSE,
+    *,
+    pitch: float = 0.6,
+    yaw: float = 0.0,
+    roll: float = 0.0,
+    pressure: float = 0.0,
+) -> Key:
+    """One key of a hand.
+
+    Args:
+        at: `(3,)`, the wrist's position in metres.
+        flexion: of each finger, thumb first, or of all, from 0 to 1.
+        pitch: the hand's rotation about its axis across, in radians.
+        yaw: about its vertical.
+        roll: about its fingers' direction.
+        pressure: from 0 to 1.
+    """
     return np.concatenate([at, [pitch, yaw, roll], np.broadcast_to(flexion, 5), [pressure]])
 
 
 def move(
     spans: Sequence[Span], claps: Sequence[float], stop_s: float, person: Person, seed: Sequence[int]
 ) -> Motion:
-    """The motion of a recording with these spans; hands clap at `claps` and are idle where nothing else is said."""
+    """The motion of a recording; hands are idle where nothing else is said.
+
+    Args:
+        spans: the labels.
+        claps: when hands clap, in seconds.
+        stop_s: when the recording stops.
+        person: who moves.
+        seed: of all that is drawn at random.
+    """
     rng = np.random.default_rng(list(seed))
     main, other = Hand(), Hand()
-    heard: list[tuple[float, float]] = []
-    lowered = key(REST)
     for hand in (main, other):
-        hand.add(-5.0, lowered)
+        hand.add(-5.0, key(REST))
     events: list[tuple[float, float, str]] = [(s.start_s, s.stop_s, s.activity) for s in spans]
     events += [(at - 0.9, at + 0.7, "clap") for at in claps]
     before = -1.0
@@ -101,26 +129,21 @@ def move(
         _idle(main, other, before + 0.6, start - 0.45, person, rng)
         before = stop
         if activity == "clap":
-            _clap(main, other, start + 0.9, heard)
+            _clap(main, other, start + 0.9)
         elif activity != "end":
-            _work(main, other, start, stop, activity, person, rng, heard)
+            _repeat(CYCLES[activity], main, other, start, stop, person, rng)
     for hand in (main, other):
-        hand.add(stop_s + 6.0, lowered)
-    sides = ("left", "right") if person.left_handed else ("right", "left")
-    hands = {sides[0]: main, sides[1]: other}
-    return Motion(
-        {side: _pose(hand, side) for side, hand in sorted(hands.items())},
-        {side: hand.hits for side, hand in sorted(hands.items())},
-        sorted(heard),
-    )
+        hand.add(stop_s + 6.0, key(REST))
+    left, right = (main, other) if person.left_handed else (other, main)
+    poses = {"left": _pose(left, "left"), "right": _pose(right, "right")}
+    return Motion(poses, {"left": left.hits, "right": right.hits}, heard=sorted(main.hits))
 
 
 def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
     """A hand's pose as a function of time; keys are for the right hand, the left is its mirror."""
     fine = np.arange(hand.times[0], hand.times[-1], 1 / FINE_HZ)
-    path = gaussian_filter1d(
-        PchipInterpolator(hand.times, np.array(hand.keys))(fine), SMOOTH_S * FINE_HZ, axis=0
-    )
+    path = PchipInterpolator(hand.times, np.array(hand.keys))(fine)
+    path = gaussian_filter1d(path, SMOOTH_S * FINE_HZ, axis=0)
     times = np.array([at for at, _ in hand.holds])
     things = np.array([thing for _, thing in hand.holds])
     mirror = 1.0 if side == "right" else -1.0
@@ -136,29 +159,24 @@ def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
     return at
 
 
-def _idle(
-    main: Hand, other: Hand, start: float, stop: float, person: Person, rng: np.random.Generator
-) -> None:
+def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rng: Generator) -> None:
     """Hands are lowered, wander, now and then hover before the panel as if to press, and touch nothing."""
     for hand in (main, other):
         hand.holds.append((start, NONE))
     time = start
     while time < stop:
-        hovers = rng.random() < 0.35 and stop - time > 1.5
-        if hovers:
+        if rng.random() < 0.35 and stop - time > 1.5:
             near = BUTTONS[rng.integers(3)] - [0, -0.05, 0.06] + rng.normal(0, 0.02, 3)
             main.add(time + 0.4 / person.pace, key(near, [GRIP, OPEN, GRIP, FIST, FIST]))
             main.add(time + rng.uniform(0.7, 1.1) / person.pace, key(near + rng.normal(0, 0.02, 3), LOOSE))
         for hand in (main, other):
             place = REST + rng.normal(0, [0.03, 0.03, 0.03])
-            hand.add(
-                min(time + rng.uniform(1.2, 1.6), stop),
-                key(place, rng.uniform(0.1, 0.4), roll=rng.normal(0, 0.2)),
-            )
+            later = min(time + rng.uniform(1.2, 1.6), stop)
+            hand.add(later, key(place, rng.uniform(0.1, 0.4), roll=rng.normal(0, 0.2)))
         time += rng.uniform(1.2, 2.2)
 
 
-def _clap(main: Hand, other: Hand, at: float, heard: list[tuple[float, float]]) -> None:
+def _clap(main: Hand, other: Hand, at: float) -> None:
     for hand in (main, other):
         hand.holds.append((at - 0.9, NONE))
         hand.add(at - 0.35, key(np.array([0.22, 0.03, 0.45]), OPEN, roll=-1.2))
@@ -166,19 +184,17 @@ def _clap(main: Hand, other: Hand, at: float, heard: list[tuple[float, float]]) 
         hand.add(at + 0.10, key(np.array([0.022, 0.035, 0.45]), OPEN, roll=-1.4))
         hand.add(at + 0.55, key(READY, LOOSE))
         hand.hits.append((at, 1.2))
-    heard.append((at, 1.2))
 
 
-def _work(
-    main: Hand, other: Hand, start: float, stop: float, activity: str, person: Person, rng: np.random.Generator,
-    heard: list[tuple[float, float]],
-) -> None:  # fmt: skip
+def _repeat(
+    activity: Activity, main: Hand, other: Hand, start: float, stop: float, person: Person, rng: Generator
+) -> None:
     """One span: the activity's cycle again and again, each a little different."""
-    cycle, lasts_s, two_hands = CYCLES[activity]
+    make, lasts_s, two_hands = activity
     time = start
     while stop - time > 0.3:
         seconds = min(lasts_s / person.pace * rng.uniform(0.85, 1.15), stop - time)
-        keys, held, hits = cycle(person, rng)
+        keys, held, hits = make(person, rng)
         jitter = rng.normal(0, 0.006, 3)
         for phase, value in keys:
             main.add(time + phase * seconds, value + np.concatenate([jitter, np.zeros(9)]))
@@ -186,32 +202,26 @@ def _work(
             main.holds.append((time + phase * seconds, thing))
         for phase, strength in hits:
             main.hits.append((time + phase * seconds, strength))
-            heard.append((time + phase * seconds, strength))
         _follow(other, keys, time, seconds, two_hands, rng)
         time += seconds
     main.holds.append((stop, NONE))
 
 
-def _follow(
-    other: Hand, keys: Sequence[tuple[float, Key]], start: float, seconds: float, two_hands: bool,
-    rng: np.random.Generator,
-) -> None:  # fmt: skip
-    """The other hand steadies what the first works on, or hangs; the body carries part of the motion over to it."""
+def _follow(other: Hand, keys: Keys, start: float, seconds: float, two_hands: bool, rng: Generator) -> None:
+    """The other hand steadies what the first works on, or hangs; the body's motion reaches it in part."""
     places = np.array([value[:3] for _, value in keys])
     centre = places.mean(axis=0)
-    steady = (
-        np.array([abs(0.9 * centre[0] + 0.02) + 0.04, centre[1] + 0.03, centre[2]]) if two_hands else REST
-    )
-    share, grip, pressure = (0.7, GRIP, 0.25) if two_hands else (0.5, LOOSE, 0.0)
+    if two_hands:
+        steady = np.array([abs(0.9 * centre[0] + 0.02) + 0.04, centre[1] + 0.03, centre[2]])
+        share, grip, pressure = 0.7, GRIP, 0.25
+    else:
+        steady, share, grip, pressure = REST, 0.5, LOOSE, 0.0
     for (phase, _), place in zip(keys, places, strict=True):
         at = steady + share * (place - centre) * [-1, 1, 1] + rng.normal(0, 0.008, 3)
         other.add(start + phase * seconds, key(at, grip, roll=rng.normal(0, 0.08), pressure=pressure))
 
 
-Cycle = tuple[list[tuple[float, Key]], list[tuple[float, int]], list[tuple[float, float]]]
-
-
-def _press(person: Person, rng: np.random.Generator) -> Cycle:
+def _press(person: Person, rng: Generator) -> Cycle:
     button, finger = BUTTONS[rng.integers(3)] + [0, 0.05, -0.07], [GRIP, OPEN, GRIP, FIST, FIST]
     away = button - [0, -0.03, 0.07 * person.reach]
     keys = [
@@ -224,7 +234,7 @@ def _press(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, NONE)], [(0.5, 0.15)]
 
 
-def _plug(person: Person, rng: np.random.Generator) -> Cycle:
+def _plug(person: Person, rng: Generator) -> Cycle:
     socket, tray = SOCKETS[rng.integers(3)] + [0.0, 0.05, -0.05], TRAY + rng.normal(0, 0.015, 3)
     lift = (socket + tray) / 2 - [0, 0.03, 0.04 * person.reach]
     keys = [
@@ -240,7 +250,7 @@ def _plug(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, NONE), (0.13, PLUG), (0.67, NONE)], [(0.62, 0.35)]
 
 
-def _assemble(person: Person, rng: np.random.Generator) -> Cycle:
+def _assemble(person: Person, rng: Generator) -> Cycle:
     button = BUTTONS[rng.integers(3)] + [0.01, 0.05, -0.06]
     tray = TRAY + rng.normal(0, 0.015, 3)
     keys = [
@@ -257,21 +267,19 @@ def _assemble(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, NONE), (0.11, CAP), (0.76, NONE)], []
 
 
-def _reversed(
-    cycle: Callable[[Person, np.random.Generator], Cycle],
-) -> Callable[[Person, np.random.Generator], Cycle]:
+def _reverse(make: MakeCycle) -> MakeCycle:
     """The same seen backwards: what was held before a moment is held after it."""
 
-    def back(person: Person, rng: np.random.Generator) -> Cycle:
-        keys, held, hits = cycle(person, rng)
+    def make_reversed(person: Person, rng: Generator) -> Cycle:
+        keys, held, hits = make(person, rng)
         ends = [phase for phase, _ in held[1:]] + [1.0]
         holds = sorted((1 - end, thing) for end, (_, thing) in zip(ends, held, strict=True))
         return [(1 - p, k) for p, k in reversed(keys)], holds, [(1 - p, s) for p, s in reversed(hits)]
 
-    return back
+    return make_reversed
 
 
-def _screw(person: Person, rng: np.random.Generator) -> Cycle:
+def _screw(person: Person, rng: Generator) -> Cycle:
     screw = SCREWS[rng.integers(3)] + [0.02, 0.07, -0.16]
     keys = [(0.05, key(screw, FIST, roll=-0.6, pressure=0.5))]
     for turn in range(4):
@@ -281,7 +289,7 @@ def _screw(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, DRIVER)], []
 
 
-def _hammer(person: Person, rng: np.random.Generator) -> Cycle:
+def _hammer(person: Person, rng: Generator) -> Cycle:
     down = NAIL + [0.07, 0.02, -0.10]
     up = down - [0, 0.14 * person.reach, 0.03]
     keys = [
@@ -293,12 +301,12 @@ def _hammer(person: Person, rng: np.random.Generator) -> Cycle:
     return keys, [(0.0, HAMMER)], [(0.80, 0.9)]
 
 
-CYCLES: dict[str, tuple[Callable[[Person, np.random.Generator], Cycle], float, bool]] = {
+CYCLES: dict[str, Activity] = {
     "pressing a button": (_press, 1.5, False),
     "plugging the cables": (_plug, 3.4, True),
-    "unplugging the cables": (_reversed(_plug), 3.4, True),
+    "unplugging the cables": (_reverse(_plug), 3.4, True),
     "assembling a button": (_assemble, 4.0, True),
-    "disassembling a button": (_reversed(_assemble), 4.0, True),
+    "disassembling a button": (_reverse(_assemble), 4.0, True),
     "using a screwdriver": (_screw, 2.2, True),
     "using a hammer": (_hammer, 0.8, False),
 }
@@ -312,19 +320,17 @@ def joints(pose: Pose, side: str, size: float) -> np.ndarray:
     """Positions (n, 21, 3): the wrist, then for each finger its knuckle and three further joints."""
     n = len(pose.position)
     mirror = 1.0 if side == "right" else -1.0
-    own = np.zeros((n, 21, 3))
+    local = np.zeros((n, 21, 3))
     for finger in range(5):
         point = np.tile([mirror * _SIDEWAYS[finger], 0.0, _KNUCKLE[finger]], (n, 1))
-        own[:, 1 + 4 * finger] = point
+        local[:, 1 + 4 * finger] = point
         bend = np.zeros(n)
         spread = mirror * (-0.9 if finger == 0 else 0.08 * (finger - 2.5))
         for segment in range(3):
             bend = bend + pose.flexion[:, finger] * (0.6 if finger == 0 else 1.35)
-            way = np.stack(
-                [np.sin(spread) * np.cos(bend), np.sin(bend), np.cos(spread) * np.cos(bend)], axis=1
-            )
-            point = point + _SEGMENTS[segment] * way
-            own[:, 2 + 4 * finger + segment] = point
-    turned = np.einsum("nij,nkj->nki", pose.rotation.as_matrix(), own * size)
-    placed: np.ndarray = pose.position[:, None] + turned
-    return placed
+            x, y, z = np.sin(spread) * np.cos(bend), np.sin(bend), np.cos(spread) * np.cos(bend)
+            point = point + _SEGMENTS[segment] * np.stack([x, y, z], axis=1)
+            local[:, 2 + 4 * finger + segment] = point
+    turned = np.einsum("nij,nkj->nki", pose.rotation.as_matrix(), local * size)
+    points: np.ndarray = pose.position[:, None] + turned
+    return points

@@ -21,7 +21,7 @@ from plait.simulator.motion import (
     Motion,
     Pose,
     joints,
-)  # fmt: skip
+)
 
 SHIFT = 4  # bits of a pixel's fraction in OpenCV's coordinates
 SLIP_S = 0.25  # how long a camera takes to slip
@@ -32,8 +32,8 @@ Colour = tuple[float, float, float]
 def thickness(points: np.ndarray, size: float, height: int) -> np.ndarray:
     """How thick a finger of joints (..., 21, 3), in metres, looks in a picture of this height, in pixels."""
     depth = np.maximum(points[..., 2].mean(-1), 0.15)
-    seen: np.ndarray = 0.022 * size * 0.98 * height / depth
-    return seen
+    pixels: np.ndarray = 0.022 * size * 0.98 * height / depth
+    return pixels
 
 
 def hand_box(pixels: np.ndarray, thick: np.ndarray | float) -> np.ndarray:
@@ -44,28 +44,28 @@ def hand_box(pixels: np.ndarray, thick: np.ndarray | float) -> np.ndarray:
 
 def in_view(boxes: np.ndarray, view: tuple[float, float, float, float]) -> np.ndarray:
     """Boxes (..., 4) cut off at the edges of `view`, a box as well; NaN where less than a third shows."""
-    cut = np.clip(boxes, [*view[:2], *view[:2]], [*view[2:], *view[2:]])
+    cut = np.clip(boxes, view[:2] * 2, view[2:] * 2)
     share = np.prod(cut[..., 2:] - cut[..., :2], -1) / np.prod(boxes[..., 2:] - boxes[..., :2], -1)
     return np.where(share[..., None] >= 1 / 3, cut, np.nan)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What differs between subjects' pictures: glove, skin of the sleeve, wall, light, how the camera is mounted."""
+    """What differs between subjects' pictures."""
 
     glove: Colour
     sleeve: Colour
     wall: Colour
     panel: Colour
-    light: float
-    tilt: float
-    shift: tuple[float, float]
-    size: float
-    sway: float
+    light: float  # a factor on all colours
+    tilt: float  # of the camera, in radians
+    shift: tuple[float, float]  # of the camera, in metres to the right and down
+    size: float  # of the hands, as a multiple
+    sway: float  # how far the camera sways, in metres
 
 
 class Slip(NamedTuple):
-    """The camera has slipped from `start_s` to `stop_s`: it looks so many metres past the panel's middle, x and y."""
+    """The camera has slipped from `start_s` to `stop_s`: it looks `by` metres, x and y, past the middle."""
 
     start_s: float
     stop_s: float
@@ -74,39 +74,33 @@ class Slip(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The camera's view of a motion, `width` x `height` pixels."""
+    """The camera's view of a motion."""
 
-    motion: Motion
-    look: Look
-    width: int
-    height: int
-    seed: tuple[int, ...]
-    slips: tuple[Slip, ...] = ()
+    motion: Motion  # what the hands do
+    look: Look  # what differs between subjects' pictures
+    width: int  # of a picture, in pixels
+    height: int  # of a picture, in pixels
+    seed: tuple[int, ...]  # of the camera's sway
+    slips: tuple[Slip, ...] = ()  # when the camera looks elsewhere
 
     def frames(self, seconds: np.ndarray) -> "list[Frame]":
         """What is where at each of `seconds`: everything but the drawing, for all of them at once."""
         rng = np.random.default_rng(list(self.seed))
         phases = rng.uniform(0, 2 * np.pi, (3, 3))
-        sway = sum(
-            np.sin(2 * np.pi * f * seconds[:, None] + phases[i]) / (i + 1)
-            for i, f in enumerate((0.11, 0.23, 0.31))
-        )
+        turns = [2 * np.pi * hertz * seconds[:, None] for hertz in (0.11, 0.23, 0.31)]
+        sway = sum(np.sin(turn + phases[i]) / (i + 1) for i, turn in enumerate(turns))
         camera = np.asarray(sway) * self.look.sway * [1.0, 0.7, 0.5]
         for slip in self.slips:
-            turned = np.interp(
-                seconds,
-                [slip.start_s - SLIP_S, slip.start_s, slip.stop_s, slip.stop_s + SLIP_S],
-                [0, 1, 1, 0],
-            )
-            camera = camera + turned[:, None] * [*slip.by, 0.0]
+            edges = [slip.start_s - SLIP_S, slip.start_s, slip.stop_s, slip.stop_s + SLIP_S]
+            camera = camera + np.interp(seconds, edges, [0, 1, 1, 0])[:, None] * [*slip.by, 0.0]
         light = self.look.light * (1 + 0.04 * np.sin(0.4 * seconds + phases[0, 0]))
         poses = {side: at(seconds) for side, at in self.motion.hands.items()}
         points = {side: joints(pose, side, self.look.size) for side, pose in poses.items()}
-        made = []
+        frames = []
         for i in range(len(seconds)):
-            shown = {side: self.project(points[side][i], camera[i]) for side in points}
-            made.append(Frame(self, i, camera[i], float(light[i]), poses, points, shown))
-        return made
+            pixels = {side: self.project(points[side][i], camera[i]) for side in points}
+            frames.append(Frame(self, i, camera[i], float(light[i]), poses, points, pixels))
+        return frames
 
     def project(self, points: np.ndarray, camera: np.ndarray) -> np.ndarray:
         """Pixels (n, 2) of points (n, 3) seen by a camera that has moved by `camera`."""
@@ -120,62 +114,61 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One moment of a `Scene`: joints (21, 3) in metres and (21, 2) in pixels by hand."""
+    """One of several moments `n` of a `Scene`."""
 
-    scene: Scene
-    number: int
-    camera: np.ndarray
-    light: float
-    poses: dict[str, Pose]
-    points: dict[str, np.ndarray]
-    shown: dict[str, np.ndarray]
+    scene: Scene  # whose
+    number: int  # which of the moments
+    camera: np.ndarray  # `(3,)`, how far the camera has moved, in metres
+    light: float  # a factor on all colours
+    poses: dict[str, Pose]  # of each hand, at all moments
+    points: dict[str, np.ndarray]  # of each hand the joints at all moments, `(n, 21, 3)`, in metres
+    shown: dict[str, np.ndarray]  # of each hand the joints at this one, `(21, 2)`, in pixels
 
     def boxes(self) -> dict[str, tuple[float, float, float, float] | None]:
-        """By hand its box (left, top, right, bottom) in pixels within the frame; None if less than a third shows."""
-        scene = self.scene
-        found: dict[str, tuple[float, float, float, float] | None] = {}
+        """Each hand's box (left, top, right, bottom) in pixels; None if less than a third is in view."""
+        view = 0, 0, self.scene.width, self.scene.height
+        boxes: dict[str, tuple[float, float, float, float] | None] = {}
         for side, pixels in self.shown.items():
-            whole = hand_box(pixels, self._thickness(side))
-            box = in_view(whole, (0, 0, scene.width, scene.height)).tolist()
-            found[side] = None if np.isnan(box[0]) else (box[0], box[1], box[2], box[3])
-        return found
+            left, top, right, bottom = in_view(hand_box(pixels, self._thickness(side)), view).tolist()
+            boxes[side] = None if np.isnan(left) else (left, top, right, bottom)
+        return boxes
 
     def draw(self) -> np.ndarray:
         """The picture (height, width, 3), RGB."""
         scene, look = self.scene, self.scene.look
         picture = np.empty((scene.height, scene.width, 3), np.uint8)
         picture[:] = _dim(look.wall, self.light)
-        self._panel(picture)
-        order = sorted(self.points, key=lambda side: -float(self.points[side][self.number, :, 2].mean()))
-        for side in order:
-            self._hand(picture, side)
+        self._draw_panel(picture)
+        for side in sorted(self.points, key=lambda side: -self.points[side][self.number, :, 2].mean()):
+            self._draw_hand(picture, side)
         return picture
 
     def _thickness(self, side: str) -> float:
         return float(thickness(self.points[side][self.number], self.scene.look.size, self.scene.height))
 
-    def _at(self, points: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    def _project(self, points: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         return self.scene.project(np.asarray(points, dtype=float).reshape(-1, 3), self.camera)
 
     def _fill(self, picture: np.ndarray, corners: np.ndarray, colour: Colour) -> None:
-        pixels = np.round(self._at(corners) * 2**SHIFT).astype(np.int32)
+        pixels = np.round(self._project(corners) * 2**SHIFT).astype(np.int32)
         cv2.fillPoly(picture, [pixels], _dim(colour, self.light), cv2.LINE_AA, SHIFT)
 
     def _disc(self, picture: np.ndarray, centre: np.ndarray, radius: float, colour: Colour) -> None:
-        ((u, v),) = self._at(centre)
-        pixels = radius * 0.98 * self.scene.height / centre[2]
-        where = (round(u * 2**SHIFT), round(v * 2**SHIFT))
-        cv2.circle(picture, where, round(pixels * 2**SHIFT), _dim(colour, self.light), -1, cv2.LINE_AA, SHIFT)
+        ((u, v),) = self._project(centre)
+        middle = (round(u * 2**SHIFT), round(v * 2**SHIFT))
+        size = round(radius * 0.98 * self.scene.height / centre[2] * 2**SHIFT)
+        cv2.circle(picture, middle, size, _dim(colour, self.light), -1, cv2.LINE_AA, SHIFT)
 
     def _rod(self, picture: np.ndarray, ends: Sequence[np.ndarray], metres: float, colour: Colour) -> None:
         depth = max(float(np.mean([end[2] for end in ends])), 0.15)
-        _line(picture, self._at(ends), metres * 0.98 * self.scene.height / depth, _dim(colour, self.light))
+        width = metres * 0.98 * self.scene.height / depth
+        _draw_line(picture, self._project(ends), width, _dim(colour, self.light))
 
-    def _panel(self, picture: np.ndarray) -> None:
-        z = PANEL_Z
+    def _draw_panel(self, picture: np.ndarray) -> None:
+        z, colour = PANEL_Z, self.scene.look.panel
         self._fill(picture, _rectangle(-0.9, 0.24, 0.9, 0.9, z - 0.02), (96, 84, 72))
-        self._fill(picture, _rectangle(-0.25, -0.2, 0.25, 0.2, z), self.scene.look.panel)
-        self._fill(picture, _rectangle(-0.235, -0.185, 0.235, 0.185, z), _lighter(self.scene.look.panel))
+        self._fill(picture, _rectangle(-0.25, -0.2, 0.25, 0.2, z), colour)
+        self._fill(picture, _rectangle(-0.235, -0.185, 0.235, 0.185, z), _lighten(colour))
         for socket in SOCKETS:
             self._disc(picture, socket + [0, 0, 0.03], 0.019, (40, 42, 48))
             self._disc(picture, socket + [0, 0, 0.03], 0.009, (15, 15, 18))
@@ -187,38 +180,34 @@ class Frame:
         self._fill(picture, _rectangle(TRAY[0] - 0.07, 0.205, TRAY[0] + 0.07, 0.25, 0.5), (70, 60, 52))
         self._rod(picture, [NAIL, NAIL + [0, 0.05, 0.02]], 0.006, (190, 190, 195))
 
-    def _hand(self, picture: np.ndarray, side: str) -> None:
+    def _draw_hand(self, picture: np.ndarray, side: str) -> None:
         look, i = self.scene.look, self.number
         points, pixels, pose = self.points[side][i], self.shown[side], self.poses[side]
         if pixels[:, 1].min() > self.scene.height * 1.3:
             return
-        wide = self._thickness(side)
+        width = self._thickness(side)
         glove, dark = _dim(look.glove, self.light), _dim(look.glove, 0.62 * self.light)
-        sleeve = _dim(look.sleeve, self.light)
         elbow = points[0] + [0.10 if side == "right" else -0.10, 0.22, -0.16]
-        _line(picture, self._at([points[0], elbow]), 2.6 * wide, sleeve)
-        self._tool(picture, int(pose.holds[i]), points, pose, side)
+        _draw_line(picture, self._project([points[0], elbow]), 2.6 * width, _dim(look.sleeve, self.light))
+        self._draw_tool(picture, int(pose.holds[i]), points, pose, side)
         palm = np.round(np.concatenate([pixels[:1], pixels[PALM]]) * 2**SHIFT).astype(np.int32)
         hull = cv2.convexHull(palm)
-        cv2.polylines(picture, [hull], True, dark, round(1.6 * wide), cv2.LINE_AA, SHIFT)
-        for finger in range(5):
-            _line(picture, pixels[1 + 4 * finger : 5 + 4 * finger], wide, dark)
+        fingers = [pixels[1 + 4 * finger : 5 + 4 * finger] for finger in range(5)]
+        cv2.polylines(picture, [hull], True, dark, round(1.6 * width), cv2.LINE_AA, SHIFT)
+        for finger in fingers:
+            _draw_line(picture, finger, width, dark)
         cv2.fillPoly(picture, [hull], glove, cv2.LINE_AA, SHIFT)
-        cv2.polylines(picture, [hull], True, glove, max(round(1.1 * wide), 1), cv2.LINE_AA, SHIFT)
-        for finger in range(5):
-            _line(picture, pixels[1 + 4 * finger : 5 + 4 * finger], 0.68 * wide, glove)
+        cv2.polylines(picture, [hull], True, glove, max(round(1.1 * width), 1), cv2.LINE_AA, SHIFT)
+        for finger in fingers:
+            _draw_line(picture, finger, 0.68 * width, glove)
 
-    def _tool(self, picture: np.ndarray, held: int, points: np.ndarray, pose: Pose, side: str) -> None:
+    def _draw_tool(self, picture: np.ndarray, held: int, points: np.ndarray, pose: Pose, side: str) -> None:
         tip = points[[4, 8, 12]].mean(0)  # between thumb, index and middle finger
         turn = pose.rotation[self.number].as_matrix()
         across = 1.0 if side == "right" else -1.0
         if held == PLUG:
-            self._rod(
-                picture,
-                [tip, tip + [0.05, 0.12, -0.05], tip + [0.16 * across, 0.3, -0.1]],
-                0.008,
-                (30, 30, 34),
-            )
+            cable = [tip, tip + [0.05, 0.12, -0.05], tip + [0.16 * across, 0.3, -0.1]]
+            self._rod(picture, cable, 0.008, (30, 30, 34))
             self._rod(picture, [tip - [0, 0.005, -0.03], tip + [0, 0.02, 0]], 0.022, (52, 54, 60))
         elif held == CAP:
             self._disc(picture, tip + [0, -0.008, 0.01], 0.02, (205, 120, 40))
@@ -230,22 +219,22 @@ class Frame:
             palm = points[PALM].mean(0)
             head = palm + turn @ np.array([0.0, -0.03, 0.17])
             self._rod(picture, [palm, head], 0.014, (150, 105, 60))
-            side_way = turn @ np.array([0.0, 0.045, 0.01])
-            self._rod(picture, [head - side_way, head + side_way], 0.030, (105, 108, 115))
+            half = turn @ np.array([0.0, 0.045, 0.01])
+            self._rod(picture, [head - half, head + half], 0.030, (105, 108, 115))
 
 
 def _rectangle(left: float, top: float, right: float, bottom: float, z: float) -> np.ndarray:
     return np.array([[left, top, z], [right, top, z], [right, bottom, z], [left, bottom, z]])
 
 
-def _line(picture: np.ndarray, pixels: np.ndarray, width: float, colour: Colour) -> None:
-    where = [np.round(np.clip(pixels, -2000, 6000) * 2**SHIFT).astype(np.int32)]
-    cv2.polylines(picture, where, False, colour, max(round(width), 1), cv2.LINE_AA, SHIFT)
+def _draw_line(picture: np.ndarray, pixels: np.ndarray, width: float, colour: Colour) -> None:
+    points = np.round(np.clip(pixels, -2000, 6000) * 2**SHIFT).astype(np.int32)
+    cv2.polylines(picture, [points], False, colour, max(round(width), 1), cv2.LINE_AA, SHIFT)
 
 
 def _dim(colour: Colour, light: float) -> Colour:
     return (min(colour[0] * light, 255.0), min(colour[1] * light, 255.0), min(colour[2] * light, 255.0))
 
 
-def _lighter(colour: Colour) -> Colour:
+def _lighten(colour: Colour) -> Colour:
     return (min(colour[0] + 14, 255.0), min(colour[1] + 14, 255.0), min(colour[2] + 14, 255.0))

@@ -11,19 +11,26 @@ from plait.simulator.motion import FINE_HZ, Motion
 GRAVITY = 9.81
 RATE_HZ = 25.0
 AUDIO_HZ = 16_000
-READINGS = tuple(
-    [f"flex_{i}" for i in range(1, 6)] + [f"{kind}_{axis}" for kind in ("acc", "gyr", "mag") for axis in "xyz"]
-) + ("pressure",)  # fmt: skip
+FLEXIONS = tuple(f"flex_{finger}" for finger in range(1, 6))
+READINGS = (*FLEXIONS, *(f"{kind}_{axis}" for kind in ("acc", "gyr", "mag") for axis in "xyz"), "pressure")
 NORTH = np.array([0.2, 0.4, 0.9])
 
 
 def glove_log(
     motion: Motion, side: str, stop_s: float, offset_s: float, drift_ppm: float, seed: Sequence[int]
 ) -> tuple[pl.DataFrame, float]:
-    """One glove's log on its own clock, and its offset as in `sync.json`, which counts from the first reading.
+    """One glove's log on its own clock, and its offset as in `sync.json`, counted from the first reading.
 
-    Columns: `time` in seconds, flexion (arbitrary units), acceleration (m/s^2), angular rate (rad/s), magnetic field
-    (arbitrary units), pressure (arbitrary units). Gain, bias and noise are this glove's own.
+    Columns: `time` in seconds, acceleration in m/s^2, angular rate in rad/s; flexion, magnetic field and
+    pressure in arbitrary units. Gain, bias and noise are this glove's own.
+
+    Args:
+        motion: what it feels.
+        side: "left" or "right".
+        stop_s: when the video stops.
+        offset_s: how far the glove's clock is ahead of the video's.
+        drift_ppm: how much faster it runs.
+        seed: of all that is drawn at random.
     """
     rng = np.random.default_rng(list(seed))
     fine = np.arange(-2.0, stop_s + 2.0, 1 / FINE_HZ)
@@ -50,10 +57,11 @@ def glove_log(
     bias = np.repeat([0.06, 0.15, 0.03, 0.05, 0.02], [5, 3, 3, 3, 1]) * rng.normal(size=values.shape[1])
     noise = np.repeat([0.015, 0.12, 0.03, 0.02, 0.015], [5, 3, 3, 3, 1])
     values = gain * values + bias + noise * rng.normal(size=values.shape)
-    own_s = (video_s + offset_s) * (1 + drift_ppm * 1e-6)
+    pace = 1 + drift_ppm * 1e-6
+    glove_s = (video_s + offset_s) * pace
     table = pl.DataFrame(values, schema=list(READINGS)).with_columns(pl.all().round(5))
-    table = table.insert_column(0, pl.Series("time", np.round(own_s + 100.0, 5)))
-    return table, float(offset_s - own_s[0] / (1 + drift_ppm * 1e-6))
+    table = table.insert_column(0, pl.Series("time", np.round(glove_s + 100.0, 5)))
+    return table, float(offset_s - glove_s[0] / pace)
 
 
 def audio(motion: Motion, stop_s: float, seed: Sequence[int]) -> np.ndarray:

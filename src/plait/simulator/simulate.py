@@ -1,6 +1,5 @@
 """All subjects' raw recordings, several at once, each made only if it does not stand already."""
 
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from plait.compute.machine import cores
 from plait.errors import ConfigError, DataError
+from plait.progress import Progress, Step, silent
 from plait.simulator.writer import Settings, write_recording
 from plait.store import read_json, sweep
 
@@ -18,20 +18,27 @@ def simulate(
     settings: Settings,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int, str], None] = lambda done, total, label: None,
+    progress: Progress = silent,
 ) -> list[Path]:
-    """Write the raw recordings of subjects 1 to `subjects` as `out/01`, `out/02`, ...; those that stand are kept.
+    """Write the raw recordings of all subjects as `out/01`, `out/02`, ...; returns these folders.
+
+    Args:
+        out: the folder of recordings; those that stand in it are kept.
+        subjects: how many there are.
+        settings: what decides each recording.
+        workers: processes at once; by default one per core.
+        progress: told how many recordings of how many stand, and which was written.
 
     Raises:
         ConfigError: a number is out of range.
         DataError: a recording stands that was made with other settings, or one cannot be written.
     """
-    asked = (
+    for name, value, least, most in (
         ("subjects", subjects, 1, 9999),
         ("clips", settings.clips, 1, 9999),
         ("height", settings.height, 64, 4320),
-    )
-    for name, value, least, most in (*asked, ("fps", settings.fps, 5, 240)):
+        ("fps", settings.fps, 5, 240),
+    ):
         if not least <= value <= most:
             raise ConfigError(f"simulate: {name} is {value}, expected {least} to {most}")
     if not 0 <= settings.slips <= 1:
@@ -40,22 +47,24 @@ def simulate(
         raise ConfigError(f"simulate: height is {settings.height}, expected an even number")
     sweep(out)
     folders = [out / f"{subject:02d}" for subject in range(1, subjects + 1)]
-    missing = [i for i, folder in enumerate(folders, 1) if not _stands(folder, settings)]
-    progress(subjects - len(missing), subjects, "")
+    missing = [subject for subject, folder in enumerate(folders, 1) if not _stands(folder, settings)]
+    standing = subjects - len(missing)
+    progress(Step(standing, subjects, "subjects", "begins"))
     workers = min(workers or cores(), len(missing))
     if workers <= 1:
-        for done, subject in enumerate(missing, 1):
+        for done, subject in enumerate(missing, standing + 1):
             write_recording(folders[subject - 1], subject, settings)
-            progress(subjects - len(missing) + done, subjects, folders[subject - 1].name)
+            progress(Step(done, subjects, folders[subject - 1].name))
         return folders
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        jobs = {
-            pool.submit(write_recording, folders[s - 1], s, settings): folders[s - 1].name for s in missing
-        }
+        jobs = {}
+        for subject in missing:
+            folder = folders[subject - 1]
+            jobs[pool.submit(write_recording, folder, subject, settings)] = folder.name
         try:
-            for done, job in enumerate(as_completed(jobs), 1):
+            for done, job in enumerate(as_completed(jobs), standing + 1):
                 job.result()
-                progress(subjects - len(missing) + done, subjects, jobs[job])
+                progress(Step(done, subjects, jobs[job]))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -66,7 +75,6 @@ def _stands(folder: Path, settings: Settings) -> bool:
     if not folder.exists():
         return False
     if {"slips": 0.0} | read_json(folder / "truth.json").get("settings", {}) != asdict(settings):
-        raise DataError(
-            f"{folder}: stands already, simulated otherwise; expected another --out, or remove it"
-        )
+        expected = "expected another --out, or remove it"
+        raise DataError(f"{folder}: stands already, simulated otherwise; {expected}")
     return True

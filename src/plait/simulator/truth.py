@@ -21,26 +21,23 @@ def raw_folders(sources: Sequence[Path]) -> list[Path]:
     Raises:
         DataError: one holds none.
     """
-    found: list[Path] = []
+    folders: list[Path] = []
     for source in sources:
-        own = (
-            [source]
-            if (source / TRUTH).is_file()
-            else sorted(path.parent for path in source.glob(f"*/{TRUTH}"))
-        )
-        if not own:
-            raise DataError(
-                f"{source}: no {TRUTH}, expected a raw recording that `plait simulate` wrote, or several"
-            )
-        found += own
-    return found
+        raws = sorted(path.parent for path in source.glob(f"*/{TRUTH}"))
+        if (source / TRUTH).is_file():
+            raws = [source]
+        if not raws:
+            expected = "expected a raw recording that `plait simulate` wrote, or several"
+            raise DataError(f"{source}: no {TRUTH}, {expected}")
+        folders += raws
+    return folders
 
 
 def hand_boxes(raw: Path, video: Video) -> np.ndarray:
-    """Boxes (frames, 2, 4) of the left and the right hand in pixels of `video`, which shows the recording in `raw`.
+    """Boxes (frames, 2, 4) of the left and the right hand in pixels of `video`, of the recording in `raw`.
 
-    Left, top, right, bottom, cut off at the picture's edges; NaN where less than a third of the hand shows. A hand that
-    another one covers counts.
+    Left, top, right, bottom, cut off at the picture's edges; NaN where less than a third of the hand shows. A
+    hand that another one covers counts.
 
     Raises:
         DataError: the truth is missing, damaged, or not of this video.
@@ -48,18 +45,16 @@ def hand_boxes(raw: Path, video: Video) -> np.ndarray:
     path = raw / TRUTH
     try:
         with ZipFile(regular(path)) as packed:
-            explained(path, sum(float(one.file_size) for one in packed.infolist()))
+            explained(path, sum(float(member.file_size) for member in packed.infolist()))
         with np.load(path, allow_pickle=False) as truth:
             joints, pixels = truth["joints"].astype(np.float64), truth["pixels"].astype(np.float64)
         size = float(read_json(raw / "truth.json")["person"]["size"])
     except DataError:
         raise
-    except (
-        Exception
-    ) as error:  # damaged files raise anything: zipfile's errors, zlib's, tokenize's, MemoryError, ...
+    except Exception as error:  # damaged files raise anything: zipfile's errors, zlib's, tokenize's, ...
         why = one_line(error)
         raise DataError(f"{path}: cannot be read, expected what `plait simulate` wrote: {why}") from error
-    if any(one.ndim != 4 or not (np.abs(one) <= FARTHEST).all() for one in (joints, pixels)):
+    if any(points.ndim != 4 or not (np.abs(points) <= FARTHEST).all() for points in (joints, pixels)):
         raise DataError(f"{path}: joints or pixels are no points, expected what `plait simulate` wrote")
     if len(pixels) != len(video.times):
         raise DataError(f"{path}: {len(pixels)} frames, expected {len(video.times)} as in {video.file}")

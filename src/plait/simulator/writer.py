@@ -1,4 +1,4 @@
-"""One simulated recording on disk: video with sound, glove logs, labels, recording.toml, and the truth beside them."""
+"""A simulated recording on disk: video with sound, glove logs, labels, recording.toml, and the truth."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -36,38 +36,43 @@ PANELS = ((120, 128, 134), (134, 126, 112), (104, 120, 112), (128, 118, 130))
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a recording, with its subject's number: everything else follows."""
+    """What decides a recording, with its subject's number: everything else follows.
+
+    Args:
+        seed: of all that is drawn at random.
+        clips: windows of a subject, over all activities.
+        height: of the video, in pixels.
+        fps: frames of the video in a second.
+        version: of what is simulated.
+        slips: share of the labelled stretches in which the camera looks past the hands.
+    """
 
     seed: int
     clips: int
     height: int
     fps: int
     version: int = VERSION
-    slips: float = 0.0  # share of the labelled stretches in which the camera looks past the hands
+    slips: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A subject's recording before it is drawn."""
 
-    person: Person
-    look: Look
-    spans: tuple[Span, ...]
-    claps: tuple[float, ...]
-    stop_s: float
-    motion: Motion
-    slips: tuple[Slip, ...] = ()
+    person: Person  # how the subject moves
+    look: Look  # what differs between subjects' pictures
+    spans: tuple[Span, ...]  # the labels
+    claps: tuple[float, ...]  # when hands clap, in seconds
+    stop_s: float  # when the recording stops
+    motion: Motion  # what the hands do
+    slips: tuple[Slip, ...] = ()  # when the camera looks elsewhere
 
 
 def plan(subject: int, settings: Settings) -> Plan:
     """Who subject `subject` is and does: every activity as often as the others, neutral breaks among them."""
     rng = np.random.default_rng([settings.seed, subject, 0])
-    person = Person(
-        rng.uniform(0.88, 1.14),
-        rng.uniform(0.85, 1.2),
-        bool(rng.random() < 0.2),
-        float(rng.uniform(0.8, 1.3)),
-    )
+    size, pace = rng.uniform(0.88, 1.14), rng.uniform(0.85, 1.2)
+    person = Person(size, pace, bool(rng.random() < 0.2), float(rng.uniform(0.8, 1.3)))
     glove, panel = GLOVES[rng.integers(len(GLOVES))], PANELS[rng.integers(len(PANELS))]
     vary = rng.uniform(-18, 18, 3)
     wall = rng.uniform(150, 190)
@@ -106,64 +111,62 @@ def plan(subject: int, settings: Settings) -> Plan:
 def _slips(spans: Sequence[Span], settings: Settings, subject: int) -> tuple[Slip, ...]:
     """When the camera slips: half of the times sideways, past one hand, else up, past both."""
     rng = np.random.default_rng([settings.seed, subject, 7])
-    found = []
+    slips = []
     for span in spans:
         slipped, up, side = rng.random(3)
-        if slipped < settings.slips:
-            by = (0.0, float(rng.uniform(-0.42, -0.32))) if up < 0.5 else (0.26 if side < 0.5 else -0.26, 0.0)
-            found.append(Slip(span.start_s, span.stop_s, by))
-    return tuple(found)
+        if slipped >= settings.slips:
+            continue
+        if up < 0.5:
+            by = 0.0, float(rng.uniform(-0.42, -0.32))
+        elif side < 0.5:
+            by = 0.26, 0.0
+        else:
+            by = -0.26, 0.0
+        slips.append(Slip(span.start_s, span.stop_s, by))
+    return tuple(slips)
 
 
 def write_recording(folder: Path, subject: int, settings: Settings) -> None:
     """Write subject `subject`'s raw recording as `folder`, whole or not at all.
 
-    `truth.json` has `sync.json`'s offsets and drifts, claps and the settings; `truth.npz`, per frame, `visible` hands
-    (n,), and, left hand first, `boxes` (n, 2, 4) in pixels, NaN where not visible, `joints` (n, 2, 21, 3) in metres,
-    `pixels` (n, 2, 21, 2).
+    `truth.json` has `sync.json`'s offsets and drifts, claps and the settings; `truth.npz`, per frame,
+    `visible` hands (n,), and, left hand first, `boxes` (n, 2, 4) in pixels, NaN where not visible, `joints`
+    (n, 2, 21, 3) in metres, `pixels` (n, 2, 21, 2).
 
     Raises:
         DataError: it cannot be written.
     """
-    made = plan(subject, settings)
+    script = plan(subject, settings)
     rng = np.random.default_rng([settings.seed, subject, 2])
     with atomic(folder) as making:
         making.mkdir()
-        offsets, drifts = {}, {}
-        for part, side in enumerate(("left", "right")):
-            offset, drift = float(rng.uniform(-5, 5)), float(rng.uniform(-200, 200))
-            seed = [settings.seed, subject, 3 + part]
-            table, offsets[side] = glove_log(made.motion, side, made.stop_s, offset, drift, seed)
-            drifts[side] = drift
-            table.write_csv(making / f"{side}.csv")
-        labels = [
-            {"start": span.start_s, "stop": span.stop_s, "activity": span.activity} for span in made.spans
-        ]
-        pl.DataFrame(labels).write_csv(making / "labels.csv")
+        offsets, drifts, logs = {}, {}, {}
         acceleration = ("acc_x", "acc_y", "acc_z")
-        logs = {
-            side: LogFile(f"{side}.csv", READ, "time", "s", acceleration=acceleration) for side in offsets
-        }
+        for part, side in enumerate(("left", "right")):
+            offset_s, drifts[side] = float(rng.uniform(-5, 5)), float(rng.uniform(-200, 200))
+            seed = [settings.seed, subject, 3 + part]
+            table, offsets[side] = glove_log(script.motion, side, script.stop_s, offset_s, drifts[side], seed)
+            table.write_csv(making / f"{side}.csv")
+            logs[side] = LogFile(f"{side}.csv", READ, "time", "s", acceleration=acceleration)
+        labels = [(span.start_s, span.stop_s, span.activity) for span in script.spans]
+        table = pl.DataFrame(labels, schema=["start", "stop", "activity"], orient="row")
+        table.write_csv(making / "labels.csv")
         write_description(making, Description(f"{subject:02d}", "video.mp4", logs, "labels.csv"))
-        arrays: dict[str, Any] = _film(making / "video.mp4", made, subject, settings)
+        arrays: dict[str, Any] = _film(making / "video.mp4", script, subject, settings)
         np.savez_compressed(making / "truth.npz", **arrays)
-        said = {
-            "offset_s": offsets,
-            "drift_ppm": drifts,
-            "claps_s": made.claps,
-            "person": asdict(made.person),
-        }
-        write_json(making / "truth.json", {"settings": asdict(settings), **said})
+        clocks = {"offset_s": offsets, "drift_ppm": drifts, "claps_s": script.claps}
+        truth = {"settings": asdict(settings), **clocks, "person": asdict(script.person)}
+        write_json(making / "truth.json", truth)
 
 
 def seconds_per_frame(settings: Settings) -> float:
     """How long a frame takes here, measured on 60 of them."""
-    made = plan(1, settings)
+    script = plan(1, settings)
     start = time.perf_counter()
     with av.open("/dev/null", "w", format="mp4") as out:
         track = _video_track(out, settings)
-        for number, frame in enumerate(_frames(made, 1, settings, 60)):
-            _encode(out, track, frame.draw(), number)
+        for number, frame in enumerate(_frames(script, 1, settings, 60)):
+            _encode(out, track, frame, number)
     return (time.perf_counter() - start) / 60
 
 
@@ -177,9 +180,9 @@ def _width(settings: Settings) -> int:
     return round(settings.height * 4 / 3 / 2) * 2
 
 
-def _frames(made: Plan, subject: int, settings: Settings, count: int) -> Iterator[Frame]:
+def _frames(script: Plan, subject: int, settings: Settings, count: int) -> Iterator[Frame]:
     seed = (settings.seed, subject, 5)
-    scene = Scene(made.motion, made.look, _width(settings), settings.height, seed, made.slips)
+    scene = Scene(script.motion, script.look, _width(settings), settings.height, seed, script.slips)
     for first in range(0, count, CHUNK):
         yield from scene.frames(np.arange(first, min(first + CHUNK, count)) / settings.fps)
 
@@ -193,35 +196,31 @@ def _video_track(out: av.container.OutputContainer, settings: Settings) -> av.Vi
     return track
 
 
-def _encode(
-    out: av.container.OutputContainer, track: av.VideoStream, picture: np.ndarray, number: int
-) -> None:
-    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-    frame.pts, frame.time_base = number, Fraction(1, int(track.average_rate or 30))
-    out.mux(track.encode(frame))
+def _encode(out: av.container.OutputContainer, track: av.VideoStream, frame: Frame, number: int) -> None:
+    picture = av.VideoFrame.from_ndarray(frame.draw(), format="rgb24")
+    picture.pts, picture.time_base = number, Fraction(1, int(track.average_rate or 30))
+    out.mux(track.encode(picture))
 
 
-def _film(path: Path, made: Plan, subject: int, settings: Settings) -> dict[str, np.ndarray]:
+def _film(path: Path, script: Plan, subject: int, settings: Settings) -> dict[str, np.ndarray]:
     """Draw and encode all frames and the sound; per frame what is visible where."""
-    count = int(made.stop_s * settings.fps)
+    count = int(script.stop_s * settings.fps)
     boxes = np.full((count, 2, 4), np.nan, np.float32)
     joints, pixels = np.empty((count, 2, 21, 3), np.float32), np.empty((count, 2, 21, 2), np.float32)
     with av.open(str(path), "w") as out:
         track = _video_track(out, settings)
         sound = out.add_stream("aac", rate=AUDIO_HZ, layout="mono")
-        for number, frame in enumerate(_frames(made, subject, settings, count)):
-            _encode(out, track, frame.draw(), number)
-            shown = frame.boxes()
+        for number, frame in enumerate(_frames(script, subject, settings, count)):
+            _encode(out, track, frame, number)
+            visible_boxes = frame.boxes()
             for hand, side in enumerate(("left", "right")):
-                boxes[number, hand] = np.nan if (box := shown[side]) is None else box
+                boxes[number, hand] = np.nan if (box := visible_boxes[side]) is None else box
                 joints[number, hand] = frame.points[side][frame.number]
                 pixels[number, hand] = frame.shown[side]
         out.mux(track.encode())
-        values = audio(made.motion, made.stop_s, [settings.seed, subject, 6])
-        for start in range(0, len(values) - 1023, 1024):
-            piece = av.AudioFrame.from_ndarray(
-                values[None, start : start + 1024], format="fltp", layout="mono"
-            )
+        values = audio(script.motion, script.stop_s, [settings.seed, subject, 6])[None]
+        for start in range(0, values.shape[1] - 1023, 1024):
+            piece = av.AudioFrame.from_ndarray(values[:, start : start + 1024], format="fltp", layout="mono")
             piece.sample_rate, piece.pts, piece.time_base = AUDIO_HZ, start, Fraction(1, AUDIO_HZ)
             out.mux(sound.encode(piece))
         out.mux(sound.encode())

@@ -1,4 +1,4 @@
-"""What a run says of itself: its methods, how each was made, and the machine and the code that it was run by."""
+"""What a run says of itself: its methods, how each was made, and the machine and code that ran it."""
 
 import inspect
 import platform
@@ -66,7 +66,7 @@ def run_facts(
 def method_facts(
     study: Study, jobs: Mapping[At, Job], trained: Mapping[At, JobFacts]
 ) -> dict[str, MethodFacts]:
-    """What a run knows of each method besides its scores: of its jobs, and what each of them says of itself."""
+    """What a run knows of each method besides its scores, from what its jobs say of themselves."""
     methods: dict[str, MethodFacts] = {}
     for name, method in study.methods.items():
         done = [trained[at] for at in jobs if at[0] == name]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.analysis.choice import Choice, shown
+from plait.analysis.choice import Choice, choose
 from plait.clips import Clips, Cut
 from plait.config import Study
 from plait.encoders.weights import read_weights
@@ -18,11 +18,10 @@ from plait.results import (
     STUDY,
     WEIGHTS,
     MethodFacts,
-    RunFacts,
+    Results,
     job_folder,
-    read_facts,
+    read_results,
     read_scores,
-    read_validation,
 )
 from plait.study.inputs import inputs
 from plait.study.load import load_study
@@ -34,18 +33,18 @@ from plait.types import Dataset
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run, opened: its study, data set and clips, and what it says of itself."""
+    """A finished run, opened: its study, data set and clips, and what it came to."""
 
     folder: Path
     study: Study
     dataset: Dataset
     cuts: list[Cut]
-    facts: RunFacts
+    results: Results
 
     @property
     def methods(self) -> Mapping[str, MethodFacts]:
         """What its methods were, by name."""
-        return self.facts.methods
+        return self.results.facts.methods
 
     @classmethod
     def open(cls, folder: Path, data: Path | None = None, trust: Trust = NOBODY) -> "FinishedRun":
@@ -56,13 +55,13 @@ class FinishedRun:
             DataError: a file is missing or damaged.
         """
         study = load_study(folder / STUDY)
-        facts = read_facts(folder)
+        results = read_results(folder)
         dataset = trust.dataset(study.dataset, f"{folder / STUDY}: dataset")
         for name, method in study.methods.items():
             for where, path in method.networks():
                 trust.network(path, f"{folder / STUDY}: methods.{name}.{where}")
-        cuts = clips_of(study, dataset, data or Path(facts.data or ".")).cuts
-        return cls(folder, study, dataset, cuts, facts)
+        cuts = clips_of(study, dataset, data or Path(results.facts.data or ".")).cuts
+        return cls(folder, study, dataset, cuts, results)
 
     def row(self, clip: str) -> int:
         """The number of the clip called `clip`.
@@ -77,13 +76,8 @@ class FinishedRun:
         raise ConfigError(f"no clip {clip!r} in {self.folder}, expected one such as {some}")
 
     def choice(self) -> Choice | None:
-        """The fusion that stands for the others, as in Table 2; None where the run has none.
-
-        Raises:
-            DataError: what was predicted of the validation people cannot be read.
-        """
-        validation = read_validation(self.folder)
-        return shown(self.dataset.name, self.methods, self.study.modalities, validation)
+        """The fusion that stands for the others, as in Table 2; None where the run has none."""
+        return choose(self.dataset.name, self.methods, self.study.modalities, self.results.validation)
 
     def clips(self, method: str) -> Clips:
         """What `method` was given, all clips."""
@@ -92,7 +86,7 @@ class FinishedRun:
             raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")
         alone = self.study.only([method])
         # Features are found again by the device and the threads that made them.
-        device, threads = self.facts.device, self.facts.feature_threads
+        device, threads = self.results.facts.device, self.results.facts.feature_threads
         return inputs(alone, self.dataset, self.cuts, device, threads=threads)[method]
 
     def fold_of(self, method: str, subject: str) -> str:

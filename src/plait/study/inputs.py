@@ -1,16 +1,16 @@
 """What each method of a study is given: tensors of clips or, where it says so, features of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 from plait.clips import Clips, Cut, Rows, stored
 from plait.compute.cluster import Cluster
 from plait.config import Encoder, Study
 from plait.features import Extraction, extract
+from plait.progress import Progress, silent
 from plait.store import content_key
 from plait.types import Dataset
-
-Progress = Callable[[int, int, str], None]
 
 
 def inputs(
@@ -18,7 +18,7 @@ def inputs(
     dataset: Dataset,
     cuts: Sequence[Cut],
     device: str = "cpu",
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
     cluster: Cluster | None = None,
     threads: int | None = None,
 ) -> dict[str, Clips]:
@@ -29,7 +29,7 @@ def inputs(
         dataset: says what a modality's tensor is.
         cuts: the clips, each with its recording.
         device: what features are made on.
-        progress: told recordings done, recordings in all, and which features are being made.
+        progress: told how many clips of how many have features, and which features these are.
         cluster: shares the making of features, if there is one.
         threads: that features are made by; torch's own number by default.
 
@@ -37,32 +37,26 @@ def inputs(
         ConfigError: an encoder of features does not do.
         DataError: a recording cannot be read.
     """
-    wanted: dict[str, dict[str, Extraction | None]] = {}
+    extractions: dict[tuple[str, str], Extraction | None] = {}
     for name, method, _ in study.trainings():
-        wanted[name] = {m: method.encoders.get(m, Encoder()).features for m in method.modalities}
-    raw = [m for m in study.modalities if any(m in taken and taken[m] is None for taken in wanted.values())]
-    clips = stored(dataset, cuts, raw)
-    views: dict[str, Clips] = {}
+        for modality in method.modalities:
+            extractions[name, modality] = method.encoders.get(modality, Encoder()).features
+    raw = {modality for (_, modality), extraction in extractions.items() if extraction is None}
+    clips = stored(dataset, cuts, [modality for modality in study.modalities if modality in raw])
+    make = partial(extract, dataset, cuts, device=device, threads=threads, progress=progress, cluster=cluster)
+    arrays: dict[str, dict[str, Rows]] = {}
     features: dict[str, Rows] = {}
-    for name, taken in wanted.items():
-        arrays: dict[str, Rows] = {}
-        for modality, extraction in taken.items():
-            if extraction is None:
-                arrays[modality] = clips.arrays[modality]
-                continue
-            key = content_key([modality, asdict(extraction)])
-            if key not in features:
-                features[key] = extract(
-                    dataset,
-                    cuts,
-                    modality,
-                    extraction,
-                    device=device,
-                    threads=threads,
-                    where=f"methods.{name}.encoders.{modality}.features",
-                    progress=progress,
-                    cluster=cluster,
-                ).rows
-            arrays[modality] = features[key]
-        views[name] = Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
-    return views
+    for (name, modality), extraction in extractions.items():
+        by_modality = arrays.setdefault(name, {})
+        if extraction is None:
+            by_modality[modality] = clips.arrays[modality]
+            continue
+        key = content_key([modality, asdict(extraction)])
+        if key not in features:
+            where = f"methods.{name}.encoders.{modality}.features"
+            features[key] = make(modality, extraction, where=where).rows
+        by_modality[modality] = features[key]
+    return {
+        name: Clips(clips.table, by_modality, {m: rows.shape for m, rows in by_modality.items()})
+        for name, by_modality in arrays.items()
+    }

@@ -1,8 +1,8 @@
-"""One job = (method, fold, seed): its key, how it is done, what it leaves, and all that as work for an executor."""
+"""One job = (method, fold, seed): its key, how it is done, what it leaves; and it as work for an executor."""
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import nn
 
 from plait.clips import Clips
 from plait.compute.executors import Work
@@ -29,7 +30,14 @@ At = tuple[str, str, int]  # a job's method, fold and seed
 
 @dataclass(frozen=True)
 class Setting:
-    """What all jobs of a study share: where its results lie, and what it runs on."""
+    """What all jobs of a study share.
+
+    Args:
+        dataset: `"package.module:Name"`.
+        out: where results lie.
+        threads: that a job takes.
+        device: what it is computed on.
+    """
 
     dataset: str
     out: Path
@@ -45,8 +53,16 @@ class Setting:
 class Job:
     """A training to be done, and the key of everything that decides its result.
 
-    `clips` are what the method is given, of the people of the fold alone: where a modality has features, these.
-    `donors` are keys of jobs that have to be done before, by the modality whose encoder comes from there.
+    Args:
+        label: what it is, for a person.
+        method: what is trained.
+        train: how.
+        clips: what the method is given, features or tensors, of the people of the fold alone.
+        fold: who trains, who validates and who is tested.
+        seed: of weights, order and whatever else is drawn.
+        refit: whether a network is trained once more, on who validated as well.
+        donors: keys of jobs that have to be done before, by the modality whose encoder comes from there.
+        decides: all that decides its result, in terms of JSON.
     """
 
     label: str
@@ -68,38 +84,41 @@ class Job:
 def plan(
     study: Study, dataset: Dataset, clips: Mapping[str, Clips], folds: Sequence[Fold], setting: Setting
 ) -> dict[At, Job]:
-    """The jobs of a study by (method, fold, seed), donors first; rows that come to the same thing share a job's key.
+    """The jobs of a study by (method, fold, seed), donors first; rows that come to the same share a key.
 
-    `clips` are what each method is given, by its name.
+    Args:
+        study: its methods and seeds.
+        dataset: whose activities are told apart.
+        clips: what each method is given, by its name.
+        folds: who trains, who validates and who is tested.
+        setting: what the jobs share.
     """
     jobs: dict[At, Job] = {}
     numerics = settled_numerics(setting.device)
     for training in study.trainings():
         name, method, train = training
         shared = {**_decides(study, dataset, setting, training), "numerics": numerics}
-        of_people: dict[tuple[str, ...], tuple[Clips, str]] = {}  # clips of some people, and their key
-        donors_of = {
-            modality: encoder.donor for modality, encoder in method.encoders.items() if encoder.donor
-        }
+        views: dict[tuple[str, ...], tuple[Clips, str]] = {}  # the clips of some people, and their key
+        donor_of = {m: encoder.donor for m, encoder in method.encoders.items() if encoder.donor}
         for seed in study.seeds:
             for fold in folds:
-                people = tuple(sorted({*fold.train, *fold.val, *fold.test}))
-                if people not in of_people:
-                    seen = clips[name].among(people)
-                    of_people[people] = seen, seen.key(method.modalities)
-                seen, content = of_people[people]
-                donors = {modality: jobs[donor, fold.name, seed].key for modality, donor in donors_of.items()}
-                who = {"train": fold.train, "val": fold.val, "test": fold.test}
+                subjects = tuple(sorted({*fold.train, *fold.val, *fold.test}))
+                if subjects not in views:
+                    view = clips[name].among(subjects)
+                    views[subjects] = view, view.key(method.modalities)
+                view, content = views[subjects]
+                donors = {modality: jobs[donor, fold.name, seed].key for modality, donor in donor_of.items()}
+                parts = {"train": fold.train, "val": fold.val, "test": fold.test}
                 jobs[name, fold.name, seed] = Job(
                     label=f"{name}, fold {fold.name}, seed {seed}",
                     method=method,
                     train=train,
-                    clips=seen,
+                    clips=view,
                     fold=fold,
                     seed=seed,
                     refit=study.protocol.refit,
                     donors=donors,
-                    decides={**shared, "clips": content, "fold": who, "seed": seed, "donors": donors},
+                    decides={**shared, "clips": content, "fold": parts, "seed": seed, "donors": donors},
                 )
     return jobs
 
@@ -129,8 +148,9 @@ def work_of(setting: Setting) -> Work[Job]:
 def run_job(job: Job, setting: Setting) -> None:
     """Train and score; leaves an atomic folder, unless one stands already.
 
-    It holds predictions, validation, history, weights, and what decided them. On a CPU these are the same whatever the
-    process has computed, drawn or set in torch before, with `setting.threads` threads and the same instructions.
+    It holds predictions, validation, history, weights, and what decided them. On a CPU these are the same
+    whatever the process has computed, drawn or set in torch before, with `setting.threads` threads and the
+    same instructions.
     """
     keep_memory()
     before = torch.get_num_threads()
@@ -138,18 +158,17 @@ def run_job(job: Job, setting: Setting) -> None:
     try:
         dataset: Dataset = resolve(setting.dataset, "dataset")
         donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
-        task = Task(
-            job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit, donors, setting.device
-        )
+        parts = (job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit)
+        task = Task(*parts, donors, setting.device)
         with settled(), wide_products(), torch.random.fork_rng(devices=[]):
             trained = fit(task)
     finally:
         torch.set_num_threads(before)
     if not setting.folder(job.key).exists():
-        _leave(job, trained, dataset, setting.folder(job.key))
+        _write(job, trained, dataset, setting.folder(job.key))
 
 
-def _leave(job: Job, trained: Trained, dataset: Dataset, path: Path) -> None:
+def _write(job: Job, trained: Trained, dataset: Dataset, path: Path) -> None:
     clips, fold = job.clips, job.fold
     test, val = (
         scored([clips.table[row] for row in clips.of(subjects)], scores, dataset.activities)
@@ -169,10 +188,10 @@ def _failure(trained: Trained) -> str | None:
     """Why a job's scores are none, if so; it is done all the same, and would fail again."""
     if all(np.isfinite(scores).all() for scores in (trained.test, trained.val)):
         return None
-    wrong = trained.history.filter(~pl.col("loss").is_finite())
-    if wrong.is_empty():
+    diverged = trained.history.filter(~pl.col("loss").is_finite())
+    if diverged.is_empty():
         return "its network gives scores that are no numbers"
-    return f"training diverged: from epoch {wrong['epoch'][0]} on the loss is no number"
+    return f"training diverged: from epoch {diverged['epoch'][0]} on the loss is no number"
 
 
 def _do(job: Job, out: Path, setting: Setting) -> None:
@@ -200,44 +219,40 @@ def _cost(job: Job) -> float:
 
 
 def _decides(study: Study, dataset: Dataset, setting: Setting, training: Training) -> dict[str, Any]:
-    """What decides the results of a method's jobs whatever the fold, in terms of JSON, but for clips and processor.
+    """What decides the results of a method's jobs besides clips, folds and processor, in terms of JSON.
 
     Raises:
         ConfigError: a setting or an object that it names holds something whose content cannot be told.
         DataError: a file that it names cannot be read.
     """
     _, method, train = training
-    words = {*study.modalities, *dataset.activities}  # a folder may be called like them
+    names = {*study.modalities, *dataset.activities}  # a folder may be called like them
 
-    def described(path: str, args: Mapping[str, Any]) -> list[Any]:
-        return [describe(resolve(path, "study")), settings(args, words)]
+    def describe_setting(path: str, args: Mapping[str, Any]) -> list[Any]:
+        return [describe(resolve(path, "study")), settings(args, names)]
 
     encoders: dict[str, Any] = {}
+    makers: list[Callable[..., nn.Module]] = []
     for name in method.modalities:
         encoder = method.encoders.get(name, Encoder())
-        network = [describe(maker(encoder, dataset, name)), settings(encoder.args, words)]
+        makers.append(maker(encoder, dataset, name))
+        network = [describe(makers[-1]), settings(encoder.args, names)]
         encoders[name] = [encoder.frozen, encoder.donor is not None, network]
     assert method.use is not None
-    named = {"optimizer": described(train.optimizer, train.args), "args": None, "schedule": None}
+    paths = [method.use, train.optimizer, *method.augment.values()]
+    optimizer, schedule = describe_setting(train.optimizer, train.args), None
     if train.schedule:
-        named["schedule"] = described(train.schedule.use, train.schedule.args)
+        paths.append(train.schedule.use)
+        schedule = describe_setting(train.schedule.use, train.schedule.args)
     return {
-        "method": described(method.use, method.args),
-        "augment": {name: described(path, {}) for name, path in method.augment.items()},
+        "method": describe_setting(method.use, method.args),
+        "augment": {name: describe_setting(path, {}) for name, path in method.augment.items()},
         "encoders": encoders,
-        "train": {**asdict(train), **named},
+        "train": {**asdict(train), "optimizer": optimizer, "args": None, "schedule": schedule},
         "refit": study.protocol.refit,
         "activities": dataset.activities,
-        "sources": source_key(_code(method, train, dataset)),
+        "sources": source_key([fit, *makers, *(resolve(path, "study") for path in paths)]),
         "threads": setting.threads,
         "device": setting.device,
         "torch": torch.__version__,
     }
-
-
-def _code(method: Method, train: Train, dataset: Dataset) -> list[Any]:
-    """Every object a method's settings name, and the loop that trains it."""
-    paths = [method.use, train.optimizer, *method.augment.values()]
-    paths += [train.schedule.use] if train.schedule else []
-    encoders = [maker(method.encoders.get(name, Encoder()), dataset, name) for name in method.modalities]
-    return [fit, *encoders, *(resolve(path, "study") for path in paths if path)]

@@ -1,17 +1,17 @@
-"""A study from its file to one predictions table: plan, refuse what cannot work, do what is missing, assemble."""
+"""A study from its file to one table: plan, refuse what cannot work, do what is missing, assemble."""
 
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import torch
 from pydantic import TypeAdapter
 
-from plait.clips import Clips, Cut
+from plait.clips import Clips, Cut, Listing
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
 from plait.compute.cluster import MOST_TASKS, joined
@@ -22,13 +22,25 @@ from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
 from plait.fusion import average_scores
 from plait.objects import resolve
-from plait.results import COLUMNS, ORDER, PREDICTIONS, STUDY, VALIDATION, read_job, read_scores, write_run
+from plait.progress import Progress, silent
+from plait.results import (
+    COLUMNS,
+    DROPPED,
+    ORDER,
+    PREDICTIONS,
+    STUDY,
+    VALIDATION,
+    Results,
+    read_job,
+    read_scores,
+    write_run,
+)
 from plait.store import locked, write_csv, write_toml
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
 from plait.study.folds import check_choice, check_classes, folds
 from plait.study.inputs import inputs
-from plait.study.jobs import Job, Setting, distinct, plan, work_of
+from plait.study.jobs import At, Job, Setting, distinct, plan, work_of
 from plait.study.load import load_study
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.training.fit import check
@@ -36,7 +48,6 @@ from plait.training.network import build
 from plait.trust import OWN
 from plait.types import Dataset, Fold
 
-Progress = Callable[[int, int, str], None]
 Say = Callable[[str], object]
 LOG = logging.getLogger("plait")
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
@@ -54,7 +65,7 @@ def run_study(
     threads: int = 1,
     device: str = "auto",
     ray_address: str | None = None,
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
     say: Say = LOG.warning,
     then: Callable[[FinishedRun], object] = lambda finished: None,
 ) -> None:
@@ -69,19 +80,19 @@ def run_study(
         sets: `key.path=value`, settings in the place of the file's.
         only: patterns of the methods wanted, all by default; tables then hold these alone.
         executor: `inline`, `processes` or `ray`.
-        workers: jobs in work at once; by default as many as the cores that this process may use, or the nodes of the
-            cluster, allow.
+        workers: jobs in work at once; by default as many as the cores that this process may use, or the
+            nodes of the cluster, allow.
         threads: of each job; part of its key.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        ray_address: of the cluster; by default `$RAY_ADDRESS`, else the one this machine is part of, else one here.
-        progress: called with jobs done, jobs in all, and which was just finished, or that other runs are waited for.
-        say: called with each line to know of the clips before anything is trained, such as what was dropped.
-        then: called with the finished run once its tables are written, before another run may write its own.
+        ray_address: of the cluster; by default `$RAY_ADDRESS`, else this machine's, else a new one here.
+        progress: told which features and jobs are done, of how many.
+        say: called with each line to know of the clips before training, such as what was dropped.
+        then: called with the finished run once its tables are written, before another may write its own.
 
     Raises:
-        ConfigError: the study cannot work as it stands, or a setting is out of range; nothing has been trained.
-        DataError: a file of `data` is missing or damaged, or `out` cannot be written; or,
-            once all others are done and written, the training of a job came to no numbers.
+        ConfigError: the study cannot work as it stands, or a setting is out of range; nothing is trained.
+        DataError: a file of `data` is missing or damaged, or `out` cannot be written; or, once all others are
+            done and written, the training of a job came to no numbers.
     """
     _check_workers(executor, workers, threads)
     study = as_control(load_study(source, sets))
@@ -92,8 +103,7 @@ def run_study(
         dataset = OWN.dataset(study.dataset, "dataset")
         setting = Setting(study.dataset, out.resolve(), threads, device_called(device, executor == "ray"))
         listing = clips_of(study, dataset, data)
-        notes = listing.told(dataset.activities)
-        for line in notes:
+        for line in listing.told(dataset.activities):
             say(line)
         check_out(study, out)
         parts = _folds(study, dataset, listing.cuts)
@@ -103,7 +113,16 @@ def run_study(
             cluster = stack.enter_context(joined(ray_address, threads, setting.device))
         clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster)
         _check_methods(study, dataset, listing.cuts, data, clips, parts)
-        jobs = plan(study, dataset, clips, parts, setting)
+        planned = _Planned(
+            study,
+            dataset,
+            data,
+            out,
+            listing,
+            setting,
+            plan(study, dataset, clips, parts, setting),
+            cluster.threads if cluster else torch.get_num_threads(),
+        )
         work = work_of(setting)
         if cluster:
             pool = remote(work, workers, cluster)
@@ -111,7 +130,26 @@ def run_study(
             pool = processes(work, workers or max(1, cores() // threads), threads)
         else:
             pool = inline(work)
-        do_missing(distinct(jobs), work, pool, progress)
+        do_missing(distinct(planned.jobs), work, pool, progress)
+    _finish(planned, say, then)
+
+
+class _Planned(NamedTuple):
+    """A study whose jobs are planned; features were made by `feature_threads` threads."""
+
+    study: Study
+    dataset: Dataset
+    data: Path
+    out: Path
+    listing: Listing
+    setting: Setting
+    jobs: dict[At, Job]
+    feature_threads: int
+
+
+def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) -> None:
+    """Write what the finished jobs came to, those that failed apart."""
+    study, dataset, data, out, listing, setting, jobs, feature_threads = planned
     trained = {at: read_job(setting.folder(job.key)) for at, job in jobs.items()}
     failed = {at: f"{jobs[at].label}: {job.failed}" for at, job in trained.items() if job.failed}
     for line in failed.values():
@@ -126,19 +164,21 @@ def run_study(
         methods=method_facts(study, jobs, trained),
         data=data,
         setting=setting,
-        feature_threads=cluster.threads if cluster else torch.get_num_threads(),
-        said=notes,
+        feature_threads=feature_threads,
+        said=listing.told(dataset.activities),
         failed=tuple(failed.values()),
     )
     with reporting(out):
         write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
-        tables = [_assembled(study, dataset, jobs, setting, name) for name in (PREDICTIONS, VALIDATION)]
-        write_run(out, facts, *tables)
+        predictions = _assembled(study, dataset, jobs, setting, PREDICTIONS)
+        validation = _assembled(study, dataset, jobs, setting, VALIDATION)
+        write_run(out, facts, predictions, validation)
         if listing.dropped:
-            write_csv(out / "dropped.csv", table_of(listing.dropped))
+            write_csv(out / DROPPED, table_of(listing.dropped))
         else:
-            (out / "dropped.csv").unlink(missing_ok=True)
-        then(FinishedRun(out, study, dataset, listing.cuts, facts))
+            (out / DROPPED).unlink(missing_ok=True)
+        results = Results(facts, predictions, None if validation.is_empty() else validation)
+        then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])
         raise DataError(

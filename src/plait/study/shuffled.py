@@ -1,4 +1,4 @@
-"""A study's clips as its methods need them; and its control, with labels that say nothing, expected at chance."""
+"""A study's clips as its methods need them; and its control, with labels that say nothing, at chance."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ def people_of(study: Study) -> People:
 
 
 def clips_of(study: Study, dataset: Dataset, data: Path) -> Listing:
-    """The clips of a study, people told apart, as its methods need them; labels shuffled where it is a control.
+    """The clips of a study, people told apart, as its methods need them; a control's with shuffled labels.
 
     Raises:
         ConfigError: labels that cannot be shuffled.
@@ -42,14 +42,14 @@ def clips_of(study: Study, dataset: Dataset, data: Path) -> Listing:
     seed = study.protocol.shuffle_labels
     if seed is None:
         return listing
-    dealt = shuffled(listing.cuts, seed)
-    same = kept(listing.cuts, dealt)
-    note = f"control: labels shuffled within each person (seed {seed}); {same:.0%} of the clips keep theirs by chance"
-    return listing._replace(cuts=dealt, notes=[note, *listing.notes])
+    cuts = shuffled(listing.cuts, seed)
+    chance = f"{kept(listing.cuts, cuts):.0%} of the clips keep theirs by chance"
+    note = f"control: labels shuffled within each person (seed {seed}); {chance}"
+    return listing._replace(cuts=cuts, notes=[note, *listing.notes])
 
 
 def check_out(study: Study, out: Path) -> None:
-    """Refuse to put a run in the place of something else: of another study's, of its control's, of a user's files.
+    """Refuse to put a run in the place of another study's, of its control's, or of a user's files.
 
     Raises:
         ConfigError: `out` holds it.
@@ -57,75 +57,74 @@ def check_out(study: Study, out: Path) -> None:
     """
     run = kept_in(out)
     if run is None:
-        there = [name for name in WRITTEN if (out / name).exists()]
-        if there and not (out / JOBS).is_dir():
-            raise ConfigError(
-                f"{out}: {there[0]!r} lies there, which no run has left: expected another folder"
-            )
+        files = [name for name in WRITTEN if (out / name).exists()]
+        if files and not (out / JOBS).is_dir():
+            left = f"{out}: {files[0]!r} lies there, which no run has left"
+            raise ConfigError(f"{left}: expected another folder")
         return
     protocol = run.get("protocol")
     before = protocol.get("shuffle_labels") if isinstance(protocol, dict) else None
-    if before != study.protocol.shuffle_labels:
-        seeds = (before, study.protocol.shuffle_labels)
-        named = ["labels as they are" if seed is None else f"labels shuffled, seed {seed}" for seed in seeds]
-        raise ConfigError(
-            f"{out}: holds a run with {named[0]}, and this is one with {named[1]}: expected another folder"
-        )
+    now = study.protocol.shuffle_labels
+    if before != now:
+        old, new = ("as they are" if seed is None else f"shuffled, seed {seed}" for seed in (before, now))
+        runs = f"holds a run with labels {old}, and this is one with labels {new}"
+        raise ConfigError(f"{out}: {runs}: expected another folder")
     if run.get("study") not in (None, study.name):
         raise ConfigError(
-            f"{out}: holds a run of {run['study']!r}, and this is {study.name!r}: expected another folder; if it is "
-            f"the same study under another name, remove its {FACTS}"
+            f"{out}: holds a run of {run['study']!r}, and this is {study.name!r}: expected another folder; "
+            f"if it is the same study under another name, remove its {FACTS}"
         )
 
 
 def shuffled(cuts: Sequence[Cut], seed: int) -> list[Cut]:
     """The clips with each person's activities dealt anew among that person's stretches of work.
 
-    A stretch is the clips of one recording and activity that lie no more than a clip's length apart; all of it gets the
-    activity of one stretch, so that neighbours, which resemble each other, never get different labels, and every
-    person keeps the activities that they have, each as many times. `seed` and a person's name decide theirs, whoever
-    else there is.
+    A stretch is the clips of one recording and activity that lie no more than a clip's length apart. All of
+    it gets the activity of one stretch, so that neighbours, which resemble each other, never get different
+    labels, and every person keeps the activities that they have, each as many times. `seed` and a person's
+    name decide theirs, whoever else there is.
 
     Raises:
         ConfigError: nobody has stretches of two activities, so that no label could change.
     """
-    stretches = _stretches([clip for _, clip in cuts])
     activities = {clip.name: clip.activity for _, clip in cuts}
-    dealt = dict(activities)
+    dealt: dict[str, str] = {}
     movable = False
-    for subject in sorted(stretches, key=natural):
-        own = stretches[subject]
+    for subject, stretches in _stretches([clip for _, clip in cuts]).items():
         draw = np.random.default_rng(int.from_bytes(sha256(f"{seed}/{subject}".encode()).digest()[:8]))
-        before = [activities[stretch[0]] for stretch in own]
+        before = [activities[stretch[0]] for stretch in stretches]
         movable |= len(set(before)) > 1
-        for stretch, source in zip(own, draw.permutation(len(own)), strict=True):
+        for stretch, source in zip(stretches, draw.permutation(len(stretches)), strict=True):
             dealt.update(dict.fromkeys(stretch, before[source]))
     if not movable:
-        raise ConfigError(
-            "protocol.shuffle_labels: nobody has two activities, so no label of theirs could change"
-        )
+        nobody = "nobody has two activities, so no label of theirs could change"
+        raise ConfigError(f"protocol.shuffle_labels: {nobody}")
     return [(recording, replace(clip, activity=dealt[clip.name])) for recording, clip in cuts]
 
 
 def kept(before: Sequence[Cut], after: Sequence[Cut]) -> float:
     """The share of clips that a shuffle has left the activity that they had."""
-    return float(
-        np.mean([one.activity == other.activity for (_, one), (_, other) in zip(before, after, strict=True)])
-    )
+    pairs = zip(before, after, strict=True)
+    return float(np.mean([old.activity == new.activity for (_, old), (_, new) in pairs]))
 
 
 def _stretches(clips: Sequence[Clip]) -> dict[str, list[list[str]]]:
     """The names of the clips of each person's stretches, in the order of recordings and time."""
-    found: dict[str, list[list[str]]] = {}
+    stretches: dict[str, list[list[str]]] = {}
     last: Clip | None = None
-    for clip in sorted(
-        clips, key=lambda one: (natural(one.subject), natural(one.recording), one.start_s, one.stop_s)
-    ):
-        same = last is not None and (last.recording, last.subject) == (clip.recording, clip.subject)
-        near = last is not None and clip.start_s <= 2 * last.stop_s - last.start_s + ROUNDING_S
-        if same and near and last is not None and last.activity == clip.activity:
-            found[clip.subject][-1].append(clip.name)
+    in_order = sorted(
+        clips, key=lambda clip: (natural(clip.subject), natural(clip.recording), clip.start_s, clip.stop_s)
+    )
+    for clip in in_order:
+        if last is not None and _continues(clip, last):
+            stretches[clip.subject][-1].append(clip.name)
         else:
-            found.setdefault(clip.subject, []).append([clip.name])
+            stretches.setdefault(clip.subject, []).append([clip.name])
         last = clip
-    return found
+    return stretches
+
+
+def _continues(clip: Clip, last: Clip) -> bool:
+    """Whether a clip is of the stretch of the one before."""
+    alike = (clip.recording, clip.subject, clip.activity) == (last.recording, last.subject, last.activity)
+    return alike and clip.start_s <= 2 * last.stop_s - last.start_s + ROUNDING_S

@@ -1,8 +1,9 @@
-"""A network on its way through training: its batches, its optimizer, what validation says, and when it is over."""
+"""A network on its way through training: batches, optimizer, what validation says, and when it is over."""
 
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -22,30 +23,35 @@ from plait.training.rmsprop import one_pass
 from plait.types import Dataset, Fold
 
 Augment = Callable[[Tensor], Tensor]
-Batch = dict[str, Tensor]
-Epoch = tuple[str, int, float, float | None, float | None]
+Tensors = dict[str, Tensor]  # of some clips, by modality
+Batch = tuple[Tensors, Tensors]  # some clips as a network takes them: tensors, and grids that are known
+Epoch = tuple[str, int, float, float | None, float | None]  # a row of `fit.HISTORY`
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network is given of each clip: tensors for the encoders that compute, and the grids that are known."""
+    """What a network is given of each clip: tensors for encoders that compute, and grids that are known.
+
+    Args:
+        clips: the clips with their tensors.
+        grids: the same clips with grids that are known, and means.
+        modalities: those that the network takes.
+        device: where batches are put.
+    """
 
     clips: Clips
     grids: Clips
     modalities: tuple[str, ...]
     device: str
 
-    def batch(
-        self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})
-    ) -> tuple[Batch, Batch]:
-        """Tensors and grids of the clips in `rows`, by modality; `augments` are applied to tensors."""
-        tensors = self.clips.batch(
-            [name for name in self.modalities if not is_known(name, self.grids.arrays)], rows
-        )
-        augmented = {name: augments[name](x) if name in augments else x for name, x in tensors.items()}
+    def batch(self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})) -> Batch:
+        """Tensors and grids of the clips in `rows`; `augments`, by modality, are applied to tensors."""
+        computed = [name for name in self.modalities if not is_known(name, self.grids.arrays)]
+        tensors = self.clips.batch(computed, rows)
+        tensors |= {name: augments[name](x) for name, x in tensors.items() if name in augments}
         grids = self.grids.batch(list(self.grids.arrays), rows)
         return (
-            {name: x.to(self.device) for name, x in augmented.items()},
+            {name: x.to(self.device) for name, x in tensors.items()},
             {name: x.to(self.device) for name, x in grids.items()},
         )
 
@@ -54,8 +60,16 @@ class Inputs:
 class Task:
     """What is trained on what: a method of a study, on the clips of one fold, from one seed.
 
-    `donors` are the folders of finished jobs, by the modality whose encoder is taken from there; with `refit` a network
-    is trained once more, on who validated as well.
+    Args:
+        method: what is trained.
+        train: how.
+        dataset: whose activities are told apart.
+        clips: what the method is given.
+        fold: who trains, who validates and who is tested.
+        seed: of weights, order and whatever else is drawn.
+        refit: a network is trained once more, on who validated as well.
+        donors: folders of finished jobs, by the modality whose encoder is taken from there.
+        device: what is computed on.
     """
 
     method: Method
@@ -71,9 +85,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Phase:
-    """One training of a task: what `history` calls it, the clips that train and, if any, validate, by their rows.
+    """One training of a task.
 
-    It takes `epochs`, by default as many as validation or the settings say.
+    Args:
+        name: what `history` calls it, `train` or `refit`.
+        rows: of the clips that train.
+        val: rows of the clips that validate, if any do.
+        epochs: how many it takes; by default as many as validation or the settings say.
     """
 
     name: str
@@ -85,9 +103,15 @@ class Phase:
 class Course:
     """One phase's training: `network` sees the clips in an order that the seed decides.
 
-    Whoever trains takes the batches of an epoch from `batches`, leaves gradients in the network, calls `step` after
-    each and `close` at the end; `over` then says whether it was the last. `finish` gives the network the weights of the
-    epoch that was chosen.
+    Whoever trains takes the batches of an epoch from `batches`, leaves gradients in the network, calls `step`
+    after each and `close` at the end; `over` then says whether it was the last. `finish` gives the network
+    the weights of the epoch that was chosen.
+
+    Args:
+        task: what is trained, and how.
+        phase: on which clips, for how long.
+        network: as its seed and its donors have left it.
+        inputs: what it is given of all the task's clips.
     """
 
     def __init__(self, task: Task, phase: Phase, network: Network, inputs: Inputs) -> None:
@@ -105,13 +129,13 @@ class Course:
         self.best, self.best_accuracy, self.best_weights = 0, -1.0, network.state_dict()
         self.total, self.over = 0.0, False
 
-    def batches(self) -> Iterator[tuple[Batch, Batch, Tensor]]:
+    def batches(self) -> Iterator[tuple[Tensors, Tensors, Tensor]]:
         """Tensors, grids and labels of one epoch's batches; the last may be smaller."""
         self.network.train()
         self.total = 0.0
         order = self.rows[torch.randperm(len(self.rows), generator=self.shuffle).numpy()]
-        for at in np.split(order, range(self.train.batch_size, len(order), self.train.batch_size)):
-            yield *self.inputs.batch(at, self.augments), self.labels[at].to(self.inputs.device)
+        for rows in np.split(order, range(self.train.batch_size, len(order), self.train.batch_size)):
+            yield *self.inputs.batch(rows, self.augments), self.labels[rows].to(self.inputs.device)
 
     def step(self, loss: float, clips: int) -> None:
         """Follow the gradients that a batch of so many clips has left."""
@@ -139,8 +163,14 @@ class Course:
             self.over = True
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Probabilities `(len(rows), classes)` of the clips in `rows`, as the network is now."""
-        return scores(self.network, self.inputs, rows, self.classes)
+        """Probabilities `(len(rows), classes)`, float32, of the clips in `rows`, as the network is now."""
+        if len(rows) == 0:
+            return np.empty((0, self.classes), dtype=np.float32)
+        self.network.eval()
+        groups = np.array_split(rows, math.ceil(len(rows) / 16))
+        with torch.inference_mode():
+            logits = [self.network(*self.inputs.batch(group)) for group in groups]
+            return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
 
     def finish(self) -> int:
         """Give the network the weights that were chosen; how many epochs led to them."""
@@ -150,36 +180,43 @@ class Course:
         return self.best
 
 
-def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities `(len(rows), classes)`, float32, in the order of the data set's activities."""
-    if len(rows) == 0:
-        return np.empty((0, classes), dtype=np.float32)
-    network.eval()
-    with torch.inference_mode():
-        logits = [network(*inputs.batch(part)) for part in np.array_split(rows, math.ceil(len(rows) / 16))]
-        return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
+@contextmanager
+def refusing(failure: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Whatever is raised within, save `passing`, is one line that says which `failure` of a setting it is.
+
+    Raises:
+        ConfigError: something is raised.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except Exception as error:  # whatever a user's objects do not like
+        raise ConfigError(f"{failure}: {one_line(error)}") from error
 
 
 def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    """The optimizer over a network's parameters and its schedule over `steps` batches, or None.
+    """The optimizer over a network's parameters, and its schedule or None.
+
+    Args:
+        train: names both.
+        network: whose parameters are optimized, the frozen ones apart.
+        where: what errors call the settings.
+        steps: batches over which the schedule goes, unless it is told otherwise.
 
     Raises:
         ConfigError: naming the setting that does not do.
     """
-    use = resolve(train.optimizer, f"{where}.optimizer")
-    try:
-        optimizer = use([p for p in network.parameters() if p.requires_grad], **train.args)
-    except Exception as error:  # whatever it does not like about them
-        raise ConfigError(f"{where}.args: {train.optimizer}: {one_line(error)}") from error
+    make = resolve(train.optimizer, f"{where}.optimizer")
+    with refusing(f"{where}.args: {train.optimizer}"):
+        optimizer = make([p for p in network.parameters() if p.requires_grad], **train.args)
     if train.schedule is None:  # a schedule may change more of an optimizer than its learning rate
         return one_pass(optimizer), None
     make = resolve(train.schedule.use, f"{where}.schedule.use")
-    try:
-        taken = inspect.signature(make).parameters
-        length = {name: steps for name in ("total_steps", "T_max") if name in taken}
+    with refusing(f"{where}.schedule.args: {train.schedule.use}"):
+        parameters = inspect.signature(make).parameters
+        length = {name: steps for name in ("total_steps", "T_max") if name in parameters}
         return optimizer, make(optimizer, **{**length, **train.schedule.args})
-    except Exception as error:
-        raise ConfigError(f"{where}.schedule.args: {train.schedule.use}: {one_line(error)}") from error
 
 
 def augments_of(method: Method, where: str) -> Mapping[str, Augment]:
@@ -188,9 +225,9 @@ def augments_of(method: Method, where: str) -> Mapping[str, Augment]:
     Raises:
         ConfigError: naming the one that is no function.
     """
-    made = {name: resolve(path, f"{where}.augment.{name}") for name, path in method.augment.items()}
-    for name, augment in made.items():
+    augments = {name: resolve(path, f"{where}.augment.{name}") for name, path in method.augment.items()}
+    for name, augment in augments.items():
         if not callable(augment):
             path = method.augment[name]
             raise ConfigError(f"{where}.augment.{name}: {path!r} is no function, expected batch -> batch")
-    return made
+    return augments

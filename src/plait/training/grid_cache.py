@@ -27,13 +27,20 @@ _HALF = np.dtype("<f2")
 def known_grids(
     network: Network, method: Method, donors: Mapping[str, Path], clips: Clips, device: str
 ) -> Clips:
-    """The grids of all clips by modality, as far as training does not change them; `arrays` and `shapes` are theirs.
+    """The grids of all clips by modality, as far as training does not change them.
 
-    A frozen encoder's are made once, from clips as they are, in float16, and kept in the cache under the donor's job
-    and weights. A modality without an encoder, as features are, is its own grid unless it is augmented. Where the
-    method `Reads` the mean of a grid over its positions, the means, in float32 and kept in the cache too, stand beside
-    or instead of it as `mean_of` the modality. A network that computes in bfloat16 reads what is kept in float16 from a
-    copy in bfloat16, as large again.
+    A frozen encoder's are made once, from clips as they are, and kept in the cache in float16 under the
+    donor's job and weights. A modality without an encoder, as features are, is its own grid unless it is
+    augmented. Means that the method `Reads` stand beside or instead of the grid as `mean_of` the modality, in
+    float32 and in the cache too. A network that computes in bfloat16 reads float16 from a copy in bfloat16,
+    as large again.
+
+    Args:
+        network: whose grids these are, with the donors' weights.
+        method: what it was built from.
+        donors: the file of a frozen encoder's weights in its donor's job, by modality.
+        clips: what the method is given.
+        device: what frozen encoders compute on.
 
     Raises:
         DataError: a frozen encoder's grid holds values that float16 cannot, or the cache cannot be written.
@@ -52,7 +59,14 @@ def known_grids(
 
 
 def drawn_grids(network: Network, method: Method, clips: Clips, count: int) -> dict[str, Tensor]:
-    """Random numbers for so many clips in the place of what `known_grids` gives, of the same shapes and kinds."""
+    """Random numbers in the place of what `known_grids` gives, of the same shapes and kinds.
+
+    Args:
+        network: whose grids are meant.
+        method: what it was built from.
+        clips: what the method is given.
+        count: of how many clips.
+    """
     grids: dict[str, Tensor] = {}
     for modality in _known(network, method):
         encoder, array = network.encoders[modality], clips.arrays[modality]
@@ -84,10 +98,10 @@ class _Forms(NamedTuple):
     mean: bool
 
 
-def _forms(network: Network, modality: str, shape: tuple[int, ...], kind: np.dtype) -> _Forms:
+def _forms(network: Network, modality: str, shape: tuple[int, ...], dtype: np.dtype) -> _Forms:
     reads, has_positions = network.reads, len(shape) > 1
     alone = has_positions and modality in reads.mean
-    rounded = network.precision == torch.bfloat16 and kind == np.float16
+    rounded = network.precision == torch.bfloat16 and dtype == np.float16
     return _Forms(not alone, rounded, alone or (has_positions and modality in reads.both))
 
 
@@ -97,59 +111,58 @@ def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device
     how = [network_key(encoder), device, torch.get_num_threads(), numerics(device), FORMAT]
     shared = [donor.parent.name, modality, *how]
 
-    def made(file: Path) -> Path:
-        rows = Rows.of(file)
+    def make(file: Path) -> Path:
+        array = Rows.of(file)
 
-        def encoded(some: np.ndarray) -> Tensor:
-            grids: Tensor = encoder(rows.read(some).to(device))
+        def encode(rows: np.ndarray) -> Tensor:
+            grids: Tensor = encoder(array.read(rows).to(device))
             return grids.cpu().half()
 
-        what = f"the frozen encoder of {modality}"
-        return _kept(content_key([*shared, file.stem]), len(rows), _HALF, encoded, what)
+        key = content_key([*shared, file.stem])
+        return _keep(key, len(array), _HALF, encode, f"the frozen encoder of {modality}")
 
-    return clips.arrays[modality].made(made)
+    return clips.arrays[modality].made(make)
 
 
-def _means(rows: Rows) -> Rows:
-    """The mean of every grid of an array over its positions."""
+def _means(grid: Rows) -> Rows:
+    """The mean over its positions of every clip's grid."""
     how = ["averages", torch.get_num_threads(), numerics(), FORMAT]
-    return _derived(rows, how, np.dtype("<f4"), lambda grids: grids.flatten(1, -2).mean(dim=1))
+    return _derived(grid, how, np.dtype("<f4"), lambda x: x.flatten(1, -2).mean(dim=1))
 
 
-def _rounded(rows: Rows) -> Rows:
-    """An array in bfloat16."""
-    return _derived(rows, ["bfloat16", FORMAT], BFLOAT16, lambda grids: grids.bfloat16().view(torch.int16))
+def _rounded(grid: Rows) -> Rows:
+    """Every clip's grid in bfloat16."""
+    return _derived(grid, ["bfloat16", FORMAT], BFLOAT16, lambda x: x.bfloat16().view(torch.int16))
 
 
-def _derived(rows: Rows, how: list[Any], kind: np.dtype, make: Callable[[Tensor], Tensor]) -> Rows:
-    """What is made of the rows of an array, in the cache, of each file's by themselves."""
+def _derived(grid: Rows, how: list[Any], dtype: np.dtype, derive: Callable[[Tensor], Tensor]) -> Rows:
+    """What `derive` makes of every clip's grid, in the cache, of each file's by themselves."""
 
-    def made(file: Path) -> Path:
+    def make(file: Path) -> Path:
         array = mapped(file)
         key = content_key([file.stem, file.stat().st_size, how])
-        what = f"{how[0]} of {file}"
-        return _kept(key, len(array), kind, lambda some: make(torch.from_numpy(array[some]).float()), what)
 
-    return rows.made(made)
+        def derive_rows(rows: np.ndarray) -> Tensor:
+            return derive(torch.from_numpy(array[rows]).float())
+
+        return _keep(key, len(array), dtype, derive_rows, f"{how[0]} of {file}")
+
+    return grid.made(make)
 
 
-def _kept(key: str, count: int, kind: np.dtype, make: Callable[[np.ndarray], Tensor], what: str) -> Path:
-    """An array of `kind` in the cache, written batch by batch unless it stands there already."""
+def _keep(key: str, count: int, dtype: np.dtype, make: Callable[[np.ndarray], Tensor], origin: str) -> Path:
+    """An array of `count` rows in the cache, written batch by batch unless it stands there already."""
     path = cache_folder("grids") / f"{key}.npy"
-    with made_once(path, said={"made": what}) as making, torch.inference_mode():
-        if making is not None:
-            _write(making, count, kind, make, f"{path}: {what}")
+    with made_once(path, said={"made": origin}) as making, torch.inference_mode():
+        if making is None:
+            return path
+        with making.open("wb") as file:
+            for rows in np.array_split(np.arange(count), math.ceil(count / 64)):
+                grids = make(rows).numpy().astype(dtype, copy=False)
+                if not np.isfinite(grids).all():
+                    raise DataError(f"{path}: {origin} gives values too large for {dtype}")
+                if rows[0] == 0:
+                    header = {"descr": dtype.str, "fortran_order": False, "shape": (count, *grids.shape[1:])}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(grids.tobytes())
     return path
-
-
-def _write(path: Path, count: int, kind: np.dtype, make: Callable[[np.ndarray], Tensor], what: str) -> None:
-    """The array, written batch by batch."""
-    with path.open("wb") as file:
-        for rows in np.array_split(np.arange(count), math.ceil(count / 64)):
-            grids = make(rows).numpy().astype(kind, copy=False)
-            if not np.isfinite(grids).all():
-                raise DataError(f"{what} gives values too large for {kind}")
-            if rows[0] == 0:
-                header = {"descr": kind.str, "fortran_order": False, "shape": (count, *grids.shape[1:])}
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(grids.tobytes())

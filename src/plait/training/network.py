@@ -19,11 +19,14 @@ from plait.types import Dataset
 
 
 class Network(nn.Module):
-    """One encoder per modality, then a method over their grids; trained as one, save for the `frozen` encoders.
+    """One encoder per modality, then a method over their grids; trained as one.
 
-    Frozen means frozen: no gradient, and no moving statistics of a batch normalisation either. Under a `precision` of
-    bfloat16 the method computes in it what `torch.autocast` names, unless its `reads` says float32; encoders, weights
-    and logits stay float32.
+    Args:
+        encoders: from a modality's tensor `(b, *shape)` to its grid, by modality.
+        method: from grids by modality to logits.
+        frozen: modalities whose encoders are not trained: no gradient, no moving statistics either.
+        precision: under bfloat16 the method computes in it what `torch.autocast` names, unless its `reads`
+            says float32; encoders, weights and logits stay float32.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Network(nn.Module):
     def forward(
         self, clip: Mapping[str, Tensor], grids: Mapping[str, Tensor] = MappingProxyType({})
     ) -> Float[Tensor, "b classes"]:
-        """Logits from one tensor `(b, *shape)` per modality, or from its grid or mean where that is known already."""
+        """Logits from one tensor `(b, *shape)` per modality, or from its grid or mean where one is known."""
         entering: dict[str, Tensor] = {}
         for name, encoder in self.encoders.items():
             if not is_known(name, grids):
@@ -74,7 +77,14 @@ def build(
     where: str,
     precision: torch.dtype = torch.float32,
 ) -> Network:
-    """The network of one method, freshly initialised from torch's global generator; `where` names it in errors.
+    """The network of one method, freshly initialised from torch's global generator.
+
+    Args:
+        method: what to build, with every donor's encoder spelled out.
+        dataset: whose encoders are the default, and whose activities are the classes.
+        shapes: of each modality's tensor, without the batch axis.
+        where: what errors call the method.
+        precision: as in `Network`.
 
     Raises:
         ConfigError: a class is not found, or does not take its arguments.
@@ -82,27 +92,32 @@ def build(
     """
     encoders: dict[str, nn.Module] = {}
     for name in method.modalities:
-        own = method.encoders.get(name, Encoder())
-        encoders[name] = made(
-            maker(own, dataset, name, where), (shapes[name],), own.args, f"{where}.encoders.{name}"
-        )
+        encoder = method.encoders.get(name, Encoder())
+        make = maker(encoder, dataset, name, where)
+        encoders[name] = made(make, (shapes[name],), encoder.args, f"{where}.encoders.{name}")
     grids = {name: grid_shape(encoder, shapes[name]) for name, encoder in encoders.items()}
     assert method.use is not None
-    fusion = made(
-        resolve(method.use, f"{where}.use"), (grids, len(dataset.activities)), method.args, f"{where}.args"
-    )
-    return Network(encoders, fusion, [name for name, own in method.encoders.items() if own.frozen], precision)
+    make = resolve(method.use, f"{where}.use")
+    fusion = made(make, (grids, len(dataset.activities)), method.args, f"{where}.args")
+    frozen = [name for name, encoder in method.encoders.items() if encoder.frozen]
+    return Network(encoders, fusion, frozen, precision)
 
 
 def maker(own: Encoder, dataset: Dataset, name: str, where: str = "study") -> Callable[..., nn.Module]:
-    """What makes the encoder of modality `name`: the method's own choice, nothing upon features, or the data set's.
+    """What makes a modality's encoder: the method's own choice, nothing upon features, or the data set's.
+
+    Args:
+        own: the method's choice.
+        dataset: whose choice is the default.
+        name: of the modality.
+        where: what errors call the method.
 
     Raises:
         ConfigError: the choice is not found.
     """
     if own.use:
-        found: Callable[..., nn.Module] = resolve(own.use, f"{where}.encoders.{name}.use")
-        return found
+        make: Callable[..., nn.Module] = resolve(own.use, f"{where}.encoders.{name}.use")
+        return make
     return nn.Identity if own.features else dataset.modality(name).encoder
 
 
@@ -112,17 +127,12 @@ def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     Raises:
         ConfigError: it fails, or gives something else than a tensor.
     """
-    training = encoder.training
-    with (
-        own_code(f"encoder {type(encoder).__name__}: fails on clips of {shape}", passing=()),
-        torch.no_grad(),
-    ):
+    training, called = encoder.training, f"encoder {type(encoder).__name__}"
+    with own_code(f"{called}: fails on clips of {shape}", passing=()), torch.no_grad():
         grid = encoder.eval()(torch.zeros(2, *shape))
     encoder.train(training)
     if not isinstance(grid, Tensor):
-        raise ConfigError(
-            f"encoder {type(encoder).__name__}: gave a {type(grid).__name__}, expected a torch.Tensor"
-        )
+        raise ConfigError(f"{called}: gave a {type(grid).__name__}, expected a torch.Tensor")
     return tuple(grid.shape[1:])
 
 
@@ -140,8 +150,11 @@ def inherit(network: Network, donors: Mapping[str, Path]) -> None:
     for modality, path in donors.items():
         prefix = f"encoders.{modality}."
         try:
-            held = read_weights(path)
-            weights = {name.removeprefix(prefix): held[name] for name in held if name.startswith(prefix)}
+            weights = {
+                name.removeprefix(prefix): weight
+                for name, weight in read_weights(path).items()
+                if name.startswith(prefix)
+            }
             network.encoders[modality].load_state_dict(weights)
         except (DataError, RuntimeError) as error:
             raise DataError(f"{path}: not readable; remove its folder and run again") from error

@@ -6,14 +6,15 @@ from typing import Any
 import torch
 
 _LATE = 2.0**23  # a count of steps after which Adam no longer corrects its moments
+_VARIATIONS = ("momentum", "weight_decay", "centered", "maximize", "differentiable")
 
 
 class RMSprop(torch.optim.RMSprop):
     """`torch.optim.RMSprop` without momentum, decay or centring, by the kernel that torch has for Adam.
 
-    torch goes five times over the memory of every weight; a head of millions of weights waits for that. Adam without a
-    first moment (beta_1 = 0, beta_2 = alpha) whose bias corrections are one, for it is told of a late step, is the
-    same update, w - lr g / (sqrt(v) + eps), in one pass. Agrees with torch's up to rounding. Weights are of one kind
+    torch goes five times over the memory of every weight; a head of millions of weights waits for that. Adam
+    without a first moment (beta_1 = 0, beta_2 = alpha), told of a step so late that its bias corrections are
+    one, is the same update in one pass, up to rounding: w - lr g / (sqrt(v) + eps). Weights are of one kind
     and on one device.
     """
 
@@ -51,15 +52,13 @@ class RMSprop(torch.optim.RMSprop):
 
 
 def one_pass(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """`optimizer`, or its like in one pass where there is one: a plain `torch.optim.RMSprop` that has not stepped."""
+    """`optimizer`, which has not stepped, or its like in one pass if it is a plain `torch.optim.RMSprop`."""
     if type(optimizer) is not torch.optim.RMSprop or len(optimizer.param_groups) != 1:
         return optimizer
     (group,) = optimizer.param_groups
     weights = group["params"]
-    changed = [
-        name for name in ("momentum", "weight_decay", "centered", "maximize", "differentiable") if group[name]
-    ]
+    plain = group["alpha"] <= 0.9999 and not any(group[name] for name in _VARIATIONS)
     kinds = {(weight.device, weight.dtype) for weight in weights}
-    if changed or group["alpha"] > 0.9999 or len(kinds) != 1 or weights[0].device.type not in ("cpu", "cuda"):
+    if not plain or len(kinds) != 1 or weights[0].device.type not in ("cpu", "cuda"):
         return optimizer
     return RMSprop(weights, group["lr"], group["alpha"], group["eps"])

@@ -8,17 +8,16 @@ from torch.nn import functional as F
 
 
 def rotate_rescale_warp(clips: Float[Tensor, "b samples 6"]) -> Float[Tensor, "b samples 6"]:
-    """An inertial sensor worn a little differently by someone of another strength and pace; for training only."""
+    """An inertial sensor worn a little differently, by someone of another strength and pace."""
     vectors = rearrange(clips, "b t (sensor xyz) -> b t sensor xyz", xyz=3)
     turned = einsum(_rotations(len(clips), (0.2, 0.2, 0.2)), vectors, "b i j, b t sensor j -> b t sensor i")
-    rescaled = rearrange(turned, "b t sensor xyz -> b t (sensor xyz)") * (
-        1 + 0.1 * torch.randn(len(clips), 1, 6)
-    )
+    scale = 1 + 0.1 * torch.randn(len(clips), 1, 6)
+    rescaled = rearrange(turned, "b t sensor xyz -> b t (sensor xyz)") * scale
     return _warp(rescaled) + 0.02 * torch.randn_like(clips)
 
 
 def turn_rescale_warp(clips: Float[Tensor, "b frames 20 3"]) -> Float[Tensor, "b frames 20 3"]:
-    """A body turned a little, mostly about the vertical, of other proportions and pace; for training only."""
+    """A body turned a little, mostly about the vertical, of other proportions and pace."""
     turned = einsum(_rotations(len(clips), (0.05, 0.2, 0.05)), clips, "b i j, b t joint j -> b t joint i")
     rescaled = turned * (1 + 0.1 * torch.randn(len(clips), 1, 1, 3))
     displaced = rescaled + 0.02 * torch.randn(len(clips), 1, 20, 3)
@@ -26,10 +25,10 @@ def turn_rescale_warp(clips: Float[Tensor, "b frames 20 3"]) -> Float[Tensor, "b
 
 
 def shift_crop(clips: Float[Tensor, "b frames height width"]) -> Float[Tensor, "b frames height width"]:
-    """A person cropped a little differently, of another build and pace; for training only.
+    """A person cropped a little differently, of another build and pace.
 
-    Shifted by up to 4 % and zoomed by up to 10 % of the picture, in time as the other sensors; arms reach farther or
-    less far, and the whole person stands nearer or farther than the clip's median says.
+    Shifted by up to 4 % and zoomed by up to 10 % of the picture, and in time as the other sensors; arms reach
+    farther or less far, and the whole person stands nearer or farther than the clip's median says.
     """
     count, frames, height, width = clips.shape
     warped = _warp(clips)

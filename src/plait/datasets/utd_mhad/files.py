@@ -49,7 +49,7 @@ FRAME_S = 1 / 30
 
 
 class Kind(NamedTuple):
-    """Where one kind of file lies, what its variable is called, and its axes (None: as many as were recorded)."""
+    """Where a kind of file lies, its variable's name, and its axes (None: as many as were recorded)."""
 
     folder: str
     variable: str
@@ -65,7 +65,7 @@ KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class DepthVideo:
-    """A `Stream` of depth frames in mm, 0 where nobody is; its file is read when frames are asked for, not before."""
+    """A `Stream` of depth frames in mm, 0 where nobody is; its file is read when frames are asked for."""
 
     file: Path
     times: np.ndarray
@@ -81,25 +81,23 @@ class DepthVideo:
         Raises:
             DataError: the file is missing, damaged, or has another number of frames than the skeleton.
         """
-        frames = _read(self.file, KINDS["depth"])
-        if frames.shape[2] != len(self.times):
-            raise DataError(
-                f"{self.file}: d_depth has {frames.shape[2]} frames, expected {len(self.times)} as the skeleton has"
-            )
-        if frames.min() < 0 or frames.max() > np.iinfo(np.uint16).max:
-            raise DataError(
-                f"{self.file}: d_depth holds {frames.min()} to {frames.max()}, expected 0 to 65535 mm"
-            )
+        depths = _read(self.file, KINDS["depth"])
+        if depths.shape[2] != len(self.times):
+            expected = f"expected {len(self.times)} as the skeleton has"
+            raise DataError(f"{self.file}: d_depth has {depths.shape[2]} frames, {expected}")
+        least, most = depths.min(), depths.max()
+        if least < 0 or most > np.iinfo(np.uint16).max:
+            raise DataError(f"{self.file}: d_depth holds {least} to {most}, expected 0 to 65535 mm")
         nearest = np.abs(self.times[:, None] - seconds).argmin(axis=0)
-        picked: np.ndarray = np.moveaxis(frames, 2, 0)[nearest].astype(np.uint16)
-        return picked
+        frames: np.ndarray = np.moveaxis(depths, 2, 0)[nearest].astype(np.uint16)
+        return frames
 
 
 def recordings(data: Path) -> Iterator[Recording]:
     """The recordings under `data`, in the official layout, by activity, subject and trial.
 
-    A folder with fewer subjects, activities or trials is fine; files other than `.mat` are ignored. `Depth/` may be
-    absent or empty as long as nobody asks for depth.
+    A folder with fewer subjects, activities or trials is fine; files other than `.mat` are ignored. `Depth/`
+    may be absent or empty as long as nobody asks for depth.
 
     Raises:
         DataError: a folder or file is missing, damaged, wrongly named, or does not hold what its name says.
@@ -108,11 +106,10 @@ def recordings(data: Path) -> Iterator[Recording]:
     kinds = [kind for kind in KINDS if kind != "depth" or (depth.is_dir() and any(depth.glob("*.mat")))]
     names = {kind: _named(data, kind) for kind in kinds}
     for name in sorted(set().union(*names.values()), key=_numbers):
-        for kind, found in names.items():
-            if name not in found:
-                raise DataError(
-                    f"{_file(data, kind, name)}: missing, expected beside the other files of {name}"
-                )
+        for kind in kinds:
+            if name not in names[kind]:
+                missing = _file(data, kind, name)
+                raise DataError(f"{missing}: missing, expected beside the other files of {name}")
         action, subject, _ = _numbers(name)
         files = {kind: _file(data, kind, name) for kind in KINDS}
         inertial = _read(files["inertial"], KINDS["inertial"]).astype(np.float32)
@@ -138,12 +135,12 @@ def _named(data: Path, kind: str) -> set[str]:
     for file in folder.iterdir():
         if file.suffix.lower() != ".mat":
             continue
-        name, tail = file.name.removesuffix(f"_{kind}.mat"), f"_{kind}.mat"
+        tail = f"_{kind}.mat"
+        name = file.name.removesuffix(tail)
         action = _numbers(name)[0] if file.name.endswith(tail) else 0
         if not 1 <= action <= len(ACTIVITIES):
-            raise DataError(
-                f"{file}: expected a name like a1_s1_t1{tail}, with activities 1 to {len(ACTIVITIES)}"
-            )
+            expected = f"a name like a1_s1_t1{tail}, with activities 1 to {len(ACTIVITIES)}"
+            raise DataError(f"{file}: expected {expected}")
         names.add(name)
     if not names:
         raise DataError(f"{folder}: empty, expected files like a1_s1_t1_{kind}.mat")
@@ -168,21 +165,16 @@ def _read(file: Path, kind: Kind) -> np.ndarray:
         values = loadmat(file, variable_names=[kind.variable]).get(kind.variable)
     except DataError:
         raise
-    except (
-        Exception
-    ) as error:  # damaged files raise anything: ValueError, OSError, zlib.error, MatReadError, ...
+    except Exception as error:  # damaged files raise anything: ValueError, zlib.error, MatReadError, ...
         raise DataError(f"{file}: cannot be read, expected a .mat file: {one_line(error)}") from error
     if values is None:
         raise DataError(f"{file}: no variable {kind.variable!r}, expected one")
-    shape = ", ".join("any" if n is None else str(n) for n in kind.shape)
-    fits = values.ndim == len(kind.shape) and all(
-        n >= 2 if wanted is None else n == wanted for n, wanted in zip(values.shape, kind.shape, strict=True)
-    )
-    if not fits or values.dtype.kind not in "fiu":
-        got = f"{values.dtype} {values.shape}"
-        raise DataError(
-            f"{file}: {kind.variable} is {got}, expected numbers of shape ({shape}), two or more for any"
-        )
+    axes = zip(values.shape, kind.shape, strict=False)
+    fits = all(n >= 2 if expected is None else n == expected for n, expected in axes)
+    if values.ndim != len(kind.shape) or not fits or values.dtype.kind not in "fiu":
+        shape = ", ".join("any" if n is None else str(n) for n in kind.shape)
+        expected_shape = f"expected numbers of shape ({shape}), two or more for any"
+        raise DataError(f"{file}: {kind.variable} is {values.dtype} {values.shape}, {expected_shape}")
     if not np.isfinite(values).all():
         raise DataError(f"{file}: {kind.variable} holds NaN or infinity, expected finite numbers")
     return np.asarray(values)

@@ -15,12 +15,12 @@ REACH_MM = 500.0  # of an arm, about: the unit of relative depth
 
 
 def in_physical_units(inertial: np.ndarray) -> Float[Tensor, "samples 6"]:
-    """Acceleration in g, angular rate in half turns per second (180 deg/s): both then vary by about one half."""
+    """Acceleration in g, angular rate in half turns a second (180 deg/s): both vary by about one half."""
     return torch.from_numpy(inertial.astype(np.float32)) / torch.tensor([1.0] * 3 + [HALF_TURN_DEG] * 3)
 
 
 def body_centred(skeleton: np.ndarray) -> Float[Tensor, "frames 20 3"]:
-    """Positions from the hips' mean place over the clip, in lengths of the spine (mean distance hips to shoulders).
+    """Positions from the hips' mean place over the clip, in mean lengths of the spine (hips to shoulders).
 
     So it matters neither where a person stands nor how tall they are, while squatting and walking still show.
 
@@ -39,11 +39,11 @@ def body_centred(skeleton: np.ndarray) -> Float[Tensor, "frames 20 3"]:
 def person_cropped(depth: UInt16[np.ndarray, "frames height width"]) -> Float16[Tensor, "frames 64 64"]:
     """The square around the person, alike for all clips; each pixel says how near it is, 0 where nobody is.
 
-    The height of the person is the upper quartile over the clip's frames, their feet the median, their middle the mean,
-    so that a raised arm or a step changes neither place nor scale; the square has 1.3 times that height, for arms above
-    the head, and 3 % of it below the feet. A pixel at the clip's median depth is 1, nearer ones are larger, by 1 for
-    every 500 mm, farther ones smaller, down to 0.1. So it matters neither where a person stands nor how tall they
-    appear. Rows with fewer than three pixels of a person are noise of the camera's.
+    A person's height is the upper quartile over the clip's frames, their feet the median, their middle the
+    mean: a raised arm or a step changes neither place nor scale. The square has 1.3 times that height, for
+    arms above the head, and 3 % of it below the feet. A pixel at the clip's median depth is 1, nearer ones
+    are larger, by 1 for every 500 mm, farther ones smaller, down to 0.1. So it matters neither where a person
+    stands nor how tall they appear. Rows with fewer than three pixels of a person are the camera's noise.
 
     Raises:
         DataError: nobody is seen.
@@ -56,14 +56,10 @@ def person_cropped(depth: UInt16[np.ndarray, "frames height width"]) -> Float16[
         raise DataError("depth: nobody is seen in the clip, expected pixels above 0 mm")
     near = torch.where(seen, 1 + ((frames[seen].median() - frames) / REACH_MM).clamp(-0.9, 2), 0.0)
     tops, feet = rows.int().argmax(1), rows.shape[1] - rows.flip(1).int().argmax(1)
-    height = int(
-        (feet - tops).float().quantile(0.75)
-    )  # sitting down or up, most of a clip may be spent sitting
+    height = int((feet - tops).float().quantile(0.75))  # most of a clip may be spent sitting
     side = max(round(1.3 * height), 1)
     middle = float((seen.sum((0, 1)) * torch.arange(seen.shape[2])).sum() / seen.sum())
     bottom, left = int(feet.median()) + round(0.03 * height), round(middle - side / 2)
     top, right = bottom - side, left + side
-    square = F.pad(
-        near, (-left, right - near.shape[2], -top, bottom - near.shape[1])
-    )  # a negative width crops
-    return F.interpolate(square[:, None], (SIDE, SIDE), mode="area")[:, 0].half()
+    borders = -left, right - near.shape[2], -top, bottom - near.shape[1]  # a negative width crops
+    return F.interpolate(F.pad(near, borders)[:, None], (SIDE, SIDE), mode="area")[:, 0].half()

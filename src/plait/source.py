@@ -1,0 +1,90 @@
+"""What code says of itself: whether it was installed, what it reads and imports, which tables start empty."""
+
+import ast
+import dis
+import functools
+import sys
+import sysconfig
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
+
+
+def of_plait(module: str) -> bool:
+    """Whether a module is plait's own, by its name."""
+    return module.partition(".")[0] == "plait"
+
+
+def installed(module: str) -> bool:
+    """Whether a module that has been imported was installed, or is part of Python, and is not plait's."""
+    imported = sys.modules.get(module)
+    if imported is None or module == "__main__" or of_plait(module):
+        return False
+    file = getattr(imported, "__file__", None)
+    places = [file] if file else list(getattr(imported, "__path__", ()))
+    return not places or among_installed(str(places[0]))  # built in, or installed
+
+
+@functools.lru_cache(maxsize=4096)
+def among_installed(place: str) -> bool:
+    """Whether a path lies among Python's own modules, or those that were installed."""
+    return str(Path(place).resolve()).startswith(_INSTALLED)
+
+
+def names_read(code: types.CodeType) -> set[str]:
+    """The global names and attributes that code reads, with those of the functions within."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= names_read(constant)
+    return names
+
+
+def imports(code: types.CodeType) -> Iterator[str]:
+    """The modules that code imports as it runs, by their full names."""
+    for step in dis.get_instructions(code):
+        if step.opname == "IMPORT_NAME" and isinstance(step.argval, str) and step.argval:
+            yield step.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from imports(constant)
+
+
+def starts_empty(value: Any, name: str, module: str) -> bool:
+    """Whether a value is a table, list or set that its module starts empty: it fills as it is used."""
+    if not isinstance(value, dict | list | set):
+        return False
+    file = Path(getattr(sys.modules.get(module), "__file__", None) or "")
+    return file.suffix == ".py" and file.is_file() and name in _empty_names(file, file.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _empty_names(file: Path, changed_ns: int) -> frozenset[str]:
+    """The names that a module, or a class in it, gives to empty tables, lists and sets."""
+    names: set[str] = set()
+    try:
+        todo: list[ast.stmt] = list(ast.parse(file.read_bytes()).body)
+    except (SyntaxError, ValueError):
+        return frozenset()
+    for node in todo:
+        if isinstance(node, ast.ClassDef):
+            todo += node.body
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and _is_empty(node.value):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return frozenset(names)
+
+
+def _is_empty(value: ast.expr | None) -> bool:
+    """Whether an expression is an empty table, list or set, as far as its text tells."""
+    match value:
+        case ast.Dict(keys=[]) | ast.List(elts=[]):
+            return True
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=[]):
+            return name in ("dict", "list", "set", "OrderedDict", "Counter")
+        case ast.Call(func=ast.Name(id="defaultdict"), args=[_], keywords=[]):
+            return True
+    return False
