@@ -23,11 +23,16 @@ class Protocol:
     """Who trains, who validates and who is tested.
 
     Args:
-        kind: `leave-one-subject-out` tests every subject once; `fixed` takes `train`, `val` and `test`.
-        val_subjects: how many validate: those after the one tested in sorted order, cyclic; 0 needs
-            `choose = "last"`.
-        subjects: the only ones to test, one at a time; by default all.
-        train, val, test: the subjects of each kind, where fixed.
+        kind: `leave-one-subject-out` tests every subject once; `subject-folds`, every one of `folds` groups
+            of subjects; `leave-n-out`, every set of `leave` subjects; `fixed` takes `train`, `val` and `test`.
+        val_subjects: how many validate: those after the ones tested, cyclic, in sorted order or, of folds, as
+            they are dealt. By default one where some method chooses its best epoch, else nobody.
+        subjects: the only ones that take part; by default all.
+        folds: how many groups, as equal as they can be.
+        seed: deals the subjects to the groups.
+        leave: how many subjects are tested at once.
+        train, test: the subjects of each part, where fixed.
+        val: who validates, where fixed; elsewhere, who does in every fold and is never trained on nor tested.
         refit: train each method once more, on the training and validation subjects together, for as many
             epochs as validation chose.
         same_person: lists of names of one person each, who is called by the first.
@@ -35,9 +40,12 @@ class Protocol:
         shuffle_labels: a seed makes the study a control (`plait.study.shuffled`).
     """
 
-    kind: Literal["leave-one-subject-out", "fixed"] = "leave-one-subject-out"
-    val_subjects: NonNegativeInt = 1
+    kind: Literal["leave-one-subject-out", "subject-folds", "leave-n-out", "fixed"] = "leave-one-subject-out"
+    val_subjects: NonNegativeInt | None = None
     subjects: tuple[str, ...] = ()
+    folds: Annotated[int, Field(ge=2)] | None = None
+    seed: Seed = 0
+    leave: Count | None = None
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()

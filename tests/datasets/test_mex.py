@@ -1,4 +1,4 @@
-"""MEx: a generated miniature with the quirks of the published files, in every form it may lie in, and the real ones."""
+"""MEx: a generated miniature with the published files' quirks, in every form it may lie in; and the real ones."""
 
 import zipfile
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ def written(kind, seconds, seed=0):
 
 
 def world(people=("01", "02"), seconds=11.0):
-    """The files of a miniature by their path: all exercises, the clam on two sides, sensors that start apart."""
+    """The files of a miniature by path: all exercises, the clam on two sides, sensors that start apart."""
     files = {}
     for number, person in enumerate(people):
         for exercise in range(1, len(EXERCISES) + 1):

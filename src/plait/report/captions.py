@@ -74,15 +74,25 @@ def split(protocol: Mapping[str, Any]) -> str:
     def names(key: str) -> str:
         return ", ".join(map(str, protocol.get(key) or ["nobody"]))
 
-    if protocol.get("kind") == "fixed":
+    kind = protocol.get("kind")
+    if kind == "fixed":
         who = f"training on {names('train')}; validation on {names('val')}; test on {names('test')}"
         return f"fixed subjects: {who}{refit}"
-    validating = int(protocol.get("val_subjects", 1))
     among = f" among {names('subjects')}, the others left alone" if protocol.get("subjects") else ""
+    if kind == "subject-folds":
+        tested = f"{protocol['folds']} folds of subjects, dealt by seed {protocol.get('seed', 0)}{among}"
+    elif kind == "leave-n-out":
+        tested = f"leave every {protocol['leave']} subjects out{among}"
+    else:
+        tested = f"leave one subject out{among}"
+    if protocol.get("val"):
+        return f"{tested}; {names('val')} for validation in every fold{refit}"
+    validating = int(protocol.get("val_subjects") or 0)
     if validating == 0:
-        return f"leave one subject out{among}; nobody validates"
+        return f"{tested}; nobody validates"
     following = "subject" if validating == 1 else f"{validating} subjects"
-    return f"leave one subject out{among}, the next {following} in sorted order for validation{refit}"
+    order = "dealt" if kind == "subject-folds" else "sorted"
+    return f"{tested}, the next {following} in {order} order for validation{refit}"
 
 
 def notes(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:

@@ -183,9 +183,11 @@ def _resolve(study: Study, file: str) -> Study:
         else:
             _check_encoders(name, methods, where)
     resolved = replace(study, methods=methods)
-    for name in methods:
-        resolved.training(name)
-    return resolved
+    chooses = [resolved.training(name).choose for name in methods]
+    protocol = study.protocol
+    if protocol.val_subjects is None and protocol.kind != "fixed":
+        protocol = replace(protocol, val_subjects=int("best" in chooses and not protocol.val))
+    return replace(resolved, protocol=protocol)
 
 
 def _expand_sweep(name: str, method: Method, file: str) -> Iterator[tuple[str, Method]]:

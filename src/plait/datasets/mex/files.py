@@ -19,7 +19,7 @@ from jaxtyping import Float32
 from plait.clips.dropped import AFTER, BEFORE
 from plait.clips.windows import placed
 from plait.contents import describe
-from plait.errors import DataError, PlaitWarning, one_line, shown
+from plait.errors import DataError, PlaitWarning, one_line, quote
 from plait.names import natural
 from plait.store import content_key, explained, read_bytes, regular
 from plait.types import Dropped, Readings, Recording, Span, Stream, Windows
@@ -87,8 +87,8 @@ class Place(NamedTuple):
 class Log:
     """A `Stream` of one file; its readings are read when they are asked for, not before.
 
-    `rows` are the file's lines in the order of their `times`, in seconds on the recording's clock, the first of
-    each moment; `content` stands for what the file holds.
+    `rows` are the file's lines in the order of their `times`, in seconds on the recording's clock, the first
+    of each moment; `content` stands for what the file holds.
     """
 
     place: Place
@@ -115,10 +115,10 @@ class Log:
 def recordings(data: Path, windows: Windows = WINDOWS) -> Iterator[Recording]:
     """The recordings in `data`, cut into `windows`: one of each person, exercise and side, in this order.
 
-    `data` is the folder that holds the four sensors' folders, at any depth, or an archive of it, or a folder with
-    several archives. A recording's clock starts with its first reading; its windows lie where all of its sensors have
-    readings. A sensor whose file is missing is missing from the recording. Lines out of order are sorted, and of
-    several of one moment the first is kept; a warning says in how many files.
+    `data` is the folder that holds the four sensors' folders, at any depth, or an archive of it, or a folder
+    with several archives. A recording's clock starts with its first reading; its windows lie where all of its
+    sensors have readings. A sensor whose file is missing is missing from the recording. Lines out of order
+    are sorted, and of several of one moment the first is kept; a warning says in how many files.
 
     Raises:
         DataError: nothing of MEx lies there, a file lies there twice, or one does not hold what its name says.
@@ -159,7 +159,7 @@ def recordings(data: Path, windows: Windows = WINDOWS) -> Iterator[Recording]:
 
 
 class _Stamps(NamedTuple):
-    """The time stamps of a file: microseconds since 1970 of its `rows`, in order, and whether it had to be mended."""
+    """The time stamps of a file: microseconds since 1970 of its `rows`, in order, and if it had to be mended."""
 
     times_us: np.ndarray
     rows: np.ndarray
@@ -224,7 +224,7 @@ def _stamps(place: Place, shape: tuple[int, ...]) -> _Stamps:
     if stamps.null_count():
         line = int(stamps.is_null().arg_max() or 0)
         expected = "a time such as 2018-11-08 11:34:51.474000"
-        raise DataError(f"{place}: line {line + 1}: {shown(column[line])}, expected {expected}")
+        raise DataError(f"{place}: line {line + 1}: {quote(column[line])}, expected {expected}")
     moments_us = stamps.dt.timestamp("us").to_numpy()
     if len(moments_us) < 2:
         raise DataError(f"{place}: {len(moments_us)} lines, expected two readings or more")
