@@ -71,7 +71,7 @@ def test_the_best_epoch_cannot_be_chosen_where_nobody_validates():
 
 
 def test_lists_of_subjects_are_for_fixed_splits():
-    with pytest.raises(ConfigError, match="train, val and test are lists for kind = 'fixed'"):
+    with pytest.raises(ConfigError, match="protocol.train: of kind = 'fixed'"):
         folds(Protocol(train=("1",)), ["1", "2", "3"])
 
 
