@@ -24,7 +24,7 @@ class Protocol:
 
     Args:
         kind: `leave-one-subject-out` tests every subject once; `subject-folds`, every one of `folds` groups
-            of subjects; `leave-n-out`, every set of `leave` subjects; `fixed` takes `train`, `val` and `test`.
+            of subjects; `leave-n-out`, every set of `leave` ones; `fixed` takes `train`, `val` and `test`.
         val_subjects: how many validate: those after the ones tested, cyclic, in sorted order or, of folds, as
             they are dealt. By default one where some method chooses its best epoch, else nobody.
         subjects: the only ones that take part; by default all.

@@ -1,4 +1,4 @@
-"""MEx: a generated miniature with the published files' quirks, in every form it may lie in; and the real ones."""
+"""MEx: a generated miniature with the published files' quirks, in every form; and the real ones."""
 
 import zipfile
 from datetime import datetime, timedelta

@@ -1,10 +1,11 @@
 """Sign flips over people: exact tests of a mean difference, intervals of what they accept, equivalence.
 
 Were two methods alike, a person's difference could as well have had the other sign. Against "the mean is at
-most t", a pattern that flips the people S has a sum at least as large as the observed one exactly where the mean of S
-is at most t. So the one-sided p is the share of subsets whose mean is, the empty one included, and limits of an
-interval are order statistics of subset means (J. A. Hartigan, Using subsample values as typical values, JASA 64,
-1969). All 2^n subsets are taken up to `EXACT_UP_TO` people, beyond them `DRAWS` random ones from a fixed seed.
+most t", a pattern that flips the people S has a sum at least as large as the observed one exactly where the
+mean of S is at most t. So the one-sided p is the share of subsets whose mean is, the empty one included, and
+limits of an interval are order statistics of subset means (J. A. Hartigan, Using subsample values as typical
+values, JASA 64, 1969). All 2^n subsets are taken up to `EXACT_UP_TO` people, beyond them `DRAWS` random ones
+from a fixed seed.
 """
 
 import math
@@ -64,7 +65,7 @@ class SignFlips:
         return max(self.p_above(-margin), self.p_below(margin))
 
     def interval(self, level: float = 0.95) -> tuple[float | None, float | None]:
-        """Every mean that the two-sided test at 1 - `level` does not refuse; None, of too few people, is no limit."""
+        """Every mean that the two-sided test at 1 - `level` accepts; None, of too few people, is no limit."""
         total = len(self._means)
         empty = int(np.searchsorted(self._means, -np.inf, side="right"))
         refused = math.floor(
@@ -78,8 +79,8 @@ class SignFlips:
 def detectable(sd: float, people: int, alpha: float = 0.05, power: float = 0.8) -> float | None:
     """The mean difference that a two-sided test at `alpha` of so many people finds with this `power`.
 
-    By the noncentral t distribution, for normal differences of this SD; None where no pattern of signs is rare
-    enough.
+    By the noncentral t distribution, for normal differences of this SD; None where no pattern of signs is
+    rare enough.
     """
     if people < 2 or 2.0 ** (1 - people) > alpha:
         return None
@@ -93,7 +94,7 @@ def detectable(sd: float, people: int, alpha: float = 0.05, power: float = 0.8) 
 
 
 def swapped_spread(first: np.ndarray, second: np.ndarray) -> float:
-    """Two-sided p of "both spread equally over people", by swapping each person's two values about the two means.
+    """Two-sided p of "both spread equally over people": each person's values are swapped about their means.
 
     The statistic is the difference of the variances; all patterns up to `EXACT_UP_TO` people, beyond them
     `DRAWS` random ones. Both have shape `(people,)`.

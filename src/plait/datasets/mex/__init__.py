@@ -1,8 +1,8 @@
 """MEx: seven physiotherapy exercises by thirty people, seen by four sensors that have nothing in common.
 
 Accelerometers on a thigh and a wrist (100 Hz, g), a depth camera above (about 10 to 15 frames a second, kept
-at a twentieth of its size, 12x16) and the pressure mat below (32x16, about 15 frames a second). All stamps are
-of one clock. A recording is one exercise of one person, about a minute; the clam is done on both sides.
+at a twentieth of its size, 12x16) and the pressure mat below (32x16, about 15 frames a second). All stamps
+are of one clock. A recording is one exercise of one person, about a minute; the clam is done on both sides.
 """
 
 from dataclasses import replace

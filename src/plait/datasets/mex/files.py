@@ -121,7 +121,8 @@ def recordings(data: Path, windows: Windows = WINDOWS) -> Iterator[Recording]:
     are sorted, and of several of one moment the first is kept; a warning says in how many files.
 
     Raises:
-        DataError: nothing of MEx lies there, a file lies there twice, or one does not hold what its name says.
+        DataError: nothing of MEx lies there, a file lies there twice, or one does not hold what its name
+        says.
     """
     mended: list[Place] = []
     for (person, exercise, side), places in _places(data).items():
@@ -159,7 +160,7 @@ def recordings(data: Path, windows: Windows = WINDOWS) -> Iterator[Recording]:
 
 
 class _Stamps(NamedTuple):
-    """The time stamps of a file: microseconds since 1970 of its `rows`, in order, and if it had to be mended."""
+    """A file's time stamps: microseconds since 1970 of its `rows`, in order; and if it had to be mended."""
 
     times_us: np.ndarray
     rows: np.ndarray
