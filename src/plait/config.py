@@ -167,6 +167,25 @@ class Training(NamedTuple):
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Comparisons:
+    """What a study is to decide, named before it runs; nothing else is tested.
+
+    Args:
+        contrasts: pairs of methods, the first against the second.
+        order: `sequence` tests them as they stand at the full `alpha`, until one shows no difference; `holm`
+            tests all of them, in any order, at a stricter level.
+        margin: a difference in accuracy, as a share, within which two methods count as equivalent; by default
+            equivalence is not tested.
+        alpha: how often one of the tests may be wrong where there is no difference.
+    """
+
+    contrasts: tuple[tuple[str, str], ...] = ()
+    order: Literal["sequence", "holm"] = "holm"
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Study:
     """A whole study: methods x folds x seeds on one data set.
 
@@ -188,6 +207,7 @@ class Study:
     seeds: tuple[Seed, ...] = (0,)
     protocol: Protocol = field(default_factory=Protocol)
     train: Train = field(default_factory=Train)
+    comparisons: Comparisons = field(default_factory=Comparisons)
 
     def method(self, name: str) -> Method:
         """The method `name`; encoders from donors are spelled out as whoever first trained them has them."""
@@ -306,6 +326,8 @@ def _table_at(loc: tuple[str, ...]) -> Any:
     match loc:
         case ("protocol",):
             return Protocol
+        case ("comparisons",):
+            return Comparisons
         case ("train",) | ("methods", _, "train"):
             return Train
         case (*_, "schedule"):

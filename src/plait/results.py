@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
+from plait.config import Comparisons
 from plait.errors import DataError, first_fault, quote
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
@@ -135,6 +136,7 @@ class RunFacts:
     protocol: dict[str, Any]
     seeds: tuple[int, ...]
     methods: dict[str, MethodFacts]
+    comparisons: Comparisons = field(default_factory=Comparisons)
     versions: dict[str, str] = field(default_factory=dict)
     data: str | None = None
     commit: str | None = None

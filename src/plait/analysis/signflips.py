@@ -33,28 +33,26 @@ class SignFlips:
 
     @cached_property
     def _means(self) -> np.ndarray:
-        """The means of subsets of people, sorted; the empty one, first, counts as minus infinity."""
+        """The means of subsets of people; that of an empty one counts as minus infinity."""
         d = np.asarray(self.differences, dtype=np.float64)
         if self.draws is None:
             sums, counts = np.zeros(1), np.zeros(1)
             for value in d:
-                sums, counts = np.concatenate([sums, sums + value]), np.concatenate([counts, counts + 1])
+                sums, counts = np.append(sums, sums + value), np.append(counts, counts + 1)
         else:
             chosen = np.random.default_rng(0).integers(0, 2, (self.draws, len(d)), dtype=np.int8)
             sums, counts = np.append(0, chosen @ d), np.append(0, chosen.sum(axis=1, dtype=np.int64))
         means = np.full(len(sums), -np.inf)
         np.divide(sums, counts, out=means, where=counts > 0)
-        return np.sort(means)
+        return means
 
     def p_above(self, at: float = 0.0) -> float:
         """One-sided p of "the mean is at most `at`": small where it lies above."""
-        return float(np.searchsorted(self._means, at + TIE, side="right") / len(self._means))
+        return float(np.mean(self._means <= at + TIE))
 
     def p_below(self, at: float = 0.0) -> float:
         """One-sided p of "the mean is at least `at`": small where it lies below."""
-        below = np.searchsorted(self._means, at - TIE, side="left")
-        empty = np.searchsorted(self._means, -np.inf, side="right")
-        return float((len(self._means) - below + empty) / len(self._means))
+        return float(np.mean((self._means >= at - TIE) | np.isneginf(self._means)))
 
     def p(self) -> float:
         """Two-sided p of "the mean is zero"."""
@@ -66,14 +64,13 @@ class SignFlips:
 
     def interval(self, level: float = 0.95) -> tuple[float | None, float | None]:
         """Every mean that the two-sided test at 1 - `level` accepts; None, of too few people, is no limit."""
-        total = len(self._means)
-        empty = int(np.searchsorted(self._means, -np.inf, side="right"))
-        refused = math.floor(
-            (1 - level) / 2 * total + TIE
-        )  # subsets on either side, the empty ones among them
+        total, empty = len(self._means), int(np.isneginf(self._means).sum())
+        refused = math.floor((1 - level) / 2 * total + TIE)  # subsets on either side, the empty ones included
         if refused < empty:
             return None, None
-        return float(self._means[refused]), float(self._means[total - 1 - (refused - empty)])
+        ends = (refused, total - 1 - (refused - empty))
+        low, high = np.partition(self._means, ends)[list(ends)]
+        return float(low), float(high)
 
 
 def detectable(sd: float, people: int, alpha: float = 0.05, power: float = 0.8) -> float | None:

@@ -84,8 +84,9 @@ class Led(nn.Module):
         super().__init__()
         self.entry = Entry(shapes, normalise, Reads(both={lead} if head == "mean" else set()))
         self.reads = self.entry.reads
-        self.enforced = Enforced(shapes, lead, embedding, **block)
+        # Drawn first: from one seed every method's head starts alike, as comparisons need it.
         self.head = Head([shapes[lead]], classes, head)
+        self.enforced = Enforced(shapes, lead, embedding, **block)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:
         """Logits from one channels-last grid `(b, *shape)` per modality."""

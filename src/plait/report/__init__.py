@@ -29,12 +29,18 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
         write_csv(run / f"{name}.csv", table)
     for name, text in latex_tables(facts, tables).items():
         write_text(run / f"{name}.tex", text)
-    for name in ("comparisons", "gains", "widths", "hands"):  # of an earlier state, which had them
+    for name in (
+        "contrasts",
+        "comparisons",
+        "gains",
+        "widths",
+        "hands",
+    ):  # of an earlier state, which had them
         for present, endings in ((figures, ("svg", "pdf")), (tables, ("csv", "tex"))):
             for ending in endings if name not in present else ():
                 (run / f"{name}.{ending}").unlink(missing_ok=True)
     for name, draw in figures.items():
         write_figure(draw(), run / name)
-    write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))
+    write_text(run / "table.md", markdown(facts, report.main, report.contrasts, report.comparisons))
     write_text(run / "index.html", render(report, run, limit))
     return run / "index.html"

@@ -73,16 +73,35 @@ class Interval(NamedTuple):
 
 
 def forest_plot(comparisons: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
-    """Every planned comparison: mean difference with its 95 % interval; filled where better or worse."""
+    """Every fusion beside simpler methods: mean difference with its 95 % interval; `compare.describe`."""
     groups: dict[str, list[Interval]] = {}
     for row in comparisons.iter_rows(named=True):
         plain = row["baseline"] == row["baseline_kind"] or width_in < WIDTHS_IN["wide"]
         label = row["baseline"] if plain else f"{row['baseline']} ({row['baseline_kind']})"
-        clear = row["verdict"] in ("better", "worse")
-        interval = Interval(label, row["difference"], row["low"], row["high"], clear)
+        interval = Interval(label, row["difference"], row["low"], row["high"], False)
         groups.setdefault(row["fusion"], []).append(interval)
     return _draw_forest(
         groups, width_in, "difference in accuracy, points", "baseline better", "fusion better"
+    )
+
+
+def contrast_plot(
+    contrasts: pl.DataFrame, margin: float | None, width_in: float = WIDTHS_IN["wide"]
+) -> Figure:
+    """Every planned contrast that was run, with its interval, filled where it was decided.
+
+    Args:
+        contrasts: `compare.decide`.
+        margin: of equivalence, a band about zero.
+        width_in: of the figure, in inches.
+    """
+    groups: dict[str, list[Interval]] = {}
+    for row in contrasts.drop_nulls("difference").iter_rows(named=True):
+        told = row["verdict"] != "undecided"
+        interval = Interval(row["baseline"], row["difference"], row["low"], row["high"], told)
+        groups.setdefault(f"{row['method']} against", []).append(interval)
+    return _draw_forest(
+        groups, width_in, "difference in accuracy, points", "baseline better", "method better", margin
     )
 
 
@@ -204,7 +223,12 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def _draw_forest(
-    groups: Mapping[str, Sequence[Interval]], width_in: float, axis: str, left: str, right: str
+    groups: Mapping[str, Sequence[Interval]],
+    width_in: float,
+    axis: str,
+    left: str,
+    right: str,
+    margin: float | None = None,
 ) -> Figure:
     """Differences about zero, one line each, under the headings of their groups."""
     lines = listed_lines({title: [row.label for row in rows] for title, rows in groups.items()})
@@ -212,6 +236,8 @@ def _draw_forest(
     with mpl.rc_context(style()):
         figure, axes = canvas(lines, width_in, row_in=0.22)
         axes.axvline(0, color=COLOURS["muted"][0], linewidth=1.2)
+        if margin:
+            axes.axvspan(-100 * margin, 100 * margin, color=COLOURS["muted"][0], alpha=0.13, linewidth=0)
         ink = COLOURS["fusion"][0]
         for line, (_, difference, low, high, clear) in zip(rows_of(lines), intervals, strict=True):
             if low is not None and high is not None:

@@ -1,6 +1,7 @@
 """The page: one self-contained HTML file of everything a study says."""
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -14,13 +15,13 @@ from matplotlib.figure import Figure
 from plait.analysis import missing_hands
 from plait.analysis.choice import Choice, choose, independent
 from plait.analysis.claims import gains, paper_claims, singles_of, widths
-from plait.analysis.compare import compare
+from plait.analysis.compare import decide, describe
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
 from plait.report import captions, paper, tables
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
-from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
+from plait.report.figures import accuracy_plot, contrast_plot, forest_plot, gain_plot, hands_plot, width_plot
 from plait.report.sheet import SHEET
 from plait.results import CASES, RunFacts
 from plait.store import read_json
@@ -38,7 +39,8 @@ class Report:
         main: `tables.main_table`.
         table1: `paper.table_1`.
         table2: `paper.table_2`.
-        comparisons: `compare.compare`.
+        contrasts: `compare.decide`.
+        comparisons: `compare.describe`.
         subjects: `tables.subject_table`.
         activities: `tables.activity_table`.
         confusion: `tables.confusion_table`.
@@ -57,6 +59,7 @@ class Report:
     main: pl.DataFrame
     table1: pl.DataFrame
     table2: pl.DataFrame
+    contrasts: pl.DataFrame
     comparisons: pl.DataFrame
     subjects: pl.DataFrame
     activities: pl.DataFrame
@@ -99,7 +102,8 @@ class Report:
             main=tables.main_table(run, predictions),
             table1=paper.table_1(run, predictions),
             table2=paper.table_2(run, predictions, validation),
-            comparisons=compare(predictions, run.methods),
+            contrasts=decide(predictions, run.comparisons),
+            comparisons=describe(predictions, run.methods),
             subjects=tables.subject_table(run, predictions),
             activities=tables.activity_table(run, predictions),
             confusion=tables.confusion_table(run, predictions),
@@ -125,6 +129,8 @@ class Report:
     def figures(self) -> dict[str, Drawing]:
         """How to draw each figure that this run has, by the name of its file, at a width in inches."""
         drawings: dict[str, Drawing] = {"accuracy": partial(accuracy_plot, self.main, self.subjects)}
+        if not self.contrasts["difference"].drop_nulls().is_empty():
+            drawings["contrasts"] = partial(contrast_plot, self.contrasts, self.run.comparisons.margin)
         if not self.comparisons.is_empty():
             drawings["comparisons"] = partial(forest_plot, self.comparisons)
         if self.choice and not self.gains.filter(pl.col("fusion") == self.choice.method).is_empty():
@@ -172,7 +178,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    run, main, comparisons, choice = report.run, report.main, report.comparisons, report.choice
+    run, main, choice = report.run, report.main, report.choice
     context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
         captions=captions,
@@ -185,8 +191,11 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         independent=report.independent,
         best_combined=report.best(*tables.GROUPS["average and concat"]),
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
-        comparisons=_cells_by("fusion", comparisons, tables.comparison_cells),
-        verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
+        contrasts=[tables.contrast_cells(row) for row in report.contrasts.iter_rows(named=True)],
+        contrast_heads=tables.CONTRASTS,
+        decided=captions.decided(run.comparisons, report.contrasts),
+        verdicts=Counter(report.contrasts["verdict"].to_list()),
+        comparisons=_cells_by("fusion", report.comparisons, tables.comparison_cells),
         claims=_cells_by("fusion", report.claims, tables.claim_cells),
         heat=_heat_map(main, report.subjects),
         hard=_hard_people(report),
@@ -202,7 +211,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         seen=report.seen,
         sheet=sheet,
         cases=cases,
-        notes=captions.notes(run, main, comparisons),
+        notes=captions.notes(run, main, report.contrasts, report.comparisons),
         data=_script_data(report),
     )
     template = environment.get_template("page.html.j2")

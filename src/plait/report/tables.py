@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 
 from plait.analysis import metrics, persons
-from plait.analysis.compare import TOO_FEW
 from plait.names import natural
 from plait.report import paper
 from plait.report.captions import chance, interval, notes, origin_of, percent, points, seconds, training_of
@@ -27,16 +26,21 @@ MAIN = (
     "parameters",
     "training s / job",
 )
-COMPARISONS = (
-    "fusion",
+CONTRASTS = (
+    "method",
     "against",
-    "which is",
+    "people × seeds",
     "difference, points",
-    "95 % interval",
+    "interval",
     "p",
-    "p (Holm)",
+    "p (adjusted)",
+    "p (equivalence)",
+    "SD, people",
+    "SD, seeds",
+    "detectable",
     "verdict",
 )
+COMPARISONS = ("fusion", "against", "which is", "difference, points", "95 % interval")
 MISTAKES = ("method", "subject", "activity", "taken for", "theirs, %", "all others', %")
 GAINS = ("fusion", "against", "activity", "gain", "95 % interval")
 CLAIMS = ("claim", "fusion", "against", "effect", "95 % interval", "verdict")
@@ -116,14 +120,25 @@ def mistake_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     return in_order(run, persons.mistakes(predictions))
 
 
-def markdown(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
-    """`table.md`: the main table, the planned comparisons, and how they are computed."""
+def markdown(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, comparisons: pl.DataFrame) -> str:
+    """`table.md`: the main table, what was decided, what is described, and how all that is computed.
+
+    Args:
+        run: what it says of itself.
+        main: `main_table`.
+        contrasts: `compare.decide`.
+        comparisons: `compare.describe`.
+    """
     rows = [main_cells(run, row) for row in main.iter_rows(named=True)]
     lines = [f"# {escaped(run.study)}", "", *_markdown_table(MAIN, rows)]
+    if not contrasts.is_empty():
+        rows = [contrast_cells(row) for row in contrasts.iter_rows(named=True)]
+        lines += ["", "## Planned contrasts", "", *_markdown_table(CONTRASTS, rows)]
     if not comparisons.is_empty():
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
-        lines += ["", "## Planned comparisons", "", *_markdown_table(COMPARISONS, rows)]
-    return "\n".join([*lines, "", *(f"* {escaped(note)}" for note in notes(run, main, comparisons)), ""])
+        lines += ["", "## Fusion beside simpler methods", "", *_markdown_table(COMPARISONS, rows)]
+    said = [f"* {escaped(note)}" for note in notes(run, main, contrasts, comparisons)]
+    return "\n".join([*lines, "", *said, ""])
 
 
 def main_cells(run: RunFacts, row: Mapping[str, Any]) -> list[str]:
@@ -140,19 +155,24 @@ def main_cells(run: RunFacts, row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def comparison_cells(row: Mapping[str, Any]) -> list[str]:
-    """One planned comparison in words: fusion, baseline, kind, difference, interval, p, p (Holm), verdict."""
-    tested = row["verdict"] != TOO_FEW
+def contrast_cells(row: Mapping[str, Any]) -> list[str]:
+    """One planned contrast in words, as `CONTRASTS`."""
     return [
-        row["fusion"],
+        row["method"],
         row["baseline"],
-        row["baseline_kind"],
+        f"{row['subjects']} × {row['seeds']}" if row["subjects"] else "–",
         points(row["difference"]),
         interval(row["low"], row["high"]),
-        chance(row["p"]) if tested else "–",
-        chance(row["p_holm"]) if tested else "–",
+        *(chance(row[name]) for name in ("p", "p_adjusted", "p_equivalent")),
+        *(percent(row[name]) for name in ("person_sd", "seed_sd", "detectable")),
         row["verdict"],
     ]
+
+
+def comparison_cells(row: Mapping[str, Any]) -> list[str]:
+    """Two methods beside each other, in words: fusion, baseline, kind, difference, interval."""
+    names = [row["fusion"], row["baseline"], row["baseline_kind"]]
+    return [*names, points(row["difference"]), interval(row["low"], row["high"])]
 
 
 def claim_cells(row: Mapping[str, Any]) -> list[str]:
@@ -174,6 +194,7 @@ def latex_tables(run: RunFacts, tables: Mapping[str, pl.DataFrame]) -> dict[str,
         "table": (MAIN, rows("table", partial(main_cells, run)), 3),
         "table1": (paper.header(tables["table1"]), rows("table1", paper.cells), 3),
         "table2": (paper.header(tables["table2"]), rows("table2", paper.cells), 3),
+        "contrasts": (CONTRASTS, rows("contrasts", contrast_cells), 2),
         "comparisons": (COMPARISONS, rows("comparisons", comparison_cells), 3),
         "mistakes": (MISTAKES, rows("mistakes", mistake_cells), 4),
         "gains": (GAINS, rows("gains", _gain_cells), 3),
