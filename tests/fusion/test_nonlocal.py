@@ -170,7 +170,7 @@ def test_a_uniform_relation_weighs_every_position_alike_and_stays_so(pool, norm)
 
 
 def test_the_three_arms_of_a_comparison_start_as_one():
-    """Symmetric with `zero_h`, also with a uniform relation, and pooled concatenation give the same scores."""
+    """Symmetric with `zero_h`, also with a uniform relation, and pooled concatenation: the same scores."""
     shapes, scores = {"a": (5, 3), "b": (4, 2, 6), "c": (7,)}, []
     grids = {name: torch.randn(2, *shape) for name, shape in shapes.items()}
     for make in (

@@ -135,7 +135,7 @@ def decide(predictions: pl.DataFrame, comparisons: Comparisons) -> pl.DataFrame:
     """
     runs = set(predictions["method"].unique())
     measured: list[dict[str, Any]] = [
-        _measure(predictions, method, baseline, comparisons)
+        measure(_by_seed(predictions, method, baseline), comparisons)
         if {method, baseline} <= runs
         else {"verdict": NOT_RUN}
         for method, baseline in comparisons.contrasts
@@ -185,31 +185,38 @@ def holm(p: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def _measure(
-    predictions: pl.DataFrame, method: str, baseline: str, comparisons: Comparisons
-) -> dict[str, Any]:
-    """One contrast by itself."""
-    by_seed = _by_seed(predictions, method, baseline)
+def measure(differences: np.ndarray, comparisons: Comparisons) -> dict[str, Any]:
+    """One contrast by itself: its columns of `DECIDED`, unadjusted, and the verdict that these allow.
+
+    Args:
+        differences: in accuracy, `(people, seeds)`.
+        comparisons: margin, alpha, and of how many contrasts this is one.
+    """
+    by_seed = differences.astype(np.float64)
     d = by_seed.mean(axis=1)
     people, seeds = by_seed.shape
     tests = SignFlips(d)
     low, high = tests.interval(1 - comparisons.alpha)
     seed_variance = float(by_seed.var(axis=1, ddof=1).mean()) if seeds > 1 else 0.0
     spread = float(d.std(ddof=1)) if people > 1 else None
-    least = comparisons.alpha / (1 if comparisons.order == "sequence" else len(comparisons.contrasts))
-    return {
+    several = len(comparisons.contrasts) if comparisons.order == "holm" else 1
+    row = {
         "subjects": people,
         "seeds": seeds,
         "difference": float(d.mean()),
         "low": low,
         "high": high,
         "p": tests.p(),
+        "p_adjusted": tests.p(),
         "p_equivalent": tests.p_equivalent(comparisons.margin) if comparisons.margin else None,
         "person_sd": None if spread is None else math.sqrt(max(0.0, spread**2 - seed_variance / seeds)),
         "seed_sd": math.sqrt(seed_variance) if seeds > 1 else None,
-        "detectable": None if spread is None else detectable(spread, people, least),
+        "detectable": None
+        if spread is None
+        else detectable(spread, people, comparisons.alpha / max(several, 1)),
         "draws": tests.draws,
     }
+    return {**row, "verdict": _verdict(row, comparisons.alpha)}
 
 
 def _by_seed(predictions: pl.DataFrame, method: str, baseline: str) -> np.ndarray:

@@ -136,7 +136,7 @@ def notes(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, comparison
             "were trained on top. plait does not know what that network was trained on."
         )
     if contrasts.height:
-        notes += _contrast_notes(run.comparisons, contrasts)
+        notes += contrast_notes(run.comparisons, contrasts)
     if comparisons.height:
         notes.append(
             "Beside simpler methods: accuracy of the fusion minus that of the baseline on the same subjects, "
@@ -178,7 +178,8 @@ def decided(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:
     return sentences
 
 
-def _contrast_notes(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:
+def contrast_notes(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:
+    """How planned contrasts are decided."""
     level = f"{1 - comparisons.alpha:.0%}"
     draws = contrasts["draws"].drop_nulls()
     how = f"{draws[0]:,} random patterns of signs" if len(draws) else "all patterns of signs"

@@ -130,13 +130,13 @@ def markdown(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, compari
         comparisons: `compare.describe`.
     """
     rows = [main_cells(run, row) for row in main.iter_rows(named=True)]
-    lines = [f"# {escaped(run.study)}", "", *_markdown_table(MAIN, rows)]
+    lines = [f"# {escaped(run.study)}", "", *markdown_table(MAIN, rows)]
     if not contrasts.is_empty():
         rows = [contrast_cells(row) for row in contrasts.iter_rows(named=True)]
-        lines += ["", "## Planned contrasts", "", *_markdown_table(CONTRASTS, rows)]
+        lines += ["", "## Planned contrasts", "", *markdown_table(CONTRASTS, rows)]
     if not comparisons.is_empty():
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
-        lines += ["", "## Fusion beside simpler methods", "", *_markdown_table(COMPARISONS, rows)]
+        lines += ["", "## Fusion beside simpler methods", "", *markdown_table(COMPARISONS, rows)]
     said = [f"* {escaped(note)}" for note in notes(run, main, contrasts, comparisons)]
     return "\n".join([*lines, "", *said, ""])
 
@@ -269,7 +269,7 @@ def _describe_modalities(row: MethodFacts) -> str:
     return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in row.modalities)
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table; the first three columns are left-aligned, the others right."""
     ruler = ["---" if i < 3 else "---:" for i in range(len(header))]
     body = [[escaped(cell) for cell in row] for row in rows]
