@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from plait.analysis.signflips import DRAWS, SignFlips, detectable, swapped_spread
+from plait.analysis.signflips import DRAWS, SignFlips, _swapped, detectable, spread_p
 
 shares = st.lists(st.integers(-8, 8).map(lambda n: n / 16), min_size=1, max_size=9).map(np.array)
 
@@ -82,7 +82,7 @@ def test_swaps_are_every_swap_written_out(people, seed):
     found = []
     for swap in itertools.product((False, True), repeat=people):
         found.append(np.var(np.where(swap, y, x)) - np.var(np.where(swap, x, y)))
-    assert swapped_spread(a, b) == pytest.approx(np.mean(np.abs(found) >= abs(found[0]) - 1e-9))
+    assert _swapped(a, b) == pytest.approx(np.mean(np.abs(found) >= abs(found[0]) - 1e-9))
 
 
 @pytest.mark.parametrize("people", [6, 8, 20, 30])
@@ -92,3 +92,26 @@ def test_a_difference_that_is_said_to_be_detectable_is_detected(people):
     draws = np.random.default_rng(people).normal(shift, 1, (60, people))
     share = np.mean([SignFlips(d).p() <= 0.05 for d in draws])
     assert (0.5 if people < 8 else 0.65) < share < 0.95
+
+
+DRAWN = {
+    "normal": lambda rng, n: rng.normal(0, 1, n) + rng.normal(0, 1, (2, n)),
+    "heavy tails": lambda rng, n: rng.standard_t(3, n) + rng.standard_t(3, (2, n)),
+    "few clips": lambda rng, n: rng.binomial(8, rng.beta(4, 2, n), (2, n)) / 8,
+    "nearly all right": lambda rng, n: rng.binomial(60, rng.beta(20, 2, n), (2, n)) / 60,
+}
+
+
+@pytest.mark.parametrize("people", [6, 8, 12])
+@pytest.mark.parametrize("kind", DRAWN)
+def test_equal_spreads_are_rarely_told_apart(kind, people):
+    rng, studies = np.random.default_rng(people), 600
+    wrong = sum(spread_p(*DRAWN[kind](rng, people)) <= 0.05 for _ in range(studies))
+    assert wrong / studies <= 0.05 + 2.6 * (0.05 * 0.95 / studies) ** 0.5
+
+
+def test_spreads_that_differ_are_told_apart():
+    rng = np.random.default_rng(0)
+    skill = rng.normal(0, 1, 20)
+    assert spread_p(skill, 0.2 * skill + rng.normal(0, 0.1, 20)) < 0.01
+    assert spread_p(np.ones(5), np.ones(5)) == spread_p(np.arange(2.0), np.ones(2)) == 1.0

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from plait.clips import stored, survey
-from plait.datasets.mex import EXERCISES, MEX, MEX_OVERLAPPING, mex, recordings
+from plait.datasets.mex import EXERCISES, MEX, MEX_OVERLAPPING, flip_warp, mex, recordings, shift_rescale_warp
 from plait.datasets.mex.files import KINDS
 from plait.errors import DataError, PlaitWarning
 
@@ -94,11 +95,11 @@ def test_windows_of_five_seconds_hold_what_the_sensors_read_then(tmp_path, cache
     cuts = survey(MEX, data, NAMES).cuts
     assert len(cuts) == 2 * 8 * 2
     clips = stored(MEX, cuts, NAMES)
-    assert clips.shapes == {"thigh": (250, 3), "wrist": (250, 3), "depth": (50, 12, 16), "mat": (50, 32, 16)}
-    at_s = cuts[0][1].start_s + np.arange(50) / 10
+    assert clips.shapes == {"thigh": (250, 3), "wrist": (250, 3), "depth": (25, 12, 16), "mat": (25, 32, 16)}
+    at_s = cuts[0][1].start_s + np.arange(25) / 5
     assert cuts[0][1].start_s == pytest.approx(0.2)  # the depth camera is the last to start
     given = clips.batch(["depth"], np.array([0]))["depth"][0]
-    expected = np.stack([readings("depth", at) for at in at_s]).reshape(50, 12, 16)
+    expected = np.stack([readings("depth", at) for at in at_s]).reshape(25, 12, 16)
     np.testing.assert_allclose(given, expected, atol=2e-3)
     assert len(survey(MEX_OVERLAPPING, data, NAMES).cuts) == 2 * 8 * 3
     assert len(survey(mex(stride_s=1.0), data, NAMES).cuts) == 2 * 8 * 6
@@ -139,6 +140,27 @@ def test_a_person_without_a_second_side_and_a_recording_without_a_sensor(tmp_pat
     assert len(listing.cuts) == (8 + 6) * 2
     assert [(one.recording, one.stream) for one in listing.dropped] == [("02_05_1", "mat")] * 2
     assert len(survey(MEX, tmp_path / "mex", ["thigh"]).cuts) == (8 + 7) * 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sensor_has_a_network_and_an_augmentation_that_keeps_its_shape(name):
+    modality = MEX.modality(name)
+    reading = np.random.default_rng(0).random((modality.samples, *KINDS[name].shape))
+    tensor = modality.prepare(reading)
+    grid = modality.encoder(tuple(tensor.shape))(torch.stack([tensor, tensor]))
+    assert grid.shape[0] == 2 and torch.isfinite(grid).all()
+    augment = flip_warp if name in ("thigh", "wrist") else shift_rescale_warp
+    torch.manual_seed(0)
+    changed = augment(tensor[None].expand(8, *tensor.shape))
+    assert changed.shape == (8, *tensor.shape) and len({float(one.sum()) for one in changed}) == 8
+
+
+def test_a_sensor_worn_the_other_way_round_reads_as_much_along_each_axis():
+    still = torch.tensor([[[0.6, -0.3, 0.7]]]).expand(64, 50, 3)
+    torch.manual_seed(0)
+    changed = flip_warp(still)
+    torch.testing.assert_close(changed.abs(), still.abs())
+    assert len({tuple(one) for one in changed[:, 0].sign().tolist()}) == 8
 
 
 BROKEN = {

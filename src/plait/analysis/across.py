@@ -107,5 +107,5 @@ def _check_split(one: tuple[str, pl.DataFrame], other: tuple[str, pl.DataFrame])
     )
     where = ", ".join(f"{name} {value!r}" for name, value in strange.row(0, named=True).items())
     raise DataError(
-        f"{one[0]} and {other[0]}: only one of them tested {where}: expected the same split and the same seeds"
+        f"{one[0]} and {other[0]}: only one of them tested {where}: expected one split and the same seeds"
     )

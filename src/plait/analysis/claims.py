@@ -13,7 +13,7 @@ from scipy import stats
 
 from plait.analysis.compare import holm
 from plait.analysis.metrics import by_subject
-from plait.analysis.signflips import SignFlips, swapped_spread
+from plait.analysis.signflips import SignFlips, spread_p
 from plait.results import MethodFacts
 
 ALPHA = 0.05
@@ -115,7 +115,7 @@ def paper_claims(
       activity is shown to lose less than that (one-sided, 5 % each), and fails where some activity is shown
       to lose anything (one-sided, 5 % by Holm over activities).
     * `subjects differ less`: SD over subjects of the fusion minus that of the single (section 5.1), by
-      `swapped_spread` at 5 %; it has no interval.
+      `spread_p` at 5 %; it has no interval.
 
     What is neither is unclear. Each claim that is not true holds, and each that is fails, in at most one
     study of twenty; over several claims nothing is adjusted. Effects are shares of clips.
@@ -202,6 +202,6 @@ def _differs_less(fusion: np.ndarray, single: np.ndarray) -> tuple[float | None,
     if len(fusion) < 2:
         return None, "unclear"
     effect = float(np.std(fusion, ddof=1) - np.std(single, ddof=1))
-    if swapped_spread(fusion, single) > ALPHA:
+    if spread_p(fusion, single) > ALPHA:
         return effect, "unclear"
     return effect, "holds" if effect < 0 else "fails"

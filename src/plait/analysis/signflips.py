@@ -90,12 +90,20 @@ def detectable(sd: float, people: int, alpha: float = 0.05, power: float = 0.8) 
     return float(shift * sd / math.sqrt(people))
 
 
-def swapped_spread(first: np.ndarray, second: np.ndarray) -> float:
-    """Two-sided p of "both spread equally over people": each person's values are swapped about their means.
+def spread_p(first: np.ndarray, second: np.ndarray) -> float:
+    """Two-sided p of "both spread equally over people", the larger of two; both have shape `(people,)`.
 
-    The statistic is the difference of the variances; all patterns up to `EXACT_UP_TO` people, beyond them
-    `DRAWS` random ones. Both have shape `(people,)`.
+    One swaps each person's two values about the two means: the share of swaps that part the variances as far.
+    The other is Pitman's and Morgan's: sum and difference are uncorrelated, by ranks. Neither alone keeps its
+    level for whatever distribution; in simulations (`tests/analysis/test_signflips.py`) both together do.
     """
+    together, apart = first + second, first - second
+    if len(first) < 3 or not np.ptp(together) or not np.ptp(apart):
+        return 1.0
+    return max(_swapped(first, second), float(stats.spearmanr(together, apart).pvalue))
+
+
+def _swapped(first: np.ndarray, second: np.ndarray) -> float:
     a, b = first - first.mean(), second - second.mean()
     squares, values = b**2 - a**2, b - a
     people = len(a)
