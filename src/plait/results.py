@@ -38,6 +38,13 @@ PREDICTIONS, VALIDATION, HISTORY = "predictions.parquet", "validation.parquet", 
 WEIGHTS, TRAIN_WEIGHTS = "weights.safetensors", "train-weights.safetensors"
 _OF_CLIP: Schema = dict.fromkeys(("clip", "subject", "activity", "predicted"), pl.String)
 SCORED: Schema = {**_OF_CLIP, "scores": pl.List(pl.Float32)}
+EPOCH: Schema = {
+    "phase": pl.String,
+    "epoch": pl.Int64,
+    "loss": pl.Float64,
+    "val_accuracy": pl.Float64,
+    "val_loss": pl.Float64,
+}
 ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
@@ -333,6 +340,28 @@ def read_scores(folder: Path, name: str) -> pl.DataFrame:
         DataError: the file is damaged.
     """
     return read_parquet(folder / name, _REMEDY, SCORED)
+
+
+def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
+    """The epochs of all jobs of the run in `folder` that still lie there: `method, fold, seed`, then `EPOCH`.
+
+    Raises:
+        DataError: a job's history is damaged.
+    """
+    schema: Schema = {"method": pl.String, "fold": pl.String, "seed": pl.Int64, **EPOCH}
+    parts = [pl.DataFrame(schema=schema)]
+    for method, row in facts.methods.items():
+        for place, key in row.keys.items():
+            path = job_folder(folder, key) / HISTORY
+            if path.is_file():
+                fold, _, seed = place.rpartition("/")
+                whose = {"method": pl.lit(method), "fold": pl.lit(fold), "seed": pl.lit(int(seed), pl.Int64)}
+                known = {name: EPOCH[name] for name in ("phase", "epoch", "loss")}  # nobody may validate
+                table = read_parquet(path, _REMEDY, known)
+                if lost := EPOCH.keys() - set(table.columns):
+                    raise DataError(f"{path}: no column {min(lost)!r}; {_REMEDY}")
+                parts.append(table.with_columns(**whose).select(list(schema)).cast(pl.Schema(schema)))
+    return pl.concat(parts)
 
 
 def scored(clips: Sequence[Clip], scores: np.ndarray, activities: Sequence[str]) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from plait.clips import stored, survey
 from plait.datasets.mex import EXERCISES, MEX, MEX_OVERLAPPING, flip_warp, mex, recordings, shift_rescale_warp
 from plait.datasets.mex.files import KINDS
 from plait.errors import DataError, PlaitWarning
+from plait.study.run import run_study
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "mex"
 NAMES = ["thigh", "wrist", "depth", "mat"]
@@ -237,3 +238,29 @@ def test_the_published_files(tmp_path):
     depth, mat = (recording.streams[name].at(np.array([5.0])) for name in ("depth", "mat"))
     assert depth.shape == (1, 12, 16) and 0 <= depth.min() <= depth.max() <= 1
     assert mat.shape == (1, 32, 16) and mat.max() > 100
+
+
+@pytest.mark.parametrize("later_s", [0, 3600])
+@pytest.mark.parametrize("sensors", [NAMES, ["mat"]])
+def test_a_person_copied_under_another_name_is_refused_by_both_recordings(tmp_path, cache, later_s, sensors):
+    """Files as they are, or their stamps moved; read by all sensors, or by one."""
+    files = world(seconds=7.0)
+    for path, lines in list(files.items()):
+        if "/01/" in path:
+            moved = [written_later(line, later_s) for line in lines] if later_s else lines
+            files[path.replace("/01/", "/17/")] = moved
+    data = put(files, tmp_path / "mex")
+    methods = {"one": {"use": "plait.fusion:Single", "args": {"modality": sensors[-1]}}}
+    study = {
+        "name": "copied", "dataset": "plait.datasets.mex:MEX", "modalities": sensors, "methods": methods,
+        "protocol": {"kind": "subject-folds", "folds": 3}, "train": {"choose": "last", "max_epochs": 1},
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"(?s)01_0\d_1.*17_0\d_1"):
+        run_study(study, data, tmp_path / "run")
+    study["protocol"] = {"kind": "leave-one-subject-out", "same_person": [["01", "17"]]}
+    run_study(study, data, tmp_path / "run")
+
+
+def written_later(line, later_s):
+    stamp, comma, rest = line.partition(",")
+    return str(datetime.fromisoformat(stamp) + timedelta(seconds=later_s)) + comma + rest

@@ -29,6 +29,8 @@ FILES = (
     *(f"{name}.{ending}" for name in TABLES for ending in ("csv", "tex")),
     *(f"{name}.{ending}" for name in FIGURES for ending in ("svg", "pdf")),
     "contrasts.csv",
+    "coverage.csv",
+    "reliability.csv",
     "subject_confusion.csv",
     "widths.csv",
     "table.md",

@@ -156,6 +156,92 @@ def width_plot(
         return figure
 
 
+def calibration_plot(
+    reliability: pl.DataFrame,
+    coverage: pl.DataFrame,
+    main: pl.DataFrame,
+    leaders: Sequence[str],
+    width_in: float = WIDTHS_IN["wide"],
+) -> Figure:
+    """Accuracy against confidence, bin by bin, and accuracy on the clips of which a method is surest.
+
+    Args:
+        reliability: `calibration.reliability`.
+        coverage: `calibration.coverage`.
+        main: `tables.main_table`.
+        leaders: methods that are drawn.
+        width_in: of the figure, in inches.
+    """
+    kinds = dict(main.select("method", "kind").iter_rows())
+    wide = width_in > WIDTHS_IN["narrow"]
+    with mpl.rc_context(style() | CURVES):
+        figure = Figure(figsize=(width_in, 0.42 * width_in if wide else 1.5 * width_in))
+        rows, columns = (1, 2) if wide else (2, 1)
+        air: Any = {"wspace": 0.24, "hspace": 0.3}
+        true, sure = figure.subplots(rows, columns, squeeze=False, gridspec_kw=air).ravel()
+        true.plot([0, 100], [0, 100], color=COLOURS["muted"][0], linewidth=1, linestyle=(0, (4, 3)))
+        for place, method in enumerate(leaders):
+            look: Any = {
+                "color": COLOURS[COLOUR_OF[kinds[method]]][0],
+                "linestyle": "--" if method in leaders[1:] and kinds[method] == "single" else "-",
+                "linewidth": 1.4,
+            }
+            bins = reliability.filter(pl.col("method") == method)
+            marker = MARKER[kinds[method]]
+            true.plot(100 * bins["confidence"], 100 * bins["accuracy"], marker=marker, markersize=4, **look)
+            curve = coverage.filter(pl.col("method") == method)
+            label = short(method, 26)
+            sure.plot(100 * curve["coverage"], 100 * curve["accuracy"], label=label, zorder=3 - place, **look)
+        true.set(xlabel="confidence, %", ylabel="accuracy, %", xlim=(0, 101), ylim=(0, 101))
+        sure.set(xlabel="clips, the surest first, %", ylabel="accuracy, %", xlim=(0, 101))
+        sure.legend(loc="best", frameon=False)
+        figure.subplots_adjust(
+            left=0.08 if wide else 0.13, right=0.98, bottom=0.16 if wide else 0.08, top=0.96
+        )
+        return figure
+
+
+def learning_plot(learning: pl.DataFrame, main: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
+    """Training loss of every method by epoch and, dashed, the loss on validation people, mean over jobs.
+
+    Args:
+        learning: `metrics.by_epoch`; its first training of each method is drawn.
+        main: `tables.main_table`, for the order.
+        width_in: of the figure, in inches.
+    """
+    drawn = learning.filter(pl.col("phase") == "train")
+    methods = [name for name in main["method"] if name in set(drawn["method"])]
+    columns = 5 if width_in > WIDTHS_IN["narrow"] else 3
+    rows = -(-len(methods) // columns)
+    top = float(drawn.select(pl.max_horizontal("loss", "val_loss").max()).item())
+    with mpl.rc_context(style() | CURVES):
+        figure = Figure(figsize=(width_in, 1.15 * rows + 0.5))
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes in panels[len(methods) :]:
+            axes.set_axis_off()
+        for axes, method in zip(panels, methods, strict=False):
+            curve = drawn.filter(pl.col("method") == method)
+            kind = main.row(by_predicate=pl.col("method") == method, named=True)["kind"]
+            colour = COLOURS[COLOUR_OF[kind]][0]
+            axes.plot(curve["epoch"], curve["loss"], color=colour, linewidth=1.3)
+            axes.plot(curve["epoch"], curve["val_loss"], color=colour, linewidth=1.1, linestyle="--")
+            axes.set_ylim(0, 1.05 * top)
+            axes.text(
+                0.97, 0.95, short(method, 22), transform=axes.transAxes, ha="right", va="top", fontsize=7
+            )
+        figure.supxlabel("epoch", fontsize=8)
+        figure.supylabel("loss", fontsize=8)
+        figure.subplots_adjust(
+            left=0.07 if columns == 5 else 0.12,
+            right=0.99,
+            bottom=0.36 / (1.15 * rows + 0.5),
+            top=0.98,
+            wspace=0.08,
+            hspace=0.15,
+        )
+        return figure
+
+
 def hands_plot(
     hands: pl.DataFrame, main: pl.DataFrame, leaders: Sequence[str], width_in: float = WIDTHS_IN["wide"]
 ) -> Figure:

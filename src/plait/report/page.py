@@ -12,16 +12,26 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from plait.analysis import missing_hands
+from plait.analysis import calibration, missing_hands
 from plait.analysis.choice import Choice, choose, independent
 from plait.analysis.claims import gains, paper_claims, singles_of, widths
 from plait.analysis.compare import decide, describe
+from plait.analysis.metrics import by_epoch
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
 from plait.report import captions, paper, tables
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
-from plait.report.figures import accuracy_plot, contrast_plot, forest_plot, gain_plot, hands_plot, width_plot
+from plait.report.figures import (
+    accuracy_plot,
+    calibration_plot,
+    contrast_plot,
+    forest_plot,
+    gain_plot,
+    hands_plot,
+    learning_plot,
+    width_plot,
+)
 from plait.report.sheet import SHEET
 from plait.results import CASES, RunFacts
 from plait.store import read_json
@@ -50,6 +60,9 @@ class Report:
         widths: `claims.widths`.
         claims: `claims.paper_claims`, then `missing_hands.visibility_claims` where hands were counted.
         hands: `missing_hands.missing_hands`; empty where nobody counted.
+        reliability: `calibration.reliability`.
+        coverage: `calibration.coverage`.
+        learning: `metrics.by_epoch`; empty where nobody kept the jobs.
         seen: In how many clips detected and true counts of hands agree, of how many where the truth is known.
         choice: the fusion that figures and page show, which Table 2 names.
         independent: `choice.independent`: its accuracy, were it chosen without a look at who is tested.
@@ -70,6 +83,9 @@ class Report:
     widths: pl.DataFrame
     claims: pl.DataFrame
     hands: pl.DataFrame
+    reliability: pl.DataFrame
+    coverage: pl.DataFrame
+    learning: pl.DataFrame
     seen: tuple[int, int]
     choice: Choice | None
     independent: float | None
@@ -81,6 +97,7 @@ class Report:
         predictions: pl.DataFrame,
         validation: pl.DataFrame | None = None,
         hands: pl.DataFrame | None = None,
+        histories: pl.DataFrame | None = None,
     ) -> "Report":
         """The report of a run.
 
@@ -89,6 +106,7 @@ class Report:
             predictions: Of test clips.
             validation: Predictions of validation clips, which choose a fusion and do nothing else.
             hands: The hands that were detected in the test clips, a row per clip.
+            histories: `results.read_histories`.
         """
         choice = choose(run.dataset, run.methods, run.modalities, validation)
         claims = paper_claims(run.methods, predictions, run.activities)
@@ -113,6 +131,9 @@ class Report:
             widths=widths(run.methods, predictions),
             claims=claims,
             hands=missing,
+            reliability=calibration.reliability(predictions, run.activities),
+            coverage=calibration.coverage(predictions, run.activities),
+            learning=pl.DataFrame() if histories is None else by_epoch(histories),
             seen=seen,
             choice=choice,
             independent=independent(run.dataset, run.methods, run.modalities, predictions, validation),
@@ -124,6 +145,8 @@ class Report:
         frames = {name: value for name, value in values.items() if isinstance(value, pl.DataFrame)}
         if self.hands.is_empty():  # nobody looked for hands
             frames.pop("hands")
+        if self.learning.is_empty():  # nobody kept the jobs
+            frames.pop("learning")
         return {"table": frames.pop("main"), **frames}
 
     def figures(self) -> dict[str, Drawing]:
@@ -138,6 +161,12 @@ class Report:
         if not self.widths.is_empty():
             singles = singles_of(self.run.methods, self.widths["method"][0])
             drawings["widths"] = partial(width_plot, self.widths, self.main, singles)
+        if not self.reliability.is_empty():
+            drawings["calibration"] = partial(
+                calibration_plot, self.reliability, self.coverage, self.main, self.leaders()
+            )
+        if not self.learning.is_empty():
+            drawings["learning"] = partial(learning_plot, self.learning, self.main)
         if not self.hands.is_empty():
             drawings["hands"] = partial(hands_plot, self.hands, self.main, self.leaders())
         return drawings
@@ -208,6 +237,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
             for name, draw in report.figures().items()
         },
+        scored=[tables.score_cells(row) for row in main.iter_rows(named=True)],
         seen=report.seen,
         sheet=sheet,
         cases=cases,

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from plait.analysis import metrics, persons
+from plait.analysis import calibration, metrics, persons
 from plait.names import natural
 from plait.report import paper
 from plait.report.captions import chance, interval, notes, origin_of, percent, points, seconds, training_of
@@ -51,8 +51,8 @@ HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval"
 def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """One row per method, singles first, then average and concat, then fusions: `table.csv`.
 
-    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is a job's mean, null for an
-    average.
+    Accuracy, its SD over subjects, balanced accuracy, macro F1 and calibration errors are shares;
+    `train_seconds` is a job's mean, null for an average.
     """
     methods = [name for kinds in GROUPS.values() for name, row in run.methods.items() if row.kind in kinds]
     schema = {
@@ -66,6 +66,7 @@ def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     }
     facts = pl.DataFrame([_method_facts(name, run.methods[name]) for name in methods], schema=schema)
     table = facts.join(metrics.summary(predictions, run.activities), on="method", maintain_order="left")
+    table = table.join(calibration.score_summary(predictions, run.activities), on="method", how="left")
     costs = ["parameters", "train_seconds"]
     return table.select(pl.exclude(costs), *costs)
 
@@ -166,6 +167,18 @@ def contrast_cells(row: Mapping[str, Any]) -> list[str]:
         *(chance(row[name]) for name in ("p", "p_adjusted", "p_equivalent")),
         *(percent(row[name]) for name in ("person_sd", "seed_sd", "detectable")),
         row["verdict"],
+    ]
+
+
+def score_cells(row: Mapping[str, Any]) -> list[str]:
+    """What one method's scores tell, in words: method, balanced accuracy, NLL, ECE, ECE by chance."""
+    nll = "–" if row["nll"] is None else f"{row['nll']:.3f}"
+    return [
+        row["method"],
+        percent(row["balanced_accuracy"]),
+        nll,
+        percent(row["ece"]),
+        percent(row["ece_by_chance"]),
     ]
 
 

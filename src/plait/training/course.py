@@ -27,7 +27,7 @@ from plait.types import Dataset, Fold
 Augment = Callable[[Tensor], Tensor]
 Tensors = dict[str, Tensor]  # of some clips, by modality
 Batch = tuple[Tensors, Tensors]  # some clips as a network takes them: tensors, and grids that are known
-Epoch = tuple[str, int, float, float | None, float | None]  # a row of `fit.HISTORY`
+Epoch = tuple[str, int, float, float | None, float | None]  # a row of `results.EPOCH`
 
 
 @dataclass(frozen=True)
