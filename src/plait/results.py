@@ -205,6 +205,8 @@ def read_facts(folder: Path) -> RunFacts:
         raise DataError(f"{path}: {why}; run `plait run` first") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error)}; {AGAIN}") from error
+    if bare := [name for name, row in facts.methods.items() if not row.modalities]:
+        raise DataError(f"{path}: methods.{quote(bare[0])}.modalities: empty, expected at least one; {AGAIN}")
     return facts
 
 
@@ -233,7 +235,23 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
             raise DataError(f"{path}: {column} {min(map(str, strange))!r} is not in {FACTS}; {AGAIN}")
     if unfinished := set(facts.methods) - set(predictions["method"].unique()):
         raise DataError(f"{path}: nothing of method {min(unfinished)!r}; {AGAIN} to finish the study")
+    _check_scores(path, predictions, len(facts.activities))
     return facts, predictions
+
+
+def _check_scores(path: Path, predictions: pl.DataFrame, activities: int) -> None:
+    """Refuse scores that are no probabilities, one for each activity; a table may have none."""
+    if "scores" not in predictions.columns:
+        return
+    kind = predictions.schema["scores"]
+    expected = f"expected {activities} probabilities in every row; {AGAIN}"
+    if not isinstance(kind, pl.List) or kind.inner not in (pl.Float32, pl.Float64):
+        raise DataError(f"{path}: scores are of {kind}, {expected}")
+    scores = predictions["scores"]
+    fits = (scores.list.len() == activities).fill_null(False)
+    flat = scores.filter(fits).explode()
+    if not fits.all() or flat.null_count() or not flat.is_between(0.0, 1.0).all():
+        raise DataError(f"{path}: scores that are none, {expected}")
 
 
 class Results(NamedTuple):
@@ -355,11 +373,15 @@ def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
             path = job_folder(folder, key) / HISTORY
             if path.is_file():
                 fold, _, seed = place.rpartition("/")
+                if not seed.isdecimal() or len(seed) > 18:
+                    raise DataError(f"{folder / FACTS}: keys: {quote(place)}, expected FOLD/SEED; {AGAIN}")
                 whose = {"method": pl.lit(method), "fold": pl.lit(fold), "seed": pl.lit(int(seed), pl.Int64)}
-                known = {name: EPOCH[name] for name in ("phase", "epoch", "loss")}  # nobody may validate
-                table = read_parquet(path, _REMEDY, known)
-                if lost := EPOCH.keys() - set(table.columns):
-                    raise DataError(f"{path}: no column {min(lost)!r}; {_REMEDY}")
+                table = read_parquet(
+                    path, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")}
+                )
+                for name in ("val_accuracy", "val_loss"):  # nothing where nobody validates
+                    if table.schema.get(name) not in (pl.Float64, pl.Null):
+                        raise DataError(f"{path}: no numbers in a column {name!r}; {_REMEDY}")
                 parts.append(table.with_columns(**whose).select(list(schema)).cast(pl.Schema(schema)))
     return pl.concat(parts)
 

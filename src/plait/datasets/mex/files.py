@@ -140,7 +140,7 @@ def recordings(data: Path, windows: Windows = WINDOWS) -> Iterator[Recording]:
         end_s = {kind: float(stream.times[-1]) for kind, stream in streams.items()}
         first, last = max(begin_s, key=begin_s.__getitem__), min(end_s, key=end_s.__getitem__)
         if not begin_s[first] < end_s[last]:
-            raise DataError(f"{data}: recording {name}: {first} and {last} share no time, expected one clock")
+            raise DataError(f"{places[first]}: begins after {places[last]} has ended, expected one clock")
         activity = EXERCISES[exercise - 1]
         whole = Recording(name, person, streams, (Span(begin_s[first], end_s[last], activity),))
         [cut] = placed([whole], windows)
