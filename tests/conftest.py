@@ -4,6 +4,7 @@ No test depends on another: each begins with the same switches and draws, and fa
 otherwise.
 """
 
+import sys
 import tempfile
 
 import pytest
@@ -64,3 +65,19 @@ def whole_pdf():
 def pdf(whole_pdf, monkeypatch):
     """Figures are written as PDF too."""
     monkeypatch.setattr("plait.report.drawing.to_pdf", whole_pdf)
+
+
+@pytest.fixture
+def plait(tmp_path, monkeypatch, capsys):
+    """Runs a command in `tmp_path`: its exit code, and what it said on either stream."""
+    from plait import cli
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["plait", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, said.err
+
+    monkeypatch.chdir(tmp_path)
+    return run

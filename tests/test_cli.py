@@ -14,21 +14,6 @@ from tests import tiny
 from tests.commands import started
 
 
-@pytest.fixture
-def plait(tmp_path, monkeypatch, capsys):
-    """Runs a command in `tmp_path`: its exit code, and what it said on either stream."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["plait", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    monkeypatch.chdir(tmp_path)
-    return run
-
-
 def write(path, study):
     path.write_text(tomli_w.dumps(study))
     return path

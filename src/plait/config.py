@@ -23,11 +23,16 @@ class Protocol:
     """Who trains, who validates and who is tested.
 
     Args:
-        kind: `leave-one-subject-out` tests every subject once; `fixed` takes `train`, `val` and `test`.
-        val_subjects: how many validate: those after the one tested in sorted order, cyclic; 0 needs
-            `choose = "last"`.
-        subjects: the only ones to test, one at a time; by default all.
-        train, val, test: the subjects of each kind, where fixed.
+        kind: `leave-one-subject-out` tests every subject once; `subject-folds`, every one of `folds` groups
+            of subjects; `leave-n-out`, every set of `leave` ones; `fixed` takes `train`, `val` and `test`.
+        val_subjects: how many validate: those after the ones tested, cyclic, in sorted order or, of folds, as
+            they are dealt. By default one where some method chooses its best epoch, else nobody.
+        subjects: the only ones that take part; by default all.
+        folds: how many groups, as equal as they can be.
+        seed: deals the subjects to the groups.
+        leave: how many subjects are tested at once.
+        train, test: the subjects of each part, where fixed.
+        val: who validates, where fixed; elsewhere, who does in every fold and is never trained on nor tested.
         refit: train each method once more, on the training and validation subjects together, for as many
             epochs as validation chose.
         same_person: lists of names of one person each, who is called by the first.
@@ -35,9 +40,12 @@ class Protocol:
         shuffle_labels: a seed makes the study a control (`plait.study.shuffled`).
     """
 
-    kind: Literal["leave-one-subject-out", "fixed"] = "leave-one-subject-out"
-    val_subjects: NonNegativeInt = 1
+    kind: Literal["leave-one-subject-out", "subject-folds", "leave-n-out", "fixed"] = "leave-one-subject-out"
+    val_subjects: NonNegativeInt | None = None
     subjects: tuple[str, ...] = ()
+    folds: Annotated[int, Field(ge=2)] | None = None
+    seed: Seed = 0
+    leave: Count | None = None
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
@@ -159,6 +167,25 @@ class Training(NamedTuple):
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Comparisons:
+    """What a study is to decide, named before it runs; nothing else is tested.
+
+    Args:
+        contrasts: pairs of methods, the first against the second.
+        order: `sequence` tests them as they stand at the full `alpha`, until one shows no difference; `holm`
+            tests all of them, in any order, at a stricter level.
+        margin: a difference in accuracy, as a share, within which two methods count as equivalent; by default
+            equivalence is not tested.
+        alpha: how often one of the tests may be wrong where there is no difference.
+    """
+
+    contrasts: tuple[tuple[str, str], ...] = ()
+    order: Literal["sequence", "holm"] = "holm"
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Study:
     """A whole study: methods x folds x seeds on one data set.
 
@@ -180,6 +207,7 @@ class Study:
     seeds: tuple[Seed, ...] = (0,)
     protocol: Protocol = field(default_factory=Protocol)
     train: Train = field(default_factory=Train)
+    comparisons: Comparisons = field(default_factory=Comparisons)
 
     def method(self, name: str) -> Method:
         """The method `name`; encoders from donors are spelled out as whoever first trained them has them."""
@@ -298,6 +326,8 @@ def _table_at(loc: tuple[str, ...]) -> Any:
     match loc:
         case ("protocol",):
             return Protocol
+        case ("comparisons",):
+            return Comparisons
         case ("train",) | ("methods", _, "train"):
             return Train
         case (*_, "schedule"):

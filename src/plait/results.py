@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
+from plait.config import Comparisons
 from plait.errors import DataError, first_fault, quote
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
@@ -37,6 +38,13 @@ PREDICTIONS, VALIDATION, HISTORY = "predictions.parquet", "validation.parquet", 
 WEIGHTS, TRAIN_WEIGHTS = "weights.safetensors", "train-weights.safetensors"
 _OF_CLIP: Schema = dict.fromkeys(("clip", "subject", "activity", "predicted"), pl.String)
 SCORED: Schema = {**_OF_CLIP, "scores": pl.List(pl.Float32)}
+EPOCH: Schema = {
+    "phase": pl.String,
+    "epoch": pl.Int64,
+    "loss": pl.Float64,
+    "val_accuracy": pl.Float64,
+    "val_loss": pl.Float64,
+}
 ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
@@ -135,6 +143,7 @@ class RunFacts:
     protocol: dict[str, Any]
     seeds: tuple[int, ...]
     methods: dict[str, MethodFacts]
+    comparisons: Comparisons = field(default_factory=Comparisons)
     versions: dict[str, str] = field(default_factory=dict)
     data: str | None = None
     commit: str | None = None
@@ -196,6 +205,8 @@ def read_facts(folder: Path) -> RunFacts:
         raise DataError(f"{path}: {why}; run `plait run` first") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error)}; {AGAIN}") from error
+    if bare := [name for name, row in facts.methods.items() if not row.modalities]:
+        raise DataError(f"{path}: methods.{quote(bare[0])}.modalities: empty, expected at least one; {AGAIN}")
     return facts
 
 
@@ -224,7 +235,23 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
             raise DataError(f"{path}: {column} {min(map(str, strange))!r} is not in {FACTS}; {AGAIN}")
     if unfinished := set(facts.methods) - set(predictions["method"].unique()):
         raise DataError(f"{path}: nothing of method {min(unfinished)!r}; {AGAIN} to finish the study")
+    _check_scores(path, predictions, len(facts.activities))
     return facts, predictions
+
+
+def _check_scores(path: Path, predictions: pl.DataFrame, activities: int) -> None:
+    """Refuse scores that are no probabilities, one for each activity; a table may have none."""
+    if "scores" not in predictions.columns:
+        return
+    kind = predictions.schema["scores"]
+    expected = f"expected {activities} probabilities in every row; {AGAIN}"
+    if not isinstance(kind, pl.List) or kind.inner not in (pl.Float32, pl.Float64):
+        raise DataError(f"{path}: scores are of {kind}, {expected}")
+    scores = predictions["scores"]
+    fits = (scores.list.len() == activities).fill_null(False)
+    flat = scores.filter(fits).explode()
+    if not fits.all() or flat.null_count() or not flat.is_between(0.0, 1.0).all():
+        raise DataError(f"{path}: scores that are none, {expected}")
 
 
 class Results(NamedTuple):
@@ -331,6 +358,32 @@ def read_scores(folder: Path, name: str) -> pl.DataFrame:
         DataError: the file is damaged.
     """
     return read_parquet(folder / name, _REMEDY, SCORED)
+
+
+def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
+    """The epochs of all jobs of the run in `folder` that still lie there: `method, fold, seed`, then `EPOCH`.
+
+    Raises:
+        DataError: a job's history is damaged.
+    """
+    schema: Schema = {"method": pl.String, "fold": pl.String, "seed": pl.Int64, **EPOCH}
+    parts = [pl.DataFrame(schema=schema)]
+    for method, row in facts.methods.items():
+        for place, key in row.keys.items():
+            path = job_folder(folder, key) / HISTORY
+            if path.is_file():
+                fold, _, seed = place.rpartition("/")
+                if not seed.isdecimal() or len(seed) > 18:
+                    raise DataError(f"{folder / FACTS}: keys: {quote(place)}, expected FOLD/SEED; {AGAIN}")
+                whose = {"method": pl.lit(method), "fold": pl.lit(fold), "seed": pl.lit(int(seed), pl.Int64)}
+                table = read_parquet(
+                    path, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")}
+                )
+                for name in ("val_accuracy", "val_loss"):  # nothing where nobody validates
+                    if table.schema.get(name) not in (pl.Float64, pl.Null):
+                        raise DataError(f"{path}: no numbers in a column {name!r}; {_REMEDY}")
+                parts.append(table.with_columns(**whose).select(list(schema)).cast(pl.Schema(schema)))
+    return pl.concat(parts)
 
 
 def scored(clips: Sequence[Clip], scores: np.ndarray, activities: Sequence[str]) -> pl.DataFrame:

@@ -1,15 +1,14 @@
-"""Planned comparisons against enumeration, formulas and a worked Holm example."""
-
-import itertools
+"""What a study decides and describes, against formulas, simulations and a worked Holm example."""
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
-from plait.analysis.compare import SCHEMA, TOO_FEW, compare, holm, planned, sign_flip, t_interval
+from plait.analysis.compare import DESCRIBED, NOT_RUN, decide, describe, holm, pairs
+from plait.analysis.signflips import SignFlips
+from plait.config import Comparisons
 from plait.errors import DataError
 from plait.results import MethodFacts
 
@@ -38,9 +37,9 @@ def table(rights, clips=20, seeds=1):
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def pair(led, concat, clips=20):
-    methods = {name: METHODS[name] for name in ("concat", "led")}
-    return compare(table({"led": led, "concat": concat}, clips), methods).row(0, named=True)
+def decided(led, concat, clips=20, seeds=1, **settings):
+    comparisons = Comparisons((("led", "concat"),), **settings)
+    return decide(table({"led": led, "concat": concat}, clips, seeds), comparisons).row(0, named=True)
 
 
 def test_every_fusion_meets_its_baselines_over_the_same_modalities():
@@ -51,7 +50,7 @@ def test_every_fusion_meets_its_baselines_over_the_same_modalities():
         "three-concat": MethodFacts("concat", (*BOTH, "imu"), "flatten"),
     }
     rights = {name: [10, 10] for name in more} | {"gloves": [12, 10], "imu": [20, 20]}
-    assert planned(more, table(rights)) == [
+    assert pairs(more, table(rights)) == [
         ("led", "average", "average"),
         ("led", "concat", "flattened concat"),
         ("led", "pooled", "pooled concat"),
@@ -61,97 +60,120 @@ def test_every_fusion_meets_its_baselines_over_the_same_modalities():
     ]
 
 
+def test_rows_of_a_sweep_are_nobody_s_baseline_and_have_none():
+    swept = MethodFacts("concat", BOTH, "flatten", sweep={"width": 3})
+    more = {**METHODS, "concat[width=3]": swept, "led[K=3]": MethodFacts("fusion", BOTH, sweep={"K": 3})}
+    found = pairs(more, table({name: [10, 10] for name in more}))
+    assert {pair.fusion for pair in found} == {"led"} and "concat[width=3]" not in {p.baseline for p in found}
+
+
 def test_no_fusion_no_comparison():
     singles = {name: METHODS[name] for name in ("video", "gloves")}
-    found = compare(table({"video": [1, 2], "gloves": [2, 1]}), singles)
+    found = describe(table({"video": [1, 2], "gloves": [2, 1]}), singles)
     assert found.is_empty()
-    assert dict(found.schema) == {name: kind() for name, kind in SCHEMA.items()}
+    assert dict(found.schema) == {name: kind() for name, kind in DESCRIBED.items()}
 
 
 def test_a_method_without_predictions_is_named():
     with pytest.raises(DataError, match="'gloves'"):
-        compare(table({"video": [1, 2]}), {name: METHODS[name] for name in ("video", "gloves")})
+        describe(table({"video": [1, 2]}), {name: METHODS[name] for name in ("video", "gloves")})
 
 
-def test_methods_that_share_no_subject():
-    rows = table({"led": [1, 2], "concat": [3, 4]})
+def test_methods_that_share_no_subject_or_not_all_seeds():
+    rows = table({"led": [1, 2], "concat": [3, 4]}, seeds=2)
     moved = pl.when(pl.col("method") == "led").then(pl.col("subject") + "x").otherwise("subject")
-    with pytest.raises(DataError, match="share no subject"):
-        compare(rows.with_columns(subject=moved), {name: METHODS[name] for name in ("concat", "led")})
+    contrast = Comparisons((("led", "concat"),))
+    for compare in (
+        lambda rows: describe(rows, {name: METHODS[name] for name in ("concat", "led")}),
+        lambda rows: decide(rows, contrast),
+    ):
+        with pytest.raises(DataError, match="share no subject"):
+            compare(rows.with_columns(subject=moved))
+    lost = (pl.col("method") == "led") & (pl.col("seed") == 1) & (pl.col("subject") == "0")
+    with pytest.raises(DataError, match="not tested on the same subjects with the same seeds"):
+        decide(rows.filter(~lost), contrast)
 
 
-def test_seeds_are_averaged_within_a_subject_first():
+def test_seeds_are_averaged_within_a_subject_and_their_spread_is_said_apart():
     rows = table({"led": [10, 12], "concat": [8, 12]})
     again = table({"led": [14, 12], "concat": [8, 12]}).with_columns(seed=pl.lit(1, pl.Int64))
-    found = compare(pl.concat([rows, again]), {name: METHODS[name] for name in ("concat", "led")})
-    assert found["difference"].item() == pytest.approx(((10 + 14) / 2 - 8) / 20 / 2)
-    assert found["subjects"].item() == 2
+    found = decide(pl.concat([rows, again]), Comparisons((("led", "concat"),))).row(0, named=True)
+    d = np.array([[2, 6], [0, 0]]) / 20
+    assert found["difference"] == pytest.approx(d.mean()) and (found["subjects"], found["seeds"]) == (2, 2)
+    seed_variance = d.var(axis=1, ddof=1).mean()
+    assert found["seed_sd"] == pytest.approx(seed_variance**0.5)
+    person = max(0, d.mean(axis=1).var(ddof=1) - seed_variance / 2)
+    assert found["person_sd"] == pytest.approx(person**0.5)
+    one = decide(rows, Comparisons((("led", "concat"),))).row(0, named=True)
+    assert one["seed_sd"] is None and one["person_sd"] == pytest.approx(d[:, 0].std(ddof=1))
 
 
-@pytest.mark.parametrize("subjects", [2, 3, 5])
-def test_too_few_subjects_get_an_interval_only(subjects):
-    found = pair([20 - i for i in range(subjects)], [10] * subjects)
-    assert (found["p"], found["p_holm"], found["verdict"]) == (None, None, TOO_FEW)
-    assert found["low"] < found["difference"] < found["high"]
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 4), st.integers(6, 9), st.integers(0, 99))
+def test_variance_of_people_and_seeds_is_recovered(seeds, people, seed):
+    rng = np.random.default_rng(seed)
+    person, noise = rng.normal(0, 1, (400, 1)), rng.normal(0, 2, (400, seeds))
+    rights = (100 + 8 * (person + noise)).round().astype(int)
+    rows = []
+    for at in range(seeds):
+        part = table({"led": rights[:, at].tolist(), "concat": [100] * 400}, clips=200)
+        rows.append(part.with_columns(seed=pl.lit(at, pl.Int64)))
+    found = decide(pl.concat(rows), Comparisons((("led", "concat"),))).row(0, named=True)
+    assert found["seed_sd"] == pytest.approx(2 * 8 / 200, rel=0.2)
+    assert found["person_sd"] == pytest.approx(8 / 200, rel=0.7, abs=0.02)
 
 
-def test_one_subject_gets_no_interval():
-    found = pair([20], [10])
-    assert (found["low"], found["high"], found["p"], found["verdict"]) == (None, None, None, TOO_FEW)
-    assert found["difference"] == pytest.approx(0.5)
+def test_verdicts():
+    better = decided([20] * 6, range(10, 16))
+    assert (better["p"], better["p_adjusted"], better["verdict"]) == (2 / 64, 2 / 64, "better")
+    assert decided(range(10, 16), [20] * 6)["verdict"] == "worse"
+    assert decided([20] * 5, [10] * 5)["verdict"] == "undecided"  # no pattern of five signs is rare enough
+    assert decided([20] * 5, [10] * 5)["detectable"] is None
+    same = [10, 11, 10, 9, 10, 10, 11], [10, 10, 11, 10, 9, 10, 11]
+    assert decided(*same)["verdict"] == "undecided"
+    assert decided(*same, margin=0.1)["verdict"] == "equivalent"
+    assert decided(*same, margin=0.02)["verdict"] == "undecided"
+    assert decided(*same, margin=0.1, alpha=0.005)["verdict"] == "undecided"
+    found = decided([20] * 6, [19] * 6, margin=0.1)
+    assert found["verdict"] == "better" and found["p_equivalent"] <= 0.05  # better, if by little
 
 
-def test_six_subjects_can_tell_one_comparison_but_not_two():
-    found = pair([20] * 6, range(10, 16))
-    assert (found["p"], found["p_holm"], found["verdict"]) == (2 / 64, 2 / 64, "better")
-    assert pair(range(10, 16), [20] * 6)["verdict"] == "worse"
-    assert pair([20] * 6, [10, 11, 12, 13, 14, 20])["verdict"] == "no difference shown"
-    two = {name: METHODS[name] for name in ("average", "concat", "led")}
-    rights = {"average": [9] * 6, "concat": [10] * 6, "led": [20] * 6}
-    found = compare(table(rights), two)
-    assert found["p"].to_list() == [2 / 64] * 2
-    assert found["p_holm"].to_list() == [4 / 64] * 2
-    assert found["verdict"].to_list() == [TOO_FEW] * 2
+ORDERED = (("a", "d"), ("b", "d"), ("c", "d"))
+RIGHTS = {"a": [20] * 9, "b": [10, 9] * 4 + [10], "c": [20] * 9, "d": [10] * 9}
 
 
-def test_nineteen_subjects_give_an_exact_verdict():
-    led = [15 + i % 4 for i in range(19)]
-    found = pair(led, [14 + i % 5 for i in range(19)])
-    differences = np.array([15 + i % 4 - 14 - i % 5 for i in range(19)]) / 20
-    t = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    assert (found["low"], found["high"]) == (pytest.approx(t.low), pytest.approx(t.high))
-    assert found["subjects"] == 19
-    assert found["verdict"] == ("better" if found["p_holm"] <= 0.05 else "no difference shown")
+def test_a_sequence_stops_where_nothing_is_shown_and_holm_does_not():
+    rows = table(RIGHTS)
+    sequence = decide(rows, Comparisons(ORDERED, "sequence"))
+    assert sequence["verdict"].to_list() == ["better", "undecided", "undecided"]
+    assert sequence["p_adjusted"].to_list() == [2 / 512, sequence["p"][1], sequence["p"][1]]
+    by_holm = decide(rows, Comparisons(ORDERED, "holm"))
+    assert by_holm["verdict"].to_list() == ["better", "undecided", "better"]
+    assert by_holm["p_adjusted"].to_list() == holm(by_holm["p"].to_list()).tolist()
 
 
-@pytest.mark.parametrize("subjects", [1, 2, 6, 19])
-def test_no_difference_at_all(subjects):
-    found = pair([10] * subjects, [10] * subjects)
-    assert found["difference"] == 0
-    assert found["p"] == (None if subjects < 6 else 1.0)
-    assert found["verdict"] == (TOO_FEW if subjects < 6 else "no difference shown")
+def test_what_was_not_run_counts_as_not_shown():
+    rows = table({name: RIGHTS[name] for name in ("a", "c", "d")})
+    sequence = decide(rows, Comparisons(ORDERED, "sequence", 0.1))
+    assert sequence["verdict"].to_list() == ["better", NOT_RUN, "undecided"]
+    by_holm = decide(rows, Comparisons(ORDERED, "holm", 0.1))
+    assert by_holm["verdict"].to_list() == ["better", NOT_RUN, "better"]
+    assert by_holm["p_adjusted"].to_list() == [6 / 512, None, 6 / 512]
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(-20, 20), min_size=1, max_size=9), st.sampled_from([3, 10, 20, 200]))
-def test_sign_flip_is_the_share_of_all_sign_patterns(counts, clips):
-    signs = np.array(list(itertools.product([-1, 1], repeat=len(counts))))
-    oracle = np.mean(np.abs(signs @ np.array(counts)) >= abs(sum(counts)))  # in whole clips: no rounding
-    assert sign_flip(np.array(counts) / clips) == oracle
-
-
-def test_sign_flip_agrees_with_scipy():
-    d = np.random.default_rng(0).normal(0.02, 0.05, 12)
-    oracle = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=2**12)
-    assert sign_flip(d) == pytest.approx(oracle.pvalue)
-
-
-def test_beyond_twenty_subjects_random_flips_come_close_to_the_exact_share():
-    d = np.random.default_rng(1).normal(0.01, 0.05, 21)
-    sums = np.zeros(1)
-    for x in d:
-        sums = np.concatenate([sums + x, sums - x])
-    assert sign_flip(d) == pytest.approx(np.mean(np.abs(sums) >= abs(d.sum())), abs=0.003)
+@pytest.mark.parametrize("people", [6, 8, 20, 30])
+@pytest.mark.parametrize("margin", [0.02])
+def test_false_verdicts_are_rare(people, margin):
+    """Without a difference "better" or "worse", with one as large as the margin "equivalent": 5 % at most."""
+    rng, studies = np.random.default_rng(people), 1500 if people <= 8 else 60
+    decisive = equivalent = 0
+    for _ in range(studies):
+        spread = rng.choice([0.5, 1.0, 3.0]) * rng.standard_t(3, people) * margin
+        d = np.round(spread * 60) / 60  # shares of clips: with ties
+        decisive += SignFlips(d).p() <= 0.05
+        equivalent += SignFlips(spread / 4 + margin).p_equivalent(margin) <= 0.05
+    error = 2.6 * (0.05 * 0.95 / studies) ** 0.5
+    assert decisive / studies <= 0.05 + error and equivalent / studies <= 0.05 + error
 
 
 def test_holm_by_hand():
@@ -169,10 +191,3 @@ def test_holm_never_lowers_a_p_and_keeps_their_order(p):
     assert np.all(adjusted >= raw)
     assert np.all(adjusted <= np.minimum(1, len(raw) * raw) + 1e-15)
     assert np.all(np.diff(adjusted[np.argsort(raw, kind="stable")]) >= 0)
-
-
-def test_t_interval_is_the_formula():
-    d = np.array([0.1, 0.2, 0.4])
-    half = 4.302652729911275 * np.sqrt(((d - d.mean()) ** 2).sum() / 2) / np.sqrt(3)  # t of 2 degrees, 97.5 %
-    assert t_interval(d) == pytest.approx((d.mean() - half, d.mean() + half))
-    assert t_interval(d[:1]) == (None, None)

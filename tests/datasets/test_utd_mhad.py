@@ -9,7 +9,9 @@ from scipy.io import savemat
 
 from plait.clips import cut
 from plait.datasets import utd_mhad
-from plait.datasets.utd_mhad import ACTIVITIES, UTD_MHAD, augment, files, recordings
+from plait.datasets.augment import rotations as draw_rotations
+from plait.datasets.augment import warp
+from plait.datasets.utd_mhad import ACTIVITIES, UTD_MHAD, files, recordings
 from plait.datasets.utd_mhad.prepare import person_cropped
 from plait.errors import DataError
 from plait.types import Stream
@@ -446,24 +448,24 @@ def test_an_augmented_clip_stays_nearest_to_itself(name, change):
 
 def test_rotations_are_rotations():
     torch.manual_seed(0)
-    rotations = augment._rotations(50, (0.5, 0.5, 0.5))
+    rotations = draw_rotations(50, (0.5, 0.5, 0.5))
     torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand(50, 3, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.det(rotations), torch.ones(50))
-    about_z = augment._rotations(50, (0, 0, 0.5))
+    about_z = draw_rotations(50, (0, 0, 0.5))
     torch.testing.assert_close(about_z[:, 2], torch.tensor([0.0, 0.0, 1.0]).expand(50, 3), atol=1e-6, rtol=0)
 
 
 def test_warping_moves_time_alone_and_only_forward():
     torch.manual_seed(0)
     ramp = torch.linspace(0, 1, 50)[None, :, None].expand(200, 50, 2)
-    warped = augment._warp(ramp)
+    warped = warp(ramp)
     assert (warped.diff(dim=1) >= 0).all()  # the order of events stays
     assert warped.min() >= 0
     assert warped.max() <= 1
     assert torch.equal(warped[..., 0], warped[..., 1])  # all channels on one clock
     assert (warped - ramp).abs().amax() <= 0.05 + 0.05 + 0.07 + 1e-5
     still = torch.randn(3, 1, 4, 2).expand(3, 20, 4, 2)
-    torch.testing.assert_close(augment._warp(still), still)
+    torch.testing.assert_close(warp(still), still)
 
 
 # The data set itself

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
@@ -6,7 +8,7 @@ from jaxtyping import TypeCheckError
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait.errors import ShapeError
-from plait.fusion import NonLocal, contraction
+from plait.fusion import Concat, Led, NonLocal, Single, Symmetric, contraction
 from plait.fusion.contraction import average
 from tests.fusion import oracle
 
@@ -145,6 +147,44 @@ def test_zero_h_starts_at_zero_and_learns():
     assert torch.equal(block(x, y), torch.zeros_like(x))
     block(x, y).sum().backward()
     assert block.h.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_uniform_relation_weighs_every_position_alike_and_stays_so(pool, norm):
+    torch.manual_seed(0)
+    block = NonLocal(3, 4, 2, pool, norm=norm, uniform=True).double()
+    x, y = torch.randn(2, 5, 3).double(), torch.randn(2, 6, 4).double()
+    assert torch.allclose(block.relation(x, y), torch.full((2, 5, 6 // pool), pool / 6).double())
+    before = {name: weight.clone() for name, weight in block.named_parameters()}
+    learned = [weight for weight in block.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        block(x, y).square().sum().backward()
+        optimizer.step()
+    stayed = {name for name, weight in block.named_parameters() if torch.equal(weight, before[name])}
+    assert stayed == {"theta.weight", "theta.bias", "phi.weight", "phi.bias"}
+    assert torch.allclose(block.relation(x, y), torch.full((2, 5, 6 // pool), pool / 6).double())
+    assert torch.allclose(block(x, y), block.as_written(x, y))
+
+
+def test_the_three_arms_of_a_comparison_start_as_one():
+    """Symmetric with `zero_h`, also with a uniform relation, and pooled concatenation: the same scores."""
+    shapes, scores = {"a": (5, 3), "b": (4, 2, 6), "c": (7,)}, []
+    grids = {name: torch.randn(2, *shape) for name, shape in shapes.items()}
+    for make in (
+        partial(Symmetric, zero_h=True),
+        partial(Symmetric, zero_h=True, uniform=True),
+        partial(Concat, head="mean"),
+    ):
+        torch.manual_seed(3)
+        scores.append(make(shapes, 4)(grids))
+    assert_same(scores[1:], scores[:1] * 2, 1e-6)
+    torch.manual_seed(3)
+    led = Led(shapes, 4, "b", zero_h=True)
+    torch.manual_seed(3)
+    assert_same([led(grids)], [Single(shapes, 4, "b")(grids)], 1e-6)
 
 
 def test_scale_divides_by_the_root_of_the_embedding():

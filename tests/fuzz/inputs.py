@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -22,8 +23,9 @@ from plait.cli import main as plait
 from plait.clips.table import open_clips, told_of
 from plait.datasets import utd_mhad
 from plait.datasets.glovid import feature_recordings, hands_seen
+from plait.datasets.mex import recordings as mex_recordings
 from plait.encoders.weights import read_weights
-from plait.errors import PlaitError
+from plait.errors import PlaitError, PlaitWarning
 from plait.hands.boxes import read_boxes
 from plait.hands.detector import DetectorFacts
 from plait.hands.detector import read_description as read_detector
@@ -36,7 +38,15 @@ from plait.recordings.sound import read_sound
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video, motion_energy
 from plait.report.page import Report
-from plait.results import PREDICTIONS, read_hands, read_job, read_run, read_scores, read_validation
+from plait.results import (
+    PREDICTIONS,
+    read_hands,
+    read_histories,
+    read_job,
+    read_run,
+    read_scores,
+    read_validation,
+)
 from plait.simulator.truth import hand_boxes
 from plait.store import write_json, write_toml
 from plait.study.finished import FinishedRun
@@ -45,6 +55,9 @@ from plait.study.run import run_study
 from plait.trust import OWN
 from tests import miniature, tiny
 from tests.datasets import test_utd_mhad
+from tests.datasets.test_mex import packed as mex_packed
+from tests.datasets.test_mex import put as mex_put
+from tests.datasets.test_mex import world as mex_world
 
 VIDEO_S, RATE_HZ = 6.0, 20
 FOOTAGE = Footage("film.mp4", ("film", "anna"), np.arange(60) / 10, VIDEO_S)
@@ -221,7 +234,8 @@ def tables_of(file: Path) -> object:
     """Everything a report is made of, but for its figures."""
     run, predictions = read_run(file.parent)
     hands = read_hands(file.parent, predictions)
-    return Report.of(run, predictions, read_validation(file.parent), hands).tables()
+    histories = read_histories(file.parent, run)
+    return Report.of(run, predictions, read_validation(file.parent), hands, histories).tables()
 
 
 def opened_again(file: Path) -> object:
@@ -280,6 +294,27 @@ def mhad_of(file: Path) -> object:
         s for one in found for n, s in one.streams.items() if n != "depth" or file.parent.name == "Depth"
     ]
     return [stream.at(np.zeros(1)) for stream in streams]
+
+
+def mex_of(file: Path) -> object:
+    """All that MEx's files say, of which one, or their archive, is meant."""
+    data = file if file.suffix == ".zip" else file.parents[2]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*lines out of order or of one moment", PlaitWarning)
+        found = list(mex_recordings(data))
+    return [stream.at(np.zeros(1)) for one in found for stream in one.streams.values()]
+
+
+def mex_table(folder: Path) -> Path:
+    """A miniature of MEx: one person, one exercise."""
+    files = {path: lines for path, lines in mex_world(("01",), 6.0).items() if "/02_" in path}
+    return mex_put(files, folder / "mex") / "act" / "01" / "02_act_1.csv"
+
+
+def mex_archive(folder: Path) -> Path:
+    """The same as it is downloaded."""
+    files = {path: lines for path, lines in mex_world(("01",), 6.0).items() if "/02_" in path}
+    return mex_packed(files, folder / "mex.zip")
 
 
 def truth(folder: Path) -> Path:
@@ -384,6 +419,11 @@ READERS = {
     "validation.parquet": Reader(of_run("validation.parquet"), tables_of, "parquet"),
     "hands.parquet": Reader(of_run("hands.parquet"), tables_of, "parquet"),
     "job.json": Reader(of_run("jobs/*/job.json"), lambda file: read_job(file.parent), "json"),
+    "job's history": Reader(
+        of_run("jobs/*/history.parquet"),
+        lambda file: read_histories(file.parents[2], read_run(file.parents[2])[0]),
+        "parquet",
+    ),
     "job's predictions": Reader(
         of_run("jobs/*/predictions.parquet"), lambda file: read_scores(file.parent, PREDICTIONS), "parquet"
     ),
@@ -396,6 +436,8 @@ READERS = {
     "skeleton.mat": Reader(matrices("Skeleton"), mhad_of),
     "inertial.mat": Reader(matrices("Inertial"), mhad_of),
     "depth.mat": Reader(matrices("Depth"), mhad_of),
+    "mex.csv": Reader(mex_table, mex_of, "csv"),
+    "mex.zip": Reader(mex_archive, mex_of),
     "truth.npz": Reader(truth, lambda file: hand_boxes(file.parent, Video(file.parent / "video.mp4")), "npz"),
     "annotations.json": Reader(boxes, lambda file: [one.load() for one in read_boxes(file.parent)], "json"),
     "detector.json": Reader(detector, lambda file: read_detector(file.parent), "json"),

@@ -30,7 +30,7 @@ def fused(tmp_path_factory):
         run_study(
             tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1, "args": {"lr": 0.01}}), None, out
         )
-        write_cases(FinishedRun.open(out, trust=OWN))
+        write_cases(FinishedRun.open(out, trust=OWN), each=6)  # more than the page shows at once
         write_report(out)
         return out
 

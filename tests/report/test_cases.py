@@ -85,9 +85,9 @@ def test_cases_say_what_the_predictions_say(fused):
     assert sum(one["clips"] for one in told["counts"]) == table["clip"].n_unique()
     shown = {tuple(case["right"]) for case in told["cases"]}
     assert shown == {tuple(one["right"]) for one in told["counts"]}
-    assert told["of"] == json.loads(write_cases(FinishedRun.open(fused, trust=OWN)).read_text())["of"]
+    assert told["of"] == json.loads(write_cases(FinishedRun.open(fused, trust=OWN), 6).read_text())["of"]
     before = (fused / "cases.json").stat().st_mtime_ns
-    assert write_cases(FinishedRun.open(fused, trust=OWN)).stat().st_mtime_ns == before
+    assert write_cases(FinishedRun.open(fused, trust=OWN), 6).stat().st_mtime_ns == before
 
 
 def test_as_many_films_as_fit_are_part_of_the_page(fused, tmp_path):

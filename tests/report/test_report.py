@@ -28,6 +28,9 @@ FIGURES = ("accuracy", "comparisons", "gains")
 FILES = (
     *(f"{name}.{ending}" for name in TABLES for ending in ("csv", "tex")),
     *(f"{name}.{ending}" for name in FIGURES for ending in ("svg", "pdf")),
+    "contrasts.csv",
+    "coverage.csv",
+    "reliability.csv",
     "subject_confusion.csv",
     "widths.csv",
     "table.md",
@@ -176,7 +179,7 @@ def test_markdown_cells_stay_in_their_cells(tmp_path):
     write_report(make_run(tmp_path, AWKWARD))
     lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9, 6}
     assert any(r"a\|b, $x\_1$ \*c\*" in row for row in rows)
     assert not [row for row in rows if re.search(r"(?<!\\)<", row)]
 
@@ -228,12 +231,31 @@ def test_figures_in_the_page_follow_its_colours(tmp_path):
 def test_any_number_of_subjects(tmp_path, subjects):
     html = page(make_run(tmp_path, subjects=subjects))
     found = pl.read_csv(tmp_path / "comparisons.csv", infer_schema_length=None)
-    assert len(found) == 4
-    told = subjects >= 19
-    assert (found["verdict"] == "too few subjects to tell").all() != told
-    assert ("p (Holm)</th>" in html) == told
+    assert len(found) == 4 and found["low"].is_null().all() == (subjects < 6)
+    assert 'id="contrasts"' not in html and "This study planned no contrast" in html
     order = pl.read_csv(tmp_path / "subjects.csv")["subject"].unique(maintain_order=True).to_list()
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize(("subjects", "order"), [(3, "holm"), (8, "sequence"), (8, "holm")])
+def test_what_a_study_was_to_decide_stands_on_its_page(tmp_path, subjects, order):
+    run = make_run(tmp_path, subjects=subjects)
+    about = json.loads((run / "run.json").read_text())
+    contrasts = [["video-led", "concat"], ["video-led", "average"], ["video-led", "not-run"]]
+    about["comparisons"] = {"contrasts": contrasts, "order": order, "margin": 0.05}
+    (run / "run.json").write_text(json.dumps(about))
+    html = page(run)
+    table = pl.read_csv(run / "contrasts.csv", infer_schema_length=None)
+    text = " ".join("".join(Page(html).text).split())
+    assert table["verdict"].to_list()[2] == "not run" and "not-run: not run, counted as not shown." in text
+    assert "Of 3 planned contrasts" in text and "These are descriptions, not tests." in text
+    for verdict, difference in table.select("verdict", "difference").head(2).iter_rows():
+        assert verdict in text and f"{abs(100 * difference):.1f} points" in text
+    if subjects == 3:
+        assert "so few people can show no difference whatever" in text
+    assert "tested by sign flips over people" in text and "Equivalent: two one-sided" in text
+    assert (run / "contrasts.svg").is_file() and (run / "contrasts.tex").is_file()
+    assert "## Planned contrasts" in (run / "table.md").read_text()
 
 
 def test_the_hardest_person_is_said_to_be_hard_and_why(tmp_path):

@@ -16,13 +16,14 @@ from plait.training.network import build, grid_shape
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 SHAPES = {
+    "MEx": {"depth": (25, 12, 16), "mat": (25, 32, 16), "thigh": (250, 3), "wrist": (250, 3)},
     "UTD-MHAD": {"depth": (32, 64, 64), "inertial": (64, 6), "skeleton": (32, 20, 3)},
     "simulated": {"video": (32, 224, 224, 3), "thumbnails": (32, 56, 56, 3), "gloves": (134, 18)},
     "glovid": {"video": (79, 224, 224, 3), "gloves": (134, 18)},
     "glovid-features": {"video": (10, 7, 7, 832), "gloves": (134, 18)},
 }
 ONLINE = {"plait.pretrained:i3d": (10, 7, 7, 832), "plait.pretrained:resnet50": (2048,)}
-EIGHT = [str(subject) for subject in range(1, 9)]
+EIGHT, THIRTY = ([str(subject) for subject in range(1, most + 1)] for most in (8, 30))
 
 
 @functools.cache
@@ -44,7 +45,7 @@ def given(method, shapes):
 def test_every_method_can_be_built(file):
     study = load_study(file)
     dataset = resolve(study.dataset, "")
-    for fold in folds(study.protocol, EIGHT):
+    for fold in folds(study.protocol, THIRTY if dataset.name == "MEx" else EIGHT):
         for name in study.order():
             check_choice(fold, study.training(name).choose, name)
     for name in study.order():

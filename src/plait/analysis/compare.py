@@ -1,23 +1,25 @@
-"""Planned, paired comparisons: each fusion against the baselines over the same modalities.
+"""Two methods on the same people: what a study planned to decide, and what else it describes.
 
-People differ far more than methods do, so both are tested on the same people: one difference per subject.
+People differ far more than methods do, so both are tested on the same people: one difference per person,
+seeds averaged first. Only contrasts that a study names are tested (`decide`); all others are described by
+intervals (`describe`).
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from plait.analysis.metrics import by_subject
+from plait.analysis.signflips import SignFlips, detectable
+from plait.config import Comparisons
 from plait.errors import DataError
 from plait.results import MethodFacts
 
-ALPHA = 0.05
-TOO_FEW = "too few subjects to tell"
-EXACT_UP_TO = 20  # subjects; 2^20 sign flips
-SCHEMA: dict[str, type[pl.DataType]] = {
+NOT_RUN = "not run"
+DESCRIBED: dict[str, type[pl.DataType]] = {
     "fusion": pl.String,
     "baseline": pl.String,
     "baseline_kind": pl.String,
@@ -25,27 +27,41 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "difference": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+}
+DECIDED: dict[str, type[pl.DataType]] = {
+    "method": pl.String,
+    "baseline": pl.String,
+    "subjects": pl.Int64,
+    "seeds": pl.Int64,
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
     "p": pl.Float64,
-    "p_holm": pl.Float64,
+    "p_adjusted": pl.Float64,
+    "p_equivalent": pl.Float64,
+    "person_sd": pl.Float64,
+    "seed_sd": pl.Float64,
+    "detectable": pl.Float64,
+    "draws": pl.Int64,
     "verdict": pl.String,
 }
 
 
-class Plan(NamedTuple):
-    """One planned comparison: `fusion` and `baseline` are methods, `kind` says what the baseline is."""
+class Pair(NamedTuple):
+    """Two methods to be described beside each other; `kind` says what the baseline is."""
 
     fusion: str
     baseline: str
     kind: str
 
 
-def planned(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> list[Plan]:
-    """The comparisons of a study, fixed by what its methods are.
+def pairs(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> list[Pair]:
+    """What a study's methods are described against, fixed by what they are.
 
-    Each fusion is compared, over the same set of modalities, with each average, with each flattened and each
-    pooled concatenation that has its encoders from the same place, and with the best single of its
-    modalities. Best is the single with the highest mean of its subjects' accuracies on these same test
-    subjects (ties: the first): chosen with hindsight, which favours the single.
+    Each fusion stands, over the same set of modalities, beside each average, each flattened and each pooled
+    concatenation that has its encoders from the same place, and the best single of its modalities. Best is
+    the single with the highest mean of its subjects' accuracies on these same test subjects (ties: the
+    first): chosen with hindsight, which favours the single. Rows of a sweep are nobody's baseline.
 
     Raises:
         DataError: a method has no predictions.
@@ -56,94 +72,168 @@ def planned(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> li
         raise DataError(
             f"predictions: none of method {missing[0]!r}, expected some of every method of the study"
         )
-    plans = []
-    for fusion, row in methods.items():
-        if row.kind != "fusion" or row.sweep:
+    rows = {name: row for name, row in methods.items() if not row.sweep}
+    found = []
+    for fusion, row in rows.items():
+        if row.kind != "fusion":
             continue
         fused = set(row.modalities)
         for kind in ("average", "flattened concat", "pooled concat"):
-            plans += [
-                Plan(fusion, name, kind)
-                for name, other in methods.items()
+            found += [
+                Pair(fusion, name, kind)
+                for name, other in rows.items()
                 if set(other.modalities) == fused
                 and _baseline_kind(other) == kind
                 and (kind == "average" or other.encoders == row.encoders)
             ]
-        singles = [name for name, m in methods.items() if m.kind == "single" and set(m.modalities) <= fused]
+        singles = [name for name, m in rows.items() if m.kind == "single" and set(m.modalities) <= fused]
         if singles:
-            plans.append(Plan(fusion, max(singles, key=means.__getitem__), "best single"))
-    return plans
+            found.append(Pair(fusion, max(singles, key=means.__getitem__), "best single"))
+    return found
 
 
-def compare(predictions: pl.DataFrame, methods: Mapping[str, MethodFacts]) -> pl.DataFrame:
-    """Every planned comparison: accuracy of `fusion` minus `baseline`, paired by subject, seeds averaged.
+def describe(predictions: pl.DataFrame, methods: Mapping[str, MethodFacts]) -> pl.DataFrame:
+    """Every pair of `pairs`, as `DESCRIBED`: `fusion` minus `baseline`, paired by subject.
 
-    * `subjects`: how many subjects both were tested on.
     * `difference`: mean over subjects of the difference in accuracy, between -1 and 1.
-    * `low`, `high`: Student-t 95 % interval of that mean, not adjusted; null for a single subject.
-    * `p`: two-sided sign-flip test of the differences; null where even 2 / 2^subjects is above 0.05.
-    * `p_holm`: `p`, adjusted by Holm over all planned comparisons of the study.
-    * `verdict`: `better` or `worse` where `p_holm` is at most 0.05, else `no difference shown`; `too few
-      subjects to tell` where the smallest possible p, times the number of comparisons, is above 0.05.
+    * `low`, `high`: its 95 % interval by sign flips, each by itself; null where too few subjects set no
+    limit.
 
     Raises:
-        DataError: a method has no predictions, or the two of a comparison share no subject.
+        DataError: a method has no predictions, or the two of a pair share no subject.
     """
-    plans = planned(methods, predictions)
     accuracies = by_subject(predictions)
-    paired = [_differences(accuracies, plan) for plan in plans]
-    p = [sign_flip(d) if _smallest_p(len(d)) <= ALPHA else None for d in paired]
-    adjusted = holm(np.array([1.0 if value is None else value for value in p]))
     rows = []
-    for plan, d, raw, corrected in zip(plans, paired, p, adjusted, strict=True):
-        low, high = t_interval(d)
-        mean = float(d.mean())
-        p_holm = None if raw is None else float(corrected)
-        verdict = _verdict(mean, p_holm, _smallest_p(len(d)) * len(plans))
-        rows.append((*plan, len(d), mean, low, high, raw, p_holm, verdict))
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    for pair in pairs(methods, predictions):
+        d = paired(accuracies, pair.fusion, pair.baseline)
+        rows.append((*pair, len(d), float(d.mean()), *SignFlips(d).interval()))
+    return pl.DataFrame(rows, schema=DESCRIBED, orient="row")
 
 
-def t_interval(differences: np.ndarray) -> tuple[float | None, float | None]:
-    """Student-t 95 % interval of the mean of `differences`, shape `(subjects,)`; None for a single one."""
-    n = len(differences)
-    if n < 2:
-        return None, None
-    half = stats.t.ppf(1 - ALPHA / 2, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)
-    return float(differences.mean() - half), float(differences.mean() + half)
+def decide(predictions: pl.DataFrame, comparisons: Comparisons) -> pl.DataFrame:
+    """Every contrast that a study planned, as `DECIDED`: `method` minus `baseline`, paired by subject.
 
+    * `difference`, `low`, `high`: as in `describe`; the interval has the level 1 - alpha, each by itself.
+    * `p`: two-sided sign-flip test that the mean difference is zero.
+    * `p_adjusted`: of a sequence, the largest p so far; by Holm, over all contrasts. One that was not run
+    counts
+      as p = 1.
+    * `p_equivalent`: two one-sided sign-flip tests that the difference is within `margin` of zero, by Holm
+    over
+      all contrasts; null without a margin.
+    * `person_sd`: SD over people of the difference, the seeds' part taken off; `seed_sd`: SD over seeds
+    within a
+      person. With one seed the first holds both, and the second is null.
+    * `detectable`: the difference that as many people, spread as these are, show in four studies of five.
+    * `draws`: how many random patterns of signs were drawn; null where all were taken.
+    * `verdict`: `better` or `worse` where `p_adjusted` is at most alpha, else `equivalent` where
+    `p_equivalent`
+      is, else `undecided`; `not run`.
 
-def sign_flip(differences: np.ndarray) -> float:
-    """Two-sided p of the sign-flip test: the share of sign patterns whose mean is at least as far from zero.
-
-    If the two methods were alike, each subject's difference could as well have had the other sign. Exact up
-    to 20 subjects: all 2^n patterns. Beyond, 2^20 random ones with a fixed seed
-    (`scipy.stats.permutation_test`).
+    Raises:
+        DataError: the two of a contrast share no subject, or not all seeds.
     """
-    if len(differences) <= EXACT_UP_TO:
-        sums = np.zeros(1)
-        for d in differences:  # all sums at once: milliseconds; scipy enumerates 2^19 patterns in seconds
-            sums = np.concatenate([sums + d, sums - d])
-        return float(np.mean(np.abs(sums) >= abs(differences.sum()) - 1e-9))  # ties are ties despite rounding
-    result = stats.permutation_test(
-        (differences,),
-        lambda flipped, axis: np.round(np.mean(flipped, axis=axis), 12),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=2**EXACT_UP_TO,
-        batch=2**14,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.pvalue)
+    runs = set(predictions["method"].unique())
+    measured: list[dict[str, Any]] = [
+        measure(_by_seed(predictions, method, baseline), comparisons)
+        if {method, baseline} <= runs
+        else {"verdict": NOT_RUN}
+        for method, baseline in comparisons.contrasts
+    ]
+    p = [row.get("p", 1.0) for row in measured]
+    adjusted = np.maximum.accumulate(p) if comparisons.order == "sequence" else holm(p)
+    equivalent = holm([1.0 if (value := row.get("p_equivalent")) is None else value for row in measured])
+    rows = []
+    for (method, baseline), row, by_order, by_holm in zip(
+        comparisons.contrasts, measured, adjusted, equivalent, strict=True
+    ):
+        row |= {"method": method, "baseline": baseline}
+        if "difference" in row:
+            row["p_adjusted"] = float(by_order)
+            if row["p_equivalent"] is not None:
+                row["p_equivalent"] = float(by_holm)
+            row["verdict"] = _verdict(row, comparisons.alpha)
+        rows.append({name: row.get(name) for name in DECIDED})
+    return pl.DataFrame(rows, schema=DECIDED, orient="row")
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjustment of `p`, shape `(tests,)`: the k-th smallest (from 0) times tests - k, rising."""
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
+def paired(accuracies: pl.DataFrame, method: str, baseline: str) -> np.ndarray:
+    """Accuracy of `method` minus that of `baseline`, one per subject of both, shape `(subjects,)`.
+
+    Args:
+        accuracies: `metrics.by_subject`.
+        method: the one.
+        baseline: the other.
+
+    Raises:
+        DataError: they share no subject.
+    """
+    one, other = (accuracies.filter(pl.col("method") == name) for name in (method, baseline))
+    both = one.join(other, on="subject", suffix="_baseline", maintain_order="left")
+    if both.is_empty():
+        raise DataError(f"predictions: methods {method!r} and {baseline!r} share no subject")
+    return (both["accuracy"] - both["accuracy_baseline"]).to_numpy()
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjustment: the k-th smallest (from 0) times tests - k, rising, at most 1."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty(len(values))
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def measure(differences: np.ndarray, comparisons: Comparisons) -> dict[str, Any]:
+    """One contrast by itself: its columns of `DECIDED`, unadjusted, and the verdict that these allow.
+
+    Args:
+        differences: in accuracy, `(people, seeds)`.
+        comparisons: margin, alpha, and of how many contrasts this is one.
+    """
+    by_seed = differences.astype(np.float64)
+    d = by_seed.mean(axis=1)
+    people, seeds = by_seed.shape
+    tests = SignFlips(d)
+    low, high = tests.interval(1 - comparisons.alpha)
+    seed_variance = float(by_seed.var(axis=1, ddof=1).mean()) if seeds > 1 else 0.0
+    spread = float(d.std(ddof=1)) if people > 1 else None
+    several = len(comparisons.contrasts) if comparisons.order == "holm" else 1
+    row = {
+        "subjects": people,
+        "seeds": seeds,
+        "difference": float(d.mean()),
+        "low": low,
+        "high": high,
+        "p": tests.p(),
+        "p_adjusted": tests.p(),
+        "p_equivalent": tests.p_equivalent(comparisons.margin) if comparisons.margin else None,
+        "person_sd": None if spread is None else math.sqrt(max(0.0, spread**2 - seed_variance / seeds)),
+        "seed_sd": math.sqrt(seed_variance) if seeds > 1 else None,
+        "detectable": None
+        if spread is None
+        else detectable(spread, people, comparisons.alpha / max(several, 1)),
+        "draws": tests.draws,
+    }
+    return {**row, "verdict": _verdict(row, comparisons.alpha)}
+
+
+def _by_seed(predictions: pl.DataFrame, method: str, baseline: str) -> np.ndarray:
+    """Differences in accuracy of every person and seed, shape `(people, seeds)`."""
+    key = ["method", "subject", "seed"]
+    right = (pl.col("activity") == pl.col("predicted")).mean().alias("accuracy")
+    table = predictions.filter(pl.col("method").is_in([method, baseline])).group_by(key).agg(right)
+    one, other = (table.filter(pl.col("method") == name) for name in (method, baseline))
+    both = one.join(other, on=["subject", "seed"], suffix="_baseline")
+    people, seeds = both["subject"].n_unique(), both["seed"].n_unique()
+    where = f"predictions: methods {method!r} and {baseline!r}"
+    if not people:
+        raise DataError(f"{where} share no subject")
+    if {both.height, one.height, other.height} != {people * seeds}:
+        raise DataError(f"{where} were not tested on the same subjects with the same seeds")
+    d = both.select("subject", "seed", d=pl.col("accuracy") - pl.col("accuracy_baseline"))
+    return d.sort("subject", "seed")["d"].to_numpy().reshape(people, seeds)
 
 
 def _baseline_kind(row: MethodFacts) -> str | None:
@@ -158,23 +248,8 @@ def _baseline_kind(row: MethodFacts) -> str | None:
             return None
 
 
-def _differences(accuracies: pl.DataFrame, plan: Plan) -> np.ndarray:
-    """Accuracy of the fusion minus the baseline's, one per subject of both, shape `(subjects,)`."""
-    fusion, baseline = (accuracies.filter(pl.col("method") == name) for name in (plan.fusion, plan.baseline))
-    both = fusion.join(baseline, on="subject", suffix="_baseline", maintain_order="left")
-    if both.is_empty():
-        raise DataError(f"predictions: methods {plan.fusion!r} and {plan.baseline!r} share no subject")
-    return (both["accuracy"] - both["accuracy_baseline"]).to_numpy()
-
-
-def _smallest_p(subjects: int) -> float:
-    """The smallest p of a two-sided sign-flip test: all differences have one sign, or all the other."""
-    return max(2.0 / 2.0**subjects, 2.0 / 2.0**EXACT_UP_TO)
-
-
-def _verdict(difference: float, p_holm: float | None, smallest: float) -> str:
-    if p_holm is None or smallest > ALPHA:
-        return TOO_FEW
-    if p_holm > ALPHA:
-        return "no difference shown"
-    return "better" if difference > 0 else "worse"
+def _verdict(row: Mapping[str, Any], alpha: float) -> str:
+    if row["p_adjusted"] <= alpha:
+        return "better" if row["difference"] > 0 else "worse"
+    equivalent = row["p_equivalent"] is not None and row["p_equivalent"] <= alpha
+    return "equivalent" if equivalent else "undecided"

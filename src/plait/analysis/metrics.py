@@ -49,6 +49,18 @@ def by_fold(predictions: pl.DataFrame) -> pl.DataFrame:
     return _accuracy(predictions, "fold")
 
 
+def by_epoch(histories: pl.DataFrame) -> pl.DataFrame:
+    """Learning curves, mean over jobs: `method, phase, epoch, loss, val_accuracy, val_loss, jobs`.
+
+    `histories` is `results.read_histories`. An epoch's mean is over the jobs that reached it.
+    """
+    means = pl.col("loss", "val_accuracy", "val_loss").mean()
+    grouped = histories.group_by("method", "phase", "epoch", maintain_order=True)
+    phases = pl.col("phase").replace_strict({"train": 0, "refit": 1}, default=2)
+    order = [pl.col("method").rank("dense"), phases, pl.col("epoch")]
+    return grouped.agg(means, jobs=pl.len().cast(pl.Int64)).sort(order, maintain_order=True)
+
+
 def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """How well each method knows each activity: `method, activity, recall, precision, f1, clips`.
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from plait.analysis.claims import CLAIMS, singles_of, verdict_above
-from plait.analysis.compare import ALPHA
+from plait.analysis.claims import ALPHA, CLAIMS, singles_of, verdict_above
+from plait.analysis.signflips import SignFlips
 from plait.results import MethodFacts
 
 MOST_MISSING = 2
@@ -51,8 +51,8 @@ def visibility_claims(
     """The paper's claim on Fig. 8 for each fusion and single, in the columns of `claims.paper_claims`.
 
     The gain at so many missing hands is the fusion's share of right clips minus the single's, on the same
-    clips. The effect is the gain at two minus the larger of those at none and at one, with the Student-t 95 %
-    interval of that difference of ratios, linearised, over subjects. The claim holds where the intervals
+    clips. The effect is the gain at two minus the larger of those at none and at one, with the 95 % interval
+    of that difference of ratios by sign flips over subjects, linearised. The claim holds where the intervals
     against none and against one both lie above zero, fails where one lies below, and is unclear in between;
     nothing is said where no clip has two hands missing, or every clip has.
     """
@@ -134,10 +134,7 @@ def _difference(
 ) -> tuple[float, float | None, float | None]:
     """The one gain minus the other, and its interval."""
     effect, parts = two[0] - less[0], two[1] - less[1]
-    if len(parts) < 2:
-        return effect, None, None
-    half = float(stats.t.ppf(1 - ALPHA / 2, len(parts) - 1)) * _variance(parts) ** 0.5
-    return effect, effect - half, effect + half
+    return effect, *SignFlips(effect + len(parts) * parts).interval()
 
 
 def _variance(parts: np.ndarray) -> float:

@@ -8,13 +8,18 @@ SHOWN = 3
 
 
 def beside_others(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Accuracy of each method on each subject and on all others: `method, subject, accuracy, clips, others`.
+    """Each method on each subject and on all others: `method, subject, accuracy, clips, seed_sd, others`.
 
-    `others` is the mean of the other subjects' accuracies, seeds averaged; null for a single subject.
+    `seed_sd` is the sample SD of a subject's accuracy over seeds, null for a single seed; `others` the mean
+    of the other subjects' accuracies, seeds averaged, null for a single subject.
     """
     total, n = pl.col("accuracy").sum().over("method"), pl.len().over("method")
     others = pl.when(n > 1).then((total - pl.col("accuracy")) / (n - 1))
-    return by_subject(predictions).with_columns(others=others)
+    right = (pl.col("activity") == pl.col("predicted")).mean()
+    of_seeds = predictions.group_by("method", "subject", "seed", maintain_order=True).agg(right=right)
+    spread = of_seeds.group_by("method", "subject", maintain_order=True).agg(seed_sd=pl.col("right").std())
+    table = by_subject(predictions).join(spread, on=["method", "subject"], maintain_order="left")
+    return table.with_columns(others=others)
 
 
 def mistakes(predictions: pl.DataFrame, most: int = SHOWN) -> pl.DataFrame:

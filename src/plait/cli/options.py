@@ -26,6 +26,13 @@ class Executor(StrEnum):
     ray = "ray"
 
 
+class Order(StrEnum):
+    """How several contrasts share the level of their tests."""
+
+    sequence = "sequence"
+    holm = "holm"
+
+
 def finite(option: typer.CallbackParam, value: float | None) -> float | None:
     """A number as it is, if it is one: nan lies within any limits.
 

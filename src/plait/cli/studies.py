@@ -18,6 +18,7 @@ from plait.cli.options import (
     Executor,
     How,
     Only,
+    Order,
     Out,
     RayAddress,
     Run,
@@ -25,6 +26,7 @@ from plait.cli.options import (
     Threads,
     Trusted,
     Workers,
+    finite,
 )
 from plait.errors import ConfigError
 
@@ -278,6 +280,41 @@ def report(
             listening.serve_forever()
         except KeyboardInterrupt:
             typer.echo("", err=True)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.", metavar="RUN")],
+    out: Annotated[Path, typer.Option(help="Where compare.md, .csv, .tex, .svg and .pdf go.", metavar="DIR")],
+    contrasts: Annotated[
+        list[str],
+        typer.Option(
+            "--contrast",
+            metavar="METHOD,METHOD",
+            help="A method of the first run and one of every other, or a pair of every data set's run.",
+        ),
+    ] = [],  # noqa: B006
+    order: Annotated[Order, typer.Option(help="How several contrasts share alpha.")] = Order.holm,
+    margin: Annotated[
+        float | None, typer.Option(min=0, max=1, callback=finite, help="Of equivalence, a share: 0.02.")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=0.5, callback=finite, help="How often a test may be wrong.")
+    ] = 0.05,
+) -> None:
+    """Compare methods of runs on the same people, or one pair of methods over several data sets."""
+    from plait.config import Comparisons, validated
+    from plait.report.across import write_comparison
+
+    pairs = []
+    for text in contrasts:
+        method, comma, baseline = text.partition(",")
+        if not comma or not method.strip() or not baseline.strip():
+            raise ConfigError(f"--contrast {text}: expected METHOD,METHOD")
+        pairs.append((method.strip(), baseline.strip()))
+    settings = {"order": order.value, "margin": margin, "alpha": alpha}
+    comparisons = validated(Comparisons, settings, "compare")
+    typer.echo(write_comparison(runs, pairs, comparisons, out).read_text(encoding="utf-8"))
 
 
 @app.command()

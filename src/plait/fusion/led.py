@@ -11,6 +11,18 @@ from plait.fusion.grids import Entry, Head, Reads, Shape, read_mean
 from plait.fusion.nonlocal_ import NonLocal
 
 
+def check_lead(shapes: Mapping[str, Shape], lead: str) -> None:
+    """Refuse a lead that is none of the modalities, or the only one.
+
+    Raises:
+        ShapeError: naming it.
+    """
+    if lead not in shapes:
+        raise ShapeError(f"lead is {lead!r}, expected one of the modalities: {', '.join(shapes)}")
+    if len(shapes) < 2:
+        raise ShapeError(f"lead {lead!r} is the only modality, expected at least one other as context")
+
+
 class Enforced(nn.Module):
     """The lead's grid enforced by every other modality: `x + sum_r h^r(z^r(x, y^r))`, eq. 6; eq. 5 with one.
 
@@ -28,10 +40,7 @@ class Enforced(nn.Module):
         self, shapes: Mapping[str, Shape], lead: str, embedding: int | None = None, **block: Any
     ) -> None:
         super().__init__()
-        if lead not in shapes:
-            raise ShapeError(f"lead is {lead!r}, expected one of the modalities: {', '.join(shapes)}")
-        if len(shapes) < 2:
-            raise ShapeError(f"lead {lead!r} is the only modality, expected at least one other as context")
+        check_lead(shapes, lead)
         self.lead = lead
         width = shapes[lead][-1]
         embedding = max(width // 2, 1) if embedding is None else embedding
@@ -82,10 +91,12 @@ class Led(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
+        check_lead(shapes, lead)
         self.entry = Entry(shapes, normalise, Reads(both={lead} if head == "mean" else set()))
         self.reads = self.entry.reads
-        self.enforced = Enforced(shapes, lead, embedding, **block)
+        # Drawn first: from one seed every method's head starts alike, as comparisons need it.
         self.head = Head([shapes[lead]], classes, head)
+        self.enforced = Enforced(shapes, lead, embedding, **block)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:
         """Logits from one channels-last grid `(b, *shape)` per modality."""

@@ -56,6 +56,8 @@ class NonLocal(nn.Module):
         scale: divide the logits by sqrt(K).
         zero_h: start with `h` at zero, so that the block starts as the identity.
         norm: a LayerNorm over channels after `h`.
+        uniform: `theta` and `phi` are zero and stay so: every position of the context weighs the same. It is
+            the control for attention: what a relation adds is what this one lacks.
 
     Raises:
         ShapeError: a width or `pool` below 1, grids that are not of these widths, or different batch sizes.
@@ -71,6 +73,7 @@ class NonLocal(nn.Module):
         scale: bool = False,
         zero_h: bool = False,
         norm: bool = False,
+        uniform: bool = False,
     ) -> None:
         super().__init__()
         for name, size in (("lead", lead), ("context", context), ("embedding", embedding), ("pool", pool)):
@@ -86,6 +89,11 @@ class NonLocal(nn.Module):
         if zero_h:
             nn.init.zeros_(self.h.weight)
             nn.init.zeros_(self.h.bias)
+        if uniform:
+            for layer in (self.theta, self.phi):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+                layer.requires_grad_(False)
 
     def as_written(self, x: LeadGrid, y: ContextGrid) -> LeadGrid:
         """`h(z(x, y))` as the paper writes it: what `forward` is measured by."""

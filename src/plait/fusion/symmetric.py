@@ -38,8 +38,9 @@ class Symmetric(nn.Module):
         super().__init__()
         self.entry = Entry(shapes, normalise, Reads(both=set(shapes) if head == "mean" else set()))
         self.reads = self.entry.reads
-        self.leads = nn.ModuleList([Enforced(shapes, lead, embedding, **block) for lead in shapes])
+        # Drawn first: from one seed every method's head starts alike, as comparisons need it.
         self.head = Head(list(shapes.values()), classes, head)
+        self.leads = nn.ModuleList([Enforced(shapes, lead, embedding, **block) for lead in shapes])
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:
         """Logits from one channels-last grid `(b, *shape)` per modality."""

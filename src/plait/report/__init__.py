@@ -5,10 +5,11 @@ from pathlib import Path
 from plait.report.drawing import write_figure
 from plait.report.page import LIMIT, Report, render
 from plait.report.tables import latex_tables, markdown
-from plait.results import Results, read_hands, read_results
+from plait.results import Results, read_hands, read_histories, read_results
 from plait.store import write_csv, write_text
 
 __all__ = ["write_report"]
+PARTIAL = ("contrasts", "comparisons", "gains", "widths", "hands", "calibration", "learning")
 
 
 def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) -> Path:
@@ -23,18 +24,19 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
             together; or the folder cannot be written.
     """
     facts, predictions, validation = results or read_results(run)
-    report = Report.of(facts, predictions, validation, read_hands(run, predictions))
+    hands, histories = read_hands(run, predictions), read_histories(run, facts)
+    report = Report.of(facts, predictions, validation, hands, histories)
     tables, figures = report.tables(), report.figures()
     for name, table in tables.items():
         write_csv(run / f"{name}.csv", table)
     for name, text in latex_tables(facts, tables).items():
         write_text(run / f"{name}.tex", text)
-    for name in ("comparisons", "gains", "widths", "hands"):  # of an earlier state, which had them
+    for name in PARTIAL:  # of an earlier state, which had them
         for present, endings in ((figures, ("svg", "pdf")), (tables, ("csv", "tex"))):
             for ending in endings if name not in present else ():
                 (run / f"{name}.{ending}").unlink(missing_ok=True)
     for name, draw in figures.items():
         write_figure(draw(), run / name)
-    write_text(run / "table.md", markdown(report.run, report.main, report.comparisons))
+    write_text(run / "table.md", markdown(facts, report.main, report.contrasts, report.comparisons))
     write_text(run / "index.html", render(report, run, limit))
     return run / "index.html"

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from plait.analysis.compare import EXACT_UP_TO, TOO_FEW
+from plait.analysis.compare import NOT_RUN
+from plait.config import Comparisons
 from plait.results import Origin, RunFacts
 
 CONTROL = (
@@ -74,19 +75,36 @@ def split(protocol: Mapping[str, Any]) -> str:
     def names(key: str) -> str:
         return ", ".join(map(str, protocol.get(key) or ["nobody"]))
 
-    if protocol.get("kind") == "fixed":
+    kind = protocol.get("kind")
+    if kind == "fixed":
         who = f"training on {names('train')}; validation on {names('val')}; test on {names('test')}"
         return f"fixed subjects: {who}{refit}"
-    validating = int(protocol.get("val_subjects", 1))
     among = f" among {names('subjects')}, the others left alone" if protocol.get("subjects") else ""
+    if kind == "subject-folds":
+        tested = f"{protocol['folds']} folds of subjects, dealt by seed {protocol.get('seed', 0)}{among}"
+    elif kind == "leave-n-out":
+        tested = f"leave every {protocol['leave']} subjects out{among}"
+    else:
+        tested = f"leave one subject out{among}"
+    if protocol.get("val"):
+        return f"{tested}; {names('val')} for validation in every fold{refit}"
+    validating = int(protocol.get("val_subjects") or 0)
     if validating == 0:
-        return f"leave one subject out{among}; nobody validates"
+        return f"{tested}; nobody validates"
     following = "subject" if validating == 1 else f"{validating} subjects"
-    return f"leave one subject out{among}, the next {following} in sorted order for validation{refit}"
+    order = "dealt" if kind == "subject-folds" else "sorted"
+    return f"{tested}, the next {following} in {order} order for validation{refit}"
 
 
-def notes(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
-    """How the numbers of a report are computed, a sentence or two each."""
+def notes(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
+    """How the numbers of a report are computed, a sentence or two each.
+
+    Args:
+        run: what it says of itself.
+        main: `tables.main_table`.
+        contrasts: `compare.decide`.
+        comparisons: `compare.describe`.
+    """
     folds, subjects = (int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects"))
     activities = count(len(run.activities), "activity", "activities")
     notes = [CONTROL] if run.protocol.get("shuffle_labels") is not None else []
@@ -117,8 +135,19 @@ def notes(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[
             "Features: a frozen network saw these clips once, before the study; parameters are those that "
             "were trained on top. plait does not know what that network was trained on."
         )
+    if contrasts.height:
+        notes += contrast_notes(run.comparisons, contrasts)
     if comparisons.height:
-        notes += _comparison_notes(run, comparisons)
+        notes.append(
+            "Beside simpler methods: accuracy of the fusion minus that of the baseline on the same subjects, "
+            "seeds averaged within a subject first; 95 % interval by sign flips over subjects, each by "
+            "itself; nothing is tested. Best single: the best of the fusion's own modalities on these same "
+            "test subjects, chosen with hindsight, which favours the single."
+        )
+    if contrasts.height + comparisons.height and run.protocol.get("kind") != "fixed":
+        notes.append(
+            "Folds share training subjects, so the differences of two subjects are not quite independent."
+        )
     if run.said:
         notes.append(f"Clips: {'; '.join(line.strip() for line in run.said)}.")
     if run.failed:
@@ -127,28 +156,48 @@ def notes(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> list[
     return notes
 
 
-def _comparison_notes(run: RunFacts, comparisons: pl.DataFrame) -> list[str]:
-    if (comparisons["subjects"] <= EXACT_UP_TO).all():
-        test = "exact two-sided sign-flip test"
+def decided(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:
+    """A sentence on each planned contrast: what was found, and what these people could have shown."""
+    sentences = []
+    for row in contrasts.iter_rows(named=True):
+        pair = f"{row['method']} against {row['baseline']}"
+        if row["verdict"] == NOT_RUN:
+            sentences.append(f"{pair}: not run, counted as not shown.")
+            continue
+        difference = f"{points(row['difference'])} points"
+        if row["low"] is not None:
+            difference += f" ({interval(row['low'], row['high'])})"
+        verdict = row["verdict"]
+        if verdict == "equivalent":
+            verdict = f"equivalent, within {points(comparisons.margin).lstrip('+')} points"
+        elif verdict == "undecided" and row["detectable"] is None:
+            verdict = "undecided: so few people can show no difference whatever"
+        elif verdict == "undecided":
+            verdict = f"undecided: {percent(row['detectable'])} points would have been shown in four of five"
+        sentences.append(f"{pair}: {difference}, {verdict}.")
+    return sentences
+
+
+def contrast_notes(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:
+    """How planned contrasts are decided."""
+    level = f"{1 - comparisons.alpha:.0%}"
+    draws = contrasts["draws"].drop_nulls()
+    how = f"{draws[0]:,} random patterns of signs" if len(draws) else "all patterns of signs"
+    if comparisons.order == "sequence":
+        order = "in the order in which they are named, each at the full level until one shows no difference"
     else:
-        test = f"two-sided sign-flip test (2^{EXACT_UP_TO} random flips)"
+        order = f"by Holm over all {len(contrasts)}"
     notes = [
-        "Comparisons: accuracy of the fusion minus that of the baseline on the same subjects, seeds averaged "
-        "within a subject first; Student-t 95 % interval of the mean difference, each by itself; "
-        f"{test}; Holm over all {len(comparisons)} planned comparisons; 'better' and 'worse' where p (Holm) "
-        "is at most 0.05.",
-        "Best single: the best of the fusion's own modalities on these same test subjects, chosen with "
-        "hindsight, which favours the single.",
+        f"Planned contrasts: accuracy on the same subjects, seeds averaged within a subject first; two-sided "
+        f"sign-flip test ({how}), {order}; the {level} interval holds the differences that the same test, by "
+        f"itself, does not refuse. Better or worse: p (adjusted) at most {comparisons.alpha:g}.",
+        "SD, people: of the difference, without the seeds' part; SD, seeds: within a subject. Detectable: "
+        "the true difference, in points, that as many subjects, spread as these are, show with 80 % power.",
     ]
-    if run.protocol.get("kind") != "fixed":
+    if comparisons.margin:
         notes.append(
-            "Folds share training subjects, so the differences of two subjects are not quite independent."
-        )
-    if (comparisons["verdict"] == TOO_FEW).any():
-        notes.append(
-            "Too few subjects to tell: with n subjects no p can be below 2 / 2^n, and that, times the number "
-            "of planned comparisons, is above 0.05: no result whatever could have passed, so only the "
-            "interval is given."
+            f"Equivalent: two one-sided sign-flip tests show the difference to lie within "
+            f"{percent(comparisons.margin)} points of zero, by Holm over all contrasts."
         )
     return notes
 

@@ -73,16 +73,35 @@ class Interval(NamedTuple):
 
 
 def forest_plot(comparisons: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
-    """Every planned comparison: mean difference with its 95 % interval; filled where better or worse."""
+    """Every fusion beside simpler methods: mean difference with its 95 % interval; `compare.describe`."""
     groups: dict[str, list[Interval]] = {}
     for row in comparisons.iter_rows(named=True):
         plain = row["baseline"] == row["baseline_kind"] or width_in < WIDTHS_IN["wide"]
         label = row["baseline"] if plain else f"{row['baseline']} ({row['baseline_kind']})"
-        clear = row["verdict"] in ("better", "worse")
-        interval = Interval(label, row["difference"], row["low"], row["high"], clear)
+        interval = Interval(label, row["difference"], row["low"], row["high"], False)
         groups.setdefault(row["fusion"], []).append(interval)
     return _draw_forest(
         groups, width_in, "difference in accuracy, points", "baseline better", "fusion better"
+    )
+
+
+def contrast_plot(
+    contrasts: pl.DataFrame, margin: float | None, width_in: float = WIDTHS_IN["wide"]
+) -> Figure:
+    """Every planned contrast that was run, with its interval, filled where it was decided.
+
+    Args:
+        contrasts: `compare.decide`.
+        margin: of equivalence, a band about zero.
+        width_in: of the figure, in inches.
+    """
+    groups: dict[str, list[Interval]] = {}
+    for row in contrasts.drop_nulls("difference").iter_rows(named=True):
+        told = row["verdict"] != "undecided"
+        interval = Interval(row["baseline"], row["difference"], row["low"], row["high"], told)
+        groups.setdefault(f"{row['method']} against", []).append(interval)
+    return _draw_forest(
+        groups, width_in, "difference in accuracy, points", "baseline better", "method better", margin
     )
 
 
@@ -134,6 +153,92 @@ def width_plot(
         axes.set_xlabel("width K of the embedding")
         axes.set_ylabel("accuracy, %")
         _label_ends(axes, ends)
+        return figure
+
+
+def calibration_plot(
+    reliability: pl.DataFrame,
+    coverage: pl.DataFrame,
+    main: pl.DataFrame,
+    leaders: Sequence[str],
+    width_in: float = WIDTHS_IN["wide"],
+) -> Figure:
+    """Accuracy against confidence, bin by bin, and accuracy on the clips of which a method is surest.
+
+    Args:
+        reliability: `calibration.reliability`.
+        coverage: `calibration.coverage`.
+        main: `tables.main_table`.
+        leaders: methods that are drawn.
+        width_in: of the figure, in inches.
+    """
+    kinds = dict(main.select("method", "kind").iter_rows())
+    wide = width_in > WIDTHS_IN["narrow"]
+    with mpl.rc_context(style() | CURVES):
+        figure = Figure(figsize=(width_in, 0.42 * width_in if wide else 1.5 * width_in))
+        rows, columns = (1, 2) if wide else (2, 1)
+        air: Any = {"wspace": 0.24, "hspace": 0.3}
+        true, sure = figure.subplots(rows, columns, squeeze=False, gridspec_kw=air).ravel()
+        true.plot([0, 100], [0, 100], color=COLOURS["muted"][0], linewidth=1, linestyle=(0, (4, 3)))
+        for place, method in enumerate(leaders):
+            look: Any = {
+                "color": COLOURS[COLOUR_OF[kinds[method]]][0],
+                "linestyle": "--" if method in leaders[1:] and kinds[method] == "single" else "-",
+                "linewidth": 1.4,
+            }
+            bins = reliability.filter(pl.col("method") == method)
+            marker = MARKER[kinds[method]]
+            true.plot(100 * bins["confidence"], 100 * bins["accuracy"], marker=marker, markersize=4, **look)
+            curve = coverage.filter(pl.col("method") == method)
+            label = short(method, 26)
+            sure.plot(100 * curve["coverage"], 100 * curve["accuracy"], label=label, zorder=3 - place, **look)
+        true.set(xlabel="confidence, %", ylabel="accuracy, %", xlim=(0, 101), ylim=(0, 101))
+        sure.set(xlabel="clips, the surest first, %", ylabel="accuracy, %", xlim=(0, 101))
+        sure.legend(loc="best", frameon=False)
+        figure.subplots_adjust(
+            left=0.08 if wide else 0.13, right=0.98, bottom=0.16 if wide else 0.08, top=0.96
+        )
+        return figure
+
+
+def learning_plot(learning: pl.DataFrame, main: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
+    """Training loss of every method by epoch and, dashed, the loss on validation people, mean over jobs.
+
+    Args:
+        learning: `metrics.by_epoch`; its first training of each method is drawn.
+        main: `tables.main_table`, for the order.
+        width_in: of the figure, in inches.
+    """
+    drawn = learning.filter(pl.col("phase") == "train")
+    methods = [name for name in main["method"] if name in set(drawn["method"])]
+    columns = 5 if width_in > WIDTHS_IN["narrow"] else 3
+    rows = -(-len(methods) // columns)
+    top = float(drawn.select(pl.max_horizontal("loss", "val_loss").max()).item())
+    with mpl.rc_context(style() | CURVES):
+        figure = Figure(figsize=(width_in, 1.15 * rows + 0.5))
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes in panels[len(methods) :]:
+            axes.set_axis_off()
+        for axes, method in zip(panels, methods, strict=False):
+            curve = drawn.filter(pl.col("method") == method)
+            kind = main.row(by_predicate=pl.col("method") == method, named=True)["kind"]
+            colour = COLOURS[COLOUR_OF[kind]][0]
+            axes.plot(curve["epoch"], curve["loss"], color=colour, linewidth=1.3)
+            axes.plot(curve["epoch"], curve["val_loss"], color=colour, linewidth=1.1, linestyle="--")
+            axes.set_ylim(0, 1.05 * top)
+            axes.text(
+                0.97, 0.95, short(method, 22), transform=axes.transAxes, ha="right", va="top", fontsize=7
+            )
+        figure.supxlabel("epoch", fontsize=8)
+        figure.supylabel("loss", fontsize=8)
+        figure.subplots_adjust(
+            left=0.07 if columns == 5 else 0.12,
+            right=0.99,
+            bottom=0.36 / (1.15 * rows + 0.5),
+            top=0.98,
+            wspace=0.08,
+            hspace=0.15,
+        )
         return figure
 
 
@@ -204,7 +309,12 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def _draw_forest(
-    groups: Mapping[str, Sequence[Interval]], width_in: float, axis: str, left: str, right: str
+    groups: Mapping[str, Sequence[Interval]],
+    width_in: float,
+    axis: str,
+    left: str,
+    right: str,
+    margin: float | None = None,
 ) -> Figure:
     """Differences about zero, one line each, under the headings of their groups."""
     lines = listed_lines({title: [row.label for row in rows] for title, rows in groups.items()})
@@ -212,6 +322,8 @@ def _draw_forest(
     with mpl.rc_context(style()):
         figure, axes = canvas(lines, width_in, row_in=0.22)
         axes.axvline(0, color=COLOURS["muted"][0], linewidth=1.2)
+        if margin:
+            axes.axvspan(-100 * margin, 100 * margin, color=COLOURS["muted"][0], alpha=0.13, linewidth=0)
         ink = COLOURS["fusion"][0]
         for line, (_, difference, low, high, clear) in zip(rows_of(lines), intervals, strict=True):
             if low is not None and high is not None:

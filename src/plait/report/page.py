@@ -1,6 +1,7 @@
 """The page: one self-contained HTML file of everything a study says."""
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -11,16 +12,26 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from plait.analysis import missing_hands
+from plait.analysis import calibration, missing_hands
 from plait.analysis.choice import Choice, choose, independent
 from plait.analysis.claims import gains, paper_claims, singles_of, widths
-from plait.analysis.compare import compare
+from plait.analysis.compare import decide, describe
+from plait.analysis.metrics import by_epoch
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
 from plait.report import captions, paper, tables
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
-from plait.report.figures import accuracy_plot, forest_plot, gain_plot, hands_plot, width_plot
+from plait.report.figures import (
+    accuracy_plot,
+    calibration_plot,
+    contrast_plot,
+    forest_plot,
+    gain_plot,
+    hands_plot,
+    learning_plot,
+    width_plot,
+)
 from plait.report.sheet import SHEET
 from plait.results import CASES, RunFacts
 from plait.store import read_json
@@ -38,7 +49,8 @@ class Report:
         main: `tables.main_table`.
         table1: `paper.table_1`.
         table2: `paper.table_2`.
-        comparisons: `compare.compare`.
+        contrasts: `compare.decide`.
+        comparisons: `compare.describe`.
         subjects: `tables.subject_table`.
         activities: `tables.activity_table`.
         confusion: `tables.confusion_table`.
@@ -48,6 +60,9 @@ class Report:
         widths: `claims.widths`.
         claims: `claims.paper_claims`, then `missing_hands.visibility_claims` where hands were counted.
         hands: `missing_hands.missing_hands`; empty where nobody counted.
+        reliability: `calibration.reliability`.
+        coverage: `calibration.coverage`.
+        learning: `metrics.by_epoch`; empty where nobody kept the jobs.
         seen: In how many clips detected and true counts of hands agree, of how many where the truth is known.
         choice: the fusion that figures and page show, which Table 2 names.
         independent: `choice.independent`: its accuracy, were it chosen without a look at who is tested.
@@ -57,6 +72,7 @@ class Report:
     main: pl.DataFrame
     table1: pl.DataFrame
     table2: pl.DataFrame
+    contrasts: pl.DataFrame
     comparisons: pl.DataFrame
     subjects: pl.DataFrame
     activities: pl.DataFrame
@@ -67,6 +83,9 @@ class Report:
     widths: pl.DataFrame
     claims: pl.DataFrame
     hands: pl.DataFrame
+    reliability: pl.DataFrame
+    coverage: pl.DataFrame
+    learning: pl.DataFrame
     seen: tuple[int, int]
     choice: Choice | None
     independent: float | None
@@ -78,6 +97,7 @@ class Report:
         predictions: pl.DataFrame,
         validation: pl.DataFrame | None = None,
         hands: pl.DataFrame | None = None,
+        histories: pl.DataFrame | None = None,
     ) -> "Report":
         """The report of a run.
 
@@ -86,6 +106,7 @@ class Report:
             predictions: Of test clips.
             validation: Predictions of validation clips, which choose a fusion and do nothing else.
             hands: The hands that were detected in the test clips, a row per clip.
+            histories: `results.read_histories`.
         """
         choice = choose(run.dataset, run.methods, run.modalities, validation)
         claims = paper_claims(run.methods, predictions, run.activities)
@@ -99,7 +120,8 @@ class Report:
             main=tables.main_table(run, predictions),
             table1=paper.table_1(run, predictions),
             table2=paper.table_2(run, predictions, validation),
-            comparisons=compare(predictions, run.methods),
+            contrasts=decide(predictions, run.comparisons),
+            comparisons=describe(predictions, run.methods),
             subjects=tables.subject_table(run, predictions),
             activities=tables.activity_table(run, predictions),
             confusion=tables.confusion_table(run, predictions),
@@ -109,6 +131,9 @@ class Report:
             widths=widths(run.methods, predictions),
             claims=claims,
             hands=missing,
+            reliability=calibration.reliability(predictions, run.activities),
+            coverage=calibration.coverage(predictions, run.activities),
+            learning=pl.DataFrame() if histories is None else by_epoch(histories),
             seen=seen,
             choice=choice,
             independent=independent(run.dataset, run.methods, run.modalities, predictions, validation),
@@ -120,11 +145,15 @@ class Report:
         frames = {name: value for name, value in values.items() if isinstance(value, pl.DataFrame)}
         if self.hands.is_empty():  # nobody looked for hands
             frames.pop("hands")
+        if self.learning.is_empty():  # nobody kept the jobs
+            frames.pop("learning")
         return {"table": frames.pop("main"), **frames}
 
     def figures(self) -> dict[str, Drawing]:
         """How to draw each figure that this run has, by the name of its file, at a width in inches."""
         drawings: dict[str, Drawing] = {"accuracy": partial(accuracy_plot, self.main, self.subjects)}
+        if not self.contrasts["difference"].drop_nulls().is_empty():
+            drawings["contrasts"] = partial(contrast_plot, self.contrasts, self.run.comparisons.margin)
         if not self.comparisons.is_empty():
             drawings["comparisons"] = partial(forest_plot, self.comparisons)
         if self.choice and not self.gains.filter(pl.col("fusion") == self.choice.method).is_empty():
@@ -132,6 +161,12 @@ class Report:
         if not self.widths.is_empty():
             singles = singles_of(self.run.methods, self.widths["method"][0])
             drawings["widths"] = partial(width_plot, self.widths, self.main, singles)
+        if not self.reliability.is_empty():
+            drawings["calibration"] = partial(
+                calibration_plot, self.reliability, self.coverage, self.main, self.leaders()
+            )
+        if not self.learning.is_empty():
+            drawings["learning"] = partial(learning_plot, self.learning, self.main)
         if not self.hands.is_empty():
             drawings["hands"] = partial(hands_plot, self.hands, self.main, self.leaders())
         return drawings
@@ -172,7 +207,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    run, main, comparisons, choice = report.run, report.main, report.comparisons, report.choice
+    run, main, choice = report.run, report.main, report.choice
     context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
         captions=captions,
@@ -185,8 +220,11 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         independent=report.independent,
         best_combined=report.best(*tables.GROUPS["average and concat"]),
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
-        comparisons=_cells_by("fusion", comparisons, tables.comparison_cells),
-        verdicts={str(v): n for v, n in comparisons["verdict"].value_counts().iter_rows()},
+        contrasts=[tables.contrast_cells(row) for row in report.contrasts.iter_rows(named=True)],
+        contrast_heads=tables.CONTRASTS,
+        decided=captions.decided(run.comparisons, report.contrasts),
+        verdicts=Counter(report.contrasts["verdict"].to_list()),
+        comparisons=_cells_by("fusion", report.comparisons, tables.comparison_cells),
         claims=_cells_by("fusion", report.claims, tables.claim_cells),
         heat=_heat_map(main, report.subjects),
         hard=_hard_people(report),
@@ -199,10 +237,11 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
             name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
             for name, draw in report.figures().items()
         },
+        scored=[tables.score_cells(row) for row in main.iter_rows(named=True)],
         seen=report.seen,
         sheet=sheet,
         cases=cases,
-        notes=captions.notes(run, main, comparisons),
+        notes=captions.notes(run, main, report.contrasts, report.comparisons),
         data=_script_data(report),
     )
     template = environment.get_template("page.html.j2")

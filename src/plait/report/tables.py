@@ -8,8 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from plait.analysis import metrics, persons
-from plait.analysis.compare import TOO_FEW
+from plait.analysis import calibration, metrics, persons
 from plait.names import natural
 from plait.report import paper
 from plait.report.captions import chance, interval, notes, origin_of, percent, points, seconds, training_of
@@ -27,16 +26,21 @@ MAIN = (
     "parameters",
     "training s / job",
 )
-COMPARISONS = (
-    "fusion",
+CONTRASTS = (
+    "method",
     "against",
-    "which is",
+    "people × seeds",
     "difference, points",
-    "95 % interval",
+    "interval",
     "p",
-    "p (Holm)",
+    "p (adjusted)",
+    "p (equivalence)",
+    "SD, people",
+    "SD, seeds",
+    "detectable",
     "verdict",
 )
+COMPARISONS = ("fusion", "against", "which is", "difference, points", "95 % interval")
 MISTAKES = ("method", "subject", "activity", "taken for", "theirs, %", "all others', %")
 GAINS = ("fusion", "against", "activity", "gain", "95 % interval")
 CLAIMS = ("claim", "fusion", "against", "effect", "95 % interval", "verdict")
@@ -47,8 +51,8 @@ HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval"
 def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """One row per method, singles first, then average and concat, then fusions: `table.csv`.
 
-    Accuracy, its SD over subjects and macro F1 are shares; `train_seconds` is a job's mean, null for an
-    average.
+    Accuracy, its SD over subjects, balanced accuracy, macro F1 and calibration errors are shares;
+    `train_seconds` is a job's mean, null for an average.
     """
     methods = [name for kinds in GROUPS.values() for name, row in run.methods.items() if row.kind in kinds]
     schema = {
@@ -62,6 +66,7 @@ def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     }
     facts = pl.DataFrame([_method_facts(name, run.methods[name]) for name in methods], schema=schema)
     table = facts.join(metrics.summary(predictions, run.activities), on="method", maintain_order="left")
+    table = table.join(calibration.score_summary(predictions, run.activities), on="method", how="left")
     costs = ["parameters", "train_seconds"]
     return table.select(pl.exclude(costs), *costs)
 
@@ -116,14 +121,25 @@ def mistake_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     return in_order(run, persons.mistakes(predictions))
 
 
-def markdown(run: RunFacts, main: pl.DataFrame, comparisons: pl.DataFrame) -> str:
-    """`table.md`: the main table, the planned comparisons, and how they are computed."""
+def markdown(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, comparisons: pl.DataFrame) -> str:
+    """`table.md`: the main table, what was decided, what is described, and how all that is computed.
+
+    Args:
+        run: what it says of itself.
+        main: `main_table`.
+        contrasts: `compare.decide`.
+        comparisons: `compare.describe`.
+    """
     rows = [main_cells(run, row) for row in main.iter_rows(named=True)]
-    lines = [f"# {escaped(run.study)}", "", *_markdown_table(MAIN, rows)]
+    lines = [f"# {escaped(run.study)}", "", *markdown_table(MAIN, rows)]
+    if not contrasts.is_empty():
+        rows = [contrast_cells(row) for row in contrasts.iter_rows(named=True)]
+        lines += ["", "## Planned contrasts", "", *markdown_table(CONTRASTS, rows)]
     if not comparisons.is_empty():
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
-        lines += ["", "## Planned comparisons", "", *_markdown_table(COMPARISONS, rows)]
-    return "\n".join([*lines, "", *(f"* {escaped(note)}" for note in notes(run, main, comparisons)), ""])
+        lines += ["", "## Fusion beside simpler methods", "", *markdown_table(COMPARISONS, rows)]
+    said = [f"* {escaped(note)}" for note in notes(run, main, contrasts, comparisons)]
+    return "\n".join([*lines, "", *said, ""])
 
 
 def main_cells(run: RunFacts, row: Mapping[str, Any]) -> list[str]:
@@ -140,19 +156,36 @@ def main_cells(run: RunFacts, row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def comparison_cells(row: Mapping[str, Any]) -> list[str]:
-    """One planned comparison in words: fusion, baseline, kind, difference, interval, p, p (Holm), verdict."""
-    tested = row["verdict"] != TOO_FEW
+def contrast_cells(row: Mapping[str, Any]) -> list[str]:
+    """One planned contrast in words, as `CONTRASTS`."""
     return [
-        row["fusion"],
+        row["method"],
         row["baseline"],
-        row["baseline_kind"],
+        f"{row['subjects']} × {row['seeds']}" if row["subjects"] else "–",
         points(row["difference"]),
         interval(row["low"], row["high"]),
-        chance(row["p"]) if tested else "–",
-        chance(row["p_holm"]) if tested else "–",
+        *(chance(row[name]) for name in ("p", "p_adjusted", "p_equivalent")),
+        *(percent(row[name]) for name in ("person_sd", "seed_sd", "detectable")),
         row["verdict"],
     ]
+
+
+def score_cells(row: Mapping[str, Any]) -> list[str]:
+    """What one method's scores tell, in words: method, balanced accuracy, NLL, ECE, ECE by chance."""
+    nll = "–" if row["nll"] is None else f"{row['nll']:.3f}"
+    return [
+        row["method"],
+        percent(row["balanced_accuracy"]),
+        nll,
+        percent(row["ece"]),
+        percent(row["ece_by_chance"]),
+    ]
+
+
+def comparison_cells(row: Mapping[str, Any]) -> list[str]:
+    """Two methods beside each other, in words: fusion, baseline, kind, difference, interval."""
+    names = [row["fusion"], row["baseline"], row["baseline_kind"]]
+    return [*names, points(row["difference"]), interval(row["low"], row["high"])]
 
 
 def claim_cells(row: Mapping[str, Any]) -> list[str]:
@@ -174,6 +207,7 @@ def latex_tables(run: RunFacts, tables: Mapping[str, pl.DataFrame]) -> dict[str,
         "table": (MAIN, rows("table", partial(main_cells, run)), 3),
         "table1": (paper.header(tables["table1"]), rows("table1", paper.cells), 3),
         "table2": (paper.header(tables["table2"]), rows("table2", paper.cells), 3),
+        "contrasts": (CONTRASTS, rows("contrasts", contrast_cells), 2),
         "comparisons": (COMPARISONS, rows("comparisons", comparison_cells), 3),
         "mistakes": (MISTAKES, rows("mistakes", mistake_cells), 4),
         "gains": (GAINS, rows("gains", _gain_cells), 3),
@@ -248,7 +282,7 @@ def _describe_modalities(row: MethodFacts) -> str:
     return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in row.modalities)
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table; the first three columns are left-aligned, the others right."""
     ruler = ["---" if i < 3 else "---:" for i in range(len(header))]
     body = [[escaped(cell) for cell in row] for row in rows]

@@ -50,6 +50,7 @@ def run_facts(
         protocol=asdict(study.protocol),
         seeds=study.seeds,
         methods=methods,
+        comparisons=study.comparisons,
         versions=_versions(),
         data=str(data.resolve()) if data else None,
         commit=_commit(),

@@ -54,7 +54,7 @@ class FinishedRun:
             ConfigError: its study names things that are not there, or that are not plait's and not trusted.
             DataError: a file is missing or damaged.
         """
-        study = load_study(folder / STUDY)
+        study = load_study(folder / STUDY, whole=False)
         results = read_results(folder)
         dataset = trust.dataset(study.dataset, f"{folder / STUDY}: dataset")
         for name, method in study.methods.items():

@@ -1,9 +1,12 @@
 """Who trains, validates and is tested: folds by subject, checked before anything is trained."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+
+import numpy as np
 
 from plait.clips import People
 from plait.config import Protocol
@@ -11,49 +14,89 @@ from plait.errors import ConfigError
 from plait.names import natural
 from plait.types import Clip, Fold
 
+MOST_FOLDS = 1000
+
 
 def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
-    """The folds of `protocol` over `subjects`.
+    """The folds of `protocol` over `subjects`, each of whom stands in one part of a fold at most.
 
-    Leave-one-subject-out has one fold per subject, named after it, or per one of `protocol.subjects`; the
-    next `val_subjects` in sorted order, cyclic, validate. A fixed split is one fold, named `fixed`. Either
-    can do without validation subjects.
+    Leave-one-subject-out has one fold for each, called after them; subject folds, one for each group, called
+    1, 2, ...; leave-n-out, one for each set, called after its subjects; a fixed split is one fold, `fixed`.
 
     Raises:
         ConfigError: too few subjects, an unknown one, one in two parts of a fold, nobody to train or to test,
-            or a refit without anybody to validate.
+            a refit without anybody to validate, or a setting of another kind of protocol.
     """
     everybody = sorted(set(subjects), key=natural)
     called = People(protocol.same_person, protocol.different).called
     lists = (protocol.subjects, protocol.train, protocol.val, protocol.test)
     among, train, val, test = (tuple(map(called, names)) for names in lists)
     protocol = replace(protocol, subjects=among, train=train, val=val, test=test)
-    if protocol.refit and not (protocol.val if protocol.kind == "fixed" else protocol.val_subjects):
+    validating = 0 if val else protocol.val_subjects or 0
+    if protocol.refit and not (val or (validating and protocol.kind != "fixed")):
         raise ConfigError("protocol.refit: nobody validates, so there is nothing to train once more")
+    _check_kind(protocol)
     if protocol.kind == "fixed":
-        if protocol.subjects:
-            raise ConfigError("protocol.subjects: a list for leave-one-subject-out, not for kind = 'fixed'")
-        fold = Fold("fixed", protocol.train, protocol.val, protocol.test)
+        fold = Fold("fixed", train, val, test)
         _check(fold, everybody)
         return (fold,)
-    if protocol.train or protocol.val or protocol.test:
-        fixed = "train, val and test are lists for kind = 'fixed'"
-        raise ConfigError(f"protocol: {fixed}, not for leave-one-subject-out")
-    if protocol.subjects:
-        _check_part("subjects", protocol.subjects, everybody)
-        everybody = sorted(protocol.subjects, key=natural)
-    validating = protocol.val_subjects
-    if len(everybody) < validating + 2:
-        raise ConfigError(
-            f"protocol: {len(everybody)} subjects ({', '.join(everybody)}), expected at least "
-            f"{validating + 2}: 1 to test, {validating} to validate, 1 to train"
-        )
+    if among:
+        _check_part("subjects", among, everybody)
+        everybody = sorted(among, key=natural)
+    _check_part("val", val, everybody)
+    everybody = [subject for subject in everybody if subject not in val]
     splits = []
-    for at, subject in enumerate(everybody):
-        others = everybody[at + 1 :] + everybody[:at]
-        train = tuple(sorted(others[validating:], key=natural))
-        splits.append(Fold(subject, train, tuple(others[:validating]), (subject,)))
+    for name, tested in _groups(protocol, everybody, validating):
+        last = max(everybody.index(subject) for subject in tested)
+        others = [who for who in everybody[last + 1 :] + everybody[: last + 1] if who not in tested]
+        rest = tuple(sorted(others[validating:], key=natural))
+        splits.append(Fold(name, rest, val or tuple(others[:validating]), tested))
     return tuple(splits)
+
+
+def _groups(protocol: Protocol, everybody: list[str], validating: int) -> list[tuple[str, tuple[str, ...]]]:
+    """Who is tested together, under what name; `everybody` is put in the order in which validators follow."""
+    most = {"leave-n-out": protocol.leave or 1, "subject-folds": 1}.get(protocol.kind, 1)
+    groups = protocol.folds or 1
+    if protocol.kind == "subject-folds":
+        most = -(-len(everybody) // groups)
+    least = max(most + validating + 1, groups)
+    if len(everybody) < least:
+        who = f"{len(everybody)} subjects ({', '.join(everybody)})"
+        parts = f"{most} to test, {validating} to validate, 1 to train"
+        raise ConfigError(f"protocol: {who}, expected at least {least}: {parts}")
+    if protocol.kind == "subject-folds":
+        dealt = np.random.default_rng(protocol.seed).permutation(len(everybody))
+        everybody[:] = [everybody[at] for at in dealt]
+        shares = np.array_split(np.array(everybody, dtype=object), groups)
+        return [
+            (str(number), tuple(sorted(share.tolist(), key=natural)))
+            for number, share in enumerate(shares, 1)
+        ]
+    if math.comb(len(everybody), most) > MOST_FOLDS:
+        sets = f"{math.comb(len(everybody), most)} sets of {most} subjects"
+        raise ConfigError(f"protocol.leave: {sets}, expected {MOST_FOLDS} at most")
+    return [("+".join(tested), tested) for tested in combinations(everybody, most)]
+
+
+def _check_kind(protocol: Protocol) -> None:
+    """Refuse settings that the kind of protocol does not read."""
+    own = {
+        "fixed": {"train", "test"},
+        "subject-folds": {"folds", "seed"},
+        "leave-n-out": {"leave"},
+        "leave-one-subject-out": set(),
+    }
+    required = own[protocol.kind] - {"seed", "train", "test"}
+    for key in required:
+        if getattr(protocol, key) is None:
+            raise ConfigError(f"protocol.{key}: missing, expected a number for kind = {protocol.kind!r}")
+    for kind, keys in own.items():
+        for key in sorted(keys - own[protocol.kind]):
+            if getattr(protocol, key):
+                raise ConfigError(f"protocol.{key}: of kind = {kind!r}, not of {protocol.kind}")
+    if protocol.kind == "fixed" and protocol.subjects:
+        raise ConfigError("protocol.subjects: a list for the other kinds, not for kind = 'fixed'")
 
 
 def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) -> None:

@@ -7,19 +7,27 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from plait.config import Method, Study, Train, override, validated
+from plait.config import Comparisons, Method, Study, Train, override, validated
 from plait.errors import ConfigError, one_line, quote
 from plait.store import read_bytes, toml_of
 
 MOST_ROWS = 1000  # of a sweep
 
 
-def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ()) -> Study:
+def load_study(
+    source: Path | str | Mapping[str, Any], sets: Sequence[str] = (), *, whole: bool = True
+) -> Study:
     """Read a study file, or a mapping of the same form, and apply `key.path=value` overrides.
 
     A file may say `extends = "other.toml"`, relative to itself: it is then laid on top of that file, table by
     table; `without = ["methods.static"]` beside it names keys of that file that are left out. A method may
     say `like = "another"`: it is then that method but for what it says itself.
+
+    Args:
+        source: the file, or the mapping.
+        sets: overrides.
+        whole: whether all methods of its contrasts must stand in it; of a run, which may be of some, they
+        need not.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is not what its key expects.
@@ -35,7 +43,7 @@ def load_study(source: Path | str | Mapping[str, Any], sets: Sequence[str] = ())
         train = table.get("train")
         if isinstance(train, dict):
             table["train"] = override(asdict(Train()), train)
-        return _resolve(validated(Study, table, file), file)
+        return _resolve(validated(Study, table, file), file, whole)
     except RecursionError:
         raise ConfigError(f"{file}: methods: too many that build upon each other in a row") from None
 
@@ -150,7 +158,7 @@ def _apply(table: dict[str, Any], text: str) -> None:
     table[keys[-1]] = value
 
 
-def _resolve(study: Study, file: str) -> Study:
+def _resolve(study: Study, file: str, whole: bool) -> Study:
     """Sweeps expanded, every method's modalities filled in, names checked against each other."""
     if not study.methods:
         raise ConfigError(f"{file}: methods: empty, expected at least one [methods.NAME]")
@@ -183,9 +191,30 @@ def _resolve(study: Study, file: str) -> Study:
         else:
             _check_encoders(name, methods, where)
     resolved = replace(study, methods=methods)
-    for name in methods:
-        resolved.training(name)
-    return resolved
+    if whole:
+        _check_comparisons(study.comparisons, methods, file)
+    chooses = [resolved.training(name).choose for name in methods]
+    protocol = study.protocol
+    if protocol.val_subjects is None and protocol.kind != "fixed":
+        protocol = replace(protocol, val_subjects=int("best" in chooses and not protocol.val))
+    return replace(resolved, protocol=protocol)
+
+
+def _check_comparisons(comparisons: Comparisons, methods: Mapping[str, Method], file: str) -> None:
+    """Refuse contrasts of methods that there are not, of one with itself, twice, or with a row of a sweep."""
+    seen: set[frozenset[str]] = set()
+    for contrast in comparisons.contrasts:
+        where = f"{file}: comparisons.contrasts: {list(contrast)}"
+        for name in contrast:
+            if name not in methods:
+                raise ConfigError(f"{where}: no method {name!r}, expected two of: {', '.join(methods)}")
+        if len(set(contrast)) < 2 or frozenset(contrast) in seen:
+            raise ConfigError(f"{where}: expected two different methods, each pair once")
+        if methods[contrast[1]].swept:
+            raise ConfigError(
+                f"{where}: {contrast[1]!r} is a row of a sweep, expected a method to compare to"
+            )
+        seen.add(frozenset(contrast))
 
 
 def _expand_sweep(name: str, method: Method, file: str) -> Iterator[tuple[str, Method]]:

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +27,7 @@ from plait.types import Dataset, Fold
 Augment = Callable[[Tensor], Tensor]
 Tensors = dict[str, Tensor]  # of some clips, by modality
 Batch = tuple[Tensors, Tensors]  # some clips as a network takes them: tensors, and grids that are known
-Epoch = tuple[str, int, float, float | None, float | None]  # a row of `fit.HISTORY`
+Epoch = tuple[str, int, float, float | None, float | None]  # a row of `results.EPOCH`
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Course:
         activities, train = task.dataset.activities, task.train
         self.network, self.inputs, self.train, self.phase = network, inputs, train, phase.name
         self.rows, self.val, self.classes = phase.rows, phase.val, len(activities)
-        self.shuffle = torch.Generator().manual_seed(task.seed)
+        self.seed, self.shuffle = task.seed, torch.Generator().manual_seed(task.seed)
         steps = math.ceil(len(phase.rows) / train.batch_size)
         self.optimizer, self.schedule = optimizer_of(train, network, "train", steps * train.max_epochs)
         self.augments = augments_of(task.method, "methods")
@@ -130,12 +132,21 @@ class Course:
         self.total, self.over = 0.0, False
 
     def batches(self) -> Iterator[tuple[Tensors, Tensors, Tensor]]:
-        """Tensors, grids and labels of one epoch's batches; the last may be smaller."""
+        """Tensors, grids and labels of one epoch's batches; the last may be smaller.
+
+        What is drawn in a batch depends on the seed, the epoch, the batch and the modality alone, so that
+        methods of one seed see the same clips augmented alike.
+        """
         self.network.train()
         self.total = 0.0
         order = self.rows[torch.randperm(len(self.rows), generator=self.shuffle).numpy()]
-        for rows in np.split(order, range(self.train.batch_size, len(order), self.train.batch_size)):
-            yield *self.inputs.batch(rows, self.augments), self.labels[rows].to(self.inputs.device)
+        batches = np.split(order, range(self.train.batch_size, len(order), self.train.batch_size))
+        for number, rows in enumerate(batches):
+            draws = {
+                name: partial(_seeded, augment, f"{self.seed}/{len(self.history)}/{number}/{name}")
+                for name, augment in self.augments.items()
+            }
+            yield *self.inputs.batch(rows, draws), self.labels[rows].to(self.inputs.device)
 
     def step(self, loss: float, clips: int) -> None:
         """Follow the gradients that a batch of so many clips has left."""
@@ -193,6 +204,12 @@ def refusing(failure: str, passing: tuple[type[Exception], ...] = ()) -> Iterato
         raise
     except Exception as error:  # whatever a user's objects do not like
         raise ConfigError(f"{failure}: {one_line(error)}") from error
+
+
+def _seeded(augment: Augment, draw: str, batch: Tensor) -> Tensor:
+    """An augmentation whose draws are those of the name `draw`."""
+    torch.manual_seed(int.from_bytes(sha256(draw.encode()).digest()[:7]))
+    return augment(batch)
 
 
 def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tuple[torch.optim.Optimizer, Any]:

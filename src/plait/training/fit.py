@@ -16,18 +16,10 @@ from plait.config import Method, Train
 from plait.encoders.standardise import calibrated
 from plait.errors import ConfigError, PlaitError
 from plait.fusion.grids import is_known
-from plait.results import TRAIN_WEIGHTS, WEIGHTS
+from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
 from plait.training.course import Course, Inputs, Phase, Task, augments_of, optimizer_of, refusing
 from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.network import Network, build, inherit
-
-HISTORY: dict[str, type[pl.DataType]] = {
-    "phase": pl.String,
-    "epoch": pl.Int64,
-    "loss": pl.Float64,
-    "val_accuracy": pl.Float64,
-    "val_loss": pl.Float64,
-}
 
 CALIBRATED_AT_ONCE = 64  # clips; whatever batches are trained with
 
@@ -41,7 +33,7 @@ class Trained:
         chosen: the one that validation chose, where `network` has been trained once more on more people.
         test: probabilities `(clips, classes)` on the test clips.
         val: the same on the validation clips.
-        history: a row of `HISTORY` for each epoch.
+        history: a row of `EPOCH` for each epoch.
         seconds: that all of it took.
     """
 
@@ -72,7 +64,7 @@ def fit(task: Task) -> Trained:
         _train(last)
         history, chosen = history + last.history, first.network
     seconds = time.perf_counter() - start
-    table = pl.DataFrame(history, HISTORY, orient="row")
+    table = pl.DataFrame(history, EPOCH, orient="row")
     return Trained(last.network, chosen, last.scores(test), val_scores, table, seconds)
 
 

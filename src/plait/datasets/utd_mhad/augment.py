@@ -6,22 +6,24 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from plait.datasets.augment import rotations, warp
+
 
 def rotate_rescale_warp(clips: Float[Tensor, "b samples 6"]) -> Float[Tensor, "b samples 6"]:
     """An inertial sensor worn a little differently, by someone of another strength and pace."""
     vectors = rearrange(clips, "b t (sensor xyz) -> b t sensor xyz", xyz=3)
-    turned = einsum(_rotations(len(clips), (0.2, 0.2, 0.2)), vectors, "b i j, b t sensor j -> b t sensor i")
+    turned = einsum(rotations(len(clips), (0.2, 0.2, 0.2)), vectors, "b i j, b t sensor j -> b t sensor i")
     scale = 1 + 0.1 * torch.randn(len(clips), 1, 6)
     rescaled = rearrange(turned, "b t sensor xyz -> b t (sensor xyz)") * scale
-    return _warp(rescaled) + 0.02 * torch.randn_like(clips)
+    return warp(rescaled) + 0.02 * torch.randn_like(clips)
 
 
 def turn_rescale_warp(clips: Float[Tensor, "b frames 20 3"]) -> Float[Tensor, "b frames 20 3"]:
     """A body turned a little, mostly about the vertical, of other proportions and pace."""
-    turned = einsum(_rotations(len(clips), (0.05, 0.2, 0.05)), clips, "b i j, b t joint j -> b t joint i")
+    turned = einsum(rotations(len(clips), (0.05, 0.2, 0.05)), clips, "b i j, b t joint j -> b t joint i")
     rescaled = turned * (1 + 0.1 * torch.randn(len(clips), 1, 1, 3))
     displaced = rescaled + 0.02 * torch.randn(len(clips), 1, 20, 3)
-    return _warp(displaced) + 0.01 * torch.randn_like(clips)
+    return warp(displaced) + 0.01 * torch.randn_like(clips)
 
 
 def shift_crop(clips: Float[Tensor, "b frames height width"]) -> Float[Tensor, "b frames height width"]:
@@ -31,7 +33,7 @@ def shift_crop(clips: Float[Tensor, "b frames height width"]) -> Float[Tensor, "
     farther or less far, and the whole person stands nearer or farther than the clip's median says.
     """
     count, frames, height, width = clips.shape
-    warped = _warp(clips)
+    warped = warp(clips)
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = 1 + (2 * torch.rand(2, count) - 1) * 0.1
     theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 0.04 * 2  # the picture is two units wide
@@ -39,27 +41,3 @@ def shift_crop(clips: Float[Tensor, "b frames height width"]) -> Float[Tensor, "
     moved = F.grid_sample(warped, grid, align_corners=False)
     reach, place = 0.1 * torch.randn(2, count, 1, 1, 1)
     return torch.where(moved > 0.05, 1 + (moved - 1) * (1 + reach) + place, 0.0)
-
-
-def _rotations(count: int, spread_rad: tuple[float, float, float]) -> Float[Tensor, "b 3 3"]:
-    """Random rotations, normal about each axis: exponentials of skew-symmetric matrices."""
-    x, y, z = (torch.randn(count, 3) * torch.tensor(spread_rad)).unbind(1)
-    nought = torch.zeros(count)
-    skew = torch.stack((nought, -z, y, z, nought, -x, -y, x, nought), 1)
-    return torch.matrix_exp(rearrange(skew, "b (i j) -> b i j", i=3))
-
-
-def _warp(clips: Float[Tensor, "b t *reading"]) -> Float[Tensor, "b t *reading"]:
-    """Each clip shifted by up to 5 %, stretched by up to 10 % and bent by up to 7 % of its length in time.
-
-    Linear between readings; beyond its ends a clip stands still.
-    """
-    count, samples = clips.shape[:2]
-    shift, stretch, bend = (2 * torch.rand(3, count, 1) - 1) * torch.tensor([[[0.05]], [[0.1]], [[0.07]]])
-    time = torch.linspace(0, 1, samples)
-    at = 0.5 + shift + (time - 0.5) * (1 + stretch) + bend * torch.sin(torch.pi * time)
-    at = (at * (samples - 1)).clamp(0, samples - 1)
-    before = at.long().clamp(max=samples - 2)
-    rows = torch.arange(count)[:, None]
-    share = (at - before).reshape(count, samples, *[1] * (clips.ndim - 2))
-    return torch.lerp(clips[rows, before], clips[rows, before + 1], share)

@@ -1,0 +1,111 @@
+"""Methods of several runs on the same people, and one pair of methods over several data sets."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from plait.analysis.compare import DECIDED, decide, measure, paired
+from plait.analysis.metrics import by_subject
+from plait.config import Comparisons
+from plait.errors import ConfigError, DataError
+from plait.results import Results
+
+POOLED, DESCRIBED_ONLY = "all people", "described"
+
+
+def between_runs(
+    runs: Mapping[str, Results], contrasts: Sequence[tuple[str, str]], comparisons: Comparisons
+) -> pl.DataFrame:
+    """Methods of the first run against those of every other, on the same clips in the same folds: `decide`.
+
+    Args:
+        runs: what each came to, by its name; of one data set.
+        contrasts: a method of the first run, and the one of each other run that it is held against.
+        comparisons: order, margin and alpha.
+
+    Returns:
+        A table `DECIDED`, whose methods are called `method (run)`.
+
+    Raises:
+        ConfigError: a run has no such method, or another data set.
+        DataError: two runs have not tested the same clips in the same folds with the same seeds.
+    """
+    (first, results), *others = runs.items()
+    parts, pairs = [], []
+    for name, other in others:
+        if other.facts.dataset != results.facts.dataset:
+            kinds = f"{first} is of {results.facts.dataset}, {name} of {other.facts.dataset}"
+            raise ConfigError(f"{kinds}: expected runs of one data set")
+        for method, baseline in contrasts:
+            one, two = _rows(first, results, method), _rows(name, other, baseline)
+            _check_split((first, one), (name, two))
+            called = f"{method} ({first})", f"{baseline} ({name})"
+            parts += [part.with_columns(method=pl.lit(c)) for part, c in zip((one, two), called, strict=True)]
+            pairs.append(called)
+    columns = ["method", "seed", "clip", "subject", "activity", "predicted"]
+    table = pl.concat([part.select(columns) for part in parts]).unique(maintain_order=True)
+    return decide(table, Comparisons(tuple(pairs), comparisons.order, comparisons.margin, comparisons.alpha))
+
+
+def over_datasets(
+    runs: Mapping[str, Results], contrast: tuple[str, str], comparisons: Comparisons
+) -> pl.DataFrame:
+    """One pair of methods over the people of several data sets, who count alike; seeds are averaged.
+
+    Args:
+        runs: what each came to, by its name; each of another data set.
+        contrast: the two methods, which every run has.
+        comparisons: margin and alpha.
+
+    Returns:
+        A table `DECIDED`: all people together, which is tested, then each data set, which is described: it
+        has no p and its verdict says so. `method` is who was tested, `baseline` the two methods.
+
+    Raises:
+        ConfigError: two runs are of one data set, or one has no such method.
+    """
+    for one, other in pairwise(sorted(runs, key=lambda name: runs[name].facts.dataset)):
+        if runs[one].facts.dataset == runs[other].facts.dataset:
+            kinds = f"{one} and {other} are both of {runs[one].facts.dataset}"
+            raise ConfigError(f"{kinds}: expected runs of one data set, or each of another")
+    differences = []
+    for name, results in runs.items():
+        table = pl.concat([_rows(name, results, method) for method in contrast])
+        differences.append(paired(by_subject(table), *contrast))
+    everybody = np.concatenate(differences)
+    rows = []
+    for who, part in [(POOLED, everybody), *zip(runs, differences, strict=True)]:
+        row = measure(part[:, None], comparisons)
+        row |= {"method": who, "baseline": f"{contrast[0]} − {contrast[1]}", "seeds": None}
+        if who != POOLED:
+            row |= dict.fromkeys(("p", "p_adjusted", "p_equivalent", "detectable")) | {
+                "verdict": DESCRIBED_ONLY
+            }
+        rows.append({name: row.get(name) for name in DECIDED})
+    return pl.DataFrame(rows, schema=DECIDED, orient="row")
+
+
+def _rows(name: str, results: Results, method: str) -> pl.DataFrame:
+    """A run's predictions by one method."""
+    if method not in results.facts.methods:
+        raise ConfigError(
+            f"{name}: no method {method!r}, expected one of: {', '.join(results.facts.methods)}"
+        )
+    return results.predictions.filter(pl.col("method") == method)
+
+
+def _check_split(one: tuple[str, pl.DataFrame], other: tuple[str, pl.DataFrame]) -> None:
+    """Refuse two methods that were not tested on the same clips in the same folds, with the same seeds."""
+    key = ["fold", "seed", "clip", "subject", "activity"]
+    tables = [table.select(key).sort(key) for _, table in (one, other)]
+    if tables[0].equals(tables[1]):
+        return
+    strange = pl.concat(
+        [tables[0].join(tables[1], on=key, how="anti"), tables[1].join(tables[0], on=key, how="anti")]
+    )
+    where = ", ".join(f"{name} {value!r}" for name, value in strange.row(0, named=True).items())
+    raise DataError(
+        f"{one[0]} and {other[0]}: only one of them tested {where}: expected one split and the same seeds"
+    )

@@ -1,0 +1,102 @@
+"""What scores tell beyond who was right: balance, likelihood, calibration, accuracy where a model is sure.
+
+Scores are probabilities in the order of the activities. Each method's clips of all folds and seeds count
+alike.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from plait.analysis.metrics import by_activity
+
+BINS = 10  # of confidence, of equal width
+SHARES = tuple(share / 20 for share in range(1, 21))  # of the clips, the surest first
+LEAST = 1e-12  # of a probability
+SUMMARY: dict[str, type[pl.DataType]] = {
+    "method": pl.String,
+    "balanced_accuracy": pl.Float64,
+    "nll": pl.Float64,
+    "ece": pl.Float64,
+    "ece_by_chance": pl.Float64,
+}
+RELIABILITY: dict[str, type[pl.DataType]] = {
+    "method": pl.String,
+    "bin": pl.Int64,
+    "confidence": pl.Float64,
+    "accuracy": pl.Float64,
+    "clips": pl.Int64,
+}
+COVERAGE: dict[str, type[pl.DataType]] = {
+    "method": pl.String,
+    "coverage": pl.Float64,
+    "accuracy": pl.Float64,
+}
+
+
+def score_summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
+    """One row per method, as `SUMMARY`.
+
+    * `balanced_accuracy`: mean recall over the activities that were performed, one per seed, averaged over
+      seeds.
+    * `nll`: mean of -log p of the true activity, natural logarithm.
+    * `ece`: expected calibration error (C. Guo et al., ICML 2017): over `BINS` bins of equal width, the mean
+      distance between confidence and accuracy, weighted by clips.
+    * `ece_by_chance`: about what `ece` would be were the scores perfectly calibrated: with few clips in a bin
+      it is above zero, so that only what exceeds it speaks against a model.
+    """
+    recall = by_activity(predictions, activities).group_by("method", maintain_order=True)
+    balanced = dict(recall.agg(pl.col("recall").mean()).iter_rows())
+    rows = []
+    for method, confidence, right, likelihood in _by_method(predictions, activities):
+        error = chance = 0.0
+        for clips in _bins(confidence):
+            sure, share = confidence[clips], len(clips) / len(confidence)
+            error += share * abs(float(right[clips].mean() - sure.mean()))
+            # The mean distance of a normal deviate of this variance from zero.
+            chance += share * float(np.sqrt(2 / np.pi * (sure * (1 - sure)).sum()) / len(clips))
+        nll = float(-np.log(likelihood.clip(LEAST)).mean())
+        rows.append((method, balanced[method], nll, error, chance))
+    return pl.DataFrame(rows, schema=SUMMARY, orient="row")
+
+
+def reliability(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
+    """The reliability diagram: mean confidence and accuracy of each bin with clips, as `RELIABILITY`."""
+    rows = []
+    for method, confidence, right, _ in _by_method(predictions, activities):
+        for number, clips in enumerate(_bins(confidence)):
+            cell = float(confidence[clips].mean()), float(right[clips].mean()), len(clips)
+            rows.append((method, number, *cell))
+    return pl.DataFrame(rows, schema=RELIABILITY, orient="row")
+
+
+def coverage(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
+    """Accuracy on the share of the clips of which a method is surest, as `COVERAGE`; ties: as they come."""
+    rows = []
+    for method, confidence, right, _ in _by_method(predictions, activities):
+        surest = right[np.argsort(-confidence, kind="stable")]
+        for share in SHARES:
+            rows.append((method, share, float(surest[: max(1, round(share * len(surest)))].mean())))
+    return pl.DataFrame(rows, schema=COVERAGE, orient="row")
+
+
+def _by_method(
+    predictions: pl.DataFrame, activities: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each method's clips: the largest score, whether it was right, the true activity's score."""
+    if "scores" not in predictions.columns:
+        return
+    places = {activity: place for place, activity in enumerate(activities)}
+    for (method,), rows in predictions.group_by("method", maintain_order=True):
+        scores = np.array(rows["scores"].to_list(), dtype=np.float64)
+        truth = np.array([places[activity] for activity in rows["activity"]])
+        right = (rows["activity"] == rows["predicted"]).to_numpy()
+        yield str(method), scores.max(axis=1), right, scores[np.arange(len(truth)), truth]
+
+
+def _bins(confidence: np.ndarray) -> Iterator[np.ndarray]:
+    """The clips of each bin that holds some, from the least sure on."""
+    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    for place in np.unique(places):
+        yield np.flatnonzero(places == place)

@@ -1,0 +1,73 @@
+"""Runs beside each other: the same people before and after, one pair of methods over several data sets."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from plait.analysis.across import between_runs, over_datasets
+from plait.analysis.signflips import SignFlips
+from plait.config import Comparisons
+from plait.errors import ConfigError, DataError
+from plait.results import MethodFacts, Results, RunFacts
+from tests.analysis.test_compare import table
+
+METHODS = {name: MethodFacts("fusion", ("a", "b")) for name in ("led", "concat")}
+
+
+def run(rights, dataset="one", seeds=1):
+    facts = RunFacts(
+        study="s", dataset=dataset, cite="", activities=("sit", "walk"), modalities=("a", "b"), protocol={},
+        seeds=tuple(range(seeds)), methods={name: METHODS[name] for name in rights},
+    )  # fmt: skip
+    return Results(facts, table(rights, seeds=seeds), None)
+
+
+BEFORE = {"led": [10, 11, 12, 13, 14, 15, 9, 8], "concat": [10] * 8}
+AFTER = {"led": [12, 14, 13, 15, 17, 16, 12, 9], "concat": [10] * 8}
+
+
+def test_a_method_before_and_after():
+    found = between_runs({"old": run(BEFORE), "new": run(AFTER)}, [("led", "led")], Comparisons())
+    row = found.row(0, named=True)
+    d = (np.array(BEFORE["led"]) - np.array(AFTER["led"])) / 20
+    assert (row["method"], row["baseline"]) == ("led (old)", "led (new)")
+    assert row["difference"] == pytest.approx(d.mean()) and row["p"] == pytest.approx(SignFlips(d).p())
+    assert row["verdict"] == "worse"
+    three = {"old": run(BEFORE), "new": run(AFTER), "newer": run(AFTER)}
+    found = between_runs(three, [("led", "led"), ("led", "concat")], Comparisons(order="holm"))
+    assert found["baseline"].to_list() == [
+        "led (new)", "concat (new)", "led (newer)", "concat (newer)"
+    ]  # fmt: skip
+    assert found["p_adjusted"][0] == pytest.approx(4 * found["p"][0])
+
+
+def test_another_split_other_seeds_or_clips_are_refused():
+    old, contrast = run(BEFORE, seeds=2), [("led", "led")]
+    for change in (
+        lambda rows: rows.filter(pl.col("subject") != "3"),
+        lambda rows: rows.filter(pl.col("seed") != 1),
+        lambda rows: rows.with_columns(fold=pl.lit("another")),
+        lambda rows: rows.with_columns(activity=pl.lit("walk")),
+        lambda rows: rows.filter(pl.col("clip") != "4-7"),
+    ):
+        new = run(AFTER, seeds=2)
+        new = new._replace(predictions=change(new.predictions))
+        with pytest.raises(DataError, match="old and new: only one of them tested fold .*: expected one"):
+            between_runs({"old": old, "new": new}, contrast, Comparisons())
+    with pytest.raises(ConfigError, match="old is of one, new of two: expected runs of one data set"):
+        between_runs({"old": old, "new": run(AFTER, "two", 2)}, contrast, Comparisons())
+    with pytest.raises(ConfigError, match="new: no method 'x', expected one of: led, concat"):
+        between_runs({"old": old, "new": run(AFTER, seeds=2)}, [("led", "x")], Comparisons())
+
+
+def test_one_pair_over_data_sets_is_pooled_by_person():
+    runs = {"first": run(AFTER), "second": run({name: r[:4] for name, r in AFTER.items()}, "two", 3)}
+    found = over_datasets(runs, ("led", "concat"), Comparisons(margin=0.1))
+    assert found["method"].to_list() == ["all people", "first", "second"]
+    assert found["subjects"].to_list() == [12, 8, 4] and found["baseline"][0] == "led − concat"
+    d = np.array([*AFTER["led"], *AFTER["led"][:4]]) / 20 - 0.5
+    assert found["difference"][0] == pytest.approx(d.mean())
+    assert found["p"].to_list() == [pytest.approx(SignFlips(d).p()), None, None]
+    assert found["verdict"].to_list() == ["better", "described", "described"]
+    with pytest.raises(ConfigError, match="first and second are both of one"):
+        over_datasets({"first": run(AFTER), "second": run(BEFORE)}, ("led", "concat"), Comparisons())
