@@ -108,19 +108,18 @@ def test_seeds_are_averaged_within_a_subject_and_their_spread_is_said_apart():
     assert one["seed_sd"] is None and one["person_sd"] == pytest.approx(d[:, 0].std(ddof=1))
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(2, 4), st.integers(6, 9), st.integers(0, 99))
-def test_variance_of_people_and_seeds_is_recovered(seeds, people, seed):
-    rng = np.random.default_rng(seed)
-    person, noise = rng.normal(0, 1, (400, 1)), rng.normal(0, 2, (400, seeds))
-    rights = (100 + 8 * (person + noise)).round().astype(int)
+@pytest.mark.parametrize("seeds", [2, 4])
+def test_variance_of_people_and_seeds_is_recovered(seeds):
+    rng = np.random.default_rng(seeds)
+    person, noise = rng.normal(0, 1, (300, 1)), rng.normal(0, 2, (300, seeds))
+    rights = (50 + 4 * (person + noise)).round().astype(int)
     rows = []
     for at in range(seeds):
-        part = table({"led": rights[:, at].tolist(), "concat": [100] * 400}, clips=200)
+        part = table({"led": rights[:, at].tolist(), "concat": [50] * 300}, clips=100)
         rows.append(part.with_columns(seed=pl.lit(at, pl.Int64)))
     found = decide(pl.concat(rows), Comparisons((("led", "concat"),))).row(0, named=True)
-    assert found["seed_sd"] == pytest.approx(2 * 8 / 200, rel=0.2)
-    assert found["person_sd"] == pytest.approx(8 / 200, rel=0.7, abs=0.02)
+    assert found["seed_sd"] == pytest.approx(2 * 4 / 100, rel=0.2)
+    assert found["person_sd"] == pytest.approx(4 / 100, rel=0.7)
 
 
 def test_verdicts():
