@@ -9,6 +9,7 @@ RUN/hands.parquet          what `plait hands detect` found, if it was asked to
 RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, history, weights
 """
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,7 +26,7 @@ from plait.errors import DataError, first_fault, quote
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
 from plait.names import inside
-from plait.store import atomic, read_bytes, read_json, read_parquet, write_json
+from plait.store import read_bytes, read_json, read_parquet, write_bytes, write_json
 from plait.types import Clip
 
 Kind = Literal["single", "average", "concat", "fusion"]
@@ -165,14 +166,23 @@ class JobFacts:
     failed: str | None = None
 
 
-def write_table(table: pl.DataFrame, path: Path) -> None:
-    """Write a parquet file that stands whole or not at all."""
-    with atomic(path) as making:
-        table.write_parquet(making)
+def write_table(table: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Write a parquet file that stands whole or not at all; returns the table as it will be read.
+
+    polars knows of some columns that they are sorted, and sums them in another order, to other last digits,
+    than the same columns from a file.
+    """
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    content = buffer.getvalue()
+    write_bytes(path, content)
+    return pl.read_parquet(content)
 
 
-def write_run(folder: Path, facts: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame) -> None:
-    """Write what a run says and its tables.
+def write_run(
+    folder: Path, facts: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame
+) -> "Results":
+    """Write what a run says and its tables; returns what `read_results` will.
 
     Args:
         folder: the run's.
@@ -184,8 +194,9 @@ def write_run(folder: Path, facts: RunFacts, predictions: pl.DataFrame, validati
         DataError: the folder cannot be written.
     """
     write_json(folder / FACTS, asdict(facts))
-    write_table(validation, folder / VALIDATION)
-    write_table(predictions, folder / PREDICTIONS)
+    validated = write_table(validation, folder / VALIDATION)
+    predicted = write_table(predictions, folder / PREDICTIONS)
+    return Results(facts, predicted, None if validated.is_empty() else validated)
 
 
 def read_facts(folder: Path) -> RunFacts:

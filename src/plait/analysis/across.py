@@ -1,6 +1,7 @@
 """Methods of several runs on the same people, and one pair of methods over several data sets."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -46,7 +47,7 @@ def between_runs(
             pairs.append(called)
     columns = ["method", "seed", "clip", "subject", "activity", "predicted"]
     table = pl.concat([part.select(columns) for part in parts]).unique(maintain_order=True)
-    return decide(table, Comparisons(tuple(pairs), comparisons.order, comparisons.margin, comparisons.alpha))
+    return decide(table, replace(comparisons, contrasts=tuple(pairs)))
 
 
 def over_datasets(
@@ -80,9 +81,8 @@ def over_datasets(
         row = measure(part[:, None], comparisons)
         row |= {"method": who, "baseline": f"{contrast[0]} − {contrast[1]}", "seeds": None}
         if who != POOLED:
-            row |= dict.fromkeys(("p", "p_adjusted", "p_equivalent", "detectable")) | {
-                "verdict": DESCRIBED_ONLY
-            }
+            row |= dict.fromkeys(("p", "p_adjusted", "p_equivalent", "detectable"))
+            row["verdict"] = DESCRIBED_ONLY
         rows.append({name: row.get(name) for name in DECIDED})
     return pl.DataFrame(rows, schema=DECIDED, orient="row")
 

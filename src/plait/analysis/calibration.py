@@ -1,4 +1,4 @@
-"""What scores tell beyond who was right: balance, likelihood, calibration, accuracy where a model is sure.
+"""What scores tell beyond who was right: likelihood, calibration, accuracy where a model is sure.
 
 Scores are probabilities in the order of the activities. Each method's clips of all folds and seeds count
 alike.
@@ -9,14 +9,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from plait.analysis.metrics import by_activity
-
 BINS = 10  # of confidence, of equal width
 SHARES = tuple(share / 20 for share in range(1, 21))  # of the clips, the surest first
 LEAST = 1e-12  # of a probability
 SUMMARY: dict[str, type[pl.DataType]] = {
     "method": pl.String,
-    "balanced_accuracy": pl.Float64,
     "nll": pl.Float64,
     "ece": pl.Float64,
     "ece_by_chance": pl.Float64,
@@ -38,16 +35,12 @@ COVERAGE: dict[str, type[pl.DataType]] = {
 def score_summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """One row per method, as `SUMMARY`.
 
-    * `balanced_accuracy`: mean recall over the activities that were performed, one per seed, averaged over
-      seeds.
     * `nll`: mean of -log p of the true activity, natural logarithm.
     * `ece`: expected calibration error (C. Guo et al., ICML 2017): over `BINS` bins of equal width, the mean
       distance between confidence and accuracy, weighted by clips.
     * `ece_by_chance`: about what `ece` would be were the scores perfectly calibrated: with few clips in a bin
       it is above zero, so that only what exceeds it speaks against a model.
     """
-    recall = by_activity(predictions, activities).group_by("method", maintain_order=True)
-    balanced = dict(recall.agg(pl.col("recall").mean()).iter_rows())
     rows = []
     for method, confidence, right, likelihood in _by_method(predictions, activities):
         error = chance = 0.0
@@ -57,7 +50,7 @@ def score_summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Da
             # The mean distance of a normal deviate of this variance from zero.
             chance += share * float(np.sqrt(2 / np.pi * (sure * (1 - sure)).sum()) / len(clips))
         nll = float(-np.log(likelihood.clip(LEAST)).mean())
-        rows.append((method, balanced[method], nll, error, chance))
+        rows.append((method, nll, error, chance))
     return pl.DataFrame(rows, schema=SUMMARY, orient="row")
 
 
@@ -89,7 +82,7 @@ def _by_method(
         return
     places = {activity: place for place, activity in enumerate(activities)}
     for (method,), rows in predictions.group_by("method", maintain_order=True):
-        scores = np.array(rows["scores"].to_list(), dtype=np.float64)
+        scores = rows["scores"].list.to_array(len(activities)).to_numpy().astype(np.float64)
         truth = np.array([places[activity] for activity in rows["activity"]])
         right = (rows["activity"] == rows["predicted"]).to_numpy()
         yield str(method), scores.max(axis=1), right, scores[np.arange(len(truth)), truth]

@@ -1,7 +1,7 @@
 """The paper's analyses as pure functions of the predictions: gain by activity, accuracy by width, its claims.
 
 Each takes the table that `plait run` writes and what `run.json` says of its methods. Differences are paired:
-taken within a subject, seeds averaged first, then averaged over subjects, with a Student-t 95 % interval.
+taken within a subject, seeds averaged first, then averaged over subjects, with a 95 % interval by sign flips.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from plait.analysis.compare import holm
+from plait.analysis.compare import differences, holm
 from plait.analysis.metrics import by_subject
 from plait.analysis.signflips import SignFlips, spread_p
 from plait.results import MethodFacts
@@ -100,29 +100,28 @@ def widths(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> pl.
 
 
 def paper_claims(
-    methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, activities: Sequence[str]
+    methods: Mapping[str, MethodFacts], predictions: pl.DataFrame, gained: pl.DataFrame
 ) -> pl.DataFrame:
     """What the paper says of fusion, tested here: `claim, fusion, against, effect, low, high, verdict`.
 
     Each fusion is held against each of its single modalities, by sign flips over people:
 
     * `better than the single`: mean difference in accuracy. It holds where its 95 % interval lies above zero,
-    and
-      fails where it lies below.
+      and fails where it lies below.
     * `K = ... beats the single`: the same at the narrowest width of a sweep (Fig. 7).
     * `no activity is worse by more than ...`: the smallest gain of any activity (Fig. 6). It holds where
-    every
-      activity is shown to lose less than that (one-sided, 5 % each), and fails where some activity is shown
-      to lose anything (one-sided, 5 % by Holm over activities).
+      every activity is shown to lose less than that (one-sided, 5 % each), and fails where some activity is
+      shown to lose anything (one-sided, 5 % by Holm over activities).
     * `subjects differ less`: SD over subjects of the fusion minus that of the single (section 5.1), by
       `spread_p` at 5 %; it has no interval.
 
     What is neither is unclear. Each claim that is not true holds, and each that is fails, in at most one
     study of twenty; over several claims nothing is adjusted. Effects are shares of clips.
+    `gained` is `gains`.
     """
     by_person = by_subject(predictions).sort("subject")
     accuracies = {name: by_person.filter(pl.col("method") == name)["accuracy"].to_numpy() for name in methods}
-    by_activity, recalls = gains(methods, predictions, activities), _recalls(predictions)
+    recalls = _recalls(predictions)
     rows: list[tuple[Any, ...]] = []
     for fusion, row in methods.items():
         if row.kind != "fusion":
@@ -136,10 +135,12 @@ def paper_claims(
                     rows.append((f"K = {row.sweep['embedding']} beats the single", *better))
                 continue
             rows.append(("better than the single", *better))
-            gained = by_activity.filter(pl.col("fusion") == fusion, pl.col("single") == single)
-            worst = gained.sort("gain", maintain_order=True).row(0, named=True)
+            by_activity = gained.filter(pl.col("fusion") == fusion, pl.col("single") == single)
+            worst = by_activity.sort("gain", maintain_order=True).row(0, named=True)
             claim = f"no activity is worse by more than {WORSE:.0%} (lowest: {worst['activity']})"
-            verdict = _none_worse([_paired(recalls, fusion, single, each) for each in gained["activity"]])
+            verdict = _none_worse(
+                [_paired(recalls, fusion, single, each) for each in by_activity["activity"]]
+            )
             rows.append((claim, fusion, single, worst["gain"], worst["low"], worst["high"], verdict))
             effect, verdict = _differs_less(accuracies[fusion], accuracies[single])
             rows.append(("subjects differ less (SD)", fusion, single, effect, None, None, verdict))
@@ -159,11 +160,7 @@ def _recalls(predictions: pl.DataFrame) -> pl.DataFrame:
 
 def _paired(recalls: pl.DataFrame, fusion: str, single: str, activity: str) -> np.ndarray:
     """Recall of the one minus that of the other, one for each subject who performed the activity."""
-    fused, alone = (
-        recalls.filter(pl.col("method") == name, pl.col("activity") == activity) for name in (fusion, single)
-    )
-    both = fused.join(alone, on="subject", suffix="_single", maintain_order="left")
-    return (both["recall"] - both["recall_single"]).to_numpy()
+    return differences(recalls.filter(pl.col("activity") == activity), fusion, single, "recall")
 
 
 def _t_interval(shares: np.ndarray) -> tuple[float | None, float | None]:

@@ -96,8 +96,7 @@ def describe(predictions: pl.DataFrame, methods: Mapping[str, MethodFacts]) -> p
     """Every pair of `pairs`, as `DESCRIBED`: `fusion` minus `baseline`, paired by subject.
 
     * `difference`: mean over subjects of the difference in accuracy, between -1 and 1.
-    * `low`, `high`: its 95 % interval by sign flips, each by itself; null where too few subjects set no
-    limit.
+    * `low`, `high`: its 95 % interval by sign flips, each by itself; null where so few subjects set no limit.
 
     Raises:
         DataError: a method has no predictions, or the two of a pair share no subject.
@@ -116,19 +115,15 @@ def decide(predictions: pl.DataFrame, comparisons: Comparisons) -> pl.DataFrame:
     * `difference`, `low`, `high`: as in `describe`; the interval has the level 1 - alpha, each by itself.
     * `p`: two-sided sign-flip test that the mean difference is zero.
     * `p_adjusted`: of a sequence, the largest p so far; by Holm, over all contrasts. One that was not run
-    counts
-      as p = 1.
+      counts as p = 1.
     * `p_equivalent`: two one-sided sign-flip tests that the difference is within `margin` of zero, by Holm
-    over
-      all contrasts; null without a margin.
+      over all contrasts; null without a margin.
     * `person_sd`: SD over people of the difference, the seeds' part taken off; `seed_sd`: SD over seeds
-    within a
-      person. With one seed the first holds both, and the second is null.
+      within a person. With one seed the first holds both, and the second is null.
     * `detectable`: the difference that as many people, spread as these are, show in four studies of five.
     * `draws`: how many random patterns of signs were drawn; null where all were taken.
     * `verdict`: `better` or `worse` where `p_adjusted` is at most alpha, else `equivalent` where
-    `p_equivalent`
-      is, else `undecided`; `not run`.
+      `p_equivalent` is, else `undecided`; `not run`.
 
     Raises:
         DataError: the two of a contrast share no subject, or not all seeds.
@@ -168,11 +163,24 @@ def paired(accuracies: pl.DataFrame, method: str, baseline: str) -> np.ndarray:
     Raises:
         DataError: they share no subject.
     """
-    one, other = (accuracies.filter(pl.col("method") == name) for name in (method, baseline))
-    both = one.join(other, on="subject", suffix="_baseline", maintain_order="left")
-    if both.is_empty():
+    d = differences(accuracies, method, baseline, "accuracy")
+    if not len(d):
         raise DataError(f"predictions: methods {method!r} and {baseline!r} share no subject")
-    return (both["accuracy"] - both["accuracy_baseline"]).to_numpy()
+    return d
+
+
+def differences(table: pl.DataFrame, method: str, baseline: str, column: str) -> np.ndarray:
+    """A column of `method` minus that of `baseline`, one per subject of both, perhaps none.
+
+    Args:
+        table: a row for each method and subject.
+        method: the one.
+        baseline: the other.
+        column: what is subtracted.
+    """
+    one, other = (table.filter(pl.col("method") == name) for name in (method, baseline))
+    both = one.join(other, on="subject", suffix="_baseline", maintain_order="left")
+    return (both[column] - both[f"{column}_baseline"]).to_numpy()
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
@@ -199,21 +207,20 @@ def measure(differences: np.ndarray, comparisons: Comparisons) -> dict[str, Any]
     low, high = tests.interval(1 - comparisons.alpha)
     seed_variance = float(by_seed.var(axis=1, ddof=1).mean()) if seeds > 1 else 0.0
     spread = float(d.std(ddof=1)) if people > 1 else None
-    several = len(comparisons.contrasts) if comparisons.order == "holm" else 1
+    several = max(len(comparisons.contrasts), 1) if comparisons.order == "holm" else 1
+    p = tests.p()
     row = {
         "subjects": people,
         "seeds": seeds,
         "difference": float(d.mean()),
         "low": low,
         "high": high,
-        "p": tests.p(),
-        "p_adjusted": tests.p(),
+        "p": p,
+        "p_adjusted": p,
         "p_equivalent": tests.p_equivalent(comparisons.margin) if comparisons.margin else None,
         "person_sd": None if spread is None else math.sqrt(max(0.0, spread**2 - seed_variance / seeds)),
         "seed_sd": math.sqrt(seed_variance) if seeds > 1 else None,
-        "detectable": None
-        if spread is None
-        else detectable(spread, people, comparisons.alpha / max(several, 1)),
+        "detectable": None if spread is None else detectable(spread, people, comparisons.alpha / several),
         "draws": tests.draws,
     }
     return {**row, "verdict": _verdict(row, comparisons.alpha)}

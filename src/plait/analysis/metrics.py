@@ -21,10 +21,16 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
     * `macro_f1`: unweighted mean of F1 over all `activities`, from all test clips pooled over folds, one per
       seed, averaged over seeds. An activity that is never right counts 0.
     * `folds`, `subjects`, `seeds`, `clips`: how many there are.
+    * `balanced_accuracy`: mean recall over the activities that were performed, one per seed, averaged over
+      seeds.
     """
     accuracy = by_fold(predictions).group_by("method").agg(pl.col("accuracy").mean())
     spread = by_subject(predictions).group_by("method").agg(subject_sd=pl.col("accuracy").std())
-    macro_f1 = by_activity(predictions, activities).group_by("method").agg(macro_f1=pl.col("f1").mean())
+    over_activities = (
+        by_activity(predictions, activities)
+        .group_by("method")
+        .agg(macro_f1=pl.col("f1").mean(), balanced_accuracy=pl.col("recall").mean())
+    )
     counts = predictions.group_by("method", maintain_order=True).agg(
         folds=pl.col("fold").n_unique(),
         subjects=pl.col("subject").n_unique(),
@@ -34,8 +40,8 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
     return (
         counts.join(accuracy, on="method", maintain_order="left")
         .join(spread, on="method", maintain_order="left")
-        .join(macro_f1, on="method", maintain_order="left")
-        .select("method", "accuracy", "subject_sd", "macro_f1", "folds", "subjects", "seeds", "clips")
+        .join(over_activities, on="method", maintain_order="left")
+        .select("method", "accuracy", "subject_sd", "macro_f1", *counts.columns[1:], "balanced_accuracy")
     )
 
 

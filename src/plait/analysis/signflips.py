@@ -35,13 +35,7 @@ class SignFlips:
     def _means(self) -> np.ndarray:
         """The means of subsets of people; that of an empty one counts as minus infinity."""
         d = np.asarray(self.differences, dtype=np.float64)
-        if self.draws is None:
-            sums, counts = np.zeros(1), np.zeros(1)
-            for value in d:
-                sums, counts = np.append(sums, sums + value), np.append(counts, counts + 1)
-        else:
-            chosen = np.random.default_rng(0).integers(0, 2, (self.draws, len(d)), dtype=np.int8)
-            sums, counts = np.append(0, chosen @ d), np.append(0, chosen.sum(axis=1, dtype=np.int64))
+        sums, counts = _subset_sums(d, np.ones(len(d)))
         means = np.full(len(sums), -np.inf)
         np.divide(sums, counts, out=means, where=counts > 0)
         return means
@@ -71,6 +65,19 @@ class SignFlips:
         ends = (refused, total - 1 - (refused - empty))
         low, high = np.partition(self._means, ends)[list(ends)]
         return float(low), float(high)
+
+
+def _subset_sums(*columns: np.ndarray) -> list[np.ndarray]:
+    """Each column's sum over every subset of people, the empty one first; or over `DRAWS` random ones."""
+    people = len(columns[0])
+    if people > EXACT_UP_TO:
+        chosen = np.random.default_rng(0).integers(0, 2, (DRAWS, people), dtype=np.int8)
+        return [np.append(0.0, chosen @ column) for column in columns]
+    sums = [np.zeros(1) for _ in columns]
+    for place, column in enumerate(columns):
+        for value in column:
+            sums[place] = np.append(sums[place], sums[place] + value)
+    return sums
 
 
 def detectable(sd: float, people: int, alpha: float = 0.05, power: float = 0.8) -> float | None:
@@ -107,16 +114,7 @@ def _swapped(first: np.ndarray, second: np.ndarray) -> float:
     a, b = first - first.mean(), second - second.mean()
     squares, values = b**2 - a**2, b - a
     people = len(a)
-    if people <= EXACT_UP_TO:
-        moved, gained = (
-            np.zeros(1),
-            np.zeros(1),
-        )  # in the first, by a swap of some people: sum and sum of squares
-        for square, value in zip(squares, values, strict=True):
-            moved, gained = np.append(moved, moved + value), np.append(gained, gained + square)
-    else:
-        chosen = np.random.default_rng(0).integers(0, 2, (DRAWS, people), dtype=np.int8)
-        moved, gained = np.append(0, chosen @ values), np.append(0, chosen @ squares)
+    moved, gained = _subset_sums(values, squares)  # in the first: its sum and its sum of squares
     # Variances times n - 1, of the first and the second after a swap; the means of both together stay zero.
     of_first = (a**2).sum() + gained - moved**2 / people
     of_second = (b**2).sum() - gained - moved**2 / people

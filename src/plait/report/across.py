@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from plait.analysis.across import between_runs, over_datasets
+from plait.analysis.across import DESCRIBED_ONLY, between_runs, over_datasets
 from plait.config import Comparisons
 from plait.errors import ConfigError
 from plait.names import alike
@@ -48,7 +48,7 @@ def write_comparison(
         raise ConfigError(f"--contrast: {len(contrasts)} given, expected one pair of methods over data sets")
     else:
         table = over_datasets(runs, contrasts[0], comparisons)
-    tested = table.filter(pl.col("verdict") != "described")
+    tested = table.filter(pl.col("verdict") != DESCRIBED_ONLY)
     cells = [contrast_cells(row) for row in table.iter_rows(named=True)]
     notes = [*decided(comparisons, tested), *contrast_notes(comparisons, tested)]
     lines = [

@@ -108,8 +108,9 @@ class Report:
             hands: The hands that were detected in the test clips, a row per clip.
             histories: `results.read_histories`.
         """
+        gained = gains(run.methods, predictions, run.activities)
         choice = choose(run.dataset, run.methods, run.modalities, validation)
-        claims = paper_claims(run.methods, predictions, run.activities)
+        claims = paper_claims(run.methods, predictions, gained)
         missing, seen = pl.DataFrame(schema=missing_hands.SCHEMA), (0, 0)
         if hands is not None:
             missing = missing_hands.missing_hands(run.methods, predictions, hands)
@@ -127,7 +128,7 @@ class Report:
             confusion=tables.confusion_table(run, predictions),
             subject_confusion=tables.subject_confusion_table(run, predictions),
             mistakes=tables.mistake_table(run, predictions),
-            gains=gains(run.methods, predictions, run.activities),
+            gains=gained,
             widths=widths(run.methods, predictions),
             claims=claims,
             hands=missing,

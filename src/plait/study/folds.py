@@ -45,6 +45,9 @@ def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
         everybody = sorted(among, key=natural)
     _check_part("val", val, everybody)
     everybody = [subject for subject in everybody if subject not in val]
+    if protocol.kind == "subject-folds":
+        dealt = np.random.default_rng(protocol.seed).permutation(len(everybody))
+        everybody = [everybody[at] for at in dealt]
     splits = []
     for name, tested in _groups(protocol, everybody, validating):
         last = max(everybody.index(subject) for subject in tested)
@@ -54,28 +57,24 @@ def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
     return tuple(splits)
 
 
-def _groups(protocol: Protocol, everybody: list[str], validating: int) -> list[tuple[str, tuple[str, ...]]]:
-    """Who is tested together, under what name; `everybody` is put in the order in which validators follow."""
-    most = {"leave-n-out": protocol.leave or 1, "subject-folds": 1}.get(protocol.kind, 1)
-    groups = protocol.folds or 1
+def _groups(
+    protocol: Protocol, everybody: Sequence[str], validating: int
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Who is tested together, under what name."""
+    groups, most = protocol.folds or 1, protocol.leave or 1
     if protocol.kind == "subject-folds":
         most = -(-len(everybody) // groups)
     least = max(most + validating + 1, groups)
     if len(everybody) < least:
-        who = f"{len(everybody)} subjects ({', '.join(everybody)})"
+        who = f"{len(everybody)} subjects ({', '.join(sorted(everybody, key=natural))})"
         parts = f"{most} to test, {validating} to validate, 1 to train"
         raise ConfigError(f"protocol: {who}, expected at least {least}: {parts}")
     if protocol.kind == "subject-folds":
-        dealt = np.random.default_rng(protocol.seed).permutation(len(everybody))
-        everybody[:] = [everybody[at] for at in dealt]
         shares = np.array_split(np.array(everybody, dtype=object), groups)
-        return [
-            (str(number), tuple(sorted(share.tolist(), key=natural)))
-            for number, share in enumerate(shares, 1)
-        ]
-    if math.comb(len(everybody), most) > MOST_FOLDS:
-        sets = f"{math.comb(len(everybody), most)} sets of {most} subjects"
-        raise ConfigError(f"protocol.leave: {sets}, expected {MOST_FOLDS} at most")
+        return [(str(i), tuple(sorted(share.tolist(), key=natural))) for i, share in enumerate(shares, 1)]
+    sets = math.comb(len(everybody), most)
+    if sets > MOST_FOLDS:
+        raise ConfigError(f"protocol.leave: {sets} sets of {most} subjects, expected {MOST_FOLDS} at most")
     return [("+".join(tested), tested) for tested in combinations(everybody, most)]
 
 

@@ -27,7 +27,7 @@ def load_study(
         source: the file, or the mapping.
         sets: overrides.
         whole: whether all methods of its contrasts must stand in it; of a run, which may be of some, they
-        need not.
+            need not.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is not what its key expects.

@@ -30,7 +30,6 @@ from plait.results import (
     PREDICTIONS,
     STUDY,
     VALIDATION,
-    Results,
     read_job,
     read_scores,
     write_run,
@@ -172,12 +171,11 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
         write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
         predictions = _assembled(study, dataset, jobs, setting, PREDICTIONS)
         validation = _assembled(study, dataset, jobs, setting, VALIDATION)
-        write_run(out, facts, predictions, validation)
+        results = write_run(out, facts, predictions, validation)
         if listing.dropped:
             write_csv(out / DROPPED, table_of(listing.dropped))
         else:
             (out / DROPPED).unlink(missing_ok=True)
-        results = Results(facts, predictions, None if validation.is_empty() else validation)
         then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])

@@ -77,9 +77,7 @@ class Place(NamedTuple):
                 return archive.read(self.member)
         except DataError:
             raise
-        except (
-            Exception
-        ) as error:  # damaged archives raise anything: BadZipFile, zlib.error, NotImplementedError, ...
+        except Exception as error:  # damaged archives raise anything: BadZipFile, zlib.error, ...
             raise DataError(f"{self}: cannot be read: {one_line(error)}") from error
 
 
@@ -121,8 +119,7 @@ def recordings(data: Path, windows: Windows = WINDOWS) -> Iterator[Recording]:
     are sorted, and of several of one moment the first is kept; a warning says in how many files.
 
     Raises:
-        DataError: nothing of MEx lies there, a file lies there twice, or one does not hold what its name
-        says.
+        DataError: nothing of MEx lies there, a file lies there twice, or one is not what its name says.
     """
     mended: list[Place] = []
     for (person, exercise, side), places in _places(data).items():
