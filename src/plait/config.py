@@ -24,9 +24,12 @@ class Protocol:
 
     Args:
         kind: `leave-one-subject-out` tests every subject once; `subject-folds`, every one of `folds` groups
-            of subjects; `leave-n-out`, every set of `leave` ones; `fixed` takes `train`, `val` and `test`.
+            of subjects; `leave-n-out`, every set of `leave` ones; `fixed` takes `train`, `val` and `test`;
+            `leave-one-session-out` tests everybody's session of one name after training on all others, those
+            of the same people among them: not how well strangers are recognised, but known people later.
         val_subjects: how many validate: those after the ones tested, cyclic, in sorted order or, of folds, as
-            they are dealt. By default one where some method chooses its best epoch, else nobody.
+            they are dealt. By default one where some method chooses its best epoch, else nobody. Where
+            sessions are left out, how many sessions.
         subjects: the only ones that take part; by default all.
         folds: how many groups, as equal as they can be.
         seed: deals the subjects to the groups.
@@ -40,7 +43,9 @@ class Protocol:
         shuffle_labels: a seed makes the study a control (`plait.study.shuffled`).
     """
 
-    kind: Literal["leave-one-subject-out", "subject-folds", "leave-n-out", "fixed"] = "leave-one-subject-out"
+    kind: Literal[
+        "leave-one-subject-out", "subject-folds", "leave-n-out", "leave-one-session-out", "fixed"
+    ] = "leave-one-subject-out"
     val_subjects: NonNegativeInt | None = None
     subjects: tuple[str, ...] = ()
     folds: Annotated[int, Field(ge=2)] | None = None

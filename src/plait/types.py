@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -133,6 +133,7 @@ class Recording:
         key: stands for the contents of its files: equal files, equal keys. With one, or with a `content_key`
             of each stream (plait's have one), clips are cut once, and found in the cache without `Stream.at`.
         dropped: where its spans are windows, those that are not among them.
+        session: on which occasion, by a name that people may share; by default nobody said.
 
     Raises:
         DataError: a name is no text, or a stream is none.
@@ -144,9 +145,10 @@ class Recording:
     spans: tuple[Span, ...]
     key: str | None = None
     dropped: tuple[Dropped, ...] = ()
+    session: str = ""
 
     def __post_init__(self) -> None:
-        for role, name in (("name", self.name), ("subject", self.subject)):
+        for role, name in (("name", self.name), ("subject", self.subject), ("session", self.session)):
             if not isinstance(name, str) or not encodable(name):
                 raise DataError(f"recording {self.name!r}: {role} is {name!r}, expected text")
         for name, stream in self.streams.items():
@@ -285,6 +287,7 @@ class Clip:
         name: its own.
         recording, subject, activity: of what, by whom, doing what.
         start_s, stop_s: the window, on the recording's clock.
+        session: on which occasion; empty: nobody said.
     """
 
     name: str
@@ -293,6 +296,7 @@ class Clip:
     activity: str
     start_s: float
     stop_s: float
+    session: str = ""
 
 
 @dataclass(frozen=True)
@@ -301,10 +305,12 @@ class Fold:
 
     Args:
         name: the fold's.
-        train, val, test: subjects by name.
+        train, val, test: subjects by name; or sessions.
+        by: which of the two.
     """
 
     name: str
     train: tuple[str, ...]
     val: tuple[str, ...]
     test: tuple[str, ...]
+    by: Literal["subject", "session"] = "subject"

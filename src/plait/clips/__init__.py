@@ -2,7 +2,7 @@
 
 from plait.clips.arrays import Clips, cut, decided_by, stored, tensors
 from plait.clips.listing import Cut, Listing, listed, survey
-from plait.clips.people import People
+from plait.clips.people import People, Side
 from plait.clips.rows import Rows, mapped
 from plait.clips.table import LazyClips, open_clips, open_windows, read_clips, write_clips
 from plait.clips.windows import place, window
@@ -15,6 +15,7 @@ __all__ = [
     "Listing",
     "People",
     "Rows",
+    "Side",
     "Windows",
     "cut",
     "decided_by",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from plait.clips.listing import Cut, listed
+from plait.clips.people import Side
 from plait.clips.rows import Rows
 from plait.clips.windows import moments, window
 from plait.compute.machine import numerics
@@ -42,13 +43,14 @@ class Clips:
         clips = [astuple(clip) for clip in self.table]
         return content_key([clips, [[name, self.arrays[name].names] for name in modalities]])
 
-    def of(self, subjects: Sequence[str]) -> np.ndarray:
-        """Row numbers of the clips of `subjects`, in the table's order."""
-        return np.array([i for i, clip in enumerate(self.table) if clip.subject in subjects], dtype=np.int64)
+    def of(self, names: Sequence[str], by: Side = "subject") -> np.ndarray:
+        """Row numbers of the clips of these subjects, or sessions, in the table's order."""
+        rows = [row for row, clip in enumerate(self.table) if getattr(clip, by) in names]
+        return np.array(rows, dtype=np.int64)
 
-    def among(self, subjects: Sequence[str]) -> "Clips":
-        """The clips of `subjects`, in the table's order: equal whoever else there is."""
-        rows: list[int] = self.of(subjects).tolist()
+    def among(self, names: Sequence[str], by: Side = "subject") -> "Clips":
+        """The clips of these subjects, or sessions, in the table's order: equal whoever else there is."""
+        rows: list[int] = self.of(names, by).tolist()
         arrays = {name: array.among(rows) for name, array in self.arrays.items()}
         return Clips(tuple(self.table[row] for row in rows), arrays, self.shapes)
 

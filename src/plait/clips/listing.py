@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.clips.dropped import NO_STREAM, SHORT, UNLABELLED, told
-from plait.clips.people import People, check_names, check_recordings
+from plait.clips.people import People, Side, check_names, check_recordings
 from plait.clips.windows import longest_s
 from plait.errors import ConfigError, DataError, own_code
 from plait.names import plain
@@ -45,6 +45,7 @@ def survey(
     *,
     needed: Sequence[str] | None = None,
     people: People | None = None,
+    by: Side = "subject",
 ) -> Listing:
     """The clips of every recording in `data`, and what was dropped.
 
@@ -57,6 +58,7 @@ def survey(
         modalities: names of those that the clips are for.
         needed: names of those whose streams a recording must have, or it is dropped; by default all.
         people: persons under two names are looked for, and merged or refused as it says; by default not.
+        by: what folds are made of; where it is sessions, every recording must name one.
 
     Raises:
         DataError: no clips, an unknown activity, a stream that no recording has, two clips of one name, or
@@ -73,6 +75,9 @@ def survey(
         subject = plain(recording.subject)
         subjects.add(subject)
         recording = replace(recording, subject=people.called(subject) if people else subject)
+        if by == "session" and not plain(recording.session):
+            unnamed = f"{data}: recording {recording.name}: names no session"
+            raise DataError(f"{unnamed}, expected one, for sessions are left out")
         opened.append(recording)
         dropped += [replace(drop, subject=recording.subject) for drop in recording.dropped]
         missing = next((stream for stream in streams if stream not in recording.streams), None)
@@ -106,7 +111,7 @@ def survey(
     if people is None:
         return Listing(cuts, dropped, [])
     check_names(data, opened, people, dataset.activities)
-    return Listing(cuts, dropped, people.unknown(subjects) + check_recordings(data, opened, people))
+    return Listing(cuts, dropped, people.unknown(subjects) + check_recordings(data, opened, people, by))
 
 
 def _open(dataset: Dataset, data: Path) -> Iterator[Recording]:
@@ -140,4 +145,5 @@ def _clips(recording: Recording, modalities: Sequence[Modality], dropped: list[D
         dropped.append(Dropped(*about, None, UNLABELLED))
     for number, (start, stop, activity) in enumerate(spans):
         name = recording.name if len(spans) == 1 else f"{recording.name}/{number:04d}"
-        yield Clip(name, recording.name, recording.subject, activity, start, stop)
+        session = plain(recording.session)
+        yield Clip(name, recording.name, recording.subject, activity, start, stop, session)

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from plait.errors import ConfigError, DataError
 from plait.names import alike, natural, plain
 from plait.types import Clip, Recording, Stream
 
+Side = Literal["subject", "session"]  # what folds keep apart
 RICH = 16  # different values: fewer may agree by chance
 PIECE, PIECES = 1024, 16  # values of a clip's tensor in a piece, and pieces
 
@@ -93,11 +94,19 @@ def check_names(
             )
 
 
-def check_recordings(where: Path, recordings: Sequence[Recording], people: People) -> list[str]:
+def check_recordings(
+    where: Path, recordings: Sequence[Recording], people: People, by: Side = "subject"
+) -> list[str]:
     """Refuse a recording of one person that is another's as well; returns notes on doubles of one person.
 
     Two recordings are the same if labels of both lie at one time, and the files that they were read from are
     equal, or a stream of each that lies in memory.
+
+    Args:
+        where: the folder, for the error.
+        recordings: whose.
+        people: who are different although they share recordings.
+        by: what no two of may share a recording: people, or sessions and people.
 
     Raises:
         DataError: naming both.
@@ -105,6 +114,9 @@ def check_recordings(where: Path, recordings: Sequence[Recording], people: Peopl
     notes = []
     for recording, other, equal in _copies(recordings):
         subject = recording.subject
+        sides = getattr(recording, by), getattr(other, by)
+        if sides[0] != sides[1] and by == "session" and not people.told_apart(*sides):
+            raise _double(where, (sides[0], recording.name), (sides[1], other.name), equal, by)
         if subject == other.subject:
             pair = f"recordings {recording.name} and {other.name} of {subject}"
             notes.append(f"{pair} are the same ({equal}), and count twice")
@@ -114,7 +126,11 @@ def check_recordings(where: Path, recordings: Sequence[Recording], people: Peopl
 
 
 def check_clips(
-    where: Path, clips: Sequence[Clip], arrays: Sequence[tuple[str, np.ndarray | Rows]], people: People
+    where: Path,
+    clips: Sequence[Clip],
+    arrays: Sequence[tuple[str, np.ndarray | Rows]],
+    people: People,
+    by: Side = "subject",
 ) -> None:
     """Refuse clips of two persons whose tensors are the same, whatever they were read from.
 
@@ -126,10 +142,12 @@ def check_clips(
         clips: whose.
         arrays: modalities' names, each with an array or `Rows` of a row per clip.
         people: who are different although their clips are the same.
+        by: what folds are made of, where it is not people: no two sessions may share clips.
 
     Raises:
-        DataError: naming both persons and recordings.
+        DataError: naming both persons, or sessions, and recordings.
     """
+    clips = [replace(clip, subject=getattr(clip, by)) for clip in clips]
     digests: list[list[bytes]] = [[] for _ in clips]
     for modality, array in arrays:
         seen: dict[bytes, dict[str, int]] = {}
@@ -140,7 +158,7 @@ def check_clips(
             for subject, before in rows.items():
                 apart = subject == clip.subject or people.told_apart(subject, clip.subject)
                 if not apart and _is_rich(array[row]) and np.array_equal(array[before], array[row]):
-                    raise _double(where, _origin(clips[before]), _origin(clip), modality)
+                    raise _double(where, _origin(clips[before]), _origin(clip), modality, by)
             rows.setdefault(clip.subject, row)
     first: dict[str, dict[bytes, int]] = {}
     for row, clip in enumerate(clips):
@@ -158,7 +176,7 @@ def check_clips(
         heads = (np.concatenate([array[a].reshape(-1)[:PIECE] for a in some]) for _, array in arrays)
         if any(map(_is_rich, heads)):
             a, b = pairs[0]
-            raise _double(where, _origin(clips[a]), _origin(clips[b]), f"{len(pairs)} clips")
+            raise _double(where, _origin(clips[a]), _origin(clips[b]), f"{len(pairs)} clips", by)
 
 
 def _copies(recordings: Sequence[Recording]) -> Iterator[tuple[Recording, Recording, str]]:
@@ -226,12 +244,15 @@ def _origin(clip: Clip) -> tuple[str, str]:
     return clip.subject, clip.recording
 
 
-def _double(where: Path, origin: tuple[str, str], other: tuple[str, str], equal: str) -> DataError:
-    """The error that two recordings, each a subject and a name, are the same in `equal`."""
-    both = [f"recording {name} (subject {subject!r})" for subject, name in (origin, other)]
+def _double(
+    where: Path, origin: tuple[str, str], other: tuple[str, str], equal: str, by: Side = "subject"
+) -> DataError:
+    """The error that two recordings, each a subject or a session and a name, are the same in `equal`."""
+    both = [f"recording {name} ({by} {side!r})" for side, name in (origin, other)]
+    apart = f"if they are two: {_setting('different', origin[0], other[0])}"
+    remedies = _remedies(origin[0], other[0]) if by == "subject" else apart
     return DataError(
-        f"{where}: {both[0]} and {both[1]} are the same: equal values in {equal}; remove one, or "
-        f"{_remedies(origin[0], other[0])}"
+        f"{where}: {both[0]} and {both[1]} are the same: equal values in {equal}; remove one, or {remedies}"
     )
 
 

@@ -84,6 +84,7 @@ class Description:
         logs: sensor logs by the names of their streams.
         labels: the file of labels, if any.
         tier: from here to `label_fps`, see `plait.recordings.annotations.LabelSettings`.
+        session: on which occasion, by a name that people may share.
         sha256: each file's checksum when it was ingested.
     """
 
@@ -97,6 +98,7 @@ class Description:
     label_unit: LabelUnit | None = None
     label_zero: _Text = None
     label_fps: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    session: _Text = None
     sha256: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -283,7 +285,8 @@ def open_recording(folder: Path) -> Recording:
     if described.labels:
         about = footage(video, folder.name, described.subject)
         spans = read_labels(folder / described.labels, described.label_settings, about).spans
-    return Recording(folder.name, plain(described.subject), streams, spans)
+    session = plain(described.session or "")
+    return Recording(folder.name, plain(described.subject), streams, spans, session=session)
 
 
 def changed(folder: Path, described: Description) -> list[str]:

@@ -76,6 +76,7 @@ def split(protocol: Mapping[str, Any]) -> str:
         return ", ".join(map(str, protocol.get(key) or ["nobody"]))
 
     kind = protocol.get("kind")
+    by_session = kind == "leave-one-session-out"
     if kind == "fixed":
         who = f"training on {names('train')}; validation on {names('val')}; test on {names('test')}"
         return f"fixed subjects: {who}{refit}"
@@ -84,6 +85,8 @@ def split(protocol: Mapping[str, Any]) -> str:
         tested = f"{protocol['folds']} folds of subjects, dealt by seed {protocol.get('seed', 0)}{among}"
     elif kind == "leave-n-out":
         tested = f"leave every {protocol['leave']} subjects out{among}"
+    elif by_session:
+        tested = "leave one session out, of everybody, whose other sessions train"
     else:
         tested = f"leave one subject out{among}"
     if protocol.get("val"):
@@ -91,7 +94,8 @@ def split(protocol: Mapping[str, Any]) -> str:
     validating = int(protocol.get("val_subjects") or 0)
     if validating == 0:
         return f"{tested}; nobody validates"
-    following = "subject" if validating == 1 else f"{validating} subjects"
+    unit = "session" if by_session else "subject"
+    following = unit if validating == 1 else f"{validating} {unit}s"
     order = "dealt" if kind == "subject-folds" else "sorted"
     return f"{tested}, the next {following} in {order} order for validation{refit}"
 

@@ -8,27 +8,29 @@ from itertools import combinations
 
 import numpy as np
 
-from plait.clips import People
+from plait.clips import People, Side
 from plait.config import Protocol
 from plait.errors import ConfigError
-from plait.names import natural
+from plait.names import natural, plain
 from plait.types import Clip, Fold
 
 MOST_FOLDS = 1000
 
 
 def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
-    """The folds of `protocol` over `subjects`, each of whom stands in one part of a fold at most.
+    """The folds of `protocol` over `subjects` (or sessions), which stand in one part of a fold at most.
 
-    Leave-one-subject-out has one fold for each, called after them; subject folds, one for each group, called
-    1, 2, ...; leave-n-out, one for each set, called after its subjects; a fixed split is one fold, `fixed`.
+    Leave-one-subject-out (or session) has one fold for each, called after it; subject folds, one for each
+    group, called 1, 2, ...; leave-n-out, one for each set, called after its subjects; a fixed split is one
+    fold, `fixed`.
 
     Raises:
         ConfigError: too few subjects, an unknown one, one in two parts of a fold, nobody to train or to test,
             a refit without anybody to validate, or a setting of another kind of protocol.
     """
     everybody = sorted(set(subjects), key=natural)
-    called = People(protocol.same_person, protocol.different).called
+    by = by_of(protocol)
+    called = plain if by == "session" else People(protocol.same_person, protocol.different).called
     lists = (protocol.subjects, protocol.train, protocol.val, protocol.test)
     among, train, val, test = (tuple(map(called, names)) for names in lists)
     protocol = replace(protocol, subjects=among, train=train, val=val, test=test)
@@ -41,9 +43,9 @@ def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
         _check(fold, everybody)
         return (fold,)
     if among:
-        _check_part("subjects", among, everybody)
+        _check_part("subjects", among, everybody, by)
         everybody = sorted(among, key=natural)
-    _check_part("val", val, everybody)
+    _check_part("val", val, everybody, by)
     everybody = [subject for subject in everybody if subject not in val]
     if protocol.kind == "subject-folds":
         dealt = np.random.default_rng(protocol.seed).permutation(len(everybody))
@@ -53,8 +55,13 @@ def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
         last = max(everybody.index(subject) for subject in tested)
         others = [who for who in everybody[last + 1 :] + everybody[: last + 1] if who not in tested]
         rest = tuple(sorted(others[validating:], key=natural))
-        splits.append(Fold(name, rest, val or tuple(others[:validating]), tested))
+        splits.append(Fold(name, rest, val or tuple(others[:validating]), tested, by))
     return tuple(splits)
+
+
+def by_of(protocol: Protocol) -> Side:
+    """What the folds of `protocol` are made of."""
+    return "session" if protocol.kind == "leave-one-session-out" else "subject"
 
 
 def _groups(
@@ -66,7 +73,7 @@ def _groups(
         most = -(-len(everybody) // groups)
     least = max(most + validating + 1, groups)
     if len(everybody) < least:
-        who = f"{len(everybody)} subjects ({', '.join(sorted(everybody, key=natural))})"
+        who = f"{len(everybody)} {by_of(protocol)}s ({', '.join(sorted(everybody, key=natural))})"
         parts = f"{most} to test, {validating} to validate, 1 to train"
         raise ConfigError(f"protocol: {who}, expected at least {least}: {parts}")
     if protocol.kind == "subject-folds":
@@ -85,6 +92,7 @@ def _check_kind(protocol: Protocol) -> None:
         "subject-folds": {"folds", "seed"},
         "leave-n-out": {"leave"},
         "leave-one-subject-out": set(),
+        "leave-one-session-out": set(),
     }
     required = own[protocol.kind] - {"seed", "train", "test"}
     for key in required:
@@ -94,8 +102,8 @@ def _check_kind(protocol: Protocol) -> None:
         for key in sorted(keys - own[protocol.kind]):
             if getattr(protocol, key):
                 raise ConfigError(f"protocol.{key}: of kind = {kind!r}, not of {protocol.kind}")
-    if protocol.kind == "fixed" and protocol.subjects:
-        raise ConfigError("protocol.subjects: a list for the other kinds, not for kind = 'fixed'")
+    if protocol.kind in ("fixed", "leave-one-session-out") and protocol.subjects:
+        raise ConfigError(f"protocol.subjects: a list for the other kinds, not for kind = {protocol.kind!r}")
 
 
 def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) -> None:
@@ -104,11 +112,16 @@ def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) 
     Raises:
         ConfigError: the first such activity, by name.
     """
-    counts = Counter(clip.activity for clip in clips if clip.subject in fold.train)
+    counts = Counter(clip.activity for clip in clips if getattr(clip, fold.by) in fold.train)
     for activity in activities:
         if not counts[activity]:
-            others = sorted({clip.subject for clip in clips if clip.activity == activity}, key=natural)
+            others = sorted({getattr(c, fold.by) for c in clips if c.activity == activity}, key=natural)
             who = f"only {', '.join(others)}" if others else "nobody"
+            if fold.by == "session":
+                raise ConfigError(
+                    f"fold {fold.name}: activity {activity!r} has no clip of the training sessions "
+                    f"{', '.join(fold.train)}: expected it in two sessions or more, got {who}"
+                )
             raise ConfigError(
                 f"fold {fold.name}: activity {activity!r} has no clip of the training subjects "
                 f"{', '.join(fold.train)}: {who} did it; record it of more people, leave it out of the data "
@@ -133,7 +146,7 @@ def _check(fold: Fold, everybody: Sequence[str]) -> None:
         if not subjects and part != "val":
             expected = f"expected at least one subject of: {', '.join(everybody)}"
             raise ConfigError(f"protocol.{part}: empty, {expected}")
-        _check_part(part, subjects, everybody)
+        _check_part(part, subjects, everybody, fold.by)
     for (part, subjects), (other, others) in combinations(parts.items(), 2):
         both = sorted(set(subjects) & set(others), key=natural)
         if both:
@@ -141,10 +154,10 @@ def _check(fold: Fold, everybody: Sequence[str]) -> None:
             raise ConfigError(f"protocol: {stands}, expected one part only")
 
 
-def _check_part(part: str, subjects: Sequence[str], everybody: Sequence[str]) -> None:
-    for subject, count in Counter(subjects).items():
-        if subject not in everybody:
-            unknown = f"protocol.{part}: unknown subject {subject!r}"
+def _check_part(part: str, names: Sequence[str], everybody: Sequence[str], by: Side) -> None:
+    for name, count in Counter(names).items():
+        if name not in everybody:
+            unknown = f"protocol.{part}: unknown {by} {name!r}"
             raise ConfigError(f"{unknown}, expected some of: {', '.join(everybody)}")
         if count > 1:
-            raise ConfigError(f"protocol.{part}: subject {subject!r} stands {count} times, expected once")
+            raise ConfigError(f"protocol.{part}: {by} {name!r} stands {count} times, expected once")

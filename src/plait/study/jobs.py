@@ -104,11 +104,11 @@ def plan(
             for fold in folds:
                 subjects = tuple(sorted({*fold.train, *fold.val, *fold.test}))
                 if subjects not in views:
-                    view = clips[name].among(subjects)
+                    view = clips[name].among(subjects, fold.by)
                     views[subjects] = view, view.key(method.modalities)
                 view, content = views[subjects]
                 donors = {modality: jobs[donor, fold.name, seed].key for modality, donor in donor_of.items()}
-                parts = {"train": fold.train, "val": fold.val, "test": fold.test}
+                parts = {"train": fold.train, "val": fold.val, "test": fold.test, "by": fold.by}
                 jobs[name, fold.name, seed] = Job(
                     label=f"{name}, fold {fold.name}, seed {seed}",
                     method=method,
@@ -171,8 +171,8 @@ def run_job(job: Job, setting: Setting) -> None:
 def _write(job: Job, trained: Trained, dataset: Dataset, path: Path) -> None:
     clips, fold = job.clips, job.fold
     test, val = (
-        scored([clips.table[row] for row in clips.of(subjects)], scores, dataset.activities)
-        for subjects, scores in ((fold.test, trained.test), (fold.val, trained.val))
+        scored([clips.table[row] for row in clips.of(names, fold.by)], scores, dataset.activities)
+        for names, scores in ((fold.test, trained.test), (fold.val, trained.val))
     )
     parameters = sum(p.numel() for p in trained.network.parameters() if p.requires_grad)
     facts = JobFacts(trained.seconds, parameters, _failure(trained))
@@ -215,7 +215,7 @@ def _moved(job: Job, where: Mapping[Path, Path]) -> Job:
 def _cost(job: Job) -> float:
     """About how long a job takes: values read in an epoch times the most epochs."""
     values = sum(math.prod(job.clips.shapes[m]) for m in job.method.modalities)
-    return float(values * len(job.clips.of(job.fold.train)) * job.train.max_epochs)
+    return float(values * len(job.clips.of(job.fold.train, job.fold.by)) * job.train.max_epochs)
 
 
 def _decides(study: Study, dataset: Dataset, setting: Setting, training: Training) -> dict[str, Any]:

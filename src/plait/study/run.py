@@ -37,7 +37,7 @@ from plait.results import (
 from plait.store import locked, write_csv, write_toml
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
-from plait.study.folds import check_choice, check_classes, folds
+from plait.study.folds import by_of, check_choice, check_classes, folds
 from plait.study.inputs import inputs
 from plait.study.jobs import At, Job, Setting, distinct, plan, work_of
 from plait.study.load import load_study
@@ -220,7 +220,7 @@ def _check_workers(executor: str, workers: int | None, threads: int) -> None:
 def _folds(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> tuple[Fold, ...]:
     """The folds of a study, each with training clips of every activity."""
     clips = [clip for _, clip in cuts]
-    parts = folds(study.protocol, [clip.subject for clip in clips])
+    parts = folds(study.protocol, [getattr(clip, by_of(study.protocol)) for clip in clips])
     for fold in parts:
         check_classes(fold, clips, dataset.activities)
     return parts
@@ -237,7 +237,7 @@ def _check_methods(
     """Refuse clips and methods that cannot be trained on as they are."""
     arrays = {rows: name for given in clips.values() for name, rows in given.arrays.items()}
     named = [(name, rows) for rows, name in arrays.items()]
-    check_clips(data, [clip for _, clip in cuts], named, people_of(study))
+    check_clips(data, [clip for _, clip in cuts], named, people_of(study), by_of(study.protocol))
     for name, method, train in study.trainings():
         where, precision = f"methods.{name}", getattr(torch, train.precision)
         network = build(method, dataset, clips[name].shapes, where, precision)

@@ -13,6 +13,7 @@ from plait.config import Study
 from plait.errors import ConfigError
 from plait.names import natural
 from plait.results import FACTS, JOBS, WRITTEN, kept_in
+from plait.study.folds import by_of
 from plait.types import Clip, Dataset
 
 NAMED = " (control: labels shuffled"
@@ -38,7 +39,8 @@ def clips_of(study: Study, dataset: Dataset, data: Path) -> Listing:
         ConfigError: labels that cannot be shuffled.
         DataError: clips that cannot be had, or a person under two names.
     """
-    listing = survey(dataset, data, study.modalities, needed=study.needed, people=people_of(study))
+    people, by = people_of(study), by_of(study.protocol)
+    listing = survey(dataset, data, study.modalities, needed=study.needed, people=people, by=by)
     seed = study.protocol.shuffle_labels
     if seed is None:
         return listing

@@ -54,7 +54,7 @@ def fit(task: Task) -> Trained:
     """
     start = time.perf_counter()
     fold = task.fold
-    train, val, test = (task.clips.of(subjects) for subjects in (fold.train, fold.val, fold.test))
+    train, val, test = (task.clips.of(names, fold.by) for names in (fold.train, fold.val, fold.test))
     first = last = _start(task, Phase("train", train, val if len(val) else None))
     epochs = _train(first)
     val_scores = first.scores(val)
