@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -97,6 +97,15 @@ class Span:
             raise DataError(f"{where}: from {start} s to {stop} s, expected finite numbers")
         if not start < stop:
             raise DataError(f"{where}: starts at {start} s, must end later, got {stop} s")
+
+
+class Segment(NamedTuple):
+    """A stretch of time in which an activity was recognised, and how sure that is, from 0 to 1."""
+
+    start_s: float
+    stop_s: float
+    activity: str
+    score: float = 1.0
 
 
 @dataclass(frozen=True)

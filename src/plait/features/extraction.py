@@ -84,7 +84,7 @@ class Features:
         with made_once(array, said={"made": "a copy of features, as one array"}) as making:
             if making is not None:
                 self.rows.joined(making)
-        columns = ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
+        columns = ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s", "session"]
         table = pl.DataFrame([(row, *clip) for row, clip in enumerate(clips)], columns, orient="row")
         with atomic(index) as making:
             table.write_parquet(making)

@@ -1,0 +1,1 @@
+"""What a study learned, applied to new recordings: fit, predict, segments, export."""
