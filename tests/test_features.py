@@ -103,7 +103,16 @@ def test_rows_are_the_encoder_on_each_clip(dataset, batch):
     assert index["clip"].to_list() == [clip.name for _, clip in cuts] and index["row"].to_list() == list(
         range(64)
     )
-    assert index.columns == ["row", "clip", "recording", "subject", "activity", "start_s", "stop_s"]
+    assert index.columns == [
+        "row",
+        "clip",
+        "recording",
+        "subject",
+        "activity",
+        "start_s",
+        "stop_s",
+        "session",
+    ]
     assert told[0] == (0, 64, "clips of a through Summed") and told[-1][:2] == (64, 64)
     seal = json.loads(found.rows.files[0].with_suffix(".json").read_text())
     assert seal["settings"]["args"] == {"scale": 0.5} and seal["size"] == 128 + 16 * 32
