@@ -11,10 +11,12 @@ from pydantic.dataclasses import dataclass
 from plait.errors import ConfigError, quote
 from plait.features import Extraction
 from plait.patterns import matching
+from plait.types import FINEST_S, LONGEST_S
 
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # a table's column holds no larger ones
+Policy = Literal["activity", "leave-out", "refuse"]  # of time without a label
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
@@ -191,6 +193,20 @@ class Comparisons:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Evaluate:
+    """What is measured beside clips.
+
+    Args:
+        continuous: every fold's test recordings are recognised whole, window after window, and scored against
+            their labels.
+        stride_s: from one window's start to the next one's; by default half a window.
+    """
+
+    continuous: bool = False
+    stride_s: Annotated[float | None, Field(ge=FINEST_S, le=LONGEST_S)] = None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Study:
     """A whole study: methods x folds x seeds on one data set.
 
@@ -202,6 +218,10 @@ class Study:
         seeds: each trains every method in every fold.
         protocol: who trains, who validates and who is tested.
         train: how methods are trained that say nothing else.
+        comparisons: what it is to decide.
+        evaluate: what is measured beside clips.
+        unlabelled: what time without a label is: an `activity` of its own, left out (`leave-out`), or refused
+            where scores are low (`refuse`); by default the first where clips are cut so, else the second.
     """
 
     name: str
@@ -213,6 +233,8 @@ class Study:
     protocol: Protocol = field(default_factory=Protocol)
     train: Train = field(default_factory=Train)
     comparisons: Comparisons = field(default_factory=Comparisons)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    unlabelled: Policy | None = None
 
     def method(self, name: str) -> Method:
         """The method `name`; encoders from donors are spelled out as whoever first trained them has them."""
@@ -333,6 +355,8 @@ def _table_at(loc: tuple[str, ...]) -> Any:
             return Protocol
         case ("comparisons",):
             return Comparisons
+        case ("evaluate",):
+            return Evaluate
         case ("train",) | ("methods", _, "train"):
             return Train
         case (*_, "schedule"):

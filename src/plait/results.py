@@ -362,6 +362,15 @@ def read_job(folder: Path) -> JobFacts:
         raise DataError(f"{path}: {first_fault(error)}; {_REMEDY}") from error
 
 
+def read_history(folder: Path) -> pl.DataFrame:
+    """The epochs of a finished job, of schema `EPOCH`.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    return read_parquet(folder / HISTORY, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")})
+
+
 def read_scores(folder: Path, name: str) -> pl.DataFrame:
     """A finished job's `PREDICTIONS` or `VALIDATION`, of schema `SCORED`.
 

@@ -71,7 +71,7 @@ def survey(
     opened: list[Recording] = []
     subjects: set[str] = set()
     spelled = {plain(activity): activity for activity in dataset.activities}
-    for recording in _open(dataset, data):
+    for recording in opened_by(dataset, data):
         subject = plain(recording.subject)
         subjects.add(subject)
         recording = replace(recording, subject=people.called(subject) if people else subject)
@@ -114,7 +114,7 @@ def survey(
     return Listing(cuts, dropped, people.unknown(subjects) + check_recordings(data, opened, people, by))
 
 
-def _open(dataset: Dataset, data: Path) -> Iterator[Recording]:
+def opened_by(dataset: Dataset, data: Path) -> Iterator[Recording]:
     """The recordings of a data set, whose code may be a user's.
 
     Raises:

@@ -185,6 +185,18 @@ def open_clips(folder: Path) -> Iterator[Recording]:
         yield Recording(recording_name, rest[0].subject, {}, (), dropped=tuple(rest))
 
 
+def recordings_of(folder: Path) -> Iterator[Recording]:
+    """The recordings that a clip table was cut from, as they are, with all their labels.
+
+    Raises:
+        DataError: the table or a recording cannot be read.
+    """
+    table, metadata = read_clips(folder)
+    pairs = table.select("recording", "subject").unique(maintain_order=True)
+    for name, subject in pairs.iter_rows():
+        yield replace(open_recording(_folder(metadata["recordings"], name)), subject=subject)
+
+
 def open_windows(
     recordings: Path,
     windows: Windows,

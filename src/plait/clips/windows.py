@@ -43,11 +43,36 @@ def window(modality: Modality, streams: Mapping[str, Stream], start_s: float, st
         DataError: a stream cannot be read there.
         ConfigError: the modality's `prepare` fails.
     """
+    return prepared(modality, readings(modality, streams, start_s, stop_s))
+
+
+def readings(
+    modality: Modality, streams: Mapping[str, Stream], start_s: float, stop_s: float
+) -> list[np.ndarray]:
+    """What a modality's streams give in a window: one array `(samples, *reading)` each.
+
+    Args:
+        modality: as in `window`.
+        streams: the recording's, by name.
+        start_s: when the window starts, on the recording's clock.
+        stop_s: when it stops.
+
+    Raises:
+        DataError: a stream cannot be read there.
+    """
     seconds = moments(modality, start_s, stop_s)
-    readings = [streams[name].at(seconds) for name in modality.streams]
-    arrays = ", ".join(f"{array.dtype} {array.shape}" for array in readings)
-    with own_code(f"its prepare, given {arrays}"):
-        return modality.prepare(*readings)
+    return [streams[name].at(seconds) for name in modality.streams]
+
+
+def prepared(modality: Modality, arrays: Sequence[np.ndarray]) -> Tensor:
+    """A modality's tensor of a window's readings.
+
+    Raises:
+        ConfigError: the modality's `prepare` fails.
+    """
+    given = ", ".join(f"{array.dtype} {array.shape}" for array in arrays)
+    with own_code(f"its prepare, given {given}"):
+        return modality.prepare(*arrays)
 
 
 def moments(modality: Modality, start_s: float, stop_s: float) -> np.ndarray:
@@ -149,6 +174,34 @@ def _longest_stride_s(timelines: Sequence["_Timeline"], windows: Windows, subjec
     return short_s
 
 
+def filled(
+    spans: Sequence[Span], unlabelled: str | None = None, around: tuple[float, float] | None = None
+) -> list[Span]:
+    """Labels in order of time, neighbours of one activity as one, with the time between them if it has a name.
+
+    Args:
+        spans: labels.
+        unlabelled: the activity of the time between two labels; None: none.
+        around: also that of all the time before and after them, where these seconds lie within it.
+    """
+    found = sorted(spans, key=lambda span: span.start_s)
+    if unlabelled is not None:
+        edges = [(span.start_s, span.stop_s) for span in found]
+        if around is not None:
+            edges = [(-np.inf, around[0]), *edges, (around[1], np.inf)]
+        gaps = [(before[1], after[0]) for before, after in pairwise(edges)]
+        found += [Span(start, stop, unlabelled) for start, stop in gaps if stop - start > ROUNDING_S]
+        found.sort(key=lambda span: span.start_s)
+    joined: list[Span] = []
+    for span in found:
+        last = joined[-1] if joined else None
+        if last and last.activity == span.activity and span.start_s - last.stop_s <= ROUNDING_S:
+            joined[-1] = replace(last, stop_s=max(last.stop_s, span.stop_s))
+        else:
+            joined.append(span)
+    return joined
+
+
 class _Timeline:
     """One recording's labels, and where all its streams have readings."""
 
@@ -156,35 +209,16 @@ class _Timeline:
         self.recording, self.settings = recording, windows
         named = recording.streams if streams is None else streams
         self.streams = {name: recording.streams[name] for name in named if name in recording.streams}
-        ends = {name: s.ends if isinstance(s, Video) else _ends(s.times) for name, s in self.streams.items()}
+        ends = {name: ends_of(stream) for name, stream in self.streams.items()}
         self.first = max(ends, key=lambda name: ends[name][0], default=None)
         self.last = min(ends, key=lambda name: ends[name][1], default=None)
         self.start_s = max((start for start, _ in ends.values()), default=0.0)
         self.stop_s = min((stop for _, stop in ends.values()), default=0.0)
-        self.spans = self._fill(recording.spans)
+        around = (self.start_s, self.stop_s) if windows.margins or not recording.spans else None
+        self.spans = filled(recording.spans, windows.unlabelled, around)
         self.silent_s = {name: self._silent_s(stream) for name, stream in self.streams.items()}
         self.any_silent_s = np.unique(np.concatenate([np.empty(0), *self.silent_s.values()]))
         self.gaps: dict[tuple[str, int], tuple[str, float, float]] = {}
-
-    def _fill(self, spans: Sequence[Span]) -> list[Span]:
-        """Labels with the time between them, neighbours of one activity as one."""
-        name = self.settings.unlabelled
-        filled = sorted(spans, key=lambda span: span.start_s)
-        if name is not None:
-            edges = [(span.start_s, span.stop_s) for span in filled]
-            if self.settings.margins or not edges:
-                edges = [(-np.inf, self.start_s), *edges, (self.stop_s, np.inf)]
-            gaps = [(before[1], after[0]) for before, after in pairwise(edges)]
-            filled += [Span(start, stop, name) for start, stop in gaps if stop - start > ROUNDING_S]
-            filled.sort(key=lambda span: span.start_s)
-        joined: list[Span] = []
-        for span in filled:
-            last = joined[-1] if joined else None
-            if last and last.activity == span.activity and span.start_s - last.stop_s <= ROUNDING_S:
-                joined[-1] = replace(last, stop_s=max(last.stop_s, span.stop_s))
-            else:
-                joined.append(span)
-        return joined
 
     def _silent_s(self, stream: Stream) -> np.ndarray:
         """Moments, 0.1 s apart, without a reading of a sensor; between a video's ends there is a picture."""
@@ -320,6 +354,9 @@ def _around(stream: Stream, run_s: np.ndarray, start_s: float, stop_s: float) ->
     return ", ".join(silent) if speaking.any() else "", *ends_s
 
 
-def _ends(times: np.ndarray) -> tuple[float, float]:
-    """When readings begin and end: the last holds for the median spacing."""
+def ends_of(stream: Stream) -> tuple[float, float]:
+    """When readings begin and end, in seconds: the last holds for the median spacing, a picture as it is shown."""
+    if isinstance(stream, Video):
+        return stream.ends
+    times = stream.times
     return float(times[0]), float(times[-1]) + (float(np.median(np.diff(times))) if len(times) > 1 else 0.0)

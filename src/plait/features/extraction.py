@@ -3,9 +3,7 @@
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field, is_dataclass, replace
 from hashlib import sha256
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 
 from plait.clips import Cut, Rows, tensors
 from plait.clips.arrays import contents_of, recipe, rows_of, together
+from plait.compute.ahead import ahead
 from plait.compute.cluster import Cluster
 from plait.compute.machine import settled, settled_numerics, wide_products
 from plait.contents import describe, network_key, settings
@@ -170,10 +169,7 @@ def _decide(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The encoder, and all that decides the features of whatever clips, in terms of JSON."""
     shape = tuple(next(tensors(modality, cuts[:1])).shape)
-    make = resolve(how.use, where)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # what it draws at random is always the same
-        encoder = made(make, (shape,), how.args, where).eval().requires_grad_(False)
+    make, encoder = resolve(how.use, where), frozen_encoder(how, shape, where)
     classes = {type(part) for part in encoder.modules()}
     parts = sorted(classes, key=lambda cls: (cls.__module__, cls.__qualname__))
     return encoder, {
@@ -190,6 +186,22 @@ def _decide(
         "clips": recipe(modality),
         "numerics": settled_numerics(device),
     }
+
+
+def frozen_encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Module:
+    """The encoder of features, as it always is: what it draws at random is the same.
+
+    Args:
+        how: which one.
+        shape: of a clip's tensor.
+        where: the setting that errors name.
+
+    Raises:
+        PlaitError: it cannot be had.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return made(resolve(how.use, where), (shape,), how.args, where).eval().requires_grad_(False)
 
 
 def kept_in(
@@ -256,7 +268,7 @@ class _Encode:
         A batch holds clips of one of the groups that follow each other, of `counts` clips.
         """
         size, name = self.how.batch, self.how.name
-        for batch in _ahead(_batches(clips, size, counts)):
+        for batch in ahead(_batches(clips, size, counts)):
             short = size - len(batch)
             full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
             full = full.float().to(self.device)
@@ -380,16 +392,3 @@ def _batches(clips: Iterator[Tensor], size: int, counts: Sequence[int]) -> Itera
     for count in counts:
         for start in range(0, count, size):
             yield torch.stack([next(clips) for _ in range(min(size, count - start))])
-
-
-def _ahead(items: Iterator[T], depth: int = 2) -> Iterator[T]:
-    """The same items, up to `depth` of them made in a thread before they are asked for."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = deque(thread.submit(next, items, None) for _ in range(depth))
-        try:
-            while (item := coming.popleft().result()) is not None:
-                coming.append(thread.submit(next, items, None))
-                yield item
-        finally:
-            for future in coming:
-                future.cancel()

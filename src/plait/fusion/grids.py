@@ -31,11 +31,13 @@ class Reads:
         mean: modalities of which only the mean is read; where it comes, the grid does not.
         both: modalities of which the grid and its mean are read.
         float32: computed in float32 whatever `train.precision` says: no product of it gains from halves.
+        optional: modalities that may be absent: the method does without.
     """
 
     mean: AbstractSet[str] = frozenset()
     both: AbstractSet[str] = frozenset()
     float32: bool = False
+    optional: AbstractSet[str] = frozenset()
 
 
 def mean_of(modality: str) -> str:
@@ -60,12 +62,13 @@ class Entry(nn.Module):
     Its own `reads` is what is asked for, without means where the grids must be normalised first.
 
     Raises:
-        ShapeError: a modality is missing, a grid is not `(batch, *shape)`, or a mean not `(batch, channels)`.
+        ShapeError: a modality that is not optional is missing, a grid is not `(batch, *shape)`, or a mean not
+            `(batch, channels)`.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], normalise: bool, reads: Reads) -> None:
         super().__init__()
-        self.reads = Reads(float32=reads.float32) if normalise else reads
+        self.reads = Reads(float32=reads.float32, optional=reads.optional) if normalise else reads
         for name, shape in shapes.items():
             if not shape or min(shape) < 1:
                 raise ShapeError(
@@ -79,6 +82,8 @@ class Entry(nn.Module):
         """The grids of `shapes`, each `(b, *shape)`, beside or instead of them the means that are read."""
         entered: dict[str, Tensor] = {}
         for name, shape in self.shapes.items():
+            if name in self.reads.optional and not is_known(name, grids):
+                continue
             mean = grids.get(mean_of(name))
             if name not in self.reads.mean or mean is None:
                 entered[name] = self._enter(grids, name, shape)

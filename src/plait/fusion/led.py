@@ -50,11 +50,16 @@ class Enforced(nn.Module):
                 self.blocks[name] = NonLocal(width, shape[-1], embedding, **block)
 
     def forward(self, grids: Mapping[str, Tensor], pooled: bool = False) -> Float[Tensor, "b *grid n"]:
-        """The enforced grid, of the lead's shape; if `pooled`, its mean over positions without making it."""
+        """The enforced grid, of the lead's shape; if `pooled`, its mean over positions without making it.
+
+        A context that is absent adds nothing to the sum of eq. 6.
+        """
         x = grids[self.lead]
         enforced = read_mean(grids, self.lead) if pooled else x
         for name, block in self.blocks.items():
             assert isinstance(block, NonLocal)
+            if name not in grids:
+                continue
             if pooled:
                 enforced = enforced + block.pooled(x, grids[name])
             else:
@@ -92,14 +97,15 @@ class Led(nn.Module):
     ) -> None:
         super().__init__()
         check_lead(shapes, lead)
-        self.entry = Entry(shapes, normalise, Reads(both={lead} if head == "mean" else set()))
+        both, contexts = {lead} if head == "mean" else set(), shapes.keys() - {lead}
+        self.entry = Entry(shapes, normalise, Reads(both=both, optional=contexts))
         self.reads = self.entry.reads
         # Drawn first: from one seed every method's head starts alike, as comparisons need it.
         self.head = Head([shapes[lead]], classes, head)
         self.enforced = Enforced(shapes, lead, embedding, **block)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:
-        """Logits from one channels-last grid `(b, *shape)` per modality."""
+        """Logits from one channels-last grid `(b, *shape)` per modality; contexts may be absent."""
         enforced = self.enforced(self.entry(grids), pooled=self.head.kind == "mean")
         logits: Tensor = self.head([enforced])
         return logits

@@ -51,9 +51,9 @@ def run_facts(
         seeds=study.seeds,
         methods=methods,
         comparisons=study.comparisons,
-        versions=_versions(),
+        versions=versions(),
         data=str(data.resolve()) if data else None,
-        commit=_commit(),
+        commit=commit(),
         device=setting.device,
         threads=setting.threads,
         feature_threads=feature_threads,
@@ -117,12 +117,13 @@ def _head(method: Method) -> str | None:
     return head if isinstance(head, str) else None
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of Python, of plait, and of what it computes with."""
     packages = ("plait", "torch", "numpy", "polars", "scipy", "scikit-learn")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of plait's own source, `+` behind it if there are changes; None outside a git checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:

@@ -16,6 +16,7 @@ from plait.errors import ConfigError, DataError
 from plait.results import (
     PREDICTIONS,
     STUDY,
+    TRAIN_WEIGHTS,
     WEIGHTS,
     MethodFacts,
     Results,
@@ -127,6 +128,15 @@ class FinishedRun:
         except (DataError, RuntimeError) as error:
             raise DataError(f"{path}: not readable, or of other code; run the study again") from error
         return network.eval()
+
+    def chosen_weights(self, method: str, fold: str) -> Path:
+        """The weights of `method` in `fold` (`fold/seed`) that have not seen who validated.
+
+        Raises:
+            ConfigError: there is no such fold.
+        """
+        folder = self._job(method, fold)
+        return folder / (TRAIN_WEIGHTS if (folder / TRAIN_WEIGHTS).is_file() else WEIGHTS)
 
     def _job(self, method: str, fold: str) -> Path:
         """The folder of the job."""

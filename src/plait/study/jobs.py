@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ class Job:
         refit: whether a network is trained once more, on who validated as well.
         donors: keys of jobs that have to be done before, by the modality whose encoder comes from there.
         decides: all that decides its result, in terms of JSON.
+        epochs: how many it takes, where another training has chosen.
     """
 
     label: str
@@ -74,6 +76,7 @@ class Job:
     refit: bool
     donors: dict[str, str]
     decides: dict[str, Any]
+    epochs: int | None = None
 
     @property
     def key(self) -> str:
@@ -82,7 +85,12 @@ class Job:
 
 
 def plan(
-    study: Study, dataset: Dataset, clips: Mapping[str, Clips], folds: Sequence[Fold], setting: Setting
+    study: Study,
+    dataset: Dataset,
+    clips: Mapping[str, Clips],
+    folds: Sequence[Fold],
+    setting: Setting,
+    epochs: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[At, Job]:
     """The jobs of a study by (method, fold, seed), donors first; rows that come to the same share a key.
 
@@ -92,12 +100,15 @@ def plan(
         clips: what each method is given, by its name.
         folds: who trains, who validates and who is tested.
         setting: what the jobs share.
+        epochs: how many a method takes, by its name, where another training has chosen.
     """
     jobs: dict[At, Job] = {}
     numerics = settled_numerics(setting.device)
     for training in study.trainings():
         name, method, train = training
         shared = {**_decides(study, dataset, setting, training), "numerics": numerics}
+        if name in epochs:
+            shared["epochs"] = epochs[name]
         views: dict[tuple[str, ...], tuple[Clips, str]] = {}  # the clips of some people, and their key
         donor_of = {m: encoder.donor for m, encoder in method.encoders.items() if encoder.donor}
         for seed in study.seeds:
@@ -119,6 +130,7 @@ def plan(
                     refit=study.protocol.refit,
                     donors=donors,
                     decides={**shared, "clips": content, "fold": parts, "seed": seed, "donors": donors},
+                    epochs=epochs.get(name),
                 )
     return jobs
 
@@ -159,7 +171,7 @@ def run_job(job: Job, setting: Setting) -> None:
         dataset: Dataset = resolve(setting.dataset, "dataset")
         donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
         parts = (job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit)
-        task = Task(*parts, donors, setting.device)
+        task = Task(*parts, donors, setting.device, job.epochs)
         with settled(), wide_products(), torch.random.fork_rng(devices=[]):
             trained = fit(task)
     finally:

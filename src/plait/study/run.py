@@ -93,12 +93,12 @@ def run_study(
         DataError: a file of `data` is missing or damaged, or `out` cannot be written; or, once all others are
             done and written, the training of a job came to no numbers.
     """
-    _check_workers(executor, workers, threads)
+    check_workers(executor, workers, threads)
     study = as_control(load_study(source, sets))
     if only:
         study = study.only(only)
     with ExitStack() as stack:
-        stack.enter_context(_naming(source))
+        stack.enter_context(naming(source))
         dataset = OWN.dataset(study.dataset, "dataset")
         setting = Setting(study.dataset, out.resolve(), threads, device_called(device, executor == "ray"))
         listing = clips_of(study, dataset, data)
@@ -111,7 +111,7 @@ def run_study(
             _import_all(study)
             cluster = stack.enter_context(joined(ray_address, threads, setting.device))
         clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster)
-        _check_methods(study, dataset, listing.cuts, data, clips, parts)
+        check_methods(study, dataset, listing.cuts, data, clips, parts)
         planned = _Planned(
             study,
             dataset,
@@ -185,7 +185,7 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
 
 
 @contextmanager
-def _naming(source: Path | str | Mapping[str, Any]) -> Iterator[None]:
+def naming(source: Path | str | Mapping[str, Any]) -> Iterator[None]:
     """What is wrong with a setting of a study that was read from a file is said with the file's name."""
     try:
         yield
@@ -209,7 +209,7 @@ def reporting(out: Path) -> Iterator[None]:
         yield
 
 
-def _check_workers(executor: str, workers: int | None, threads: int) -> None:
+def check_workers(executor: str, workers: int | None, threads: int) -> None:
     if executor not in EXECUTORS:
         raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
     for name, count in (("threads", threads), ("workers", workers)):
@@ -226,7 +226,7 @@ def _folds(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> tuple[Fold, .
     return parts
 
 
-def _check_methods(
+def check_methods(
     study: Study,
     dataset: Dataset,
     cuts: Sequence[Cut],

@@ -72,6 +72,7 @@ class Task:
         refit: a network is trained once more, on who validated as well.
         donors: folders of finished jobs, by the modality whose encoder is taken from there.
         device: what is computed on.
+        epochs: how many training takes, where another one has chosen; the schedule is that of `train`.
     """
 
     method: Method
@@ -83,6 +84,7 @@ class Task:
     refit: bool = False
     donors: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)

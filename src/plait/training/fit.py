@@ -55,7 +55,7 @@ def fit(task: Task) -> Trained:
     start = time.perf_counter()
     fold = task.fold
     train, val, test = (task.clips.of(names, fold.by) for names in (fold.train, fold.val, fold.test))
-    first = last = _start(task, Phase("train", train, val if len(val) else None))
+    first = last = _start(task, Phase("train", train, val if len(val) else None, task.epochs))
     epochs = _train(first)
     val_scores = first.scores(val)
     history, chosen = first.history, None

@@ -56,9 +56,14 @@ class Network(nn.Module):
     def forward(
         self, clip: Mapping[str, Tensor], grids: Mapping[str, Tensor] = MappingProxyType({})
     ) -> Float[Tensor, "b classes"]:
-        """Logits from one tensor `(b, *shape)` per modality, or from its grid or mean where one is known."""
+        """Logits from one tensor `(b, *shape)` per modality, or from its grid or mean where one is known.
+
+        Modalities that the method reads as `optional` may be absent.
+        """
         entering: dict[str, Tensor] = {}
         for name, encoder in self.encoders.items():
+            if name in self.reads.optional and name not in clip and not is_known(name, grids):
+                continue
             if not is_known(name, grids):
                 entering[name] = encoder(clip[name])
             entering |= {key: grids[key] for key in (name, mean_of(name)) if key in grids}

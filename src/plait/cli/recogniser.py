@@ -1,0 +1,152 @@
+"""A study's winner, put to use: fit it on everyone, recognise recordings, score that, take it elsewhere."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli.meter import Meter
+from plait.cli.modules import beside, trusted
+from plait.cli.options import Device, Executor, How, Sets, Threads, Trusted, Workers, finite
+from plait.errors import ConfigError
+
+app = typer.Typer()
+ModelFolder = Annotated[
+    str, typer.Argument(help="A folder that `plait fit` made, or hf://ORG/NAME.", metavar="MODEL")
+]
+Stride = Annotated[
+    float | None,
+    typer.Option(
+        "--stride",
+        min=0.001,
+        callback=finite,
+        metavar="SECONDS",
+        help="From one window's start to the next's.",
+    ),
+]
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@app.command()
+def fit(
+    study: Annotated[Path, typer.Argument(help="A study file.", metavar="STUDY.toml")],
+    method: Annotated[str, typer.Argument(help="One of its methods.", metavar="METHOD")],
+    data: Annotated[Path, typer.Option(help="The data set's folder.", metavar="DIR")],
+    out: Annotated[Path, typer.Option(help="The model's folder.", metavar="MODEL")],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run of the study: its folds say how many epochs, how sure, how smooth.", metavar="RUN"
+        ),
+    ] = None,
+    leave_out: Annotated[
+        str, typer.Option(help="People whose clips are not looked at: 7,8.", metavar="NAME,NAME")
+    ] = "",
+    sets: Sets = [],  # noqa: B006 - typer reads the default, nobody writes it
+    stride: Stride = None,
+    executor: How = Executor.processes,
+    workers: Workers = None,
+    threads: Threads = 1,
+    device: Device = "auto",
+) -> None:
+    """Train a method, and those it is made from, on everyone: a folder to predict with, without code."""
+    from plait.recogniser.fitting import fit_model
+
+    beside(Path.cwd())
+    beside(Path(os.path.realpath(study)).parent)
+    absent = [name for name in leave_out.split(",") if name.strip()]
+    with Meter("training") as meter:
+        facts = fit_model(
+            study,
+            method,
+            data,
+            out,
+            run=run,
+            leave_out=absent,
+            sets=sets,
+            stride_s=stride,
+            executor=executor.value,
+            workers=workers,
+            threads=threads,
+            device=device,
+            progress=meter.tell,
+            say=_say,
+        )
+    people = len(facts.training.people)
+    typer.echo(f"{out}: {facts.method}, trained on {facts.training.clips} clips of {people} people")
+
+
+@app.command()
+def predict(
+    model: ModelFolder,
+    out: Annotated[Path, typer.Option(help="The folder of the timeline.", metavar="DIR")],
+    recordings: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Recordings that `plait ingest` made, or folders of them.", metavar="[RECORDING]..."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:NAME", help="A data set's recordings instead, of --data; by default the model's."
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="That data set's folder.", metavar="DIR")] = None,
+    only: Annotated[
+        str, typer.Option(help="Of a data set, the recordings of these people: 7,8.", metavar="NAME,NAME")
+    ] = "",
+    clips: Annotated[
+        bool,
+        typer.Option("--clips", help="The data set's own clips as windows, in the place of sliding ones."),
+    ] = False,
+    stride: Stride = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Of torch; by default the cores.")
+    ] = None,
+    device: Device = "auto",
+    trust: Trusted = [],  # noqa: B006
+) -> None:
+    """Say what is done when in whole recordings: timeline, segments (CSV, ELAN, JSON), a picture of each."""
+    import torch
+
+    from plait.compute.machine import cores
+    from plait.recogniser.predict import plan
+    from plait.recogniser.predict import predict as recognise_all
+    from plait.recogniser.recogniser import Recogniser
+    from plait.recogniser.windows import Sliding, clipped, ingested, of_people, whole_recordings, windows_of
+    from plait.report.timeline import write_pictures
+
+    if bool(recordings) == (data is not None):
+        raise ConfigError("predict: expected recordings, or --data DIR with a data set's")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or cores())
+    try:
+        trusting = trusted(trust, dataset)
+        recogniser = Recogniser.load(model, trust=trusting, device=device)
+        facts, modalities = recogniser.facts, list(recogniser.modalities.values())
+        sliding = Sliding(facts.seconds, None if facts.seconds is None else stride or facts.stride_s)
+        windows, cut = None, facts.cut
+        if data is None:
+            found = ingested(recordings or [])
+        else:
+            people = [name.strip() for name in only.split(",") if name.strip()]
+            owner = trusting.dataset(dataset or facts.dataset, "--dataset")
+            found = of_people(whole_recordings(owner, data), people, data)
+            cut = windows_of(owner, data, modalities)[1] or cut
+            if clips:
+                found, windows = clipped(owner, data, people, modalities)
+        tasks = plan(recogniser, found, sliding, clips=windows, cut=cut)
+        with Meter("recognising") as meter:
+            predicted = recognise_all(recogniser, tasks, sliding, out, meter.tell)
+    finally:
+        torch.set_num_threads(before)
+    for picture in write_pictures(out):
+        typer.echo(picture)
+    hours = sum(whole.stop_s - whole.start_s for whole in predicted.recordings.values()) / 3600
+    smoothed = f"smoothing changes {predicted.smoothed:.1%} of the time"
+    typer.echo(f"{out}: {len(predicted.recordings)} recordings, {hours:.2f} h; {smoothed}")

@@ -1,0 +1,270 @@
+"""A model's folder: what a recogniser is and has learned, without code.
+
+MODEL/model.toml           `ModelFacts`
+MODEL/model.safetensors    the weights of its networks, `NETWORK/parameter`
+MODEL/README.md            a model card
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from plait.config import Policy
+from plait.encoders.weights import read_weights
+from plait.errors import DataError, first_fault, one_line
+from plait.features import Extraction
+from plait.recogniser.decoding import Decoding
+from plait.store import read_bytes, toml_of, write_bytes, write_text, write_toml
+from plait.types import LONGEST_S, Windows
+
+MODEL, WEIGHTS, CARD = "model.toml", "model.safetensors", "README.md"
+FILES = (MODEL, WEIGHTS, CARD)
+_STRICT = ConfigDict(extra="forbid")
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Shape = tuple[Annotated[int, Field(ge=1)], ...]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SensorFacts:
+    """One modality, as its data set's code makes a tensor of a window.
+
+    Args:
+        streams: of a recording, in the order of `prepare`'s arguments.
+        samples: readings of each stream in a window.
+        shape: of the window's tensor.
+        code: a digest of the code of `prepare`.
+        rate_hz: of the samples; without, they lie evenly between the window's ends.
+    """
+
+    streams: tuple[str, ...]
+    samples: Annotated[int, Field(ge=1)]
+    shape: Shape
+    code: str
+    rate_hz: Annotated[float | None, Field(gt=0)] = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EncoderFacts:
+    """A network's encoder of one modality.
+
+    Args:
+        shape: of what it is given: the window's tensor, or features of it.
+        code: a digest of its code.
+        use: its path; without, the data set's encoder, or nothing upon features.
+        args: its settings.
+        frozen: its grids are rounded to float16, as they were while the method was trained.
+        features: the frozen encoder before it.
+        weights: a checksum of all numbers of that one.
+    """
+
+    shape: Shape
+    code: str
+    use: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    frozen: bool = False
+    features: Extraction | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class NetworkFacts:
+    """One trained network: encoders, and a method over their grids.
+
+    Args:
+        use: the method's path.
+        code: a digest of its code.
+        encoders: by modality.
+        epochs: how many it was trained.
+        args: the method's settings.
+        precision: that it computes in.
+    """
+
+    use: str
+    code: str
+    encoders: dict[str, EncoderFacts]
+    epochs: int
+    args: dict[str, Any] = field(default_factory=dict)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Unlabelled:
+    """What the time is in which no activity is labelled.
+
+    Args:
+        policy: an `activity` of its own; left out (`leave-out`), so that whatever is recognised there stands;
+            or refused by score (`refuse`): where the highest is below `threshold`, nothing is recognised.
+        activity: which one.
+        threshold: chosen on validation people.
+    """
+
+    policy: Policy = "leave-out"
+    activity: str | None = None
+    threshold: Share | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Training:
+    """What a model was trained on.
+
+    Args:
+        people: whose clips.
+        clips: how many.
+        seed: of weights, order and whatever else is drawn.
+        left_out: people of the data set who were left out by name.
+        epochs: what chose how many.
+        settings: what temperature and decoding were chosen on.
+    """
+
+    people: tuple[str, ...]
+    clips: int
+    seed: int
+    left_out: tuple[str, ...] = ()
+    epochs: str = ""
+    settings: str = ""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelFacts:
+    """What `model.toml` says.
+
+    Args:
+        key: of all that decided the model.
+        study, method: names of what it was trained as.
+        dataset: `"package.module:NAME"` of the data set whose modalities these are.
+        activities: in the order of the scores.
+        sensors: by modality.
+        networks: by the method that each was trained as; of several, the scores are averaged.
+        training: what they were trained on.
+        seconds: the length of a window; without, a window is a whole recording.
+        stride_s: from one window's start to the next one's.
+        temperature: that scores are divided by, as logarithms.
+        decoding: how windows' scores become segments.
+        transitions: between activities, from training labels, where decoding asks for them.
+        unlabelled: what time without a label is.
+        cite: whom to cite for the data.
+        versions: of plait and of what it computes with.
+        commit: of plait's own source.
+        format: of this file.
+    """
+
+    key: str
+    study: str
+    method: str
+    dataset: str
+    activities: tuple[str, ...]
+    sensors: dict[str, SensorFacts]
+    networks: dict[str, NetworkFacts]
+    training: Training
+    seconds: Seconds | None = None
+    stride_s: Seconds | None = None
+    temperature: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    decoding: Decoding = field(default_factory=Decoding)
+    transitions: tuple[tuple[Share, ...], ...] = ()
+    unlabelled: Unlabelled = field(default_factory=Unlabelled)
+    cite: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    format: Literal[1] = 1
+
+    @property
+    def cut(self) -> Windows | None:
+        """How labels of recordings are to be read: whether the time between them is an activity."""
+        activity = self.unlabelled.activity
+        return None if activity is None else Windows(self.seconds or 1.0, unlabelled=activity)
+
+
+class Model(NamedTuple):
+    """A model's folder, read: what it says, and the weights of its networks."""
+
+    folder: Path
+    facts: ModelFacts
+    weights: dict[str, Tensor]
+
+    def of(self, network: str) -> dict[str, Tensor]:
+        """The weights of one of its networks, by the parameter's name."""
+        prefix = f"{network}/"
+        return {
+            name.removeprefix(prefix): weight
+            for name, weight in self.weights.items()
+            if name.startswith(prefix)
+        }
+
+
+def write_model(folder: Path, facts: ModelFacts, networks: Mapping[str, nn.Module], card: str) -> None:
+    """Write a model's folder; `model.toml` comes last, so that with it the folder is whole.
+
+    Args:
+        folder: where.
+        facts: what it says.
+        networks: with their weights, by name.
+        card: the model card, Markdown.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    weights = {
+        f"{name}/{parameter}": weight.detach().cpu().contiguous().clone()
+        for name, network in networks.items()
+        for parameter, weight in network.state_dict().items()
+    }
+    (folder / MODEL).unlink(missing_ok=True)
+    write_bytes(folder / WEIGHTS, save(weights))
+    write_text(folder / CARD, card)
+    write_toml(folder / MODEL, asdict(facts))
+
+
+def read_facts(folder: Path) -> ModelFacts:
+    """What a model's `model.toml` says.
+
+    Raises:
+        DataError: it is missing, damaged, or contradicts itself.
+    """
+    path = folder / MODEL
+    try:
+        facts = TypeAdapter(ModelFacts).validate_python(toml_of(read_bytes(path).decode()))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; `plait fit` makes it") from error
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_fault(error)}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a TOML file: {one_line(error)}") from error
+    _check(facts, path)
+    return facts
+
+
+def read_model(folder: Path) -> Model:
+    """A model's folder.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    return Model(folder, read_facts(folder), read_weights(folder / WEIGHTS))
+
+
+def _check(facts: ModelFacts, path: Path) -> None:
+    """Refuse what no model can be."""
+    count = len(facts.activities)
+    if not count or len(set(facts.activities)) < count:
+        raise DataError(f"{path}: activities: expected names, each once")
+    if not facts.networks:
+        raise DataError(f"{path}: networks: empty, expected at least one")
+    for name, network in facts.networks.items():
+        if unknown := network.encoders.keys() - facts.sensors.keys():
+            expected = f"expected some of: {', '.join(facts.sensors)}"
+            raise DataError(f"{path}: networks.{name}.encoders: unknown {min(unknown)!r}, {expected}")
+        if not network.encoders:
+            raise DataError(f"{path}: networks.{name}.encoders: empty, expected at least one")
+    if facts.transitions and any(len(row) != count for row in (facts.transitions, *facts.transitions)):
+        raise DataError(f"{path}: transitions: expected {count} rows of {count} shares")
+    named = facts.unlabelled.activity
+    if (named is not None or facts.unlabelled.policy == "activity") and named not in facts.activities:
+        expected = f"expected one of: {', '.join(facts.activities)}"
+        raise DataError(f"{path}: unlabelled.activity: {named!r}, {expected}")

@@ -1,0 +1,358 @@
+"""A recogniser over whole recordings, window after window: what was recognised when.
+
+OUT/timeline.parquet   `timeline.WINDOWS`, a row for each window
+OUT/segments.csv       what windows come to, and `NAME.eaf`, `segments.json`, `NAME.svg`
+OUT/predict.json       `Predicted`
+OUT/parts/             windows that are done of a prediction that is not
+"""
+
+import io
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from plait.compute.ahead import ahead
+from plait.compute.machine import settled_numerics
+from plait.contents import describe
+from plait.errors import ConfigError, DataError, first_fault
+from plait.progress import Progress, Step, silent
+from plait.recogniser.decoding import Decoding, decode, highest
+from plait.recogniser.model import ModelFacts
+from plait.recogniser.recogniser import Recogniser, refuse_missing
+from plait.recogniser.segments import Slots, segments, slots
+from plait.recogniser.timeline import WINDOWS, write_timeline
+from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, seen
+from plait.recogniser.writers import file_stems, write_segments
+from plait.recordings.video import Video
+from plait.store import content_key, locked, read_json, read_parquet, sweep, taken, write_bytes, write_json
+from plait.types import Modality, Recording, Segment, Span, Windows
+
+PREDICTED, PARTS = "predict.json", "parts"
+AT_ONCE = 64  # windows of a part
+AHEAD = 2  # windows that are read while one is looked at
+_STRICT = ConfigDict(extra="forbid")
+
+
+@checked(frozen=True, config=_STRICT)
+class Whole:
+    """One recording, as it was predicted.
+
+    Args:
+        start_s, stop_s: from its first to its last reading, on its clock.
+        labels: what was done when, if somebody has said so: start, stop, activity.
+        video: its video's file, if it has one.
+        subject: who is recorded.
+    """
+
+    start_s: float
+    stop_s: float
+    labels: tuple[tuple[float, float, str], ...] = ()
+    video: str | None = None
+    subject: str = ""
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Its labels."""
+        return tuple(Span(*label) for label in self.labels)
+
+
+@checked(frozen=True, config=_STRICT)
+class Predicted:
+    """What `predict.json` says.
+
+    Args:
+        key: of all that decided the prediction.
+        model: the model's key.
+        method: what the model was trained as.
+        activities: in the order of the scores.
+        recordings: by name.
+        seconds: the length of a window; without, a window is a whole recording.
+        stride_s: from one window's start to the next one's.
+        decoding: how windows' scores became segments.
+        unlabelled: the activity that stands for none, if there is one.
+        smoothed: the share of the time in which decoding says something else than the scores alone.
+    """
+
+    key: str
+    model: str
+    method: str
+    activities: tuple[str, ...]
+    recordings: dict[str, Whole]
+    seconds: float | None = None
+    stride_s: float | None = None
+    decoding: Decoding = field(default_factory=Decoding)
+    unlabelled: str | None = None
+    smoothed: float = 0.0
+
+
+class Task(NamedTuple):
+    """One recording to be predicted, its windows, and its labels."""
+
+    recording: Recording
+    windows: list[tuple[float, float]]
+    labels: tuple[Span, ...]
+
+
+def plan(
+    recogniser: Recogniser,
+    recordings: Iterable[Recording],
+    sliding: Sliding,
+    *,
+    clips: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    cut: Windows | None = None,
+) -> list[Task]:
+    """The recordings that are to be predicted, each with its windows.
+
+    Args:
+        recogniser: who sees them.
+        recordings: each under a name of its own.
+        sliding: how windows are slid over them.
+        clips: windows by recording, in the place of those that are slid.
+        cut: how clips were cut, which says what unlabelled time is.
+
+    Raises:
+        DataError: two recordings of one name, or none.
+        PlaitError: a recording of which the recogniser would see nothing.
+    """
+    modalities = list(recogniser.modalities.values())
+    tasks: dict[str, Task] = {}
+    for recording in recordings:
+        if recording.name in tasks:
+            raise DataError(f"two recordings are called {recording.name!r}, expected names that differ")
+        refuse_missing(recogniser, recording.streams, f"recording {recording.name}")
+        extents = extents_of(recording, modalities)
+        windows = sliding.windows(extents) if clips is None else list(clips.get(recording.name, ()))
+        labels = labels_of(recording, cut, modalities)
+        tasks[recording.name] = Task(recording, windows, labels)
+    if not tasks:
+        raise DataError("no recordings, expected one at least")
+    return list(tasks.values())
+
+
+def timeline(
+    recogniser: Recogniser,
+    tasks: Sequence[Task],
+    parts: Path | None = None,
+    progress: Progress = silent,
+) -> pl.DataFrame:
+    """What a recogniser sees in every window of some recordings, one after another: `WINDOWS`.
+
+    Windows in which too few sensors are there have no row. Each is looked at by itself, so that it comes to the
+    same scores whoever else is there, and live.
+
+    Args:
+        recogniser: who looks.
+        tasks: at what.
+        parts: the folder of windows that are done, from which a stopped prediction goes on.
+        progress: told how many windows are done.
+    """
+    total, done = sum(len(task.windows) for task in tasks), 0
+    tables = [pl.DataFrame(schema=WINDOWS)]
+    progress(Step(0, total, "windows", "begins"))
+    for task in tasks:
+        key = _key(recogniser, task)
+        groups = [task.windows[at : at + AT_ONCE] for at in range(0, len(task.windows), AT_ONCE)]
+        files = [
+            None if parts is None or key is None else parts / f"{key}-{n:06d}.parquet"
+            for n in range(len(groups))
+        ]
+        standing = [None if file is None or not file.exists() else _read_part(file) for file in files]
+        missing = [
+            window for group, table in zip(groups, standing, strict=True) if table is None for window in group
+        ]
+        coming = ahead(seen(task.recording, list(recogniser.modalities.values()), missing), AHEAD)
+        for group, file, table in zip(groups, files, standing, strict=True):
+            if table is None:
+                table = _look(recogniser, task.recording.name, [next(coming) for _ in group])
+                if file is not None:
+                    _write_part(file, table)
+            tables.append(table)
+            done += len(group)
+            progress(Step(done, total, task.recording.name))
+    return pl.concat(tables)
+
+
+def _look(recogniser: Recogniser, name: str, windows: Sequence[Seen]) -> pl.DataFrame:
+    """The rows of some windows of a recording."""
+    rows: list[tuple[Any, ...]] = []
+    for start_s, stop_s, tensors in windows:
+        if recogniser.can_see(tensors):
+            scores = recogniser(tensors)
+            predicted = recogniser.activities[int(scores.argmax())]
+            rows.append((name, start_s, stop_s, predicted, scores.tolist(), list(tensors)))
+    return pl.DataFrame(rows, schema=WINDOWS, orient="row")
+
+
+def _key(recogniser: Recogniser, task: Task) -> str | None:
+    """A key of all that decides a recording's windows; None where the recording does not say what it holds."""
+    streams = list(extents_of(task.recording, list(recogniser.modalities.values())))
+    content = task.recording.content(streams)
+    if content is None:
+        return None
+    how = [torch.get_num_threads(), settled_numerics(recogniser.device), torch.__version__]
+    return content_key([recogniser.facts.key, task.recording.name, content, streams, task.windows, how])
+
+
+def _read_part(file: Path) -> pl.DataFrame | None:
+    try:
+        table = read_parquet(file, "", WINDOWS)
+    except DataError:
+        return None  # made again
+    return table if table.schema == WINDOWS else None
+
+
+def _write_part(file: Path, table: pl.DataFrame) -> None:
+    content = io.BytesIO()
+    table.write_parquet(content)
+    write_bytes(file, content.getvalue())
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What was recognised in one recording.
+
+    Args:
+        slots: the time, cut where windows begin and end, each piece with the mean score of those over it.
+        labels: of each slot, a place among the activities, or `REFUSED`.
+        segments: what these come to; of them, the activity that stands for none is left out.
+    """
+
+    slots: Slots
+    labels: np.ndarray
+    segments: list[Segment]
+
+    @property
+    def changed_s(self) -> float:
+        """The seconds in which decoding says something else than the scores alone."""
+        return float(self.slots.lengths_s[self.labels != highest(self.slots)].sum())
+
+
+def recognise(facts: ModelFacts, table: pl.DataFrame) -> Recognised:
+    """What the windows of one recording come to.
+
+    Args:
+        facts: how the model decodes.
+        table: `WINDOWS`, of one recording.
+    """
+    found = slots_of(facts, table)
+    labels = decode(found, facts.decoding, facts.transitions or None)
+    return Recognised(found, labels, segments(found, labels, facts.activities, facts.unlabelled.activity))
+
+
+def slots_of(facts: ModelFacts, table: pl.DataFrame) -> Slots:
+    """The slots of one recording's windows, `WINDOWS`."""
+    scores = np.array(table["scores"].to_list(), np.float64).reshape(len(table), len(facts.activities))
+    return slots(table["start_s"].to_numpy(), table["stop_s"].to_numpy(), scores)
+
+
+def predict(
+    recogniser: Recogniser,
+    tasks: Sequence[Task],
+    sliding: Sliding,
+    out: Path,
+    progress: Progress = silent,
+) -> Predicted:
+    """Predict recordings, and leave `out`; what `out` holds already, of the same, is not made again.
+
+    Args:
+        recogniser: who recognises.
+        tasks: what `plan` says.
+        sliding: how windows were slid.
+        out: the folder.
+        progress: told how many windows are done.
+
+    Raises:
+        ConfigError: `out` holds something else.
+        DataError: a recording cannot be read, or the folder cannot be written.
+    """
+    facts = recogniser.facts
+    keys = [[task.recording.name, _key(recogniser, task), task.labels] for task in tasks]
+    key = content_key([facts.key, describe(keys), asdict(facts.decoding), describe(predict)])
+    if taken(out) and not any((out / name).exists() for name in (PREDICTED, PARTS)):
+        raise ConfigError(f"{out}: holds files that no prediction has left: expected another folder")
+    (out / PARTS).mkdir(parents=True, exist_ok=True)
+    with locked(out / ".lock"):
+        if (out / PREDICTED).is_file():
+            before = read_predicted(out)
+            if before.key == key and all(known is not None for _, known, _ in keys):
+                shutil.rmtree(out / PARTS, ignore_errors=True)
+                return before
+            _clear(out, before)
+        sweep(out)
+        table = timeline(recogniser, tasks, out / PARTS, progress)
+        written = write_timeline(table, out)
+        wholes: dict[str, Whole] = {}
+        found: dict[str, Recognised] = {}
+        for task in tasks:
+            name = task.recording.name
+            found[name] = recognise(facts, written.filter(pl.col("recording") == name))
+            wholes[name] = _whole(task, list(recogniser.modalities.values()))
+        write_segments(
+            out,
+            {name: one.segments for name, one in found.items()},
+            {name: whole.spans for name, whole in wholes.items()},
+            {name: Path(whole.video) for name, whole in wholes.items() if whole.video},
+        )
+        lasting_s = sum(float(one.slots.lengths_s.sum()) for one in found.values())
+        changed_s = sum(one.changed_s for one in found.values())
+        predicted = Predicted(
+            key=key,
+            model=facts.key,
+            method=facts.method,
+            activities=facts.activities,
+            recordings=wholes,
+            seconds=sliding.seconds,
+            stride_s=sliding.stride_s,
+            decoding=facts.decoding,
+            unlabelled=facts.unlabelled.activity,
+            smoothed=changed_s / lasting_s if lasting_s else 0.0,
+        )
+        write_json(out / PREDICTED, asdict(predicted))
+        shutil.rmtree(out / PARTS, ignore_errors=True)
+    return predicted
+
+
+def _clear(out: Path, before: Predicted) -> None:
+    """Remove what an earlier prediction of something else has left."""
+    for stem in file_stems(before.recordings).values():
+        for ending in (".eaf", ".svg"):
+            (out / f"{stem}{ending}").unlink(missing_ok=True)
+    (out / PREDICTED).unlink()
+
+
+def _whole(task: Task, modalities: Sequence[Modality]) -> Whole:
+    """What `predict.json` says of a recording."""
+    extents = extents_of(task.recording, modalities).values()
+    video = next(
+        (stream.file for stream in task.recording.streams.values() if isinstance(stream, Video)), None
+    )
+    return Whole(
+        start_s=min((start for start, _ in extents), default=0.0),
+        stop_s=max((stop for _, stop in extents), default=0.0),
+        labels=tuple((span.start_s, span.stop_s, span.activity) for span in task.labels),
+        video=None if video is None else str(video.resolve()),
+        subject=task.recording.subject,
+    )
+
+
+def read_predicted(out: Path) -> Predicted:
+    """What `predict.json` says.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    path = out / PREDICTED
+    if not path.is_file():
+        raise DataError(f"{path}: not there, expected a folder that `plait predict` made")
+    try:
+        return TypeAdapter(Predicted).validate_python(read_json(path, "run `plait predict` again"))
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_fault(error)}; run `plait predict` again") from error

@@ -1,0 +1,313 @@
+"""A trained method, put to use: one window's tensors -> scores."""
+
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait.compute.machine import device_called, settled, wide_products
+from plait.config import Encoder, Method
+from plait.contents import network_key
+from plait.errors import ConfigError, DataError, PlaitWarning, one_line
+from plait.features import Extraction
+from plait.features.engine import Encode, accelerate
+from plait.features.extraction import frozen_encoder
+from plait.objects import resolve, source_key
+from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
+from plait.recogniser.tuning import tempered
+from plait.training.network import Network, build, maker
+from plait.trust import NOBODY, Trust
+from plait.types import Dataset, Modality
+
+
+class Member(NamedTuple):
+    """One of a recogniser's networks: which of its encoders see features, and whose grids are rounded."""
+
+    name: str
+    network: Network
+    features: dict[str, str]
+    rounded: frozenset[str]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The modalities without which it sees nothing."""
+        return frozenset(self.network.encoders) - frozenset(self.network.reads.optional)
+
+    def logits(self, clip: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
+        """Of one window: `(classes,)`, from tensors by modality and features by their keys."""
+        given: dict[str, Tensor] = {}
+        for modality in self.network.encoders:
+            key = self.features.get(modality)
+            source, name = (clip, modality) if key is None else (features, key)
+            if name in source:
+                given[modality] = source[name].float()[None]
+        grids = {
+            modality: self.network.encoders[modality](given[modality]).half().float()
+            for modality in self.rounded
+            if modality in given
+        }
+        logits: Tensor = self.network(given, grids)
+        return logits[0]
+
+
+@dataclass
+class Front:
+    """A frozen encoder that makes features of a modality's windows, run as it was for the study."""
+
+    modality: str
+    how: Extraction
+    encoder: nn.Module
+    device: str
+    run: Encode | None = field(default=None, repr=False)
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """The features of one window, rounded to float16 as those of a study are."""
+        batch = tensor.float()[None].to(self.device)
+        if self.run is None:
+            self.run = accelerate(self.encoder.to(self.device), batch, self.how.engine)
+        return self.run(batch)[0].half().float()
+
+
+class Recogniser:
+    """What `plait fit` made, ready to be given windows.
+
+    `modalities` say of which streams a window's tensors are made, and how; `facts` all else.
+
+    Args:
+        facts: what its `model.toml` says.
+        modalities: by name, in the order of `facts.sensors`.
+        members: its networks; the scores of several are averaged.
+        fronts: frozen encoders before them, by their keys.
+        device: what is computed on.
+    """
+
+    def __init__(
+        self,
+        facts: ModelFacts,
+        modalities: Mapping[str, Modality],
+        members: tuple[Member, ...],
+        fronts: Mapping[str, Front],
+        device: str = "cpu",
+    ) -> None:
+        self.facts, self.modalities, self.members, self.fronts = (
+            facts,
+            dict(modalities),
+            members,
+            dict(fronts),
+        )
+        self.device = device
+        self.activities = facts.activities
+
+    @classmethod
+    def load(cls, folder: Path | str, *, trust: Trust = NOBODY, device: str = "cpu") -> "Recogniser":
+        """The recogniser in a model's folder, or `hf://ORG/NAME`.
+
+        Args:
+            folder: where it lies.
+            trust: whose code may run, where the model names other modules than plait's.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+        Raises:
+            ConfigError: what it names is not there, or neither plait's nor trusted.
+            DataError: a file is missing or damaged, or of other code.
+        """
+        from plait.recogniser.hub import fetched
+
+        model = read_model(fetched(str(folder)))
+        where, facts = str(model.folder / MODEL), model.facts
+        dataset = trust.dataset(facts.dataset, f"{where}: dataset")
+        for name, network in facts.networks.items():
+            for at, path in _paths(network):
+                trust.network(path, f"{where}: networks.{name}.{at}")
+        changed = _changed(facts, dataset, where)
+        networks = {name: _network(model, dataset, name, changed) for name in facts.networks}
+        if changed:
+            other = "other code, or other versions of packages, than it was trained with"
+            warnings.warn(f"{where}: {other}: {', '.join(changed)}", PlaitWarning, stacklevel=2)
+        return assembled(facts, dataset, networks, device_called(device), where)
+
+    def present(self, streams: Collection[str]) -> list[str]:
+        """The modalities all of whose streams are among these."""
+        return [name for name, sensor in self.facts.sensors.items() if set(sensor.streams) <= set(streams)]
+
+    def can_see(self, present: Collection[str]) -> bool:
+        """Whether it gives scores where only these modalities are present."""
+        return any(member.needs <= set(present) for member in self.members)
+
+    def lacks(self, present: Collection[str]) -> str:
+        """One line on why it gives no scores where only these modalities are present."""
+        member = self.members[0]
+        absent = ", ".join(name for name in self.facts.sensors if name in member.needs - set(present))
+        method = self.facts.networks[member.name].use
+        return f"{self.facts.method} ({method}) sees nothing without {absent}"
+
+    def __call__(self, clip: Mapping[str, Tensor]) -> np.ndarray:
+        """The scores `(activities,)`, float32, of one window.
+
+        Args:
+            clip: by modality, the tensor that `modalities[name].prepare` makes of the window's readings,
+                without a batch axis. One that is missing must be one that the method does without; of an
+                average, those whose sensors are there are averaged.
+
+        Raises:
+            ConfigError: too little is there, or a tensor of another shape.
+        """
+        for name, tensor in clip.items():
+            sensor = self.facts.sensors.get(name)
+            if sensor is None or tuple(tensor.shape) != sensor.shape:
+                expected = ", ".join(f"{known} {facts.shape}" for known, facts in self.facts.sensors.items())
+                raise ConfigError(f"window: {name} {tuple(tensor.shape)}, expected some of: {expected}")
+        able = [member for member in self.members if member.needs <= clip.keys()]
+        if not able:
+            raise ConfigError(f"window: {self.lacks(clip.keys())}")
+        with settled(), wide_products(), torch.inference_mode():
+            used = {key for member in able for key in member.features.values()}
+            features = {
+                key: front(clip[front.modality])
+                for key, front in self.fronts.items()
+                if key in used and front.modality in clip
+            }
+            tensors = {name: tensor.to(self.device) for name, tensor in clip.items()}
+            scores = np.stack(
+                [member.logits(tensors, features).softmax(dim=0).cpu().numpy() for member in able]
+            )
+        mean: np.ndarray = scores.mean(axis=0, dtype=np.float64).astype(np.float32)
+        if self.facts.temperature == 1:
+            return mean
+        cooled: np.ndarray = tempered(mean[None], self.facts.temperature)[0].astype(np.float32)
+        return cooled
+
+
+def digest_of(*things: Any) -> str:
+    """A digest of the code of things, and of all that it uses."""
+    return source_key(things)
+
+
+def feature_key(modality: str, how: Extraction) -> str:
+    """What features of a modality are called among a recogniser's."""
+    return f"{modality} through {how}"
+
+
+def _paths(network: NetworkFacts) -> list[tuple[str, str]]:
+    """What a network is built from, each with the setting that says so."""
+    paths = [("use", network.use)]
+    for modality, encoder in network.encoders.items():
+        if encoder.use:
+            paths.append((f"encoders.{modality}.use", encoder.use))
+        if encoder.features:
+            paths.append((f"encoders.{modality}.features.use", encoder.features.use))
+    return paths
+
+
+def assembled(
+    facts: ModelFacts, dataset: Dataset, networks: Mapping[str, Network], device: str, where: str
+) -> Recogniser:
+    """A recogniser of networks that have their weights.
+
+    Args:
+        facts: what it is to say of itself.
+        dataset: whose code makes tensors of windows.
+        networks: by name, as in `facts`.
+        device: what is computed on.
+        where: what errors call `facts`.
+
+    Raises:
+        ConfigError: the data set has no such modality, or an encoder of features cannot be had.
+        DataError: such an encoder has other weights.
+    """
+    modalities = {name: _modality(facts, dataset, name, where) for name in facts.sensors}
+    members: list[Member] = []
+    fronts: dict[str, Front] = {}
+    for name, network in networks.items():
+        encoders = facts.networks[name].encoders
+        features = {m: feature_key(m, one.features) for m, one in encoders.items() if one.features}
+        rounded = frozenset(modality for modality, encoder in encoders.items() if encoder.frozen)
+        members.append(Member(name, network.eval().requires_grad_(False).to(device), features, rounded))
+        fronts |= _fronts(facts, name, device, fronts, f"{where}: networks.{name}")
+    return Recogniser(facts, modalities, tuple(members), fronts, device)
+
+
+def _modality(facts: ModelFacts, dataset: Dataset, name: str, where: str) -> Modality:
+    sensor = facts.sensors[name]
+    try:
+        known = dataset.modality(name)
+    except DataError as error:
+        raise ConfigError(f"{where}: sensors: {error}") from error
+    return Modality(name, sensor.streams, sensor.samples, sensor.rate_hz, known.prepare, known.encoder)
+
+
+def _encoders(facts: NetworkFacts) -> dict[str, Encoder]:
+    """A network's encoders, as a study would name them."""
+    return {
+        modality: Encoder(encoder.features, encoder.use, encoder.args, frozen=encoder.frozen)
+        for modality, encoder in facts.encoders.items()
+    }
+
+
+def _changed(facts: ModelFacts, dataset: Dataset, where: str) -> list[str]:
+    """Which parts of a model have other code than they were trained with."""
+    changed = {
+        f"prepare of {name}": sensor.code != digest_of(_modality(facts, dataset, name, where).prepare)
+        for name, sensor in facts.sensors.items()
+    }
+    for name, network in facts.networks.items():
+        changed[network.use] = network.code != digest_of(
+            resolve(network.use, f"{where}: networks.{name}.use")
+        )
+        for modality, encoder in _encoders(network).items():
+            make = maker(encoder, dataset, modality, f"{where}: networks.{name}")
+            changed[f"{name}'s encoder of {modality}"] = network.encoders[modality].code != digest_of(make)
+    return [part for part, differs in changed.items() if differs]
+
+
+def _network(model: Model, dataset: Dataset, name: str, changed: Collection[str]) -> Network:
+    """One of a model's networks, with its weights.
+
+    Raises:
+        DataError: the weights are of other shapes; which code has `changed` is said.
+    """
+    where, facts = f"{model.folder / MODEL}: networks.{name}", model.facts.networks[name]
+    method = Method(facts.use, facts.args, modalities=tuple(facts.encoders), encoders=_encoders(facts))
+    shapes = {modality: encoder.shape for modality, encoder in facts.encoders.items()}
+    classes = replace(dataset, activities=model.facts.activities)
+    network = build(method, classes, shapes, where, getattr(torch, facts.precision))
+    try:
+        network.load_state_dict(model.of(name))
+    except RuntimeError as error:
+        fault = one_line(error).partition(": ")[2] or one_line(error)
+        other = f"; other code than it was trained with: {', '.join(changed)}" if changed else ""
+        raise DataError(f"{model.folder / WEIGHTS}: {name}: {fault[:300].strip()}{other}") from error
+    return network
+
+
+def _fronts(
+    facts: ModelFacts, name: str, device: str, known: Collection[str], where: str
+) -> dict[str, Front]:
+    """The frozen encoders of a network's features that are not `known` yet, by their keys."""
+    fronts: dict[str, Front] = {}
+    for modality, encoder in facts.networks[name].encoders.items():
+        if encoder.features is None or (key := feature_key(modality, encoder.features)) in known:
+            continue
+        here = f"{where}.encoders.{modality}.features"
+        frozen = frozen_encoder(encoder.features, facts.sensors[modality].shape, here)
+        if encoder.weights is not None and network_key(frozen) != encoder.weights:
+            expected = f"expected those of checksum {encoder.weights}"
+            raise DataError(f"{here}: {encoder.features.use} has other weights than in training, {expected}")
+        fronts[key] = Front(modality, encoder.features, frozen, device)
+    return fronts
+
+
+def refuse_missing(recogniser: Recogniser, streams: Collection[str], where: str) -> None:
+    """Refuse a recording of which the recogniser would see nothing at all.
+
+    Raises:
+        DataError: naming the method and the sensors.
+    """
+    present = recogniser.present(streams)
+    if not recogniser.can_see(present):
+        raise DataError(f"{where}: {recogniser.lacks(present)}")

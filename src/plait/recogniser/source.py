@@ -1,0 +1,115 @@
+"""What a model is made from: a study's method, its clips, and a run that knows how good it is."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from plait.clips import Clips, Cut
+from plait.config import Study
+from plait.encoders.weights import read_weights
+from plait.errors import ConfigError, DataError
+from plait.names import natural, plain
+from plait.progress import Progress
+from plait.study.finished import FinishedRun
+from plait.study.inputs import inputs
+from plait.study.run import Say, check_methods
+from plait.study.shuffled import clips_of, people_of
+from plait.training.network import Network, build
+from plait.trust import OWN
+from plait.types import Dataset, Fold
+
+
+class Source(NamedTuple):
+    """What a model is made from: the study with the method alone, its data set, and what it was given."""
+
+    study: Study
+    dataset: Dataset
+    data: Path
+    cuts: list[Cut]
+    clips: dict[str, Clips]
+    fold: Fold
+    left_out: tuple[str, ...]
+    run: FinishedRun | None
+
+
+def source_of(
+    study: Study,
+    method: str,
+    data: Path,
+    run: Path | None,
+    leave_out: Sequence[str],
+    say: Say,
+    progress: Progress,
+) -> Source:
+    """What a model is made from, checked."""
+    if method not in study.methods:
+        raise ConfigError(f"methods: no method {method!r}, expected one of: {', '.join(study.methods)}")
+    study = replace(study.only([method]), seeds=study.seeds[:1])
+    dataset = OWN.dataset(study.dataset, "dataset")
+    listing = clips_of(study, dataset, data)
+    for line in listing.told(dataset.activities):
+        say(line)
+    everybody = sorted({clip.subject for _, clip in listing.cuts}, key=natural)
+    called = people_of(study).called
+    absent = [called(plain(name)) for name in leave_out]
+    if unknown := [name for name in absent if name not in everybody]:
+        raise ConfigError(
+            f"--leave-out {unknown[0]}: nobody of that name, expected some of: {', '.join(everybody)}"
+        )
+    cuts = [cut for cut in listing.cuts if cut[1].subject not in absent]
+    finished = None
+    if run is not None:
+        finished = FinishedRun.open(run, data, OWN)
+        _check_run(study, finished)
+    people = [name for name in everybody if name not in absent]
+    fold = _fold(study, people, finished)
+    study = replace(study, protocol=replace(study.protocol, refit=bool(fold.val)))
+    clips = inputs(study, dataset, cuts, progress=progress)
+    check_methods(study, dataset, cuts, data, clips, (fold,) if fold.val else ())
+    return Source(study, dataset, data, cuts, clips, fold, tuple(absent), finished)
+
+
+def _check_run(study: Study, run: FinishedRun) -> None:
+    """Refuse a run of other methods, whose epochs and scores would say nothing of these."""
+    for name, method, train in study.trainings():
+        if name not in run.study.methods:
+            raise ConfigError(f"{run.folder}: no method {name!r}, expected a run of this study")
+        if run.study.method(name) != method or run.study.training(name) != train:
+            raise ConfigError(
+                f"{run.folder}: method {name!r} has other settings there, expected a run of this study"
+            )
+    if run.study.dataset != study.dataset:
+        raise ConfigError(f"{run.folder}: a run of {run.study.dataset}, expected one of {study.dataset}")
+
+
+def _fold(study: Study, people: Sequence[str], run: FinishedRun | None) -> Fold:
+    """Everyone trains; where epochs are yet to be chosen, the last people validate before."""
+    chooses = any(train.choose == "best" for _, _, train in study.trainings())
+    count = study.protocol.val_subjects or 0
+    if run is not None or not (chooses or count):
+        return Fold("everyone", tuple(people), (), ())
+    count = max(count, 1) if chooses else count
+    if len(people) < count + 1:
+        raise ConfigError(
+            f"protocol.val_subjects: {count} of {len(people)} people, expected somebody left to train"
+        )
+    return Fold("everyone", tuple(people[:-count]), tuple(people[-count:]), ())
+
+
+def trained(source: Source, name: str, weights: Path) -> Network:
+    """A method's network with its weights from a file.
+
+    Raises:
+        DataError: they cannot be read, or are of other code.
+    """
+    method, shapes = source.study.method(name), source.clips[name].shapes
+    precision = getattr(torch, source.study.training(name).precision)
+    network = build(method, source.dataset, shapes, f"methods.{name}", precision)
+    try:
+        network.load_state_dict(read_weights(weights))
+    except (DataError, RuntimeError) as error:
+        raise DataError(f"{weights}: not readable, or of other code; run the study again") from error
+    return network.eval()

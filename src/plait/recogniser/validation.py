@@ -1,0 +1,210 @@
+"""What people who validated speak for: temperature, decoding, and what is refused."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from plait.config import Study
+from plait.errors import ConfigError
+from plait.names import natural, plain
+from plait.progress import Progress
+from plait.recogniser.decoding import Decoding, transition_probabilities
+from plait.recogniser.model import (
+    ModelFacts,
+    Unlabelled,
+)
+from plait.recogniser.predict import plan as plan_windows
+from plait.recogniser.predict import slots_of, timeline
+from plait.recogniser.recogniser import Recogniser, assembled
+from plait.recogniser.source import Source, trained
+from plait.recogniser.tuning import (
+    Labelled,
+    candidates,
+    choose,
+    choose_threshold,
+    macro_f1,
+    temperature,
+)
+from plait.recogniser.windows import Sliding, labels_of, whole_recordings
+from plait.results import (
+    TRAIN_WEIGHTS,
+    VALIDATION,
+    read_scores,
+)
+from plait.study.folds import folds
+from plait.study.jobs import Job, Setting
+from plait.study.run import Say
+from plait.study.shuffled import people_of
+from plait.types import Recording, Span, Windows
+
+
+def tuned(
+    source: Source,
+    facts: ModelFacts,
+    jobs: Mapping[str, Job],
+    setting: Setting,
+    sliding: Sliding,
+    cut: Windows | None,
+    progress: Progress,
+    say: Say,
+) -> ModelFacts:
+    """The model with temperature, decoding and threshold as validation people speak for them."""
+    facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
+    scores, truth = _validation(source, facts, jobs, setting)
+    rounds = list(_rounds(source, facts, jobs, setting))
+    if not len(truth) or not rounds:
+        say("nobody validated: scores are as the network gives them, and are not smoothed")
+        return facts
+    facts = replace(facts, temperature=temperature(scores, truth))
+    people = sorted({name for _, names in rounds for name in names}, key=natural)
+    chosen = f"validation on {', '.join(people)}, by networks that had not seen them"
+    facts = replace(facts, training=replace(facts.training, settings=chosen))
+    say(f"temperature {facts.temperature:.3f}, fitted on {len(truth)} clips of validation people")
+    if sliding.seconds is None:
+        return facts
+    labelled = _labelled(source, facts, rounds, sliding, cut, progress)
+    if not labelled:
+        return facts
+    activity, refuses = facts.unlabelled.activity, facts.unlabelled.policy == "refuse"
+    measure = partial(macro_f1, activities=facts.activities, unlabelled=activity, refusing=refuses)
+    matrix = transition_probabilities(_training_labels(source, facts, cut), facts.activities, sliding.seconds)
+    decoding, tried = choose(candidates(sliding.seconds), labelled, measure, matrix)
+    if refuses:
+        decoding, refused = choose_threshold(decoding, labelled, measure, matrix)
+        facts = replace(facts, unlabelled=replace(facts.unlabelled, threshold=decoding.threshold))
+        best = refused.row(int(refused["measure"].fill_null(-1).arg_max() or 0), named=True)
+        say(f"scores below {decoding.threshold} are refused: {_percent(best['refused'])} of the time")
+    plain, best = (
+        tried.row(0, named=True),
+        tried.row(int(tried["measure"].fill_null(-1).arg_max() or 0), named=True),
+    )
+    say(
+        f"decoding: {_called(decoding)}; of {len(tried)} tried on {len(labelled)} recordings of validation people, macro-F1 "
+        f"{_percent(plain['measure'])} without smoothing, {_percent(best['measure'])} with; "
+        f"it changes {_percent(best['changed'])} of the time, {plain['stretches']} stretches become {best['stretches']}"
+    )
+    transitions = tuple(map(tuple, matrix.tolist())) if decoding.kind == "viterbi" else ()
+    return replace(facts, decoding=decoding, transitions=transitions)
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{share:.1%}"
+
+
+def _called(decoding: Decoding) -> str:
+    """A decoding in words."""
+    named = {
+        "none": "the highest score of each moment",
+        "median": f"median over {decoding.seconds} s",
+        "minimum": f"nothing shorter than {decoding.seconds} s",
+        "viterbi": f"Viterbi, transitions of {decoding.seconds} s with weight {decoding.transitions}",
+    }
+    return named[decoding.kind]
+
+
+def unlabelled_time(study: Study, cut: Windows | None) -> Unlabelled:
+    """What unlabelled time is, as the study says and its clips were cut.
+
+    Raises:
+        ConfigError: the two contradict each other.
+    """
+    activity = None if cut is None else cut.unlabelled
+    policy = study.unlabelled or ("leave-out" if activity is None else "activity")
+    if (policy == "activity") != (activity is not None):
+        how = "do not make unlabelled time an activity" if activity is None else f"make it {activity!r}"
+        raise ConfigError(
+            f"unlabelled is {policy!r}, but the clips' windows {how}: expected the same of both"
+        )
+    return Unlabelled(policy, activity)
+
+
+def _validation(
+    source: Source, facts: ModelFacts, jobs: Mapping[str, Job], setting: Setting
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores `(clips, activities)` of people who validated, and the places of what they did."""
+    if source.run is not None:
+        table = source.run.results.validation
+        rows = None if table is None else table.filter(pl.col("method") == facts.method)
+        tables = [] if rows is None else [rows.filter(~pl.col("subject").is_in(list(source.left_out)))]
+    else:
+        tables = [read_scores(setting.folder(jobs[name].key), VALIDATION) for name in facts.networks]
+    if not tables or tables[0].is_empty():
+        return np.empty((0, len(facts.activities))), np.empty(0, np.int64)
+    scores = np.mean([np.array(table["scores"].to_list()) for table in tables], axis=0)
+    return scores, np.array([facts.activities.index(name) for name in tables[0]["activity"]], np.int64)
+
+
+def _rounds(
+    source: Source, facts: ModelFacts, jobs: Mapping[str, Job], setting: Setting
+) -> Iterator[tuple[Recogniser, tuple[str, ...]]]:
+    """Recognisers that have not seen some people, and who these are."""
+    if source.run is None:
+        if source.fold.val:
+            weights = {name: setting.folder(jobs[name].key) / TRAIN_WEIGHTS for name in facts.networks}
+            yield _recogniser(source, facts, weights), source.fold.val
+        return
+    run = source.run
+    everybody = [clip.subject for _, clip in run.cuts]
+    if run.study.protocol.kind == "leave-one-session-out":
+        return
+    for fold in folds(run.study.protocol, everybody):
+        people = tuple(name for name in fold.val if name not in source.left_out)
+        if people:
+            at = f"{fold.name}/{run.results.facts.seeds[0]}"
+            yield (
+                _recogniser(source, facts, {name: run.chosen_weights(name, at) for name in facts.networks}),
+                people,
+            )
+
+
+def _recogniser(source: Source, facts: ModelFacts, weights: Mapping[str, Path]) -> Recogniser:
+    networks = {name: trained(source, name, path) for name, path in weights.items()}
+    return assembled(facts, source.dataset, networks, "cpu", "model")
+
+
+def _labelled(
+    source: Source,
+    facts: ModelFacts,
+    rounds: Sequence[tuple[Recogniser, tuple[str, ...]]],
+    sliding: Sliding,
+    cut: Windows | None,
+    progress: Progress,
+) -> list[Labelled]:
+    """What networks made of whole recordings of people they had not seen, with their labels."""
+    called = people_of(source.study).called
+    by_person: dict[str, list[Recording]] = {}
+    for recording in whole_recordings(source.dataset, source.data):
+        by_person.setdefault(called(plain(recording.subject)), []).append(recording)
+    found = []
+    for recogniser, people in rounds:
+        recogniser.facts = facts
+        recordings = [
+            recording
+            for person in people
+            for recording in by_person.get(person, ())
+            if recogniser.can_see(recogniser.present(recording.streams))
+        ]
+        if not recordings:
+            continue
+        tasks = plan_windows(recogniser, recordings, sliding, cut=cut)
+        table = timeline(recogniser, tasks, progress=progress)
+        for task in tasks:
+            rows = table.filter(pl.col("recording") == task.recording.name)
+            if not rows.is_empty():
+                found.append(Labelled(slots_of(facts, rows), task.labels))
+    return found
+
+
+def _training_labels(source: Source, facts: ModelFacts, cut: Windows | None) -> list[tuple[Span, ...]]:
+    """The labels of everyone's recordings that were trained on."""
+    called, people = people_of(source.study).called, set(facts.training.people)
+    modalities = [source.dataset.modality(name) for name in facts.sensors]
+    return [
+        labels_of(recording, cut, modalities)
+        for recording in whole_recordings(source.dataset, source.data)
+        if called(plain(recording.subject)) in people
+    ]

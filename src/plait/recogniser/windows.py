@@ -1,0 +1,239 @@
+"""A recording as a recogniser sees it: which windows there are, and what each sensor gives of them."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from plait.clips import read_clips
+from plait.clips.listing import listed, opened_by
+from plait.clips.table import TABLE, recordings_of
+from plait.clips.windows import ROUNDING_S, ends_of, filled, longest_s, moments, prepared, readings
+from plait.errors import DataError, PlaitError
+from plait.names import plain
+from plait.recordings.folder import open_recording, recording_folders
+from plait.recordings.video import Forward, Video
+from plait.types import Dataset, Modality, Recording, Span, Stream, Windows
+
+MOST_WINDOWS = 10_000_000  # of a recording
+
+
+class Seen(NamedTuple):
+    """One window, `start_s` to `stop_s` on the recording's clock, and a tensor of each modality that is there."""
+
+    start_s: float
+    stop_s: float
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """How windows are slid over recordings.
+
+    A window begins at every whole multiple of `stride_s` on the recording's clock, whatever sensor starts or
+    stops when.
+
+    Args:
+        seconds: the length of a window; without, the whole recording is one.
+        stride_s: from one window's start to the next one's.
+    """
+
+    seconds: float | None
+    stride_s: float | None = None
+
+    def windows(self, extents: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
+        """All windows from 0 s on that lie between the first reading of any stream and the last of any.
+
+        Raises:
+            DataError: there are too many.
+        """
+        if not extents:
+            return []
+        first_s = max(0.0, min(start for start, _ in extents.values()))
+        last_s = max(stop for _, stop in extents.values())
+        if self.seconds is None:
+            return [(first_s, last_s)] if last_s > first_s else []
+        stride_s = self.stride_s or self.seconds
+        first = math.ceil((first_s - ROUNDING_S) / stride_s)
+        count = (last_s + ROUNDING_S - self.seconds) / stride_s - first
+        if count > MOST_WINDOWS:
+            raise DataError(f"{count:.4g} windows {stride_s:g} s apart, expected {MOST_WINDOWS:,} at most")
+        starts = [number * stride_s for number in range(first, first + math.floor(count) + 1)]
+        return [(start_s, start_s + self.seconds) for start_s in starts]
+
+
+def extents_of(recording: Recording, modalities: Sequence[Modality]) -> dict[str, tuple[float, float]]:
+    """When the streams of `modalities` that a recording has begin and end, in seconds on its clock."""
+    names = dict.fromkeys(name for modality in modalities for name in modality.streams)
+    return {name: ends_of(recording.streams[name]) for name in names if name in recording.streams}
+
+
+def seen(
+    recording: Recording, modalities: Sequence[Modality], windows: Sequence[tuple[float, float]]
+) -> Iterator[Seen]:
+    """Each window of a recording with a tensor of each modality that has readings in all of it.
+
+    A video is decoded forwards, each frame once. A modality is absent where one of its streams has not begun,
+    has ended, or has a gap.
+
+    Args:
+        recording: of what.
+        modalities: what tensors are made of.
+        windows: start and stop of each, in seconds on the recording's clock, in order.
+
+    Raises:
+        DataError: a stream cannot be read.
+        ConfigError: a `prepare` fails.
+    """
+    extents = extents_of(recording, modalities)
+    streams = {
+        modality.name: _forward(modality, recording.streams, extents, windows) for modality in modalities
+    }
+    for start_s, stop_s in windows:
+        tensors: dict[str, Tensor] = {}
+        for modality in modalities:
+            if not covered(modality, extents, start_s, stop_s):
+                continue
+            try:
+                arrays = readings(modality, streams[modality.name], start_s, stop_s)
+                if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in arrays):
+                    tensors[modality.name] = prepared(modality, arrays)
+            except PlaitError as error:
+                where = f"recording {recording.name}, modality {modality.name}"
+                raise type(error)(f"{where}: {error}") from error
+        yield Seen(start_s, stop_s, tensors)
+
+
+def covered(
+    modality: Modality, extents: Mapping[str, tuple[float, float]], start_s: float, stop_s: float
+) -> bool:
+    """Whether all streams of a modality have begun before a window, and end after what of it is read."""
+    if modality.rate_hz is not None:
+        stop_s = start_s + modality.samples / modality.rate_hz
+    return all(
+        name in extents
+        and extents[name][0] <= start_s + ROUNDING_S
+        and extents[name][1] >= stop_s - ROUNDING_S
+        for name in modality.streams
+    )
+
+
+def _forward(
+    modality: Modality,
+    streams: Mapping[str, Stream],
+    extents: Mapping[str, tuple[float, float]],
+    windows: Sequence[tuple[float, float]],
+) -> dict[str, Stream]:
+    """A modality's streams; videos as they are read window after window."""
+    found = {name: streams[name] for name in modality.streams if name in streams}
+    if any(isinstance(stream, Video) for stream in found.values()):
+        shown = [moments(modality, *window) for window in windows if covered(modality, extents, *window)]
+        for name, stream in found.items():
+            if isinstance(stream, Video):
+                found[name] = Forward(stream, shown)
+    return found
+
+
+def windows_of(
+    dataset: Dataset, data: Path, modalities: Sequence[Modality]
+) -> tuple[float | None, Windows | None]:
+    """The length of a data set's clips in seconds, or None where each is a whole span; and how they were cut.
+
+    Raises:
+        DataError: its clip table cannot be read.
+    """
+    windows = dataset.windows
+    if (data / TABLE).is_file():
+        windows = Windows(**read_clips(data)[1]["windows"])
+    if windows is not None:
+        return windows.seconds, windows
+    return longest_s(modalities), None
+
+
+def whole_recordings(dataset: Dataset, data: Path) -> Iterator[Recording]:
+    """The recordings of a data set as they are, with their labels; of a clip table, those that it was cut from.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    return recordings_of(data) if (data / TABLE).is_file() else opened_by(dataset, data)
+
+
+def labels_of(
+    recording: Recording, windows: Windows | None, modalities: Sequence[Modality]
+) -> tuple[Span, ...]:
+    """A recording's labels in order of time, those of one activity that touch as one.
+
+    Where unlabelled time is an activity of its own, that is among them.
+
+    Args:
+        recording: whose.
+        windows: how clips are cut, which says what unlabelled time is.
+        modalities: between whose first and last reading it lies.
+    """
+    if windows is None or windows.unlabelled is None:
+        return tuple(filled(recording.spans))
+    extents = extents_of(recording, modalities).values()
+    around = None
+    if extents and (windows.margins or not recording.spans):
+        around = min(start for start, _ in extents), max(stop for _, stop in extents)
+    return tuple(filled(recording.spans, windows.unlabelled, around))
+
+
+def ingested(folders: Sequence[Path]) -> Iterator[Recording]:
+    """The recordings that `plait ingest` made, each in its folder, or all in a folder of them.
+
+    Raises:
+        DataError: there is none, or one cannot be read.
+    """
+    for folder in folders:
+        for recording in recording_folders(folder):
+            yield open_recording(recording)
+
+
+def of_people(recordings: Iterable[Recording], people: Sequence[str], data: Path) -> Iterator[Recording]:
+    """The recordings of some people, by default all.
+
+    Args:
+        recordings: of a data set.
+        people: by name.
+        data: where they lie, for errors.
+
+    Raises:
+        DataError: nobody has one of these names.
+    """
+    absent = [*people]
+    for recording in recordings:
+        name = plain(recording.subject)
+        if not people or name in people:
+            absent = [other for other in absent if other != name]
+            yield recording
+    if absent:
+        raise DataError(f"{data}: no recording of {absent[0]!r}, expected people who are there")
+
+
+def clipped(
+    dataset: Dataset, data: Path, people: Sequence[str], modalities: Sequence[Modality]
+) -> tuple[list[Recording], dict[str, list[tuple[float, float]]]]:
+    """The recordings of a data set's clips, and the clips of each as windows.
+
+    Args:
+        dataset: whose.
+        data: where they lie.
+        people: whose recordings; by default everybody's.
+        modalities: what clips are cut for.
+
+    Raises:
+        DataError: there are none.
+    """
+    recordings: dict[str, Recording] = {}
+    windows: dict[str, list[tuple[float, float]]] = {}
+    for recording, clip in listed(dataset, data, [modality.name for modality in modalities]):
+        recordings[recording.name] = recording
+        windows.setdefault(recording.name, []).append((clip.start_s, clip.stop_s))
+    found = list(of_people(recordings.values(), people, data))
+    return found, {recording.name: windows[recording.name] for recording in found}
