@@ -19,11 +19,13 @@ STAGES = {
     "features": "what frozen encoders made of clips",
     "grids": "what jobs made of clips and features: of frozen encoders, averages, copies",
     "weights": "downloaded weights",
+    "models": "recognisers from the Hugging Face hub",
     "sent": "files that a cluster's driver has sent",
 }
 _SEALED = ("clips", "features", "grids")  # each file has a seal beside it
 _HASH = re.compile("[0-9a-f]{32}")
 _NAMED = re.compile("(.+-)?[0-9a-f]{32}")
+_MODEL = re.compile("[^.].*--.+--[0-9a-f]{40}")  # a folder: its repository, its commit
 HOUR_S, DAY_S = 3600.0, 86_400.0
 
 
@@ -41,8 +43,8 @@ class Entry:
 
     Args:
         stage: one of `STAGES`.
-        owner: the chief of the files.
-        files: all of them, the owner among them.
+        owner: the chief of the files, or their folder.
+        files: all of them, the owner among them if it is one.
         size: their bytes.
         used_s: when one of them was last read or written, as far as the file system says.
         state: whether it can be of use.
@@ -117,9 +119,11 @@ def _entries_of(stage: str) -> Iterator[Entry]:
 
 
 def _owner(stage: str, path: Path) -> Path | None:
-    """The file that `path` belongs to, perhaps itself; None for locks and for what is not plait's."""
+    """The file or folder that `path` belongs to, perhaps itself; None for locks and what is not plait's."""
     if path.name.endswith(".lock"):
         return None
+    if stage == "models":
+        return path.parent if _MODEL.fullmatch(path.parent.name) else None
     if stage not in _SEALED or path.name.startswith(".making-") or path.parent.name.startswith(".making-"):
         return path
     if not _NAMED.fullmatch(path.stem) or path.suffix not in (".npy", ".json", ".parquet"):
@@ -180,6 +184,7 @@ def _remove(entry: Entry) -> bool:
         return False
     except OSError as error:
         raise DataError(f"{owner}: cannot be removed: {error.strerror}") from error
-    if owner.parent != cache_folder(entry.stage) and not any(owner.parent.iterdir()):
-        owner.parent.rmdir()
+    for folder in (owner, owner.parent):
+        if folder.is_dir() and folder != cache_folder(entry.stage) and not any(folder.iterdir()):
+            folder.rmdir()
     return True

@@ -61,7 +61,7 @@ def fetch(remote: Remote, folder: Path | None = None) -> Path:
             if not target.is_file():
                 part = target.with_name(f"{target.name}.part")
                 _download(remote, part, target)
-                _check(remote, part)
+                check(remote, part)
                 part.replace(target)
     except (OSError, http.client.HTTPException) as error:
         reason = one_line(getattr(error, "reason", None) or error)
@@ -92,8 +92,12 @@ def _download(remote: Remote, part: Path, target: Path) -> None:
         raise DataError(f"{remote.url}: {missing} bytes short; run again to go on, or put it at {target}")
 
 
-def _check(remote: Remote, part: Path) -> None:
-    """Refuse and remove a download that is not the file that was published."""
+def check(remote: Remote, part: Path) -> None:
+    """Refuse and remove a download that is not the file that was published.
+
+    Raises:
+        DataError: its size or one of its hashes is another.
+    """
     size = part.stat().st_size
     blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
     sha256 = hashlib.sha256()

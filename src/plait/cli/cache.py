@@ -20,7 +20,8 @@ def cache(
         ),
     ] = False,
     stage: Annotated[
-        list[str], typer.Option(metavar="STAGE", help="Only this one: clips, features, grids, weights, sent.")
+        list[str],
+        typer.Option(metavar="STAGE", help="Only this one: clips, features, grids, weights, models, sent."),
     ] = [],  # noqa: B006 - typer reads the default, nobody writes it
     older_than: Annotated[
         float | None,
