@@ -22,7 +22,7 @@ Stride = Annotated[
         min=0.001,
         callback=finite,
         metavar="SECONDS",
-        help="From one window's start to the next's.",
+        help="Between two windows' starts.",
     ),
 ]
 
@@ -39,9 +39,7 @@ def fit(
     out: Annotated[Path, typer.Option(help="The model's folder.", metavar="MODEL")],
     run: Annotated[
         Path | None,
-        typer.Option(
-            help="A run of the study: its folds say how many epochs, how sure, how smooth.", metavar="RUN"
-        ),
+        typer.Option(help="A run of the study, which says how many epochs and how smooth.", metavar="RUN"),
     ] = None,
     leave_out: Annotated[
         str, typer.Option(help="People whose clips are not looked at: 7,8.", metavar="NAME,NAME")
@@ -86,15 +84,11 @@ def predict(
     out: Annotated[Path, typer.Option(help="The folder of the timeline.", metavar="DIR")],
     recordings: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Recordings that `plait ingest` made, or folders of them.", metavar="[RECORDING]..."
-        ),
+        typer.Argument(help="Recordings of `plait ingest`, or folders of them.", metavar="[RECORDING]..."),
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODULE:NAME", help="A data set's recordings instead, of --data; by default the model's."
-        ),
+        typer.Option(metavar="MODULE:NAME", help="The data set of --data; by default the model's."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="That data set's folder.", metavar="DIR")] = None,
     only: Annotated[
@@ -102,12 +96,10 @@ def predict(
     ] = "",
     clips: Annotated[
         bool,
-        typer.Option("--clips", help="The data set's own clips as windows, in the place of sliding ones."),
+        typer.Option("--clips", help="The data set's own clips as windows."),
     ] = False,
     stride: Stride = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Of torch; by default the cores.")
-    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="By default the cores.")] = None,
     device: Device = "auto",
     trust: Trusted = [],  # noqa: B006
 ) -> None:
@@ -139,7 +131,8 @@ def predict(
             found = of_people(whole_recordings(owner, data), people, data)
             cut = windows_of(owner, data, modalities)[1] or cut
             if clips:
-                found, windows = clipped(owner, data, people, modalities)
+                listing, windows = clipped(owner, data, people, modalities)
+                found = iter(listing)
         tasks = plan(recogniser, found, sliding, clips=windows, cut=cut)
         with Meter("recognising") as meter:
             predicted = recognise_all(recogniser, tasks, sliding, out, meter.tell)

@@ -29,7 +29,13 @@ def card(facts: ModelFacts, run: Results | None) -> str:
     window = (
         "a whole recording" if facts.seconds is None else f"{facts.seconds:g} s, every {facts.stride_s:g} s"
     )
+    epochs = ", ".join(f"{name} {network.epochs}" for name, network in facts.networks.items())
     lines = [
+        "---",
+        "library_name: plait",
+        "tags: [activity-recognition, multimodal, sensor-fusion]",
+        "---",
+        "",
         f"# {facts.method}, of the study {facts.study}",
         "",
         f"Recognises {len(facts.activities)} activities ({', '.join(facts.activities)}) with plait.",
@@ -46,10 +52,8 @@ def card(facts: ModelFacts, run: Results | None) -> str:
         "",
         "## What it was trained on",
         "",
-        f"{training.clips} clips of {len(training.people)} people ({', '.join(training.people)}), seed {training.seed}.",
-        f"Epochs: {training.epochs}: "
-        + ", ".join(f"{name} {network.epochs}" for name, network in facts.networks.items())
-        + ".",
+        f"{training.clips} clips of {len(training.people)} people ({', '.join(training.people)}), "
+        f"seed {training.seed}. Epochs ({training.epochs}): {epochs}.",
     ]
     if training.left_out:
         lines.append(f"Left out by name: {', '.join(training.left_out)}.")
@@ -86,13 +90,14 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
     spread = "" if row["subject_sd"] is None else f", SD over people {100 * row['subject_sd']:.1f} points"
     chance = 100 / len(facts.activities)
     return [
-        f"On people whom its networks had not seen ({row['subjects']} people, {row['clips']} clips, {row['folds']} folds, "
-        f"{row['seeds']} seeds), in windows that are known to show one activity: accuracy {100 * row['accuracy']:.1f} %"
-        f"{spread}; macro-F1 {100 * row['macro_f1']:.1f} %; chance is about {chance:.0f} %. "
+        f"On people whom its networks had not seen ({row['subjects']} people, {row['clips']} clips, "
+        f"{row['folds']} folds, {row['seeds']} seeds), in windows that are known to show one activity: "
+        f"accuracy {100 * row['accuracy']:.1f} %{spread}; macro-F1 {100 * row['macro_f1']:.1f} %; "
+        f"chance is about {chance:.0f} %. "
         f"Negative log likelihood {scores['nll']:.2f}, calibration error {100 * scores['ece']:.1f} points "
         f"({100 * scores['ece_by_chance']:.1f} by chance), before its temperature.",
         "",
-        "These are figures of networks trained on fewer people than this one, which itself was tested on nobody.",
+        "Those networks were trained on fewer people than this one, which itself was tested on nobody.",
     ]
 
 
@@ -100,7 +105,7 @@ def _settings(facts: ModelFacts) -> list[str]:
     unlabelled = facts.unlabelled
     time = {
         "activity": f"Time without a label is an activity of its own, {unlabelled.activity}.",
-        "leave-out": "Time without a label was left out of training: whatever is recognised there means nothing.",
+        "leave-out": "Time without a label was left out of training: what is recognised there means nothing.",
         "refuse": "Time without a label was left out of training; where scores are low, nothing is recognised"
         + ("." if unlabelled.threshold is None else f" (below {unlabelled.threshold:.2f})."),
     }
@@ -118,11 +123,10 @@ def _settings(facts: ModelFacts) -> list[str]:
 
 
 def _limits(facts: ModelFacts) -> list[str]:
-    optional = "A sensor that is missing: see `plait predict`, which says what each window was seen by."
+    refusing = ", unless its score is low." if facts.unlabelled.policy == "refuse" else "."
     return [
-        f"- It knows no other activities than these {len(facts.activities)}: everything else is taken for one of them"
-        + (", unless its score is low." if facts.unlabelled.policy == "refuse" else "."),
-        "- People, places, sensors and ways of wearing them that differ from those it was trained on may change its "
-        "figures by more than the spread over people above.",
-        f"- {optional}",
+        f"- It knows these {len(facts.activities)} activities: all else is taken for one of them{refusing}",
+        "- Other people, places, sensors and ways of wearing them than those it was trained on may change "
+        "its figures by more than the spread over people above.",
+        "- Where a sensor is missing, `plait predict` says which of the others saw a window.",
     ]

@@ -76,7 +76,8 @@ def fit_model(
     Epochs are the median of those that the folds of `run` chose. Without a run, or where its methods take all
     epochs, the study's rule holds: where a method chooses its best epoch, the last people validate, and it is
     trained once more with them for as many. Temperature, decoding and threshold are chosen on the people who
-    validated, by networks that have not seen them: those of the run's folds, or those before the last training.
+    validated, by networks that have not seen them: those of the run's folds, or those before the last
+    training.
 
     Args:
         study: a study file, or a mapping of the same form.
@@ -152,9 +153,8 @@ def _epochs(source: Source, say: Say) -> dict[str, int]:
         if not chosen:
             raise DataError(f"{source.run.folder}: no history of {name!r}, expected that of its folds")
         found[name] = max(1, round(median(chosen)))
-        say(
-            f"{name}: {found[name]} epochs, the median of {len(chosen)} jobs' ({min(chosen)} to {max(chosen)})"
-        )
+        spread = f"{len(chosen)} jobs' ({min(chosen)} to {max(chosen)})"
+        say(f"{name}: {found[name]} epochs, the median of {spread}")
     return found
 
 
@@ -270,9 +270,7 @@ def _epochs_taken(job: Path) -> int:
 def _rule(source: Source, epochs: Mapping[str, int]) -> str:
     """What chose how many epochs networks were trained."""
     if epochs:
-        return f"the median over the jobs of a run of {len(source.run.results.facts.seeds) if source.run else 0} seeds"
+        return "the median of those that the jobs of its run chose"
     if source.fold.val:
-        return (
-            f"those that {', '.join(source.fold.val)} chose in validation; then trained once more with them"
-        )
+        return f"chosen in validation on {', '.join(source.fold.val)}, then trained once more with them"
     return "all that the study says"

@@ -145,8 +145,8 @@ def timeline(
 ) -> pl.DataFrame:
     """What a recogniser sees in every window of some recordings, one after another: `WINDOWS`.
 
-    Windows in which too few sensors are there have no row. Each is looked at by itself, so that it comes to the
-    same scores whoever else is there, and live.
+    Windows in which too few sensors are there have no row. Each is looked at by itself, so that it comes to
+    the same scores whoever else is there, and live.
 
     Args:
         recogniser: who looks.
@@ -192,7 +192,7 @@ def _look(recogniser: Recogniser, name: str, windows: Sequence[Seen]) -> pl.Data
 
 
 def _key(recogniser: Recogniser, task: Task) -> str | None:
-    """A key of all that decides a recording's windows; None where the recording does not say what it holds."""
+    """A key of all that decides a recording's windows; None where a recording does not say its content."""
     streams = list(extents_of(task.recording, list(recogniser.modalities.values())))
     content = task.recording.content(streams)
     if content is None:

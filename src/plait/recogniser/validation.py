@@ -12,7 +12,8 @@ from plait.config import Study
 from plait.errors import ConfigError
 from plait.names import natural, plain
 from plait.progress import Progress
-from plait.recogniser.decoding import Decoding, transition_probabilities
+from plait.recogniser.card import called
+from plait.recogniser.decoding import transition_probabilities
 from plait.recogniser.model import (
     ModelFacts,
     Unlabelled,
@@ -72,38 +73,27 @@ def tuned(
     activity, refuses = facts.unlabelled.activity, facts.unlabelled.policy == "refuse"
     measure = partial(macro_f1, activities=facts.activities, unlabelled=activity, refusing=refuses)
     matrix = transition_probabilities(_training_labels(source, facts, cut), facts.activities, sliding.seconds)
-    decoding, tried = choose(candidates(sliding.seconds), labelled, measure, matrix)
+    tries = candidates(sliding.seconds)
+    decoding, tried = choose(tries, labelled, measure, matrix)
+    plain = tried.row(0, named=True)
+    best = tried.row(tries.index(decoding), named=True)
+    say(
+        f"decoding: {called(decoding)}; of {len(tried)} tried on {len(labelled)} recordings of people who "
+        f"validated; macro-F1 {_percent(plain['measure'])} without it, {_percent(best['measure'])} with it, "
+        f"which changes {_percent(best['changed'])} of the time: {plain['stretches']} stretches become "
+        f"{best['stretches']}"
+    )
     if refuses:
         decoding, refused = choose_threshold(decoding, labelled, measure, matrix)
         facts = replace(facts, unlabelled=replace(facts.unlabelled, threshold=decoding.threshold))
-        best = refused.row(int(refused["measure"].fill_null(-1).arg_max() or 0), named=True)
-        say(f"scores below {decoding.threshold} are refused: {_percent(best['refused'])} of the time")
-    plain, best = (
-        tried.row(0, named=True),
-        tried.row(int(tried["measure"].fill_null(-1).arg_max() or 0), named=True),
-    )
-    say(
-        f"decoding: {_called(decoding)}; of {len(tried)} tried on {len(labelled)} recordings of validation people, macro-F1 "
-        f"{_percent(plain['measure'])} without smoothing, {_percent(best['measure'])} with; "
-        f"it changes {_percent(best['changed'])} of the time, {plain['stretches']} stretches become {best['stretches']}"
-    )
+        share = refused.filter(pl.col("threshold").eq_missing(decoding.threshold))["refused"].item()
+        say(f"scores below {decoding.threshold} are refused: {_percent(share)} of the time")
     transitions = tuple(map(tuple, matrix.tolist())) if decoding.kind == "viterbi" else ()
     return replace(facts, decoding=decoding, transitions=transitions)
 
 
 def _percent(share: float | None) -> str:
     return "?" if share is None else f"{share:.1%}"
-
-
-def _called(decoding: Decoding) -> str:
-    """A decoding in words."""
-    named = {
-        "none": "the highest score of each moment",
-        "median": f"median over {decoding.seconds} s",
-        "minimum": f"nothing shorter than {decoding.seconds} s",
-        "viterbi": f"Viterbi, transitions of {decoding.seconds} s with weight {decoding.transitions}",
-    }
-    return named[decoding.kind]
 
 
 def unlabelled_time(study: Study, cut: Windows | None) -> Unlabelled:

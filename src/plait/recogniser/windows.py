@@ -23,7 +23,7 @@ MOST_WINDOWS = 10_000_000  # of a recording
 
 
 class Seen(NamedTuple):
-    """One window, `start_s` to `stop_s` on the recording's clock, and a tensor of each modality that is there."""
+    """A window, `start_s` to `stop_s` on the recording's clock, with a tensor of each modality present."""
 
     start_s: float
     stop_s: float
@@ -155,7 +155,7 @@ def windows_of(
 
 
 def whole_recordings(dataset: Dataset, data: Path) -> Iterator[Recording]:
-    """The recordings of a data set as they are, with their labels; of a clip table, those that it was cut from.
+    """The recordings of a data set with their labels; of a clip table, those that it was cut from.
 
     Raises:
         DataError: they cannot be read.
