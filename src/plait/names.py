@@ -24,6 +24,7 @@ PLAIN = str.maketrans({"ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "�
 SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa"})
 MINUS = "\u2212\u2043\u02d7\u2796"  # signs that look like a hyphen and are none by category
 FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # blank, though letters or marks by category
+JOINERS = "\u200c\u200d"  # which letters of some scripts, and emoji, are written with
 ACCENTS = re.compile("[\u0300-\u036f]")
 NUMBERED = re.compile(r"([^\W\d_]+)(\d.*)", re.DOTALL)
 SEPARATORS = re.compile(r"[\s_.,;:/\\()\[\]'\"`´’‘“”-]+")
@@ -151,3 +152,11 @@ def encodable(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def printable(text: str) -> str:
+    """`text` with a mark for each letter that is not seen, or that XML and UTF-8 have no place for."""
+    return "".join(
+        letter if letter.isprintable() or letter in JOINERS else "\N{REPLACEMENT CHARACTER}"
+        for letter in text
+    )

@@ -249,7 +249,7 @@ def write_csv(path: Path, table: "pl.DataFrame") -> None:
     import polars as pl
 
     texts = pl.col([name for name, kind in table.schema.items() if kind == pl.String])
-    formula = texts.str.contains(r"^[=+\-@\t\r]") & texts.cast(pl.Float64, strict=False).is_null()
+    formula = texts.str.contains(r"^['\s]*[=+\-@\t\r]") & texts.cast(pl.Float64, strict=False).is_null()
     safe = table.with_columns(pl.when(formula).then("'" + texts).otherwise(texts).name.keep())
     write_text(path, safe.write_csv())
 

@@ -57,6 +57,9 @@ MARKS = {
     **dict.fromkeys(("point", "point event"), "point"),
 }
 MARKED = ("status", "behavior_type", "event_type", "type", "event", "mark")
+QUOTED_FORMULA = (
+    r"^'(['\s]*[=+\-@\t\r])"  # how spreadsheets, and `store.write_csv`, mark text that is no formula
+)
 NUMERIC = re.compile(r"[-+0-9.,:; eE]*|nan|na|null", re.IGNORECASE)
 
 
@@ -69,8 +72,10 @@ class Sheet:
 
     @cached_property
     def cells(self) -> dict[str, list[str]]:
-        """Each column's cells, stripped, empty where there is nothing."""
-        return {name: texts(self.table, name).to_list() for name in self.names}
+        """Each column's cells, stripped, empty where there is nothing, without the `'` of `'=text`."""
+        return {
+            name: texts(self.table, name).str.replace(QUOTED_FORMULA, "$1").to_list() for name in self.names
+        }
 
     @cached_property
     def named(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Labels as JSON: THUMOS' and ActivityNet's, and Label Studio's."""
+"""Labels as JSON: THUMOS' and ActivityNet's, results of theirs, and Label Studio's."""
 
 import json
 import re
@@ -120,6 +120,9 @@ def _choose_video(
 def _read_activitynet(
     file: Path, content: Any, settings: LabelSettings, footage: Footage | None, notes: list[str]
 ) -> list[Entry]:
+    if isinstance(content, dict) and "results" in content and "database" not in content:  # of a recogniser
+        results = _field(file, content, "results", dict, "the file")
+        content = {"database": {video: {"annotations": found} for video, found in results.items()}}
     videos = _field(file, content, "database", dict, "the file")
     video = _choose_video(file, list(videos), settings, footage, notes)
     clock = LabelClock(file, settings.label_unit or "s", settings, footage)

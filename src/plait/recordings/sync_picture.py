@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from plait.names import printable
 from plait.recordings.folder import Clock
 from plait.recordings.sync import Fit, claps_felt, hand_speed, within
 from plait.store import atomic
@@ -73,7 +74,7 @@ def draw(
                 _mark_row(axis, f"{name}, {label}", clock.video_s(claps_felt(near)), heard)
         axes[-1].set_xlim(0, stop_s)
         axes[-1].set_xlabel("seconds of the video")
-        figure.suptitle(_printable(f"{folder.name} ({subject})"), x=0.01, ha="left", fontsize=11)
+        figure.suptitle(printable(f"{folder.name} ({subject})"), x=0.01, ha="left", fontsize=11)
         with atomic(folder / PICTURE) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the reader's own fonts have it
             figure.savefig(file, format="svg", metadata={"Date": None})
@@ -84,14 +85,9 @@ def _mark_row(axis: Axes, title: str, felt: np.ndarray, heard: np.ndarray) -> No
     for clap in heard:
         axis.axvline(clap, color="tab:orange", linewidth=0.8)
     axis.plot(felt, np.full(len(felt), 1.05), "v", color="tab:red", markersize=3)
-    axis.set_title(_printable(title), loc="left", fontsize=9)
+    axis.set_title(printable(title), loc="left", fontsize=9)
     axis.set_yticks([])
     axis.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _printable(text: str) -> str:
-    """`text` with a mark for whatever XML and UTF-8 have no place for."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

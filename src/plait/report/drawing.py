@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import east_asian_width
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
+from plait.names import printable
 from plait.store import write_bytes, write_text
 
 # Paul Tol's "high contrast" trio, darkened to 3:1 on white: told apart by the colour-blind and in greyscale.
@@ -49,6 +51,7 @@ def style() -> Any:
         "svg.hashsalt": "plait",
         "pdf.fonttype": 42,
         "text.parse_math": False,
+        "image.composite_image": False,
         "font.family": "DejaVu Sans",
         "font.size": 8.5,
         "text.color": ink,
@@ -90,7 +93,7 @@ def rows_of(lines: Sequence[Line]) -> list[Line]:
 def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figure, Axes]:
     """A figure with the labels of `lines` on the left of its axes and room for a number on their right."""
     most = int((width_in / 2 - INDENT_IN) / LETTER_IN)
-    labels_in = INDENT_IN + 0.1 + LETTER_IN * max(len(short(line.label, most)) for line in rows_of(lines))
+    labels_in = INDENT_IN + 0.1 + LETTER_IN * max(breadth(short(line.label, most)) for line in rows_of(lines))
     tall = row_in * (lines[-1].y + 1.2)
     height = tall + BELOW_IN
     figure = Figure(figsize=(width_in, height))
@@ -120,10 +123,19 @@ def number(axes: Axes, y: float, text: str, weight: str = "normal") -> None:
     axes.annotate(text, (1, y), (8, 0), right, "offset points", va="center", weight=weight)
 
 
+def breadth(label: str) -> int:
+    """How many Latin letters a label is as broad as."""
+    return sum(1 + (east_asian_width(letter) in "WF" or letter == "\ufffd") for letter in label)
+
+
 def short(label: str, most: int) -> str:
-    """`label` on one line, with its middle left out where it is longer than `most`."""
-    label = " ".join(label.split())
-    return label if len(label) <= most else f"{label[: most // 2 - 1]}…{label[-(most // 2) :]}"
+    """`label` on one line, as XML can have it, its middle left out if it is broader than `most` letters."""
+    label = printable(" ".join(label.split()))
+    broad = breadth(label)
+    if broad <= most:
+        return label
+    half = int(most * len(label) / broad) // 2
+    return f"{label[: half - 1]}…{label[-half:]}"
 
 
 def to_svg(figure: Figure) -> str:
