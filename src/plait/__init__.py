@@ -23,6 +23,8 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
     Raises:
         PlaitError: the study, the data or the output folder does not do, in one line.
     """
+    from plait.progress import silent
+    from plait.recogniser.continuous import write_continuous
     from plait.report import write_report
     from plait.report.cases import write_cases
     from plait.report.sheet import SHEET, write_sheet
@@ -33,6 +35,8 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
         if not (finished.folder / SHEET).exists():
             write_sheet(finished.dataset, finished.cuts, finished.folder)
         write_cases(finished)
+        if finished.study.evaluate.continuous:
+            write_continuous(finished, options.get("progress", silent))
         write_report(finished.folder, results=finished.results)
 
     run_study(study, Path(data), Path(out), then=report, **options)

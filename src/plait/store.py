@@ -35,6 +35,8 @@ DEEPEST, DOTS, DEEP = 50, 500, "nested too deeply"
 _STDERR = threading.RLock()
 SETTLED_S = 2.0  # a file that was changed less long ago may change again without another time stamp
 _checksums: dict[tuple[int, ...], str] = {}  # of files, by their state
+MANY, AGAIN_S = 1000, 60.0  # files of a folder that is swept no more often than that
+_next_sweep: dict[Path, float] = {}  # of such folders
 _warned: set[tuple[Path, int, int]] = set()  # which files have been said to be damaged
 
 
@@ -75,8 +77,20 @@ def _refusal(error: Exception) -> str | None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary folders in `folder` whose processes were killed; what was whole takes its place."""
-    for temporary in folder.glob(".making-*"):
+    """Remove temporary folders in `folder` whose processes were killed; what was whole takes its place.
+
+    A folder of thousands of files is looked through once a minute: each look would take longer than most
+    writes.
+    """
+    if time.monotonic() < _next_sweep.get(folder, 0.0):
+        return
+    try:
+        names = [inner.name for inner in folder.iterdir()]
+    except OSError:
+        return  # not there, or not to be read
+    if len(names) > MANY:
+        _next_sweep[folder] = time.monotonic() + AGAIN_S
+    for temporary in (folder / name for name in names if name.startswith(".making-")):
         try:
             if not (temporary / HELD).is_file() or time.time() - temporary.stat().st_mtime < FRESH_S:
                 continue  # no temporary folder, or one that is not locked yet

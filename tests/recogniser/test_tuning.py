@@ -163,7 +163,9 @@ def test_temperature_of_what_tells_nothing_is_one_and_of_the_rest_within_its_bou
     assert temperature(np.ones((4, 1)), np.zeros(4, dtype=int)) == 1.0
     assert temperature(np.full((4, 3), 1 / 3), np.array([0, 1, 2, 0])) == 1.0
     right, wrong = np.eye(3)[[0, 1, 2]], np.array([1, 2, 0])
-    assert 0.05 <= temperature(0.9 * right + 0.1 / 3, np.arange(3)) < 0.1
+    three = temperature(0.9 * right + 0.1 / 3, np.arange(3))
+    hundred = temperature(np.tile(0.9 * right + 0.1 / 3, (100, 1)), np.tile(np.arange(3), 100))
+    assert 0.05 <= hundred < 1 < three  # of more that are right, the surer
     assert temperature(right, wrong) == pytest.approx(20.0, rel=1e-3)
     assert tempered(right, 2.0) == pytest.approx(right, abs=2e-6)
     assert tempered(np.zeros((0, 3)), 2.0).shape == (0, 3)

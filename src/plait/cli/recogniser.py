@@ -99,24 +99,23 @@ def predict(
         typer.Option("--clips", help="The data set's own clips as windows."),
     ] = False,
     stride: Stride = None,
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="By default the cores.")] = None,
+    threads: Threads = 1,
     device: Device = "auto",
     trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Say what is done when in whole recordings: timeline, segments (CSV, ELAN, JSON), a picture of each."""
     import torch
 
-    from plait.compute.machine import cores
     from plait.recogniser.predict import plan
     from plait.recogniser.predict import predict as recognise_all
     from plait.recogniser.recogniser import Recogniser
     from plait.recogniser.windows import Sliding, clipped, ingested, of_people, whole_recordings, windows_of
-    from plait.report.timeline import write_pictures
+    from plait.report.timelines import write_pictures
 
     if bool(recordings) == (data is not None):
         raise ConfigError("predict: expected recordings, or --data DIR with a data set's")
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or cores())
+    torch.set_num_threads(threads)
     try:
         trusting = trusted(trust, dataset)
         recogniser = Recogniser.load(model, trust=trusting, device=device)
@@ -143,3 +142,31 @@ def predict(
     hours = sum(whole.stop_s - whole.start_s for whole in predicted.recordings.values()) / 3600
     smoothed = f"smoothing changes {predicted.smoothed:.1%} of the time"
     typer.echo(f"{out}: {len(predicted.recordings)} recordings, {hours:.2f} h; {smoothed}")
+
+
+@app.command()
+def score(
+    prediction: Annotated[Path, typer.Argument(help="A folder that `plait predict` made.", metavar="DIR")],
+    step: Annotated[
+        float, typer.Option(min=0.001, callback=finite, metavar="SECONDS", help="Between two frames.")
+    ] = 0.1,
+) -> None:
+    """Score a prediction against its recordings' labels: frames, segments, events."""
+    from plait.recogniser.score import as_markdown
+    from plait.recogniser.score import score as score_all
+
+    typer.echo(as_markdown(score_all(prediction, step)))
+
+
+@app.command()
+def push(
+    model: Annotated[Path, typer.Argument(help="A folder that `plait fit` made.", metavar="MODEL")],
+    name: Annotated[str, typer.Argument(help="Where to, on the Hugging Face hub.", metavar="ORG/NAME")],
+    private: Annotated[bool, typer.Option("--private", help="For nobody else to see.")] = False,
+) -> None:
+    """Put a model on the Hugging Face hub, from where every MODEL can be read as hf://ORG/NAME."""
+    from plait.recogniser.hub import push as put
+    from plait.recogniser.model import read_model
+
+    read_model(model)
+    typer.echo(put(model, name, private=private))

@@ -177,7 +177,7 @@ def _longest_stride_s(timelines: Sequence["_Timeline"], windows: Windows, subjec
 def filled(
     spans: Sequence[Span], unlabelled: str | None = None, around: tuple[float, float] | None = None
 ) -> list[Span]:
-    """Labels in order of time, neighbours of one activity as one, with the time between them if it has a name.
+    """Labels in order of time, neighbours of one activity as one, with the time between if it has a name.
 
     Args:
         spans: labels.
@@ -355,7 +355,7 @@ def _around(stream: Stream, run_s: np.ndarray, start_s: float, stop_s: float) ->
 
 
 def ends_of(stream: Stream) -> tuple[float, float]:
-    """When readings begin and end, in seconds: the last holds for the median spacing, a picture as it is shown."""
+    """When readings begin and end, in seconds: the last one lasts for the median spacing."""
     if isinstance(stream, Video):
         return stream.ends
     times = stream.times

@@ -3,42 +3,32 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import polars as pl
+import torch
 
-from plait.clips import tensors
 from plait.compute.executors import inline, processes
 from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
-from plait.config import Encoder, Method
-from plait.contents import describe, network_key
 from plait.errors import ConfigError, DataError
-from plait.features.extraction import frozen_encoder
-from plait.names import natural
-from plait.objects import resolve
 from plait.progress import Progress, silent
 from plait.recogniser.card import card
 from plait.recogniser.model import (
     MODEL,
-    EncoderFacts,
     ModelFacts,
-    NetworkFacts,
-    SensorFacts,
-    Training,
     read_facts,
     write_model,
 )
 from plait.recogniser.recogniser import digest_of
-from plait.recogniser.source import Source, source_of, trained
+from plait.recogniser.source import Source, facts_of, sliding_of, source_of, trained
 from plait.recogniser.validation import tuned
-from plait.recogniser.windows import Sliding, windows_of
+from plait.recogniser.windows import Sliding
 from plait.results import (
     FACTS,
-    JOBS,
     VALIDATION,
     WEIGHTS,
     read_histories,
@@ -46,12 +36,12 @@ from plait.results import (
     read_job,
 )
 from plait.store import checksum, content_key, taken
-from plait.study.facts import commit, versions
 from plait.study.jobs import Job, Setting, distinct, plan, work_of
 from plait.study.load import load_study
 from plait.study.run import Say, check_workers, naming
-from plait.training.network import maker
 from plait.types import Windows
+
+WORK = ".fitting"  # of a model's folder: networks that are done, of a fit that is not
 
 
 def fit_model(
@@ -102,19 +92,19 @@ def fit_model(
     check_workers(executor, workers, threads)
     if executor == "ray":
         raise ConfigError("executor is 'ray', expected one of: inline, processes")
-    if taken(out) and not any((out / name).exists() for name in (MODEL, JOBS)):
+    if taken(out) and not any((out / name).exists() for name in (MODEL, WORK)):
         raise ConfigError(f"{out}: holds files that no fit has left: expected another folder")
     with ExitStack() as stack:
         stack.enter_context(naming(study))
         source = source_of(load_study(study, sets), method, data, run, leave_out, say, progress)
-        setting = Setting(source.study.dataset, out.resolve(), threads, device_called(device))
+        setting = Setting(source.study.dataset, out.resolve() / WORK, threads, device_called(device))
         epochs = _epochs(source, say)
         planned = plan(source.study, source.dataset, source.clips, (source.fold,), setting, epochs)
         jobs = {name: job for (name, _, _), job in planned.items()}
-        sliding, cut = _sliding(source, stride_s)
+        sliding, cut = sliding_of(source, stride_s)
         key = _key(source, jobs, sliding, cut)
         if (out / MODEL).is_file() and (standing := read_facts(out)).key == key:
-            shutil.rmtree(out / JOBS, ignore_errors=True)
+            shutil.rmtree(out / WORK, ignore_errors=True)
             return standing
         work = work_of(setting)
         pool = inline(work)
@@ -124,14 +114,20 @@ def fit_model(
         for job in jobs.values():
             if failed := read_job(setting.folder(job.key)).failed:
                 raise DataError(f"{job.label}: {failed}")
-    facts = _facts(source, key, epochs, jobs, setting, sliding)
-    facts = tuned(source, facts, jobs, setting, sliding, cut, progress, say)
+    taken_epochs = {name: _epochs_taken(setting.folder(job.key)) for name, job in jobs.items()}
+    facts = facts_of(source, key, taken_epochs, sliding)
+    facts = replace(facts, training=replace(facts.training, epochs=_rule(source, epochs)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        facts = tuned(source, facts, jobs, setting, sliding, cut, progress, say)
+    finally:
+        torch.set_num_threads(before)
     networks = {
         name: trained(source, name, setting.folder(jobs[name].key) / WEIGHTS) for name in facts.networks
     }
     write_model(out, facts, networks, card(facts, source.run.results if source.run else None))
-    shutil.rmtree(out / JOBS, ignore_errors=True)
-    shutil.rmtree(out / ".locks", ignore_errors=True)
+    shutil.rmtree(out / WORK, ignore_errors=True)
     return facts
 
 
@@ -158,15 +154,6 @@ def _epochs(source: Source, say: Say) -> dict[str, int]:
     return found
 
 
-def _sliding(source: Source, stride_s: float | None) -> tuple[Sliding, Windows | None]:
-    """How windows are slid over recordings, and how clips were cut."""
-    modalities = [source.dataset.modality(name) for name in source.study.needed]
-    seconds, cut = windows_of(source.dataset, source.data, modalities)
-    if seconds is None:
-        return Sliding(None), cut
-    return Sliding(seconds, stride_s or source.study.evaluate.stride_s or seconds / 2), cut
-
-
 def _key(source: Source, jobs: Mapping[str, Job], sliding: Sliding, cut: Windows | None) -> str:
     """All that decides a model."""
     run = source.run
@@ -179,85 +166,8 @@ def _key(source: Source, jobs: Mapping[str, Job], sliding: Sliding, cut: Windows
             tables,
             [sliding.seconds, sliding.stride_s],
             None if cut is None else asdict(cut),
-            describe(fit_model),
+            digest_of(fit_model),
         ]
-    )
-
-
-def _facts(
-    source: Source,
-    key: str,
-    epochs: Mapping[str, int],
-    jobs: Mapping[str, Job],
-    setting: Setting,
-    sliding: Sliding,
-) -> ModelFacts:
-    """What the model says before temperature and decoding are chosen."""
-    study, dataset = source.study, source.dataset
-    [method] = [name for name in study.methods if not any(name in m.sources for m in study.methods.values())]
-    names = study.methods[method].average or (method,)
-    modalities = dict.fromkeys(m for name in names for m in study.methods[name].modalities)
-    sensors = {}
-    for name in modalities:
-        modality = dataset.modality(name)
-        sensors[name] = SensorFacts(
-            modality.streams,
-            modality.samples,
-            _tensor_shape(source, name),
-            digest_of(modality.prepare),
-            modality.rate_hz,
-        )
-    networks = {}
-    for name in names:
-        spelled, train = study.method(name), study.training(name)
-        assert spelled.use is not None
-        job = setting.folder(jobs[name].key)
-        networks[name] = NetworkFacts(
-            spelled.use,
-            digest_of(resolve(spelled.use, f"methods.{name}.use")),
-            {m: _encoder_facts(source, name, spelled, m) for m in spelled.modalities},
-            _epochs_taken(job),
-            spelled.args,
-            train.precision,
-        )
-    people = tuple(sorted({*source.fold.train, *source.fold.val}, key=natural))
-    return ModelFacts(
-        key=key,
-        study=study.name,
-        method=method,
-        dataset=study.dataset,
-        activities=dataset.activities,
-        sensors=sensors,
-        networks=networks,
-        training=Training(people, len(source.cuts), study.seeds[0], source.left_out, _rule(source, epochs)),
-        seconds=sliding.seconds,
-        stride_s=sliding.stride_s,
-        cite=dataset.cite,
-        versions=versions(),
-        commit=commit(),
-    )
-
-
-def _tensor_shape(source: Source, name: str) -> tuple[int, ...]:
-    """The shape of a modality's tensor, before features are made of it."""
-    return tuple(next(tensors(source.dataset.modality(name), source.cuts[:1])).shape)
-
-
-def _encoder_facts(source: Source, name: str, method: Method, modality: str) -> EncoderFacts:
-    """What a model says of a network's encoder."""
-    encoder = method.encoders.get(modality, Encoder())
-    where, weights = f"methods.{name}.encoders.{modality}", None
-    if encoder.features:
-        shape = _tensor_shape(source, modality)
-        weights = network_key(frozen_encoder(encoder.features, shape, f"{where}.features"))
-    return EncoderFacts(
-        source.clips[name].shapes[modality],
-        digest_of(maker(encoder, source.dataset, modality, f"methods.{name}")),
-        encoder.use,
-        encoder.args,
-        encoder.frozen,
-        encoder.features,
-        weights,
     )
 
 

@@ -3,17 +3,16 @@
 OUT/timeline.parquet   `timeline.WINDOWS`, a row for each window
 OUT/segments.csv       what windows come to, and `NAME.eaf`, `segments.json`, `NAME.svg`
 OUT/predict.json       `Predicted`
-OUT/parts/             windows that are done of a prediction that is not
+OUT/.predicting/       windows that are done, of a prediction that is not
 """
 
 import io
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -24,18 +23,18 @@ from plait.compute.machine import settled_numerics
 from plait.contents import describe
 from plait.errors import ConfigError, DataError, first_fault
 from plait.progress import Progress, Step, silent
-from plait.recogniser.decoding import Decoding, decode, highest
-from plait.recogniser.model import ModelFacts
-from plait.recogniser.recogniser import Recogniser, refuse_missing
-from plait.recogniser.segments import Slots, segments, slots
+from plait.recogniser.decoding import Decoding
+from plait.recogniser.model import Unlabelled
+from plait.recogniser.recognise import Recognised, recognise, rows_of
+from plait.recogniser.recogniser import Recogniser, digest_of, refuse_missing
 from plait.recogniser.timeline import WINDOWS, write_timeline
 from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, seen
 from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.video import Video
 from plait.store import content_key, locked, read_json, read_parquet, sweep, taken, write_bytes, write_json
-from plait.types import Modality, Recording, Segment, Span, Windows
+from plait.types import Modality, Recording, Span, Windows
 
-PREDICTED, PARTS = "predict.json", "parts"
+PREDICTED, PARTS = "predict.json", ".predicting"
 AT_ONCE = 64  # windows of a part
 AHEAD = 2  # windows that are read while one is looked at
 _STRICT = ConfigDict(extra="forbid")
@@ -77,7 +76,8 @@ class Predicted:
         seconds: the length of a window; without, a window is a whole recording.
         stride_s: from one window's start to the next one's.
         decoding: how windows' scores became segments.
-        unlabelled: the activity that stands for none, if there is one.
+        transitions: between activities, where decoding asks for them.
+        unlabelled: what time without a label is.
         smoothed: the share of the time in which decoding says something else than the scores alone.
     """
 
@@ -89,7 +89,8 @@ class Predicted:
     seconds: float | None = None
     stride_s: float | None = None
     decoding: Decoding = field(default_factory=Decoding)
-    unlabelled: str | None = None
+    transitions: tuple[tuple[float, ...], ...] = ()
+    unlabelled: Unlabelled = field(default_factory=Unlabelled)
     smoothed: float = 0.0
 
 
@@ -215,44 +216,6 @@ def _write_part(file: Path, table: pl.DataFrame) -> None:
     write_bytes(file, content.getvalue())
 
 
-@dataclass(frozen=True)
-class Recognised:
-    """What was recognised in one recording.
-
-    Args:
-        slots: the time, cut where windows begin and end, each piece with the mean score of those over it.
-        labels: of each slot, a place among the activities, or `REFUSED`.
-        segments: what these come to; of them, the activity that stands for none is left out.
-    """
-
-    slots: Slots
-    labels: np.ndarray
-    segments: list[Segment]
-
-    @property
-    def changed_s(self) -> float:
-        """The seconds in which decoding says something else than the scores alone."""
-        return float(self.slots.lengths_s[self.labels != highest(self.slots)].sum())
-
-
-def recognise(facts: ModelFacts, table: pl.DataFrame) -> Recognised:
-    """What the windows of one recording come to.
-
-    Args:
-        facts: how the model decodes.
-        table: `WINDOWS`, of one recording.
-    """
-    found = slots_of(facts, table)
-    labels = decode(found, facts.decoding, facts.transitions or None)
-    return Recognised(found, labels, segments(found, labels, facts.activities, facts.unlabelled.activity))
-
-
-def slots_of(facts: ModelFacts, table: pl.DataFrame) -> Slots:
-    """The slots of one recording's windows, `WINDOWS`."""
-    scores = np.array(table["scores"].to_list(), np.float64).reshape(len(table), len(facts.activities))
-    return slots(table["start_s"].to_numpy(), table["stop_s"].to_numpy(), scores)
-
-
 def predict(
     recogniser: Recogniser,
     tasks: Sequence[Task],
@@ -275,7 +238,7 @@ def predict(
     """
     facts = recogniser.facts
     keys = [[task.recording.name, _key(recogniser, task), task.labels] for task in tasks]
-    key = content_key([facts.key, describe(keys), asdict(facts.decoding), describe(predict)])
+    key = content_key([facts.key, describe(keys), asdict(facts.decoding), digest_of(predict)])
     if taken(out) and not any((out / name).exists() for name in (PREDICTED, PARTS)):
         raise ConfigError(f"{out}: holds files that no prediction has left: expected another folder")
     (out / PARTS).mkdir(parents=True, exist_ok=True)
@@ -293,7 +256,7 @@ def predict(
         found: dict[str, Recognised] = {}
         for task in tasks:
             name = task.recording.name
-            found[name] = recognise(facts, written.filter(pl.col("recording") == name))
+            found[name] = recognise(facts, rows_of(written, name))
             wholes[name] = _whole(task, list(recogniser.modalities.values()))
         write_segments(
             out,
@@ -312,7 +275,8 @@ def predict(
             seconds=sliding.seconds,
             stride_s=sliding.stride_s,
             decoding=facts.decoding,
-            unlabelled=facts.unlabelled.activity,
+            transitions=facts.transitions,
+            unlabelled=facts.unlabelled,
             smoothed=changed_s / lasting_s if lasting_s else 0.0,
         )
         write_json(out / PREDICTED, asdict(predicted))

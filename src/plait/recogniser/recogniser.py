@@ -205,7 +205,12 @@ def _paths(network: NetworkFacts) -> list[tuple[str, str]]:
 
 
 def assembled(
-    facts: ModelFacts, dataset: Dataset, networks: Mapping[str, Network], device: str, where: str
+    facts: ModelFacts,
+    dataset: Dataset,
+    networks: Mapping[str, Network],
+    device: str,
+    where: str,
+    fronts: dict[str, Front] | None = None,
 ) -> Recogniser:
     """A recogniser of networks that have their weights.
 
@@ -215,6 +220,7 @@ def assembled(
         networks: by name, as in `facts`.
         device: what is computed on.
         where: what errors call `facts`.
+        fronts: frozen encoders that are there already; what is missing is added.
 
     Raises:
         ConfigError: the data set has no such modality, or an encoder of features cannot be had.
@@ -222,7 +228,7 @@ def assembled(
     """
     modalities = {name: _modality(facts, dataset, name, where) for name in facts.sensors}
     members: list[Member] = []
-    fronts: dict[str, Front] = {}
+    fronts = {} if fronts is None else fronts
     for name, network in networks.items():
         encoders = facts.networks[name].encoders
         features = {m: feature_key(m, one.features) for m, one in encoders.items() if one.features}

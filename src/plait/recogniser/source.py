@@ -1,25 +1,32 @@
 """What a model is made from: a study's method, its clips, and a run that knows how good it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from plait.clips import Clips, Cut
-from plait.config import Study
+from plait.clips import Clips, Cut, tensors
+from plait.config import Encoder, Method, Study
+from plait.contents import network_key
 from plait.encoders.weights import read_weights
 from plait.errors import ConfigError, DataError
+from plait.features.extraction import frozen_encoder
 from plait.names import natural, plain
+from plait.objects import resolve
 from plait.progress import Progress
+from plait.recogniser.model import EncoderFacts, ModelFacts, NetworkFacts, SensorFacts, Training
+from plait.recogniser.recogniser import digest_of
+from plait.recogniser.windows import Sliding, windows_of
+from plait.study.facts import commit, versions
 from plait.study.finished import FinishedRun
 from plait.study.inputs import inputs
 from plait.study.run import Say, check_methods
 from plait.study.shuffled import clips_of, people_of
-from plait.training.network import Network, build
+from plait.training.network import Network, build, maker
 from plait.trust import OWN
-from plait.types import Dataset, Fold
+from plait.types import Dataset, Fold, Windows
 
 
 class Source(NamedTuple):
@@ -113,3 +120,93 @@ def trained(source: Source, name: str, weights: Path) -> Network:
     except (DataError, RuntimeError) as error:
         raise DataError(f"{weights}: not readable, or of other code; run the study again") from error
     return network.eval()
+
+
+def sliding_of(source: Source, stride_s: float | None) -> tuple[Sliding, Windows | None]:
+    """How windows are slid over recordings, and how clips were cut."""
+    modalities = [source.dataset.modality(name) for name in source.study.needed]
+    seconds, cut = windows_of(source.dataset, source.data, modalities)
+    if seconds is None:
+        return Sliding(None), cut
+    return Sliding(seconds, stride_s or source.study.evaluate.stride_s or seconds / 2), cut
+
+
+def facts_of(
+    source: Source, key: str, epochs: Mapping[str, int], sliding: Sliding, method: str | None = None
+) -> ModelFacts:
+    """What a model says before temperature and decoding are chosen.
+
+    Args:
+        source: what it is made from.
+        key: of all that decides it.
+        epochs: how many each network was trained, by its method's name.
+        sliding: how windows are slid over recordings.
+        method: which of the study's; by default the one that no other is made from.
+    """
+    study, dataset = source.study, source.dataset
+    if method is None:
+        made_from = {name for each in study.methods.values() for name in each.sources}
+        [method] = study.methods.keys() - made_from
+    names = study.methods[method].average or (method,)
+    modalities = dict.fromkeys(m for name in names for m in study.methods[name].modalities)
+    sensors = {}
+    for name in modalities:
+        modality = dataset.modality(name)
+        sensors[name] = SensorFacts(
+            modality.streams,
+            modality.samples,
+            _tensor_shape(source, name),
+            digest_of(modality.prepare),
+            modality.rate_hz,
+        )
+    networks = {}
+    for name in names:
+        spelled, train = study.method(name), study.training(name)
+        assert spelled.use is not None
+        networks[name] = NetworkFacts(
+            spelled.use,
+            digest_of(resolve(spelled.use, f"methods.{name}.use")),
+            {m: _encoder_facts(source, name, spelled, m) for m in spelled.modalities},
+            epochs.get(name, 0),
+            spelled.args,
+            train.precision,
+        )
+    people = tuple(sorted({*source.fold.train, *source.fold.val}, key=natural))
+    return ModelFacts(
+        key=key,
+        study=study.name,
+        method=method,
+        dataset=study.dataset,
+        activities=dataset.activities,
+        sensors=sensors,
+        networks=networks,
+        training=Training(people, len(source.cuts), study.seeds[0], source.left_out),
+        seconds=sliding.seconds,
+        stride_s=sliding.stride_s,
+        cite=dataset.cite,
+        versions=versions(),
+        commit=commit(),
+    )
+
+
+def _tensor_shape(source: Source, name: str) -> tuple[int, ...]:
+    """The shape of a modality's tensor, before features are made of it."""
+    return tuple(next(tensors(source.dataset.modality(name), source.cuts[:1])).shape)
+
+
+def _encoder_facts(source: Source, name: str, method: Method, modality: str) -> EncoderFacts:
+    """What a model says of a network's encoder."""
+    encoder = method.encoders.get(modality, Encoder())
+    where, weights = f"methods.{name}.encoders.{modality}", None
+    if encoder.features:
+        shape = _tensor_shape(source, modality)
+        weights = network_key(frozen_encoder(encoder.features, shape, f"{where}.features"))
+    return EncoderFacts(
+        source.clips[name].shapes[modality],
+        digest_of(maker(encoder, source.dataset, modality, f"methods.{name}")),
+        encoder.use,
+        encoder.args,
+        encoder.frozen,
+        encoder.features,
+        weights,
+    )

@@ -31,7 +31,7 @@ def write_timeline(table: pl.DataFrame, folder: Path) -> pl.DataFrame:
     Raises:
         DataError: the folder cannot be written.
     """
-    return write_table(table.select(WINDOWS), folder / TIMELINE)
+    return write_table(table.select(list(WINDOWS)), folder / TIMELINE)
 
 
 def read_timeline(folder: Path, activities: Sequence[str]) -> pl.DataFrame:

@@ -201,18 +201,23 @@ def macro_f1(
 def temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """The temperature, 0.05 to 20, that makes the truth likeliest (C. Guo et al., ICML 2017).
 
-    It minimises the mean of -log p of the true class over `tempered` scores. 1 where no temperature is
-    better: without rows, with a single class, or where all classes have one score.
+    It minimises the mean of -log p of the true class over `tempered` scores, with targets that leave other
+    classes a share of 1 / (n + 2), as if one row more were wrong (J. Platt, 1999): where all n are right, no
+    score becomes certain. 1 where no temperature is better: without rows, with a single class, or where all
+    classes have one score.
 
     `probabilities` has shape `(n, classes)`, `truth` the places of the true classes, shape `(n,)`.
     """
     if len(truth) == 0 or probabilities.shape[1] < 2:
         return 1.0
     logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), LEAST, None))
+    count, classes = logs.shape
+    targets = np.full(logs.shape, 1 / (count + 2) / (classes - 1))
+    targets[np.arange(count), truth] = 1 - 1 / (count + 2)
 
     def loss(log_temperature: float) -> float:
         cooled = logs / np.exp(log_temperature)
-        return float((logsumexp(cooled, axis=1) - cooled[np.arange(len(truth)), truth]).mean())
+        return float((logsumexp(cooled, axis=1) - (targets * cooled).sum(axis=1)).mean())
 
     bounds = float(np.log(COLDEST)), float(np.log(HOTTEST))
     found = float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x)

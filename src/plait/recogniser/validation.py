@@ -19,8 +19,9 @@ from plait.recogniser.model import (
     Unlabelled,
 )
 from plait.recogniser.predict import plan as plan_windows
-from plait.recogniser.predict import slots_of, timeline
-from plait.recogniser.recogniser import Recogniser, assembled
+from plait.recogniser.predict import timeline
+from plait.recogniser.recognise import slots_of
+from plait.recogniser.recogniser import Front, Recogniser, assembled
 from plait.recogniser.source import Source, trained
 from plait.recogniser.tuning import (
     Labelled,
@@ -135,25 +136,34 @@ def _rounds(
     if source.run is None:
         if source.fold.val:
             weights = {name: setting.folder(jobs[name].key) / TRAIN_WEIGHTS for name in facts.networks}
-            yield _recogniser(source, facts, weights), source.fold.val
+            yield recogniser_of(source, facts, weights, {}), source.fold.val
         return
     run = source.run
     everybody = [clip.subject for _, clip in run.cuts]
     if run.study.protocol.kind == "leave-one-session-out":
         return
+    fronts: dict[str, Front] = {}
     for fold in folds(run.study.protocol, everybody):
         people = tuple(name for name in fold.val if name not in source.left_out)
         if people:
             at = f"{fold.name}/{run.results.facts.seeds[0]}"
-            yield (
-                _recogniser(source, facts, {name: run.chosen_weights(name, at) for name in facts.networks}),
-                people,
-            )
+            weights = {name: run.chosen_weights(name, at) for name in facts.networks}
+            yield recogniser_of(source, facts, weights, fronts), people
 
 
-def _recogniser(source: Source, facts: ModelFacts, weights: Mapping[str, Path]) -> Recogniser:
+def recogniser_of(
+    source: Source, facts: ModelFacts, weights: Mapping[str, Path], fronts: dict[str, Front]
+) -> Recogniser:
+    """A recogniser of networks that a study has trained.
+
+    Args:
+        source: the study, and what its methods were given.
+        facts: what the recogniser says.
+        weights: the networks' files, by name.
+        fronts: frozen encoders that are there already; what is missing is added.
+    """
     networks = {name: trained(source, name, path) for name, path in weights.items()}
-    return assembled(facts, source.dataset, networks, "cpu", "model")
+    return assembled(facts, source.dataset, networks, "cpu", "model", fronts)
 
 
 def _labelled(
@@ -165,10 +175,7 @@ def _labelled(
     progress: Progress,
 ) -> list[Labelled]:
     """What networks made of whole recordings of people they had not seen, with their labels."""
-    called = people_of(source.study).called
-    by_person: dict[str, list[Recording]] = {}
-    for recording in whole_recordings(source.dataset, source.data):
-        by_person.setdefault(called(plain(recording.subject)), []).append(recording)
+    by_person = by_people(source)
     found = []
     for recogniser, people in rounds:
         recogniser.facts = facts
@@ -198,3 +205,12 @@ def _training_labels(source: Source, facts: ModelFacts, cut: Windows | None) -> 
         for recording in whole_recordings(source.dataset, source.data)
         if called(plain(recording.subject)) in people
     ]
+
+
+def by_people(source: Source) -> dict[str, list[Recording]]:
+    """The whole recordings of a study's data set, by whom they are of."""
+    called = people_of(source.study).called
+    found: dict[str, list[Recording]] = {}
+    for recording in whole_recordings(source.dataset, source.data):
+        found.setdefault(called(plain(recording.subject)), []).append(recording)
+    return found

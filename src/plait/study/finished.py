@@ -121,13 +121,21 @@ class FinishedRun:
             ConfigError: there is no such fold.
             DataError: its weights are missing, damaged, or of another version of the code.
         """
-        path = self._job(method, fold) / WEIGHTS
+        path = self.weights(method, fold)
         network = build(self.study.method(method), self.dataset, clips.shapes, f"methods.{method}")
         try:
             network.load_state_dict(read_weights(path))
         except (DataError, RuntimeError) as error:
             raise DataError(f"{path}: not readable, or of other code; run the study again") from error
         return network.eval()
+
+    def weights(self, method: str, fold: str) -> Path:
+        """The weights that `method` ended with in `fold` (`fold/seed`).
+
+        Raises:
+            ConfigError: there is no such fold.
+        """
+        return self._job(method, fold) / WEIGHTS
 
     def chosen_weights(self, method: str, fold: str) -> Path:
         """The weights of `method` in `fold` (`fold/seed`) that have not seen who validated.

@@ -210,6 +210,11 @@ def reporting(out: Path) -> Iterator[None]:
 
 
 def check_workers(executor: str, workers: int | None, threads: int) -> None:
+    """Refuse an executor or numbers that there are not.
+
+    Raises:
+        ConfigError: naming it.
+    """
     if executor not in EXECUTORS:
         raise ConfigError(f"executor is {executor!r}, expected one of: {', '.join(EXECUTORS)}")
     for name, count in (("threads", threads), ("workers", workers)):

@@ -1,0 +1,109 @@
+"""A run's networks on whole recordings of the people they were tested on: frames and segments, not clips."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from plait.analysis.continuous import scores
+from plait.analysis.stretches import Stretch
+from plait.progress import Progress, silent
+from plait.recogniser.predict import plan, timeline
+from plait.recogniser.recognise import recognise, rows_of
+from plait.recogniser.recogniser import Front
+from plait.recogniser.score import STEP_S, stretch, summary
+from plait.recogniser.source import Source, facts_of, sliding_of
+from plait.recogniser.validation import by_people, recogniser_of, unlabelled_time
+from plait.recogniser.windows import extents_of
+from plait.results import CONTINUOUS
+from plait.store import content_key, write_csv
+from plait.study.finished import FinishedRun
+from plait.study.folds import folds
+from plait.types import Fold, Recording
+
+PARTS = "continuous"  # of a run's folder: windows that are done
+
+
+def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFrame:
+    """Score every method of a run on its test people's whole recordings, as `RUN/continuous.csv`.
+
+    A row per method and seed, over all folds: the columns of `score.summary`. Windows are slid over each
+    recording and their scores averaged where they overlap; nothing is smoothed, for smoothing is chosen by
+    whoever fits a model. Windows that are done are not looked at again.
+
+    Args:
+        run: a finished one.
+        progress: told how many windows are done.
+
+    Raises:
+        ConfigError: what time without a label is, is said in two ways.
+        DataError: a recording cannot be read, or has labels that overlap.
+    """
+    rows = []
+    fronts: dict[str, Front] = {}
+    recordings: dict[str, list[Recording]] = {}
+    for method in run.study.methods:
+        source = _source(run, method)
+        recordings = recordings or by_people(source)
+        for seed in run.study.seeds:
+            stretches = _stretches(source, method, seed, recordings, fronts, progress)
+            activities = [name for name in source.dataset.activities if name != _null(source)]
+            table = summary(scores(stretches, activities, STEP_S))
+            whose = pl.DataFrame({"method": [method], "seed": [seed]})
+            rows.append(pl.concat([whose, table], how="horizontal"))
+    result = pl.concat(rows)
+    write_csv(run.folder / CONTINUOUS, result)
+    return result
+
+
+def _source(run: FinishedRun, method: str) -> Source:
+    """A run's method, as models are made from it."""
+    study = run.study.only([method])
+    names = [name for name, _, _ in study.trainings()]
+    clips = {name: run.clips(name) for name in names}
+    data = Path(run.results.facts.data or ".")
+    return Source(study, run.dataset, data, run.cuts, clips, Fold("all", (), (), ()), (), run)
+
+
+def _null(source: Source) -> str | None:
+    return unlabelled_time(source.study, sliding_of(source, None)[1]).activity
+
+
+def _stretches(
+    source: Source,
+    method: str,
+    seed: int,
+    recordings: Mapping[str, list[Recording]],
+    fronts: dict[str, Front],
+    progress: Progress,
+) -> list[Stretch]:
+    """Labels and what was recognised, of everyone who was tested, by the networks that had not seen them."""
+    run, (sliding, cut) = source.run, sliding_of(source, None)
+    assert run is not None
+    found: list[Stretch] = []
+    for fold in folds(run.study.protocol, [clip.subject for _, clip in run.cuts]):
+        at = f"{fold.name}/{seed}"
+        names = source.study.methods[method].average or (method,)
+        weights = {name: run.weights(name, at) for name in names}
+        key = content_key([path.parent.name for path in weights.values()])
+        facts = facts_of(source, key, {}, sliding, method)
+        facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
+        recogniser = recogniser_of(source, facts, weights, fronts)
+        theirs = [
+            recording
+            for person in fold.test
+            for recording in recordings.get(person, ())
+            if recogniser.can_see(recogniser.present(recording.streams))
+        ]
+        if not theirs:
+            continue
+        tasks = plan(recogniser, theirs, sliding, cut=cut)
+        table = timeline(recogniser, tasks, run.folder / PARTS, progress)
+        modalities = list(recogniser.modalities.values())
+        for task in tasks:
+            extents = extents_of(task.recording, modalities).values()
+            extent = min(start for start, _ in extents), max(stop for _, stop in extents)
+            segments = recognise(facts, rows_of(table, task.recording.name)).segments
+            found.append(stretch(facts, task.recording.name, extent, task.labels, segments))
+    return found

@@ -1,0 +1,130 @@
+"""A prediction against labels: frames, segments and events, as the field scores them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from plait.analysis.continuous import Scores, scores
+from plait.analysis.stretches import Stretch
+from plait.errors import DataError
+from plait.recogniser.predict import read_predicted
+from plait.recogniser.recognise import Reads, recognise, rows_of
+from plait.recogniser.timeline import read_timeline
+from plait.store import write_csv, write_json
+from plait.types import Segment, Span
+
+SCORES, BY_ACTIVITY = "scores.json", "scores.csv"
+STEP_S = 0.1  # between two frames
+
+
+def score(out: Path, step_s: float = STEP_S) -> Scores:
+    """Score the prediction in `out` against labels; writes `scores.json` and `scores.csv`.
+
+    Recordings without labels are left aside. Where unlabelled time is an activity of its own, that is null;
+    where it is left out, so is what was recognised there; where it is refused, it is null.
+
+    Args:
+        out: what `plait predict` left.
+        step_s: between two frames.
+
+    Raises:
+        DataError: no recording has labels, or a file is missing or damaged.
+    """
+    predicted = read_predicted(out)
+    table = read_timeline(out, predicted.activities)
+    stretches = []
+    for name, whole in predicted.recordings.items():
+        if whole.labels:
+            found = recognise(predicted, rows_of(table, name)).segments
+            extent = whole.start_s, whole.stop_s
+            stretches.append(stretch(predicted, name, extent, whole.spans, found))
+    if not stretches:
+        raise DataError(f"{out}: none of {len(predicted.recordings)} recordings has labels to score against")
+    result = scores(stretches, named(predicted), step_s)
+    plain = {key: value for key, value in result._asdict().items() if key != "by_activity"}
+    write_json(out / SCORES, {**plain, "recordings": len(stretches), "step_s": step_s})
+    write_csv(out / BY_ACTIVITY, result.by_activity)
+    return result
+
+
+def named(how: Reads) -> list[str]:
+    """The activities that are not null."""
+    return [activity for activity in how.activities if activity != how.unlabelled.activity]
+
+
+def stretch(
+    how: Reads,
+    recording: str,
+    extent: tuple[float, float],
+    labels: Sequence[Span],
+    found: Sequence[Segment],
+) -> Stretch:
+    """A recording's labels and what was recognised, as the policy of unlabelled time has it.
+
+    Args:
+        how: it was predicted.
+        recording: its name.
+        extent: from when to when it lasts, in seconds.
+        labels: what was done.
+        found: what was recognised.
+    """
+    if how.unlabelled.policy == "leave-out":
+        found = within(found, labels)
+    return Stretch(recording, extent, labels, found, how.unlabelled.activity)
+
+
+def within(found: Sequence[Segment], labels: Sequence[Span]) -> list[Segment]:
+    """What of segments lies in labelled time."""
+    parts = []
+    for segment in found:
+        for start_s, stop_s in _covered(labels):
+            first_s, last_s = max(segment.start_s, start_s), min(segment.stop_s, stop_s)
+            if first_s < last_s:
+                parts.append(segment._replace(start_s=first_s, stop_s=last_s))
+    return parts
+
+
+def _covered(labels: Sequence[Span]) -> list[tuple[float, float]]:
+    """The time that labels cover, as stretches apart from each other."""
+    stretches: list[tuple[float, float]] = []
+    for label in sorted(labels, key=lambda label: label.start_s):
+        if stretches and label.start_s <= stretches[-1][1]:
+            stretches[-1] = stretches[-1][0], max(stretches[-1][1], label.stop_s)
+        else:
+            stretches.append((label.start_s, label.stop_s))
+    return stretches
+
+
+def as_markdown(result: Scores) -> str:
+    """The scores as a table for a terminal."""
+    rows = [
+        ("frames right, labelled ones", result.accuracy_labelled),
+        ("frames right, all", result.accuracy),
+        ("macro-F1 of labelled frames", result.macro_f1_labelled),
+        ("macro-F1 of all frames, null a class", result.macro_f1),
+        ("macro-F1 of all frames, over activities", result.macro_f1_activities),
+        ("mAP, tIoU 0.3 to 0.7", result.mean_ap),
+        *((f"mAP, tIoU {tiou:g}", value) for tiou, value in result.mean_ap_at.items()),
+        ("edit score", result.edit),
+        *((f"F1@{100 * overlap:g}", value) for overlap, value in result.f1_at.items()),
+    ]
+    lines = ["| score | % |", "| --- | ---: |"]
+    lines += [f"| {name} | {'' if value is None else f'{100 * value:.1f}'} |" for name, value in rows]
+    events = ", ".join(f"{kind} {count}" for kind, count in result.events.items())
+    return "\n".join([*lines, "", f"Events: {events}."])
+
+
+def summary(result: Scores) -> pl.DataFrame:
+    """The scores as one row of a table."""
+    values = {
+        "accuracy": result.accuracy,
+        "accuracy_labelled": result.accuracy_labelled,
+        "macro_f1": result.macro_f1,
+        "macro_f1_labelled": result.macro_f1_labelled,
+        "mean_ap": result.mean_ap,
+        "edit": result.edit,
+        **{f"f1_at_{100 * overlap:g}": value for overlap, value in result.f1_at.items()},
+        **result.events,
+    }
+    return pl.DataFrame({name: [value] for name, value in values.items()})
