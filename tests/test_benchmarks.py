@@ -105,3 +105,12 @@ def test_sync_curve(tmp_path):
     assert told["rows"][1]["motion alone"]["sure"] > told["rows"][0]["motion alone"]["sure"]
     assert told["reliability"][-1]["right"] == 1
     assert (tmp_path / "made" / "sync_curve.svg").read_text().startswith("<?xml")
+
+
+def test_export(tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs plait[export]")
+    told = run("export", tmp_path)
+    (row,) = told["rows"]
+    assert row["method"] == "video-led" and row["clips"] == 1
+    assert row["ratio_onnx"] == pytest.approx(row["ms"]["plait"] / row["ms"]["onnx"])
+    assert max(row["difference"].values()) <= 1e-4 and min(row["export_s"].values()) > 0

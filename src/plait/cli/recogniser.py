@@ -1,6 +1,7 @@
 """A study's winner, put to use: fit it on everyone, recognise recordings, score that, take it elsewhere."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -170,3 +171,42 @@ def push(
 
     read_model(model)
     typer.echo(put(model, name, private=private))
+
+
+class Target(StrEnum):
+    """What a model is exported to."""
+
+    onnx = "onnx"
+    torch = "torch"
+
+
+@app.command()
+def export(
+    model: ModelFolder,
+    data: Annotated[
+        Path, typer.Option(help="Real clips to check the file on: a data set's folder.", metavar="DIR")
+    ],
+    out: Annotated[Path, typer.Option(help="The file, .onnx or .pt2.", metavar="FILE")],
+    to: Annotated[Target, typer.Option(help="ONNX (plait[export]), or torch.export.")] = Target.onnx,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the model's.")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, max=4096, help="How many clips it is checked on.")] = 16,
+    trust: Trusted = [],  # noqa: B006
+) -> None:
+    """Take a model out of plait: one file from windows' tensors to scores, checked before it is kept."""
+    from plait.recogniser.export import export as write
+    from plait.recogniser.export import exported, samples_of
+    from plait.recogniser.recogniser import Recogniser
+
+    trusting = trusted(trust, dataset)
+    recogniser = Recogniser.load(model, trust=trusting)
+    owner = trusting.dataset(dataset or recogniser.facts.dataset, "--dataset")
+    module = exported(recogniser)
+    shapes = {name: recogniser.facts.sensors[name].shape for name in module.modalities}
+    samples = samples_of(recogniser, owner, data, clips)
+    largest = write(module, shapes, out, to.value, samples=samples)
+    count = len(next(iter(samples.values())))
+    inputs = ", ".join(f"{name} {('clips', *shape)}" for name, shape in shapes.items())
+    typer.echo(f"{out}: {inputs} -> {len(recogniser.activities)} scores")
+    typer.echo(f"on {count} clips: the same labels, scores within {largest:.1e} of plait's")

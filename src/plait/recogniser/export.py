@@ -1,0 +1,318 @@
+"""A trained network as one file that runs without plait: of `torch.export`, or ONNX."""
+
+import io
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.utils._pytree import tree_map
+
+from plait.analysis.calibration import LEAST
+from plait.clips import listed, tensors
+from plait.encoders.frames import FrameNet
+from plait.errors import ConfigError, one_line
+from plait.recogniser.program_files import ENDINGS, Format, Run, to_onnx, to_torch
+from plait.recogniser.recogniser import Recogniser
+from plait.store import atomic
+from plait.training.network import Network
+from plait.types import Dataset
+
+TOLERANCE = 1e-4  # of a probability
+MOST_CLIPS = 4096  # that go through an exported network together
+UNDIVIDED = 2**40  # frames, more than there ever are
+
+
+class Exported(nn.Module):
+    """A trained network from clips to probabilities, in float32 whatever precision it was trained in.
+
+    Args:
+        network: as it was trained.
+        temperature: what logits are divided by before the softmax.
+        front: by modality, the frozen network whose features its encoder was trained on.
+
+    Raises:
+        ConfigError: `front` names a modality that the network does not have.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        temperature: float = 1.0,
+        front: Mapping[str, nn.Module] = MappingProxyType({}),
+    ) -> None:
+        super().__init__()
+        for name in front:
+            if name not in network.encoders:
+                expected = ", ".join(network.encoders)
+                raise ConfigError(f"front of {name!r}, expected one of the network's modalities: {expected}")
+        self.encoders = nn.ModuleDict()
+        for name, encoder in network.encoders.items():
+            self.encoders[name] = nn.Sequential(front[name], encoder) if name in front else encoder
+        self.method = network.method
+        self.temperature = temperature
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """In the order in which `forward` takes their clips."""
+        return tuple(self.encoders)
+
+    def forward(self, *clips: Float[Tensor, "b *shape"]) -> Float[Tensor, "b classes"]:
+        """Probabilities from a tensor for each of `modalities`."""
+        pairs = zip(self.encoders.items(), clips, strict=True)
+        logits: Tensor = self.method({name: encoder(clip) for (name, encoder), clip in pairs})
+        return (logits / self.temperature).softmax(-1)
+
+
+class Averaged(nn.Module):
+    """The mean of several networks' probabilities; those of the same modality are given the same clips.
+
+    Args:
+        members: the networks, each at a temperature of 1.
+        temperature: what logarithms of the mean are divided by.
+    """
+
+    def __init__(self, members: Sequence[Exported], temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.members: Sequence[Any] = nn.ModuleList(members)  # type: ignore[assignment]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """In the order in which `forward` takes their clips."""
+        return tuple(dict.fromkeys(name for member in self.members for name in member.modalities))
+
+    def forward(self, *clips: Float[Tensor, "b *shape"]) -> Float[Tensor, "b classes"]:
+        """Probabilities from a tensor for each of `modalities`."""
+        named = dict(zip(self.modalities, clips, strict=True))
+        scores = [member(*(named[name] for name in member.modalities)) for member in self.members]
+        mean = torch.stack(scores).mean(0)
+        return mean if self.temperature == 1 else (mean.clamp(min=LEAST).log() / self.temperature).softmax(-1)
+
+
+def exported(recogniser: Recogniser) -> Exported | Averaged:
+    """A recogniser as one network: from the tensors of a window's modalities to its scores.
+
+    All of its sensors must be there: what is done without one is decided outside of a network.
+    """
+    alone, temperature = len(recogniser.members) == 1, recogniser.facts.temperature
+    members = []
+    for member in recogniser.members:
+        front = {modality: recogniser.fronts[key].encoder for modality, key in member.features.items()}
+        members.append(Exported(member.network, temperature if alone else 1.0, front))
+    return members[0] if alone else Averaged(members, temperature)
+
+
+class _Part(NamedTuple):
+    """What can be exported by itself, as errors call it, with what it is called with."""
+
+    called: str
+    module: nn.Module
+    inputs: tuple[Any, ...]
+
+
+def export(
+    module: Exported | Averaged,
+    shapes: Mapping[str, tuple[int, ...]],
+    path: Path,
+    to: Format = "onnx",
+    *,
+    samples: Mapping[str, Tensor],
+) -> float:
+    """Write a network that takes any number of clips up to `MOST_CLIPS`; how far off its probabilities are.
+
+    The file takes float32 tensors `(b, *shape)` in the order of `module.modalities` and gives probabilities;
+    in ONNX these inputs have the modalities' names, a `.pt2` file lists them in `modalities.json`. Before it
+    is kept, it is opened again and given the samples, all at once, one, and two or three: probabilities must
+    be within `TOLERANCE` of the network's, and labels the same.
+
+    Args:
+        module: on the CPU; it is put into eval mode.
+        shapes: of each modality's tensor, without the batch axis.
+        path: of the file, `.onnx` or `.pt2`.
+        to: what is written; `onnx` needs `plait[export]`.
+        samples: some real clips of each modality, `(n, *shape)`, as many of each.
+
+    Raises:
+        ConfigError: the samples or the file's name are not as above, something cannot be exported, or gives
+            other numbers; the message names the encoder or the method that is to blame.
+        DataError: the file cannot be written.
+    """
+    if path.suffix != ENDINGS[to]:
+        raise ConfigError(f"{path}: expected a name that ends in {ENDINGS[to]}")
+    clips = _checked(module.modalities, shapes, samples)
+    write = to_onnx if to == "onnx" else to_torch
+    with torch.no_grad(), _undivided(module.eval()), _quiet(), atomic(path) as file:
+        few = tuple(_batch(clip, 3) for clip in clips)
+        parts: list[tuple[_Part, ExportedProgram]] = []
+        program = _traced(_Part("the network", _graph(module, few, parts), few))
+        try:
+            run, ours = write(program, file, module.modalities), module(*clips)
+            sizes = {len(ours), 1, 3 if len(ours) == 2 else 2}
+            pairs = [(_batch(ours, size), run(*(_batch(clip, size) for clip in clips))) for size in sizes]
+        except (OSError, MemoryError, ConfigError):
+            raise
+        except Exception as error:  # an operation that a library does not know raises anything
+            culprit = _culprit(parts, write, file)
+            raise ConfigError(f"{culprit} cannot be exported: {_reason(error)}") from error
+        apart = max(_apart(*pair) for pair in pairs)
+        if not apart <= TOLERANCE:
+            off = f"gives other numbers once exported (probabilities {apart:.1e} off)"
+            raise ConfigError(f"{_culprit(parts, write, file)} {off}, expected at most {TOLERANCE:.0e}")
+        if any((expected.argmax(1) != got.argmax(1)).any() for expected, got in pairs):
+            raise ConfigError(f"{path}: some clips get other labels once exported, expected the same")
+    return apart
+
+
+def _checked(
+    modalities: Sequence[str], shapes: Mapping[str, tuple[int, ...]], samples: Mapping[str, Tensor]
+) -> tuple[Tensor, ...]:
+    """The samples, float32, in the order of the modalities."""
+    for name in modalities:
+        if name not in shapes or name not in samples:
+            raise ConfigError(f"modality {name!r} has no shape or no samples, expected both")
+        got, count = tuple(samples[name].shape), len(samples[modalities[0]])
+        if got != (count, *shapes[name]) or count < 1:
+            sizes = ", ".join(map(str, ("n", *shapes[name])))
+            expected = f"({sizes}), n the same for every modality, at least 1"
+            raise ConfigError(f"samples of {name!r} have shape {got}, expected {expected}")
+    return tuple(samples[name].float() for name in modalities)
+
+
+def _graph(
+    module: Exported | Averaged, clips: Sequence[Tensor], parts: list[tuple[_Part, ExportedProgram]]
+) -> Exported | Averaged:
+    """The same network with a graph in place of each encoder and method, which are noted in `parts`.
+
+    One by one, so that an error names what fails, and each in the way that takes it.
+    """
+    named = dict(zip(module.modalities, clips, strict=True))
+    if isinstance(module, Averaged):
+        members = []
+        for member in module.members:
+            members.append(_graph(member, [named[name] for name in member.modalities], parts))
+        return Averaged(members)  # type: ignore[arg-type]
+
+    def traced(part: _Part) -> nn.Module:
+        parts.append((part, _traced(part)))
+        return parts[-1][1].module()
+
+    graphs: dict[str, nn.Module] = {}
+    grids: dict[str, Tensor] = {}
+    for name, encoder in module.encoders.items():
+        kinds = encoder if isinstance(encoder, nn.Sequential) else [encoder]
+        called = f"the encoder of {name!r} ({', '.join(type(kind).__name__ for kind in kinds)})"
+        graphs[name] = traced(_Part(called, encoder, (named[name],)))
+        grids[name] = _batch(encoder(named[name][:1]), len(named[name]))  # one is quicker
+    method = traced(_Part(f"the method {type(module.method).__name__}", module.method, (grids,)))
+    return Exported(Network(graphs, method), module.temperature)
+
+
+def _traced(part: _Part) -> ExportedProgram:
+    """A part as a graph, for any number of clips.
+
+    `torch.export` first runs the code as it is, which takes most Python but no `len(clips)`; then, slower, it
+    reads the code, which takes less Python but that.
+
+    Raises:
+        ConfigError: neither takes it.
+    """
+    batch = Dim("batch", min=1, max=MOST_CLIPS)
+    axes = tree_map(lambda tensor: {0: batch}, part.inputs)
+    for strict in (False, True):
+        try:
+            # A module that takes *clips has one argument, a tuple, in the eyes of dynamic_shapes.
+            shapes = (axes,) if isinstance(part.module, Exported | Averaged) else axes
+            return torch.export.export(part.module, part.inputs, dynamic_shapes=shapes, strict=strict)
+        except Exception as error:  # whatever depends on values, or is no torch
+            if strict:
+                raise ConfigError(f"{part.called} cannot be exported: {_reason(error)}") from error
+    raise AssertionError
+
+
+def _culprit(
+    parts: Sequence[tuple[_Part, ExportedProgram]],
+    write: Callable[[ExportedProgram, Path, Sequence[str]], Run],
+    file: Path,
+) -> str:
+    """The first part that fails by itself, or else the whole, as errors call it."""
+    for part, program in parts:
+        try:
+            run = write(program, file, ())
+            ours, theirs = part.module(*part.inputs), run(*part.inputs)
+        except Exception:  # the same as of the whole
+            return part.called
+        if not _apart(ours, theirs) <= TOLERANCE * max(1.0, float(ours.abs().max())):
+            return part.called
+    return "the network as a whole"
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference; without end between tensors of different shapes."""
+    return float((ours - theirs).abs().max()) if ours.shape == theirs.shape else math.inf
+
+
+def _batch(clips: Tensor, size: int) -> Tensor:
+    """So many clips, from the first on and around."""
+    return clips[torch.arange(size) % len(clips)]
+
+
+def _reason(error: BaseException) -> str:
+    """What was first to fail, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(error)
+
+
+@contextmanager
+def _undivided(module: nn.Module) -> Iterator[None]:
+    """Within, image networks take all frames at once: they count them only to divide them."""
+    networks = [part for part in module.modules() if isinstance(part, FrameNet)]
+    before = [network.at_once for network in networks]
+    for network in networks:
+        network.at_once = UNDIVIDED
+    try:
+        yield
+    finally:
+        for network, at_once in zip(networks, before, strict=True):
+            network.at_once = at_once
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within, libraries do not warn, log or print: what fails is said by an error."""
+    level, nowhere = logging.root.manager.disable, io.StringIO()
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def samples_of(recogniser: Recogniser, dataset: Dataset, data: Path, count: int) -> dict[str, Tensor]:
+    """Some real clips of a data set, spread over it: a tensor `(clips, *shape)` of each modality.
+
+    Args:
+        recogniser: whose modalities are wanted.
+        dataset: whose clips.
+        data: where they lie.
+        count: how many, if there are as many.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+    """
+    modalities = list(recogniser.modalities.values())
+    cuts = listed(dataset, data, [modality.name for modality in modalities])
+    chosen = [cuts[round(place)] for place in np.linspace(0, len(cuts) - 1, min(count, len(cuts)))]
+    return {modality.name: torch.stack(list(tensors(modality, chosen))).float() for modality in modalities}
