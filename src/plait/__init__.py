@@ -2,9 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from plait.recogniser.recogniser import Recogniser
+
+__all__ = ["Recogniser", "__version__", "run"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`Recogniser`, once it is asked for: whoever wants a version does not wait for torch."""
+    if name != "Recogniser":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from plait.recogniser.recogniser import Recogniser
+
+    return Recogniser
 
 
 def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str, **options: Any) -> Path:

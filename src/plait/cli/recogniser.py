@@ -183,9 +183,7 @@ class Target(StrEnum):
 @app.command()
 def export(
     model: ModelFolder,
-    data: Annotated[
-        Path, typer.Option(help="Real clips to check the file on: a data set's folder.", metavar="DIR")
-    ],
+    data: Annotated[Path, typer.Option(help="A data set's folder: clips to check it on.", metavar="DIR")],
     out: Annotated[Path, typer.Option(help="The file, .onnx or .pt2.", metavar="FILE")],
     to: Annotated[Target, typer.Option(help="ONNX (plait[export]), or torch.export.")] = Target.onnx,
     dataset: Annotated[

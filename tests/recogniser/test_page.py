@@ -1,0 +1,62 @@
+"""docs/recogniser.md: its commands, one after another, and its Python, as they stand there."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from plait.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "recogniser.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+QUICK = ["--set", "train.max_epochs=2"]
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """All of the page, in a folder with the examples alone; trained for two epochs, exported if that can be."""
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    said = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for line in COMMANDS:
+            words = shlex.split(line)
+            assert words[0] == "plait"
+            more = QUICK if words[1] in ("run", "fit") else []
+            if words[1] in ("run", "fit"):
+                more = [*more, "--executor", "inline"]
+            if words[1] == "export" and "onnx" in words:
+                continue  # tests/recogniser/test_export.py
+            done = CliRunner().invoke(app, [*words[1:], *more], catch_exceptions=False)
+            assert done.exit_code == 0, (line, done.stderr)
+            said[words[1]] = done.stdout + done.stderr
+        for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+            exec(compile(code, "recogniser.md", "exec"), {})
+    return folder, said
+
+
+def test_the_page_leads_from_a_study_to_a_timeline(followed):
+    folder, said = followed
+    assert [words.split()[1] for words in COMMANDS] == [
+        "run", "fit", "predict", "score", "export", "export",
+    ]  # fmt: skip
+    table = pl.read_parquet(folder / "timeline" / "timeline.parquet")
+    assert set(table["recording"]) == {"subject-6"} and table["start_s"].is_sorted()
+    assert (
+        "frames right, labelled ones" in said["score"] and "trained on 360 clips of 5 people" in said["fit"]
+    )
+    for name in ("segments.csv", "segments.json", "subject-6.eaf", "subject-6.svg", "scores.json"):
+        assert (folder / "timeline" / name).stat().st_size > 100
+    assert (folder / "video-led.pt2").is_file()
+
+
+def test_every_option_and_file_that_the_page_names_is_there(followed):
+    folder, _ = followed
+    for name in re.findall(r"^\| `([a-z]+\.\w+)` \|", PAGE, re.MULTILINE):
+        assert (folder / "timeline" / name).is_file(), name
