@@ -15,7 +15,7 @@ from torch import nn
 from plait.clips import Windows, listed, tensors, write_clips
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.features.extraction import Extraction, _ahead, extract
+from plait.features.extraction import Extraction, extract
 from plait.objects import made, resolve
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
@@ -396,7 +396,7 @@ def test_memory_does_not_grow_with_clips(monkeypatch):
             ahead.append(number - len(seen))
             yield torch.zeros(1)
 
-    for item in _ahead(clips()):
+    for item in made_ahead(clips()):
         time.sleep(0.001)
         seen.append(item)
     assert len(seen) == 50 and max(ahead) <= 3

@@ -172,8 +172,24 @@ def test_wrong_grids_are_named(make):
     ]:
         with pytest.raises(ShapeError, match=message):
             method(good | wrong)
-    with pytest.raises(ShapeError, match="modality 'b' is missing: got a"):
-        method({"a": good["a"]})
+    with pytest.raises(ShapeError, match="modality 'a' is missing: got b"):
+        method({"b": good["b"]})
+
+
+@pytest.mark.parametrize("head", ["mean", "flatten", "hidden"])
+def test_a_context_that_is_absent_adds_nothing_to_eq_6(head):
+    torch.manual_seed(0)
+    shapes = {"a": (2, 3), "b": (4,), "c": (5, 2)}
+    method = Led(shapes, 3, lead="a", head=head)
+    grids = {name: torch.randn(6, *shape) for name, shape in shapes.items()}
+    for present in (["a"], ["a", "b"], ["a", "c"], ["a", "b", "c"]):
+        x = grids["a"]
+        for name in present[1:]:
+            x = x + method.enforced.blocks[name](grids["a"], grids[name])
+        found = method({name: grids[name] for name in present})
+        assert torch.allclose(found, method.head([x]), atol=1e-5)
+    with pytest.raises(ShapeError, match="modality 'a' is missing: got b, c"):
+        method({"b": grids["b"], "c": grids["c"]})
 
 
 def predictions(method, scores, clips=("c1", "c2")):

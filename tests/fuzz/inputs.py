@@ -29,6 +29,12 @@ from plait.errors import PlaitError, PlaitWarning
 from plait.hands.boxes import read_boxes
 from plait.hands.detector import DetectorFacts
 from plait.hands.detector import read_description as read_detector
+from plait.recogniser.fitting import fit_model
+from plait.recogniser.predict import plan as plan_windows
+from plait.recogniser.predict import predict
+from plait.recogniser.recogniser import Recogniser
+from plait.recogniser.score import score
+from plait.recogniser.windows import Sliding
 from plait.recordings.annotations import Footage
 from plait.recordings.folder import Clock, open_recording, read_description, read_sync, write_sync
 from plait.recordings.ingest import ingest
@@ -38,6 +44,7 @@ from plait.recordings.sound import read_sound
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video, motion_energy
 from plait.report.page import Report
+from plait.report.timelines import write_pictures
 from plait.results import (
     PREDICTIONS,
     read_hands,
@@ -52,16 +59,18 @@ from plait.store import write_json, write_toml
 from plait.study.finished import FinishedRun
 from plait.study.load import load_study
 from plait.study.run import run_study
-from plait.trust import OWN
+from plait.trust import OWN, Trust
 from tests import miniature, tiny
 from tests.datasets import test_utd_mhad
 from tests.datasets.test_mex import packed as mex_packed
 from tests.datasets.test_mex import put as mex_put
 from tests.datasets.test_mex import world as mex_world
+from tests.recogniser import world
 
 VIDEO_S, RATE_HZ = 6.0, 20
 FOOTAGE = Footage("film.mp4", ("film", "anna"), np.arange(60) / 10, VIDEO_S)
 CLIP = "r1/0000"
+TESTS = Trust(frozenset({"tests"}))
 ZERO = pl.lit(0, pl.Int64)
 METHODS = {
     "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}},
@@ -228,6 +237,31 @@ def ran(folder: Path) -> Path:
 def of_run(name: str) -> Callable[[Path], Path]:
     """A file of a finished study; `*` stands for its first job."""
     return lambda folder: sorted(ran(folder).glob(name))[0]
+
+
+def fitted(folder: Path) -> Path:
+    """A model and a prediction of it."""
+    if not (folder / "model").exists():
+        settings = {"max_epochs": 1, "choose": "last"}
+        study = world.study(train=settings, protocol={"val_subjects": 0}, seeds=[0])
+        fit_model(study, "a-led", folder, folder / "model", say=lambda line: None)
+        recogniser = Recogniser.load(folder / "model", trust=TESTS)
+        sliding = Sliding(recogniser.facts.seconds, recogniser.facts.stride_s)
+        tasks = plan_windows(recogniser, [world.recording("7", lasts_s=20.0)], sliding)
+        predict(recogniser, tasks, sliding, folder / "timeline")
+    return folder
+
+
+def of_model(name: str) -> Callable[[Path], Path]:
+    """A file of a model, or of a prediction."""
+    return lambda folder: fitted(folder) / name
+
+
+def scored_and_drawn(file: Path) -> object:
+    """A prediction's scores and its pictures."""
+    for picture in file.parent.glob("*.svg"):
+        picture.unlink()
+    return score(file.parent), write_pictures(file.parent)
 
 
 def tables_of(file: Path) -> object:
@@ -428,6 +462,14 @@ READERS = {
         of_run("jobs/*/predictions.parquet"), lambda file: read_scores(file.parent, PREDICTIONS), "parquet"
     ),
     "job's weights": Reader(of_run("jobs/*/weights.safetensors"), opened_again, "tensors"),
+    "model.toml": Reader(
+        of_model("model/model.toml"), lambda file: Recogniser.load(file.parent, trust=TESTS), "toml"
+    ),
+    "model.safetensors": Reader(
+        of_model("model/model.safetensors"), lambda file: Recogniser.load(file.parent, trust=TESTS), "tensors"
+    ),
+    "predict.json": Reader(of_model("timeline/predict.json"), scored_and_drawn, "json"),
+    "timeline.parquet": Reader(of_model("timeline/timeline.parquet"), scored_and_drawn, "parquet"),
     "weights.safetensors": Reader(weights("weights.safetensors"), read_weights, "tensors"),
     "weights.pt": Reader(weights("weights.pt"), read_weights),
     "video.npy": Reader(arrays("video.npy"), features_of, "npy"),

@@ -22,7 +22,7 @@ QUICK = ["--set", "train.max_epochs=2"]
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
-    """All of the page, in a folder with the examples alone; trained for two epochs, exported if that can be."""
+    """All of the page, in a folder with the examples alone; trained for two epochs."""
     folder = tmp_path_factory.mktemp("page")
     shutil.copytree(ROOT / "examples", folder / "examples")
     said = {}
