@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from plait.clips import Windows, listed, tensors, write_clips
+from plait.compute.ahead import ahead as made_ahead
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError, PlaitError
 from plait.features.extraction import Extraction, extract

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from plait.compute.machine import device_called, settled, wide_products
 from plait.config import Encoder, Method
 from plait.contents import network_key
-from plait.errors import ConfigError, DataError, PlaitWarning, one_line
+from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning, one_line
 from plait.features import Extraction
 from plait.features.engine import Encode, accelerate
 from plait.features.extraction import frozen_encoder
@@ -242,9 +242,9 @@ def _modality(facts: ModelFacts, dataset: Dataset, name: str, where: str) -> Mod
     sensor = facts.sensors[name]
     try:
         known = dataset.modality(name)
-    except DataError as error:
+        return Modality(name, sensor.streams, sensor.samples, sensor.rate_hz, known.prepare, known.encoder)
+    except PlaitError as error:
         raise ConfigError(f"{where}: sensors: {error}") from error
-    return Modality(name, sensor.streams, sensor.samples, sensor.rate_hz, known.prepare, known.encoder)
 
 
 def _encoders(facts: NetworkFacts) -> dict[str, Encoder]:

@@ -7,8 +7,8 @@ import polars as pl
 
 from plait.analysis.continuous import Scores, scores
 from plait.analysis.stretches import Stretch
-from plait.errors import DataError
-from plait.recogniser.predict import read_predicted
+from plait.errors import DataError, PlaitError
+from plait.recogniser.predict import PREDICTED, read_predicted
 from plait.recogniser.recognise import Reads, recognise, rows_of
 from plait.recogniser.timeline import read_timeline
 from plait.store import write_csv, write_json
@@ -34,14 +34,17 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
     predicted = read_predicted(out)
     table = read_timeline(out, predicted.activities)
     stretches = []
-    for name, whole in predicted.recordings.items():
-        if whole.labels:
-            found = recognise(predicted, rows_of(table, name)).segments
-            extent = whole.start_s, whole.stop_s
-            stretches.append(stretch(predicted, name, extent, whole.spans, found))
-    if not stretches:
+    try:
+        for name, whole in predicted.recordings.items():
+            if whole.labels:
+                found = recognise(predicted, rows_of(table, name)).segments
+                extent = whole.start_s, whole.stop_s
+                stretches.append(stretch(predicted, name, extent, whole.spans, found))
+        result = scores(stretches, named(predicted), step_s) if stretches else None
+    except PlaitError as error:
+        raise type(error)(f"{out / PREDICTED}: {error}") from error
+    if result is None:
         raise DataError(f"{out}: none of {len(predicted.recordings)} recordings has labels to score against")
-    result = scores(stretches, named(predicted), step_s)
     plain = {key: value for key, value in result._asdict().items() if key != "by_activity"}
     write_json(out / SCORES, {**plain, "recordings": len(stretches), "step_s": step_s})
     write_csv(out / BY_ACTIVITY, result.by_activity)

@@ -46,6 +46,9 @@ def read_timeline(folder: Path, activities: Sequence[str]) -> pl.DataFrame:
         raise DataError(
             f"{path}: columns {', '.join(table.columns)}, expected {', '.join(WINDOWS)}; {remedy}"
         )
+    lasts = table["stop_s"] - table["start_s"]
+    if not (lasts.is_finite() & (lasts > 0)).fill_null(False).all():
+        raise DataError(f"{path}: a window that does not last, expected a later stop_s; {remedy}")
     if not table.is_empty():
         wide = table["scores"].list.len()
         if wide.null_count() or wide.min() != len(activities) or wide.max() != len(activities):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plait.errors import PlaitError
 from plait.recogniser.predict import read_predicted
 from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.timeline import read_timeline
@@ -31,6 +32,9 @@ def write_pictures(out: Path) -> list[Path]:
             if not complete:  # windows themselves, for slots are of several
                 starts, stops = rows["start_s"].to_numpy(), rows["stop_s"].to_numpy()
                 slots = Slots(starts, stops, np.array(rows["scores"].to_list()), seen)
-            write_timeline_picture(path, name, predicted.activities, slots, found.segments, labels)
+            try:
+                write_timeline_picture(path, name, predicted.activities, slots, found.segments, labels)
+            except PlaitError as error:
+                raise type(error)(f"{path}: {error}") from error
         pictures.append(path)
     return pictures
