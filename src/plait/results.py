@@ -65,6 +65,7 @@ WRITTEN = (
     "index.html",
     FILMS,
     CASES,
+    CONTINUOUS,
 )
 LARGEST = 2**63 - 1
 

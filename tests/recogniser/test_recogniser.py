@@ -18,12 +18,13 @@ from plait.recogniser.source import facts_of, sliding_of, source_of
 from plait.recogniser.timeline import TIMELINE, read_timeline
 from plait.recogniser.validation import recogniser_of
 from plait.recogniser.windows import Sliding, clipped
+from plait.report.continuous import HEADS
 from plait.results import CONTINUOUS
 from plait.results import read_facts as read_run
 from plait.store import toml_of, write_toml
 from plait.study.load import load_study
 from plait.trust import NOBODY, Trust
-from plait.types import Readings
+from plait.types import Readings, Span, Windows
 from tests.recogniser import world
 
 TESTS = Trust(frozenset({"tests"}))
@@ -106,16 +107,42 @@ def test_a_model_s_folder_holds_three_files_and_is_not_made_again(made):
     assert held == sorted((root / "run").rglob("*"))
 
 
-def test_epochs_are_the_median_of_the_run_s_folds(made):
-    root, _, said = made
+def test_epochs_are_the_median_of_the_folds_without_who_is_left_out(made, tmp_path):
+    root, study, said = made
     assert len(read_run(root / "run").methods["a-led"].keys) == 4
-    chosen = []
-    for key in read_run(root / "run").methods["a-led"].keys.values():
+    chosen = {}
+    for at, key in read_run(root / "run").methods["a-led"].keys.items():
         history = pl.read_parquet(root / "run" / "jobs" / key / "history.parquet")
         accuracies = history["val_accuracy"].to_list()
-        chosen.append(accuracies.index(max(accuracies)) + 1)
-    assert read_facts(root / "a-led").networks["a-led"].epochs == max(1, round(np.median(chosen)))
-    assert any(line.startswith("a-led: ") and "the median of 4 jobs'" in line for line in said["a-led"])
+        chosen[at] = accuracies.index(max(accuracies)) + 1
+    # Person 4 was left out: of the folds, only the one that tested 4 did without.
+    assert read_facts(root / "a-led").networks["a-led"].epochs == chosen["4/0"]
+    assert any(line.startswith("a-led: ") and "the median of 1 jobs'" in line for line in said["a-led"])
+    facts = fit_model(study, "a-led", root / "data", tmp_path / "all", run=root / "run", say=print)
+    assert facts.networks["a-led"].epochs == max(1, round(np.median(list(chosen.values()))))
+    with pytest.raises(ConfigError, match="3, 4 took part in every fold, expected a run without them"):
+        options = {"run": root / "run", "leave_out": ["3", "4"], "say": print}
+        fit_model(study, "a-led", root / "data", tmp_path / "none", **options)
+
+
+def test_a_run_of_something_else_chooses_nothing(made, tmp_path):
+    root, study, _ = made
+    options = {"run": root / "run", "say": print}
+    other = {**study, "train": {**study["train"], "max_epochs": 3}}
+    with pytest.raises(ConfigError, match="method 'concat' has other settings there"):
+        fit_model(other, "concat", root / "data", tmp_path / "m", **options)
+    shuffled = {**study, "protocol": {**study["protocol"], "shuffle_labels": 0}}
+    with pytest.raises(ConfigError, match=r"protocol.shuffle_labels: a control teaches nothing"):
+        fit_model(shuffled, "concat", root / "data", tmp_path / "m", **options)
+    few = {**study, "protocol": {"val_subjects": 1, "subjects": ["1", "2", "3"]}}
+    lines = []
+    fit_model(few, "concat", root / "data", tmp_path / "few", say=lines.append)
+    assert read_facts(tmp_path / "few").training.people == ("1", "2", "3")
+    assert "protocol.subjects: only 1, 2, 3 take part" in lines
+    with pytest.raises(ConfigError, match="expected somebody left|has no clip of the training subjects"):
+        fit_model(study, "concat", root / "data", tmp_path / "m", leave_out=list("1234"), say=print)
+    with pytest.raises(ConfigError, match="evaluate.continuous"):
+        load_study({**study, "protocol": {"kind": "leave-one-session-out"}})
 
 
 def test_without_a_run_the_last_people_choose_and_are_trained_with(made, tmp_path):
@@ -284,6 +311,42 @@ def test_a_study_scores_whole_recordings_of_who_was_tested(made):
     assert table["method"].to_list() == list(study["methods"]) and set(table["seed"]) == {0}
     both = table.filter(pl.col("method").is_in(["concat", "frozen", "a-led"]))
     assert both["accuracy_labelled"].min() > 0.6 and table["f1_at_50"].min() > 0
+    page = (root / "run" / "index.html").read_text()
+    first = table.row(0, named=True)
+    cells = "".join(f'<td class="n">{100 * first[name]:.1f}</td>' for name in HEADS.values())
+    assert '<section id="continuous">' in page and f'<th scope="row">{first["method"]}</th>{cells}' in page
+
+
+def test_a_recording_without_labels_has_none(made, tmp_path):
+    root, _, _ = made
+    recogniser = Recogniser.load(root / "a-led", trust=TESTS)
+    unlabelled = replace(world.recording("7"), spans=())
+    sliding = Sliding(recogniser.facts.seconds, recogniser.facts.stride_s)
+    cut = Windows(2.0, unlabelled="low")
+    predict(recogniser, plan(recogniser, [unlabelled], sliding, cut=cut), sliding, tmp_path / "out")
+    assert read_predicted(tmp_path / "out").recordings["r7-0"].labels == ()
+    with pytest.raises(DataError, match="none of 1 recordings has labels"):
+        score(tmp_path / "out")
+
+
+def test_what_no_longer_holds_is_made_again(made, tmp_path):
+    root, _, _ = made
+    recogniser = Recogniser.load(root / "a-led", trust=TESTS)
+    recording = world.recording("7")
+    sliding_over(recogniser, [recording], tmp_path / "out")
+    score(tmp_path / "out")
+    before = (tmp_path / "out" / TIMELINE).read_bytes()
+    recogniser.facts = replace(recogniser.facts, temperature=3.0)
+    sliding_over(recogniser, [recording], tmp_path / "out")
+    assert (
+        before != (tmp_path / "out" / TIMELINE).read_bytes()
+        and not (tmp_path / "out" / "scores.json").exists()
+    )
+    (tmp_path / "out" / "predict.json").write_text("{")
+    sliding_over(recogniser, [recording], tmp_path / "out")
+    spelled = [Span(s.start_s, s.stop_s, f" {s.activity} ") for s in recording.spans]
+    sliding_over(recogniser, [replace(recording, spans=tuple(spelled))], tmp_path / "out")
+    assert score(tmp_path / "out").accuracy_labelled is not None
 
 
 def test_a_folder_of_something_else_is_left_alone(made, tmp_path):

@@ -75,7 +75,7 @@ def survey(
         subject = plain(recording.subject)
         subjects.add(subject)
         recording = replace(recording, subject=people.called(subject) if people else subject)
-        if by == "session" and not plain(recording.session):
+        if by == "session" and recording.spans and not plain(recording.session):
             unnamed = f"{data}: recording {recording.name}: names no session"
             raise DataError(f"{unnamed}, expected one, for sessions are left out")
         opened.append(recording)

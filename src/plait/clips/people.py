@@ -115,7 +115,7 @@ def check_recordings(
     for recording, other, equal in _copies(recordings):
         subject = recording.subject
         sides = getattr(recording, by), getattr(other, by)
-        if sides[0] != sides[1] and by == "session" and not people.told_apart(*sides):
+        if sides[0] != sides[1] and by == "session":
             raise _double(where, (sides[0], recording.name), (sides[1], other.name), equal, by)
         if subject == other.subject:
             pair = f"recordings {recording.name} and {other.name} of {subject}"
@@ -148,6 +148,7 @@ def check_clips(
         DataError: naming both persons, or sessions, and recordings.
     """
     clips = [replace(clip, subject=getattr(clip, by)) for clip in clips]
+    people = people if by == "subject" else People()  # who speak of people
     digests: list[list[bytes]] = [[] for _ in clips]
     for modality, array in arrays:
         seen: dict[bytes, dict[str, int]] = {}
@@ -249,8 +250,7 @@ def _double(
 ) -> DataError:
     """The error that two recordings, each a subject or a session and a name, are the same in `equal`."""
     both = [f"recording {name} ({by} {side!r})" for side, name in (origin, other)]
-    apart = f"if they are two: {_setting('different', origin[0], other[0])}"
-    remedies = _remedies(origin[0], other[0]) if by == "subject" else apart
+    remedies = _remedies(origin[0], other[0]) if by == "subject" else "say that both are of one session"
     return DataError(
         f"{where}: {both[0]} and {both[1]} are the same: equal values in {equal}; remove one, or {remedies}"
     )

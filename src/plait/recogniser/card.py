@@ -89,15 +89,21 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
     scores = score_summary(table, facts.activities).row(0, named=True)
     spread = "" if row["subject_sd"] is None else f", SD over people {100 * row['subject_sd']:.1f} points"
     chance = 100 / len(facts.activities)
+    known = run.facts.protocol.get("kind") == "leave-one-session-out"
+    who = (
+        "On other days of people whom its networks knew"
+        if known
+        else "On people whom its networks had not seen"
+    )
     return [
-        f"On people whom its networks had not seen ({row['subjects']} people, {row['clips']} clips, "
+        f"{who} ({row['subjects']} people, {row['clips']} clips, "
         f"{row['folds']} folds, {row['seeds']} seeds), in windows that are known to show one activity: "
         f"accuracy {100 * row['accuracy']:.1f} %{spread}; macro-F1 {100 * row['macro_f1']:.1f} %; "
         f"chance is about {chance:.0f} %. "
         f"Negative log likelihood {scores['nll']:.2f}, calibration error {100 * scores['ece']:.1f} points "
         f"({100 * scores['ece_by_chance']:.1f} by chance), before its temperature.",
         "",
-        "Those networks were trained on fewer people than this one, which itself was tested on nobody.",
+        "Those networks were trained on fewer recordings than this one, which itself was tested on nobody.",
     ]
 
 
@@ -118,7 +124,7 @@ def _settings(facts: ModelFacts) -> list[str]:
         "",
         f"Chosen on {chosen}."
         if chosen
-        else "Nobody validated: neither temperature nor smoothing was chosen on data.",
+        else "Nobody validated who was not trained on: neither temperature nor smoothing was chosen on data.",
     ]
 
 

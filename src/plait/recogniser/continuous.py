@@ -28,7 +28,8 @@ PARTS = "continuous"  # of a run's folder: windows that are done
 def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFrame:
     """Score every method of a run on its test people's whole recordings, as `RUN/continuous.csv`.
 
-    A row per method and seed, over all folds: the columns of `score.summary`. Windows are slid over each
+    A row per method and seed, over all folds: `recordings` (those with labels that the method sees
+    something of), then the columns of `score.summary`. Windows are slid over each
     recording and their scores averaged where they overlap; nothing is smoothed, for smoothing is chosen by
     whoever fits a model. Windows that are done are not looked at again.
 
@@ -50,7 +51,7 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
             stretches = _stretches(source, method, seed, recordings, fronts, progress)
             activities = [name for name in source.dataset.activities if name != _null(source)]
             table = summary(scores(stretches, activities, STEP_S))
-            whose = pl.DataFrame({"method": [method], "seed": [seed]})
+            whose = pl.DataFrame({"method": [method], "seed": [seed], "recordings": [len(stretches)]})
             rows.append(pl.concat([whose, table], how="horizontal"))
     result = pl.concat(rows)
     write_csv(run.folder / CONTINUOUS, result)
@@ -102,6 +103,8 @@ def _stretches(
         table = timeline(recogniser, tasks, run.folder / PARTS, progress)
         modalities = list(recogniser.modalities.values())
         for task in tasks:
+            if not task.labels:
+                continue
             extents = extents_of(task.recording, modalities).values()
             extent = min(start for start, _ in extents), max(stop for _, stop in extents)
             segments = recognise(facts, rows_of(table, task.recording.name)).segments

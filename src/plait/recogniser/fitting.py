@@ -2,8 +2,8 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, replace
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,9 +24,9 @@ from plait.recogniser.model import (
     write_model,
 )
 from plait.recogniser.recogniser import digest_of
-from plait.recogniser.source import Source, facts_of, sliding_of, source_of, trained
+from plait.recogniser.source import Source, facts_of, folds_without, sliding_of, source_of, trained
 from plait.recogniser.validation import tuned
-from plait.recogniser.windows import Sliding
+from plait.recogniser.windows import Sliding, whole_recordings
 from plait.results import (
     FACTS,
     VALIDATION,
@@ -103,7 +103,7 @@ def fit_model(
         jobs = {name: job for (name, _, _), job in planned.items()}
         sliding, cut = sliding_of(source, stride_s)
         key = _key(source, jobs, sliding, cut)
-        if (out / MODEL).is_file() and (standing := read_facts(out)).key == key:
+        if (standing := _standing(out)) is not None and standing.key == key:
             shutil.rmtree(out / WORK, ignore_errors=True)
             return standing
         work = work_of(setting)
@@ -131,11 +131,20 @@ def fit_model(
     return facts
 
 
+def _standing(out: Path) -> ModelFacts | None:
+    """What the model in a folder says, if there is one that can be read; another is made in its place."""
+    with suppress(DataError):
+        return read_facts(out) if (out / MODEL).is_file() else None
+    return None
+
+
 def _epochs(source: Source, say: Say) -> dict[str, int]:
     """How many epochs each method takes, where the folds of a run chose them: their median."""
     if source.run is None:
         return {}
-    histories = read_histories(source.run.folder, source.run.results.facts).filter(pl.col("phase") == "train")
+    seen = [fold.name for fold in folds_without(source.run, source.left_out)]
+    histories = read_histories(source.run.folder, source.run.results.facts)
+    histories = histories.filter(pl.col("phase") == "train", pl.col("fold").is_in(seen))
     found: dict[str, int] = {}
     for name, _, train in source.study.trainings():
         if train.choose == "last":
@@ -166,9 +175,23 @@ def _key(source: Source, jobs: Mapping[str, Job], sliding: Sliding, cut: Windows
             tables,
             [sliding.seconds, sliding.stride_s],
             None if cut is None else asdict(cut),
+            _labels(source),
             digest_of(fit_model),
         ]
     )
+
+
+def _labels(source: Source) -> list[Any]:
+    """Which whole recordings there are, what they hold, how they are labelled: decoding is chosen on them."""
+    return [
+        [
+            recording.name,
+            recording.subject,
+            recording.content(list(recording.streams)),
+            *map(astuple, recording.spans),
+        ]
+        for recording in whole_recordings(source.dataset, source.data)
+    ]
 
 
 def _epochs_taken(job: Path) -> int:

@@ -9,7 +9,8 @@ OUT/.predicting/       windows that are done, of a prediction that is not
 import io
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, field
+from contextlib import suppress
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from plait.compute.ahead import ahead
 from plait.compute.machine import settled_numerics
 from plait.contents import describe
 from plait.errors import ConfigError, DataError, first_fault
+from plait.names import plain
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
 from plait.recogniser.model import Unlabelled
@@ -35,6 +37,7 @@ from plait.store import content_key, locked, read_json, read_parquet, sweep, tak
 from plait.types import Modality, Recording, Span, Windows
 
 PREDICTED, PARTS = "predict.json", ".predicting"
+SCORES, BY_ACTIVITY = "scores.json", "scores.csv"  # of `plait score`
 AT_ONCE = 64  # windows of a part
 AHEAD = 2  # windows that are read while one is looked at
 _STRICT = ConfigDict(extra="forbid")
@@ -131,7 +134,9 @@ def plan(
         refuse_missing(recogniser, recording.streams, f"recording {recording.name}")
         extents = extents_of(recording, modalities)
         windows = sliding.windows(extents) if clips is None else list(clips.get(recording.name, ()))
-        labels = labels_of(recording, cut, modalities)
+        spelled = {plain(activity): activity for activity in recogniser.activities}
+        spans = (replace(s, activity=spelled.get(plain(s.activity), s.activity)) for s in recording.spans)
+        labels = labels_of(replace(recording, spans=tuple(spans)), cut, modalities)
         tasks[recording.name] = Task(recording, windows, labels)
     if not tasks:
         raise DataError("no recordings, expected one at least")
@@ -199,7 +204,10 @@ def _key(recogniser: Recogniser, task: Task) -> str | None:
     if content is None:
         return None
     how = [torch.get_num_threads(), settled_numerics(recogniser.device), torch.__version__]
-    return content_key([recogniser.facts.key, task.recording.name, content, streams, task.windows, how])
+    code = [recogniser.code, digest_of(seen)]
+    return content_key(
+        [code, asdict(recogniser.facts), task.recording.name, content, streams, task.windows, how]
+    )
 
 
 def _read_part(file: Path) -> pl.DataFrame | None:
@@ -238,14 +246,14 @@ def predict(
     """
     facts = recogniser.facts
     keys = [[task.recording.name, _key(recogniser, task), task.labels] for task in tasks]
-    key = content_key([facts.key, describe(keys), asdict(facts.decoding), digest_of(predict)])
+    key = content_key([asdict(facts), describe(keys), digest_of(predict)])
     if taken(out) and not any((out / name).exists() for name in (PREDICTED, PARTS)):
         raise ConfigError(f"{out}: holds files that no prediction has left: expected another folder")
     (out / PARTS).mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock"):
         if (out / PREDICTED).is_file():
-            before = read_predicted(out)
-            if before.key == key and all(known is not None for _, known, _ in keys):
+            before = _standing(out)
+            if before is not None and before.key == key and all(known is not None for _, known, _ in keys):
                 shutil.rmtree(out / PARTS, ignore_errors=True)
                 return before
             _clear(out, before)
@@ -284,12 +292,20 @@ def predict(
     return predicted
 
 
-def _clear(out: Path, before: Predicted) -> None:
+def _standing(out: Path) -> Predicted | None:
+    """What stands in a prediction's folder, if it can be read; another is made in its place."""
+    with suppress(DataError):
+        return read_predicted(out)
+    return None
+
+
+def _clear(out: Path, before: Predicted | None) -> None:
     """Remove what an earlier prediction of something else has left."""
-    for stem in file_stems(before.recordings).values():
+    for stem in file_stems(before.recordings if before else ()).values():
         for ending in (".eaf", ".svg"):
             (out / f"{stem}{ending}").unlink(missing_ok=True)
-    (out / PREDICTED).unlink()
+    for name in (SCORES, BY_ACTIVITY, PREDICTED):
+        (out / name).unlink(missing_ok=True)
 
 
 def _whole(task: Task, modalities: Sequence[Modality]) -> Whole:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,6 +103,14 @@ class Recogniser:
         )
         self.device = device
         self.activities = facts.activities
+
+    @cached_property
+    def code(self) -> str:
+        """A digest of the code that makes tensors of windows and scores of them, as it is now."""
+        parts = [type(part) for member in self.members for part in member.network.modules()]
+        prepares = [modality.prepare for modality in self.modalities.values()]
+        encoders = [front.encoder for front in self.fronts.values()]
+        return digest_of(Recogniser, *prepares, *map(type, encoders), *dict.fromkeys(parts))
 
     @classmethod
     def load(cls, folder: Path | str, *, trust: Trust = NOBODY, device: str = "cpu") -> "Recogniser":

@@ -8,13 +8,12 @@ import polars as pl
 from plait.analysis.continuous import Scores, scores
 from plait.analysis.stretches import Stretch
 from plait.errors import DataError, PlaitError
-from plait.recogniser.predict import PREDICTED, read_predicted
+from plait.recogniser.predict import BY_ACTIVITY, PREDICTED, SCORES, read_predicted
 from plait.recogniser.recognise import Reads, recognise, rows_of
 from plait.recogniser.timeline import read_timeline
 from plait.store import write_csv, write_json
 from plait.types import Segment, Span
 
-SCORES, BY_ACTIVITY = "scores.json", "scores.csv"
 STEP_S = 0.1  # between two frames
 
 

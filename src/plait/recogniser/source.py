@@ -1,6 +1,6 @@
 """What a model is made from: a study's method, its clips, and a run that knows how good it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +21,12 @@ from plait.recogniser.recogniser import digest_of
 from plait.recogniser.windows import Sliding, windows_of
 from plait.study.facts import commit, versions
 from plait.study.finished import FinishedRun
+from plait.study.folds import by_of, check_classes, folds
 from plait.study.inputs import inputs
 from plait.study.run import Say, check_methods
 from plait.study.shuffled import clips_of, people_of
 from plait.training.network import Network, build, maker
-from plait.trust import OWN
+from plait.trust import OWN, Trust
 from plait.types import Dataset, Fold, Windows
 
 
@@ -52,6 +53,8 @@ def source_of(
     progress: Progress,
 ) -> Source:
     """What a model is made from, checked."""
+    if study.protocol.shuffle_labels is not None:
+        raise ConfigError("protocol.shuffle_labels: a control teaches nothing, expected none")
     if method not in study.methods:
         raise ConfigError(f"methods: no method {method!r}, expected one of: {', '.join(study.methods)}")
     study = replace(study.only([method]), seeds=study.seeds[:1])
@@ -59,19 +62,24 @@ def source_of(
     listing = clips_of(study, dataset, data)
     for line in listing.told(dataset.activities):
         say(line)
-    everybody = sorted({clip.subject for _, clip in listing.cuts}, key=natural)
     called = people_of(study).called
+    named = {called(plain(name)) for name in study.protocol.subjects}
+    everybody = sorted({clip.subject for _, clip in listing.cuts}, key=natural)
+    if named:
+        everybody = [name for name in everybody if name in named]
+        say(f"protocol.subjects: only {', '.join(everybody)} take part")
     absent = [called(plain(name)) for name in leave_out]
     if unknown := [name for name in absent if name not in everybody]:
         raise ConfigError(
             f"--leave-out {unknown[0]}: nobody of that name, expected some of: {', '.join(everybody)}"
         )
-    cuts = [cut for cut in listing.cuts if cut[1].subject not in absent]
+    people = [name for name in everybody if name not in absent]
+    cuts = [cut for cut in listing.cuts if cut[1].subject in people]
+    check_classes(Fold("everyone", tuple(people), (), ()), [clip for _, clip in cuts], dataset.activities)
     finished = None
     if run is not None:
-        finished = FinishedRun.open(run, data, OWN)
-        _check_run(study, finished)
-    people = [name for name in everybody if name not in absent]
+        finished = FinishedRun.open(run, data, _named_by(study))
+        _check_run(study, dataset, finished, listing.cuts)
     fold = _fold(study, people, finished)
     study = replace(study, protocol=replace(study.protocol, refit=bool(fold.val)))
     clips = inputs(study, dataset, cuts, progress=progress)
@@ -79,8 +87,44 @@ def source_of(
     return Source(study, dataset, data, cuts, clips, fold, tuple(absent), finished)
 
 
-def _check_run(study: Study, run: FinishedRun) -> None:
-    """Refuse a run of other methods, whose epochs and scores would say nothing of these."""
+def _named_by(study: Study) -> Trust:
+    """Whose code a study names: that of its run may be no other."""
+    paths = [study.dataset, *(path for _, method, _ in study.trainings() for _, path in method.networks())]
+    return Trust(frozenset(path.partition(":")[0] for path in paths))
+
+
+def folds_without(run: FinishedRun, people: Collection[str]) -> list[Fold]:
+    """The folds of a run in which none of these people trained or validated.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = [
+        fold
+        for fold in folds(run.study.protocol, [getattr(c, by_of(run.study.protocol)) for _, c in run.cuts])
+        if not set(people) & {*fold.train, *fold.val}
+    ]
+    if not found:
+        some = ", ".join(sorted(people, key=natural))
+        raise ConfigError(
+            f"{run.folder}: {some} took part in every fold, expected a run without them (protocol.subjects), "
+            "or no --run"
+        )
+    return found
+
+
+def _check_run(study: Study, dataset: Dataset, run: FinishedRun, cuts: Sequence[Cut]) -> None:
+    """Refuse a run of other methods, people or clips, whose epochs and scores would say nothing of these."""
+    mine, theirs = study.protocol, run.study.protocol
+    if (mine.same_person, mine.different) != (theirs.same_person, theirs.different):
+        raise ConfigError(f"{run.folder}: other people are one there, expected a run of this study")
+    if theirs.shuffle_labels is not None:
+        raise ConfigError(f"{run.folder}: a control with shuffled labels, expected a run of this study")
+    if run.results.facts.activities != dataset.activities:
+        raise ConfigError(f"{run.folder}: a run of other activities, expected one of this study")
+    names = {clip.name for _, clip in cuts}
+    if other := set(run.results.predictions["clip"]) - names:
+        raise ConfigError(f"{run.folder}: a run of other clips, such as {min(other)}, expected one of these")
     for name, method, train in study.trainings():
         if name not in run.study.methods:
             raise ConfigError(f"{run.folder}: no method {name!r}, expected a run of this study")

@@ -22,7 +22,7 @@ from plait.recogniser.predict import plan as plan_windows
 from plait.recogniser.predict import timeline
 from plait.recogniser.recognise import slots_of
 from plait.recogniser.recogniser import Front, Recogniser, assembled
-from plait.recogniser.source import Source, trained
+from plait.recogniser.source import Source, folds_without, trained
 from plait.recogniser.tuning import (
     Labelled,
     candidates,
@@ -37,7 +37,6 @@ from plait.results import (
     VALIDATION,
     read_scores,
 )
-from plait.study.folds import folds
 from plait.study.jobs import Job, Setting
 from plait.study.run import Say
 from plait.study.shuffled import people_of
@@ -59,7 +58,7 @@ def tuned(
     scores, truth = _validation(source, facts, jobs, setting)
     rounds = list(_rounds(source, facts, jobs, setting))
     if not len(truth) or not rounds:
-        say("nobody validated: scores are as the network gives them, and are not smoothed")
+        say("nobody validated who was not trained on: scores are as they come, and are not smoothed")
         return facts
     facts = replace(facts, temperature=temperature(scores, truth))
     people = sorted({name for _, names in rounds for name in names}, key=natural)
@@ -119,8 +118,9 @@ def _validation(
     """Scores `(clips, activities)` of people who validated, and the places of what they did."""
     if source.run is not None:
         table = source.run.results.validation
+        seen = [fold.name for fold in folds_without(source.run, source.left_out)]
         rows = None if table is None else table.filter(pl.col("method") == facts.method)
-        tables = [] if rows is None else [rows.filter(~pl.col("subject").is_in(list(source.left_out)))]
+        tables = [] if rows is None else [rows.filter(pl.col("fold").is_in(seen))]
     else:
         tables = [read_scores(setting.folder(jobs[name].key), VALIDATION) for name in facts.networks]
     if not tables or tables[0].is_empty():
@@ -139,16 +139,14 @@ def _rounds(
             yield recogniser_of(source, facts, weights, {}), source.fold.val
         return
     run = source.run
-    everybody = [clip.subject for _, clip in run.cuts]
     if run.study.protocol.kind == "leave-one-session-out":
-        return
+        return  # whoever validated was trained on, on another day
     fronts: dict[str, Front] = {}
-    for fold in folds(run.study.protocol, everybody):
-        people = tuple(name for name in fold.val if name not in source.left_out)
-        if people:
+    for fold in folds_without(run, source.left_out):
+        if fold.val:
             at = f"{fold.name}/{run.results.facts.seeds[0]}"
             weights = {name: run.chosen_weights(name, at) for name in facts.networks}
-            yield recogniser_of(source, facts, weights, fronts), people
+            yield recogniser_of(source, facts, weights, fronts), fold.val
 
 
 def recogniser_of(
@@ -191,7 +189,7 @@ def _labelled(
         table = timeline(recogniser, tasks, progress=progress)
         for task in tasks:
             rows = table.filter(pl.col("recording") == task.recording.name)
-            if not rows.is_empty():
+            if not rows.is_empty() and task.labels:
                 found.append(Labelled(slots_of(facts, rows), task.labels))
     return found
 

@@ -15,7 +15,7 @@ from plait.clips.table import TABLE, recordings_of
 from plait.clips.windows import ROUNDING_S, ends_of, filled, longest_s, moments, prepared, readings
 from plait.errors import DataError, PlaitError
 from plait.names import plain
-from plait.recordings.folder import open_recording, recording_folders
+from plait.recordings.folder import DESCRIPTION, open_recording, recording_folders
 from plait.recordings.video import Forward, Video
 from plait.types import Dataset, Modality, Recording, Span, Stream, Windows
 
@@ -157,10 +157,17 @@ def windows_of(
 def whole_recordings(dataset: Dataset, data: Path) -> Iterator[Recording]:
     """The recordings of a data set with their labels; of a clip table, those that it was cut from.
 
+    Of a data set that cuts what `plait ingest` made into windows, they are what was made; one that cuts other
+    files by itself has its windows as labels.
+
     Raises:
         DataError: they cannot be read.
     """
-    return recordings_of(data) if (data / TABLE).is_file() else opened_by(dataset, data)
+    if (data / TABLE).is_file():
+        return recordings_of(data)
+    if dataset.windows is not None and (any(data.glob(f"*/{DESCRIPTION}")) or (data / DESCRIPTION).is_file()):
+        return ingested([data])
+    return opened_by(dataset, data)
 
 
 def labels_of(
@@ -168,18 +175,18 @@ def labels_of(
 ) -> tuple[Span, ...]:
     """A recording's labels in order of time, those of one activity that touch as one.
 
-    Where unlabelled time is an activity of its own, that is among them.
+    Where unlabelled time is an activity of its own, that is among them, unless nobody has labelled anything.
 
     Args:
         recording: whose.
         windows: how clips are cut, which says what unlabelled time is.
         modalities: between whose first and last reading it lies.
     """
-    if windows is None or windows.unlabelled is None:
+    if windows is None or windows.unlabelled is None or not recording.spans:
         return tuple(filled(recording.spans))
     extents = extents_of(recording, modalities).values()
     around = None
-    if extents and (windows.margins or not recording.spans):
+    if extents and windows.margins:
         around = min(start for start, _ in extents), max(stop for _, stop in extents)
     return tuple(filled(recording.spans, windows.unlabelled, around))
 

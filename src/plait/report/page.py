@@ -20,7 +20,7 @@ from plait.analysis.metrics import by_epoch
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
-from plait.report import captions, paper, tables
+from plait.report import captions, continuous, paper, tables
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import (
     accuracy_plot,
@@ -225,6 +225,8 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         contrast_heads=tables.CONTRASTS,
         decided=captions.decided(run.comparisons, report.contrasts),
         verdicts=Counter(report.contrasts["verdict"].to_list()),
+        continuous=continuous.rows(folder),
+        continuous_heads=["method", *continuous.HEADS],
         comparisons=_cells_by("fusion", report.comparisons, tables.comparison_cells),
         claims=_cells_by("fusion", report.claims, tables.claim_cells),
         heat=_heat_map(main, report.subjects),

@@ -96,7 +96,9 @@ class FinishedRun:
         Raises:
             ConfigError: no fold of a single subject is called like them.
         """
-        found = [key for key in self.methods[method].keys if key.rpartition("/")[0] == subject]
+        by_session = self.study.protocol.kind == "leave-one-session-out"
+        keys = {} if by_session else self.methods[method].keys
+        found = [key for key in keys if key.rpartition("/")[0] == subject]
         if not found:
             known = ", ".join(self.methods[method].keys)
             raise ConfigError(f"no fold tests {subject} alone, expected --fold, one of: {known}")

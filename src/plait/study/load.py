@@ -191,6 +191,11 @@ def _resolve(study: Study, file: str, whole: bool) -> Study:
         else:
             _check_encoders(name, methods, where)
     resolved = replace(study, methods=methods)
+    if study.evaluate.continuous and study.protocol.kind == "leave-one-session-out":
+        raise ConfigError(
+            f"{file}: evaluate.continuous: of people who were not trained on, expected no kind = "
+            "'leave-one-session-out'"
+        )
     if whole:
         _check_comparisons(study.comparisons, methods, file)
     chooses = [resolved.training(name).choose for name in methods]

@@ -25,6 +25,7 @@ from plait.objects import resolve
 from plait.progress import Progress, silent
 from plait.results import (
     COLUMNS,
+    CONTINUOUS,
     DROPPED,
     ORDER,
     PREDICTIONS,
@@ -176,6 +177,7 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
             write_csv(out / DROPPED, table_of(listing.dropped))
         else:
             (out / DROPPED).unlink(missing_ok=True)
+        (out / CONTINUOUS).unlink(missing_ok=True)  # of an earlier state
         then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])
