@@ -52,7 +52,21 @@ def source_of(
     say: Say,
     progress: Progress,
 ) -> Source:
-    """What a model is made from, checked."""
+    """What a model is made from, checked.
+
+    Args:
+        study: whose method is wanted.
+        method: its name.
+        data: where the recordings lie.
+        run: a finished run of the study, if there is one.
+        leave_out: people whose clips are not looked at.
+        say: called with each line to know.
+        progress: told how many clips have features.
+
+    Raises:
+        ConfigError: the study, the method, the people or the run do not fit.
+        DataError: a file is missing or damaged.
+    """
     if study.protocol.shuffle_labels is not None:
         raise ConfigError("protocol.shuffle_labels: a control teaches nothing, expected none")
     if method not in study.methods:
@@ -102,7 +116,7 @@ def folds_without(run: FinishedRun, people: Collection[str]) -> list[Fold]:
     found = [
         fold
         for fold in folds(run.study.protocol, [getattr(c, by_of(run.study.protocol)) for _, c in run.cuts])
-        if not set(people) & {*fold.train, *fold.val}
+        if not people or (fold.by == "subject" and not set(people) & {*fold.train, *fold.val})
     ]
     if not found:
         some = ", ".join(sorted(people, key=natural))
