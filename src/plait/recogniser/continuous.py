@@ -9,10 +9,11 @@ import polars as pl
 from plait.analysis.continuous import scores
 from plait.analysis.stretches import Stretch
 from plait.progress import Progress, silent
+from plait.recogniser.model import ModelFacts
 from plait.recogniser.predict import plan, timeline
 from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Front
-from plait.recogniser.score import STEP_S, stretch, summary
+from plait.recogniser.score import STEP_S, named, stretch, summary
 from plait.recogniser.source import Source, facts_of, sliding_of
 from plait.recogniser.validation import by_people, recogniser_of, unlabelled_time
 from plait.recogniser.windows import extents_of
@@ -47,10 +48,12 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     for method in run.study.methods:
         source = _source(run, method)
         recordings = recordings or by_people(source)
+        sliding, cut = sliding_of(source, None)
+        facts = facts_of(source, "", {}, sliding, method)
+        facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
         for seed in run.study.seeds:
-            stretches = _stretches(source, method, seed, recordings, fronts, progress)
-            activities = [name for name in source.dataset.activities if name != _null(source)]
-            table = summary(scores(stretches, activities, STEP_S))
+            stretches = _stretches(run, source, facts, seed, recordings, fronts, progress)
+            table = summary(scores(stretches, named(facts), STEP_S))
             whose = pl.DataFrame({"method": [method], "seed": [seed], "recordings": [len(stretches)]})
             rows.append(pl.concat([whose, table], how="horizontal"))
     result = pl.concat(rows)
@@ -67,29 +70,22 @@ def _source(run: FinishedRun, method: str) -> Source:
     return Source(study, run.dataset, data, run.cuts, clips, Fold("all", (), (), ()), (), run)
 
 
-def _null(source: Source) -> str | None:
-    return unlabelled_time(source.study, sliding_of(source, None)[1]).activity
-
-
 def _stretches(
+    run: FinishedRun,
     source: Source,
-    method: str,
+    facts: ModelFacts,
     seed: int,
     recordings: Mapping[str, list[Recording]],
     fronts: dict[str, Front],
     progress: Progress,
 ) -> list[Stretch]:
     """Labels and what was recognised, of everyone who was tested, by the networks that had not seen them."""
-    run, (sliding, cut) = source.run, sliding_of(source, None)
-    assert run is not None
+    sliding, cut = sliding_of(source, None)
     found: list[Stretch] = []
     for fold in folds(run.study.protocol, [clip.subject for _, clip in run.cuts]):
         at = f"{fold.name}/{seed}"
-        names = source.study.methods[method].average or (method,)
-        weights = {name: run.weights(name, at) for name in names}
-        key = content_key([path.parent.name for path in weights.values()])
-        facts = facts_of(source, key, {}, sliding, method)
-        facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
+        weights = {name: run.weights(name, at) for name in facts.networks}
+        facts = replace(facts, key=content_key([path.parent.name for path in weights.values()]))
         recogniser = recogniser_of(source, facts, weights, fronts)
         theirs = [
             recording

@@ -6,7 +6,6 @@ OUT/predict.json       `Predicted`
 OUT/.predicting/       windows that are done, of a prediction that is not
 """
 
-import io
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +32,8 @@ from plait.recogniser.timeline import WINDOWS, write_timeline
 from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, seen
 from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.video import Video
-from plait.store import content_key, locked, read_json, read_parquet, sweep, taken, write_bytes, write_json
+from plait.results import write_table
+from plait.store import content_key, locked, read_json, read_parquet, sweep, taken, write_json
 from plait.types import Modality, Recording, Span, Windows
 
 PREDICTED, PARTS = "predict.json", ".predicting"
@@ -179,7 +179,7 @@ def timeline(
             if table is None:
                 table = _look(recogniser, task.recording.name, [next(coming) for _ in group])
                 if file is not None:
-                    _write_part(file, table)
+                    write_table(table, file)
             tables.append(table)
             done += len(group)
             progress(Step(done, total, task.recording.name))
@@ -204,9 +204,8 @@ def _key(recogniser: Recogniser, task: Task) -> str | None:
     if content is None:
         return None
     how = [torch.get_num_threads(), settled_numerics(recogniser.device), torch.__version__]
-    code = [recogniser.code, digest_of(seen)]
     return content_key(
-        [code, asdict(recogniser.facts), task.recording.name, content, streams, task.windows, how]
+        [recogniser.code, asdict(recogniser.facts), task.recording.name, content, streams, task.windows, how]
     )
 
 
@@ -216,12 +215,6 @@ def _read_part(file: Path) -> pl.DataFrame | None:
     except DataError:
         return None  # made again
     return table if table.schema == WINDOWS else None
-
-
-def _write_part(file: Path, table: pl.DataFrame) -> None:
-    content = io.BytesIO()
-    table.write_parquet(content)
-    write_bytes(file, content.getvalue())
 
 
 def predict(

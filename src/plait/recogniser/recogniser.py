@@ -21,6 +21,7 @@ from plait.features.extraction import frozen_encoder
 from plait.objects import resolve, source_key
 from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
 from plait.recogniser.tuning import tempered
+from plait.recogniser.windows import seen
 from plait.training.network import Network, build, maker
 from plait.trust import NOBODY, Trust
 from plait.types import Dataset, Modality
@@ -110,7 +111,7 @@ class Recogniser:
         parts = [type(part) for member in self.members for part in member.network.modules()]
         prepares = [modality.prepare for modality in self.modalities.values()]
         encoders = [front.encoder for front in self.fronts.values()]
-        return digest_of(Recogniser, *prepares, *map(type, encoders), *dict.fromkeys(parts))
+        return digest_of(Recogniser, seen, *prepares, *map(type, encoders), *dict.fromkeys(parts))
 
     @classmethod
     def load(cls, folder: Path | str, *, trust: Trust = NOBODY, device: str = "cpu") -> "Recogniser":

@@ -20,7 +20,7 @@ from plait.recogniser.model import (
 )
 from plait.recogniser.predict import plan as plan_windows
 from plait.recogniser.predict import timeline
-from plait.recogniser.recognise import slots_of
+from plait.recogniser.recognise import rows_of, slots_of
 from plait.recogniser.recogniser import Front, Recogniser, assembled
 from plait.recogniser.source import Source, folds_without, trained
 from plait.recogniser.tuning import (
@@ -40,7 +40,7 @@ from plait.results import (
 from plait.study.jobs import Job, Setting
 from plait.study.run import Say
 from plait.study.shuffled import people_of
-from plait.types import Recording, Span, Windows
+from plait.types import Recording, Windows
 
 
 def tuned(
@@ -67,12 +67,19 @@ def tuned(
     say(f"temperature {facts.temperature:.3f}, fitted on {len(truth)} clips of validation people")
     if sliding.seconds is None:
         return facts
-    labelled = _labelled(source, facts, rounds, sliding, cut, progress)
+    recordings = by_people(source)
+    labelled = _labelled(recordings, facts, rounds, sliding, cut, progress)
     if not labelled:
         return facts
     activity, refuses = facts.unlabelled.activity, facts.unlabelled.policy == "refuse"
     measure = partial(macro_f1, activities=facts.activities, unlabelled=activity, refusing=refuses)
-    matrix = transition_probabilities(_training_labels(source, facts, cut), facts.activities, sliding.seconds)
+    modalities = [source.dataset.modality(name) for name in facts.sensors]
+    trained_on = [
+        labels_of(recording, cut, modalities)
+        for person in facts.training.people
+        for recording in recordings.get(person, ())
+    ]
+    matrix = transition_probabilities(trained_on, facts.activities, sliding.seconds)
     tries = candidates(sliding.seconds)
     decoding, tried = choose(tries, labelled, measure, matrix)
     plain = tried.row(0, named=True)
@@ -165,7 +172,7 @@ def recogniser_of(
 
 
 def _labelled(
-    source: Source,
+    by_person: Mapping[str, Sequence[Recording]],
     facts: ModelFacts,
     rounds: Sequence[tuple[Recogniser, tuple[str, ...]]],
     sliding: Sliding,
@@ -173,7 +180,6 @@ def _labelled(
     progress: Progress,
 ) -> list[Labelled]:
     """What networks made of whole recordings of people they had not seen, with their labels."""
-    by_person = by_people(source)
     found = []
     for recogniser, people in rounds:
         recogniser.facts = facts
@@ -188,21 +194,10 @@ def _labelled(
         tasks = plan_windows(recogniser, recordings, sliding, cut=cut)
         table = timeline(recogniser, tasks, progress=progress)
         for task in tasks:
-            rows = table.filter(pl.col("recording") == task.recording.name)
+            rows = rows_of(table, task.recording.name)
             if not rows.is_empty() and task.labels:
                 found.append(Labelled(slots_of(facts, rows), task.labels))
     return found
-
-
-def _training_labels(source: Source, facts: ModelFacts, cut: Windows | None) -> list[tuple[Span, ...]]:
-    """The labels of everyone's recordings that were trained on."""
-    called, people = people_of(source.study).called, set(facts.training.people)
-    modalities = [source.dataset.modality(name) for name in facts.sensors]
-    return [
-        labels_of(recording, cut, modalities)
-        for recording in whole_recordings(source.dataset, source.data)
-        if called(plain(recording.subject)) in people
-    ]
 
 
 def by_people(source: Source) -> dict[str, list[Recording]]:
