@@ -21,7 +21,7 @@ from plait.clips.dropped import (
     UNLABELLED,
     by_reason,
 )
-from plait.errors import DataError, own_code
+from plait.errors import DataError, PlaitError, own_code
 from plait.recordings.video import Video
 from plait.types import LONGEST_S, Dropped, Modality, Recording, Span, Stream, Windows
 
@@ -221,14 +221,16 @@ class _Timeline:
         self.gaps: dict[tuple[str, int], tuple[str, float, float]] = {}
 
     def _silent_s(self, stream: Stream) -> np.ndarray:
-        """Moments, 0.1 s apart, without a reading of a sensor; between a video's ends there is a picture."""
+        """Moments, 0.1 s apart, without a reading of a sensor, or without a picture."""
         lasts_s = self.stop_s - self.start_s
-        if isinstance(stream, Video) or lasts_s <= 0:
+        if lasts_s <= 0:
             return np.empty(0)
         if lasts_s > LONGEST_S:
             hours = f"lasts {lasts_s / 3600:.4g} hours, expected {LONGEST_S / 3600:.4g} at most"
             raise DataError(f"recording {self.recording.name}: {hours}")
         moments = np.arange(self.start_s, self.stop_s, 0.1)
+        if isinstance(stream, Video):
+            return np.asarray(moments[~stream.has(moments)])
         silent: np.ndarray = moments[~np.isfinite(stream.at(moments).reshape(len(moments), -1)).all(axis=1)]
         return silent
 
@@ -352,6 +354,58 @@ def _around(stream: Stream, run_s: np.ndarray, start_s: float, stop_s: float) ->
     silent = [name for name, speaks in zip(names, speaking, strict=False) if not speaks]
     ends_s = before_s if len(earlier) else start_s, after_s if len(later) else stop_s
     return ", ".join(silent) if speaking.any() else "", *ends_s
+
+
+def covers(stream: Stream, seconds: np.ndarray) -> bool:
+    """Whether a stream has begun before the first of some moments, in order, and ends after the last.
+
+    One that knows where it has readings in between (`has`) is asked for all of them.
+    """
+    has = getattr(stream, "has", None)
+    if has is not None:
+        return bool(has(seconds).all())
+    start_s, stop_s = ends_of(stream)
+    return bool(start_s <= seconds[0] + ROUNDING_S and stop_s >= seconds[-1] - ROUNDING_S)
+
+
+def cut(
+    modalities: Sequence[Modality],
+    streams: Mapping[str, Mapping[str, Stream]],
+    window: tuple[float, float],
+    where: str,
+) -> dict[str, Tensor]:
+    """The one function that cuts windows of whole recordings, and live: a tensor of each modality present.
+
+    A modality is absent where one of its streams has not begun, has ended, or has a gap.
+
+    Args:
+        modalities: what tensors are made of.
+        streams: by modality, its streams by name; those of a modality may be missing.
+        window: start and stop, in seconds on the recording's clock.
+        where: what errors call the recording.
+
+    Raises:
+        DataError: a stream cannot be read.
+        ConfigError: a `prepare` fails.
+    """
+    tensors: dict[str, Tensor] = {}
+    for modality in modalities:
+        given = streams[modality.name]
+        if not covered(modality, given, window):
+            continue
+        try:
+            arrays = readings(modality, given, *window)
+            if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in arrays):
+                tensors[modality.name] = prepared(modality, arrays)
+        except PlaitError as error:
+            raise type(error)(f"{where}, modality {modality.name}: {error}") from error
+    return tensors
+
+
+def covered(modality: Modality, streams: Mapping[str, Stream], window: tuple[float, float]) -> bool:
+    """Whether all streams of a modality are there in all of a window that is read of it."""
+    seconds = moments(modality, *window)
+    return all(name in streams and covers(streams[name], seconds) for name in modality.streams)
 
 
 def ends_of(stream: Stream) -> tuple[float, float]:

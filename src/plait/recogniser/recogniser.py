@@ -167,6 +167,14 @@ class Recogniser:
         Raises:
             ConfigError: too little is there, or a tensor of another shape.
         """
+        return self.scores(clip, self.features(clip))
+
+    def features(self, clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What frozen encoders make of one window, by their keys: the first half of a call.
+
+        Raises:
+            ConfigError: as a call does.
+        """
         for name, tensor in clip.items():
             sensor = self.facts.sensors.get(name)
             if sensor is None or tuple(tensor.shape) != sensor.shape:
@@ -175,13 +183,18 @@ class Recogniser:
         able = [member for member in self.members if member.needs <= clip.keys()]
         if not able:
             raise ConfigError(f"window: {self.lacks(clip.keys())}")
+        used = {key for member in able for key in member.features.values()}
         with settled(), wide_products(), torch.inference_mode():
-            used = {key for member in able for key in member.features.values()}
-            features = {
+            return {
                 key: front(clip[front.modality])
                 for key, front in self.fronts.items()
                 if key in used and front.modality in clip
             }
+
+    def scores(self, clip: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> np.ndarray:
+        """The scores of one window whose `features` are known: the other half of a call."""
+        able = [member for member in self.members if member.needs <= clip.keys()]
+        with settled(), wide_products(), torch.inference_mode():
             tensors = {name: tensor.to(self.device) for name, tensor in clip.items()}
             scores = np.stack(
                 [member.logits(tensors, features).softmax(dim=0).cpu().numpy() for member in able]

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from plait.clips import read_clips
 from plait.clips.listing import listed, opened_by
 from plait.clips.table import TABLE, recordings_of
-from plait.clips.windows import ROUNDING_S, ends_of, filled, longest_s, moments, prepared, readings
-from plait.errors import DataError, PlaitError
+from plait.clips.windows import ROUNDING_S, covered, cut, ends_of, filled, longest_s, moments
+from plait.errors import DataError
 from plait.names import plain
 from plait.recordings.folder import DESCRIPTION, open_recording, recording_folders
 from plait.recordings.video import Forward, Video
@@ -89,49 +88,18 @@ def seen(
         DataError: a stream cannot be read.
         ConfigError: a `prepare` fails.
     """
-    extents = extents_of(recording, modalities)
-    streams = {
-        modality.name: _forward(modality, recording.streams, extents, windows) for modality in modalities
-    }
-    for start_s, stop_s in windows:
-        tensors: dict[str, Tensor] = {}
-        for modality in modalities:
-            if not covered(modality, extents, start_s, stop_s):
-                continue
-            try:
-                arrays = readings(modality, streams[modality.name], start_s, stop_s)
-                if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in arrays):
-                    tensors[modality.name] = prepared(modality, arrays)
-            except PlaitError as error:
-                where = f"recording {recording.name}, modality {modality.name}"
-                raise type(error)(f"{where}: {error}") from error
-        yield Seen(start_s, stop_s, tensors)
-
-
-def covered(
-    modality: Modality, extents: Mapping[str, tuple[float, float]], start_s: float, stop_s: float
-) -> bool:
-    """Whether all streams of a modality have begun before a window, and end after what of it is read."""
-    if modality.rate_hz is not None:
-        stop_s = start_s + modality.samples / modality.rate_hz
-    return all(
-        name in extents
-        and extents[name][0] <= start_s + ROUNDING_S
-        and extents[name][1] >= stop_s - ROUNDING_S
-        for name in modality.streams
-    )
+    streams = {modality.name: _forward(modality, recording.streams, windows) for modality in modalities}
+    for window in windows:
+        yield Seen(*window, cut(modalities, streams, window, f"recording {recording.name}"))
 
 
 def _forward(
-    modality: Modality,
-    streams: Mapping[str, Stream],
-    extents: Mapping[str, tuple[float, float]],
-    windows: Sequence[tuple[float, float]],
+    modality: Modality, streams: Mapping[str, Stream], windows: Sequence[tuple[float, float]]
 ) -> dict[str, Stream]:
     """A modality's streams; videos as they are read window after window."""
     found = {name: streams[name] for name in modality.streams if name in streams}
     if any(isinstance(stream, Video) for stream in found.values()):
-        shown = [moments(modality, *window) for window in windows if covered(modality, extents, *window)]
+        shown = [moments(modality, *window) for window in windows if covered(modality, found, window)]
         for name, stream in found.items():
             if isinstance(stream, Video):
                 found[name] = Forward(stream, shown)

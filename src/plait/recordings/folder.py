@@ -159,6 +159,10 @@ class Synced:
         """Seconds of each reading on the video's clock."""
         return self.clock.video_s(self.log.times)
 
+    def has(self, seconds: np.ndarray) -> np.ndarray:
+        """Whether each of `(n,)` seconds of the video's clock lies between the log's ends."""
+        return self.log.has(self.clock(np.asarray(seconds, dtype=np.float64)))
+
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """Readings at `(n,)` seconds of the video's clock, `(n, columns)`; NaN where the log has none."""
         return self.log.at(self.clock(np.asarray(seconds, dtype=np.float64)))

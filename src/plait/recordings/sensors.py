@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 from scipy.signal import firwin, kaiserord, oaconvolve
 
 from plait.contents import describe
@@ -72,21 +72,31 @@ class SensorLog:
         """Readings per second by the median of their spacing, 0 for a single reading."""
         return 1.0 / float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
 
+    @property
+    def lasts_s(self) -> float:
+        """For how long a reading that has no successor holds: the median spacing."""
+        return 1.0 / self.rate_hz if self.rate_hz else 0.0
+
+    def has(self, seconds: Float64[np.ndarray, "m"]) -> Bool[np.ndarray, "m"]:
+        """Whether each of `seconds` lies between the first reading and the end of the last; gaps aside."""
+        first_s, last_s = self.times[0] - SLACK_S, self.times[-1] + self.lasts_s + SLACK_S
+        return np.asarray((seconds >= first_s) & (seconds <= last_s))
+
     def at(self, seconds: Float64[np.ndarray, "m"]) -> Float32[np.ndarray, "m columns"]:
         """Readings at `seconds`, interpolated linearly; a low-pass keeps out what a lower rate cannot show.
 
         NaN inside gaps longer than `max_gap_s` and that far beyond both ends; up to there the end readings
-        hold. When `seconds` come at a rate (median spacing) below 0.95 of the log's, each run of readings
-        between gaps is put on a grid of the smallest multiple of that rate that is not below the log's,
-        continued by reflection, and filtered by a symmetric Kaiser FIR: zero phase, 1 at 0 Hz, flat to 0.8 of
-        the new Nyquist rate, -60 dB from it (less sharp in runs of fewer than about 20 new samples: it
-        reaches no further than the run is long).
+        hold. When `seconds` come at a rate (median spacing) below 0.95 of
+        the log's, each run of readings between gaps is put on a grid of the smallest multiple of that rate
+        that is not below the log's, continued by reflection, and filtered by a symmetric Kaiser FIR: zero
+        phase, 1 at 0 Hz, flat to 0.8 of the new Nyquist rate, -60 dB from it (less sharp in runs of fewer
+        than about 20 new samples: it reaches no further than the run is long).
         """
         seconds = np.asarray(seconds, dtype=np.float64)
         values = np.full((len(seconds), len(self.names)), np.nan)
         steps = np.diff(seconds[np.isfinite(seconds)])
         spacing_s = float(np.median(steps)) if len(steps) else 0.0
-        slower = spacing_s * self.rate_hz * NEAR > 1.0
+        slower = is_slower(spacing_s, self.rate_hz)
         for run in self._runs:
             first_s, last_s = run.readings.times[[0, -1]]
             inside = np.flatnonzero((seconds >= first_s - run.before_s) & (seconds <= last_s + run.after_s))
@@ -118,9 +128,27 @@ class SensorLog:
         return tuple(runs)
 
 
+def is_slower(spacing_s: float, rate_hz: float) -> bool:
+    """Whether samples `spacing_s` apart cannot show all that readings at `rate_hz` can."""
+    return spacing_s * rate_hz * NEAR > 1.0
+
+
+def reach_s(spacing_s: float, rate_hz: float) -> float:
+    """How far around samples `spacing_s` apart readings at `rate_hz` decide what they are, in seconds."""
+    if not is_slower(spacing_s, rate_hz):
+        return 0.0
+    step_s = _step_s(spacing_s, rate_hz)
+    return (kaiserord(STOP_DB, 0.2 * step_s / spacing_s)[0] // 2 + 2) * step_s
+
+
+def _step_s(spacing_s: float, rate_hz: float) -> float:
+    """The grid on which readings are filtered: the smallest multiple of the new rate not below theirs."""
+    return spacing_s / math.ceil(min(spacing_s * rate_hz * (1 - 1e-9), FINEST))
+
+
 def _smooth(readings: Readings, seconds: np.ndarray, spacing_s: float, rate_hz: float) -> np.ndarray:
     """Readings at `seconds` (inside the readings' own), low-passed for samples `spacing_s` apart."""
-    step_s = spacing_s / math.ceil(min(spacing_s * rate_hz * (1 - 1e-9), FINEST))
+    step_s = _step_s(spacing_s, rate_hz)
     taps, beta = kaiserord(STOP_DB, 0.2 * step_s / spacing_s)
     half = min(taps // 2, math.ceil((readings.times[-1] - readings.times[0]) / step_s) + 1)
     low_pass = firwin(2 * half + 1, 0.9 / spacing_s / 2, window=("kaiser", beta), fs=1 / step_s)

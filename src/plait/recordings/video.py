@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from jaxtyping import Float16, Float64, Int64, UInt8
+from jaxtyping import Bool, Float16, Float64, Int64, UInt8
 from torch import Tensor
 
 from plait.contents import describe
@@ -23,6 +23,8 @@ from plait.store import content_key
 from plait.types import Readings
 
 MOTION_WIDTH = 160
+STANDS_S = 1.0  # at most, for a picture: as for readings (`max_gap_s`), nothing is known in a longer gap
+SLACK_S = 1e-6
 COLOURS = (torch.arange(256) / 127.5 - 1).half().numpy()  # of each level
 
 
@@ -87,6 +89,21 @@ class Video:
         rounded = np.asarray(seconds, np.float64) + self._packets.tolerance_s
         return np.maximum(np.searchsorted(self.times, rounded, side="right") - 1, 0)
 
+    def has(self, seconds: np.ndarray) -> Bool[np.ndarray, " n"]:
+        """Whether there is a picture at each of `seconds`: see `standing`."""
+        first_s, stop_s = self.ends
+        return standing(seconds, self.times, self._packets.tolerance_s, self.lasts_s, first_s, stop_s)
+
+    @property
+    def tolerance_s(self) -> float:
+        """By how much `times` are rounded at most."""
+        return self._packets.tolerance_s
+
+    @cached_property
+    def lasts_s(self) -> float:
+        """For how long a picture stands that is followed by none: the median spacing."""
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else STANDS_S
+
     def decoded(self, shown: np.ndarray, back: int = 0) -> Iterator[tuple[int, np.ndarray]]:
         """The frames of these numbers (ascending), each with its number, as they are decoded.
 
@@ -150,6 +167,10 @@ class Forward:
         """Seconds at which each displayed frame appears."""
         return self.video.times
 
+    def has(self, seconds: np.ndarray) -> Bool[np.ndarray, " n"]:
+        """As `Video.has`."""
+        return self.video.has(seconds)
+
     def at(self, seconds: np.ndarray) -> UInt8[np.ndarray, "n height width 3"]:
         """As `Video.at`."""
         shown, where = np.unique(self.video.shown(seconds), return_inverse=True)
@@ -165,6 +186,37 @@ class Forward:
         if not numbers or len(pictures) < len(numbers) or len({picture.shape for picture in pictures}) > 1:
             return self.video.at(seconds)  # which looks again, or says what is wrong
         return np.stack([pictures[row] for row in where])
+
+
+def standing(
+    seconds: np.ndarray,
+    times: np.ndarray,
+    tolerance_s: float,
+    lasts_s: float,
+    first_s: float,
+    stop_s: float | None,
+) -> Bool[np.ndarray, " n"]:
+    """Whether a picture stands at each of `seconds`.
+
+    One that is followed by another within `STANDS_S` stands until then, the last until `stop_s`, but no
+    longer than `STANDS_S`: a camera that gives no picture for longer shows nothing.
+
+    Args:
+        seconds: moments, `(n,)`.
+        times: when each picture appears, `(frames,)`.
+        tolerance_s: by how much `times` are rounded at most.
+        lasts_s: how long a picture stands after which the camera gave none.
+        first_s: when the first one counts from.
+        stop_s: when the last one ends; None: nobody knows, and `lasts_s` holds.
+    """
+    rounded = np.asarray(seconds, np.float64) + tolerance_s
+    number = np.maximum(np.searchsorted(times, rounded, side="right") - 1, 0)
+    last_s = lasts_s if stop_s is None else min(stop_s - times[-1], STANDS_S)
+    spacing_s = np.append(np.diff(times), 0.0)
+    lasting_s = np.where(spacing_s <= STANDS_S + SLACK_S, spacing_s, lasts_s)
+    lasting_s[-1] = last_s
+    until_s = times[number] + lasting_s[number]
+    return (seconds >= first_s - SLACK_S) & (rounded <= until_s + 2 * tolerance_s + SLACK_S)
 
 
 def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n height width 3"]:

@@ -1,0 +1,1 @@
+"""A recogniser while it happens: the same windows and the same scores as from the files."""

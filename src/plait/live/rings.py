@@ -1,0 +1,257 @@
+"""The last seconds of each stream, as windows ask for them."""
+
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import numpy as np
+
+from plait.live.events import Opening
+from plait.recordings.folder import Clock
+from plait.recordings.packets import PADDING_S
+from plait.recordings.sensors import SLACK_S, SensorLog, reach_s
+from plait.recordings.video import standing
+
+MEASURED = 50  # readings from which an unknown rate is taken
+MOST_S = 3600.0  # of readings that wait for others
+
+
+@dataclass(frozen=True, eq=False)
+class Kept(SensorLog):
+    """The last readings of a log whose rate is known."""
+
+    known_hz: float = 0.0
+
+    @property
+    def rate_hz(self) -> float:
+        """Readings per second of the whole log."""
+        return self.known_hz
+
+
+class Ring(ABC):
+    """A `Stream` of the readings that have arrived and are still needed, on the recording's clock.
+
+    Readings are taken in order of their times. One that comes when later ones have been taken is left out and
+    counted in `late`; so is a second one of the same time.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        self.opening = opening
+        self.clock: Clock | None = opening.clock
+        self.first_s: float | None = None  # on its own clock, as are the next
+        self.newest_s = -math.inf
+        self.own_s = np.empty(0)
+        self.late = self.taken = 0
+        self.ended = self.hushed = False
+        self.stop_s: float | None = None
+        self._waiting: list[tuple[float, np.ndarray]] = []
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds of each reading that is kept, on the recording's clock."""
+        return self._clock.video_s(self.own_s)
+
+    @property
+    def reached_s(self) -> float:
+        """Until when there are readings, on the recording's clock."""
+        if self.ended and self.stop_s is not None:
+            return self.stop_s
+        if self.clock is None or not len(self.own_s):
+            return -math.inf
+        lasts_s = self.lasts_s if self.ended else 0.0
+        return float(self._clock.video_s(self.own_s[-1:])[0]) + lasts_s
+
+    def add(self, times: np.ndarray, values: np.ndarray) -> None:
+        """Take readings `(n, ...)` with their times `(n,)` on the stream's own clock."""
+        for own_s, value in zip(times.tolist(), values, strict=True):
+            at = bisect_left(self._waiting, own_s, key=lambda item: item[0])
+            again = at < len(self._waiting) and self._waiting[at][0] == own_s
+            if not math.isfinite(own_s) or again or (len(self.own_s) and own_s <= self.own_s[-1]):
+                self.late += 1
+                continue
+            self._waiting.insert(at, (own_s, value))
+            self.newest_s = max(self.newest_s, own_s)
+            self.hushed = False
+        self._commit(self.newest_s - self.opening.disorder_s)
+
+    def hush(self) -> None:
+        """Take what waits: it has been silent for so long that nothing earlier will come."""
+        self._commit(math.inf)
+        self.hushed = True
+
+    def end(self, stop_s: float | None) -> None:
+        """Take what waits: there will be no more. `stop_s` is on the recording's clock."""
+        self._commit(math.inf)
+        self.ended, self.stop_s = True, stop_s
+
+    @abstractmethod
+    def settled(self, seconds: np.ndarray) -> bool:
+        """Whether nothing that may still come changes what is at some moments, in order."""
+
+    @abstractmethod
+    def has(self, seconds: np.ndarray) -> np.ndarray:
+        """Whether there is a reading at each of some moments that are settled; gaps aside."""
+
+    @abstractmethod
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """Readings at moments, `(n, ...)`, as of the whole stream."""
+
+    @abstractmethod
+    def forget(self, before_s: float) -> None:
+        """Let go of what no moment from `before_s` on asks for."""
+
+    @property
+    @abstractmethod
+    def lasts_s(self) -> float:
+        """For how long a reading that has no successor holds."""
+
+    @abstractmethod
+    def _take(self, times: list[float], values: list[np.ndarray]) -> None:
+        """Keep readings in order, later than all that are kept."""
+
+    def _commit(self, until_s: float) -> None:
+        count = bisect_left(self._waiting, until_s, key=lambda item: item[0])
+        if self._waiting[count : count + 1] and self._waiting[count][0] == until_s:
+            count += 1
+        if not count:
+            return
+        ripe, self._waiting = self._waiting[:count], self._waiting[count:]
+        if self.first_s is None:
+            self.first_s = ripe[0][0]
+        self.taken += count
+        self._take([own_s for own_s, _ in ripe], [value for _, value in ripe])
+
+    @property
+    def _clock(self) -> Clock:
+        assert self.clock is not None, "no window is cut before the recording's clock is known"
+        return self.clock
+
+
+class LogRing(Ring):
+    """The last readings of a sensor log."""
+
+    def __init__(self, opening: Opening) -> None:
+        super().__init__(opening)
+        columns = len(opening.names)
+        self.rate_hz = opening.rate_hz
+        self.values = np.empty((0, columns), np.float32)
+        self.whole_s = np.full(columns, -math.inf)  # of each column's last number
+        self._log: Kept | None = None
+
+    @property
+    def lasts_s(self) -> float:
+        """The median spacing."""
+        return 1.0 / self.rate_hz if self.rate_hz else 0.0
+
+    def settled(self, seconds: np.ndarray) -> bool:
+        """Whether every column has a number from where a low-pass reaches on, or has ended, or a gap."""
+        if self.ended or self.hushed:
+            return True
+        if not len(self.own_s) or (not self.rate_hz and not self._measured()):
+            return False
+        own_s = self._clock(seconds)
+        needed_s = own_s[-1] + self._reach_s(own_s)
+        silent_s = self.own_s[-1] - self.whole_s
+        return bool(((self.whole_s >= needed_s) | (silent_s > self.opening.max_gap_s + SLACK_S)).all())
+
+    def has(self, seconds: np.ndarray) -> np.ndarray:
+        """Whether moments lie between the first reading and the last, or the end of the last of all."""
+        if self.first_s is None:
+            return np.zeros(len(seconds), np.bool_)
+        own_s = self._clock(np.asarray(seconds, np.float64))
+        last_s = self.own_s[-1] + (self.lasts_s if self.ended else 0.0)
+        return np.asarray((own_s >= self.first_s - SLACK_S) & (own_s <= last_s + SLACK_S))
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """As `SensorLog.at`."""
+        if self._log is None:
+            log = self.opening
+            self._log = Kept(self.own_s, self.values, log.names, log.max_gap_s, known_hz=self.rate_hz)
+        return self._log.at(self._clock(np.asarray(seconds, np.float64)))
+
+    def forget(self, before_s: float) -> None:
+        """Let go of readings that neither a moment nor a low-pass asks for."""
+        own_s = self._clock(np.array([before_s]))[0] - self._behind_s - self.opening.max_gap_s
+        first = int(np.searchsorted(self.own_s, own_s)) - 1
+        if first > 0:
+            self.own_s, self.values, self._log = self.own_s[first:].copy(), self.values[first:].copy(), None
+
+    _behind_s = 0.0  # how far a low-pass reached at most
+
+    def _reach_s(self, own_s: np.ndarray) -> float:
+        spacing_s = float(np.median(np.diff(own_s))) if len(own_s) > 1 else 0.0
+        reach = reach_s(spacing_s, self.rate_hz)
+        self._behind_s = max(self._behind_s, reach)
+        return reach
+
+    def _measured(self) -> bool:
+        if len(self.own_s) >= MEASURED:
+            self.rate_hz = 1.0 / float(np.median(np.diff(self.own_s)))
+        return bool(self.rate_hz)
+
+    def _take(self, times: list[float], values: list[np.ndarray]) -> None:
+        rows = np.array(values, np.float32).reshape(len(times), -1)
+        self.own_s = np.concatenate([self.own_s, times])
+        self.values = np.concatenate([self.values, rows])
+        for own_s, whole in zip(times, np.isfinite(rows), strict=True):
+            self.whole_s[whole] = own_s
+        self._log = None
+
+
+class VideoRing(Ring):
+    """The last pictures of a video."""
+
+    def __init__(self, opening: Opening) -> None:
+        super().__init__(opening)
+        self.pictures: list[np.ndarray] = []
+
+    @property
+    def lasts_s(self) -> float:
+        """The median spacing, as far as it is known."""
+        if self.opening.rate_hz:
+            return 1.0 / self.opening.rate_hz
+        return float(np.median(np.diff(self.own_s))) if len(self.own_s) > 1 else 0.0
+
+    def settled(self, seconds: np.ndarray) -> bool:
+        """Whether the picture after the last moment is there."""
+        last_s = self._clock(np.asarray(seconds[-1:]))[0] + self.opening.tolerance_s
+        return self.ended or self.hushed or (len(self.own_s) > 0 and bool(self.own_s[-1] > last_s))
+
+    def has(self, seconds: np.ndarray) -> np.ndarray:
+        """As `Video.has`."""
+        if self.first_s is None:
+            return np.zeros(len(seconds), np.bool_)
+        first_s = self.first_s if self.opening.begins_s is None else self.opening.begins_s
+        stop_s = self.stop_s if self.ended else None
+        own_stop_s = None if stop_s is None else float(self._clock(np.array([stop_s]))[0])
+        tolerance_s = self.opening.tolerance_s
+        own_s = self._clock(np.asarray(seconds, np.float64))
+        return standing(own_s, self.own_s, tolerance_s, self.lasts_s, first_s, own_stop_s)
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """As `Video.at`: the picture on display at each moment."""
+        return np.stack([self.pictures[number] for number in self._shown(seconds)])
+
+    def forget(self, before_s: float) -> None:
+        """Let go of pictures that are no longer on display."""
+        if len(self.own_s) and (first := int(self._shown(np.array([before_s]))[0])) > 0:
+            self.own_s, self.pictures = self.own_s[first:].copy(), self.pictures[first:]
+
+    def _shown(self, seconds: np.ndarray) -> np.ndarray:
+        rounded = self._clock(np.asarray(seconds, np.float64)) + self.opening.tolerance_s
+        return np.maximum(np.searchsorted(self.own_s, rounded, side="right") - 1, 0)
+
+    def _take(self, times: list[float], values: list[np.ndarray]) -> None:
+        self.own_s = np.concatenate([self.own_s, times])
+        self.pictures += values
+
+
+def first_shown(first_s: float) -> float:
+    """When the first picture of a video counts from: from 0 s if it comes just after."""
+    return 0.0 if first_s < PADDING_S else first_s
+
+
+def ring_of(opening: Opening) -> Ring:
+    """An empty ring for a stream."""
+    return LogRing(opening) if opening.names else VideoRing(opening)

@@ -1,0 +1,223 @@
+"""A session: what arrives is scored as soon as it can be, and whoever listens is told."""
+
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from threading import Condition, Thread
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from plait.errors import ConfigError
+from plait.live.cutter import PATIENCE_S, Cutter
+from plait.live.events import Event, Opening, Source
+from plait.live.latency import Latencies, Latency, stopwatch
+from plait.live.pace import Pace
+from plait.recogniser.recogniser import Recogniser
+from plait.recogniser.windows import Seen, Sliding
+
+CHECK_S = 0.1  # between two looks at who has been silent
+
+
+class Scored(NamedTuple):
+    """A window that was scored.
+
+    Args:
+        start_s, stop_s: on the recording's clock.
+        predicted: the activity of the highest score.
+        scores: of all activities, `(activities,)` float32.
+        seen: the modalities that were there.
+        tensors: what was looked at, by modality.
+        latency: how long that took, and what of it.
+    """
+
+    start_s: float
+    stop_s: float
+    predicted: str
+    scores: np.ndarray
+    seen: tuple[str, ...]
+    tensors: dict[str, Tensor]
+    latency: Latency
+
+
+class Listener(Protocol):
+    """Who is told what happens, in the session's own threads, so that it must be taken quickly."""
+
+    def arrived(self, event: Event) -> None:
+        """Readings have arrived, or a stream has ended."""
+        ...
+
+    def scored(self, scored: Scored) -> None:
+        """A window has been scored."""
+        ...
+
+
+class Session:
+    """Sources, a recogniser, and who listens.
+
+    Where time does not pass by itself (`Pace.waits`), every window is scored. Else one that becomes ready
+    while another is looked at waits; of several that wait the last is taken, and the others are `skipped`.
+
+    Args:
+        recogniser: who looks.
+        sources: where readings come from.
+        pace: the session's clock.
+        stride_s: from one window's start to the next one's; by default the model's.
+        patience_s: how long a silent sensor is waited for.
+        listeners: who is told.
+
+    Raises:
+        ConfigError: the sources give too little for the recogniser, or the model has no windows.
+    """
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        sources: Sequence[Source],
+        pace: Pace,
+        *,
+        stride_s: float | None = None,
+        patience_s: float = PATIENCE_S,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.recogniser, self.sources, self.pace = recogniser, list(sources), pace
+        self.openings: tuple[Opening, ...] = tuple(o for source in sources for o in source.openings)
+        facts = recogniser.facts
+        self.sliding = Sliding(facts.seconds, stride_s or facts.stride_s)
+        self.cutter = Cutter(list(recogniser.modalities.values()), self.openings, self.sliding, patience_s)
+        present = recogniser.present([opening.stream for opening in self.openings])
+        if not recogniser.can_see(present):
+            raise ConfigError(f"live: {recogniser.lacks(present)}; say --stream NAME=ADDRESS for each sensor")
+        self.listeners = list(listeners)
+        self.latencies, self._watch = Latencies(), stopwatch(recogniser)
+        self.scored = self.skipped = self.unseen = 0
+        self._failed: BaseException | None = None
+        self._stopping = False
+        self._changed = Condition()
+        self._due: list[tuple[tuple[float, float], float]] = []
+
+    def stop(self) -> None:
+        """End the session soon, from any thread."""
+        self._stopping = True
+        for source in self.sources:
+            source.close()
+
+    def run(self) -> None:
+        """Go on until every stream has ended, or `stop` is called.
+
+        Raises:
+            PlaitError: a source or a listener fails.
+        """
+        self.cutter.begin(self.pace.now())
+        try:
+            if self.pace.waits:
+                self._follow()
+            else:
+                for event in _in_order(self.sources):
+                    for window in self._feed(event):
+                        known_s = time.monotonic()
+                        self._score(window, self.cutter.cut(window), known_s, 0.0)
+                        self.cutter.forget(window)
+                    if self._stopping:
+                        break
+        finally:
+            for source in self.sources:
+                source.close()
+        if self._failed is not None:
+            raise self._failed
+
+    def _feed(self, event: Event | None) -> list[tuple[float, float]]:
+        """Take an event, and say which windows are ready."""
+        if event is not None:
+            self.cutter.feed(event)
+            for listener in self.listeners:
+                listener.arrived(event)
+        return self.cutter.ready(self.pace.now() if event is None else max(event.arrived_s, self.pace.now()))
+
+    def _follow(self) -> None:
+        """Threads for the sources, one that takes what arrives, and this one, which looks."""
+        arrivals: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        readers = [Thread(target=self._read, args=(source, arrivals), daemon=True) for source in self.sources]
+        taker = Thread(target=self._take, args=(arrivals, len(readers)), daemon=True)
+        for thread in (*readers, taker):
+            thread.start()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._due or not taker.is_alive(), CHECK_S)
+                if not self._due:
+                    if not taker.is_alive():
+                        break
+                    continue
+                *left, (window, known_s) = self._due
+                self._due.clear()
+                self.skipped += len(left)
+                begun_s = time.monotonic()
+                seen = self.cutter.cut(window)
+                self.cutter.forget(window)
+            self._score(window, seen, known_s, begun_s - known_s)
+        for thread in readers:
+            thread.join(timeout=5.0)
+
+    def _read(self, source: Source, arrivals: "queue.SimpleQueue[Event | None]") -> None:
+        try:
+            for event in source:
+                arrivals.put(event)
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            arrivals.put(None)
+
+    def _take(self, arrivals: "queue.SimpleQueue[Event | None]", readers: int) -> None:
+        """Take what arrives until all readers have ended."""
+        try:
+            while readers:
+                event = None
+                with suppress(queue.Empty):
+                    event = arrivals.get(timeout=CHECK_S)
+                    if event is None:
+                        readers -= 1
+                with self._changed:
+                    if ready := self._feed(event):
+                        self._due += [(window, time.monotonic()) for window in ready]
+                        self._changed.notify()
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = self._failed or error
+        self.stop()
+
+    def _score(self, window: tuple[float, float], seen: Seen, known_s: float, waited_s: float) -> None:
+        """Score a window, and tell."""
+        cut_s = time.monotonic()
+        if not self.recogniser.can_see(seen.tensors):
+            self.unseen += 1
+            return
+        self._watch.reset()
+        features = self.recogniser.features(seen.tensors)
+        features_s = time.monotonic()
+        scores = self.recogniser.scores(seen.tensors, features)
+        latency = Latency(
+            time.monotonic() - known_s,
+            waited_s,
+            cut_s - known_s - waited_s,
+            features_s - cut_s,
+            self._watch.spent_s["encoders"],
+            self._watch.spent_s["fusion"],
+        )
+        self.latencies.add(latency)
+        self.scored += 1
+        predicted = self.recogniser.activities[int(scores.argmax())]
+        found = Scored(*window, predicted, scores, tuple(seen.tensors), seen.tensors, latency)
+        for listener in self.listeners:
+            listener.scored(found)
+
+
+def _in_order(sources: Sequence[Source]) -> Iterator[Event]:
+    """The events of sources that do not wait, one source after another where there are several."""
+    if len(sources) > 1:
+        raise ConfigError("live: as fast as possible, expected a single replay: of everything it has")
+    for source in sources:
+        yield from source

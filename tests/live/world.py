@@ -1,0 +1,112 @@
+"""Recordings that are disturbed in every way, and what arrives of them in disorder."""
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+import numpy as np
+import torch
+
+from plait.live.events import Arrived, Ended
+from plait.recordings.folder import Clock, Synced
+from plait.recordings.sensors import SensorLog
+from plait.recordings.video import Video
+from plait.types import Modality, Recording
+
+RATE_HZ, SECONDS, SIDE = 15, 12.0, 16
+
+
+def film(file, times):
+    """A video whose pictures appear at `times`, each of another grey."""
+    with av.open(str(file), "w") as container:
+        track = container.add_stream("mpeg4", rate=RATE_HZ)
+        track.width = track.height = SIDE
+        track.pix_fmt, track.time_base = "yuv420p", Fraction(1, 1000)
+        track.codec_context.time_base = Fraction(1, 1000)
+        track.codec_context.gop_size = 8
+        for number, time_s in enumerate(times):
+            grey = np.full((SIDE, SIDE, 3), (number * 37) % 256, np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, "rgb24")
+            frame.pts, frame.time_base = round(time_s * 1000), Fraction(1, 1000)
+            container.mux(track.encode(frame))
+        container.mux(track.encode())
+    return Video(file, SIDE, None)
+
+
+def irregular(rng, rate_hz, lasts_s=SECONDS):
+    """Times of a sensor with jitter, drops, and perhaps a hole, a late start or an early end."""
+    times = np.arange(0, lasts_s, 1 / rate_hz)
+    times = times + rng.uniform(-0.3, 0.3, len(times)) / rate_hz * rng.integers(2)
+    times = times[rng.random(len(times)) > rng.choice([0.0, 0.02, 0.3])]
+    if rng.random() < 0.5:  # dies and comes back
+        dead_s = rng.uniform(0, lasts_s)
+        times = times[(times < dead_s) | (times > dead_s + rng.choice([0.4, 0.9, 1.1, 3.0]))]
+    if rng.random() < 0.3:
+        times = times[times > rng.uniform(0, 3)]
+    if rng.random() < 0.3:
+        times = times[times < rng.uniform(lasts_s - 3, lasts_s)]
+    return times
+
+
+def log(rng, rate_hz, clock):
+    """A sensor log, whose columns may lack numbers for a while, on a clock of its own."""
+    times = clock(np.unique(np.round(irregular(rng, rate_hz), 6)))
+    values = rng.normal(size=(len(times), 3)).astype(np.float32)
+    if rng.random() < 0.4:
+        lost_s = rng.uniform(0, SECONDS)
+        lost = (times > lost_s) & (times < lost_s + rng.choice([1.2, 3.0]))
+        values[lost, rng.integers(3)] = np.nan
+    return Synced(SensorLog(times, values, ("x", "y", "z")), clock)
+
+
+def recording(folder, seed):
+    """A video and two logs, disturbed as `seed` says."""
+    rng = np.random.default_rng(seed)
+    times = np.maximum(irregular(rng, RATE_HZ), 0)
+    times = np.unique(np.round(times - times[0], 3))
+    streams = {"video": film(folder / f"{seed}.mp4", times)}
+    streams["left"] = log(rng, rng.choice([20.0, 50.0, 100.0]), Clock(1.25, 80.0))
+    streams["right"] = log(rng, rng.choice([20.0, 50.0]), Clock(-0.5))
+    return Recording(f"r{seed}", "1", streams, ())
+
+
+def plain(*arrays):
+    """Readings as they are."""
+    return torch.from_numpy(np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1))
+
+
+MODALITIES = [
+    Modality("video", ("video",), 20, 10.0, plain, None),
+    Modality("whole", ("video",), 5, None, plain, None),
+    Modality("left", ("left",), 60, 30.0, plain, None),
+    Modality("hands", ("left", "right"), 80, 50.0, plain, None),
+]
+
+
+class Disturbance(NamedTuple):
+    """How readings arrive: later by up to `delay_s`, each stream in its own order within `disorder_s`."""
+
+    delay_s: float = 0.0
+    disorder_s: float = 0.0
+    seed: int = 0
+
+
+def arriving(events, how):
+    """Events in the order in which they arrive, one reading each."""
+    rng = np.random.default_rng(how.seed)
+    streams = {}
+    for event in events:
+        if isinstance(event, Ended):
+            streams.setdefault(event.stream, []).append((np.inf, event))
+            continue
+        for own_s, value in zip(event.times, event.values, strict=True):
+            one = Arrived(event.stream, np.array([own_s]), value[None], event.arrived_s)
+            place_s = own_s + rng.uniform(0, how.disorder_s)
+            streams.setdefault(event.stream, []).append((place_s, one))
+    found = []
+    for places in streams.values():
+        last_s = 0.0
+        for _, event in sorted(places, key=lambda place: place[0]):
+            last_s = max(last_s, event.arrived_s + rng.uniform(0, how.delay_s))
+            found.append(event._replace(arrived_s=last_s))
+    return sorted(found, key=lambda event: event.arrived_s)
