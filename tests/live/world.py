@@ -1,17 +1,31 @@
 """Recordings that are disturbed in every way, and what arrives of them in disorder."""
 
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
 import av
 import numpy as np
+import polars as pl
 import torch
+from torch import nn
 
+from plait.config import Method
 from plait.live.events import Arrived, Ended
-from plait.recordings.folder import Clock, Synced
+from plait.objects import resolve, source_key
+from plait.recogniser.model import (
+    EncoderFacts,
+    ModelFacts,
+    NetworkFacts,
+    SensorFacts,
+    Training,
+    write_model,
+)
+from plait.recordings.folder import Clock, Description, LogFile, Synced, write_description, write_sync
 from plait.recordings.sensors import SensorLog
 from plait.recordings.video import Video
-from plait.types import Modality, Recording
+from plait.training.network import build
+from plait.types import Dataset, Modality, Recording
 
 RATE_HZ, SECONDS, SIDE = 15, 12.0, 16
 
@@ -70,17 +84,84 @@ def recording(folder, seed):
     return Recording(f"r{seed}", "1", streams, ())
 
 
+def folder_of(root, seed):
+    """A recording of `seed` as `plait ingest` and `plait sync` leave it."""
+    root.mkdir(parents=True)
+    whole = recording(root, seed)
+    logs, clocks = {}, {}
+    for name in ("left", "right"):
+        stream = whole.streams[name]
+        frame = pl.DataFrame({"time": stream.log.times})
+        for column, values in zip(stream.log.names, stream.log.values.T, strict=True):
+            frame = frame.with_columns(pl.Series(column, values).fill_nan(None))
+        frame.write_csv(root / f"{name}.csv")
+        logs[name] = LogFile(f"{name}.csv", ("x", "y", "z"), "time", absolute=True)
+        clocks[name] = stream.clock
+    write_description(root, Description("1", f"{seed}.mp4", logs))
+    write_sync(root, clocks)
+    return root
+
+
+def recordings(data):
+    """Of the world: none but those that are written."""
+    return iter(())
+
+
+def encoder(shape):
+    """A grid of four channels without positions."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 4))
+
+
+def model(folder, use="plait.fusion:Led", **args):
+    """An untrained model of the world, in its folder."""
+    modalities = {m.name: m for m in WORLD.modalities}
+    shapes = {
+        name: tuple(m.prepare(*[np.zeros((m.samples, *SIZES[s])) for s in m.streams]).shape)
+        for name, m in modalities.items()
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build(Method(use, args, modalities=tuple(shapes)), WORLD, shapes, "world")
+    facts = ModelFacts(
+        key="0",
+        study="world",
+        method="led",
+        dataset="tests.live.world:WORLD",
+        activities=WORLD.activities,
+        sensors={
+            name: SensorFacts(m.streams, m.samples, shapes[name], source_key([m.prepare]), m.rate_hz)
+            for name, m in modalities.items()
+        },
+        networks={
+            "led": NetworkFacts(
+                use,
+                source_key([resolve(use, "world")]),
+                {name: EncoderFacts(shape, source_key([encoder])) for name, shape in shapes.items()},
+                1,
+                args,
+            )
+        },
+        training=Training(("9",), 1, 0),
+        seconds=2.0,
+        stride_s=0.3,
+    )
+    write_model(folder, facts, {"led": network}, "A model of nothing.")
+    return folder
+
+
 def plain(*arrays):
     """Readings as they are."""
     return torch.from_numpy(np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1))
 
 
 MODALITIES = [
-    Modality("video", ("video",), 20, 10.0, plain, None),
-    Modality("whole", ("video",), 5, None, plain, None),
-    Modality("left", ("left",), 60, 30.0, plain, None),
-    Modality("hands", ("left", "right"), 80, 50.0, plain, None),
+    Modality("video", ("video",), 20, 10.0, plain, encoder),
+    Modality("whole", ("video",), 5, None, plain, encoder),
+    Modality("left", ("left",), 60, 30.0, plain, encoder),
+    Modality("hands", ("left", "right"), 80, 50.0, plain, encoder),
 ]
+SIZES = {"video": (224, 224, 3), "left": (3,), "right": (3,)}
+WORLD = Dataset("world", ("one", "two", "three"), tuple(MODALITIES), recordings, "nobody")
 
 
 class Disturbance(NamedTuple):

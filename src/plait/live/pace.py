@@ -16,9 +16,13 @@ class Pace:
     """
 
     def __init__(self, speed: float = 1.0, begins_s: float | None = None) -> None:
-        self.speed = speed
+        self.speed, self._given_s = speed, begins_s
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anew, now."""
         self._zero_s = time.monotonic()
-        self._begins_s = self._zero_s if begins_s is None else begins_s
+        self._begins_s = self._zero_s if self._given_s is None else self._given_s
         self._reached_s = self._begins_s
 
     @property

@@ -8,6 +8,7 @@ from threading import Condition, Thread
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from plait.errors import ConfigError
@@ -110,6 +111,8 @@ class Session:
         Raises:
             PlaitError: a source or a listener fails.
         """
+        self._warm()
+        self.pace.begin()
         self.cutter.begin(self.pace.now())
         try:
             if self.pace.waits:
@@ -127,6 +130,13 @@ class Session:
                 source.close()
         if self._failed is not None:
             raise self._failed
+
+    def _warm(self) -> None:
+        """Look at nothing once, so that the first window need not wait for networks to be made ready."""
+        present = self.recogniser.present([opening.stream for opening in self.openings])
+        sensors = self.recogniser.facts.sensors
+        if self.pace.waits:
+            self.recogniser({name: torch.zeros(sensors[name].shape) for name in present})
 
     def _feed(self, event: Event | None) -> list[tuple[float, float]]:
         """Take an event, and say which windows are ready."""

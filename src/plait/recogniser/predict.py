@@ -13,6 +13,7 @@ from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -25,8 +26,8 @@ from plait.errors import ConfigError, DataError, first_fault
 from plait.names import plain
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
-from plait.recogniser.model import Unlabelled
-from plait.recogniser.recognise import Recognised, recognise, rows_of
+from plait.recogniser.model import ModelFacts, Unlabelled
+from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Recogniser, digest_of, refuse_missing
 from plait.recogniser.timeline import WINDOWS, write_timeline
 from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, seen
@@ -188,13 +189,23 @@ def timeline(
 
 def _look(recogniser: Recogniser, name: str, windows: Sequence[Seen]) -> pl.DataFrame:
     """The rows of some windows of a recording."""
-    rows: list[tuple[Any, ...]] = []
-    for start_s, stop_s, tensors in windows:
-        if recogniser.can_see(tensors):
-            scores = recogniser(tensors)
-            predicted = recogniser.activities[int(scores.argmax())]
-            rows.append((name, start_s, stop_s, predicted, scores.tolist(), list(tensors)))
+    rows = [
+        row_of(name, window[:2], recogniser.activities, recogniser(window.tensors), window.tensors)
+        for window in windows
+        if recogniser.can_see(window.tensors)
+    ]
     return pl.DataFrame(rows, schema=WINDOWS, orient="row")
+
+
+def row_of(
+    recording: str,
+    window: tuple[float, float],
+    activities: Sequence[str],
+    scores: np.ndarray,
+    seen: Iterable[str],
+) -> tuple[Any, ...]:
+    """A row of `WINDOWS`: of equal scores, the first activity's is the highest."""
+    return recording, *window, activities[int(scores.argmax())], scores.tolist(), list(seen)
 
 
 def _key(recogniser: Recogniser, task: Task) -> str | None:
@@ -237,51 +248,78 @@ def predict(
         ConfigError: `out` holds something else.
         DataError: a recording cannot be read, or the folder cannot be written.
     """
-    facts = recogniser.facts
-    keys = [[task.recording.name, _key(recogniser, task), task.labels] for task in tasks]
-    key = content_key([asdict(facts), describe(keys), digest_of(predict)])
+    key, lasting = prediction_key(recogniser, tasks)
     if taken(out) and not any((out / name).exists() for name in (PREDICTED, PARTS)):
         raise ConfigError(f"{out}: holds files that no prediction has left: expected another folder")
     (out / PARTS).mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock"):
         if (out / PREDICTED).is_file():
             before = _standing(out)
-            if before is not None and before.key == key and all(known is not None for _, known, _ in keys):
+            if before is not None and before.key == key and lasting:
                 shutil.rmtree(out / PARTS, ignore_errors=True)
                 return before
             _clear(out, before)
         sweep(out)
         table = timeline(recogniser, tasks, out / PARTS, progress)
-        written = write_timeline(table, out)
-        wholes: dict[str, Whole] = {}
-        found: dict[str, Recognised] = {}
-        for task in tasks:
-            name = task.recording.name
-            found[name] = recognise(facts, rows_of(written, name))
-            wholes[name] = _whole(task, list(recogniser.modalities.values()))
-        write_segments(
-            out,
-            {name: one.segments for name, one in found.items()},
-            {name: whole.spans for name, whole in wholes.items()},
-            {name: Path(whole.video) for name, whole in wholes.items() if whole.video},
-        )
-        lasting_s = sum(float(one.slots.lengths_s.sum()) for one in found.values())
-        changed_s = sum(one.changed_s for one in found.values())
-        predicted = Predicted(
-            key=key,
-            model=facts.key,
-            method=facts.method,
-            activities=facts.activities,
-            recordings=wholes,
-            seconds=sliding.seconds,
-            stride_s=sliding.stride_s,
-            decoding=facts.decoding,
-            transitions=facts.transitions,
-            unlabelled=facts.unlabelled,
-            smoothed=changed_s / lasting_s if lasting_s else 0.0,
-        )
-        write_json(out / PREDICTED, asdict(predicted))
+        modalities = list(recogniser.modalities.values())
+        wholes = {task.recording.name: whole(task, modalities) for task in tasks}
+        predicted = write_prediction(out, recogniser.facts, sliding, table, wholes, key)
         shutil.rmtree(out / PARTS, ignore_errors=True)
+    return predicted
+
+
+def prediction_key(recogniser: Recogniser, tasks: Sequence[Task]) -> tuple[str, bool]:
+    """A key of all that decides a prediction; and whether every recording says its content."""
+    keys = [[task.recording.name, _key(recogniser, task), task.labels] for task in tasks]
+    lasting = all(known is not None for _, known, _ in keys)
+    return content_key([asdict(recogniser.facts), describe(keys), digest_of(predict)]), lasting
+
+
+def write_prediction(
+    out: Path,
+    facts: ModelFacts,
+    sliding: Sliding,
+    table: pl.DataFrame,
+    wholes: Mapping[str, Whole],
+    key: str,
+) -> Predicted:
+    """Write what windows come to: the timeline, segments, and last `predict.json`.
+
+    Args:
+        out: the folder.
+        facts: of the model.
+        sliding: how windows were slid.
+        table: `WINDOWS`, of all recordings.
+        wholes: the recordings, by name.
+        key: of all that decided the prediction.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    written = write_timeline(table, out)
+    found = {name: recognise(facts, rows_of(written, name)) for name in wholes}
+    write_segments(
+        out,
+        {name: one.segments for name, one in found.items()},
+        {name: one.spans for name, one in wholes.items()},
+        {name: Path(one.video) for name, one in wholes.items() if one.video},
+    )
+    lasting_s = sum(float(one.slots.lengths_s.sum()) for one in found.values())
+    changed_s = sum(one.changed_s for one in found.values())
+    predicted = Predicted(
+        key=key,
+        model=facts.key,
+        method=facts.method,
+        activities=facts.activities,
+        recordings=dict(wholes),
+        seconds=sliding.seconds,
+        stride_s=sliding.stride_s,
+        decoding=facts.decoding,
+        transitions=facts.transitions,
+        unlabelled=facts.unlabelled,
+        smoothed=changed_s / lasting_s if lasting_s else 0.0,
+    )
+    write_json(out / PREDICTED, asdict(predicted))
     return predicted
 
 
@@ -301,7 +339,7 @@ def _clear(out: Path, before: Predicted | None) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _whole(task: Task, modalities: Sequence[Modality]) -> Whole:
+def whole(task: Task, modalities: Sequence[Modality]) -> Whole:
     """What `predict.json` says of a recording."""
     extents = extents_of(task.recording, modalities).values()
     video = next(

@@ -1,0 +1,74 @@
+"""What a session saw, as `plait predict` leaves it of a recording."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from plait.errors import ConfigError
+from plait.live.events import Event
+from plait.live.session import Scored, Session
+from plait.recogniser.predict import Whole, row_of, write_prediction
+from plait.recogniser.timeline import WINDOWS, write_timeline
+from plait.store import taken
+
+EVERY = 64  # windows, after which the timeline is written again
+
+
+class Keeper:
+    """A listener that writes `timeline.parquet` as it grows, and at the end all that a prediction leaves.
+
+    A session that is killed leaves the windows of a few moments before.
+
+    Args:
+        out: the folder, which must be new or empty.
+        session: which is listened to.
+        name: of the recording.
+
+    Raises:
+        ConfigError: the folder holds something.
+    """
+
+    def __init__(self, out: Path, session: Session, name: str) -> None:
+        if taken(out):
+            raise ConfigError(f"{out}: holds files, expected a new folder for what is seen live")
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self.session, self.name = out, session, name
+        self._tables = [pl.DataFrame(schema=WINDOWS)]
+        self._rows: list[tuple[Any, ...]] = []
+
+    def arrived(self, event: Event) -> None:
+        """Nothing is kept of readings."""
+
+    def scored(self, scored: Scored) -> None:
+        """Keep a window."""
+        activities = self.session.recogniser.activities
+        window = scored.start_s, scored.stop_s
+        self._rows.append(row_of(self.name, window, activities, scored.scores, scored.seen))
+        if len(self._rows) == EVERY:
+            write_timeline(self._table(), self.out)
+
+    def finish(self, whole: Whole | None = None, key: str = "") -> None:
+        """Write what windows come to.
+
+        Args:
+            whole: what the recording is, where it is known; else it is what has been seen of it.
+            key: of all that decided it.
+
+        Raises:
+            DataError: the folder cannot be written.
+        """
+        table = self._table()
+        if whole is None:
+            start_s, stop_s = table["start_s"].min() or 0.0, table["stop_s"].max() or 0.0
+            assert isinstance(start_s, float)
+            assert isinstance(stop_s, float)
+            whole = Whole(start_s, stop_s)
+        facts = self.session.recogniser.facts
+        write_prediction(self.out, facts, self.session.sliding, table, {self.name: whole}, key)
+
+    def _table(self) -> pl.DataFrame:
+        self._tables.append(pl.DataFrame(self._rows, schema=WINDOWS, orient="row"))
+        self._rows.clear()
+        self._tables = [pl.concat(self._tables)]
+        return self._tables[0]
