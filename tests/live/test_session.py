@@ -1,9 +1,12 @@
 """A replay as fast as possible is `plait predict`, byte for byte; else windows are scored or counted."""
 
 import math
+import time
 
 import pytest
 
+from plait.errors import ConfigError, DataError
+from plait.live.events import Ended
 from plait.live.keep import Keeper
 from plait.live.pace import Pace
 from plait.live.replay import Replay
@@ -39,3 +42,63 @@ def test_a_replay_leaves_what_predict_leaves(recogniser, tmp_path, seed):
     assert session.skipped == 0
     assert {name for name in files if files[name] != live.get(name)} <= {".lock"}
     assert live.keys() == files.keys() - {".lock"}
+
+
+class Slow:
+    """A listener that takes its time, and counts."""
+
+    def __init__(self, seconds):
+        self.seconds, self.windows, self.ended = seconds, [], set()
+
+    def arrived(self, event):
+        if isinstance(event, Ended):
+            self.ended.add(event.stream)
+
+    def scored(self, scored):
+        time.sleep(self.seconds)
+        self.windows.append((scored.start_s, scored.stop_s))
+
+
+def test_at_a_pace_every_window_is_scored_or_counted(recogniser, tmp_path):
+    folder = folder_of(tmp_path / "recording", 101)
+    seen_of, counts = {}, {}
+    for name, pace, wait_s in (("fast", Pace(math.inf, 0.0), 0.0), ("slow", Pace(40.0, 0.0), 0.1)):
+        session = Session(recogniser, [Replay(folder, pace)], pace, listeners=[slow := Slow(wait_s)])
+        session.run()
+        seen_of[name] = slow.windows
+        counts[name] = session.scored + session.skipped + session.unseen
+        assert slow.ended == {"video", "left", "right"}
+        assert len(slow.windows) == session.scored
+    assert counts["slow"] == counts["fast"]
+    assert len(seen_of["slow"]) < len(seen_of["fast"])
+    assert set(seen_of["slow"]) <= set(seen_of["fast"])
+
+
+def test_a_session_ends_when_it_is_told_to_or_when_a_source_fails(recogniser, tmp_path):
+    folder = folder_of(tmp_path / "recording", 102)
+    session = Session(recogniser, [Replay(folder, pace := Pace(1.0, 0.0))], pace)
+    session.run(seconds=0.5)
+    assert session.scored == 0
+
+    class Failing(Replay):
+        def __iter__(self):
+            for number, event in enumerate(super().__iter__()):
+                if number == 50:
+                    raise DataError("a sensor's own trouble")
+                yield event
+
+    for speed in (20.0, math.inf):
+        session = Session(recogniser, [Failing(folder, pace := Pace(speed, 0.0))], pace)
+        with pytest.raises(DataError, match="a sensor's own trouble"):
+            session.run()
+
+
+def test_what_cannot_be_seen_live_is_one_line(recogniser, tmp_path):
+    folder = folder_of(tmp_path / "recording", 103)
+    pace = Pace(math.inf, 0.0)
+    with pytest.raises(DataError, match="no stream 'nose', expected one of: video, left, right"):
+        Replay(folder, pace, ["nose"])
+    with pytest.raises(ConfigError, match="sees nothing without video"):
+        Session(recogniser, [Replay(folder, pace, ["left"])], pace)
+    with pytest.raises(ConfigError, match="two sources give the stream 'left'"):
+        Session(recogniser, [Replay(folder, pace), Replay(folder, pace, ["left"])], pace)

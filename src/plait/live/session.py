@@ -1,7 +1,9 @@
 """A session: what arrives is scored as soon as it can be, and whoever listens is told."""
 
+import math
 import queue
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from threading import Condition, Thread
@@ -20,6 +22,7 @@ from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.windows import Seen, Sliding
 
 CHECK_S = 0.1  # between two looks at who has been silent
+BEHIND_S = 0.5  # that a window may wait for others before it
 
 
 class Scored(NamedTuple):
@@ -59,7 +62,7 @@ class Session:
     """Sources, a recogniser, and who listens.
 
     Where time does not pass by itself (`Pace.waits`), every window is scored. Else one that becomes ready
-    while another is looked at waits; of several that wait the last is taken, and the others are `skipped`.
+    while another is looked at waits, for half a second at most: then it is `skipped`, unless it is the last.
 
     Args:
         recogniser: who looks.
@@ -95,9 +98,9 @@ class Session:
         self.latencies, self._watch = Latencies(), stopwatch(recogniser)
         self.scored = self.skipped = self.unseen = 0
         self._failed: BaseException | None = None
-        self._stopping = False
+        self._stopping, self._until_s = False, math.inf
         self._changed = Condition()
-        self._due: list[tuple[tuple[float, float], float]] = []
+        self._due: deque[tuple[tuple[float, float], float]] = deque()
 
     def stop(self) -> None:
         """End the session soon, from any thread."""
@@ -105,14 +108,15 @@ class Session:
         for source in self.sources:
             source.close()
 
-    def run(self) -> None:
-        """Go on until every stream has ended, or `stop` is called.
+    def run(self, seconds: float | None = None) -> None:
+        """Go on until every stream has ended, `stop` is called, or so many seconds of its clock have passed.
 
         Raises:
             PlaitError: a source or a listener fails.
         """
         self._warm()
         self.pace.begin()
+        self._until_s = math.inf if seconds is None else self.pace.now() + seconds
         self.cutter.begin(self.pace.now())
         try:
             if self.pace.waits:
@@ -144,7 +148,10 @@ class Session:
             self.cutter.feed(event)
             for listener in self.listeners:
                 listener.arrived(event)
-        return self.cutter.ready(self.pace.now() if event is None else max(event.arrived_s, self.pace.now()))
+        now_s = self.pace.now() if event is None else max(event.arrived_s, self.pace.now())
+        if now_s > self._until_s and not self._stopping:
+            self.stop()
+        return self.cutter.ready(now_s)
 
     def _follow(self) -> None:
         """Threads for the sources, one that takes what arrives, and this one, which looks."""
@@ -160,10 +167,11 @@ class Session:
                     if not taker.is_alive():
                         break
                     continue
-                *left, (window, known_s) = self._due
-                self._due.clear()
-                self.skipped += len(left)
                 begun_s = time.monotonic()
+                while len(self._due) > 1 and begun_s - self._due[0][1] > BEHIND_S:
+                    self._due.popleft()
+                    self.skipped += 1
+                window, known_s = self._due.popleft()
                 seen = self.cutter.cut(window)
                 self.cutter.forget(window)
             self._score(window, seen, known_s, begun_s - known_s)

@@ -1,0 +1,174 @@
+"""A model while it happens."""
+
+import math
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plait.cli.modules import trusted
+from plait.cli.options import Device, Threads, Trusted, finite
+from plait.cli.recogniser import ModelFolder, Stride
+from plait.errors import ConfigError
+
+if TYPE_CHECKING:
+    from plait.live.events import Event, Source
+    from plait.live.keep import Keeper
+    from plait.live.session import Scored, Session
+
+app = typer.Typer()
+
+
+@app.command()
+def live(
+    model: ModelFolder,
+    streams: Annotated[
+        list[str],
+        typer.Option(
+            "--stream",
+            metavar="NAME=ADDRESS",
+            help="Where a stream comes from: camera:DEVICE, rtsp://..., file:FILM, lsl:NAME, csv:PATH, "
+            "MODULE:NAME; or replay:RECORDING, with or without a name.",
+        ),
+    ] = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option(help="Keep the timeline there, as `plait predict` does.", metavar="DIR")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Keep what is seen there, as a recording.", metavar="DIR")
+    ] = None,
+    subject: Annotated[str, typer.Option(help="Who is recorded.")] = "live",
+    serve: Annotated[bool, typer.Option("--serve", help="Show it on a page.")] = False,
+    host: Annotated[str, typer.Option(help="Where; by default to this machine alone.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    stride: Stride = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0.05, callback=finite, metavar="SECONDS", help="For how long a silent sensor is waited for."
+        ),
+    ] = 1.5,
+    speed: Annotated[
+        float, typer.Option(min=0.01, callback=finite, help="Of a replay: 8 is eight times as fast.")
+    ] = 1.0,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="A replay as fast as possible, with every window.")
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, callback=finite, metavar="SECONDS", help="End after so long.")
+    ] = None,
+    threads: Threads = 1,
+    device: Device = "auto",
+    trust: Trusted = [],  # noqa: B006
+) -> None:
+    """Say what is done while it is done, from cameras and sensors, or a recording as if it happened now."""
+    import torch
+
+    from plait.live.addresses import is_replay, sources_of
+    from plait.live.keep import Keeper
+    from plait.live.pace import Pace
+    from plait.live.session import Session
+    from plait.recogniser.recogniser import Recogniser
+
+    if not streams:
+        raise ConfigError(
+            "live: no --stream, expected one for each sensor: --stream video=camera:/dev/video0"
+        )
+    replayed = all(map(is_replay, streams))
+    if not replayed and (fast or speed != 1):
+        raise ConfigError(
+            "live: --speed and --fast are for replays, expected every --stream to be replay:RECORDING"
+        )
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        trusting = trusted(trust)
+        recogniser = Recogniser.load(model, trust=trusting, device=device)
+        pace = Pace(math.inf if fast else speed, 0.0) if replayed else Pace()
+        with ExitStack() as stack:
+            sources = sources_of(streams, pace, trusting)
+            session = Session(recogniser, sources, pace, stride_s=stride, patience_s=patience)
+            console = Console()
+            session.listeners.append(console)
+            if out is not None:
+                keeper = Keeper(out, session, name_of(streams, out))
+                session.listeners.append(keeper)
+                stack.callback(finish, keeper, sources)
+            stack.enter_context(stopped_by_signals(session))
+            session.run(seconds)
+    finally:
+        torch.set_num_threads(before)
+    for line in summary(session):
+        typer.echo(line)
+
+
+class Console:
+    """A line for each change of activity."""
+
+    def __init__(self) -> None:
+        self._said: tuple[str, tuple[str, ...]] | None = None
+
+    def arrived(self, event: "Event") -> None:
+        """Nothing is said of readings."""
+
+    def scored(self, scored: "Scored") -> None:
+        """Say what is done now, if it is something else than before, or seen by others."""
+        if self._said != (scored.predicted, scored.seen):
+            self._said = scored.predicted, scored.seen
+            share = f"{scored.scores.max():.0%}"
+            typer.echo(f"{scored.stop_s:9.1f} s  {scored.predicted}  {share}  ({', '.join(scored.seen)})")
+
+
+@contextmanager
+def stopped_by_signals(session: "Session") -> Iterator[None]:
+    """Ctrl-C and a polite kill end a session, which then keeps what it has seen."""
+    before = {
+        kind: signal.signal(kind, lambda *_: session.stop()) for kind in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def finish(keeper: "Keeper", sources: "list[Source]") -> None:
+    """Leave what `plait predict` would; of a whole replay it is the same."""
+    from plait.live.replay import Replay
+    from plait.recogniser.predict import plan, prediction_key, whole
+
+    recogniser = keeper.session.recogniser
+    if len(sources) != 1 or not isinstance(sources[0], Replay):
+        keeper.finish()
+        return
+    tasks = plan(recogniser, [sources[0].recording], keeper.session.sliding, cut=recogniser.facts.cut)
+    key, _ = prediction_key(recogniser, tasks)
+    keeper.finish(whole(tasks[0], list(recogniser.modalities.values())), key)
+
+
+def name_of(streams: list[str], out: Path) -> str:
+    """What a session is called: the recording that is replayed, or the folder where it is kept."""
+    replays = {address.partition("replay:")[2] for address in streams if "replay:" in address}
+    return Path(os.path.realpath(replays.pop())).name if len(replays) == 1 else out.resolve().name
+
+
+def summary(session: "Session") -> Iterator[str]:
+    """What a session has to say at its end: what was counted, and how long it took."""
+    late = {name: ring.late for name, ring in session.cutter.rings.items() if ring.late}
+    yield (
+        f"{session.scored} windows scored, {session.skipped} skipped while another was looked at, "
+        f"{session.unseen} in which too little was there"
+    )
+    if late:
+        said = ", ".join(f"{name} {count}" for name, count in late.items())
+        yield f"readings that came too late, or twice: {said}"
+    if session.pace.waits and session.scored:
+        for share in (0.5, 0.99):
+            total, *parts = (1000 * part for part in session.latencies.quantile(share))
+            names = ("waiting", "cutting", "features", "encoders", "fusion")
+            said = ", ".join(f"{name} {part:.1f}" for name, part in zip(names, parts, strict=True))
+            yield f"from the last reading to scores, {share:.0%} of windows within {total:.0f} ms ({said})"
