@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from plait.study.run import run_study
 from tests.commands import script
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -114,3 +115,14 @@ def test_export(tmp_path):
     assert row["method"] == "video-led" and row["clips"] == 1
     assert row["ratio_onnx"] == pytest.approx(row["ms"]["plait"] / row["ms"]["onnx"])
     assert max(row["difference"].values()) <= 1e-4 and min(row["export_s"].values()) > 0
+
+
+def test_export_of_a_run_s_networks(tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs plait[export]")
+    study, out = BENCHMARKS.parent / "examples" / "generated.toml", tmp_path / "run"
+    sets = ["protocol={kind='fixed', train=['1'], test=['2']}", "train.max_epochs=1"]
+    run_study(study, tmp_path, out, only=["signal", "concat"], sets=sets, executor="inline", device="cpu")
+    told = run("export", tmp_path, "--run", str(out))
+    (row,) = told["rows"]  # a single sensor's network is no fusion
+    assert (row["method"], row["clips"]) == ("concat", 1) and min(row["ms"].values()) > 0
+    assert max(row["difference"].values()) <= 1e-4

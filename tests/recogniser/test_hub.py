@@ -4,16 +4,14 @@ import builtins
 import os
 import re
 
-import huggingface_hub
 import pytest
-from huggingface_hub import constants
 
 from plait.cache import State, clean, entries
 from plait.errors import ConfigError, DataError
 from plait.recogniser import hub as hubs
 from plait.recogniser.hub import fetched, push
 from plait.store import cache_folder
-from tests.recogniser.hub import TOKEN, serving
+from tests.recogniser.hub import TOKEN
 
 FILES = {
     "model.toml": b'activities = ["sit", "walk"]\n',
@@ -23,23 +21,6 @@ FILES = {
 NAME = "lab/walks"
 WEIGHTS = "model.safetensors"
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of httpx, by the library
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A hub that is asked instead of the Hugging Face hub, by somebody who may write there."""
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # which would ask the Hugging Face hub
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
-    for name in ("HUGGING_FACE_HUB_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    huggingface_hub.close_session()
-    with serving() as served:
-        monkeypatch.setenv("HF_ENDPOINT", f"{served.url}/")
-        yield served
-        huggingface_hub.close_session()
 
 
 @pytest.fixture

@@ -115,6 +115,9 @@ def predict(
 
     if bool(recordings) == (data is not None):
         raise ConfigError("predict: expected recordings, or --data DIR with a data set's")
+    of_data = {"--dataset": dataset is not None, "--only": bool(only), "--clips": clips}
+    if data is None and (given := [option for option, there in of_data.items() if there]):
+        raise ConfigError(f"predict: {given[0]}: of a data set, expected --data DIR")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

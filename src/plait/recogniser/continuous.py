@@ -16,12 +16,12 @@ from plait.recogniser.recogniser import Front
 from plait.recogniser.score import STEP_S, named, stretch, summary
 from plait.recogniser.source import Source, facts_of, sliding_of
 from plait.recogniser.validation import by_people, recogniser_of, unlabelled_time
-from plait.recogniser.windows import extents_of
+from plait.recogniser.windows import Sliding, extent_of, extents_of
 from plait.results import CONTINUOUS
 from plait.store import content_key, write_csv
 from plait.study.finished import FinishedRun
 from plait.study.folds import folds
-from plait.types import Fold, Recording
+from plait.types import Fold, Recording, Windows
 
 PARTS = "continuous"  # of a run's folder: windows that are done
 
@@ -52,7 +52,7 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
         facts = facts_of(source, "", {}, sliding, method)
         facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
         for seed in run.study.seeds:
-            stretches = _stretches(run, source, facts, seed, recordings, fronts, progress)
+            stretches = _stretches(run, source, facts, seed, cut, recordings, fronts, progress)
             table = summary(scores(stretches, named(facts), STEP_S))
             whose = pl.DataFrame({"method": [method], "seed": [seed], "recordings": [len(stretches)]})
             rows.append(pl.concat([whose, table], how="horizontal"))
@@ -75,12 +75,13 @@ def _stretches(
     source: Source,
     facts: ModelFacts,
     seed: int,
+    cut: Windows | None,
     recordings: Mapping[str, list[Recording]],
     fronts: dict[str, Front],
     progress: Progress,
 ) -> list[Stretch]:
     """Labels and what was recognised, of everyone who was tested, by the networks that had not seen them."""
-    sliding, cut = sliding_of(source, None)
+    sliding = Sliding(facts.seconds, facts.stride_s)
     found: list[Stretch] = []
     for fold in folds(run.study.protocol, [clip.subject for _, clip in run.cuts]):
         at = f"{fold.name}/{seed}"
@@ -101,8 +102,8 @@ def _stretches(
         for task in tasks:
             if not task.labels:
                 continue
-            extents = extents_of(task.recording, modalities).values()
-            extent = min(start for start, _ in extents), max(stop for _, stop in extents)
+            extent = extent_of(extents_of(task.recording, modalities))
+            assert extent is not None  # it has a modality that can be seen
             segments = recognise(facts, rows_of(table, task.recording.name)).segments
             found.append(stretch(facts, task.recording.name, extent, task.labels, segments))
     return found

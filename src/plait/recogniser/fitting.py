@@ -15,6 +15,7 @@ from plait.compute.executors import inline, processes
 from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
 from plait.errors import ConfigError, DataError
+from plait.objects import source_key
 from plait.progress import Progress, silent
 from plait.recogniser.card import card
 from plait.recogniser.model import (
@@ -23,7 +24,6 @@ from plait.recogniser.model import (
     read_facts,
     write_model,
 )
-from plait.recogniser.recogniser import digest_of
 from plait.recogniser.source import Source, facts_of, folds_without, sliding_of, source_of, trained
 from plait.recogniser.validation import tuned
 from plait.recogniser.windows import Sliding, whole_recordings
@@ -176,7 +176,7 @@ def _key(source: Source, jobs: Mapping[str, Job], sliding: Sliding, cut: Windows
             [sliding.seconds, sliding.stride_s],
             None if cut is None else asdict(cut),
             _labels(source),
-            digest_of(fit_model),
+            source_key([fit_model]),
         ]
     )
 

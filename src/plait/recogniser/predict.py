@@ -24,13 +24,14 @@ from plait.compute.machine import settled_numerics
 from plait.contents import describe
 from plait.errors import ConfigError, DataError, first_fault
 from plait.names import plain
+from plait.objects import source_key
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
 from plait.recogniser.model import ModelFacts, Unlabelled
 from plait.recogniser.recognise import recognise, rows_of
-from plait.recogniser.recogniser import Recogniser, digest_of, refuse_missing
+from plait.recogniser.recogniser import Recogniser, refuse_missing
 from plait.recogniser.timeline import WINDOWS, write_timeline
-from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, seen
+from plait.recogniser.windows import Seen, Sliding, extent_of, extents_of, labels_of, seen
 from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.video import Video
 from plait.results import write_table
@@ -272,7 +273,7 @@ def prediction_key(recogniser: Recogniser, tasks: Sequence[Task]) -> tuple[str, 
     """A key of all that decides a prediction; and whether every recording says its content."""
     keys = [[task.recording.name, _key(recogniser, task), task.labels] for task in tasks]
     lasting = all(known is not None for _, known, _ in keys)
-    return content_key([asdict(recogniser.facts), describe(keys), digest_of(predict)]), lasting
+    return content_key([asdict(recogniser.facts), describe(keys), source_key([predict])]), lasting
 
 
 def write_prediction(
@@ -341,13 +342,13 @@ def _clear(out: Path, before: Predicted | None) -> None:
 
 def whole(task: Task, modalities: Sequence[Modality]) -> Whole:
     """What `predict.json` says of a recording."""
-    extents = extents_of(task.recording, modalities).values()
+    start_s, stop_s = extent_of(extents_of(task.recording, modalities)) or (0.0, 0.0)
     video = next(
         (stream.file for stream in task.recording.streams.values() if isinstance(stream, Video)), None
     )
     return Whole(
-        start_s=min((start for start, _ in extents), default=0.0),
-        stop_s=max((stop for _, stop in extents), default=0.0),
+        start_s=start_s,
+        stop_s=stop_s,
         labels=tuple((span.start_s, span.stop_s, span.activity) for span in task.labels),
         video=None if video is None else str(video.resolve()),
         subject=task.recording.subject,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -111,7 +111,7 @@ class Recogniser:
         parts = [type(part) for member in self.members for part in member.network.modules()]
         prepares = [modality.prepare for modality in self.modalities.values()]
         encoders = [front.encoder for front in self.fronts.values()]
-        return digest_of(Recogniser, seen, *prepares, *map(type, encoders), *dict.fromkeys(parts))
+        return source_key([Recogniser, seen, *prepares, *map(type, encoders), *dict.fromkeys(parts)])
 
     @classmethod
     def load(cls, folder: Path | str, *, trust: Trust = NOBODY, device: str = "cpu") -> "Recogniser":
@@ -206,11 +206,6 @@ class Recogniser:
         return cooled
 
 
-def digest_of(*things: Any) -> str:
-    """A digest of the code of things, and of all that it uses."""
-    return source_key(things)
-
-
 def feature_key(modality: str, how: Extraction) -> str:
     """What features of a modality are called among a recogniser's."""
     return f"{modality} through {how}"
@@ -281,16 +276,16 @@ def _encoders(facts: NetworkFacts) -> dict[str, Encoder]:
 def _changed(facts: ModelFacts, dataset: Dataset, where: str) -> list[str]:
     """Which parts of a model have other code than they were trained with."""
     changed = {
-        f"prepare of {name}": sensor.code != digest_of(_modality(facts, dataset, name, where).prepare)
+        f"prepare of {name}": sensor.code != source_key([_modality(facts, dataset, name, where).prepare])
         for name, sensor in facts.sensors.items()
     }
     for name, network in facts.networks.items():
-        changed[network.use] = network.code != digest_of(
-            resolve(network.use, f"{where}: networks.{name}.use")
+        changed[network.use] = network.code != source_key(
+            [resolve(network.use, f"{where}: networks.{name}.use")]
         )
         for modality, encoder in _encoders(network).items():
             make = maker(encoder, dataset, modality, f"{where}: networks.{name}")
-            changed[f"{name}'s encoder of {modality}"] = network.encoders[modality].code != digest_of(make)
+            changed[f"{name}'s encoder of {modality}"] = network.encoders[modality].code != source_key([make])
     return [part for part, differs in changed.items() if differs]
 
 

@@ -72,11 +72,11 @@ def stretch(
         found: what was recognised.
     """
     if how.unlabelled.policy == "leave-out":
-        found = within(found, labels)
+        found = labelled_parts(found, labels)
     return Stretch(recording, extent, labels, found, how.unlabelled.activity)
 
 
-def within(found: Sequence[Segment], labels: Sequence[Span]) -> list[Segment]:
+def labelled_parts(found: Sequence[Segment], labels: Sequence[Span]) -> list[Segment]:
     """What of segments lies in labelled time."""
     parts = []
     for segment in found:

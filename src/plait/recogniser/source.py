@@ -10,14 +10,12 @@ import torch
 from plait.clips import Clips, Cut, tensors
 from plait.config import Encoder, Method, Study
 from plait.contents import network_key
-from plait.encoders.weights import read_weights
-from plait.errors import ConfigError, DataError
+from plait.errors import ConfigError
 from plait.features.extraction import frozen_encoder
 from plait.names import natural, plain
-from plait.objects import resolve
+from plait.objects import resolve, source_key
 from plait.progress import Progress
 from plait.recogniser.model import EncoderFacts, ModelFacts, NetworkFacts, SensorFacts, Training
-from plait.recogniser.recogniser import digest_of
 from plait.recogniser.windows import Sliding, windows_of
 from plait.study.facts import commit, versions
 from plait.study.finished import FinishedRun
@@ -25,7 +23,7 @@ from plait.study.folds import by_of, check_classes, folds
 from plait.study.inputs import inputs
 from plait.study.run import Say, check_methods
 from plait.study.shuffled import clips_of, people_of
-from plait.training.network import Network, build, maker
+from plait.training.network import Network, maker, restored
 from plait.trust import OWN, Trust
 from plait.types import Dataset, Fold, Windows
 
@@ -172,12 +170,7 @@ def trained(source: Source, name: str, weights: Path) -> Network:
     """
     method, shapes = source.study.method(name), source.clips[name].shapes
     precision = getattr(torch, source.study.training(name).precision)
-    network = build(method, source.dataset, shapes, f"methods.{name}", precision)
-    try:
-        network.load_state_dict(read_weights(weights))
-    except (DataError, RuntimeError) as error:
-        raise DataError(f"{weights}: not readable, or of other code; run the study again") from error
-    return network.eval()
+    return restored(method, source.dataset, shapes, f"methods.{name}", weights, precision)
 
 
 def sliding_of(source: Source, stride_s: float | None) -> tuple[Sliding, Windows | None]:
@@ -214,7 +207,7 @@ def facts_of(
             modality.streams,
             modality.samples,
             _tensor_shape(source, name),
-            digest_of(modality.prepare),
+            source_key([modality.prepare]),
             modality.rate_hz,
         )
     networks = {}
@@ -223,7 +216,7 @@ def facts_of(
         assert spelled.use is not None
         networks[name] = NetworkFacts(
             spelled.use,
-            digest_of(resolve(spelled.use, f"methods.{name}.use")),
+            source_key([resolve(spelled.use, f"methods.{name}.use")]),
             {m: _encoder_facts(source, name, spelled, m) for m in spelled.modalities},
             epochs.get(name, 0),
             spelled.args,
@@ -261,7 +254,7 @@ def _encoder_facts(source: Source, name: str, method: Method, modality: str) -> 
         weights = network_key(frozen_encoder(encoder.features, shape, f"{where}.features"))
     return EncoderFacts(
         source.clips[name].shapes[modality],
-        digest_of(maker(encoder, source.dataset, modality, f"methods.{name}")),
+        source_key([maker(encoder, source.dataset, modality, f"methods.{name}")]),
         encoder.use,
         encoder.args,
         encoder.frozen,

@@ -50,10 +50,10 @@ class Sliding:
         Raises:
             DataError: there are too many.
         """
-        if not extents:
+        extent = extent_of(extents)
+        if extent is None:
             return []
-        first_s = max(0.0, min(start for start, _ in extents.values()))
-        last_s = max(stop for _, stop in extents.values())
+        first_s, last_s = max(0.0, extent[0]), extent[1]
         if self.seconds is None:
             return [(first_s, last_s)] if last_s > first_s else []
         stride_s = self.stride_s or self.seconds
@@ -69,6 +69,13 @@ def extents_of(recording: Recording, modalities: Sequence[Modality]) -> dict[str
     """When the streams of `modalities` that a recording has begin and end, in seconds on its clock."""
     names = dict.fromkeys(name for modality in modalities for name in modality.streams)
     return {name: ends_of(recording.streams[name]) for name in names if name in recording.streams}
+
+
+def extent_of(extents: Mapping[str, tuple[float, float]]) -> tuple[float, float] | None:
+    """From the first reading of any stream to the last of any, in seconds; None without streams."""
+    if not extents:
+        return None
+    return min(start for start, _ in extents.values()), max(stop for _, stop in extents.values())
 
 
 def seen(
@@ -152,10 +159,7 @@ def labels_of(
     """
     if windows is None or windows.unlabelled is None or not recording.spans:
         return tuple(filled(recording.spans))
-    extents = extents_of(recording, modalities).values()
-    around = None
-    if extents and windows.margins:
-        around = min(start for start, _ in extents), max(stop for _, stop in extents)
+    around = extent_of(extents_of(recording, modalities)) if windows.margins else None
     return tuple(filled(recording.spans, windows.unlabelled, around))
 
 

@@ -9,13 +9,13 @@ from plait.report.captions import percent
 from plait.results import AGAIN, CONTINUOUS
 
 HEADS = {
-    "frames, labelled": "accuracy_labelled",
-    "frames, all": "accuracy",
-    "macro F1, labelled": "macro_f1_labelled",
-    "macro F1, all": "macro_f1",
-    "mAP": "mean_ap",
-    "edit": "edit",
-    "F1@50": "f1_at_50",
+    ("frames", "labelled"): "accuracy_labelled",
+    ("frames", "all"): "accuracy",
+    ("macro F1", "labelled"): "macro_f1_labelled",
+    ("macro F1", "all"): "macro_f1",
+    ("mAP", ""): "mean_ap",
+    ("edit", ""): "edit",
+    ("F1@50", ""): "f1_at_50",
 }
 
 

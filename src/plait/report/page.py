@@ -226,7 +226,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         decided=captions.decided(run.comparisons, report.contrasts),
         verdicts=Counter(report.contrasts["verdict"].to_list()),
         continuous=continuous.rows(folder),
-        continuous_heads=["method", *continuous.HEADS],
+        continuous_heads=continuous.HEADS,
         comparisons=_cells_by("fusion", report.comparisons, tables.comparison_cells),
         claims=_cells_by("fusion", report.claims, tables.claim_cells),
         heat=_heat_map(main, report.subjects),

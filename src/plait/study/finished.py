@@ -11,8 +11,7 @@ from torch import Tensor
 from plait.analysis.choice import Choice, choose
 from plait.clips import Clips, Cut
 from plait.config import Study
-from plait.encoders.weights import read_weights
-from plait.errors import ConfigError, DataError
+from plait.errors import ConfigError
 from plait.results import (
     PREDICTIONS,
     STUDY,
@@ -27,7 +26,7 @@ from plait.results import (
 from plait.study.inputs import inputs
 from plait.study.load import load_study
 from plait.study.shuffled import clips_of
-from plait.training.network import Network, build
+from plait.training.network import Network, restored
 from plait.trust import NOBODY, Trust
 from plait.types import Dataset
 
@@ -123,13 +122,8 @@ class FinishedRun:
             ConfigError: there is no such fold.
             DataError: its weights are missing, damaged, or of another version of the code.
         """
-        path = self.weights(method, fold)
-        network = build(self.study.method(method), self.dataset, clips.shapes, f"methods.{method}")
-        try:
-            network.load_state_dict(read_weights(path))
-        except (DataError, RuntimeError) as error:
-            raise DataError(f"{path}: not readable, or of other code; run the study again") from error
-        return network.eval()
+        spelled, path = self.study.method(method), self.weights(method, fold)
+        return restored(spelled, self.dataset, clips.shapes, f"methods.{method}", path)
 
     def weights(self, method: str, fold: str) -> Path:
         """The weights that `method` ended with in `fold` (`fold/seed`).

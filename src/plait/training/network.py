@@ -141,6 +141,27 @@ def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(grid.shape[1:])
 
 
+def restored(
+    method: Method,
+    dataset: Dataset,
+    shapes: Mapping[str, tuple[int, ...]],
+    where: str,
+    weights: Path,
+    precision: torch.dtype = torch.float32,
+) -> Network:
+    """A method's network with its weights from a job's file, in eval mode; other arguments as in `build`.
+
+    Raises:
+        DataError: the file is missing or damaged, or of other code.
+    """
+    network = build(method, dataset, shapes, where, precision)
+    try:
+        network.load_state_dict(read_weights(weights))
+    except (DataError, RuntimeError) as error:
+        raise DataError(f"{weights}: not readable, or of other code; run the study again") from error
+    return network.eval()
+
+
 def save_weights(network: Network, path: Path) -> None:
     """A network's parameters and buffers as a safetensors file."""
     save_file({n: w.detach().cpu().contiguous().clone() for n, w in network.state_dict().items()}, path)
