@@ -88,6 +88,20 @@ def said(told: Mapping[str, Any]) -> str:
     return f"{told['threads']} threads on {told['cores']} cores of {told['processor']}, torch {told['torch']}"
 
 
+def rss_anon_mb(process: str) -> float:
+    """RssAnon of a process and of all its children, in MB (10^6 bytes); 0 for one that has just ended."""
+    folder = Path("/proc") / process
+    try:
+        lines = (folder / "status").read_text().splitlines()
+        children = [
+            pid for task in (folder / "task").iterdir() for pid in (task / "children").read_text().split()
+        ]
+    except OSError:
+        return 0.0
+    own = sum(1024e-6 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    return own + sum(rss_anon_mb(child) for child in children)
+
+
 def finish(file: Path | None, result: Mapping[str, Any]) -> None:
     """Write the numbers, if a file was asked for."""
     if file is not None:

@@ -30,7 +30,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from common import finish, machine, options, said
+from common import finish, machine, options, rss_anon_mb, said
 from plait.clips import listed
 from plait.encoders.glove import SignalNet
 from plait.encoders.video import VideoNet
@@ -150,20 +150,6 @@ class Meter(threading.Thread):
         start = time.monotonic()
         while not self.stopped.wait(EVERY_S):
             self.readings.append(Reading(time.monotonic() - start, self.phase, rss_anon_mb("self")))
-
-
-def rss_anon_mb(process: str) -> float:
-    """RssAnon of a process and of all its children, in MB (10^6 bytes); 0 for one that has just ended."""
-    folder = Path("/proc") / process
-    try:
-        lines = (folder / "status").read_text().splitlines()
-        children = [
-            pid for task in (folder / "task").iterdir() for pid in (task / "children").read_text().split()
-        ]
-    except OSError:
-        return 0.0
-    own = sum(1024e-6 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
-    return own + sum(rss_anon_mb(child) for child in children)
 
 
 def judged(readings: Sequence[Reading], phase: str) -> dict[str, Any]:

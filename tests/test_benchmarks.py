@@ -97,6 +97,17 @@ def test_memory(tmp_path):
     assert (tmp_path / "made" / "memory.svg").read_text().startswith("<?xml")
 
 
+def test_hour(tmp_path):
+    told = run("hour", tmp_path, "--out", str(tmp_path / "kept"))
+    assert told["windows"] > 100 and told["memory"]["peak_mb"] >= told["memory"]["last_mb"] > 0
+    assert len(told["kills"]) == 1 and told["differ"] == [] and told["files"] > 5
+    assert min(told["ms_a_window"].values()) > 0 and told["stretches"]["labelled"] > 0
+    assert told["times_real_time"] == pytest.approx(60 / told["seconds"]["predict"])
+    table = pl.read_csv(tmp_path / "kept" / "hour.csv")
+    assert table.columns == ["seconds", "windows", "mb"] and table["seconds"].is_sorted()
+    assert (tmp_path / "kept" / "hour.svg").read_text().startswith("<?xml")
+
+
 def test_sync_curve(tmp_path):
     told = run("sync_curve", tmp_path)
     assert [row["seconds"] for row in told["rows"]] == [30, 60]

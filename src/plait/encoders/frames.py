@@ -1,5 +1,6 @@
 """An image network on every frame of a clip: the 2D baseline, or a network that knows pictures already."""
 
+import copy
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -80,6 +81,17 @@ class FrameNet(nn.Module):
         maps = torch.cat([self._maps(part) for part in torch.split(frames, self.at_once or len(frames))])
         grid: Tensor = rearrange(maps, "(b t) c u v -> b t u v c", b=len(clips))
         return grid if self.pool == "none" else grid.mean(_AXES[self.pool])
+
+    @property
+    def by_frame(self) -> bool:
+        """Whether each step of the grid is made of one frame alone."""
+        return not self.neighbours and self.pool != "all"
+
+    def of_one_frame(self) -> "FrameNet":
+        """The same network, weights and all, for clips of a single frame."""
+        one = copy.copy(self)
+        one.shape = (1, *self.shape[1:])
+        return one
 
     def _signed(self, values: Tensor) -> Tensor:
         """Black to -1, white to 1."""

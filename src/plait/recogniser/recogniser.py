@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from plait.compute.machine import device_called, settled, wide_products
 from plait.config import Encoder, Method
 from plait.contents import network_key
+from plait.encoders.frames import FrameNet
 from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning, one_line
 from plait.features import Extraction
 from plait.features.engine import Encode, accelerate
@@ -59,20 +60,55 @@ class Member(NamedTuple):
 
 @dataclass
 class Front:
-    """A frozen encoder that makes features of a modality's windows, run as it was for the study."""
+    """A frozen encoder that makes features of a modality's windows, run as it was for the study.
+
+    Where it looks at frames one by one, those that a window shares with the one before are not looked at
+    again. Each goes through the network by itself, so that what comes out does not depend on what was before.
+    """
 
     modality: str
     how: Extraction
     encoder: nn.Module
     device: str
     run: Encode | None = field(default=None, repr=False)
+    before: tuple[Tensor, Tensor] | None = field(default=None, repr=False)  # a window, and its features
 
     def __call__(self, tensor: Tensor) -> Tensor:
         """The features of one window, rounded to float16 as those of a study are."""
+        if isinstance(self.encoder, FrameNet) and self.encoder.by_frame and self._one_by_one:
+            return self._by_frame(self.encoder, tensor)
         batch = tensor.float()[None].to(self.device)
         if self.run is None:
             self.run = accelerate(self.encoder.to(self.device), batch, self.how.engine)
         return self.run(batch)[0].half().float()
+
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether a frame by itself comes to the same as among others, and as fast."""
+        return self.device == "cpu" and self.how.engine == "torch"
+
+    def _by_frame(self, encoder: FrameNet, tensor: Tensor) -> Tensor:
+        known, parts = 0, []
+        if self.before is not None:
+            window, features = self.before
+            known = _shared(window, tensor)
+            parts = [features[len(features) - known :]]
+        if self.run is None:
+            self.run = accelerate(encoder.of_one_frame(), tensor[None, :1].float(), self.how.engine)
+        parts += [self.run(frame[None, None].float())[0].half().float() for frame in tensor[known:]]
+        found = torch.cat(parts)
+        self.before = tensor.clone(), found  # whoever made the window may write over it
+        return found
+
+
+def _shared(before: Tensor, window: Tensor) -> int:
+    """How many frames, the last of one window, are the first of the next, value for value."""
+    some = slice(None, None, 1 + before[0].numel() // 256)
+    alike = (before.flatten(1)[:, some] == window[0].flatten()[some]).all(1)
+    for first in map(int, alike.nonzero()):
+        if torch.equal(before[first:], window[: len(before) - first]):
+            return len(before) - first
+    return 0
 
 
 class Recogniser:

@@ -142,14 +142,14 @@ def move(
 def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
     """A hand's pose as a function of time; keys are for the right hand, the left is its mirror."""
     fine = np.arange(hand.times[0], hand.times[-1], 1 / FINE_HZ)
-    path = PchipInterpolator(hand.times, np.array(hand.keys))(fine)
-    path = gaussian_filter1d(path, SMOOTH_S * FINE_HZ, axis=0)
+    keys = PchipInterpolator(hand.times, np.array(hand.keys))(fine)
+    path = make_interp_spline(fine, gaussian_filter1d(keys, SMOOTH_S * FINE_HZ, axis=0), k=1)
     times = np.array([at for at, _ in hand.holds])
     things = np.array([thing for _, thing in hand.holds])
     mirror = 1.0 if side == "right" else -1.0
 
     def at(seconds: np.ndarray) -> Pose:
-        values = make_interp_spline(fine, path, k=1)(np.clip(seconds, fine[0], fine[-1]))
+        values = path(np.clip(seconds, fine[0], fine[-1]))
         position = values[:, :3] * [mirror, 1.0, 1.0]
         angles = values[:, 3:6] * [1.0, mirror, mirror]
         rotation = Rotation.from_euler("YXZ", angles[:, [1, 0, 2]])

@@ -11,6 +11,7 @@ from plait.simulator.motion import FINE_HZ, Motion
 GRAVITY = 9.81
 RATE_HZ = 25.0
 AUDIO_HZ = 16_000
+HUM = 60 * AUDIO_HZ  # samples of the hum that are made at a time
 FLEXIONS = tuple(f"flex_{finger}" for finger in range(1, 6))
 READINGS = (*FLEXIONS, *(f"{kind}_{axis}" for kind in ("acc", "gyr", "mag") for axis in "xyz"), "pressure")
 NORTH = np.array([0.2, 0.4, 0.9])
@@ -68,7 +69,11 @@ def audio(motion: Motion, stop_s: float, seed: Sequence[int]) -> np.ndarray:
     """Sound (n,) in [-1, 1] at 16 kHz: a room's hum and noise, and a burst for everything that is heard."""
     rng = np.random.default_rng(list(seed))
     n = int(stop_s * AUDIO_HZ)
-    sound = 0.008 * rng.normal(size=n) + 0.004 * np.sin(2 * np.pi * 100 * np.arange(n) / AUDIO_HZ)
+    sound = rng.normal(size=n)
+    sound *= 0.008
+    for first in range(0, n, HUM):  # of an hour, whole arrays of it would take gigabytes
+        piece = sound[first : first + HUM]
+        piece += 0.004 * np.sin(2 * np.pi * 100 * np.arange(first, first + len(piece)) / AUDIO_HZ)
     for at, strength in motion.heard:
         first = round(at * AUDIO_HZ)
         length = min(int(0.15 * AUDIO_HZ), n - first)
@@ -76,5 +81,4 @@ def audio(motion: Motion, stop_s: float, seed: Sequence[int]) -> np.ndarray:
             continue
         fade = np.exp(-np.arange(length) / (0.018 * AUDIO_HZ))
         sound[first : first + length] += 0.4 * strength * fade * rng.normal(size=length)
-    clipped: np.ndarray = np.clip(sound, -1, 1).astype(np.float32)
-    return clipped
+    return np.clip(sound, -1, 1, out=sound).astype(np.float32)

@@ -126,17 +126,18 @@ def _slips(spans: Sequence[Span], settings: Settings, subject: int) -> tuple[Sli
     return tuple(slips)
 
 
-def write_recording(folder: Path, subject: int, settings: Settings) -> None:
+def write_recording(folder: Path, subject: int, settings: Settings, script: Plan | None = None) -> None:
     """Write subject `subject`'s raw recording as `folder`, whole or not at all.
 
-    `truth.json` has `sync.json`'s offsets and drifts, claps and the settings; `truth.npz`, per frame,
-    `visible` hands (n,), and, left hand first, `boxes` (n, 2, 4) in pixels, NaN where not visible, `joints`
-    (n, 2, 21, 3) in metres, `pixels` (n, 2, 21, 2).
+    `script` is what happens in it, by default `plan(subject, settings)`. `truth.json` has `sync.json`'s
+    offsets and drifts, claps and the settings; `truth.npz`, per frame, `visible` hands (n,), and, left hand
+    first, `boxes` (n, 2, 4) in pixels, NaN where not visible, `joints` (n, 2, 21, 3) in metres, `pixels`
+    (n, 2, 21, 2).
 
     Raises:
         DataError: it cannot be written.
     """
-    script = plan(subject, settings)
+    script = script or plan(subject, settings)
     rng = np.random.default_rng([settings.seed, subject, 2])
     with atomic(folder) as making:
         making.mkdir()

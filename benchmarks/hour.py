@@ -1,0 +1,385 @@
+"""An hour of another person at work through `plait predict`: memory, speed, segments, five kills.
+
+    python benchmarks/hour.py [--minutes 60] [--people 6] [--stride 2] [--threads 2] [--seed 0] [--kills 5]
+                              [--out FOLDER] [--quick] [--json FILE]
+
+Everything is generated (`plait.simulator`): four minutes each of some people, and an hour of somebody else,
+640 x 480 at 30 frames a second, and a glove on each hand with a clock of its own. Stretches of 8 to 30 s of
+seven activities follow each other, and now and then one of none. All else is done by commands, as a user
+does: `plait ingest`, `sync`, `fit`, `predict`, `score`. The model is `glove-led` of `studies/demo.toml`:
+EfficientNet-Lite0's frozen features of every frame, and both gloves.
+
+Twice a second RssAnon of the command's processes is read, the memory that is no file's. It is flat if, after
+the first tenth, the last third's highest is at most `margin_mb` above the first third's. The same is then
+predicted once more and killed (SIGKILL) at random moments, one in each of as many equal parts of its course;
+what it has left in the end is compared with what the other left, byte by byte. Last, some windows are taken
+apart.
+
+With --out, FOLDER keeps what was made, which is not made again, and hour.svg and hour.csv of the memory.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+import torch
+from matplotlib.figure import Figure
+
+from common import finish, machine, options, rss_anon_mb, said
+from plait.compute.machine import cores
+from plait.recogniser.predict import PARTS, PREDICTED
+from plait.recogniser.predict import plan as tasks_of
+from plait.recogniser.recogniser import Recogniser
+from plait.recogniser.windows import Sliding, ingested, seen
+from plait.report.drawing import COLOURS, WIDTHS_IN, for_file, style
+from plait.simulator.motion import CYCLES, move
+from plait.simulator.writer import Plan, Settings, plan, write_recording
+from plait.store import read_json, write_text
+from plait.types import Modality, Span
+
+STUDY, METHOD = Path(__file__).parent.parent / "studies" / "demo.toml", "glove-led"
+ANOTHER = 9  # who is recognised
+EVERY_S, MARGIN_MB, MOST_MB = 0.5, 32.0, 1500.0
+APART = 40  # windows that are taken apart
+
+
+class Size(NamedTuple):
+    """What is generated."""
+
+    people: int
+    training_s: float  # of each
+    lasts_s: float  # the recording that is recognised
+    height: int
+    fps: int
+    stretch_s: tuple[float, float] = (8.0, 30.0)  # of one activity
+
+
+class Reading(NamedTuple):
+    """RssAnon of the command at a moment: while windows are looked at, or before and after that."""
+
+    seconds: float
+    windows: bool
+    mb: float
+
+
+def script(subject: int, settings: Settings, lasts_s: float, stretch_s: tuple[float, float]) -> Plan:
+    """What a person does for so long: every activity about as often, and now and then nothing between two."""
+    rng = np.random.default_rng([settings.seed, subject, 8])
+    spans: list[Span] = []
+    coming: list[str] = []
+    clock = 5.0
+    while clock < lasts_s - 4.0 - stretch_s[1]:
+        if not coming:
+            coming = [str(name) for name in rng.permutation([*CYCLES])]
+        spans.append(Span(round(clock, 3), round(clock + rng.uniform(*stretch_s), 3), coming.pop()))
+        clock = spans[-1].stop_s + (rng.uniform(8, 20) if rng.random() < 0.4 else 0.0)
+    claps = 2.5, lasts_s - 2.5
+    person = plan(subject, settings)
+    motion = move(spans, claps, lasts_s, person.person, [settings.seed, subject, 1])
+    return replace(person, spans=tuple(spans), claps=claps, stop_s=lasts_s, motion=motion, slips=())
+
+
+def write_raw(folder: Path, subject: int, seed: int, lasts_s: float, size: Size) -> None:
+    """Write a person's raw recording."""
+    settings = Settings(seed, len(CYCLES), size.height, size.fps)
+    write_recording(folder, subject, settings, script(subject, settings, lasts_s, size.stretch_s))
+
+
+def plait(*words: object, log: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """A command of plait's on its way, in a process group of its own; `log` takes what it says."""
+    environment = os.environ | {"PLAIT_CACHE": str(folder / "cache")}
+    with log.open("ab") as told:
+        return subprocess.Popen(
+            [sys.executable, "-m", "plait.cli", *map(str, words)],
+            stdout=told,
+            stderr=told,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def done(*words: object, folder: Path) -> float:
+    """Seconds that a command of plait's took."""
+    start, log = time.monotonic(), folder / "commands.log"
+    code = plait(*words, log=log, folder=folder).wait()
+    assert code == 0, f"plait {words[0]}: exit code {code}: {log.read_text()[-2000:]}"
+    return time.monotonic() - start
+
+
+def prepare(folder: Path, size: Size, seed: int, threads: int) -> dict[str, float]:
+    """Recordings of everyone, synchronised, and a model of all but one; seconds of each step."""
+    lasts = {ANOTHER: size.lasts_s, **dict.fromkeys(range(1, size.people + 1), size.training_s)}
+    raws = {folder / "raw" / f"{subject:02d}": (subject, lasts_s) for subject, lasts_s in lasts.items()}
+    seconds = {}
+    start = time.monotonic()
+    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
+        missing = [(raw, who, lasts_s) for raw, (who, lasts_s) in raws.items() if not raw.exists()]
+        for job in [pool.submit(write_raw, raw, who, seed, s, size) for raw, who, s in missing]:
+            job.result()
+    seconds["generate"] = time.monotonic() - start
+    another, others = folder / "another", folder / "others"
+    for raw, (subject, _) in raws.items():
+        recordings = another if subject == ANOTHER else others
+        if not (recordings / raw.name).exists():
+            done("ingest", raw, "--out", recordings, folder=folder)
+    for recordings in (others, another):
+        if not all((one / "sync.json").exists() for one in recordings.iterdir() if one.is_dir()):
+            seconds[f"sync {recordings.name}"] = done("sync", recordings, folder=folder)
+            by_hand = [
+                option for one in recordings.iterdir() if one.is_dir() for option in unsure(folder, one)
+            ]
+            if by_hand:
+                done("sync", recordings, *by_hand, folder=folder)
+    options = ("--data", others, "--out", folder / "model", "--threads", threads)
+    seconds["fit"] = done("fit", STUDY, METHOD, *options, folder=folder)
+    return seconds
+
+
+def unsure(folder: Path, recording: Path) -> list[str]:
+    """Options that give the true offsets of logs that sync was unsure of, as somebody who looks would."""
+    clocks, true = (
+        read_json(place)
+        for place in (recording / "sync.json", folder / "raw" / recording.name / "truth.json")
+    )
+    found = {log: true["offset_s"][log] for log, clock in clocks.items() if clock["status"] == "unsure"}
+    return [f"--offset={recording.name}/{log}={offset_s}" for log, offset_s in found.items()]
+
+
+def predict_words(folder: Path, out: Path, stride_s: float, threads: int) -> list[object]:
+    """The command that is measured."""
+    (recording,) = (one for one in (folder / "another").iterdir() if one.is_dir())
+    return ["predict", folder / "model", recording, "--out", out, "--stride", stride_s, "--threads", threads]
+
+
+def watched(words: Sequence[object], out: Path, folder: Path) -> list[Reading]:
+    """RssAnon of the command from its start to its end."""
+    readings: list[Reading] = []
+    start, log = time.monotonic(), folder / "commands.log"
+    process = plait(*words, log=log, folder=folder)
+    while process.poll() is None:
+        mb = rss_anon_mb(str(process.pid))
+        windows = any((out / PARTS).glob("*.parquet")) and not (out / PREDICTED).exists()
+        if mb > 0:
+            readings.append(Reading(time.monotonic() - start, windows, mb))
+        time.sleep(EVERY_S)
+    assert process.returncode == 0, f"plait predict: {log.read_text()[-2000:]}"
+    return [*readings, Reading(time.monotonic() - start, False, readings[-1].mb)]
+
+
+def judged(readings: Sequence[Reading], lasts_s: float) -> dict[str, Any]:
+    """Whether memory grows with what was looked at."""
+    mb = np.array([reading.mb for reading in readings])
+    later = [reading for reading in readings if reading.windows]
+    later = later[len(readings) // 10 :] or later
+    at = np.array([reading.seconds for reading in later])
+    windows = np.array([reading.mb for reading in later])
+    third = max(len(later) // 3, 1)
+    hours = at / readings[-1].seconds * lasts_s / 3600
+    slope = float(np.polyfit(hours, windows, 1)[0]) if len(later) > 2 else 0.0
+    first, last = float(windows[:third].max()), float(windows[-third:].max())
+    return {
+        "readings": len(readings),
+        "peak_mb": float(mb.max()),
+        "after_a_tenth_mb": float(windows[0]),
+        "last_mb": float(windows[-1]),
+        "mb_per_recorded_hour": slope,
+        "first_third_mb": first,
+        "last_third_mb": last,
+        "flat": last - first <= MARGIN_MB,
+    }
+
+
+def killed(words: Sequence[object], out: Path, folder: Path, parts: int, kills: int, seed: int) -> list[int]:
+    """Predict, killed at random moments of its course, and then to the end; parts done at each kill."""
+    rng, found = random.Random(seed), list[int]()
+    for number in range(kills):
+        wanted = (number + rng.random()) / kills * parts  # parts done, and a share of the next
+        process = plait(*words, log=folder / "commands.log", folder=folder)
+        began, pace_s = time.monotonic(), 0.0
+        stood = count = len([*(out / PARTS).glob("*.parquet")])
+        while process.poll() is None and count < int(wanted):
+            time.sleep(0.02)
+            count = len([*(out / PARTS).glob("*.parquet")])
+        if count > stood:
+            pace_s = (time.monotonic() - began) / (count - stood)
+        time.sleep((wanted % 1) * min(pace_s, 60.0))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            found.append(len([*(out / PARTS).glob("*.parquet")]))
+    done(*words, folder=folder)
+    return found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All files of a folder, with what they hold."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Spent(dict[str, float]):
+    """Seconds by step."""
+
+    def of(self, step: str, function: Any) -> Any:
+        """The same function; its seconds count for `step`."""
+
+        def timed(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments)
+            finally:
+                self[step] = self.get(step, 0.0) + time.perf_counter() - start
+
+        return timed
+
+
+def taken_apart(folder: Path, stride_s: float, threads: int) -> dict[str, float]:
+    """Milliseconds of a window, step after step, nothing side by side but what decoders and torch do."""
+    torch.set_num_threads(threads)
+    recogniser, spent = Recogniser.load(folder / "model"), Spent()
+    sliding = Sliding(recogniser.facts.seconds, stride_s)
+    task = tasks_of(recogniser, ingested([folder / "another"]), sliding)[0]
+    modalities: list[Modality] = [
+        replace(modality, prepare=spent.of("prepare", modality.prepare))
+        for modality in recogniser.modalities.values()
+    ]
+    windows = seen(task.recording, modalities, task.windows[: APART + 1])
+    recogniser(next(windows).tensors)  # folds the network; does not count
+    for front in recogniser.fronts.values():
+        assert front.run is not None
+        front.run = spent.of("encoder", front.run)
+    spent.clear()
+    read, look = spent.of("read", lambda: next(windows, None)), spent.of("look", recogniser)
+    count = 0
+    while (window := read()) is not None:
+        if recogniser.can_see(window.tensors):
+            look(window.tensors)
+            count += 1
+    spent["decode"] = spent.pop("read") - spent["prepare"]
+    spent["gloves and fusion"] = spent.pop("look") - spent["encoder"]
+    steps = ("decode", "prepare", "encoder", "gloves and fusion")
+    return {step: 1e3 * spent[step] / max(count, 1) for step in steps}
+
+
+def plot(readings: Sequence[Reading], most_mb: float) -> Figure:
+    """Memory over time, under what was aimed at."""
+    quiet = {"ytick.major.size": 0, "ytick.labelcolor": COLOURS["muted"][0]}
+    with mpl.rc_context(style() | {"axes.grid.axis": "y", "ytick.labelleft": True, **quiet}):
+        figure = Figure(figsize=(WIDTHS_IN["wide"], 3.0))
+        axes = figure.add_axes((0.085, 0.17, 0.885, 0.77))
+        ink, muted = COLOURS["fusion"][0], COLOURS["muted"][0]
+        minutes = [reading.seconds / 60 for reading in readings]
+        axes.plot(minutes, [reading.mb for reading in readings], color=ink, linewidth=1.5)
+        axes.axhline(most_mb, color=muted, linewidth=1, linestyle=(0, (4, 3)))
+        words = f"{most_mb:,.0f} MB, the most that was allowed"
+        axes.annotate(words, (0, most_mb), (4, 4), textcoords="offset points", color=muted)
+        axes.set_ylim(0, 1.2 * max(most_mb, *(reading.mb for reading in readings)))
+        axes.set_xlim(0, minutes[-1])
+        axes.set_xlabel("minutes of `plait predict`")
+        axes.set_ylabel("RssAnon, MB")
+        return figure
+
+
+def measured(folder: Path, size: Size, args: Any) -> tuple[dict[str, Any], list[Reading]]:
+    """All of it."""
+    seconds = prepare(folder, size, args.seed, args.threads)
+    for step, took_s in seconds.items():
+        print(f"  {step}: {took_s:.0f} s", flush=True)
+    whole, stopped = (Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder)) for name in ("whole", "stopped"))
+    words = predict_words(folder, whole, args.stride, args.threads)
+    load = os.getloadavg()[0]
+    readings = watched(words, whole, folder)
+    took_s, memory = readings[-1].seconds, judged(readings, size.lasts_s)
+    print(f"  predict: {took_s:.0f} s of {size.lasts_s:.0f} s: {size.lasts_s / took_s:.2f} times as fast")
+    print(
+        f"  RssAnon: peak {memory['peak_mb']:.0f} MB, after a tenth {memory['after_a_tenth_mb']:.0f}, last "
+        f"{memory['last_mb']:.0f}, {memory['mb_per_recorded_hour']:+.1f} MB per recorded hour; flat within "
+        f"{MARGIN_MB:g} MB: {memory['flat']}",
+        flush=True,
+    )
+    before = files(whole)
+    windows = len(pl.read_parquet(whole / "timeline.parquet"))
+    done("score", whole, folder=folder)
+    scores = read_json(whole / "scores.json")
+    labels = read_json(whole / PREDICTED)["recordings"]
+    stretches = sum(label[2] != "neutral" for one in labels.values() for label in one["labels"])
+    found = len(pl.read_csv(whole / "segments.csv").filter(pl.col("activity") != "neutral"))
+    f1, events = scores["f1_at"], scores["events"]
+    print(
+        f"  right: {scores['accuracy_labelled']:.1%} of the labelled time, {scores['accuracy']:.1%} of all; "
+        f"F1@50 {f1['0.5']:.1%}, mAP {scores['mean_ap']:.1%}; {stretches} stretches labelled, {found} found; "
+        + ", ".join(f"{kind} {count}" for kind, count in events.items()),
+        flush=True,
+    )
+    words = predict_words(folder, stopped, args.stride, args.threads)
+    kills = killed(words, stopped, folder, -(-windows // 64), args.kills, args.seed)
+    after = files(stopped)
+    differ = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    print(
+        f"  killed {len(kills)} times, with {kills} parts done; {len(after)} files, "
+        f"{len(differ)} differ {differ}"
+    )
+    ms = taken_apart(folder, args.stride, args.threads)
+    print("  ms of a window: " + ", ".join(f"{step} {value:.0f}" for step, value in ms.items()))
+    result = {
+        "seconds": {**seconds, "predict": took_s, "recorded": size.lasts_s},
+        "times_real_time": size.lasts_s / took_s,
+        "load_before": load,
+        "windows": windows,
+        "memory": memory,
+        "margin_mb": MARGIN_MB,
+        "scores": scores,
+        "stretches": {"labelled": stretches, "found": found},
+        "kills": kills,
+        "files": len(after),
+        "differ": differ,
+        "ms_a_window": ms,
+    }
+    return result, readings
+
+
+def main() -> None:
+    """Generate, fit, predict, score, kill; judge and draw it."""
+    parser = options(__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, help="of the recording that is recognised")
+    parser.add_argument("--people", type=int, choices=range(2, ANOTHER), default=6, help="who train")
+    parser.add_argument("--stride", type=float, default=2.0, help="seconds from one window to the next")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="folder for what is made and the plot")
+    args = parser.parse_args()
+    size = Size(args.people, 240.0, 60 * args.minutes, 480, 30)
+    if args.quick:
+        size, args.stride, args.kills, args.threads = Size(2, 130.0, 60.0, 96, 12, (6.0, 8.0)), 0.5, 1, 1
+    print(f"{size.lasts_s:.0f} s of {size.height * 4 // 3} x {size.height}, windows {args.stride:g} s apart")
+    print(said(told := machine(args.threads)), flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = args.out or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        result, readings = measured(folder, size, args)
+        drawn = for_file(plot(readings, MOST_MB))
+    result = {**told, "stride_s": args.stride, "seed": args.seed, "people": size.people, **result}
+    finish(args.json, result)
+    table = pl.DataFrame(readings, orient="row", schema=list(Reading._fields))
+    for place in filter(None, [args.out and args.out / "hour", args.json and args.json.with_suffix("")]):
+        table.write_csv(place.with_suffix(".csv"))
+        write_text(place.with_suffix(".svg"), drawn)
+    assert not result["differ"], "a prediction that was killed ends otherwise"
+    assert args.quick or (result["memory"]["flat"] and result["memory"]["peak_mb"] <= MOST_MB), "memory grows"
+
+
+if __name__ == "__main__":
+    main()
