@@ -57,6 +57,24 @@ def test_a_still_camera_is_looked_at_once_and_a_window_may_be_written_over():
     assert torch.equal(seen(still), front()(still)) and calls == [(1, 1)] * 4
 
 
+def test_a_window_may_be_looked_at_before_it_is_over():
+    film = torch.rand(40, *SHAPE[1:]).half()
+    seen = front()
+    calls = counted_from(seen, film)
+    for start in (0, 3, 9, 4):
+        window = film[start : start + FRAMES]
+        for count in range(1, FRAMES + 1):
+            seen(window[:count])
+        calls.clear()
+        assert torch.equal(seen(window), front()(window)) and not calls
+
+
+def counted_from(one, film):
+    """As `counted`, of an encoder that has looked at something."""
+    one(film[-FRAMES:])
+    return counted(one)
+
+
 @pytest.mark.parametrize("settings", [{"neighbours": True}, {"pool": "all"}])
 def test_a_grid_that_mixes_frames_is_made_of_whole_windows(settings):
     film = torch.rand(30, *SHAPE[1:])

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from plait.clips.windows import ROUNDING_S, cut, moments
 from plait.errors import ConfigError
 from plait.live.events import Arrived, Event, Opening
@@ -89,10 +91,23 @@ class Cutter:
             found.append(window)
             self._next += 1
 
+    @property
+    def coming(self) -> float:
+        """When the next window begins."""
+        return self._next * self.stride_s
+
     def cut(self, window: tuple[float, float]) -> Seen:
         """A window that is ready, with a tensor of each modality that has readings in all of it."""
         streams = {m.name: {name: self.rings[name] for name in m.streams} for m in self.modalities}
         return Seen(*window, cut(self.modalities, streams, window, "live"))
+
+    def begun(self, modality: Modality, count: int) -> list[np.ndarray]:
+        """The first `count` readings of each of a modality's streams in the next window; empty: not yet."""
+        seconds = moments(modality, self.coming, self.coming + self.seconds)[:count]
+        rings = [self.rings[name] for name in modality.streams]
+        if any(ring.clock is None or not ring.settled(seconds) for ring in rings):
+            return []
+        return [ring.at(seconds) for ring in rings] if all(ring.has(seconds).all() for ring in rings) else []
 
     def forget(self, window: tuple[float, float]) -> None:
         """Let go of what only this window and those before asked for."""

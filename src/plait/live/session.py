@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.errors import ConfigError
+from plait.clips.windows import prepared
+from plait.errors import ConfigError, PlaitError
 from plait.live.cutter import PATIENCE_S, Cutter
 from plait.live.events import Event, Opening, Source
 from plait.live.latency import Latencies, Latency, stopwatch
 from plait.live.pace import Pace
 from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.windows import Seen, Sliding
+from plait.types import Modality
 
 CHECK_S = 0.1  # between two looks at who has been silent
 BEHIND_S = 0.5  # that a window may wait for others before it
@@ -95,6 +97,9 @@ class Session:
         if not recogniser.can_see(present):
             raise ConfigError(f"live: {recogniser.lacks(present)}; say --stream NAME=ADDRESS for each sensor")
         self.listeners = list(listeners)
+        early = {front.modality for front in recogniser.fronts.values() if front.by_frame}
+        self._early = [modality for modality in self.cutter.modalities if modality.name in early]
+        self._looked: dict[str, tuple[float, int]] = {}
         self.latencies, self._watch = Latencies(), stopwatch(recogniser)
         self.scored = self.skipped = self.unseen = 0
         self._failed: BaseException | None = None
@@ -162,10 +167,15 @@ class Session:
             thread.start()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._due or not taker.is_alive(), CHECK_S)
+                self._changed.wait_for(lambda: self._due or not taker.is_alive(), CHECK_S / 4)
+                if not self._due and not taker.is_alive():
+                    break
+                begun = [] if self._due else [(m, self._begun(m)) for m in self._early]
+            looked = [self._look_ahead(modality, arrays) for modality, arrays in begun if arrays]
+            if any(looked):
+                continue
+            with self._changed:
                 if not self._due:
-                    if not taker.is_alive():
-                        break
                     continue
                 begun_s = time.monotonic()
                 while len(self._due) > 1 and begun_s - self._due[0][1] > BEHIND_S:
@@ -177,6 +187,25 @@ class Session:
             self._score(window, seen, known_s, begun_s - known_s)
         for thread in readers:
             thread.join(timeout=5.0)
+
+    def _begun(self, modality: Modality) -> list[np.ndarray]:
+        """The readings of the next window up to the first that has not been looked at yet."""
+        start_s, looked = self._looked.get(modality.name, (math.nan, 0))
+        looked = looked if start_s == self.cutter.coming else 0
+        if looked == modality.samples or not (arrays := self.cutter.begun(modality, looked + 1)):
+            return []
+        self._looked[modality.name] = self.cutter.coming, looked + 1
+        return arrays
+
+    def _look_ahead(self, modality: Modality, arrays: list[np.ndarray]) -> bool:
+        """Look at the first readings of a window that is not over; whether that is possible."""
+        try:
+            tensor = prepared(modality, arrays)
+        except PlaitError:  # it wants whole windows
+            self._early.remove(modality)
+            return False
+        self.recogniser.ahead(modality.name, tensor)
+        return True
 
     def _read(self, source: Source, arrivals: "queue.SimpleQueue[Event | None]") -> None:
         try:

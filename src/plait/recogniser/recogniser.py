@@ -75,26 +75,28 @@ class Front:
 
     def __call__(self, tensor: Tensor) -> Tensor:
         """The features of one window, rounded to float16 as those of a study are."""
-        if isinstance(self.encoder, FrameNet) and self.encoder.by_frame and self._one_by_one:
-            return self._by_frame(self.encoder, tensor)
+        if self.by_frame:
+            return self._by_frame(tensor)
         batch = tensor.float()[None].to(self.device)
         if self.run is None:
             self.run = accelerate(self.encoder.to(self.device), batch, self.how.engine)
         return self.run(batch)[0].half().float()
 
     @property
-    def _one_by_one(self) -> bool:
-        """Whether a frame by itself comes to the same as among others, and as fast."""
-        return self.device == "cpu" and self.how.engine == "torch"
+    def by_frame(self) -> bool:
+        """Whether it looks at frames one by one, so that it can begin before a window is over."""
+        alone = isinstance(self.encoder, FrameNet) and self.encoder.by_frame
+        return alone and self.device == "cpu" and self.how.engine == "torch"  # where that is as fast
 
-    def _by_frame(self, encoder: FrameNet, tensor: Tensor) -> Tensor:
+    def _by_frame(self, tensor: Tensor) -> Tensor:
+        assert isinstance(self.encoder, FrameNet)
         known, parts = 0, []
         if self.before is not None:
             window, features = self.before
             known = _shared(window, tensor)
             parts = [features[len(features) - known :]]
         if self.run is None:
-            self.run = accelerate(encoder.of_one_frame(), tensor[None, :1].float(), self.how.engine)
+            self.run = accelerate(self.encoder.of_one_frame(), tensor[None, :1].float(), self.how.engine)
         parts += [self.run(frame[None, None].float())[0].half().float() for frame in tensor[known:]]
         found = torch.cat(parts)
         self.before = tensor.clone(), found  # whoever made the window may write over it
@@ -226,6 +228,18 @@ class Recogniser:
                 for key, front in self.fronts.items()
                 if key in used and front.modality in clip
             }
+
+    def ahead(self, modality: str, tensor: Tensor) -> None:
+        """Look at the first frames of a window that is not over, so that the rest is left when it is.
+
+        Args:
+            modality: whose.
+            tensor: what its `prepare` makes of them.
+        """
+        with settled(), wide_products(), torch.inference_mode():
+            for front in self.fronts.values():
+                if front.modality == modality and front.by_frame:
+                    front(tensor)
 
     def scores(self, clip: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> np.ndarray:
         """The scores of one window whose `features` are known: the other half of a call."""
