@@ -158,17 +158,15 @@ def name_of(streams: list[str], out: Path) -> str:
 
 def summary(session: "Session") -> Iterator[str]:
     """What a session has to say at its end: what was counted, and how long it took."""
-    late = {name: ring.late for name, ring in session.cutter.rings.items() if ring.late}
-    yield (
-        f"{session.scored} windows scored, {session.skipped} skipped while another was looked at, "
-        f"{session.unseen} in which too little was there"
-    )
-    if late:
+    told = session.told()
+    scored, skipped, unseen = told["windows"].values()
+    yield f"{scored} windows scored, {skipped} skipped for want of time, {unseen} with too little to see"
+    if late := {name: count for name, count in told["late"].items() if count}:
         said = ", ".join(f"{name} {count}" for name, count in late.items())
         yield f"readings that came too late, or twice: {said}"
-    if session.pace.waits and session.scored:
-        for share in (0.5, 0.99):
-            total, *parts = (1000 * part for part in session.latencies.quantile(share))
-            names = ("waiting", "cutting", "features", "encoders", "fusion")
-            said = ", ".join(f"{name} {part:.1f}" for name, part in zip(names, parts, strict=True))
-            yield f"from the last reading to scores, {share:.0%} of windows within {total:.0f} ms ({said})"
+    if session.pace.waits and scored:
+        for name, (total, *parts) in (
+            (name, tuple(parts.items())) for name, parts in told["latency_ms"].items()
+        ):
+            said = ", ".join(f"{part} {ms:.1f}" for part, ms in parts)
+            yield f"from the last reading to scores, {name}: {total[1]:.0f} ms ({said})"

@@ -10,8 +10,9 @@ from plait.live.events import Event
 from plait.live.session import Scored, Session
 from plait.recogniser.predict import Whole, row_of, write_prediction
 from plait.recogniser.timeline import WINDOWS, write_timeline
-from plait.store import taken
+from plait.store import taken, write_json
 
+SESSION = "session.json"  # what the session says of itself
 EVERY = 64  # windows, after which the timeline is written again
 
 
@@ -64,6 +65,7 @@ class Keeper:
             assert isinstance(start_s, float)
             assert isinstance(stop_s, float)
             whole = Whole(start_s, stop_s)
+        write_json(self.out / SESSION, self.session.told())
         facts = self.session.recogniser.facts
         write_prediction(self.out, facts, self.session.sliding, table, {self.name: whole}, key)
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from threading import Condition, Thread
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.windows import Seen, Sliding
 from plait.types import Modality
 
+LAGS = 1000  # arrivals whose lag is kept
 CHECK_S = 0.1  # between two looks at who has been silent
 BEHIND_S = 0.5  # that a window may wait for others before it
 
@@ -102,6 +103,7 @@ class Session:
         self._looked: dict[str, tuple[float, int]] = {}
         self.latencies, self._watch = Latencies(), stopwatch(recogniser)
         self.scored = self.skipped = self.unseen = 0
+        self._lags_s: deque[float] = deque(maxlen=LAGS)
         self._failed: BaseException | None = None
         self._stopping, self._until_s = False, math.inf
         self._changed = Condition()
@@ -112,6 +114,24 @@ class Session:
         self._stopping = True
         for source in self.sources:
             source.close()
+
+    def told(self) -> dict[str, Any]:
+        """What it has to say of itself: windows by what became of them, readings that came too late, latency.
+
+        `lag_ms` is how long the last readings waited until they were taken, on the session's clock.
+        """
+        shares = {"median": 0.5, "99th": 0.99}
+        quantiles = {name: self.latencies.quantile(share)._asdict() for name, share in shares.items()}
+        lags_s = np.array(self._lags_s or [0.0])
+        return {
+            "windows": {"scored": self.scored, "skipped": self.skipped, "unseen": self.unseen},
+            "late": {name: ring.late for name, ring in self.cutter.rings.items()},
+            "latency_ms": {
+                name: {part.removesuffix("_s"): 1e3 * seconds for part, seconds in parts.items()}
+                for name, parts in quantiles.items()
+            },
+            "lag_ms": {"median": 1e3 * float(np.median(lags_s)), "most": 1e3 * float(lags_s.max())},
+        }
 
     def run(self, seconds: float | None = None) -> None:
         """Go on until every stream has ended, `stop` is called, or so many seconds of its clock have passed.
@@ -151,6 +171,7 @@ class Session:
         """Take an event, and say which windows are ready."""
         if event is not None:
             self.cutter.feed(event)
+            self._lags_s.append(self.pace.now() - event.arrived_s)
             for listener in self.listeners:
                 listener.arrived(event)
         now_s = self.pace.now() if event is None else max(event.arrived_s, self.pace.now())
