@@ -3,7 +3,7 @@
     python benchmarks/hour.py --out FOLDER                       (which makes the recording and the model)
     python benchmarks/live.py FOLDER [--speed 8] [--seconds 3600] [--stride 2] [--threads 2] [--json FILE]
 
-The recording of `benchmarks/hour.py`, 640 x 480 at 30 frames a second and two gloves with clocks of their own, is
+The recording of `benchmarks/hour.py`, 640 x 480 at 30 frames a second and two gloves with own clocks, is
 replayed at `--speed` for so many of its seconds, with the model that was made there: EfficientNet-Lite0's
 frozen features of every frame, and both gloves. Twice a second RssAnon is read. It is flat if, after the
 first tenth, the last third's highest is at most 32 MB above the first third's. Every window of the
