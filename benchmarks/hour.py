@@ -40,7 +40,7 @@ from matplotlib.figure import Figure
 
 from common import finish, machine, options, rss_anon_mb, said
 from plait.compute.machine import cores
-from plait.recogniser.predict import PARTS, PREDICTED
+from plait.recogniser.predict import AT_ONCE, PARTS, PREDICTED
 from plait.recogniser.predict import plan as tasks_of
 from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.windows import Sliding, ingested, seen
@@ -202,24 +202,34 @@ def judged(readings: Sequence[Reading], lasts_s: float) -> dict[str, Any]:
     }
 
 
-def killed(words: Sequence[object], out: Path, folder: Path, parts: int, kills: int, seed: int) -> list[int]:
-    """Predict, killed at random moments of its course, and then to the end; parts done at each kill."""
-    rng, found = random.Random(seed), list[int]()
-    for number in range(kills):
-        wanted = (number + rng.random()) / kills * parts  # parts done, and a share of the next
+def killed(
+    words: Sequence[object], out: Path, folder: Path, pace_s: float, kills: Sequence[float]
+) -> list[int]:
+    """Predict, killed again and again, and then to the end; how many parts were done at each kill.
+
+    Args:
+        words: the command.
+        out: the folder of what is predicted.
+        folder: of all.
+        pace_s: of a part.
+        kills: when: so many parts, and that share of the next.
+    """
+
+    def parts() -> int:
+        return len([*(out / PARTS).glob("*.parquet")])
+
+    found = []
+    for kill in kills:
         process = plait(*words, log=folder / "commands.log", folder=folder)
-        began, pace_s = time.monotonic(), 0.0
-        stood = count = len([*(out / PARTS).glob("*.parquet")])
-        while process.poll() is None and count < int(wanted):
+        while process.poll() is None and parts() < int(kill):
             time.sleep(0.02)
-            count = len([*(out / PARTS).glob("*.parquet")])
-        if count > stood:
-            pace_s = (time.monotonic() - began) / (count - stood)
-        time.sleep((wanted % 1) * min(pace_s, 60.0))
+        until = time.monotonic() + kill % 1 * pace_s
+        while process.poll() is None and parts() == int(kill) and time.monotonic() < until:
+            time.sleep(0.02)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         if process.wait() == -signal.SIGKILL:
-            found.append(len([*(out / PARTS).glob("*.parquet")]))
+            found.append(parts())
     done(*words, folder=folder)
     return found
 
@@ -324,7 +334,10 @@ def measured(folder: Path, size: Size, args: Any) -> tuple[dict[str, Any], list[
         flush=True,
     )
     words = predict_words(folder, stopped, args.stride, args.threads)
-    kills = killed(words, stopped, folder, -(-windows // 64), args.kills, args.seed)
+    rng, parts = random.Random(args.seed), -(-windows // AT_ONCE)
+    pace_s = sum(reading.windows for reading in readings) * EVERY_S / parts
+    when = [(number + rng.random()) / args.kills * parts for number in range(args.kills)]
+    kills = killed(words, stopped, folder, pace_s, when)
     after = files(stopped)
     differ = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     print(
