@@ -21,14 +21,10 @@ With --out, FOLDER keeps what was made, which is not made again, and hour.svg an
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,33 +34,18 @@ import polars as pl
 import torch
 from matplotlib.figure import Figure
 
+from atwork import ANOTHER, Size, done, plait, prepare
 from common import finish, machine, options, rss_anon_mb, said
-from plait.compute.machine import cores
-from plait.recogniser.predict import PARTS, PREDICTED
+from plait.recogniser.predict import AT_ONCE, PARTS, PREDICTED
 from plait.recogniser.predict import plan as tasks_of
 from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.windows import Sliding, ingested, seen
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_file, style
-from plait.simulator.motion import CYCLES, move
-from plait.simulator.writer import Plan, Settings, plan, write_recording
 from plait.store import read_json, write_text
-from plait.types import Modality, Span
+from plait.types import Modality
 
-STUDY, METHOD = Path(__file__).parent.parent / "studies" / "demo.toml", "glove-led"
-ANOTHER = 9  # who is recognised
 EVERY_S, MARGIN_MB, MOST_MB = 0.5, 32.0, 1500.0
 APART = 40  # windows that are taken apart
-
-
-class Size(NamedTuple):
-    """What is generated."""
-
-    people: int
-    training_s: float  # of each
-    lasts_s: float  # the recording that is recognised
-    height: int
-    fps: int
-    stretch_s: tuple[float, float] = (8.0, 30.0)  # of one activity
 
 
 class Reading(NamedTuple):
@@ -73,89 +54,6 @@ class Reading(NamedTuple):
     seconds: float
     windows: bool
     mb: float
-
-
-def script(subject: int, settings: Settings, lasts_s: float, stretch_s: tuple[float, float]) -> Plan:
-    """What a person does for so long: every activity about as often, and now and then nothing between two."""
-    rng = np.random.default_rng([settings.seed, subject, 8])
-    spans: list[Span] = []
-    coming: list[str] = []
-    clock = 5.0
-    while clock < lasts_s - 4.0 - stretch_s[1]:
-        if not coming:
-            coming = [str(name) for name in rng.permutation([*CYCLES])]
-        spans.append(Span(round(clock, 3), round(clock + rng.uniform(*stretch_s), 3), coming.pop()))
-        clock = spans[-1].stop_s + (rng.uniform(8, 20) if rng.random() < 0.4 else 0.0)
-    claps = 2.5, lasts_s - 2.5
-    person = plan(subject, settings)
-    motion = move(spans, claps, lasts_s, person.person, [settings.seed, subject, 1])
-    return replace(person, spans=tuple(spans), claps=claps, stop_s=lasts_s, motion=motion, slips=())
-
-
-def write_raw(folder: Path, subject: int, seed: int, lasts_s: float, size: Size) -> None:
-    """Write a person's raw recording."""
-    settings = Settings(seed, len(CYCLES), size.height, size.fps)
-    write_recording(folder, subject, settings, script(subject, settings, lasts_s, size.stretch_s))
-
-
-def plait(*words: object, log: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """A command of plait's on its way, in a process group of its own; `log` takes what it says."""
-    environment = os.environ | {"PLAIT_CACHE": str(folder / "cache")}
-    with log.open("ab") as told:
-        return subprocess.Popen(
-            [sys.executable, "-m", "plait.cli", *map(str, words)],
-            stdout=told,
-            stderr=told,
-            env=environment,
-            start_new_session=True,
-        )
-
-
-def done(*words: object, folder: Path) -> float:
-    """Seconds that a command of plait's took."""
-    start, log = time.monotonic(), folder / "commands.log"
-    code = plait(*words, log=log, folder=folder).wait()
-    assert code == 0, f"plait {words[0]}: exit code {code}: {log.read_text()[-2000:]}"
-    return time.monotonic() - start
-
-
-def prepare(folder: Path, size: Size, seed: int, threads: int) -> dict[str, float]:
-    """Recordings of everyone, synchronised, and a model of all but one; seconds of each step."""
-    lasts = {ANOTHER: size.lasts_s, **dict.fromkeys(range(1, size.people + 1), size.training_s)}
-    raws = {folder / "raw" / f"{subject:02d}": (subject, lasts_s) for subject, lasts_s in lasts.items()}
-    seconds = {}
-    start = time.monotonic()
-    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
-        missing = [(raw, who, lasts_s) for raw, (who, lasts_s) in raws.items() if not raw.exists()]
-        for job in [pool.submit(write_raw, raw, who, seed, s, size) for raw, who, s in missing]:
-            job.result()
-    seconds["generate"] = time.monotonic() - start
-    another, others = folder / "another", folder / "others"
-    for raw, (subject, _) in raws.items():
-        recordings = another if subject == ANOTHER else others
-        if not (recordings / raw.name).exists():
-            done("ingest", raw, "--out", recordings, folder=folder)
-    for recordings in (others, another):
-        if not all((one / "sync.json").exists() for one in recordings.iterdir() if one.is_dir()):
-            seconds[f"sync {recordings.name}"] = done("sync", recordings, folder=folder)
-            by_hand = [
-                option for one in recordings.iterdir() if one.is_dir() for option in unsure(folder, one)
-            ]
-            if by_hand:
-                done("sync", recordings, *by_hand, folder=folder)
-    options = ("--data", others, "--out", folder / "model", "--threads", threads)
-    seconds["fit"] = done("fit", STUDY, METHOD, *options, folder=folder)
-    return seconds
-
-
-def unsure(folder: Path, recording: Path) -> list[str]:
-    """Options that give the true offsets of logs that sync was unsure of, as somebody who looks would."""
-    clocks, true = (
-        read_json(place)
-        for place in (recording / "sync.json", folder / "raw" / recording.name / "truth.json")
-    )
-    found = {log: true["offset_s"][log] for log, clock in clocks.items() if clock["status"] == "unsure"}
-    return [f"--offset={recording.name}/{log}={offset_s}" for log, offset_s in found.items()]
 
 
 def predict_words(folder: Path, out: Path, stride_s: float, threads: int) -> list[object]:
@@ -182,8 +80,8 @@ def watched(words: Sequence[object], out: Path, folder: Path) -> list[Reading]:
 def judged(readings: Sequence[Reading], lasts_s: float) -> dict[str, Any]:
     """Whether memory grows with what was looked at."""
     mb = np.array([reading.mb for reading in readings])
-    later = [reading for reading in readings if reading.windows]
-    later = later[len(readings) // 10 :] or later
+    begin_s = readings[-1].seconds / 10
+    later = [one for one in readings if one.windows and one.seconds >= begin_s] or list(readings)
     at = np.array([reading.seconds for reading in later])
     windows = np.array([reading.mb for reading in later])
     third = max(len(later) // 3, 1)
@@ -202,24 +100,34 @@ def judged(readings: Sequence[Reading], lasts_s: float) -> dict[str, Any]:
     }
 
 
-def killed(words: Sequence[object], out: Path, folder: Path, parts: int, kills: int, seed: int) -> list[int]:
-    """Predict, killed at random moments of its course, and then to the end; parts done at each kill."""
-    rng, found = random.Random(seed), list[int]()
-    for number in range(kills):
-        wanted = (number + rng.random()) / kills * parts  # parts done, and a share of the next
+def killed(
+    words: Sequence[object], out: Path, folder: Path, pace_s: float, kills: Sequence[float]
+) -> list[int]:
+    """Predict, killed again and again, and then to the end; how many parts were done at each kill.
+
+    Args:
+        words: the command.
+        out: the folder of what is predicted.
+        folder: of all.
+        pace_s: of a part.
+        kills: when: so many parts, and that share of the next.
+    """
+
+    def parts() -> int:
+        return len([*(out / PARTS).glob("*.parquet")])
+
+    found = []
+    for kill in kills:
         process = plait(*words, log=folder / "commands.log", folder=folder)
-        began, pace_s = time.monotonic(), 0.0
-        stood = count = len([*(out / PARTS).glob("*.parquet")])
-        while process.poll() is None and count < int(wanted):
+        while process.poll() is None and parts() < int(kill):
             time.sleep(0.02)
-            count = len([*(out / PARTS).glob("*.parquet")])
-        if count > stood:
-            pace_s = (time.monotonic() - began) / (count - stood)
-        time.sleep((wanted % 1) * min(pace_s, 60.0))
+        until = time.monotonic() + kill % 1 * pace_s
+        while process.poll() is None and parts() == int(kill) and time.monotonic() < until:
+            time.sleep(0.02)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         if process.wait() == -signal.SIGKILL:
-            found.append(len([*(out / PARTS).glob("*.parquet")]))
+            found.append(parts())
     done(*words, folder=folder)
     return found
 
@@ -324,7 +232,10 @@ def measured(folder: Path, size: Size, args: Any) -> tuple[dict[str, Any], list[
         flush=True,
     )
     words = predict_words(folder, stopped, args.stride, args.threads)
-    kills = killed(words, stopped, folder, -(-windows // 64), args.kills, args.seed)
+    rng, parts = random.Random(args.seed), -(-windows // AT_ONCE)
+    pace_s = sum(reading.windows for reading in readings) * EVERY_S / parts
+    when = [(number + rng.random()) / args.kills * parts for number in range(args.kills)]
+    kills = killed(words, stopped, folder, pace_s, when)
     after = files(stopped)
     differ = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     print(
@@ -363,7 +274,7 @@ def main() -> None:
     args = parser.parse_args()
     size = Size(args.people, 240.0, 60 * args.minutes, 480, 30)
     if args.quick:
-        size, args.stride, args.kills, args.threads = Size(2, 130.0, 60.0, 96, 12, (6.0, 8.0)), 0.5, 1, 1
+        size, args.stride, args.kills, args.threads = Size(2, 130.0, 60.0, 96, 12, (6.0, 8.0), 3), 0.5, 1, 1
     print(f"{size.lasts_s:.0f} s of {size.height * 4 // 3} x {size.height}, windows {args.stride:g} s apart")
     print(said(told := machine(args.threads)), flush=True)
     with tempfile.TemporaryDirectory() as scratch:

@@ -106,6 +106,18 @@ def test_one_seed_gives_the_same_film_whatever_memory_held_before(tmp_path):
     assert len(films) == 1
 
 
+def test_a_script_of_one_s_own_is_what_is_written(tmp_path):
+    spans, other = (Span(1.0, 3.0, "using a hammer"),), plan(2, SMALL)
+    motion = move(spans, (), 4.0, other.person, [0])
+    script = replace(other, spans=spans, claps=(), stop_s=4.0, motion=motion)
+    write_recording(tmp_path / "raw", 1, SMALL, script)
+    labels = (tmp_path / "raw" / "labels.csv").read_text()
+    assert labels.splitlines() == ["start,stop,activity", "1.0,3.0,using a hammer"]
+    assert Video(tmp_path / "raw" / "video.mp4").ends[1] == pytest.approx(4.0, abs=0.1)
+    person = json.loads((tmp_path / "raw" / "truth.json").read_text())["person"]
+    assert person["size"] == other.person.size
+
+
 def test_the_truth_fits_the_picture(raw):
     truth = np.load(raw[0] / "truth.npz", allow_pickle=False)
     video = Video(raw[0] / "video.mp4", None, None)

@@ -10,14 +10,14 @@ import torch
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.model import MODEL, WEIGHTS, read_facts
-from plait.recogniser.predict import PARTS, plan, predict, read_predicted, timeline
+from plait.recogniser.predict import AHEAD, AT_ONCE, PARTS, plan, predict, read_predicted, timeline
 from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.score import score
 from plait.recogniser.source import facts_of, sliding_of, source_of
 from plait.recogniser.timeline import TIMELINE, read_timeline
 from plait.recogniser.validation import recogniser_of
-from plait.recogniser.windows import Sliding, clipped
+from plait.recogniser.windows import Sliding, clipped, seen
 from plait.report.continuous import HEADS
 from plait.results import CONTINUOUS
 from plait.results import read_facts as read_run
@@ -187,6 +187,29 @@ def test_a_stopped_prediction_goes_on_to_the_same_bytes(made, tmp_path):
     assert len(looked) < 100 < len(pl.read_parquet(tmp_path / "whole" / TIMELINE))
     for path in (tmp_path / "whole").iterdir():
         assert (tmp_path / "stopped" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_windows_are_looked_at_as_they_are_read_and_not_kept(made, monkeypatch):
+    root, _, _ = made
+    recogniser = Recogniser.load(root / "a-led", trust=TESTS)
+    recording = world.recording("4")
+    tasks = plan(recogniser, [recording], Sliding(recogniser.facts.seconds, 0.5))
+    read, kept, look = [], [], Recogniser.__call__
+
+    def reading(*arguments):
+        for window in seen(*arguments):
+            read.append(window)
+            yield window
+
+    def looking(self, tensors):
+        kept.append(len(read) - len(kept))
+        return look(self, tensors)
+
+    monkeypatch.setattr("plait.recogniser.predict.seen", reading)
+    monkeypatch.setattr(Recogniser, "__call__", looking)
+    table = timeline(recogniser, tasks)
+    assert len(table) == len(kept) == len(tasks[0].windows) > 2 * AT_ONCE
+    assert max(kept) <= AHEAD + 1
 
 
 def test_each_window_is_seen_alone_whoever_else_is_there(made, tmp_path):

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,7 +180,7 @@ def timeline(
         coming = ahead(seen(task.recording, list(recogniser.modalities.values()), missing), AHEAD)
         for group, file, table in zip(groups, files, standing, strict=True):
             if table is None:
-                table = _look(recogniser, task.recording.name, [next(coming) for _ in group])
+                table = _look(recogniser, task.recording.name, islice(coming, len(group)))
                 if file is not None:
                     write_table(table, file)
             tables.append(table)
@@ -188,8 +189,8 @@ def timeline(
     return pl.concat(tables)
 
 
-def _look(recogniser: Recogniser, name: str, windows: Sequence[Seen]) -> pl.DataFrame:
-    """The rows of some windows of a recording."""
+def _look(recogniser: Recogniser, name: str, windows: Iterable[Seen]) -> pl.DataFrame:
+    """The rows of some windows of a recording, each looked at as soon as it is read."""
     rows = [
         row_of(name, window[:2], recogniser.activities, recogniser(window.tensors), window.tensors)
         for window in windows
