@@ -1,6 +1,6 @@
 """A run's networks on whole recordings of the people they were tested on: frames and segments, not clips."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import polars as pl
 
 from plait.analysis.continuous import scores
 from plait.analysis.stretches import Stretch
+from plait.clips.presence import extents_of
 from plait.progress import Progress, silent
 from plait.recogniser.model import ModelFacts
 from plait.recogniser.predict import plan, timeline
@@ -16,12 +17,12 @@ from plait.recogniser.recogniser import Front
 from plait.recogniser.score import STEP_S, named, stretch, summary
 from plait.recogniser.source import Source, facts_of, sliding_of
 from plait.recogniser.validation import by_people, recogniser_of, unlabelled_time
-from plait.recogniser.windows import extents_of
+from plait.recogniser.windows import labels_of
 from plait.results import CONTINUOUS
 from plait.store import content_key, write_csv
 from plait.study.finished import FinishedRun
-from plait.study.folds import folds
-from plait.types import Fold, Recording
+from plait.study.folds import folds_of
+from plait.types import Fold, Recording, Windows
 
 PARTS = "continuous"  # of a run's folder: windows that are done
 
@@ -30,9 +31,10 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     """Score every method of a run on its test people's whole recordings, as `RUN/continuous.csv`.
 
     A row per method and seed, over all folds: `recordings` (those with labels that the method sees
-    something of), then the columns of `score.summary`. Windows are slid over each
-    recording and their scores averaged where they overlap; nothing is smoothed, for smoothing is chosen by
-    whoever fits a model. Windows that are done are not looked at again.
+    something of; where `missing` is `without`, all that have some modality of the study, and nothing is
+    recognised in those that the method cannot see), then the columns of `score.summary`. Windows are slid
+    over each recording and their scores averaged where they overlap; nothing is smoothed, for smoothing is
+    chosen by whoever fits a model. Windows that are done are not looked at again.
 
     Args:
         run: a finished one.
@@ -82,17 +84,15 @@ def _stretches(
     """Labels and what was recognised, of everyone who was tested, by the networks that had not seen them."""
     sliding, cut = sliding_of(source, None)
     found: list[Stretch] = []
-    for fold in folds(run.study.protocol, [clip.subject for _, clip in run.cuts]):
+    for fold in folds_of(run.study.protocol, [clip for _, clip in run.cuts]):
         at = f"{fold.name}/{seed}"
         weights = {name: run.weights(name, at) for name in facts.networks}
         facts = replace(facts, key=content_key([path.parent.name for path in weights.values()]))
         recogniser = recogniser_of(source, facts, weights, fronts)
-        theirs = [
-            recording
-            for person in fold.test
-            for recording in recordings.get(person, ())
-            if recogniser.can_see(recogniser.present(recording.streams))
-        ]
+        everything = [recording for person in fold.test for recording in recordings.get(person, ())]
+        theirs = [r for r in everything if recogniser.can_see(recogniser.present(r.streams))]
+        if run.study.missing == "without":
+            found += _unseen(run, facts, cut, [r for r in everything if r not in theirs])
         if not theirs:
             continue
         tasks = plan(recogniser, theirs, sliding, cut=cut)
@@ -105,4 +105,20 @@ def _stretches(
             extent = min(start for start, _ in extents), max(stop for _, stop in extents)
             segments = recognise(facts, rows_of(table, task.recording.name)).segments
             found.append(stretch(facts, task.recording.name, extent, task.labels, segments))
+    return found
+
+
+def _unseen(
+    run: FinishedRun, facts: ModelFacts, cut: Windows | None, recordings: Sequence[Recording]
+) -> list[Stretch]:
+    """Labels of recordings of which a method sees nothing, and others might: nothing is recognised there."""
+    needed = [run.dataset.modality(name) for name in run.study.needed]
+    found: list[Stretch] = []
+    for recording in recordings:
+        some = [modality for modality in needed if set(modality.streams) <= recording.streams.keys()]
+        labels = labels_of(recording, cut, some, facts.activities)
+        if some and labels:
+            extents = extents_of(recording, some).values()
+            extent = min(start for start, _ in extents), max(stop for _, stop in extents)
+            found.append(stretch(facts, recording.name, extent, labels, ()))
     return found

@@ -9,7 +9,7 @@ OUT/.predicting/       windows that are done, of a prediction that is not
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,18 +19,18 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
+from plait.clips.presence import extents_of
 from plait.compute.ahead import ahead
 from plait.compute.machine import settled_numerics
 from plait.contents import describe
 from plait.errors import ConfigError, DataError, first_fault
-from plait.names import plain
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
 from plait.recogniser.model import ModelFacts, Unlabelled
 from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Recogniser, digest_of, refuse_missing
 from plait.recogniser.timeline import WINDOWS, write_timeline
-from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, seen
+from plait.recogniser.windows import Seen, Sliding, labels_of, seen
 from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.video import Video
 from plait.results import write_table
@@ -135,9 +135,7 @@ def plan(
         refuse_missing(recogniser, recording.streams, f"recording {recording.name}")
         extents = extents_of(recording, modalities)
         windows = sliding.windows(extents) if clips is None else list(clips.get(recording.name, ()))
-        spelled = {plain(activity): activity for activity in recogniser.activities}
-        spans = (replace(s, activity=spelled.get(plain(s.activity), s.activity)) for s in recording.spans)
-        labels = labels_of(replace(recording, spans=tuple(spans)), cut, modalities)
+        labels = labels_of(recording, cut, modalities, recogniser.activities)
         tasks[recording.name] = Task(recording, windows, labels)
     if not tasks:
         raise DataError("no recordings, expected one at least")
