@@ -1,5 +1,6 @@
-"""Which sensors a stretch of a recording has: those that are there, have begun, not ended, and have no gap."""
+"""Which sensors a stretch of a recording has: they are there, have begun, not ended, and have no gap."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -36,8 +37,9 @@ class Sensors:
 
     @cached_property
     def extents(self) -> dict[str, tuple[float, float]]:
-        """When each stream begins and ends."""
-        return extents_of(self.recording, self.modalities)
+        """When each stream begins and ends; one of a single reading is always there."""
+        ends = extents_of(self.recording, self.modalities)
+        return {name: end if end[0] < end[1] else (-math.inf, math.inf) for name, end in ends.items()}
 
     @cached_property
     def silent_s(self) -> dict[str, np.ndarray]:
@@ -45,7 +47,7 @@ class Sensors:
         return {
             name: silent_s(self.recording.streams[name], self.recording.name, *ends)
             for name, ends in self.extents.items()
-            if _is_at_hand(self.recording.streams[name])
+            if math.isfinite(ends[0]) and _is_at_hand(self.recording.streams[name])
         }
 
     def lacks(self, clip: Clip) -> Iterator[Lack]:
