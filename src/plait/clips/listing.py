@@ -93,7 +93,7 @@ def survey(
             raise DataError(f"{unnamed}, expected one, for sessions are left out")
         opened.append(recording)
         dropped += [replace(drop, subject=recording.subject) for drop in recording.dropped]
-        sensors = Sensors(recording, wanted)
+        sensors = Sensors(recording, wanted, asked=missing != "drop")
         for clip in _clips(recording, chosen, dropped):
             activity = spelled.get(plain(clip.activity))
             if activity is None:
@@ -146,11 +146,12 @@ def _refuse_lost(data: Path, dropped: Sequence[Dropped], streams: Sequence[str])
     ]
     if lost:
         name = lost[0].recording
-        first, *_ = described(drop for drop in lost if drop.recording == name)
+        of_first = [replace(drop, activity=None) for drop in lost if drop.recording == name]
+        count, _, why = described(of_first)[0].strip().removeprefix(f"{name}: ").partition(": ")
         more = len({drop.recording for drop in lost} - {name})
-        others = f", and {more} more recordings lack a sensor" if more else ""
+        others = f", and so do some of {more} more recordings" if more else ""
         raise DataError(
-            f"{data}: recording {first.strip()}{others}: refused (missing = 'refuse'); expected every sensor "
+            f"{data}: recording {name}: {count} windows lack a sensor: {why}{others}; expected every sensor "
             "throughout, or missing = 'drop' or 'without'"
         )
 

@@ -8,7 +8,6 @@ import polars as pl
 
 from plait.analysis.continuous import scores
 from plait.analysis.stretches import Stretch
-from plait.clips.presence import extents_of
 from plait.progress import Progress, silent
 from plait.recogniser.model import ModelFacts
 from plait.recogniser.predict import plan, timeline
@@ -17,7 +16,7 @@ from plait.recogniser.recogniser import Front
 from plait.recogniser.score import STEP_S, named, stretch, summary
 from plait.recogniser.source import Source, facts_of, sliding_of
 from plait.recogniser.validation import by_people, recogniser_of, unlabelled_time
-from plait.recogniser.windows import labels_of
+from plait.recogniser.windows import extents_of, labels_of
 from plait.results import CONTINUOUS
 from plait.store import content_key, write_csv
 from plait.study.finished import FinishedRun

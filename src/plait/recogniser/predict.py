@@ -19,7 +19,6 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from plait.clips.presence import extents_of
 from plait.compute.ahead import ahead
 from plait.compute.machine import settled_numerics
 from plait.contents import describe
@@ -30,7 +29,7 @@ from plait.recogniser.model import ModelFacts, Unlabelled
 from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Recogniser, digest_of, refuse_missing
 from plait.recogniser.timeline import WINDOWS, write_timeline
-from plait.recogniser.windows import Seen, Sliding, labels_of, seen
+from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, seen
 from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.video import Video
 from plait.results import write_table
