@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from plait.errors import ConfigError, quote
 from plait.features import Extraction
 from plait.patterns import matching
-from plait.types import FINEST_S, LONGEST_S
+from plait.types import FINEST_S, LONGEST_S, Missing
 
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -222,6 +222,8 @@ class Study:
         evaluate: what is measured beside clips.
         unlabelled: what time without a label is: an `activity` of its own, left out (`leave-out`), or refused
             where scores are low (`refuse`); by default the first where clips are cut so, else the second.
+        missing: what becomes of clips that lack a modality which some method reads: the study is refused, or
+            they are dropped, or they stay, and each method does without what it can do without.
     """
 
     name: str
@@ -235,6 +237,7 @@ class Study:
     comparisons: Comparisons = field(default_factory=Comparisons)
     evaluate: Evaluate = field(default_factory=Evaluate)
     unlabelled: Policy | None = None
+    missing: Missing = "drop"
 
     def method(self, name: str) -> Method:
         """The method `name`; encoders from donors are spelled out as whoever first trained them has them."""

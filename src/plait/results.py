@@ -5,6 +5,7 @@ RUN/run.json               `RunFacts`
 RUN/predictions.parquet    `PREDICTED`, test clips, sorted by `ORDER`
 RUN/validation.parquet     the same of validation clips; empty where nobody validates
 RUN/dropped.csv            windows that became no clips, if any
+RUN/lacking.parquet        clips that lack a modality, if any
 RUN/continuous.csv         scores on whole recordings, if the study asks for them
 RUN/hands.parquet          what `plait hands detect` found, if it was asked to
 RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, history, weights
@@ -12,7 +13,7 @@ RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, histo
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,8 @@ ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
 DROPPED, CASES, FILMS = "dropped.csv", "cases.json", "cases"
-CONTINUOUS = "continuous.csv"
+CONTINUOUS, LACKING = "continuous.csv", "lacking.parquet"
+UNSEEN = ""  # what is predicted of a clip that lacks what a method needs; no activity is called so
 AGAIN = "run `plait run` again"
 _REMEDY = "remove its folder and run again"  # of a job
 # What a run writes into its folder, and may not find there unless a run has left it.
@@ -66,6 +68,7 @@ WRITTEN = (
     FILMS,
     CASES,
     CONTINUOUS,
+    LACKING,
 )
 LARGEST = 2**63 - 1
 
@@ -243,7 +246,8 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
     facts = read_facts(folder)
     path = folder / PREDICTIONS
     predictions = read_parquet(path, "run `plait run` first", PREDICTED)
-    expected = {"method": facts.methods, "activity": facts.activities, "predicted": facts.activities}
+    predicted = (*facts.activities, UNSEEN)
+    expected = {"method": facts.methods, "activity": facts.activities, "predicted": predicted}
     for column, names in expected.items():
         if strange := set(predictions[column].unique()) - set(names):
             raise DataError(f"{path}: {column} {min(map(str, strange))!r} is not in {FACTS}; {AGAIN}")
@@ -312,9 +316,23 @@ def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
     if hands.schema.get("visible") not in (pl.Int64, pl.Null):  # nothing where nobody knows the truth
         expected = "what `plait hands detect` writes"
         raise DataError(f"{path}: no numbers in a column 'visible', expected {expected}; {remedy}")
-    if unseen := set(predictions["clip"]) - set(hands["clip"]):
+    lacking = read_lacking(folder)
+    absent = set() if lacking is None else set(lacking["clip"])
+    if unseen := set(predictions["clip"]) - set(hands["clip"]) - absent:
         raise DataError(f"{path}: nothing of clip {min(unseen)!r}; {remedy}")
     return hands
+
+
+def read_lacking(folder: Path) -> pl.DataFrame | None:
+    """Which clips of the run in `folder` lack which `modality`; None where none lacks any.
+
+    Raises:
+        DataError: `lacking.parquet` cannot be read.
+    """
+    path = folder / LACKING
+    if not path.is_file():
+        return None
+    return read_parquet(path, AGAIN, {"clip": pl.String, "modality": pl.String})
 
 
 def job_folder(run: Path, key: str) -> Path:
@@ -409,13 +427,23 @@ def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def scored(clips: Sequence[Clip], scores: np.ndarray, activities: Sequence[str]) -> pl.DataFrame:
-    """A table of schema `SCORED`: `scores` are `(len(clips), len(activities))`; of equals the first wins."""
+def scored(
+    clips: Sequence[Clip], scores: np.ndarray, activities: Sequence[str], needs: Collection[str] = ()
+) -> pl.DataFrame:
+    """A table of schema `SCORED`; of equal scores the first wins.
+
+    Args:
+        clips: which.
+        scores: `(len(clips), len(activities))`.
+        activities: in the order of the scores.
+        needs: the modalities without which a clip is not seen, and `UNSEEN` is predicted.
+    """
+    best = [activities[place] for place in scores.argmax(axis=1)]
     columns = {
         "clip": [clip.name for clip in clips],
         "subject": [clip.subject for clip in clips],
         "activity": [clip.activity for clip in clips],
-        "predicted": [activities[best] for best in scores.argmax(axis=1)],
+        "predicted": [name if clip.holds(needs) else UNSEEN for clip, name in zip(clips, best, strict=True)],
         "scores": scores.tolist(),
     }
     return pl.DataFrame(columns, schema=SCORED)

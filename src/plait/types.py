@@ -1,7 +1,7 @@
 """The nouns of plait: streams, spans, recordings, modalities, data sets, folds."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from plait.names import encodable
 from plait.store import content_key
 
 FINEST_S, LONGEST_S = 1e-3, 1e6  # of a window, and between two
+Missing = Literal["refuse", "drop", "without"]  # what becomes of clips that lack a modality
 MOST_SAMPLES, MOST_HZ = 10_000_000, 1e6  # of a modality
 
 
@@ -272,7 +273,9 @@ class Dataset:
     def __post_init__(self) -> None:
         modalities = tuple(modality.name for modality in self.modalities)
         for kind, names in (("activities", self.activities), ("modalities", modalities)):
-            if odd := [name for name in names if not isinstance(name, str) or names.count(name) > 1]:
+            if odd := [
+                name for name in names if not isinstance(name, str) or not name or names.count(name) > 1
+            ]:
                 raise ConfigError(f"data set {self.name}: {kind}: got {odd[0]!r}, expected names, each once")
 
     def modality(self, name: str) -> Modality:
@@ -297,6 +300,7 @@ class Clip:
         recording, subject, activity: of what, by whom, doing what.
         start_s, stop_s: the window, on the recording's clock.
         session: on which occasion; empty: nobody said.
+        lacks: the modalities of which it has nothing, among those that were asked for.
     """
 
     name: str
@@ -306,6 +310,17 @@ class Clip:
     start_s: float
     stop_s: float
     session: str = ""
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> tuple[str, str, str, str, float, float, str]:
+        """What it is, whatever it lacks."""
+        about = self.name, self.recording, self.subject, self.activity
+        return *about, self.start_s, self.stop_s, self.session
+
+    def holds(self, modalities: Iterable[str]) -> bool:
+        """Whether it has something of each of these."""
+        return set(self.lacks).isdisjoint(modalities)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from plait.types import Modality, Readings, Recording, Span, Stream
 from tests import tiny
 
 
-def line(rate_hz=10.0, stop_s=8.0):
+def line(rate_hz=10.0, stop_s=8.0, slope=1):
     times = np.arange(0, stop_s, 1 / rate_hz)
-    return Readings(times, np.stack([times, 2 * times], axis=1))
+    return Readings(times, slope * np.stack([times, 2 * times], axis=1))
 
 
 def modality(samples=4, rate_hz=None, name="m", streams=("s",)):
@@ -102,7 +102,7 @@ def test_a_lone_clip_is_called_like_its_recording():
 
 def test_the_key_is_the_content_s():
     one, again = (cut(dataset(recording()), None, ["m"]) for _ in range(2))
-    other = cut(dataset(recording(stream=line(stop_s=2.0))), None, ["m"])
+    other = cut(dataset(recording(stream=line(stop_s=4.0, slope=2))), None, ["m"])
     renamed = cut(dataset(recording(name="q")), None, ["m"])
     assert one.key(["m"]) == again.key(["m"])
     assert len({one.key(["m"]), other.key(["m"]), renamed.key(["m"])}) == 3

@@ -16,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from plait.cli import app, main
-from plait.clips import LazyClips, cut, open_clips, read_clips
+from plait.clips import LazyClips, cut, open_clips, read_clips, survey
 from plait.errors import DataError
 from plait.recordings.folder import Clock, write_sync
 from plait.types import Modality
@@ -294,3 +294,43 @@ def test_a_damaged_table_is_one_line(tmp_path, spoil):
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "clips.parquet")
     with pytest.raises(DataError, match="clips.parquet: no column 'clip', expected clip, recording"):
         read_clips(tmp_path)
+
+
+BOTH = """
+from plait.clips import open_clips
+from plait.datasets.glovid import rgb
+from plait.types import Dataset, Modality
+from tests import tiny
+wrist = Modality("wrist", ("wrist",), 100, 25.0, tiny.tensor, tiny.Linear)
+video = Modality("video", ("video",), 4, 1.0, rgb, tiny.Linear)
+BOTH = Dataset("both", ("pressing", "plugging"), (video, wrist), open_clips, "")
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*not the file that was ingested")
+def test_windows_after_a_sensor_has_stopped_are_kept_for_what_does_without(
+    followed, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "both_of_clips.py").write_text(BOTH)
+    shutil.copytree(followed.parent / "recordings", tmp_path / "recordings")
+    log = tmp_path / "recordings" / "session-1" / "wrist.csv"
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join(lines[: len(lines) // 3]))  # stops in the second label
+    words = ("clips", "recordings", "--seconds", 4, "--out")
+    code, _, err = plait(capsys, monkeypatch, *words, "whole")
+    assert code == 0 and "after the last reading of wrist" in err
+    code, _, err = plait(capsys, monkeypatch, *words, "kept", "--needs", "video")
+    assert code == 0 and "wrist" not in err
+    whole, kept = (len(read_clips(tmp_path / name)[0]) for name in ("whole", "kept"))
+    assert 0 < whole < kept == 4 + 8
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from both_of_clips import BOTH as both  # type: ignore[import-not-found]
+
+    found = survey(both, tmp_path / "kept", ["video", "wrist"], missing="without")
+    assert sum(clip.lacks == ("wrist",) for _, clip in found.cuts) == kept - whole
+    assert len(survey(both, tmp_path / "kept", ["video", "wrist"]).cuts) == whole
+    with pytest.raises(DataError, match=r"session-1: .* after the last reading of wrist"):
+        survey(both, tmp_path / "whole", ["video", "wrist"], missing="refuse")  # what was cut away counts
+    code, _, err = plait(capsys, monkeypatch, *words, "none", "--needs", "glove")
+    assert code == 2 and "no stream 'glove', nor elsewhere" in err

@@ -1,13 +1,16 @@
 """What scores tell beyond who was right: likelihood, calibration, accuracy where a model is sure.
 
 Scores are probabilities in the order of the activities. Each method's clips of all folds and seeds count
-alike.
+alike. Of clips that a method cannot see, every activity is equally likely: they count for the likelihood and
+for coverage, as those of which it is least sure, and say nothing of calibration.
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
+
+from plait.results import UNSEEN
 
 BINS = 10  # of confidence, of equal width
 SHARES = tuple(share / 20 for share in range(1, 21))  # of the clips, the surest first
@@ -42,14 +45,15 @@ def score_summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Da
       it is above zero, so that only what exceeds it speaks against a model.
     """
     rows = []
-    for method, confidence, right, likelihood in _by_method(predictions, activities):
+    for method, confidence, right, likelihood, seen in _by_method(predictions, activities):
+        nll = float(-np.log(likelihood.clip(LEAST)).mean())
+        confidence, right = confidence[seen], right[seen]
         error = chance = 0.0
         for clips in _bins(confidence):
             sure, share = confidence[clips], len(clips) / len(confidence)
             error += share * abs(float(right[clips].mean() - sure.mean()))
             # The mean distance of a normal deviate of this variance from zero.
             chance += share * float(np.sqrt(2 / np.pi * (sure * (1 - sure)).sum()) / len(clips))
-        nll = float(-np.log(likelihood.clip(LEAST)).mean())
         rows.append((method, nll, error, chance))
     return pl.DataFrame(rows, schema=SUMMARY, orient="row")
 
@@ -57,7 +61,8 @@ def score_summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Da
 def reliability(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """The reliability diagram: mean confidence and accuracy of each bin with clips, as `RELIABILITY`."""
     rows = []
-    for method, confidence, right, _ in _by_method(predictions, activities):
+    for method, confidence, right, _, seen in _by_method(predictions, activities):
+        confidence, right = confidence[seen], right[seen]
         for number, clips in enumerate(_bins(confidence)):
             cell = float(confidence[clips].mean()), float(right[clips].mean()), len(clips)
             rows.append((method, number, *cell))
@@ -67,7 +72,7 @@ def reliability(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Data
 def coverage(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """Accuracy on the share of the clips of which a method is surest, as `COVERAGE`; ties: as they come."""
     rows = []
-    for method, confidence, right, _ in _by_method(predictions, activities):
+    for method, confidence, right, _, _ in _by_method(predictions, activities):
         surest = right[np.argsort(-confidence, kind="stable")]
         for share in SHARES:
             rows.append((method, share, float(surest[: max(1, round(share * len(surest)))].mean())))
@@ -76,8 +81,8 @@ def coverage(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFra
 
 def _by_method(
     predictions: pl.DataFrame, activities: Sequence[str]
-) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Of each method's clips: the largest score, whether it was right, the true activity's score."""
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each method's clips: largest score, whether it was right, the true one's score, if it was seen."""
     if "scores" not in predictions.columns:
         return
     places = {activity: place for place, activity in enumerate(activities)}
@@ -85,7 +90,8 @@ def _by_method(
         scores = rows["scores"].list.to_array(len(activities)).to_numpy().astype(np.float64)
         truth = np.array([places[activity] for activity in rows["activity"]])
         right = (rows["activity"] == rows["predicted"]).to_numpy()
-        yield str(method), scores.max(axis=1), right, scores[np.arange(len(truth)), truth]
+        seen = (rows["predicted"] != UNSEEN).to_numpy()
+        yield str(method), scores.max(axis=1), right, scores[np.arange(len(truth)), truth], seen
 
 
 def _bins(confidence: np.ndarray) -> Iterator[np.ndarray]:

@@ -3,6 +3,7 @@
 import polars as pl
 
 from plait.analysis.metrics import by_subject, subject_confusion
+from plait.results import UNSEEN
 
 SHOWN = 3
 
@@ -37,6 +38,7 @@ def mistakes(predictions: pl.DataFrame, most: int = SHOWN) -> pl.DataFrame:
     return (
         subject_confusion(predictions)
         .with_columns(of=of, of_others=of_others, elsewhere=elsewhere)
+        .filter(pl.col("predicted") != UNSEEN)
         .filter((pl.col("activity") != pl.col("predicted")) & (pl.col("of_others") > 0))
         .with_columns(share=pl.col("clips") / pl.col("of"), others=pl.col("elsewhere") / pl.col("of_others"))
         .with_columns(extra=(pl.col("share") - pl.col("others")) * pl.col("of"))

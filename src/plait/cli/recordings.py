@@ -196,6 +196,10 @@ def clips(
     count: Annotated[
         int | None, typer.Option(min=0, help="Clips of each subject, spread evenly; 0: all that there are.")
     ] = None,
+    needs: Annotated[
+        list[str],
+        typer.Option(metavar="STREAM", help="Must have readings in every window; by default all streams."),
+    ] = [],  # noqa: B006
     same_person: SamePerson = [],  # noqa: B006
     different: Different = [],  # noqa: B006
 ) -> None:
@@ -205,6 +209,7 @@ def clips(
 
     design = trusted([], dataset).dataset(dataset, "--dataset") if dataset else None
     windows = _windows(design, seconds, purity, unlabelled, margins, stride, count)
+    streams = [stream for modality in design.modalities for stream in modality.streams] if design else []
     if design and design.windows:
         typer.echo(f"windows of {dataset}: {windows}")
     table = write_clips(
@@ -212,7 +217,7 @@ def clips(
         out,
         windows,
         activities=design.activities if design else None,
-        streams=tuple(dict.fromkeys(s for m in design.modalities for s in m.streams)) if design else None,
+        streams=tuple(dict.fromkeys(needs or streams)) or None,
         dataset=dataset,
         people=People(_parse_names("--same-person", same_person), _parse_names("--different", different)),
     )

@@ -4,8 +4,8 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from plait.types import Clip, Dataset, Modality, Recording
 
 @dataclass(frozen=True)
 class Clips:
-    """A clip table and, per modality, an array of one row per clip.
+    """A clip table and, per modality, an array of one row per clip, but of clips that lack the modality.
 
     `arrays` are mapped, not read: clips cost no memory of their own, and other processes share them. `shapes`
     are the tensors' shapes without the batch axis.
@@ -40,13 +40,29 @@ class Clips:
 
     def key(self, modalities: Sequence[str]) -> str:
         """A key of the clips' contents, as far as `modalities` go."""
-        clips = [astuple(clip) for clip in self.table]
+        clips = [clip.row for clip in self.table]
         return content_key([clips, [[name, self.arrays[name].names] for name in modalities]])
 
     def of(self, names: Sequence[str], by: Side = "subject") -> np.ndarray:
         """Row numbers of the clips of these subjects, or sessions, in the table's order."""
         rows = [row for row, clip in enumerate(self.table) if getattr(clip, by) in names]
         return np.array(rows, dtype=np.int64)
+
+    def holding(self, modalities: Iterable[str], rows: np.ndarray) -> np.ndarray:
+        """Those of the clips in `rows` that have something of each of `modalities`."""
+        wanted = tuple(modalities)
+        return np.array([row for row in rows.tolist() if self.table[row].holds(wanted)], dtype=np.int64)
+
+    def alike(
+        self, modalities: Iterable[str], rows: np.ndarray
+    ) -> Iterator[tuple[frozenset[str], np.ndarray]]:
+        """Which of `modalities` clips have, with the places in `rows` of those that have just these."""
+        wanted = frozenset(modalities)
+        places: dict[frozenset[str], list[int]] = {}
+        for place, row in enumerate(rows.tolist()):
+            places.setdefault(wanted.difference(self.table[row].lacks), []).append(place)
+        for held, found in places.items():
+            yield held, np.array(found, dtype=np.int64)
 
     def among(self, names: Sequence[str], by: Side = "subject") -> "Clips":
         """The clips of these subjects, or sessions, in the table's order: equal whoever else there is."""
@@ -55,8 +71,12 @@ class Clips:
         return Clips(tuple(self.table[row] for row in rows), arrays, self.shapes)
 
     def batch(self, modalities: Sequence[str], rows: np.ndarray) -> dict[str, Tensor]:
-        """Tensors `(len(rows), *shape)` by modality: float32, save for what is kept in bfloat16."""
-        return {name: self.arrays[name].read(rows) for name in modalities}
+        """Tensors `(len(rows), *shape)` by modality: float32, save for what is kept in bfloat16.
+
+        What the first of these clips lacks is left out, and all others must lack it too.
+        """
+        absent = {name for name in modalities if len(rows) and not self.arrays[name].has(int(rows[0]))}
+        return {name: self.arrays[name].read(rows) for name in modalities if name not in absent}
 
 
 def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
@@ -74,13 +94,28 @@ def stored(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str]) -> 
     What was made before of a recording of the same contents, by the same code, is found again.
 
     Raises:
-        DataError: tensors of differing shapes, values that are not finite, or what reading a stream refuses.
+        DataError: tensors of differing shapes, values that are not finite, a modality that all clips lack, or
+            what reading a stream refuses.
     """
     arrays: dict[str, Rows] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for name in modalities:
-        arrays[name], shapes[name] = _store_one(dataset, dataset.modality(name), cuts)
+        held = rows_with(cuts, name)
+        rows, shapes[name] = _store_one(dataset, dataset.modality(name), [cuts[row] for row in held])
+        arrays[name] = rows.spread(held, len(cuts))
     return Clips(tuple(clip for _, clip in cuts), arrays, shapes)
+
+
+def rows_with(cuts: Sequence[Cut], modality: str) -> list[int]:
+    """The numbers of the clips that have something of a modality.
+
+    Raises:
+        DataError: none has.
+    """
+    held = [row for row, (_, clip) in enumerate(cuts) if clip.holds([modality])]
+    if not held:
+        raise DataError(f"no clip has anything of {modality}, expected some")
+    return held
 
 
 def together(cuts: Sequence[Cut]) -> list[list[int]]:

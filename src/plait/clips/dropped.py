@@ -48,16 +48,21 @@ def told(dropped: Sequence[Dropped], clips: Sequence[Clip], activities: Iterable
     if dropped:
         total = _count(dropped)
         lines.append(f"{total} of {total + len(clips)} windows dropped: {by_reason(dropped)}")
-        groups: dict[tuple[str, str, str | None], list[Dropped]] = {}
-        for drop in dropped:
-            if drop.reason != SURPLUS:
-                groups.setdefault((drop.recording, drop.reason, drop.stream), []).append(drop)
-        ordered = sorted(groups.items(), key=lambda group: (-_count(group[1]), natural(group[0][0])))
-        lines += [f"  {_describe_group(*group)}" for group in ordered[:LINES]]
-        if rest := [drop for _, group in ordered[LINES:] for drop in group]:
-            more = len(ordered) - LINES
-            lines.append(f"  and {more} more like these, {_count(rest)} windows: {by_reason(rest)}")
+        lines += described([drop for drop in dropped if drop.reason != SURPLUS])
     return lines + _list_lacking(dropped, clips, activities)
+
+
+def described(dropped: Iterable[Dropped]) -> list[str]:
+    """Lines on what each recording lost, for which reason: those first that lost most, and how many more."""
+    groups: dict[tuple[str, str, str | None], list[Dropped]] = {}
+    for drop in dropped:
+        groups.setdefault((drop.recording, drop.reason, drop.stream), []).append(drop)
+    ordered = sorted(groups.items(), key=lambda group: (-_count(group[1]), natural(group[0][0])))
+    lines = [f"  {_describe_group(*group)}" for group in ordered[:LINES]]
+    if rest := [drop for _, group in ordered[LINES:] for drop in group]:
+        more = len(ordered) - LINES
+        lines.append(f"  and {more} more like these, {_count(rest)} windows: {by_reason(rest)}")
+    return lines
 
 
 def table_of(dropped: Sequence[Dropped]) -> pl.DataFrame:

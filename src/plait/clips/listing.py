@@ -1,4 +1,4 @@
-"""The clips of a data set, and what of it became none: no reading is touched."""
+"""The clips of a data set, what of it became none, and which sensors a clip lacks: no file is decoded."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,26 +7,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plait.clips.dropped import NO_STREAM, SHORT, UNLABELLED, told
+from plait.clips.dropped import AFTER, BEFORE, GAP, NO_STREAM, SHORT, UNLABELLED, by_reason, described, told
 from plait.clips.people import People, Side, check_names, check_recordings
+from plait.clips.presence import Lack, Sensors
 from plait.clips.windows import longest_s
 from plait.errors import ConfigError, DataError, own_code
 from plait.names import plain
-from plait.types import Clip, Dataset, Dropped, Modality, Recording
+from plait.types import Clip, Dataset, Dropped, Missing, Modality, Recording
 
 Cut = tuple[Recording, Clip]
 
 
 class Listing(NamedTuple):
-    """The clips, each with its recording, what was dropped, and what else a person should know."""
+    """The clips, each with its recording, what was dropped, what else to know, and what clips lack."""
 
     cuts: list[Cut]
     dropped: list[Dropped]
     notes: list[str]
+    lacking: Sequence[Lack] = ()
 
     def told(self, activities: Sequence[str] = ()) -> list[str]:
         """All that is to be said of it, in lines; `activities` are those that are expected."""
-        return self.notes + told(self.dropped, [clip for _, clip in self.cuts], activities)
+        clips = [clip for _, clip in self.cuts]
+        lines = self.notes + told(self.dropped, clips, activities)
+        if self.lacking:
+            whys, few = [lack.why for lack in self.lacking], sum(bool(clip.lacks) for clip in clips)
+            lines.append(f"{few} of {len(clips)} clips lack a sensor and are kept: {by_reason(whys)}")
+            lines += described(whys)
+        return lines
 
 
 def listed(dataset: Dataset, data: Path, modalities: Sequence[str]) -> list[Cut]:
@@ -46,6 +54,7 @@ def survey(
     needed: Sequence[str] | None = None,
     people: People | None = None,
     by: Side = "subject",
+    missing: Missing = "drop",
 ) -> Listing:
     """The clips of every recording in `data`, and what was dropped.
 
@@ -56,18 +65,22 @@ def survey(
         dataset: whose `recordings` open `data`, and whose activities the spans are labelled with.
         data: the folder.
         modalities: names of those that the clips are for.
-        needed: names of those whose streams a recording must have, or it is dropped; by default all.
+        needed: names of those that a clip must have something of; by default all.
         people: persons under two names are looked for, and merged or refused as it says; by default not.
         by: what folds are made of; where it is sessions, every recording must name one.
+        missing: what becomes of a clip that lacks some of `needed`. It is dropped; or kept, unless it lacks
+            all of them; or it is refused, and so is whatever was dropped before for a sensor's sake.
 
     Raises:
-        DataError: no clips, an unknown activity, a stream that no recording has, two clips of one name, or
-            what `check_names` and `check_recordings` refuse.
+        DataError: no clips, an unknown activity, a stream that no recording has, a modality that no clip has,
+            two clips of one name, one that is refused, or what `check_names` and `check_recordings` refuse.
     """
     chosen = [dataset.modality(name) for name in modalities]
-    streams = [s for m in (modalities if needed is None else needed) for s in dataset.modality(m).streams]
+    wanted = chosen if needed is None else [dataset.modality(name) for name in needed]
+    streams = [stream for modality in wanted for stream in modality.streams]
     cuts: list[Cut] = []
     dropped: list[Dropped] = []
+    lacking: list[Lack] = []
     opened: list[Recording] = []
     subjects: set[str] = set()
     spelled = {plain(activity): activity for activity in dataset.activities}
@@ -80,22 +93,26 @@ def survey(
             raise DataError(f"{unnamed}, expected one, for sessions are left out")
         opened.append(recording)
         dropped += [replace(drop, subject=recording.subject) for drop in recording.dropped]
-        missing = next((stream for stream in streams if stream not in recording.streams), None)
+        sensors = Sensors(recording, wanted, asked=missing != "drop")
         for clip in _clips(recording, chosen, dropped):
             activity = spelled.get(plain(clip.activity))
             if activity is None:
                 got = f"recording {recording.name}: activity {clip.activity!r}"
                 raise DataError(f"{data}: {got}, expected one of: {', '.join(dataset.activities)}")
-            if missing is None:
-                cuts.append((recording, replace(clip, activity=activity)))
+            clip = replace(clip, activity=activity)
+            lost = list(sensors.lacks(clip))
+            if lost and (missing != "without" or len(lost) == len(wanted)):
+                dropped.append(lost[0].why)
             else:
-                about = recording.name, recording.subject
-                dropped.append(Dropped(*about, activity, NO_STREAM, stream=missing))
+                cuts.append((recording, replace(clip, lacks=tuple(lack.modality for lack in lost))))
+                lacking += lost
     for stream in streams:
         if opened and all(stream not in recording.streams for recording in opened if recording.streams):
             first = next((recording for recording in opened if recording.streams), opened[0])
             got = ", ".join(first.streams) or "none"
             raise DataError(f"{data}: recording {first.name}: no stream {stream!r}, got: {got}")
+    if missing == "refuse":
+        _refuse_lost(data, dropped, streams)
     if not cuts:
         length = longest_s(chosen)
         long = "" if length is None else f" of {length:g} s or more"
@@ -103,15 +120,40 @@ def survey(
         raise DataError(
             "; ".join([f"{data}: no clips of data set {dataset.name}, {expected}", *told(dropped, [])[:2]])
         )
+    for modality in wanted:
+        if not any(clip.holds([modality.name]) for _, clip in cuts):
+            whys = [lack.why for lack in lacking if lack.modality == modality.name]
+            raise DataError(f"{data}: no clip has anything of {modality.name}: {by_reason(whys)}")
     names: set[str] = set()
     for _, clip in cuts:
         if clip.name in names:
             raise DataError(f"{data}: two clips are called {clip.name!r}, expected names that differ")
         names.add(clip.name)
     if people is None:
-        return Listing(cuts, dropped, [])
+        return Listing(cuts, dropped, [], lacking)
     check_names(data, opened, people, dataset.activities)
-    return Listing(cuts, dropped, people.unknown(subjects) + check_recordings(data, opened, people, by))
+    notes = people.unknown(subjects) + check_recordings(data, opened, people, by)
+    return Listing(cuts, dropped, notes, lacking)
+
+
+def _refuse_lost(data: Path, dropped: Sequence[Dropped], streams: Sequence[str]) -> None:
+    """Refuse windows that were dropped for want of one of `streams`."""
+    lost = [
+        drop
+        for drop in dropped
+        if drop.reason in (NO_STREAM, BEFORE, AFTER, GAP)
+        and (drop.stream is None or drop.stream.partition(" (")[0] in streams)
+    ]
+    if lost:
+        name = lost[0].recording
+        of_first = [replace(drop, activity=None) for drop in lost if drop.recording == name]
+        count, _, why = described(of_first)[0].strip().removeprefix(f"{name}: ").partition(": ")
+        more = len({drop.recording for drop in lost} - {name})
+        others = f", and so do some of {more} more recordings" if more else ""
+        raise DataError(
+            f"{data}: recording {name}: {count} windows lack a sensor: {why}{others}; expected every sensor "
+            "throughout, or missing = 'drop' or 'without'"
+        )
 
 
 def opened_by(dataset: Dataset, data: Path) -> Iterator[Recording]:

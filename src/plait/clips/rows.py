@@ -19,13 +19,13 @@ LARGE = 2**14  # numbers of a row that is converted as it is read
 
 @dataclass(frozen=True)
 class Rows:
-    """An array of rows, each in one of `files`, at `places`: which file, and which row of it.
+    """An array of rows, each in one of `files`, at `places`: which file, and which row of it; or nowhere.
 
     All files hold rows of one shape, of floats or of the bits of bfloat16.
     """
 
     files: tuple[Path, ...]
-    places: tuple[tuple[int, int], ...]
+    places: tuple[tuple[int, int] | None, ...]
 
     @classmethod
     def of(cls, file: Path) -> "Rows":
@@ -41,8 +41,11 @@ class Rows:
         return len(self.places)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """One row as it is kept."""
-        file, place = self.places[row]
+        """One row as it is kept; of one that is nowhere, no numbers: shape `(0,)`."""
+        found = self.places[row]
+        if found is None:
+            return np.empty(0, self.dtype)
+        file, place = found
         values: np.ndarray = self._maps[file][place]
         return values
 
@@ -70,13 +73,26 @@ class Rows:
         numbers: dict[int, int] = {}
         places = []
         for row in rows:
-            file, place = self.places[row]
-            places.append((numbers.setdefault(file, len(numbers)), place))
+            found = self.places[row]
+            places.append(found and (numbers.setdefault(found[0], len(numbers)), found[1]))
         return Rows(tuple(self.files[file] for file in numbers), tuple(places))
 
     def made(self, make: Callable[[Path], Path]) -> "Rows":
         """The same rows in what `make` makes of each file, or in where it says that the file lies."""
         return Rows(tuple(make(file) for file in self.files), self.places)
+
+    def has(self, row: int) -> bool:
+        """Whether a row is anywhere."""
+        return self.places[row] is not None
+
+    def spread(self, at: Sequence[int], length: int) -> "Rows":
+        """An array of `length` rows that has these rows at the numbers `at`, and no others."""
+        if len(at) == length:
+            return self
+        places: list[tuple[int, int] | None] = [None] * length
+        for row, place in zip(at, self.places, strict=True):
+            places[row] = place
+        return Rows(self.files, tuple(places))
 
     def read(self, rows: np.ndarray) -> Tensor:
         """A tensor `(len(rows), *shape)`: float32, or what is kept in bfloat16 as it is.
@@ -84,8 +100,10 @@ class Rows:
         Large rows are converted one by one as they are read, while in the processor's cache.
 
         Raises:
-            DataError: a file cannot be read.
+            DataError: a file cannot be read, or a row is nowhere.
         """
+        if not self._held[rows].all():
+            raise DataError("rows of clips that lack a modality, expected those of clips that have it")
         if self.dtype == BFLOAT16:
             batch = torch.empty((len(rows), *self.shape), dtype=torch.bfloat16)
             bits = batch.view(torch.int16).numpy()
@@ -106,8 +124,8 @@ class Rows:
         with into.open("wb") as file:
             header = {"descr": self.dtype.str, "fortran_order": False, "shape": (len(self), *self.shape)}
             np.lib.format.write_array_header_1_0(file, header)
-            for number, place in self.places:
-                file.write(np.ascontiguousarray(self._maps[number][place]).tobytes())
+            for row in range(len(self)):
+                file.write(np.ascontiguousarray(self[row]).tobytes())
 
     @cached_property
     def _maps(self) -> list[np.ndarray]:
@@ -120,7 +138,11 @@ class Rows:
 
     @cached_property
     def _places(self) -> np.ndarray:
-        return np.array([place for _, place in self.places], dtype=np.int64)
+        return np.array([-1 if found is None else found[1] for found in self.places], dtype=np.int64)
+
+    @cached_property
+    def _held(self) -> np.ndarray:
+        return np.array([found is not None for found in self.places], dtype=np.bool_)
 
 
 def mapped(path: Path) -> np.ndarray:

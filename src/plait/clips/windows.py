@@ -216,23 +216,10 @@ class _Timeline:
         self.stop_s = min((stop for _, stop in ends.values()), default=0.0)
         around = (self.start_s, self.stop_s) if windows.margins or not recording.spans else None
         self.spans = filled(recording.spans, windows.unlabelled, around)
-        self.silent_s = {name: self._silent_s(stream) for name, stream in self.streams.items()}
+        within = recording.name, self.start_s, self.stop_s
+        self.silent_s = {name: silent_s(stream, *within) for name, stream in self.streams.items()}
         self.any_silent_s = np.unique(np.concatenate([np.empty(0), *self.silent_s.values()]))
         self.gaps: dict[tuple[str, int], tuple[str, float, float]] = {}
-
-    def _silent_s(self, stream: Stream) -> np.ndarray:
-        """Moments, 0.1 s apart, without a reading of a sensor, or without a picture."""
-        lasts_s = self.stop_s - self.start_s
-        if lasts_s <= 0:
-            return np.empty(0)
-        if lasts_s > LONGEST_S:
-            hours = f"lasts {lasts_s / 3600:.4g} hours, expected {LONGEST_S / 3600:.4g} at most"
-            raise DataError(f"recording {self.recording.name}: {hours}")
-        moments = np.arange(self.start_s, self.stop_s, 0.1)
-        if isinstance(stream, Video):
-            return np.asarray(moments[~stream.has(moments)])
-        silent: np.ndarray = moments[~np.isfinite(stream.at(moments).reshape(len(moments), -1)).all(axis=1)]
-        return silent
 
     def windows(self, stride_s: float) -> list[Window]:
         """All windows at this stride."""
@@ -414,3 +401,28 @@ def ends_of(stream: Stream) -> tuple[float, float]:
         return stream.ends
     times = stream.times
     return float(times[0]), float(times[-1]) + (float(np.median(np.diff(times))) if len(times) > 1 else 0.0)
+
+
+def silent_s(stream: Stream, recording: str, start_s: float, stop_s: float) -> np.ndarray:
+    """Moments, 0.1 s apart, without a reading of a sensor, or without a picture.
+
+    Args:
+        stream: of the sensor.
+        recording: its name, for the error.
+        start_s: the first moment.
+        stop_s: what all of them lie before.
+
+    Raises:
+        DataError: the two lie too far apart.
+    """
+    lasts_s = stop_s - start_s
+    if lasts_s <= 0:
+        return np.empty(0)
+    if lasts_s > LONGEST_S:
+        hours = f"lasts {lasts_s / 3600:.4g} hours, expected {LONGEST_S / 3600:.4g} at most"
+        raise DataError(f"recording {recording}: {hours}")
+    moments = np.arange(start_s, stop_s, 0.1)
+    if isinstance(stream, Video):
+        return np.asarray(moments[~stream.has(moments)])
+    silent: np.ndarray = moments[~np.isfinite(stream.at(moments).reshape(len(moments), -1)).all(axis=1)]
+    return silent

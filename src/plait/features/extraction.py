@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast
@@ -77,7 +77,7 @@ class Features:
         Raises:
             DataError: the cache cannot be written.
         """
-        clips = [astuple(clip) for _, clip in self.cuts]
+        clips = [clip.row for _, clip in self.cuts]
         array = cache_folder("features") / f"all-{content_key([self.rows.names, clips])}.npy"
         index = array.with_suffix(".parquet")
         with made_once(array, said={"made": "a copy of features, as one array"}) as making:

@@ -46,6 +46,8 @@ def average_scores(
 ) -> pl.DataFrame:
     """Average score fusion (section 5.1): predictions whose scores are the mean of `methods`', clip by clip.
 
+    Methods that predict nothing of a clip, `""`, are left out of its mean; where all do, so does the average.
+
     Args:
         predictions: a predictions table.
         methods: whose scores are averaged; two or more.
@@ -61,9 +63,13 @@ def average_scores(
         if part.is_empty() or not part.select(key).equals(parts[0].select(key)):
             raise DataError(f"average {name!r}: {method!r} has not scored the same clips as {methods[0]!r}")
     scores = np.array([part["scores"].to_list() for part in parts])
+    says = np.array([(part["predicted"] != "").to_list() for part in parts])
     averaged = scores.mean(axis=0).astype(np.float32)
+    for clip in np.flatnonzero(~says.all(axis=0) & says.any(axis=0)):
+        averaged[clip] = scores[says[:, clip], clip].mean(axis=0)
+    best = zip(averaged.argmax(axis=1).tolist(), np.any(says, axis=0).tolist(), strict=True)
     return parts[0].with_columns(
         method=pl.lit(name),
-        predicted=pl.Series([activities[best] for best in averaged.argmax(axis=1)], dtype=pl.String),
+        predicted=pl.Series([activities[place] if said else "" for place, said in best], dtype=pl.String),
         scores=pl.Series(averaged.tolist(), dtype=pl.List(pl.Float32)),
     )

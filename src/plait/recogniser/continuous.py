@@ -1,6 +1,6 @@
 """A run's networks on whole recordings of the people they were tested on: frames and segments, not clips."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from plait.recogniser.recogniser import Front
 from plait.recogniser.score import STEP_S, named, stretch, summary
 from plait.recogniser.source import Source, facts_of, sliding_of
 from plait.recogniser.validation import by_people, recogniser_of, unlabelled_time
-from plait.recogniser.windows import Sliding, extent_of, extents_of
+from plait.recogniser.windows import Sliding, extent_of, extents_of, labels_of
 from plait.results import CONTINUOUS
 from plait.store import content_key, write_csv
 from plait.study.finished import FinishedRun
-from plait.study.folds import folds
+from plait.study.folds import folds_of
 from plait.types import Fold, Recording, Windows
 
 PARTS = "continuous"  # of a run's folder: windows that are done
@@ -30,9 +30,10 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     """Score every method of a run on its test people's whole recordings, as `RUN/continuous.csv`.
 
     A row per method and seed, over all folds: `recordings` (those with labels that the method sees
-    something of), then the columns of `score.summary`. Windows are slid over each
-    recording and their scores averaged where they overlap; nothing is smoothed, for smoothing is chosen by
-    whoever fits a model. Windows that are done are not looked at again.
+    something of; where `missing` is `without`, all that have some modality of the study, and nothing is
+    recognised in those that the method cannot see), then the columns of `score.summary`. Windows are slid
+    over each recording and their scores averaged where they overlap; nothing is smoothed, for smoothing is
+    chosen by whoever fits a model. Windows that are done are not looked at again.
 
     Args:
         run: a finished one.
@@ -83,17 +84,15 @@ def _stretches(
     """Labels and what was recognised, of everyone who was tested, by the networks that had not seen them."""
     sliding = Sliding(facts.seconds, facts.stride_s)
     found: list[Stretch] = []
-    for fold in folds(run.study.protocol, [clip.subject for _, clip in run.cuts]):
+    for fold in folds_of(run.study.protocol, [clip for _, clip in run.cuts]):
         at = f"{fold.name}/{seed}"
         weights = {name: run.weights(name, at) for name in facts.networks}
         facts = replace(facts, key=content_key([path.parent.name for path in weights.values()]))
         recogniser = recogniser_of(source, facts, weights, fronts)
-        theirs = [
-            recording
-            for person in fold.test
-            for recording in recordings.get(person, ())
-            if recogniser.can_see(recogniser.present(recording.streams))
-        ]
+        everything = [recording for person in fold.test for recording in recordings.get(person, ())]
+        theirs = [r for r in everything if recogniser.can_see(recogniser.present(r.streams))]
+        if run.study.missing == "without":
+            found += _unseen(run, facts, cut, [r for r in everything if r not in theirs])
         if not theirs:
             continue
         tasks = plan(recogniser, theirs, sliding, cut=cut)
@@ -106,4 +105,20 @@ def _stretches(
             assert extent is not None  # it has a modality that can be seen
             segments = recognise(facts, rows_of(table, task.recording.name)).segments
             found.append(stretch(facts, task.recording.name, extent, task.labels, segments))
+    return found
+
+
+def _unseen(
+    run: FinishedRun, facts: ModelFacts, cut: Windows | None, recordings: Sequence[Recording]
+) -> list[Stretch]:
+    """Labels of recordings of which a method sees nothing, and others might: nothing is recognised there."""
+    needed = [run.dataset.modality(name) for name in run.study.needed]
+    found: list[Stretch] = []
+    for recording in recordings:
+        some = [modality for modality in needed if set(modality.streams) <= recording.streams.keys()]
+        labels = labels_of(recording, cut, some, facts.activities)
+        if some and labels:
+            extents = extents_of(recording, some).values()
+            extent = min(start for start, _ in extents), max(stop for _, stop in extents)
+            found.append(stretch(facts, recording.name, extent, labels, ()))
     return found

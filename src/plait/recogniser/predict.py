@@ -9,7 +9,7 @@ OUT/.predicting/       windows that are done, of a prediction that is not
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,6 @@ from plait.compute.ahead import ahead
 from plait.compute.machine import settled_numerics
 from plait.contents import describe
 from plait.errors import ConfigError, DataError, first_fault
-from plait.names import plain
 from plait.objects import source_key
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
@@ -137,9 +136,7 @@ def plan(
         refuse_missing(recogniser, recording.streams, f"recording {recording.name}")
         extents = extents_of(recording, modalities)
         windows = sliding.windows(extents) if clips is None else list(clips.get(recording.name, ()))
-        spelled = {plain(activity): activity for activity in recogniser.activities}
-        spans = (replace(s, activity=spelled.get(plain(s.activity), s.activity)) for s in recording.spans)
-        labels = labels_of(replace(recording, spans=tuple(spans)), cut, modalities)
+        labels = labels_of(recording, cut, modalities, recogniser.activities)
         tasks[recording.name] = Task(recording, windows, labels)
     if not tasks:
         raise DataError("no recordings, expected one at least")

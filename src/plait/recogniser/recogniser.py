@@ -39,7 +39,7 @@ class Member(NamedTuple):
     @property
     def needs(self) -> frozenset[str]:
         """The modalities without which it sees nothing."""
-        return frozenset(self.network.encoders) - frozenset(self.network.reads.optional)
+        return self.network.needs
 
     def logits(self, clip: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
         """Of one window: `(classes,)`, from tensors by modality and features by their keys."""

@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
 import torch
 
 from plait.clips import Clips, Cut, tensors
+from plait.clips.arrays import rows_with
 from plait.config import Encoder, Method, Study
 from plait.contents import network_key
 from plait.errors import ConfigError
@@ -17,9 +19,10 @@ from plait.objects import resolve, source_key
 from plait.progress import Progress
 from plait.recogniser.model import EncoderFacts, ModelFacts, NetworkFacts, SensorFacts, Training
 from plait.recogniser.windows import Sliding, windows_of
+from plait.results import UNSEEN
 from plait.study.facts import commit, versions
 from plait.study.finished import FinishedRun
-from plait.study.folds import by_of, check_classes, folds
+from plait.study.folds import check_classes, folds_of
 from plait.study.inputs import inputs
 from plait.study.run import Say, check_methods
 from plait.study.shuffled import clips_of, people_of
@@ -92,10 +95,12 @@ def source_of(
     if run is not None:
         finished = FinishedRun.open(run, data, _named_by(study))
         _check_run(study, dataset, finished, listing.cuts)
-    fold = _fold(study, people, finished)
+    whole = {clip.subject for _, clip in cuts if not clip.lacks}
+    fold = _fold(study, people, whole, finished)
     study = replace(study, protocol=replace(study.protocol, refit=bool(fold.val)))
     clips = inputs(study, dataset, cuts, progress=progress)
-    check_methods(study, dataset, cuts, data, clips, (fold,) if fold.val else ())
+    for line in check_methods(study, dataset, cuts, data, clips, (fold,), choosing=bool(fold.val)):
+        say(line)
     return Source(study, dataset, data, cuts, clips, fold, tuple(absent), finished)
 
 
@@ -113,7 +118,7 @@ def folds_without(run: FinishedRun, people: Collection[str]) -> list[Fold]:
     """
     found = [
         fold
-        for fold in folds(run.study.protocol, [getattr(c, by_of(run.study.protocol)) for _, c in run.cuts])
+        for fold in folds_of(run.study.protocol, [clip for _, clip in run.cuts])
         if not people or (fold.by == "subject" and not set(people) & {*fold.train, *fold.val})
     ]
     if not found:
@@ -135,7 +140,8 @@ def _check_run(study: Study, dataset: Dataset, run: FinishedRun, cuts: Sequence[
     if run.results.facts.activities != dataset.activities:
         raise ConfigError(f"{run.folder}: a run of other activities, expected one of this study")
     names = {clip.name for _, clip in cuts}
-    if other := set(run.results.predictions["clip"]) - names:
+    mine_of = pl.col("method").is_in(study.methods) & (pl.col("predicted") != UNSEEN)
+    if other := set(run.results.predictions.filter(mine_of)["clip"]) - names:
         raise ConfigError(f"{run.folder}: a run of other clips, such as {min(other)}, expected one of these")
     for name, method, train in study.trainings():
         if name not in run.study.methods:
@@ -148,18 +154,23 @@ def _check_run(study: Study, dataset: Dataset, run: FinishedRun, cuts: Sequence[
         raise ConfigError(f"{run.folder}: a run of {run.study.dataset}, expected one of {study.dataset}")
 
 
-def _fold(study: Study, people: Sequence[str], run: FinishedRun | None) -> Fold:
-    """Everyone trains; where epochs are yet to be chosen, the last people validate before."""
+def _fold(study: Study, people: Sequence[str], whole: Collection[str], run: FinishedRun | None) -> Fold:
+    """Everyone trains; where epochs are yet to be chosen, the last people validate before.
+
+    These are among the people who have a clip that lacks nothing, `whole`.
+    """
     chooses = any(train.choose == "best" for _, _, train in study.trainings())
     count = study.protocol.val_subjects or 0
     if run is not None or not (chooses or count):
         return Fold("everyone", tuple(people), (), ())
     count = max(count, 1) if chooses else count
-    if len(people) < count + 1:
+    judges = [name for name in people if name in whole][-count:]
+    rest = tuple(name for name in people if name not in judges)
+    if len(judges) < count or not rest:
         raise ConfigError(
             f"protocol.val_subjects: {count} of {len(people)} people, expected somebody left to train"
         )
-    return Fold("everyone", tuple(people[:-count]), tuple(people[-count:]), ())
+    return Fold("everyone", rest, tuple(judges), ())
 
 
 def trained(source: Source, name: str, weights: Path) -> Network:
@@ -231,7 +242,7 @@ def facts_of(
         activities=dataset.activities,
         sensors=sensors,
         networks=networks,
-        training=Training(people, len(source.cuts), study.seeds[0], source.left_out),
+        training=Training(people, _clips_read(source, names), study.seeds[0], source.left_out),
         seconds=sliding.seconds,
         stride_s=sliding.stride_s,
         cite=dataset.cite,
@@ -240,9 +251,16 @@ def facts_of(
     )
 
 
+def _clips_read(source: Source, names: Sequence[str]) -> int:
+    """How many clips some of these methods is trained on: those that hold all that it reads."""
+    reads = [source.study.methods[name].modalities for name in names]
+    return sum(any(clip.holds(modalities) for modalities in reads) for _, clip in source.cuts)
+
+
 def _tensor_shape(source: Source, name: str) -> tuple[int, ...]:
     """The shape of a modality's tensor, before features are made of it."""
-    return tuple(next(tensors(source.dataset.modality(name), source.cuts[:1])).shape)
+    first = source.cuts[rows_with(source.cuts, name)[0]]
+    return tuple(next(tensors(source.dataset.modality(name), [first])).shape)
 
 
 def _encoder_facts(source: Source, name: str, method: Method, modality: str) -> EncoderFacts:

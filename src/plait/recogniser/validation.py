@@ -34,6 +34,7 @@ from plait.recogniser.tuning import (
 from plait.recogniser.windows import Sliding, labels_of, whole_recordings
 from plait.results import (
     TRAIN_WEIGHTS,
+    UNSEEN,
     VALIDATION,
     read_scores,
 )
@@ -132,8 +133,12 @@ def _validation(
         tables = [read_scores(setting.folder(jobs[name].key), VALIDATION) for name in facts.networks]
     if not tables or tables[0].is_empty():
         return np.empty((0, len(facts.activities))), np.empty(0, np.int64)
-    scores = np.mean([np.array(table["scores"].to_list()) for table in tables], axis=0)
-    return scores, np.array([facts.activities.index(name) for name in tables[0]["activity"]], np.int64)
+    says = np.array([(table["predicted"] != UNSEEN).to_list() for table in tables])
+    some: np.ndarray = np.any(says, axis=0)
+    scores = np.array([table["scores"].to_list() for table in tables])[:, some]
+    mean = scores.mean(axis=0, where=says[:, some, None])
+    truth = [facts.activities.index(name) for name in tables[0].filter(some)["activity"]]
+    return mean, np.array(truth, np.int64)
 
 
 def _rounds(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,7 +146,10 @@ def whole_recordings(dataset: Dataset, data: Path) -> Iterator[Recording]:
 
 
 def labels_of(
-    recording: Recording, windows: Windows | None, modalities: Sequence[Modality]
+    recording: Recording,
+    windows: Windows | None,
+    modalities: Sequence[Modality],
+    activities: Sequence[str] = (),
 ) -> tuple[Span, ...]:
     """A recording's labels in order of time, those of one activity that touch as one.
 
@@ -156,11 +159,14 @@ def labels_of(
         recording: whose.
         windows: how clips are cut, which says what unlabelled time is.
         modalities: between whose first and last reading it lies.
+        activities: whose spelling labels are given.
     """
-    if windows is None or windows.unlabelled is None or not recording.spans:
-        return tuple(filled(recording.spans))
+    spelled = {plain(activity): activity for activity in activities}
+    spans = [replace(s, activity=spelled.get(plain(s.activity), s.activity)) for s in recording.spans]
+    if windows is None or windows.unlabelled is None or not spans:
+        return tuple(filled(spans))
     around = extent_of(extents_of(recording, modalities)) if windows.margins else None
-    return tuple(filled(recording.spans, windows.unlabelled, around))
+    return tuple(filled(spans, windows.unlabelled, around))
 
 
 def ingested(folders: Sequence[Path]) -> Iterator[Recording]:

@@ -5,11 +5,11 @@ from pathlib import Path
 from plait.report.drawing import write_figure
 from plait.report.page import LIMIT, Report, render
 from plait.report.tables import latex_tables, markdown
-from plait.results import Results, read_hands, read_histories, read_results
+from plait.results import Results, read_hands, read_histories, read_lacking, read_results
 from plait.store import write_csv, write_text
 
 __all__ = ["write_report"]
-PARTIAL = ("contrasts", "comparisons", "gains", "widths", "hands", "calibration", "learning")
+PARTIAL = ("contrasts", "comparisons", "gains", "widths", "hands", "lacking", "calibration", "learning")
 
 
 def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) -> Path:
@@ -25,7 +25,7 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
     """
     facts, predictions, validation = results or read_results(run)
     hands, histories = read_hands(run, predictions), read_histories(run, facts)
-    report = Report.of(facts, predictions, validation, hands, histories)
+    report = Report.of(facts, predictions, validation, hands, histories, read_lacking(run))
     tables, figures = report.tables(), report.figures()
     for name, table in tables.items():
         write_csv(run / f"{name}.csv", table)
@@ -37,6 +37,7 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
                 (run / f"{name}.{ending}").unlink(missing_ok=True)
     for name, draw in figures.items():
         write_figure(draw(), run / name)
-    write_text(run / "table.md", markdown(facts, report.main, report.contrasts, report.comparisons))
+    text = markdown(facts, report.main, report.contrasts, report.comparisons, report.lacking)
+    write_text(run / "table.md", text)
     write_text(run / "index.html", render(report, run, limit))
     return run / "index.html"

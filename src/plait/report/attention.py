@@ -66,11 +66,13 @@ def write_attention(
     fold = fold or finished.fold_of(method, cut.subject)
     network = finished.network(method, fold, clips)
     modalities = finished.study.method(method).modalities
+    if not cut.holds(modalities):
+        raise ConfigError(f"clip {clip} lacks {', '.join(cut.lacks)}, expected one that {method} sees whole")
     with torch.inference_mode():
         grids = grids_of(network, clips, modalities, np.array([row]))
         maps = attentions(network.method, grids)
         scores = network.method(grids).softmax(1)[0]
-    rows = finished.tested(method, fold)
+    rows = clips.holding(modalities, finished.tested(method, fold))
     activities = finished.dataset.activities
     labels = torch.tensor([activities.index(finished.cuts[test][1].activity) for test in rows])
     curves = deletion(network.method, grids_of(network, clips, modalities, rows), labels)

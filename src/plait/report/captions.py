@@ -100,7 +100,13 @@ def split(protocol: Mapping[str, Any]) -> str:
     return f"{tested}, the next {following} in {order} order for validation{refit}"
 
 
-def notes(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
+def notes(
+    run: RunFacts,
+    main: pl.DataFrame,
+    contrasts: pl.DataFrame,
+    comparisons: pl.DataFrame,
+    lacking: pl.DataFrame | None = None,
+) -> list[str]:
     """How the numbers of a report are computed, a sentence or two each.
 
     Args:
@@ -108,6 +114,7 @@ def notes(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, comparison
         main: `tables.main_table`.
         contrasts: `compare.decide`.
         comparisons: `compare.describe`.
+        lacking: `tables.lacking_table`.
     """
     folds, subjects = (int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects"))
     activities = count(len(run.activities), "activity", "activities")
@@ -152,12 +159,30 @@ def notes(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, comparison
         notes.append(
             "Folds share training subjects, so the differences of two subjects are not quite independent."
         )
+    if lacking is not None and lacking.height:
+        notes.append(missing_sensors(lacking))
     if run.said:
         notes.append(f"Clips: {'; '.join(line.strip() for line in run.said)}.")
     if run.failed:
         failed = "; ".join(run.failed)
         notes.append(f"Failed, whence their methods and what is made from them are left out: {failed}.")
     return notes
+
+
+def missing_sensors(lacking: pl.DataFrame) -> str:
+    """How clips that lack a sensor count, and how many of them each method cannot see.
+
+    Args:
+        lacking: `tables.lacking_table`.
+    """
+    totals = lacking.group_by("method", maintain_order=True).agg(pl.col("clips", "unseen").sum())
+    unseen = [f"{name} {n} of {clips:,}" for name, clips, n in totals.iter_rows() if n]
+    return (
+        "Sensors are missing from some clips. A method is trained and validated on the clips that hold all "
+        "that it reads. It is tested on every clip, with what that holds where it can do without the rest; a "
+        "clip that it cannot see counts as not recognised, so that all methods stand on the same clips. Not "
+        f"recognised for want of a sensor: {', '.join(unseen) or 'none'}."
+    )
 
 
 def decided(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:

@@ -116,13 +116,14 @@ def chosen(cuts: Sequence[tuple[Recording, Clip]], of: Of, models: Sequence[str]
 
     Args:
         cuts: The run's clips.
-        of: Predictions by clip and model; a clip that some model has none of is left out.
+        of: Predictions by clip and model; a clip that some model has none of is left out, and so is one that
+            lacks a sensor.
         models: Singles, then the fusion.
         each: How many clips of each combination of who was right, among which activities take turns.
     """
     groups: dict[tuple[bool, ...], dict[str, list[int]]] = {}
     for row, (_, clip) in enumerate(cuts):
-        if all((clip.name, name) in of for name in models):
+        if not clip.lacks and all((clip.name, name) in of for name in models):
             who = tuple(right(of, clip, models))
             groups.setdefault(who, {}).setdefault(clip.activity, []).append(row)
     rows: list[int] = []

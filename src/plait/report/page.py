@@ -60,6 +60,7 @@ class Report:
         widths: `claims.widths`.
         claims: `claims.paper_claims`, then `missing_hands.visibility_claims` where hands were counted.
         hands: `missing_hands.missing_hands`; empty where nobody counted.
+        lacking: `tables.lacking_table`; empty where no clip lacks anything.
         reliability: `calibration.reliability`.
         coverage: `calibration.coverage`.
         learning: `metrics.by_epoch`; empty where nobody kept the jobs.
@@ -83,6 +84,7 @@ class Report:
     widths: pl.DataFrame
     claims: pl.DataFrame
     hands: pl.DataFrame
+    lacking: pl.DataFrame
     reliability: pl.DataFrame
     coverage: pl.DataFrame
     learning: pl.DataFrame
@@ -98,6 +100,7 @@ class Report:
         validation: pl.DataFrame | None = None,
         hands: pl.DataFrame | None = None,
         histories: pl.DataFrame | None = None,
+        lacking: pl.DataFrame | None = None,
     ) -> "Report":
         """The report of a run.
 
@@ -107,6 +110,7 @@ class Report:
             validation: Predictions of validation clips, which choose a fusion and do nothing else.
             hands: The hands that were detected in the test clips, a row per clip.
             histories: `results.read_histories`.
+            lacking: `results.read_lacking`.
         """
         gained = gains(run.methods, predictions, run.activities)
         choice = choose(run.dataset, run.methods, run.modalities, validation)
@@ -132,6 +136,7 @@ class Report:
             widths=widths(run.methods, predictions),
             claims=claims,
             hands=missing,
+            lacking=tables.lacking_table(run, predictions, lacking),
             reliability=calibration.reliability(predictions, run.activities),
             coverage=calibration.coverage(predictions, run.activities),
             learning=pl.DataFrame() if histories is None else by_epoch(histories),
@@ -146,6 +151,8 @@ class Report:
         frames = {name: value for name, value in values.items() if isinstance(value, pl.DataFrame)}
         if self.hands.is_empty():  # nobody looked for hands
             frames.pop("hands")
+        if self.lacking.is_empty():
+            frames.pop("lacking")
         if self.learning.is_empty():  # nobody kept the jobs
             frames.pop("learning")
         return {"table": frames.pop("main"), **frames}
@@ -244,7 +251,9 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         seen=report.seen,
         sheet=sheet,
         cases=cases,
-        notes=captions.notes(run, main, report.contrasts, report.comparisons),
+        lacking=_cells_by("method", report.lacking, tables.lacking_cells),
+        lacking_heads=tables.LACKING,
+        notes=captions.notes(run, main, report.contrasts, report.comparisons, report.lacking),
         data=_script_data(report),
     )
     template = environment.get_template("page.html.j2")

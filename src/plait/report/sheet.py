@@ -30,6 +30,7 @@ def write_sheet(dataset: Dataset, cuts: Sequence[Cut], run: Path) -> Path | None
     tiles: list[np.ndarray] = []
     for number, activity in enumerate(dataset.activities):
         performed = [cut for cut in cuts if cut[1].activity == activity]
+        performed = [cut for cut in performed if not cut[1].lacks] or performed
         turn = [cut for cut in performed if cut[1].subject == subjects[number % len(subjects)]]
         if not performed:
             continue

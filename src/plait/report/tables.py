@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 
 from plait.analysis import calibration, metrics, persons
+from plait.analysis.lacking import by_lack
 from plait.names import natural
 from plait.report import paper
 from plait.report.captions import chance, interval, notes, origin_of, percent, points, seconds, training_of
 from plait.report.latex import tabular
-from plait.results import MethodFacts, RunFacts
+from plait.results import UNSEEN, MethodFacts, RunFacts
 
 GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
 MAIN = (
@@ -45,6 +46,7 @@ MISTAKES = ("method", "subject", "activity", "taken for", "theirs, %", "all othe
 GAINS = ("fusion", "against", "activity", "gain", "95 % interval")
 CLAIMS = ("claim", "fusion", "against", "effect", "95 % interval", "verdict")
 WIDTHS = ("series", "K", "accuracy %", "95 % interval")
+LACKING = ("method", "lacks", "clips", "people", "not recognised", "accuracy %")
 HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval")
 
 
@@ -113,7 +115,8 @@ def subject_confusion_table(run: RunFacts, predictions: pl.DataFrame) -> pl.Data
     """The same for each subject, the pairs that occur alone: `subject_confusion.csv`."""
     places = {name: i for i, name in enumerate(run.activities)}
     ranks = [pl.col(name).replace_strict(places, return_dtype=pl.Int64) for name in ("activity", "predicted")]
-    return in_order(run, metrics.subject_confusion(predictions).sort(ranks))
+    seen = predictions.filter(pl.col("predicted") != UNSEEN)
+    return in_order(run, metrics.subject_confusion(seen).sort(ranks))
 
 
 def mistake_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -121,7 +124,19 @@ def mistake_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     return in_order(run, persons.mistakes(predictions))
 
 
-def markdown(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, comparisons: pl.DataFrame) -> str:
+def lacking_table(run: RunFacts, predictions: pl.DataFrame, lacking: pl.DataFrame | None) -> pl.DataFrame:
+    """Accuracy by what clips lack, methods as in the study: `lacking.csv`; empty where none lacks any."""
+    table = by_lack(predictions, lacking)
+    return pl.concat([table.filter(pl.col("method") == method) for method in run.methods])
+
+
+def markdown(
+    run: RunFacts,
+    main: pl.DataFrame,
+    contrasts: pl.DataFrame,
+    comparisons: pl.DataFrame,
+    lacking: pl.DataFrame | None = None,
+) -> str:
     """`table.md`: the main table, what was decided, what is described, and how all that is computed.
 
     Args:
@@ -129,6 +144,7 @@ def markdown(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, compari
         main: `main_table`.
         contrasts: `compare.decide`.
         comparisons: `compare.describe`.
+        lacking: `lacking_table`.
     """
     rows = [main_cells(run, row) for row in main.iter_rows(named=True)]
     lines = [f"# {escaped(run.study)}", "", *markdown_table(MAIN, rows)]
@@ -138,7 +154,10 @@ def markdown(run: RunFacts, main: pl.DataFrame, contrasts: pl.DataFrame, compari
     if not comparisons.is_empty():
         rows = [comparison_cells(row) for row in comparisons.iter_rows(named=True)]
         lines += ["", "## Fusion beside simpler methods", "", *markdown_table(COMPARISONS, rows)]
-    said = [f"* {escaped(note)}" for note in notes(run, main, contrasts, comparisons)]
+    if lacking is not None and not lacking.is_empty():
+        rows = [lacking_cells(row) for row in lacking.iter_rows(named=True)]
+        lines += ["", "## Where sensors are missing", "", *markdown_table(LACKING, rows)]
+    said = [f"* {escaped(note)}" for note in notes(run, main, contrasts, comparisons, lacking)]
     return "\n".join([*lines, "", *said, ""])
 
 
@@ -188,6 +207,12 @@ def comparison_cells(row: Mapping[str, Any]) -> list[str]:
     return [*names, points(row["difference"]), interval(row["low"], row["high"])]
 
 
+def lacking_cells(row: Mapping[str, Any]) -> list[str]:
+    """One method on the clips that lack the same, in words, as `LACKING`."""
+    counts = [f"{row[key]:,}" for key in ("clips", "subjects", "unseen")]
+    return [row["method"], row["lacks"], *counts, percent(row["accuracy"])]
+
+
 def claim_cells(row: Mapping[str, Any]) -> list[str]:
     """One claim in words: claim, fusion, against, effect, interval, verdict."""
     effect = [points(row["effect"]), interval(row["low"], row["high"])]
@@ -213,6 +238,7 @@ def latex_tables(run: RunFacts, tables: Mapping[str, pl.DataFrame]) -> dict[str,
         "gains": (GAINS, rows("gains", _gain_cells), 3),
         "claims": (CLAIMS, rows("claims", claim_cells), 3),
         "widths": (WIDTHS, rows("widths", _width_cells), 1),
+        "lacking": (LACKING, rows("lacking", lacking_cells) if "lacking" in tables else [], 2),
         "hands": (HANDS, rows("hands", _hand_cells) if "hands" in tables else [], 1),
     }
     pivoted = {

@@ -153,7 +153,7 @@ class FinishedRun:
 def grids_of(
     network: Network, clips: Clips, method_modalities: tuple[str, ...], rows: np.ndarray
 ) -> dict[str, Tensor]:
-    """The grids of the clips in `rows`, `(len(rows), *shape)` by modality."""
+    """The grids of the clips in `rows`, `(len(rows), *shape)` by modality; they lack none of these."""
     batch = clips.batch(method_modalities, rows)
     with torch.inference_mode():
         return {name: encoder(batch[name]) for name, encoder in network.encoders.items()}

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -17,12 +17,33 @@ from plait.types import Clip, Fold
 MOST_FOLDS = 1000
 
 
-def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
+def folds_of(protocol: Protocol, clips: Sequence[Clip]) -> tuple[Fold, ...]:
+    """The folds of `protocol` over the subjects (or sessions) of `clips`.
+
+    Whoever has no clip that holds all that methods read is trained on and tested as others are, but validates
+    only where the protocol names them.
+
+    Raises:
+        ConfigError: as `folds`.
+    """
+    sides = [getattr(clip, by_of(protocol)) for clip in clips]
+    whole = {side for side, clip in zip(sides, clips, strict=True) if not clip.lacks}
+    return folds(protocol, sides, whole)
+
+
+def folds(
+    protocol: Protocol, subjects: Sequence[str], able: Collection[str] | None = None
+) -> tuple[Fold, ...]:
     """The folds of `protocol` over `subjects` (or sessions), which stand in one part of a fold at most.
 
     Leave-one-subject-out (or session) has one fold for each, called after it; subject folds, one for each
     group, called 1, 2, ...; leave-n-out, one for each set, called after its subjects; a fixed split is one
     fold, `fixed`.
+
+    Args:
+        protocol: who trains, who validates and who is tested.
+        subjects: everybody, in any order.
+        able: those who may be next to validate; by default all.
 
     Raises:
         ConfigError: too few subjects, an unknown one, one in two parts of a fold, nobody to train or to test,
@@ -54,8 +75,14 @@ def folds(protocol: Protocol, subjects: Sequence[str]) -> tuple[Fold, ...]:
     for name, tested in _groups(protocol, everybody, validating):
         last = max(everybody.index(subject) for subject in tested)
         others = [who for who in everybody[last + 1 :] + everybody[: last + 1] if who not in tested]
-        rest = tuple(sorted(others[validating:], key=natural))
-        splits.append(Fold(name, rest, val or tuple(others[:validating]), tested, by))
+        judges = [who for who in others if able is None or who in able][:validating]
+        rest = tuple(sorted((who for who in others if who not in judges), key=natural))
+        if len(judges) < validating:
+            raise ConfigError(
+                f"protocol.val_subjects: {validating} in fold {name}, where {len(judges)} {by}s have clips "
+                "that lack nothing: expected fewer, or missing = 'drop'"
+            )
+        splits.append(Fold(name, rest, val or tuple(judges), tested, by))
     return tuple(splits)
 
 
@@ -129,12 +156,47 @@ def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) 
             )
 
 
-def check_choice(fold: Fold, choose: str, where: str) -> None:
+def check_held(
+    fold: Fold, clips: Sequence[Clip], activities: Sequence[str], modalities: Sequence[str], where: str
+) -> None:
+    """Refuse a fold in which a method cannot be trained, for clips lack what it reads.
+
+    Args:
+        fold: who trains and who validates.
+        clips: of everybody.
+        activities: each of which needs a training clip that holds all of `modalities`.
+        modalities: what the method reads.
+        where: what errors call the method.
+
+    Raises:
+        ConfigError: naming fold, activity and modalities.
+    """
+    held = {
+        clip.activity for clip in clips if getattr(clip, fold.by) in fold.train and clip.holds(modalities)
+    }
+    for activity in activities:
+        if activity not in held:
+            raise ConfigError(
+                f"{where}: fold {fold.name}: activity {activity!r} has no training clip that holds "
+                f"{' and '.join(modalities)}, expected one, or missing = 'drop'"
+            )
+
+
+def check_choice(fold: Fold, choose: str, where: str, holding: Collection[str] | None = None) -> None:
     """Refuse to choose the best epoch on validation where nobody validates.
+
+    Args:
+        fold: who validates.
+        choose: which epoch is chosen.
+        where: what errors call the training.
+        holding: those who have clips that hold what the method reads; by default all.
 
     Raises:
         ConfigError: naming the setting.
     """
+    if choose == "best" and fold.val and holding is not None and not set(fold.val) & set(holding):
+        lack = f"no clip of {', '.join(fold.val)}, who validate in fold {fold.name}, holds all that it reads"
+        raise ConfigError(f"{where}.choose is 'best', but {lack}: expected 'last', or others to validate")
     if choose == "best" and not fold.val:
         nobody = f"nobody validates in fold {fold.name}"
         raise ConfigError(f"{where}.choose is 'best', but {nobody}: expected 'last'")

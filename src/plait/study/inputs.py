@@ -5,6 +5,7 @@ from dataclasses import asdict
 from functools import partial
 
 from plait.clips import Clips, Cut, Rows, stored
+from plait.clips.arrays import rows_with
 from plait.compute.cluster import Cluster
 from plait.config import Encoder, Study
 from plait.features import Extraction, extract
@@ -43,7 +44,7 @@ def inputs(
             extractions[name, modality] = method.encoders.get(modality, Encoder()).features
     raw = {modality for (_, modality), extraction in extractions.items() if extraction is None}
     clips = stored(dataset, cuts, [modality for modality in study.modalities if modality in raw])
-    make = partial(extract, dataset, cuts, device=device, threads=threads, progress=progress, cluster=cluster)
+    make = partial(extract, dataset, device=device, threads=threads, progress=progress, cluster=cluster)
     arrays: dict[str, dict[str, Rows]] = {}
     features: dict[str, Rows] = {}
     for (name, modality), extraction in extractions.items():
@@ -54,7 +55,9 @@ def inputs(
         key = content_key([modality, asdict(extraction)])
         if key not in features:
             where = f"methods.{name}.encoders.{modality}.features"
-            features[key] = make(modality, extraction, where=where).rows
+            held = rows_with(cuts, modality)
+            made = make([cuts[row] for row in held], modality, extraction, where=where)
+            features[key] = made.rows.spread(held, len(cuts))
         by_modality[modality] = features[key]
     return {
         name: Clips(clips.table, by_modality, {m: rows.shape for m, rows in by_modality.items()})

@@ -181,9 +181,9 @@ def run_job(job: Job, setting: Setting) -> None:
 
 
 def _write(job: Job, trained: Trained, dataset: Dataset, path: Path) -> None:
-    clips, fold = job.clips, job.fold
+    clips, fold, needs = job.clips, job.fold, trained.network.needs
     test, val = (
-        scored([clips.table[row] for row in clips.of(names, fold.by)], scores, dataset.activities)
+        scored([clips.table[row] for row in clips.of(names, fold.by)], scores, dataset.activities, needs)
         for names, scores in ((fold.test, trained.test), (fold.val, trained.val))
     )
     parameters = sum(p.numel() for p in trained.network.parameters() if p.requires_grad)

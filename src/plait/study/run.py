@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from plait.clips import Clips, Cut, Listing
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
+from plait.clips.presence import lacking_table
 from plait.compute.cluster import MOST_TASKS, joined
 from plait.compute.executors import EXECUTORS, inline, processes, remote
 from plait.compute.machine import cores, device_called
@@ -27,6 +28,7 @@ from plait.results import (
     COLUMNS,
     CONTINUOUS,
     DROPPED,
+    LACKING,
     ORDER,
     PREDICTIONS,
     STUDY,
@@ -34,11 +36,12 @@ from plait.results import (
     read_job,
     read_scores,
     write_run,
+    write_table,
 )
 from plait.store import locked, write_csv, write_toml
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
-from plait.study.folds import by_of, check_choice, check_classes, folds
+from plait.study.folds import by_of, check_choice, check_classes, check_held, folds_of
 from plait.study.inputs import inputs
 from plait.study.jobs import At, Job, Setting, distinct, plan, work_of
 from plait.study.load import load_study
@@ -112,7 +115,8 @@ def run_study(
             _import_all(study)
             cluster = stack.enter_context(joined(ray_address, threads, setting.device))
         clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster)
-        check_methods(study, dataset, listing.cuts, data, clips, parts)
+        for line in check_methods(study, dataset, listing.cuts, data, clips, parts):
+            say(line)
         planned = _Planned(
             study,
             dataset,
@@ -177,6 +181,10 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
             write_csv(out / DROPPED, table_of(listing.dropped))
         else:
             (out / DROPPED).unlink(missing_ok=True)
+        if listing.lacking:
+            write_table(lacking_table(listing.lacking), out / LACKING)
+        else:
+            (out / LACKING).unlink(missing_ok=True)
         (out / CONTINUOUS).unlink(missing_ok=True)  # of an earlier state
         then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
@@ -227,7 +235,7 @@ def check_workers(executor: str, workers: int | None, threads: int) -> None:
 def _folds(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> tuple[Fold, ...]:
     """The folds of a study, each with training clips of every activity."""
     clips = [clip for _, clip in cuts]
-    parts = folds(study.protocol, [getattr(clip, by_of(study.protocol)) for clip in clips])
+    parts = folds_of(study.protocol, clips)
     for fold in parts:
         check_classes(fold, clips, dataset.activities)
     return parts
@@ -240,17 +248,40 @@ def check_methods(
     data: Path,
     clips: Mapping[str, Clips],
     parts: Sequence[Fold],
-) -> None:
-    """Refuse clips and methods that cannot be trained on as they are."""
+    choosing: bool = True,
+) -> list[str]:
+    """Refuse clips and methods that cannot be trained on as they are; a line on each that sees not all clips.
+
+    Args:
+        study: its methods.
+        dataset: its data set.
+        cuts: its clips.
+        data: where they lie, for errors.
+        clips: what each method is given, by its name.
+        parts: who trains, who validates and who is tested.
+        choosing: whether epochs are yet to be chosen.
+    """
     arrays = {rows: name for given in clips.values() for name, rows in given.arrays.items()}
     named = [(name, rows) for rows, name in arrays.items()]
     check_clips(data, [clip for _, clip in cuts], named, people_of(study), by_of(study.protocol))
+    table, lines = [clip for _, clip in cuts], []
     for name, method, train in study.trainings():
         where, precision = f"methods.{name}", getattr(torch, train.precision)
         network = build(method, dataset, clips[name].shapes, where, precision)
         check(method, train, network, clips[name], where)
+        holding = {getattr(c, by_of(study.protocol)) for c in table if c.holds(method.modalities)}
         for fold in parts:
-            check_choice(fold, train.choose, f"{where}.train")
+            if not all(clip.holds(method.modalities) for clip in table):
+                check_held(fold, table, dataset.activities, method.modalities, where)
+            if choosing:
+                check_choice(fold, train.choose, f"{where}.train", holding)
+        if unseen := [clip for clip in table if not clip.holds(network.needs)]:
+            absent = ", ".join(m for m in method.modalities if any(m in clip.lacks for clip in unseen))
+            lines.append(
+                f"{name} ({method.use}) sees nothing of {len(unseen)} of {len(table)} clips, for want of "
+                f"{absent}: they count as not recognised"
+            )
+    return lines
 
 
 def _import_all(study: Study) -> None:

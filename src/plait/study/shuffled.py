@@ -40,7 +40,15 @@ def clips_of(study: Study, dataset: Dataset, data: Path) -> Listing:
         DataError: clips that cannot be had, or a person under two names.
     """
     people, by = people_of(study), by_of(study.protocol)
-    listing = survey(dataset, data, study.modalities, needed=study.needed, people=people, by=by)
+    listing = survey(
+        dataset,
+        data,
+        study.modalities,
+        needed=study.needed,
+        people=people,
+        by=by,
+        missing=study.missing,
+    )
     seed = study.protocol.shuffle_labels
     if seed is None:
         return listing

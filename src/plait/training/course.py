@@ -176,14 +176,21 @@ class Course:
             self.over = True
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Probabilities `(len(rows), classes)`, float32, of the clips in `rows`, as the network is now."""
-        if len(rows) == 0:
-            return np.empty((0, self.classes), dtype=np.float32)
+        """Probabilities `(len(rows), classes)`, float32, of the clips in `rows`, as the network is now.
+
+        Those that hold the same modalities are scored together, each time all that they hold. Of clips that
+        lack what the network needs, it says nothing: every activity has the same probability.
+        """
+        scores = np.full((len(rows), self.classes), 1 / self.classes, dtype=np.float32)
         self.network.eval()
-        groups = np.array_split(rows, math.ceil(len(rows) / 16))
-        with torch.inference_mode():
-            logits = [self.network(*self.inputs.batch(group)) for group in groups]
-            return torch.cat(logits).float().softmax(dim=1).cpu().numpy()
+        for held, places in self.inputs.clips.alike(self.inputs.modalities, rows):
+            if not self.network.needs <= held:
+                continue
+            groups = np.array_split(rows[places], math.ceil(len(places) / 16))
+            with torch.inference_mode():
+                logits = [self.network(*self.inputs.batch(group)) for group in groups]
+                scores[places] = torch.cat(logits).float().softmax(dim=1).cpu().numpy()
+        return scores
 
     def finish(self) -> int:
         """Give the network the weights that were chosen; how many epochs led to them."""

@@ -51,13 +51,16 @@ def fit(task: Task) -> Trained:
     With `task.refit` a second network starts from the same seed and is trained on training and validation
     subjects for as many epochs as validation chose. Test scores are then the second's, validation scores
     still the first's. Each phase takes the donors' networks of the same phase.
+
+    Clips that lack some of what the method reads are scored, but neither train nor decide.
     """
     start = time.perf_counter()
-    fold = task.fold
-    train, val, test = (task.clips.of(names, fold.by) for names in (fold.train, fold.val, fold.test))
+    fold, reads = task.fold, task.method.modalities
+    everybody = [task.clips.of(names, fold.by) for names in (fold.train, fold.val, fold.test)]
+    (_, val_clips, test), (train, val, _) = everybody, [task.clips.holding(reads, rows) for rows in everybody]
     first = last = _start(task, Phase("train", train, val if len(val) else None, task.epochs))
     epochs = _train(first)
-    val_scores = first.scores(val)
+    val_scores = first.scores(val_clips)
     history, chosen = first.history, None
     if task.refit:
         last = _start(task, Phase("refit", np.sort(np.concatenate([train, val])), None, epochs))

@@ -46,6 +46,11 @@ class Network(nn.Module):
         for name in self.frozen:
             self.encoders[name].requires_grad_(False)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """The modalities without which it sees nothing."""
+        return frozenset(self.encoders) - frozenset(self.reads.optional)
+
     def train(self, mode: bool = True) -> Self:
         """Training mode for all but the frozen encoders."""
         super().train(mode)
