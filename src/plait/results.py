@@ -7,6 +7,7 @@ RUN/validation.parquet     the same of validation clips; empty where nobody vali
 RUN/dropped.csv            windows that became no clips, if any
 RUN/continuous.csv         scores on whole recordings, if the study asks for them
 RUN/hands.parquet          what `plait hands detect` found, if it was asked to
+RUN/timelines/NAME/        what `plait predict` was asked to leave there, for the page
 RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, history, weights
 """
 
@@ -51,7 +52,7 @@ ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
 DROPPED, CASES, FILMS = "dropped.csv", "cases.json", "cases"
-CONTINUOUS = "continuous.csv"
+CONTINUOUS, TIMELINES = "continuous.csv", "timelines"
 AGAIN = "run `plait run` again"
 _REMEDY = "remove its folder and run again"  # of a job
 # What a run writes into its folder, and may not find there unless a run has left it.

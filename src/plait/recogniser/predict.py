@@ -82,6 +82,7 @@ class Predicted:
         transitions: between activities, where decoding asks for them.
         unlabelled: what time without a label is.
         smoothed: the share of the time in which decoding says something else than the scores alone.
+        trained_on: the people whom the model was trained on.
     """
 
     key: str
@@ -95,6 +96,7 @@ class Predicted:
     transitions: tuple[tuple[float, ...], ...] = ()
     unlabelled: Unlabelled = field(default_factory=Unlabelled)
     smoothed: float = 0.0
+    trained_on: tuple[str, ...] = ()
 
 
 class Task(NamedTuple):
@@ -279,6 +281,7 @@ def predict(
             transitions=facts.transitions,
             unlabelled=facts.unlabelled,
             smoothed=changed_s / lasting_s if lasting_s else 0.0,
+            trained_on=facts.training.people,
         )
         write_json(out / PREDICTED, asdict(predicted))
         shutil.rmtree(out / PARTS, ignore_errors=True)
