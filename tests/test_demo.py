@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from plait.cli import app
+from plait.errors import DataError
 from plait.recogniser.model import read_facts
 from plait.recogniser.predict import plan, read_predicted, timeline
 from plait.recogniser.recogniser import Recogniser
@@ -152,6 +153,17 @@ def test_the_commands_that_it_names_do_what_it_did(demo):
         done = demo.run(*shlex.split(line)[1:])
         assert done.exit_code == 0, (line, done.output)
     assert demo.touched() == before and demo.held() == bytes_before
+
+
+def test_people_of_another_demo_are_not_taken_for_this_one_s(demo):
+    before = demo.held()
+    (demo.out / "recordings" / "05").mkdir()
+    refused = demo.run()
+    assert isinstance(refused.exception, DataError) and "recordings/05: stands already" in str(
+        refused.exception
+    )
+    (demo.out / "recordings" / "05").rmdir()
+    assert demo.held() == before
 
 
 def test_stopped_again_and_again_it_goes_on_to_the_same_bytes(demo, monkeypatch):

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from plait.cli.studies import run_shown, study_file
 
 app = typer.Typer()
 MODEL = "model"  # of the run's folder
-THREADS = 2  # by which the model is made and used: windows are looked at one by one
 
 
 @app.command()
@@ -58,14 +57,13 @@ def _recognise_newcomer(
     study, model, timeline = out / STUDY, out / MODEL, out / TIMELINES / NEWCOMER
     recording = out / NEWCOMER / "recordings" / f"{subjects + 1:02d}"
     how = Executor.processes if executor is Executor.ray else executor
-    same: Any = {"threads": THREADS, "device": device}
-    recogniser.fit(study, choice.method, data, model, run=out, executor=how, workers=workers, **same)
-    recogniser.predict(str(model), timeline, [recording], **same)
+    recogniser.fit(study, choice.method, data, model, run=out, executor=how, workers=workers, device=device)
+    recogniser.predict(str(model), timeline, [recording], device=device)
     recogniser.score(timeline)
-    threads = ["--threads", THREADS, *(() if device == "auto" else ("--device", device))]
-    commands = [
-        ["fit", study, choice.method, "--data", data, "--run", out, "--out", model, *threads],
-        ["predict", model, recording, "--out", timeline, *threads],
+    on = [] if device == "auto" else ["--device", device]
+    commands: list[list[str | Path]] = [
+        ["fit", study, choice.method, "--data", data, "--run", out, "--out", model, *on],
+        ["predict", model, recording, "--out", timeline, *on],
         ["score", timeline],
         ["report", out],
     ]

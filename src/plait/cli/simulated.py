@@ -7,6 +7,7 @@ import typer
 
 from plait.cli.hands import count
 from plait.cli.meter import Meter
+from plait.errors import DataError
 
 LEAST_CLIPS = 8  # of a person: one of each activity
 HEIGHT, FPS = 256, 30  # of the video
@@ -32,12 +33,17 @@ def simulated_clips(
         workers: processes at once.
         slips: share of the labels in which the camera looks past the hands.
         newcomer: also simulate one more person, of another seed, as `NEWCOMER/raw`: in no clip table.
+
+    Raises:
+        DataError: recordings stand there that are others.
     """
     from plait.clips import write_clips
     from plait.datasets.simulated import SIMULATED, WINDOWS
     from plait.simulator.simulate import Wanted, people, simulate_all
     from plait.simulator.writer import Settings
 
+    recordings = out / "recordings"
+    _refuse_others(recordings, subjects)
     everybody = people(out / "raw", subjects, Settings(0, clips, HEIGHT, FPS, slips=slips))
     wanted = dict(everybody)
     if newcomer:
@@ -45,12 +51,26 @@ def simulated_clips(
         wanted[out / NEWCOMER / "raw" / f"{subjects + 1:02d}"] = Wanted(subjects + 1, settings)
     with Meter("simulating subjects") as meter:
         simulate_all(wanted, workers=workers, progress=meter.tell)
-    recordings = out / "recordings"
     synchronised(list(everybody), recordings)
     if newcomer:
         synchronised([folder for folder in wanted if folder not in everybody], out / NEWCOMER / "recordings")
     write_clips(recordings, out / "clips", WINDOWS, activities=SIMULATED.activities)
     return out / "clips"
+
+
+def _refuse_others(recordings: Path, subjects: int) -> None:
+    """Refuse recordings of more people than are wanted, who would be cut into clips as well.
+
+    Raises:
+        DataError: naming one.
+    """
+    wanted = {f"{subject:02d}" for subject in range(1, subjects + 1)}
+    there = {folder.name for folder in recordings.glob("*") if folder.is_dir() and folder.name[0] != "."}
+    if others := there - wanted:
+        raise DataError(
+            f"{recordings / min(others)}: stands already, of more than {subjects} people; expected another "
+            "--out, or remove it"
+        )
 
 
 def synchronised(raw: Sequence[Path], out: Path) -> list[Path]:

@@ -166,7 +166,8 @@ def _picture(predicted: Predicted, name: str, rows: pl.DataFrame) -> Picture:
     if not complete:  # windows themselves, for slots are of several
         starts, stops = rows["start_s"].to_numpy(), rows["stop_s"].to_numpy()
         slots = Slots(starts, stops, np.array(rows["scores"].to_list()), seen)
-    labels = predicted.recordings[name].spans
+    nothing = predicted.unlabelled.activity  # which no segment is of, either
+    labels = tuple(span for span in predicted.recordings[name].spans if span.activity != nothing)
     return Picture(name, predicted.activities, slots, found.segments, labels)
 
 
