@@ -48,7 +48,7 @@ use = "plait.fusion:Symmetric"
 STATIONS = (  # where it is stopped, one after another
     "plait.recogniser.fitting.tuned",
     "plait.recogniser.predict.write_timeline",
-    "plait.recogniser.score.write_csv",
+    "plait.recogniser.score.write_json",
     "plait.cli.demo._write_again",
 )
 OWN = ("model", "timelines", "newcomer")  # what the demo has of somebody new
