@@ -1,4 +1,4 @@
-# make demo   install into .venv, run the embedded study, print its table and the path of its page
+# make demo   install into .venv, run the embedded study, recognise a sixth person, print table and page
 # make test   install, then lint, types, import contract, tests
 # make bench  install, then every benchmark; what each prints, and runs/bench/NAME.json
 PYTHON ?= python3

@@ -8,6 +8,7 @@ RUN/dropped.csv            windows that became no clips, if any
 RUN/lacking.parquet        clips that lack a modality, if any
 RUN/continuous.csv         scores on whole recordings, if the study asks for them
 RUN/hands.parquet          what `plait hands detect` found, if it was asked to
+RUN/timelines/NAME/        what `plait predict` was asked to leave there, for the page
 RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, history, weights
 """
 
@@ -52,7 +53,7 @@ ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
 DROPPED, CASES, FILMS = "dropped.csv", "cases.json", "cases"
-CONTINUOUS, LACKING = "continuous.csv", "lacking.parquet"
+CONTINUOUS, LACKING, TIMELINES = "continuous.csv", "lacking.parquet", "timelines"
 UNSEEN = ""  # what is predicted of a clip that lacks what a method needs; no activity is called so
 AGAIN = "run `plait run` again"
 _REMEDY = "remove its folder and run again"  # of a job

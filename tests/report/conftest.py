@@ -1,14 +1,22 @@
 """One small study with everything a page can have, for all tests of pages."""
 
 import json
+from dataclasses import asdict
 
+import numpy as np
+import polars as pl
 import pytest
 from tests import tiny
 from tests.report.test_clip_views import CLIP, RECORDING, SKELETON, VIDEO
 
+from plait.recogniser.predict import PREDICTED, Predicted, Whole
+from plait.recogniser.recognise import recognise
+from plait.recogniser.timeline import WINDOWS, write_timeline
+from plait.recogniser.writers import write_segments
 from plait.report import write_report
 from plait.report.cases import write_cases
 from plait.report.clip_views import filmed, moving_joints
+from plait.store import write_json
 from plait.study.finished import FinishedRun
 from plait.study.run import run_study
 from plait.trust import OWN
@@ -52,3 +60,24 @@ def with_films(run, folder):
         case["signals"] = [plot for plot in case["signals"] if plot["modality"] == "b"]
     (folder / "cases.json").write_text(json.dumps(cases))
     return len(cases["cases"]) - 1, 4 * -(-len(film) // 3)
+
+
+def recognised(run, name="somebody", *, subject="9", trained_on=("1", "2"), method="led", labels=True):
+    """A prediction in a run's folder `timelines`, of a recording of 40 s: `a` for half of it, then `b`."""
+    out = run / "timelines" / name
+    out.mkdir(parents=True)
+    labelled = ((2.0, 20.0, "a"), (20.0, 38.0, "b")) if labels else ()
+    rows = [
+        (name, at, at + 4.0, "ab"[at >= 20], [0.9 - 0.8 * (at >= 20), 0.1 + 0.8 * (at >= 20)], ["x"])
+        for at in np.arange(0.0, 37.0, 2.0).tolist()
+    ]
+    write_timeline(pl.DataFrame(rows, schema=WINDOWS, orient="row"), out)
+    whole = Whole(0.0, 40.0, labelled, None, subject)
+    predicted = Predicted(
+        "key", "model", method, ("a", "b"), {name: whole}, 4.0, 2.0, trained_on=tuple(trained_on)
+    )
+    write_json(out / PREDICTED, asdict(predicted))
+    write_segments(
+        out, {name: recognise(predicted, pl.DataFrame(rows, WINDOWS, orient="row")).segments}, {}, {}
+    )
+    return out

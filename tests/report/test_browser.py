@@ -6,7 +6,7 @@ import threading
 import polars as pl
 import pytest
 from tests.report.browser import browser_tab, needs_browser
-from tests.report.conftest import with_films
+from tests.report.conftest import recognised, with_films
 
 from plait.report import write_report
 from plait.report.serve import server
@@ -22,9 +22,10 @@ CONTROLS = 'select, a[href], input, button:not([hidden]), video, [tabindex="0"]'
 
 @pytest.fixture(scope="module")
 def page(fused, tmp_path_factory):
-    """A page with films, joints and signals; its folder."""
+    """A page with films, joints, signals and a timeline; its folder."""
     folder = tmp_path_factory.mktemp("page")
     with_films(fused, folder)
+    recognised(folder)
     write_report(folder)
     return folder
 

@@ -28,11 +28,11 @@ from plait.cli.options import (
     Workers,
     finite,
 )
+from plait.cli.simulated import LEAST_CLIPS, count_simulated_hands, simulated_clips
 from plait.errors import ConfigError
 
 app = typer.Typer()
 GLOVID = "plait.datasets.glovid:GLOVID"
-LEAST_SIMULATED = 8
 
 
 @app.command()
@@ -63,21 +63,8 @@ def run(
     if shuffle_labels is not None:
         sets = [*sets, f"protocol.shuffle_labels={shuffle_labels}"]
     jobs = {"workers": workers, "threads": threads, "device": device, "ray_address": ray_address}
-    _run_study(study, data, out, executor, sets=sets, only=only, **jobs)
-
-
-@app.command()
-def demo(
-    out: Out = Path("runs/demo"),
-    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 6,
-    clips: Annotated[int, typer.Option(min=LEAST_SIMULATED, help="Clips of each.")] = 24,
-    executor: How = Executor.processes,
-    workers: Workers = None,
-    device: Device = "auto",
-) -> None:
-    """Simulate raw recordings; ingest, synchronise, cut them; run every method, leave-one-subject-out."""
-    data = _simulate_clips(out, subjects, clips, workers)
-    _run_study(_study_file("demo"), data, out, executor, workers=workers, device=device)
+    page = run_shown(study, data, out, executor, sets=sets, only=only, **jobs)
+    typer.echo(f"page: {page}")
 
 
 class Reproduced(StrEnum):
@@ -118,17 +105,18 @@ def reproduce(
     """Run the comparison of the paper on a data set, with every table, figure and analysis."""
     if data is None and name is not Reproduced.simulated:
         raise ConfigError(f"--data: missing, expected the folder of {name.value}")
-    if name is Reproduced.simulated and clips is not None and clips < LEAST_SIMULATED:
-        raise ConfigError(f"--clips {clips}: expected at least {LEAST_SIMULATED}, one of each activity")
+    if name is Reproduced.simulated and clips is not None and clips < LEAST_CLIPS:
+        raise ConfigError(f"--clips {clips}: expected at least {LEAST_CLIPS}, one of each activity")
     study, next_step = name.value, ""
     if data is None:
-        data = _simulate_clips(out, subjects, 32 if clips is None else clips, workers, slips)
-        _count_simulated_hands(out, data, workers, device)
+        data = simulated_clips(out, subjects, 32 if clips is None else clips, workers, slips)
+        count_simulated_hands(out, data, workers, device)
     elif name is Reproduced.glovid:
         data, study = _glovid_clips(data, out, clips)
         next_step = _count_glovid_hands(data, study, out, detector, device)
     jobs = {"workers": workers, "threads": threads, "device": device, "ray_address": ray_address}
-    _run_study(_study_file(study), data, out, executor, sets=sets, only=only, **jobs)
+    page = run_shown(study_file(study), data, out, executor, sets=sets, only=only, **jobs)
+    typer.echo(f"page: {page}")
     _draw_attention(out)
     if next_step:
         typer.echo(next_step)
@@ -202,57 +190,10 @@ def _count_glovid_hands(data: Path, study: str, out: Path, detector: str | None,
     )
 
 
-def _study_file(name: str) -> Path:
+def study_file(name: str) -> Path:
     """A study file of plait's own: installed, or in a checkout."""
     places = (Path(__file__).parents[1] / "studies", Path(__file__).parents[3] / "studies")
     return next(place / f"{name}.toml" for place in places if place.is_dir())
-
-
-def _simulate_clips(out: Path, subjects: int, clips: int, workers: int | None, slips: float = 0.0) -> Path:
-    """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table."""
-    from plait.clips import write_clips
-    from plait.datasets.simulated import SIMULATED, WINDOWS
-    from plait.recordings.folder import SYNC, read_sync
-    from plait.recordings.ingest import ingest as make
-    from plait.recordings.synchronise import synchronise
-    from plait.simulator.simulate import simulate as record
-    from plait.simulator.writer import Settings
-
-    settings = Settings(0, clips, 256, 30, slips=slips)
-    with Meter("simulating subjects") as meter:
-        raw = record(out / "raw", subjects, settings, workers=workers, progress=meter.tell)
-    recordings = out / "recordings"
-    for folder in raw:
-        recording, _ = make([folder], recordings)
-        if (recording / SYNC).is_file() and all(c.status != "unsure" for c in read_sync(recording).values()):
-            continue
-        fits = synchronise(recording)
-        for log, fit in fits.items():
-            typer.echo(f"{recording.name}  {log}  {fit.status}  offset {fit.offset_s:+.3f} s", err=True)
-        unsure = {log: fit.offset_s for log, fit in fits.items() if fit.status == "unsure"}
-        if unsure:  # a person would look at sync.svg now
-            typer.echo(f"{recording.name}: taking the best candidate for {', '.join(unsure)}", err=True)
-            synchronise(recording, unsure)
-    write_clips(recordings, out / "clips", WINDOWS, activities=SIMULATED.activities)
-    return out / "clips"
-
-
-def _count_simulated_hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
-    """Train a detector on other simulated people and count hands with it: `out/hands.parquet`."""
-    from plait.compute.machine import device_called
-    from plait.datasets.simulated import SIMULATED
-    from plait.hands.boxes import write_boxes
-    from plait.hands.train import Training, train
-    from plait.simulator.simulate import simulate as record
-    from plait.simulator.writer import Settings
-
-    folder, device = out / "hands", device_called(device)
-    with Meter("simulating other people") as meter:
-        raw = record(folder / "raw", 16, Settings(7, 8, 256, 5), workers=workers, progress=meter.tell)
-    with Meter("training a detector of hands") as meter:
-        boxes = write_boxes(raw, folder / "boxes")
-        detector = train(boxes, folder / "detector", Training(), device=device, progress=meter.tell)
-    count(SIMULATED, clips, "video", str(detector), device, out, truth=[out / "raw"])
 
 
 @app.command()
@@ -337,8 +278,8 @@ def attention(
         typer.echo(path)
 
 
-def _run_study(study: Path, data: Path, out: Path, executor: Executor, **options: Any) -> None:
-    """Run a study as `plait.run` does, showing progress; say its main table and where its page is."""
+def run_shown(study: Path, data: Path, out: Path, executor: Executor, **options: Any) -> Path:
+    """Run a study as `plait.run` does, showing progress; say its main table. Returns the path of its page."""
     import plait
 
     with Meter() as meter:
@@ -352,4 +293,4 @@ def _run_study(study: Path, data: Path, out: Path, executor: Executor, **options
             **options,
         )
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
-    typer.echo(f"page: {page}")
+    return page

@@ -84,6 +84,7 @@ class Predicted:
         transitions: between activities, where decoding asks for them.
         unlabelled: what time without a label is.
         smoothed: the share of the time in which decoding says something else than the scores alone.
+        trained_on: the people whom the model was trained on.
     """
 
     key: str
@@ -97,6 +98,7 @@ class Predicted:
     transitions: tuple[tuple[float, ...], ...] = ()
     unlabelled: Unlabelled = field(default_factory=Unlabelled)
     smoothed: float = 0.0
+    trained_on: tuple[str, ...] = ()
 
 
 class Task(NamedTuple):
@@ -317,6 +319,7 @@ def write_prediction(
         transitions=facts.transitions,
         unlabelled=facts.unlabelled,
         smoothed=changed_s / lasting_s if lasting_s else 0.0,
+        trained_on=facts.training.people,
     )
     write_json(out / PREDICTED, asdict(predicted))
     return predicted

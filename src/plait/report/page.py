@@ -20,7 +20,7 @@ from plait.analysis.metrics import by_epoch
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
-from plait.report import captions, continuous, paper, tables
+from plait.report import captions, continuous, paper, tables, timelines
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import (
     accuracy_plot,
@@ -201,11 +201,11 @@ class Report:
 def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> str:
     """The page as HTML; it loads nothing, so that it opens from disk.
 
-    From `folder` come the contact sheet and the cases with their films. As many films as fit into a page of
-    `limit` bytes are part of it; the page plays the others as long as it lies beside them.
+    From `folder` come timelines, the contact sheet and the cases with their films. As many films as fit into
+    a page of `limit` bytes are part of it; the page plays the others as long as it lies beside them.
 
     Raises:
-        DataError: `cases.json` cannot be read, or a film is missing.
+        DataError: `cases.json` or a prediction in `timelines` cannot be read, or a film is missing.
     """
     sheet, cases = _sheet_and_cases(folder)
     environment = Environment(
@@ -232,6 +232,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         contrast_heads=tables.CONTRASTS,
         decided=captions.decided(run.comparisons, report.contrasts),
         verdicts=Counter(report.contrasts["verdict"].to_list()),
+        timelines=timelines.shown(folder, _who_took_part(report)),
         continuous=continuous.rows(folder),
         continuous_heads=continuous.HEADS,
         comparisons=_cells_by("fusion", report.comparisons, tables.comparison_cells),
@@ -263,6 +264,12 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         left = limit - len(template.render(**context).encode()) - MARGIN
         context["films"] = _films_that_fit(folder, wanted, left)
     return template.render(**context)
+
+
+def _who_took_part(report: Report) -> set[str]:
+    """Everybody who trained, validated or was tested: those who were tested, or whom a split names."""
+    named = [report.run.protocol.get(part) or () for part in ("train", "val", "test")]
+    return {*report.subjects["subject"], *(name for names in named for name in names)}
 
 
 def _sheet_and_cases(folder: Path | None) -> tuple[str | None, Any]:
