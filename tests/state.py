@@ -32,7 +32,7 @@ def switches():
     parts = [
         ("generic", "all"),
         *(("mkldnn", part) for part in ("all", "matmul", "conv", "rnn")),
-        ("cuda", "matmul"),
+        *(("cuda", part) for part in ("matmul", "conv", "rnn")),
     ]
     return {
         "torch.get_num_threads": torch.get_num_threads(),
