@@ -18,6 +18,7 @@ SET_BY_OTHERS = (
     "TORCHINDUCTOR_",
     "_TORCHINDUCTOR_",
     "TRITON_",
+    "CUDA_MODULE_LOADING",
     "KMP_",
     "_RJEM_",
     "RAY_",

@@ -257,7 +257,7 @@ def test_a_study_is_the_cpu_s_in_its_first_epochs(tmp_path):
     study = tiny.study(seeds=[0])
     ours, _ = ran(tmp_path / "here", study, device="cpu")
     theirs, _ = ran(tmp_path / "there", study)
-    assert np.abs(scores(ours) - scores(theirs)).max() < 1e-3
+    assert np.abs(scores(ours) - scores(theirs)).max() < 1e-2
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
