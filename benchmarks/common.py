@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plait.compute.machine import cores
+from plait.compute.machine import cores, device_called
+from plait.errors import ConfigError
 from plait.store import write_json
 
-MATRICES = (1024, 2048)
+MATRICES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
+SPAN_S = 0.01  # of a card: shorter steps are timed several at once, as they follow each other in training
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,19 +40,45 @@ class Frames:
         return pictures
 
 
-def options(doc: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
-    """The options of every benchmark, `--rounds` where it has rounds; `doc` begins with what it measures."""
+def options(doc: str | None, rounds: int | None = None, device: bool = False) -> argparse.ArgumentParser:
+    """The options of every benchmark, `--rounds` where it has rounds; `doc` begins with what it measures.
+
+    With `device`, `--device` says what is computed on.
+    """
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     if rounds is not None:
         parser.add_argument("--rounds", type=int, default=rounds)
+    if device:
+        parser.add_argument("--device", type=_device, default="cpu", help="cpu, or cuda for a card")
     parser.add_argument("--quick", action="store_true", help="a small case, to see that the benchmark works")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     return parser
 
 
-def in_turn(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step in each round; interleaved, so that what else the machine does hits all alike."""
+def _device(name: str) -> str:
+    """A device that works, or a line that argparse prints."""
+    try:
+        return device_called(name)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def in_turn(
+    steps: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu"
+) -> dict[str, list[float]]:
+    """Seconds of each step in each round; interleaved, so that what else the machine does hits all alike.
+
+    On a card a step is done three times before, which do not count, and then often enough to fill `SPAN_S`
+    between two of the card's own events.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
+    if torch.device(device).type == "cuda":
+        with torch.cuda.device(device):
+            often = {name: _often(step) for name, step in steps.items()}
+            for _ in range(rounds):
+                for name, step in steps.items():
+                    seconds[name].append(_on_card(step, often[name]))
+        return seconds
     for _ in range(rounds):
         for name, step in steps.items():
             start = time.perf_counter()
@@ -59,33 +87,73 @@ def in_turn(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
     return seconds
 
 
+def _often(step: Callable[[], object]) -> int:
+    """How many of a step fill `SPAN_S`, at most 100."""
+    for _ in range(2):
+        step()
+    return min(max(round(SPAN_S / _on_card(step, 1)), 1), 100)
+
+
+def _on_card(step: Callable[[], object], times: int) -> float:
+    """Seconds of one of several steps by the card's clock."""
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    torch.cuda.synchronize()
+    begin.record()
+    for _ in range(times):
+        step()
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end)) / 1e3 / times
+
+
+def settle(device: str) -> None:
+    """Wait until all that was asked of a card is done."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_on_card(step: Callable[[], object]) -> float:
+    """The most MB that a step has allocated on the card at any moment, beyond what stood before."""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
 def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
     """The median of each step."""
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def matmul_flops(rounds: int = 3) -> float:
-    """Operations a second of the best of several float32 matrix products, two to a multiply-add."""
+def matmul_flops(rounds: int = 3, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+    """Operations a second of the best of several matrix products, two to a multiply-add."""
     best = 0.0
-    for size in MATRICES:
-        a, b = torch.rand(size, size), torch.rand(size, size)
-        took = min(in_turn({"product": partial(torch.mm, a, b)}, rounds)["product"])
+    for size in MATRICES[torch.device(device).type]:
+        a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+        took = min(in_turn({"product": partial(torch.mm, a, b)}, rounds, device)["product"])
         best = max(best, 2 * size**3 / took)
     return best
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """What the numbers were measured on."""
+def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
+    """What the numbers were measured on: the processor, and `card` where that is what computed."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = models[0] if models else platform.processor() or platform.machine()
-    return {"processor": processor, "cores": cores(), "threads": threads, "torch": torch.__version__}
+    told = {"processor": processor, "cores": cores(), "threads": threads, "torch": torch.__version__}
+    if torch.device(device).type == "cuda":
+        told |= {"card": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return told
 
 
 def said(told: Mapping[str, Any]) -> str:
     """The machine on one line."""
-    return f"{told['threads']} threads on {told['cores']} cores of {told['processor']}, torch {told['torch']}"
+    card = f"{told['card']}, CUDA {told['cuda']}; " if "card" in told else ""
+    here = f"{told['threads']} threads on {told['cores']} cores of {told['processor']}"
+    return f"{card}{here}, torch {told['torch']}"
 
 
 def rss_anon_mb(process: str) -> float:

@@ -1,7 +1,7 @@
 """Clips a second from a video file to features on disk: plait's `extract` against plain PyTorch, in one run.
 
     python benchmarks/features.py [--seconds 24] [--rounds 3] [--threads N] [--engine torch]
-                                  [--quick] [--json FILE]
+                                  [--device cuda] [--quick] [--json FILE]
 
 The file is made first: H.264, 1920 x 1080, 60 frames per second. Clips are GloVid's, 79 frames of 224 x 224
 at 15 per second, back to back and with half of each in the next; the network is EfficientNet-Lite0 with its
@@ -13,9 +13,11 @@ Rounds are interleaved; medians are printed.
 Then each part of the way by itself, in seconds a clip: `decode` (with resizing), `prepare`, `network`,
 `write`. They add up to more than a clip takes where decoding runs beside the network on cores that it leaves
 free. Operations are torch's count (`torch.utils.flop_counter`), the peak is that of a large matrix product in
-the same run.
+the same run. With `--device cuda` both ways' networks are on the card, in float32 that is not rounded to
+TensorFloat-32.
 """
 
+import copy
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -33,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from common import Frames, film, finish, in_turn, machine, matmul_flops, medians, options, said
 from plait.clips import Cut, tensors
 from plait.clips.windows import moments
-from plait.compute.machine import cores
+from plait.compute.machine import cores, settled
 from plait.datasets.glovid import FRAME_HZ, FRAMES, GLOVID
 from plait.features import Extraction, extract
 from plait.features.engine import ENGINES, accelerate
@@ -64,21 +66,24 @@ def cut(file: Path, starts_s: Sequence[float]) -> list[Cut]:
     ]
 
 
-def ours(dataset: Dataset, file: Path, starts_s: Sequence[float], how: Extraction) -> np.ndarray:
+def ours(dataset: Dataset, file: Path, starts_s: Sequence[float], how: Extraction, device: str) -> np.ndarray:
     """Features by plait, with an empty cache."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["PLAIT_CACHE"] = cache
-        grids: np.ndarray = np.load(extract(dataset, cut(file, starts_s), "video", how).written()[0])
+        made = extract(dataset, cut(file, starts_s), "video", how, device=device)
+        grids: np.ndarray = np.load(made.written()[0])
         return grids
 
 
-def plain(dataset: Dataset, file: Path, starts_s: Sequence[float], network: nn.Module) -> np.ndarray:
+def plain(
+    dataset: Dataset, file: Path, starts_s: Sequence[float], network: nn.Module, device: str
+) -> np.ndarray:
     """Features in the straightforward way."""
     rows = []
     for seconds in windows(dataset, starts_s):
-        clip = torch.from_numpy(decoded(file, seconds)).float() / 127.5 - 1
-        with torch.inference_mode():
-            rows.append(network(clip.unsqueeze(0))[0].numpy().astype(np.float16))
+        clip = torch.from_numpy(decoded(file, seconds)).float().to(device) / 127.5 - 1
+        with settled(), torch.inference_mode():
+            rows.append(network(clip.unsqueeze(0))[0].cpu().numpy().astype(np.float16))
     with tempfile.TemporaryFile() as made:
         np.save(made, np.stack(rows))
     return np.stack(rows)
@@ -106,16 +111,22 @@ def decoded(file: Path, seconds: np.ndarray) -> np.ndarray:
 
 
 def parts(
-    dataset: Dataset, file: Path, starts_s: Sequence[float], network: nn.Module, engine: str, rounds: int
+    dataset: Dataset,
+    file: Path,
+    starts_s: Sequence[float],
+    network: nn.Module,
+    engine: str,
+    rounds: int,
+    device: str,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds a clip of each part by itself, plait's and the plain way's; plait's `ready` once for all."""
     asked = windows(dataset, starts_s)
     modality, pictures = dataset.modality("video"), Video(file, SHORT, CROP).at(asked[0])
     decoded_already = Recording("memory", "1", {"video": Frames(asked[0], pictures)}, ())
     memory = [(decoded_already, replace(cut(file, [0.0])[0][1], start_s=asked[0][0]))]
-    clip = rgb(pictures).unsqueeze(0).float()
-    ready = in_turn({"ready": partial(accelerate, network, clip, engine)}, 1)["ready"][0]
-    run = accelerate(network, clip, engine)
+    clip = rgb(pictures).unsqueeze(0).float().to(device)
+    ready = in_turn({"ready": partial(accelerate, copy.deepcopy(network), clip, engine)}, 1)["ready"][0]
+    run = accelerate(copy.deepcopy(network), clip, engine)
     grid = run(clip)
 
     def decode() -> None:
@@ -134,7 +145,7 @@ def parts(
     with tempfile.TemporaryFile() as made:
 
         def write() -> None:
-            made.write(grid.numpy().astype("<f2").tobytes())
+            made.write(grid.cpu().numpy().astype("<f2").tobytes())
             made.flush()
 
         steps: dict[str, Callable[[], object]] = {
@@ -145,7 +156,9 @@ def parts(
             "plain decode": plainly,
             "plain network": eager,
         }
-        median = medians(in_turn(steps, rounds))
+        cards = {name: steps.pop(name) for name in ("network", "plain network")}
+        with settled():
+            median = medians({**in_turn(cards, rounds, device), **in_turn(steps, rounds)})
     each = {name: value / (len(asked) if name.endswith("decode") else 1) for name, value in median.items()}
     theirs = {name: each.pop(f"plain {name}") for name in ("decode", "network")}
     return {**each, "ready": ready}, theirs
@@ -153,7 +166,7 @@ def parts(
 
 def main() -> None:
     """Compare the features, then time both ways in turn, then the parts."""
-    parser = options(__doc__, rounds=3)
+    parser = options(__doc__, rounds=3, device=True)
     parser.add_argument("--seconds", type=float, default=24.0, help="length of the video")
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--engine", choices=ENGINES, default="torch")
@@ -164,22 +177,22 @@ def main() -> None:
     length_s, dataset = frames / FRAME_HZ, data_set(frames)
     torch.set_num_threads(threads)
     how = Extraction("plait.pretrained:efficientnet_lite0", engine=args.engine)
-    network = efficientnet_lite0((frames, CROP, CROP, 3)).eval().requires_grad_(False)
-    result: dict[str, object] = {**machine(threads), "engine": args.engine}
+    network = efficientnet_lite0((frames, CROP, CROP, 3)).eval().requires_grad_(False).to(args.device)
+    result: dict[str, object] = {**machine(threads, args.device), "engine": args.engine}
     result |= {"video_s": seconds, "rounds": rounds}
     print(
         f"{seconds:g} s of {size[0]} x {size[1]} at {RATE_HZ} Hz through EfficientNet-Lite0, "
         f"engine {args.engine}"
     )
-    print(said(machine(threads)))
+    print(said(machine(threads, args.device)))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "film.mp4"
         film(file, round(seconds * RATE_HZ), width=size[0], height=size[1], rate_hz=RATE_HZ)
         for overlap, stride_s in {"back to back": length_s, "half overlapping": length_s / 2}.items():
             starts_s = np.arange(0, seconds - length_s + 1e-6, stride_s).tolist()
             steps: dict[str, Callable[[], np.ndarray]] = {
-                "plait": partial(ours, dataset, file, starts_s, how),
-                "plain": partial(plain, dataset, file, starts_s, network),
+                "plait": partial(ours, dataset, file, starts_s, how, args.device),
+                "plain": partial(plain, dataset, file, starts_s, network, args.device),
             }
             made = {name: step().astype(np.float32) for name, step in steps.items()}
             apart = float(np.abs(made["plait"] - made["plain"]).max() / np.abs(made["plain"]).max())
@@ -199,9 +212,9 @@ def main() -> None:
                     f"  {name:8} {rate:6.3f} clips a second  {took[name] / took['plait']:5.2f} x plait's time"
                 )
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            network(torch.zeros(1, frames, CROP, CROP, 3))
-        peak, operations = matmul_flops(), counter.get_total_flops()
-        own, theirs = parts(dataset, file, starts_s, network, args.engine, rounds)
+            network(torch.zeros(1, frames, CROP, CROP, 3, device=args.device))
+        peak, operations = matmul_flops(device=args.device), counter.get_total_flops()
+        own, theirs = parts(dataset, file, starts_s, network, args.engine, rounds, args.device)
     reached = {
         way: operations / one["network"] / peak for way, one in {"plait": own, "plain": theirs}.items()
     }

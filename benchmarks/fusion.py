@@ -1,6 +1,6 @@
 """One training step of every fusion at GloVid's sizes: plait's blocks, the textbook's, torch's own attention.
 
-    python benchmarks/fusion.py [--rounds 15] [--threads 2] [--quick] [--json FILE]
+    python benchmarks/fusion.py [--rounds 15] [--threads 2] [--device cuda] [--quick] [--json FILE]
 
 A step is zero_grad, forward, backward in fp32 with K half of the lead's channels. The video grid (10x7x7x832)
 comes from a frozen encoder and takes no gradient; the glove grid (28x64) does. The textbook is
@@ -12,7 +12,8 @@ inputs, by torch's profiler. Then plait and the textbook in bfloat16 (`torch.aut
 so), whose logits and gradients may be apart from float64's by a thirtieth of their norm.
 
 Before: the products of fusion that are largest, as torch multiplies them and as plait's jobs do, and how far
-either is off float64. Last, growth: one block, forward, and where stated forward and backward, from 10^2 to
+either is off float64; not with `--device cuda`, where cuBLAS multiplies both, in float32 that is not rounded
+to TensorFloat-32. Last, growth: one block, forward, and where stated forward and backward, from 10^2 to
 10^5 positions on either side, with the largest tensor that any operation makes (never more than
 `contraction.PAIRS` pairs) and the error of some rows to float64.
 """
@@ -30,8 +31,8 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from common import finish, in_turn, machine, medians, options, said
-from plait.compute.machine import keep_memory, wide_products
+from common import finish, in_turn, machine, medians, options, peak_on_card, said
+from plait.compute.machine import keep_memory, settled, wide_products
 from plait.fusion import Led, NonLocal, Symmetric, contraction
 from textbook import Fused, Plain, channels_first
 
@@ -57,16 +58,17 @@ STEP_UP_TO = 10**8  # pairs
 
 def main() -> None:
     """Measure products, every fusion, then growth."""
-    parser = options(__doc__, rounds=15)
+    parser = options(__doc__, rounds=15, device=True)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = parser.parse_args()
     keep_memory()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
-    result: dict[str, Any] = {**machine(chosen.threads), "rounds": chosen.rounds}
+    result: dict[str, Any] = {**machine(chosen.threads, chosen.device), "rounds": chosen.rounds}
     print(said(result))
-    result["products"] = [multiplied(threads, chosen.rounds) for threads in sorted({1, chosen.threads})]
-    with wide_products():
+    if chosen.device == "cpu":
+        result["products"] = [multiplied(threads, chosen.rounds) for threads in sorted({1, chosen.threads})]
+    with settled(), wide_products():
         measure(chosen, result)
     finish(chosen.json, result)
 
@@ -78,7 +80,10 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
         f"{'':28s}{'plait':>9s}{'textbook':>18s}{'linear + sdpa':>18s}   peak MB; bfloat16: plait, textbook"
     )
     rows = []
-    for batch, threads in ((2, 1),) if chosen.quick else ((8, 1), (8, chosen.threads), (64, chosen.threads)):
+    sizes = [(8, 1), (8, chosen.threads), (64, chosen.threads)]
+    if chosen.device != "cpu":
+        del sizes[0]
+    for batch, threads in ((2, 1),) if chosen.quick else sizes:
         torch.set_num_threads(threads)
         print(f"batch {batch}, {threads} threads")
         for head in ("mean", "flatten"):
@@ -89,7 +94,7 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
                     "head": head,
                     "batch": batch,
                     "threads": threads,
-                    **measured(make(head), batch, 1 if chosen.quick else rounds),
+                    **measured(make(head), batch, 1 if chosen.quick else rounds, chosen.device),
                 }
                 print(told(row))
                 rows.append(row)
@@ -100,9 +105,9 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
         f"at most {contraction.PAIRS:,} pairs held"
     )
     for i, j in GROWTH[:2] if chosen.quick else GROWTH:
-        row = grown(i, j)
-        step = f"{row['step_s']:8.2f} s" if row["step_s"] is not None else "       –"
-        line = f"{i:7,} x {j:7,}: forward {row['forward_s']:8.3f} s, step {step}"
+        row = grown(i, j, chosen.device)
+        step = f"{row['step_s']:8.4f} s" if row["step_s"] is not None else "       –"
+        line = f"{i:7,} x {j:7,}: forward {row['forward_s']:8.4f} s, step {step}"
         print(f"{line}, largest tensor {row['largest']:>12,}, error {row['error']:.1e}")
         result["growth"].append(row)
 
@@ -130,12 +135,13 @@ def multiplied(threads: int, rounds: int) -> dict[str, Any]:
     return found
 
 
-def measured(method: Led | Symmetric, batch: int, rounds: int) -> dict[str, Any]:
+def measured(method: Led | Symmetric, batch: int, rounds: int, device: str) -> dict[str, Any]:
     """Medians in ms, ratios, differences and peak memory of one step of the three."""
-    grids = {name: torch.randn(batch, *shape) for name, shape in SHAPES.items()}
+    grids = {name: torch.randn(batch, *shape).to(device) for name, shape in SHAPES.items()}
     grids["gloves"].requires_grad_()
-    labels = torch.randint(CLASSES, (batch,))
-    fused, plain = Fused(method), Plain(method)
+    labels = torch.randint(CLASSES, (batch,)).to(device)
+    method = method.to(device)
+    fused, plain = Fused(method).to(device), Plain(method).to(device)
     first = channels_first(grids)
     exact = copy.deepcopy(method).double()
     double = {name: grid.detach().double().requires_grad_(grid.requires_grad) for name, grid in grids.items()}
@@ -161,12 +167,12 @@ def measured(method: Led | Symmetric, batch: int, rounds: int) -> dict[str, Any]
     rough = results(halves["plait, bfloat16"](), grids["gloves"])
     error_half = max(float((a - b).norm() / b.norm()) for a, b in zip(rough, truth, strict=True))
     assert error_half < 1 / 30, f"outputs or gradients in bfloat16 differ: {error_half:.1e} to float64"
-    ms = {name: 1e3 * s for name, s in medians(in_turn({**steps, **halves}, rounds)).items()}
+    ms = {name: 1e3 * s for name, s in medians(in_turn({**steps, **halves}, rounds, device)).items()}
     peaks = {}
     for name, one in steps.items():
         for made, given in ((method, grids), (fused, first)):  # gradients of before are not this step's
             cleared(made, given)
-        peaks[name] = peak_mb(one)
+        peaks[name] = peak_mb(one) if device == "cpu" else peak_on_card(one)
     ratios = {f"ratio_to_{name}": ms[name] / ms["plait"] for name in ("textbook", "linear + sdpa")}
     return {
         "ms": ms, **ratios, "peak_mb": peaks, "difference": apart, "relative_error_to_float64": error,
@@ -177,10 +183,10 @@ def measured(method: Led | Symmetric, batch: int, rounds: int) -> dict[str, Any]
 def told(row: Mapping[str, Any]) -> str:
     """A row in words."""
     ms, peaks = row["ms"], row["peak_mb"]
-    others = "".join(f"{ms[n]:9.1f} ({ms[n] / ms['plait']:4.1f} x)" for n in ("textbook", "linear + sdpa"))
+    others = "".join(f"{ms[n]:9.2f} ({ms[n] / ms['plait']:4.1f} x)" for n in ("textbook", "linear + sdpa"))
     memory = f"{', '.join(f'{peaks[name]:.0f}' for name in peaks):14s}"
-    halves = f"{ms['plait, bfloat16']:9.1f}{ms['textbook, bfloat16']:9.1f}"
-    return f"  {row['fusion']:10s} {row['head']:16s}{ms['plait']:9.1f}{others}   {memory}{halves}"
+    halves = f"{ms['plait, bfloat16']:9.2f}{ms['textbook, bfloat16']:9.2f}"
+    return f"  {row['fusion']:10s} {row['head']:16s}{ms['plait']:9.2f}{others}   {memory}{halves}"
 
 
 def step(
@@ -190,7 +196,7 @@ def step(
 
     def stepped() -> Tensor:
         cleared(module, grids)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        with torch.autocast(labels.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
             logits: Tensor = module(grids)
         logits = logits.float() if precision == torch.bfloat16 else logits
         F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
@@ -239,16 +245,16 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
 
-def grown(i: int, j: int) -> dict[str, Any]:
+def grown(i: int, j: int, device: str) -> dict[str, Any]:
     """A block with `i` positions in its lead and `j` in its context."""
-    block = NonLocal(LEAD, CONTEXT, EMBEDDING)
-    x, y = torch.randn(1, i, LEAD), torch.randn(1, j, CONTEXT)
+    block = NonLocal(LEAD, CONTEXT, EMBEDDING).to(device)
+    x, y = torch.randn(1, i, LEAD).to(device), torch.randn(1, j, CONTEXT).to(device)
     small = i * j <= STEP_UP_TO
     with torch.no_grad():
         with Largest() as largest:  # type: ignore[no-untyped-call]
             made = block(x, y)
         forward_s = statistics.median(
-            in_turn({"forward": partial(block, x, y)}, 3 if small else 1)["forward"]
+            in_turn({"forward": partial(block, x, y)}, 3 if small else 1, device)["forward"]
         )
     rows = torch.linspace(0, i - 1, 20).long()
     exact = copy.deepcopy(block).double()
@@ -259,7 +265,7 @@ def grown(i: int, j: int) -> dict[str, Any]:
     if small:
         with largest:
             backward(block, x, y)
-        step_s = statistics.median(in_turn({"step": partial(backward, block, x, y)}, 3)["step"])
+        step_s = statistics.median(in_turn({"step": partial(backward, block, x, y)}, 3, device)["step"])
     assert error < 1e-5 and largest.numel <= max(contraction.PAIRS, x.numel(), y.numel()), (
         "not exact, or too large"
     )

@@ -2,6 +2,7 @@
 
     python benchmarks/study.py [--precision float32,bfloat16] [--threads 1] [--workers 2] [--plain-steps 12]
                                [--epochs 3] [--only NAME,...] [--profile] [--quick] [--json FILE] [--data DIR]
+                               [--device cuda] [--clips 200]
 
 The data are 3800 clips of 19 people: a float16 array of grids 10x7x7x832 on disk (3.1 GB, mapped), pooled
 features of single frames, and glove readings 134x18, all drawn at random. The methods are those of
@@ -21,6 +22,9 @@ side is float32 always. RssAnon is that of plait's processes together, ten times
 
 With --profile, instead: where the time of a step of plait's goes, in one process of `--threads` that does
 nothing else.
+
+With `--device cuda` both sides compute on the card, in float32 that is not rounded to TensorFloat-32
+(`plait.compute.machine.settled`); `--clips` of each person make it shorter.
 """
 
 import itertools
@@ -39,12 +43,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common import finish, machine, options, said
+from common import finish, machine, options, said, settle
 from glovid import DATASET, EACH, SUBJECTS, asked, generated, rows
 from memory import Meter
 from plait.clips import Clips, mapped
 from plait.compute.executors import inline, processes
-from plait.compute.machine import cores, keep_memory, wide_products
+from plait.compute.machine import cores, keep_memory, settled, wide_products
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.progress import Step
@@ -64,7 +68,7 @@ TABLES = ("static", "gloves", "video", "concat", "glove-led", "video-led", "symm
 
 def main() -> None:
     """Do plait's jobs, time the plain study, project the whole table."""
-    parser = options(__doc__)
+    parser = options(__doc__, device=True)
     parser.add_argument("--threads", type=int, default=1, help="of each of plait's jobs")
     parser.add_argument(
         "--workers", type=int, default=cores(), help="of plait's processes; 0: its jobs are done here"
@@ -77,12 +81,13 @@ def main() -> None:
     parser.add_argument("--only", help="methods, separated by commas")
     parser.add_argument("--profile", action="store_true", help="the parts of a step, no study")
     parser.add_argument("--data", type=Path, help="folder for the arrays; by default a temporary one")
+    parser.add_argument("--clips", type=int, default=EACH, help="of each person")
     chosen = parser.parse_args()
     if chosen.epochs < 2:
         parser.error("--epochs: expected at least 2")
-    result: dict[str, Any] = {**machine(chosen.threads), "workers": chosen.workers}
+    result: dict[str, Any] = {**machine(chosen.threads, chosen.device), "workers": chosen.workers}
     with tempfile.TemporaryDirectory() as scratch:
-        clips = generated(chosen.data or Path(scratch) / "data", 2 if chosen.quick else EACH)
+        clips = generated(chosen.data or Path(scratch) / "data", 2 if chosen.quick else chosen.clips)
         small = [*TABLES, "width[embedding=416]"]  # with a row that repeats another
         study = asked(chosen.only.split(",") if chosen.only else small if chosen.quick else None)
         (fold, *_) = folds(study.protocol, [clip.subject for clip in clips.table])
@@ -91,18 +96,19 @@ def main() -> None:
         if chosen.profile:
             torch.set_num_threads(chosen.threads)
             for precision in chosen.precision.split(","):
-                result[precision] = profiled(
-                    study, precision, clips, fold, Path(scratch), 3 if chosen.quick else 200
-                )
+                steps = 3 if chosen.quick else 200
+                parts = (study, precision, clips, fold, Path(scratch), steps, chosen.device)
+                result[precision] = profiled(*parts)
             finish(chosen.json, result)
             return
         steps = min(chosen.plain_steps, batches)
-        plain_rounds = [plain_study(study, clips, fold, steps, batches)]
+        asked_of = (study, clips, fold, steps, batches, chosen.device)
+        plain_rounds = [plain_study(*asked_of)]
         ours = {}
         for precision in chosen.precision.split(","):
             own = replace(study, train=replace(study.train, precision=precision))
             ours[precision] = plait(own, clips, fold, Path(scratch) / precision, chosen)
-        plain_rounds.append(plain_study(study, clips, fold, steps, batches))
+        plain_rounds.append(plain_study(*asked_of))
     plain, same = (mean([found[side] for found in plain_rounds]) for side in (0, 1))
     result |= {"clips": len(clips.table), "plain_steps": 2 * steps}
     result |= {"plain": seconds(plain), "plain_with_plait_s_products": seconds(same)}
@@ -176,13 +182,13 @@ def compared(title: str, names: list[str], plain: dict[str, Took], ours: Ours) -
     }  # fmt: skip
 
 
-def made_once(study: Study, clips: Clips) -> None:
+def made_once(study: Study, clips: Clips, device: str) -> None:
     """What folds of methods without donors read in place of features: their averages, bfloat16 of them."""
     for name in rows(study):
         method = study.method(name)
         network = build(method, DATASET, clips.shapes, name, getattr(torch, study.train.precision))
         if not network.frozen:
-            known_grids(network, method, {}, clips, "cpu")
+            known_grids(network, method, {}, clips, device)
 
 
 def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Ours:
@@ -198,13 +204,13 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
     before = torch.get_num_threads()
     torch.set_num_threads(chosen.threads)
     start = time.perf_counter()
-    made_once(study, clips)
+    made_once(study, clips, chosen.device)
     once_s = time.perf_counter() - start
     torch.set_num_threads(before)
     took: list[dict[str, float]] = []
     for epochs in (1, chosen.epochs):
         own = replace(study, train=replace(study.train, max_epochs=epochs))
-        setting = Setting("glovid:DATASET", out / str(epochs), chosen.threads, "cpu")
+        setting = Setting("glovid:DATASET", out / str(epochs), chosen.threads, chosen.device)
         jobs = plan(own, DATASET, dict.fromkeys(own.order(), clips), [fold], setting)
         work = work_of(setting)
         ends: dict[str, float] = {}
@@ -234,9 +240,10 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
     return Ours(made, at_once, once_s, max(reading.mb for reading in meter.readings) / 1e3)
 
 
+@settled()
 @wide_products()
 def profiled(
-    study: Study, precision: str, clips: Clips, fold: Fold, scratch: Path, steps: int
+    study: Study, precision: str, clips: Clips, fold: Fold, scratch: Path, steps: int, device: str
 ) -> dict[str, dict[str, float]]:
     """Medians in ms of the parts of a step, by method, once every clip has been read."""
     keep_memory()
@@ -249,26 +256,26 @@ def profiled(
     for name in rows(study):
         torch.manual_seed(0)
         method, kind = study.method(name), getattr(torch, precision)
-        network = build(method, DATASET, clips.shapes, name, kind)
+        network = build(method, DATASET, clips.shapes, name, kind).to(device)
         if network.frozen:  # a donor's jobs would have to be done first
             continue
-        known = known_grids(network, method, {}, clips, "cpu")
-        inputs = Inputs(clips, known, method.modalities, "cpu")
-        task = Task(method, study.train, DATASET, clips, fold, seed=0)
+        known = known_grids(network, method, {}, clips, device)
+        inputs = Inputs(clips, known, method.modalities, device)
+        task = Task(method, study.train, DATASET, clips, fold, seed=0, device=device)
         course = Course(task, Phase("train", clips.of(fold.train), None), network, inputs)
         for _ in course.batches():
             pass
         parts: list[list[float]] = []
-        at = [time.perf_counter()]
+        at = [now(device)]
         for tensors, grids, target in itertools.islice(course.batches(), steps):
-            at.append(time.perf_counter())
+            at.append(now(device))
             loss = F.cross_entropy(network(tensors, grids), target)
-            at.append(time.perf_counter())
+            at.append(now(device))
             course.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            at.append(time.perf_counter())
+            at.append(now(device))
             course.step(float(loss.detach()), len(target))
-            at.append(time.perf_counter())
+            at.append(now(device))
             parts.append([1e3 * (end - begin) for begin, end in itertools.pairwise(at)])
             at = at[-1:]
         ms = dict(
@@ -277,6 +284,12 @@ def profiled(
         found[name] = {**ms, "all": sum(ms.values())}
         print(f"  {name:26s}" + "".join(f"{value:9.2f}" for value in found[name].values()), flush=True)
     return found
+
+
+def now(device: str) -> float:
+    """Seconds of a clock, once all that was asked of a card is done."""
+    settle(device)
+    return time.perf_counter()
 
 
 def busy(spans: list[tuple[float, float]], workers: int) -> float:
@@ -292,28 +305,32 @@ def said_s(setting: Setting, job: Job) -> float:
 
 
 def plain_study(
-    study: Study, clips: Clips, fold: Fold, steps: int, batches: int
+    study: Study, clips: Clips, fold: Fold, steps: int, batches: int, device: str
 ) -> tuple[dict[str, Took], dict[str, Took]]:
     """What every method takes, written plainly: with torch as it comes, and with products as plait's."""
     usual, same = {}, {}
     for name in rows(study):
-        timed = partial(plain_method, study, name, clips, fold, steps, batches)
-        usual[name] = timed()
-        with wide_products():
-            same[name] = timed()
+        timed = partial(plain_method, study, name, clips, fold, steps, batches, device)
+        with settled():
+            usual[name] = timed()
+            with wide_products():
+                same[name] = timed()
     return usual, same
 
 
-def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, batches: int) -> Took:
+def plain_method(
+    study: Study, name: str, clips: Clips, fold: Fold, steps: int, batches: int, device: str
+) -> Took:
     """What a method takes, written plainly; from a few batches."""
     torch.manual_seed(0)
     method = study.method(name)
     ours = build(method, DATASET, clips.shapes, name)
-    network = written_plainly(ours)
+    network = written_plainly(ours).to(device)
+    ours.to(device)
     train, val, test = (clips.of(part) for part in (fold.train, fold.val, fold.test))
     order = train[torch.randperm(len(train)).numpy()]
     with torch.inference_mode():
-        batch = clips.batch(method.modalities, order[:8])
+        batch = read(clips, method.modalities, order[:8], device)
         torch.testing.assert_close(forward(network, batch), ours(batch), rtol=1e-4, atol=1e-4)
     optimizer = torch.optim.RMSprop(
         [p for p in network.parameters() if p.requires_grad], lr=1e-3, alpha=0.9, eps=1e-7
@@ -321,28 +338,29 @@ def plain_method(study: Study, name: str, clips: Clips, fold: Fold, steps: int, 
     took = []
     for step in range(steps + 1):
         at = order[step * 8 : step * 8 + 8] if (step + 1) * 8 <= len(order) else order[-8:]
-        start = time.perf_counter()
-        logits = forward(network, read(clips, method.modalities, at), as_they_lie=True)
-        loss = F.cross_entropy(logits, torch.zeros(len(at)).long())
+        start = now(device)
+        logits = forward(network, read(clips, method.modalities, at, device), as_they_lie=True)
+        loss = F.cross_entropy(logits, torch.zeros(len(at)).long().to(device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        took.append(time.perf_counter() - start)
+        took.append(now(device) - start)
     scored = []
     with torch.inference_mode():
         parts = np.array_split(val[:96], math.ceil(len(val[:96]) / 16))  # as many at once as plait
         for part in (parts[0], *parts):  # the first time does not count
-            start = time.perf_counter()
-            forward(network.eval(), read(clips, method.modalities, part), as_they_lie=True)
-            scored.append((time.perf_counter() - start) / len(part))
+            start = now(device)
+            forward(network.eval(), read(clips, method.modalities, part, device), as_they_lie=True)
+            scored.append((now(device) - start) / len(part))
     each_s = statistics.median(scored[1:])
     epoch_s = statistics.median(took[1:]) * batches + each_s * len(val)
     return Took(epoch_s, each_s * (len(val) + len(test)))
 
 
-def read(clips: Clips, modalities: tuple[str, ...], rows: np.ndarray) -> dict[str, Tensor]:
+def read(clips: Clips, modalities: tuple[str, ...], rows: np.ndarray, device: str) -> dict[str, Tensor]:
     """A batch in float32."""
-    return {name: torch.from_numpy(mapped(clips.arrays[name].files[0])[rows]).float() for name in modalities}
+    arrays = {name: mapped(clips.arrays[name].files[0]) for name in modalities}
+    return {name: torch.from_numpy(array[rows]).float().to(device) for name, array in arrays.items()}
 
 
 if __name__ == "__main__":

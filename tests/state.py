@@ -18,6 +18,7 @@ SET_BY_OTHERS = (
     "TORCHINDUCTOR_",
     "_TORCHINDUCTOR_",
     "TRITON_",
+    "CUDA_MODULE_LOADING",
     "KMP_",
     "_RJEM_",
     "RAY_",
@@ -32,7 +33,7 @@ def switches():
     parts = [
         ("generic", "all"),
         *(("mkldnn", part) for part in ("all", "matmul", "conv", "rnn")),
-        ("cuda", "matmul"),
+        *(("cuda", part) for part in ("matmul", "conv", "rnn")),
     ]
     return {
         "torch.get_num_threads": torch.get_num_threads(),

@@ -59,6 +59,20 @@ def test_fusion(tmp_path):
     assert all(row["error"] < 1e-5 for row in told["growth"])
 
 
+def test_attention(tmp_path):
+    told = run("attention", tmp_path)
+    assert len(told["rows"]) == 8
+    for row in told["rows"]:
+        assert row["ratio"]["sdpa"] == pytest.approx(row["ms"]["sdpa"] / row["ms"]["plait"])
+        assert max(row["error_to_float64"].values()) < (1e-4 if row["precision"] == "float32" else 1 / 30)
+
+
+def test_encoders(tmp_path):
+    told = run("encoders", tmp_path, "--clips", "4")
+    seconds = told["seconds"]
+    assert told["ratio"] == pytest.approx(seconds["plain 3D network, depth"] / seconds["depth"])
+
+
 def test_hands(tmp_path):
     told = run("hands", tmp_path)
     for who in ("others", "slipped"):

@@ -58,6 +58,18 @@ def test_where_a_trial_finds_products_rounded_nothing_changes(monkeypatch):
         assert MATMUL.fp32_precision == "none"
 
 
+def test_within_no_product_of_a_graphics_card_is_rounded_either():
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    parts = (cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [part.fp32_precision for part in parts]
+    assert "tf32" in before  # as torch comes
+    with settled():
+        assert all(part.fp32_precision in ("none", "ieee") for part in parts)
+        assert not cudnn.allow_tf32 and not cuda.matmul.allow_tf32  # which torch.export asks
+        assert (cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == (True, False, True)
+    assert [part.fp32_precision for part in parts] == before
+
+
 def test_what_is_computed_within_is_what_torch_computes_as_it_comes():
     def computed():
         torch.manual_seed(0)

@@ -4,8 +4,9 @@ import ctypes
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -74,19 +75,21 @@ def settled() -> Iterator[None]:
 
     These switches decide what comes out on a CPU, apart from the number of threads. Within, the default dtype
     is float32, gradients are recorded, autocast is off, oneDNN is used, and its products of float32 are
-    float32.
+    float32. So are those of a graphics card, where torch as it comes rounds what convolutions and LSTMs
+    multiply to TensorFloat-32; and cuDNN takes algorithms that repeat what they gave.
     """
     import torch  # who asks for cores does not wait for it
 
-    dtype, onednn = torch.get_default_dtype(), torch.backends.mkldnn.enabled
     with ExitStack() as stack:
-        stack.callback(torch.set_default_dtype, dtype)
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         torch.set_default_dtype(torch.float32)
-        stack.callback(setattr, torch.backends.mkldnn, "enabled", onednn)
-        torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
+        stack.enter_context(_switched(torch.backends.mkldnn, "enabled", True))
         for part in ("matmul", "conv", "rnn"):
             if (products := _products(part)) is not None and products.fp32_precision not in ("none", "ieee"):
                 stack.enter_context(_set_to(products, "ieee"))
+        stack.enter_context(_not_rounded_on_cards())
+        for switch, to in {"enabled": True, "benchmark": False, "deterministic": True}.items():
+            stack.enter_context(_switched(torch.backends.cudnn, switch, to))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for device in ("cpu", "cuda"):
@@ -132,7 +135,7 @@ def numerics(device: str = "cpu") -> dict[str, Any]:
         versions = [torch.version.cuda, cudnn.version()]  # type: ignore[no-untyped-call]
         facts["device"] = [torch.cuda.get_device_name(device), *versions]
         facts["switches"] += [cudnn.enabled, cudnn.deterministic, cudnn.benchmark]
-        parts = (getattr(cudnn, "conv", None), products)
+        parts = (getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None), products)
         facts["switches"] += [getattr(part, "fp32_precision", None) for part in parts]
     return facts
 
@@ -187,14 +190,50 @@ def _products(part: str) -> Any:
 
 
 @contextmanager
-def _set_to(products: Any, precision: str) -> Iterator[None]:
+def _not_rounded_on_cards() -> Iterator[None]:
+    """No product of a graphics card is rounded to TensorFloat-32 within.
+
+    torch has two switches for this, and refuses to say how the older one stands if only the newer is set,
+    which `torch.export` asks: the older sets both. Before torch 2.9 there is no other.
+    """
+    import torch
+
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    convolutions = [getattr(cudnn, name, None) for name in ("conv", "rnn")]
+    both: list[tuple[Any, list[Any]]] = [(cuda.matmul, [cuda.matmul]), (cudnn, convolutions)]
+    with ExitStack() as stack:
+        for older, parts in both:
+            if parts[-1] is None or not hasattr(parts[0], "fp32_precision"):
+                stack.enter_context(_switched(older, "allow_tf32", False))
+            elif any(part.fp32_precision not in ("none", "ieee") for part in parts):
+                for part in parts:
+                    stack.callback(setattr, part, "fp32_precision", part.fp32_precision)
+                stack.callback(_allow, older, True)
+                _allow(older, False)
+        yield
+
+
+def _allow(older: Any, rounding: bool) -> None:
+    """Set an older switch, without a word on the newer one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        older.allow_tf32 = rounding
+
+
+def _set_to(products: Any, precision: str) -> AbstractContextManager[None]:
     """Another precision of float32 within."""
-    before = products.fp32_precision
-    products.fp32_precision = precision
+    return _switched(products, "fp32_precision", precision)
+
+
+@contextmanager
+def _switched(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Another value of a switch within."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        products.fp32_precision = before
+        setattr(owner, name, before)
 
 
 @contextmanager

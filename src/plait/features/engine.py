@@ -29,11 +29,13 @@ def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> En
         raise ConfigError(f"engine {engine!r}, expected one of: {', '.join(ENGINES)}")
     network = network.eval().requires_grad_(False)
     if engine == "openvino":
+        if example.device.type != "cpu":
+            raise ConfigError("engine 'openvino' runs on the CPU: --device cpu, or another engine")
         return _openvino(network, example)
     if engine == "compile":  # which folds by itself, and picks its own order
         return _compiled(_graph(network, example, fold=False), example)
     for part in network.modules():
-        if isinstance(part, FrameNet):
+        if isinstance(part, FrameNet) and example.device.type == "cpu":
             part.at_once = 8  # activations of more do not stay in the processor's cache
     return _inferring(_graph(network, example, fold=True))
 
