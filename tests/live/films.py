@@ -41,7 +41,7 @@ def film(file, codec, count=30, options=None, form=None):
 
 
 class Sender:
-    """A camera of the network on this machine: a transport stream of H.264, sent until it is paused or left."""
+    """A camera of the network on this machine: H.264 in a transport stream, until it is paused or left."""
 
     def __init__(self, port):
         self.port = port

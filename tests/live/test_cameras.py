@@ -92,7 +92,10 @@ def test_a_file_without_video_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("codec", "name", "options"), FILMS)
-def test_a_file_gives_the_pictures_that_it_holds_and_its_recording_too(tmp_path, codec, name, options):
+def test_a_file_gives_the_pictures_that_it_holds_and_its_recording_too(
+    tmp_path, monkeypatch, codec, name, options
+):
+    monkeypatch.setattr(cameras, "LATE_S", 1e9)  # nothing is passed over
     file = made(tmp_path, codec, name, options)
     recorded, left = Film(tmp_path / "recorded.mkv"), []
     camera = Camera(
@@ -160,7 +163,7 @@ def test_what_waits_for_long_is_let_go(tmp_path, monkeypatch):
 
 
 def test_what_is_damaged_is_neither_shown_nor_recorded(tmp_path):
-    file = made(tmp_path, "libx264", "film.mkv", {"tune": "zerolatency"})
+    file = made(tmp_path, "libx264", "film.mkv", {"tune": "zerolatency", "sc_threshold": "0"})
     whole = Video(file)
     known = whole.at(whole.times)
     with av.open(str(file)) as container:
@@ -187,33 +190,52 @@ def free_port():
 
 
 def test_a_camera_of_the_network_that_falls_silent_and_returns(monkeypatch):
-    monkeypatch.setattr(devices, "SILENT_S", 0.5)
     monkeypatch.setattr(cameras, "WAITS_S", (0.05,))
-    port, said, opened = free_port(), [], []
+    port, said, opened, before, times = free_port(), [], [], [], []
+    open_it = devices.opened_at
+
+    def counted(address):
+        opened.append(address)
+        if len(opened) == 4:  # two attempts have failed
+            before.extend(said)
+            monkeypatch.setattr(devices, "OPENING_S", 30.0)
+            monkeypatch.setattr(devices, "SILENT_S", 30.0)
+            sender.sending.set()
+        return open_it(address)
+
     with Sender(port) as sender:
-        open_it = devices.opened_at
-
-        def counted(address):
-            opened.append(address)
-            if len(opened) == 5:  # once two attempts have failed
-                sender.sending.set()
-            return open_it(address)
-
         camera = Camera("video", f"udp://127.0.0.1:{port}", say=said.append)
         monkeypatch.setattr(cameras, "opened_at", counted)
-        monkeypatch.setattr(devices, "OPENING_S", 2.0)
-        times, again = [], 0
+        monkeypatch.setattr(devices, "SILENT_S", 1.0)
+        paused = again = 0
         for event in camera:
             assert isinstance(event, Arrived)
             assert event.values.shape == (1, 224, 224, 3)
             times.append(event.times[0])
             if len(times) == 10:
-                opened[:] = [None, None]
+                monkeypatch.setattr(devices, "OPENING_S", 0.3)
+                del opened[1:], said[:]
                 sender.sending.clear()
-            again += len(opened) >= 5
+                paused = len(times)
+            again += len(opened) >= 4
             if again == 10:
                 camera.close()
+    assert paused
     assert again == 10
-    assert len(said) == 1
-    assert f"udp://127.0.0.1:{port}: has given no picture for" in said[0]
+    assert (
+        before
+        == said
+        == [f"udp://127.0.0.1:{port}: has given no picture for 5 s; tried again until it is back"]
+    )
     assert (np.diff(times) > 0).all()
+
+
+def test_what_nobody_has_thought_of_is_raised_where_pictures_are_waited_for(tmp_path, monkeypatch):
+    camera = Camera("video", f"file:{made(tmp_path, *FILMS[0])}")
+
+    def broken(packets):
+        raise ZeroDivisionError("of the reading thread")
+
+    monkeypatch.setattr(cameras, "due", broken)
+    with pytest.raises(ZeroDivisionError, match="of the reading thread"):
+        list(camera)

@@ -103,11 +103,12 @@ class Camera:
         self._ticks, self._reformatter = Ticks(), VideoReformatter()
         self._reel: Reel | None = None
         self._aspect = Fraction(1)
+        self._failed: BaseException | None = None
         self._shown = False  # whether anything was
 
     def __iter__(self) -> Iterator[Event]:
         """Pictures, one at a time; waits for them."""
-        Thread(target=self._read, name=f"camera {self.stream}", daemon=True).start()
+        Thread(target=self._reading, name=f"camera {self.stream}", daemon=True).start()
         coming: _Begins | _Came | _Ends | None = None
         try:
             while (coming := self._next()) is not None:
@@ -174,7 +175,9 @@ class Camera:
     def _next(self) -> _Begins | _Came | _Ends | None:
         """What has come next; None once it is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._coming or self._closed.is_set())
+            self._changed.wait_for(lambda: self._coming or self._failed or self._closed.is_set())
+            if self._failed is not None:
+                raise self._failed
             if self._closed.is_set():
                 return None
             coming = self._coming.popleft()
@@ -194,6 +197,15 @@ class Camera:
                 if self._coming and isinstance(after := self._coming[0], _Came):
                     self._coming[0] = after._replace(torn=True)
             self._changed.notify_all()
+
+    def _reading(self) -> None:
+        """The reading thread; what nobody has thought of is raised where pictures are waited for."""
+        try:
+            self._read()
+        except BaseException as error:
+            with self._changed:
+                self._failed = error
+                self._changed.notify_all()
 
     def _read(self) -> None:
         """Put whatever comes where it is waited for; open the camera again, should it end."""

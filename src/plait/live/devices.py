@@ -49,7 +49,7 @@ def address_of(text: str, system: str = sys.platform) -> Address:
         parts = urlsplit(text)
         host = parts.netloc.rpartition("@")[2]
         shown = urlunsplit(parts._replace(netloc=host, query=""))
-        options = {"rtsp_transport": "tcp"} if scheme == "rtsp" else {}
+        options = {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
         return Address(shown, text, None, {**options, "fflags": "nobuffer"})
     if scheme == "file" and rest:
         return Address(text, rest, file=Path(rest))

@@ -59,7 +59,8 @@ class Film:
                 if raw or like[0] not in container.supported_codecs:
                     self._encode(container, "libx264", "yuv420p", (context.width, context.height), GOOD)
                     assert self._track is not None
-                    self._track.codec_context.sample_aspect_ratio = coded.track.sample_aspect_ratio
+                    if aspect := coded.track.sample_aspect_ratio:
+                        self._track.codec_context.sample_aspect_ratio = aspect
                 else:
                     self._track = container.add_stream_from_template(coded.track, opaque=True)
                     self._track.time_base = UNIT

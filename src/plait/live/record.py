@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Condition, Thread
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Recorder:
         folder: of the recording, new or empty.
         subject: who is recorded.
         sources: of the session, before they are iterated.
+        waits: whether who comes waits where writing is slower, as a replay may; else what is too much is left
+            out and counted in `left_out`.
 
     Raises:
         ConfigError: the folder holds something, there is not one video, called `video`, or two logs are
@@ -45,7 +47,7 @@ class Recorder:
         DataError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, subject: str, sources: Sequence[Source]) -> None:
+    def __init__(self, folder: Path, subject: str, sources: Sequence[Source], *, waits: bool = False) -> None:
         openings = [opening for source in sources for opening in source.openings]
         videos = [opening for opening in openings if not opening.names]
         if [opening.stream for opening in videos] != [VIDEO]:
@@ -64,7 +66,7 @@ class Recorder:
                 f"{folder}: two logs called nearly alike, expected names that differ in a letter"
             )
         self.film = Film(folder / FILM)
-        self.left_out = 0  # for want of time
+        self.waits, self.left_out = waits, 0
         self._cameras = [source for source in sources if isinstance(source, Camera)]
         for camera in self._cameras:
             camera.tell = self.coded
@@ -72,7 +74,7 @@ class Recorder:
         self._first_s: float | None = None  # of logs on the session's clock, where the video is on another
         self._failed: BaseException | None = None
         self._coming: queue.SimpleQueue[Event | Coded | None] = queue.SimpleQueue()
-        self._bytes, self._lock, self._torn = 0, Lock(), False
+        self._bytes, self._room, self._torn = 0, Condition(), False
         self._writer = Thread(target=self._work, name="recorder", daemon=True)
         self._writer.start()
 
@@ -128,13 +130,17 @@ class Recorder:
 
     def _put(self, item: Event | Coded) -> bool:
         """Whether there is room for something to be written."""
-        if self._failed is not None:
-            raise self._failed
         size = _size(item)
-        with self._lock:
-            if self._bytes + size > MOST_BYTES:
+        with self._room:
+            if self.waits:
+                self._room.wait_for(
+                    lambda: not self._bytes or self._bytes + size <= MOST_BYTES or self._failed
+                )
+            elif self._bytes + size > MOST_BYTES:
                 self.left_out += 1
                 return False
+            if self._failed is not None:
+                raise self._failed
             self._bytes += size
         self._coming.put(item)
         return True
@@ -155,7 +161,9 @@ class Recorder:
                     self._flush()
                     due_s = time.monotonic() + FLUSH_S
         except BaseException as error:
-            self._failed = error
+            with self._room:
+                self._failed = error
+                self._room.notify_all()
 
     def _write(self, item: Event | Coded) -> None:
         if isinstance(item, Coded):
@@ -166,8 +174,9 @@ class Recorder:
                     self.film.write_picture(picture, own_s)
             else:
                 self.sheets[item.stream].add(item.times, item.values)
-        with self._lock:
+        with self._room:
             self._bytes -= _size(item)
+            self._room.notify_all()
 
     def _flush(self, last: bool = False) -> None:
         """Write rows, once it is known when the recording began; and what there is to be read."""
