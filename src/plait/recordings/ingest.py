@@ -13,6 +13,7 @@ from plait.patterns import matching
 from plait.recordings import label_columns, label_json, label_texts
 from plait.recordings.folder import (
     DESCRIPTION,
+    SYNC,
     Description,
     LogFile,
     described_by,
@@ -54,7 +55,7 @@ def ingest(
     """Make the folder of one recording from a video, sensor logs and labels.
 
     Files are copied, and their checksums recorded. Where a `recording.toml` lies among them, it says what is
-    what and nothing is guessed; nor with a `template`.
+    what and nothing is guessed, and a `sync.json` beside it is copied too; nor with a `template`.
 
     Args:
         sources: files, or one folder of them.
@@ -72,11 +73,15 @@ def ingest(
     files = gather(sources, notes)
     settings = _settings(answers or {})
     by_name = {file.name: file for file in files}
+    clocks: Path | None = None
     if DESCRIPTION in by_name:
         source = by_name[DESCRIPTION].parent
         described = read_description(source)
         by_name = {name: source / name for name in described.files}
         notes.append(f"{DESCRIPTION}: taken as it is")
+        if (source / SYNC).is_file() and not settings.keys() & {"video", "logs"}:
+            clocks = source / SYNC
+            notes.append(f"{SYNC}: taken as it is")
     elif template:
         described = _matched(files, TEMPLATES.get(template, Path(template)), notes)
         unused = [name for name in by_name if name not in described.files]
@@ -107,6 +112,8 @@ def ingest(
             (making / file_name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(by_name[file_name], making / file_name)
         write_description(making, replace(described, sha256=sums))
+        if clocks is not None:
+            shutil.copy2(clocks, making / SYNC)
     return folder, [*notes, f"subject: {described.subject!r}"]
 
 

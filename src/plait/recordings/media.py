@@ -36,7 +36,7 @@ def opened(file: Path) -> Iterator[InputContainer]:
         raise DataError(f"{file}: cannot be read, expected a whole video file: {message}") from error
 
 
-def video_track(container: InputContainer, file: Path, alone: bool = True) -> VideoStream:
+def video_track(container: InputContainer, file: Path | str, alone: bool = True) -> VideoStream:
     """The first video track that is no cover picture, as a rule alone.
 
     A decoder has one thread: several race on what is damaged, so that each reading gives other pictures.
@@ -52,7 +52,7 @@ def video_track(container: InputContainer, file: Path, alone: bool = True) -> Vi
     raise DataError(f"{file}: no video track, expected one")
 
 
-def decodable(track: Track, file: Path) -> Track:
+def decodable(track: Track, file: Path | str) -> Track:
     """`track` itself.
 
     Raises:
@@ -64,7 +64,7 @@ def decodable(track: Track, file: Path) -> Track:
     return track
 
 
-def only(container: InputContainer, track: Track, file: Path) -> Track:
+def only(container: InputContainer, track: Track, file: Path | str) -> Track:
     """`track`, with every other track of the file set to be skipped.
 
     Raises:
