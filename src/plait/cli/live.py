@@ -71,6 +71,8 @@ def live(
     from plait.live.addresses import is_replay, sources_of
     from plait.live.keep import Keeper
     from plait.live.pace import Pace
+    from plait.live.page import serve_page
+    from plait.live.record import Recorder
     from plait.live.session import Session
     from plait.recogniser.recogniser import Recogniser
 
@@ -98,6 +100,14 @@ def live(
                 keeper = Keeper(out, session, name_of(streams, out))
                 session.listeners.append(keeper)
                 stack.callback(finish, keeper, sources)
+            if record is not None:
+                recorder = Recorder(record, subject, sources, waits=not pace.waits)
+                session.listeners.append(recorder)
+                stack.callback(recorder.close)
+            if serve:
+                page = serve_page(session, host, port)
+                stack.callback(page.close)
+                typer.echo(f"{page.address} (Ctrl-C ends it)")
             stack.enter_context(stopped_by_signals(session))
             session.run(seconds)
     finally:
