@@ -47,6 +47,17 @@ class Trust:
         if checked and not _makes_networks(resolve(path, where)):
             raise ConfigError(f"{where}: {path} makes no networks, expected what gives a torch.nn.Module")
 
+    def own(self, path: str, where: str) -> Any:
+        """The object that `"package.module:Name"` names, of whatever kind; nothing of plait's is.
+
+        Raises:
+            ConfigError: its module is not trusted, or there is none.
+        """
+        if not self.all and _is_plait_s(path.partition(":")[0]):
+            raise ConfigError(f"{where}: {path} is plait's, expected something of your own")
+        self._admit(path, where)
+        return resolve(path, where)
+
     def _admit(self, path: str, where: str) -> None:
         module = path.partition(":")[0]
         if self.all or _is_plait_s(module) or any(_within(module, package) for package in self.modules):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.errors import DataError
@@ -30,6 +30,7 @@ def measured(rng, session_s):
     return session_s + off_s, error_s
 
 
+@settings(max_examples=15)
 @given(**clocks)
 def test_measured_offsets_are_followed(offset_s, drift_ppm, seed):
     rng = np.random.default_rng(seed)
@@ -47,7 +48,8 @@ def test_measured_offsets_are_followed(offset_s, drift_ppm, seed):
     assert (np.diff(found) > 0).all()
 
 
-@given(least_s=st.floats(0, 0.2), burst=st.integers(2, 25), **clocks)
+@settings(max_examples=15)
+@given(least_s=st.floats(0, 0.2), burst=st.integers(5, 25), **clocks)
 def test_arrivals_are_followed(offset_s, drift_ppm, seed, least_s, burst):
     """Readings that come in bursts, late by some jitter, and now and then by seconds."""
     rng = np.random.default_rng(seed)
@@ -121,6 +123,7 @@ def test_what_cannot_be_is_left_out():
     assert following.left_out == 2
 
 
+@settings(max_examples=15)
 @given(drift=st.floats(-0.015, 0.015))
 def test_a_clock_of_another_rate_is_followed(drift):
     """A rate that is only nearly what was said, as of rows without times."""

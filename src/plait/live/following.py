@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from threading import Lock
 from typing import NamedTuple
 
@@ -11,14 +12,16 @@ from scipy.stats import theilslopes
 
 from plait.errors import DataError
 
-STEADY = 500e-6  # seconds a second by which a clock drifts at most that is a computer's, or known for a moment
+STEADY = (
+    500e-6  # seconds a second by which a clock drifts at most that is a computer's, or known for a moment
+)
 LOOSE, LOOSE_S = 0.02, 5.0  # any clock's, and what it takes to tell
 SLEW = 0.1  # seconds a second by which what is better known is approached
 STEP_S = 0.1  # what is farther off is no drift: a clock that was set
 FINE_S = 1e-4  # what cannot be measured better
 STALE_S = 30.0  # readings are from no longer ago
 BIN_S = 1.0  # of arrivals, of which the one that took least counts
-DOUBT, AGREEING = 2, 5  # measurements in a row that speak against a clock, and for another one
+DOUBT, AGREEING = 3, 5  # measurements in a row that speak against a clock, and for another one
 MOST = 1000  # measurements in a window
 
 
@@ -87,8 +90,7 @@ class Following:
                 off_s = session_s - float(self.line(np.array([own_s]))[0])
                 if abs(off_s) > STEP_S + error_s:
                     self._odd.append(measure)
-                    offsets = [offset_s for _, offset_s, _ in self._odd]
-                    if len(offsets) < AGREEING or max(offsets) - min(offsets) > STEP_S:
+                    if not self._agree(AGREEING):
                         return None
                     self._measures = deque(self._odd, maxlen=MOST)
                     self._odd.clear()
@@ -104,9 +106,9 @@ class Following:
     def place(self, own_s: Float64[np.ndarray, "n"], arrived_s: float) -> Placed:
         """The session's times of readings that have arrived by then; strictly increasing if `own_s` are.
 
-        A reading is left out if its time cannot be, for it would be later than its arrival, long before it, or
-        before that of one taken earlier; or if the last `DOUBT` measurements speak against the line. Then the
-        sender's clock was set, and is not yet known again.
+        A reading is left out if its time cannot be, for it would be later than its arrival, or long before
+        it, or before that of one taken earlier; or if the last `DOUBT` measurements agree against the line.
+        Then the sender's clock was set, and is not yet known again.
 
         Raises:
             DataError: nothing has been measured yet.
@@ -117,13 +119,18 @@ class Following:
             times = self._at(own_s)
             kept = (times <= arrived_s + STEP_S) & (times >= arrived_s - STALE_S)
             kept &= times > self._newest_s - np.where(own_s <= self._last_s, STEP_S, 0.0)
-            kept &= len(self._odd) < DOUBT
+            kept &= not self._agree(DOUBT)
             if kept.any():
                 last = int(np.argmax(np.where(kept, own_s, -np.inf)))
                 if times[last] > self._newest_s:
                     self._last_s, self._newest_s = float(own_s[last]), float(times[last])
             self.left_out += int(np.sum(~kept))
             return Placed(kept, times[kept])
+
+    def _agree(self, count: int) -> bool:
+        """Whether the last `count` measurements speak against the line, and for the same."""
+        offsets = [offset_s for _, offset_s, _ in self._odd][-count:]
+        return len(offsets) == count and max(offsets) - min(offsets) <= STEP_S
 
     def _at(self, own_s: np.ndarray) -> np.ndarray:
         assert self.line is not None
@@ -213,7 +220,7 @@ def below(
             hull.pop()
         hull.append(point)
     slope, mean_s = 0.0, float(np.mean(own_s))
-    for left, right in zip(hull, hull[1:], strict=False):
+    for left, right in pairwise(hull):
         if left[0] <= mean_s <= right[0]:
             slope = (right[1] - left[1]) / (right[0] - left[0])
     most = LOOSE if np.ptp(own_s) > LOOSE_S else STEADY
