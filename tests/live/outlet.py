@@ -11,7 +11,7 @@ import pylsl
 
 name, rate_hz, source_id, stamps, offset_s, drift_ppm = sys.argv[1:]
 info = pylsl.StreamInfo(
-    name, "glove", 2, float(rate_hz), "text" == stamps and "string" or "double64", source_id
+    name, "glove", 2, float(rate_hz), (stamps == "text" and "string") or "double64", source_id
 )
 channels = info.desc().append_child("channels")
 for label in ("true", "other"):

@@ -129,10 +129,18 @@ def test_stamps_of_a_device_s_own_clock_are_told_by_arrival(name):
 
 
 def test_stamps_of_another_clock_than_lsl_s_are_said(name):
-    with outlet(name, stamps="device", offset_s=-1e9), pytest.warns(PlaitWarning, match=r"\?clock=arrival"):
+    found = []
+    with outlet(name, stamps="device", offset_s=-1e9), pytest.warns(PlaitWarning) as said:
         source = Outlet("left", name, timeout_s=LONG_S)
-        Thread(target=lambda: (time.sleep(8), source.close()), daemon=True).start()
-        assert list(source) == []
+        thread = Thread(target=lambda: found.extend(source), daemon=True)
+        thread.start()
+        wait_for(lambda: said.list)
+        source.close()
+        thread.join(LONG_S)
+    assert not thread.is_alive() and found == []
+    assert "left out; if its sender stamps them by a clock of its own, say ?clock=arrival" in str(
+        said[0].message
+    )
 
 
 @pytest.mark.parametrize("source_id", ["", "one"])

@@ -160,7 +160,7 @@ class Outlet:
             DataError: several outlets have the name.
         """
         resolver = self._lsl.ContinuousResolver()
-        until_s, found = time.monotonic() + timeout_s, []
+        until_s, found = time.monotonic() + timeout_s, list[Any]()
         while not self._closed.is_set():
             infos = resolver.results()
             self._others = _listed(sorted({info.name() for info in infos}))

@@ -27,7 +27,7 @@ from plait.recordings.clocks import (
 from plait.recordings.sensors import SLACK_S, SensorLog
 from plait.recordings.tables import LARGEST, Cell, Table, no_column, numbers, read_table, texts
 
-__all__ = ["Log", "SensorLog", "TimeUnit", "read_log", "read_rows"]
+__all__ = ["Log", "SensorLog", "TimeUnit", "read_log", "read_rows", "scaled", "where"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
         table, times = times_of(table, log)
         times = went_on(table, times, log.clock_set)
     names = _columns(table, log)
-    values = np.stack([_values(table, name, log.scale) for name in names], axis=1)
+    values = np.stack([scaled(table, name, log.scale) for name in names], axis=1)
     order = in_order(table, times, log.clock_set)
     start_s = 0.0 if log.absolute else order.times[0]
     order = order._replace(times=np.round(order.times - start_s, 9))
@@ -165,8 +165,22 @@ def read_rows(file: Path, log: Log) -> Table:
     """
     table = read_table(file, header_line=log.header_line, names=log.names, logger=True)
     table = replace(table, decimal=log.decimal, missing=log.missing)
+    table = where(table, log)
     lines = np.asarray(table.rows)
-    keep = (lines >= (log.first_line or 0)) & (lines <= (log.last_line or lines[-1]))
+    keep = (lines >= (log.first_line or 0)) & (lines <= (log.last_line or np.inf))
+    if not keep.any():
+        conditions = ", ".join(f"{name} = {value!r}" for name, value in log.where.items())
+        raise DataError(f"{file}: no row where {conditions or 'first_line, last_line'}, expected some")
+    return table.take(keep)
+
+
+def where(table: Table, log: Log) -> Table:
+    """The rows in which the columns that `log.where` names hold what it says.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    keep = np.ones(len(table.frame), bool)
     for name, value in log.where.items():
         if name not in table.frame.columns:
             raise no_column(table, name, table.frame.columns)
@@ -174,9 +188,6 @@ def read_rows(file: Path, log: Log) -> Table:
         wanted = pl.Series([str(value)])
         same = cells.cast(pl.Float64, strict=False) == wanted.cast(pl.Float64, strict=False)  # 1 and 1.0
         keep &= ((cells == wanted) | same.fill_null(False)).to_numpy()
-    if not keep.any():
-        conditions = ", ".join(f"{name} = {value!r}" for name, value in log.where.items())
-        raise DataError(f"{file}: no row where {conditions or 'first_line, last_line'}, expected some")
     return table.take(keep)
 
 
@@ -205,7 +216,12 @@ def _columns(table: Table, log: Log) -> tuple[str, ...]:
     return tuple(dict.fromkeys(columns))
 
 
-def _values(table: Table, name: str, scale: float) -> Float64[np.ndarray, "rows"]:
+def scaled(table: Table, name: str, scale: float) -> Float64[np.ndarray, "rows"]:
+    """A column's numbers, multiplied.
+
+    Raises:
+        DataError: a cell is no number, or too large a one.
+    """
     values = numbers(table, name)
     large = np.abs(values) > LARGEST / max(abs(scale), 1.0)
     if large.any():

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from plait import store
 from plait.errors import DataError
-from plait.recordings.layouts import first_odd_row, layout_of, text_of
+from plait.recordings.layouts import Layout, first_odd_row, layout_of, text_of
 
 CSV = (".csv", ".tsv", ".txt")
 Cell = str | float
@@ -213,6 +213,15 @@ def no_column(table: Table, wanted: str, names: list[str]) -> DataError:
 def _read_csv(file: Path, header_line: int | None, names: Sequence[str], logger: bool) -> Table:
     text, notes = text_of(file, read_bytes(file), legacy=logger)
     layout = layout_of(file, text, header_line=header_line, names=names, logger=logger)
+    return framed(file, layout, notes)
+
+
+def framed(file: Path, layout: Layout, notes: tuple[str, ...] = ()) -> Table:
+    """The table that lines are, once it is known how they are laid out.
+
+    Raises:
+        DataError: a row does not fit the names.
+    """
     separator = layout.separator
     for number, line in layout.rows:
         if line.count('"') % 2:

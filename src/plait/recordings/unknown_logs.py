@@ -26,19 +26,20 @@ from plait.recordings.tables import Table, texts, thousands
 from plait.recordings.time_units import guess_unit, written_clock
 
 SET_S = 10.0  # a clock that jumps farther may have been set
+SHORTEST_S = 1e-3  # of a video that tells nothing of a log's length
 LINES = 60  # full minutes that are named
 BEFORE = {"columns": ("*",), "rate_hz": 1.0}  # settings that say nothing yet
 
 
 def describe_log(
-    file: Path, stream: str, video_s: float, said: Mapping[str, Any], told: list[str]
+    file: Path, stream: str, video_s: float | None, said: Mapping[str, Any], told: list[str]
 ) -> LogFile:
-    """How a log beside a video is to be read.
+    """How a log is to be read.
 
     Args:
         file: of the log.
         stream: what the log is called in the recording.
-        video_s: how long the video lasts, in seconds.
+        video_s: how long the video beside it lasts, in seconds; None: there is none.
         said: settings of `LogFile`, which go before anything that is guessed.
         told: grows by what was assumed.
 
@@ -56,7 +57,7 @@ def describe_log(
 
 
 def _describe(
-    file: Path, stream: str, video_s: float, said: Mapping[str, Any], answer: str, told: list[str]
+    file: Path, stream: str, video_s: float | None, said: Mapping[str, Any], answer: str, told: list[str]
 ) -> LogFile:
     table = read_rows(file, log_file({**BEFORE, **said}, file).log())
     if (column := thousands(table)) is not None:
@@ -97,12 +98,13 @@ def _describe(
     described = log_file(settings, file)
     clocked = f"times in {time!r} ({described.time_unit})" if time else "rows evenly spaced"
     axes = ", ".join(described.acceleration) or "not known, so it cannot be synchronised by itself"
+    beside_it = "" if video_s is None else f", beside a video of {duration(video_s)}"
     told.append(
         f"{file.name}: {clocked}, {len(log.names)} columns; acceleration: {axes}; "
-        f"{duration(float(np.ptp(log.times)))} at {log.rate_hz:.3g} Hz, beside a video of {duration(video_s)}"
+        f"{duration(float(np.ptp(log.times)))} at {log.rate_hz:.3g} Hz{beside_it}"
     )
     told += [f"{file.name}: {note}" for note in (*notes, *how_read, *_bursts(log))]
-    if time is not None and "clock_set" not in said:
+    if time is not None and video_s is not None and "clock_set" not in said:
         _refuse_jump(file, described, log.times, video_s, answer)
     return described
 
@@ -220,21 +222,22 @@ def _refuse_written(table: Table, time: str, answer: str) -> None:
     )
 
 
-def _time_unit(table: Table, time: str, video_s: float, answer: str) -> TimeUnit:
+def _time_unit(table: Table, time: str, video_s: float | None, answer: str) -> TimeUnit:
     """The unit of the times; refuse two that are possible."""
     values = numbers_in(table, time)
     if values is None or table.frame[time].dtype.is_temporal():
         return "iso"
     values = values[np.isfinite(values)]
-    guess = guess_unit(time, values, max(video_s, 1e-3), table.units.get(time))
+    guess = guess_unit(time, values, max(video_s or 0.0, SHORTEST_S), table.units.get(time))
     if guess.unit is None:
         choices = " or ".join(f"{answer}time_unit={unit}" for unit in guess.possible)
         ticks = float(np.median(np.diff(values))) * table.rate_hz if table.rate_hz else 0.0
         if ticks > 0:
             choices += f" or ={ticks:g}, ticks in a second ({table.rate_hz:g} Hz above the names)"
+        beside_it = "" if video_s is None else f", beside a video of {video_s:.4g} s"
         raise DataError(
             f"{table.file}: times in {time!r} ({values[0]:.15g}, {values[:2][-1]:.15g}, ...) may be "
-            f"{guess.why}, beside a video of {video_s:.4g} s; expected to be told: {choices}"
+            f"{guess.why}{beside_it}; expected to be told: {choices}"
         )
     return guess.unit
 
