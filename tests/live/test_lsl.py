@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -164,6 +165,36 @@ def test_an_outlet_that_dies_and_returns(name, source_id):
     times = np.concatenate([event.times for event in found])
     assert (np.diff(times) > 0).all()
     assert np.median(np.abs(off_s(found[-1]))) < 0.005
+
+
+def test_an_outlet_that_is_frozen_while_another_takes_its_place(name):
+    found = []
+    with pytest.warns(PlaitWarning) as said, outlet(name, source_id="one") as first:
+        source = Outlet("left", name, timeout_s=LONG_S)
+        thread = Thread(target=lambda: found.extend(source), daemon=True)
+        thread.start()
+        wait_for(lambda: rows(found) > 50)
+        first.send_signal(signal.SIGSTOP)  # as one whose network is gone: nobody says that it has ended
+        with outlet(name, source_id="one"):
+            wait_for(lambda: any("has returned" in str(warning.message) for warning in said))
+            before = rows(found)
+            wait_for(lambda: rows(found) > before + 50)
+            source.close()
+            thread.join(LONG_S)
+    assert not thread.is_alive()
+    assert "has begun anew" in str(said[0].message)
+
+
+def test_it_ends_when_it_is_closed_while_it_looks_for_an_outlet(name):
+    with pytest.warns(PlaitWarning) as said:
+        with outlet(name):
+            source = Outlet("left", name, timeout_s=LONG_S)
+            thread = Thread(target=lambda: list(source), daemon=True)
+            thread.start()
+        wait_for(lambda: said.list)
+        source.close()
+        thread.join(LONG_S)
+    assert not thread.is_alive()
 
 
 def wait_for(done):
