@@ -33,18 +33,13 @@ def test_each_address_gives_its_source(files):
     left, right = sources_of(every, Pace(), trust)
     assert isinstance(left, Tail) and left.openings[0].names == ("acc x", "y") and left.log.scale == 2
     assert isinstance(right, Own) and right.openings[0].stream == "right"
-    assert modules_of(every) == ["mine_of_addresses:left"] and not is_replay(every)
+    assert modules_of(every) == ["mine_of_addresses:left"] and not any(map(is_replay, every))
     for source in (left, right):
         source.close()
 
 
 def test_a_camera_is_given_its_whole_address(monkeypatch):
-    class Cameras:
-        @staticmethod
-        def Camera(name, address):
-            return name, address
-
-    monkeypatch.setattr(addresses, "import_module", {"plait.live.cameras": Cameras}.__getitem__)
+    monkeypatch.setattr("plait.live.cameras.Camera", lambda *given: given)
     every = ["video=camera:/dev/video0?fps=30", "side=rtsp://user:word@host/a=b?c", "top=file:a.mp4"]
     found = sources_of(every, Pace())
     assert found == [tuple(text.split("=", 1)) for text in every]
@@ -69,7 +64,7 @@ def test_streams_of_a_recording_are_one_source(monkeypatch):
     pace = Pace(begins_s=0.0)
     for every in (["replay:runs/a"], ["video=replay:runs/a", "left=replay:runs/../runs/a"]):
         [source] = sources_of(every, pace)
-        assert isinstance(source, Replay) and is_replay(every)
+        assert isinstance(source, Replay) and all(map(is_replay, every))
     assert made == [(Path("runs/a"), pace, None), (Path("runs/a"), pace, ["video", "left"])]
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -76,16 +75,13 @@ def parse(text: str) -> Said:
     return said._replace(place=place, options=options)
 
 
-def is_replay(streams: Sequence[str]) -> bool:
+def is_replay(stream: str) -> bool:
     """Whether what is said is a recording, whose clock is its own.
 
     Raises:
-        ConfigError: recordings are mixed with what happens now, or something is wrong with an address.
+        ConfigError: something is wrong with the address.
     """
-    kinds = {said.scheme == "replay" for said in map(parse, streams)}
-    if len(kinds) > 1:
-        raise ConfigError("live: --stream: replay: beside what happens now, expected either: clocks differ")
-    return kinds == {True}
+    return parse(stream).scheme == "replay"
 
 
 def modules_of(streams: Sequence[str]) -> list[str]:
@@ -115,7 +111,10 @@ def sources_of(streams: Sequence[str], pace: Pace, trust: Trust = NOBODY) -> lis
     if twice:
         what = f"stream {twice[0]!r}" if twice[0] else "a whole recording"
         raise ConfigError(f"live: --stream: {what} is said twice, expected once")
-    if is_replay(streams):
+    replays = {said.scheme == "replay" for said in every}
+    if len(replays) > 1:
+        raise ConfigError("live: --stream: replay: beside what happens now, expected either: clocks differ")
+    if replays == {True}:
         return [_replay(every, pace)]
     sources: list[Source] = []
     try:
@@ -141,8 +140,9 @@ def _replay(every: Sequence[Said], pace: Pace) -> Source:
 
 
 def _camera(said: Said, trust: Trust) -> Source:
-    camera: Source = import_module("plait.live.cameras").Camera(said.name, f"{said.scheme}:{said.place}")
-    return camera
+    from plait.live.cameras import Camera
+
+    return Camera(said.name, f"{said.scheme}:{said.place}")
 
 
 def _lsl(said: Said, trust: Trust) -> Source:
