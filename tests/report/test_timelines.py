@@ -24,7 +24,7 @@ def section(html):
 def test_a_page_without_predictions_has_none(tmp_path):
     run = make_run(tmp_path / "run")
     before = page(run)
-    assert 'id="timelines"' not in before and "#timelines" not in before
+    assert 'id="timelines"' not in before and 'href="#timelines"' not in before
     recognised(run)
     assert page(run) != before
     (run / "timelines" / "somebody" / PREDICTED).unlink()
