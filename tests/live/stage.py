@@ -21,6 +21,7 @@ ACTIVITIES = ("pour water", "stir", "tighten a screw", "open the jar", "wipe", "
 COLUMNS = {"left": ("x", "y", "z"), "right": ("acc x", "acc y", "acc z", "gyro x", "gyro y", "gyro z")}
 RATES_HZ = {"left": 100, "right": 50}
 WIDTH, HEIGHT = 160, 120
+PATIENCE_S = 1.0
 
 
 def pictures(video):
@@ -146,7 +147,7 @@ class Played:
             return found
 
         recogniser.scores = told
-        self.session = Session(recogniser, [self.stage], Pace(), patience_s=0.6)
+        self.session = Session(recogniser, [self.stage], Pace(), patience_s=PATIENCE_S)
         self._thread = Thread(target=self.session.run, daemon=True)
 
     def __enter__(self):

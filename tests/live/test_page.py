@@ -64,14 +64,19 @@ def has(key, **also):
     return lambda said: isinstance(said, dict) and bool(said.get(key)) and also.items() <= said.items()
 
 
+def sees(*sensors):
+    """Whether a message tells of a window in which these were seen."""
+    return lambda said: has("windows")(said) and said["windows"][-1]["seen"] == list(sensors)
+
+
 def test_all_that_happens_is_told_once():
     with played() as (playing, serving), client(serving) as (_, until):
-        opening, *_, last = until(has("windows"))
+        opening, *_, last = until(sees("video", "left", "right"))
         assert opening["kind"] == "opening" and opening["activities"] == list(ACTIVITIES)
         assert opening["videos"] == ["video"] and opening["attention"]
         assert opening["logs"] == {name: list(columns) for name, columns in COLUMNS.items()}
         assert opening["sensors"] == {name: [name] for name in ("video", "left", "right")}
-        (window, *_) = last["windows"]
+        window = last["windows"][-1]
         assert window["predicted"] == ACTIVITIES[0] and sum(window["scores"]) == pytest.approx(1, abs=0.01)
         assert window["stop_s"] - window["start_s"] == 1.0 and window["seen"] == ["video", "left", "right"]
         assert set(last["streams"]) == {"video", "left", "right"} and last["latency_ms"][0] > 0
@@ -121,12 +126,17 @@ def test_who_sleeps_is_told_no_more_and_keeps_nobody_waiting():
 def test_who_wakes_up_is_told_the_newest():
     with played() as (_, serving), client(serving) as (websocket, asleep), client(serving) as (_, awake):
         before = asleep(has("n", n=AHEAD), answer=False)
-        awake(has("n", n=45))
+        seen = [window for said in before if has("windows")(said) for window in said["windows"]]
+        told = awake(has("n", n=60))
         websocket.send(json.dumps({"got": AHEAD}))
-        after = asleep(has("windows"))
-        assert after[-1]["n"] == AHEAD + 1 and len([said for said in after if isinstance(said, bytes)]) == 1
-        assert after[-1]["clock_s"] > before[-1]["clock_s"] + 1
-        assert len(after[-1]["windows"]) > 3
+        (*pictures, after) = asleep(has("n", n=AHEAD + 1))
+        assert len(pictures) == 1 and isinstance(pictures[0], bytes)
+        assert after["clock_s"] >= told[-1]["clock_s"] and len(after["windows"]) > 3
+        starts = [window["start_s"] for window in [*seen, *after["windows"]]]
+        everything = [
+            window["start_s"] for said in told if has("windows")(said) for window in said["windows"]
+        ]
+        assert starts[: len(everything)] == everything  # of half a minute
 
 
 def test_attention_is_told_to_who_asks_and_found_out_for_nobody_else():
@@ -276,7 +286,7 @@ def test_a_trace_forgets_and_takes_what_is_odd():
 def test_large_pictures_are_made_smaller():
     picture = Picture(1, 0.0, np.full((1080, 1920, 3), (200, 30, 60), np.uint8))
     image = Image.open(BytesIO(picture.jpeg()))
-    assert image.size == (960, 540)
+    assert image.size == (640, 360)
     assert np.abs(np.asarray(image).mean((0, 1)) - (200, 30, 60)).max() < 4
 
 

@@ -62,7 +62,8 @@ function open(message) {
     line.append(swatch, name);
     return line;
   }));
-  byId("bands").style.height = `${1.5 * there.activities.length}rem`;
+  byId("bands").style.height = `calc(var(--row) * ${there.activities.length})`;
+  byId("bands").parentElement.classList.toggle("many", there.activities.length > there.palette.length);
   byId("values").replaceChildren(...there.activities.map(() => element("li")));
   byId("switch").hidden = !there.attention;
   if (there.attention) ask();

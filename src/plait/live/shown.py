@@ -9,7 +9,7 @@ SHOWN_S = 10.0  # of a log
 BINS_HZ = 50  # in each of these the least and the greatest reading are kept
 BINS = int((SHOWN_S + 2) * BINS_HZ)
 MOST_COLUMNS = 12  # of a log
-LONG_SIDE, QUALITY = 960, 80  # of a picture that is sent: pixels, and of JPEG
+LONG_SIDE, QUALITY = 640, 80  # of a picture that is sent: pixels, and of JPEG
 
 
 class Trace:
@@ -82,7 +82,7 @@ class Picture(NamedTuple):
     pixels: np.ndarray
 
     def jpeg(self) -> bytes:
-        """As a file, its longer side 960 pixels at most."""
+        """As a file, its longer side 640 pixels at most."""
         height, width = self.pixels.shape[:2]
         pixels, scale = self.pixels, LONG_SIDE / max(height, width)
         if scale < 1:
