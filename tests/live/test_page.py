@@ -227,7 +227,7 @@ def test_the_page_asks_for_nothing_from_elsewhere_and_for_a_token_where_there_is
 
     with played() as (_, serving):
         port = serving._listening.port
-        for path in ("/", "/live.css", "/live.js"):
+        for path in ("/", "/live.css", "/live.js", "/draw.js"):
             status, body, headers = ask(path)
             assert status == 200 and len(body) > 1000 and "unsafe" not in headers["Content-Security-Policy"]
             assert "https:" not in body.replace('"https:" ? "wss"', "")

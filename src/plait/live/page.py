@@ -285,15 +285,14 @@ def app(page: Page) -> Starlette:
     def answers(content: str, kind: str) -> Callable[[Request], Response]:
         return lambda _: Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
 
-    script = Path(__file__).with_name("live.js").read_text(encoding="utf-8")
-    return Starlette(
-        routes=[
-            Route("/", answers(environment.get_template("live.html.j2").render(known), "text/html")),
-            Route("/live.css", answers(environment.get_template("live.css.j2").render(known), "text/css")),
-            Route("/live.js", answers(script, "text/javascript")),
-            WebSocketRoute("/live", page.talk),
-        ]
-    )
+    templates = {"/": ("live.html.j2", "text/html"), "/live.css": ("live.css.j2", "text/css")}
+    files = {
+        path: (environment.get_template(name).render(known), kind) for path, (name, kind) in templates.items()
+    }
+    for name in ("draw.js", "live.js"):
+        files[f"/{name}"] = Path(__file__).with_name(name).read_text(encoding="utf-8"), "text/javascript"
+    routes = [Route(path, answers(*file)) for path, file in files.items()]
+    return Starlette(routes=[*routes, WebSocketRoute("/live", page.talk)])
 
 
 def _window(window: Scored) -> dict[str, Any]:
