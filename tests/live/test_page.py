@@ -82,6 +82,8 @@ def test_all_that_happens_is_told_once():
         assert set(last["streams"]) == {"video", "left", "right"} and last["latency_ms"][0] > 0
         playing.says = ACTIVITIES[3]
         told = until(lambda said: has("windows")(said) and said["windows"][-1]["predicted"] == ACTIVITIES[3])
+        for _ in range(4):
+            told += until(lambda said: isinstance(said, bytes))
         news = [said for said in [last, *told] if isinstance(said, dict)]
         assert [said["n"] for said in news] == list(range(last["n"], last["n"] + len(news)))
         starts = [window["start_s"] for said in news for window in said["windows"]]
