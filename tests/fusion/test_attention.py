@@ -118,3 +118,17 @@ def test_what_has_no_attention_says_so():
         without(nn.Linear(1, 1), grids, 0.5)
     with pytest.raises(ConfigError, match="share is 2"):
         without(Led(shapes, 2, "a"), grids, 2.0)
+
+
+def test_a_context_that_is_absent_has_no_map():
+    shapes = {"video": (STEPS, PLACES, 4), "left": (KEYS, 3), "right": (KEYS, 3)}
+    grids = {
+        name: torch.randn(2, *shape, generator=torch.Generator().manual_seed(3))
+        for name, shape in shapes.items()
+    }
+    led = Led(shapes, CLASSES, lead="video").eval()
+    without_left = {name: grid for name, grid in grids.items() if name != "left"}
+    whole = {one.context: one.relation for one in attentions(led, grids)}
+    (found,) = attentions(led, without_left)
+    assert found.context == "right" and torch.equal(found.relation, whole["right"])
+    assert torch.allclose(without(led, without_left, 0.0), led(without_left), atol=1e-5)

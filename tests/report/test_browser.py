@@ -1,7 +1,6 @@
 """The page in a real browser: any width, light and dark, by mouse and by keyboard, from disk and served."""
 
 import json
-import threading
 
 import polars as pl
 import pytest
@@ -177,11 +176,9 @@ def test_films_beside_the_page_play_where_it_is_served(tab, page):
     try:
         write_report(page, limit=1)
         with server(page, port=0) as listening:
-            threading.Thread(target=listening.serve_forever, daemon=True).start()
-            tab.open(f"http://127.0.0.1:{listening.server_port}/", 1200)
+            tab.open(listening.address, 1200)
             as_it_should(tab.run(PLAYED))
             tab.open("about:blank", 1200)
-            listening.shutdown()
     finally:
         write_report(page)
 

@@ -68,7 +68,7 @@ def live(
     """Say what is done while it is done, from cameras and sensors, or a recording as if it happened now."""
     import torch
 
-    from plait.live.addresses import is_replay, sources_of
+    from plait.live.addresses import is_replay, modules_of, sources_of
     from plait.live.keep import Keeper
     from plait.live.pace import Pace
     from plait.live.page import serve_page
@@ -88,7 +88,7 @@ def live(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        trusting = trusted(trust)
+        trusting = trusted(trust, *modules_of(streams))
         recogniser = Recogniser.load(model, trust=trusting, device=device)
         pace = Pace(math.inf if fast else speed, 0.0) if replayed else Pace()
         with ExitStack() as stack:

@@ -216,9 +216,9 @@ def report(
     if not serve:
         return
     with server(run, host, port) as listening:
-        typer.echo(f"http://{host}:{listening.server_address[1]}/ (Ctrl-C ends it)")
+        typer.echo(f"{listening.address} (Ctrl-C ends it)")
         try:
-            listening.serve_forever()
+            listening.wait()
         except KeyboardInterrupt:
             typer.echo("", err=True)
 

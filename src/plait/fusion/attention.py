@@ -1,7 +1,7 @@
 """What attends to what in a trained fusion, and whether it matters: maps, query dependence, deletion."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +61,8 @@ class Attention:
 def attentions(method: nn.Module, grids: Mapping[str, Tensor]) -> list[Attention]:
     """Every lead and context of a `Led` or `Symmetric`, on grids `(b, *shape)` by modality.
 
+    A context that is absent, and that the method does without, has no map.
+
     Raises:
         ConfigError: the method is neither.
         ShapeError: a grid is not of its shape.
@@ -69,7 +71,7 @@ def attentions(method: nn.Module, grids: Mapping[str, Tensor]) -> list[Attention
     maps = []
     for enforced in leads:
         x = entered[enforced.lead]
-        for name, block in _blocks(enforced):
+        for name, block in _blocks(enforced, entered):
             y = entered[name]
             logits = block.logits(x, y)
             shape = tuple(-(-size // block.pool) for size in y.shape[1:-1])
@@ -107,7 +109,7 @@ def without(
     for enforced in leads:
         x = entered[enforced.lead]
         total = x
-        for name, block in _blocks(enforced):
+        for name, block in _blocks(enforced, entered):
             logits = block.logits(x, entered[name])
             count = min(round(share * logits.shape[2]), logits.shape[2] - 1)
             if removed == "attended":
@@ -132,10 +134,12 @@ def _enter(method: nn.Module, grids: Mapping[str, Tensor]) -> tuple[dict[str, Te
     raise ConfigError(f"{type(method).__name__} has no attention, expected Led or Symmetric")
 
 
-def _blocks(enforced: Enforced) -> Iterator[tuple[str, NonLocal]]:
+def _blocks(enforced: Enforced, entered: Container[str]) -> Iterator[tuple[str, NonLocal]]:
+    """The blocks of a lead whose contexts are there."""
     for name, block in enforced.blocks.items():
         assert isinstance(block, NonLocal)
-        yield name, block
+        if name in entered:
+            yield name, block
 
 
 def _sum_over_places(pairs: Tensor, lead: tuple[int, ...], context: tuple[int, ...]) -> Tensor:
