@@ -1,7 +1,7 @@
 """A replay through `plait live` for an hour: memory, windows that were lost, latency, lag of the clock.
 
     python benchmarks/hour.py --out FOLDER                       (which makes the recording and the model)
-    python benchmarks/live.py FOLDER [--speed 8] [--seconds 3600] [--stride 2] [--threads 2] [--json FILE]
+    python benchmarks/live.py FOLDER [--speed 8] [--seconds 3600] [--stride 2] [--threads 1] [--json FILE]
 
 The recording of `benchmarks/hour.py`, 640 x 480 at 30 frames a second and two gloves with own clocks, is
 replayed at `--speed` for so many of its seconds, with the model that was made there: EfficientNet-Lite0's
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=8.0)
     parser.add_argument("--seconds", type=float, default=3600.0, help="of the recording")
     parser.add_argument("--stride", type=float, default=2.0, help="seconds from one window to the next")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if args.quick:
         args.seconds, args.stride, args.threads = 20.0, 1.0, 1

@@ -1,0 +1,77 @@
+"""`plait live` from the command line."""
+
+import re
+
+import polars as pl
+import pytest
+
+from tests.live.world import folder_of, model
+
+TRUST = ("--trust", "tests.live.world")
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A model of the world and a recording."""
+    return model(tmp_path / "model", lead="video"), folder_of(tmp_path / "anna", 105)
+
+
+def test_a_replay_as_fast_as_possible_is_predict(plait, made, tmp_path):
+    folder, recording = made
+    code, _, err = plait("predict", folder, recording, "--out", tmp_path / "predicted", *TRUST)
+    assert code == 0, err
+    words = ("live", folder, "--stream", f"replay:{recording}", "--fast", "--out", tmp_path / "live", *TRUST)
+    code, told, err = plait(*words)
+    assert code == 0, err
+    assert re.search(r"^\d+ windows scored, 0 skipped for want of time", told, re.MULTILINE)
+    for name in ("timeline.parquet", "segments.csv", "segments.json", "anna.eaf", "predict.json"):
+        assert (tmp_path / "live" / name).read_bytes() == (tmp_path / "predicted" / name).read_bytes(), name
+    code, _, err = plait(*words)
+    assert code == 2
+    assert "holds files, expected a new folder" in err
+
+
+def test_what_is_recorded_is_a_recording(plait, made, tmp_path):
+    folder, recording = made
+    record = tmp_path / "again"
+    words = ("live", folder, "--stream", f"replay:{recording}", "--fast", "--out", tmp_path / "live", *TRUST)
+    code, _, err = plait(*words, "--record", record, "--subject", "7")
+    assert code == 0, err
+    code, _, err = plait("predict", folder, record, "--out", tmp_path / "predicted", *TRUST)
+    assert code == 0, err
+    live, again = (
+        pl.read_parquet(tmp_path / name / "timeline.parquet").drop("recording")
+        for name in ("live", "predicted")
+    )
+    assert live.equals(again)
+
+
+def test_streams_are_taken_from_several_replays(plait, made):
+    folder, recording = made
+    streams = [word for name in ("video", "left") for word in ("--stream", f"{name}=replay:{recording}")]
+    code, told, err = plait("live", folder, *streams, "--speed", 50, *TRUST)
+    assert code == 0, err
+    assert int(re.findall(r"^(\d+) windows scored", told, re.MULTILINE)[0]) > 0
+    assert "(video, whole" in told
+    assert "hands" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no --stream, expected one for each sensor"),
+        (("--stream", "replay:nowhere"), "nowhere"),
+        (("--stream", "left=replay:anna"), "sees nothing without video"),
+        (("--stream", "video"), "video"),
+        (("--stream", "video=gopher://x"), "gopher"),
+        (("--stream", "video=file:nothing.mp4", "--fast"), "are for replays"),
+        (("--stream", "replay:anna", "--stream", "left=csv:x.csv"), "replay"),
+        (("--stream", "replay:anna", "--speed", "inf"), "expected a finite number"),
+    ],
+)
+def test_what_is_refused_is_one_line(plait, made, words, said):
+    code, _, err = plait("live", made[0], *words, *TRUST)
+    assert code == 2
+    assert said in err
+    assert len([line for line in err.splitlines() if line.startswith("plait: ")]) == 1
+    assert "Traceback" not in err
