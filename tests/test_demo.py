@@ -3,6 +3,7 @@
 import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -153,6 +154,26 @@ def test_the_commands_that_it_names_do_what_it_did(demo):
         done = demo.run(*shlex.split(line)[1:])
         assert done.exit_code == 0, (line, done.output)
     assert demo.touched() == before and demo.held() == bytes_before
+
+
+def test_a_replay_of_the_newcomer_is_the_timeline(demo):
+    """The commands of docs/live.md, in a hurry."""
+    page = (Path(__file__).parent.parent / "docs" / "live.md").read_text()
+    commands = re.findall(r"^plait live runs/demo.*$", page, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        words = shlex.split(command.replace("/06", "/04").replace("--speed 8", ""), comments=True)[1:]
+        words += [] if "--fast" in words else ["--speed", "100"]
+        words += ["--port", "0"] if "--serve" in words else []
+        done = demo.run(*words)
+        assert done.exit_code == 0, (command, done.output)
+        assert re.search(r"^\d+ windows scored", done.stdout, re.MULTILINE)
+        if "--fast" in words:
+            live, known = demo.folder / "live-fast", demo.out / "timelines" / "newcomer"
+            for name in ("timeline.parquet", "segments.csv", "04.eaf", "predict.json"):
+                assert (live / name).read_bytes() == (known / name).read_bytes(), name
+        if "--serve" in words:
+            assert "http://127.0.0.1:" in done.stdout
 
 
 def test_people_of_another_demo_are_not_taken_for_this_one_s(demo):
