@@ -170,7 +170,7 @@ def test_a_replay_of_the_newcomer_is_the_timeline(demo):
         assert re.search(r"^\d+ windows scored", done.stdout, re.MULTILINE)
         if "--fast" in words:
             live, known = demo.folder / "live-fast", demo.out / "timelines" / "newcomer"
-            for name in ("timeline.parquet", "segments.csv", "04.eaf", "predict.json"):
+            for name in ("timeline.parquet", "segments.csv", "predict.json"):
                 assert (live / name).read_bytes() == (known / name).read_bytes(), name
         if "--serve" in words:
             assert "http://127.0.0.1:" in done.stdout
