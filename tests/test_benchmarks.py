@@ -111,7 +111,7 @@ def test_memory(tmp_path):
     assert (tmp_path / "made" / "memory.svg").read_text().startswith("<?xml")
 
 
-def test_hour(tmp_path):
+def test_hour_and_live(tmp_path):
     told = run("hour", tmp_path, "--out", str(tmp_path / "kept"))
     assert told["windows"] > 100 and told["memory"]["peak_mb"] >= told["memory"]["last_mb"] > 0
     assert len(told["kills"]) == 1 and told["differ"] == [] and told["files"] > 5
@@ -120,6 +120,11 @@ def test_hour(tmp_path):
     table = pl.read_csv(tmp_path / "kept" / "hour.csv")
     assert table.columns == ["seconds", "windows", "mb"] and table["seconds"].is_sorted()
     assert (tmp_path / "kept" / "hour.svg").read_text().startswith("<?xml")
+    told = run("live", tmp_path, "--out", str(tmp_path / "kept"))  # of the same recording and model
+    assert sum(told["windows"].values()) == pytest.approx(told["expected"], abs=3)
+    assert told["windows"]["scored"] > 0 and told["late"] == dict.fromkeys(told["late"], 0)
+    parts = told["latency_ms"]["median"]
+    assert 0 < parts["fusion"] < parts["total"] and told["memory"]["peak_mb"] > 0
 
 
 def test_sync_curve(tmp_path):
