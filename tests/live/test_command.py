@@ -1,6 +1,8 @@
 """`plait live` from the command line."""
 
+import json
 import re
+import socket
 
 import polars as pl
 import pytest
@@ -75,3 +77,40 @@ def test_what_is_refused_is_one_line(plait, made, words, said):
     assert said in err
     assert len([line for line in err.splitlines() if line.startswith("plait: ")]) == 1
     assert "Traceback" not in err
+
+
+def test_a_refusal_leaves_nothing(plait, made, tmp_path):
+    folder, recording = made
+    taken, out, record = tmp_path / "taken", tmp_path / "live", tmp_path / "record"
+    taken.mkdir()
+    (taken / "something").touch()
+    words = ("live", folder, "--stream", f"replay:{recording}", "--fast", *TRUST)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        refused = [
+            (("--out", out, "--record", taken), "holds files, expected a new folder for what is recorded"),
+            (("--out", taken, "--record", record), "holds files, expected a new folder for what is seen"),
+            (("--out", out, "--record", record, "--serve", "--port", port), "cannot listen there"),
+        ]
+        for more, said in refused:
+            code, told, err = plait(*words, *more)
+            assert code == 2
+            assert not told
+            assert said in err
+            assert len(err.splitlines()) == 1
+            assert not any(out.glob("*"))
+            assert not record.exists()
+
+
+def test_part_of_a_replay_is_not_taken_for_a_prediction_of_all(plait, made, tmp_path):
+    folder, recording = made
+    assert plait("predict", folder, recording, "--out", tmp_path / "whole", *TRUST)[0] == 0
+    keys = {json.loads((tmp_path / "whole" / "predict.json").read_text())["key"]}
+    for name, words in (
+        ("video", ("--stream", f"video=replay:{recording}")),
+        ("short", ("--stream", f"replay:{recording}", "--seconds", 5)),
+    ):
+        code, _, err = plait("live", folder, *words, "--fast", "--out", tmp_path / name, *TRUST)
+        assert code == 0, err
+        keys.add(json.loads((tmp_path / name / "predict.json").read_text())["key"])
+    assert len(keys) == 3

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from plait.live.cutter import Cutter
+from plait.live.cutter import FIRST_S, Cutter
+from plait.live.events import Arrived, Opening
 from plait.live.replay import merged, opening_of
 from plait.recogniser.windows import Sliding, extents_of, seen
 from tests.live.world import MODALITIES, Disturbance, arriving, recording
@@ -46,3 +48,73 @@ def test_windows_are_those_of_the_whole_recording(tmp_path, seed, how):
         for name, tensor in known.tensors.items():
             assert torch.equal(live.tensors[name], tensor), (live.start_s, name)
     assert all(ring.late == 0 for ring in cutter.rings.values())
+
+
+PICTURE = np.zeros((1, 8, 8, 3), np.uint8)
+
+
+class Bench:
+    """A camera, `right` at 50 Hz, and `left`, which says at each fiftieth of a second what it gives."""
+
+    def __init__(self, left, rate_hz=50.0, first_picture_s=0.0):
+        openings = [
+            Opening("video", rate_hz=12.5),
+            Opening("left", ("x", "y", "z"), rate_hz),
+            Opening("right", ("x", "y", "z"), 50.0),
+        ]
+        self.cutter = Cutter(MODALITIES, openings, SLIDING)
+        self.windows, self.most = [], 0
+        self.cutter.begin(0.0)
+        for step in range(20 * 50):
+            now_s = step / 50
+            events = [self.readings("right", [now_s], now_s)]
+            if now_s >= first_picture_s and step % 4 == 0:
+                events.append(Arrived("video", np.array([now_s]), PICTURE, now_s))
+            if times := left(step, now_s):
+                events.append(self.readings("left", times, now_s))
+            for event in events:
+                self.cutter.feed(event)
+                for window in self.cutter.ready(now_s):
+                    self.windows.append((now_s, self.cutter.cut(window)))
+                    self.cutter.forget(window)
+            self.most = max(self.most, len(self.cutter.rings["video"].own_s))
+
+    def readings(self, name, times, now_s):
+        return Arrived(name, np.array(times), np.ones((len(times), 3), np.float32), now_s)
+
+    def with_left(self):
+        return [window.start_s for _, window in self.windows if "left" in window.tensors]
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_sensor_whose_clock_stands_still_or_is_set_back_is_not_waited_for(stands):
+    bench = Bench(lambda step, now_s: [min(now_s, 6.0) if stands else now_s - (15.0 if now_s > 6 else 0.0)])
+    assert bench.windows[-1][1].stop_s > 19.5
+    assert 3.5 < max(bench.with_left()) <= 4.1
+    assert bench.most < 80
+    assert bench.cutter.rings["left"].late > 600
+
+
+def test_an_unknown_rate_is_told_by_a_few_seconds_of_a_slow_sensor():
+    bench = Bench(lambda step, now_s: [now_s] if step % 50 == 0 else [], rate_hz=0.0)
+    assert bench.windows[0][0] <= 3.0
+    assert len(bench.with_left()) == len(bench.windows) > 50
+    assert bench.cutter.rings["left"].rate_hz == 1.0
+
+
+def test_readings_that_come_after_their_windows_are_counted():
+    chunk = [step / 50 for step in range(125)]  # of two and a half seconds
+    bench = Bench(lambda step, now_s: [now_s - 2.48 + own_s for own_s in chunk] if step % 125 == 124 else [])
+    assert len(bench.with_left()) < len(bench.windows)
+    assert bench.cutter.rings["left"].late > 0
+    assert bench.cutter.rings["right"].late == 0
+
+
+def test_the_recording_begins_with_a_picture_that_comes_late():
+    bench = Bench(lambda step, now_s: [now_s], first_picture_s=4.0)
+    assert bench.cutter.origin_s == 4.0
+    assert bench.windows[0][1].tensors.keys() == {"video", "whole", "left", "hands"}
+    assert all(ring.late == 0 for ring in bench.cutter.rings.values())
+    without = Bench(lambda step, now_s: [now_s], first_picture_s=FIRST_S + 2.0)
+    assert without.cutter.origin_s == 0.0
+    assert without.windows[0][1].tensors.keys() == {"left", "hands"}

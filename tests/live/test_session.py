@@ -1,7 +1,9 @@
 """A replay as fast as possible is `plait predict`, byte for byte; else windows are scored or counted."""
 
+import json
 import math
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -102,3 +104,52 @@ def test_what_cannot_be_seen_live_is_one_line(recogniser, tmp_path):
         Session(recogniser, [Replay(folder, pace, ["left"])], pace)
     with pytest.raises(ConfigError, match="two sources give the stream 'left'"):
         Session(recogniser, [Replay(folder, pace), Replay(folder, pace, ["left"])], pace)
+
+
+class Seen(Slow):
+    """Which sensors were there in each window."""
+
+    def scored(self, scored):
+        self.windows.append((scored.start_s, scored.seen))
+
+
+def test_a_replay_that_is_held_up_loses_no_sensor(recogniser, tmp_path):
+    folder = folder_of(tmp_path / "recording", 105)
+
+    class HeldUp(Replay):
+        def __iter__(self):
+            due_s = 3.0
+            for event in super().__iter__():
+                if event.arrived_s > due_s and self.pace.waits:
+                    time.sleep(0.2)
+                    due_s += 1.5
+                yield event
+
+    seen_of = []
+    for speed in (math.inf, 20.0):
+        session = Session(recogniser, [HeldUp(folder, pace := Pace(speed, 0.0))], pace)
+        session.listeners.append(seen := Seen(0.0))
+        session.run()
+        seen_of.append(dict(seen.windows))
+        assert session.through == (session.skipped == 0)
+    assert seen_of[1].items() <= seen_of[0].items()
+
+
+def test_what_was_not_seen_to_its_end_is_not_taken_for_the_whole(recogniser, tmp_path):
+    folder = folder_of(tmp_path / "recording", 105)
+    sliding = Sliding(2.0, 0.3)
+    tasks = plan(recogniser, [open_recording(folder)], sliding)
+    known = whole(tasks[0], list(recogniser.modalities.values()))
+    known = replace(known, labels=((0.0, 1.0, "one"), (3.0, 9.0, "two"), (9.0, 11.0, "one")))
+    session = Session(recogniser, [Replay(folder, pace := Pace(math.inf, 0.0))], pace)
+    session.listeners.append(keeper := Keeper(tmp_path / "live", session, "recording"))
+    session.run(seconds=5.0)
+    keeper.finish(known, "of the whole")
+    told = json.loads((tmp_path / "live" / "predict.json").read_text())
+    (seen,) = told["recordings"].values()
+    assert not session.through
+    assert told["key"] == ""
+    assert 4.0 < seen["stop_s"] <= 5.0
+    assert [label[:2] for label in seen["labels"]] == [[0.0, 1.0], [3.0, seen["stop_s"]]]
+    again = predict(recogniser, tasks, sliding, tmp_path / "live")
+    assert again.recordings["recording"].stop_s == known.stop_s

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,17 +97,19 @@ def live(
             session = Session(recogniser, sources, pace, stride_s=stride, patience_s=patience)
             console = Console()
             session.listeners.append(console)
-            if out is not None:
-                keeper = Keeper(out, session, name_of(streams, out))
+            page = serve_page(session, host, port) if serve else None
+            if page is not None:
+                stack.callback(page.close)
+            keeper = None if out is None else Keeper(out, session, name_of(streams, out))
+            recorder = None if record is None else Recorder(record, subject, sources, waits=not pace.waits)
+            # Nothing is refused from here on, and what was made will be filled.
+            if keeper is not None:
                 session.listeners.append(keeper)
                 stack.callback(finish, keeper, sources)
-            if record is not None:
-                recorder = Recorder(record, subject, sources, waits=not pace.waits)
+            if recorder is not None:
                 session.listeners.append(recorder)
                 stack.callback(recorder.close)
-            if serve:
-                page = serve_page(session, host, port)
-                stack.callback(page.close)
+            if page is not None:
                 typer.echo(f"{page.address} (Ctrl-C ends it)")
             stack.enter_context(stopped_by_signals(session))
             session.run(seconds)
@@ -155,7 +158,8 @@ def finish(keeper: "Keeper", sources: "list[Source]") -> None:
     if len(sources) != 1 or not isinstance(sources[0], Replay):
         keeper.finish()
         return
-    tasks = plan(recogniser, [sources[0].recording], keeper.session.sliding, cut=recogniser.facts.cut)
+    seen = replace(sources[0].recording, streams=sources[0].streams)
+    tasks = plan(recogniser, [seen], keeper.session.sliding, cut=recogniser.facts.cut)
     key, _ = prediction_key(recogniser, tasks)
     keeper.finish(whole(tasks[0], list(recogniser.modalities.values())), key)
 

@@ -13,6 +13,7 @@ from plait.recordings.folder import Clock
 from plait.types import Modality
 
 PATIENCE_S = 1.5  # without a reading, after which a sensor is not waited for
+FIRST_S = 10.0  # for which the first picture is waited for: cameras take their time to be opened
 
 
 class Cutter:
@@ -51,6 +52,7 @@ class Cutter:
         self.modalities = [m for m in modalities if set(m.streams) <= self.rings.keys()]
         self._used = dict.fromkeys(name for modality in self.modalities for name in modality.streams)
         self._heard_s: dict[str, float] = {}
+        self._begun_s = -np.inf
         self._next = 0
 
     @property
@@ -62,16 +64,21 @@ class Cutter:
 
     def begin(self, now_s: float) -> None:
         """Wait for all sensors from now on."""
-        self._heard_s = dict.fromkeys(self.rings, now_s)
+        self._heard_s, self._begun_s = dict.fromkeys(self.rings, now_s), now_s
 
     def feed(self, event: Event) -> None:
         """Take what has arrived."""
         ring = self.rings[event.stream]
-        self._heard_s[event.stream] = event.arrived_s
-        if isinstance(event, Arrived):
-            ring.add(event.times, event.values)
-        else:
+        if not isinstance(event, Arrived):
             ring.end(event.stop_s)
+            return
+        newest_s = ring.newest_s
+        ring.add(event.times, event.values)
+        if ring.newest_s > newest_s:  # a clock that stands still, or was set back, is as good as silence
+            self._heard_s[event.stream] = event.arrived_s
+            if ring.clock is not None:
+                seconds = ring.clock.video_s(event.times[event.times > newest_s])
+                ring.late += int(np.sum((seconds >= 0) & (seconds < self.coming)))
 
     def ready(self, now_s: float) -> list[tuple[float, float]]:
         """The windows that have become ready, in order; each is given once."""
@@ -79,7 +86,7 @@ class Cutter:
             silent_s = now_s - self._heard_s.setdefault(name, now_s)
             if silent_s > self.patience_s and not ring.hushed and not ring.ended:
                 ring.hush()
-        if not self._on_one_clock():
+        if not self._on_one_clock(now_s):
             return []
         found: list[tuple[float, float]] = []
         reached_s = max((self.rings[name].reached_s for name in self._used), default=0.0)
@@ -121,13 +128,18 @@ class Cutter:
             for name in modality.streams
         )
 
-    def _on_one_clock(self) -> bool:
-        """Whether the recording's clock is known: it begins with the first picture, or reading."""
+    def _on_one_clock(self, now_s: float) -> bool:
+        """Whether the recording's clock is known: it begins with the first picture, or reading.
+
+        It is the reading where no video comes within `FIRST_S`.
+        """
         waiting = [ring for ring in self.rings.values() if ring.clock is None]
         if not waiting:
             return True
         begun = [ring for ring in waiting if ring.first_s is not None]
-        videos = [ring for ring in waiting if not ring.opening.names and not ring.hushed and not ring.ended]
+        early = now_s - self._begun_s <= max(FIRST_S, self.patience_s)
+        videos = [ring for ring in waiting if not ring.opening.names and not ring.ended]
+        videos = [ring for ring in videos if ring.first_s is not None or early]
         first = [ring for ring in videos if ring.first_s is not None] or ([] if videos else begun)
         if not first:
             return False

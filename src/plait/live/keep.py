@@ -1,5 +1,6 @@
 """What a session saw, as `plait predict` leaves it of a recording."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ class Keeper:
         """Write what windows come to.
 
         Args:
-            whole: what the recording is, where it is known; else it is what has been seen of it.
-            key: of all that decided it.
+            whole: what the recording is, where it is known; else, and where the session did not come
+                `through` it, it is what has been seen of it.
+            key: of all that decided it; none is written of a session that did not come through.
 
         Raises:
             DataError: the folder cannot be written.
@@ -65,6 +67,8 @@ class Keeper:
             assert isinstance(start_s, float)
             assert isinstance(stop_s, float)
             whole = Whole(start_s, stop_s)
+        elif not self.session.through:
+            key, whole = "", _until(whole, table["stop_s"].max())
         write_json(self.out / SESSION, self.session.told())
         facts = self.session.recogniser.facts
         write_prediction(self.out, facts, self.session.sliding, table, {self.name: whole}, key)
@@ -74,3 +78,10 @@ class Keeper:
         self._rows.clear()
         self._tables = [pl.concat(self._tables)]
         return self._tables[0]
+
+
+def _until(whole: Whole, seen_s: Any) -> Whole:
+    """A recording up to a moment; None: up to its start."""
+    stop_s = whole.start_s if seen_s is None else min(seen_s, whole.stop_s)
+    labels = tuple((start, min(stop, stop_s), what) for start, stop, what in whole.labels if start < stop_s)
+    return replace(whole, stop_s=stop_s, labels=labels)

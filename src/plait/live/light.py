@@ -51,9 +51,10 @@ class Light:
 
     def latest(self) -> dict[str, Any] | None:
         """`start_s`, `stop_s` and, by modality, `lit` of the last window; None where there is none."""
-        if self._last is None:
+        last = self._last  # which another thread may change
+        if last is None:
             return None
-        scored, member, grids = self._last
+        scored, member, grids = last
         with torch.inference_mode():
             maps = attentions(member.network.method, grids)
         lights = lit(maps, self.pictures) if maps else {}

@@ -30,6 +30,11 @@ class Pace:
         """Whether time passes by itself."""
         return math.isfinite(self.speed)
 
+    @property
+    def recorded(self) -> bool:
+        """Whether it is a recording's clock: what has not been read of that yet is not silent."""
+        return self._given_s is not None
+
     def now(self) -> float:
         """Seconds now."""
         if not self.waits:

@@ -13,8 +13,7 @@ from plait.recordings.packets import PADDING_S
 from plait.recordings.sensors import SLACK_S, SensorLog, reach_s
 from plait.recordings.video import standing
 
-MEASURED = 50  # readings from which an unknown rate is taken
-MOST_S = 3600.0  # of readings that wait for others
+MEASURED, MEASURED_S = 50, 3.0  # readings, or seconds of them, from which an unknown rate is taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +32,8 @@ class Ring(ABC):
     """A `Stream` of the readings that have arrived and are still needed, on the recording's clock.
 
     Readings are taken in order of their times. One that comes when later ones have been taken is left out and
-    counted in `late`; so is a second one of the same time.
+    counted in `late`; so is a second one of the same time. `Cutter` counts those there that no window asks for
+    any more.
     """
 
     def __init__(self, opening: Opening) -> None:
@@ -186,7 +186,9 @@ class LogRing(Ring):
         return reach
 
     def _measured(self) -> bool:
-        if len(self.own_s) >= MEASURED:
+        if len(self.own_s) >= MEASURED or (
+            len(self.own_s) > 2 and self.own_s[-1] - self.own_s[0] >= MEASURED_S
+        ):
             self.rate_hz = 1.0 / float(np.median(np.diff(self.own_s)))
         return bool(self.rate_hz)
 

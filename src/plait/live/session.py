@@ -105,6 +105,7 @@ class Session:
         self.scored = self.skipped = self.unseen = 0
         self._lags_s: deque[float] = deque(maxlen=LAGS)
         self._failed: BaseException | None = None
+        self.through = False  # whether each source has come to its end, and no window was skipped
         self._stopping, self._until_s = False, math.inf
         self._changed = Condition()
         self._due: deque[tuple[tuple[float, float], float]] = deque()
@@ -159,6 +160,7 @@ class Session:
                 source.close()
         if self._failed is not None:
             raise self._failed
+        self.through = not self._stopping and not self.skipped
 
     def _warm(self) -> None:
         """Look at nothing once, so that the first window need not wait for networks to be made ready."""
@@ -174,10 +176,12 @@ class Session:
             self._lags_s.append(self.pace.now() - event.arrived_s)
             for listener in self.listeners:
                 listener.arrived(event)
-        now_s = self.pace.now() if event is None else max(event.arrived_s, self.pace.now())
+        now_s = self.pace.now()
         if now_s > self._until_s and not self._stopping:
             self.stop()
-        return self.cutter.ready(now_s)
+        if event is None:
+            return [] if self.pace.recorded else self.cutter.ready(now_s)
+        return self.cutter.ready(event.arrived_s)  # not by now: others may wait to be taken, too
 
     def _follow(self) -> None:
         """Threads for the sources, one that takes what arrives, and this one, which looks."""
@@ -246,6 +250,7 @@ class Session:
                     event = arrivals.get(timeout=CHECK_S)
                     if event is None:
                         readers -= 1
+                        continue
                 with self._changed:
                     if ready := self._feed(event):
                         self._due += [(window, time.monotonic()) for window in ready]
@@ -284,7 +289,11 @@ class Session:
 
 
 def _in_order(sources: Sequence[Source]) -> Iterator[Event]:
-    """The events of sources that do not wait, one source after another where there are several."""
+    """The events of a source that does not wait.
+
+    Raises:
+        ConfigError: there are several.
+    """
     if len(sources) > 1:
         raise ConfigError("live: as fast as possible, expected a single replay: of everything it has")
     for source in sources:
