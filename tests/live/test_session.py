@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from plait.cli.live import summary
 from plait.errors import ConfigError, DataError
 from plait.live.events import Ended
 from plait.live.keep import SESSION, Keeper
@@ -153,3 +154,17 @@ def test_what_was_not_seen_to_its_end_is_not_taken_for_the_whole(recogniser, tmp
     assert [label[:2] for label in seen["labels"]] == [[0.0, 1.0], [3.0, seen["stop_s"]]]
     again = predict(recogniser, tasks, sliding, tmp_path / "live")
     assert again.recordings["recording"].stop_s == known.stop_s
+
+
+def test_what_sources_leave_out_is_told(recogniser, tmp_path):
+    folder = folder_of(tmp_path / "recording", 105)
+
+    class Losing(Replay):
+        dropped = 7
+
+    session = Session(recogniser, [Losing(folder, pace := Pace(math.inf, 0.0))], pace)
+    session.run()
+    assert session.told()["left_out"] == {"video": 7}
+    assert "left out by their sources: video 7" in list(summary(session))
+    session = Session(recogniser, [Replay(folder, pace := Pace(math.inf, 0.0))], pace)
+    assert session.told()["left_out"] == {}

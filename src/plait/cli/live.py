@@ -178,6 +178,8 @@ def summary(session: "Session") -> Iterator[str]:
     if late := {name: count for name, count in told["late"].items() if count}:
         said = ", ".join(f"{name} {count}" for name, count in late.items())
         yield f"readings that came too late, or twice: {said}"
+    if left_out := {name: count for name, count in told["left_out"].items() if count}:
+        yield f"left out by their sources: {', '.join(f'{name} {count}' for name, count in left_out.items())}"
     if session.pace.waits and scored:
         for name, (total, *parts) in (
             (name, tuple(parts.items())) for name, parts in told["latency_ms"].items()

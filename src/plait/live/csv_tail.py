@@ -108,6 +108,11 @@ class Tail:
             self._closed.set()
             self._growing.close()
 
+    @property
+    def dropped(self) -> int:
+        """How many rows were left out, for they could not be read or have no time."""
+        return self._bad + (self._placing.following.left_out if self._placing else 0)
+
     def close(self) -> None:
         """End it."""
         self._closed.set()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -82,4 +82,14 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Ends the iteration soon, from another thread too."""
+        ...
+
+
+@runtime_checkable
+class Dropping(Protocol):
+    """A source of one stream that counts what it leaves out."""
+
+    @property
+    def dropped(self) -> int:
+        """How many pictures or readings, by now."""
         ...

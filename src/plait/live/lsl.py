@@ -55,6 +55,7 @@ class Outlet:
         self._closed = Flag()
         self._resolver: Any = None  # while the outlet is silent
         self._refused: set[str] = set()
+        self._left_out = 0  # of connections before
         found = self._find(timeout_s)
         if found is None:
             raise DataError(f"{self.where}: no such outlet within {timeout_s:g} s; there are: {self._others}")
@@ -92,6 +93,11 @@ class Outlet:
             self.close()
             self._let_go()
 
+    @property
+    def dropped(self) -> int:
+        """How many readings were left out, for they have no time."""
+        return self._left_out + self.following.left_out
+
     def close(self) -> None:
         """End it."""
         self._closed.set()
@@ -126,6 +132,7 @@ class Outlet:
             warn(f"live: {stream}: outlet {self.name!r} has returned otherwise, and is left out: {error}")
         else:
             self._connection, self._taken = connection, taken
+            self._left_out += self.following.left_out
             self.following = connection.placing.following
             warn(f"live: {stream}: outlet {self.name!r} has returned")
 

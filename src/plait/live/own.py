@@ -105,6 +105,11 @@ class Own:
             )
         yield Arrived(self.openings[0].stream, own_s, values, float(arrived_s[-1]))
 
+    @property
+    def dropped(self) -> int:
+        """How many readings were left out, for they have no time."""
+        return self._placing.following.left_out if self._placing else 0
+
     def close(self) -> None:
         """End it."""
         if not self._closed.is_set():

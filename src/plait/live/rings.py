@@ -32,8 +32,7 @@ class Ring(ABC):
     """A `Stream` of the readings that have arrived and are still needed, on the recording's clock.
 
     Readings are taken in order of their times. One that comes when later ones have been taken is left out and
-    counted in `late`; so is a second one of the same time. `Cutter` counts those there that no window asks for
-    any more.
+    counted in `late`; so is a second one of the same time. `Cutter` adds those that come after their windows.
     """
 
     def __init__(self, opening: Opening) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from plait.clips.windows import prepared
 from plait.errors import ConfigError, PlaitError
 from plait.live.cutter import PATIENCE_S, Cutter
-from plait.live.events import Event, Opening, Source
+from plait.live.events import Dropping, Event, Opening, Source
 from plait.live.latency import Latencies, Latency, stopwatch
 from plait.live.pace import Pace
 from plait.recogniser.recogniser import Recogniser
@@ -119,6 +119,8 @@ class Session:
     def told(self) -> dict[str, Any]:
         """What it has to say of itself: windows by what became of them, readings that came too late, latency.
 
+        `left_out` is what sources had to leave out of what was sent to them.
+
         `lag_ms` is how long the last readings waited until they were taken, on the session's clock.
         """
         shares = {"median": 0.5, "99th": 0.99}
@@ -127,6 +129,11 @@ class Session:
         return {
             "windows": {"scored": self.scored, "skipped": self.skipped, "unseen": self.unseen},
             "late": {name: ring.late for name, ring in self.cutter.rings.items()},
+            "left_out": {
+                source.openings[0].stream: source.dropped
+                for source in self.sources
+                if isinstance(source, Dropping)
+            },
             "latency_ms": {
                 name: {part.removesuffix("_s"): 1e3 * seconds for part, seconds in parts.items()}
                 for name, parts in quantiles.items()
