@@ -105,12 +105,14 @@ def test_decimal_commas_blanks_and_bad_rows(tmp_path):
     file = tmp_path / "glove.csv"
     file.write_text("t_ms;count_x;y\n" + lines(0, 100, sign=",", separator=";"))
     line = r"line 103: 'oops' in column 'y', expected a number: left out"
-    with pytest.warns(PlaitWarning, match=line), followed(Tail("left", file, SAID)) as events:
+    tail = Tail("left", file, SAID)
+    with pytest.warns(PlaitWarning, match=line), followed(tail) as events:
         add(file, lines(100, 101, sign=",", separator=";") + "2020;101;oops\n2030;102\n2040;103;oops\n")
         wait_for(lambda: len(values(events)) >= 2)
         add(file, "2060;104;0,5\n")
         wait_for(lambda: len(values(events)) >= 3)
     assert values(events)[:, 0].tolist() == [100, 102, 104]
+    assert tail.dropped == 2
     assert np.isnan(values(events)[1, 1]) and values(events)[2, 1] == 0.5
     file = tmp_path / "blanks.txt"
     file.write_text(f"t_ms count_x y\n{lines(0, 100, separator=' ')}")
