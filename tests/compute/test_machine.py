@@ -70,6 +70,19 @@ def test_within_no_product_of_a_graphics_card_is_rounded_either():
     assert [part.fp32_precision for part in parts] == before
 
 
+@pytest.mark.parametrize("above", [torch.backends, torch.backends.cudnn], ids=["all", "cudnn"])
+def test_nor_where_rounding_was_asked_for_of_all_parts_at_once(above):
+    parts = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    before, above.fp32_precision = above.fp32_precision, "tf32"
+    try:
+        with settled():
+            assert all(part.fp32_precision in ("none", "ieee") for part in parts)
+            assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+        assert above.fp32_precision == "tf32"
+    finally:
+        above.fp32_precision = before
+
+
 def test_what_is_computed_within_is_what_torch_computes_as_it_comes():
     def computed():
         torch.manual_seed(0)

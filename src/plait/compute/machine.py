@@ -202,6 +202,9 @@ def _not_rounded_on_cards() -> Iterator[None]:
     convolutions = [getattr(cudnn, name, None) for name in ("conv", "rnn")]
     both: list[tuple[Any, list[Any]]] = [(cuda.matmul, [cuda.matmul]), (cudnn, convolutions)]
     with ExitStack() as stack:
+        for above in (torch.backends, cudnn):  # whose word holds for parts that have none of their own
+            if getattr(above, "fp32_precision", "none") not in ("none", "ieee"):
+                stack.enter_context(_set_to(above, "none"))
         for older, parts in both:
             if parts[-1] is None or not hasattr(parts[0], "fp32_precision"):
                 stack.enter_context(_switched(older, "allow_tf32", False))
