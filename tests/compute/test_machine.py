@@ -70,9 +70,14 @@ def test_within_no_product_of_a_graphics_card_is_rounded_either():
     assert [part.fp32_precision for part in parts] == before
 
 
-@pytest.mark.parametrize("above", [torch.backends, torch.backends.cudnn], ids=["all", "cudnn"])
+@pytest.mark.parametrize(
+    "above",
+    [torch.backends, torch.backends.mkldnn, torch.backends.cudnn],
+    ids=["all", "mkldnn", "cudnn"],
+)
 def test_nor_where_rounding_was_asked_for_of_all_parts_at_once(above):
-    parts = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    own = (torch.backends.mkldnn, torch.backends.cudnn)
+    parts = (MATMUL, torch.backends.cuda.matmul, *(part for one in own for part in (one.conv, one.rnn)))
     before, above.fp32_precision = above.fp32_precision, "tf32"
     try:
         with settled():
