@@ -70,6 +70,24 @@ def test_within_no_product_of_a_graphics_card_is_rounded_either():
     assert [part.fp32_precision for part in parts] == before
 
 
+@pytest.mark.parametrize(
+    "above",
+    [torch.backends, torch.backends.mkldnn, torch.backends.cudnn],
+    ids=["all", "mkldnn", "cudnn"],
+)
+def test_nor_where_rounding_was_asked_for_of_all_parts_at_once(above):
+    own = (torch.backends.mkldnn, torch.backends.cudnn)
+    parts = (MATMUL, torch.backends.cuda.matmul, *(part for one in own for part in (one.conv, one.rnn)))
+    before, above.fp32_precision = above.fp32_precision, "tf32"
+    try:
+        with settled():
+            assert all(part.fp32_precision in ("none", "ieee") for part in parts)
+            assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+        assert above.fp32_precision == "tf32"
+    finally:
+        above.fp32_precision = before
+
+
 def test_what_is_computed_within_is_what_torch_computes_as_it_comes():
     def computed():
         torch.manual_seed(0)

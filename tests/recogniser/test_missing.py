@@ -9,7 +9,7 @@ from plait.recogniser.fitting import fit_model
 from plait.recogniser.predict import plan, predict
 from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.timeline import read_timeline
-from plait.recogniser.windows import Sliding
+from plait.recogniser.windows import Sliding, clipped
 from plait.results import CONTINUOUS, UNSEEN
 from plait.study.finished import FinishedRun
 from plait.trust import Trust
@@ -86,3 +86,14 @@ def test_a_run_s_clips_that_a_method_cannot_see_do_not_make_it_another_s(made):
     lacks = {clip.name: clip.lacks for _, clip in found.cuts}
     table = found.results.predictions.filter(pl.col("method") == "a-led")
     assert set(table["clip"]) == set(lacks) and np.count_nonzero(list(map(bool, lacks.values())))
+
+
+def test_the_clips_that_lack_a_sensor_are_among_a_data_set_s_own(made):
+    root, _ = made
+    found = FinishedRun.open(root / "run", trust=TESTS)
+    recordings, windows = clipped(less.WORLD, root / "data", ["1", "3"], less.WORLD.modalities)
+    assert [recording.name for recording in recordings] == ["r1-0", "r3-0"]
+    theirs = [clip for _, clip in found.cuts if clip.recording in windows]
+    assert any(clip.lacks for clip in theirs) and not all(clip.lacks for clip in theirs)
+    for name, times in windows.items():
+        assert times == [(clip.start_s, clip.stop_s) for clip in theirs if clip.recording == name]

@@ -273,3 +273,12 @@ def test_padding_below_a_shorter_log_is_left_out(tmp_path):
     assert said == ["200 rows hold neither a time nor a reading: left out"]
     with pytest.raises(DataError, match="200 of 500 rows have no time"):
         log_of(tmp_path, [*t, *[""] * 200], range(500))
+
+
+def test_a_log_that_is_slower_than_its_longest_gap_is_said_with_what_helps(tmp_path):
+    slow = np.arange(50) * 2.0
+    _, said = log_of(tmp_path, slow, range(50))
+    assert len(said) == 1
+    assert said[0].startswith("no reading for 49 times, 98 s in all")
+    assert said[0].endswith("usually readings are 2 s apart, expected a longer max_gap_s")
+    assert not log_of(tmp_path, slow, range(50), Log(("x",), "t", "s", max_gap_s=6.0))[1]

@@ -1,6 +1,7 @@
 """Clips that lack a modality: refused, dropped, or trained around and tested with what they have."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.cli import main
-from plait.clips import Clips, Rows, survey
+from plait.clips import Clips, Rows, stored, survey
+from plait.clips.dropped import AFTER, BEFORE, GAP
 from plait.config import Protocol
 from plait.errors import ConfigError, DataError
 from plait.fusion import average_scores
+from plait.recordings.sensors import SensorLog
 from plait.report import write_report
 from plait.results import UNSEEN, read_facts, read_lacking
 from plait.study.finished import FinishedRun
 from plait.study.folds import folds, folds_of
 from plait.study.run import run_study
 from plait.trust import Trust
-from plait.types import Clip
+from plait.types import Clip, Readings, Span
 from tests import less, tiny
 
 FAST = {"train": {"max_epochs": 2, "args": {"lr": 0.01}}, "seeds": [0], "dataset": "tests.less:TINY"}
@@ -326,6 +329,32 @@ def test_readings_that_are_no_number_are_missing_to_who_asks_and_bad_data_to_who
         run(tmp_path / "refused", data, "refuse", only=["b"])
     with pytest.raises(DataError, match="recording r2, modality b: values that are not finite"):
         run(tmp_path / "drop", data, "drop", only=["b"])
+
+
+STARTS = (0.0, 10.0, 20.0, 29.9)
+SLOW = tuple(Span(start, start + 10.0, name) for start, name in zip(STARTS, tiny.ACTIVITIES, strict=True))
+
+
+@pytest.mark.parametrize(
+    "stream, spans, lost",
+    [
+        # One reading that is no number, at a moment that a clip is read at; too short to be seen from afar.
+        (Readings(np.arange(4100) / 100, np.where(np.arange(4100) == 114, np.nan, 0.0)), None, GAP),
+        # A log that holds for a second before its first reading, where clips are read every two seconds.
+        (SensorLog(np.arange(15, 420) / 10, np.zeros((405, 1), "f4"), ("x",)), SLOW, BEFORE),
+        (SensorLog(np.arange(0, 384) / 10, np.zeros((384, 1), "f4"), ("x",)), SLOW, AFTER),
+    ],
+    ids=["no number", "begins late", "ends early"],
+)
+def test_what_a_clip_would_read_as_no_number_is_missing_however_short(stream, spans, lost):
+    recording = next(iter(tiny.recordings(None)))
+    recording = replace(recording, spans=spans or recording.spans, streams={**recording.streams, "b": stream})
+    dataset = replace(tiny.TINY, recordings=lambda data: iter([recording]))
+    found = survey(dataset, Path("data"), ["a", "b"], missing="without")
+    assert found.lacking and {lack.why.reason for lack in found.lacking} == {lost}
+    stored(dataset, found.cuts, ["a", "b"])  # reads all that is said to be there
+    with pytest.raises(DataError, match="windows lack a sensor"):
+        survey(dataset, Path("data"), ["a", "b"], missing="refuse")
 
 
 @given(st.floats(2.5, 39), st.sampled_from([-1, 1]))

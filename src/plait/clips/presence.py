@@ -41,8 +41,8 @@ class Sensors:
     def lacks(self, clip: Clip) -> Iterator[Lack]:
         """The modalities that have no readings in some of a clip.
 
-        Of three samples or more the first and the last may lie beyond a stream's readings, whose ends then
-        hold; and a stream of a single reading is always there.
+        Of three samples or more the first and the last may lie beyond a stream's readings, as far as those
+        hold; and a stream of a single reading is there wherever that holds.
         """
         for modality in self.modalities:
             seconds = moments(modality, clip.start_s, clip.stop_s)
@@ -58,19 +58,33 @@ class Sensors:
             return {"reason": NO_STREAM}
         stream, inner = self.recording.streams[name], seconds[1:-1] if len(seconds) > 2 else seconds
         begins_s, ends_s = self._ends[name]
-        if begins_s == ends_s:
+        if begins_s != ends_s:
+            if begins_s > inner[0] + ROUNDING_S:
+                return {"reason": BEFORE, "stop_s": begins_s}
+            if ends_s < inner[-1] - ROUNDING_S:
+                return {"reason": AFTER, "start_s": ends_s}
+            silent = self._silent_s[name]
+            first, last = np.searchsorted(silent, [seconds[0], seconds[-1]])
+            if last > first:
+                return {"reason": GAP, "start_s": float(silent[first]), "stop_s": float(silent[last - 1])}
+            if not covers(stream, inner):
+                return {"reason": GAP, "start_s": float(inner[0]), "stop_s": float(inner[-1])}
+        unknown = self._unknown_s(stream, seconds)
+        if not unknown:
             return {}
-        if begins_s > inner[0] + ROUNDING_S:
+        if unknown[-1] < begins_s:
             return {"reason": BEFORE, "stop_s": begins_s}
-        if ends_s < inner[-1] - ROUNDING_S:
+        if unknown[0] > ends_s:
             return {"reason": AFTER, "start_s": ends_s}
-        silent = self._silent_s[name]
-        first, last = np.searchsorted(silent, [seconds[0], seconds[-1]])
-        if last > first:
-            return {"reason": GAP, "start_s": float(silent[first]), "stop_s": float(silent[last - 1])}
-        if not covers(stream, inner):
-            return {"reason": GAP, "start_s": float(inner[0]), "stop_s": float(inner[-1])}
-        return {}
+        return {"reason": GAP, "start_s": unknown[0], "stop_s": unknown[-1]}
+
+    def _unknown_s(self, stream: Stream, seconds: np.ndarray) -> list[float]:
+        """Which of the moments that are read are NaN: in gaps too short to be seen, or far from an end."""
+        if isinstance(stream, Video) or not self._is_asked(stream):
+            return []
+        values = stream.at(seconds).reshape(len(seconds), -1)
+        unknown: list[float] = seconds[~np.isfinite(values).all(axis=1)].tolist()
+        return unknown
 
     @cached_property
     def _ends(self) -> dict[str, tuple[float, float]]:

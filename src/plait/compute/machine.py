@@ -84,6 +84,9 @@ def settled() -> Iterator[None]:
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         torch.set_default_dtype(torch.float32)
         stack.enter_context(_switched(torch.backends.mkldnn, "enabled", True))
+        for above in (torch.backends, torch.backends.mkldnn, torch.backends.cudnn):  # of parts without a say
+            if getattr(above, "fp32_precision", "none") not in ("none", "ieee"):
+                stack.enter_context(_set_to(above, "none"))
         for part in ("matmul", "conv", "rnn"):
             if (products := _products(part)) is not None and products.fp32_precision not in ("none", "ieee"):
                 stack.enter_context(_set_to(products, "ieee"))

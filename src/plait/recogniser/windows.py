@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from plait.clips import read_clips
-from plait.clips.listing import listed, opened_by
+from plait.clips.listing import opened_by, survey
 from plait.clips.table import TABLE, recordings_of
 from plait.clips.windows import ROUNDING_S, covered, cut, ends_of, filled, longest_s, moments
 from plait.errors import DataError
@@ -204,7 +204,7 @@ def of_people(recordings: Iterable[Recording], people: Sequence[str], data: Path
 def clipped(
     dataset: Dataset, data: Path, people: Sequence[str], modalities: Sequence[Modality]
 ) -> tuple[list[Recording], dict[str, list[tuple[float, float]]]]:
-    """The recordings of a data set's clips, and the clips of each as windows.
+    """The recordings of a data set's clips, and the clips of each as windows: those that lack a sensor, too.
 
     Args:
         dataset: whose.
@@ -217,7 +217,8 @@ def clipped(
     """
     recordings: dict[str, Recording] = {}
     windows: dict[str, list[tuple[float, float]]] = {}
-    for recording, clip in listed(dataset, data, [modality.name for modality in modalities]):
+    names = [modality.name for modality in modalities]
+    for recording, clip in survey(dataset, data, names, missing="without").cuts:
         recordings[recording.name] = recording
         windows.setdefault(recording.name, []).append((clip.start_s, clip.stop_s))
     found = list(of_people(recordings.values(), people, data))

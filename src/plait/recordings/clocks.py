@@ -387,6 +387,8 @@ def gaps(table: Table, order: Order, max_gap_s: float) -> str | None:
     steps = np.diff(order.times)
     wide = np.flatnonzero(steps > max_gap_s)
     event, effect = "no reading for", "windows there are left out"
+    if len(steps) and np.median(steps) > max_gap_s:
+        effect += f"; usually readings are {np.median(steps):.3g} s apart, expected a longer max_gap_s"
     if not len(wide) and len(steps):  # or a clock that was set a little forward
         wide = np.flatnonzero(steps > max(JUMP * float(np.median(steps)), JUMP_S))
         event, effect = "readings are bridged over", f"usually they are {np.median(steps):.3g} s apart"

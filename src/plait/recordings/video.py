@@ -24,6 +24,7 @@ from plait.types import Readings
 
 MOTION_WIDTH = 160
 STANDS_S = 1.0  # at most, for a picture: as for readings (`max_gap_s`), nothing is known in a longer gap
+STANDS = 3  # usual spacings, if these are longer together: of a camera that takes a picture now and then
 SLACK_S = 1e-6
 COLOURS = (torch.arange(256) / 127.5 - 1).half().numpy()  # of each level
 
@@ -198,8 +199,9 @@ def standing(
 ) -> Bool[np.ndarray, " n"]:
     """Whether a picture stands at each of `seconds`.
 
-    One that is followed by another within `STANDS_S` stands until then, the last until `stop_s`, but no
-    longer than `STANDS_S`: a camera that gives no picture for longer shows nothing.
+    One that is followed by another within `STANDS_S`, or `STANDS` usual spacings, stands until then. The last
+    stands until `stop_s`, but no longer than `STANDS_S` or a spacing: a camera that gives no picture for
+    longer shows nothing.
 
     Args:
         seconds: moments, `(n,)`.
@@ -211,9 +213,9 @@ def standing(
     """
     rounded = np.asarray(seconds, np.float64) + tolerance_s
     number = np.maximum(np.searchsorted(times, rounded, side="right") - 1, 0)
-    last_s = lasts_s if stop_s is None else min(stop_s - times[-1], STANDS_S)
+    last_s = lasts_s if stop_s is None else min(stop_s - times[-1], max(STANDS_S, lasts_s))
     spacing_s = np.append(np.diff(times), 0.0)
-    lasting_s = np.where(spacing_s <= STANDS_S + SLACK_S, spacing_s, lasts_s)
+    lasting_s = np.where(spacing_s <= max(STANDS_S, STANDS * lasts_s) + SLACK_S, spacing_s, lasts_s)
     lasting_s[-1] = last_s
     until_s = times[number] + lasting_s[number]
     return (seconds >= first_s - SLACK_S) & (rounded <= until_s + 2 * tolerance_s + SLACK_S)
