@@ -10,7 +10,7 @@ both gloves. With --out, FOLDER keeps what was made, which is not made again; th
 
 Twice a second RssAnon is read. It is flat if, after the first tenth, the last third's highest is at most
 32 MB above the first third's. Every window must be scored or counted. Latency is from the moment when a
-window's last reading is taken to its scores; the lag is how long the last thousand readings waited until they
+window's last reading arrives to its scores; the lag is how long the last thousand readings waited until they
 were taken, on the recording's clock.
 """
 

@@ -17,10 +17,10 @@ class Glove:
     rate_hz = 50.0
     clock = "arrival"  # the glove has its own; without this line, times are those of time.monotonic()
 
-    def __init__(self, port: int = 5005) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 5005) -> None:
         self.open = True
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("", port))
+        self.socket.bind((host, port))  # 0.0.0.0 hears a glove in the network
         self.socket.settimeout(0.5)
 
     def __iter__(self) -> Iterator[tuple[float, list[float]]]:

@@ -60,6 +60,7 @@ Dated = wrong((1.7e9, [1]))
 Nameless = wrong(3, names=())
 Alike = wrong(3, names=("x", "x"))
 Word = wrong(3, names="x")
+Disorderly = wrong(3, disorder_s=-1)
 Odd = wrong(3, clock="sun")
 Negative = wrong(3, rate_hz=-1)
 
@@ -141,6 +142,7 @@ def test_it_ends_when_it_is_closed(name):
         ("Nameless", "expected some that differ"),
         ("Alike", "expected some that differ"),
         ("Word", "names is 'x', expected names of columns"),
+        ("Disorderly", "disorder_s is -1, expected 0 to 30 seconds"),
         ("Odd", "clock is 'sun', expected session or arrival"),
         ("Negative", "rate_hz is -1, expected 0 or more"),
         ("fails", r"OSError: unplugged \(watch_of_mine.py, line \d+\)"),
@@ -166,7 +168,7 @@ def test_the_example_receives_a_glove_s_packets(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     import own_stream
 
-    monkeypatch.setattr(own_stream.Glove.__init__, "__defaults__", (0,))  # any port that is free
+    monkeypatch.setattr(own_stream.Glove.__init__, "__defaults__", ("127.0.0.1", 0))  # any port that is free
     source = Own("left", "own_stream:Glove", Trust(frozenset({"own_stream"})))
     assert source.openings[0].names == ("thumb", "index", "middle", "ring", "little")
     port = source.readings.socket.getsockname()[1]

@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -18,6 +19,8 @@ from plait.live.events import Arrived, Ended, Opening
 from plait.live.pace import Pace
 from plait.live.record import Recorder
 from plait.live.replay import Replay
+from plait.live.rings import LogRing
+from plait.live.sheet import Sheet
 from plait.recogniser.windows import Sliding, extents_of, seen
 from plait.recordings.folder import Clock, open_recording, read_description, read_sync
 from plait.recordings.ingest import ingest
@@ -245,6 +248,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import numpy as np
+import polars as pl
 from plait.live.events import Arrived, Opening
 from plait.live.record import Recorder
 
@@ -287,3 +291,21 @@ def test_who_kills_it_loses_the_last_second_at_most(tmp_path):
         assert np.array_equal(picture, rng.integers(0, 255, (1, 224, 224, 3), dtype=np.uint8)[0])
     assert recording.streams["left"].log.values[:, 0].tolist() == list(range(100))
     assert np.allclose(recording.streams["left"].times, np.arange(100) / 20, atol=1e-8)
+
+
+@pytest.mark.parametrize("disorder_s", [0.0, 0.05])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_comes_too_late_for_the_session_is_not_recorded_either(tmp_path, seed, disorder_s):
+    rng = np.random.default_rng(seed)
+    opening = Opening("left", ("x",), disorder_s=disorder_s)
+    sheet, ring = Sheet(tmp_path, opening), LogRing(opening)
+    times = np.arange(60) / 50
+    order = np.argsort(times + rng.uniform(0, 0.4, len(times)))
+    for batch in np.array_split(times[order], 25):
+        for each in (sheet, ring):
+            each.add(batch, batch[:, None].astype(np.float32))
+    ring.end(None)
+    sheet.write(0.0, last=True)
+    written = pl.read_csv(sheet.file)["time_s"].to_numpy()
+    np.testing.assert_allclose(written, ring.own_s)
+    assert sheet.late == ring.late > 0

@@ -18,7 +18,8 @@ class Latency(NamedTuple):
     """Seconds of one window.
 
     Args:
-        total_s: from the moment when its last reading was known to its scores.
+        total_s: from its last reading's arrival, of a picture before it is decoded, to its scores.
+        arriving_s: until that was taken.
         waiting_s: until somebody looked.
         cutting_s: until its tensors were made.
         features_s: in frozen encoders before the networks.
@@ -27,6 +28,7 @@ class Latency(NamedTuple):
     """
 
     total_s: float
+    arriving_s: float = 0.0
     waiting_s: float = 0.0
     cutting_s: float = 0.0
     features_s: float = 0.0

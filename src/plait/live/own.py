@@ -25,9 +25,10 @@ class Own:
     """The readings that a user's own code gives.
 
     What `module:Name` names is called without arguments, and gives an iterable of `(time_s, reading)`. Either
-    of them says `names`, of a reading's columns; it may say `rate_hz`, and `clock`: `"session"` if times are
-    those of `time.monotonic()`, as by default, or `"arrival"` if they are a clock of the sensor's own, which
-    is then told by when readings come. If it has a `close`, that is called in the end, from another thread.
+    of them says `names`, of a reading's columns; it may say `rate_hz`; `disorder_s`, the seconds by which
+    readings may come after later ones; and `clock`: `"session"` if times are those of `time.monotonic()`, as
+    by default, or `"arrival"` if they are a clock of the sensor's own, which is then told by when readings
+    come. If it has a `close`, that is called in the end, from another thread.
 
     Args:
         stream: what it is called.
@@ -45,7 +46,7 @@ class Own:
             self.readings: Any = make() if callable(make) else make
         said = {
             name: getattr(self.readings, name, getattr(make, name, None))
-            for name in ("names", "rate_hz", "clock")
+            for name in ("names", "rate_hz", "clock", "disorder_s")
         }
         names, rate_hz, clock = said["names"], said["rate_hz"] or 0.0, said["clock"] or CLOCKS[0]
         if isinstance(names, str) or not isinstance(names, Iterable):
@@ -55,11 +56,15 @@ class Own:
             raise ConfigError(f"{self.where}: names is {quote(names)}, expected some that differ")
         if not isinstance(rate_hz, int | float) or not 0 <= rate_hz < np.inf:
             raise ConfigError(f"{self.where}: rate_hz is {quote(rate_hz)}, expected 0 or more")
+        disorder_s = said["disorder_s"] or 0.0
+        if not isinstance(disorder_s, int | float) or not 0 <= disorder_s <= STALE_S:
+            expected = f"expected 0 to {STALE_S:g} seconds"
+            raise ConfigError(f"{self.where}: disorder_s is {quote(disorder_s)}, {expected}")
         if clock not in CLOCKS:
             raise ConfigError(f"{self.where}: clock is {quote(clock)}, expected session or arrival")
         if not isinstance(self.readings, Iterable):
             raise ConfigError(f"{self.where}: gives no readings, expected an iterable of (time_s, reading)")
-        self.openings = (Opening(stream, names, float(rate_hz)),)
+        self.openings = (Opening(stream, names, float(rate_hz), disorder_s=float(disorder_s)),)
         self._placing = Placing(stream, Arrivals()) if clock == "arrival" else None
         self._closed = Flag()
         self._items: queue.Queue[tuple[float, np.ndarray, float] | BaseException | None] = queue.Queue(

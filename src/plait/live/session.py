@@ -49,6 +49,20 @@ class Scored(NamedTuple):
     latency: Latency
 
 
+class Due(NamedTuple):
+    """A window that is to be looked at.
+
+    Args:
+        window: start and stop on the recording's clock.
+        taken_s: when its last reading was taken, on the machine's clock.
+        arriving_s: how long that took from its arrival.
+    """
+
+    window: tuple[float, float]
+    taken_s: float
+    arriving_s: float = 0.0
+
+
 class Listener(Protocol):
     """Who is told what happens, in the session's own threads, so that it must be taken quickly."""
 
@@ -108,7 +122,7 @@ class Session:
         self.through = False  # whether each source has come to its end, and no window was skipped
         self._stopping, self._until_s = False, math.inf
         self._changed = Condition()
-        self._due: deque[tuple[tuple[float, float], float]] = deque()
+        self._due: deque[Due] = deque()
 
     def stop(self) -> None:
         """End the session soon, from any thread."""
@@ -157,8 +171,8 @@ class Session:
             else:
                 for event in _in_order(self.sources):
                     for window in self._feed(event):
-                        known_s = time.monotonic()
-                        self._score(window, self.cutter.cut(window), known_s, 0.0)
+                        due = Due(window, time.monotonic())
+                        self._score(due, self.cutter.cut(window), due.taken_s)
                         self.cutter.forget(window)
                     if self._stopping:
                         break
@@ -210,13 +224,13 @@ class Session:
                 if not self._due:
                     continue
                 begun_s = time.monotonic()
-                while len(self._due) > 1 and begun_s - self._due[0][1] > BEHIND_S:
+                while len(self._due) > 1 and begun_s - self._due[0].taken_s > BEHIND_S:
                     self._due.popleft()
                     self.skipped += 1
-                window, known_s = self._due.popleft()
-                seen = self.cutter.cut(window)
-                self.cutter.forget(window)
-            self._score(window, seen, known_s, begun_s - known_s)
+                due = self._due.popleft()
+                seen = self.cutter.cut(due.window)
+                self.cutter.forget(due.window)
+            self._score(due, seen, begun_s)
         for thread in readers:
             thread.join(timeout=5.0)
 
@@ -260,7 +274,10 @@ class Session:
                         continue
                 with self._changed:
                     if ready := self._feed(event):
-                        self._due += [(window, time.monotonic()) for window in ready]
+                        taken_s = time.monotonic()
+                        now_s = self.pace.now()
+                        arriving_s = 0.0 if event is None else (now_s - event.arrived_s) / self.pace.speed
+                        self._due += [Due(window, taken_s, max(arriving_s, 0.0)) for window in ready]
                         self._changed.notify()
         except BaseException as error:
             self._fail(error)
@@ -269,8 +286,8 @@ class Session:
         self._failed = self._failed or error
         self.stop()
 
-    def _score(self, window: tuple[float, float], seen: Seen, known_s: float, waited_s: float) -> None:
-        """Score a window, and tell."""
+    def _score(self, due: "Due", seen: Seen, begun_s: float) -> None:
+        """Score a window at which somebody has begun to look, and tell."""
         cut_s = time.monotonic()
         if not self.recogniser.can_see(seen.tensors):
             self.unseen += 1
@@ -280,9 +297,10 @@ class Session:
         features_s = time.monotonic()
         scores = self.recogniser.scores(seen.tensors, features)
         latency = Latency(
-            time.monotonic() - known_s,
-            waited_s,
-            cut_s - known_s - waited_s,
+            due.arriving_s + time.monotonic() - due.taken_s,
+            due.arriving_s,
+            begun_s - due.taken_s,
+            cut_s - begun_s,
             features_s - cut_s,
             self._watch.spent_s["encoders"],
             self._watch.spent_s["fusion"],
@@ -290,7 +308,7 @@ class Session:
         self.latencies.add(latency)
         self.scored += 1
         predicted = self.recogniser.activities[int(scores.argmax())]
-        found = Scored(*window, predicted, scores, tuple(seen.tensors), seen.tensors, latency)
+        found = Scored(*due.window, predicted, scores, tuple(seen.tensors), seen.tensors, latency)
         for listener in self.listeners:
             listener.scored(found)
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 import numpy as np
@@ -37,19 +37,22 @@ class Sheet:
         self.late = 0
         self.first_s: float | None = None
         self._waiting: list[tuple[float, np.ndarray]] = []
-        self._newest_s = self._written_s = -math.inf
+        self._newest_s = self._written_s = self._taken_s = -math.inf
 
     def add(self, times: np.ndarray, values: np.ndarray) -> None:
         """Take readings `(n, columns)` with their times `(n,)` on the stream's own clock."""
         for own_s, row in zip(times.tolist(), values, strict=True):
             at = bisect_left(self._waiting, own_s, key=lambda item: item[0])
             again = at < len(self._waiting) and self._waiting[at][0] == own_s
-            if again or not self._written_s < own_s < math.inf:
+            if again or not max(self._written_s, self._taken_s) < own_s < math.inf:
                 self.late += 1
                 continue
             self._waiting.insert(at, (own_s, row))
             self._newest_s = max(self._newest_s, own_s)
             self.first_s = own_s if self.first_s is None else min(self.first_s, own_s)
+        ripe = bisect_right(self._waiting, self._newest_s - self.opening.disorder_s, key=lambda item: item[0])
+        if ripe:
+            self._taken_s = self._waiting[ripe - 1][0]
 
     def hold(self) -> None:
         """Let go of readings that lie long before the first picture."""
