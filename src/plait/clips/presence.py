@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from plait.clips.dropped import AFTER, BEFORE, GAP, NO_STREAM, SCHEMA
-from plait.clips.windows import ROUNDING_S, covers, ends_of, moments, silent_s
+from plait.clips.windows import ROUNDING_S, covers, ends_of, inner, moments, silent_s
 from plait.recordings.sensors import SensorLog
 from plait.recordings.video import Video
 from plait.types import Clip, Dropped, Modality, Recording, Stream
@@ -56,19 +56,19 @@ class Sensors:
         """Why a stream has no readings at all of these moments, from when to when; empty if it has."""
         if name not in self.recording.streams:
             return {"reason": NO_STREAM}
-        stream, inner = self.recording.streams[name], seconds[1:-1] if len(seconds) > 2 else seconds
+        stream, needed = self.recording.streams[name], inner(seconds)
         begins_s, ends_s = self._ends[name]
         if begins_s != ends_s:
-            if begins_s > inner[0] + ROUNDING_S:
+            if begins_s > needed[0] + ROUNDING_S:
                 return {"reason": BEFORE, "stop_s": begins_s}
-            if ends_s < inner[-1] - ROUNDING_S:
+            if ends_s < needed[-1] - ROUNDING_S:
                 return {"reason": AFTER, "start_s": ends_s}
             silent = self._silent_s[name]
             first, last = np.searchsorted(silent, [seconds[0], seconds[-1]])
             if last > first:
                 return {"reason": GAP, "start_s": float(silent[first]), "stop_s": float(silent[last - 1])}
-            if not covers(stream, inner):
-                return {"reason": GAP, "start_s": float(inner[0]), "stop_s": float(inner[-1])}
+            if not covers(stream, needed):
+                return {"reason": GAP, "start_s": float(needed[0]), "stop_s": float(needed[-1])}
         unknown = self._unknown_s(stream, seconds)
         if not unknown:
             return {}

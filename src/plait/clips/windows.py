@@ -390,9 +390,17 @@ def cut(
 
 
 def covered(modality: Modality, streams: Mapping[str, Stream], window: tuple[float, float]) -> bool:
-    """Whether all streams of a modality are there in all of a window that is read of it."""
-    seconds = moments(modality, *window)
+    """Whether all streams of a modality are there in all of a window that is read of it: see `inner`."""
+    seconds = inner(moments(modality, *window))
     return all(name in streams and covers(streams[name], seconds) for name in modality.streams)
+
+
+def inner(seconds: np.ndarray) -> np.ndarray:
+    """Of a window's moments those at which a stream must be there: of three or more not the first and last.
+
+    These may lie beyond its readings, whose ends then hold.
+    """
+    return seconds[1:-1] if len(seconds) > 2 else seconds
 
 
 def ends_of(stream: Stream) -> tuple[float, float]:

@@ -167,7 +167,11 @@ class LogRing(Ring):
         if self._log is None:
             log = self.opening
             self._log = Kept(self.own_s, self.values, log.names, log.max_gap_s, known_hz=self.rate_hz)
-        return self._log.at(self._clock(np.asarray(seconds, np.float64)))
+        own_s = self._clock(np.asarray(seconds, np.float64))
+        values = self._log.at(own_s)
+        if not self.ended:  # the last reading that is kept is not the last of all, whose value would hold
+            values[own_s > self.own_s[-1] + SLACK_S] = np.nan
+        return values
 
     def forget(self, before_s: float) -> None:
         """Let go of readings that neither a moment nor a low-pass asks for."""
