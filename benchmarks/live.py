@@ -8,17 +8,17 @@ hand with a clock of its own; the model is the same, EfficientNet-Lite0's frozen
 both gloves. With --out, FOLDER keeps what was made, which is not made again; that of `benchmarks/hour.py
 --out` will do.
 
-Twice a second RssAnon is read. It is flat if, after the first tenth, the last third's highest is at most
-32 MB above the first third's. Every window must be scored or counted. Latency is from the moment when a
-window's last reading arrives to its scores; the lag is how long the last thousand readings waited until they
-were taken, on the recording's clock.
+Twice a second RssAnon is read, from the 64th window to the last. It is flat if, after the first tenth, the
+last third's highest is at most 32 MB above the first third's. Every window must be scored or counted. Latency
+is from the moment when a window's last reading arrives to its scores; the lag is how long the last thousand
+readings waited until they were taken, on the recording's clock.
 """
 
 import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -30,28 +30,39 @@ from plait.store import read_json
 EVERY_S, MARGIN_MB = 0.5, 32.0
 
 
-def replayed(folder: Path, out: Path, args: Any) -> tuple[list[float], float]:
-    """RssAnon in MB of `plait live` from start to end, and the seconds it took."""
+class Reading(NamedTuple):
+    """RssAnon of the command at a moment: while it looks, or before and after that."""
+
+    seconds: float
+    windows: bool
+    mb: float
+
+
+def replayed(folder: Path, out: Path, args: Any) -> list[Reading]:
+    """RssAnon of `plait live` from start to end."""
     stream = f"replay:{folder / 'another' / f'{ANOTHER:02d}'}"
     words = ["live", folder / "model", "--stream", stream, "--out", out, "--speed", args.speed]
     words += ["--stride", args.stride, "--threads", args.threads, "--seconds", 60 * args.minutes]
-    start, readings, log = time.monotonic(), list[float](), folder / "commands.log"
+    start, readings, log = time.monotonic(), list[Reading](), folder / "commands.log"
     process = plait(*words, log=log, folder=folder)
     while process.poll() is None:
         if (mb := rss_anon_mb(str(process.pid))) > 0:
-            readings.append(mb)
+            windows = (out / "timeline.parquet").exists() and not (out / "session.json").exists()
+            readings.append(Reading(time.monotonic() - start, windows, mb))
         time.sleep(EVERY_S)
     assert process.returncode == 0, f"plait live: {log.read_text()[-2000:]}"
-    return readings, time.monotonic() - start
+    return [*readings, Reading(time.monotonic() - start, False, readings[-1].mb)]
 
 
-def judged(readings: list[float]) -> dict[str, Any]:
-    """Whether memory grows."""
-    later = np.array(readings[len(readings) // 10 :])
+def judged(readings: list[Reading]) -> dict[str, Any]:
+    """Whether memory grows while windows are looked at."""
+    windows = [reading.mb for reading in readings if reading.windows] or [readings[-1].mb]
+    later = np.array(windows[len(windows) // 10 :])
     third = max(len(later) // 3, 1)
     first, last = float(later[:third].max()), float(later[-third:].max())
     flat = last - first <= MARGIN_MB
-    return {"peak_mb": max(readings), "first_third_mb": first, "last_third_mb": last, "flat": flat}
+    peak = max(reading.mb for reading in readings)
+    return {"peak_mb": peak, "first_third_mb": first, "last_third_mb": last, "flat": flat}
 
 
 def main() -> None:
@@ -74,11 +85,12 @@ def main() -> None:
         if not (folder / "model").exists():
             prepare(folder, size, args.seed, args.threads)
         out = Path(tempfile.mkdtemp(prefix="live-", dir=folder)) / "timeline"
-        readings, took_s = replayed(folder, out, args)
+        readings = replayed(folder, out, args)
         session, facts = read_json(out / "session.json"), read_json(out / "predict.json")
         rows = len(pl.read_parquet(out / "timeline.parquet"))
     (whole,) = facts["recordings"].values()
     lasts_s = min(60 * args.minutes, whole["stop_s"])
+    took_s = readings[-1].seconds
     counted, memory = sum(session["windows"].values()), judged(readings)
     expected = math.floor((lasts_s - facts["seconds"]) / args.stride) + 1
     print(f"  {lasts_s:.0f} s of a recording in {took_s:.0f} s, at {args.speed:g} times its pace")
@@ -89,6 +101,9 @@ def main() -> None:
     lag = session["lag_ms"]
     print(f"  lag at the end, ms: median {lag['median']:.1f}, most {lag['most']:.1f}")
     settings = {"speed": args.speed, "seconds": lasts_s, "stride_s": args.stride, "seed": args.seed}
+    if args.json:
+        table = pl.DataFrame(readings, orient="row", schema=list(Reading._fields))
+        table.write_csv(args.json.with_suffix(".csv"))
     finish(
         args.json, {**told, **settings, "took_s": took_s, "memory": memory, "expected": expected, **session}
     )

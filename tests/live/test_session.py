@@ -38,6 +38,7 @@ def test_a_replay_leaves_what_predict_leaves(recogniser, tmp_path, seed):
     keeper = Keeper(tmp_path / "live", session, "recording")
     session.listeners.append(keeper)
     session.run()
+    keeper.tell()
     keeper.finish(whole(tasks[0], list(recogniser.modalities.values())), prediction_key(recogniser, tasks)[0])
     files = {path.name: path.read_bytes() for path in (tmp_path / "predicted").iterdir() if path.is_file()}
     live = {path.name: path.read_bytes() for path in (tmp_path / "live").iterdir() if path.is_file()}

@@ -154,6 +154,7 @@ def finish(keeper: "Keeper", sources: "list[Source]") -> None:
     from plait.live.replay import Replay
     from plait.recogniser.predict import plan, prediction_key, whole
 
+    keeper.tell()
     recogniser = keeper.session.recogniser
     if len(sources) != 1 or not isinstance(sources[0], Replay):
         keeper.finish()

@@ -50,6 +50,14 @@ class Keeper:
         if len(self._rows) == EVERY:
             write_timeline(self._table(), self.out)
 
+    def tell(self) -> None:
+        """Write what the session says of itself, once it is over.
+
+        Raises:
+            DataError: the folder cannot be written.
+        """
+        write_json(self.out / SESSION, self.session.told())
+
     def finish(self, whole: Whole | None = None, key: str = "") -> None:
         """Write what windows come to.
 
@@ -69,7 +77,6 @@ class Keeper:
             whole = Whole(start_s, stop_s)
         elif not self.session.through:
             key, whole = "", _until(whole, table["stop_s"].max())
-        write_json(self.out / SESSION, self.session.told())
         facts = self.session.recogniser.facts
         write_prediction(self.out, facts, self.session.sliding, table, {self.name: whole}, key)
 
