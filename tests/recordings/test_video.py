@@ -14,7 +14,7 @@ from PIL import Image
 from plait.errors import DataError, PlaitWarning, ShapeError
 from plait.recordings import decoding
 from plait.recordings.sound import read_sound
-from plait.recordings.video import STANDS_S, Forward, Video, motion_energy, rgb, standing
+from plait.recordings.video import Forward, Video, motion_energy, rgb
 from plait.types import Readings, Stream
 
 WIDTH, HEIGHT, BITS, BLOCK = 320, 240, 8, 32
@@ -564,23 +564,3 @@ def test_a_decoder_that_is_left_in_the_middle_lets_go(tmp_path):
         coming = video.decoded(np.arange(60))
         assert [number for number, _ in itertools.islice(coming, taken)] == list(range(taken))
         coming.close()
-
-
-def stands(times, stop_s, lasts_s=None):
-    """At which quarters of a second a picture stands."""
-    lasts_s = float(np.median(np.diff(times))) if lasts_s is None else lasts_s
-    seconds = np.arange(0, stop_s, 0.25)
-    return seconds[standing(seconds, np.asarray(times, float), 1e-4, lasts_s, 0.0, stop_s)].tolist()
-
-
-def test_a_picture_stands_for_a_second_at_most():
-    camera = [*np.arange(0, 2, 1 / 32), 2.0, 3.0, 5.0, 5.0 + 1 / 32]  # once a second later, once two
-    assert stands(camera, 8.0) == [*np.arange(0, 3.25, 0.25), *np.arange(5, 6.25, 0.25)]
-    assert stands([0.0], 8.0, STANDS_S) == [0.0, 0.25, 0.5, 0.75, 1.0]
-
-
-def test_a_camera_that_takes_a_picture_now_and_then_has_no_gap_unless_some_fail():
-    for times in (np.arange(0, 20, 2.0), [0, 2.0, 3.9, 6.1, 8.2, 10.0, 11.9, 14.1, 16.0, 18.2]):
-        assert stands(times, 20.0) == np.arange(0, 20, 0.25).tolist()
-    failed = [0, 2.0, 4.0, 6.0, 14.0, 16.0, 18.0]
-    assert stands(failed, 20.0) == [*np.arange(0, 8.25, 0.25), *np.arange(14, 20, 0.25)]

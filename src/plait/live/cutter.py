@@ -108,13 +108,14 @@ class Cutter:
         streams = {m.name: {name: self.rings[name] for name in m.streams} for m in self.modalities}
         return Seen(*window, cut(self.modalities, streams, window, "live"))
 
-    def begun(self, modality: Modality, count: int) -> list[np.ndarray]:
-        """The first `count` readings of each of a modality's streams in the next window; empty: not yet."""
-        seconds = moments(modality, self.coming, self.coming + self.seconds)[:count]
+    def begun(self, modality: Modality, number: int) -> list[np.ndarray]:
+        """Reading `number`, `(1, ...)`, of each of a modality's streams in the next window, if there."""
+        seconds = moments(modality, self.coming, self.coming + self.seconds)[: number + 1]
         rings = [self.rings[name] for name in modality.streams]
         if any(ring.clock is None or not ring.settled(seconds) for ring in rings):
             return []
-        return [ring.at(seconds) for ring in rings] if all(ring.has(seconds).all() for ring in rings) else []
+        there = all(ring.has(seconds[-1:]).all() for ring in rings)
+        return [ring.at(seconds[-1:]) for ring in rings] if there else []
 
     def forget(self, window: tuple[float, float]) -> None:
         """Let go of what only this window and those before asked for."""

@@ -17,7 +17,8 @@ class Opening:
         stream: what it is called in a recording.
         names: of its columns; empty: it is a video.
         rate_hz: readings per second by the median of their spacing; 0: to be measured.
-        max_gap_s: where readings are farther apart, in seconds, nothing is known in between.
+        max_gap_s: where readings are farther apart, in seconds, nothing is known in between; infinite: a
+            film's picture stands until the next one, however long.
         clock: from the recording's clock to the stream's own; None: its times are the session's
             (`plait.live.pace.Pace`), on which the recording begins with the first picture.
         tolerance_s: by how much its times are rounded at most.

@@ -69,7 +69,14 @@ def opening_of(name: str, stream: Stream) -> Opening:
         rate_hz = 1.0 / stream.lasts_s
         begins_s = first_shown(float(stream.times[0]))
         tolerance_s = stream.tolerance_s
-        return Opening(name, rate_hz=rate_hz, clock=_SAME, tolerance_s=tolerance_s, begins_s=begins_s)
+        return Opening(
+            name,
+            rate_hz=rate_hz,
+            max_gap_s=np.inf,
+            clock=_SAME,
+            tolerance_s=tolerance_s,
+            begins_s=begins_s,
+        )
     assert isinstance(stream, Synced)
     log = stream.log
     return Opening(name, log.names, log.rate_hz, log.max_gap_s, stream.clock)

@@ -11,7 +11,6 @@ from plait.live.events import Opening
 from plait.recordings.folder import Clock
 from plait.recordings.packets import PADDING_S
 from plait.recordings.sensors import SLACK_S, SensorLog, reach_s
-from plait.recordings.video import standing
 
 MEASURED, MEASURED_S = 50, 3.0  # readings, or seconds of them, from which an unknown rate is taken
 
@@ -224,15 +223,16 @@ class VideoRing(Ring):
         return self.ended or self.hushed or (len(self.own_s) > 0 and bool(self.own_s[-1] > last_s))
 
     def has(self, seconds: np.ndarray) -> np.ndarray:
-        """As `Video.has`."""
+        """As `Video.has`; of a camera that is silent, as if it had ended."""
         if self.first_s is None:
             return np.zeros(len(seconds), np.bool_)
         first_s = self.first_s if self.opening.begins_s is None else self.opening.begins_s
-        stop_s = self.stop_s if self.ended else None
-        own_stop_s = None if stop_s is None else float(self._clock(np.array([stop_s]))[0])
-        tolerance_s = self.opening.tolerance_s
-        own_s = self._clock(np.asarray(seconds, np.float64))
-        return standing(own_s, self.own_s, tolerance_s, self.lasts_s, first_s, own_stop_s)
+        own_s, last_s = self._clock(np.asarray(seconds, np.float64)), math.inf
+        if self.ended and self.stop_s is not None:
+            last_s = float(self._clock(np.array([self.stop_s]))[0])
+        elif self.ended or (self.hushed and math.isfinite(self.opening.max_gap_s)):
+            last_s = float(self.own_s[-1]) + self.lasts_s
+        return np.asarray((own_s >= first_s - SLACK_S) & (own_s <= last_s + SLACK_S))
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """As `Video.at`: the picture on display at each moment."""

@@ -235,16 +235,16 @@ class Session:
             thread.join(timeout=5.0)
 
     def _begun(self, modality: Modality) -> list[np.ndarray]:
-        """The readings of the next window up to the first that has not been looked at yet."""
+        """The first reading of the next window that has not been looked at yet."""
         start_s, looked = self._looked.get(modality.name, (math.nan, 0))
         looked = looked if start_s == self.cutter.coming else 0
-        if looked == modality.samples or not (arrays := self.cutter.begun(modality, looked + 1)):
+        if looked == modality.samples or not (arrays := self.cutter.begun(modality, looked)):
             return []
         self._looked[modality.name] = self.cutter.coming, looked + 1
         return arrays
 
     def _look_ahead(self, modality: Modality, arrays: list[np.ndarray]) -> bool:
-        """Look at the first readings of a window that is not over; whether that is possible."""
+        """Look at a reading of a window that is not over; whether that is possible."""
         try:
             tensor = prepared(modality, arrays)
         except PlaitError:  # it wants whole windows

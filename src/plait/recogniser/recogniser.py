@@ -62,8 +62,8 @@ class Member(NamedTuple):
 class Front:
     """A frozen encoder that makes features of a modality's windows, run as it was for the study.
 
-    Where it looks at frames one by one, those that a window shares with the one before are not looked at
-    again. Each goes through the network by itself, so that what comes out does not depend on what was before.
+    Where it looks at frames one by one, those that were in the last windows are not looked at again. Each
+    goes through the network by itself, so that what comes out does not depend on what was before.
     """
 
     modality: str
@@ -71,12 +71,12 @@ class Front:
     encoder: nn.Module
     device: str
     run: Encode | None = field(default=None, repr=False)
-    before: tuple[Tensor, Tensor] | None = field(default=None, repr=False)  # a window, and its features
+    seen: "Looked | None" = field(default=None, repr=False)
 
     def __call__(self, tensor: Tensor) -> Tensor:
         """The features of one window, rounded to float16 as those of a study are."""
         if self.by_frame:
-            return self._by_frame(tensor)
+            return torch.stack([self._frame(frame) for frame in tensor])
         batch = tensor.float()[None].to(self.device)
         if self.run is None:
             self.run = accelerate(self.encoder.to(self.device), batch, self.how.engine)
@@ -88,29 +88,55 @@ class Front:
         alone = isinstance(self.encoder, FrameNet) and self.encoder.by_frame
         return alone and self.device == "cpu" and self.how.engine == "torch"  # where that is as fast
 
-    def _by_frame(self, tensor: Tensor) -> Tensor:
+    def _frame(self, frame: Tensor) -> Tensor:
         assert isinstance(self.encoder, FrameNet)
-        known, parts = 0, []
-        if self.before is not None:
-            window, features = self.before
-            known = _shared(window, tensor)
-            parts = [features[len(features) - known :]]
         if self.run is None:
-            self.run = accelerate(self.encoder.of_one_frame(), tensor[None, :1].float(), self.how.engine)
-        parts += [self.run(frame[None, None].float())[0].half().float() for frame in tensor[known:]]
-        found = torch.cat(parts)
-        self.before = tensor.clone(), found  # whoever made the window may write over it
-        return found
+            self.run = accelerate(self.encoder.of_one_frame(), frame[None, None].float(), self.how.engine)
+        if self.seen is None:
+            self.seen = Looked(2 * self.encoder.shape[0], frame)
+        features = self.seen.features(frame)
+        if features is None:
+            features = self.run(frame[None, None].float())[0, 0].half().float()
+            self.seen.add(frame, features)
+        return features
 
 
-def _shared(before: Tensor, window: Tensor) -> int:
-    """How many frames, the last of one window, are the first of the next, value for value."""
-    some = slice(None, None, 1 + before[0].numel() // 256)
-    alike = (before.flatten(1)[:, some] == window[0].flatten()[some]).all(1)
-    for first in map(int, alike.nonzero()):
-        if torch.equal(before[first:], window[: len(before) - first]):
-            return len(before) - first
-    return 0
+class Looked:
+    """The last frames that were looked at, and what came of them, in memory that is taken once.
+
+    Args:
+        count: how many.
+        like: a frame.
+    """
+
+    def __init__(self, count: int, like: Tensor) -> None:
+        self.frames = like.new_empty((count, *like.shape))
+        self.maps: Tensor | None = None
+        self.keys: list[bytes | None] = [None] * count
+        self.places: dict[bytes, int] = {}
+        self.coming = 0
+
+    def features(self, frame: Tensor) -> Tensor | None:
+        """What came of a frame that is here, value for value; None: it is not."""
+        place = self.places.get(self._key(frame))
+        if place is None or self.maps is None or not torch.equal(self.frames[place], frame):
+            return None
+        return self.maps[place]
+
+    def add(self, frame: Tensor, features: Tensor) -> None:
+        """Keep a frame in the oldest one's place."""
+        if self.maps is None:
+            self.maps = features.new_empty((len(self.keys), *features.shape))
+        place, key, old = self.coming, self._key(frame), self.keys[self.coming]
+        if old is not None and self.places.get(old) == place:
+            del self.places[old]
+        self.frames[place], self.maps[place], self.keys[place] = frame, features, key
+        self.places[key] = place
+        self.coming = (place + 1) % len(self.keys)
+
+    def _key(self, frame: Tensor) -> bytes:
+        """Some of a frame's values, which differ where frames do, most often."""
+        return bytes(frame.flatten()[:: 1 + frame.numel() // 256].numpy().tobytes())
 
 
 class Recogniser:

@@ -23,8 +23,6 @@ from plait.store import content_key
 from plait.types import Readings
 
 MOTION_WIDTH = 160
-STANDS_S = 1.0  # at most, for a picture: as for readings (`max_gap_s`), nothing is known in a longer gap
-STANDS = 3  # usual spacings, if these are longer together: of a camera that takes a picture now and then
 SLACK_S = 1e-6
 COLOURS = (torch.arange(256) / 127.5 - 1).half().numpy()  # of each level
 
@@ -91,9 +89,9 @@ class Video:
         return np.maximum(np.searchsorted(self.times, rounded, side="right") - 1, 0)
 
     def has(self, seconds: np.ndarray) -> Bool[np.ndarray, " n"]:
-        """Whether there is a picture at each of `seconds`: see `standing`."""
+        """Whether each of `seconds` lies between its ends: a picture stands until the next, or the end."""
         first_s, stop_s = self.ends
-        return standing(seconds, self.times, self._packets.tolerance_s, self.lasts_s, first_s, stop_s)
+        return np.asarray((seconds >= first_s - SLACK_S) & (seconds <= stop_s + SLACK_S))
 
     @property
     def tolerance_s(self) -> float:
@@ -103,7 +101,7 @@ class Video:
     @cached_property
     def lasts_s(self) -> float:
         """For how long a picture stands that is followed by none: the median spacing."""
-        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else STANDS_S
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 1.0
 
     def decoded(self, shown: np.ndarray, back: int = 0) -> Iterator[tuple[int, np.ndarray]]:
         """The frames of these numbers (ascending), each with its number, as they are decoded.
@@ -187,38 +185,6 @@ class Forward:
         if not numbers or len(pictures) < len(numbers) or len({picture.shape for picture in pictures}) > 1:
             return self.video.at(seconds)  # which looks again, or says what is wrong
         return np.stack([pictures[row] for row in where])
-
-
-def standing(
-    seconds: np.ndarray,
-    times: np.ndarray,
-    tolerance_s: float,
-    lasts_s: float,
-    first_s: float,
-    stop_s: float | None,
-) -> Bool[np.ndarray, " n"]:
-    """Whether a picture stands at each of `seconds`.
-
-    One that is followed by another within `STANDS_S`, or `STANDS` usual spacings, stands until then. The last
-    stands until `stop_s`, but no longer than `STANDS_S` or a spacing: a camera that gives no picture for
-    longer shows nothing.
-
-    Args:
-        seconds: moments, `(n,)`.
-        times: when each picture appears, `(frames,)`.
-        tolerance_s: by how much `times` are rounded at most.
-        lasts_s: how long a picture stands after which the camera gave none.
-        first_s: when the first one counts from.
-        stop_s: when the last one ends; None: nobody knows, and `lasts_s` holds.
-    """
-    rounded = np.asarray(seconds, np.float64) + tolerance_s
-    number = np.maximum(np.searchsorted(times, rounded, side="right") - 1, 0)
-    last_s = lasts_s if stop_s is None else min(stop_s - times[-1], max(STANDS_S, lasts_s))
-    spacing_s = np.append(np.diff(times), 0.0)
-    lasting_s = np.where(spacing_s <= max(STANDS_S, STANDS * lasts_s) + SLACK_S, spacing_s, lasts_s)
-    lasting_s[-1] = last_s
-    until_s = times[number] + lasting_s[number]
-    return (seconds >= first_s - SLACK_S) & (rounded <= until_s + 2 * tolerance_s + SLACK_S)
 
 
 def rgb(video: UInt8[np.ndarray, "n height width 3"]) -> Float16[Tensor, "n height width 3"]:
