@@ -23,7 +23,7 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ from common import finish, machine, options, rss_anon_mb, said
 from plait.recogniser.predict import AT_ONCE, PARTS, PREDICTED
 from plait.recogniser.predict import plan as tasks_of
 from plait.recogniser.recogniser import Recogniser
-from plait.recogniser.windows import Sliding, ingested, seen
+from plait.recogniser.windows import Seen, Sliding, ingested, seen
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_file, style
 from plait.store import read_json, write_text
 from plait.types import Modality
@@ -154,8 +154,7 @@ class Spent(dict[str, float]):
 
 
 def taken_apart(folder: Path, stride_s: float, threads: int) -> dict[str, float]:
-    """Milliseconds of a window, step after step, nothing side by side but what decoders and torch do."""
-    torch.set_num_threads(threads)
+    """Milliseconds of a window, step after step: read by one thread, and then looked at by `threads`."""
     recogniser, spent = Recogniser.load(folder / "model"), Spent()
     sliding = Sliding(recogniser.facts.seconds, stride_s)
     task = tasks_of(recogniser, ingested([folder / "another"]), sliding)[0]
@@ -163,22 +162,25 @@ def taken_apart(folder: Path, stride_s: float, threads: int) -> dict[str, float]
         replace(modality, prepare=spent.of("prepare", modality.prepare))
         for modality in recogniser.modalities.values()
     ]
-    windows = seen(task.recording, modalities, task.windows[: APART + 1])
-    recogniser(next(windows).tensors)  # folds the network; does not count
+    torch.set_num_threads(1)  # or decoders are ahead of who asks
+    read: Callable[[Iterator[Seen]], list[Seen]] = spent.of("read", list)
+    windows = read(seen(task.recording, modalities, task.windows[:APART]))
+    torch.set_num_threads(threads)
+    windows = [window for window in windows if recogniser.can_see(window.tensors)]
+    recogniser(windows[0].tensors)  # folds the network; does not count
     for front in recogniser.fronts.values():
         assert front.run is not None
         front.run = spent.of("encoder", front.run)
-    spent.clear()
-    read, look = spent.of("read", lambda: next(windows, None)), spent.of("look", recogniser)
-    count = 0
-    while (window := read()) is not None:
-        if recogniser.can_see(window.tensors):
-            look(window.tensors)
-            count += 1
-    spent["decode"] = spent.pop("read") - spent["prepare"]
-    spent["gloves and fusion"] = spent.pop("look") - spent["encoder"]
-    steps = ("decode", "prepare", "encoder", "gloves and fusion")
-    return {step: 1e3 * spent[step] / max(count, 1) for step in steps}
+    look = spent.of("look", recogniser)
+    for window in windows[1:]:
+        look(window.tensors)
+    reading, looking = 1e3 / APART, 1e3 / (len(windows) - 1)
+    return {
+        "decode": reading * (spent["read"] - spent["prepare"]),
+        "prepare": reading * spent["prepare"],
+        "encoder": looking * spent["encoder"],
+        "gloves and fusion": looking * (spent["look"] - spent["encoder"]),
+    }
 
 
 def plot(readings: Sequence[Reading], most_mb: float) -> Figure:
@@ -195,7 +197,7 @@ def plot(readings: Sequence[Reading], most_mb: float) -> Figure:
         axes.annotate(words, (0, most_mb), (4, 4), textcoords="offset points", color=muted)
         axes.set_ylim(0, 1.2 * max(most_mb, *(reading.mb for reading in readings)))
         axes.set_xlim(0, minutes[-1])
-        axes.set_xlabel("minutes of `plait predict`")
+        axes.set_xlabel("minutes of plait predict")
         axes.set_ylabel("RssAnon, MB")
         return figure
 
