@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from plait.errors import DataError
 from plait.live.events import Opening
 from plait.recordings.folder import Clock
 from plait.recordings.packets import PADDING_S
 from plait.recordings.sensors import SLACK_S, SensorLog, reach_s
 
+FEWEST = 64  # pictures for which there is room
 MEASURED, MEASURED_S = 50, 3.0  # readings, or seconds of them, from which an unknown rate is taken
 
 
@@ -204,11 +206,12 @@ class LogRing(Ring):
 
 
 class VideoRing(Ring):
-    """The last pictures of a video."""
+    """The last pictures of a video, in memory that is taken once: what comes and goes would leave holes."""
 
     def __init__(self, opening: Opening) -> None:
         super().__init__(opening)
-        self.pictures: list[np.ndarray] = []
+        self._store = np.empty((0, 0, 0, 3), np.uint8)
+        self._begin = 0  # where the first of them lies
 
     @property
     def lasts_s(self) -> float:
@@ -236,20 +239,32 @@ class VideoRing(Ring):
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """As `Video.at`: the picture on display at each moment."""
-        return np.stack([self.pictures[number] for number in self._shown(seconds)])
+        places = (self._begin + self._shown(seconds)) % len(self._store)
+        pictures: np.ndarray = self._store[places]
+        return pictures
 
     def forget(self, before_s: float) -> None:
         """Let go of pictures that are no longer on display."""
         if len(self.own_s) and (first := int(self._shown(np.array([before_s]))[0])) > 0:
-            self.own_s, self.pictures = self.own_s[first:].copy(), self.pictures[first:]
+            self.own_s = self.own_s[first:].copy()
+            self._begin = (self._begin + first) % len(self._store)
 
     def _shown(self, seconds: np.ndarray) -> np.ndarray:
         rounded = self._clock(np.asarray(seconds, np.float64)) + self.opening.tolerance_s
         return np.maximum(np.searchsorted(self.own_s, rounded, side="right") - 1, 0)
 
     def _take(self, times: list[float], values: list[np.ndarray]) -> None:
+        kept = len(self.own_s)
+        if kept + len(values) > len(self._store):
+            store = np.empty((max(FEWEST, 2 * (kept + len(values))), *values[0].shape), values[0].dtype)
+            if kept:
+                store[:kept] = self._store[(self._begin + np.arange(kept)) % len(self._store)]
+            self._store, self._begin = store, 0
+        for number, picture in enumerate(values, kept):
+            if picture.shape != self._store.shape[1:]:
+                raise DataError(f"{self.opening.stream}: pictures change their size, expected one throughout")
+            self._store[(self._begin + number) % len(self._store)] = picture
         self.own_s = np.concatenate([self.own_s, times])
-        self.pictures += values
 
 
 def first_shown(first_s: float) -> float:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from plait.clips.windows import prepared
+from plait.compute.machine import give_back
 from plait.errors import ConfigError, PlaitError
 from plait.live.cutter import PATIENCE_S, Cutter
 from plait.live.events import Dropping, Event, Opening, Source
@@ -24,6 +25,7 @@ from plait.recogniser.windows import Seen, Sliding
 from plait.types import Modality
 
 LAGS = 1000  # arrivals whose lag is kept
+TIDY = 32  # windows, after which free memory is given back
 CHECK_S = 0.1  # between two looks at who has been silent
 BEHIND_S = 0.5  # that a window may wait for others before it
 
@@ -307,6 +309,8 @@ class Session:
         )
         self.latencies.add(latency)
         self.scored += 1
+        if self.scored % TIDY == 0:
+            give_back()
         predicted = self.recogniser.activities[int(scores.argmax())]
         found = Scored(*due.window, predicted, scores, tuple(seen.tensors), seen.tensors, latency)
         for listener in self.listeners:
