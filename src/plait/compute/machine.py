@@ -1,6 +1,5 @@
 """The machine plait runs on: its cores, how a process keeps its memory, how torch computes."""
 
-import contextlib
 import ctypes
 import os
 import re
@@ -68,6 +67,16 @@ def keep_memory() -> None:
     if mallopt is not None:
         for setting, value in _KEEPING:
             mallopt(setting, value)
+
+
+def give_back() -> None:
+    """Give the system back what this process has free, where the C library keeps it: in a session of hours.
+
+    What one thread takes and another lets go of leaves holes, which add up. Only glibc has such a function.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager
@@ -269,12 +278,3 @@ def _exact() -> bool:
                     if off.any():
                         return False
     return True
-
-
-def give_back() -> None:
-    """Give the system back what is free of this process's memory, where the C library keeps it (glibc).
-
-    What threads take and others let go of leaves holes, which otherwise add up over hours.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another library, which has no such function
-        ctypes.CDLL(None).malloc_trim(0)
