@@ -182,8 +182,6 @@ def summary(session: "Session") -> Iterator[str]:
     if left_out := {name: count for name, count in told["left_out"].items() if count}:
         yield f"left out by their sources: {', '.join(f'{name} {count}' for name, count in left_out.items())}"
     if session.pace.waits and scored:
-        for name, (total, *parts) in (
-            (name, tuple(parts.items())) for name, parts in told["latency_ms"].items()
-        ):
-            said = ", ".join(f"{part} {ms:.1f}" for part, ms in parts)
-            yield f"from the last reading to scores, {name}: {total[1]:.0f} ms ({said})"
+        for name, parts in told["latency_ms"].items():
+            said = ", ".join(f"{part} {ms:.1f}" for part, ms in parts.items() if part != "total")
+            yield f"from the last reading to scores, {name}: {parts['total']:.0f} ms ({said})"

@@ -11,7 +11,6 @@ from plait.clips.windows import ends_of
 from plait.errors import DataError
 from plait.live.events import Arrived, Ended, Event, Opening
 from plait.live.pace import Pace
-from plait.live.rings import first_shown
 from plait.recordings.folder import Clock, Synced, open_recording
 from plait.recordings.video import Video
 from plait.types import Recording, Stream
@@ -67,7 +66,7 @@ def opening_of(name: str, stream: Stream) -> Opening:
     """What is known of a recorded stream before its first reading."""
     if isinstance(stream, Video):
         rate_hz = 1.0 / stream.lasts_s
-        begins_s = first_shown(float(stream.times[0]))
+        begins_s = stream.ends[0]
         tolerance_s = stream.tolerance_s
         return Opening(
             name,

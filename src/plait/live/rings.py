@@ -2,15 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
-from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
 
 from plait.errors import DataError
 from plait.live.events import Opening
+from plait.live.order import InOrder
 from plait.recordings.folder import Clock
-from plait.recordings.packets import PADDING_S
 from plait.recordings.sensors import SLACK_S, SensorLog, reach_s
 
 FEWEST = 64  # pictures for which there is room
@@ -32,20 +31,19 @@ class Kept(SensorLog):
 class Ring(ABC):
     """A `Stream` of the readings that have arrived and are still needed, on the recording's clock.
 
-    Readings are taken in order of their times. One that comes when later ones have been taken is left out and
-    counted in `late`; so is a second one of the same time. `Cutter` adds those that come after their windows.
+    Readings are taken in order of their times (`InOrder`); those that are left out are counted in `late`, to
+    which `Cutter` adds those that come after their windows.
     """
 
     def __init__(self, opening: Opening) -> None:
         self.opening = opening
         self.clock: Clock | None = opening.clock
         self.first_s: float | None = None  # on its own clock, as are the next
-        self.newest_s = -math.inf
         self.own_s = np.empty(0)
-        self.late = self.taken = 0
+        self.late = 0
         self.ended = self.hushed = False
         self.stop_s: float | None = None
-        self._waiting: list[tuple[float, np.ndarray]] = []
+        self._order = InOrder(opening.disorder_s)
 
     @property
     def times(self) -> np.ndarray:
@@ -62,27 +60,27 @@ class Ring(ABC):
         lasts_s = self.lasts_s if self.ended else 0.0
         return float(self._clock.video_s(self.own_s[-1:])[0]) + lasts_s
 
+    @property
+    def newest_s(self) -> float:
+        """The latest time that has come, on its own clock."""
+        return self._order.newest_s
+
     def add(self, times: np.ndarray, values: np.ndarray) -> None:
         """Take readings `(n, ...)` with their times `(n,)` on the stream's own clock."""
-        for own_s, value in zip(times.tolist(), values, strict=True):
-            at = bisect_left(self._waiting, own_s, key=lambda item: item[0])
-            again = at < len(self._waiting) and self._waiting[at][0] == own_s
-            if not math.isfinite(own_s) or again or (len(self.own_s) and own_s <= self.own_s[-1]):
-                self.late += 1
-                continue
-            self._waiting.insert(at, (own_s, value))
-            self.newest_s = max(self.newest_s, own_s)
+        added = self._order.add(times, values)
+        self.late += len(times) - added
+        if added:
             self.hushed = False
-        self._commit(self.newest_s - self.opening.disorder_s)
+        self._commit(self._order.take())
 
     def hush(self) -> None:
         """Take what waits: it has been silent for so long that nothing earlier will come."""
-        self._commit(math.inf)
+        self._commit(self._order.take(whole=True))
         self.hushed = True
 
     def end(self, stop_s: float | None) -> None:
         """Take what waits: there will be no more. `stop_s` is on the recording's clock."""
-        self._commit(math.inf)
+        self._commit(self._order.take(whole=True))
         self.ended, self.stop_s = True, stop_s
 
     @abstractmethod
@@ -110,17 +108,11 @@ class Ring(ABC):
     def _take(self, times: list[float], values: list[np.ndarray]) -> None:
         """Keep readings in order, later than all that are kept."""
 
-    def _commit(self, until_s: float) -> None:
-        count = bisect_left(self._waiting, until_s, key=lambda item: item[0])
-        if self._waiting[count : count + 1] and self._waiting[count][0] == until_s:
-            count += 1
-        if not count:
-            return
-        ripe, self._waiting = self._waiting[:count], self._waiting[count:]
-        if self.first_s is None:
-            self.first_s = ripe[0][0]
-        self.taken += count
-        self._take([own_s for own_s, _ in ripe], [value for _, value in ripe])
+    def _commit(self, ripe: list[tuple[float, np.ndarray]]) -> None:
+        if ripe:
+            if self.first_s is None:
+                self.first_s = ripe[0][0]
+            self._take([own_s for own_s, _ in ripe], [value for _, value in ripe])
 
     @property
     def _clock(self) -> Clock:
@@ -265,11 +257,6 @@ class VideoRing(Ring):
                 raise DataError(f"{self.opening.stream}: pictures change their size, expected one throughout")
             self._store[(self._begin + number) % len(self._store)] = picture
         self.own_s = np.concatenate([self.own_s, times])
-
-
-def first_shown(first_s: float) -> float:
-    """When the first picture of a video counts from: from 0 s if it comes just after."""
-    return 0.0 if first_s < PADDING_S else first_s
 
 
 def ring_of(opening: Opening) -> Ring:

@@ -2,13 +2,15 @@
 
 import math
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
 from plait.errors import DataError
 from plait.live.events import Opening
+from plait.live.order import InOrder
 from plait.recordings.folder import LogFile
 from plait.recordings.gather import stream_name
 
@@ -35,28 +37,23 @@ class Sheet:
         )
         self.filled = np.zeros(len(names), np.bool_)  # columns that hold a number
         self.late = 0
-        self.first_s: float | None = None
-        self._waiting: list[tuple[float, np.ndarray]] = []
-        self._newest_s = self._written_s = self._taken_s = -math.inf
+        self._order = InOrder(opening.disorder_s)
+        self._rows: list[tuple[float, np.ndarray]] = []  # taken, and not written yet
+        self._written_s = -math.inf
+
+    @property
+    def first_s(self) -> float | None:
+        """The earliest time that has come."""
+        return self._order.first_s
 
     def add(self, times: np.ndarray, values: np.ndarray) -> None:
         """Take readings `(n, columns)` with their times `(n,)` on the stream's own clock."""
-        for own_s, row in zip(times.tolist(), values, strict=True):
-            at = bisect_left(self._waiting, own_s, key=lambda item: item[0])
-            again = at < len(self._waiting) and self._waiting[at][0] == own_s
-            if again or not max(self._written_s, self._taken_s) < own_s < math.inf:
-                self.late += 1
-                continue
-            self._waiting.insert(at, (own_s, row))
-            self._newest_s = max(self._newest_s, own_s)
-            self.first_s = own_s if self.first_s is None else min(self.first_s, own_s)
-        ripe = bisect_right(self._waiting, self._newest_s - self.opening.disorder_s, key=lambda item: item[0])
-        if ripe:
-            self._taken_s = self._waiting[ripe - 1][0]
+        self.late += len(times) - self._order.add(times, values)
+        self._rows += self._order.take()
 
     def hold(self) -> None:
         """Let go of readings that lie long before the first picture."""
-        del self._waiting[: bisect_left(self._waiting, self._newest_s - HELD_S, key=lambda item: item[0])]
+        del self._rows[: bisect_left(self._rows, self._order.newest_s - HELD_S, key=itemgetter(0))]
 
     def write(self, shift_s: float, last: bool = False) -> None:
         """Write what nothing may come before any more, or, at last, all, times less `shift_s`.
@@ -64,11 +61,7 @@ class Sheet:
         Raises:
             DataError: it cannot be written.
         """
-        until_s = math.inf if last else self._newest_s - self.opening.disorder_s
-        count = bisect_left(self._waiting, until_s, key=lambda item: item[0])
-        if count < len(self._waiting) and self._waiting[count][0] == until_s:
-            count += 1
-        ripe, self._waiting = self._waiting[:count], self._waiting[count:]
+        ripe, self._rows = self._rows + (self._order.take(whole=True) if last else []), []
         if not ripe:
             return
         lines = [] if math.isfinite(self._written_s) else [",".join((TIME, *self.names))]

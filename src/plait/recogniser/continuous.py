@@ -117,8 +117,7 @@ def _unseen(
     for recording in recordings:
         some = [modality for modality in needed if set(modality.streams) <= recording.streams.keys()]
         labels = labels_of(recording, cut, some, facts.activities)
-        if some and labels:
-            extents = extents_of(recording, some).values()
-            extent = min(start for start, _ in extents), max(stop for _, stop in extents)
+        extent = extent_of(extents_of(recording, some))
+        if extent is not None and labels:
             found.append(stretch(facts, recording.name, extent, labels, ()))
     return found
