@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common import rss_anon_mb
 from plait.compute.machine import cores
 from plait.simulator.motion import CYCLES, move
 from plait.simulator.writer import Plan, Settings, plan, write_recording
@@ -20,6 +22,7 @@ from plait.types import Span
 
 STUDY, METHOD = Path(__file__).parent.parent / "studies" / "demo.toml", "glove-led"
 ANOTHER = 9  # who is recognised
+EVERY_S = 0.5  # between two readings of memory
 
 
 class Size(NamedTuple):
@@ -32,6 +35,14 @@ class Size(NamedTuple):
     fps: int
     stretch_s: tuple[float, float] = (8.0, 30.0)  # of one activity
     epochs: int = 20  # as the study has it
+
+
+class Reading(NamedTuple):
+    """RssAnon of the command at a moment: while windows are looked at, or before and after that."""
+
+    seconds: float
+    windows: bool
+    mb: float
 
 
 def script(subject: int, settings: Settings, lasts_s: float, stretch_s: tuple[float, float]) -> Plan:
@@ -76,6 +87,19 @@ def done(*words: object, folder: Path) -> float:
     code = plait(*words, log=log, folder=folder).wait()
     assert code == 0, f"plait {words[0]}: exit code {code}: {log.read_text()[-2000:]}"
     return time.monotonic() - start
+
+
+def watched(words: Sequence[object], looks: Callable[[], bool], folder: Path) -> list[Reading]:
+    """RssAnon of a command from its start to its end; `looks` tells whether it looks at windows."""
+    readings: list[Reading] = []
+    start, log = time.monotonic(), folder / "commands.log"
+    process = plait(*words, log=log, folder=folder)
+    while process.poll() is None:
+        if (mb := rss_anon_mb(str(process.pid))) > 0:
+            readings.append(Reading(time.monotonic() - start, looks(), mb))
+        time.sleep(EVERY_S)
+    assert process.returncode == 0, f"plait {words[0]}: {log.read_text()[-2000:]}"
+    return [*readings, Reading(time.monotonic() - start, False, readings[-1].mb)]
 
 
 def prepare(folder: Path, size: Size, seed: int, threads: int) -> dict[str, float]:

@@ -4,7 +4,7 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from plait.errors import ConfigError
 from plait.store import write_json
 
 MATRICES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
+MARGIN_MB = 32.0  # within which memory is flat: what is in work takes some of it and gives it back
 SPAN_S = 0.01  # of a card: shorter steps are timed several at once, as they follow each other in training
 
 
@@ -168,6 +169,13 @@ def rss_anon_mb(process: str) -> float:
         return 0.0
     own = sum(1024e-6 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
     return own + sum(rss_anon_mb(child) for child in children)
+
+
+def thirds(mb: Sequence[float]) -> dict[str, Any]:
+    """The highest of the first and of the last third, and whether that is flat, within `MARGIN_MB`."""
+    third = max(len(mb) // 3, 1)
+    first, last = max(mb[:third]), max(mb[-third:])
+    return {"first_third_mb": first, "last_third_mb": last, "flat": last - first <= MARGIN_MB}
 
 
 def finish(file: Path | None, result: Mapping[str, Any]) -> None:

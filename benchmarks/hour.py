@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -34,8 +34,8 @@ import polars as pl
 import torch
 from matplotlib.figure import Figure
 
-from atwork import ANOTHER, Size, done, plait, prepare
-from common import finish, machine, options, rss_anon_mb, said
+from atwork import ANOTHER, EVERY_S, Reading, Size, done, plait, prepare, watched
+from common import MARGIN_MB, finish, machine, options, said, thirds
 from plait.recogniser.predict import AT_ONCE, PARTS, PREDICTED
 from plait.recogniser.predict import plan as tasks_of
 from plait.recogniser.recogniser import Recogniser
@@ -44,37 +44,14 @@ from plait.report.drawing import COLOURS, WIDTHS_IN, for_file, style
 from plait.store import read_json, write_text
 from plait.types import Modality
 
-EVERY_S, MARGIN_MB, MOST_MB = 0.5, 32.0, 1500.0
+MOST_MB = 1500.0
 APART = 40  # windows that are taken apart
-
-
-class Reading(NamedTuple):
-    """RssAnon of the command at a moment: while windows are looked at, or before and after that."""
-
-    seconds: float
-    windows: bool
-    mb: float
 
 
 def predict_words(folder: Path, out: Path, stride_s: float, threads: int) -> list[object]:
     """The command that is measured."""
     (recording,) = (one for one in (folder / "another").iterdir() if one.is_dir())
     return ["predict", folder / "model", recording, "--out", out, "--stride", stride_s, "--threads", threads]
-
-
-def watched(words: Sequence[object], out: Path, folder: Path) -> list[Reading]:
-    """RssAnon of the command from its start to its end."""
-    readings: list[Reading] = []
-    start, log = time.monotonic(), folder / "commands.log"
-    process = plait(*words, log=log, folder=folder)
-    while process.poll() is None:
-        mb = rss_anon_mb(str(process.pid))
-        windows = any((out / PARTS).glob("*.parquet")) and not (out / PREDICTED).exists()
-        if mb > 0:
-            readings.append(Reading(time.monotonic() - start, windows, mb))
-        time.sleep(EVERY_S)
-    assert process.returncode == 0, f"plait predict: {log.read_text()[-2000:]}"
-    return [*readings, Reading(time.monotonic() - start, False, readings[-1].mb)]
 
 
 def judged(readings: Sequence[Reading], lasts_s: float) -> dict[str, Any]:
@@ -84,19 +61,15 @@ def judged(readings: Sequence[Reading], lasts_s: float) -> dict[str, Any]:
     later = [one for one in readings if one.windows and one.seconds >= begin_s] or list(readings)
     at = np.array([reading.seconds for reading in later])
     windows = np.array([reading.mb for reading in later])
-    third = max(len(later) // 3, 1)
     hours = at / readings[-1].seconds * lasts_s / 3600
     slope = float(np.polyfit(hours, windows, 1)[0]) if len(later) > 2 else 0.0
-    first, last = float(windows[:third].max()), float(windows[-third:].max())
     return {
         "readings": len(readings),
         "peak_mb": float(mb.max()),
         "after_a_tenth_mb": float(windows[0]),
         "last_mb": float(windows[-1]),
         "mb_per_recorded_hour": slope,
-        "first_third_mb": first,
-        "last_third_mb": last,
-        "flat": last - first <= MARGIN_MB,
+        **thirds(windows.tolist()),
     }
 
 
@@ -210,7 +183,11 @@ def measured(folder: Path, size: Size, args: Any) -> tuple[dict[str, Any], list[
     whole, stopped = (Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder)) for name in ("whole", "stopped"))
     words = predict_words(folder, whole, args.stride, args.threads)
     load = os.getloadavg()[0]
-    readings = watched(words, whole, folder)
+    readings = watched(
+        words,
+        lambda: any((whole / PARTS).glob("*.parquet")) and not (whole / PREDICTED).exists(),
+        folder,
+    )
     took_s, memory = readings[-1].seconds, judged(readings, size.lasts_s)
     print(f"  predict: {took_s:.0f} s of {size.lasts_s:.0f} s: {size.lasts_s / took_s:.2f} times as fast")
     print(

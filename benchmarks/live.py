@@ -16,26 +16,14 @@ readings waited until they were taken, on the recording's clock.
 
 import math
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import polars as pl
 
-from atwork import ANOTHER, Size, plait, prepare
-from common import finish, machine, options, rss_anon_mb, said
+from atwork import ANOTHER, Reading, Size, prepare, watched
+from common import finish, machine, options, said, thirds
 from plait.store import read_json
-
-EVERY_S, MARGIN_MB = 0.5, 32.0
-
-
-class Reading(NamedTuple):
-    """RssAnon of the command at a moment: while it looks, or before and after that."""
-
-    seconds: float
-    windows: bool
-    mb: float
 
 
 def replayed(folder: Path, out: Path, args: Any) -> list[Reading]:
@@ -43,26 +31,15 @@ def replayed(folder: Path, out: Path, args: Any) -> list[Reading]:
     stream = f"replay:{folder / 'another' / f'{ANOTHER:02d}'}"
     words = ["live", folder / "model", "--stream", stream, "--out", out, "--speed", args.speed]
     words += ["--stride", args.stride, "--threads", args.threads, "--seconds", 60 * args.minutes]
-    start, readings, log = time.monotonic(), list[Reading](), folder / "commands.log"
-    process = plait(*words, log=log, folder=folder)
-    while process.poll() is None:
-        if (mb := rss_anon_mb(str(process.pid))) > 0:
-            windows = (out / "timeline.parquet").exists() and not (out / "session.json").exists()
-            readings.append(Reading(time.monotonic() - start, windows, mb))
-        time.sleep(EVERY_S)
-    assert process.returncode == 0, f"plait live: {log.read_text()[-2000:]}"
-    return [*readings, Reading(time.monotonic() - start, False, readings[-1].mb)]
+    timeline, over = out / "timeline.parquet", out / "session.json"
+    return watched(words, lambda: timeline.exists() and not over.exists(), folder)
 
 
 def judged(readings: list[Reading]) -> dict[str, Any]:
     """Whether memory grows while windows are looked at."""
     windows = [reading.mb for reading in readings if reading.windows] or [readings[-1].mb]
-    later = np.array(windows[len(windows) // 10 :])
-    third = max(len(later) // 3, 1)
-    first, last = float(later[:third].max()), float(later[-third:].max())
-    flat = last - first <= MARGIN_MB
     peak = max(reading.mb for reading in readings)
-    return {"peak_mb": peak, "first_third_mb": first, "last_third_mb": last, "flat": flat}
+    return {"peak_mb": peak, **thirds(windows[len(windows) // 10 :])}
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from common import finish, machine, options, rss_anon_mb, said
+from common import MARGIN_MB, finish, machine, options, rss_anon_mb, said, thirds
 from plait.clips import listed
 from plait.encoders.glove import SignalNet
 from plait.encoders.video import VideoNet
@@ -44,7 +44,7 @@ from plait.types import Dataset, Modality, Recording, Span, Stream
 
 SUBJECTS, ACTIVITIES = 40, ("still", "slow", "quick", "wild")
 FRAMES, SIDE, READINGS, CHANNELS, GRID = 16, 56, 64, 6, (8, 7, 7, 64)
-EVERY_S, MARGIN_MB = 0.1, 32.0  # clips being scored take some of it and give it back
+EVERY_S = 0.1
 DATASET, ENCODER = "memory:DRAWN", "memory:Patches"
 
 
@@ -156,14 +156,7 @@ def judged(readings: Sequence[Reading], phase: str) -> dict[str, Any]:
     """The highest of the first and of the last third of a phase, after its first tenth."""
     own = [reading.mb for reading in readings if reading.phase == phase]
     own = own[len(own) // 10 :]
-    third = max(len(own) // 3, 1)
-    first, last = max(own[:third]), max(own[-third:])
-    return {
-        "readings": len(own),
-        "first_third_mb": first,
-        "last_third_mb": last,
-        "flat": last - first <= MARGIN_MB,
-    }
+    return {"readings": len(own), **thirds(own)}
 
 
 def plot(readings: Sequence[Reading], held_mb: Mapping[str, float]) -> Figure:

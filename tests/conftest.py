@@ -81,3 +81,21 @@ def plait(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     return run
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A tab of a browser, for a module that needs one (`tests.report.browser.needs_browser`)."""
+    from tests.report.browser import browser_tab  # not before the import hook
+
+    with browser_tab(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture
+def tab(browser):
+    """A tab whose page must have complained of nothing in the end."""
+    browser.complaints.clear()
+    yield browser
+    browser.open("about:blank", 800)
+    assert browser.complaints == []

@@ -6,7 +6,7 @@ import pytest
 
 from plait.live.page import serve_page
 from tests.live.stage import ACTIVITIES, Played
-from tests.report.browser import browser_tab, needs_browser
+from tests.report.browser import needs_browser
 
 pytestmark = needs_browser
 
@@ -39,21 +39,6 @@ def wait(tab, condition):
 
 def painted(selector):
     return PAINTED.format(selector=selector)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with browser_tab(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
-
-
-@pytest.fixture
-def tab(browser):
-    """A tab whose page must have complained of nothing in the end."""
-    browser.complaints.clear()
-    yield browser
-    browser.open("about:blank", 800)
-    assert browser.complaints == []
 
 
 @pytest.fixture

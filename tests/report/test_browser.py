@@ -4,7 +4,7 @@ import json
 
 import polars as pl
 import pytest
-from tests.report.browser import browser_tab, needs_browser
+from tests.report.browser import needs_browser
 from tests.report.conftest import recognised, with_films
 
 from plait.report import write_report
@@ -27,20 +27,6 @@ def page(fused, tmp_path_factory):
     recognised(folder)
     write_report(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with browser_tab(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
-
-
-@pytest.fixture
-def tab(browser):
-    """A tab whose page must have complained of nothing in the end."""
-    browser.complaints.clear()
-    yield browser
-    assert browser.complaints == []
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
