@@ -19,15 +19,16 @@ FIRST_S = 10.0  # for which the first picture is waited for: cameras take their 
 class Cutter:
     """Readings -> windows, in order, as `plait.recogniser.windows.seen` cuts them from the whole recording.
 
-    A window is ready once every sensor has readings for all of it, or has been silent for `patience_s`.
-    Windows are the same if that is at least the longest gap that is bridged (`max_gap_s`) and the longest
-    delay together.
+    A window is ready once every sensor has readings for all of it, or has been silent for `patience_s`, or
+    is behind by as much. Windows are the same if that is at least the longest gap that is bridged
+    (`max_gap_s`) and the longest delay together.
 
     Args:
         modalities: what windows are made of.
         openings: the streams there are; a modality that lacks one is absent.
         sliding: how windows are slid; their length must be given.
-        patience_s: how long a silent sensor is waited for.
+        patience_s: how long a sensor that is silent, or behind, is waited for.
+        recorded: the session's clock is the recording's.
 
     Raises:
         ConfigError: windows have no length, or two streams one name.
@@ -39,6 +40,7 @@ class Cutter:
         openings: Sequence[Opening],
         sliding: Sliding,
         patience_s: float = PATIENCE_S,
+        recorded: bool = False,
     ) -> None:
         if sliding.seconds is None:
             raise ConfigError("live: the model looks at recordings as a whole, expected one with windows")
@@ -51,6 +53,7 @@ class Cutter:
             self.rings[opening.stream] = ring_of(opening)
         self.modalities = [m for m in modalities if set(m.streams) <= self.rings.keys()]
         self._used = dict.fromkeys(name for modality in self.modalities for name in modality.streams)
+        self._origin_s: float | None = 0.0 if recorded else None
         self._heard_s: dict[str, float] = {}
         self._begun_s = -np.inf
         self._next = 0
@@ -60,7 +63,16 @@ class Cutter:
         """When the recording begins, on the session's clock, where streams are on that: with a picture."""
         return self._origin_s
 
-    _origin_s: float | None = None
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """The streams that have given nothing yet, and have not ended."""
+        rings = self.rings.items()
+        return tuple(name for name, ring in rings if ring.newest_s == -np.inf and not ring.ended)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is not known yet when the recording begins."""
+        return any(ring.clock is None for ring in self.rings.values())
 
     def begin(self, now_s: float) -> None:
         """Wait for all sensors from now on."""
@@ -93,7 +105,7 @@ class Cutter:
         while True:
             start_s = self._next * self.stride_s
             window = start_s, start_s + self.seconds
-            if window[1] > reached_s + ROUNDING_S or not self._settled(window):
+            if window[1] > reached_s + ROUNDING_S or not self._settled(window, now_s):
                 return found
             found.append(window)
             self._next += 1
@@ -122,12 +134,21 @@ class Cutter:
         for ring in self.rings.values():
             ring.forget(window[0] + self.stride_s)
 
-    def _settled(self, window: tuple[float, float]) -> bool:
-        return all(
-            self.rings[name].settled(moments(modality, *window))
-            for modality in self.modalities
-            for name in modality.streams
-        )
+    def _settled(self, window: tuple[float, float], now_s: float) -> bool:
+        """Whether nothing that is waited for may change a window; who is behind is `hush`ed."""
+        behind: list[Ring] = []
+        for modality in self.modalities:
+            seconds = moments(modality, *window)
+            for name in modality.streams:
+                ring = self.rings[name]
+                if ring.settled(seconds):
+                    continue
+                if self._origin_s is None or now_s - self._origin_s <= ring.needed_s(seconds) + self.patience_s:
+                    return False
+                behind.append(ring)
+        for ring in behind:
+            ring.hush()
+        return True
 
     def _on_one_clock(self, now_s: float) -> bool:
         """Whether the recording's clock is known: it begins with the first picture, or reading.

@@ -8,7 +8,7 @@ import numpy as np
 
 from plait.errors import DataError
 from plait.live.events import Opening
-from plait.live.order import InOrder
+from plait.live.order import AHEAD_S, InOrder
 from plait.recordings.folder import Clock
 from plait.recordings.sensors import SLACK_S, SensorLog, reach_s
 
@@ -43,7 +43,7 @@ class Ring(ABC):
         self.late = 0
         self.ended = self.hushed = False
         self.stop_s: float | None = None
-        self._order = InOrder(opening.disorder_s)
+        self._order = InOrder(opening.disorder_s, AHEAD_S if opening.names else math.inf)
 
     @property
     def times(self) -> np.ndarray:
@@ -67,25 +67,30 @@ class Ring(ABC):
 
     def add(self, times: np.ndarray, values: np.ndarray) -> None:
         """Take readings `(n, ...)` with their times `(n,)` on the stream's own clock."""
-        added = self._order.add(times, values)
-        self.late += len(times) - added
-        if added:
+        left_out = self._order.add(times, values)
+        self.late += left_out
+        if left_out < len(times):
             self.hushed = False
         self._commit(self._order.take())
 
     def hush(self) -> None:
-        """Take what waits: it has been silent for so long that nothing earlier will come."""
+        """Take what waits: it is silent, or behind, for so long that it is not waited for."""
         self._commit(self._order.take(whole=True))
         self.hushed = True
 
     def end(self, stop_s: float | None) -> None:
         """Take what waits: there will be no more. `stop_s` is on the recording's clock."""
+        self._order.settle()
         self._commit(self._order.take(whole=True))
         self.ended, self.stop_s = True, stop_s
 
     @abstractmethod
     def settled(self, seconds: np.ndarray) -> bool:
         """Whether nothing that may still come changes what is at some moments, in order."""
+
+    @abstractmethod
+    def needed_s(self, seconds: np.ndarray) -> float:
+        """Up to where readings are needed for some moments, on the recording's clock."""
 
     @abstractmethod
     def has(self, seconds: np.ndarray) -> np.ndarray:
@@ -146,6 +151,10 @@ class LogRing(Ring):
         needed_s = own_s[-1] + self._reach_s(own_s)
         silent_s = self.own_s[-1] - self.whole_s
         return bool(((self.whole_s >= needed_s) | (silent_s > self.opening.max_gap_s + SLACK_S)).all())
+
+    def needed_s(self, seconds: np.ndarray) -> float:
+        """Up to where a low-pass reaches."""
+        return float(seconds[-1]) + (self._reach_s(self._clock(seconds)) if self.rate_hz else 0.0)
 
     def has(self, seconds: np.ndarray) -> np.ndarray:
         """Whether moments lie between the first reading and the last, or the end of the last of all."""
@@ -216,6 +225,10 @@ class VideoRing(Ring):
         """Whether the picture after the last moment is there."""
         last_s = self._clock(np.asarray(seconds[-1:]))[0] + self.opening.tolerance_s
         return self.ended or self.hushed or (len(self.own_s) > 0 and bool(self.own_s[-1] > last_s))
+
+    def needed_s(self, seconds: np.ndarray) -> float:
+        """The last moment."""
+        return float(seconds[-1])
 
     def has(self, seconds: np.ndarray) -> np.ndarray:
         """As `Video.has`; of a camera that is silent, as if it had ended."""

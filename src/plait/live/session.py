@@ -3,6 +3,7 @@
 import math
 import queue
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -15,8 +16,8 @@ from torch import Tensor
 
 from plait.clips.windows import prepared
 from plait.compute.machine import give_back
-from plait.errors import ConfigError, PlaitError
-from plait.live.cutter import PATIENCE_S, Cutter
+from plait.errors import ConfigError, PlaitError, PlaitWarning
+from plait.live.cutter import FIRST_S, PATIENCE_S, Cutter
 from plait.live.events import Dropping, Event, Opening, Source
 from plait.live.latency import Latencies, Latency, stopwatch
 from plait.live.pace import Pace
@@ -28,6 +29,8 @@ LAGS = 1000  # arrivals whose lag is kept
 TIDY = 32  # windows, after which free memory is given back
 CHECK_S = 0.1  # between two looks at who has been silent
 BEHIND_S = 0.5  # that a window may wait for others before it
+WAITING = 256  # events that may wait to be taken; then sources wait, and leave out what they must
+CLOSING_S = 5.0  # for which sources may take to end once they are closed
 
 
 class Scored(NamedTuple):
@@ -83,12 +86,14 @@ class Session:
     Where time does not pass by itself (`Pace.waits`), every window is scored. Else one that becomes ready
     while another is looked at waits, for half a second at most: then it is `skipped`, unless it is the last.
 
+    A replay has a patience of the longest gap that a log bridges, too: nobody waits for it.
+
     Args:
         recogniser: who looks.
         sources: where readings come from.
         pace: the session's clock.
         stride_s: from one window's start to the next one's; by default the model's.
-        patience_s: how long a silent sensor is waited for.
+        patience_s: how long a sensor that is silent, or behind, is waited for.
         listeners: who is told.
 
     Raises:
@@ -109,7 +114,11 @@ class Session:
         self.openings: tuple[Opening, ...] = tuple(o for source in sources for o in source.openings)
         facts = recogniser.facts
         self.sliding = Sliding(facts.seconds, stride_s or facts.stride_s)
-        self.cutter = Cutter(list(recogniser.modalities.values()), self.openings, self.sliding, patience_s)
+        if pace.recorded:
+            gaps_s = [opening.max_gap_s for opening in self.openings if opening.names]
+            patience_s = max([patience_s, *(gap_s + BEHIND_S for gap_s in gaps_s)])
+        modalities = list(recogniser.modalities.values())
+        self.cutter = Cutter(modalities, self.openings, self.sliding, patience_s, pace.recorded)
         present = recogniser.present([opening.stream for opening in self.openings])
         if not recogniser.can_see(present):
             raise ConfigError(f"live: {recogniser.lacks(present)}; say --stream NAME=ADDRESS for each sensor")
@@ -122,7 +131,7 @@ class Session:
         self._lags_s: deque[float] = deque(maxlen=LAGS)
         self._failed: BaseException | None = None
         self.through = False  # whether each source has come to its end, and no window was skipped
-        self._stopping, self._until_s = False, math.inf
+        self._stopping, self._until_s, self._unheard_at_s = False, math.inf, math.inf
         self._changed = Condition()
         self._due: deque[Due] = deque()
 
@@ -167,6 +176,8 @@ class Session:
         self.pace.begin()
         self._until_s = math.inf if seconds is None else self.pace.now() + seconds
         self.cutter.begin(self.pace.now())
+        if not self.pace.recorded:
+            self._unheard_at_s = self.pace.now() + max(FIRST_S, self.cutter.patience_s)
         try:
             if self.pace.waits:
                 self._follow()
@@ -202,13 +213,26 @@ class Session:
         now_s = self.pace.now()
         if now_s > self._until_s and not self._stopping:
             self.stop()
+        if now_s > self._unheard_at_s:
+            self._unheard_at_s = math.inf
+            self._say_unheard()
         if event is None:
             return [] if self.pace.recorded else self.cutter.ready(now_s)
         return self.cutter.ready(event.arrived_s)  # not by now: others may wait to be taken, too
 
+    def _say_unheard(self) -> None:
+        """Say which sensors have given nothing since the session began."""
+        if not (unheard := self.cutter.unheard):
+            return
+        what = f"live: {', '.join(unheard)}: nothing has come in {FIRST_S:g} s"
+        goes_on = "windows are scored without"
+        if self.cutter.waiting:
+            goes_on = "the recording's clock begins with the first picture: no window is scored before it"
+        warnings.warn(f"{what}; {goes_on}", PlaitWarning, stacklevel=2)
+
     def _follow(self) -> None:
         """Threads for the sources, one that takes what arrives, and this one, which looks."""
-        arrivals: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        arrivals: queue.Queue[Event | None] = queue.Queue(WAITING)
         readers = [Thread(target=self._read, args=(source, arrivals), daemon=True) for source in self.sources]
         taker = Thread(target=self._take, args=(arrivals, len(readers)), daemon=True)
         for thread in (*readers, taker):
@@ -234,7 +258,7 @@ class Session:
                 self.cutter.forget(due.window)
             self._score(due, seen, begun_s)
         for thread in readers:
-            thread.join(timeout=5.0)
+            thread.join(timeout=CHECK_S)  # whoever takes what arrives has waited already
 
     def _begun(self, modality: Modality) -> list[np.ndarray]:
         """The first reading of the next window that has not been looked at yet."""
@@ -255,7 +279,7 @@ class Session:
         self.recogniser.ahead(modality.name, tensor)
         return True
 
-    def _read(self, source: Source, arrivals: "queue.SimpleQueue[Event | None]") -> None:
+    def _read(self, source: Source, arrivals: "queue.Queue[Event | None]") -> None:
         try:
             for event in source:
                 arrivals.put(event)
@@ -264,10 +288,15 @@ class Session:
         finally:
             arrivals.put(None)
 
-    def _take(self, arrivals: "queue.SimpleQueue[Event | None]", readers: int) -> None:
-        """Take what arrives until all readers have ended."""
+    def _take(self, arrivals: "queue.Queue[Event | None]", readers: int) -> None:
+        """Take what arrives until all readers have ended, or have been closed for a while."""
+        closed_s: float | None = None
         try:
             while readers:
+                if self._stopping:
+                    closed_s = closed_s or time.monotonic()
+                    if time.monotonic() - closed_s > CLOSING_S:
+                        return
                 event = None
                 with suppress(queue.Empty):
                     event = arrivals.get(timeout=CHECK_S)

@@ -48,7 +48,7 @@ class Sheet:
 
     def add(self, times: np.ndarray, values: np.ndarray) -> None:
         """Take readings `(n, columns)` with their times `(n,)` on the stream's own clock."""
-        self.late += len(times) - self._order.add(times, values)
+        self.late += self._order.add(times, values)
         self._rows += self._order.take()
 
     def hold(self) -> None:
@@ -61,6 +61,8 @@ class Sheet:
         Raises:
             DataError: it cannot be written.
         """
+        if last:
+            self._order.settle()
         ripe, self._rows = self._rows + (self._order.take(whole=True) if last else []), []
         if not ripe:
             return

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from jaxtyping import UInt8
@@ -58,7 +58,9 @@ def oriented(stored: np.ndarray, frame: VideoFrame) -> np.ndarray:
     `(a x + c y, b x + d y)`, up to a shift: one of eight orientations.
     """
     try:
-        matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]  # of one kind in PyAV's
+        # Not `frame.side_data`, which the frame keeps and which keeps the frame, until such circles are sought.
+        beside = SideDataContainer(frame)  # type: ignore[call-arg]  # which PyAV's types do not say
+        matrix = bytes(beside[Type.DISPLAYMATRIX])
     except KeyError:
         return stored
     except ValueError:  # the frame carries something that PyAV has no name for
