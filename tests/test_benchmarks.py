@@ -47,6 +47,14 @@ def test_latency(tmp_path):
         assert row["difference"] < 1e-3 and all(ms["median"] <= ms["p95"] for ms in row["ms"].values())
 
 
+def test_clocks(tmp_path):
+    pytest.importorskip("pylsl")
+    told = run("clocks", tmp_path)
+    assert {"device +200 ppm", "device -50 ppm"} <= set(told["errors_ms"])
+    for one in told["errors_ms"].values():
+        assert one["readings"] > 100 and abs(one["median at the end"]) < 20
+
+
 def test_fusion(tmp_path):
     told = run("fusion", tmp_path)
     assert {(row["fusion"], row["head"]) for row in told["steps"]} >= {

@@ -1,10 +1,14 @@
 """Windows of what arrives are those of the whole recording, number for number."""
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from plait.live.cutter import FIRST_S, Cutter
 from plait.live.events import Arrived, Opening
@@ -21,7 +25,7 @@ def cut_live(recording, how, sliding=SLIDING, patience_s=1.5):
         replace(opening_of(name, stream), disorder_s=how.disorder_s)
         for name, stream in recording.streams.items()
     ]
-    cutter = Cutter(MODALITIES, openings, sliding, patience_s)
+    cutter = Cutter(MODALITIES, openings, sliding, patience_s, recorded=True)
     cutter.begin(0.0)
     found, most = [], 0
     for event in arriving(merged(recording.streams), how):
@@ -33,21 +37,36 @@ def cut_live(recording, how, sliding=SLIDING, patience_s=1.5):
     return [window for window in found if window.tensors], cutter, most
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize(
-    "how", [Disturbance(), Disturbance(delay_s=0.3), Disturbance(delay_s=0.1, disorder_s=0.05)]
-)
-def test_windows_are_those_of_the_whole_recording(tmp_path, seed, how):
-    whole = recording(tmp_path, seed)
+def is_as_the_whole(whole, how):
+    """Windows of what arrives are those of the recording."""
     windows = SLIDING.windows(extents_of(whole, MODALITIES))
     expected = [window for window in seen(whole, MODALITIES, windows) if window.tensors]
-    found, cutter, _ = cut_live(whole, how._replace(seed=seed))
+    found, cutter, _ = cut_live(whole, how)
     assert [window[:2] for window in found] == [window[:2] for window in expected]
     for live, known in zip(found, expected, strict=True):
         assert live.tensors.keys() == known.tensors.keys(), live.start_s
         for name, tensor in known.tensors.items():
             assert torch.equal(live.tensors[name], tensor), (live.start_s, name)
     assert all(ring.late == 0 for ring in cutter.rings.values())
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    "how", [Disturbance(), Disturbance(delay_s=0.3), Disturbance(delay_s=0.1, disorder_s=0.05)]
+)
+def test_windows_are_those_of_the_whole_recording(tmp_path, seed, how):
+    is_as_the_whole(recording(tmp_path, seed), how._replace(seed=seed))
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1000, 2**31),
+    st.builds(Disturbance, st.floats(0, 0.4), st.floats(0, 0.05), st.integers(0, 2**31)),
+)
+def test_windows_are_those_of_the_whole_recording_whatever_the_jitter(seed, how):
+    """Jitter of the clock, drops, sensors that die and return; delay, and disorder within 50 ms."""
+    with TemporaryDirectory() as folder:
+        is_as_the_whole(recording(Path(folder), seed), how)
 
 
 PICTURE = np.zeros((1, 8, 8, 3), np.uint8)
@@ -93,6 +112,33 @@ def test_a_sensor_whose_clock_stands_still_or_is_set_back_is_not_waited_for(stan
     assert 3.5 < max(bench.with_left()) <= 4.1
     assert bench.most < 80
     assert bench.cutter.rings["left"].late > 600
+
+
+@pytest.mark.parametrize("caught_up_s", [np.inf, 12.0])
+def test_a_sensor_that_falls_behind_without_end_is_not_waited_for(caught_up_s):
+    """Its readings come on and on, each later after its time than the one before."""
+
+    def left(step, now_s):
+        own_s = [now_s] if now_s < 3.0 or now_s > caught_up_s else [3.0 + (now_s - 3.0) / 4]
+        return own_s
+
+    bench = Bench(left)
+    assert bench.windows[-1][1].stop_s > 19.0
+    assert [window.start_s for _, window in bench.windows] == [0.3 * n for n in range(len(bench.windows))]
+    assert all(now_s < window.stop_s + 1.5 + 0.7 for now_s, window in bench.windows)  # a low-pass's reach
+    assert bench.most < 80
+    found = bench.with_left()
+    assert any(start_s < 2.0 for start_s in found)
+    assert not any(6.0 < start_s < min(caught_up_s, 17.0) for start_s in found)
+    assert any(start_s > 13.5 for start_s in found) == (caught_up_s == 12.0)
+
+
+@pytest.mark.parametrize("wild_s", [1e9, 60.0, -1e9, np.nan, np.inf])
+def test_one_wild_time_does_not_end_a_sensor(wild_s):
+    bench = Bench(lambda step, now_s: [wild_s if step == 333 else now_s])
+    assert bench.windows[-1][1].stop_s > 19.0
+    assert len(bench.with_left()) == len(bench.windows)
+    assert bench.cutter.rings["left"].late == 1
 
 
 def test_an_unknown_rate_is_told_by_a_few_seconds_of_a_slow_sensor():

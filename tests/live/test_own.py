@@ -64,6 +64,20 @@ Disorderly = wrong(3, disorder_s=-1)
 Odd = wrong(3, clock="sun")
 Negative = wrong(3, rate_hz=-1)
 
+def jumps():
+    for number in range(20):
+        yield time.monotonic() + (number == 9) * 1e6 - (number == 14) * 1e6, [number]
+jumps.names = ("x",)
+
+def swapped():
+    for number in range(30):
+        own_s = 5e5 + time.monotonic()
+        time.sleep(0.02)
+        yield own_s, [1]
+        if number == 20:
+            yield own_s - 0.31, [2]
+swapped.names, swapped.clock, swapped.disorder_s = ("x",), "arrival", 0.5
+
 def fails():
     yield time.monotonic(), [1]
     raise OSError("unplugged")
@@ -100,6 +114,22 @@ def test_a_class_or_a_function_gives_readings(name, names, rate_hz):
     values = np.concatenate([event.values for event in events])
     assert values.dtype == np.float32 and values[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert all((event.times <= event.arrived_s).all() for event in events)
+
+
+def test_one_wild_time_is_left_out_and_counted():
+    source = own("jumps")
+    *events, last = source
+    assert isinstance(last, Ended)
+    values = np.concatenate([event.values for event in events])[:, 0].tolist()
+    assert values == [number for number in range(20) if number not in (9, 14)]
+    assert source.dropped == 2
+
+
+def test_readings_may_come_as_late_as_it_says_on_a_clock_of_its_own_too():
+    source = own("swapped")
+    *events, _ = source
+    assert 2 in np.concatenate([event.values for event in events])[:, 0]
+    assert source.dropped == 0
 
 
 def test_nothing_is_kept_without_end_for_one_who_does_not_take_it():

@@ -1,23 +1,29 @@
 """A replay as fast as possible is `plait predict`, byte for byte; else windows are scored or counted."""
 
+import gc
 import json
 import math
 import time
 from dataclasses import replace
+from threading import Event as Flag
+from threading import Thread
 
+import av
+import numpy as np
 import pytest
+import torch
 
 from plait.cli.live import summary
-from plait.errors import ConfigError, DataError
-from plait.live.events import Ended
+from plait.errors import ConfigError, DataError, PlaitWarning
+from plait.live.events import Arrived, Ended, Opening
 from plait.live.keep import SESSION, Keeper
 from plait.live.pace import Pace
 from plait.live.replay import Replay
-from plait.live.session import Session
+from plait.live.session import WAITING, Session
 from plait.recogniser.predict import plan, predict, prediction_key, whole
 from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.windows import Sliding
-from plait.recordings.folder import open_recording
+from plait.recordings.folder import Clock, open_recording
 from plait.trust import Trust
 from tests.live.world import folder_of, model
 
@@ -169,3 +175,129 @@ def test_what_sources_leave_out_is_told(recogniser, tmp_path):
     assert "left out by their sources: video 7" in list(summary(session))
     session = Session(recogniser, [Replay(folder, pace := Pace(math.inf, 0.0))], pace)
     assert session.told()["left_out"] == {}
+
+
+class Given:
+    """A source whose readings are given; those of a stream that never comes, none."""
+
+    def __init__(self, stream, names=(), events=(), stubborn=False, **opening):
+        self.openings = (Opening(stream, names, **opening),)
+        self.events, self.stubborn, self.closed = events, stubborn, Flag()
+
+    def __iter__(self):
+        for event in self.events:
+            yield event
+            if self.closed.is_set():
+                return
+        self.closed.wait(60 if self.stubborn else None)
+        if self.stubborn:
+            time.sleep(60)
+
+    def close(self):
+        if not self.stubborn:
+            self.closed.set()
+
+
+def pictures(pace, count=200, every_s=0.05):
+    """A camera's pictures, as they come."""
+    for _ in range(count):
+        now_s = pace.now()
+        yield Arrived("video", np.array([now_s]), np.zeros((1, 224, 224, 3), np.uint8), now_s)
+        time.sleep(every_s)
+
+
+@pytest.mark.parametrize(
+    ("clock", "goes_on"),
+    [(None, "windows are scored without"), (Clock(2.0), "no window is scored before it")],
+)
+def test_who_never_comes_is_named(recogniser, monkeypatch, clock, goes_on):
+    monkeypatch.setattr("plait.live.session.FIRST_S", 0.5)
+    pace, columns = Pace(), ("x", "y", "z")
+    sources = [Given("video", rate_hz=20.0, events=() if clock else pictures(pace))]
+    sources += [Given("left", columns, clock=clock), Given("right", columns)]
+    session = Session(recogniser, sources, pace, patience_s=0.3)
+    missing = "video, left, right" if clock else "left, right"
+    with pytest.warns(PlaitWarning, match=f"live: {missing}: nothing has come in 0.5 s; .*{goes_on}"):
+        session.run(seconds=1.5)
+
+
+def test_a_source_that_does_not_end_when_it_is_closed_does_not_keep_a_session(recogniser, monkeypatch):
+    monkeypatch.setattr("plait.live.session.CLOSING_S", 0.3)
+    pace = Pace()
+    sources = [Given("video", rate_hz=20.0, events=pictures(pace)), Given("left", ("x",), stubborn=True)]
+    session = Session(recogniser, sources, pace)
+    running = Thread(target=session.run, daemon=True)
+    running.start()
+    time.sleep(0.5)
+    session.stop()
+    running.join(50)
+    assert not running.is_alive()
+
+
+def test_who_gives_more_than_is_taken_has_to_wait(recogniser, monkeypatch):
+    """Else what waits grows without end."""
+    pace, asked = Pace(), [0]
+
+    def endless():
+        while True:
+            asked[0] += 1
+            now_s = pace.now()
+            yield Arrived("video", np.array([now_s]), np.zeros((1, 224, 224, 3), np.uint8), now_s)
+
+    class Busy(Slow):
+        def arrived(self, event):
+            held.wait(60)
+
+    held = Flag()
+    source = Given("video", rate_hz=20.0, events=endless())
+    session = Session(recogniser, [source], pace, listeners=[Busy(0.0)])
+    running = Thread(target=session.run, daemon=True)
+    running.start()
+    before = -1
+    while asked[0] != before or not asked[0]:  # until it no longer moves
+        before = asked[0]
+        time.sleep(0.3)
+    assert asked[0] <= WAITING + 3
+    session.stop()
+    held.set()
+    running.join(50)
+    assert not running.is_alive()
+
+
+def test_scores_that_are_no_numbers_are_said_and_left_out(recogniser, tmp_path, monkeypatch):
+    folder = folder_of(tmp_path / "recording", 105)
+    whole = Session(recogniser, [Replay(folder, pace := Pace(math.inf, 0.0))], pace)
+    whole.run()
+    scores = recogniser.scores
+
+    def broken(tensors, features, count=iter(range(10**6))):
+        return scores(tensors, features) * (np.nan if next(count) in (3, 5) else 1)
+
+    monkeypatch.setattr(recogniser, "scores", broken)
+    session = Session(recogniser, [Replay(folder, pace := Pace(math.inf, 0.0))], pace)
+    session.listeners.append(slow := Slow(0.0))
+    with pytest.warns(PlaitWarning, match="its scores are no numbers; left out") as said:
+        session.run()
+    assert len([one for one in said if "no numbers" in str(one.message)]) == 1
+    assert session.unseen == whole.unseen + 2
+    assert len(slow.windows) == session.scored == whole.scored - 2
+
+
+def test_nothing_large_waits_for_circles_to_be_sought(recogniser, tmp_path):
+    """What only the cycle collector frees stays for as long as it likes: memory grows without a leak."""
+    folder = folder_of(tmp_path / "recording", 105)
+    session = Session(recogniser, [Replay(folder, pace := Pace(math.inf, 0.0))], pace)
+    gc.collect()
+    before = gc.get_debug()
+    gc.disable()
+    try:
+        session.run()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        kinds = {type(one) for one in gc.garbage}
+    finally:
+        gc.set_debug(before)
+        gc.garbage.clear()
+        gc.enable()
+    assert session.scored > 5
+    assert not kinds & {av.VideoFrame, np.ndarray, torch.Tensor}

@@ -1,5 +1,6 @@
 """A picture as a player shows it: turned, mirrored, its pixels square, colours averaged under a triangle."""
 
+import gc
 from fractions import Fraction
 
 import av
@@ -108,3 +109,18 @@ def test_shrinking_is_bilinear_as_pillow_has_it(tmp_path):
         return np.abs(small.astype(int) - theirs).mean()
 
     assert apart(Image.Resampling.BILINEAR) < 1.5 < apart(Image.Resampling.BOX)
+
+
+def test_a_frame_is_let_go_of_at_once(tmp_path):
+    """Frames that wait for circles of references to be sought are hundreds of megabytes, and leave holes."""
+    film(tmp_path / "film.mp4", corners(), matrix=ORIENTATIONS["clockwise"], count=40)
+    video = Video(tmp_path / "film.mp4", None, None)
+    gc.collect()
+    gc.disable()
+    try:
+        most = 0
+        for _ in video.decoded(np.arange(40)):
+            most = max(most, sum(type(one) is av.VideoFrame for one in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert 0 < most <= 20

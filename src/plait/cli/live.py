@@ -113,6 +113,9 @@ def live(
                 typer.echo(f"{page.address} (Ctrl-C ends it)")
             stack.enter_context(stopped_by_signals(session))
             session.run(seconds)
+    except KeyboardInterrupt:  # before there was a session to end
+        typer.echo("plait: stopped before anything was seen", err=True)
+        raise SystemExit(1) from None
     finally:
         torch.set_num_threads(before)
     for line in summary(session):

@@ -143,7 +143,10 @@ class Cutter:
                 ring = self.rings[name]
                 if ring.settled(seconds):
                     continue
-                if self._origin_s is None or now_s - self._origin_s <= ring.needed_s(seconds) + self.patience_s:
+                if (
+                    self._origin_s is None
+                    or now_s - self._origin_s <= ring.needed_s(seconds) + self.patience_s
+                ):
                     return False
                 behind.append(ring)
         for ring in behind:

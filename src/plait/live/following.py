@@ -64,10 +64,11 @@ class Following:
     Args:
         fit: offset and slope, at 0, of a line through `(own_s, offset_s, error_s)`, each `(n,)`.
         window_s: how long a measurement counts.
+        disorder_s: by how many seconds readings may come after later ones.
     """
 
-    def __init__(self, fit: Fit, window_s: float) -> None:
-        self.fit, self.window_s = fit, window_s
+    def __init__(self, fit: Fit, window_s: float, disorder_s: float = 0.0) -> None:
+        self.fit, self.window_s, self.disorder_s = fit, window_s, max(disorder_s, STEP_S)
         self.line: Line | None = None
         self.left_out = 0
         self._lock = Lock()
@@ -118,7 +119,7 @@ class Following:
                 raise DataError("live: the sender's clock has not been measured yet")
             times = self._at(own_s)
             kept = (times <= arrived_s + STEP_S) & (times >= arrived_s - STALE_S)
-            kept &= times > self._newest_s - np.where(own_s <= self._last_s, STEP_S, 0.0)
+            kept &= times > self._newest_s - np.where(own_s <= self._last_s, self.disorder_s, 0.0)
             kept &= not self._agree(DOUBT)
             if kept.any():
                 last = int(np.argmax(np.where(kept, own_s, -np.inf)))
@@ -159,10 +160,11 @@ class Arrivals:
 
     Args:
         window_s: how long an arrival counts.
+        disorder_s: by how many seconds readings may come after later ones.
     """
 
-    def __init__(self, window_s: float = 60.0) -> None:
-        self.following = Following(below, window_s)
+    def __init__(self, window_s: float = 60.0, disorder_s: float = 0.0) -> None:
+        self.following = Following(below, window_s, disorder_s)
         self._least: tuple[float, float] | None = None
         self._until_s = -np.inf
 

@@ -40,7 +40,6 @@ class Inlet:
         self.lsl, self.where, self.uid = lsl, where, info.uid()
         if info.channel_format() == lsl.cf_string:
             raise DataError(f"{where}: the outlet sends text, expected numbers")
-        self.rate_hz = float(info.nominal_srate())
         self.names: tuple[str, ...] = ()
         self.inlet = lsl.StreamInlet(info, max_buflen=KEPT_S, recover=False)
         advice = "; if its sender stamps them by a clock of its own, say ?clock=arrival"

@@ -68,7 +68,8 @@ class Outlet:
             raise
         self._connection: Inlet | None = connection
         self.following = connection.placing.following
-        self.openings = (Opening(stream, names, connection.rate_hz),)
+        # Not at the rate that it names, but at the one that is seen: as in a recording.
+        self.openings = (Opening(stream, names),)
 
     def __iter__(self) -> Iterator[Event]:
         """What arrives, without end; nothing while the outlet is lost."""

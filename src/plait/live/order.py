@@ -6,7 +6,6 @@ from operator import itemgetter
 
 import numpy as np
 
-
 AHEAD_S = 30.0  # that the next reading may be after the last, unless the one after it agrees
 
 
@@ -15,7 +14,7 @@ class InOrder:
 
     One that comes when later ones have been taken is left out; so is a second one of the same time. One that
     is far ahead of all others, as of a damaged line, would have all that follow left out: it waits for the
-    next one, and is left out if that is before it.
+    next one, and is left out if that is far before it.
 
     Args:
         disorder_s: by how many seconds readings may come after later ones.
@@ -35,7 +34,7 @@ class InOrder:
         for own_s, value in zip(times.tolist(), values, strict=True):
             if self._doubted is not None and math.isfinite(own_s):
                 doubted, self._doubted = self._doubted, None
-                right = own_s >= doubted[0] - self.disorder_s
+                right = own_s >= doubted[0] - self.ahead_s / 2
                 left_out += not (right and self._insert(*doubted))
             if self.taken_s < own_s < math.inf and own_s - self.newest_s > self.ahead_s:
                 self._doubted = own_s, value

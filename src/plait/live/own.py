@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from plait.errors import ConfigError, own_code, quote, raised
-from plait.live.events import Arrived, Ended, Event, Opening
-from plait.live.following import STALE_S, Arrivals
+from plait.live.events import Ended, Event, Opening
+from plait.live.following import STALE_S, Arrivals, Following, Line, through
 from plait.live.placing import Placing, warn
 from plait.trust import Trust
 
 WAITING = 256  # readings that may wait
 CHECK_S = 0.1  # between two looks at whether it is closed
 CLOCKS = ("session", "arrival")
+ADVICE = 'if the sensor has a clock of its own, say clock = "arrival"'
 
 
 class Own:
@@ -65,7 +66,8 @@ class Own:
         if not isinstance(self.readings, Iterable):
             raise ConfigError(f"{self.where}: gives no readings, expected an iterable of (time_s, reading)")
         self.openings = (Opening(stream, names, float(rate_hz), disorder_s=float(disorder_s)),)
-        self._placing = Placing(stream, Arrivals()) if clock == "arrival" else None
+        self._placing = Placing(stream, _clock(clock, float(disorder_s)), f"; {ADVICE}")
+        self._begun = clock == "arrival"
         self._closed = Flag()
         self._items: queue.Queue[tuple[float, np.ndarray, float] | BaseException | None] = queue.Queue(
             WAITING
@@ -99,21 +101,19 @@ class Own:
                 return
 
     def _arrived(self, own_s: np.ndarray, values: np.ndarray, arrived_s: np.ndarray) -> Iterator[Event]:
-        if self._placing is not None:
-            yield from self._placing.events(own_s, values, arrived_s)
-            return
         off_s = own_s - arrived_s
-        if (np.abs(off_s) > STALE_S).any():
+        if not self._begun and (np.abs(off_s) > STALE_S).all():
             raise ConfigError(
-                f"{self.where}: gave a time {off_s[np.argmax(np.abs(off_s))]:+.4g} s from now, expected "
-                'seconds of time.monotonic(); if the sensor has a clock of its own, say clock = "arrival"'
+                f"{self.where}: gave a time {off_s[0]:+.4g} s from now, expected seconds of "
+                f"time.monotonic(); {ADVICE}"
             )
-        yield Arrived(self.openings[0].stream, own_s, values, float(arrived_s[-1]))
+        self._begun = True
+        yield from self._placing.events(own_s, values, arrived_s)
 
     @property
     def dropped(self) -> int:
         """How many readings were left out, for they have no time."""
-        return self._placing.following.left_out if self._placing else 0
+        return self._placing.following.left_out
 
     def close(self) -> None:
         """End it."""
@@ -163,3 +163,12 @@ class Own:
         if not np.isfinite(own_s):
             raise ConfigError(f"{self.where}: gave a time of {own_s}, expected seconds")
         return own_s, values
+
+
+def _clock(clock: str, disorder_s: float) -> Following | Arrivals:
+    """One that is told by arrivals, or the session's itself, which nobody measures."""
+    if clock == "arrival":
+        return Arrivals(disorder_s=disorder_s)
+    following = Following(through, STALE_S, disorder_s)
+    following.line = Line(0.0, 0.0)
+    return following

@@ -129,6 +129,7 @@ class Session:
         self.latencies, self._watch = Latencies(), stopwatch(recogniser)
         self.scored = self.skipped = self.unseen = 0
         self._lags_s: deque[float] = deque(maxlen=LAGS)
+        self._said_no_numbers = False
         self._failed: BaseException | None = None
         self.through = False  # whether each source has come to its end, and no window was skipped
         self._stopping, self._until_s, self._unheard_at_s = False, math.inf, math.inf
@@ -230,6 +231,13 @@ class Session:
             goes_on = "the recording's clock begins with the first picture: no window is scored before it"
         warnings.warn(f"{what}; {goes_on}", PlaitWarning, stacklevel=2)
 
+    def _say_no_numbers(self, window: tuple[float, float]) -> None:
+        """Say once that scores are no numbers."""
+        if not self._said_no_numbers:
+            what = f"live: the window from {window[0]:.2f} s: its scores are no numbers"
+            warnings.warn(f"{what}; left out, as are others like it", PlaitWarning, stacklevel=2)
+        self._said_no_numbers = True
+
     def _follow(self) -> None:
         """Threads for the sources, one that takes what arrives, and this one, which looks."""
         arrivals: queue.Queue[Event | None] = queue.Queue(WAITING)
@@ -327,6 +335,10 @@ class Session:
         features = self.recogniser.features(seen.tensors)
         features_s = time.monotonic()
         scores = self.recogniser.scores(seen.tensors, features)
+        if not np.isfinite(scores).all():
+            self.unseen += 1
+            self._say_no_numbers(due.window)
+            return
         latency = Latency(
             due.arriving_s + time.monotonic() - due.taken_s,
             due.arriving_s,

@@ -58,7 +58,7 @@ def oriented(stored: np.ndarray, frame: VideoFrame) -> np.ndarray:
     `(a x + c y, b x + d y)`, up to a shift: one of eight orientations.
     """
     try:
-        # Not `frame.side_data`, which the frame keeps and which keeps the frame, until such circles are sought.
+        # Not `frame.side_data`: the frame keeps that, and that the frame, until such circles are sought.
         beside = SideDataContainer(frame)  # type: ignore[call-arg]  # which PyAV's types do not say
         matrix = bytes(beside[Type.DISPLAYMATRIX])
     except KeyError:
