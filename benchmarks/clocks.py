@@ -4,7 +4,8 @@
 
 Senders (`tests/live/outlet.py`), each in a process of its own, send the time of day a hundred times a second
 through the Lab Streaming Layer. One's machine has another clock, 1000 s ahead and 300 millionths too fast, of
-which LSL measures the offset; it is left out where no process may have a clock of its own. Two stamp by a
+which LSL measures the offset; it sends ever more seldom, for it sleeps by the true clock until the other one
+says so, and is left out where no process may have a clock of its own. Two stamp by a
 device's clock, 200 millionths too fast and 50 too slow, which is told by arrivals. A reading's error is the
 time that it is given less what it says: the median tells the clock, the rest whoever holds up a sender
 between looking at the time and stamping.
