@@ -36,9 +36,10 @@ from plait.results import (
     read_job,
 )
 from plait.store import checksum, content_key, taken
-from plait.study.jobs import Job, Setting, distinct, plan, work_of
+from plait.study.jobs import Job, Setting, plan
 from plait.study.load import load_study
 from plait.study.run import Say, check_workers, naming
+from plait.study.work import work_of
 from plait.types import Windows
 
 WORK = ".fitting"  # of a model's folder: networks that are done, of a fit that is not
@@ -110,7 +111,7 @@ def fit_model(
         pool = inline(work)
         if executor == "processes":
             pool = processes(work, workers or max(1, cores() // threads), threads)
-        do_missing(distinct(planned), work, pool, progress)
+        do_missing([*planned.values()], work, pool, progress)
         for job in jobs.values():
             if failed := read_job(setting.folder(job.key)).failed:
                 raise DataError(f"{job.label}: {failed}")

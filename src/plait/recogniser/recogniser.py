@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.analysis.calibration import tempered
 from plait.compute.machine import device_called, settled, wide_products
 from plait.config import Encoder, Method
 from plait.contents import network_key
@@ -21,7 +22,6 @@ from plait.features.engine import Encode, accelerate
 from plait.features.extraction import frozen_encoder
 from plait.objects import resolve, source_key
 from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
-from plait.recogniser.tuning import tempered
 from plait.recogniser.windows import seen
 from plait.training.network import Network, build, maker
 from plait.trust import NOBODY, Trust

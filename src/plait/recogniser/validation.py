@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from plait.analysis.calibration import temperature
 from plait.config import Study
 from plait.errors import ConfigError
 from plait.names import natural, plain
@@ -29,7 +30,6 @@ from plait.recogniser.tuning import (
     choose,
     choose_threshold,
     macro_f1,
-    temperature,
 )
 from plait.recogniser.windows import Sliding, labels_of, whole_recordings
 from plait.results import (

@@ -1,0 +1,1 @@
+"""Rows that are made of other rows: averages, mixtures, stacks, ensembles."""
