@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from plait.errors import DataError
 
 LEAST = 1e-12  # of a probability whose logarithm is taken
-SUREST = 1e-6  # of the least entropy that counts, in nat, and of the least probability that a layer reads
+LEAST_READ = 1e-6  # of a probability that a layer reads
+LEAST_NAT = 1e-3  # of an entropy: what is surer, p > 0.9999, would hang on last digits
 ROW = ["study", "fold", "seed", "clip", "subject", "activity"]
 
 
@@ -38,7 +39,7 @@ class Mixture(nn.Module):
     Where all are equally sure, this is the average.
 
     Args:
-        confidence: `entropy`, which counts as 1e-6 nat at least, or `highest`.
+        confidence: `entropy`, which counts as 0.001 nat at least, or `highest`.
         temperatures: of each network: `softmax(log p / temperature)` stands for p (C. Guo et al., ICML 2017).
     """
 
@@ -58,7 +59,7 @@ class Mixture(nn.Module):
         if self.confidence == "highest":
             sure = scores.amax(-1)
         else:
-            sure = 1 / (-(scores * _logs(scores)).sum(-1)).clamp(min=SUREST)
+            sure = 1 / (-(scores * _logs(scores)).sum(-1)).clamp(min=LEAST_NAT)
         return _mean(scores, says.to(scores.dtype) * sure)
 
 
@@ -85,7 +86,7 @@ class Stack(nn.Module):
         scores: Float[Tensor, "m b classes"], says: Bool[Tensor, "m b"]
     ) -> Float[Tensor, "b m classes"]:
         """What the layer reads of each clip."""
-        logs = scores.clamp(min=SUREST).log()
+        logs = scores.clamp(min=LEAST_READ).log()
         centred = (logs - logs.mean(-1, keepdim=True)) * says[:, :, None].to(scores.dtype)
         return centred.transpose(0, 1)
 

@@ -176,8 +176,8 @@ def made_notes(run: RunFacts) -> list[str]:
     kinds = {row.kind for row in run.methods.values()}
     if "mixture" in kinds:
         notes.append(
-            "Mixture: the mean of its methods' scores, each weighted by how sure it is of the clip; by default "
-            "scores are first made as sure as they are right, on the people who validate."
+            "Mixture: the mean of its methods' scores, each weighted by how sure it is of the clip; by "
+            "default scores are first made as sure as they are right, on the people who validate."
         )
     if "stack" in kinds:
         notes.append(

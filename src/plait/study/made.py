@@ -3,7 +3,7 @@
 Stacks are fitted, and so are jobs (`study/stacks.py`); here they are rows like those of networks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,23 @@ import polars as pl
 from plait.analysis.calibration import temperature
 from plait.config import Method, Study
 from plait.fusion import Mixture, combined
-from plait.results import UNSEEN
+from plait.results import COLUMNS, UNSEEN, read_scores
+from plait.study.jobs import At, Setting
+from plait.study.work import Item
+
+
+def scores_of(study: Study, jobs: Mapping[At, Item], setting: Setting, name: str) -> pl.DataFrame:
+    """All jobs' `PREDICTIONS` or `VALIDATION` as one table."""
+    parts = [
+        read_scores(setting.folder(job.key), name).with_columns(
+            study=pl.lit(study.name),
+            method=pl.lit(method),
+            fold=pl.lit(fold),
+            seed=pl.lit(seed, dtype=pl.Int64),
+        )
+        for (method, fold, seed), job in jobs.items()
+    ]
+    return pl.concat(parts).select(COLUMNS)
 
 
 def with_made(

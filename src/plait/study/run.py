@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
 import torch
 from pydantic import TypeAdapter
 
@@ -24,7 +23,6 @@ from plait.errors import ConfigError, DataError, PlaitError
 from plait.objects import resolve
 from plait.progress import Progress, silent
 from plait.results import (
-    COLUMNS,
     CONTINUOUS,
     DROPPED,
     LACKING,
@@ -33,7 +31,6 @@ from plait.results import (
     STUDY,
     VALIDATION,
     read_job,
-    read_scores,
     write_run,
     write_table,
 )
@@ -42,12 +39,12 @@ from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
 from plait.study.folds import by_of, check_choice, check_classes, check_held, folds_of, inner_folds
 from plait.study.inputs import inputs
-from plait.study.jobs import At, Job, Setting
+from plait.study.jobs import Job, Setting
 from plait.study.load import load_study
-from plait.study.made import with_made
+from plait.study.made import scores_of, with_made
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.study.stacks import StackJob
-from plait.study.work import Item, Plan, plan_all, work_of
+from plait.study.work import Plan, plan_all, work_of
 from plait.training.fit import check
 from plait.training.network import build
 from plait.trust import OWN
@@ -179,7 +176,7 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
     with reporting(out):
         write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
         predictions, validation = (
-            _assembled(study, jobs, setting, name) for name in (PREDICTIONS, VALIDATION)
+            scores_of(study, jobs, setting, name) for name in (PREDICTIONS, VALIDATION)
         )
         tables = [
             with_made(study, table, validation, dataset.activities).sort(ORDER)
@@ -321,20 +318,6 @@ def _import_all(study: Study) -> None:
         for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):
             if path:
                 resolve(path, f"methods.{name}")
-
-
-def _assembled(study: Study, jobs: Mapping[At, Item], setting: Setting, name: str) -> pl.DataFrame:
-    """All jobs' scores as one table."""
-    parts = [
-        read_scores(setting.folder(job.key), name).with_columns(
-            study=pl.lit(study.name),
-            method=pl.lit(method),
-            fold=pl.lit(fold),
-            seed=pl.lit(seed, dtype=pl.Int64),
-        )
-        for (method, fold, seed), job in jobs.items()
-    ]
-    return pl.concat(parts).select(COLUMNS)
 
 
 def _costs(plan: Plan) -> list[str]:
