@@ -31,10 +31,10 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     """Score every method of a run on its test people's whole recordings, as `RUN/continuous.csv`.
 
     A row per method and seed (of an ensemble one, without), over all folds: `recordings` (those with labels
-    that the method sees something of; where `missing` is `without`, all that have some modality of the study, and nothing is
-    recognised in those that the method cannot see), then the columns of `score.summary`. Windows are slid
-    over each recording and their scores averaged where they overlap; nothing is smoothed, for smoothing is
-    chosen by whoever fits a model. Windows that are done are not looked at again.
+    that the method sees something of; where `missing` is `without`, all that have some modality of the study,
+    and nothing is recognised in those that the method cannot see), then the columns of `score.summary`.
+    Windows are slid over each recording and their scores averaged where they overlap; nothing is smoothed,
+    for smoothing is chosen by whoever fits a model. Windows that are done are not looked at again.
 
     Args:
         run: a finished one.

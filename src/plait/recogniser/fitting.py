@@ -19,7 +19,7 @@ from plait.errors import ConfigError, DataError
 from plait.objects import source_key
 from plait.progress import Progress, silent
 from plait.recogniser.card import card
-from plait.recogniser.fused import fusing_of, layer_names, row_of
+from plait.recogniser.fused import fusing_of, layers_of, row_of
 from plait.recogniser.model import (
     MODEL,
     ModelFacts,
@@ -136,9 +136,8 @@ def fit_model(
         part.network: trained(source, part.method, folders[part.method, part.seed] / WEIGHTS)
         for part in row.parts
     }
-    for name, group in zip(layer_names(facts.method, facts.fusing), row.groups, strict=False):
-        layer = folders[row.name, group[0].seed] / WEIGHTS
-        networks[name] = read_layer(layer, len(group), len(facts.activities))
+    for (name, over), group in zip(layers_of(facts.method, facts.fusing).items(), row.groups, strict=False):
+        networks[name] = read_layer(folders[row.name, group[0].seed] / WEIGHTS, over, len(facts.activities))
     write_model(out, facts, networks, card(facts, source.run.results if source.run else None))
     shutil.rmtree(out / WORK, ignore_errors=True)
     return facts

@@ -1,6 +1,6 @@
 """From the scores of a recogniser's networks to one: averaged, mixed, stacked, and over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -158,19 +158,8 @@ def in_fold(run: FinishedRun, row: Row, fold: str) -> InFold:
     return InFold(fusing, tuple(layers), tuple(path.parent.name for path in paths))
 
 
-def layer_names(method: str, fusing: Fusing) -> list[str]:
-    """What a model calls the layers of a stack among its weights."""
-    return [f"{method}/{number}" for number in range(len(fusing.groups))] if fusing.making == "stack" else []
-
-
-def layers_in(weights: Mapping[str, Mapping[str, Tensor]], fusing: Fusing, classes: int) -> list[Stack]:
-    """The layers of a stack from a model's weights, by their names.
-
-    Raises:
-        RuntimeError: the weights are missing, or of other shapes.
-    """
-    layers = []
-    for group, state in zip(fusing.groups, weights.values(), strict=True):
-        layers.append(Stack(len(group), classes))
-        layers[-1].load_state_dict(state)
-    return layers
+def layers_of(method: str, fusing: Fusing) -> dict[str, int]:
+    """What a model calls the layers of a stack among its weights, and over how many networks each is."""
+    if fusing.making != "stack":
+        return {}
+    return {f"{method}/{number}": len(group) for number, group in enumerate(fusing.groups)}

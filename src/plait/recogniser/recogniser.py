@@ -22,7 +22,7 @@ from plait.features.engine import Encode, accelerate
 from plait.features.extraction import frozen_encoder
 from plait.fusion import Stack
 from plait.objects import resolve, source_key
-from plait.recogniser.fused import Fused, fused, layer_names, layers_in
+from plait.recogniser.fused import Fused, fused, layers_of
 from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
 from plait.recogniser.windows import seen
 from plait.training.network import Network, build, maker
@@ -207,11 +207,7 @@ class Recogniser:
         if changed:
             other = "other code, or other versions of packages, than it was trained with"
             warnings.warn(f"{where}: {other}: {', '.join(changed)}", PlaitWarning, stacklevel=2)
-        try:
-            weights = {name: model.of(name) for name in layer_names(facts.method, facts.fusing)}
-            layers = layers_in(weights, facts.fusing, len(facts.activities))
-        except RuntimeError as error:
-            raise DataError(f"{model.folder / WEIGHTS}: the stack's layer: {one_line(error)}") from error
+        layers = [_layer(model, name, over) for name, over in layers_of(facts.method, facts.fusing).items()]
         return assembled(facts, dataset, networks, device_called(device), where, layers=layers)
 
     def present(self, streams: Collection[str]) -> list[str]:
@@ -397,6 +393,20 @@ def _network(model: Model, dataset: Dataset, name: str, changed: Collection[str]
         other = f"; other code than it was trained with: {', '.join(changed)}" if changed else ""
         raise DataError(f"{model.folder / WEIGHTS}: {name}: {fault[:300].strip()}{other}") from error
     return network
+
+
+def _layer(model: Model, name: str, over: int) -> Stack:
+    """The layer of a model's stack over so many networks.
+
+    Raises:
+        DataError: its weights are missing or of other shapes.
+    """
+    layer = Stack(over, len(model.facts.activities))
+    try:
+        layer.load_state_dict(model.of(name))
+    except RuntimeError as error:
+        raise DataError(f"{model.folder / WEIGHTS}: the stack's layer: {one_line(error)}") from error
+    return layer
 
 
 def _fronts(
