@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
-from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from plait.errors import ConfigError, quote
@@ -140,7 +140,16 @@ class Mixing:
     calibrated: bool = True
 
 
-Decay = Annotated[float, Field(gt=0, le=1e6)]
+def _several(value: Any) -> Any:
+    """A list of one where a file says one value."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Decays = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1e6)], ...],
+    BeforeValidator(_several),
+    Field(min_length=1, max_length=50),
+]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -150,18 +159,12 @@ class Stacking:
     Args:
         folds: into how many groups the people who train are dealt; the scores of each come from networks that
             were trained on the others.
-        l2: half of it, times the sum of squared weights, is added to the mean loss. Of several the one with
-            the least loss on groups that the layer was not fitted on.
+        l2: half of it, times the sum of squared weights, is added to the mean loss. Of several the one is
+            taken with the least loss on groups that the layer was not fitted on.
     """
 
     folds: Annotated[int, Field(ge=2, le=1000)] = 3
-    l2: Decay | Annotated[tuple[Decay, ...], Field(min_length=1, max_length=50)] = (
-        1.0,
-        0.1,
-        0.01,
-        1e-3,
-        1e-4,
-    )
+    l2: Decays = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 
 
 @dataclass(frozen=True, config=_STRICT)

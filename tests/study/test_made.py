@@ -281,7 +281,7 @@ def test_a_sweep_and_like_make_stacks_of_other_settings(tmp_path):
     table = run(tmp_path, study(methods=methods, seeds=[0]))
     facts = read_facts(tmp_path).methods
     assert list(facts)[3:] == ["fewer", "s[l2=0.1,folds=2]", "s[l2=10.0,folds=2]"]
-    assert facts["fewer"].args == {"folds": 2, "l2": 1.0} and facts["s[l2=0.1,folds=2]"].sweep
+    assert facts["fewer"].args == {"folds": 2, "l2": [1.0]} and facts["s[l2=0.1,folds=2]"].sweep
     sharpness = [scores(table, f"s[l2={l2},folds=2]").max(1).mean() for l2 in ("0.1", "10.0")]
     assert sharpness[0] > sharpness[1] > 0.25
     inner = {json.dumps(decided(tmp_path, facts[name].keys["1/0"])["inner"]) for name in list(facts)[2:]}
@@ -327,8 +327,8 @@ def test_the_page_the_table_and_latex_show_them(tmp_path):
         ({"x": {"stack": ["a", "b"], "args": {"fold": 2}}},
          "methods.x.args.fold: unknown key, did you mean 'folds'? Expected one of: folds, l2"),
         ({"x": {"stack": ["a", "b"], "args": {"folds": 1}}}, "methods.x.args.folds: got 1"),
-        ({"x": {"stack": ["a", "b"], "args": {"l2": 0}}}, "methods.x.args.l2"),
-        ({"x": {"stack": ["a", "b"], "args": {"l2": []}}}, "methods.x.args.l2"),
+        ({"x": {"stack": ["a", "b"], "args": {"l2": 0}}}, "methods.x.args.l2.0: got 0: "),
+        ({"x": {"stack": ["a", "b"], "args": {"l2": []}}}, "methods.x.args.l2: got []: "),
         ({"x": {"mixture": ["a", "b"], "args": {"confidence": "energy"}}},
          "methods.x.args.confidence: got 'energy'"),
     ],

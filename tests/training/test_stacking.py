@@ -38,7 +38,7 @@ def test_the_layer_minimises_mean_loss_and_half_of_l2_times_squared_weights(l2, 
         return -logs[np.arange(n), truth].mean() + l2 / 2 * (weight**2).sum()
 
     found = minimize(loss, np.zeros(free * (x.shape[1] + 1)), options={"gtol": 1e-8, "maxiter": 5000})
-    layer, chosen = fit_stack(scores, says, truth, groups, l2)
+    layer, chosen = fit_stack(scores, says, truth, groups, [l2])
     assert chosen == l2
     weight = layer.weight.flatten(1).numpy()[classes - free :]
     np.testing.assert_allclose(weight, found.x[:-free].reshape(free, -1), atol=2e-3)
@@ -54,7 +54,7 @@ def test_l2_is_the_one_with_the_least_loss_on_groups_left_out():
         loss = 0.0
         for group in range(3):
             rest = groups != group
-            layer, _ = fit_stack(scores[:, rest], says[:, rest], truth[rest], groups[rest], l2)
+            layer, _ = fit_stack(scores[:, rest], says[:, rest], truth[rest], groups[rest], [l2])
             p = layer(scores[:, ~rest], says[:, ~rest]).numpy()
             loss -= np.log(p[np.arange((~rest).sum()), truth[~rest]]).sum()
         return loss
@@ -73,7 +73,7 @@ def test_clips_that_some_network_does_not_see_do_not_train():
     assert l2 == again and torch.equal(layer.weight, seen.weight) and torch.equal(layer.bias, seen.bias)
     says[:] = False
     with pytest.raises(ValueError, match="no training clip is seen by all"):
-        fit_stack(scores, says, truth, groups, 1.0)
+        fit_stack(scores, says, truth, groups, [1.0])
 
 
 def test_an_activity_that_no_clip_shows_gets_no_probability():

@@ -63,7 +63,7 @@ class StackJob:
     methods: tuple[str, ...]
     inner: tuple[tuple[str, ...], ...]
     activities: tuple[str, ...]
-    l2: float | tuple[float, ...]
+    l2: tuple[float, ...]
     decides: dict[str, Any]
     cost: float = 0.0  # next to nothing beside a network's
 

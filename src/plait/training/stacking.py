@@ -19,7 +19,7 @@ def fit_stack(
     says: Bool[Tensor, "m n"],
     truth: np.ndarray,
     groups: np.ndarray,
-    l2: float | Sequence[float],
+    l2: Sequence[float],
 ) -> tuple[Stack, float]:
     """The layer that makes the truth likeliest, and the `l2` it was fitted with.
 
@@ -44,11 +44,10 @@ def fit_stack(
     read = Stack.features(scores, says).flatten(1).numpy()[seen]
     truth, groups = truth[seen], groups[seen]
     methods, _, classes = scores.shape
-    candidates = [l2] if isinstance(l2, float | int) else list(l2)
-    chosen = candidates[0]
-    if len(candidates) > 1 and len(np.unique(groups)) > 1:
-        losses = [_loss_elsewhere(read, truth, groups, classes, each) for each in candidates]
-        chosen = candidates[int(np.argmin(losses))]
+    chosen = l2[0]
+    if len(l2) > 1 and len(np.unique(groups)) > 1:
+        losses = [_loss_elsewhere(read, truth, groups, classes, each) for each in l2]
+        chosen = l2[int(np.argmin(losses))]
     weight, bias = _fitted(read, truth, classes, chosen)
     layer = Stack(methods, classes)
     layer.weight.copy_(torch.from_numpy(weight).view(classes, methods, classes))
