@@ -54,7 +54,8 @@ from plait.config import Study
 from plait.progress import Step
 from plait.results import read_job
 from plait.study.folds import folds
-from plait.study.jobs import Job, Setting, distinct, plan, work_of
+from plait.study.jobs import Setting
+from plait.study.work import Item, plan_all, work_of
 from plait.training.course import Course, Inputs, Phase, Task
 from plait.training.grid_cache import known_grids
 from plait.training.network import build
@@ -211,7 +212,7 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
     for epochs in (1, chosen.epochs):
         own = replace(study, train=replace(study.train, max_epochs=epochs))
         setting = Setting("glovid:DATASET", out / str(epochs), chosen.threads, chosen.device)
-        jobs = plan(own, DATASET, dict.fromkeys(own.order(), clips), [fold], setting)
+        jobs = plan_all(own, DATASET, dict.fromkeys(own.order(), clips), [fold], setting)
         work = work_of(setting)
         ends: dict[str, float] = {}
         start = time.perf_counter()
@@ -220,12 +221,14 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
             if step.state == "done":
                 ends[step.label] = time.perf_counter() - start
 
-        items = distinct(jobs)
+        items = jobs.distinct()
         pool = processes(work, chosen.workers, chosen.threads) if chosen.workers else inline(work)
         do_missing(items, work, pool, ended)
         spans = [(ends[work.label(item)] - said_s(setting, item), ends[work.label(item)]) for item in items]
         at_once = busy(spans, max(chosen.workers, 1))
-        took.append({name: said_s(setting, job) for (name, _, _), job in jobs.items() if name in rows(study)})
+        took.append(
+            {name: said_s(setting, job) for (name, _, _), job in jobs.rows.items() if name in rows(study)}
+        )
     meter.stopped.set()
     meter.join()
     one, more = took
@@ -299,7 +302,7 @@ def busy(spans: list[tuple[float, float]], workers: int) -> float:
     return sum(max(min(end, last) - begin, 0.0) for begin, end in spans) / (last - first)
 
 
-def said_s(setting: Setting, job: Job) -> float:
+def said_s(setting: Setting, job: Item) -> float:
     """How long a job took by its own account."""
     return read_job(setting.folder(job.key)).seconds
 

@@ -2,10 +2,10 @@
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, field, fields, replace
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from dataclasses import asdict, field, fields, is_dataclass, replace
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
-from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from plait.errors import ConfigError, quote
@@ -17,6 +17,8 @@ T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # a table's column holds no larger ones
 Policy = Literal["activity", "leave-out", "refuse"]  # of time without a label
+Making = Literal["average", "mixture", "stack", "ensemble"]  # how a row is made of other rows
+MAKINGS: tuple[Making, ...] = get_args(Making)
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
@@ -124,13 +126,58 @@ class Encoder:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Mixing:
+    """How a mixture weighs its methods, clip by clip.
+
+    Args:
+        confidence: a method's weight is one over the `entropy` of its scores (H. Misra, H. Bourlard and
+            V. Tyagi, ICASSP 2003), or its `highest` score.
+        calibrated: scores are first made as sure as they are right, by a temperature (C. Guo et al., ICML
+            2017) that is fitted on the people who validate in the fold; where nobody does, it is 1.
+    """
+
+    confidence: Literal["entropy", "highest"] = "entropy"
+    calibrated: bool = True
+
+
+def _several(value: Any) -> Any:
+    """A list of one where a file says one value."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Decays = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1e6)], ...],
+    BeforeValidator(_several),
+    Field(min_length=1, max_length=50),
+]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Stacking:
+    """How a stack's layer is fitted.
+
+    Args:
+        folds: into how many groups the people who train are dealt; the scores of each come from networks that
+            were trained on the others.
+        l2: half of it, times the sum of squared weights, is added to the mean loss. Of several the one is
+            taken with the least loss on groups that the layer was not fitted on.
+    """
+
+    folds: Annotated[int, Field(ge=2, le=1000)] = 3
+    l2: Decays = (1.0, 0.1, 0.01, 1e-3, 1e-4)
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Method:
-    """One row of the table: a class that is trained, or an average of other methods' scores.
+    """One row of the table: a class that is trained, or a row that is made of other rows' scores.
 
     Args:
         use: the class, `"package.module:Name"`.
-        args: its settings.
+        args: its settings; of a mixture `Mixing`, of a stack `Stacking`.
         average: the methods whose scores are averaged.
+        mixture: the methods whose scores are weighted by how sure each is of a clip.
+        stack: the methods over whose scores a logistic layer is fitted.
+        ensemble: the row whose scores are averaged over the study's seeds.
         modalities: by default the study's, or the one that `args` call `modality`.
         encoders: by modality; those not named are the study's.
         augment: functions that vary a training clip, `"package.module:name"` by modality.
@@ -142,6 +189,9 @@ class Method:
     use: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
     average: tuple[str, ...] = ()
+    mixture: tuple[str, ...] = ()
+    stack: tuple[str, ...] = ()
+    ensemble: str | None = None
     modalities: tuple[str, ...] = ()
     encoders: dict[str, Encoder] = field(default_factory=dict)
     augment: dict[str, str] = field(default_factory=dict)
@@ -160,9 +210,19 @@ class Method:
                 yield f"encoders.{modality}.features.use", encoder.features.use
 
     @property
+    def making(self) -> Making | None:
+        """How it is made of other rows' scores; None of a method that is trained."""
+        return next((making for making in MAKINGS if getattr(self, making)), None)
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """The rows of whose scores it is made."""
+        return (self.ensemble,) if self.ensemble else self.average or self.mixture or self.stack
+
+    @property
     def sources(self) -> set[str]:
-        """The methods that it is made from: those that it averages, and those that it takes encoders from."""
-        return {*self.average, *(encoder.donor for encoder in self.encoders.values() if encoder.donor)}
+        """The methods that it is made from: those whose scores it takes, and those whose encoders."""
+        return {*self.made_of, *(encoder.donor for encoder in self.encoders.values() if encoder.donor)}
 
 
 class Training(NamedTuple):
@@ -215,7 +275,7 @@ class Study:
         modalities: those that its methods may use.
         methods: the rows of its table, by name.
         encoders: those of every method that does not name its own, by modality.
-        seeds: each trains every method in every fold.
+        seeds: each trains every method in every fold; ensembles are over them.
         protocol: who trains, who validates and who is tested.
         train: how methods are trained that say nothing else.
         comparisons: what it is to decide.
@@ -339,7 +399,8 @@ def validated(kind: type[T], value: Any, file: str, prefix: tuple[str, ...] = ()
         first = error.errors()[0]
         loc = (*prefix, *(str(part) for part in first["loc"]))
         if first["type"] == "unexpected_keyword_argument":
-            keys = [getattr(f.default, "alias", None) or f.name for f in fields(_table_at(loc[:-1]))]
+            table = kind if len(first["loc"]) == 1 and is_dataclass(kind) else _table_at(loc[:-1])
+            keys = [getattr(f.default, "alias", None) or f.name for f in fields(table)]
             keys += ["extends"] if len(loc) == 1 else []
             near = difflib.get_close_matches(loc[-1], keys, 1)
             message = f"unknown key, did you mean {near[0]!r}?" if near else "unknown key"

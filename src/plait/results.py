@@ -32,7 +32,7 @@ from plait.names import inside
 from plait.store import read_bytes, read_json, read_parquet, write_bytes, write_json
 from plait.types import Clip
 
-Kind = Literal["single", "average", "concat", "fusion"]
+Kind = Literal["single", "average", "mixture", "stack", "concat", "fusion", "ensemble"]
 Schema = dict[str, pl.DataType | type[pl.DataType]]
 
 STUDY, FACTS, JOB, JOBS = "study.toml", "run.json", "job.json", "jobs"
@@ -52,6 +52,7 @@ EPOCH: Schema = {
 ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
+_IN_EVERY_ROW = {name: kind for name, kind in PREDICTED.items() if name != "seed"}
 DROPPED, CASES, FILMS = "dropped.csv", "cases.json", "cases"
 CONTINUOUS, LACKING, TIMELINES = "continuous.csv", "lacking.parquet", "timelines"
 UNSEEN = ""  # what is predicted of a clip that lacks what a method needs; no activity is called so
@@ -98,16 +99,16 @@ class MethodFacts:
     Args:
         kind: how it combines modalities.
         modalities: those that it uses.
-        head: `mean`, `flatten` or `hidden`; None for an average.
-        use: its class, `"package.module:Name"`; None for an average.
-        args: the class's settings.
+        head: `mean`, `flatten` or `hidden`; None of a row that is made of others.
+        use: its class, `"package.module:Name"`; None likewise.
+        args: its settings.
         encoders: where they come from, by modality.
-        average: the methods whose scores are averaged.
+        made_of: the rows of whose scores it is made.
         sweep: what a sweep set of this row, which belongs to a curve and is in no planned comparison.
         keys: the names of its jobs' folders, by `fold/seed`.
-        parameters: how many are trained.
-        jobs: how many there were; an average trains nothing and has none.
-        train_seconds: of all its jobs together.
+        parameters: how many are trained; of a stack those of its layer.
+        jobs: how many there were; what trains nothing has none.
+        train_seconds: of all its jobs together; of a stack, of the networks of folds within too.
     """
 
     kind: Kind
@@ -116,7 +117,7 @@ class MethodFacts:
     use: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
     encoders: dict[str, Origin] = field(default_factory=dict)
-    average: tuple[str, ...] = ()
+    made_of: tuple[str, ...] = ()
     sweep: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     parameters: int = 0
@@ -246,7 +247,8 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
     """
     facts = read_facts(folder)
     path = folder / PREDICTIONS
-    predictions = read_parquet(path, "run `plait run` first", PREDICTED)
+    predictions = read_parquet(path, "run `plait run` first", _IN_EVERY_ROW)
+    _check_seeds(path, predictions, {name for name, row in facts.methods.items() if row.kind != "ensemble"})
     predicted = (*facts.activities, UNSEEN)
     expected = {"method": facts.methods, "activity": facts.activities, "predicted": predicted}
     for column, names in expected.items():
@@ -256,6 +258,14 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
         raise DataError(f"{path}: nothing of method {min(unfinished)!r}; {AGAIN} to finish the study")
     _check_scores(path, predictions, len(facts.activities))
     return facts, predictions
+
+
+def _check_seeds(path: Path, predictions: pl.DataFrame, seeded: Collection[str] = ()) -> None:
+    """Refuse rows without a seed of the methods that have one: an ensemble's are of all seeds."""
+    if predictions.schema.get("seed") != pl.Int64:
+        raise DataError(f"{path}: no whole numbers in a column 'seed'; {AGAIN}")
+    if (empty := predictions["seed"].is_null() & predictions["method"].is_in(seeded)).any():
+        raise DataError(f"{path}: row {empty.arg_max()}: no seed, expected one in every row; {AGAIN}")
 
 
 def _check_scores(path: Path, predictions: pl.DataFrame, activities: int) -> None:
@@ -299,7 +309,8 @@ def read_validation(folder: Path) -> pl.DataFrame | None:
     path = folder / VALIDATION
     if not path.is_file():
         return None
-    table = read_parquet(path, AGAIN, PREDICTED)
+    table = read_parquet(path, AGAIN, _IN_EVERY_ROW)
+    _check_seeds(path, table)
     return None if table.is_empty() else table
 
 

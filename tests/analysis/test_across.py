@@ -1,5 +1,7 @@
 """Runs beside each other: the same people before and after, one pair of methods over several data sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,7 +11,7 @@ from plait.analysis.signflips import SignFlips
 from plait.config import Comparisons
 from plait.errors import ConfigError, DataError
 from plait.results import MethodFacts, Results, RunFacts
-from tests.analysis.test_compare import table
+from tests.analysis.test_compare import of_all_seeds, table
 
 METHODS = {name: MethodFacts("fusion", ("a", "b")) for name in ("led", "concat")}
 
@@ -71,3 +73,25 @@ def test_one_pair_over_data_sets_is_pooled_by_person():
     assert found["verdict"].to_list() == ["better", "described", "described"]
     with pytest.raises(ConfigError, match="first and second are both of one"):
         over_datasets({"first": run(AFTER), "second": run(BEFORE)}, ("led", "concat"), Comparisons())
+
+
+def of_all(results, method):
+    """A run in which a method is an ensemble over all seeds."""
+    rows = of_all_seeds(results.predictions, method)
+    methods = {**results.facts.methods, method: MethodFacts("ensemble", ("a", "b"))}
+    return results._replace(facts=replace(results.facts, methods=methods), predictions=rows)
+
+
+def test_an_ensemble_is_compared_over_runs_where_it_is_over_the_same_seeds():
+    old, new = run(BEFORE, seeds=2), run(AFTER, seeds=2)
+    d = (np.array(BEFORE["led"]) - np.array(AFTER["led"])) / 20
+    for pair in (
+        (of_all(old, "led"), new),
+        (old, of_all(new, "led")),
+        (of_all(old, "led"), of_all(new, "led")),
+    ):
+        found = between_runs(dict(zip(("old", "new"), pair, strict=True)), [("led", "led")], Comparisons())
+        assert found["difference"][0] == pytest.approx(d.mean())
+    for other in (of_all(run(AFTER, seeds=3), "led"), run(AFTER, seeds=3)):
+        with pytest.raises(DataError, match="only one of them tested .*seed 2.*: expected one split and the"):
+            between_runs({"old": of_all(old, "led"), "new": other}, [("led", "led")], Comparisons())

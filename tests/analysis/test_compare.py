@@ -190,3 +190,46 @@ def test_holm_never_lowers_a_p_and_keeps_their_order(p):
     assert np.all(adjusted >= raw)
     assert np.all(adjusted <= np.minimum(1, len(raw) * raw) + 1e-15)
     assert np.all(np.diff(adjusted[np.argsort(raw, kind="stable")]) >= 0)
+
+
+def of_all_seeds(rows, method):
+    """The first seed's rows of a method as an ensemble's, which are of no seed."""
+    ensemble = (pl.col("method") == method) & (pl.col("seed") == 0)
+    others = rows.filter(pl.col("method") != method)
+    return pl.concat([rows.filter(ensemble).with_columns(seed=pl.lit(None, pl.Int64)), others])
+
+
+def test_an_ensemble_stands_against_the_mean_over_the_other_s_seeds():
+    concat = [table({"concat": rights}) for rights in ([8, 12, 10], [12, 12, 7])]
+    rows = [table({"led": [14, 13, 9]}), concat[0], concat[1].with_columns(seed=pl.lit(1, pl.Int64))]
+    ensemble = of_all_seeds(pl.concat(rows), "led")
+    d = (np.array([[14], [13], [9]]) - np.array([[8, 12], [12, 12], [10, 7]])) / 20
+    for contrast, sign in ((("led", "concat"), 1), (("concat", "led"), -1)):
+        found = decide(ensemble, Comparisons((contrast,))).row(0, named=True)
+        assert found["difference"] == pytest.approx(sign * d.mean())
+        assert (found["subjects"], found["seeds"]) == (3, 2)
+        assert found["p"] == pytest.approx(SignFlips(d.mean(axis=1)).p())
+        assert found["seed_sd"] == pytest.approx(d.var(axis=1, ddof=1).mean() ** 0.5)
+
+
+def test_two_ensembles_have_no_seeds_and_one_that_lacks_a_person_is_refused():
+    rows = of_all_seeds(of_all_seeds(table({"led": [14, 13], "concat": [8, 12]}, seeds=3), "led"), "concat")
+    found = decide(rows, Comparisons((("led", "concat"),))).row(0, named=True)
+    assert found["difference"] == pytest.approx(7 / 40) and (found["subjects"], found["seeds"]) == (2, 1)
+    assert found["seed_sd"] is None
+    fewer = rows.filter((pl.col("method") != "led") | (pl.col("subject") != "0"))
+    with pytest.raises(DataError, match="not tested on the same subjects with the same seeds"):
+        decide(fewer, Comparisons((("led", "concat"),)))
+
+
+def test_an_ensemble_is_nobody_s_baseline_and_mixtures_and_stacks_are():
+    more = {
+        **METHODS,
+        "mixed": MethodFacts("mixture", BOTH),
+        "stacked": MethodFacts("stack", BOTH),
+        "many": MethodFacts("ensemble", BOTH),
+    }
+    found = pairs(more, table({name: [10, 10] for name in more}))
+    kinds = {(pair.baseline, pair.kind) for pair in found}
+    assert {("mixed", "mixture"), ("stacked", "stack")} <= kinds
+    assert "many" not in {name for pair in found for name in pair[:2]}

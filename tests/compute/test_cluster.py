@@ -158,7 +158,7 @@ def nodes(tmp_path_factory):
 
 
 def study(log, seconds=0.1):
-    """Nine jobs, three of which take encoders from three others."""
+    """Nine slow jobs, three of which take encoders from three others, and a stack over two quick ones."""
     methods = {
         name: {
             "use": "beside:Slow",
@@ -169,6 +169,8 @@ def study(log, seconds=0.1):
     }
     methods["both"]["encoders"] = {"a": {"features": {"use": "tests.test_features:Summed", "batch": 3}}}
     methods["taken"]["encoders"] = {"a": {"from": "one", "frozen": True}}
+    methods |= {name: tiny.study()["methods"][name] for name in ("a", "b")}
+    methods |= {"stack": {"stack": ["a", "b"], "args": {"folds": 2}}, "many": {"ensemble": "stack"}}
     protocol = {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["10"]}
     train = {"max_epochs": 3, "args": {"lr": 0.01}}
     return tiny.study(methods=methods, protocol=protocol, train=train, seeds=list(range(1, 4)))

@@ -24,7 +24,7 @@ from plait.encoders.tokens import TokenGrid
 from plait.encoders.video3d import Clip3D
 from plait.errors import ConfigError
 from plait.fusion import Concat, Led, Single, Symmetric
-from plait.recogniser.export import Averaged, Exported, export
+from plait.recogniser.export import Exported, Several, export
 from plait.recogniser.program_files import ENDINGS, NAMES, PROBABILITIES
 from plait.training.network import Network, grid_shape
 
@@ -184,7 +184,7 @@ def test_a_file_gives_the_probabilities_of_the_network(tmp_path, name, to):
 @FORMATS
 def test_an_average_shares_clips(tmp_path, to):
     first, second = network("places vector", Concat), network("vector steps", Concat)
-    module = Averaged([Exported(first, 2.0), Exported(second)])
+    module = Several([Exported(first, 2.0), Exported(second)])
     assert module.modalities == ("places", "vector", "steps")
     shapes = shapes_of(module)
     export(module, shapes, tmp_path / f"average{ENDINGS[to]}", to, samples=clips(shapes, 2))

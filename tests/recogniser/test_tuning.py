@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss
 
+from plait.analysis.calibration import temperature, tempered
 from plait.recogniser.decoding import Decoding, transition_probabilities
 from plait.recogniser.segments import REFUSED, Slots
 from plait.recogniser.tuning import (
@@ -19,8 +20,6 @@ from plait.recogniser.tuning import (
     choose,
     choose_threshold,
     macro_f1,
-    temperature,
-    tempered,
 )
 from plait.types import Span
 

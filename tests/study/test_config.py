@@ -62,12 +62,14 @@ def test_a_sweep_makes_a_row_for_each_value():
         (["protocol.refit=perhaps"], "protocol.refit: got 'perhaps'"),
         (["train.batch_size=0"], "train.batch_size: got 0"),
         (["methods.a.train.lr=1"], "methods.a.train.lr: unknown key"),
-        (["methods.new.args.lead=a"], "methods.new: expected exactly one of 'use' and 'average'"),
-        (["methods.a.average=[\"b\"]"], "methods.a: expected exactly one of 'use' and 'average'"),
+        (["methods.new.args.lead=a"], "methods.new: expected exactly one of 'use', 'average', "
+         "'mixture', 'stack' and 'ensemble'"),
+        (["methods.a.average=[\"b\"]"], "methods.a: expected exactly one of 'use', 'average', "
+         "'mixture', 'stack' and 'ensemble'"),
         (["methods.average.average=[\"a\", \"c\"]"],
          "no trained method 'c', expected some of: a, b, concat, a-led"),
         (["methods.average.average=[\"a\"]"], "expected two methods or more"),
-        (["methods.average.args.head=mean"], "an average trains nothing, so it takes no 'args'"),
+        (["methods.average.args.head=mean"], "an average trains no network, so it takes no 'args'"),
         (["methods.a-led.modalities=[\"a\", \"c\"]"], "unknown modality 'c', expected one of: a, b"),
         (["methods.a.augment.b=x:y"], "unknown modality 'b', expected one of: a"),
         (["seeds=[]"], "seeds: got []"),

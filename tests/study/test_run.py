@@ -18,11 +18,11 @@ from plait import objects
 from plait.cli import app
 from plait.errors import ConfigError, DataError, PlaitError, ShapeError
 from plait.report.page import Report
-from plait.results import read_results
+from plait.results import COLUMNS, read_results
 from plait.store import locked
 from plait.study import jobs as jobs_module
 from plait.study.load import load_study
-from plait.study.run import COLUMNS, _import_all, run_study
+from plait.study.run import _import_all, run_study
 from tests import tiny
 from tests.state import unsettled
 

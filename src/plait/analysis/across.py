@@ -41,7 +41,7 @@ def between_runs(
             raise ConfigError(f"{kinds}: expected runs of one data set")
         for method, baseline in contrasts:
             one, two = _rows(first, results, method), _rows(name, other, baseline)
-            _check_split((first, one), (name, two))
+            _check_split((first, _by_seeds(results, one)), (name, _by_seeds(other, two)))
             called = f"{method} ({first})", f"{baseline} ({name})"
             parts += [part.with_columns(method=pl.lit(c)) for part, c in zip((one, two), called, strict=True)]
             pairs.append(called)
@@ -94,6 +94,14 @@ def _rows(name: str, results: Results, method: str) -> pl.DataFrame:
             f"{name}: no method {method!r}, expected one of: {', '.join(results.facts.methods)}"
         )
     return results.predictions.filter(pl.col("method") == method)
+
+
+def _by_seeds(results: Results, rows: pl.DataFrame) -> pl.DataFrame:
+    """A method's rows; an ensemble's once for each of the seeds that it is over."""
+    if not rows["seed"].is_null().all():
+        return rows
+    seeds = pl.DataFrame({"seed": results.facts.seeds}, schema={"seed": pl.Int64})
+    return rows.drop("seed").join(seeds, how="cross")
 
 
 def _check_split(one: tuple[str, pl.DataFrame], other: tuple[str, pl.DataFrame]) -> None:

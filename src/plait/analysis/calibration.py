@@ -1,4 +1,4 @@
-"""What scores tell beyond who was right: likelihood, calibration, accuracy where a model is sure.
+"""What scores tell beyond who was right: likelihood, calibration, temperature, accuracy by coverage.
 
 Scores are probabilities in the order of the activities. Each method's clips of all folds and seeds count
 alike. Of clips that a method cannot see, every activity is equally likely: they count for the likelihood and
@@ -9,12 +9,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
 
 from plait.results import UNSEEN
 
 BINS = 10  # of confidence, of equal width
 SHARES = tuple(share / 20 for share in range(1, 21))  # of the clips, the surest first
 LEAST = 1e-12  # of a probability
+COLDEST, HOTTEST = 0.05, 20.0
 SUMMARY: dict[str, type[pl.DataType]] = {
     "method": pl.String,
     "nll": pl.Float64,
@@ -99,3 +102,36 @@ def _bins(confidence: np.ndarray) -> Iterator[np.ndarray]:
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
     for place in np.unique(places):
         yield np.flatnonzero(places == place)
+
+
+def temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature, 0.05 to 20, that makes the truth likeliest (C. Guo et al., ICML 2017).
+
+    It minimises the mean of -log p of the true class over `tempered` scores, with targets that leave other
+    classes a share of 1 / (n + 2), as if one row more were wrong (J. Platt, 1999): where all n are right, no
+    score becomes certain. 1 where no temperature is better: without rows, with a single class, or where all
+    classes have one score.
+
+    `probabilities` has shape `(n, classes)`, `truth` the places of the true classes, shape `(n,)`.
+    """
+    if len(truth) == 0 or probabilities.shape[1] < 2:
+        return 1.0
+    logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), LEAST, None))
+    count, classes = logs.shape
+    targets = np.full(logs.shape, 1 / (count + 2) / (classes - 1))
+    targets[np.arange(count), truth] = 1 - 1 / (count + 2)
+
+    def loss(log_temperature: float) -> float:
+        cooled = logs / np.exp(log_temperature)
+        return float((logsumexp(cooled, axis=1) - (targets * cooled).sum(axis=1)).mean())
+
+    bounds = float(np.log(COLDEST)), float(np.log(HOTTEST))
+    found = float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x)
+    return float(np.exp(found)) if loss(found) < loss(0.0) - 1e-12 else 1.0
+
+
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """`softmax(log p / temperature)` of each row, none of p less than 1e-12, `(n, classes)`."""
+    logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), LEAST, None))
+    hot: np.ndarray = softmax(logs / temperature, axis=1)
+    return hot

@@ -58,8 +58,9 @@ class Pair(NamedTuple):
 def pairs(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> list[Pair]:
     """What a study's methods are described against, fixed by what they are.
 
-    Each fusion stands, over the same set of modalities, beside each average, each flattened and each pooled
-    concatenation that has its encoders from the same place, and the best single of its modalities. Best is
+    Each fusion stands, over the same set of modalities, beside each average, mixture and stack, each
+    flattened and each pooled concatenation that has its encoders from the same place, and the best single of
+    its modalities. Ensembles stand beside none, for a fusion's accuracy is that of one seed. Best is
     the single with the highest mean of its subjects' accuracies on these same test subjects (ties: the
     first): chosen with hindsight, which favours the single. Rows of a sweep are nobody's baseline.
 
@@ -78,13 +79,13 @@ def pairs(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> list
         if row.kind != "fusion":
             continue
         fused = set(row.modalities)
-        for kind in ("average", "flattened concat", "pooled concat"):
+        for kind in ("average", "mixture", "stack", "flattened concat", "pooled concat"):
             found += [
                 Pair(fusion, name, kind)
                 for name, other in rows.items()
                 if set(other.modalities) == fused
                 and _baseline_kind(other) == kind
-                and (kind == "average" or other.encoders == row.encoders)
+                and (not kind.endswith("concat") or other.encoders == row.encoders)
             ]
         singles = [name for name, m in rows.items() if m.kind == "single" and set(m.modalities) <= fused]
         if singles:
@@ -119,7 +120,9 @@ def decide(predictions: pl.DataFrame, comparisons: Comparisons) -> pl.DataFrame:
     * `p_equivalent`: two one-sided sign-flip tests that the difference is within `margin` of zero, by Holm
       over all contrasts; null without a margin.
     * `person_sd`: SD over people of the difference, the seeds' part taken off; `seed_sd`: SD over seeds
-      within a person. With one seed the first holds both, and the second is null.
+      within a person. With one seed the first holds both, and the second is null. An ensemble over seeds
+      has one accuracy a person, which is held against that of each seed of the other method: the seeds' part
+      is the other's alone. Of two ensembles there are no seeds.
     * `detectable`: the difference that as many people, spread as these are, show in four studies of five.
     * `draws`: how many random patterns of signs were drawn; null where all were taken.
     * `verdict`: `better` or `worse` where `p_adjusted` is at most alpha, else `equivalent` where
@@ -232,7 +235,14 @@ def _by_seed(predictions: pl.DataFrame, method: str, baseline: str) -> np.ndarra
     right = (pl.col("activity") == pl.col("predicted")).mean().alias("accuracy")
     table = predictions.filter(pl.col("method").is_in([method, baseline])).group_by(key).agg(right)
     one, other = (table.filter(pl.col("method") == name) for name in (method, baseline))
-    both = one.join(other, on=["subject", "seed"], suffix="_baseline")
+    ensembles = [part["seed"].is_null().all() for part in (one, other)]
+    if not all(ensembles):  # an ensemble, of no seed, is held against each of the other's
+        every = table.select("seed").drop_nulls().unique()
+        one, other = (
+            part.drop("seed").join(every, how="cross") if of_all else part
+            for part, of_all in zip((one, other), ensembles, strict=True)
+        )
+    both = one.join(other, on=["subject", "seed"], suffix="_baseline", nulls_equal=True)
     people, seeds = both["subject"].n_unique(), both["seed"].n_unique()
     where = f"predictions: methods {method!r} and {baseline!r}"
     if not people:
@@ -245,8 +255,8 @@ def _by_seed(predictions: pl.DataFrame, method: str, baseline: str) -> np.ndarra
 
 def _baseline_kind(row: MethodFacts) -> str | None:
     match row.kind, row.head:
-        case "average", _:
-            return "average"
+        case ("average" | "mixture" | "stack") as kind, _:
+            return kind
         case "concat", "flatten":
             return "flattened concat"
         case "concat", "mean":

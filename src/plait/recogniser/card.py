@@ -29,6 +29,7 @@ def card(facts: ModelFacts, run: Results | None) -> str:
     window = (
         "a whole recording" if facts.seconds is None else f"{facts.seconds:g} s, every {facts.stride_s:g} s"
     )
+    seeds = f"seed{'s' if training.seeds else ''} {', '.join(map(str, training.seeds or (training.seed,)))}"
     epochs = ", ".join(f"{name} {network.epochs}" for name, network in facts.networks.items())
     lines = [
         "---",
@@ -53,7 +54,7 @@ def card(facts: ModelFacts, run: Results | None) -> str:
         "## What it was trained on",
         "",
         f"{training.clips} clips of {len(training.people)} people ({', '.join(training.people)}), "
-        f"seed {training.seed}. Epochs ({training.epochs}): {epochs}.",
+        f"{seeds}. Epochs ({training.epochs}): {epochs}.",
     ]
     if training.left_out:
         lines.append(f"Left out by name: {', '.join(training.left_out)}.")
@@ -89,6 +90,9 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
     scores = score_summary(table, facts.activities).row(0, named=True)
     spread = "" if row["subject_sd"] is None else f", SD over people {100 * row['subject_sd']:.1f} points"
     chance = 100 / len(facts.activities)
+    over = len(run.facts.seeds)
+    ensemble = run.facts.methods[facts.method].kind == "ensemble"
+    seeds = f"an ensemble over {over} seeds" if ensemble else f"{row['seeds']} seeds"
     known = run.facts.protocol.get("kind") == "leave-one-session-out"
     who = (
         "On other days of people whom its networks knew"
@@ -97,7 +101,7 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
     )
     return [
         f"{who} ({row['subjects']} people, {row['clips']} clips, "
-        f"{row['folds']} folds, {row['seeds']} seeds), in windows that are known to show one activity: "
+        f"{row['folds']} folds, {seeds}), in windows that are known to show one activity: "
         f"accuracy {100 * row['accuracy']:.1f} %{spread}; macro-F1 {100 * row['macro_f1']:.1f} %; "
         f"chance is about {chance:.0f} %. "
         f"Negative log likelihood {scores['nll']:.2f}, calibration error {100 * scores['ece']:.1f} points "

@@ -9,6 +9,7 @@ import polars as pl
 from plait.analysis.continuous import scores
 from plait.analysis.stretches import Stretch
 from plait.progress import Progress, silent
+from plait.recogniser.fused import Row, in_fold, row_of
 from plait.recogniser.model import ModelFacts
 from plait.recogniser.predict import plan, timeline
 from plait.recogniser.recognise import recognise, rows_of
@@ -29,11 +30,11 @@ PARTS = "continuous"  # of a run's folder: windows that are done
 def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFrame:
     """Score every method of a run on its test people's whole recordings, as `RUN/continuous.csv`.
 
-    A row per method and seed, over all folds: `recordings` (those with labels that the method sees
-    something of; where `missing` is `without`, all that have some modality of the study, and nothing is
-    recognised in those that the method cannot see), then the columns of `score.summary`. Windows are slid
-    over each recording and their scores averaged where they overlap; nothing is smoothed, for smoothing is
-    chosen by whoever fits a model. Windows that are done are not looked at again.
+    A row per method and seed (of an ensemble one, without), over all folds: `recordings` (those with labels
+    that the method sees something of; where `missing` is `without`, all that have some modality of the study,
+    and nothing is recognised in those that the method cannot see), then the columns of `score.summary`.
+    Windows are slid over each recording and their scores averaged where they overlap; nothing is smoothed,
+    for smoothing is chosen by whoever fits a model. Windows that are done are not looked at again.
 
     Args:
         run: a finished one.
@@ -50,12 +51,15 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
         source = _source(run, method)
         recordings = recordings or by_people(source)
         sliding, cut = sliding_of(source, None)
-        facts = facts_of(source, "", {}, sliding, method)
-        facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
-        for seed in run.study.seeds:
-            stretches = _stretches(run, source, facts, seed, cut, recordings, fronts, progress)
+        ensemble = run.study.methods[method].ensemble
+        for seed in (None,) if ensemble else run.study.seeds:
+            facts = facts_of(source, "", {}, sliding, method, seed)
+            facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
+            row = row_of(source.study, method, seed)
+            stretches = _stretches(run, source, facts, row, cut, recordings, fronts, progress)
             table = summary(scores(stretches, named(facts), STEP_S))
-            whose = pl.DataFrame({"method": [method], "seed": [seed], "recordings": [len(stretches)]})
+            about = {"method": pl.String, "seed": pl.Int64, "recordings": pl.Int64}
+            whose = pl.DataFrame([(method, seed, len(stretches))], schema=about, orient="row")
             rows.append(pl.concat([whose, table], how="horizontal"))
     result = pl.concat(rows)
     write_csv(run.folder / CONTINUOUS, result)
@@ -75,7 +79,7 @@ def _stretches(
     run: FinishedRun,
     source: Source,
     facts: ModelFacts,
-    seed: int,
+    row: Row,
     cut: Windows | None,
     recordings: Mapping[str, list[Recording]],
     fronts: dict[str, Front],
@@ -85,10 +89,11 @@ def _stretches(
     sliding = Sliding(facts.seconds, facts.stride_s)
     found: list[Stretch] = []
     for fold in folds_of(run.study.protocol, [clip for _, clip in run.cuts]):
-        at = f"{fold.name}/{seed}"
-        weights = {name: run.weights(name, at) for name in facts.networks}
-        facts = replace(facts, key=content_key([path.parent.name for path in weights.values()]))
-        recogniser = recogniser_of(source, facts, weights, fronts)
+        weights = {part.network: run.weights(part.method, f"{fold.name}/{part.seed}") for part in row.parts}
+        fusing, layers, jobs = in_fold(run, row, fold.name)
+        key = content_key([*(path.parent.name for path in weights.values()), *jobs])
+        facts = replace(facts, key=key, fusing=fusing)
+        recogniser = recogniser_of(source, facts, weights, fronts, layers)
         everything = [recording for person in fold.test for recording in recordings.get(person, ())]
         theirs = [r for r in everything if recogniser.can_see(recogniser.present(r.streams))]
         if run.study.missing == "without":

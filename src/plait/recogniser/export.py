@@ -21,6 +21,8 @@ from plait.analysis.calibration import LEAST
 from plait.clips import listed, tensors
 from plait.encoders.frames import FrameNet
 from plait.errors import ConfigError, one_line
+from plait.fusion import Average
+from plait.recogniser.fused import Fused
 from plait.recogniser.program_files import ENDINGS, Format, Run, to_onnx, to_torch
 from plait.recogniser.recogniser import Recogniser
 from plait.store import atomic
@@ -73,17 +75,21 @@ class Exported(nn.Module):
         return (logits / self.temperature).softmax(-1)
 
 
-class Averaged(nn.Module):
-    """The mean of several networks' probabilities; those of the same modality are given the same clips.
+class Several(nn.Module):
+    """Several networks' probabilities made one; those of the same modality are given the same clips.
 
     Args:
         members: the networks, each at a temperature of 1.
-        temperature: what logarithms of the mean are divided by.
+        temperature: what logarithms of the result are divided by.
+        fuse: from their probabilities to one; by default the mean.
     """
 
-    def __init__(self, members: Sequence[Exported], temperature: float = 1.0) -> None:
+    def __init__(
+        self, members: Sequence[Exported], temperature: float = 1.0, fuse: Fused | None = None
+    ) -> None:
         super().__init__()
         self.temperature = temperature
+        self.fuse = fuse or Fused([range(len(members))], [Average()])
         self.members: Sequence[Any] = nn.ModuleList(members)  # type: ignore[assignment]
 
     @property
@@ -94,12 +100,14 @@ class Averaged(nn.Module):
     def forward(self, *clips: Float[Tensor, "b *shape"]) -> Float[Tensor, "b classes"]:
         """Probabilities from a tensor for each of `modalities`."""
         named = dict(zip(self.modalities, clips, strict=True))
-        scores = [member(*(named[name] for name in member.modalities)) for member in self.members]
-        mean = torch.stack(scores).mean(0)
+        scores = torch.stack(
+            [member(*(named[name] for name in member.modalities)) for member in self.members]
+        )
+        mean: Tensor = self.fuse(scores, torch.ones_like(scores[..., 0], dtype=torch.bool))
         return mean if self.temperature == 1 else (mean.clamp(min=LEAST).log() / self.temperature).softmax(-1)
 
 
-def exported(recogniser: Recogniser) -> Exported | Averaged:
+def exported(recogniser: Recogniser) -> Exported | Several:
     """A recogniser as one network: from the tensors of a window's modalities to its scores.
 
     All of its sensors must be there: what is done without one is decided outside of a network.
@@ -109,7 +117,7 @@ def exported(recogniser: Recogniser) -> Exported | Averaged:
     for member in recogniser.members:
         front = {modality: recogniser.fronts[key].encoder for modality, key in member.features.items()}
         members.append(Exported(member.network, temperature if alone else 1.0, front))
-    return members[0] if alone else Averaged(members, temperature)
+    return members[0] if alone else Several(members, temperature, recogniser.fuse)
 
 
 class _Part(NamedTuple):
@@ -121,7 +129,7 @@ class _Part(NamedTuple):
 
 
 def export(
-    module: Exported | Averaged,
+    module: Exported | Several,
     shapes: Mapping[str, tuple[int, ...]],
     path: Path,
     to: Format = "onnx",
@@ -189,18 +197,18 @@ def _checked(
 
 
 def _graph(
-    module: Exported | Averaged, clips: Sequence[Tensor], parts: list[tuple[_Part, ExportedProgram]]
-) -> Exported | Averaged:
+    module: Exported | Several, clips: Sequence[Tensor], parts: list[tuple[_Part, ExportedProgram]]
+) -> Exported | Several:
     """The same network with a graph in place of each encoder and method, which are noted in `parts`.
 
     One by one, so that an error names what fails, and each in the way that takes it.
     """
     named = dict(zip(module.modalities, clips, strict=True))
-    if isinstance(module, Averaged):
+    if isinstance(module, Several):
         members = []
         for member in module.members:
             members.append(_graph(member, [named[name] for name in member.modalities], parts))
-        return Averaged(members)  # type: ignore[arg-type]
+        return Several(members, module.temperature, module.fuse)  # type: ignore[arg-type]
 
     def traced(part: _Part) -> nn.Module:
         parts.append((part, _traced(part)))
@@ -231,7 +239,7 @@ def _traced(part: _Part) -> ExportedProgram:
     for strict in (False, True):
         try:
             # A module that takes *clips has one argument, a tuple, in the eyes of dynamic_shapes.
-            shapes = (axes,) if isinstance(part.module, Exported | Averaged) else axes
+            shapes = (axes,) if isinstance(part.module, Exported | Several) else axes
             return torch.export.export(part.module, part.inputs, dynamic_shapes=shapes, strict=strict)
         except Exception as error:  # whatever depends on values, or is no torch
             if strict:

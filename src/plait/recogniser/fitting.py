@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from torch import nn
 
 from plait.compute.executors import inline, processes
 from plait.compute.machine import cores, device_called
@@ -18,6 +19,7 @@ from plait.errors import ConfigError, DataError
 from plait.objects import source_key
 from plait.progress import Progress, silent
 from plait.recogniser.card import card
+from plait.recogniser.fused import fusing_of, layers_of, row_of
 from plait.recogniser.model import (
     MODEL,
     ModelFacts,
@@ -36,9 +38,12 @@ from plait.results import (
     read_job,
 )
 from plait.store import checksum, content_key, taken
-from plait.study.jobs import Job, Setting, distinct, plan, work_of
+from plait.study.jobs import Setting
 from plait.study.load import load_study
+from plait.study.made import scores_of, with_made
 from plait.study.run import Say, check_workers, naming
+from plait.study.stacks import read_layer
+from plait.study.work import Plan, plan_all, work_of
 from plait.types import Windows
 
 WORK = ".fitting"  # of a model's folder: networks that are done, of a fit that is not
@@ -99,10 +104,9 @@ def fit_model(
         source = source_of(load_study(study, sets), method, data, run, leave_out, say, progress)
         setting = Setting(source.study.dataset, out.resolve() / WORK, threads, device_called(device))
         epochs = _epochs(source, say)
-        planned = plan(source.study, source.dataset, source.clips, (source.fold,), setting, epochs)
-        jobs = {name: job for (name, _, _), job in planned.items()}
+        plan = plan_all(source.study, source.dataset, source.clips, (source.fold,), setting, epochs)
         sliding, cut = sliding_of(source, stride_s)
-        key = _key(source, jobs, sliding, cut)
+        key = _key(source, plan, sliding, cut)
         if (standing := _standing(out)) is not None and standing.key == key:
             shutil.rmtree(out / WORK, ignore_errors=True)
             return standing
@@ -110,22 +114,30 @@ def fit_model(
         pool = inline(work)
         if executor == "processes":
             pool = processes(work, workers or max(1, cores() // threads), threads)
-        do_missing(distinct(planned), work, pool, progress)
-        for job in jobs.values():
+        do_missing(plan.distinct(), work, pool, progress)
+        for job in plan.rows.values():
             if failed := read_job(setting.folder(job.key)).failed:
                 raise DataError(f"{job.label}: {failed}")
-    taken_epochs = {name: _epochs_taken(setting.folder(job.key)) for name, job in jobs.items()}
+    folders = {(name, seed): setting.folder(job.key) for (name, _, seed), job in plan.rows.items()}
+    taken_epochs = {
+        name: _epochs_taken(folders[name, source.study.seeds[0]]) for name in source.study.order()
+    }
     facts = facts_of(source, key, taken_epochs, sliding)
     facts = replace(facts, training=replace(facts.training, epochs=_rule(source, epochs)))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        facts = tuned(source, facts, jobs, setting, sliding, cut, progress, say)
+        row, validation = row_of(source.study, facts.method), _validation(source, plan, setting)
+        facts = replace(facts, fusing=fusing_of(row, validation, facts.activities))
+        facts = tuned(source, facts, validation, folders, sliding, cut, progress, say)
     finally:
         torch.set_num_threads(before)
-    networks = {
-        name: trained(source, name, setting.folder(jobs[name].key) / WEIGHTS) for name in facts.networks
+    networks: dict[str, nn.Module] = {
+        part.network: trained(source, part.method, folders[part.method, part.seed] / WEIGHTS)
+        for part in row.parts
     }
+    for (name, over), group in zip(layers_of(facts.method, facts.fusing).items(), row.groups, strict=False):
+        networks[name] = read_layer(folders[row.name, group[0].seed] / WEIGHTS, over, len(facts.activities))
     write_model(out, facts, networks, card(facts, source.run.results if source.run else None))
     shutil.rmtree(out / WORK, ignore_errors=True)
     return facts
@@ -163,15 +175,30 @@ def _epochs(source: Source, say: Say) -> dict[str, int]:
     return found
 
 
-def _key(source: Source, jobs: Mapping[str, Job], sliding: Sliding, cut: Windows | None) -> str:
+def _validation(source: Source, plan: Plan, setting: Setting) -> pl.DataFrame | None:
+    """What was said of people who validated, by networks that had not seen them: the run's, or this fit's."""
+    if source.run is None:
+        table = scores_of(source.study, plan.rows, setting, VALIDATION)
+        made = with_made(source.study, table, table, source.dataset.activities)
+        return None if made.is_empty() else made
+    said = source.run.results.validation
+    seen = [fold.name for fold in folds_without(source.run, source.left_out)]
+    return None if said is None else said.filter(pl.col("fold").is_in(seen))
+
+
+def _key(source: Source, plan: Plan, sliding: Sliding, cut: Windows | None) -> str:
     """All that decides a model."""
     run = source.run
     tables = [] if run is None else [checksum(run.folder / name) for name in (FACTS, VALIDATION)]
     return content_key(
         [
-            {name: job.key for name, job in jobs.items()},
+            {f"{name}/{seed}": job.key for (name, _, seed), job in plan.rows.items()},
             source.study.unlabelled,
-            {name: list(method.average) for name, method in source.study.methods.items()},
+            {
+                name: [m.making, list(m.made_of), m.args]
+                for name, m in source.study.methods.items()
+                if m.making
+            },
             tables,
             [sliding.seconds, sliding.stride_s],
             None if cut is None else asdict(cut),

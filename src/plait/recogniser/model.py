@@ -95,6 +95,24 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Fusing:
+    """How the scores of several networks become one.
+
+    Args:
+        making: of a group: `average`, `mixture` by confidence, or `stack`, whose layer is among the weights.
+        groups: names of networks, those of one seed together; of several groups the mean is taken. By
+            default all networks are one.
+        confidence: of a mixture, as in `plait.fusion.Mixture`.
+        temperatures: of a mixture, for each network of each group.
+    """
+
+    making: Literal["average", "mixture", "stack"] = "average"
+    groups: tuple[tuple[str, ...], ...] = ()
+    confidence: Literal["entropy", "highest"] = "entropy"
+    temperatures: tuple[tuple[Annotated[FiniteFloat, Field(gt=0)], ...], ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Unlabelled:
     """What the time is in which no activity is labelled.
 
@@ -121,6 +139,7 @@ class Training:
         left_out: people of the data set who were left out by name.
         epochs: what chose how many.
         settings: what temperature and decoding were chosen on.
+        seeds: of an ensemble, all of them.
     """
 
     people: tuple[str, ...]
@@ -129,6 +148,7 @@ class Training:
     left_out: tuple[str, ...] = ()
     epochs: str = ""
     settings: str = ""
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -141,7 +161,8 @@ class ModelFacts:
         dataset: `"package.module:NAME"` of the data set whose modalities these are.
         activities: in the order of the scores.
         sensors: by modality.
-        networks: by the method that each was trained as; of several, the scores are averaged.
+        networks: by the method that each was trained as, and of an ensemble by seed.
+        fusing: how the scores of several become one.
         training: what they were trained on.
         seconds: the length of a window; without, a window is a whole recording.
         stride_s: from one window's start to the next one's.
@@ -163,6 +184,7 @@ class ModelFacts:
     sensors: dict[str, SensorFacts]
     networks: dict[str, NetworkFacts]
     training: Training
+    fusing: Fusing = field(default_factory=Fusing)
     seconds: Seconds | None = None
     stride_s: Seconds | None = None
     temperature: Annotated[FiniteFloat, Field(gt=0)] = 1.0
@@ -262,6 +284,15 @@ def _check(facts: ModelFacts, path: Path) -> None:
             raise DataError(f"{path}: networks.{name}.encoders: unknown {min(unknown)!r}, {expected}")
         if not network.encoders:
             raise DataError(f"{path}: networks.{name}.encoders: empty, expected at least one")
+    fusing = facts.fusing
+    if fusing.groups and sorted(name for group in fusing.groups for name in group) != sorted(facts.networks):
+        expected = f"expected each of: {', '.join(facts.networks)}"
+        raise DataError(f"{path}: fusing.groups: {[*map(list, fusing.groups)]}, {expected}")
+    alike = [*map(len, fusing.temperatures)] == [*map(len, fusing.groups)]
+    if fusing.making == "mixture" and not (fusing.groups and alike):
+        raise DataError(f"{path}: fusing.temperatures: expected one for each network of each group")
+    if fusing.making == "stack" and not fusing.groups:
+        raise DataError(f"{path}: fusing.groups: empty, expected at least one")
     if facts.transitions and any(len(row) != count for row in (facts.transitions, *facts.transitions)):
         raise DataError(f"{path}: transitions: expected {count} rows of {count} shares")
     named = facts.unlabelled.activity

@@ -1,7 +1,7 @@
 """A trained method, put to use: one window's tensors -> scores."""
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.analysis.calibration import tempered
 from plait.compute.machine import device_called, settled, wide_products
 from plait.config import Encoder, Method
 from plait.contents import network_key
@@ -19,9 +20,10 @@ from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning, one_l
 from plait.features import Extraction
 from plait.features.engine import Encode, accelerate
 from plait.features.extraction import frozen_encoder
+from plait.fusion import Stack
 from plait.objects import resolve, source_key
+from plait.recogniser.fused import Fused, fused, layers_of
 from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
-from plait.recogniser.tuning import tempered
 from plait.recogniser.windows import seen
 from plait.training.network import Network, build, maker
 from plait.trust import NOBODY, Trust
@@ -147,7 +149,8 @@ class Recogniser:
     Args:
         facts: what its `model.toml` says.
         modalities: by name, in the order of `facts.sensors`.
-        members: its networks; the scores of several are averaged.
+        members: its networks.
+        fuse: how the scores of several become one.
         fronts: frozen encoders before them, by their keys.
         device: what is computed on.
     """
@@ -157,6 +160,7 @@ class Recogniser:
         facts: ModelFacts,
         modalities: Mapping[str, Modality],
         members: tuple[Member, ...],
+        fuse: Fused,
         fronts: Mapping[str, Front],
         device: str = "cpu",
     ) -> None:
@@ -166,7 +170,7 @@ class Recogniser:
             members,
             dict(fronts),
         )
-        self.device = device
+        self.fuse, self.device = fuse, device
         self.activities = facts.activities
 
     @cached_property
@@ -175,7 +179,7 @@ class Recogniser:
         parts = [type(part) for member in self.members for part in member.network.modules()]
         prepares = [modality.prepare for modality in self.modalities.values()]
         encoders = [front.encoder for front in self.fronts.values()]
-        return source_key([Recogniser, seen, *prepares, *map(type, encoders), *dict.fromkeys(parts)])
+        return source_key([Recogniser, Fused, seen, *prepares, *map(type, encoders), *dict.fromkeys(parts)])
 
     @classmethod
     def load(cls, folder: Path | str, *, trust: Trust = NOBODY, device: str = "cpu") -> "Recogniser":
@@ -203,7 +207,8 @@ class Recogniser:
         if changed:
             other = "other code, or other versions of packages, than it was trained with"
             warnings.warn(f"{where}: {other}: {', '.join(changed)}", PlaitWarning, stacklevel=2)
-        return assembled(facts, dataset, networks, device_called(device), where)
+        layers = [_layer(model, name, over) for name, over in layers_of(facts.method, facts.fusing).items()]
+        return assembled(facts, dataset, networks, device_called(device), where, layers=layers)
 
     def present(self, streams: Collection[str]) -> list[str]:
         """The modalities all of whose streams are among these."""
@@ -225,8 +230,8 @@ class Recogniser:
 
         Args:
             clip: by modality, the tensor that `modalities[name].prepare` makes of the window's readings,
-                without a batch axis. One that is missing must be one that the method does without; of an
-                average, those whose sensors are there are averaged.
+                without a batch axis. One that is missing must be one that the method does without; of
+                several networks, those whose sensors are there have a say.
 
         Raises:
             ConfigError: too little is there, or a tensor of another shape.
@@ -269,13 +274,15 @@ class Recogniser:
 
     def scores(self, clip: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> np.ndarray:
         """The scores of one window whose `features` are known: the other half of a call."""
-        able = [member for member in self.members if member.needs <= clip.keys()]
+        says = torch.tensor([[member.needs <= clip.keys()] for member in self.members])
+        classes = len(self.activities)
+        scores = torch.full((len(self.members), 1, classes), 1 / classes)
         with settled(), wide_products(), torch.inference_mode():
             tensors = {name: tensor.to(self.device) for name, tensor in clip.items()}
-            scores = np.stack(
-                [member.logits(tensors, features).softmax(dim=0).cpu().numpy() for member in able]
-            )
-        mean: np.ndarray = scores.mean(axis=0, dtype=np.float64).astype(np.float32)
+            for place, member in enumerate(self.members):
+                if says[place]:
+                    scores[place, 0] = member.logits(tensors, features).softmax(dim=0).cpu()
+            mean: np.ndarray = self.fuse(scores, says)[0].numpy()
         if self.facts.temperature == 1:
             return mean
         cooled: np.ndarray = tempered(mean[None], self.facts.temperature)[0].astype(np.float32)
@@ -305,6 +312,7 @@ def assembled(
     device: str,
     where: str,
     fronts: dict[str, Front] | None = None,
+    layers: Sequence[Stack] = (),
 ) -> Recogniser:
     """A recogniser of networks that have their weights.
 
@@ -315,6 +323,7 @@ def assembled(
         device: what is computed on.
         where: what errors call `facts`.
         fronts: frozen encoders that are there already; what is missing is added.
+        layers: of a stack.
 
     Raises:
         ConfigError: the data set has no such modality, or an encoder of features cannot be had.
@@ -329,7 +338,8 @@ def assembled(
         rounded = frozenset(modality for modality, encoder in encoders.items() if encoder.frozen)
         members.append(Member(name, network.eval().requires_grad_(False).to(device), features, rounded))
         fronts |= _fronts(facts, name, device, fronts, f"{where}: networks.{name}")
-    return Recogniser(facts, modalities, tuple(members), fronts, device)
+    fuse = fused([*networks], facts.fusing, layers)
+    return Recogniser(facts, modalities, tuple(members), fuse, fronts, device)
 
 
 def _modality(facts: ModelFacts, dataset: Dataset, name: str, where: str) -> Modality:
@@ -383,6 +393,20 @@ def _network(model: Model, dataset: Dataset, name: str, changed: Collection[str]
         other = f"; other code than it was trained with: {', '.join(changed)}" if changed else ""
         raise DataError(f"{model.folder / WEIGHTS}: {name}: {fault[:300].strip()}{other}") from error
     return network
+
+
+def _layer(model: Model, name: str, over: int) -> Stack:
+    """The layer of a model's stack over so many networks.
+
+    Raises:
+        DataError: its weights are missing or of other shapes.
+    """
+    layer = Stack(over, len(model.facts.activities))
+    try:
+        layer.load_state_dict(model.of(name))
+    except RuntimeError as error:
+        raise DataError(f"{model.folder / WEIGHTS}: the stack's layer: {one_line(error)}") from error
+    return layer
 
 
 def _fronts(

@@ -17,6 +17,7 @@ from plait.features.extraction import frozen_encoder
 from plait.names import natural, plain
 from plait.objects import resolve, source_key
 from plait.progress import Progress
+from plait.recogniser.fused import fusing_of, row_of
 from plait.recogniser.model import EncoderFacts, ModelFacts, NetworkFacts, SensorFacts, Training
 from plait.recogniser.windows import Sliding, windows_of
 from plait.results import UNSEEN
@@ -72,7 +73,9 @@ def source_of(
         raise ConfigError("protocol.shuffle_labels: a control teaches nothing, expected none")
     if method not in study.methods:
         raise ConfigError(f"methods: no method {method!r}, expected one of: {', '.join(study.methods)}")
-    study = replace(study.only([method]), seeds=study.seeds[:1])
+    study = study.only([method])
+    if not study.methods[method].ensemble:
+        study = replace(study, seeds=study.seeds[:1])
     dataset = OWN.dataset(study.dataset, "dataset")
     listing = clips_of(study, dataset, data)
     for line in listing.told(dataset.activities):
@@ -150,6 +153,13 @@ def _check_run(study: Study, dataset: Dataset, run: FinishedRun, cuts: Sequence[
             raise ConfigError(
                 f"{run.folder}: method {name!r} has other settings there, expected a run of this study"
             )
+    for name, row in study.methods.items():
+        if row.making and run.study.methods.get(name) != row:
+            raise ConfigError(f"{run.folder}: no row {name!r} like this one, expected a run of this study")
+        if row.ensemble and run.study.seeds != study.seeds:
+            raise ConfigError(
+                f"{run.folder}: {name!r} is over other seeds there, expected a run of this study"
+            )
     if run.study.dataset != study.dataset:
         raise ConfigError(f"{run.folder}: a run of {run.study.dataset}, expected one of {study.dataset}")
 
@@ -194,7 +204,12 @@ def sliding_of(source: Source, stride_s: float | None) -> tuple[Sliding, Windows
 
 
 def facts_of(
-    source: Source, key: str, epochs: Mapping[str, int], sliding: Sliding, method: str | None = None
+    source: Source,
+    key: str,
+    epochs: Mapping[str, int],
+    sliding: Sliding,
+    method: str | None = None,
+    seed: int | None = None,
 ) -> ModelFacts:
     """What a model says before temperature and decoding are chosen.
 
@@ -204,12 +219,14 @@ def facts_of(
         epochs: how many each network was trained, by its method's name.
         sliding: how windows are slid over recordings.
         method: which of the study's; by default the one that no other is made from.
+        seed: whose networks; by default the first, of an ensemble all.
     """
     study, dataset = source.study, source.dataset
     if method is None:
         made_from = {name for each in study.methods.values() for name in each.sources}
         [method] = study.methods.keys() - made_from
-    names = study.methods[method].average or (method,)
+    row = row_of(study, method, seed)
+    names = tuple(dict.fromkeys(part.method for part in row.parts))
     modalities = dict.fromkeys(m for name in names for m in study.methods[name].modalities)
     sensors = {}
     for name in modalities:
@@ -222,10 +239,10 @@ def facts_of(
             modality.rate_hz,
         )
     networks = {}
-    for name in names:
+    for network, name, _ in row.parts:
         spelled, train = study.method(name), study.training(name)
         assert spelled.use is not None
-        networks[name] = NetworkFacts(
+        networks[network] = NetworkFacts(
             spelled.use,
             source_key([resolve(spelled.use, f"methods.{name}.use")]),
             {m: _encoder_facts(source, name, spelled, m) for m in spelled.modalities},
@@ -242,7 +259,14 @@ def facts_of(
         activities=dataset.activities,
         sensors=sensors,
         networks=networks,
-        training=Training(people, _clips_read(source, names), study.seeds[0], source.left_out),
+        fusing=fusing_of(row, None, dataset.activities),
+        training=Training(
+            people,
+            _clips_read(source, names),
+            row.parts[0].seed,
+            source.left_out,
+            seeds=study.seeds if study.methods[method].ensemble else (),
+        ),
         seconds=sliding.seconds,
         stride_s=sliding.stride_s,
         cite=dataset.cite,

@@ -1,4 +1,4 @@
-"""What validation recordings speak for: how slots are decoded, what is refused, how sure scores are."""
+"""What validation recordings speak for: how slots are decoded, and what is refused."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,10 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
 
-from plait.analysis.calibration import LEAST
 from plait.clips.windows import ROUNDING_S
 from plait.recogniser.decoding import Decoding, decode, highest, refuse
 from plait.recogniser.segments import REFUSED, Slots, stretches
@@ -20,7 +17,6 @@ MULTIPLES = (1, 2, 3, 5)  # of a window: medians, and shortest stretches
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of transitions
 QUANTILES = tuple(share / 20 for share in range(1, 20))  # of the slots' highest scores
 ALIKE = 1e-9  # measures that differ by less are equal
-COLDEST, HOTTEST = 0.05, 20.0
 CANDIDATES_TRIED: dict[str, type[pl.DataType]] = {
     "kind": pl.String,
     "seconds": pl.Float64,
@@ -196,36 +192,3 @@ def macro_f1(
     occurs = seconds.sum(axis=1) > ROUNDING_S
     both = seconds.sum(axis=0) + seconds.sum(axis=1)
     return float((2 * seconds.diagonal()[occurs] / both[occurs]).mean()) if occurs.any() else float("nan")
-
-
-def temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature, 0.05 to 20, that makes the truth likeliest (C. Guo et al., ICML 2017).
-
-    It minimises the mean of -log p of the true class over `tempered` scores, with targets that leave other
-    classes a share of 1 / (n + 2), as if one row more were wrong (J. Platt, 1999): where all n are right, no
-    score becomes certain. 1 where no temperature is better: without rows, with a single class, or where all
-    classes have one score.
-
-    `probabilities` has shape `(n, classes)`, `truth` the places of the true classes, shape `(n,)`.
-    """
-    if len(truth) == 0 or probabilities.shape[1] < 2:
-        return 1.0
-    logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), LEAST, None))
-    count, classes = logs.shape
-    targets = np.full(logs.shape, 1 / (count + 2) / (classes - 1))
-    targets[np.arange(count), truth] = 1 - 1 / (count + 2)
-
-    def loss(log_temperature: float) -> float:
-        cooled = logs / np.exp(log_temperature)
-        return float((logsumexp(cooled, axis=1) - (targets * cooled).sum(axis=1)).mean())
-
-    bounds = float(np.log(COLDEST)), float(np.log(HOTTEST))
-    found = float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x)
-    return float(np.exp(found)) if loss(found) < loss(0.0) - 1e-12 else 1.0
-
-
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """`softmax(log p / temperature)` of each row, none of p less than 1e-12, `(n, classes)`."""
-    logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), LEAST, None))
-    hot: np.ndarray = softmax(logs / temperature, axis=1)
-    return hot

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from plait.analysis.calibration import temperature
 from plait.config import Study
 from plait.errors import ConfigError
+from plait.fusion import Stack
 from plait.names import natural, plain
 from plait.progress import Progress
 from plait.recogniser.card import called
 from plait.recogniser.decoding import transition_probabilities
+from plait.recogniser.fused import in_fold, row_of
 from plait.recogniser.model import (
     ModelFacts,
     Unlabelled,
@@ -29,35 +32,44 @@ from plait.recogniser.tuning import (
     choose,
     choose_threshold,
     macro_f1,
-    temperature,
 )
 from plait.recogniser.windows import Sliding, labels_of, whole_recordings
 from plait.results import (
     TRAIN_WEIGHTS,
     UNSEEN,
-    VALIDATION,
-    read_scores,
+    WEIGHTS,
 )
-from plait.study.jobs import Job, Setting
 from plait.study.run import Say
 from plait.study.shuffled import people_of
+from plait.study.stacks import read_layer
 from plait.types import Recording, Windows
 
 
 def tuned(
     source: Source,
     facts: ModelFacts,
-    jobs: Mapping[str, Job],
-    setting: Setting,
+    validation: pl.DataFrame | None,
+    folders: Mapping[tuple[str, int], Path],
     sliding: Sliding,
     cut: Windows | None,
     progress: Progress,
     say: Say,
 ) -> ModelFacts:
-    """The model with temperature, decoding and threshold as validation people speak for them."""
+    """The model with temperature, decoding and threshold as validation people speak for them.
+
+    Args:
+        source: what it is made from.
+        facts: what it says so far.
+        validation: what the study's rows said of people who validated.
+        folders: of finished jobs, by method and seed.
+        sliding: how windows are slid over recordings.
+        cut: how clips were cut.
+        progress: told how many windows are done.
+        say: called with each line to know.
+    """
     facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
-    scores, truth = _validation(source, facts, jobs, setting)
-    rounds = list(_rounds(source, facts, jobs, setting))
+    scores, truth = _said(facts, validation)
+    rounds = list(_rounds(source, facts, folders))
     if not len(truth) or not rounds:
         say("nobody validated who was not trained on: scores are as they come, and are not smoothed")
         return facts
@@ -120,49 +132,53 @@ def unlabelled_time(study: Study, cut: Windows | None) -> Unlabelled:
     return Unlabelled(policy, activity)
 
 
-def _validation(
-    source: Source, facts: ModelFacts, jobs: Mapping[str, Job], setting: Setting
-) -> tuple[np.ndarray, np.ndarray]:
+def _said(facts: ModelFacts, table: pl.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
     """Scores `(clips, activities)` of people who validated, and the places of what they did."""
-    if source.run is not None:
-        table = source.run.results.validation
-        seen = [fold.name for fold in folds_without(source.run, source.left_out)]
-        rows = None if table is None else table.filter(pl.col("method") == facts.method)
-        tables = [] if rows is None else [rows.filter(pl.col("fold").is_in(seen))]
-    else:
-        tables = [read_scores(setting.folder(jobs[name].key), VALIDATION) for name in facts.networks]
-    if not tables or tables[0].is_empty():
+    said = None
+    if table is not None:
+        said = table.filter(pl.col("method") == facts.method, pl.col("predicted") != UNSEEN)
+    if said is None or said.is_empty():
         return np.empty((0, len(facts.activities))), np.empty(0, np.int64)
-    says = np.array([(table["predicted"] != UNSEEN).to_list() for table in tables])
-    some: np.ndarray = np.any(says, axis=0)
-    scores = np.array([table["scores"].to_list() for table in tables])[:, some]
-    mean = scores.mean(axis=0, where=says[:, some, None])
-    truth = [facts.activities.index(name) for name in tables[0].filter(some)["activity"]]
-    return mean, np.array(truth, np.int64)
+    truth = [facts.activities.index(name) for name in said["activity"]]
+    return np.array(said["scores"].to_list(), dtype=np.float64), np.array(truth, np.int64)
 
 
 def _rounds(
-    source: Source, facts: ModelFacts, jobs: Mapping[str, Job], setting: Setting
+    source: Source, facts: ModelFacts, folders: Mapping[tuple[str, int], Path]
 ) -> Iterator[tuple[Recogniser, tuple[str, ...]]]:
     """Recognisers that have not seen some people, and who these are."""
     if source.run is None:
         if source.fold.val:
-            weights = {name: setting.folder(jobs[name].key) / TRAIN_WEIGHTS for name in facts.networks}
-            yield recogniser_of(source, facts, weights, {}), source.fold.val
+            row = row_of(source.study, facts.method)
+            weights = {part.network: folders[part.method, part.seed] / TRAIN_WEIGHTS for part in row.parts}
+            layers = tuple(
+                read_layer(folders[row.name, group[0].seed] / WEIGHTS, len(group), len(facts.activities))
+                for group in row.groups
+                if facts.fusing.making == "stack"
+            )
+            yield recogniser_of(source, facts, weights, {}, layers), source.fold.val
         return
     run = source.run
     if run.study.protocol.kind == "leave-one-session-out":
         return  # whoever validated was trained on, on another day
     fronts: dict[str, Front] = {}
+    row = row_of(run.study, facts.method)
     for fold in folds_without(run, source.left_out):
         if fold.val:
-            at = f"{fold.name}/{run.results.facts.seeds[0]}"
-            weights = {name: run.chosen_weights(name, at) for name in facts.networks}
-            yield recogniser_of(source, facts, weights, fronts), fold.val
+            weights = {
+                part.network: run.chosen_weights(part.method, f"{fold.name}/{part.seed}")
+                for part in row.parts
+            }
+            fusing, layers, _ = in_fold(run, row, fold.name)
+            yield recogniser_of(source, replace(facts, fusing=fusing), weights, fronts, layers), fold.val
 
 
 def recogniser_of(
-    source: Source, facts: ModelFacts, weights: Mapping[str, Path], fronts: dict[str, Front]
+    source: Source,
+    facts: ModelFacts,
+    weights: Mapping[str, Path],
+    fronts: dict[str, Front],
+    layers: Sequence[Stack] = (),
 ) -> Recogniser:
     """A recogniser of networks that a study has trained.
 
@@ -171,9 +187,11 @@ def recogniser_of(
         facts: what the recogniser says.
         weights: the networks' files, by name.
         fronts: frozen encoders that are there already; what is missing is added.
+        layers: of a stack.
     """
-    networks = {name: trained(source, name, path) for name, path in weights.items()}
-    return assembled(facts, source.dataset, networks, "cpu", "model", fronts)
+    method_of = {part.network: part.method for part in row_of(source.study, facts.method).parts}
+    networks = {name: trained(source, method_of[name], path) for name, path in weights.items()}
+    return assembled(facts, source.dataset, networks, "cpu", "model", fronts, layers)
 
 
 def _labelled(

@@ -146,6 +146,7 @@ def notes(
             "Features: a frozen network saw these clips once, before the study; parameters are those that "
             "were trained on top. plait does not know what that network was trained on."
         )
+    notes += made_notes(run)
     if contrasts.height:
         notes += contrast_notes(run.comparisons, contrasts)
     if comparisons.height:
@@ -166,6 +167,30 @@ def notes(
     if run.failed:
         failed = "; ".join(run.failed)
         notes.append(f"Failed, whence their methods and what is made from them are left out: {failed}.")
+    return notes
+
+
+def made_notes(run: RunFacts) -> list[str]:
+    """What rows are that are made of other rows, a sentence or two for each kind but averages."""
+    notes = []
+    kinds = {row.kind for row in run.methods.values()}
+    if "mixture" in kinds:
+        notes.append(
+            "Mixture: the mean of its methods' scores, each weighted by how sure it is of the clip; by "
+            "default scores are first made as sure as they are right, on the people who validate."
+        )
+    if "stack" in kinds:
+        notes.append(
+            "Stack: a logistic layer over its methods' scores, fitted on people who train, whose scores come "
+            "from networks that were trained without them, in folds within the fold. Parameters are the "
+            "layer's; training time includes those networks."
+        )
+    if "ensemble" in kinds:
+        notes.append(
+            f"Ensemble: the mean of a row's scores over {count(len(run.seeds), 'seed')}. It has one accuracy "
+            "a person, and no spread over seeds; in a contrast it stands against the mean over seeds of the "
+            "other's accuracies, and SD, seeds is the other's."
+        )
     return notes
 
 

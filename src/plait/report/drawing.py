@@ -28,8 +28,14 @@ COLOURS = {
     "combined": ("#b4446c", "#f08fae"),
     "fusion": ("#004b95", "#6db3f8"),
 }
-COLOUR_OF = {"single": "single", "average": "combined", "concat": "combined", "fusion": "fusion"}
-MARKER = {"single": "o", "average": "s", "concat": "s", "fusion": "D"}
+_COMBINED = ("average", "mixture", "stack", "concat")
+COLOUR_OF = {
+    "single": "single",
+    **dict.fromkeys(_COMBINED, "combined"),
+    "fusion": "fusion",
+    "ensemble": "muted",
+}
+MARKER = {"single": "o", **dict.fromkeys(_COMBINED, "s"), "fusion": "D", "ensemble": "^"}
 WIDTHS_IN = {"wide": 8.2, "narrow": 4.5}
 LETTER_IN, INDENT_IN, BELOW_IN, BESIDE_IN = 0.071, 0.14, 0.62, 0.54
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, 'DejaVu Sans', sans-serif"

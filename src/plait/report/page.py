@@ -226,7 +226,7 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         shown=main.row(by_predicate=pl.col("method") == choice.method, named=True) if choice else None,
         how=choice.how if choice else None,
         independent=report.independent,
-        best_combined=report.best(*tables.GROUPS["average and concat"]),
+        best_combined=report.best(*tables.GROUPS[tables.COMBINED]),
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
         contrasts=[tables.contrast_cells(row) for row in report.contrasts.iter_rows(named=True)],
         contrast_heads=tables.CONTRASTS,
@@ -302,7 +302,7 @@ def _films_that_fit(folder: Path, files: Sequence[str], left: int) -> dict[str, 
 
 def _main_groups(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
     """The rows of the main table by group; numbers as printed, and whether they are their column's best."""
-    trained = main.filter(pl.col("kind") != "average")
+    trained = main.filter(pl.col("train_seconds").is_not_null() & (pl.col("kind") != "stack"))
     best = {
         "accuracy": main["accuracy"].max(),
         "subject_sd": main["subject_sd"].min(),

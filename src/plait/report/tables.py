@@ -16,7 +16,13 @@ from plait.report.captions import chance, interval, notes, origin_of, percent, p
 from plait.report.latex import tabular
 from plait.results import UNSEEN, MethodFacts, RunFacts
 
-GROUPS = {"single": ("single",), "average and concat": ("average", "concat"), "fusion": ("fusion",)}
+COMBINED = "late fusion"
+GROUPS = {
+    "single": ("single",),
+    COMBINED: ("average", "mixture", "stack", "concat"),
+    "fusion": ("fusion",),
+    "ensemble over seeds": ("ensemble",),
+}
 MAIN = (
     "method",
     "modalities",
@@ -51,10 +57,10 @@ HANDS = ("method", "missing", "clips", "subjects", "accuracy %", "95 % interval"
 
 
 def main_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
-    """One row per method, singles first, then average and concat, then fusions: `table.csv`.
+    """One row per method, singles, late fusion, fusions, ensembles: `table.csv`.
 
     Accuracy, its SD over subjects, balanced accuracy, macro F1 and calibration errors are shares;
-    `train_seconds` is a job's mean, null for an average.
+    `train_seconds` is a job's mean, null for what trains nothing.
     """
     methods = [name for kinds in GROUPS.values() for name, row in run.methods.items() if row.kind in kinds]
     schema = {

@@ -14,7 +14,8 @@ from plait.features import Extraction
 from plait.fusion import Concat, Single
 from plait.objects import resolve
 from plait.results import JobFacts, Kind, MethodFacts, Origin, RunFacts
-from plait.study.jobs import At, Job, Setting
+from plait.study.jobs import At, Setting
+from plait.study.work import Item
 from plait.types import Dataset
 
 
@@ -65,7 +66,7 @@ def run_facts(
 
 
 def method_facts(
-    study: Study, jobs: Mapping[At, Job], trained: Mapping[At, JobFacts]
+    study: Study, jobs: Mapping[At, Item], trained: Mapping[At, JobFacts]
 ) -> dict[str, MethodFacts]:
     """What a run knows of each method besides its scores, from what its jobs say of themselves."""
     methods: dict[str, MethodFacts] = {}
@@ -78,7 +79,7 @@ def method_facts(
             use=method.use,
             args=method.args,
             encoders={m: _origin(encoder) for m, encoder in method.encoders.items()},
-            average=method.average,
+            made_of=method.made_of,
             sweep=method.swept,
             keys={f"{fold}/{seed}": job.key for (row, fold, seed), job in jobs.items() if row == name},
             parameters=done[0].parameters if done else 0,
@@ -101,8 +102,8 @@ def _origin(encoder: Encoder) -> Origin:
 
 
 def _kind(method: Method) -> Kind:
-    if not method.use:
-        return "average"
+    if method.making or not method.use:
+        return method.making or "average"
     use = resolve(method.use, "use")
     if use is Single or len(method.modalities) == 1:
         return "single"

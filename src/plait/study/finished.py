@@ -81,8 +81,8 @@ class FinishedRun:
 
     def clips(self, method: str) -> Clips:
         """What `method` was given, all clips."""
-        if method not in self.methods or not self.methods[method].keys:
-            known = ", ".join(name for name, row in self.methods.items() if row.keys)
+        if method not in self.methods or not self.methods[method].use:
+            known = ", ".join(name for name, row in self.methods.items() if row.use)
             raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")
         alone = self.study.only([method])
         # Features are found again by the device and the threads that made them.

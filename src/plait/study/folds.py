@@ -86,6 +86,35 @@ def folds(
     return tuple(splits)
 
 
+def inner_folds(fold: Fold, groups: int, where: str) -> tuple[Fold, ...]:
+    """The folds within a fold, over those alone who train in it: each is tested in one.
+
+    They are dealt to groups in turn; who validates stays, and who is tested in the fold is in none.
+
+    Args:
+        fold: whose training people are dealt.
+        groups: how many there are.
+        where: what errors call the setting.
+
+    Raises:
+        ConfigError: fewer train than there are groups.
+    """
+    if len(fold.train) < groups:
+        few = f"{len(fold.train)} {fold.by}s train in fold {fold.name}"
+        raise ConfigError(f"{where}: got {groups}, but {few}: expected no more groups than that")
+    parts = [fold.train[at::groups] for at in range(groups)]
+    return tuple(
+        Fold(
+            f"{fold.name}, inner {number}",
+            tuple(name for name in fold.train if name not in part),
+            fold.val,
+            part,
+            fold.by,
+        )
+        for number, part in enumerate(parts, 1)
+    )
+
+
 def by_of(protocol: Protocol) -> Side:
     """What the folds of `protocol` are made of."""
     return "session" if protocol.kind == "leave-one-session-out" else "subject"

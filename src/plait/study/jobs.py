@@ -1,6 +1,5 @@
-"""One job = (method, fold, seed): its key, how it is done, what it leaves; and it as work for an executor."""
+"""One job = (method, fold, seed): its key, how it is done, what it leaves."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,12 +13,11 @@ import torch
 from torch import nn
 
 from plait.clips import Clips
-from plait.compute.executors import Work
 from plait.compute.machine import keep_memory, settled, settled_numerics, wide_products
 from plait.config import Encoder, Method, Study, Train, Training
 from plait.contents import describe, settings
 from plait.objects import resolve, source_key
-from plait.results import JOBS, TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
+from plait.results import TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
 from plait.store import atomic, content_key
 from plait.training.course import Task
 from plait.training.fit import Trained, fit
@@ -83,6 +81,32 @@ class Job:
         """Equal for jobs whose results are equal, whatever they are called."""
         return content_key(self.decides)
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of the jobs that have to be done before."""
+        return tuple(dict.fromkeys(self.donors.values()))
+
+    @property
+    def cost(self) -> float:
+        """About how long it takes: values read in an epoch times the most epochs."""
+        values = sum(math.prod(self.clips.shapes[m]) for m in self.method.modalities)
+        return float(values * len(self.clips.of(self.fold.train, self.fold.by)) * self.train.max_epochs)
+
+    def reads(self, setting: Setting) -> tuple[Path, ...]:
+        """The arrays of its modalities, and its donors' weights."""
+        arrays = dict.fromkeys(file for m in self.method.modalities for file in self.clips.arrays[m].files)
+        weights = [setting.folder(key) / name for key in self.needs for name in (WEIGHTS, TRAIN_WEIGHTS)]
+        return (*arrays, *(path for path in weights if path.exists()))
+
+    def moved(self, where: Mapping[Path, Path]) -> "Job":
+        """The same job, reading arrays at other paths."""
+        arrays = {m: rows.made(lambda file: where.get(file, file)) for m, rows in self.clips.arrays.items()}
+        return replace(self, clips=replace(self.clips, arrays=arrays))
+
+    def run(self, setting: Setting) -> None:
+        """Train and score, as `run_job`."""
+        run_job(self, setting)
+
 
 def plan(
     study: Study,
@@ -92,7 +116,7 @@ def plan(
     setting: Setting,
     epochs: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[At, Job]:
-    """The jobs of a study by (method, fold, seed), donors first; rows that come to the same share a key.
+    """The trainings of a study by (method, fold, seed), donors first; what comes to the same shares a key.
 
     Args:
         study: its methods and seeds.
@@ -133,28 +157,6 @@ def plan(
                     epochs=epochs.get(name),
                 )
     return jobs
-
-
-def distinct(jobs: Mapping[At, Job]) -> list[Job]:
-    """Each job once, whatever rows have it; donors first, as they come."""
-    first: dict[str, Job] = {}
-    for job in jobs.values():
-        first.setdefault(job.key, job)
-    return list(first.values())
-
-
-def work_of(setting: Setting) -> Work[Job]:
-    """Jobs as work for an executor."""
-    return Work(
-        setting.out,
-        do=functools.partial(_do, setting=setting),
-        leaves=lambda job: f"{JOBS}/{job.key}",
-        needs=lambda job: tuple({f"{JOBS}/{key}": None for key in job.donors.values()}),
-        reads=functools.partial(_reads, setting=setting),
-        moved=_moved,
-        cost=_cost,
-        label=lambda job: job.label,
-    )
 
 
 def run_job(job: Job, setting: Setting) -> None:
@@ -204,30 +206,6 @@ def _failure(trained: Trained) -> str | None:
     if diverged.is_empty():
         return "its network gives scores that are no numbers"
     return f"training diverged: from epoch {diverged['epoch'][0]} on the loss is no number"
-
-
-def _do(job: Job, out: Path, setting: Setting) -> None:
-    run_job(job, replace(setting, out=out))
-
-
-def _reads(job: Job, setting: Setting) -> tuple[Path, ...]:
-    """The arrays of the job's modalities, and its donors' weights."""
-    arrays = dict.fromkeys(file for m in job.method.modalities for file in job.clips.arrays[m].files)
-    donors = dict.fromkeys(job.donors.values())
-    weights = [setting.folder(key) / name for key in donors for name in (WEIGHTS, TRAIN_WEIGHTS)]
-    return (*arrays, *(path for path in weights if path.exists()))
-
-
-def _moved(job: Job, where: Mapping[Path, Path]) -> Job:
-    """The same job, reading arrays at other paths."""
-    arrays = {name: rows.made(lambda file: where.get(file, file)) for name, rows in job.clips.arrays.items()}
-    return replace(job, clips=replace(job.clips, arrays=arrays))
-
-
-def _cost(job: Job) -> float:
-    """About how long a job takes: values read in an epoch times the most epochs."""
-    values = sum(math.prod(job.clips.shapes[m]) for m in job.method.modalities)
-    return float(values * len(job.clips.of(job.fold.train, job.fold.by)) * job.train.max_epochs)
 
 
 def _decides(study: Study, dataset: Dataset, setting: Setting, training: Training) -> dict[str, Any]:

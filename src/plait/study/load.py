@@ -1,5 +1,6 @@
 """A study file read, overridden, its sweeps expanded and its names checked against each other."""
 
+import difflib
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,11 +8,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from plait.config import Comparisons, Method, Study, Train, override, validated
+from plait.config import (
+    MAKINGS,
+    Comparisons,
+    Method,
+    Mixing,
+    Stacking,
+    Study,
+    Train,
+    override,
+    validated,
+)
 from plait.errors import ConfigError, one_line, quote
 from plait.store import read_bytes, toml_of
 
 MOST_ROWS = 1000  # of a sweep
+_ARGS: dict[str, type] = {"mixture": Mixing, "stack": Stacking}
 
 
 def load_study(
@@ -180,16 +192,21 @@ def _resolve(study: Study, file: str, whole: bool) -> Study:
             methods[row] = method
     for name, method in methods.items():
         where = f"{file}: methods.{name}"
-        if bool(method.use) == bool(method.average):
-            raise ConfigError(f"{where}: expected exactly one of 'use' and 'average'")
+        kinds = ("use", *MAKINGS)
+        if sum(bool(getattr(method, kind)) for kind in kinds) != 1:
+            expected = f"{', '.join(map(repr, kinds[:-1]))} and {kinds[-1]!r}"
+            raise ConfigError(f"{where}: expected exactly one of {expected}")
         if method.use:
             methods[name] = _fill_in(method, study, where)
     for name, method in methods.items():
-        where = f"{file}: methods.{name}"
-        if method.average:
-            methods[name] = _fill_in_average(method, methods, where)
-        else:
-            _check_encoders(name, methods, where)
+        if method.use:
+            _check_encoders(name, methods, f"{file}: methods.{name}")
+    for name, method in methods.items():  # those of which an ensemble may be made come before ensembles
+        if method.making and not method.ensemble:
+            methods[name] = _fill_in_made(name, methods, file)
+    for name, method in methods.items():
+        if method.ensemble:
+            methods[name] = _fill_in_made(name, methods, file)
     resolved = replace(study, methods=methods)
     if study.evaluate.continuous and study.protocol.kind == "leave-one-session-out":
         raise ConfigError(
@@ -291,17 +308,28 @@ def _ancestors(name: str, methods: Mapping[str, Method], ancestors: set[str]) ->
     return ancestors
 
 
-def _fill_in_average(method: Method, methods: Mapping[str, Method], where: str) -> Method:
-    """An average, with the modalities of the methods whose scores it averages."""
-    if len(set(method.average)) < 2:
-        raise ConfigError(f"{where}.average: got {list(method.average)}, expected two methods or more")
-    for key in ("args", "augment", "encoders", "train"):
+def _fill_in_made(name: str, methods: Mapping[str, Method], file: str) -> Method:
+    """A row that is made of other rows' scores, with their modalities and, in `args`, all that decides it."""
+    method, where = methods[name], f"{file}: methods.{name}"
+    making, kind = method.making, _ARGS.get(method.making or "")
+    article = "an" if str(making)[0] in "ae" else "a"
+    for key in ("augment", "encoders", "train", *(() if kind else ("args",))):
         if getattr(method, key):
-            raise ConfigError(f"{where}: an average trains nothing, so it takes no {key!r}")
-    trained = [name for name, other in methods.items() if other.use]
-    for name in method.average:
-        if name not in trained:
-            untrained = f"{where}.average: no trained method {name!r}"
-            raise ConfigError(f"{untrained}, expected some of: {', '.join(trained)}")
-    modalities = dict.fromkeys(modality for name in method.average for modality in methods[name].modalities)
-    return replace(method, modalities=tuple(modalities))
+            raise ConfigError(f"{where}: {article} {making} trains no network, so it takes no {key!r}")
+    if making != "ensemble" and (len(method.made_of) < 2 or len(set(method.made_of)) < len(method.made_of)):
+        expected = "expected two methods or more, each once"
+        raise ConfigError(f"{where}.{making}: got {list(method.made_of)}, {expected}")
+    able = [
+        row for row, other in methods.items() if other.use or (making == "ensemble" and not other.ensemble)
+    ]
+    for row in method.made_of:
+        if row not in able:
+            near = difflib.get_close_matches(row, able, 1)
+            unknown = f"{where}.{making}: no {'row' if making == 'ensemble' else 'trained method'} {row!r}"
+            hint = f", did you mean {near[0]!r}? Expected" if near else ", expected"
+            raise ConfigError(f"{unknown}{hint} some of: {', '.join(able)}")
+    args = method.args
+    if kind:
+        args = asdict(validated(kind, args, file, ("methods", name, "args")))
+    modalities = dict.fromkeys(modality for row in method.made_of for modality in methods[row].modalities)
+    return replace(method, args=args, modalities=tuple(modalities))

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
 import torch
 from pydantic import TypeAdapter
 
@@ -21,11 +20,9 @@ from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.fusion import average_scores
 from plait.objects import resolve
 from plait.progress import Progress, silent
 from plait.results import (
-    COLUMNS,
     CONTINUOUS,
     DROPPED,
     LACKING,
@@ -34,22 +31,24 @@ from plait.results import (
     STUDY,
     VALIDATION,
     read_job,
-    read_scores,
     write_run,
     write_table,
 )
 from plait.store import locked, write_csv, write_toml
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
-from plait.study.folds import by_of, check_choice, check_classes, check_held, folds_of
+from plait.study.folds import by_of, check_choice, check_classes, check_held, folds_of, inner_folds
 from plait.study.inputs import inputs
-from plait.study.jobs import At, Job, Setting, distinct, plan, work_of
+from plait.study.jobs import Job, Setting
 from plait.study.load import load_study
+from plait.study.made import scores_of, with_made
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
+from plait.study.stacks import StackJob
+from plait.study.work import Plan, plan_all, work_of
 from plait.training.fit import check
 from plait.training.network import build
 from plait.trust import OWN
-from plait.types import Dataset, Fold
+from plait.types import Clip, Dataset, Fold
 
 Say = Callable[[str], object]
 LOG = logging.getLogger("plait")
@@ -124,9 +123,11 @@ def run_study(
             out,
             listing,
             setting,
-            plan(study, dataset, clips, parts, setting),
+            plan_all(study, dataset, clips, parts, setting),
             cluster.threads if cluster else torch.get_num_threads(),
         )
+        for line in _costs(planned.plan):
+            say(line)
         work = work_of(setting)
         if cluster:
             pool = remote(work, workers, cluster)
@@ -134,7 +135,7 @@ def run_study(
             pool = processes(work, workers or max(1, cores() // threads), threads)
         else:
             pool = inline(work)
-        do_missing(distinct(planned.jobs), work, pool, progress)
+        do_missing(planned.plan.distinct(), work, pool, progress)
     _finish(planned, say, then)
 
 
@@ -147,13 +148,13 @@ class _Planned(NamedTuple):
     out: Path
     listing: Listing
     setting: Setting
-    jobs: dict[At, Job]
+    plan: Plan
     feature_threads: int
 
 
 def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) -> None:
     """Write what the finished jobs came to, those that failed apart."""
-    study, dataset, data, out, listing, setting, jobs, feature_threads = planned
+    study, dataset, data, out, listing, setting, (jobs, _), feature_threads = planned
     trained = {at: read_job(setting.folder(job.key)) for at, job in jobs.items()}
     failed = {at: f"{jobs[at].label}: {job.failed}" for at, job in trained.items() if job.failed}
     for line in failed.values():
@@ -174,9 +175,14 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
     )
     with reporting(out):
         write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
-        predictions = _assembled(study, dataset, jobs, setting, PREDICTIONS)
-        validation = _assembled(study, dataset, jobs, setting, VALIDATION)
-        results = write_run(out, facts, predictions, validation)
+        predictions, validation = (
+            scores_of(study, jobs, setting, name) for name in (PREDICTIONS, VALIDATION)
+        )
+        tables = [
+            with_made(study, table, validation, dataset.activities).sort(ORDER)
+            for table in (predictions, validation)
+        ]
+        results = write_run(out, facts, *tables)
         if listing.dropped:
             write_csv(out / DROPPED, table_of(listing.dropped))
         else:
@@ -265,12 +271,13 @@ def check_methods(
     named = [(name, rows) for rows, name in arrays.items()]
     check_clips(data, [clip for _, clip in cuts], named, people_of(study), by_of(study.protocol))
     table, lines = [clip for _, clip in cuts], []
+    within = _within(study, dataset, table, parts)
     for name, method, train in study.trainings():
         where, precision = f"methods.{name}", getattr(torch, train.precision)
         network = build(method, dataset, clips[name].shapes, where, precision)
         check(method, train, network, clips[name], where)
         holding = {getattr(c, by_of(study.protocol)) for c in table if c.holds(method.modalities)}
-        for fold in parts:
+        for fold in (*parts, *within.get(name, ())):
             if not all(clip.holds(method.modalities) for clip in table):
                 check_held(fold, table, dataset.activities, method.modalities, where)
             if choosing:
@@ -284,6 +291,25 @@ def check_methods(
     return lines
 
 
+def _within(
+    study: Study, dataset: Dataset, clips: Sequence[Clip], parts: Sequence[Fold]
+) -> dict[str, list[Fold]]:
+    """The folds within folds that stacks ask for, by the methods that are trained in them.
+
+    Raises:
+        ConfigError: too few people train, or one of these folds lacks an activity.
+    """
+    found: dict[str, list[Fold]] = {}
+    for row, method in study.methods.items():
+        for fold in parts if method.stack else ():
+            within = inner_folds(fold, method.args["folds"], f"methods.{row}.args.folds")
+            for part in within:
+                check_classes(part, clips, dataset.activities)
+            for name in study.only(method.stack).order():
+                found.setdefault(name, []).extend(within)
+    return found
+
+
 def _import_all(study: Study) -> None:
     """Import every module that the study names: what has been imported is what other machines are given."""
     for name, method, train in study.trainings():
@@ -294,23 +320,14 @@ def _import_all(study: Study) -> None:
                 resolve(path, f"methods.{name}")
 
 
-def _assembled(
-    study: Study, dataset: Dataset, jobs: Mapping[tuple[str, str, int], Job], setting: Setting, name: str
-) -> pl.DataFrame:
-    """All jobs' scores as one table, with the averages, sorted by method, seed, fold, clip."""
-    parts = [
-        read_scores(setting.folder(job.key), name).with_columns(
-            study=pl.lit(study.name),
-            method=pl.lit(method),
-            fold=pl.lit(fold),
-            seed=pl.lit(seed, dtype=pl.Int64),
-        )
-        for (method, fold, seed), job in jobs.items()
+def _costs(plan: Plan) -> list[str]:
+    """A line on what stacks cost, if there are any."""
+    stacks = sorted({method for (method, _, _), job in plan.rows.items() if isinstance(job, StackJob)})
+    if not stacks:
+        return []
+    others = {job.key for job in plan.rows.values() if isinstance(job, Job)}
+    more = len({job.key for job in plan.inner} - others)
+    return [
+        f"stack {', '.join(stacks)}: {more} trainings in folds within folds, beside the {len(others)} of all "
+        "methods"
     ]
-    table = pl.concat(parts).select(COLUMNS)
-    averages = [
-        average_scores(table, method.average, row, dataset.activities)
-        for row, method in study.methods.items()
-        if method.average and not table.is_empty()  # nobody validates: no scores to average
-    ]
-    return pl.concat([table, *averages]).sort(ORDER)
