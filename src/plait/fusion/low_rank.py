@@ -75,7 +75,9 @@ class LowRank(nn.Module):
         features = self.embedded(self.entry(grids))
         factors = [self._factor(name, features.get(name)) for name in self.factors]
         products = functools.reduce(operator.mul, factors)
-        logits: Tensor = self.head([products.reshape(-1, self.rank, self.bias.shape[0]).sum(dim=1) + self.bias])
+        logits: Tensor = self.head(
+            [products.reshape(-1, self.rank, self.bias.shape[0]).sum(dim=1) + self.bias]
+        )
         return logits
 
     def _factor(self, name: str, features: Tensor | None) -> Float[Tensor, "#b m"]:
