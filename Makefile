@@ -3,7 +3,7 @@
 # make bench  install, then every benchmark; what each prints, and runs/bench/NAME.json
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := $(filter-out atwork common glovid miniature signals simulated_sheet textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out atwork common glovid miniature plain_fusion signals simulated_sheet textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: install demo test bench
 

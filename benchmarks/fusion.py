@@ -11,6 +11,9 @@ are compared first, with each other and with plait's in float64. Peak memory is 
 inputs, by torch's profiler. Then plait and the textbook in bfloat16 (`torch.autocast`, the video grid stored
 so), whose logits and gradients may be apart from float64's by a thirtieth of their norm.
 
+Behind them the other methods, under a mean head, each against the same written with what torch has
+(`plain_fusion`), compared in the same way.
+
 Before: the products of fusion that are largest, as torch multiplies them and as plait's jobs do, and how far
 either is off float64; not with `--device cuda`, where cuBLAS multiplies both, in float32 that is not rounded
 to TensorFloat-32. Last, growth: one block, forward, and where stated forward and backward, from 10^2 to
@@ -21,7 +24,7 @@ to TensorFloat-32. Last, growth: one block, forward, and where stated forward an
 import argparse
 import copy
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,6 +35,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from common import finish, in_turn, machine, medians, options, peak_on_card, said
+from plain_fusion import OTHERS
 from plait.compute.machine import keep_memory, settled, wide_products
 from plait.fusion import Led, NonLocal, Symmetric, contraction
 from textbook import Fused, Plain, channels_first
@@ -83,7 +87,9 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
     sizes = [(8, 1), (8, chosen.threads), (64, chosen.threads)]
     if chosen.device != "cpu":
         del sizes[0]
-    for batch, threads in ((2, 1),) if chosen.quick else sizes:
+    if chosen.quick:
+        sizes = [(2, 1)]
+    for batch, threads in sizes:
         torch.set_num_threads(threads)
         print(f"batch {batch}, {threads} threads")
         for head in ("mean", "flatten"):
@@ -99,6 +105,7 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
                 print(told(row))
                 rows.append(row)
     result["steps"] = rows
+    result["others"] = others(chosen, sizes)
     result["growth"] = []
     print(
         f"\ngrowth: {LEAD} and {CONTEXT} channels, K = {EMBEDDING}, one clip; "
@@ -110,6 +117,47 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
         line = f"{i:7,} x {j:7,}: forward {row['forward_s']:8.4f} s, step {step}"
         print(f"{line}, largest tensor {row['largest']:>12,}, error {row['error']:.1e}")
         result["growth"].append(row)
+
+
+def others(chosen: argparse.Namespace, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """The other methods, each against the same with what torch has."""
+    print("\none training step of the other methods, mean heads, ms: plait, with what torch has; parameters")
+    rows = []
+    for batch, threads in sizes:
+        torch.set_num_threads(threads)
+        print(f"batch {batch}, {threads} threads")
+        for name, (make, plainly) in OTHERS.items():
+            method = make(SHAPES, CLASSES)
+            parameters = sum(p.numel() for p in method.parameters())
+            found = beside(method, plainly, batch, 1 if chosen.quick else chosen.rounds, chosen.device)
+            row = {"fusion": name, "batch": batch, "threads": threads, "parameters": parameters, **found}
+            ms = f"{row['ms']['plait']:9.2f}{row['ms']['torch']:9.2f} ({row['ratio']:4.1f} x)"
+            print(f"  {name:16s}{ms}{parameters:12,}")
+            rows.append(row)
+    return rows
+
+
+def beside(
+    method: nn.Module, plainly: Callable[[Any], nn.Module], batch: int, rounds: int, device: str
+) -> dict[str, Any]:
+    """Medians in ms, their ratio, and differences, of a step of a method and of the same written plainly."""
+    grids = {name: torch.randn(batch, *shape).to(device) for name, shape in SHAPES.items()}
+    grids["gloves"].requires_grad_()
+    labels = torch.randint(CLASSES, (batch,)).to(device)
+    plain, exact = plainly(method).to(device), copy.deepcopy(method).double().to(device)
+    method = method.to(device)
+    double = {name: grid.detach().double().requires_grad_(grid.requires_grad) for name, grid in grids.items()}
+    truth = results(step(exact, double, labels)(), double["gloves"])
+    ours = results(step(method, grids, labels)(), grids["gloves"])
+    theirs = results(step(plain, grids, labels)(), grids["gloves"])
+    apart = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))
+    error = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, truth, strict=True))
+    assert error < 1e-5 and apart < 5e-5, f"outputs or gradients differ: {apart:.1e}, {error:.1e} to float64"
+    steps = {"plait": step(method, grids, labels), "torch": step(plain, grids, labels)}
+    ms = {name: 1e3 * s for name, s in medians(in_turn(steps, rounds, device)).items()}
+    return {
+        "ms": ms, "ratio": ms["torch"] / ms["plait"], "difference": apart, "relative_error_to_float64": error,
+    }  # fmt: skip
 
 
 def multiplied(threads: int, rounds: int) -> dict[str, Any]:

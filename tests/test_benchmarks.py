@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from plain_fusion import OTHERS
 from plait.study.run import run_study
 from tests.commands import script
 
@@ -64,6 +65,10 @@ def test_fusion(tmp_path):
     for row in told["steps"]:
         assert row["ratio_to_textbook"] == pytest.approx(row["ms"]["textbook"] / row["ms"]["plait"])
         assert row["relative_error_to_float64"] < 1e-5 and min(row["peak_mb"].values()) > 0
+    assert [row["fusion"] for row in told["others"]] == list(OTHERS)
+    for row in told["others"]:
+        assert row["ratio"] == pytest.approx(row["ms"]["torch"] / row["ms"]["plait"])
+        assert row["relative_error_to_float64"] < 1e-5 and row["parameters"] > 1000
     assert all(row["error"] < 1e-5 for row in told["growth"])
 
 

@@ -5,7 +5,18 @@ import torch
 from torch import nn
 from torch.export import Dim, export
 
-from plait.fusion import Concat, Led, Single, Symmetric
+from plait.fusion import (
+    Binding,
+    Bottleneck,
+    Concat,
+    CrossAttention,
+    Gated,
+    Led,
+    LowRank,
+    Single,
+    Symmetric,
+    TensorFusion,
+)
 
 SHAPES = {"video": (3, 2, 2, 12), "gloves": (7, 5), "pulse": (4,)}
 METHODS = [
@@ -15,6 +26,14 @@ METHODS = [
     (Symmetric, {"embedding": 30, "normalise": True}),
     (Concat, {}),
     (Single, {"modality": "video"}),
+    (Gated, {}),
+    (Gated, {"gates": "sigmoid", "head": "hidden", "normalise": True}),
+    (TensorFusion, {}),
+    (LowRank, {"rank": 2, "embedding": 3}),
+    (CrossAttention, {"layers": 2}),
+    (CrossAttention, {"lead": "gloves", "head": "flatten"}),
+    (Bottleneck, {"bottlenecks": 2}),
+    (Binding, {"windows": 4}),
 ]
 
 
@@ -26,12 +45,20 @@ class Positional(nn.Module):
         self.method = method
 
     def forward(self, *grids):
-        return self.method(dict(zip(SHAPES, grids, strict=True)))
+        return self.method(dict(zip(self.method.entry.shapes, grids, strict=True)))
 
 
-def grids(batch):
+def positional(case):
+    """A method of all modalities; where a vector has no time to be bound in, of the others."""
+    kind, options = case
+    torch.manual_seed(0)
+    shapes = {name: s for name, s in SHAPES.items() if kind is not Binding or len(s) > 1}
+    return Positional(kind({"video": SHAPES["video"]} if kind is Single else shapes, 6, **options)).eval()
+
+
+def grids(method, batch):
     torch.manual_seed(batch)
-    return tuple(torch.randn(batch, *shape) for shape in SHAPES.values())
+    return tuple(torch.randn(batch, *shape) for shape in method.method.entry.shapes.values())
 
 
 def called(case):
@@ -42,21 +69,19 @@ def called(case):
 
 @pytest.mark.parametrize("case", METHODS, ids=called)
 def test_any_number_of_clips(case):
-    kind, options = case
-    torch.manual_seed(0)
-    method = Positional(kind(SHAPES, 6, **options)).eval()
-    batch = Dim("batch", min=1, max=4096)
-    exported = export(method, grids(3), dynamic_shapes=(tuple({0: batch} for _ in SHAPES),)).module()
+    method = positional(case)
+    example, batch = grids(method, 3), Dim("batch", min=1, max=4096)
+    exported = export(method, example, dynamic_shapes=(tuple({0: batch} for _ in example),)).module()
     for size in (1, 2, 3, 8):
-        torch.testing.assert_close(exported(*grids(size)), method(*grids(size)), rtol=1e-5, atol=1e-6)
+        given = grids(method, size)
+        torch.testing.assert_close(exported(*given), method(*given), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("case", METHODS[::2], ids=called)
 def test_a_trace_of_one_batch_takes_another(case):
-    kind, options = case
-    torch.manual_seed(0)
-    method = Positional(kind(SHAPES, 6, **options)).eval()
-    traced = torch.jit.trace(method, grids(3))
+    method = positional(case)
+    traced = torch.jit.trace(method, grids(method, 3))
     for size in (1, 3, 8):
-        torch.testing.assert_close(traced(*grids(size)), method(*grids(size)), rtol=1e-5, atol=1e-6)
+        given = grids(method, size)
+        torch.testing.assert_close(traced(*given), method(*given), rtol=1e-5, atol=1e-6)

@@ -7,7 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.errors import DataError, ShapeError
-from plait.fusion import Concat, Led, NonLocal, Single, Symmetric, average_scores
+from plait.fusion import (
+    Binding,
+    Bottleneck,
+    Concat,
+    CrossAttention,
+    Gated,
+    Led,
+    LowRank,
+    NonLocal,
+    Single,
+    Symmetric,
+    TensorFusion,
+    average_scores,
+)
 from tests.fusion import oracle
 
 GRIDS = st.lists(st.integers(1, 3), min_size=0, max_size=3).map(tuple)
@@ -248,6 +261,16 @@ def test_blocks_stand_alone_inside_another_network():
         partial(Led, lead="video", embedding=1, scale=True),
         *(partial(use, head=head) for use in (Symmetric, Concat) for head in ("mean", "flatten", "hidden")),
         partial(Single, modality="video"),
+        *(
+            partial(Gated, gates=gates, head=head)
+            for gates, head in (("softmax", "mean"), ("sigmoid", "hidden"))
+        ),
+        *(partial(use, embedding=size) for use in (LowRank, TensorFusion) for size in (None, 4)),
+        *(
+            partial(CrossAttention, lead=lead, head=head)
+            for lead, head in ((None, "mean"), ("video", "flatten"))
+        ),
+        *(partial(use, head=head) for use in (Bottleneck, Binding) for head in ("mean", "hidden")),
     ],
 )
 def test_methods_can_be_made_of_halves(make, kind):

@@ -23,7 +23,18 @@ from plait.encoders.standard import Standard
 from plait.encoders.tokens import TokenGrid
 from plait.encoders.video3d import Clip3D
 from plait.errors import ConfigError
-from plait.fusion import Concat, Led, Single, Symmetric
+from plait.fusion import (
+    Binding,
+    Bottleneck,
+    Concat,
+    CrossAttention,
+    Gated,
+    Led,
+    LowRank,
+    Single,
+    Symmetric,
+    TensorFusion,
+)
 from plait.recogniser.export import Exported, Several, export
 from plait.recogniser.program_files import ENDINGS, NAMES, PROBABILITIES
 from plait.training.network import Network, grid_shape
@@ -117,6 +128,12 @@ NETWORKS = {
     "concat, hidden": ("pictures vector", partial(Concat, head="hidden")),
     "single": ("kinetics", partial(Single, modality="kinetics", head="flatten")),
     "single of two": ("steps vector", partial(Single, modality="steps")),
+    "gated": ("places vector", partial(Gated, normalise=True)),
+    "tensor fusion": ("steps vector", partial(TensorFusion, embedding=3)),
+    "low rank": ("places steps vector", LowRank),
+    "cross-attention": ("places vector", partial(CrossAttention, layers=2)),
+    "bottleneck": ("steps vector", Bottleneck),
+    "binding": ("places steps", Binding),
 }
 BOTH = ["led", "concat, hidden"]  # ONNX comes by way of the other
 CASES = [pytest.param(name, "onnx", marks=ONNX.marks) for name in NETWORKS]

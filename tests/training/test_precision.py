@@ -9,7 +9,18 @@ from torch import nn
 from plait.clips import Clips, Rows
 from plait.config import Method
 from plait.errors import ConfigError, PlaitWarning, ShapeError
-from plait.fusion import Concat, Led, Single, Symmetric
+from plait.fusion import (
+    Binding,
+    Bottleneck,
+    Concat,
+    CrossAttention,
+    Gated,
+    Led,
+    LowRank,
+    Single,
+    Symmetric,
+    TensorFusion,
+)
 from plait.fusion.grids import mean_of
 from plait.store import write_toml
 from plait.study.load import load_study
@@ -28,6 +39,10 @@ METHODS = {
     "video-led, pooled": lambda: Led(SHAPES, 3, "video", pool=2),
     "symmetric, flatten": lambda: Symmetric(SHAPES, 3, head="flatten", norm=True, normalise=True),
     "symmetric, hidden": lambda: Symmetric(SHAPES, 3, head="hidden"),
+    "cross-attention": lambda: CrossAttention(SHAPES, 3, layers=2),
+    "cross-attention, flatten": lambda: CrossAttention(SHAPES, 3, "gloves", head="flatten"),
+    "bottleneck": lambda: Bottleneck(SHAPES, 3),
+    "binding": lambda: Binding(SHAPES, 3),
 }
 
 
@@ -64,7 +79,14 @@ def test_in_bfloat16_blocks_of_the_lead_are_those_of_the_whole(monkeypatch):
         assert float((one - other).norm() / other.norm()) < 0.03
 
 
-@pytest.mark.parametrize("make", [lambda: Single(SHAPES, 3, "video"), lambda: Concat(SHAPES, 3)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Single(SHAPES, 3, "video"),
+        lambda: Concat(SHAPES, 3),
+        *(lambda use=use: use(SHAPES, 3) for use in (Gated, LowRank, TensorFusion)),
+    ],
+)
 def test_a_method_of_thin_products_computes_in_float32_whatever_is_asked_for(make):
     assert (
         Network({name: nn.Identity() for name in SHAPES}, make(), (), torch.bfloat16).precision

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -56,14 +56,30 @@ def is_known(modality: str, grids: Container[str]) -> bool:
     return modality in grids or mean_of(modality) in grids
 
 
+def read_means(grids: Mapping[str, Tensor], modalities: Iterable[str]) -> dict[str, Tensor]:
+    """The means, in this order, of those modalities that are there."""
+    return {name: read_mean(grids, name) for name in modalities if is_known(name, grids)}
+
+
+def check_sizes(of: str, **sizes: int) -> None:
+    """Refuse sizes below 1.
+
+    Raises:
+        ShapeError: naming the first.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ShapeError(f"{of}: {name} is {size}, expected at least 1")
+
+
 class Entry(nn.Module):
     """Grids as they enter a method: their shapes checked, a LayerNorm over channels on each if `normalise`.
 
     Its own `reads` is what is asked for, without means where the grids must be normalised first.
 
     Raises:
-        ShapeError: a modality that is not optional is missing, a grid is not `(batch, *shape)`, or a mean not
-            `(batch, channels)`.
+        ShapeError: a modality that is not optional is missing, or all are, a grid is not `(batch, *shape)`,
+            or a mean not `(batch, channels)`.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], normalise: bool, reads: Reads) -> None:
@@ -92,6 +108,9 @@ class Entry(nn.Module):
                     got, width = tuple(mean.shape), ("batch", shape[-1])
                     raise ShapeError(f"mean of modality {name!r} has shape {got}, expected {width}")
                 entered[mean_of(name)] = mean
+        if not entered:
+            names = ", ".join(grids) or "none"
+            raise ShapeError(f"no modality is there: got {names}; expected any of: {', '.join(self.shapes)}")
         batch, *others = (grid.shape[0] for grid in entered.values())
         if any(other != batch for other in others):  # no set: sizes yet to be known cannot be hashed
             sizes = ", ".join(f"{name} {grid.shape[0]}" for name, grid in entered.items())
