@@ -73,7 +73,8 @@ def main() -> None:
         _refuse(f"{path}: a link to itself, expected a file or a folder")
     except SystemExit as ended:
         if ended.code == STOPPED:
-            typer.echo("plait: stopped; the same command goes on from here", err=True)
+            goes_on = "" if "live" in sys.argv[1:2] else "; the same command goes on from here"
+            typer.echo(f"plait: stopped{goes_on}", err=True)
         raise
     finally:
         warnings.formatwarning = plain

@@ -3,18 +3,20 @@
 import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait.cli.modules import trusted
 from plait.cli.options import Device, Threads, Trusted, finite
 from plait.cli.recogniser import ModelFolder, Stride
-from plait.errors import ConfigError
+from plait.errors import ConfigError, PlaitError
+from plait.store import taken
 
 if TYPE_CHECKING:
     from plait.live.events import Event, Source
@@ -60,7 +62,10 @@ def live(
         bool, typer.Option("--fast", help="A replay as fast as possible, with every window.")
     ] = False,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, callback=finite, metavar="SECONDS", help="End after so long.")
+        float | None,
+        typer.Option(
+            min=0.1, callback=finite, metavar="SECONDS", help="End so long after it began, pictures or not."
+        ),
     ] = None,
     threads: Threads = 1,
     device: Device = "auto",
@@ -94,28 +99,29 @@ def live(
         pace = Pace(math.inf if fast else speed, 0.0) if replayed else Pace()
         with ExitStack() as stack:
             sources = sources_of(streams, pace, trusting)
-            session = Session(recogniser, sources, pace, stride_s=stride, patience_s=patience)
+            session = Session(recogniser, sources, pace, stride_s=stride, patience_s=patience, say=typer.echo)
             console = Console()
             session.listeners.append(console)
             page = serve_page(session, host, port) if serve else None
             if page is not None:
                 stack.callback(page.close)
-            keeper = None if out is None else Keeper(out, session, name_of(streams, out))
+            stack.enter_context(stopped_by_signals(session))  # until all is written, and whatever happens
+            if out is not None and record is not None and out.resolve() == record.resolve():
+                raise ConfigError(f"{out}: --out and --record in one folder, expected two")
+            if out is not None and taken(out):  # before a recording's folder is made
+                raise ConfigError(f"{out}: holds files, expected a new folder for what is seen live")
             recorder = None if record is None else Recorder(record, subject, sources, waits=not pace.waits)
+            keeper = None if out is None else Keeper(out, session, name_of(streams, out))
             # Nothing is refused from here on, and what was made will be filled.
             if keeper is not None:
                 session.listeners.append(keeper)
-                stack.callback(finish, keeper, sources)
+                stack.push(ending(partial(finish, keeper, sources)))
             if recorder is not None:
                 session.listeners.append(recorder)
-                stack.callback(recorder.close)
+                stack.push(ending(recorder.close))
             if page is not None:
                 typer.echo(f"{page.address} (Ctrl-C ends it)")
-            stack.enter_context(stopped_by_signals(session))
             session.run(seconds)
-    except KeyboardInterrupt:  # before there was a session to end
-        typer.echo("plait: stopped before anything was seen", err=True)
-        raise SystemExit(1) from None
     finally:
         torch.set_num_threads(before)
     for line in summary(session):
@@ -141,15 +147,28 @@ class Console:
 
 @contextmanager
 def stopped_by_signals(session: "Session") -> Iterator[None]:
-    """Ctrl-C and a polite kill end a session, which then keeps what it has seen."""
-    before = {
-        kind: signal.signal(kind, lambda *_: session.stop()) for kind in (signal.SIGINT, signal.SIGTERM)
-    }
+    """Ctrl-C, a polite kill and a terminal that goes end a session, which then keeps what it has seen."""
+    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {kind: signal.signal(kind, lambda *_: session.stop()) for kind in kinds}
     try:
         yield
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+def ending(end: Callable[[], None]) -> Callable[[Any, Any, Any], bool]:
+    """What has to be done at the end as an exit of a context; of two errors, the first is raised."""
+
+    def exit_(kind: Any, error: BaseException | None, trace: Any) -> bool:
+        try:
+            end()
+        except (PlaitError, OSError):
+            if error is None:
+                raise
+        return False
+
+    return exit_
 
 
 def finish(keeper: "Keeper", sources: "list[Source]") -> None:

@@ -13,6 +13,7 @@ from plait.clips.presence import Lack, Sensors
 from plait.clips.windows import longest_s
 from plait.errors import ConfigError, DataError, own_code
 from plait.names import plain
+from plait.recordings.same_columns import Columns, columns_of
 from plait.types import Clip, Dataset, Dropped, Missing, Modality, Recording
 
 Cut = tuple[Recording, Clip]
@@ -73,7 +74,8 @@ def survey(
 
     Raises:
         DataError: no clips, an unknown activity, a stream that no recording has, a modality that no clip has,
-            two clips of one name, one that is refused, or what `check_names` and `check_recordings` refuse.
+            two clips of one name, one that is refused, logs with their columns in different orders, or what
+            `check_names` and `check_recordings` refuse.
     """
     chosen = [dataset.modality(name) for name in modalities]
     wanted = chosen if needed is None else [dataset.modality(name) for name in needed]
@@ -84,7 +86,9 @@ def survey(
     opened: list[Recording] = []
     subjects: set[str] = set()
     spelled = {plain(activity): activity for activity in dataset.activities}
+    columns = Columns()
     for recording in opened_by(dataset, data):
+        columns.check(columns_of(recording.streams), f"{data}: recording {recording.name}", streams)
         subject = plain(recording.subject)
         subjects.add(subject)
         recording = replace(recording, subject=people.called(subject) if people else subject)

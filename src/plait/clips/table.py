@@ -22,6 +22,7 @@ from plait.clips.windows import Placed, Window, placed, window
 from plait.errors import ConfigError, DataError, first_fault, one_line
 from plait.names import plain
 from plait.recordings.folder import Synced, open_recording, read_description, recording_folders
+from plait.recordings.same_columns import Columns, columns_of
 from plait.store import checksum, content_key, read_parquet, write_bytes
 from plait.types import Clip, Dataset, Dropped, Recording, Span, Windows
 
@@ -235,6 +236,7 @@ class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
         self.table, metadata = read_clips(folder)
         self.recordings: Path = metadata["recordings"]
         self.opened: dict[str, Recording] = {}
+        self.columns = Columns()
         _check_activities(folder, set(self.table["activity"]), dataset.activities)
         length_s = metadata["windows"]["seconds"]
         for modality in self.modalities:
@@ -251,7 +253,11 @@ class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
         """One clip."""
         row = self.table.row(index, named=True)
         if row["recording"] not in self.opened:
-            self.opened[row["recording"]] = open_recording(_folder(self.recordings, row["recording"]))
+            recording = open_recording(_folder(self.recordings, row["recording"]))
+            where = f"{self.recordings}: recording {row['recording']}"
+            used = [stream for modality in self.modalities for stream in modality.streams]
+            self.columns.check(columns_of(recording.streams), where, used)
+            self.opened[row["recording"]] = recording
         streams = self.opened[row["recording"]].streams
         for stream in (stream for modality in self.modalities for stream in modality.streams):
             if stream not in streams:

@@ -20,7 +20,7 @@ EXPECTED = (
 LSL = ("source_id", "columns", "clock")
 TEXTS = ("time", "fraction", "fraction_unit", "decimal", "same_time")
 NUMBERS = ("rate_hz", "scale", "max_gap_s", "header_line", "absolute")
-LISTS = ("columns", "names", "missing")
+LISTS = ("columns", "names", "missing", "clock_set")
 ALIASES = {"unit": "time_unit"}
 
 
@@ -191,7 +191,8 @@ def _settings(options: Mapping[str, str]) -> dict[str, Any]:
         if key.startswith("where."):
             settings.setdefault("where", {})[key.removeprefix("where.")] = value
         elif key in LISTS:
-            settings[key] = _list(value)
+            found = _list(value)
+            settings[key] = tuple(map(_number, found)) if key == "clock_set" else found
         elif key in NUMBERS or key == "time_unit":
             settings[key] = _number(value)
         elif key in TEXTS:

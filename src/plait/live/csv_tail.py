@@ -156,7 +156,7 @@ class Tail:
         if len(_filled(lines)) < 1 + ROWS:
             lacks = f"fewer than {ROWS} rows" if self.file.exists() else "no such file"
             raise DataError(f"{self.file}: {lacks} within {timeout_s:g} s, expected a logger to write it")
-        return lines
+        return lines[: max(needed, HEAD)]
 
     def _describe(self, head: Path, lines: Sequence[tuple[int, bytes]]) -> float:
         """Fill `log` by what is said and what the first lines hold, in the file `head`; readings a second."""

@@ -90,7 +90,7 @@ class Cutter:
             self._heard_s[event.stream] = event.arrived_s
             if ring.clock is not None:
                 seconds = ring.clock.video_s(event.times[event.times > newest_s])
-                ring.late += int(np.sum((seconds >= 0) & (seconds < self.coming)))
+                ring.late += int(np.sum((seconds >= 0) & (seconds <= ring.asked_s)))
 
     def ready(self, now_s: float) -> list[tuple[float, float]]:
         """The windows that have become ready, in order; each is given once."""
@@ -109,6 +109,11 @@ class Cutter:
                 return found
             found.append(window)
             self._next += 1
+            for modality in self.modalities:
+                seconds = moments(modality, *window)
+                for ring in (self.rings[name] for name in modality.streams):
+                    if ring.hushed:  # else nothing is missing
+                        ring.asked_s = max(ring.asked_s, float(seconds[-1]))
 
     @property
     def coming(self) -> float:

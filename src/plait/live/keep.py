@@ -1,26 +1,27 @@
 """What a session saw, as `plait predict` leaves it of a recording."""
 
+import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from plait.errors import ConfigError
+from plait.errors import ConfigError, DataError
 from plait.live.events import Event
 from plait.live.session import Scored, Session
-from plait.recogniser.predict import Whole, row_of, write_prediction
+from plait.recogniser.predict import SESSION, Whole, row_of, write_prediction
 from plait.recogniser.timeline import WINDOWS, write_timeline
 from plait.store import taken, write_json
 
-SESSION = "session.json"  # what the session says of itself
-EVERY = 64  # windows, after which the timeline is written again
+EVERY_S = 5.0  # after which the timeline is written again
 
 
 class Keeper:
     """A listener that writes `timeline.parquet` as it grows, and at the end all that a prediction leaves.
 
-    A session that is killed leaves the windows of a few moments before.
+    A session that is killed leaves the windows of a few seconds before.
 
     Args:
         out: the folder, which must be new or empty.
@@ -29,15 +30,20 @@ class Keeper:
 
     Raises:
         ConfigError: the folder holds something.
+        DataError: it cannot be made.
     """
 
     def __init__(self, out: Path, session: Session, name: str) -> None:
         if taken(out):
             raise ConfigError(f"{out}: holds files, expected a new folder for what is seen live")
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{out}: cannot be made: {error.strerror}") from error
         self.out, self.session, self.name = out, session, name
         self._tables = [pl.DataFrame(schema=WINDOWS)]
         self._rows: list[tuple[Any, ...]] = []
+        self._written_s = -math.inf
 
     def arrived(self, event: Event) -> None:
         """Nothing is kept of readings."""
@@ -47,8 +53,9 @@ class Keeper:
         activities = self.session.recogniser.activities
         window = scored.start_s, scored.stop_s
         self._rows.append(row_of(self.name, window, activities, scored.scores, scored.seen))
-        if len(self._rows) == EVERY:
+        if time.monotonic() - self._written_s > EVERY_S:
             write_timeline(self._table(), self.out)
+            self._written_s = time.monotonic()
 
     def tell(self) -> None:
         """Write what the session says of itself, once it is over.

@@ -32,7 +32,7 @@ class Ring(ABC):
     """A `Stream` of the readings that have arrived and are still needed, on the recording's clock.
 
     Readings are taken in order of their times (`InOrder`); those that are left out are counted in `late`, to
-    which `Cutter` adds those that come after their windows.
+    which `Cutter` adds those that come after a window that asks for them.
     """
 
     def __init__(self, opening: Opening) -> None:
@@ -41,6 +41,7 @@ class Ring(ABC):
         self.first_s: float | None = None  # on its own clock, as are the next
         self.own_s = np.empty(0)
         self.late = 0
+        self.asked_s = -math.inf  # up to where windows that did not wait for it have asked for readings
         self.ended = self.hushed = False
         self.stop_s: float | None = None
         self._order = InOrder(opening.disorder_s, AHEAD_S if opening.names else math.inf)

@@ -3,9 +3,8 @@
 import math
 import queue
 import time
-import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any, NamedTuple, Protocol
@@ -16,11 +15,14 @@ from torch import Tensor
 
 from plait.clips.windows import prepared
 from plait.compute.machine import give_back
-from plait.errors import ConfigError, PlaitError, PlaitWarning
+from plait.errors import ConfigError, PlaitError
 from plait.live.cutter import FIRST_S, PATIENCE_S, Cutter
-from plait.live.events import Dropping, Event, Opening, Source
+from plait.live.events import Dropping, Ended, Event, Opening, Source
 from plait.live.latency import Latencies, Latency, stopwatch
+from plait.live.notices import Notices
+from plait.live.openings import check_openings
 from plait.live.pace import Pace
+from plait.live.placing import warn
 from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.windows import Seen, Sliding
 from plait.types import Modality
@@ -95,9 +97,12 @@ class Session:
         stride_s: from one window's start to the next one's; by default the model's.
         patience_s: how long a sensor that is silent, or behind, is waited for.
         listeners: who is told.
+        say: takes a line for a person, by default nobody does: who falls silent, returns or ends; that nothing can be recognised.
 
     Raises:
-        ConfigError: the sources give too little for the recogniser, or the model has no windows.
+        ConfigError: the sources give too little for the recogniser, or what it does not know, or the model
+            has no windows.
+        DataError: a log has other columns than the model knows.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class Session:
         stride_s: float | None = None,
         patience_s: float = PATIENCE_S,
         listeners: Sequence[Listener] = (),
+        say: Callable[[str], object] = len,
     ) -> None:
         self.recogniser, self.sources, self.pace = recogniser, list(sources), pace
         self.openings: tuple[Opening, ...] = tuple(o for source in sources for o in source.openings)
@@ -122,14 +128,14 @@ class Session:
         present = recogniser.present([opening.stream for opening in self.openings])
         if not recogniser.can_see(present):
             raise ConfigError(f"live: {recogniser.lacks(present)}; say --stream NAME=ADDRESS for each sensor")
-        self.listeners = list(listeners)
+        check_openings(recogniser.facts, self.openings, pace.recorded)
+        self.listeners, self.notices = list(listeners), Notices(self.cutter, say)
         early = {front.modality for front in recogniser.fronts.values() if front.by_frame}
         self._early = [modality for modality in self.cutter.modalities if modality.name in early]
         self._looked: dict[str, tuple[float, int]] = {}
         self.latencies, self._watch = Latencies(), stopwatch(recogniser)
         self.scored = self.skipped = self.unseen = 0
         self._lags_s: deque[float] = deque(maxlen=LAGS)
-        self._said_no_numbers = False
         self._failed: BaseException | None = None
         self.through = False  # whether each source has come to its end, and no window was skipped
         self._stopping, self._until_s, self._unheard_at_s = False, math.inf, math.inf
@@ -216,27 +222,14 @@ class Session:
             self.stop()
         if now_s > self._unheard_at_s:
             self._unheard_at_s = math.inf
-            self._say_unheard()
+            self.notices.unheard(FIRST_S)
         if event is None:
-            return [] if self.pace.recorded else self.cutter.ready(now_s)
-        return self.cutter.ready(event.arrived_s)  # not by now: others may wait to be taken, too
-
-    def _say_unheard(self) -> None:
-        """Say which sensors have given nothing since the session began."""
-        if not (unheard := self.cutter.unheard):
-            return
-        what = f"live: {', '.join(unheard)}: nothing has come in {FIRST_S:g} s"
-        goes_on = "windows are scored without"
-        if self.cutter.waiting:
-            goes_on = "the recording's clock begins with the first picture: no window is scored before it"
-        warnings.warn(f"{what}; {goes_on}", PlaitWarning, stacklevel=2)
-
-    def _say_no_numbers(self, window: tuple[float, float]) -> None:
-        """Say once that scores are no numbers."""
-        if not self._said_no_numbers:
-            what = f"live: the window from {window[0]:.2f} s: its scores are no numbers"
-            warnings.warn(f"{what}; left out, as are others like it", PlaitWarning, stacklevel=2)
-        self._said_no_numbers = True
+            found = [] if self.pace.recorded else self.cutter.ready(now_s)
+        else:
+            found = self.cutter.ready(event.arrived_s)  # not by now: others may wait to be taken, too
+        if self.pace.waits:
+            self.notices.heard(event)
+        return found
 
     def _follow(self) -> None:
         """Threads for the sources, one that takes what arrives, and this one, which looks."""
@@ -288,9 +281,18 @@ class Session:
         return True
 
     def _read(self, source: Source, arrivals: "queue.Queue[Event | None]") -> None:
+        given = False
         try:
             for event in source:
                 arrivals.put(event)
+                given = True
+        except PlaitError as error:
+            if not given or len(self.sources) == 1:
+                self._fail(error)
+            else:  # the others go on
+                warn(f"live: {error}: goes on without")
+                for opening in source.openings:
+                    arrivals.put(Ended(opening.stream, None, self.pace.now()))
         except BaseException as error:
             self._fail(error)
         finally:
@@ -328,7 +330,10 @@ class Session:
     def _score(self, due: "Due", seen: Seen, begun_s: float) -> None:
         """Score a window at which somebody has begun to look, and tell."""
         cut_s = time.monotonic()
-        if not self.recogniser.can_see(seen.tensors):
+        blind = not self.recogniser.can_see(seen.tensors)
+        if self.pace.waits:
+            self.notices.window(due.window[1], self.recogniser.lacks(seen.tensors) if blind else None)
+        if blind:
             self.unseen += 1
             return
         self._watch.reset()
@@ -337,7 +342,7 @@ class Session:
         scores = self.recogniser.scores(seen.tensors, features)
         if not np.isfinite(scores).all():
             self.unseen += 1
-            self._say_no_numbers(due.window)
+            self.notices.no_numbers(due.window[0])
             return
         latency = Latency(
             due.arriving_s + time.monotonic() - due.taken_s,

@@ -29,6 +29,7 @@ from plait.recogniser.model import (
 from plait.recogniser.source import Source, facts_of, folds_without, sliding_of, source_of, trained
 from plait.recogniser.validation import tuned
 from plait.recogniser.windows import Sliding, whole_recordings
+from plait.recordings.same_columns import columns_of
 from plait.results import (
     FACTS,
     VALIDATION,
@@ -123,7 +124,8 @@ def fit_model(
         name: _epochs_taken(folders[name, source.study.seeds[0]]) for name in source.study.order()
     }
     facts = facts_of(source, key, taken_epochs, sliding)
-    facts = replace(facts, training=replace(facts.training, epochs=_rule(source, epochs)))
+    training = replace(facts.training, epochs=_rule(source, epochs))
+    facts = replace(facts, training=training, columns=_columns(source, facts))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -219,6 +221,17 @@ def _labels(source: Source) -> list[Any]:
         ]
         for recording in whole_recordings(source.dataset, source.data)
     ]
+
+
+def _columns(source: Source, facts: ModelFacts) -> dict[str, tuple[str, ...]]:
+    """What the columns of the logs are called that a model looks at; all recordings have the same."""
+    used = {stream for sensor in facts.sensors.values() for stream in sensor.streams}
+    found: dict[str, tuple[str, ...]] = {}
+    for recording in whole_recordings(source.dataset, source.data):
+        found = columns_of(recording.streams) | found
+        if used <= recording.streams.keys():
+            break
+    return {stream: columns for stream, columns in sorted(found.items()) if stream in used}
 
 
 def _epochs_taken(job: Path) -> int:

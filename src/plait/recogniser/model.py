@@ -161,6 +161,7 @@ class ModelFacts:
         dataset: `"package.module:NAME"` of the data set whose modalities these are.
         activities: in the order of the scores.
         sensors: by modality.
+        columns: of each stream that is a log, in the order that networks know.
         networks: by the method that each was trained as, and of an ensemble by seed.
         fusing: how the scores of several become one.
         training: what they were trained on.
@@ -184,6 +185,7 @@ class ModelFacts:
     sensors: dict[str, SensorFacts]
     networks: dict[str, NetworkFacts]
     training: Training
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fusing: Fusing = field(default_factory=Fusing)
     seconds: Seconds | None = None
     stride_s: Seconds | None = None

@@ -30,15 +30,17 @@ from plait.recogniser.decoding import Decoding
 from plait.recogniser.model import ModelFacts, Unlabelled
 from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Recogniser, refuse_missing
-from plait.recogniser.timeline import WINDOWS, write_timeline
+from plait.recogniser.timeline import TIMELINE, WINDOWS, write_timeline
 from plait.recogniser.windows import Seen, Sliding, extent_of, extents_of, labels_of, seen
 from plait.recogniser.writers import file_stems, write_segments
+from plait.recordings.same_columns import Columns, columns_of
 from plait.recordings.video import Video
 from plait.results import write_table
 from plait.store import content_key, locked, read_json, read_parquet, sweep, taken, write_json
 from plait.types import Modality, Recording, Span, Windows
 
 PREDICTED, PARTS = "predict.json", ".predicting"
+SESSION = "session.json"  # of `plait live`, which leaves the rest when it ends
 SCORES, BY_ACTIVITY = "scores.json", "scores.csv"  # of `plait score`
 AT_ONCE = 64  # windows of a part
 AHEAD = 2  # windows that are read while one is looked at
@@ -127,15 +129,18 @@ def plan(
         cut: how clips were cut, which says what unlabelled time is.
 
     Raises:
-        DataError: two recordings of one name, or none.
+        DataError: two recordings of one name, or none, or logs with columns in another order.
         PlaitError: a recording of which the recogniser would see nothing.
     """
     modalities = list(recogniser.modalities.values())
+    columns = Columns(recogniser.facts.columns, "the recordings that the model was trained on")
+    used = {stream for modality in modalities for stream in modality.streams}
     tasks: dict[str, Task] = {}
     for recording in recordings:
         if recording.name in tasks:
             raise DataError(f"two recordings are called {recording.name!r}, expected names that differ")
         refuse_missing(recogniser, recording.streams, f"recording {recording.name}")
+        columns.check(columns_of(recording.streams), f"recording {recording.name}", used)
         extents = extents_of(recording, modalities)
         windows = sliding.windows(extents) if clips is None else list(clips.get(recording.name, ()))
         labels = labels_of(recording, cut, modalities, recogniser.activities)
@@ -250,7 +255,8 @@ def predict(
         DataError: a recording cannot be read, or the folder cannot be written.
     """
     key, lasting = prediction_key(recogniser, tasks)
-    if taken(out) and not any((out / name).exists() for name in (PREDICTED, PARTS)):
+    ours = any((out / name).exists() for name in (PREDICTED, PARTS))
+    if not ours and taken(out) and not {one.name for one in out.iterdir()} <= {TIMELINE, SESSION, ".lock"}:
         raise ConfigError(f"{out}: holds files that no prediction has left: expected another folder")
     (out / PARTS).mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock"):

@@ -1,0 +1,62 @@
+"""The columns of sensor logs: every recording, and whoever looks at one, must have them in one order."""
+
+import warnings
+from collections.abc import Container, Mapping
+
+from plait.errors import DataError, PlaitWarning
+from plait.recordings.folder import Synced
+from plait.recordings.sensors import SensorLog
+from plait.types import Stream
+
+Names = tuple[str, ...]
+
+
+def columns_of(streams: Mapping[str, Stream]) -> dict[str, Names]:
+    """What the columns of those streams are called that are logs."""
+    found: dict[str, Names] = {}
+    for name, stream in streams.items():
+        log = stream.log if isinstance(stream, Synced) else stream
+        if isinstance(log, SensorLog):
+            found[name] = tuple(log.names)
+    return found
+
+
+class Columns:
+    """What the columns of each log are called, by whoever was looked at first.
+
+    Networks tell columns by their places. Columns of the same names in another order would be taken for each
+    other without a word, so they are refused; columns of other names may be the same, and are said once.
+
+    Args:
+        known: what they are called, by stream.
+        whose: who says so, for errors.
+    """
+
+    def __init__(self, known: Mapping[str, Names] | None = None, whose: str = "") -> None:
+        self.known = {name: (columns, whose) for name, columns in (known or {}).items()}
+        self._said: set[tuple[str, Names]] = set()
+
+    def check(self, columns: Mapping[str, Names], where: str, streams: Container[str]) -> None:
+        """Look at somebody's columns, and remember those of streams that nobody had before.
+
+        Args:
+            columns: by stream.
+            where: whose they are, for errors.
+            streams: those that somebody looks at; others may be as they like.
+
+        Raises:
+            DataError: they are those that are known, in another order, or more or fewer.
+        """
+        for stream, own in columns.items():
+            if stream not in streams:
+                continue
+            known, whose = self.known.setdefault(stream, (own, where))
+            if own == known:
+                continue
+            line = f"{where}: the columns of {stream} are {', '.join(own)}; of {whose}, {', '.join(known)}"
+            if sorted(own) == sorted(known) or len(own) != len(known):
+                how = "`columns` of a recording's log, or ?columns= of a live one, choose and order them"
+                raise DataError(f"{line}: expected the same in the same order: {how}")
+            if (stream, own) not in self._said:
+                self._said.add((stream, own))
+                warnings.warn(f"{line}: taken for the same, by their places", PlaitWarning, stacklevel=2)
