@@ -19,7 +19,7 @@ from plait.fusion.attention import attentions
 from plait.live.events import Arrived, Ended
 from plait.live.latency import Latency
 from plait.live.light import Light
-from plait.live.page import AHEAD, Client, Page, serve_page
+from plait.live.page import AHEAD, Client, Page, _text, serve_page
 from plait.live.session import Scored
 from plait.live.shown import BINS, BINS_HZ, MOST_COLUMNS, Picture, Trace
 from plait.recordings.folder import Clock
@@ -49,7 +49,7 @@ def client(serving, **options):
             told = []
             while True:
                 said = websocket.recv(timeout=60)
-                told.append(json.loads(said) if isinstance(said, str) else said)
+                told.append(json.loads(said, parse_constant=pytest.fail) if isinstance(said, str) else said)
                 if answer and isinstance(said, str) and told[-1]["kind"] == "now":
                     with suppress(ConnectionClosed):  # what has been said before is still read
                         websocket.send(json.dumps({"got": told[-1]["n"]}))
@@ -290,6 +290,17 @@ def test_large_pictures_are_made_smaller():
     image = Image.open(BytesIO(picture.jpeg()))
     assert image.size == (640, 360)
     assert np.abs(np.asarray(image).mean((0, 1)) - (200, 30, 60)).max() < 4
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_a_score_that_is_no_number_is_not_told(score):
+    page, scores = Page(session := Played().session), np.full(6, score, np.float32)
+    for ring in session.cutter.rings.values():
+        ring.clock = Clock(0.0)
+    page.scored(Scored(0.0, 1.0, "stir", scores, ("left",), {}, Latency(0.02)))
+    message, _ = page.now(Client())
+    with pytest.raises(ValueError, match="JSON"):
+        _text(message)
 
 
 def test_what_is_kept_of_an_hour_is_what_is_shown():

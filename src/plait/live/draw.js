@@ -1,6 +1,7 @@
 // What the page draws by itself: scores as bands, signals with their gaps, what is attended to of them.
 "use strict";
 const GROUND = 0.08;  // how opaque a score of 0 is
+const BANDS_STEPS = 3, LOG_STEPS = 5, EDGE = 4;  // of a time axis; pixels that signals keep from the edges
 const inks = {};
 
 function readInks() {
@@ -19,21 +20,44 @@ function cleared(canvas) {
   return { context, width, height };
 }
 
-function drawBands(now) {
-  const { context, width, height } = cleared(byId("bands")), rows = there.activities.length, high = height / rows;
-  // Whole pixels: stretches that touch show no seam.
-  const x = (s) => Math.round((1 - (now - s) / there.bands_s) * width * devicePixelRatio) / devicePixelRatio;
-  const band = (i, from, to, paint, alpha) => {
-    context.globalAlpha = alpha;
-    context.fillStyle = paint;
-    context.fillRect(from, high * i + 2, to - from, high - 4);
-  };
-  for (let i = 0; i < rows; i++) band(i, 0, width, inks.grid, 0.35);
-  for (const piece of pieces) {
-    const from = Math.max(0, x(piece.from)), to = Math.min(width, x(piece.to));
-    if (to > from) piece.scores.forEach((score, i) => band(i, from, to, colour(i), GROUND + (1 - GROUND) * score));
+const minutes = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
+
+// What is written beneath: how long ago; once nothing comes any more, when that was.
+function axes() {
+  for (const [id, lasts, steps] of [["bands-axis", there.bands_s, BANDS_STEPS], ["logs-axis", there.shown_s, LOG_STEPS]]) {
+    byId(id).replaceChildren(...Array.from({ length: steps + 1 }, (_, i) => {
+      const ago = Math.round(lasts * (steps - i) / steps), when = Math.max(0, (clock ?? 0) - ago);
+      return element("span", !running && clock !== null ? minutes(when) : ago ? `${ago} s${i ? "" : " ago"}` : "now");
+    }));
   }
-  context.globalAlpha = 1;
+}
+
+function drawBands(now) {
+  there.bands.forEach(({ canvas }, i) => {
+    const { context, width, height } = cleared(canvas);
+    // Whole pixels: stretches that touch show no seam.
+    const x = (s) => Math.round((1 - (now - s) / there.bands_s) * width * devicePixelRatio) / devicePixelRatio;
+    context.globalAlpha = 0.35;
+    context.fillStyle = inks.grid;
+    context.fillRect(0, 0, width, height);
+    context.fillStyle = colour(i);
+    for (const piece of pieces) {
+      const from = Math.max(0, x(piece.from)), to = Math.min(width, x(piece.to));
+      context.globalAlpha = GROUND + (1 - GROUND) * piece.scores[i];
+      if (to > from) context.fillRect(from, 0, to - from, height);
+    }
+    context.globalAlpha = 1;
+  });
+}
+
+// From what to what each column is drawn.
+function writeScales(own) {
+  own.scales.forEach((node, k) => {
+    const { low = 1, high = 0 } = own.ranges[k] ?? {}, digits = 1 - Math.floor(Math.log10(high - low));
+    const plain = -4 <= digits && digits <= 5, shown = (v) => Number(plain ? v.toFixed(Math.max(0, digits)) : v.toPrecision(3)) || 0;
+    const told = (v) => (plain ? shown(v).toFixed(Math.max(0, digits)) : String(shown(v)));
+    say(node, low <= high ? `${told(low)} to ${told(high)}` : "");
+  });
 }
 
 function drawLog(name, own, now) {
@@ -49,13 +73,15 @@ function drawLog(name, own, now) {
     const next = points[i + 1]?.t ?? now;
     if (next - point.t > gap + (i + 1 < points.length ? 0 : 0.4)) context.fillRect(x(point.t), 0, x(next) - x(point.t), height);
   });
+  for (let i = 1; i < LOG_STEPS; i++) context.fillRect(Math.round(width * i / LOG_STEPS), 0, 1, height);
+  for (const y of [EDGE, height / 2, height - EDGE]) context.fillRect(0, Math.round(y), width, 1);
   context.globalAlpha = 1;
   drawLight(name, context, x, height);
   context.lineWidth = 1.3;
   context.lineJoin = "round";
   const columns = points[0]?.low.length ?? 0;
   for (let k = 0; k < columns; k++) {
-    const range = fitted(own.ranges, k, points), y = (v) => height - 4 - ((v - range.low) / (range.high - range.low || 1)) * (height - 8);
+    const range = fitted(own.ranges, k, points), y = (v) => height - EDGE - ((v - range.low) / (range.high - range.low || 1)) * (height - 2 * EDGE);
     let before = null;
     context.beginPath();
     for (const point of points) {
@@ -83,6 +109,29 @@ function drawLight(name, context, x, height) {
     }
   }
   context.globalAlpha = 1;
+}
+
+// What is attended to at the end of the last window, over the pictures; the signals draw theirs themselves.
+function shine(found) {
+  light = byId("lights").checked ? found : null;
+  for (const own of there.screens) {
+    const [, seen] = Object.entries(light?.lit ?? {}).find(([name]) => String(there.sensors[name]) === own.name) ?? [];
+    own.lit.hidden = !seen;
+    if (!seen) continue;
+    const [steps, height = 1, width = 1] = seen.shape, context = own.lit.getContext("2d");
+    Object.assign(own.lit, { width, height });
+    // A square grid saw the middle square of the picture.
+    const across = own.picture.width / own.picture.height, square = width === height;
+    own.lit.style.inset = square && across > 1 ? `0 ${50 - 50 / across}%` : square && across < 1 ? `${50 - 50 * across}% 0` : "0";
+    own.lit.style.width = square && across > 1 ? `${100 / across}%` : "100%";
+    own.lit.style.height = square && across < 1 ? `${100 * across}%` : "100%";
+    const pixels = context.createImageData(width, height), last = (steps - 1) * width * height;
+    for (let i = 0; i < width * height; i++) {
+      const v = seen.values[last + i];
+      pixels.data.set([255, 90 + 0.6 * v, 0, v], 4 * i);
+    }
+    context.putImageData(pixels, 0, 0);
+  }
 }
 
 // From the least to the greatest of a column: wider at once, narrower by and by.

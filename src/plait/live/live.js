@@ -1,11 +1,12 @@
 // The page of a session: one WebSocket, what it said last, and pictures of that.
 "use strict";
 const byId = (id) => document.getElementById(id);
-const MOST_WAIT_MS = 5000, FRAME_MS = 30, CALM_MS = 500;
+const WAITS_MS = [1000, 2000, 5000, 10000, 30000], FRAME_MS = 30, CALM_MS = 500, WRITE_MS = 500;
+const ENLARGED = 1.5;  // at most, of a picture where there is room
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 let socket, tries = 0, ended = false, there = null;  // `there`: what the opening said
 let told = null, running = false, offset = null, clock = null;
-let windows = [], pieces = [], light = null, drawn = 0, owed = null;
+let windows = [], pieces = [], light = null, drawn = 0, written = 0, owed = null;
 
 // An element of `tag`, with `text` as text: names never become markup.
 function element(tag, text = "", properties = {}) {
@@ -26,8 +27,10 @@ function connect() {
   socket.onclose = () => {
     running = false;
     owed = null;
-    if (!ended) say(byId("state"), tries < 3 ? "The connection is lost; trying again." : "No connection; trying again. If the server was started anew, open the address that it says.");
-    setTimeout(connect, ended ? MOST_WAIT_MS : Math.min(MOST_WAIT_MS, 500 * 2 ** tries++));
+    rest();
+    if (ended) return;
+    say(byId("state"), tries < 3 ? "The connection is lost; trying again." : "No connection; trying again. If the server was started anew, open the address that it says.");
+    setTimeout(connect, WAITS_MS[Math.min(tries++, WAITS_MS.length - 1)]);
   };
 }
 
@@ -36,45 +39,72 @@ function hear(message) {
   else if (message.kind === "now") follow(message);
   else if (message.kind === "ended") {
     ended = true;
-    running = false;
-    say(byId("state"), message.why);
+    say(byId("state"), `${message.why} Windows scored: ${told.scored}, skipped: ${told.skipped}.`);
+    byId("state").setAttribute("data-ended", "");
+    document.title = "ended · plait live";
+    byId("lights").disabled = true;
   }
+}
+
+// Nothing comes any more, or not for now: nothing is said to be present.
+function rest() {
+  if (!there) return;
+  for (const [name, node] of Object.entries(there.notes)) {
+    node.dataset.state = "unknown";
+    say(node, name);
+  }
+  axes();
 }
 
 // What there is: everything that was shown before goes.
 function open(message) {
   there = message;
-  Object.assign(there, { screens: [], traces: {}, notes: {}, gone: new Set() });
+  Object.assign(there, { screens: [], traces: {}, notes: {}, gone: new Set(), met: new Set() });
   [tries, ended, running, offset, clock, told] = [0, false, true, null, null, null];
   [windows, pieces, light] = [[], [], null];
   say(byId("state"), "");
+  byId("state").removeAttribute("data-ended");
+  say(byId("news"), "");
   say(byId("method"), there.method);
-  say(byId("bands-from"), `${there.bands_s} s ago`);
-  say(byId("logs-from"), `${there.shown_s} s ago`);
+  axes();
   document.querySelector("main").classList.toggle("blind", there.videos.length === 0);
+  byId("looking").hidden = there.videos.length === 0 && !there.attention;
   byId("screens").replaceChildren(...there.videos.map(screen));
   byId("logs").replaceChildren(...Object.entries(there.logs).map(log));
   byId("signals").hidden = Object.keys(there.logs).length === 0;
   byId("sensors").replaceChildren(...Object.keys(there.sensors).map((name) => (there.notes[name] = element("li", name))));
-  byId("names").replaceChildren(...there.activities.map((name, i) => {
-    const line = element("li", "", { title: name }), swatch = element("i");
-    swatch.style.background = colour(i);
-    line.append(swatch, name);
-    return line;
+  there.bands = there.activities.map(band);
+  byId("names").replaceChildren(...there.bands.map((own) => own.line));
+  byId("names").parentElement.classList.toggle("many", there.activities.length > there.palette.length);
+  // Unseen, each activity takes the room that it will need.
+  byId("heading").replaceChildren(byId("activity"), ...there.activities.map((name) => {
+    const room = element("p", name);
+    room.setAttribute("aria-hidden", "true");
+    return room;
   }));
-  byId("bands").style.height = `calc(var(--row) * ${there.activities.length})`;
-  byId("bands").parentElement.classList.toggle("many", there.activities.length > there.palette.length);
-  byId("values").replaceChildren(...there.activities.map(() => element("li")));
+  byId("square").hidden = true;
   byId("switch").hidden = !there.attention;
-  if (there.attention) ask();
+  byId("lights").disabled = false;
+  ask();
 }
 
 // Those beyond the colours that there are share one, as in a report's timeline.
 const colour = (i) => (i < there.palette.length ? there.palette[i] : inks.muted);
 
+function band(name, i) {
+  const line = element("li"), called = element("span", "", { className: "called" }), swatch = element("i");
+  const canvas = element("canvas"), value = element("span", "", { className: "value" });
+  called.dataset.name = name;
+  called.append(element("span", name));
+  swatch.style.background = colour(i);
+  canvas.setAttribute("aria-hidden", "true");
+  line.append(swatch, called, canvas, value);
+  return { line, called, canvas, value };
+}
+
 function screen(name) {
   const figure = element("figure", "", { className: "screen" }), frame = element("div", "", { className: "frame" });
-  const picture = element("canvas", "", { className: "picture", width: 16, height: 9 }), lit = element("canvas", "", { className: "lit", hidden: true });
+  const picture = element("canvas", "", { className: "picture", width: 224, height: 224 }), lit = element("canvas", "", { className: "lit", hidden: true });
   picture.setAttribute("role", "img");
   picture.setAttribute("aria-label", `Picture of ${name}`);
   frame.append(picture, lit);
@@ -88,17 +118,18 @@ function log([name, columns]) {
   const figure = element("figure", "", { className: "log" }), caption = element("figcaption"), canvas = element("canvas");
   const title = element("b", name);
   caption.append(title);
-  columns.slice(0, there.palette.length).forEach((column, i) => {
-    const line = element("span"), mark = element("i");
+  const scales = columns.slice(0, there.palette.length).map((column, i) => {
+    const line = element("span"), mark = element("i"), scale = element("small");
     mark.style.background = there.palette[i];
-    line.append(mark, column);
+    line.append(mark, element("span", column), " ", scale);
     caption.append(line);
+    return scale;
   });
   if (columns.length > there.palette.length) caption.append(element("span", `and ${columns.length - there.palette.length} more`));
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `Readings of ${name}, the last ${there.shown_s} seconds`);
   figure.append(caption, canvas);
-  there.traces[name] = { figure, title, canvas, points: [], ranges: [] };
+  there.traces[name] = { figure, title, canvas, scales, points: [], ranges: [] };
   return figure;
 }
 
@@ -119,14 +150,23 @@ async function unpack(own) {
       const { width, height } = own.picture, bitmap = await createImageBitmap(blob);
       if (width !== bitmap.width || height !== bitmap.height) {
         Object.assign(own.picture, { width: bitmap.width, height: bitmap.height });
-        own.picture.parentElement.style.maxWidth = `${70 * bitmap.width / bitmap.height}vh`;
       }
       own.picture.getContext("2d").drawImage(bitmap, 0, 0);
+      if (!own.picture.dataset.shown || width !== bitmap.width || height !== bitmap.height) frame();
       own.picture.dataset.shown = Number(own.picture.dataset.shown ?? 0) + 1;
       bitmap.close();
     } catch { /* a picture that cannot be unpacked is left out */ }
   }
   own.busy = false;
+}
+
+// Pictures are not enlarged much where there is room, and it is said what they show.
+function frame() {
+  for (const { picture } of there.screens) picture.parentElement.style.maxWidth = `${70 * picture.width / picture.height}vh`;
+  const widest = Math.max(...there.screens.map((own) => own.picture.width));
+  document.querySelector("main").style.setProperty("--picture", `${ENLARGED * widest}px`);
+  const seen = Object.values(there.sensors).flat();
+  byId("square").hidden = !there.screens.every(({ name, picture }) => picture.width === picture.height && seen.includes(name));
 }
 
 function follow(message) {
@@ -171,13 +211,15 @@ function present(last) {
   bar.style.width = `${100 * best}%`;
   bar.style.background = colour(there.activities.indexOf(last.predicted));
   document.title = `${last.predicted} · plait live`;
-  [...byId("values").children].forEach((line, i) => say(line, `${(100 * last.scores[i]).toFixed(0)} %`));
-  [...byId("names").children].forEach((line, i) => line.toggleAttribute("aria-current", there.activities[i] === last.predicted));
+  there.bands.forEach(({ called, value }, i) => {
+    say(value, `${(100 * last.scores[i]).toFixed(0)} %`);
+    called.toggleAttribute("aria-current", there.activities[i] === last.predicted);
+  });
 }
 
 // Which sensors are seen, and what keeps those that are not.
 function notice() {
-  const last = windows.at(-1);
+  const last = windows.at(-1), news = [];
   const faults = (streams, own) => streams.map((name) => {
     const state = told.streams[name], called = name === own ? "" : `${name} `;
     if (!state) return `${called}not there`;
@@ -190,10 +232,15 @@ function notice() {
     const fault = faults(streams, name), node = there.notes[name], waiting = last && !last.seen.includes(name);
     mark(node, fault, waiting || !last);
     say(node, fault.length ? `${name}: ${fault.join(", ")}` : waiting ? `${name}: not in this window` : name);
-    if (fault.length && last && !there.gone.has(name)) say(byId("news"), `${name}: ${streams.length > 1 ? "incomplete" : "silent"}`);
-    if (!fault.length && there.gone.has(name)) say(byId("news"), `${name} is back`);
-    there.gone[fault.length ? "add" : "delete"](name);
+    if (!fault.length) {
+      if (there.gone.delete(name)) news.push(`${name} is ${there.met.has(name) ? "back" : "there"}`);
+      there.met.add(name);
+    } else if (last && !there.gone.has(name)) {  // before the first window everybody is on the way
+      there.gone.add(name);
+      news.push(`${name}: ${streams.length > 1 ? "incomplete" : "silent"}`);
+    }
   }
+  if (news.length) say(byId("news"), news.join(", "));
   for (const own of there.screens) mark(own.figure, faults([own.name], own.name));
   for (const [name, own] of Object.entries(there.traces)) {
     const fault = faults([name], name);
@@ -213,31 +260,9 @@ function means(all) {
 }
 
 function ask() {
+  for (const key of document.querySelectorAll(".key")) key.hidden = !there.attention || !byId("lights").checked;
   if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ attention: byId("lights").checked }));
   if (!byId("lights").checked) shine(null);
-}
-
-// What is attended to at the end of the last window, over the pictures; the signals draw theirs themselves.
-function shine(found) {
-  light = byId("lights").checked ? found : null;
-  for (const own of there.screens) {
-    const [, seen] = Object.entries(light?.lit ?? {}).find(([name]) => String(there.sensors[name]) === own.name) ?? [];
-    own.lit.hidden = !seen;
-    if (!seen) continue;
-    const [steps, height = 1, width = 1] = seen.shape, context = own.lit.getContext("2d");
-    Object.assign(own.lit, { width, height });
-    // A square grid saw the middle square of the picture.
-    const across = own.picture.width / own.picture.height, square = width === height;
-    own.lit.style.inset = square && across > 1 ? `0 ${50 - 50 / across}%` : square && across < 1 ? `${50 - 50 * across}% 0` : "0";
-    own.lit.style.width = square && across > 1 ? `${100 / across}%` : "100%";
-    own.lit.style.height = square && across < 1 ? `${100 * across}%` : "100%";
-    const pixels = context.createImageData(width, height), last = (steps - 1) * width * height;
-    for (let i = 0; i < width * height; i++) {
-      const v = seen.values[last + i];
-      pixels.data.set([255, 90 + 0.6 * v, 0, v], 4 * i);
-    }
-    context.putImageData(pixels, 0, 0);
-  }
 }
 
 function draw(at) {
@@ -250,12 +275,16 @@ function draw(at) {
   drawn = at;
   if (running && offset !== null) clock = offset + there.speed * at / 1000;
   if (clock !== null) {
-    const whole = Math.max(0, Math.floor(clock)), last = windows.at(-1);
-    say(byId("time"), `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`);
+    const whole = Math.max(0, clock), last = windows.at(-1);
+    say(byId("time"), minutes(whole));
     byId("present").toggleAttribute("data-stale", !running || !last || clock - last.stop_s > there.window_s + there.patience_s + 2);
     if (light && clock - light.stop_s > there.shown_s) shine(null);
     drawBands(clock);
     for (const [name, own] of Object.entries(there.traces)) drawLog(name, own, clock);
+    if (at - written > WRITE_MS) {
+      written = at;
+      Object.values(there.traces).forEach(writeScales);
+    }
   }
 }
 

@@ -200,16 +200,16 @@ class Page:
         self.clients.append(client)
         listening = asyncio.create_task(self._listen(websocket, client))
         try:
-            await websocket.send_text(json.dumps(self.opening()))
+            await websocket.send_text(_text(self.opening()))
             while not listening.done():
                 begun_s = time.monotonic()
                 await self._illuminate()
                 message, pictures = self.now(client)
                 for picture in pictures:
                     await websocket.send_bytes(picture)
-                await websocket.send_text(json.dumps(message))
+                await websocket.send_text(_text(message))
                 if self.ended is not None:
-                    await websocket.send_text(json.dumps({"kind": "ended", "why": self.ended}))
+                    await websocket.send_text(_text({"kind": "ended", "why": self.ended}))
                     await websocket.close()
                     return
                 await asyncio.sleep(max(0.0, 1 / FPS - (time.monotonic() - begun_s)))
@@ -293,6 +293,11 @@ def app(page: Page) -> Starlette:
         files[f"/{name}"] = Path(__file__).with_name(name).read_text(encoding="utf-8"), "text/javascript"
     routes = [Route(path, answers(*file)) for path, file in files.items()]
     return Starlette(routes=[*routes, WebSocketRoute("/live", page.talk)])
+
+
+def _text(message: dict[str, Any]) -> str:
+    """As strict JSON: a number that is none is a mistake."""
+    return json.dumps(message, allow_nan=False)
 
 
 def _window(window: Scored) -> dict[str, Any]:
