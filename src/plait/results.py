@@ -9,6 +9,7 @@ RUN/lacking.parquet        clips that lack a modality, if any
 RUN/continuous.csv         scores on whole recordings, if the study asks for them
 RUN/hands.parquet          what `plait hands detect` found, if it was asked to
 RUN/timelines/NAME/        what `plait predict` was asked to leave there, for the page
+RUN/robustness/            what `plait robustness` found, if it was asked to
 RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, history, weights
 """
 
@@ -53,8 +54,19 @@ ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
 _IN_EVERY_ROW = {name: kind for name, kind in PREDICTED.items() if name != "seed"}
+# Of what is asked of test clips that were made worse; without a fault, modality is "" and severity 0.
+FAULTY: Schema = {"fault": pl.String, "modality": pl.String, "severity": pl.Float64}
+PERSONS: Schema = {
+    **FAULTY,
+    "unit": pl.String,
+    "method": pl.String,
+    "subject": pl.String,
+    "accuracy": pl.Float64,
+    "clips": pl.Int64,
+}
 DROPPED, CASES, FILMS = "dropped.csv", "cases.json", "cases"
 CONTINUOUS, LACKING, TIMELINES = "continuous.csv", "lacking.parquet", "timelines"
+ROBUSTNESS, PEOPLE, JOBS_OF = "robustness", "people.parquet", "jobs.json"
 UNSEEN = ""  # what is predicted of a clip that lacks what a method needs; no activity is called so
 AGAIN = "run `plait run` again"
 _REMEDY = "remove its folder and run again"  # of a job
@@ -335,6 +347,36 @@ def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
     return hands
 
 
+def write_people(run: Path, facts: RunFacts, people: pl.DataFrame) -> None:
+    """Write accuracies under faults, of schema `PERSONS`, and whose they are.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    keys = {method: facts.methods[method].keys for method in people["method"].unique().sort()}
+    write_table(people, run / ROBUSTNESS / PEOPLE)
+    write_json(run / ROBUSTNESS / JOBS_OF, keys)
+
+
+def read_people(run: Path, facts: RunFacts) -> pl.DataFrame | None:
+    """Accuracy of each method on each person under each fault, as `PERSONS`.
+
+    None where nobody has asked, or where the run's jobs are others by now.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    path, remedy = run / ROBUSTNESS / PEOPLE, "run `plait robustness` again"
+    if not path.is_file():
+        return None
+    keys = read_json(path.with_name(JOBS_OF), remedy)
+    if not isinstance(keys, dict) or any(
+        method not in facts.methods or facts.methods[method].keys != jobs for method, jobs in keys.items()
+    ):
+        return None
+    return read_parquet(path, remedy, PERSONS)
+
+
 def read_lacking(folder: Path) -> pl.DataFrame | None:
     """Which clips of the run in `folder` lack which `modality`; None where none lacks any.
 
@@ -393,6 +435,19 @@ def read_job(folder: Path) -> JobFacts:
         return TypeAdapter(JobFacts).validate_python(read_json(path, _REMEDY))
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error)}; {_REMEDY}") from error
+
+
+def read_decided(folder: Path) -> dict[str, Any]:
+    """All that a finished job's key stands for, as it was written.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    said = read_json(folder / JOB, _REMEDY)
+    decided = said.get("decided by") if isinstance(said, dict) else None
+    if not isinstance(decided, dict):
+        raise DataError(f"{folder / JOB}: does not say what decided it; {_REMEDY}")
+    return decided
 
 
 def read_history(folder: Path) -> pl.DataFrame:

@@ -92,7 +92,7 @@ def widths(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> pl.
         if set(row.sweep) == {"embedding"}:
             series, width = name.partition("[")[0], row.sweep["embedding"]
             shares = accuracies.filter(pl.col("method") == name)["accuracy"].to_numpy()
-            rows.append((series, width, name, float(shares.mean()), *_t_interval(shares)))
+            rows.append((series, width, name, float(shares.mean()), *t_interval(shares)))
     schema = ["series", "embedding", "method", "accuracy", "low", "high"]
     kinds = [pl.String, pl.Int64, pl.String, pl.Float64, pl.Float64, pl.Float64]
     table = pl.DataFrame(rows, schema=dict(zip(schema, kinds, strict=True)), orient="row")
@@ -163,7 +163,8 @@ def _paired(recalls: pl.DataFrame, fusion: str, single: str, activity: str) -> n
     return differences(recalls.filter(pl.col("activity") == activity), fusion, single, "recall")
 
 
-def _t_interval(shares: np.ndarray) -> tuple[float | None, float | None]:
+def t_interval(shares: np.ndarray) -> tuple[float | None, float | None]:
+    """Student's 95 % interval of the mean of `shares`, one per person; None for a single person."""
     n = len(shares)
     if n < 2:
         return None, None

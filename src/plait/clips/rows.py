@@ -158,6 +158,11 @@ def mapped(path: Path) -> np.ndarray:
         raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
 
 
+def forget_maps() -> None:
+    """Let go of files that were mapped and may be gone: until then a disk keeps room for them."""
+    _map.cache_clear()
+
+
 @lru_cache(maxsize=4096)
 def _map(path: Path, inode: int, size: int, changed_ns: int) -> np.ndarray:
     """The array; its file is closed, for there may be more of them than a process can hold open."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
 from plait.compute.cluster import MOST_TASKS, Cluster
+from plait.compute.machine import cores
 from plait.errors import PlaitError
 from plait.store import atomic
 
@@ -54,6 +55,25 @@ class Workers(Generic[T]):
 
     start: Callable[[T], Future[None]]
     room: Callable[[], int]
+
+
+def workers_of(
+    executor: str, work: Work[T], workers: int | None, threads: int, cluster: Cluster | None = None
+) -> AbstractContextManager[Workers[T]]:
+    """Who carries out items under an executor's name: a `cluster`'s nodes, processes, or nobody else.
+
+    Args:
+        executor: one of `EXECUTORS`.
+        work: what has to be known of items.
+        workers: items at once; by default as many as there is room for.
+        threads: of each item.
+        cluster: where the executor is `ray`.
+    """
+    if cluster:
+        return remote(work, workers, cluster)
+    if executor == "processes":
+        return processes(work, workers or max(1, cores() // threads), threads)
+    return inline(work)
 
 
 @contextmanager

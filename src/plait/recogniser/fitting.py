@@ -12,8 +12,8 @@ import polars as pl
 import torch
 from torch import nn
 
-from plait.compute.executors import inline, processes
-from plait.compute.machine import cores, device_called
+from plait.compute.executors import workers_of
+from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.errors import ConfigError, DataError
 from plait.objects import source_key
@@ -112,9 +112,7 @@ def fit_model(
             shutil.rmtree(out / WORK, ignore_errors=True)
             return standing
         work = work_of(setting)
-        pool = inline(work)
-        if executor == "processes":
-            pool = processes(work, workers or max(1, cores() // threads), threads)
+        pool = workers_of(executor, work, workers, threads)
         do_missing(plan.distinct(), work, pool, progress)
         for job in plan.rows.values():
             if failed := read_job(setting.folder(job.key)).failed:

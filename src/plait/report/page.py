@@ -20,7 +20,7 @@ from plait.analysis.metrics import by_epoch
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
-from plait.report import captions, continuous, paper, tables, timelines
+from plait.report import captions, continuous, paper, robustness, tables, timelines
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import (
     accuracy_plot,
@@ -254,6 +254,8 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         cases=cases,
         lacking=_cells_by("method", report.lacking, tables.lacking_cells),
         lacking_heads=tables.LACKING,
+        faults=robustness.shown(folder, run, choice),
+        reliance_heads=robustness.RELIANCE,
         notes=captions.notes(run, main, report.contrasts, report.comparisons, report.lacking),
         data=_script_data(report),
     )

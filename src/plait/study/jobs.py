@@ -63,6 +63,7 @@ class Job:
         donors: keys of jobs that have to be done before, by the modality whose encoder comes from there.
         decides: all that decides its result, in terms of JSON.
         epochs: how many it takes, where another training has chosen.
+        made_as: the key under which it was done where another one would be made of it here.
     """
 
     label: str
@@ -75,11 +76,12 @@ class Job:
     donors: dict[str, str]
     decides: dict[str, Any]
     epochs: int | None = None
+    made_as: str | None = None
 
     @property
     def key(self) -> str:
         """Equal for jobs whose results are equal, whatever they are called."""
-        return content_key(self.decides)
+        return self.made_as or content_key(self.decides)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
 from plait.clips.presence import lacking_table
 from plait.compute.cluster import MOST_TASKS, joined
-from plait.compute.executors import EXECUTORS, inline, processes, remote
-from plait.compute.machine import cores, device_called
+from plait.compute.executors import EXECUTORS, workers_of
+from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
@@ -129,12 +129,7 @@ def run_study(
         for line in _costs(planned.plan):
             say(line)
         work = work_of(setting)
-        if cluster:
-            pool = remote(work, workers, cluster)
-        elif executor == "processes":
-            pool = processes(work, workers or max(1, cores() // threads), threads)
-        else:
-            pool = inline(work)
+        pool = workers_of(executor, work, workers, threads, cluster)
         do_missing(planned.plan.distinct(), work, pool, progress)
     _finish(planned, say, then)
 

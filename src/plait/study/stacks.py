@@ -130,14 +130,7 @@ class StackJob:
         tables = self._tables(setting, self.methods, name)
         if tables[0].is_empty():
             return tables[0].cast(pl.Schema(SCORED))
-        scores, says = as_tensors(tables, UNSEEN)
-        fused = layer(scores, says).float()
-        best = zip(fused.numpy().argmax(axis=1).tolist(), says.any(dim=0).tolist(), strict=True)
-        predicted = [self.activities[place] if said else UNSEEN for place, said in best]
-        return tables[0].with_columns(
-            predicted=pl.Series(predicted, dtype=pl.String),
-            scores=pl.Series(fused.tolist(), dtype=pl.List(pl.Float32)),
-        )
+        return stacked(layer, tables, self.activities)
 
     def _tables(self, setting: Setting, keys: Sequence[str], name: str) -> list[pl.DataFrame]:
         """What jobs say of the same clips.
@@ -154,6 +147,18 @@ class StackJob:
 
     def _truth(self, table: pl.DataFrame) -> np.ndarray:
         return np.array([self.activities.index(name) for name in table["activity"]], dtype=np.int64)
+
+
+def stacked(layer: Stack, tables: Sequence[pl.DataFrame], activities: Sequence[str]) -> pl.DataFrame:
+    """The first of `tables`, of the same clips in one order, with what a layer over all their scores says."""
+    scores, says = as_tensors(tables, UNSEEN)
+    fused = layer(scores, says).float()
+    best = zip(fused.numpy().argmax(axis=1).tolist(), says.any(dim=0).tolist(), strict=True)
+    predicted = [activities[place] if said else UNSEEN for place, said in best]
+    return tables[0].with_columns(
+        predicted=pl.Series(predicted, dtype=pl.String),
+        scores=pl.Series(fused.tolist(), dtype=pl.List(pl.Float32)),
+    )
 
 
 class Stacks(NamedTuple):

@@ -176,21 +176,8 @@ class Course:
             self.over = True
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Probabilities `(len(rows), classes)`, float32, of the clips in `rows`, as the network is now.
-
-        Those that hold the same modalities are scored together, each time all that they hold. Of clips that
-        lack what the network needs, it says nothing: every activity has the same probability.
-        """
-        scores = np.full((len(rows), self.classes), 1 / self.classes, dtype=np.float32)
-        self.network.eval()
-        for held, places in self.inputs.clips.alike(self.inputs.modalities, rows):
-            if not self.network.needs <= held:
-                continue
-            groups = np.array_split(rows[places], math.ceil(len(places) / 16))
-            with torch.inference_mode():
-                logits = [self.network(*self.inputs.batch(group)) for group in groups]
-                scores[places] = torch.cat(logits).float().softmax(dim=1).cpu().numpy()
-        return scores
+        """Probabilities `(len(rows), classes)` of the clips in `rows`, as the network is now."""
+        return scores(self.network, self.inputs, rows, self.classes)
 
     def finish(self) -> int:
         """Give the network the weights that were chosen; how many epochs led to them."""
@@ -198,6 +185,24 @@ class Course:
             return len(self.history)
         self.network.load_state_dict(self.best_weights)
         return self.best
+
+
+def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities `(len(rows), classes)`, float32, of the clips in `rows`; leaves the network in eval mode.
+
+    Those that hold the same modalities are scored together, each time all that they hold. Of clips that lack
+    what the network needs, it says nothing: every activity has the same probability.
+    """
+    probabilities = np.full((len(rows), classes), 1 / classes, dtype=np.float32)
+    network.eval()
+    for held, places in inputs.clips.alike(inputs.modalities, rows):
+        if not network.needs <= held:
+            continue
+        groups = np.array_split(rows[places], math.ceil(len(places) / 16))
+        with torch.inference_mode():
+            logits = [network(*inputs.batch(group)) for group in groups]
+            probabilities[places] = torch.cat(logits).float().softmax(dim=1).cpu().numpy()
+    return probabilities
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Grids that training does not change: of frozen encoders, and of features; they are read, not made anew."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,13 @@ _HALF = np.dtype("<f2")
 
 
 def known_grids(
-    network: Network, method: Method, donors: Mapping[str, Path], clips: Clips, device: str
+    network: Network,
+    method: Method,
+    donors: Mapping[str, Path],
+    clips: Clips,
+    device: str,
+    folder: Path | None = None,
+    among: Collection[str] | None = None,
 ) -> Clips:
     """The grids of all clips by modality, as far as training does not change them.
 
@@ -41,20 +47,25 @@ def known_grids(
         donors: the file of a frozen encoder's weights in its donor's job, by modality.
         clips: what the method is given.
         device: what frozen encoders compute on.
+        folder: where arrays are kept; by default the cache's.
+        among: the modalities that are asked for; by default all.
 
     Raises:
         DataError: a frozen encoder's grid holds values that float16 cannot, or the cache cannot be written.
     """
+    kept = folder or cache_folder("grids")
     arrays: dict[str, Rows] = {}
     for modality in _known(network, method):
+        if among is not None and modality not in among:
+            continue
         encoder, grid = network.encoders[modality], clips.arrays[modality]
         if type(encoder) is not nn.Identity:
-            grid = _frozen(encoder.eval(), modality, donors[modality], clips, device)
+            grid = _frozen(encoder.eval(), modality, donors[modality], clips, device, kept)
         forms = _forms(network, modality, grid.shape, grid.dtype)
         if forms.grid:
-            arrays[modality] = _rounded(grid) if forms.rounded else grid
+            arrays[modality] = _rounded(grid, kept) if forms.rounded else grid
         if forms.mean:
-            arrays[mean_of(modality)] = _means(grid)
+            arrays[mean_of(modality)] = _means(grid, kept)
     return Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
 
 
@@ -105,7 +116,7 @@ def _forms(network: Network, modality: str, shape: tuple[int, ...], dtype: np.dt
     return _Forms(not alone, rounded, alone or (has_positions and modality in reads.both))
 
 
-def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device: str) -> Rows:
+def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device: str, folder: Path) -> Rows:
     """The grids of all clips under a frozen encoder, of each file's by themselves."""
     # The donor's job stands for code and clips, its weights for what it came to, here or on another machine.
     how = [network_key(encoder), device, torch.get_num_threads(), numerics(device), FORMAT]
@@ -119,24 +130,26 @@ def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device
             return grids.cpu().half()
 
         key = content_key([*shared, file.stem])
-        return _keep(key, len(array), _HALF, encode, f"the frozen encoder of {modality}")
+        return _keep(folder / f"{key}.npy", len(array), _HALF, encode, f"the frozen encoder of {modality}")
 
     return clips.arrays[modality].made(make)
 
 
-def _means(grid: Rows) -> Rows:
+def _means(grid: Rows, folder: Path) -> Rows:
     """The mean over its positions of every clip's grid."""
     how = ["averages", torch.get_num_threads(), numerics(), FORMAT]
-    return _derived(grid, how, np.dtype("<f4"), lambda x: x.flatten(1, -2).mean(dim=1))
+    return _derived(grid, folder, how, np.dtype("<f4"), lambda x: x.flatten(1, -2).mean(dim=1))
 
 
-def _rounded(grid: Rows) -> Rows:
+def _rounded(grid: Rows, folder: Path) -> Rows:
     """Every clip's grid in bfloat16."""
-    return _derived(grid, ["bfloat16", FORMAT], BFLOAT16, lambda x: x.bfloat16().view(torch.int16))
+    return _derived(grid, folder, ["bfloat16", FORMAT], BFLOAT16, lambda x: x.bfloat16().view(torch.int16))
 
 
-def _derived(grid: Rows, how: list[Any], dtype: np.dtype, derive: Callable[[Tensor], Tensor]) -> Rows:
-    """What `derive` makes of every clip's grid, in the cache, of each file's by themselves."""
+def _derived(
+    grid: Rows, folder: Path, how: list[Any], dtype: np.dtype, derive: Callable[[Tensor], Tensor]
+) -> Rows:
+    """What `derive` makes of every clip's grid, in `folder`, of each file's by themselves."""
 
     def make(file: Path) -> Path:
         array = mapped(file)
@@ -145,14 +158,13 @@ def _derived(grid: Rows, how: list[Any], dtype: np.dtype, derive: Callable[[Tens
         def derive_rows(rows: np.ndarray) -> Tensor:
             return derive(torch.from_numpy(array[rows]).float())
 
-        return _keep(key, len(array), dtype, derive_rows, f"{how[0]} of {file}")
+        return _keep(folder / f"{key}.npy", len(array), dtype, derive_rows, f"{how[0]} of {file}")
 
     return grid.made(make)
 
 
-def _keep(key: str, count: int, dtype: np.dtype, make: Callable[[np.ndarray], Tensor], origin: str) -> Path:
-    """An array of `count` rows in the cache, written batch by batch unless it stands there already."""
-    path = cache_folder("grids") / f"{key}.npy"
+def _keep(path: Path, count: int, dtype: np.dtype, make: Callable[[np.ndarray], Tensor], origin: str) -> Path:
+    """An array of `count` rows at `path`, written batch by batch unless it stands there already."""
     with made_once(path, said={"made": origin}) as making, torch.inference_mode():
         if making is None:
             return path
