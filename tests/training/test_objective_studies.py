@@ -277,6 +277,25 @@ def test_folds_in_which_it_cannot_be_are_one_line(tmp_path, row, protocol, messa
     assert not list(tmp_path.rglob("job.json"))
 
 
+def test_a_stack_is_made_of_methods_with_objectives(tmp_path):
+    row = [objective("MixedClips"), objective("ModalityDropout", p=0.3, stand_in="learned")]
+    methods = SINGLES | {"taught": method(*row, objective("Distilled", {"a": "a"}))}
+    methods["stack"] = {"stack": ["b", "taught"], "args": {"folds": 3}}
+    protocol = {"kind": "fixed", "train": ["1", "2", "3"], "test": ["10"]}
+    train = {"max_epochs": 1, "choose": "last"}
+    run_study(study(methods, train=train, protocol=protocol), None, tmp_path)
+    table = pl.read_parquet(tmp_path / "predictions.parquet")
+    assert set(table["method"]) == {"a", "b", "taught", "stack"}
+
+
+def test_a_fold_within_a_fold_has_people_to_mix_or_is_one_line(tmp_path):
+    methods = SINGLES | {"mixed": method(objective("MixedClips"))}
+    methods["stack"] = {"stack": ["b", "mixed"], "args": {"folds": 2}}
+    with pytest.raises(ConfigError, match="MixedClips: no activity is done by two people who train"):
+        run_study(study(methods, train={"max_epochs": 1}), None, tmp_path)
+    assert not list(tmp_path.rglob("job.json"))
+
+
 def test_teachers_are_a_method_s_own_and_one_objective_is_a_row_of_one(tmp_path):
     taught = {"max_epochs": 1, "objective": objective("Distilled", {"a": "a"})}
     with pytest.raises(ConfigError, match="train.objective.teachers: they are a method's own"):

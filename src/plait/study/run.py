@@ -287,7 +287,7 @@ def check_methods(
         network = build(method, dataset, clips[name].shapes, where, precision, stand_ins)
         check(method, train, network, clips[name], where)
         teachers = {m: Teacher(encoder) for m, (_, encoder) in study.teachers(train).items()}
-        for fold in parts if objectives else ():
+        for fold in (*parts, *within.get(name, ())) if objectives else ():
             sides = [clips[name].of(names, fold.by) for names in (fold.train, fold.val)]
             rows = [clips[name].holding(method.modalities, side) for side in sides]
             scene = scene_of(network, dataset, clips[name], (rows[0], rows[1]), teachers, f"{where}.train")
