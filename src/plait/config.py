@@ -77,6 +77,28 @@ class Schedule:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Objective:
+    """What training makes small, and what it does on the way, `"package.module:Name"`.
+
+    Args:
+        use: a `plait.training.objectives.base:Objective`.
+        args: its settings.
+        teachers: by modality, a method whose trained encoder of the same fold and seed it looks at.
+    """
+
+    use: str
+    args: dict[str, Any] = field(default_factory=dict)
+    teachers: dict[str, str] = field(default_factory=dict)
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, Mapping) else value
+
+
+Objectives = Annotated[tuple[Objective, ...], BeforeValidator(_listed)]  # or one, without a list
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Train:
     """How a method is trained; the defaults are the paper's section 4.3.
 
@@ -90,6 +112,8 @@ class Train:
         label_smoothing: share of the target that is spread over all activities.
         choose: the epoch whose weights are kept: the `best` on validation (of equals the first) or the
             `last`.
+        objective: one, or several in a row, each of which goes on from what those before it have made; by
+            default the cross-entropy of the method's logits.
         precision: of a method's products, by `torch.autocast`; processors without bfloat16 of their own are
             slower in it. Encoders, weights and softmax stay float32, and so do products that gain nothing:
             those of a batch's rows alone, as `Concat` and `Single` make without a hidden layer.
@@ -103,6 +127,7 @@ class Train:
     max_epochs: Count = 200
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     choose: Literal["best", "last"] = "best"
+    objective: Objectives = ()
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -220,9 +245,22 @@ class Method:
         return (self.ensemble,) if self.ensemble else self.average or self.mixture or self.stack
 
     @property
+    def donors(self) -> tuple[str, ...]:
+        """The methods that it takes encoders from, or learns from as its teachers: trained before it is."""
+        encoders = [encoder.donor for encoder in self.encoders.values() if encoder.donor]
+        teachers = [name for objective in self.objectives for name in objective.teachers.values()]
+        return tuple(dict.fromkeys([*encoders, *teachers]))
+
+    @property
+    def objectives(self) -> Objectives:
+        """Those that its own `train` says; the study's have no teachers."""
+        said: Objectives = TypeAdapter(Objectives).validate_python(self.train.get("objective", ()))
+        return said
+
+    @property
     def sources(self) -> set[str]:
-        """The methods that it is made from: those whose scores it takes, and those whose encoders."""
-        return {*self.made_of, *(encoder.donor for encoder in self.encoders.values() if encoder.donor)}
+        """The methods that it is made from: those whose scores it takes, and its donors."""
+        return {*self.made_of, *self.donors}
 
 
 class Training(NamedTuple):
@@ -310,6 +348,14 @@ class Study:
                 encoders[modality] = Encoder(first.features, first.use, first.args, **origin)
         return replace(method, encoders=encoders)
 
+    def teachers(self, train: Train) -> dict[str, tuple[str, Encoder]]:
+        """By modality, the method whose encoder objectives look at in a training, and how that is made."""
+        return {
+            modality: (teacher, self.method(teacher).encoders.get(modality, Encoder()))
+            for objective in train.objective
+            for modality, teacher in objective.teachers.items()
+        }
+
     @property
     def needed(self) -> tuple[str, ...]:
         """The modalities that its methods use, in the study's order."""
@@ -350,9 +396,9 @@ class Study:
         names: dict[str, None] = {}
 
         def add(name: str) -> None:
-            for encoder in self.methods[name].encoders.values():
-                if encoder.donor and encoder.donor not in names:
-                    add(encoder.donor)
+            for donor in self.methods[name].donors:
+                if donor not in names:
+                    add(donor)
             names[name] = None
 
         for name, method in self.methods.items():
@@ -425,6 +471,8 @@ def _table_at(loc: tuple[str, ...]) -> Any:
             return Train
         case (*_, "schedule"):
             return Schedule
+        case (*_, "objective", _):
+            return Objective
         case ("methods", _):
             return Method
         case (*_, "encoders", _, "features"):

@@ -179,11 +179,19 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class JobFacts:
-    """What `job.json` says: how long training took, how many parameters were trained, why it failed."""
+    """What `job.json` says.
+
+    Args:
+        seconds: that training took.
+        parameters: that were trained and are kept.
+        failed: why its scores are none, if so.
+        measured: what its objectives have measured, by their names.
+    """
 
     seconds: float
     parameters: int
     failed: str | None = None
+    measured: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def write_table(table: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -495,7 +503,7 @@ def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
 
 
 def scored(
-    clips: Sequence[Clip], scores: np.ndarray, activities: Sequence[str], needs: Collection[str] = ()
+    clips: Sequence[Clip], scores: np.ndarray, activities: Sequence[str], seen: Sequence[bool]
 ) -> pl.DataFrame:
     """A table of schema `SCORED`; of equal scores the first wins.
 
@@ -503,14 +511,14 @@ def scored(
         clips: which.
         scores: `(len(clips), len(activities))`.
         activities: in the order of the scores.
-        needs: the modalities without which a clip is not seen, and `UNSEEN` is predicted.
+        seen: of each clip, whether anything is; else `UNSEEN` is predicted.
     """
     best = [activities[place] for place in scores.argmax(axis=1)]
     columns = {
         "clip": [clip.name for clip in clips],
         "subject": [clip.subject for clip in clips],
         "activity": [clip.activity for clip in clips],
-        "predicted": [name if clip.holds(needs) else UNSEEN for clip, name in zip(clips, best, strict=True)],
+        "predicted": [name if sees else UNSEEN for sees, name in zip(seen, best, strict=True)],
         "scores": scores.tolist(),
     }
     return pl.DataFrame(columns, schema=SCORED)

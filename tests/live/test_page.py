@@ -196,6 +196,23 @@ def test_lights_are_those_of_the_window_that_was_scored(absent):
     assert light.latest() == {"start_s": 1.0, "stop_s": 2.0, "lit": lit(maps, {"video": 2})}
 
 
+def test_no_light_falls_on_a_stand_in():
+    recogniser = Played().session.recogniser
+    network = recogniser.members[0].network
+    generator = torch.Generator().manual_seed(1)
+    sensors = recogniser.facts.sensors.items()
+    clip = {name: torch.rand(sensor.shape, generator=generator) for name, sensor in sensors}
+    network.stand_ins["video"] = network.encoders["video"](clip.pop("video")[None])[0].detach()
+    light = Light(recogniser, ["video"])
+    light.wanted = True
+    recogniser(clip)
+    light.scored(SimpleNamespace(start_s=1.0, stop_s=2.0, seen=tuple(clip), tensors=clip))
+    grids = {name: network.encoders[name](tensor[None]) for name, tensor in clip.items()}
+    expected = lit(attentions(network.method, grids | {"video": network.stand_ins["video"][None]}), {})
+    assert set(expected) == {"left", "right", "video"}
+    assert light.latest()["lit"] == {name: expected[name] for name in ("left", "right")}
+
+
 @pytest.mark.parametrize("said", ["", "[", "[]", "[" * 60_000, '{"got": "x"}', '"got"', b"\xff", "null"])
 def test_nonsense_ends_at_most_its_own_connection(said):
     with played() as (_, serving), client(serving) as (_, until):

@@ -193,6 +193,9 @@ def export(
         str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the model's.")
     ] = None,
     clips: Annotated[int, typer.Option(min=1, max=4096, help="How many clips it is checked on.")] = 16,
+    without: Annotated[
+        list[str], typer.Option(metavar="MODALITY", help="A sensor that is never there; may be repeated.")
+    ] = [],  # noqa: B006
     trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Take a model out of plait: one file from windows' tensors to scores, checked before it is kept."""
@@ -203,7 +206,7 @@ def export(
     trusting = trusted(trust, dataset)
     recogniser = Recogniser.load(model, trust=trusting)
     owner = trusting.dataset(dataset or recogniser.facts.dataset, "--dataset")
-    module = exported(recogniser)
+    module = exported(recogniser, without)
     shapes = {name: recogniser.facts.sensors[name].shape for name in module.modalities}
     samples = samples_of(recogniser, owner, data, clips)
     largest = write(module, shapes, out, to.value, samples=samples)

@@ -157,6 +157,14 @@ class Head(nn.Module):
 
     def forward(self, grids: Sequence[Tensor]) -> Float[Tensor, "b classes"]:
         """Logits; under `mean`, grids may come averaged to `(b, channels)` already."""
+        return self.joined(self.parts(grids))
+
+    def joined(self, parts: Sequence[Tensor]) -> Float[Tensor, "b classes"]:
+        """Logits, of their parts."""
+        return functools.reduce(operator.add, parts, self.bias)
+
+    def parts(self, grids: Sequence[Tensor]) -> list[Tensor]:
+        """What each grid adds to the logits, `(b, classes)`: logits are their sum and the bias."""
         if self.kind == "flatten":
             return self._classify([grid.flatten(1) for grid in grids])
         if self.kind == "hidden":
@@ -165,7 +173,6 @@ class Head(nn.Module):
         with torch.autocast(features[0].device.type, enabled=False):  # few numbers, and the last ones
             return self._classify(features)
 
-    def _classify(self, features: Sequence[Tensor]) -> Tensor:
+    def _classify(self, features: Sequence[Tensor]) -> list[Tensor]:
         """The linear layer, part by part."""
-        parts = [F.linear(part, weight) for part, weight in zip(features, self.weights, strict=True)]
-        return functools.reduce(operator.add, parts, self.bias)
+        return [F.linear(part, weight) for part, weight in zip(features, self.weights, strict=True)]

@@ -34,3 +34,10 @@ class Concat(nn.Module):
         """Logits from one channels-last grid `(b, *shape)` per modality."""
         logits: Tensor = self.head(list(self.entry(grids).values()))
         return logits
+
+    def outputs(self, grids: dict[str, Tensor]) -> dict[str, Float[Tensor, "b classes"]]:
+        """`logits`, and as `logits.NAME` what a modality adds to them, with an equal share of the bias."""
+        parts = self.head.parts(list(self.entry(grids).values()))
+        share = self.head.bias / len(parts)
+        alone = {f"logits.{name}": part + share for name, part in zip(self.entry.shapes, parts, strict=True)}
+        return {"logits": self.head.joined(parts), **alone}

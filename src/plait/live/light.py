@@ -45,8 +45,8 @@ class Light:
         self._last = None
         for member in self._members if self.wanted else ():
             grids = {name: made[member.name, name] for name in scored.seen if (member.name, name) in made}
-            if member.needs <= grids.keys():
-                self._last = scored, member, grids
+            if member.sees(grids.keys()):
+                self._last = scored, member, member.network.completed(grids)
                 return
 
     def latest(self) -> dict[str, Any] | None:
@@ -58,6 +58,7 @@ class Light:
         with torch.inference_mode():
             maps = attentions(member.network.method, grids)
         lights = lit(maps, self.pictures) if maps else {}
+        lights = {name: light for name, light in lights.items() if name in scored.seen}  # no stand-in's
         return {"start_s": scored.start_s, "stop_s": scored.stop_s, "lit": lights}
 
     def _keeper(self, network: str, modality: str) -> Any:

@@ -4,7 +4,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +41,7 @@ class Exported(nn.Module):
         network: as it was trained.
         temperature: what logits are divided by before the softmax.
         front: by modality, the frozen network whose features its encoder was trained on.
+        without: modalities that are not there: the network goes on with their stand-ins, or does without.
 
     Raises:
         ConfigError: `front` names a modality that the network does not have.
@@ -51,14 +52,18 @@ class Exported(nn.Module):
         network: Network,
         temperature: float = 1.0,
         front: Mapping[str, nn.Module] = MappingProxyType({}),
+        without: Collection[str] = (),
     ) -> None:
         super().__init__()
         for name in front:
             if name not in network.encoders:
                 expected = ", ".join(network.encoders)
                 raise ConfigError(f"front of {name!r}, expected one of the network's modalities: {expected}")
-        self.encoders = nn.ModuleDict()
+        self.encoders, self.order = nn.ModuleDict(), tuple(network.encoders)
+        self.stand_ins = nn.ParameterDict({n: g for n, g in network.stand_ins.items() if n in without})
         for name, encoder in network.encoders.items():
+            if name in without:
+                continue
             self.encoders[name] = nn.Sequential(front[name], encoder) if name in front else encoder
         self.method = network.method
         self.temperature = temperature
@@ -71,7 +76,10 @@ class Exported(nn.Module):
     def forward(self, *clips: Float[Tensor, "b *shape"]) -> Float[Tensor, "b classes"]:
         """Probabilities from a tensor for each of `modalities`."""
         pairs = zip(self.encoders.items(), clips, strict=True)
-        logits: Tensor = self.method({name: encoder(clip) for (name, encoder), clip in pairs})
+        grids = {name: encoder(clip) for (name, encoder), clip in pairs}
+        for name, grid in self.stand_ins.items():
+            grids[name] = grid.expand(clips[0].shape[0], *grid.shape)
+        logits: Tensor = self.method({name: grids[name] for name in self.order if name in grids})
         return (logits / self.temperature).softmax(-1)
 
 
@@ -82,14 +90,20 @@ class Several(nn.Module):
         members: the networks, each at a temperature of 1.
         temperature: what logarithms of the result are divided by.
         fuse: from their probabilities to one; by default the mean.
+        silent: places, among those that are fused, of networks that are left out, and say nothing.
     """
 
     def __init__(
-        self, members: Sequence[Exported], temperature: float = 1.0, fuse: Fused | None = None
+        self,
+        members: Sequence[Exported],
+        temperature: float = 1.0,
+        fuse: Fused | None = None,
+        silent: Collection[int] = (),
     ) -> None:
         super().__init__()
         self.temperature = temperature
         self.fuse = fuse or Fused([range(len(members))], [Average()])
+        self.silent = tuple(silent)
         self.members: Sequence[Any] = nn.ModuleList(members)  # type: ignore[assignment]
 
     @property
@@ -100,24 +114,43 @@ class Several(nn.Module):
     def forward(self, *clips: Float[Tensor, "b *shape"]) -> Float[Tensor, "b classes"]:
         """Probabilities from a tensor for each of `modalities`."""
         named = dict(zip(self.modalities, clips, strict=True))
-        scores = torch.stack(
-            [member(*(named[name] for name in member.modalities)) for member in self.members]
-        )
-        mean: Tensor = self.fuse(scores, torch.ones_like(scores[..., 0], dtype=torch.bool))
+        made = [member(*(named[name] for name in member.modalities)) for member in self.members]
+        says = [torch.ones_like(scores[:, 0], dtype=torch.bool) for scores in made]
+        for place in self.silent:
+            made.insert(place, torch.full_like(made[0], 1 / made[0].shape[1]))
+            says.insert(place, torch.zeros_like(says[0]))
+        mean: Tensor = self.fuse(torch.stack(made), torch.stack(says))
         return mean if self.temperature == 1 else (mean.clamp(min=LEAST).log() / self.temperature).softmax(-1)
 
 
-def exported(recogniser: Recogniser) -> Exported | Several:
+def exported(recogniser: Recogniser, without: Collection[str] = ()) -> Exported | Several:
     """A recogniser as one network: from the tensors of a window's modalities to its scores.
 
-    All of its sensors must be there: what is done without one is decided outside of a network.
+    Args:
+        recogniser: whose networks these are.
+        without: modalities that are never there; all others must be, for what is done without one is decided
+            outside of a network. Of an average, networks that see nothing without them are left out.
+
+    Raises:
+        ConfigError: there is no such modality, or nothing is seen without them.
     """
+    for name in without:
+        if name not in recogniser.facts.sensors:
+            raise ConfigError(
+                f"--without {name}: no such modality, expected some of: {', '.join(recogniser.facts.sensors)}"
+            )
+    present = recogniser.facts.sensors.keys() - set(without)
+    able = [m for m in recogniser.members if m.sees(present & set(m.network.encoders))]
+    if not able:
+        raise ConfigError(f"--without {', '.join(without)}: {recogniser.lacks(present)}")
     alone, temperature = len(recogniser.members) == 1, recogniser.facts.temperature
     members = []
-    for member in recogniser.members:
+    for member in able:
         front = {modality: recogniser.fronts[key].encoder for modality, key in member.features.items()}
-        members.append(Exported(member.network, temperature if alone else 1.0, front))
-    return members[0] if alone else Several(members, temperature, recogniser.fuse)
+        own = [name for name in without if name in member.network.encoders]
+        members.append(Exported(member.network, temperature if alone else 1.0, front, own))
+    silent = [place for place, member in enumerate(recogniser.members) if member not in able]
+    return members[0] if alone else Several(members, temperature, recogniser.fuse, silent)
 
 
 class _Part(NamedTuple):
@@ -208,21 +241,29 @@ def _graph(
         members = []
         for member in module.members:
             members.append(_graph(member, [named[name] for name in member.modalities], parts))
-        return Several(members, module.temperature, module.fuse)  # type: ignore[arg-type]
+        return Several(members, module.temperature, module.fuse, module.silent)  # type: ignore[arg-type]
 
     def traced(part: _Part) -> nn.Module:
         parts.append((part, _traced(part)))
         return parts[-1][1].module()
 
     graphs: dict[str, nn.Module] = {}
-    grids: dict[str, Tensor] = {}
+    grids: dict[str, Tensor] = {
+        name: grid.expand(len(clips[0]), *grid.shape) for name, grid in module.stand_ins.items()
+    }
     for name, encoder in module.encoders.items():
         kinds = encoder if isinstance(encoder, nn.Sequential) else [encoder]
         called = f"the encoder of {name!r} ({', '.join(type(kind).__name__ for kind in kinds)})"
         graphs[name] = traced(_Part(called, encoder, (named[name],)))
         grids[name] = _batch(encoder(named[name][:1]), len(named[name]))  # one is quicker
+    grids = {name: grids[name] for name in module.order if name in grids}
     method = traced(_Part(f"the method {type(module.method).__name__}", module.method, (grids,)))
-    return Exported(Network(graphs, method), module.temperature)
+    kept = {name: graphs.get(name, nn.Identity()) for name in module.order if name in grids}
+    stand_ins = {name: grid.detach() for name, grid in module.stand_ins.items()}
+    shapes = {name: tuple(grid.shape) for name, grid in stand_ins.items()}
+    network = Network(kept, method, shapes=shapes, stand_ins=dict.fromkeys(stand_ins, False))
+    network.stand_ins.load_state_dict(stand_ins)
+    return Exported(network, module.temperature, without=tuple(stand_ins))
 
 
 def _traced(part: _Part) -> ExportedProgram:

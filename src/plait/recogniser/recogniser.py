@@ -25,7 +25,7 @@ from plait.objects import resolve, source_key
 from plait.recogniser.fused import Fused, fused, layers_of
 from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
 from plait.recogniser.windows import seen
-from plait.training.network import Network, build, maker
+from plait.training.network import Network, build, maker, stand_ins_of
 from plait.trust import NOBODY, Trust
 from plait.types import Dataset, Modality
 
@@ -42,6 +42,10 @@ class Member(NamedTuple):
     def needs(self) -> frozenset[str]:
         """The modalities without which it sees nothing."""
         return self.network.needs
+
+    def sees(self, held: Collection[str]) -> bool:
+        """Whether it gives scores where only these modalities are present."""
+        return self.network.sees(held)
 
     def logits(self, clip: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> Tensor:
         """Of one window: `(classes,)`, from tensors by modality and features by their keys."""
@@ -216,12 +220,13 @@ class Recogniser:
 
     def can_see(self, present: Collection[str]) -> bool:
         """Whether it gives scores where only these modalities are present."""
-        return any(member.needs <= set(present) for member in self.members)
+        return any(member.sees(present) for member in self.members)
 
     def lacks(self, present: Collection[str]) -> str:
         """One line on why it gives no scores where only these modalities are present."""
         member = self.members[0]
-        absent = ", ".join(name for name in self.facts.sensors if name in member.needs - set(present))
+        needed = member.needs or frozenset(member.network.encoders)  # without needs: any one of them
+        absent = ", ".join(name for name in self.facts.sensors if name in needed - set(present))
         method = self.facts.networks[member.name].use
         return f"{self.facts.method} ({method}) sees nothing without {absent}"
 
@@ -249,7 +254,7 @@ class Recogniser:
             if sensor is None or tuple(tensor.shape) != sensor.shape:
                 expected = ", ".join(f"{known} {facts.shape}" for known, facts in self.facts.sensors.items())
                 raise ConfigError(f"window: {name} {tuple(tensor.shape)}, expected some of: {expected}")
-        able = [member for member in self.members if member.needs <= clip.keys()]
+        able = [member for member in self.members if member.sees(clip.keys())]
         if not able:
             raise ConfigError(f"window: {self.lacks(clip.keys())}")
         used = {key for member in able for key in member.features.values()}
@@ -274,7 +279,7 @@ class Recogniser:
 
     def scores(self, clip: Mapping[str, Tensor], features: Mapping[str, Tensor]) -> np.ndarray:
         """The scores of one window whose `features` are known: the other half of a call."""
-        says = torch.tensor([[member.needs <= clip.keys()] for member in self.members])
+        says = torch.tensor([[member.sees(clip.keys())] for member in self.members])
         classes = len(self.activities)
         scores = torch.full((len(self.members), 1, classes), 1 / classes)
         with settled(), wide_products(), torch.inference_mode():
@@ -385,9 +390,10 @@ def _network(model: Model, dataset: Dataset, name: str, changed: Collection[str]
     method = Method(facts.use, facts.args, modalities=tuple(facts.encoders), encoders=_encoders(facts))
     shapes = {modality: encoder.shape for modality, encoder in facts.encoders.items()}
     classes = replace(dataset, activities=model.facts.activities)
-    network = build(method, classes, shapes, where, getattr(torch, facts.precision))
+    state = model.of(name)
+    network = build(method, classes, shapes, where, getattr(torch, facts.precision), stand_ins_of(state))
     try:
-        network.load_state_dict(model.of(name))
+        network.load_state_dict(state)
     except RuntimeError as error:
         fault = one_line(error).partition(": ")[2] or one_line(error)
         other = f"; other code than it was trained with: {', '.join(changed)}" if changed else ""

@@ -307,6 +307,8 @@ def _scored(job: Job, given: _Given, setting: Setting) -> pl.DataFrame:
     probabilities = scores(network, inputs, np.arange(len(clips.table)), len(activities))
     lost = ~np.isfinite(probabilities).all(axis=1)
     probabilities[lost] = 1 / len(activities)
-    table = scored(clips.table, probabilities, activities, network.needs)
+    reads = frozenset(method.modalities)
+    seen = [network.sees(reads.difference(clip.lacks)) for clip in clips.table]
+    table = scored(clips.table, probabilities, activities, seen)
     predicted = [UNSEEN if gone else name for gone, name in zip(lost, table["predicted"], strict=True)]
     return table.with_columns(pl.Series("predicted", predicted, pl.String), job=pl.lit(job.key))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -62,6 +62,8 @@ class Job:
         refit: whether a network is trained once more, on who validated as well.
         donors: keys of jobs that have to be done before, by the modality whose encoder comes from there.
         decides: all that decides its result, in terms of JSON.
+        teachers: keys of other jobs that have to be done before, by the modality whose encoder an objective
+            looks at, with the settings of that encoder.
         epochs: how many it takes, where another training has chosen.
         made_as: the key under which it was done where another one would be made of it here.
     """
@@ -77,6 +79,7 @@ class Job:
     decides: dict[str, Any]
     epochs: int | None = None
     made_as: str | None = None
+    teachers: dict[str, tuple[str, Encoder]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -86,7 +89,7 @@ class Job:
     @property
     def needs(self) -> tuple[str, ...]:
         """Keys of the jobs that have to be done before."""
-        return tuple(dict.fromkeys(self.donors.values()))
+        return tuple(dict.fromkeys([*self.donors.values(), *(key for key, _ in self.teachers.values())]))
 
     @property
     def cost(self) -> float:
@@ -95,7 +98,7 @@ class Job:
         return float(values * len(self.clips.of(self.fold.train, self.fold.by)) * self.train.max_epochs)
 
     def reads(self, setting: Setting) -> tuple[Path, ...]:
-        """The arrays of its modalities, and its donors' weights."""
+        """The arrays of its modalities, and the weights of its donors and teachers."""
         arrays = dict.fromkeys(file for m in self.method.modalities for file in self.clips.arrays[m].files)
         weights = [setting.folder(key) / name for key in self.needs for name in (WEIGHTS, TRAIN_WEIGHTS)]
         return (*arrays, *(path for path in weights if path.exists()))
@@ -136,6 +139,7 @@ def plan(
         if name in epochs:
             shared["epochs"] = epochs[name]
         views: dict[tuple[str, ...], tuple[Clips, str]] = {}  # the clips of some people, and their key
+        taught = study.teachers(train)
         donor_of = {m: encoder.donor for m, encoder in method.encoders.items() if encoder.donor}
         for seed in study.seeds:
             for fold in folds:
@@ -145,6 +149,10 @@ def plan(
                     views[subjects] = view, view.key(method.modalities)
                 view, content = views[subjects]
                 donors = {modality: jobs[donor, fold.name, seed].key for modality, donor in donor_of.items()}
+                teachers = {m: (jobs[who, fold.name, seed].key, own) for m, (who, own) in taught.items()}
+                decides = {**shared, "clips": content, "seed": seed, "donors": donors}
+                if teachers:
+                    decides["teachers"] = {modality: key for modality, (key, _) in teachers.items()}
                 parts = {"train": fold.train, "val": fold.val, "test": fold.test, "by": fold.by}
                 jobs[name, fold.name, seed] = Job(
                     label=f"{name}, fold {fold.name}, seed {seed}",
@@ -155,8 +163,9 @@ def plan(
                     seed=seed,
                     refit=study.protocol.refit,
                     donors=donors,
-                    decides={**shared, "clips": content, "fold": parts, "seed": seed, "donors": donors},
+                    decides={**decides, "fold": parts},
                     epochs=epochs.get(name),
+                    teachers=teachers,
                 )
     return jobs
 
@@ -174,8 +183,9 @@ def run_job(job: Job, setting: Setting) -> None:
     try:
         dataset: Dataset = resolve(setting.dataset, "dataset")
         donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
+        teachers = {modality: (setting.folder(key), own) for modality, (key, own) in job.teachers.items()}
         parts = (job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit)
-        task = Task(*parts, donors, setting.device, job.epochs)
+        task = Task(*parts, donors, setting.device, job.epochs, teachers)
         with settled(), wide_products(), torch.random.fork_rng(devices=[]):
             trained = fit(task)
     finally:
@@ -185,13 +195,16 @@ def run_job(job: Job, setting: Setting) -> None:
 
 
 def _write(job: Job, trained: Trained, dataset: Dataset, path: Path) -> None:
-    clips, fold, needs = job.clips, job.fold, trained.network.needs
-    test, val = (
-        scored([clips.table[row] for row in clips.of(names, fold.by)], scores, dataset.activities, needs)
-        for names, scores in ((fold.test, trained.test), (fold.val, trained.val))
-    )
+    clips, fold, reads = job.clips, job.fold, set(job.method.modalities)
+
+    def table(names: Sequence[str], scores: np.ndarray) -> pl.DataFrame:
+        whose = [clips.table[row] for row in clips.of(names, fold.by)]
+        seen = [trained.network.sees(reads.difference(clip.lacks)) for clip in whose]
+        return scored(whose, scores, dataset.activities, seen)
+
+    test, val = table(fold.test, trained.test), table(fold.val, trained.val)
     parameters = sum(p.numel() for p in trained.network.parameters() if p.requires_grad)
-    facts = JobFacts(trained.seconds, parameters, _failure(trained))
+    facts = JobFacts(trained.seconds, parameters, _failure(trained), trained.measured)
     with atomic(path) as folder:
         folder.mkdir()
         write_job(folder, facts, job.decides, test, val, trained.history)
@@ -236,11 +249,16 @@ def _decides(study: Study, dataset: Dataset, setting: Setting, training: Trainin
     if train.schedule:
         paths.append(train.schedule.use)
         schedule = describe_setting(train.schedule.use, train.schedule.args)
+    facts = {**asdict(train), "optimizer": optimizer, "args": None, "schedule": schedule}
+    del facts["objective"]
+    if train.objective:
+        paths += [objective.use for objective in train.objective]
+        facts["objective"] = [describe_setting(one.use, one.args) for one in train.objective]
     return {
         "method": describe_setting(method.use, method.args),
         "augment": {name: describe_setting(path, {}) for name, path in method.augment.items()},
         "encoders": encoders,
-        "train": {**asdict(train), "optimizer": optimizer, "args": None, "schedule": schedule},
+        "train": facts,
         "refit": study.protocol.refit,
         "activities": dataset.activities,
         "sources": source_key([fit, *makers, *(resolve(path, "study") for path in paths)]),

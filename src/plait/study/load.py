@@ -11,8 +11,10 @@ from typing import Any
 from plait.config import (
     MAKINGS,
     Comparisons,
+    Encoder,
     Method,
     Mixing,
+    Objectives,
     Stacking,
     Study,
     Train,
@@ -190,8 +192,13 @@ def _resolve(study: Study, file: str, whole: bool) -> Study:
             if row in methods:
                 raise ConfigError(f"{file}: methods.{name}: comes to a row {row!r}, which is there already")
             methods[row] = method
+    if any(objective.teachers for objective in study.train.objective):
+        where = f"{file}: train.objective.teachers"
+        raise ConfigError(f"{where}: they are a method's own, expected them in methods.NAME.train.objective")
     for name, method in methods.items():
         where = f"{file}: methods.{name}"
+        if "objective" in method.train:
+            methods[name] = method = _spell_objectives(name, method, file)
         kinds = ("use", *MAKINGS)
         if sum(bool(getattr(method, kind)) for kind in kinds) != 1:
             expected = f"{', '.join(map(repr, kinds[:-1]))} and {kinds[-1]!r}"
@@ -208,6 +215,8 @@ def _resolve(study: Study, file: str, whole: bool) -> Study:
         if method.ensemble:
             methods[name] = _fill_in_made(name, methods, file)
     resolved = replace(study, methods=methods)
+    for name in methods:
+        _check_teachers(name, resolved, f"{file}: methods.{name}")
     if study.evaluate.continuous and study.protocol.kind == "leave-one-session-out":
         raise ConfigError(
             f"{file}: evaluate.continuous: of people who were not trained on, expected no kind = "
@@ -237,6 +246,17 @@ def _check_comparisons(comparisons: Comparisons, methods: Mapping[str, Method], 
                 f"{where}: {contrast[1]!r} is a row of a sweep, expected a method to compare to"
             )
         seen.add(frozenset(contrast))
+
+
+def _spell_objectives(name: str, method: Method, file: str) -> Method:
+    """The method with its objectives in a list, checked, and without what they leave empty."""
+    at = ("methods", name, "train", "objective")
+    row = validated(Objectives, method.train["objective"], file, at)
+    if not row:
+        plain = "plain training is plait.training.objectives:CrossEntropy"
+        raise ConfigError(f"{file}: {'.'.join(at)}: empty, expected one or more; {plain}")
+    tables = [{key: value for key, value in asdict(one).items() if value} for one in row]
+    return replace(method, train={**method.train, "objective": tables})
 
 
 def _expand_sweep(name: str, method: Method, file: str) -> Iterator[tuple[str, Method]]:
@@ -299,10 +319,32 @@ def _check_encoders(name: str, methods: Mapping[str, Method], where: str) -> Non
             raise ConfigError(f"{here}.from: {waits}, expected a donor that runs first")
 
 
+def _check_teachers(name: str, study: Study, where: str) -> None:
+    """Refuse teachers that are none, that see something else, or that wait for this method."""
+    methods = study.methods
+    for objective in methods[name].objectives:
+        for modality, teacher in objective.teachers.items():
+            here = f"{where}.train.objective.teachers.{modality}"
+            if modality not in methods[name].modalities:
+                expected = ", ".join(methods[name].modalities)
+                raise ConfigError(f"{here}: unknown modality {modality!r}, expected one of: {expected}")
+            trainers = [row for row, other in methods.items() if other.use and modality in other.modalities]
+            teachers = [row for row in trainers if row != name]
+            if teacher not in teachers:
+                unknown = f"{here}: no other method {teacher!r} trains {modality}"
+                raise ConfigError(f"{unknown}, expected one of: {', '.join(teachers) or 'none'}")
+            if name in _ancestors(teacher, methods, set()):
+                waits = f"{teacher!r} itself waits for {name!r}"
+                raise ConfigError(f"{here}: {waits}, expected a teacher that runs first")
+            pair = (study.method(each).encoders.get(modality, Encoder()).features for each in (teacher, name))
+            if len({str(features) for features in pair}) > 1:
+                raise ConfigError(f"{here}: {teacher!r} is given other features, expected the same of both")
+
+
 def _ancestors(name: str, methods: Mapping[str, Method], ancestors: set[str]) -> set[str]:
-    """`ancestors`, and all methods besides that `name` has encoders from, directly or not."""
-    for donor in (encoder.donor for encoder in methods[name].encoders.values()):
-        if donor is not None and donor in methods and donor not in ancestors:
+    """`ancestors`, and all methods besides that `name` has encoders or teachers from, directly or not."""
+    for donor in methods[name].donors:
+        if donor in methods and donor not in ancestors:
             ancestors.add(donor)
             _ancestors(donor, methods, ancestors)
     return ancestors

@@ -47,6 +47,14 @@ from plait.study.stacks import StackJob
 from plait.study.work import Plan, plan_all, work_of
 from plait.training.fit import check
 from plait.training.network import build
+from plait.training.objectives.row import (
+    Teacher,
+    objectives_of,
+    prepare,
+    scene_of,
+    stand_ins_for,
+    try_step,
+)
 from plait.trust import OWN
 from plait.types import Clip, Dataset, Fold
 
@@ -269,15 +277,28 @@ def check_methods(
     within = _within(study, dataset, table, parts)
     for name, method, train in study.trainings():
         where, precision = f"methods.{name}", getattr(torch, train.precision)
-        network = build(method, dataset, clips[name].shapes, where, precision)
+        objectives = objectives_of(train, f"{where}.train")
+        stand_ins = stand_ins_for(objectives, method.modalities, f"{where}.train")
+        network = build(method, dataset, clips[name].shapes, where, precision, stand_ins)
         check(method, train, network, clips[name], where)
+        teachers = {m: Teacher(encoder) for m, (_, encoder) in study.teachers(train).items()}
+        for fold in (*parts, *within.get(name, ())) if objectives else ():
+            sides = [clips[name].of(names, fold.by) for names in (fold.train, fold.val)]
+            rows = [clips[name].holding(method.modalities, side) for side in sides]
+            scene = scene_of(network, dataset, clips[name], (rows[0], rows[1]), teachers, f"{where}.train")
+            prepare(objectives, scene, 0, f"{where}.train")
+        if objectives:
+            try_step(
+                objectives, train, network, method, clips[name], len(dataset.activities), f"{where}.train"
+            )
         holding = {getattr(c, by_of(study.protocol)) for c in table if c.holds(method.modalities)}
         for fold in (*parts, *within.get(name, ())):
             if not all(clip.holds(method.modalities) for clip in table):
                 check_held(fold, table, dataset.activities, method.modalities, where)
             if choosing:
                 check_choice(fold, train.choose, f"{where}.train", holding)
-        if unseen := [clip for clip in table if not clip.holds(network.needs)]:
+        reads = set(method.modalities)
+        if unseen := [clip for clip in table if not network.sees(reads.difference(clip.lacks))]:
             absent = ", ".join(m for m in method.modalities if any(m in clip.lacks for clip in unseen))
             lines.append(
                 f"{name} ({method.use}) sees nothing of {len(unseen)} of {len(table)} clips, for want of "
@@ -309,7 +330,7 @@ def _import_all(study: Study) -> None:
     """Import every module that the study names: what has been imported is what other machines are given."""
     for name, method, train in study.trainings():
         encoders = [part for own in method.encoders.values() for part in (own, own.features) if part]
-        parts = [*encoders, train.schedule] if train.schedule else encoders
+        parts = [*encoders, *train.objective, *([train.schedule] if train.schedule else [])]
         for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):
             if path:
                 resolve(path, f"methods.{name}")

@@ -2,25 +2,26 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plait.clips import Clips
-from plait.config import Method, Train
+from plait.config import Encoder, Method, Train
 from plait.errors import ConfigError, one_line
-from plait.fusion.grids import is_known
+from plait.fusion.grids import is_known, mean_of
 from plait.objects import resolve
 from plait.training.network import Network
+from plait.training.objectives.base import Draws, Instead, Objective, Step, number_of
+from plait.training.objectives.row import step_of
 from plait.training.rmsprop import one_pass
 from plait.types import Dataset, Fold
 
@@ -46,12 +47,26 @@ class Inputs:
     modalities: tuple[str, ...]
     device: str
 
-    def batch(self, rows: np.ndarray, augments: Mapping[str, Augment] = MappingProxyType({})) -> Batch:
-        """Tensors and grids of the clips in `rows`; `augments`, by modality, are applied to tensors."""
+    def batch(
+        self,
+        rows: np.ndarray,
+        augments: Mapping[str, Augment] = MappingProxyType({}),
+        instead: Mapping[str, np.ndarray] = MappingProxyType({}),
+    ) -> Batch:
+        """Tensors and grids of the clips in `rows`, or of those `instead` where a modality is named there.
+
+        `augments`, by modality, are applied to tensors.
+        """
         computed = [name for name in self.modalities if not is_known(name, self.grids.arrays)]
-        tensors = self.clips.batch(computed, rows)
+        swapped = {key: others for name, others in instead.items() for key in (name, mean_of(name))}
+        tensors = self.clips.batch([name for name in computed if name not in swapped], rows)
+        grids = self.grids.batch([name for name in self.grids.arrays if name not in swapped], rows)
+        for name, others in swapped.items():
+            if name in self.grids.arrays:
+                grids |= self.grids.batch([name], others)
+            elif name in computed:
+                tensors |= self.clips.batch([name], others)
         tensors |= {name: augments[name](x) for name, x in tensors.items() if name in augments}
-        grids = self.grids.batch(list(self.grids.arrays), rows)
         return (
             {name: x.to(self.device) for name, x in tensors.items()},
             {name: x.to(self.device) for name, x in grids.items()},
@@ -71,6 +86,8 @@ class Task:
         seed: of weights, order and whatever else is drawn.
         refit: a network is trained once more, on who validated as well.
         donors: folders of finished jobs, by the modality whose encoder is taken from there.
+        teachers: folders of finished jobs, by the modality whose encoder an objective looks at, with the
+            settings of that encoder.
         device: what is computed on.
         epochs: how many training takes, where another one has chosen; the schedule is that of `train`.
     """
@@ -85,6 +102,7 @@ class Task:
     donors: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
     epochs: int | None = None
+    teachers: Mapping[str, tuple[Path, Encoder]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,24 +125,34 @@ class Phase:
 class Course:
     """One phase's training: `network` sees the clips in an order that the seed decides.
 
-    Whoever trains takes the batches of an epoch from `batches`, leaves gradients in the network, calls `step`
-    after each and `close` at the end; `over` then says whether it was the last. `finish` gives the network
-    the weights of the epoch that was chosen.
+    Whoever trains takes the batches of an epoch from `batches`, asks for the `loss` of each, leaves gradients
+    in the network, calls `step` after each and `close` at the end; `over` then says whether it was the last.
+    `finish` gives the network the weights of the epoch that was chosen.
 
     Args:
         task: what is trained, and how.
         phase: on which clips, for how long.
         network: as its seed and its donors have left it.
         inputs: what it is given of all the task's clips.
+        objectives: what it is trained by, prepared; without any, the cross-entropy of its logits.
     """
 
-    def __init__(self, task: Task, phase: Phase, network: Network, inputs: Inputs) -> None:
+    def __init__(
+        self,
+        task: Task,
+        phase: Phase,
+        network: Network,
+        inputs: Inputs,
+        objectives: Sequence[Objective] = (),
+    ) -> None:
         activities, train = task.dataset.activities, task.train
         self.network, self.inputs, self.train, self.phase = network, inputs, train, phase.name
         self.rows, self.val, self.classes = phase.rows, phase.val, len(activities)
         self.seed, self.shuffle = task.seed, torch.Generator().manual_seed(task.seed)
         steps = math.ceil(len(phase.rows) / train.batch_size)
-        self.optimizer, self.schedule = optimizer_of(train, network, "train", steps * train.max_epochs)
+        self.objectives = tuple(objectives)
+        trained = nn.ModuleList([network, *objectives])
+        self.optimizer, self.schedule = optimizer_of(train, trained, "train", steps * train.max_epochs)
         self.augments = augments_of(task.method, "methods")
         self.labels = torch.tensor([activities.index(clip.activity) for clip in inputs.clips.table])
         self.history: list[Epoch] = []
@@ -132,6 +160,8 @@ class Course:
         self.chooses = phase.val is not None and train.choose == "best"
         self.best, self.best_accuracy, self.best_weights = 0, -1.0, network.state_dict()
         self.total, self.over = 0.0, False
+        self.draws = Draws(task.seed, 0, 0)
+        self.taken: Step | None = None
 
     def batches(self) -> Iterator[tuple[Tensors, Tensors, Tensor]]:
         """Tensors, grids and labels of one epoch's batches; the last may be smaller.
@@ -144,14 +174,38 @@ class Course:
         order = self.rows[torch.randperm(len(self.rows), generator=self.shuffle).numpy()]
         batches = np.split(order, range(self.train.batch_size, len(order), self.train.batch_size))
         for number, rows in enumerate(batches):
-            draws = {
-                name: partial(_seeded, augment, f"{self.seed}/{len(self.history)}/{number}/{name}")
+            self.draws = Draws(self.seed, len(self.history), number)
+            augments = {
+                name: partial(_seeded, augment, self.draws.named(name))
                 for name, augment in self.augments.items()
             }
-            yield *self.inputs.batch(rows, draws), self.labels[rows].to(self.inputs.device)
+            instead: Instead = {}
+            for objective in self.objectives:
+                instead |= objective.clips(rows, self.draws)
+            yield *self.inputs.batch(rows, augments, instead), self.labels[rows].to(self.inputs.device)
+
+    def loss(self, tensors: Tensors, grids: Tensors, target: Tensor) -> Tensor:
+        """What is made small on the batch that was taken last."""
+        batch, smoothing = (tensors, grids, target), self.train.label_smoothing
+        self.taken, loss = step_of(self.objectives, self.network, batch, self.draws, smoothing)
+        return loss
+
+    def look(self, rows: np.ndarray) -> Iterator[Step]:
+        """The clips in `rows`, unaugmented, in batches, as the network is now; none lacks what it reads."""
+        self.network.eval()
+        for group in np.array_split(rows, math.ceil(len(rows) / 16)):
+            with torch.inference_mode():
+                tensors, known = self.inputs.batch(group)
+                grids = self.network.enter(tensors, known)
+                outputs = self.network.outputs(grids)
+            target = self.labels[group].to(self.inputs.device)
+            yield Step(self.network, tensors, grids, outputs, target, self.draws)
 
     def step(self, loss: float, clips: int) -> None:
-        """Follow the gradients that a batch of so many clips has left."""
+        """Follow the gradients that a batch of so many clips has left, as objectives have them."""
+        if self.taken is not None:
+            for objective in self.objectives:
+                objective.gradients(self.taken)
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
@@ -196,7 +250,7 @@ def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> 
     probabilities = np.full((len(rows), classes), 1 / classes, dtype=np.float32)
     network.eval()
     for held, places in inputs.clips.alike(inputs.modalities, rows):
-        if not network.needs <= held:
+        if not network.sees(held):
             continue
         groups = np.array_split(rows[places], math.ceil(len(places) / 16))
         with torch.inference_mode():
@@ -222,16 +276,18 @@ def refusing(failure: str, passing: tuple[type[Exception], ...] = ()) -> Iterato
 
 def _seeded(augment: Augment, draw: str, batch: Tensor) -> Tensor:
     """An augmentation whose draws are those of the name `draw`."""
-    torch.manual_seed(int.from_bytes(sha256(draw.encode()).digest()[:7]))
+    torch.manual_seed(number_of(draw))
     return augment(batch)
 
 
-def optimizer_of(train: Train, network: Network, where: str, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+def optimizer_of(
+    train: Train, network: nn.Module, where: str, steps: int
+) -> tuple[torch.optim.Optimizer, Any]:
     """The optimizer over a network's parameters, and its schedule or None.
 
     Args:
         train: names both.
-        network: whose parameters are optimized, the frozen ones apart.
+        network: whose parameters are optimized, the frozen ones apart, with those of objectives.
         where: what errors call the settings.
         steps: batches over which the schedule goes, unless it is told otherwise.
 

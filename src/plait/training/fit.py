@@ -3,13 +3,13 @@
 import copy
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from plait.clips import Clips
 from plait.config import Method, Train
@@ -20,6 +20,8 @@ from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
 from plait.training.course import Course, Inputs, Phase, Task, augments_of, optimizer_of, refusing
 from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.network import Network, build, inherit
+from plait.training.objectives.base import Objective
+from plait.training.objectives.row import Teacher, objectives_of, prepare, scene_of, stand_ins_for
 
 CALIBRATED_AT_ONCE = 64  # clips; whatever batches are trained with
 
@@ -35,6 +37,7 @@ class Trained:
         val: the same on the validation clips.
         history: a row of `EPOCH` for each epoch.
         seconds: that all of it took.
+        measured: what objectives have measured, by their names.
     """
 
     network: Network
@@ -43,6 +46,7 @@ class Trained:
     val: np.ndarray
     history: pl.DataFrame
     seconds: float
+    measured: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def fit(task: Task) -> Trained:
@@ -63,33 +67,63 @@ def fit(task: Task) -> Trained:
     val_scores = first.scores(val_clips)
     history, chosen = first.history, None
     if task.refit:
-        last = _start(task, Phase("refit", np.sort(np.concatenate([train, val])), None, epochs))
+        last = _start(task, Phase("refit", np.sort(np.concatenate([train, val])), None, epochs), first)
         _train(last)
         history, chosen = history + last.history, first.network
     seconds = time.perf_counter() - start
     table = pl.DataFrame(history, EPOCH, orient="row")
-    return Trained(last.network, chosen, last.scores(test), val_scores, table, seconds)
+    measured = {type(one).__name__: one.measured for one in last.objectives if one.measured}
+    return Trained(last.network, chosen, last.scores(test), val_scores, table, seconds, measured)
 
 
-def _start(task: Task, phase: Phase) -> Course:
-    """A network that has seen nothing yet, but for what its donors have."""
+def _start(task: Task, phase: Phase, earlier: Course | None = None) -> Course:
+    """A network that has seen nothing yet, but for what its donors have.
+
+    In a refit, objectives take over what those of the `earlier` course have measured.
+    """
     torch.manual_seed(task.seed)
-    precision = getattr(torch, task.train.precision)
-    network = build(task.method, task.dataset, task.clips.shapes, "methods", precision).to(task.device)
+    precision, objectives = getattr(torch, task.train.precision), objectives_of(task.train, "train")
+    stand_ins = stand_ins_for(objectives, task.method.modalities, "train")
+    shapes = task.clips.shapes
+    network = build(task.method, task.dataset, shapes, "methods", precision, stand_ins).to(task.device)
     name = TRAIN_WEIGHTS if task.refit and phase.name == "train" else WEIGHTS
     donated = {modality: folder / name for modality, folder in task.donors.items()}
     inherit(network, donated)
     _calibrate(network, task, phase.rows)
     grids = known_grids(network, task.method, donated, task.clips, task.device)
-    return Course(task, phase, network, Inputs(task.clips, grids, task.method.modalities, task.device))
+    inputs = Inputs(task.clips, grids, task.method.modalities, task.device)
+    if objectives:
+        taught = {m: Teacher(encoder, folder / name) for m, (folder, encoder) in task.teachers.items()}
+        rows = phase.rows, np.array([], np.int64) if phase.val is None else phase.val
+        scene = scene_of(network, task.dataset, task.clips, rows, taught, "train", earlier is not None)
+        prepare(objectives, scene, task.seed, "train")
+        for objective in objectives:
+            objective.to(task.device)
+        for at, objective in enumerate(objectives):
+            if earlier is not None:
+                objective.follow(earlier.objectives[at])
+                continue
+            with torch.random.fork_rng([]):
+                objective.measure(scene, partial(_tried, task, phase, network, inputs))
+    return Course(task, phase, network, inputs, objectives)
+
+
+def _tried(
+    task: Task, phase: Phase, network: Network, inputs: Inputs, objective: Objective, epochs: int
+) -> Course:
+    """Copies of a network and an objective, trained for some epochs while nobody validates."""
+    alone = Phase("trial", phase.rows, None, epochs)
+    course = Course(task, alone, copy.deepcopy(network), inputs, [copy.deepcopy(objective).to(task.device)])
+    if epochs:
+        _train(course)
+    return course
 
 
 def _train(course: Course) -> int:
     """The plain loop, to the end of a course; how many epochs led to the weights that were chosen."""
-    smoothing = course.train.label_smoothing
     while not course.over:
         for tensors, grids, target in course.batches():
-            loss = F.cross_entropy(course.network(tensors, grids), target, label_smoothing=smoothing)
+            loss = course.loss(tensors, grids, target)
             course.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             course.step(float(loss.detach()), len(target))
