@@ -3,12 +3,12 @@
 `theta(x_i)^T phi(y_j)` and `h(sum_j a_ij g(y_j))` are chains of linear maps: the inner product over channels
 and the sum over positions may be taken among the lead's channels, in the embedding (the textbook's order) or
 among the context's channels. Multiplications of each are counted, and the cheapest is taken. Biases come
-along: rows of a softmax sum to one.
+along: rows of a softmax sum to one. Several heads are several chains of fewer channels in the embedding.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -20,9 +20,31 @@ HALVES = (torch.bfloat16, torch.float16)
 PAIRS = 2**24  # pairs (i, j) that are held at once, 64 MB in float32, unless one row of each clip has more
 
 
+class Affine(NamedTuple):
+    """A linear map and what it adds: `weight (out, in)`, `bias (out,)`."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, layer: nn.Linear, rows: slice = slice(None)) -> "Affine":
+        """A layer, or those of its outputs that `rows` names."""
+        if rows == slice(None):
+            return cls(layer.weight, layer.bias)
+        return cls(layer.weight[rows], layer.bias[rows])
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """What it makes of `(..., in)`."""
+        return F.linear(rows, self.weight, self.bias)
+
+    def after(self, first: "Affine") -> "Affine":
+        """This map behind `first`, as one."""
+        return Affine(self.weight @ first.weight, self.weight @ first.bias + self.bias)
+
+
 def comparison(
-    theta: nn.Linear,
-    phi: nn.Linear,
+    theta: Affine,
+    phi: Affine,
     x: Tensor,
     y: Tensor,
     pool: int = 1,
@@ -40,7 +62,7 @@ def comparison(
         scale: what logits are multiplied by.
         whole: with what is constant along j; a softmax cancels it, and without this it may be missing.
     """
-    (i, n), k = sizes(x), theta.out_features
+    (i, n), k = sizes(x), int(theta.weight.shape[0])
     if pool > 1:  # no map can be pulled through a maximum: only the lead's side has a choice
         keys = maxima(phi(y), pool)
         j = int(keys.shape[1])
@@ -72,25 +94,27 @@ def comparison(
     return compare
 
 
-def gathering(g: nn.Linear, h: nn.Linear, i: int, y: Tensor, pool: int = 1) -> Callable[..., Tensor]:
+def gathering(
+    g: Affine, h: tuple[Tensor, Tensor | None], i: int, y: Tensor, pool: int = 1
+) -> Callable[..., Tensor]:
     """From rows `(b, r, j)` of a relation, which sum to one, to `h(sum_j a_ij g(y_j))`, `(b, r, n)`.
 
     Rows `(b, r, n)` that it is given besides are added.
 
     Args:
         g: from the context's channels to the embedding's.
-        h: from the embedding's channels to the lead's.
+        h: from the embedding's channels to the lead's: weight, and bias if any.
         i: how many rows are to come.
         y: the context `(b, *context, m)`.
         pool: of so many positions along every axis of the context, the largest of `g(y)` is taken.
     """
-    m, k, n = g.in_features, h.in_features, h.out_features
+    k, m, n = (int(size) for size in (*g.weight.shape, h[0].shape[0]))
     if pool > 1:
         values = maxima(g(y), pool)
         j = int(values.shape[1])
         if i * k * (j + n) <= j * n * (k + i):
-            return lambda relation, *onto: _add(F.linear(relation @ values, h.weight, h.bias), *onto)
-        lead_values = F.linear(values, h.weight, h.bias)
+            return lambda relation, *onto: _add(F.linear(relation @ values, *h), *onto)
+        lead_values = F.linear(values, *h)
         return lambda relation, *onto: _spread(relation, lead_values, *onto)
     context, b, (j, _) = positions(y), clips_of(y), sizes(y)
     by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
@@ -98,15 +122,16 @@ def gathering(g: nn.Linear, h: nn.Linear, i: int, y: Tensor, pool: int = 1) -> C
     by_context = b * i * j * m + _pair_cost(b * i, m, k, n)
     if by_embedding <= min(by_lead, by_context):
         values = g(context)
-        return lambda relation, *onto: _add(F.linear(relation @ values, h.weight, h.bias), *onto)
-    maps = (g.weight, g.bias), (h.weight, h.bias)
+        return lambda relation, *onto: _add(F.linear(relation @ values, *h), *onto)
     if by_lead <= by_context:
-        lead_values = _pair(context, *maps)
+        lead_values = _pair(context, g, h)
         return lambda relation, *onto: _spread(relation, lead_values, *onto)
-    return lambda relation, *onto: _add(_pair(relation @ context, *maps), *onto)
+    return lambda relation, *onto: _add(_pair(relation @ context, g, h), *onto)
 
 
-def blockwise(made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int = 1) -> Iterator[Tensor]:
+def blockwise(
+    made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int = 1, copies: int = 1, aside: int = 0
+) -> Iterator[Tensor]:
     """What `made` makes of the lead, block by block; of several blocks, each is made again for its gradient.
 
     Args:
@@ -114,10 +139,12 @@ def blockwise(made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int 
         y: the context, for its size: a block has as many rows as `PAIRS` allows, at least one.
         *grids: the lead and others of its positions.
         pool: as in `comparison`.
+        copies: how many relations are held at once.
+        aside: numbers that are held for each of the lead's positions besides.
     """
     rows = [positions(grid) for grid in grids]
     compared = math.prod(-(-size // pool) for size in y.shape[1:-1])
-    size = max(PAIRS // max(clips_of(y) * compared, 1), 1)
+    size = max(PAIRS // max(copies * clips_of(y) * compared + aside, 1), 1)
     for block in zip(*(torch.split(grid_rows, size, dim=1) for grid_rows in rows), strict=True):
         if block[0].shape[1] == rows[0].shape[1] or not torch.is_grad_enabled():
             yield made(*block)
