@@ -1,8 +1,9 @@
 """When two positions are, relative to each other: a learned term of the logits.
 
-A scalar for each head and relative position is added to the logits, as in T5 (Raffel et al., JMLR 2020, section
-2.1) and Swin (Liu et al., ICCV 2021, eq. 4). There positions are counted; two sensors have steps of different
-length, so here the difference is one of time, and the scalar is read off a table by linear interpolation.
+A scalar for each head and relative position is added to the logits, as in T5 (Raffel et al., JMLR 2020,
+section 2.1) and Swin (Liu et al., ICCV 2021, eq. 4). There positions are counted. Steps of two sensors differ
+in length, so here the difference is one of time, and the scalar is read off a table, between its entries by
+linear interpolation.
 """
 
 import torch
@@ -17,8 +18,8 @@ KNOTS = 17  # entries of a table: the window's length in eight parts, to either 
 class RelativeTime(nn.Module):
     """What is added to the logits of lead position i and context position j, by their difference of times.
 
-    A grid's first axis is time, over the same window for all: of T steps, step t stands at (t + 1/2) / T. Under
-    `pool` a context's position is a block of steps and stands in the middle of them. The table starts at zero.
+    A grid's first axis is time, over the same window for all: of T steps, step t stands at (t + 1/2) / T.
+    Under `pool` a context's position is a block of steps and stands in their middle. Tables start at zero.
 
     Args:
         heads: how many heads there are; each has a table.

@@ -202,7 +202,7 @@ class NonLocal(nn.Module):
         # With one row of each clip, making halves of the weights would take longer than the products.
         whole = self.pool > 1 or y.dtype in HALVES
         with nullcontext() if whole else torch.autocast(y.device.type, enabled=False):
-            return self._gather(1, y)(share.split(1, dim=1)).squeeze(1)
+            return self._gather(1, y)(torch.split(share, 1, dim=1)).squeeze(1)
 
     def _parts(self) -> list[slice]:
         """Every head's part of the K channels."""
@@ -258,7 +258,9 @@ class NonLocal(nn.Module):
                     f"NonLocal: {name} has shape {tuple(grid.shape)}, expected (batch, *grid, {width})"
                 )
             if self.clock is not None and grid.ndim < 3:
-                raise ShapeError(f"NonLocal: {name} has shape {tuple(grid.shape)}: no time axis for the clock")
+                raise ShapeError(
+                    f"NonLocal: {name} has shape {tuple(grid.shape)}: no time axis for the clock"
+                )
         if x.shape[0] != y.shape[0]:
             raise ShapeError(
                 f"NonLocal: lead has batch {x.shape[0]} and context {y.shape[0]}, expected the same"
