@@ -48,7 +48,7 @@ class Mlp(nn.Module):
         zero: `outer` starts at zero, so that the layer starts as the identity.
     """
 
-    def __init__(self, width: int, ratio: float, zero: bool = False) -> None:
+    def __init__(self, width: int, ratio: int | float, zero: bool = False) -> None:
         super().__init__()
         between = max(round(ratio * width), 1)
         self.norm = nn.LayerNorm(width)
@@ -96,7 +96,7 @@ class Enforced(nn.Module):
         embedding: int | None = None,
         *,
         depth: int = 1,
-        mlp: float = 0,
+        mlp: int | float = 0,
         heads: int = 1,
         clock: bool = False,
         **block: Any,
