@@ -33,6 +33,7 @@ class Lift(nn.Module):
 
     def __init__(self, shapes: Mapping[str, Shape], width: int | None) -> None:
         super().__init__()
+        self.shapes = lifted_shapes(shapes, width)
         maps = {} if width is None else {name: nn.Linear(shape[-1], width) for name, shape in shapes.items()}
         self.maps = nn.ModuleDict(maps)
 
