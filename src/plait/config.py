@@ -303,7 +303,7 @@ class Study:
     def method(self, name: str) -> Method:
         """The method `name`; encoders from donors are spelled out as whoever first trained them has them.
 
-        So is `zero_h = "pretrained"`: true where every encoder comes from a donor or is run once, as features.
+        So is `zero_h = "pretrained"`: true where every encoder comes from a donor or is run once.
         """
         method = self.methods[name]
         encoders = dict(method.encoders)

@@ -7,7 +7,7 @@ eqs. 2-4.
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import torch
@@ -118,20 +118,23 @@ class NonLocal(nn.Module):
         self._check(x, y)
         theta, phi, g = self.theta(positions(x)), maxima(self.phi(y), self.pool), maxima(self.g(y), self.pool)
         z = []
-        for head, part in enumerate(self._parts()):
-            logits = theta[..., part] @ phi[..., part].mT * self.scale
+        for head, (query, key, value) in enumerate(
+            zip(*(grid.chunk(self.heads, dim=-1) for grid in (theta, phi, g)), strict=True)
+        ):
+            logits = query @ key.mT * self.scale
             if self.clock is not None:
                 logits = logits + self.clock(self.clock.of_lead(x), y)[head]
             f = logits.exp()  # eq. 3
             relation = f / f.sum(dim=-1, keepdim=True)  # f / C, eq. 4
-            z.append(relation @ g[..., part])  # eq. 2
+            z.append(relation @ value)  # eq. 2
         enforced: Tensor = self.h(torch.cat(z, dim=-1))
         return (enforced if self.norm is None else self.norm(enforced)).reshape(x.shape)
 
     def logits_of_heads(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b h i j"]:
         """`theta(x_i)^T phi(y_j)` of every head, biases and all, over flat positions."""
         self._check(x, y)
-        return torch.stack(list(self._compare(x, y, whole=True)(positions(x), *self._times(x))), dim=1)
+        logits = self._compare(x, y, whole=True)(positions(x), *self._times(x))
+        return logits[:, None] if self.heads == 1 else logits
 
     def logits(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b i j"]:
         """`theta(x_i)^T phi(y_j)`, biases and all, over flat positions: f of eq. 3 is its exponential.
@@ -149,8 +152,7 @@ class NonLocal(nn.Module):
 
         Of several heads, their mean.
         """
-        relations = [softmax(logits) for logits in self.logits_of_heads(x, y).unbind(1)]
-        return relations[0] if self.heads == 1 else torch.stack(relations).mean(0)
+        return softmax(self.logits_of_heads(x, y)).mean(1)
 
     def forward(self, x: LeadGrid, y: ContextGrid) -> LeadGrid:
         """`h(z(x, y))`, of the same shape as `x`."""
@@ -164,10 +166,10 @@ class NonLocal(nn.Module):
 
         def enforced(rows: Tensor, *more: Tensor) -> Tensor:
             onto = more[len(times) :]
-            relations = (softmax(logits) for logits in compare(rows, *more[: len(times)]))
+            relation = softmax(compare(rows, *more[: len(times)]))
             if self.norm is None:
-                return gather(relations, *onto)
-            normed: Tensor = self.norm(gather(relations))
+                return gather(relation, *onto)
+            normed: Tensor = self.norm(gather(relation))
             return normed + onto[0] if onto else normed
 
         blocks = list(self._blockwise(enforced, y, x, *times, *([] if total is None else [total])))
@@ -178,8 +180,11 @@ class NonLocal(nn.Module):
 
         Of several heads it is one each, `(b, h, i, j)`, or one for all.
         """
-        relations = relation.unbind(1) if relation.ndim == 4 else [relation] * self.heads
-        gathered = self._gather(relation.shape[-2], y)(relations)
+        if relation.ndim == 4 and self.heads == 1:
+            relation = relation.squeeze(1)
+        elif relation.ndim == 3 and self.heads > 1:
+            relation = relation[:, None].expand(-1, self.heads, -1, -1)
+        gathered = self._gather(relation.shape[-2], y)(relation)
         return gathered if self.norm is None else self.norm(gathered)
 
     def pooled(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b n"]:
@@ -194,58 +199,37 @@ class NonLocal(nn.Module):
         compare = self._compare(x, y)
 
         def summed(rows: Tensor, *times: Tensor) -> Tensor:
-            sums = [softmax(logits).sum(dim=1, keepdim=True) for logits in compare(rows, *times)]
-            return sums[0] if self.heads == 1 else torch.cat(sums, dim=1)
+            return softmax(compare(rows, *times)).sum(dim=-2, keepdim=True)
 
         sums = self._blockwise(summed, y, x, *self._times(x))
         share = functools.reduce(operator.add, sums) / sizes(x)[0]
         # With one row of each clip, making halves of the weights would take longer than the products.
         whole = self.pool > 1 or y.dtype in HALVES
         with nullcontext() if whole else torch.autocast(y.device.type, enabled=False):
-            return self._gather(1, y)(torch.split(share, 1, dim=1)).squeeze(1)
-
-    def _parts(self) -> list[slice]:
-        """Every head's part of the K channels."""
-        if self.heads == 1:
-            return [slice(None)]
-        width = self.theta.out_features // self.heads
-        return [slice(start, start + width) for start in range(0, self.theta.out_features, width)]
+            return self._gather(1, y)(share).squeeze(1)
 
     def _times(self, x: Tensor) -> list[Tensor]:
         """When the lead's positions are, if that counts."""
         return [] if self.clock is None else [self.clock.of_lead(x)]
 
-    def _compare(self, x: Tensor, y: Tensor, whole: bool = False) -> Callable[..., Iterator[Tensor]]:
-        """From rows of the lead, and their times if these count, to every head's logits in turn."""
-        heads = [
-            comparison(
-                Affine.of(self.theta, part), Affine.of(self.phi, part), x, y, self.pool, self.scale, whole
-            )
-            for part in self._parts()
-        ]
+    def _compare(self, x: Tensor, y: Tensor, whole: bool = False) -> Callable[..., Tensor]:
+        """From rows of the lead, and their times if these count, to logits."""
+        theta, phi = Affine(self.theta.weight, self.theta.bias), Affine(self.phi.weight, self.phi.bias)
+        products = comparison(theta, phi, x, y, self.pool, self.scale, whole, self.heads)
+        clock = self.clock
+        if clock is None:
+            return products
 
-        def compare(rows: Tensor, *times: Tensor) -> Iterator[Tensor]:
-            terms = () if self.clock is None else self.clock(*times, y).unbind(0)
-            for number, head in enumerate(heads):
-                logits = head(rows)
-                yield logits + terms[number].to(logits.dtype) if terms else logits
+        def compare(rows: Tensor, times: Tensor) -> Tensor:
+            logits = products(rows)
+            term: Tensor = clock(times, y).to(logits.dtype)
+            return logits + (term if self.heads > 1 else term.squeeze(0))
 
         return compare
 
     def _gather(self, i: int, y: Tensor) -> Callable[..., Tensor]:
-        """From every head's relation to `h(z)`, added to what it is given besides."""
-        heads = []
-        for number, part in enumerate(self._parts()):
-            weight = self.h.weight if self.heads == 1 else self.h.weight[:, part]
-            bias = None if number else self.h.bias
-            heads.append(gathering(Affine.of(self.g, part), (weight, bias), i, y, self.pool))
-
-        def gather(relations: Iterable[Tensor], *onto: Tensor) -> Tensor:
-            for head, relation in zip(heads, relations, strict=True):
-                onto = (head(relation, *onto),)
-            return onto[0]
-
-        return gather
+        g, h = Affine(self.g.weight, self.g.bias), Affine(self.h.weight, self.h.bias)
+        return gathering(g, h, i, y, self.pool, self.heads)
 
     def _blockwise(self, made: Callable[..., Tensor], y: Tensor, *grids: Tensor) -> Iterator[Tensor]:
         aside = 0 if self.clock is None else self.clock.held(y)
