@@ -123,7 +123,7 @@ def gathering(
     k, m, n = (int(size) for size in (*g.weight.shape, h.weight.shape[0]))
     k //= heads
     # A row of each head's relation sums to one: what h adds comes along with one of them.
-    weights = h.weight.chunk(heads, dim=1)
+    weights = (h.weight,) if heads == 1 else h.weight.chunk(heads, dim=1)
     biases: list[Tensor | None] = [h.bias, *[None] * (heads - 1)]
     outer = list(zip(weights, biases, strict=True))
     if pool > 1:
