@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from torch.nn import functional as F
@@ -60,7 +60,6 @@ def looped(method, grids):
     return head(method, [*ends.values(), *entered.values()])
 
 
-@settings(deadline=None)
 @given(SHAPES, HEADS, OPTIONS, st.booleans())
 def test_any_options_are_loops_over_heads_and_positions(shapes, kind, options, symmetric):
     options = fitting(shapes, options, shapes if symmetric else ["a"])

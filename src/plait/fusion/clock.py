@@ -33,18 +33,19 @@ class RelativeTime(nn.Module):
 
     def of_lead(self, x: Float[Tensor, "b *grid n"]) -> Float[Tensor, "1 i 1"]:
         """The time of every position of the lead, 0 to 1."""
-        steps = self._centres(x.shape[1], x.device)
-        return steps.repeat_interleave(sizes(x)[0] // x.shape[1]).view(1, -1, 1)
+        steps = int(x.shape[1])
+        return self._centres(steps, x.device).repeat_interleave(sizes(x)[0] // steps).view(1, -1, 1)
 
     def forward(
-        self, times: Float[Tensor, "1 r 1"], y: Float[Tensor, "b *context m"]
+        self, times: Float[Tensor, "1 r 1"], y: Float[Tensor, "b *context m"], alike: int = 1
     ) -> Float[Tensor, "h r j"]:
-        """The term for positions of the lead at these times, and all of the context's."""
-        steps, there = y.shape[1], self._centres(y.shape[1], y.device)
+        """The term for positions of the lead at these times, `alike` in a row at each, and the context's."""
+        steps = int(y.shape[1])
+        there = self._centres(steps, y.device)
         starts = range(0, steps, self.pool)
         if self.pool > 1:
             there = torch.stack([there[start : start + self.pool].mean() for start in starts])
-        place = (times.view(-1, 1) - there + 1) * ((KNOTS - 1) / 2)
+        place = (times.view(-1, 1)[::alike] - there + 1) * ((KNOTS - 1) / 2)
         knots = torch.arange(KNOTS, device=y.device, dtype=place.dtype)
         hats = (1 - (place[..., None] - knots).abs()).clamp(min=0)  # two neighbours, which sum to one
         with torch.autocast(y.device.type, enabled=False):
@@ -52,7 +53,8 @@ class RelativeTime(nn.Module):
         places = 1
         for size in y.shape[2:-1]:
             places *= -(-int(size) // self.pool)
-        return term[..., None].expand(*term.shape, places).flatten(2)
+        pairs = term[:, :, None, :, None].expand(-1, -1, alike, -1, places)
+        return pairs.flatten(3).flatten(1, 2)
 
     def held(self, y: Tensor) -> int:
         """How many numbers `forward` holds for each of the lead's positions."""

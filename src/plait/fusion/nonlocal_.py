@@ -220,9 +220,12 @@ class NonLocal(nn.Module):
         if clock is None:
             return products
 
+        count, steps = sizes(x)[0], int(x.shape[1])
+
         def compare(rows: Tensor, times: Tensor) -> Tensor:
             logits = products(rows)
-            term: Tensor = clock(times, y).to(logits.dtype)
+            alike = count // steps if rows.shape[1] == count else 1  # of some rows, nothing is known
+            term: Tensor = clock(times, y, alike).to(logits.dtype)
             return logits + (term if self.heads > 1 else term.squeeze(0))
 
         return compare
