@@ -24,7 +24,7 @@ OPTIONS = st.fixed_dictionaries(
         "width": st.integers(2, 5),
         "heads": st.integers(1, 3),
         "depth": st.integers(1, 3),
-        "mlp": st.sampled_from([0.5, 2]),
+        "mlp": st.integers(1, 2),
         "clock": st.just(True),
         "beside": st.booleans(),
         "pool": st.integers(1, 3),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plait.errors import ShapeError
 from plait.fusion.grids import Entry, Head, Reads, Shape, check_sizes
-from plait.fusion.led import check_lead
+from plait.fusion.enforced import check_lead
 from plait.fusion.transformer import MultiHead, Tokens, mlp
 
 

@@ -10,6 +10,7 @@ from plait.errors import ShapeError
 from plait.fusion.contraction import average
 from plait.fusion.grids import Shape, read_mean
 from plait.fusion.nonlocal_ import NonLocal
+from plait.fusion.transformer import mlp as layers
 
 
 def check_lead(shapes: Mapping[str, Shape], lead: str) -> None:
@@ -37,30 +38,26 @@ def check_clock(shapes: Mapping[str, Shape], leads: Iterable[str]) -> None:
 
 
 class Mlp(nn.Module):
-    """`x + outer(gelu(inner(LayerNorm(x))))` at every position.
-
-    The residual layer of a Transformer (Vaswani et al., NeurIPS 2017, section 3.3) with its normalisation
-    first (Xiong et al., ICML 2020) and GELU, as in ViT.
+    """`x + outer(gelu(inner(LayerNorm(x))))` at every position: `transformer.mlp` beside a residual.
 
     Args:
         width: channels of `x`.
-        ratio: channels in between, in widths; at least one channel.
+        times: so many times the channels in between.
         zero: `outer` starts at zero, so that the layer starts as the identity.
+
+    Raises:
+        ShapeError: a size is below 1.
     """
 
-    def __init__(self, width: int, ratio: int | float, zero: bool = False) -> None:
+    def __init__(self, width: int, times: int, zero: bool = False) -> None:
         super().__init__()
-        between = max(round(ratio * width), 1)
-        self.norm = nn.LayerNorm(width)
-        self.inner = nn.Linear(width, between)
-        self.outer = nn.Linear(between, width)
-        if zero:
-            nn.init.zeros_(self.outer.weight)
-            nn.init.zeros_(self.outer.bias)
+        self.norm, self.inner, self.gelu, self.outer = layers(width, times)
+        for weight in self.outer.parameters() if zero else ():
+            nn.init.zeros_(weight)
 
     def forward(self, x: Float[Tensor, "b *grid n"], pooled: bool = False) -> Float[Tensor, "b *rest n"]:
         """Like `x`; if `pooled`, its mean over positions, for which `outer` is needed once a clip."""
-        between = nn.functional.gelu(self.inner(self.norm(x)))
+        between = self.gelu(self.inner(self.norm(x)))
         if pooled:
             x, between = average(x), average(between)
         enriched: Tensor = x + self.outer(between)
@@ -79,7 +76,7 @@ class Enforced(nn.Module):
         embedding: width K in which grids are compared; by default half of the lead's channels, rounded down
             to a multiple of `heads`, which it is at least.
         depth: how many blocks.
-        mlp: channels in the middle of each block's `Mlp`, in the lead's; 0: none.
+        mlp: so many times the lead's channels in the middle of each block's `Mlp`; 0: none.
         heads: of every `NonLocal`.
         clock: of every `NonLocal` whose two grids have a time axis; a plain vector has none.
         **block: `pool`, `scale`, `zero_h`, `norm`, `uniform` of every `NonLocal`; under `zero_h` an `Mlp`
@@ -96,7 +93,7 @@ class Enforced(nn.Module):
         embedding: int | None = None,
         *,
         depth: int = 1,
-        mlp: int | float = 0,
+        mlp: int = 0,
         heads: int = 1,
         clock: bool = False,
         **block: Any,
