@@ -9,7 +9,8 @@ comes from a frozen encoder and takes no gradient; the glove grid (28x64) does. 
 weights, keep freed memory and multiply matrices as plait's jobs do (`compute.machine`). Outputs and gradients
 are compared first, with each other and with plait's in float64. Peak memory is that of one step beyond its
 inputs, by torch's profiler. Then plait and the textbook in bfloat16 (`torch.autocast`, the video grid stored
-so), whose logits and gradients may be apart from float64's by a thirtieth of their norm.
+so), whose logits and gradients may be apart from float64's by a thirtieth of their norm. The options of the
+non-local family follow, one at a time and all together, on the video-led fusion.
 
 Behind them the other methods, under a mean head, each against the same written with what torch has
 (`plain_fusion`), compared in the same way.
@@ -47,6 +48,16 @@ FUSIONS: dict[str, Callable[[str], Led | Symmetric]] = {
     "glove-led": lambda head: Led(SHAPES, CLASSES, "gloves", head=head),
     "symmetric": lambda head: Symmetric(SHAPES, CLASSES, head=head),
 }
+WIDER: dict[str, dict[str, Any]] = {
+    "width 128": {"width": 128},
+    "4 heads": {"heads": 4},
+    "2 blocks": {"depth": 2},
+    "MLP": {"width": 128, "mlp": 2},
+    "clock": {"clock": True},
+    "beside": {"beside": True},
+    "all": {"width": 128, "heads": 4, "depth": 2, "mlp": 2, "clock": True, "beside": True},
+}
+FUSIONS |= {name: partial(Led, SHAPES, CLASSES, "video", None, **given) for name, given in WIDER.items()}
 LEAD, CONTEXT, EMBEDDING = 64, 64, 32  # channels where growth is measured
 GROWTH = (
     (10**2, 10**3),

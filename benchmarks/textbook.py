@@ -5,6 +5,7 @@ both. Parameters are called as plait's are, so that both can hold the same weigh
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plait.encoders.glove import GloveNet
-from plait.fusion import Concat, Led, NonLocal, Single, Symmetric
+from plait.fusion import Concat, Led, NonLocal, Single, Symmetric, enforced
+from plait.fusion.clock import RelativeTime
 from plait.training.network import Network
 
 CONVOLUTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # by the number of grid axes
@@ -26,13 +28,63 @@ class Block(nn.Module):
         super().__init__()
         self.theta, self.h = _as_convolution(block.theta, lead_axes), _as_convolution(block.h, lead_axes)
         self.phi, self.g = _as_convolution(block.phi, context_axes), _as_convolution(block.g, context_axes)
+        self.heads, self.clock = block.heads, None if block.clock is None else Clock(block.clock)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The block's output, of `x`'s shape."""
+        if self.heads > 1 or self.clock is not None:
+            return self.with_heads(x, y)
         theta = self.theta(x).flatten(2).transpose(1, 2)
         relation = (theta @ self.phi(y).flatten(2)).softmax(dim=-1)
         z = (relation @ self.g(y).flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
         made: Tensor = self.h(z)
+        return made
+
+    def with_heads(self, x: Tensor, y: Tensor) -> Tensor:
+        """The same of several heads, `(b, heads, k, positions)` each."""
+        theta, phi, g = (
+            grid.flatten(2).unflatten(1, (self.heads, -1)) for grid in (self.theta(x), self.phi(y), self.g(y))
+        )
+        logits = theta.transpose(2, 3) @ phi
+        if self.clock is not None:
+            logits = logits + self.clock(x.shape[2:], y.shape[2:])
+        z = (logits.softmax(dim=-1) @ g.transpose(2, 3)).transpose(2, 3)
+        made: Tensor = self.h(z.flatten(1, 2).unflatten(2, x.shape[2:]))
+        return made
+
+
+class Clock(nn.Module):
+    """A table of each head looked up at the difference of times, with linear interpolation."""
+
+    def __init__(self, clock: RelativeTime) -> None:
+        super().__init__()
+        self.table = nn.Parameter(clock.table.detach().clone())
+
+    def forward(self, lead: Sequence[int], context: Sequence[int]) -> Tensor:
+        """What is added to the logits, `(heads, i, j)`, of grids with these axes."""
+        ours, theirs = (
+            ((torch.arange(axes[0], device=self.table.device) + 0.5) / axes[0]).repeat_interleave(
+                math.prod(axes[1:])
+            )
+            for axes in (lead, context)
+        )
+        place = (ours[:, None] - theirs + 1) / 2 * (self.table.shape[1] - 1)
+        below = place.long().clamp(max=self.table.shape[1] - 2)
+        share = place - below
+        return self.table[:, below] * (1 - share) + self.table[:, below + 1] * share
+
+
+class Mlp(nn.Module):
+    """The residual layer with its LayerNorm first, on `(b, n, *grid)`."""
+
+    def __init__(self, mlp: enforced.Mlp) -> None:
+        super().__init__()
+        norm, inner, outer = (copy.deepcopy(part) for part in (mlp.norm, mlp.inner, mlp.outer))
+        self.layers = nn.Sequential(norm, inner, nn.GELU(), outer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Like `x`."""
+        made: Tensor = x + self.layers(x.movedim(1, -1)).movedim(-1, 1)
         return made
 
 
@@ -41,19 +93,20 @@ class Fused(nn.Module):
 
     def __init__(self, method: Led | Symmetric) -> None:
         super().__init__()
-        enforced: list[Any] = [method.enforced] if isinstance(method, Led) else list(method.leads)
+        leads: list[Any] = [method.enforced] if isinstance(method, Led) else list(method.leads)
         axes = {name: len(shape) - 1 for name, shape in method.entry.shapes.items()}
-        self.leads = [one.lead for one in enforced]
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {name: Block(block, axes[one.lead], axes[name]) for name, block in one.blocks.items()}
-            )
-            for one in enforced
+        self.leads = [one.lead for one in leads]
+        self.lifts = nn.ModuleDict(
+            {name: _as_convolution(layer, axes[name]) for name, layer in method.lift.maps.items()}
+        )
+        self.rows: Any = nn.ModuleList(
+            nn.ModuleList(_stage(stage, axes) for stage in one.stages) for one in leads
         )
         self.kind = method.head.kind
+        self.ends = _ends(method)
         parts = [part.detach() for part in method.head.weights]
         if self.kind == "flatten":  # the same weights where channels stand first
-            shapes = [method.entry.shapes[lead] for lead in self.leads]
+            shapes = [method.lift.shapes[name] for _, name in self.ends]
             parts = [
                 part.reshape(-1, *shape).movedim(-1, 1).flatten(1)
                 for part, shape in zip(parts, shapes, strict=True)
@@ -62,15 +115,27 @@ class Fused(nn.Module):
 
     def forward(self, grids: Mapping[str, Tensor]) -> Tensor:
         """Logits from channels-first grids."""
-        features = []
-        for lead, blocks in zip(self.leads, self.blocks, strict=True):
+        grids = {name: self.lifts[name](grid) for name, grid in grids.items()} if self.lifts else grids
+        made = {("own", name): grid for name, grid in grids.items()}
+        for lead, row in zip(self.leads, self.rows, strict=True):
             x = grids[lead]
-            assert isinstance(blocks, nn.ModuleDict)
-            for name, block in blocks.items():
-                x = x + block(grids[lead], grids[name])
-            features.append(x.flatten(1) if self.kind == "flatten" else x.flatten(2).mean(2))
+            for stage in row:
+                total = x
+                for name, block in stage["blocks"].items():
+                    total = total + block(x, grids[name])
+                x = stage["mlp"](total)
+            made["enforced", lead] = x
+        ends = [made[end] for end in self.ends]
+        features = [x.flatten(1) if self.kind == "flatten" else x.flatten(2).mean(2) for x in ends]
         logits: Tensor = self.classify(torch.cat(features, 1))
         return logits
+
+
+def _stage(stage: Any, axes: Mapping[str, int]) -> nn.ModuleDict:
+    """One block of a row: what enforces the lead, and what stands behind it."""
+    blocks = {name: Block(block, axes[stage.lead], axes[name]) for name, block in stage.blocks.items()}
+    mlp = nn.Identity() if stage.mlp is None else Mlp(stage.mlp)
+    return nn.ModuleDict({"blocks": nn.ModuleDict(blocks), "mlp": mlp})
 
 
 class Joined(nn.Module):
@@ -153,21 +218,60 @@ class Plain(nn.Module):
     def __init__(self, method: Led | Symmetric) -> None:
         super().__init__()
         self.enforced: list[Any] = [method.enforced] if isinstance(method, Led) else list(method.leads)
-        self.kind = method.head.kind
+        self.kind, self.lifts = method.head.kind, method.lift.maps
+        self.ends = _ends(method)
+        self.clocks = nn.ModuleDict()
+        for one in self.enforced:
+            for number, stage in enumerate(one.stages):
+                for name, block in stage.blocks.items():
+                    if block.clock is not None:
+                        self.clocks[f"{one.lead}-{number}-{name}"] = Clock(block.clock)
         self.classify = classifier([part.detach() for part in method.head.weights], method.head.bias)
 
     def forward(self, grids: Mapping[str, Tensor]) -> Tensor:
         """Logits from channels-last grids."""
-        features = []
+        axes = {name: grid.shape[1:-1] for name, grid in grids.items()}
+        rows = {name: grid.flatten(1, -2) for name, grid in grids.items()}
+        if self.lifts:
+            rows = {name: self.lifts[name](grid) for name, grid in rows.items()}
+        made = {("own", name): grid for name, grid in rows.items()}
         for one in self.enforced:
-            x = made = grids[one.lead].flatten(1, -2)
-            for name, block in one.blocks.items():
-                y = grids[name].flatten(1, -2)
-                z = F.scaled_dot_product_attention(block.theta(x), block.phi(y), block.g(y), scale=1.0)
-                made = made + block.h(z)
-            features.append(made.flatten(1) if self.kind == "flatten" else made.mean(1))
+            x = rows[one.lead]
+            for number, stage in enumerate(one.stages):
+                total = x
+                for name, block in stage.blocks.items():
+                    clock = f"{one.lead}-{number}-{name}"
+                    term = self.clocks[clock](axes[one.lead], axes[name]) if clock in self.clocks else None
+                    total = total + block.h(_attended(block, x, rows[name], term))
+                x = total
+                if stage.mlp is not None:
+                    x = x + stage.mlp.outer(F.gelu(stage.mlp.inner(stage.mlp.norm(x))))
+            made["enforced", one.lead] = x
+        ends = [made[end] for end in self.ends]
+        features = [end.flatten(1) if self.kind == "flatten" else end.mean(1) for end in ends]
         logits: Tensor = self.classify(torch.cat(features, 1))
         return logits
+
+
+def _attended(block: Any, x: Tensor, y: Tensor, term: Tensor | None) -> Tensor:
+    """`z` of eq. 2 by torch's own attention."""
+    if block.heads == 1 and term is None:
+        return F.scaled_dot_product_attention(block.theta(x), block.phi(y), block.g(y), scale=1.0)
+    q, k, v = (
+        grid.unflatten(2, (block.heads, -1)).transpose(1, 2)
+        for grid in (block.theta(x), block.phi(y), block.g(y))
+    )
+    z = F.scaled_dot_product_attention(q, k, v, None if term is None else term.to(q.dtype), scale=1.0)
+    return z.transpose(1, 2).flatten(2)
+
+
+def _ends(method: Led | Symmetric) -> list[tuple[str, str]]:
+    """What goes to the head, in its order."""
+    names, led = list(method.entry.shapes), isinstance(method, Led)
+    leads = [method.enforced.lead] if isinstance(method, Led) else names
+    if method.beside and led:
+        return [("enforced" if name in leads else "own", name) for name in names]
+    return [("enforced", name) for name in leads] + [("own", name) for name in names if method.beside]
 
 
 def channels_first(grids: Mapping[str, Tensor]) -> dict[str, Tensor]:

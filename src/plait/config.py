@@ -19,6 +19,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]  # a table's column holds no larger
 Policy = Literal["activity", "leave-out", "refuse"]  # of time without a label
 Making = Literal["average", "mixture", "stack", "ensemble"]  # how a row is made of other rows
 MAKINGS: tuple[Making, ...] = get_args(Making)
+PRETRAINED = "pretrained"  # `zero_h` where encoders are: a fusion then starts as what it is compared with
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
@@ -338,7 +339,10 @@ class Study:
     missing: Missing = "drop"
 
     def method(self, name: str) -> Method:
-        """The method `name`; encoders from donors are spelled out as whoever first trained them has them."""
+        """The method `name`; encoders from donors are spelled out as whoever first trained them has them.
+
+        So is `zero_h = "pretrained"`: true where every encoder comes from a donor or is run once.
+        """
         method = self.methods[name]
         encoders = dict(method.encoders)
         for modality, encoder in encoders.items():
@@ -346,7 +350,11 @@ class Study:
                 first = self.method(encoder.donor).encoders.get(modality, Encoder())
                 origin: dict[str, Any] = {"from": encoder.donor, "frozen": encoder.frozen}
                 encoders[modality] = Encoder(first.features, first.use, first.args, **origin)
-        return replace(method, encoders=encoders)
+        args = method.args
+        if args.get("zero_h") == PRETRAINED:
+            own = (method.encoders.get(modality, Encoder()) for modality in method.modalities)
+            args = {**args, "zero_h": all(e.donor or (e.features and not e.use) for e in own)}
+        return replace(method, args=args, encoders=encoders)
 
     def teachers(self, train: Train) -> dict[str, tuple[str, Encoder]]:
         """By modality, the method whose encoder objectives look at in a training, and how that is made."""

@@ -205,3 +205,24 @@ def test_methods_that_build_upon_each_other_without_end_are_refused_in_a_line(tm
     )
     with pytest.raises(ConfigError, match=r"study\.toml: methods: too many that build upon each other"):
         load_study(file)
+
+
+def test_zero_h_may_go_by_whether_encoders_are_pretrained():
+    """True where every encoder comes from a donor or is run once; elsewhere what is said holds."""
+    donor, kept = {"from": "a", "frozen": True}, {"features": {"use": "tests.tiny:Encoder"}}
+    cases = {
+        True: [{"a": donor, "b": {"from": "b"}}, {"a": donor, "b": kept}],
+        False: [{}, {"a": donor}, {"a": donor, "b": {**kept, "use": "tests.tiny:Encoder"}}],
+    }
+    for zero, encoders in cases.items():
+        for own in encoders:
+            led = {"use": "plait.fusion:Led", "args": {"lead": "a", "zero_h": "pretrained"}, "encoders": own}
+            study = load_study(tiny.study(methods=tiny.study()["methods"] | {"led": led}))
+            assert study.method("led").args == {"lead": "a", "zero_h": zero}
+            (training,) = (one for one in study.trainings() if one.name == "led")
+            assert training.method.args["zero_h"] is zero
+    led["args"] = {"lead": "a"}
+    assert (
+        load_study(tiny.study(methods=tiny.study()["methods"] | {"led": led})).method("led").args
+        == led["args"]
+    )

@@ -23,7 +23,8 @@ SHAPES = {
     "glovid-features": {"video": (10, 7, 7, 832), "gloves": (134, 18)},
 }
 ONLINE = {"plait.pretrained:i3d": (10, 7, 7, 832), "plait.pretrained:resnet50": (2048,)}
-EIGHT, THIRTY = ([str(subject) for subject in range(1, most + 1)] for most in (8, 30))
+EIGHT = [str(subject) for subject in range(1, 9)]
+THIRTY = [f"{subject:02d}" for subject in range(1, 31)]  # as MEx calls them
 
 
 @functools.cache

@@ -1,4 +1,7 @@
-"""What attends to what in a trained fusion, and whether it matters: maps, query dependence, deletion."""
+"""What attends to what in a trained fusion, and whether it matters: maps, query dependence, deletion.
+
+Of several heads, the mean is shown; of several blocks in a row, the last, which is the nearest to the scores.
+"""
 
 import math
 from collections.abc import Container, Iterator, Mapping
@@ -10,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import ConfigError
-from plait.fusion.led import Enforced, Led
+from plait.fusion.enforced import Enforced
+from plait.fusion.led import Led
 from plait.fusion.nonlocal_ import NonLocal
 from plait.fusion.symmetric import Symmetric
 
@@ -28,6 +32,8 @@ class Attention:
         context_shape: the same of the context as it is compared (smaller under `pool`), for `j`.
         logits: `(b, i, j)`.
         relation: their softmax over `j`.
+        heads: how many heads both are the means of, as `NonLocal.logits` and `relation` say.
+        blocks: how many blocks there are in a row; this is the last.
     """
 
     lead: str
@@ -36,6 +42,15 @@ class Attention:
     context_shape: tuple[int, ...]
     logits: Tensor
     relation: Tensor
+    heads: int = 1
+    blocks: int = 1
+
+    @property
+    def shown(self) -> str:
+        """What it is of what could be shown, in words; empty where that is all."""
+        words = [f"the mean of {self.heads} heads"] if self.heads > 1 else []
+        words += [f"the last of {self.blocks} blocks"] if self.blocks > 1 else []
+        return ", ".join(words)
 
     def over_time(self) -> Float[Tensor, "b t s"]:
         """Fig. 9: f of eq. 2, the logits' exponential, not normalised, summed over all axes but the first.
@@ -68,16 +83,7 @@ def attentions(method: nn.Module, grids: Mapping[str, Tensor]) -> list[Attention
         ShapeError: a grid is not of its shape.
     """
     entered, leads = _enter(method, grids)
-    maps = []
-    for enforced in leads:
-        x = entered[enforced.lead]
-        for name, block in _blocks(enforced, entered):
-            y = entered[name]
-            logits = block.logits(x, y)
-            shape = tuple(-(-size // block.pool) for size in y.shape[1:-1])
-            relation = logits.softmax(-1)
-            maps.append(Attention(enforced.lead, name, tuple(x.shape[1:-1]), shape, logits, relation))
-    return maps
+    return [one for enforced in leads for one in _maps(enforced, entered)]
 
 
 def without(
@@ -89,13 +95,15 @@ def without(
 ) -> Float[Tensor, "b classes"]:
     """The deletion test: class scores when a share of each context's positions is taken out of the relation.
 
-    The other weights of a row are brought back to a sum of one.
+    The other weights of a row are brought back to a sum of one. Positions are taken out of every head and
+    block alike.
 
     Args:
         method: a `Led` or `Symmetric`.
         grids: `(b, *shape)` by modality.
         share: of the positions, 0 to 1; at least one position stays.
-        removed: those `attended` to most, on average over the lead's positions, or `random` ones.
+        removed: those `attended` to most by the map that `attentions` gives, on average over the lead's
+            positions, or `random` ones.
         generator: what random ones are drawn from; torch's own by default.
 
     Raises:
@@ -107,31 +115,48 @@ def without(
     entered, leads = _enter(method, grids)
     enforced_grids = []
     for enforced in leads:
-        x = entered[enforced.lead]
-        total = x
-        for name, block in _blocks(enforced, entered):
-            logits = block.logits(x, entered[name])
-            count = min(round(share * logits.shape[2]), logits.shape[2] - 1)
+        deleted = {}
+        for one in _maps(enforced, entered):
+            count = min(round(share * one.relation.shape[2]), one.relation.shape[2] - 1)
             if removed == "attended":
-                rank = logits.softmax(-1).mean(1)
+                rank = one.relation.mean(1)
             else:
-                rank = torch.rand(logits.shape[0], logits.shape[2], generator=generator).to(logits.device)
-            deleted = torch.zeros_like(rank, dtype=torch.bool)
-            deleted.scatter_(1, rank.topk(count, dim=1).indices, True)
-            relation = logits.masked_fill(deleted[:, None], -torch.inf).softmax(-1)
-            total = total + block.enforcing(relation, entered[name]).reshape(x.shape)
-        enforced_grids.append(total)
-    scores: Tensor = method.head(enforced_grids)  # type: ignore[operator]
+                rank = torch.rand(*one.relation.shape[::2], generator=generator).to(one.relation.device)
+            deleted[one.context] = torch.zeros_like(rank, dtype=torch.bool)
+            deleted[one.context].scatter_(1, rank.topk(count, dim=1).indices, True)
+        x = entered[enforced.lead]
+        for stage in enforced.stages:
+            total = x
+            for name, block in _blocks(stage, entered):
+                logits = block.logits_of_heads(x, entered[name])
+                relation = logits.masked_fill(deleted[name][:, None, None], -torch.inf).softmax(-1)
+                total = total + block.enforcing(relation, entered[name]).reshape(x.shape)
+            x = total if stage.mlp is None else stage.mlp(total)
+        enforced_grids.append(x)
+    scores: Tensor = method.score(entered, enforced_grids)  # type: ignore[operator]
     return scores
 
 
 def _enter(method: nn.Module, grids: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Enforced]]:
     """Grids as they enter, and every lead with its blocks."""
     if isinstance(method, Led):
-        return method.entry(grids), [method.enforced]
+        return method.enter(grids), [method.enforced]
     if isinstance(method, Symmetric):
-        return method.entry(grids), [lead for lead in method.leads if isinstance(lead, Enforced)]
+        return method.enter(grids), [lead for lead in method.leads if isinstance(lead, Enforced)]
     raise ConfigError(f"{type(method).__name__} has no attention, expected Led or Symmetric")
+
+
+def _maps(enforced: Enforced, entered: Mapping[str, Tensor]) -> Iterator[Attention]:
+    """The maps of a lead's last block."""
+    stages, x = enforced.stages, entered[enforced.lead]
+    for stage in stages[:-1]:
+        x = stage.once(x, entered)
+    for name, block in _blocks(stages[-1], entered):
+        y = entered[name]
+        logits, shape = block.logits(x, y), tuple(-(-size // block.pool) for size in y.shape[1:-1])
+        relation = logits.softmax(-1) if block.heads == 1 else block.relation(x, y)
+        places = tuple(x.shape[1:-1])
+        yield Attention(enforced.lead, name, places, shape, logits, relation, block.heads, len(stages))
 
 
 def _blocks(enforced: Enforced, entered: Container[str]) -> Iterator[tuple[str, NonLocal]]:

@@ -3,16 +3,16 @@
 `theta(x_i)^T phi(y_j)` and `h(sum_j a_ij g(y_j))` are chains of linear maps: the inner product over channels
 and the sum over positions may be taken among the lead's channels, in the embedding (the textbook's order) or
 among the context's channels. Multiplications of each are counted, and the cheapest is taken. Biases come
-along: rows of a softmax sum to one.
+along: rows of a softmax sum to one. Several heads are several chains of fewer channels in the embedding.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -20,14 +20,32 @@ HALVES = (torch.bfloat16, torch.float16)
 PAIRS = 2**24  # pairs (i, j) that are held at once, 64 MB in float32, unless one row of each clip has more
 
 
+class Affine(NamedTuple):
+    """A linear map and what it adds: `weight (out, in)`, `bias (out,)`."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """What it makes of `(..., in)`."""
+        return F.linear(rows, self.weight, self.bias)
+
+    def parts(self, heads: int) -> "list[Affine]":
+        """The maps to every head's part of what comes out."""
+        if heads == 1:
+            return [self]
+        return [Affine(*part) for part in zip(self.weight.chunk(heads), self.bias.chunk(heads), strict=True)]
+
+
 def comparison(
-    theta: nn.Linear,
-    phi: nn.Linear,
+    theta: Affine,
+    phi: Affine,
     x: Tensor,
     y: Tensor,
     pool: int = 1,
     scale: float = 1.0,
     whole: bool = False,
+    heads: int = 1,
 ) -> Callable[[Tensor], Tensor]:
     """Logits `theta(x_i)^T phi(y_j)`, `(b, r, j)`, of rows `(b, r, n)` of the lead, in the cheapest order.
 
@@ -39,40 +57,57 @@ def comparison(
         pool: of so many positions along every axis of the context, the largest of `phi(y)` is taken.
         scale: what logits are multiplied by.
         whole: with what is constant along j; a softmax cancels it, and without this it may be missing.
+        heads: if several, each compares a part of the embedding, and logits are `(b, heads, r, j)`. Keys of
+            all heads stand side by side where the products allow it.
     """
-    (i, n), k = sizes(x), theta.out_features
+    (i, n), k = sizes(x), int(theta.weight.shape[0]) // heads
+    maps = list(zip(theta.parts(heads), phi.parts(heads), strict=True))
     if pool > 1:  # no map can be pulled through a maximum: only the lead's side has a choice
         keys = maxima(phi(y), pool)
         j = int(keys.shape[1])
         if i * n * k + i * j * k <= j * k * n + i * j * n:
-            return lambda rows: _products(theta(rows), keys, scale=scale)
-        lead_keys, offset = keys @ theta.weight, (keys @ theta.bias)[:, None]
-        return lambda rows: _products(rows, lead_keys, offset, scale=scale)
+            return lambda rows: _products_of_heads(theta(rows), keys, scale, heads)
+        parts = [(one, part) for (one, _), part in zip(maps, keys.chunk(heads, -1), strict=True)]
+        lead_keys = _joined([part @ one.weight for one, part in parts], 1)
+        offset = _joined([(part @ one.bias)[:, None] for one, part in parts], 2)
+        return lambda rows: _apart(_products(rows, lead_keys, offset, scale=scale), heads)
     context, b, (j, m) = positions(y), clips_of(y), sizes(y)
     by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
     by_embedding = b * (i * n * k + j * m * k + i * j * k)
     by_context = _pair_cost(b * i, n, k, m) + b * i * j * m
     if by_embedding <= min(by_lead, by_context):
         keys = phi(context)
-        return lambda rows: _products(theta(rows), keys, scale=scale)
+        return lambda rows: _products_of_heads(theta(rows), keys, scale, heads)
     if by_lead <= by_context:
-        lead_keys = _pair(context, (phi.weight, phi.bias if whole else None), (theta.weight.mT, None))
-        offset = F.linear(context, (theta.bias @ phi.weight)[None], (theta.bias @ phi.bias)[None])
-        return lambda rows: _products(rows, lead_keys, offset.mT, scale=scale)
+        lead_keys = _joined(
+            [_pair(context, (p.weight, p.bias if whole else None), (t.weight.mT, None)) for t, p in maps], 1
+        )
+        offset = _joined(
+            [F.linear(context, (t.bias @ p.weight)[None], (t.bias @ p.bias)[None]).mT for t, p in maps], 2
+        )
+        return lambda rows: _apart(_products(rows, lead_keys, offset, scale=scale), heads)
 
     def compare(rows: Tensor) -> Tensor:
-        queries = _pair(rows, (theta.weight, theta.bias), (phi.weight.mT, None))
-        constant = phi.bias @ theta.bias
+        queries = _joined([_pair(rows, t, (p.weight.mT, None)) for t, p in maps], 1)
+        constants = [p.bias @ t.bias for t, p in maps]
         if whole:
-            offset = F.linear(rows, (phi.bias @ theta.weight)[None], constant[None])
+            offsets = [
+                F.linear(rows, (p.bias @ t.weight)[None], constant[None])
+                for (t, p), constant in zip(maps, constants, strict=True)
+            ]
         else:
-            offset = constant.view(1, 1, 1)
-        return _products(queries, context, offset, scale)
+            offsets = [constant.view(1, 1, 1) for constant in constants]
+        if heads > 1:
+            offsets = [offset.expand(-1, rows.shape[1], -1) for offset in offsets]
+        products = _products(queries, context, _joined(offsets, 1), scale)
+        return products if heads == 1 else torch.unflatten(products, 1, (heads, -1))
 
     return compare
 
 
-def gathering(g: nn.Linear, h: nn.Linear, i: int, y: Tensor, pool: int = 1) -> Callable[..., Tensor]:
+def gathering(
+    g: Affine, h: Affine, i: int, y: Tensor, pool: int = 1, heads: int = 1
+) -> Callable[..., Tensor]:
     """From rows `(b, r, j)` of a relation, which sum to one, to `h(sum_j a_ij g(y_j))`, `(b, r, n)`.
 
     Rows `(b, r, n)` that it is given besides are added.
@@ -83,30 +118,46 @@ def gathering(g: nn.Linear, h: nn.Linear, i: int, y: Tensor, pool: int = 1) -> C
         i: how many rows are to come.
         y: the context `(b, *context, m)`.
         pool: of so many positions along every axis of the context, the largest of `g(y)` is taken.
+        heads: if several, each has its relation, `(b, heads, r, j)`, and gathers a part of the embedding.
     """
-    m, k, n = g.in_features, h.in_features, h.out_features
+    k, m, n = (int(size) for size in (*g.weight.shape, h.weight.shape[0]))
+    k //= heads
+    # A row of each head's relation sums to one: what h adds comes along with one of them.
+    weights = (h.weight,) if heads == 1 else h.weight.chunk(heads, dim=1)
+    biases: list[Tensor | None] = [h.bias, *[None] * (heads - 1)]
+    outer = list(zip(weights, biases, strict=True))
     if pool > 1:
         values = maxima(g(y), pool)
         j = int(values.shape[1])
         if i * k * (j + n) <= j * n * (k + i):
-            return lambda relation, *onto: _add(F.linear(relation @ values, h.weight, h.bias), *onto)
-        lead_values = F.linear(values, h.weight, h.bias)
-        return lambda relation, *onto: _spread(relation, lead_values, *onto)
+            return lambda relation, *onto: _add(h(_gathered(relation, values, heads)), *onto)
+        parts = zip(values.chunk(heads, -1), outer, strict=True)
+        lead_values = _joined([F.linear(part, *one) for part, one in parts], 1)
+        return lambda relation, *onto: _spread(_together(relation, heads), lead_values, *onto)
     context, b, (j, _) = positions(y), clips_of(y), sizes(y)
     by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
     by_embedding = b * (j * m * k + i * j * k + i * k * n)
     by_context = b * i * j * m + _pair_cost(b * i, m, k, n)
     if by_embedding <= min(by_lead, by_context):
         values = g(context)
-        return lambda relation, *onto: _add(F.linear(relation @ values, h.weight, h.bias), *onto)
-    maps = (g.weight, g.bias), (h.weight, h.bias)
+        return lambda relation, *onto: _add(h(_gathered(relation, values, heads)), *onto)
+    maps = list(zip(g.parts(heads), outer, strict=True))
     if by_lead <= by_context:
-        lead_values = _pair(context, *maps)
-        return lambda relation, *onto: _spread(relation, lead_values, *onto)
-    return lambda relation, *onto: _add(_pair(relation @ context, *maps), *onto)
+        lead_values = _joined([_pair(context, *one) for one in maps], 1)
+        return lambda relation, *onto: _spread(_together(relation, heads), lead_values, *onto)
+
+    def gather(relation: Tensor, *onto: Tensor) -> Tensor:
+        gathered = (relation if heads == 1 else relation.flatten(1, 2)) @ context
+        for rows, one in zip(gathered.chunk(heads, dim=1), maps, strict=True):
+            onto = (_add(_pair(rows, *one), *onto),)
+        return onto[0]
+
+    return gather
 
 
-def blockwise(made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int = 1) -> Iterator[Tensor]:
+def blockwise(
+    made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int = 1, copies: int = 1, aside: int = 0
+) -> Iterator[Tensor]:
     """What `made` makes of the lead, block by block; of several blocks, each is made again for its gradient.
 
     Args:
@@ -114,10 +165,12 @@ def blockwise(made: Callable[..., Tensor], y: Tensor, *grids: Tensor, pool: int 
         y: the context, for its size: a block has as many rows as `PAIRS` allows, at least one.
         *grids: the lead and others of its positions.
         pool: as in `comparison`.
+        copies: how many relations are held at once.
+        aside: numbers that are held for each of the lead's positions besides.
     """
     rows = [positions(grid) for grid in grids]
     compared = math.prod(-(-size // pool) for size in y.shape[1:-1])
-    size = max(PAIRS // max(clips_of(y) * compared, 1), 1)
+    size = max(PAIRS // max(copies * clips_of(y) * compared + aside, 1), 1)
     for block in zip(*(torch.split(grid_rows, size, dim=1) for grid_rows in rows), strict=True):
         if block[0].shape[1] == rows[0].shape[1] or not torch.is_grad_enabled():
             yield made(*block)
@@ -211,12 +264,54 @@ def _add(gathered: Tensor, total: Tensor | None = None) -> Tensor:
     return gathered if total is None else gathered + total
 
 
-def softmax(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
+def _products_of_heads(queries: Tensor, keys: Tensor, scale: float, heads: int) -> Tensor:
+    """`_products` in the embedding, `(b, heads, i, j)` of several heads."""
+    if heads == 1:
+        return _products(queries, keys, scale=scale)
+    products = _products(_by_head(queries, heads), _by_head(keys, heads), scale=scale)
+    return torch.unflatten(products, 0, (-1, heads))
+
+
+def _gathered(relation: Tensor, values: Tensor, heads: int) -> Float[Tensor, "b i k"]:
+    """`relation @ values` in the embedding, every head's part by its own relation."""
+    if heads == 1:
+        return relation @ values
+    gathered = relation.flatten(0, 1) @ _by_head(values, heads)
+    return torch.unflatten(gathered, 0, (-1, heads)).transpose(1, 2).flatten(2)
+
+
+def _by_head(rows: Float[Tensor, "b i k"], heads: int) -> Float[Tensor, "bh i l"]:
+    """Every head's part of the embedding as clips of its own."""
+    return torch.unflatten(rows, 2, (heads, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """What every head has, side by side."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
+
+
+def _apart(products: Float[Tensor, "b i hj"], heads: int) -> Tensor:
+    """Products with keys side by side, `(b, heads, i, j)` of several heads."""
+    return products if heads == 1 else torch.unflatten(products, 2, (heads, -1)).transpose(1, 2)
+
+
+def _together(relation: Tensor, heads: int) -> Float[Tensor, "b i hj"]:
+    """Rows of all heads side by side, for values that are."""
+    return relation if heads == 1 else relation.transpose(1, 2).flatten(2)
+
+
+def softmax(logits: Float[Tensor, "b *h i j"]) -> Float[Tensor, "b *h i j"]:
     """A softmax over j, in the order in which the logits lie in memory; halves as `average` has them."""
     dtype = logits.dtype
     if dtype in HALVES:
         logits = logits.float()
-    return _cast_back(logits.softmax(-1) if logits.stride(-1) == 1 else logits.mT.softmax(-2).mT, dtype)
+    if logits.stride(-1) != 1:
+        made = logits.mT.softmax(-2).mT
+    elif logits.ndim == 4 and logits.stride(1) < logits.stride(2):
+        made = logits.transpose(1, 2).softmax(-1).transpose(1, 2)
+    else:
+        made = logits.softmax(-1)
+    return _cast_back(made, dtype)
 
 
 def _cast_back(result: Tensor, dtype: torch.dtype) -> Tensor:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import ShapeError
+from plait.fusion.enforced import check_lead
 from plait.fusion.grids import Entry, Head, Reads, Shape, check_sizes
-from plait.fusion.led import check_lead
 from plait.fusion.transformer import MultiHead, Tokens, mlp
 
 

@@ -51,6 +51,13 @@ def read_mean(grids: Mapping[str, Tensor], modality: str) -> Float[Tensor, "b n"
     return average(grids[modality]) if mean is None else mean
 
 
+def own(grids: Mapping[str, Tensor], modality: str, pooled: bool) -> Tensor | None:
+    """A modality's own grid, or its mean if `pooled`; None if it is absent."""
+    if not is_known(modality, grids):
+        return None
+    return read_mean(grids, modality) if pooled else grids[modality]
+
+
 def is_known(modality: str, grids: Container[str]) -> bool:
     """Whether a modality's grid, or its mean, stands among these names, so that no encoder need make it."""
     return modality in grids or mean_of(modality) in grids
@@ -155,24 +162,28 @@ class Head(nn.Module):
         self.weights = nn.ParameterList(weight.clone() for weight in weights)
         self.bias = classify.bias
 
-    def forward(self, grids: Sequence[Tensor]) -> Float[Tensor, "b classes"]:
-        """Logits; under `mean`, grids may come averaged to `(b, channels)` already."""
+    def forward(self, grids: Sequence[Tensor | None]) -> Float[Tensor, "b classes"]:
+        """Logits; under `mean`, grids may come averaged to `(b, channels)` already.
+
+        What is absent, None, adds nothing to them.
+        """
         return self.joined(self.parts(grids))
 
     def joined(self, parts: Sequence[Tensor]) -> Float[Tensor, "b classes"]:
         """Logits, of their parts."""
         return functools.reduce(operator.add, parts, self.bias)
 
-    def parts(self, grids: Sequence[Tensor]) -> list[Tensor]:
-        """What each grid adds to the logits, `(b, classes)`: logits are their sum and the bias."""
+    def parts(self, grids: Sequence[Tensor | None]) -> list[Tensor]:
+        """What each grid that is there adds to the logits, `(b, classes)`: they are the sum and the bias."""
+        there = [(number, grid) for number, grid in enumerate(grids) if grid is not None]
         if self.kind == "flatten":
-            return self._classify([grid.flatten(1) for grid in grids])
+            return self._classify([(number, grid.flatten(1)) for number, grid in there])
         if self.kind == "hidden":
-            grids = [layer(grid).relu() for layer, grid in zip(self.hidden, grids, strict=True)]
-        features = [average(grid) for grid in grids]
-        with torch.autocast(features[0].device.type, enabled=False):  # few numbers, and the last ones
+            there = [(number, self.hidden[number](grid).relu()) for number, grid in there]
+        features = [(number, average(grid)) for number, grid in there]
+        with torch.autocast(features[0][1].device.type, enabled=False):  # few numbers, and the last ones
             return self._classify(features)
 
-    def _classify(self, features: Sequence[Tensor]) -> list[Tensor]:
+    def _classify(self, features: Sequence[tuple[int, Tensor]]) -> list[Tensor]:
         """The linear layer, part by part."""
-        return [F.linear(part, weight) for part, weight in zip(features, self.weights, strict=True)]
+        return [F.linear(part, self.weights[number]) for number, part in features]

@@ -1,70 +1,16 @@
-"""Asymmetric fusion: one modality leads, every other is its context (eqs. 5 and 6)."""
+"""One modality leads, all others are its contexts (eqs. 5 and 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.errors import ShapeError
-from plait.fusion.grids import Entry, Head, Reads, Shape, read_mean
-from plait.fusion.nonlocal_ import NonLocal
+from plait.fusion.enforced import Enforced, check_clock, check_lead
+from plait.fusion.grids import Entry, Head, Reads, Shape, own
+from plait.fusion.lifted import Lift, lifted_shapes
 
-
-def check_lead(shapes: Mapping[str, Shape], lead: str) -> None:
-    """Refuse a lead that is none of the modalities, or the only one.
-
-    Raises:
-        ShapeError: naming it.
-    """
-    if lead not in shapes:
-        raise ShapeError(f"lead is {lead!r}, expected one of the modalities: {', '.join(shapes)}")
-    if len(shapes) < 2:
-        raise ShapeError(f"lead {lead!r} is the only modality, expected at least one other as context")
-
-
-class Enforced(nn.Module):
-    """The lead's grid enforced by every other modality: `x + sum_r h^r(z^r(x, y^r))`, eq. 6; eq. 5 with one.
-
-    Args:
-        shapes: grid shape `(*grid, channels)` of each modality.
-        lead: the modality that leads.
-        embedding: width K in which grids are compared; by default half of the lead's channels, at least 1.
-        **block: `pool`, `scale`, `zero_h`, `norm` of every `NonLocal`.
-
-    Raises:
-        ShapeError: `lead` is none of the modalities, or there is no other one.
-    """
-
-    def __init__(
-        self, shapes: Mapping[str, Shape], lead: str, embedding: int | None = None, **block: Any
-    ) -> None:
-        super().__init__()
-        check_lead(shapes, lead)
-        self.lead = lead
-        width = shapes[lead][-1]
-        embedding = max(width // 2, 1) if embedding is None else embedding
-        self.blocks = nn.ModuleDict()
-        for name, shape in shapes.items():
-            if name != lead:
-                self.blocks[name] = NonLocal(width, shape[-1], embedding, **block)
-
-    def forward(self, grids: Mapping[str, Tensor], pooled: bool = False) -> Float[Tensor, "b *grid n"]:
-        """The enforced grid, of the lead's shape; if `pooled`, its mean over positions without making it.
-
-        A context that is absent adds nothing to the sum of eq. 6.
-        """
-        x = grids[self.lead]
-        enforced = read_mean(grids, self.lead) if pooled else x
-        for name, block in self.blocks.items():
-            assert isinstance(block, NonLocal)
-            if name not in grids:
-                continue
-            if pooled:
-                enforced = enforced + block.pooled(x, grids[name])
-            else:
-                enforced = block.onto(enforced, x, grids[name])
-        return enforced
+__all__ = ["Enforced", "Led"]
 
 
 class Led(nn.Module):
@@ -79,10 +25,14 @@ class Led(nn.Module):
         embedding: width K in which grids are compared; half of the lead's channels by default.
         head: `mean`, `flatten` or `hidden`.
         normalise: a LayerNorm over channels on each grid as it enters.
-        **block: `pool`, `scale`, `zero_h`, `norm` of `NonLocal`.
+        width: all grids are lifted to so many channels first (`Lift`), in which blocks and head then work.
+        beside: the contexts' own grids go to the head, too, beside the enforced one, in the modalities'
+            order; under `zero_h` it then starts as `Concat` does.
+        **block: `depth`, `mlp`, `heads`, `clock` of `Enforced`; `pool`, `scale`, `zero_h`, `norm`, `uniform`
+            of `NonLocal`.
 
     Raises:
-        ShapeError: the shapes, `lead` or `head` do not fit, or a grid is not of its shape.
+        ShapeError: the shapes, `lead`, `head` or an option do not fit, or a grid is not of its shape.
     """
 
     def __init__(
@@ -93,19 +43,44 @@ class Led(nn.Module):
         embedding: int | None = None,
         head: str = "mean",
         normalise: bool = False,
+        *,
+        width: int | None = None,
+        beside: bool = False,
         **block: Any,
     ) -> None:
         super().__init__()
         check_lead(shapes, lead)
-        both, contexts = {lead} if head == "mean" else set(), shapes.keys() - {lead}
+        if block.get("clock"):
+            check_clock(shapes, [lead])
+        lifted, contexts = lifted_shapes(shapes, width), shapes.keys() - {lead}
+        both: set[str] = set()
+        if head == "mean":
+            both = ({lead} if Enforced.is_linear(block) else set()) | (contexts if beside else set())
         self.entry = Entry(shapes, normalise, Reads(both=both, optional=contexts))
         self.reads = self.entry.reads
+        self.beside = beside
         # Drawn first: from one seed every method's head starts alike, as comparisons need it.
-        self.head = Head([shapes[lead]], classes, head)
-        self.enforced = Enforced(shapes, lead, embedding, **block)
+        self.head = Head(list(lifted.values()) if beside else [lifted[lead]], classes, head)
+        self.lift = Lift(shapes, width)
+        self.enforced = Enforced(lifted, lead, embedding, **block)
 
     def forward(self, grids: dict[str, Tensor]) -> Float[Tensor, "b classes"]:
         """Logits from one channels-last grid `(b, *shape)` per modality; contexts may be absent."""
-        enforced = self.enforced(self.entry(grids), pooled=self.head.kind == "mean")
-        logits: Tensor = self.head([enforced])
+        entered = self.enter(grids)
+        return self.score(entered, [self.enforced(entered, pooled=self.head.kind == "mean")])
+
+    def enter(self, grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The grids as blocks take them."""
+        entered: dict[str, Tensor] = self.lift(self.entry(grids))
+        return entered
+
+    def score(self, entered: Mapping[str, Tensor], enforced: Sequence[Tensor]) -> Float[Tensor, "b classes"]:
+        """Logits from the enforced grid, one in a list, and the grids as they entered."""
+        if not self.beside:
+            logits: Tensor = self.head(enforced)
+            return logits
+        lead, pooled = self.enforced.lead, self.head.kind == "mean"
+        logits = self.head(
+            [enforced[0] if name == lead else own(entered, name, pooled) for name in self.entry.shapes]
+        )
         return logits

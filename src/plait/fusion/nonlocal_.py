@@ -7,7 +7,7 @@ eqs. 2-4.
 import functools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import torch
@@ -15,8 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import ShapeError
+from plait.fusion.clock import RelativeTime
 from plait.fusion.contraction import (
     HALVES,
+    Affine,
     average,
     blockwise,
     comparison,
@@ -39,8 +41,8 @@ class NonLocal(nn.Module):
         z_i = sum_j softmax_j(theta(x_i)^T phi(y_j)) g(y_j)
 
     Both grids are channels-last with any number of grid axes, none included. As in the paper there is no
-    1/sqrt(K) scale, and all four maps have biases. `pool`, `scale`, `zero_h` and `norm` are the usual
-    variations, off by default.
+    1/sqrt(K) scale, and all four maps have biases. `pool`, `scale`, `zero_h`, `norm`, `heads` and `clock` are
+    the usual variations, off by default.
 
     `as_written` is these equations, line by line. Everything else is the same function in the order of
     products that costs least (`contraction`), and never holds more than `contraction.PAIRS` pairs (i, j):
@@ -53,14 +55,21 @@ class NonLocal(nn.Module):
         embedding: channels in which the two are compared (K).
         pool: maximum of `phi(y)` and `g(y)` over blocks of this many positions along every axis of the
             context; the last block may be smaller.
-        scale: divide the logits by sqrt(K).
+        scale: divide the logits by sqrt(K), of several heads by that of a head's K.
         zero_h: start with `h` at zero, so that the block starts as the identity.
         norm: a LayerNorm over channels after `h`.
         uniform: `theta` and `phi` are zero and stay so: every position of the context weighs the same. It is
-            the control for attention: what a relation adds is what this one lacks.
+            the control for attention: what a relation adds is what this one lacks. With `clock` it still
+            learns what depends on time alone.
+        heads: so many relations, each of its own part of the K channels, gather that part of `g(y)` (Vaswani
+            et al., NeurIPS 2017, section 3.2.2); `h` makes one of them again.
+        clock: a learned term of the logits by how much later a lead's position is than a context's
+            (`RelativeTime`), zero at the start; both grids' first axis is then time over the same window.
 
     Raises:
-        ShapeError: a width or `pool` below 1, grids that are not of these widths, or different batch sizes.
+        ShapeError: a width, `pool` or `heads` below 1, an embedding that is no multiple of `heads`, `zero_h`
+            neither true nor false, grids that are not of these widths or lack a clock, or different batch
+            sizes.
     """
 
     def __init__(
@@ -74,18 +83,27 @@ class NonLocal(nn.Module):
         zero_h: bool = False,
         norm: bool = False,
         uniform: bool = False,
+        heads: int = 1,
+        clock: bool = False,
     ) -> None:
         super().__init__()
-        for name, size in (("lead", lead), ("context", context), ("embedding", embedding), ("pool", pool)):
+        widths = {"lead": lead, "context": context, "embedding": embedding, "pool": pool, "heads": heads}
+        for name, size in widths.items():
             if size < 1:
                 raise ShapeError(f"NonLocal: {name} is {size}, expected at least 1")
+        if embedding % heads:
+            raise ShapeError(f"NonLocal: embedding is {embedding}, expected a multiple of heads, {heads}")
+        if not isinstance(zero_h, bool):  # a word of a study file is no setting of a module
+            raise ShapeError(f"NonLocal: zero_h is {zero_h!r}, expected true or false")
         self.theta = nn.Linear(lead, embedding)
         self.phi = nn.Linear(context, embedding)
         self.g = nn.Linear(context, embedding)
         self.h = nn.Linear(embedding, lead)
         self.norm = nn.LayerNorm(lead) if norm else None
         self.pool = pool
-        self.scale = 1 / math.sqrt(embedding) if scale else 1.0
+        self.heads = heads
+        self.scale = 1 / math.sqrt(embedding // heads) if scale else 1.0
+        self.clock = RelativeTime(heads, pool) if clock else None
         if zero_h:
             nn.init.zeros_(self.h.weight)
             nn.init.zeros_(self.h.bias)
@@ -99,20 +117,42 @@ class NonLocal(nn.Module):
         """`h(z(x, y))` as the paper writes it: what `forward` is measured by."""
         self._check(x, y)
         theta, phi, g = self.theta(positions(x)), maxima(self.phi(y), self.pool), maxima(self.g(y), self.pool)
-        f = (theta @ phi.mT * self.scale).exp()  # eq. 3
-        relation = f / f.sum(dim=-1, keepdim=True)  # f / C, eq. 4
-        z = relation @ g  # eq. 2
-        enforced: Tensor = self.h(z) if self.norm is None else self.norm(self.h(z))
-        return enforced.reshape(x.shape)
+        z = []
+        for head, (query, key, value) in enumerate(
+            zip(*(grid.chunk(self.heads, dim=-1) for grid in (theta, phi, g)), strict=True)
+        ):
+            logits = query @ key.mT * self.scale
+            if self.clock is not None:
+                logits = logits + self.clock(self.clock.of_lead(x), y)[head]
+            f = logits.exp()  # eq. 3
+            relation = f / f.sum(dim=-1, keepdim=True)  # f / C, eq. 4
+            z.append(relation @ value)  # eq. 2
+        enforced: Tensor = self.h(torch.cat(z, dim=-1))
+        return (enforced if self.norm is None else self.norm(enforced)).reshape(x.shape)
+
+    def logits_of_heads(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b h i j"]:
+        """`theta(x_i)^T phi(y_j)` of every head, biases and all, over flat positions."""
+        self._check(x, y)
+        logits = self._compare(x, y, whole=True)(positions(x), *self._times(x))
+        return logits[:, None] if self.heads == 1 else logits
 
     def logits(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b i j"]:
-        """`theta(x_i)^T phi(y_j)`, biases and all, over flat positions: f of eq. 3 is its exponential."""
-        self._check(x, y)
-        return self._compare(x, y, whole=True)(positions(x))
+        """`theta(x_i)^T phi(y_j)`, biases and all, over flat positions: f of eq. 3 is its exponential.
+
+        Of several heads, what the mean of their f is the exponential of, when each head's largest in a clip
+        is 1: a head that says everything louder is no more important for it.
+        """
+        logits = self.logits_of_heads(x, y)
+        if self.heads == 1:
+            return logits.squeeze(1)
+        return (logits - logits.amax((2, 3), keepdim=True)).logsumexp(1) - math.log(self.heads)
 
     def relation(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b i j"]:
-        """`f(x_i, y_j) / C(x_i, y)` of eqs. 2-4: a softmax over j, so that every row sums to one."""
-        return softmax(self.logits(x, y))
+        """`f(x_i, y_j) / C(x_i, y)` of eqs. 2-4: a softmax over j, so that every row sums to one.
+
+        Of several heads, their mean.
+        """
+        return softmax(self.logits_of_heads(x, y)).mean(1)
 
     def forward(self, x: LeadGrid, y: ContextGrid) -> LeadGrid:
         """`h(z(x, y))`, of the same shape as `x`."""
@@ -122,20 +162,29 @@ class NonLocal(nn.Module):
         """`total + h(z(x, y))`, a term of eq. 6 added in the pass that makes it; no `total` is zero."""
         self._check(x, y)
         compare, gather = self._compare(x, y), self._gather(sizes(x)[0], y)
+        times = self._times(x)
 
-        def enforced(rows: Tensor, *onto: Tensor) -> Tensor:
-            relation = softmax(compare(rows))
+        def enforced(rows: Tensor, *more: Tensor) -> Tensor:
+            onto = more[len(times) :]
+            relation = softmax(compare(rows, *more[: len(times)]))
             if self.norm is None:
                 return gather(relation, *onto)
             normed: Tensor = self.norm(gather(relation))
             return normed + onto[0] if onto else normed
 
-        blocks = list(blockwise(enforced, y, x, *([] if total is None else [total]), pool=self.pool))
+        blocks = list(self._blockwise(enforced, y, x, *times, *([] if total is None else [total])))
         return (torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]).reshape(x.shape)
 
-    def enforcing(self, relation: Float[Tensor, "b i j"], y: ContextGrid) -> Float[Tensor, "b i n"]:
-        """`h(z)` from a relation that is given: rows over the context's positions that sum to one."""
-        gathered = self._gather(relation.shape[1], y)(relation)
+    def enforcing(self, relation: Float[Tensor, "b *h i j"], y: ContextGrid) -> Float[Tensor, "b i n"]:
+        """`h(z)` from a relation that is given: rows over the context's positions that sum to one.
+
+        Of several heads it is one each, `(b, h, i, j)`, or one for all.
+        """
+        if relation.ndim == 4 and self.heads == 1:
+            relation = relation.squeeze(1)
+        elif relation.ndim == 3 and self.heads > 1:
+            relation = relation[:, None].expand(-1, self.heads, -1, -1)
+        gathered = self._gather(relation.shape[-2], y)(relation)
         return gathered if self.norm is None else self.norm(gathered)
 
     def pooled(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b n"]:
@@ -148,25 +197,56 @@ class NonLocal(nn.Module):
             return average(self(x, y))
         self._check(x, y)
         compare = self._compare(x, y)
-        i = sizes(x)[0]
-        sums = blockwise(lambda rows: softmax(compare(rows)).sum(dim=1, keepdim=True), y, x, pool=self.pool)
-        share = functools.reduce(operator.add, sums) / i
+
+        def summed(rows: Tensor, *times: Tensor) -> Tensor:
+            return softmax(compare(rows, *times)).sum(dim=-2, keepdim=True)
+
+        sums = self._blockwise(summed, y, x, *self._times(x))
+        share = functools.reduce(operator.add, sums) / sizes(x)[0]
         # With one row of each clip, making halves of the weights would take longer than the products.
         whole = self.pool > 1 or y.dtype in HALVES
         with nullcontext() if whole else torch.autocast(y.device.type, enabled=False):
             return self._gather(1, y)(share).squeeze(1)
 
-    def _compare(self, x: Tensor, y: Tensor, whole: bool = False) -> Callable[[Tensor], Tensor]:
-        return comparison(self.theta, self.phi, x, y, self.pool, self.scale, whole)
+    def _times(self, x: Tensor) -> list[Tensor]:
+        """When the lead's positions are, if that counts."""
+        return [] if self.clock is None else [self.clock.of_lead(x)]
+
+    def _compare(self, x: Tensor, y: Tensor, whole: bool = False) -> Callable[..., Tensor]:
+        """From rows of the lead, and their times if these count, to logits."""
+        theta, phi = Affine(self.theta.weight, self.theta.bias), Affine(self.phi.weight, self.phi.bias)
+        products = comparison(theta, phi, x, y, self.pool, self.scale, whole, self.heads)
+        clock = self.clock
+        if clock is None:
+            return products
+
+        count, steps = sizes(x)[0], int(x.shape[1])
+
+        def compare(rows: Tensor, times: Tensor) -> Tensor:
+            logits = products(rows)
+            alike = count // steps if rows.shape[1] == count else 1  # of some rows, nothing is known
+            term: Tensor = clock(times, y, alike).to(logits.dtype)
+            return logits + (term if self.heads > 1 else term.squeeze(0))
+
+        return compare
 
     def _gather(self, i: int, y: Tensor) -> Callable[..., Tensor]:
-        return gathering(self.g, self.h, i, y, self.pool)
+        g, h = Affine(self.g.weight, self.g.bias), Affine(self.h.weight, self.h.bias)
+        return gathering(g, h, i, y, self.pool, self.heads)
+
+    def _blockwise(self, made: Callable[..., Tensor], y: Tensor, *grids: Tensor) -> Iterator[Tensor]:
+        aside = 0 if self.clock is None else self.clock.held(y)
+        return blockwise(made, y, *grids, pool=self.pool, copies=self.heads, aside=aside)
 
     def _check(self, x: Tensor, y: Tensor) -> None:
         for name, grid, width in (("lead", x, self.theta.in_features), ("context", y, self.phi.in_features)):
             if grid.ndim < 2 or grid.shape[-1] != width:
                 raise ShapeError(
                     f"NonLocal: {name} has shape {tuple(grid.shape)}, expected (batch, *grid, {width})"
+                )
+            if self.clock is not None and grid.ndim < 3:
+                raise ShapeError(
+                    f"NonLocal: {name} has shape {tuple(grid.shape)}: no time axis for the clock"
                 )
         if x.shape[0] != y.shape[0]:
             raise ShapeError(

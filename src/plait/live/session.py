@@ -97,8 +97,8 @@ class Session:
         stride_s: from one window's start to the next one's; by default the model's.
         patience_s: how long a sensor that is silent, or behind, is waited for.
         listeners: who is told.
-        say: takes a line for a person, by default nobody does: who falls silent, returns or ends; that nothing
-            can be recognised.
+        say: takes a line for a person: who falls silent, returns or ends; that nothing can be recognised. By
+            default nobody does.
 
     Raises:
         ConfigError: the sources give too little for the recogniser, or what it does not know, or the model

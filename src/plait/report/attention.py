@@ -143,6 +143,7 @@ def draw(
         _draw_deletion(figure.add_axes((0.76, 1 - 0.82 * above, 0.2, 0.56 * above)), told)
         dependence = float(attention.query_dependence()[0])
         note = f"query dependence {dependence:.3f} (0: every position of {lead.name} attends alike)"
+        note += f"; shown is {attention.shown}" if attention.shown else ""
         figure.text(0.08, 1 - 0.985 * above, note, color=COLOURS["muted"][0])
         for number, cell in enumerate(cells):
             bottom = (len(cells) - 1 - number) * (1 - above) / len(cells) + 0.09 / len(cells)
