@@ -1,8 +1,14 @@
 """`plait live` from the command line."""
 
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -114,3 +120,61 @@ def test_part_of_a_replay_is_not_taken_for_a_prediction_of_all(plait, made, tmp_
         assert code == 0, err
         keys.add(json.loads((tmp_path / name / "predict.json").read_text())["key"])
     assert len(keys) == 3
+
+
+def test_out_and_record_are_two_folders(plait, made, tmp_path):
+    folder, recording = made
+    both = ("--out", tmp_path / "both", "--record", tmp_path / "both")
+    code, _, err = plait("live", folder, "--stream", f"replay:{recording}", "--fast", *both, *TRUST)
+    assert code == 2
+    assert "--out and --record in one folder, expected two" in err
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_stream_that_no_sensor_has_is_named(plait, made):
+    folder, recording = made
+    film = next(recording.glob("*.mp4"))
+    code, _, err = plait("live", folder, "--stream", f"vidoe=file:{film}", *TRUST)
+    assert code == 2
+    assert "no sensor has a stream 'vidoe', expected some of: video, left, right" in err
+
+
+def in_a_process(made, out, *more):
+    """A session in a process of its own, at its own pace."""
+    words = ["live", made[0], "--stream", f"replay:{made[1]}", "--out", out, *TRUST, *more]
+    command = [sys.executable, "-m", "plait.cli", *map(str, words)]
+    here = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here / "src")])}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=here)
+
+
+def test_a_session_that_is_killed_leaves_what_it_has_seen(plait, made, tmp_path):
+    out = tmp_path / "live"
+    with in_a_process(made, out) as process:
+        assert " s  " in process.stdout.readline()
+        until_s = time.monotonic() + 60
+        while not (out / "timeline.parquet").exists() and time.monotonic() < until_s:
+            time.sleep(0.05)
+        process.kill()
+    assert len(pl.read_parquet(out / "timeline.parquet")) > 0
+    code, _, err = plait("predict", *made, "--out", out, *TRUST)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_impatience_does_not_end_what_is_being_written(made, tmp_path, kind):
+    out = tmp_path / "live"
+    with in_a_process(made, out, "--record", tmp_path / "record") as process:
+        process.stdout.readline()
+        while process.poll() is None:
+            process.send_signal(getattr(signal, kind))
+            time.sleep(0.1)
+        told, err = process.communicate()
+    if process.returncode in (0, 2):
+        assert process.returncode == 0, err
+        assert "windows scored" in told
+        assert (out / "predict.json").exists()
+    else:  # the signal came when nothing was left but the interpreter's own end
+        assert process.returncode == -getattr(signal, kind)
+        assert (out / "predict.json").exists()

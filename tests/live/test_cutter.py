@@ -152,8 +152,14 @@ def test_readings_that_come_after_their_windows_are_counted():
     chunk = [step / 50 for step in range(125)]  # of two and a half seconds
     bench = Bench(lambda step, now_s: [now_s - 2.48 + own_s for own_s in chunk] if step % 125 == 124 else [])
     assert len(bench.with_left()) < len(bench.windows)
-    assert bench.cutter.rings["left"].late > 0
+    assert bench.cutter.rings["left"].late > 300
     assert bench.cutter.rings["right"].late == 0
+
+
+def test_a_stride_longer_than_the_window_is_not_taken_for_lateness(tmp_path):
+    whole = recording(tmp_path, 3)
+    _, cutter, _ = cut_live(whole, Disturbance(), Sliding(1.0, 4.0))
+    assert all(ring.late == 0 for ring in cutter.rings.values())
 
 
 def test_the_recording_begins_with_a_picture_that_comes_late():

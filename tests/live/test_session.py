@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from threading import Event as Flag
 from threading import Thread
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -17,6 +18,7 @@ from plait.cli.live import summary
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.live.events import Arrived, Ended, Opening
 from plait.live.keep import SESSION, Keeper
+from plait.live.openings import check_openings
 from plait.live.pace import Pace
 from plait.live.replay import Replay
 from plait.live.session import WAITING, Session
@@ -301,3 +303,66 @@ def test_nothing_large_waits_for_circles_to_be_sought(recogniser, tmp_path):
         gc.enable()
     assert session.scored > 5
     assert not kinds & {av.VideoFrame, np.ndarray, torch.Tensor}
+
+
+class Failing(Given):
+    """One that fails after some readings."""
+
+    def __iter__(self):
+        yield from self.events
+        raise DataError("left: unplugged")
+
+
+def readings(pace, count, late_s=0.0):
+    """A log's readings, so late."""
+    for _ in range(count):
+        now_s = pace.now()
+        yield Arrived("left", np.array([now_s - late_s]), np.ones((1, 3), np.float32), now_s)
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("count", [0, 30])
+def test_a_sensor_that_fails_later_does_not_end_the_others(recogniser, count):
+    pace, columns, said = Pace(), ("x", "y", "z"), []
+    sources = [Given("video", rate_hz=20.0, events=pictures(pace))]
+    sources += [Failing("left", columns, events=readings(pace, count), rate_hz=50.0)]
+    session = Session(recogniser, sources, pace, patience_s=0.5, say=said.append)
+    if not count:
+        with pytest.raises(DataError, match="unplugged"):
+            session.run(seconds=5)
+        return
+    with pytest.warns(PlaitWarning, match="live: left: unplugged: goes on without"):
+        session.run(seconds=5)
+    assert session.scored > 3
+    assert any("left has ended" in line for line in said)
+
+
+def test_readings_that_come_too_late_are_said_with_what_helps(recogniser):
+    pace, said = Pace(), []
+    left = Given("left", ("x", "y", "z"), events=readings(pace, 250, late_s=1.0), rate_hz=50.0)
+    sources = [Given("video", rate_hz=20.0, events=pictures(pace)), left]
+    session = Session(recogniser, sources, pace, patience_s=0.2, say=said.append)
+    session.run(seconds=6)
+    assert session.told()["late"]["left"] > 0
+    assert [line for line in said if "left: readings come 1." in line and "--patience" in line]
+
+
+def test_columns_that_the_model_does_not_know_are_refused():
+    facts = SimpleNamespace(
+        columns={"left": ("x", "y", "z")},
+        sensors={"video": SimpleNamespace(streams=("video",)), "left": SimpleNamespace(streams=("left",))},
+    )
+    video, left = Opening("video"), Opening("left", ("x", "y", "z"))
+    check_openings(facts, [video, left], recorded=False)
+    check_openings(facts, [video, left, Opening("phone", ("a",))], recorded=True)
+    for openings, kind, line in [
+        ([Opening("phone", ("a",))], ConfigError, "no sensor has a stream 'phone'"),
+        ([Opening("left")], ConfigError, "left gives pictures, expected readings of x, y, z"),
+        ([Opening("video", ("x",))], ConfigError, "video gives readings of x, expected pictures"),
+        ([Opening("left", ("y", "x", "z"))], DataError, r"left are y, x, z; of .*, x, y, z: .*\?columns="),
+        ([Opening("left", ("x", "y", "z", "t"))], DataError, "expected the same in the same order"),
+    ]:
+        with pytest.raises(kind, match=line):
+            check_openings(facts, openings, recorded=False)
+    with pytest.warns(PlaitWarning, match="left are a, b, c; of .*: taken for the same, by their places"):
+        check_openings(facts, [Opening("left", ("a", "b", "c"))], recorded=False)

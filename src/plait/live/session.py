@@ -120,6 +120,7 @@ class Session:
         self.recogniser, self.sources, self.pace = recogniser, list(sources), pace
         self.openings: tuple[Opening, ...] = tuple(o for source in sources for o in source.openings)
         facts = recogniser.facts
+        check_openings(facts, self.openings, pace.recorded)
         self.sliding = Sliding(facts.seconds, stride_s or facts.stride_s)
         if pace.recorded:
             gaps_s = [opening.max_gap_s for opening in self.openings if opening.names]
@@ -129,7 +130,6 @@ class Session:
         present = recogniser.present([opening.stream for opening in self.openings])
         if not recogniser.can_see(present):
             raise ConfigError(f"live: {recogniser.lacks(present)}; say --stream NAME=ADDRESS for each sensor")
-        check_openings(recogniser.facts, self.openings, pace.recorded)
         self.listeners, self.notices = list(listeners), Notices(self.cutter, say)
         early = {front.modality for front in recogniser.fronts.values() if front.by_frame}
         self._early = [modality for modality in self.cutter.modalities if modality.name in early]

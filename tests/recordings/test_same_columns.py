@@ -1,0 +1,64 @@
+"""Columns of logs: in one order in all recordings, whoever cuts clips of them or looks at them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plait.clips.listing import survey
+from plait.errors import DataError, PlaitWarning
+from plait.recordings.folder import Clock, Synced
+from plait.recordings.same_columns import Columns, columns_of
+from plait.recordings.sensors import SensorLog
+from plait.types import Dataset, Modality, Readings, Recording, Span
+from tests.live.world import encoder, plain
+
+NAMES = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=6, unique=True)
+
+
+def log(columns):
+    times = np.arange(0, 4, 0.1)
+    return SensorLog(times, np.zeros((len(times), len(columns)), np.float32), tuple(columns))
+
+
+@given(NAMES, st.randoms())
+def test_another_order_is_refused_and_the_same_is_not(names, random):
+    columns = Columns({"left": tuple(names)}, "the model")
+    columns.check(columns_of({"left": log(names), "other": log(["a"])}), "one", ["left"])
+    others = list(names)
+    random.shuffle(others)
+    if others == names:
+        columns.check({"left": tuple(others)}, "one", ["left"])
+    else:
+        with pytest.raises(DataError, match="expected the same in the same order"):
+            columns.check({"left": tuple(others)}, "one", ["left"])
+    with pytest.raises(DataError, match="expected the same in the same order"):
+        columns.check({"left": (*names, "one more")}, "one", ["left"])
+    columns.check({"left": tuple(others)}, "one", ["right"])
+
+
+def test_logs_on_a_clock_and_readings_without_names():
+    streams = {"left": Synced(log(["x", "y"]), Clock(1.0)), "bare": Readings(np.arange(2.0), np.zeros((2, 1)))}
+    assert columns_of(streams) == {"left": ("x", "y")}
+
+
+def people(*columns):
+    """A data set of one recording for each, with logs of these columns."""
+
+    def recordings(data):
+        for number, names in enumerate(columns):
+            streams = {"left": log(names), "phone": log(["a"] * 1 if number else ["b", "c"])}
+            yield Recording(f"r{number}", str(number), streams, (Span(0.5, 3.5, "one"),))
+
+    left = Modality("left", ("left",), 20, None, plain, encoder)
+    return Dataset("people", ("one",), (left,), recordings, "nobody")
+
+
+def test_clips_are_not_cut_of_logs_in_different_orders():
+    survey(people(["x", "y"], ["x", "y"]), Path("data"), ["left"])
+    with pytest.raises(DataError, match=r"recording r1: the columns of left are y, x; of .*r0, x, y"):
+        survey(people(["x", "y"], ["y", "x"]), Path("data"), ["left"])
+    with pytest.warns(PlaitWarning, match="taken for the same, by their places"):
+        survey(people(["x", "y"], ["X", "Y"]), Path("data"), ["left"])
