@@ -40,7 +40,8 @@ def test_another_order_is_refused_and_the_same_is_not(names, random):
 
 
 def test_logs_on_a_clock_and_readings_without_names():
-    streams = {"left": Synced(log(["x", "y"]), Clock(1.0)), "bare": Readings(np.arange(2.0), np.zeros((2, 1)))}
+    bare = Readings(np.arange(2.0), np.zeros((2, 1)))
+    streams = {"left": Synced(log(["x", "y"]), Clock(1.0)), "bare": bare}
     assert columns_of(streams) == {"left": ("x", "y")}
 
 
