@@ -16,7 +16,6 @@ from plait.cli.modules import trusted
 from plait.cli.options import Device, Threads, Trusted, finite
 from plait.cli.recogniser import ModelFolder, Stride
 from plait.errors import ConfigError, PlaitError
-from plait.store import taken
 
 if TYPE_CHECKING:
     from plait.live.events import Event, Source
@@ -75,7 +74,7 @@ def live(
     import torch
 
     from plait.live.addresses import is_replay, modules_of, sources_of
-    from plait.live.keep import Keeper
+    from plait.live.keep import Keeper, check_new
     from plait.live.pace import Pace
     from plait.live.page import serve_page
     from plait.live.record import Recorder
@@ -108,8 +107,8 @@ def live(
             stack.enter_context(stopped_by_signals(session))  # until all is written, and whatever happens
             if out is not None and record is not None and out.resolve() == record.resolve():
                 raise ConfigError(f"{out}: --out and --record in one folder, expected two")
-            if out is not None and taken(out):  # before a recording's folder is made
-                raise ConfigError(f"{out}: holds files, expected a new folder for what is seen live")
+            if out is not None:
+                check_new(out)  # before a recording's folder is made
             recorder = None if record is None else Recorder(record, subject, sources, waits=not pace.waits)
             keeper = None if out is None else Keeper(out, session, name_of(streams, out))
             # Nothing is refused from here on, and what was made will be filled.

@@ -18,6 +18,16 @@ from plait.store import taken, write_json
 EVERY_S = 5.0  # after which the timeline is written again
 
 
+def check_new(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if taken(out):
+        raise ConfigError(f"{out}: holds files, expected a new folder for what is seen live")
+
+
 class Keeper:
     """A listener that writes `timeline.parquet` as it grows, and at the end all that a prediction leaves.
 
@@ -34,8 +44,7 @@ class Keeper:
     """
 
     def __init__(self, out: Path, session: Session, name: str) -> None:
-        if taken(out):
-            raise ConfigError(f"{out}: holds files, expected a new folder for what is seen live")
+        check_new(out)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
