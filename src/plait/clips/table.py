@@ -252,14 +252,14 @@ class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
     def __getitem__(self, index: int) -> tuple[dict[str, Tensor], int]:
         """One clip."""
         row = self.table.row(index, named=True)
+        used = [stream for modality in self.modalities for stream in modality.streams]
         if row["recording"] not in self.opened:
             recording = open_recording(_folder(self.recordings, row["recording"]))
             where = f"{self.recordings}: recording {row['recording']}"
-            used = [stream for modality in self.modalities for stream in modality.streams]
             self.columns.check(columns_of(recording.streams), where, used)
             self.opened[row["recording"]] = recording
         streams = self.opened[row["recording"]].streams
-        for stream in (stream for modality in self.modalities for stream in modality.streams):
+        for stream in used:
             if stream not in streams:
                 raise DataError(f"{self.recordings}: recording {row['recording']}: no stream {stream!r}")
         tensors = {m.name: window(m, streams, row["start_s"], row["stop_s"]) for m in self.modalities}

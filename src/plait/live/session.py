@@ -115,7 +115,7 @@ class Session:
         stride_s: float | None = None,
         patience_s: float = PATIENCE_S,
         listeners: Sequence[Listener] = (),
-        say: Callable[[str], object] = len,
+        say: Callable[[str], object] = lambda line: None,
     ) -> None:
         self.recogniser, self.sources, self.pace = recogniser, list(sources), pace
         self.openings: tuple[Opening, ...] = tuple(o for source in sources for o in source.openings)
