@@ -300,7 +300,12 @@ def test_the_page_the_table_and_latex_show_them(tmp_path):
     ]  # fmt: skip
     assert main["kind"].to_list()[-3:] == ["ensemble"] * 3  # a group of their own
     text, page = ((tmp_path / name).read_text("utf-8") for name in ("table.md", "index.html"))
-    for word in ("Mixture: ", "Stack: ", "First: of each clip", "Ensemble: the mean of a row's scores over 2 seeds"):
+    for word in (
+        "Mixture: ",
+        "Stack: ",
+        "First: of each clip",
+        "Ensemble: the mean of a row's scores over 2 seeds",
+    ):
         assert word in text and word.replace("'", "&#39;") in page
     assert "ensemble over seeds" in page and "late fusion" in page
     assert "many-average" in (tmp_path / "table.tex").read_text("utf-8")

@@ -187,8 +187,8 @@ def made_notes(run: RunFacts) -> list[str]:
         )
     if "first" in kinds:
         notes.append(
-            "First: of each clip the first of its methods speaks that has the sensors it needs; where none is "
-            "absent, that is the first of them."
+            "First: of each clip the first of its methods speaks that has the sensors it needs; where none "
+            "is absent, that is the first of them."
         )
     if "ensemble" in kinds:
         notes.append(

@@ -1,4 +1,4 @@
-"""Rows of a study's table that are made of other rows' scores: averages, mixtures, firsts, ensembles over seeds.
+"""Rows of a study's table that are made of other rows' scores: averages, mixtures, firsts, ensembles.
 
 Stacks are fitted, and so are jobs (`study/stacks.py`); here they are rows like those of networks.
 """
