@@ -6,7 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from absent import beside, rest
 from plain_fusion import OTHERS
+from plait.analysis.metrics import by_subject
+from plait.results import read_facts, read_run
 from plait.study.run import run_study
 from tests.commands import script
 
@@ -138,6 +141,28 @@ def test_hour_and_live(tmp_path):
     assert told["windows"]["scored"] > 0 and told["late"] == dict.fromkeys(told["late"], 0)
     parts = told["latency_ms"]["median"]
     assert 0 < parts["fusion"] < parts["total"] and told["memory"]["peak_mb"] > 0
+
+
+def test_absent_holds_a_row_against_all_that_was_made_without_the_sensor(tmp_path, plait):
+    study = BENCHMARKS.parent / "examples" / "generated.toml"
+    methods = ["methods.both.first=['concat','video','signal']", "methods.mean.average=['video','signal']"]
+    sets = [
+        "protocol={kind='fixed', train=['1','2'], test=['3','4','5','6']}",
+        "train.max_epochs=1",
+        *methods,
+    ]
+    out = tmp_path / "run"
+    run_study(study, tmp_path, out, only=["both", "mean"], sets=sets, executor="inline", device="cpu")
+    assert plait("robustness", out, "--fault", "absent", "--executor", "inline")[0] == 0
+    facts = read_facts(out)
+    assert rest(facts, "both", "video") == ["signal", "mean"]
+    assert rest(facts, "mean", "signal") == ["video", "mean"]
+    of = by_subject(read_run(out)[1])
+    for row in beside(out, "both", 0.01).iter_rows(named=True):
+        left = "signal" if row["absent"] == "video" else "video"
+        accuracy = of.filter(method=left)["accuracy"].mean()
+        assert row["accuracy"] == pytest.approx(accuracy) == pytest.approx(row["best_accuracy"])
+        assert row["difference"] == pytest.approx(0) and row["p"] == pytest.approx(1 / 16)
 
 
 def test_sync_curve(tmp_path):
