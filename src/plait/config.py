@@ -245,7 +245,8 @@ class Method:
     @property
     def made_of(self) -> tuple[str, ...]:
         """The rows of whose scores it is made."""
-        return (self.ensemble,) if self.ensemble else self.average or self.mixture or self.stack or self.first
+        named: str | tuple[str, ...] = getattr(self, self.making) if self.making else ()
+        return (named,) if isinstance(named, str) else named
 
     @property
     def donors(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from plait.store import read_bytes, read_json, read_parquet, write_bytes, write_
 from plait.types import Clip
 
 Kind = Literal["single", "average", "mixture", "stack", "first", "concat", "fusion", "ensemble"]
+LATE: tuple[Kind, ...] = ("average", "mixture", "stack", "first", "concat")  # late fusion
 Schema = dict[str, pl.DataType | type[pl.DataType]]
 
 STUDY, FACTS, JOB, JOBS = "study.toml", "run.json", "job.json", "jobs"

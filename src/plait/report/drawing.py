@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from plait.names import printable
+from plait.results import LATE, Kind
 from plait.store import write_bytes, write_text
 
 # Paul Tol's "high contrast" trio, darkened to 3:1 on white: told apart by the colour-blind and in greyscale.
@@ -28,14 +29,13 @@ COLOURS = {
     "combined": ("#b4446c", "#f08fae"),
     "fusion": ("#004b95", "#6db3f8"),
 }
-_COMBINED = ("average", "mixture", "stack", "first", "concat")
-COLOUR_OF = {
+COLOUR_OF: dict[Kind, str] = {
     "single": "single",
-    **dict.fromkeys(_COMBINED, "combined"),
+    **dict.fromkeys(LATE, "combined"),
     "fusion": "fusion",
     "ensemble": "muted",
 }
-MARKER = {"single": "o", **dict.fromkeys(_COMBINED, "s"), "fusion": "D", "ensemble": "^"}
+MARKER: dict[Kind, str] = {"single": "o", **dict.fromkeys(LATE, "s"), "fusion": "D", "ensemble": "^"}
 WIDTHS_IN = {"wide": 8.2, "narrow": 4.5}
 LETTER_IN, INDENT_IN, BELOW_IN, BESIDE_IN = 0.071, 0.14, 0.62, 0.54
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, 'DejaVu Sans', sans-serif"

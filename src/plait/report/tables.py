@@ -14,12 +14,12 @@ from plait.names import natural
 from plait.report import paper
 from plait.report.captions import chance, interval, notes, origin_of, percent, points, seconds, training_of
 from plait.report.latex import tabular
-from plait.results import UNSEEN, MethodFacts, RunFacts
+from plait.results import LATE, UNSEEN, MethodFacts, RunFacts
 
 COMBINED = "late fusion"
 GROUPS = {
     "single": ("single",),
-    COMBINED: ("average", "mixture", "stack", "first", "concat"),
+    COMBINED: LATE,
     "fusion": ("fusion",),
     "ensemble over seeds": ("ensemble",),
 }

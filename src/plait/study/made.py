@@ -51,10 +51,9 @@ def with_made(
     rows = {str(name): part for (name,), part in table.group_by("method", maintain_order=True)}
     made = sorted(study.methods.items(), key=lambda row: bool(row[1].ensemble))  # which are made of others
     for row, method in made:
-        if method.average:
-            rows[row] = combined({name: rows[name] for name in method.average}, row, names)
-        elif method.first:
-            rows[row] = combined({name: rows[name] for name in method.first}, row, names, First())
+        if method.average or method.first:
+            how = First() if method.first else None
+            rows[row] = combined({name: rows[name] for name in method.made_of}, row, names, how)
         elif method.mixture:
             rows[row] = _mixture(row, method, rows, validation, names)
         elif method.ensemble:
