@@ -83,6 +83,14 @@ def plait(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def quick_workers(monkeypatch):
+    """Worker processes are forked from a server that has loaded torch, where spawning them is not asked."""
+    from tests.commands import workers_of_server  # not before the import hook
+
+    workers_of_server(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """A tab of a browser, for a module that needs one (`tests.report.browser.needs_browser`)."""

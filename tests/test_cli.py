@@ -55,7 +55,7 @@ def test_a_shell_completes_verbs(monkeypatch, capsys):
     assert (ended.value.code, capsys.readouterr().out.split()) == (0, ["run"])
 
 
-def test_a_user_s_module_beside_the_study_is_found(tmp_path, plait):
+def test_a_user_s_module_beside_the_study_is_found(tmp_path, plait, quick_workers):
     (tmp_path / "my_method.py").write_text(
         "from torch import nn\n"
         "class Mine(nn.Module):\n"
