@@ -75,9 +75,10 @@ class Started:
         return self.process.exitcode, *(file.read_text() for file in self.said)
 
 
-def started(*words, folder=None, **environment):
-    """A `plait` command on its way."""
-    return Started(_command, [sys.executable, *map(str, words)], folder, **environment)
+def started(*words, folder=None, spawns=False, **environment):
+    """A `plait` command on its way; its workers come from the server, too, unless it `spawns` them."""
+    main = _command if spawns else _command_of_server
+    return Started(main, [sys.executable, *map(str, words)], folder, **environment)
 
 
 def script(file, *words, **environment):
@@ -134,6 +135,12 @@ def _command(_):
     except SystemExit:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # what comes is multiprocessing's
         raise
+
+
+def _command_of_server(_):
+    with pytest.MonkeyPatch.context() as patch:
+        workers_of_server(patch)
+        _command(_)
 
 
 def _benchmark(file):

@@ -12,12 +12,39 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from plait.compute.machine import cores
 from tests.state import changed, draw_alike, forget_modules, switches
 
 install_import_hook(["plait.fusion", "plait.encoders"], "beartype.beartype")
 settings.register_profile("plait", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("plait")
 torch.set_num_threads(1)
+
+
+# They wait more than they compute, most of it for clocks and other processes: the longest first.
+WAITING = (
+    "tests/test_benchmarks.py::test_hour_and_live",
+    "tests/compute/test_cluster.py",
+    "tests/live/test_lsl.py",
+    "tests/test_benchmarks.py::test_clocks",
+    "tests/live/test_cameras.py",
+    "tests/live/test_page",
+    "tests/live/test_command.py",
+    "tests/report/test_serve.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """After their order was drawn, those that wait are one process's first, while others compute."""
+    waits = len(WAITING)
+    items.sort(key=lambda one: next((n for n, at in enumerate(WAITING) if one.nodeid.startswith(at)), waits))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores, for one waits."""
+    return cores() + 1
 
 
 def left_as_found():
