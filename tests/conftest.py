@@ -4,6 +4,7 @@ No test depends on another: each begins with the same switches and draws, and fa
 otherwise.
 """
 
+import os
 import sys
 import tempfile
 
@@ -86,6 +87,15 @@ def whole_pdf():
         whole = drawing.to_pdf
         patch.setattr(drawing, "to_pdf", lambda figure: b"%PDF")
         yield whole
+
+
+@pytest.fixture(autouse=True, scope="session")
+def on_disk():
+    """How a file gets onto the disk: nobody cuts the power here, so that tests do not wait for that."""
+    with pytest.MonkeyPatch.context() as patch:
+        sync = os.fsync
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield sync
 
 
 @pytest.fixture
