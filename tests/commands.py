@@ -1,5 +1,6 @@
 """Processes that start as commands, scripts and workers do, from a server that has loaded what all need."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,9 @@ LOADED = [
     "plait.encoders",
     "tests.commands",
 ]
+
+
+gc.freeze()  # of a server, which comes here last: what is loaded is shared by all who are forked
 
 
 class Worker(ForkServerProcess):

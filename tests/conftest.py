@@ -4,6 +4,7 @@ No test depends on another: each begins with the same switches and draws, and fa
 otherwise.
 """
 
+import gc
 import os
 import sys
 import tempfile
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(items):
     """After their order was drawn, those that wait are one process's first, while others compute."""
     waits = len(WAITING)
     items.sort(key=lambda one: next((n for n, at in enumerate(WAITING) if one.nodeid.startswith(at)), waits))
+
+
+def pytest_collection_finish():
+    """What is loaded by now stays: who looks for circles need not look at all of torch again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
