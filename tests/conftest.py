@@ -4,6 +4,8 @@ No test depends on another: each begins with the same switches and draws, and fa
 otherwise.
 """
 
+import gc
+import os
 import sys
 import tempfile
 
@@ -12,12 +14,45 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from plait.compute.machine import cores
 from tests.state import changed, draw_alike, forget_modules, switches
 
 install_import_hook(["plait.fusion", "plait.encoders"], "beartype.beartype")
 settings.register_profile("plait", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("plait")
 torch.set_num_threads(1)
+
+
+# They wait more than they compute, most of it for clocks and other processes: the longest first.
+WAITING = (
+    "tests/test_benchmarks.py::test_hour_and_live",
+    "tests/compute/test_cluster.py",
+    "tests/live/test_lsl.py",
+    "tests/test_benchmarks.py::test_clocks",
+    "tests/live/test_cameras.py",
+    "tests/live/test_page",
+    "tests/live/test_command.py",
+    "tests/report/test_serve.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """After their order was drawn, those that wait are one process's first, while others compute."""
+    waits = len(WAITING)
+    items.sort(key=lambda one: next((n for n, at in enumerate(WAITING) if one.nodeid.startswith(at)), waits))
+
+
+def pytest_collection_finish():
+    """What is loaded by now stays: who looks for circles need not look at all of torch again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores, for one waits."""
+    return cores() + 1
 
 
 def left_as_found():
@@ -61,6 +96,15 @@ def whole_pdf():
         yield whole
 
 
+@pytest.fixture(autouse=True, scope="session")
+def on_disk():
+    """How a file gets onto the disk: nobody cuts the power here, so that tests do not wait for that."""
+    with pytest.MonkeyPatch.context() as patch:
+        sync = os.fsync
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield sync
+
+
 @pytest.fixture
 def pdf(whole_pdf, monkeypatch):
     """Figures are written as PDF too."""
@@ -81,6 +125,14 @@ def plait(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     return run
+
+
+@pytest.fixture
+def quick_workers(monkeypatch):
+    """Worker processes are forked from a server that has loaded torch, where spawning them is not asked."""
+    from tests.commands import workers_of_server  # not before the import hook
+
+    workers_of_server(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ from plain_fusion import OTHERS
 from plait.analysis.metrics import by_subject
 from plait.results import read_facts, read_run
 from plait.study.run import run_study
-from tests.commands import script
+from tests.commands import benchmark, script
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-def run(name, tmp_path, *options):
+def run(name, tmp_path, *options, how=script):
     """What a benchmark's small case writes."""
     file = tmp_path / "made" / f"{name}.json"
-    code, *said = script(BENCHMARKS / f"{name}.py", "--quick", "--json", str(file), *options).ended()
+    code, *said = how(BENCHMARKS / f"{name}.py", "--quick", "--json", str(file), *options).ended()
     assert code == 0, "".join(said)
     told = json.loads(file.read_text())
     assert {"processor", "cores", "threads", "torch"} <= set(told)
@@ -128,7 +128,7 @@ def test_memory(tmp_path):
 
 
 def test_hour_and_live(tmp_path):
-    told = run("hour", tmp_path, "--out", str(tmp_path / "kept"))
+    told = run("hour", tmp_path, "--out", str(tmp_path / "kept"), how=benchmark)
     assert told["windows"] > 100 and told["memory"]["peak_mb"] >= told["memory"]["last_mb"] > 0
     assert len(told["kills"]) == 1 and told["differ"] == [] and told["files"] > 5
     assert min(told["ms_a_window"].values()) > 0 and told["stretches"]["labelled"] > 0
@@ -136,7 +136,8 @@ def test_hour_and_live(tmp_path):
     table = pl.read_csv(tmp_path / "kept" / "hour.csv")
     assert table.columns == ["seconds", "windows", "mb"] and table["seconds"].is_sorted()
     assert (tmp_path / "kept" / "hour.svg").read_text().startswith("<?xml")
-    told = run("live", tmp_path, "--out", str(tmp_path / "kept"))  # of the same recording and model
+    # of the same recording and model; its command starts as a user's does
+    told = run("live", tmp_path, "--out", str(tmp_path / "kept"))
     assert sum(told["windows"].values()) == pytest.approx(told["expected"], abs=3)
     assert told["windows"]["scored"] > 0 and told["late"] == dict.fromkeys(told["late"], 0)
     parts = told["latency_ms"]["median"]

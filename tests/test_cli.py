@@ -55,7 +55,7 @@ def test_a_shell_completes_verbs(monkeypatch, capsys):
     assert (ended.value.code, capsys.readouterr().out.split()) == (0, ["run"])
 
 
-def test_a_user_s_module_beside_the_study_is_found(tmp_path, plait):
+def test_a_user_s_module_beside_the_study_is_found(tmp_path, plait, quick_workers):
     (tmp_path / "my_method.py").write_text(
         "from torch import nn\n"
         "class Mine(nn.Module):\n"
@@ -97,7 +97,7 @@ def test_report_of_nothing_is_one_line(tmp_path, plait):
 def test_a_study_killed_half_way_and_started_again_ends_with_the_same_bytes(tmp_path, plait):
     file = write(tmp_path / "study.toml", tiny.study(train={"max_epochs": 4}))
     asked = ["run", file, "--data", ".", "--out"]
-    killed = started(*asked, "killed", "--workers", 1, folder=tmp_path).process
+    killed = started(*asked, "killed", "--workers", 1, folder=tmp_path, spawns=True).process
     jobs = tmp_path / "killed" / "jobs"
 
     def finished():

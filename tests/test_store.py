@@ -119,11 +119,11 @@ def test_whoever_may_read_new_files_may_read_these(tmp_path):
     assert modes == {"job": 0o750, "deep": 0o750, "weights.safetensors": 0o640, "text": 0o640}
 
 
-def test_what_takes_a_place_is_on_the_disk_before(tmp_path, monkeypatch):
+def test_what_takes_a_place_is_on_the_disk_before(tmp_path, monkeypatch, on_disk):
     """Each file and folder is written out before the name changes, and the name after."""
-    seen, sync, replace = [], os.fsync, Path.replace
+    seen, replace = [], Path.replace
     monkeypatch.setattr(
-        os, "fsync", lambda one: (seen.append(Path(f"/dev/fd/{one}").resolve().name), sync(one))
+        os, "fsync", lambda one: (seen.append(Path(f"/dev/fd/{one}").resolve().name), on_disk(one))
     )
     monkeypatch.setattr(Path, "replace", lambda one, to: (seen.append("replaced"), replace(one, to))[1])
     with store.atomic(tmp_path / "job") as made:

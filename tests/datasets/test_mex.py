@@ -1,5 +1,6 @@
 """MEx: a generated miniature with the published files' quirks, in every form; and the real ones."""
 
+import functools
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,6 +39,11 @@ def written(kind, seconds, seed=0):
 
 def world(people=("01", "02"), seconds=11.0):
     """The files of a miniature by path: all exercises, the clam on two sides, sensors that start apart."""
+    return dict(_world(people, seconds))
+
+
+@functools.cache
+def _world(people, seconds):
     files = {}
     for number, person in enumerate(people):
         for exercise in range(1, len(EXERCISES) + 1):
@@ -46,7 +52,7 @@ def world(people=("01", "02"), seconds=11.0):
                     begin_s = 0.2 if kind == "depth" else 0.0
                     seconds_of = np.arange(begin_s, seconds, 1 / RATES_HZ[kind])
                     path = f"{folder}/{person}/{exercise:02d}_{suffix}_{side}.csv"
-                    files[path] = written(kind, np.round(seconds_of, 3), number)
+                    files[path] = tuple(written(kind, np.round(seconds_of, 3), number))
     return files
 
 

@@ -28,7 +28,8 @@ def block_and_grids(lead, context, embedding, x_grid, y_grid, batch=2, **options
 
 def gradients(output, block, x, y):
     weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).reshape(output.shape)
-    return torch.autograd.grad((output * weights).sum(), [x, y, *block.parameters()], allow_unused=False)
+    leaves = [x, y, *block.parameters()]
+    return torch.autograd.grad((output * weights).sum(), leaves, retain_graph=True, allow_unused=False)
 
 
 def assert_same(one, other, tolerance=1e-10):

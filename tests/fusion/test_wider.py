@@ -1,6 +1,7 @@
 """The non-local family's options: each is loops over heads, i and j, and has the plain function in it."""
 
 import itertools
+import math
 from functools import partial
 
 import pytest
@@ -69,14 +70,10 @@ def test_any_options_are_loops_over_heads_and_positions(shapes, kind, options, s
     assert_same_function(method(grids), looped(method, grids), grids, method)
 
 
-@given(
-    st.integers(1, 3),
-    st.integers(1, 3),
-    st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
-    st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
-    st.integers(1, 3),
-    st.booleans(),
-)
+FEW = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple).filter(lambda grid: math.prod(grid) < 17)
+
+
+@given(st.integers(1, 3), st.integers(1, 3), FEW, FEW, st.integers(1, 3), st.booleans())
 def test_a_block_of_several_heads_with_a_clock_is_loops(heads, width, x_grid, y_grid, pool, scale):
     block, x, y = block_and_grids(
         3, 4, heads * width, x_grid, y_grid, heads=heads, clock=True, pool=pool, scale=scale
@@ -85,7 +82,7 @@ def test_a_block_of_several_heads_with_a_clock_is_loops(heads, width, x_grid, y_
     loops = oracle.batched(oracle.many_heads, block, x, y)
     assert_same([block(x, y), block.as_written(x, y)], [loops, loops])
     assert_same(gradients(block(x, y), block, x, y), gradients(loops, block, x, y))
-    mean = contraction.positions(oracle.batched(oracle.many_heads, block, x, y)).mean(1)
+    mean = contraction.positions(loops).mean(1)
     assert_same([block.pooled(x, y)], [mean])
     assert_same(gradients(block.pooled(x, y), block, x, y), gradients(mean, block, x, y))
     relations = block.logits_of_heads(x, y).softmax(-1)

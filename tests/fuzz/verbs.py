@@ -4,11 +4,13 @@ Whoever forks must not have computed with polars or torch, whose threads a fork 
 """
 
 import csv
+import importlib
 import os
 import shutil
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ import tomli_w
 
 from plait.cli import main as plait
 from tests import test_features, tiny
+from tests.commands import LOADED
 
 SIMULATED = "plait.datasets.simulated:SIMULATED"
 SMALL = ["--subjects", "1", "--clips", "8", "--height", "96", "--fps", "10", "--workers", "1"]
@@ -23,6 +26,9 @@ SUMMED = (
     f"{test_features.__name__}:{test_features.Summed.__name__}"  # imported here, with what most verbs import
 )
 TRUSTED = ["--trust", "tests.tiny", "--trust", "tests.test_features"]
+for module in LOADED:
+    with suppress(ImportError):
+        importlib.import_module(module)
 VERBS = {
     "simulate": ["simulate", "--out", "{work}/raw", *SMALL],
     "ingest": ["ingest", "{work}/raw/01", "--out", "{work}/recordings"],

@@ -5,14 +5,13 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
+from contextlib import suppress
 
 import polars as pl
 import pytest
 
+from tests.commands import started
 from tests.live.world import folder_of, model
 
 TRUST = ("--trust", "tests.live.world")
@@ -140,23 +139,30 @@ def test_a_stream_that_no_sensor_has_is_named(plait, made):
 
 
 def in_a_process(made, out, *more):
-    """A session in a process of its own, at its own pace."""
-    words = ["live", made[0], "--stream", f"replay:{made[1]}", "--out", out, *TRUST, *more]
-    command = [sys.executable, "-m", "plait.cli", *map(str, words)]
-    here = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here / "src")])}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=here)
+    """A session in a process of its own, at its own pace, that has said its first line, and that line."""
+    session = started("live", made[0], "--stream", f"replay:{made[1]}", "--out", out, *TRUST, *more)
+    while not (line := first_line(session)):
+        assert session.process.is_alive(), session.ended()
+        time.sleep(0.02)
+    return session, line
+
+
+def first_line(session):
+    """What it has said first, or nothing yet."""
+    said = session.said[0]
+    line, ended, _ = (said.read_text() if said.exists() else "").partition("\n")
+    return line if ended else ""
 
 
 def test_a_session_that_is_killed_leaves_what_it_has_seen(plait, made, tmp_path):
     out = tmp_path / "live"
-    with in_a_process(made, out) as process:
-        assert " s  " in process.stdout.readline()
-        until_s = time.monotonic() + 60
-        while not (out / "timeline.parquet").exists() and time.monotonic() < until_s:
-            time.sleep(0.05)
-        process.kill()
+    session, line = in_a_process(made, out)
+    assert " s  " in line
+    until_s = time.monotonic() + 60
+    while not (out / "timeline.parquet").exists() and time.monotonic() < until_s:
+        time.sleep(0.05)
+    session.process.kill()
+    assert session.ended()[0] == -signal.SIGKILL
     assert len(pl.read_parquet(out / "timeline.parquet")) > 0
     code, _, err = plait("predict", *made, "--out", out, *TRUST)
     assert code == 0, err
@@ -165,16 +171,16 @@ def test_a_session_that_is_killed_leaves_what_it_has_seen(plait, made, tmp_path)
 @pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_impatience_does_not_end_what_is_being_written(made, tmp_path, kind):
     out = tmp_path / "live"
-    with in_a_process(made, out, "--record", tmp_path / "record") as process:
-        process.stdout.readline()
-        while process.poll() is None:
-            process.send_signal(getattr(signal, kind))
-            time.sleep(0.1)
-        told, err = process.communicate()
-    if process.returncode in (0, 2):
-        assert process.returncode == 0, err
+    session, _ = in_a_process(made, out, "--record", tmp_path / "record")
+    while session.process.is_alive():
+        with suppress(ProcessLookupError):  # it has ended just now
+            os.kill(session.process.pid, getattr(signal, kind))
+        time.sleep(0.1)
+    code, told, err = session.ended()
+    if code in (0, 2):
+        assert code == 0, err
         assert "windows scored" in told
         assert (out / "predict.json").exists()
     else:  # the signal came when nothing was left but the interpreter's own end
-        assert process.returncode == -getattr(signal, kind)
+        assert code == -getattr(signal, kind)
         assert (out / "predict.json").exists()

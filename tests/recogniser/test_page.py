@@ -3,8 +3,6 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -12,17 +10,19 @@ import pytest
 from typer.testing import CliRunner
 
 from plait.cli import app
+from tests.commands import started
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "recogniser.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-QUICK = ["--set", "train.max_epochs=2"]
+QUICK = ["--set", "train.max_epochs=2", "--executor", "inline"]
+QUICKER = {"run": QUICK, "fit": [*QUICK, "--stride", "1"]}  # the last stride is what counts
 
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
-    """All of the page, in a folder with the examples alone; trained for two epochs."""
+    """All of the page, in a folder with the examples alone; two epochs, and fewer windows than it says."""
     folder = tmp_path_factory.mktemp("page")
     shutil.copytree(ROOT / "examples", folder / "examples")
     said = {}
@@ -31,14 +31,12 @@ def followed(tmp_path_factory):
         for line in COMMANDS:
             words = shlex.split(line)
             assert words[0] == "plait"
-            more = QUICK if words[1] in ("run", "fit") else []
-            if words[1] in ("run", "fit"):
-                more = [*more, "--executor", "inline"]
             if words[1] == "export":
                 if "torch" in words:  # by itself, for tests' checks of shapes cannot be traced
-                    subprocess.run([sys.executable, "-m", "plait.cli", *words[1:]], cwd=folder, check=True)
+                    code, *told = started(*words[1:], folder=folder).ended()
+                    assert code == 0, (line, told)
                 continue
-            done = CliRunner().invoke(app, [*words[1:], *more], catch_exceptions=False)
+            done = CliRunner().invoke(app, [*words[1:], *QUICKER.get(words[1], [])], catch_exceptions=False)
             assert done.exit_code == 0, (line, done.stderr)
             said[words[1]] = done.stdout + done.stderr
         for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):

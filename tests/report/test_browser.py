@@ -135,12 +135,16 @@ PLAYED = """(async () => {
   await new Promise((done) => film.addEventListener("timeupdate", () => film.currentTime > 0.3 && done()));
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   film.pause();
-  const canvas = one.querySelector("canvas"), pixels = canvas.getContext("2d").getImageData(0, 0, 2, 1).data;
-  film.currentTime = film.duration * 0.75;
-  await new Promise((done) => film.addEventListener("seeked", done, { once: true }));
+  const canvas = one.querySelector("canvas"), alpha = [];
+  for (const share of [0.25, 0.75]) {  // where it stopped depends on how busy the machine is
+    film.currentTime = film.duration * share;
+    await new Promise((done) => film.addEventListener("seeked", done, { once: true }));
+    const pixels = canvas.getContext("2d").getImageData(0, 0, 2, 1).data;
+    alpha.push([pixels[3], pixels[7]]);
+  }
   return {
     moved: Number(one.querySelector(".now").getAttribute("x1")), joint: joint.getAttribute("cx") !== before,
-    lit: [small, joint.getAttribute("class")], shown: !canvas.hidden, alpha: [pixels[3], pixels[7]],
+    lit: [small, joint.getAttribute("class")], shown: !canvas.hidden, alpha,
     bands: one.querySelector(".bands").getAttribute("visibility"),
     sharp: one.querySelectorAll(".bands rect").length,
   };
@@ -150,7 +154,8 @@ PLAYED = """(async () => {
 def as_it_should(seen):
     assert seen["moved"] == pytest.approx(225, abs=20)  # three quarters of 300
     assert seen["joint"] and seen["lit"] == ["", "lit"] and seen["shown"]
-    assert seen["alpha"] == [0, 85] and seen["bands"] == "visible" and seen["sharp"] == 6
+    assert seen["alpha"] == [[0, 85], [255, 0]]  # of either half of the clip
+    assert seen["bands"] == "visible" and seen["sharp"] == 6
 
 
 def test_a_clip_plays_and_everything_follows(tab, page):

@@ -24,12 +24,13 @@ GONE = {"absent", "stand-in"}
 
 @pytest.fixture(scope="module")
 def some_of_mex(tmp_path_factory):
-    """Three people of MEx."""
+    """Two people of MEx, and four exercises of each."""
     [archive] = MEX_HERE.glob("*.zip")
     part = tmp_path_factory.mktemp("mex") / "part.zip"
     with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(part, "w") as some:
         for name in whole.namelist():
-            if name.endswith(".csv") and name.split("/")[-2] in ("01", "02", "03"):
+            *_, person, file = name.split("/")
+            if name.endswith(".csv") and person in ("01", "02") and file[:2] <= "04":
                 some.writestr(name, whole.read(name))
     return part
 

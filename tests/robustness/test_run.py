@@ -170,7 +170,7 @@ def test_absent_is_without_and_the_mean_of_training_clips_stands_in(run):
     np.testing.assert_allclose(scores(averaged), scores(alone), atol=1e-7)  # of whoever still sees something
 
 
-def test_what_is_done_is_kept_and_shared(run):
+def test_what_is_done_is_kept_and_shared(run, quick_workers):
     told = []
     robust(run, **FEW, only=["b"], progress=lambda step: told.append(step[:2]))
     assert told[-1] == (4 * 10, 4 * 10)  # folds; as recorded, 1 + 4 + 4 steps

@@ -224,7 +224,7 @@ def test_what_was_lost_of_a_stack_is_done_again_to_the_same_bytes(tmp_path, fini
     same_tables(copy, out)
 
 
-def test_processes_give_the_same_bytes(tmp_path, finished):
+def test_processes_give_the_same_bytes(tmp_path, finished, quick_workers):
     run(tmp_path, executor="processes", workers=2)
     same_tables(tmp_path, finished[0])
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plait.report.drawing import write_figure
+from plait.report.drawing import to_svg, write_figure
 from plait.report.page import LIMIT, Report, render
 from plait.report.tables import latex_tables, markdown
 from plait.results import Results, read_hands, read_histories, read_lacking, read_results
@@ -35,9 +35,12 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
         for present, endings in ((figures, ("svg", "pdf")), (tables, ("csv", "tex"))):
             for ending in endings if name not in present else ():
                 (run / f"{name}.{ending}").unlink(missing_ok=True)
+    wide: dict[str, str] = {}
     for name, draw in figures.items():
-        write_figure(draw(), run / name)
+        figure = draw()
+        wide[name] = to_svg(figure)
+        write_figure(figure, run / name, wide[name])
     text = markdown(facts, report.main, report.contrasts, report.comparisons, report.lacking)
     write_text(run / "table.md", text)
-    write_text(run / "index.html", render(report, run, limit))
+    write_text(run / "index.html", render(report, run, limit, wide))
     return run / "index.html"

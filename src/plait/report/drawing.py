@@ -156,12 +156,18 @@ def to_pdf(figure: Figure) -> bytes:
     return _save(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
 
 
-def write_figure(figure: Figure, stem: Path) -> Path:
-    """Write a figure as `stem`.svg and `stem`.pdf; returns the former."""
-    svg = stem.with_name(f"{stem.name}.svg")
-    write_text(svg, for_file(figure))
+def write_figure(figure: Figure, stem: Path, svg: str | None = None) -> Path:
+    """Write a figure as `stem`.svg and `stem`.pdf; returns the former.
+
+    Args:
+        figure: What is drawn.
+        stem: Of both files.
+        svg: What `to_svg` makes of it, where that is known.
+    """
+    path = stem.with_name(f"{stem.name}.svg")
+    write_text(path, for_file(svg or figure))
     write_bytes(stem.with_name(f"{stem.name}.pdf"), to_pdf(figure))
-    return svg
+    return path
 
 
 def _save(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
@@ -172,16 +178,23 @@ def _save(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> byte
     return buffer.getvalue()
 
 
-def for_page(figure: Figure) -> str:
-    """An SVG to stand inside a page: its colours become the page's variables and follow light and dark."""
-    svg = to_svg(figure)
+def for_page(drawn: Figure | str) -> str:
+    """An SVG to stand inside a page: its colours become the page's variables and follow light and dark.
+
+    `drawn` is a figure, or what `to_svg` makes of it.
+    """
+    svg = drawn if isinstance(drawn, str) else to_svg(drawn)
     for name, (light, _) in COLOURS.items():
         svg = svg.replace(light, f"var(--{name})")
     return svg[svg.index("<svg") :]
 
 
-def for_file(figure: Figure) -> str:
-    """An SVG to stand alone: plain colours for papers, a dark ground where the reader's screen is dark."""
+def for_file(drawn: Figure | str) -> str:
+    """An SVG to stand alone: plain colours for papers, a dark ground where the reader's screen is dark.
+
+    `drawn` is a figure, or what `to_svg` makes of it.
+    """
+    svg = drawn if isinstance(drawn, str) else to_svg(drawn)
     recoloured = "".join(
         f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
         for light, dark in COLOURS.values()
@@ -190,7 +203,7 @@ def for_file(figure: Figure) -> str:
     day, night = COLOURS["surface"]
     dark = f"@media (prefers-color-scheme:dark){{svg{{background:{night}}}{recoloured}}}"
     rules = f"svg{{background:{day}}}{dark}"
-    return _add_margin(to_svg(figure), 12).replace("<defs>", f"<defs><style>{rules}</style>", 1)
+    return _add_margin(svg, 12).replace("<defs>", f"<defs><style>{rules}</style>", 1)
 
 
 def _add_margin(svg: str, by: float) -> str:

@@ -2,10 +2,11 @@
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -198,23 +199,22 @@ class Report:
         return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
 
 
-def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> str:
+def render(
+    report: Report,
+    folder: Path | None = None,
+    limit: int = LIMIT,
+    wide: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The page as HTML; it loads nothing, so that it opens from disk.
 
     From `folder` come timelines, the contact sheet and the cases with their films. As many films as fit into
-    a page of `limit` bytes are part of it; the page plays the others as long as it lies beside them.
+    a page of `limit` bytes are part of it; the page plays the others as long as it lies beside them. `wide`
+    has figures that have been drawn at that width, by name, as `drawing.to_svg` makes them.
 
     Raises:
         DataError: `cases.json` or a prediction in `timelines` cannot be read, or a film is missing.
     """
     sheet, cases = _sheet_and_cases(folder)
-    environment = Environment(
-        loader=PackageLoader("plait.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     run, main, choice = report.run, report.main, report.choice
     context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
@@ -245,7 +245,10 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         ],
         published="paper" in report.table1,
         figures={
-            name: {key: for_page(draw(width_in=width)) for key, width in WIDTHS_IN.items()}
+            name: {
+                key: for_page(wide[name] if key == "wide" and name in wide else draw(width_in=width))
+                for key, width in WIDTHS_IN.items()
+            }
             for name, draw in report.figures().items()
         },
         scored=[tables.score_cells(row) for row in main.iter_rows(named=True)],
@@ -259,13 +262,25 @@ def render(report: Report, folder: Path | None = None, limit: int = LIMIT) -> st
         notes=captions.notes(run, main, report.contrasts, report.comparisons, report.lacking),
         data=_script_data(report),
     )
-    template = environment.get_template("page.html.j2")
+    template = _environment().get_template("page.html.j2")
     wanted = [film["file"] for case in cases["cases"] for film in case["films"]] if cases else []
     context |= {"films": {}, "films_in_all": len(wanted)}
     if folder is not None and wanted:
         left = limit - len(template.render(**context).encode()) - MARGIN
         context["films"] = _films_that_fit(folder, wanted, left)
     return template.render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    """Which keeps its templates, that take longer to read than to fill in."""
+    return Environment(
+        loader=PackageLoader("plait.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _who_took_part(report: Report) -> set[str]:
