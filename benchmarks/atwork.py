@@ -35,6 +35,10 @@ class Size(NamedTuple):
     fps: int
     stretch_s: tuple[float, float] = (8.0, 30.0)  # of one activity
     epochs: int = 20  # as the study has it
+    tuned_s: float | None = None  # from window to window where smoothing is tuned; as the study has it
+
+
+QUICK = Size(2, 100.0, 45.0, 96, 12, (5.0, 6.0), 2, tuned_s=3.0)
 
 
 class Reading(NamedTuple):
@@ -124,8 +128,9 @@ def prepare(folder: Path, size: Size, seed: int, threads: int) -> dict[str, floa
             seconds[f"sync {recordings.name}"] = done("sync", recordings, folder=folder)
             if by_hand := [option for one in each for option in unsure(folder, one)]:
                 done("sync", recordings, *by_hand, folder=folder)
-    options = ("--threads", threads, "--set", f"train.max_epochs={size.epochs}")
+    options: tuple[object, ...] = ("--threads", threads, "--set", f"train.max_epochs={size.epochs}")
     where = ("--data", others, "--out", folder / "model")
+    options += ("--stride", size.tuned_s) if size.tuned_s else ()
     seconds["fit"] = done("fit", STUDY, METHOD, *where, *options, folder=folder)
     return seconds
 

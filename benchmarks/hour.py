@@ -34,7 +34,7 @@ import polars as pl
 import torch
 from matplotlib.figure import Figure
 
-from atwork import ANOTHER, EVERY_S, Reading, Size, done, plait, prepare, watched
+from atwork import ANOTHER, EVERY_S, QUICK, Reading, Size, done, plait, prepare, watched
 from common import MARGIN_MB, finish, machine, options, said, thirds
 from plait.recogniser.predict import AT_ONCE, PARTS, PREDICTED
 from plait.recogniser.predict import plan as tasks_of
@@ -253,7 +253,7 @@ def main() -> None:
     args = parser.parse_args()
     size = Size(args.people, 240.0, 60 * args.minutes, 480, 30)
     if args.quick:
-        size, args.stride, args.kills, args.threads = Size(2, 130.0, 60.0, 96, 12, (6.0, 8.0), 3), 0.5, 1, 1
+        size, args.stride, args.kills, args.threads = QUICK, 0.5, 1, 1
     print(f"{size.lasts_s:.0f} s of {size.height * 4 // 3} x {size.height}, windows {args.stride:g} s apart")
     print(said(told := machine(args.threads)), flush=True)
     with tempfile.TemporaryDirectory() as scratch:

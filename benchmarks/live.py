@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from atwork import ANOTHER, Reading, Size, prepare, watched
+from atwork import ANOTHER, QUICK, Reading, Size, prepare, watched
 from common import finish, machine, options, said, thirds
 from plait.store import read_json
 
@@ -54,7 +54,7 @@ def main() -> None:
     args = parser.parse_args()
     size = Size(6, 240.0, 60 * max(args.minutes, 2.0), 480, 30)
     if args.quick:
-        size, args.minutes, args.stride = Size(2, 130.0, 60.0, 96, 12, (6.0, 8.0), 3), 0.8, 0.5
+        size, args.minutes, args.stride = QUICK, 0.5, 0.5
     print(said(told := machine(args.threads)), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.out or Path(scratch)

@@ -129,10 +129,10 @@ def test_memory(tmp_path):
 
 def test_hour_and_live(tmp_path):
     told = run("hour", tmp_path, "--out", str(tmp_path / "kept"), how=benchmark)
-    assert told["windows"] > 100 and told["memory"]["peak_mb"] >= told["memory"]["last_mb"] > 0
+    assert told["windows"] > 64 and told["memory"]["peak_mb"] >= told["memory"]["last_mb"] > 0
     assert len(told["kills"]) == 1 and told["differ"] == [] and told["files"] > 5
     assert min(told["ms_a_window"].values()) > 0 and told["stretches"]["labelled"] > 0
-    assert told["times_real_time"] == pytest.approx(60 / told["seconds"]["predict"])
+    assert told["times_real_time"] == pytest.approx(45 / told["seconds"]["predict"])
     table = pl.read_csv(tmp_path / "kept" / "hour.csv")
     assert table.columns == ["seconds", "windows", "mb"] and table["seconds"].is_sorted()
     assert (tmp_path / "kept" / "hour.svg").read_text().startswith("<?xml")
