@@ -34,6 +34,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.clips.windows import filled, placed
+from plait.clips.windows import placed
 from plait.datasets.log import Log, Read, kept
 from plait.datasets.windowed import Windowed
 from plait.encoders.glove import SignalNet
@@ -63,9 +64,7 @@ EXERCISES = (
     "lateral_shoulder_raises",
 )
 NULL = "non_activity"
-PERSON = dict(
-    zip((f"w{number:02d}" for number in range(21)), "2 0 1 0 1 2 0 1 0 1 0 1 3 4 0 1 5 6 7 8 9".split(), strict=True)
-)  # by workout
+PERSON = {f"w{number:02d}": person for number, person in enumerate("201012010101340156789")}  # by workout
 SENSORS = {
     f"{device}_{kind}": 3 for device in ("sw_l", "sw_r", "sp_l", "sp_r", "eb_l") for kind in ("acc", "gyr")
 } | {"sp_l_mag": 3, "sp_r_mag": 3, "sw_l_hr": 1, "sw_r_hr": 1}  # and how many numbers a reading has
@@ -101,9 +100,10 @@ def recordings(data: Path, windows: Windows | None = None) -> Iterator[Recording
         if not streams:
             raise DataError(f"{folder}: no file such as {workout}_sw_l_acc.npy, expected one or more")
         labels = read_labels(folder / f"{workout}_labels.csv")
-        frames = [second_of(np.array([start, stop], float)).tolist() for start, stop, _ in labels]
+        seconds = second_of(np.array([ends for *ends, _ in labels], float).reshape(-1, 2)).tolist()
         spans = tuple(
-            Span(*ends, exercise) for ends, (_, _, exercise) in zip(frames, labels, strict=True)
+            Span(start_s, stop_s, exercise)
+            for (start_s, stop_s), (*_, exercise) in zip(seconds, labels, strict=True)
         )
         whole = Recording(workout, PERSON[workout], streams, spans, session=workout)
         if windows is None:
@@ -150,7 +150,7 @@ def read_labels(file: Path) -> list[tuple[int, int, str]]:
             raise DataError(f"{file}: {got}, expected {expected}")
         labels.append((int(match[1]), int(match[2]), match[3]))
     labels.sort()
-    for before, after in zip(labels, labels[1:], strict=False):
+    for before, after in pairwise(labels):
         if after[0] < before[1]:
             got = f"sets of frames {before[0]} to {before[1]} and {after[0]} to {after[1]}"
             raise DataError(f"{file}: {got}, expected one after the other")

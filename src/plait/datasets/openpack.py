@@ -7,8 +7,8 @@ a warning; so is whatever else the folder holds (depth, the 3-D key points, the 
 
 A clip is one labelled slot: a window of `seconds` around it, moved inwards at the ends of a recording. Macro
 F1 over clips, pooled, is then the challenge's score: over all ten operations, 0 for one that is never right
-(`openpack_toolkit.codalab.operation_segmentation`). The challenge takes the last of a slot's predictions; here
-a slot has one.
+(`openpack_toolkit.codalab.operation_segmentation`). The challenge takes the last of a slot's predictions;
+here a slot has one.
 
 Users U0202, U0203, U0204, U0205 and U0210 are U0105, U0108, U0110, U0107 and U0103 at a later time, as the
 toolkit's list of users says. Subjects here are people, called by their first name, so that nobody stands in
@@ -184,7 +184,9 @@ def read_slots(file: Path, user: str, session: str) -> list[tuple[int, int]]:
             got = "empty" if label is None else label
             raise DataError(f"{where}: id is {got}, expected one of: {expected}")
         if time is None or time % SLOT_MS or (slots and time <= slots[-1][0]):
-            raise DataError(f"{where}: unixtime is {time}, expected whole seconds in ms, later with each line")
+            raise DataError(
+                f"{where}: unixtime is {time}, expected whole seconds in ms, later with each line"
+            )
         slots.append((time, label))
     return slots
 
