@@ -287,11 +287,10 @@ def _csv(file: Path, columns: dict[str, type[pl.DataType]]) -> pl.DataFrame:
     if missing := [name for name in columns if name not in _header(file)]:
         raise DataError(f"{file}: no column {missing[0]!r}, expected {', '.join(columns)}")
     try:
-        return pl.read_csv(
-            io.BytesIO(read_bytes(file)), columns=list(columns), schema_overrides=columns
-        ).select(columns)
+        table = pl.read_csv(io.BytesIO(read_bytes(file)), columns=list(columns), schema_overrides=columns)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{file}: cannot be read, expected numbers and names: {one_line(error)}") from error
+    return table.select(list(columns))
 
 
 def read_values(file: Path, columns: tuple[str, ...]) -> Float[np.ndarray, "n columns"]:
