@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import TypeAdapter
 
+from plait.analysis.benchmark import write_benchmark
 from plait.clips import Clips, Cut, Listing
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
@@ -195,6 +196,7 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
         else:
             (out / LACKING).unlink(missing_ok=True)
         (out / CONTINUOUS).unlink(missing_ok=True)  # of an earlier state
+        write_benchmark(out, dataset, results.predictions)
         then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])
