@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plait.analysis.metrics import summary
+from plait.analysis.benchmark import benchmark, read_benchmark, write_benchmark
 from plait.clips import stored, survey
 from plait.datasets.openpack import (
     E4,
@@ -28,6 +28,7 @@ from plait.datasets.openpack import (
 )
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.recogniser.windows import whole_recordings
+from plait.report.published import lines
 from plait.study.run import run_study
 from plait.types import Windows
 
@@ -304,7 +305,9 @@ def test_macro_f1_of_a_study_is_the_challenges(seed):
             "predicted": [OPERATIONS[n] for n in found[kept].tolist()],
         }
     ).with_columns(**{name: pl.lit(value) for name, value in about.items()})
-    assert summary(table, OPENPACK.activities)["macro_f1"].item() == pytest.approx(np.mean(f1))
+    found = benchmark(OPENPACK, table)
+    assert found.row(0)[:4] == ("m", None, None, "macro F1")
+    assert found["value"][0] == pytest.approx(np.mean(f1))
 
 
 def study(name, only, **protocol):
@@ -321,8 +324,13 @@ def test_a_run_on_the_miniature_has_the_published_parts(tmp_path, cache):
     methods = ["right-wrist", "left-wrist", "keypoints", "wrists-concat"]
     run_study(study("mini", methods, **sessions), data, tmp_path / "run")
     table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    write_benchmark(tmp_path / "run", OPENPACK, table)
     assert table.group_by("method").len().sort("method").rows() == [(m, SECONDS - 2) for m in sorted(methods)]
     assert set(table["subject"]) == {"U0108"} and set(table["fold"]) == {"fixed"}
+    numbers = read_benchmark(tmp_path / "run")
+    assert numbers["model"].to_list() == [*methods, *(row.model for row in OPENPACK.published)]
+    cells = {model: cell for model, _, cell in lines(numbers)}
+    assert cells["keypoints"] == "0.0" and cells["DeepConvLSTM, accelerations"] == "77.0"
     seen = table.filter(pl.col("method") != "keypoints")
     assert set(seen["predicted"]) <= set(OPERATIONS.values())
     assert not set(table.filter(pl.col("method") == "keypoints")["predicted"]) & set(OPERATIONS.values())

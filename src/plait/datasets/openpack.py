@@ -46,6 +46,7 @@ from torch import Tensor
 from plait.clips.dropped import SHORT
 from plait.clips.windows import ends_of
 from plait.datasets.log import Log, Read, kept
+from plait.datasets.published import Metric, Published
 from plait.datasets.windowed import Windowed
 from plait.encoders.glove import SignalNet
 from plait.encoders.skeleton import SkeletonNet
@@ -99,6 +100,13 @@ JOINTS = 17  # of COCO
 SHOULDERS, HIPS = [5, 6], [11, 12]
 POSE_HZ = 15.0
 WRONG_FIRST_ROW = ("U0101", "right wrist", "S0500")
+MACRO_F1 = "macro F1"
+PILOT = "openpack-torch's README (2022): the pilot's split, `studies/openpack-pilot.toml`"
+PUBLISHED = (
+    Published("U-Net, accelerations", {MACRO_F1: 0.3747}, PILOT),
+    Published("DeepConvLSTM, accelerations", {MACRO_F1: 0.7695}, PILOT),
+    Published("ST-GCN, key points", {MACRO_F1: 0.6106}, PILOT),
+)  # of the challenge's own split that README has none
 
 
 def recordings(data: Path, seconds: float | None = SECONDS) -> Iterator[Recording]:
@@ -374,6 +382,8 @@ def openpack(seconds: float = SECONDS) -> Windowed:
         "Packaging Works in IoT-enabled Logistic Environments. PerCom 2024. doi:10.5281/zenodo.5909086.",
         windows=Windows(seconds, purity=1.0 if seconds <= 1 else 0.6, stride_s=1.0),
         whole=partial(recordings, seconds=None),
+        metrics=(Metric(MACRO_F1, "plait.analysis.benchmark:macro_f1"),),
+        published=PUBLISHED,
     )
 
 

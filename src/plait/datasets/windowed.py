@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from plait.datasets.published import Benchmark
 from plait.errors import ConfigError
-from plait.types import Dataset, Recording
+from plait.types import Recording
 
 
 @dataclass(frozen=True)
-class Windowed(Dataset):
+class Windowed(Benchmark):
     """A data set whose `recordings` have windows for spans.
 
     Args:
@@ -17,7 +18,7 @@ class Windowed(Dataset):
             whole recordings are recognised and scored on, and smoothing is chosen on.
 
     Raises:
-        ConfigError: as `Dataset`, or there is no `whole`.
+        ConfigError: as `Benchmark`, or there is no `whole`.
     """
 
     whole: Callable[[Path], Iterator[Recording]] | None = None
