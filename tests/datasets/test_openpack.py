@@ -27,6 +27,7 @@ from plait.datasets.openpack import (
     recordings,
 )
 from plait.errors import ConfigError, DataError, PlaitWarning
+from plait.recogniser.fitting import fit_model
 from plait.recogniser.windows import whole_recordings
 from plait.report.published import lines
 from plait.study.run import run_study
@@ -361,3 +362,16 @@ def test_no_warning_on_what_is_whole(tmp_path):
     again = next(recordings(tmp_path))
     assert recording.content(["right wrist"]) == again.content(["right wrist"])
     assert replace(recording, name="x").content(["left wrist"]) != again.content(["right wrist"])
+
+
+def test_a_fitted_wrist_is_scored_on_whole_sessions_slot_by_slot(tmp_path, cache, plait):
+    """People validate where a model is fitted, though the study's parts are sessions."""
+    data = put(world("U0101-S0100", "U0105-S0100", "U0203-S0100"), tmp_path / "data")
+    fit_model(study("mini", ["right-wrist"]), "right-wrist", data, tmp_path / "model", say=print)
+    words = ["--data", str(data), "--only", "U0108", "--stride", "1", "--out", str(tmp_path / "found")]
+    code, _, complaint = plait("predict", str(tmp_path / "model"), *words)
+    assert code == 0, complaint
+    code, _, complaint = plait("score", str(tmp_path / "found"), "--step", "1")
+    assert code == 0, complaint
+    scores = json.loads((tmp_path / "found" / "scores.json").read_text())
+    assert scores["labelled"] == SECONDS - 2 and scores["recordings"] == 1

@@ -293,8 +293,8 @@ def check_methods(
             try_step(
                 objectives, train, network, method, clips[name], len(dataset.activities), f"{where}.train"
             )
-        holding = {getattr(c, by_of(study.protocol)) for c in table if c.holds(method.modalities)}
         for fold in (*parts, *within.get(name, ())):
+            holding = {getattr(clip, fold.by) for clip in table if clip.holds(method.modalities)}
             if not all(clip.holds(method.modalities) for clip in table):
                 check_held(fold, table, dataset.activities, method.modalities, where)
             if choosing:
