@@ -138,9 +138,7 @@ def _database(root: Path) -> Mapping[str, Any]:
     tested: set[str] = set()
     for file, (_, test) in zip(files, splits(root).values(), strict=True):
         if odd := read_split(file).keys() ^ first.keys():
-            raise DataError(
-                f"{file}: {min(odd)} is not in it and in {files[0].name}, expected both"
-            )
+            raise DataError(f"{file}: {min(odd)} is not in it and in {files[0].name}, expected both")
         if len(test) != 1 or test[0] in tested:
             got = ", ".join(test) or "nobody"
             warn(
