@@ -232,7 +232,6 @@ def test_a_run_has_the_paper_s_metrics_beside_the_paper_s(wear, tmp_path):
         sets=[
             f"protocol.subjects={json.dumps(PEOPLE)}",
             "train.max_epochs=1",
-            'modalities=["right-arm","i3d"]',
         ],
         only=["right-arm", "i3d"],
     )
