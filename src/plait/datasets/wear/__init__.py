@@ -59,7 +59,6 @@ from plait.datasets.wear.files import (
     SECOND,
     SIGNAL,
     WINDOWS,
-    WearDataset,
     array_of,
     by_name,
     check_length,
@@ -75,6 +74,7 @@ from plait.datasets.wear.files import (
     splits,
     warn,
 )
+from plait.datasets.windowed import Windowed
 from plait.encoders.grid import GridNet
 from plait.encoders.video import VideoNet
 from plait.errors import DataError, quote
@@ -234,7 +234,7 @@ _TABLE_2 = {  # precision, recall, F1, mAP
 }
 _METRICS = {"precision": "precision", "recall": "recall", "F1": "f1", "mAP": "mean_ap"}
 
-WEAR = WearDataset(
+WEAR = Windowed(
     name="WEAR",
     activities=(NULL, *ACTIVITIES),
     modalities=(

@@ -26,7 +26,6 @@ from plait.datasets.wear.files import (
     TILES,
     VIDEOMAE,
     VIDEOMAE_HZ,
-    WearDataset,
     array_of,
     by_name,
     cut,
@@ -37,6 +36,7 @@ from plait.datasets.wear.files import (
     root_of,
     warn,
 )
+from plait.datasets.windowed import Windowed
 from plait.encoders.grid import GridNet
 from plait.errors import DataError
 from plait.names import natural
@@ -103,7 +103,8 @@ def read_draw(file: Path, name: str) -> Float[np.ndarray, "n 4"]:
 def draw(name: str, rows: int) -> np.ndarray:
     """The placement of each of a recording's rows, `(rows,)`: one a second, by the recording's name."""
     drawn = np.random.default_rng([int(number) for number in re.findall(r"\d+", name)])
-    return np.repeat(drawn.integers(len(PLACEMENTS), size=-(-rows // SECOND)), SECOND)[:rows]
+    places: np.ndarray = np.repeat(drawn.integers(len(PLACEMENTS), size=-(-rows // SECOND)), SECOND)[:rows]
+    return places
 
 
 def told(
@@ -118,7 +119,7 @@ def middle(frames: Float[np.ndarray, "30 768"]) -> Float[Tensor, "15 768"]:
     return torch.from_numpy(np.ascontiguousarray(frames[MIDDLE])).half()
 
 
-CHALLENGE = WearDataset(
+CHALLENGE = Windowed(
     name="WEAR challenge",
     activities=(NULL, *ACTIVITIES),
     modalities=(

@@ -4,7 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +18,6 @@ from torch import Tensor
 
 from plait.clips.windows import placed
 from plait.datasets.log import Log, kept
-from plait.datasets.published import Benchmark
-from plait.datasets.windowed import Windowed
 from plait.encoders.glove import SignalNet
 from plait.errors import DataError, PlaitWarning, one_line, quote
 from plait.names import natural
@@ -62,11 +60,6 @@ CITE = (
     "Egocentric Activity Recognition. IMWUT 8(4), 2024. doi:10.1145/3699776."
 )
 NAME = re.compile(r"(sbj_\d+)(_\d+)?")
-
-
-@dataclass(frozen=True)
-class WearDataset(Benchmark, Windowed):
-    """WEAR, or its challenge: cuts its own windows, knows its labels, its metrics and what was published."""
 
 
 def root_of(data: Path, inside: str) -> Path:
