@@ -97,14 +97,14 @@ def read_draw(file: Path, name: str) -> Float[np.ndarray, "n 4"]:
     Raises:
         DataError: the file is no table of WEAR's.
     """
-    return np.eye(len(PLACEMENTS), dtype=np.float32)[draw(name, len(readings_of(file)[1]))]
+    places = draw(name, len(readings_of(file)[1]))
+    return np.asarray(np.eye(len(PLACEMENTS), dtype=np.float32)[places])
 
 
 def draw(name: str, rows: int) -> np.ndarray:
     """The placement of each of a recording's rows, `(rows,)`: one a second, by the recording's name."""
     drawn = np.random.default_rng([int(number) for number in re.findall(r"\d+", name)])
-    places: np.ndarray = np.repeat(drawn.integers(len(PLACEMENTS), size=-(-rows // SECOND)), SECOND)[:rows]
-    return places
+    return np.repeat(drawn.integers(len(PLACEMENTS), size=-(-rows // SECOND)), SECOND)[:rows]
 
 
 def told(
