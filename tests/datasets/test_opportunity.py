@@ -113,7 +113,7 @@ def test_a_lost_packet_is_bridged_and_a_long_gap_is_a_missing_sensor(one, tmp_pa
     broken[300:330, 37:50] = np.nan
     broken[:, 4:7] = np.nan
     data = written(tmp_path / "gap" / "S1-ADL1.dat", broken).parent
-    with pytest.raises(DataError, match="windows lack a sensor: .* no reading of back"):
+    with pytest.raises(DataError, match="windows lack a sensor: no reading of back"):
         survey(OPPORTUNITY, data, ["back", "left-shoe"], missing="refuse")
     dropped = len(survey(OPPORTUNITY, data, ["back", "left-shoe"]).cuts)
     assert every - 6 <= dropped < every

@@ -68,12 +68,17 @@ def test_imus_hold_acceleration_and_turning_in_their_units(one):
         np.testing.assert_allclose(given[place][0][10:-10], expected[10:-10], atol=0.02)
     [recording] = whole_recordings(PAMAP2, one)
     assert (recording.name, recording.subject) == ("101", "101") and len(recording.spans) == 12
-    assert recording.spans[0].start_s == pytest.approx(0.5) and recording.spans[0].stop_s == pytest.approx(6.0)
+    assert recording.spans[0].start_s == pytest.approx(0.5) and recording.spans[0].stop_s == pytest.approx(
+        6.0
+    )
 
 
 def test_optional_recordings_are_the_same_persons_and_have_six_activities_more(one):
     assert {clip.activity for _, clip in survey(PAMAP2_ALL, one, ["hand"]).cuts} == {*ALL.values()}
-    assert [(r.name, r.subject) for r in whole(one, optional=True)] == [("101", "101"), ("101-optional", "101")]
+    assert [(r.name, r.subject) for r in whole(one, optional=True)] == [
+        ("101", "101"),
+        ("101-optional", "101"),
+    ]
 
 
 def test_a_gap_of_one_imu_is_its_own(one):
@@ -121,7 +126,10 @@ def test_folders_that_are_not_pamap2_end_in_a_line(tmp_path, one):
 def test_one_person_after_the_other_is_tested_beside_what_was_published(tmp_path, cache):
     data, people = world(tmp_path / "data"), ["101", "102", "103"]
     predictions, table = ran("pamap2.toml", data, tmp_path / "run", ["concat"], {"subjects": people})
-    assert set(predictions["fold"]) == {*people} and predictions.filter(pl.col("method") == "concat").height == 36
+    assert (
+        set(predictions["fold"]) == {*people}
+        and predictions.filter(pl.col("method") == "concat").height == 36
+    )
     own = predictions.filter(pl.col("method") == "concat")
     ours = table.filter(pl.col("source").is_null() & (pl.col("model") == "concat"))
     right = own.group_by("fold").agg((pl.col("activity") == pl.col("predicted")).mean().alias("share"))

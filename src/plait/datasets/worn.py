@@ -155,7 +155,7 @@ def number_table(text: bytes, where: str, width: int, columns: list[int]) -> Flo
             separator=" ",
             has_header=False,
             columns=wanted,
-            schema_overrides=[pl.Float64] * len(wanted),
+            schema_overrides={f"column_{column + 1}": pl.Float64 for column in wanted},
         )
     except Exception as error:  # polars has many kinds
         expected = f"expected {width} numbers on each line"
