@@ -25,7 +25,7 @@ def table(seed=0, codes=tuple(PROTOCOL), seconds=5.5):
     for at, first in enumerate(PLACES.values()):
         felt = motion(np.arange(n) / 100, labels + seed, at, 6)
         found[:, first] = 32
-        found[:, first + 1 : first + 4] = G * (felt[:, :3] + [0, 0, 1])
+        found[:, first + 1 : first + 4] = G * (felt[:, :3] + np.array([0, 0, 1]))
         found[:, first + 4 : first + 7] = 60.0  # the other accelerometer, saturated
         found[:, first + 7 : first + 10] = 3 * felt[:, 3:]
         found[:, first + 10 : first + 13] = 20

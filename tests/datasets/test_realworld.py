@@ -1,4 +1,4 @@
-"""RealWorld: a generated miniature with archives in archives, opened, cut and run; its scores by definition."""
+"""RealWorld: a generated miniature, archives in archives, opened, cut and run; its scores by definition."""
 
 import io
 import zipfile
@@ -14,6 +14,7 @@ from plait.errors import DataError, PlaitWarning
 from plait.recogniser.windows import whole_recordings
 from tests.datasets.worn_worlds import G, guesses, motion, ran, scores
 
+UP = np.array([0, 0, 1])
 START_MS = 1_435_993_000_000
 PREFIX = {"acc": "acc", "gyr": "Gyroscope"}
 
@@ -23,7 +24,7 @@ def table(activity, place, sensor, seed=0, seconds=4.3, later_ms=0):
     at_s = np.arange(round(seconds * 50)) / 50
     code = np.full(len(at_s), [*ACTIVITIES].index(activity) + 8 * seed)
     felt = motion(at_s, code, PLACES.index(place) + 9 * (sensor == "gyr"))
-    values = np.round(G * (felt + [0, 0, 1]) if sensor == "acc" else 3 * felt, 4)
+    values = np.round(G * (felt + UP) if sensor == "acc" else 3 * felt, 4)
     stamps = START_MS + later_ms + np.round(at_s * 1000).astype(int) + 20 * PLACES.index(place)
     frame = pl.DataFrame({"id": np.arange(len(at_s)) + 1, "attr_time": stamps})
     frame = frame.with_columns(**{f"attr_{axis}": values[:, i] for i, axis in enumerate("xyz")})

@@ -1,4 +1,4 @@
-"""What the miniatures of data sets of worn sensors share: motion that activities decide, and whole runs of them."""
+"""What the miniatures of data sets of worn sensors share: motion that activities decide, and whole runs."""
 
 import tomllib
 from pathlib import Path
@@ -15,7 +15,7 @@ G = 9.80665
 
 
 def motion(times_s, codes, place, channels=3):
-    """What a sensor feels, `(n, channels)`: every activity has its own pace and strength, every place its phase."""
+    """What a sensor feels, `(n, channels)`: activities have a pace and a strength, places a phase."""
     pace_hz = 0.5 + 0.35 * (codes % 13)
     strength = 0.1 + 0.08 * (codes % 7)
     phase = place + np.arange(channels) * 0.7
@@ -40,7 +40,7 @@ def written(file, table):
 
 
 def ran(study, data, out, only, protocol=None, dataset=None):
-    """A study file's run of some methods, one epoch each: its predictions, and its table of published figures."""
+    """A study file's run of some methods, one epoch each: predictions, and what stands beside them."""
     settings = tomllib.loads((STUDIES / study).read_text())
     settings["train"] |= {"max_epochs": 1, "patience": 1, "args": {"lr": 1e-3}}
     settings["train"].pop("schedule", None)

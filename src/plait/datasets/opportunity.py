@@ -247,8 +247,8 @@ def opportunity(track: Track = "gestures", null: bool = True, stride_s: float = 
         ),
         recordings=partial(recordings, windows=windows, track=track),
         cite="R. Chavarriaga, H. Sagha, A. Calatroni, S. T. Digumarti, G. Tröster, J. d. R. Millán, "
-        "D. Roggen. The Opportunity challenge: A benchmark database for on-body sensor-based activity recognition. "
-        "Pattern Recognition Letters 34(15), 2013.",
+        "D. Roggen. The Opportunity challenge: A benchmark database for on-body sensor-based activity "
+        "recognition. Pattern Recognition Letters 34(15), 2013.",
         windows=windows,
         whole=partial(whole, track=track),
         metrics=tuple(metrics),

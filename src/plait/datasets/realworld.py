@@ -69,7 +69,8 @@ RATE_HZ, GAP_S, DEEPEST = 50.0, 0.5, 3
 FASTEST = 40.0  # rad/s
 WINDOWS = Windows(1.0)
 PERSON = re.compile(r"proband(\d+)", re.IGNORECASE)
-ARCHIVE = re.compile(r"(acc|gyr)_([a-z]+)(?:_(\d+))?_csv\.zip")
+ARCHIVE = re.compile(r"(?:acc|gyr)_[a-z]+(?:_(\d+))?_csv\.zip")
+FOLDER = re.compile(r"(?:acc|gyr)_[a-z]+(?:_(\d+))?_csv(?:\.zip)?")  # the same, or what it was unpacked into
 TABLE = re.compile(r"([A-Za-z]+)_([a-z]+)(?:_(\d+))?_([a-z]+)\.csv")
 
 
@@ -212,8 +213,8 @@ def _parts(data: Path) -> dict[tuple[str, str, int], Part]:
             raise DataError(f"{file}: a table of another name, expected one such as {example}")
         if not people:
             raise DataError(f"{file}: of nobody, expected it in a folder such as proband1")
-        outer = [ARCHIVE.fullmatch(PurePosixPath(member).name) for member in path.parent.parts]
-        numbers = [archive[3] for archive in outer if archive and archive[3]]
+        outer = [FOLDER.fullmatch(folder) for folder in path.parent.parts]
+        numbers = [folder[1] for folder in outer if folder and folder[1]]
         key = people[-1], match[2], int([*numbers, match[3] or 1][0])
         stream = f"{match[4]}-{SENSORS[kind]}"
         if stream in (files := found.setdefault(key, {})):
