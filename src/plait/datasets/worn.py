@@ -9,6 +9,7 @@ labels, whatever sensors did (`windowed`); what a window lacks is found where cl
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
@@ -24,7 +25,7 @@ from plait.contents import describe
 from plait.datasets.published import Benchmark
 from plait.datasets.windowed import Windowed
 from plait.encoders.glove import SignalNet
-from plait.errors import DataError, one_line
+from plait.errors import DataError, PlaitWarning, one_line
 from plait.recordings.sensors import SensorLog
 from plait.store import content_key
 from plait.types import Readings, Recording, Span, Windows
@@ -181,6 +182,9 @@ def in_order(times_s: np.ndarray, where: str, rate_hz: float) -> np.ndarray:
         line = int((steps < 0).argmax()) + 2
         raise DataError(f"{where}: line {line}: a time before the line above, expected them in order")
     rows: np.ndarray = np.flatnonzero(np.concatenate([[True], steps > 0]))
+    if len(rows) < len(times_s):
+        what = f"{len(times_s) - len(rows)} lines of a moment that was there before: left out"
+        warnings.warn(f"{where}: {what}", PlaitWarning, stacklevel=2)
     found_hz = 1 / float(np.median(np.diff(times_s[rows]))) if len(rows) > 1 else 0.0
     if not 0.7 * rate_hz <= found_hz <= 1.4 * rate_hz:
         raise DataError(f"{where}: {found_hz:.4g} readings a second, expected about {rate_hz:g}")
