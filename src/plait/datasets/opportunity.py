@@ -35,9 +35,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plait.datasets.published import Metric, Published
+from plait.datasets.windowed import Windowed
 from plait.datasets.worn import (
     Opened,
-    WornDataset,
     check_gravity,
     in_order,
     number_table,
@@ -218,7 +218,7 @@ def scaled(
     return torch.from_numpy(readings).float() / torch.tensor(scale)
 
 
-def opportunity(track: Track = "gestures", null: bool = True, stride_s: float = 0.4) -> WornDataset:
+def opportunity(track: Track = "gestures", null: bool = True, stride_s: float = 0.4) -> Windowed:
     """Opportunity in windows of 0.8 s, `stride_s` apart.
 
     Args:
@@ -238,7 +238,7 @@ def opportunity(track: Track = "gestures", null: bool = True, stride_s: float = 
             Metric(f"{name} without null", f"plait.analysis.benchmark:{use}", without)
             for name, use in f1.items()
         ]
-    return WornDataset(
+    return Windowed(
         name=f"Opportunity, {track}" + ("" if null else " without null"),
         activities=(*LABELS[track][1].values(), *([NULL] if null else [])),
         modalities=tuple(

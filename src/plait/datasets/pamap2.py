@@ -25,10 +25,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plait.datasets.published import Metric, Published
+from plait.datasets.windowed import Windowed
 from plait.datasets.worn import (
     G,
     Opened,
-    WornDataset,
     check_gravity,
     in_order,
     long_net,
@@ -153,10 +153,10 @@ def imu(readings: Float[np.ndarray, "samples 6"]) -> Float[Tensor, "samples 6"]:
     return torch.from_numpy(readings).float() / torch.tensor([G] * 3 + [1.0] * 3)
 
 
-def pamap2(windows: Windows = WINDOWS, optional: bool = False) -> WornDataset:
+def pamap2(windows: Windows = WINDOWS, optional: bool = False) -> Windowed:
     """PAMAP2 in `windows` within its labels, at 50 Hz; with the `optional` recordings or without."""
     samples = round(windows.seconds * CLIP_HZ)
-    return WornDataset(
+    return Windowed(
         name="PAMAP2, all activities" if optional else "PAMAP2",
         activities=tuple((ALL if optional else PROTOCOL).values()),
         modalities=tuple(Modality(place, (place,), samples, CLIP_HZ, imu, long_net) for place in PLACES),

@@ -34,10 +34,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plait.datasets.published import Metric, Published
+from plait.datasets.windowed import Windowed
 from plait.datasets.worn import (
     G,
     Opened,
-    WornDataset,
     check_gravity,
     in_order,
     recording,
@@ -280,11 +280,11 @@ def in_si(*readings: Float[np.ndarray, "samples 3"]) -> Float[Tensor, "samples c
     return torch.cat([felt, *(torch.from_numpy(turning).float() for turning in readings[1:])], dim=1)
 
 
-def realworld(windows: Windows = WINDOWS, gyroscope: bool = True) -> WornDataset:
+def realworld(windows: Windows = WINDOWS, gyroscope: bool = True) -> Windowed:
     """RealWorld in `windows`, a modality for each placement: acceleration, and turning with `gyroscope`."""
     samples = round(windows.seconds * RATE_HZ)
     sensors = SENSORS.values() if gyroscope else ["acc"]
-    return WornDataset(
+    return Windowed(
         name="RealWorld" if gyroscope else "RealWorld, acceleration",
         activities=tuple(ACTIVITIES.values()),
         modalities=tuple(

@@ -22,8 +22,6 @@ from torch import nn
 
 from plait.clips.windows import placed
 from plait.contents import describe
-from plait.datasets.published import Benchmark
-from plait.datasets.windowed import Windowed
 from plait.encoders.glove import SignalNet
 from plait.errors import DataError, PlaitWarning, one_line
 from plait.recordings.sensors import SensorLog
@@ -32,11 +30,6 @@ from plait.types import Readings, Recording, Span, Windows
 
 CLOCK = "clock"
 G = 9.80665  # m/s2
-
-
-@dataclass(frozen=True)
-class WornDataset(Benchmark, Windowed):
-    """A data set of such sensors: it cuts its windows and knows its labels, metrics and published figures."""
 
 
 class Opened(NamedTuple):
