@@ -37,7 +37,8 @@ def table(seed=0, gestures=tuple(GESTURES), seconds=1.2):
     kinds = np.searchsorted(np.sort(numbers), codes) + seed
     for at, first in enumerate([*ACCELEROMETERS.values(), *IMUS.values(), *SHOES.values()]):
         wide = 16 if first in SHOES.values() else 9 if first in IMUS.values() else 3
-        found[:, first : first + wide] = 300 * motion(np.arange(n) / 30, kinds, at, wide)
+        noise = np.random.default_rng([at, *gestures]).normal(0, 9, (n, wide))  # no two runs are the same
+        found[:, first : first + wide] = 300 * motion(np.arange(n) / 30, kinds, at, wide) + noise
         if wide < 16:
             found[:, first + 2] += 1000
     found[:, 134:243] = np.nan
@@ -170,7 +171,7 @@ def test_files_that_are_missing_or_of_other_names_or_cut_off_end_in_a_line(tmp_p
 
 
 def test_the_challenges_runs_are_tested_and_stand_beside_what_was_published(tmp_path, cache):
-    data = world(tmp_path / "data", ("S1", "S2", "S3", "S4")[:3])
+    data = world(tmp_path / "data")
     predictions, table = ran("opportunity.toml", data, tmp_path / "run", ["back", "left-shoe"])
     tested = {clip.partition("/")[0] for clip in predictions["clip"]}
     assert tested == {"S2-ADL4", "S2-ADL5", "S3-ADL4", "S3-ADL5"}

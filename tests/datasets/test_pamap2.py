@@ -98,7 +98,7 @@ def test_a_gap_of_one_imu_is_its_own(one):
         ((60, 1), np.nan, "row 61: label empty"),
         ((slice(None), slice(4, 7)), 0.577, "hand: accelerations of .* expected about 9.80"),
         ((slice(None), slice(27, 30)), 90.0, "chest: turns by 90 and more, expected rad/s, not degrees"),
-        ((slice(None), 0), None, "30 readings a second, expected about 100"),
+        ((slice(None), 0), None, r"30\.\d+ readings a second, expected about 100"),
         ((5, 0), np.nan, "a time that is no number"),
     ],
 )

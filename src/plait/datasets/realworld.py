@@ -109,6 +109,11 @@ class Part(NamedTuple):
     def __str__(self) -> str:
         return str(self.files[0][1])
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that hold them."""
+        return tuple(dict.fromkeys(file.file for _, file in self.files))
+
 
 def whole(data: Path) -> Iterator[Recording]:
     """The recordings in `data`, each labelled with its activity: by person, activity and part.

@@ -10,10 +10,11 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -40,6 +41,20 @@ class Opened(NamedTuple):
     content: str
 
 
+class Files(Protocol):
+    """A place that is several files; two of the same files are equal."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where they lie, archives for what is in them."""
+        ...
+
+    def __hash__(self) -> int:
+        """Equal for equal places."""
+        ...
+
+
+Place = Path | Files
 Read = Callable[[Any], Opened]  # from a place
 
 
@@ -55,7 +70,7 @@ class Worn:
     """
 
     read: Read
-    place: Hashable
+    place: Place
     name: str
     content: str
 
@@ -66,7 +81,7 @@ class Worn:
         Raises:
             DataError: the files cannot be read any more, or are others by now.
         """
-        found = opened(self.read, self.place)
+        found = opened(self.read, self.place, states(self.place))
         if found.content != self.content:
             raise DataError(f"{self.place}: changed while it was read")
         return found.logs[self.name]
@@ -95,18 +110,32 @@ class Worn:
 
 
 @lru_cache(maxsize=2)  # clips are listed and cut recording by recording
-def opened(read: Read, place: Hashable) -> Opened:
-    """What is read of a recording, the last two of which are kept."""
+def opened(read: Read, place: Place, states: tuple[tuple[int, ...], ...]) -> Opened:
+    """What is read of a recording whose files are in these `states`; the last two are kept."""
     return read(place)
 
 
-def recording(read: Read, place: Hashable, name: str, subject: str) -> Recording:
+def states(place: Place) -> tuple[tuple[int, ...], ...]:
+    """What changes when a recording's files are written or replaced.
+
+    Raises:
+        DataError: one is not there.
+    """
+    files = [place] if isinstance(place, Path) else place.paths
+    try:
+        stats = [file.stat() for file in files]
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+    return tuple((found.st_ino, found.st_size, found.st_mtime_ns) for found in stats)
+
+
+def recording(read: Read, place: Place, name: str, subject: str) -> Recording:
     """A recording with a stream for each log, and its labels; sessions are called as recordings are.
 
     Raises:
         DataError: what `read` refuses.
     """
-    found = opened(read, place)
+    found = opened(read, place, states(place))
     streams = {log: Worn(read, place, log, found.content) for log in found.logs}
     return Recording(name, subject, dict(streams), found.labels, session=name)
 
