@@ -256,9 +256,8 @@ def opportunity(track: Track = "gestures", null: bool = True, stride_s: float = 
     )
 
 
-_SOURCE = (
-    "Ahmad et al., An Effective, Reliable, and Robust Framework for HAR Using Wearable Sensors, Table 2: "
-)
+# N. Ahmad et al.: An Effective, Reliable, and Robust Framework for HAR Using Wearable Sensors, Table 2.
+_SOURCE = "Ahmad et al., Table 2: "
 PUBLISHED = tuple(
     Published(model, {"macro F1": f1}, f"{_SOURCE}the challenge's test runs, sample by sample, 79 channels")
     for model, f1 in (
