@@ -67,6 +67,23 @@ def test_everybodys_session_is_tested_once_and_the_page_says_who_is_known(record
     assert split(facts.protocol).startswith("leave one session out, of everybody, whose other sessions train")
 
 
+def test_a_fixed_split_of_sessions_is_as_it_is_named():
+    protocol = Protocol("fixed-sessions", train=("Mon", "Wed"), val=("Thu",), test=("Tue",))
+    [fold] = folds(protocol, ["Mon", "Thu", "Tue", "Wed", "Fri"])
+    assert fold == Fold("fixed", ("Mon", "Wed"), ("Thu",), ("Tue",), "session")
+    assert split(vars(protocol)).startswith(
+        "fixed sessions: training on Mon, Wed; validation on Thu; test on Tue"
+    )
+    for wrong, expected in (
+        ({"test": ("Sun",)}, "protocol.test: unknown session 'Sun', expected some of: Fri, Mon"),
+        ({"test": ("Mon",)}, "session 'Mon' stands in train and in test, expected one part only"),
+        ({"train": ()}, "protocol.train: empty, expected at least one session of: Fri"),
+        ({"subjects": ("1",)}, "protocol.subjects: a list for the other kinds"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            folds(replace(protocol, **wrong), ["Mon", "Thu", "Tue", "Wed", "Fri"])
+
+
 @given(st.sets(st.text("ab12", min_size=1, max_size=3), min_size=2, max_size=8), st.integers(0, 3))
 def test_sessions_stand_in_one_part_of_each_fold(sessions, validating):
     protocol = Protocol("leave-one-session-out", validating)

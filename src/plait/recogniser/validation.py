@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from plait.analysis.calibration import temperature
-from plait.config import Study
+from plait.config import BY_SESSION, Study
 from plait.errors import ConfigError
 from plait.fusion import Stack
 from plait.names import natural, plain
@@ -159,8 +159,8 @@ def _rounds(
             yield recogniser_of(source, facts, weights, {}, layers), source.fold.val
         return
     run = source.run
-    if run.study.protocol.kind == "leave-one-session-out":
-        return  # whoever validated was trained on, on another day
+    if run.study.protocol.kind in BY_SESSION:
+        return  # whoever validated may have been trained on, on another day
     fronts: dict[str, Front] = {}
     row = row_of(run.study, facts.method)
     for fold in folds_without(run, source.left_out):

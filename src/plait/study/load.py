@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.config import (
+    BY_SESSION,
     MAKINGS,
     Comparisons,
     Encoder,
@@ -217,16 +218,16 @@ def _resolve(study: Study, file: str, whole: bool) -> Study:
     resolved = replace(study, methods=methods)
     for name in methods:
         _check_teachers(name, resolved, f"{file}: methods.{name}")
-    if study.evaluate.continuous and study.protocol.kind == "leave-one-session-out":
+    if study.evaluate.continuous and study.protocol.kind in BY_SESSION:
         raise ConfigError(
             f"{file}: evaluate.continuous: of people who were not trained on, expected no kind = "
-            "'leave-one-session-out'"
+            f"{study.protocol.kind!r}"
         )
     if whole:
         _check_comparisons(study.comparisons, methods, file)
     chooses = [resolved.training(name).choose for name in methods]
     protocol = study.protocol
-    if protocol.val_subjects is None and protocol.kind != "fixed":
+    if protocol.val_subjects is None and protocol.kind not in ("fixed", "fixed-sessions"):
         protocol = replace(protocol, val_subjects=int("best" in chooses and not protocol.val))
     return replace(resolved, protocol=protocol)
 

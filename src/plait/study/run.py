@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import TypeAdapter
 
+from plait.analysis.benchmark import write_benchmark
 from plait.clips import Clips, Cut, Listing
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
@@ -195,6 +196,7 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
         else:
             (out / LACKING).unlink(missing_ok=True)
         (out / CONTINUOUS).unlink(missing_ok=True)  # of an earlier state
+        write_benchmark(out, dataset, results.predictions)
         then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])
@@ -291,8 +293,8 @@ def check_methods(
             try_step(
                 objectives, train, network, method, clips[name], len(dataset.activities), f"{where}.train"
             )
-        holding = {getattr(c, by_of(study.protocol)) for c in table if c.holds(method.modalities)}
         for fold in (*parts, *within.get(name, ())):
+            holding = {getattr(clip, fold.by) for clip in table if clip.holds(method.modalities)}
             if not all(clip.holds(method.modalities) for clip in table):
                 check_held(fold, table, dataset.activities, method.modalities, where)
             if choosing:
