@@ -64,8 +64,9 @@ def ingest(
 ) -> tuple[Path, list[str]]:
     """Make the folder of one recording from a video, sensor logs and labels.
 
-    Files are copied, and their checksums recorded; of sensors' own files, tables are made. Where a `recording.toml` lies among them, it says what is
-    what and nothing is guessed, and a `sync.json` beside it is copied too; nor with a `template`.
+    Files are copied, and their checksums recorded; of sensors' own files, tables are made. Where a
+    `recording.toml` lies among them, it says what is what and nothing is guessed, and a `sync.json` beside it
+    is copied too; nor with a `template`.
 
     Args:
         sources: files, or one folder of them.

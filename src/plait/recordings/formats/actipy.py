@@ -1,7 +1,8 @@
 """Axivity's CWA and ActiGraph's GT3X, read by actipy (extra `actipy`), which needs Java.
 
-Values are as the device stored them: nothing is filtered, calibrated, resampled, or taken for not worn. Acceleration in g;
-a gyroscope (AX6) in degrees a second. Times are the device's own clock, set by a computer, without a zone.
+Values are as the device stored them: nothing is filtered, calibrated, resampled, or taken for not worn.
+Acceleration in g; a gyroscope (AX6) in degrees a second. Times are the device's own clock, set by a
+computer, without a zone.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from plait.errors import DataError, one_line
+from plait.recordings.formats.archive import Archive
 from plait.recordings.formats.sensed import Format, Sensed, beginning
 from plait.store import regular, unechoed
 
@@ -57,6 +59,8 @@ def read(path: Path) -> Iterator[Sensed]:
             f"{path}: read by actipy, which needs Java: install a Java runtime (8 or later); or {way_out}"
         )
     regular(path)
+    if path.suffix.lower() == ".gt3x":
+        Archive(path)  # what it says of its sizes is looked at
     said = io.StringIO()
     try:
         with unechoed(), contextlib.redirect_stdout(said):
@@ -80,9 +84,9 @@ def read(path: Path) -> Iterator[Sensed]:
     names = tuple(NAMES[name] for name in columns)
     start = np.datetime64(round(float(times[0])), "s")
     notes = [
-        f"{about['Device']} {about['DeviceID']} at {about['SampleRate']:g} Hz: values as stored, neither filtered "
-        "nor calibrated",
-        f"starts {start} by the device's clock, which says no zone: taken as UTC; times are whole milliseconds",
+        f"{about['Device']} {about['DeviceID']} at {about['SampleRate']:g} Hz: values as stored, neither "
+        "filtered nor calibrated",
+        f"starts {start} by the device's clock, which says no zone: taken as UTC; times in whole ms",
     ]
     if about["ReadErrors"]:
         notes.append(f"{about['ReadErrors']} blocks could not be read, or their times went back: left out")

@@ -1,9 +1,10 @@
 """Empatica E4: the folder or zip of a session, as E4 connect gives it, or single files of one.
 
-`ACC.csv` (1/64 g), `BVP.csv`, `EDA.csv` (microsiemens), `TEMP.csv` (degrees Celsius) and `HR.csv` have no names of
-columns: the first row is the start in seconds since 1970 (UTC), the second the rate, the rest readings.
-`IBI.csv` has its start in the first row, then seconds since it and the interval between beats; `tags.csv` holds
-presses of the button. (Empatica, "Data export and formatting from E4 connect", and `info.txt` in every export.)
+`ACC.csv` (1/64 g), `BVP.csv`, `EDA.csv` (microsiemens), `TEMP.csv` (degrees Celsius) and `HR.csv` have no
+names of columns: the first row is the start in seconds since 1970 (UTC), the second the rate, the rest
+readings. `IBI.csv` has its start in the first row, then seconds since it and the interval between beats;
+`tags.csv` holds presses of the button. (Empatica, "Data export and formatting from E4 connect", and
+`info.txt` in every export.)
 """
 
 import re

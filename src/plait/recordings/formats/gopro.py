@@ -1,9 +1,10 @@
 """GoPro: the camera's own inertial sensors, from the video itself (HERO5 and later).
 
-Readings have no times. Each packet of the track holds about a second of them and has its place in the video; all
-readings of a sensor lie on the line that fits best through where their packets begin. What is read is laid on x, y and z by
-`ORIN` (letters in the order of the data, small ones negative); cameras without it are taken for a HERO5, `ZXY`.
-GoPro's axes: z up, x right, y back, of a camera that stands upright. (github.com/gopro/gpmf-parser, issues 56, 100, 165)
+Readings have no times. Each packet of the track holds about a second of them and has its place in the
+video; all readings of a sensor lie on the line that fits best through where their packets begin. What is
+read is laid on x, y and z by `ORIN` (letters in the order of the data, small ones negative); cameras
+without it are taken for a HERO5, `ZXY`. GoPro's axes: z up, x right, y back, of a camera that stands
+upright. (github.com/gopro/gpmf-parser, issues 56, 100, 165)
 """
 
 from collections.abc import Iterator
@@ -158,12 +159,10 @@ def _times(gathered: _Gathered, ends_s: float) -> tuple[np.ndarray, str]:
     step_s, offset_s = np.polyfit(before[known], starts[known], 1)
     off_s = float(np.abs(offset_s + step_s * before - starts)[known].max())
     if step_s > 0 and off_s < OFF_S:
-        return offset_s + step_s * np.arange(
-            before[-1]
-        ), f"{1 / step_s:.5g} Hz, fitted through {len(counts)} packets"
-    within = [
-        start + (stop - start) * np.arange(n) / n for start, stop, n in zip(starts, starts[1:], counts) if n
-    ]
+        times = offset_s + step_s * np.arange(before[-1])
+        return times, f"{1 / step_s:.5g} Hz, fitted through {len(counts)} packets"
+    packets = zip(starts[:-1], starts[1:], counts, strict=True)
+    within = [start + (stop - start) * np.arange(count) / count for start, stop, count in packets if count]
     return np.concatenate(within), f"spread in each packet, for they lie up to {off_s:.2g} s off a line"
 
 

@@ -1,8 +1,9 @@
 """GoPro's metadata format: keys, lengths and values in the packets of a video's `gpmd` track.
 
-Each item is four letters, a letter for the type, the size of one sample, how many there are (16 bits), and their bytes,
-filled up to four; all big-endian. Type 0 holds more items: a device (`DEVC`) has streams (`STRM`), in which what
-describes the readings (`SCAL`, `SIUN`, `ORIN`, ...) stands before them. (github.com/gopro/gpmf-parser)
+Each item is four letters, a letter for the type, the size of one sample, how many there are (16 bits), and
+their bytes, filled up to four; all big-endian. Type 0 holds more items: a device (`DEVC`) has streams
+(`STRM`), in which what describes the readings (`SCAL`, `SIUN`, `ORIN`, ...) stands before them.
+(github.com/gopro/gpmf-parser)
 """
 
 import struct

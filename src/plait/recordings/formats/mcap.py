@@ -1,14 +1,14 @@
 """MCAP: robots' logs, of ROS 2 or of JSON, read by mcap and mcap-ros2-support (extra `mcap`).
 
-A topic is a stream; the numbers of its messages, by their dotted names, are its columns. Times are those in the
-messages (`header.stamp`, `timestamp`) where all have one and they rise, else when the log took them; nanoseconds,
-as a rule since 1970. (mcap.dev/spec)
+A topic is a stream; the numbers of its messages, by their dotted names, are its columns. Times are those in
+the messages (`header.stamp`, `timestamp`) where all have one and they rise, else when the log took them;
+nanoseconds, as a rule since 1970. (mcap.dev/spec)
 """
 
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,7 +79,7 @@ def read(path: Path) -> Iterator[Sensed]:
         raise DataError(f"{path}: no topic of numbers that can be decoded, expected one: {why}")
     for number, sensed in enumerate(found):
         said = sensed.notes if number else (*sensed.notes, *notes)
-        yield Sensed(**{**vars(sensed), "notes": said})
+        yield replace(sensed, notes=said)
 
 
 def _gather(path: Path, file: BinaryIO, topics: dict[str, _Topic]) -> None:
@@ -112,8 +112,6 @@ def _gather(path: Path, file: BinaryIO, topics: dict[str, _Topic]) -> None:
 
 def _unpacked(path: Path, chunk: Any) -> Any:
     """A chunk that is not compressed, no larger than it says."""
-    from dataclasses import replace
-
     if chunk.compression == "zstd":
         import zstandard
 

@@ -1,8 +1,9 @@
 """The app Sensor Logger (iOS, Android, Apple Watch, WearOS): the zip of a recording, or its unpacked folder.
 
-A CSV of each sensor with `time` (nanoseconds since 1970, UTC, by the phone's clock), `seconds_elapsed` and its
-readings; `Metadata.csv` says the platform and whether units and frames were standardised. What the units are:
-`UNITS.md` and `CROSSPLATFORM.md` of github.com/tszheichoi/awesome-sensor-logger. Axes stand in the files as `z, y, x`.
+A CSV of each sensor with `time` (nanoseconds since 1970, UTC, by the phone's clock), `seconds_elapsed` and
+its readings; `Metadata.csv` says the platform and whether units and frames were standardised. What the
+units are: `UNITS.md` and `CROSSPLATFORM.md` of github.com/tszheichoi/awesome-sensor-logger. Axes stand in
+the files as `z, y, x`.
 """
 
 import re

@@ -1,8 +1,9 @@
 """Shimmer: the tables that Consensys exports, one of each sensor or several sensors side by side.
 
-A line `sep=`, the names of the columns (`DEVICE_Accel_LN_X_CAL`), a line of their units, readings. Times are
-`DEVICE_Timestamp_Unix_CAL` (milliseconds since 1970, by the computer's clock when the sensor was docked), after
-synchronisation `DEVICE_TimestampSync_Unix_CAL`, or either as a date (`FormattedUnix`, without a zone).
+A line `sep=`, the names of the columns (`DEVICE_Accel_LN_X_CAL`), a line of their units, readings. Times
+are `DEVICE_Timestamp_Unix_CAL` (milliseconds since 1970, by the computer's clock when the sensor was
+docked), after synchronisation `DEVICE_TimestampSync_Unix_CAL`, or either as a date (`FormattedUnix`,
+without a zone).
 """
 
 import re

@@ -1,13 +1,14 @@
 """XDF: what the Lab Streaming Layer's recorders write, read by pyxdf (extra `xdf`).
 
-Each stream's times are corrected by the clock offsets that the recorder has measured, so that all are on the
-recording computer's clock (seconds since it was started, not since 1970), and the jitter of evenly sampled streams is taken
-out, both by pyxdf. (github.com/sccn/xdf/wiki/Specifications)
+Each stream's times are corrected by the clock offsets that the recorder has measured, so that all are on
+the recording computer's clock (seconds since it was started, not since 1970), and the jitter of evenly
+sampled streams is taken out, both by pyxdf. (github.com/sccn/xdf/wiki/Specifications)
 """
 
 import logging
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,13 +59,7 @@ def read(path: Path) -> Iterator[Sensed]:
             f"{path}: no stream of numbers with readings, expected one: {'; '.join(notes) or 'empty'}"
         )
     for number, sensed in enumerate(found):
-        yield sensed if number else _with(sensed, notes)
-
-
-def _with(sensed: Sensed, notes: list[str]) -> Sensed:
-    from dataclasses import replace
-
-    return replace(sensed, notes=(*sensed.notes, *notes))
+        yield sensed if number else replace(sensed, notes=(*sensed.notes, *notes))
 
 
 class _Said(logging.Handler):

@@ -1,9 +1,9 @@
 """Xsens MTw (Awinda): the text file that MT Manager exports of each sensor, `NAME-000_00B42D4F.txt`.
 
-Lines that begin with `//`, then names (`PacketCounter`, `SampleTimeFine`, `Acc_X` in m/s2, `Gyr_X` in rad/s,
-`Mag_X` in the manufacturer's unit, `Quat_q0`, ...), apart by tabs. An MTw has no times of its own: the packet counter
-(16 bits, it wraps) counts samples, and `Update Rate` above the names says how many make a second; exports
-since 2022 leave that out.
+Lines that begin with `//`, then names (`PacketCounter`, `SampleTimeFine`, `Acc_X` in m/s2, `Gyr_X` in
+rad/s, `Mag_X` in the manufacturer's unit, `Quat_q0`, ...), apart by tabs. An MTw has no times of its own:
+the packet counter (16 bits, it wraps) counts samples, and `Update Rate` above the names says how many make
+a second; exports since 2022 leave that out.
 """
 
 import re
@@ -73,7 +73,7 @@ def read(path: Path) -> Iterator[Sensed]:
     if rate_hz > 0:
         ticks = ticks / rate_hz
         notes.append(
-            f"times: {COUNTER} at its update rate of {rate_hz:g} Hz, the clock that all sensors of one station share"
+            f"times: {COUNTER} at its update rate of {rate_hz:g} Hz, one for all of a station's sensors"
         )
     device = DEVICE.search(path.stem)
     axes = AXES if {*AXES} <= {*columns} else ()
