@@ -25,6 +25,7 @@ from plait.recordings.folder import (
     write_description,
     write_sync,
 )
+from plait.recordings.formats.known import FORMATS
 from plait.recordings.gather import gather, is_prose, only_video, recording_name, stream_name
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import read_log
@@ -291,7 +292,10 @@ def _guessed(
         else:
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
             advice = ELSEWHERE.get(suffix, "give the files that are meant, without it")
-            raise DataError(f"{file}: not known what this is, expected one of: {expected}; {advice}")
+            raise DataError(
+                f"{file}: not known what this is, expected one of: {expected}, or a sensor's own file "
+                f"({', '.join(FORMATS)}); {advice}"
+            )
     share_clocks(logs, made.values(), notes)
     if labels is None:
         notes.append("no labels among the files")

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from plait.errors import ConfigError, DataError, PlaitError, own_code
+from plait.errors import ConfigError, DataError, own_code
 from plait.patterns import matching
 from plait.recordings.folder import Description, LogFile
 from plait.recordings.formats.known import FORMATS, format_of, named
@@ -110,7 +110,7 @@ def tables(
         if each is None:
             continue
         try:
-            streams = list(_read(file, each))
+            streams = list(each.streams(file))
         except DataError as error:
             if each is not FORMATS["gopro"]:
                 raise
@@ -126,15 +126,6 @@ def tables(
         for (file, sensed), stream in zip(found, _names(found, told), strict=True)
     ]
     return [*rest, *(one.file for one in made)], made, originals
-
-
-def _read(file: Path, each: Format) -> Iterator[Sensed]:
-    try:
-        yield from each.read(file)
-    except PlaitError as error:
-        if isinstance(error, ConfigError) or str(file) in str(error) or str(file.absolute()) in str(error):
-            raise
-        raise DataError(f"{file}: {error}") from error
 
 
 def _names(found: Iterable[tuple[Path, Sensed]], told: list[str]) -> list[str]:

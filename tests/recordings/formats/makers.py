@@ -31,7 +31,10 @@ def cwa(counts, *, gyro=None, drift_s=0.0, rate_hz=100):
         begins_s = first / rate_hz * (1 + drift_s)
         whole_s = int(np.ceil(begins_s))
         at = START + timedelta(seconds=whole_s)
-        stamp = (at.year - 2000) << 26 | at.month << 22 | at.day << 17 | at.hour << 12 | at.minute << 6 | at.second
+        stamp = 0
+        parts = (at.year - 2000, at.month, at.day, at.hour, at.minute, at.second)
+        for part, bits in zip(parts, (6, 4, 5, 5, 6, 6), strict=True):
+            stamp = stamp << bits | part
         offset = round((whole_s - begins_s) * rate_hz)
         head = struct.pack(
             "<2sHHIIIHHBBBBhH", b"AX", 508, 0, 1, number, stamp, 2 << 10, 300, 0, 200,
@@ -81,7 +84,9 @@ def e4(acc, bvp, beats=((2.5, 0.8), (3.3, 0.78125))):
 
 def shimmer(acc, gyr, *, device="Shimmer_68B7", rate_hz=51.2, unit="m/(s^2)", separator="\t"):
     columns = [f"{device}_Timestamp_Unix_CAL"]
-    columns += [f"{device}_Accel_LN_{axis}_CAL" for axis in "XYZ"] + [f"{device}_Gyro_{axis}_CAL" for axis in "XYZ"]
+    columns += [f"{device}_Accel_LN_{axis}_CAL" for axis in "XYZ"] + [
+        f"{device}_Gyro_{axis}_CAL" for axis in "XYZ"
+    ]
     units = ["ms", *[unit] * 3, *["deg/s"] * 3]
     lines = [f'"sep={separator}"', separator.join([*columns, ""]), separator.join([*units, ""])]
     for number, row in enumerate(np.hstack([acc, gyr]).tolist()):
@@ -115,8 +120,8 @@ def sensor_logger(acc, motion, *, platform="ios", standardised="false", rate_hz=
         for time, (x, y, z) in zip(times, motion.tolist(), strict=True)
     ]
     return {
-        "Metadata.csv": "version,device name,recording time,recording timezone,platform,appVersion,standardisation\n"
-        f"3,Anna's phone,2024-03-05_10-00-00,Europe/Vienna,{platform},1.30.0,{standardised}\n",
+        "Metadata.csv": "version,device name,recording time,recording timezone,platform,standardisation\n"
+        f"3,Anna's phone,2024-03-05_10-00-00,Europe/Vienna,{platform},{standardised}\n",
         "Accelerometer.csv": "\n".join(["time,seconds_elapsed,z,y,x", *rows]) + "\n",
         "WristMotion.csv": "\n".join(
             ["time,seconds_elapsed,accelerationX,accelerationY,accelerationZ,rotationRateX", *worn]
@@ -143,7 +148,9 @@ def gpmf_packet(streams, *, device="HERO9 Black"):
         if orientation:
             stream += klv("ORIN", "c", 1, orientation.encode())
         unit = "m/s²" if key == "ACCL" else "rad/s"
-        stream += klv("SIUN", "c", len(unit), unit.encode("latin-1")) + klv("SCAL", "s", 2, struct.pack(">h", scale))
+        stream += klv("SIUN", "c", len(unit), unit.encode("latin-1")) + klv(
+            "SCAL", "s", 2, struct.pack(">h", scale)
+        )
         stream += klv(key, "s", 6, numbers.astype(">i2").tobytes())
         inner += klv("STRM", "", 1, stream)
     return klv("DEVC", "", 1, inner)
@@ -157,7 +164,9 @@ def gopro(file, packets, *, step_s=1.001, fps=10, first_s=0.0):
         track = out.add_data_stream("bin_data")
         track.time_base = Fraction(1, 1000)
         for number in range(round(len(packets) * step_s * fps)):
-            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 3 * number % 256, np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.full((32, 32, 3), 3 * number % 256, np.uint8), format="rgb24"
+            )
             frame.pts, frame.time_base = number, Fraction(1, fps)
             out.mux(video.encode(frame))
         out.mux(video.encode())
@@ -250,7 +259,9 @@ def mcap(acc, gyr, *, rate_hz=100.0, late_s=0.02, compression="zstd", stamped=Tr
             "linear_acceleration_covariance": [0.0] * 9,
         }
         writer.add_message(channel, logged, encode(message), logged)
-        writer.add_message(plain, logged, json.dumps({"p": {"pa": 100_000 + number}, "unit": "Pa"}).encode(), logged)
+        writer.add_message(
+            plain, logged, json.dumps({"p": {"pa": 100_000 + number}, "unit": "Pa"}).encode(), logged
+        )
         writer.add_message(other, logged, b"\x08\x01", logged)
     writer.finish()
     return content.getvalue()

@@ -16,7 +16,8 @@ def film(file, *, orientation="ZXY", counts=COUNTS, **settings):
     """A video whose packets hold so many readings; the readings."""
     readings = [RNG.integers(-20_000, 20_000, (count, 3)) for count in counts]
     packets = [
-        gpmf_packet([("ACCL", 417, orientation, some), ("GYRO", 939, orientation, some[::2])]) for some in readings
+        gpmf_packet([("ACCL", 417, orientation, some), ("GYRO", 939, orientation, some[::2])])
+        for some in readings
     ]
     gopro(file, packets, **settings)
     return np.concatenate(readings)
@@ -34,7 +35,9 @@ def test_values_axes_units_and_times(tmp_path):
     assert "data order ZXY" in acc.notes[0] and "fitted through 5 packets" in acc.notes[1]
 
 
-@pytest.mark.parametrize(("said", "order", "signs"), [("YxZ", [1, 0, 2], [-1, 1, 1]), ("zxY", [1, 2, 0], [-1, 1, -1])])
+@pytest.mark.parametrize(
+    ("said", "order", "signs"), [("YxZ", [1, 0, 2], [-1, 1, 1]), ("zxY", [1, 2, 0], [-1, 1, -1])]
+)
 def test_small_letters_are_negative(tmp_path, said, order, signs):
     readings = film(tmp_path / "a.mp4", orientation=said)
     acc, _ = read(tmp_path / "a.mp4")

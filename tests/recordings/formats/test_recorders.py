@@ -14,7 +14,7 @@ RNG = np.random.default_rng(2)
 
 
 def sensed(path):
-    return {one.name: one for one in format_of(path).read(path)}
+    return {one.name: one for one in format_of(path).streams(path)}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,9 @@ def test_mcap(tmp_path, compression):
     streams = sensed(tmp_path / "a.mcap")
     imu, pressure = streams["/imu"], streams["/pressure"]
     chosen = [imu.columns.index(name) for name in imu.acceleration]
-    assert imu.acceleration == tuple(f"linear_acceleration.{axis}" for axis in "xyz") and len(imu.columns) == 6
+    assert (
+        imu.acceleration == tuple(f"linear_acceleration.{axis}" for axis in "xyz") and len(imu.columns) == 6
+    )
     np.testing.assert_array_equal(imu.values[:, chosen], acc)
     np.testing.assert_allclose(imu.times, START_S + np.arange(100) / 100, rtol=0, atol=1e-6)
     assert imu.units[imu.acceleration[0]] == "m/s^2" and imu.units["angular_velocity.x"] == "rad/s"

@@ -1,6 +1,7 @@
 """Wearables' own files: what was written is read, on the clock that was meant, and said."""
 
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from plait.errors import DataError
 from plait.recordings.formats import actipy as device_files
 from plait.recordings.formats.known import format_of
+from plait.recordings.formats.sensor_logger import SENSOR_LOGGER
 from tests.recordings.formats import makers
 from tests.recordings.formats.makers import START_S
 
@@ -17,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 def sensed(path):
     """The streams of a file by name, of the format that is recognised."""
-    return {one.name: one for one in format_of(path).read(path)}
+    return {one.name: one for one in format_of(path).streams(path)}
 
 
 def whole(streams, name):
@@ -89,7 +91,9 @@ def test_actigraph(tmp_path):
 @pytest.mark.parametrize(("name", "way_out"), [("a.cwa", "OMGUI"), ("a.gt3x", "ActiLife")])
 def test_without_actipy_or_java_the_way_out_is_named(tmp_path, monkeypatch, name, way_out):
     file = tmp_path / name
-    file.write_bytes(makers.cwa(np.ones((10, 3), int)) if name == "a.cwa" else makers.gt3x(np.ones((30, 3), int)))
+    file.write_bytes(
+        makers.cwa(np.ones((10, 3), int)) if name == "a.cwa" else makers.gt3x(np.ones((30, 3), int))
+    )
     monkeypatch.setitem(__import__("sys").modules, "actipy", None)
     with pytest.raises(DataError, match=rf"pip install 'plait\[actipy\]'; or {way_out}"):
         sensed(file)
@@ -112,19 +116,19 @@ def test_empatica(tmp_path, as_zip):
         for name, text in files.items():
             (path / name).write_text(text)
     streams = sensed(path)
-    assert set(streams) == {"ACC", "BVP", "EDA", "TEMP", "HR", "ibi"}
-    np.testing.assert_array_equal(streams["ACC"].values, acc / 64)
-    np.testing.assert_allclose(streams["ACC"].times, START_S + np.arange(320) / 32, rtol=0, atol=1e-6)
-    assert streams["HR"].times[0] == START_S + 10 and streams["BVP"].times[64] == START_S + 1
+    assert set(streams) == {"acc", "bvp", "eda", "temp", "hr", "ibi"}
+    np.testing.assert_array_equal(streams["acc"].values, acc / 64)
+    np.testing.assert_allclose(streams["acc"].times, START_S + np.arange(320) / 32, rtol=0, atol=1e-6)
+    assert streams["hr"].times[0] == START_S + 10 and streams["bvp"].times[64] == START_S + 1
     np.testing.assert_allclose(streams["ibi"].times, [START_S + 2.5, START_S + 3.3], atol=1e-6)
     assert {one.clock for one in streams.values()} == {f"E4 {path.name}"}
-    assert "64: g" in whole(streams, "ACC") and "2024-03-05T10:00:00 UTC" in whole(streams, "ACC")
+    assert "64: g" in whole(streams, "acc") and "2024-03-05T10:00:00 UTC" in whole(streams, "acc")
 
 
 def test_empatica_s_files_one_by_one_and_the_sensor_that_was_off(tmp_path):
     for name, text in makers.e4(np.ones((64, 3), int), np.ones(64)).items():
         (tmp_path / name).write_text(text)
-    assert list(sensed(tmp_path / "ACC.csv")) == ["ACC"]
+    assert list(sensed(tmp_path / "ACC.csv")) == ["acc"]
     assert sensed(tmp_path / "tags.csv") == {}
     (tmp_path / "EDA.csv").write_text(f"{START_S}\n4.000000\n")
     assert sensed(tmp_path / "EDA.csv") == {}
@@ -205,13 +209,19 @@ def test_sensor_logger(tmp_path):
     assert streams["accelerometer"].units["x"] == "m/s^2"
     assert streams["wristmotion"].units["accelerationX"] == "g"
     assert "taken to be in g: iOS, and units were not standardised" in whole(streams, "wristmotion")
-    assert "Europe/Vienna" in whole(streams, "heartrate") and "opposite to Android" in whole(streams, "wristmotion")
+    assert "Europe/Vienna" in whole(streams, "heartrate") and "opposite to Android" in whole(
+        streams, "wristmotion"
+    )
     assert "left out: annotation.csv, location.csv" in whole(streams, "accelerometer")
 
 
 @pytest.mark.parametrize(
     ("platform", "standardised", "unit", "why"),
-    [("ios", "true", "m/s^2", "standardised"), ("android", "false", "m/s^2", "Android"), ("", "", "g", "a guess")],
+    [
+        ("ios", "true", "m/s^2", "standardised"),
+        ("android", "false", "m/s^2", "Android"),
+        ("", "", "g", "a guess"),
+    ],
 )
 def test_sensor_logger_s_units_hang_on_its_settings(tmp_path, platform, standardised, unit, why):
     motion = RNG.normal(0, 1, (20, 3))
@@ -224,10 +234,9 @@ def test_sensor_logger_s_units_hang_on_its_settings(tmp_path, platform, standard
 def test_a_zip_of_something_else_is_none_and_a_bomb_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(makers.zipped({"readme.txt": "hello"}))
     assert format_of(tmp_path / "a.zip") is None
-    files = {"Metadata.csv": "version\n3\n", "Accelerometer.csv": b"0" * (700 << 20)}
-    (tmp_path / "b.zip").write_bytes(makers.zipped(files))
+    content = makers.zipped({"Metadata.csv": "version\n3\n", "Accelerometer.csv": b"0" * 7777})
+    content = content.replace(struct.pack("<I", 7777), struct.pack("<I", 700 << 20))  # which it would come to
+    (tmp_path / "b.zip").write_bytes(content)
     assert format_of(tmp_path / "b.zip") is None
-    from plait.recordings.formats.sensor_logger import read
-
     with pytest.raises(DataError, match="says that it holds 0.734 GB"):
-        list(read(tmp_path / "b.zip"))
+        list(SENSOR_LOGGER.streams(tmp_path / "b.zip"))

@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def read(path: Path) -> Iterator[Sensed]:
         Archive(path)  # what it says of its sizes is looked at
     said = io.StringIO()
     try:
-        with unechoed(), contextlib.redirect_stdout(said):
+        with unechoed(), contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what pandas says to actipy
             frame, about = read_device(
                 os.fspath(path.absolute()),
                 lowpass_hz=None,

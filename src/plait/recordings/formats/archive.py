@@ -69,15 +69,19 @@ class Archive(Mapping[str, bytes]):
         with _opened(self.path) as content:
             return content.read(inner)
 
+    def where(self, name: str) -> Path:
+        """One of its files, as errors name it."""
+        return self.path / self._paths[name]
+
     def table(self, name: str) -> Table:
         """The table with named columns that is in one of its files.
 
         Raises:
             DataError: it is none.
         """
-        where = self.path / self._paths[name]
-        text, notes = text_of(where, self[name], legacy=True)
-        return framed(where, layout_of(where, text, logger=True), notes)
+        file = self.where(name)
+        text, notes = text_of(file, self[name], legacy=True)
+        return framed(file, layout_of(file, text, logger=True), notes)
 
 
 def names_in(path: Path) -> set[str]:

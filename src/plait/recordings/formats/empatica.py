@@ -54,7 +54,7 @@ def read(path: Path) -> Iterator[Sensed]:
     wanted = set(archive) if whole else {path.name.lower()}
     folder = path if whole else path.parent
     for name in sorted(wanted & {*ROWS, BEATS}):
-        where = folder / name
+        where = archive.where(name)
         cells = _cells(where, archive[name])
         if len(cells) >= 3:  # a start, a rate and a reading: else the sensor was off
             yield _beats(where, cells, folder) if name == BEATS else _rows(where, name, cells, folder)
@@ -76,7 +76,9 @@ def _rows(where: Path, name: str, cells: list[list[float]], folder: Path) -> Sen
     times = starts[0] + np.arange(len(values)) / rates[0]
     units = dict.fromkeys(columns, unit) if unit else {}
     axes = columns if name == "acc.csv" else ()
-    return Sensed(where.stem, times, values, columns, units, axes, f"E4 {folder.name}", notes=tuple(notes))
+    return Sensed(
+        where.stem.lower(), times, values, columns, units, axes, f"E4 {folder.name}", notes=tuple(notes)
+    )
 
 
 def _beats(where: Path, cells: list[list[float]], folder: Path) -> Sensed:

@@ -1,6 +1,6 @@
 """What a format finds in a sensor's own file: named streams with times."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +80,19 @@ class Format:
     name: str
     fits: Callable[[Path], bool]
     read: Read
+
+    def streams(self, path: Path) -> Iterator[Sensed]:
+        """What is in a file, or a folder.
+
+        Raises:
+            DataError: it is damaged, or cannot be read without what is not installed; the line names it.
+        """
+        try:
+            yield from self.read(path)
+        except DataError as error:
+            if str(path) in str(error):
+                raise
+            raise DataError(f"{path}: {error}") from error
 
 
 def beginning(file: Path, size: int = 4096) -> bytes:
