@@ -90,7 +90,7 @@ def ingest(
         made: list[Made] = []
         originals: dict[str, str] = {}
         if DESCRIPTION not in {file.name for file in files}:
-            files, made, originals = tables(files, formats, temporary, notes)
+            files, made, originals = tables(files, formats, temporary, notes, settings.get("video"))
         by_name = {file.name: file for file in files}
         clocks: Path | None = None
         if DESCRIPTION in by_name:
@@ -135,7 +135,7 @@ def ingest(
                 (making / file_name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(by_name[file_name], making / file_name)
             write_description(making, replace(described, sha256=sums))
-            on_video = {one.file.name for one in made if one.on_video}
+            on_video = {one.file.name for one in made if one.on_video and one.original == described.video}
             if clocks is not None:
                 shutil.copy2(clocks, making / SYNC)
             elif streams := [stream for stream, log in described.logs.items() if log.file in on_video]:

@@ -87,7 +87,7 @@ def _own(function: Any, where: str) -> Any:
 
 
 def tables(
-    files: Sequence[Path], formats: Formats, folder: Path, told: list[str]
+    files: Sequence[Path], formats: Formats, folder: Path, told: list[str], video: str | None = None
 ) -> tuple[list[Path], list[Made], dict[str, str]]:
     """The files with the sensors' own among them replaced by tables, those, and the originals' checksums.
 
@@ -96,6 +96,7 @@ def tables(
         formats: which are sensors' own.
         folder: where the tables are made.
         told: grows by what each format says.
+        video: the only one of the videos whose own sensors are meant.
 
     Raises:
         DataError: a sensor's file is damaged, needs what is not installed, or two streams have one name.
@@ -107,7 +108,7 @@ def tables(
         each = formats.of(file)
         if each is None or each is FORMATS["gopro"]:
             rest.append(file)
-        if each is None:
+        if each is None or (each is FORMATS["gopro"] and video not in (None, file.name)):
             continue
         try:
             streams = list(each.streams(file))
@@ -216,7 +217,7 @@ def traced(described: Description, made: Sequence[Made]) -> Description:
     logs = dict(described.logs)
     for stream, log in described.logs.items():
         if one := by_name.get(log.file):
-            absolute = log.absolute or one.on_video
+            absolute = log.absolute or (one.on_video and one.original == described.video)
             logs[stream] = replace(log, units=log.units or one.settings["units"], absolute=absolute)
     made_from = {log.file: by_name[log.file].original for log in logs.values() if log.file in by_name}
     return replace(described, logs=logs, made_from=made_from or described.made_from)

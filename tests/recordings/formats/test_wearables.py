@@ -8,7 +8,7 @@ import pytest
 
 from plait.errors import DataError
 from plait.recordings.formats import actipy as device_files
-from plait.recordings.formats.known import format_of
+from plait.recordings.formats.known import FORMATS, format_of
 from plait.recordings.formats.sensor_logger import SENSOR_LOGGER
 from tests.recordings.formats import makers
 from tests.recordings.formats.makers import START_S
@@ -102,6 +102,12 @@ def test_without_actipy_or_java_the_way_out_is_named(tmp_path, monkeypatch, name
     monkeypatch.setattr(device_files.shutil, "which", lambda name: None)
     with pytest.raises(DataError, match=rf"needs Java: install a Java runtime.*; or {way_out}"):
         sensed(file)
+
+
+def test_a_device_s_file_by_another_name_is_refused(tmp_path):
+    (tmp_path / "a.dat").write_bytes(makers.cwa(np.ones((10, 3), int)))
+    with pytest.raises(DataError, match="a.dat: actipy goes by the ends of names, expected .cwa or .gt3x"):
+        list(FORMATS["axivity"].streams(tmp_path / "a.dat"))
 
 
 @pytest.mark.parametrize("as_zip", [False, True])

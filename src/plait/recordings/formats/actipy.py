@@ -18,7 +18,7 @@ import numpy as np
 from plait.errors import DataError, one_line
 from plait.recordings.formats.archive import Archive
 from plait.recordings.formats.sensed import Format, Sensed, beginning
-from plait.store import regular, unechoed
+from plait.store import unechoed
 
 UNITS = {
     **dict.fromkeys(("x", "y", "z"), "g"),
@@ -50,7 +50,9 @@ def read(path: Path) -> Iterator[Sensed]:
     Raises:
         DataError: actipy or Java are not installed, or the file is damaged or holds nothing.
     """
-    way_out = CONVERTER[path.suffix.lower()]
+    way_out = CONVERTER.get(path.suffix.lower())
+    if way_out is None:
+        raise DataError(f"{path}: actipy goes by the ends of names, expected .cwa or .gt3x: rename it")
     try:
         from actipy import read_device
     except ImportError as error:
@@ -59,7 +61,6 @@ def read(path: Path) -> Iterator[Sensed]:
         raise DataError(
             f"{path}: read by actipy, which needs Java: install a Java runtime (8 or later); or {way_out}"
         )
-    regular(path)
     if path.suffix.lower() == ".gt3x":
         Archive(path)  # what it says of its sizes is looked at
     said = io.StringIO()

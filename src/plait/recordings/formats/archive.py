@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -21,12 +21,13 @@ class Archive(Mapping[str, bytes]):
 
     Args:
         path: of the zip or the folder.
+        wanted: names in lower case; all by default.
 
     Raises:
         DataError: it is damaged, holds far more than its size explains, or two files of one name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wanted: Collection[str] | None = None) -> None:
         self.path = path
         self._paths: dict[str, str] = {}
         if path.is_dir():
@@ -40,7 +41,11 @@ class Archive(Mapping[str, bytes]):
             raise DataError(f"{path}: {len(found)} files in it, expected at most {MOST}")
         for inner in found:
             name = PurePosixPath(inner.replace("\\", "/")).name.lower()
-            if name.startswith(".") or "__macosx" in inner.lower():
+            if (
+                name.startswith(".")
+                or "__macosx" in inner.lower()
+                or (wanted is not None and name not in wanted)
+            ):
                 continue
             if name in self._paths:
                 raise DataError(

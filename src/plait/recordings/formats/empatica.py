@@ -50,10 +50,9 @@ def read(path: Path) -> Iterator[Sensed]:
         DataError: a file is not laid out as E4 connect does.
     """
     whole = path.is_dir() or path.suffix.lower() == ".zip"
-    archive = Archive(path if whole else path.parent)
-    wanted = set(archive) if whole else {path.name.lower()}
+    archive = Archive(path) if whole else Archive(path.parent, {path.name.lower()})
     folder = path if whole else path.parent
-    for name in sorted(wanted & {*ROWS, BEATS}):
+    for name in sorted({*archive} & {*ROWS, BEATS}):
         where = archive.where(name)
         cells = _cells(where, archive[name])
         if len(cells) >= 3:  # a start, a rate and a reading: else the sensor was off

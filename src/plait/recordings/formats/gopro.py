@@ -21,7 +21,7 @@ from plait.recordings.media import opened
 from plait.recordings.packets import read_packets
 from plait.store import explained
 
-MOVIES = (".mp4", ".mov", ".360", ".lrv")
+MOVIES = (".mp4", ".mov")
 SENSORS = {"ACCL": ("camera_acc", "m/s^2"), "GYRO": ("camera_gyr", "rad/s")}
 WITHOUT = "ZXY"  # HERO5, which does not say it
 OFF_S = 0.25  # of a packet's start from the line: the camera has lost some

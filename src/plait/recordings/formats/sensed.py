@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Num
 
 from plait.errors import DataError
+from plait.store import regular
 
 LONGEST_S = 1e10  # seconds since 1970, or since anything else
 TIME = "time"  # what the column of times is called
@@ -88,7 +89,11 @@ class Format:
             DataError: it is damaged, or cannot be read without what is not installed; the line names it.
         """
         try:
+            if not path.is_dir():
+                regular(path)
             yield from self.read(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
         except DataError as error:
             if str(path) in str(error):
                 raise

@@ -73,11 +73,10 @@ def read(path: Path) -> Iterator[Sensed]:
         DataError: a table lacks its times or its columns, or holds something else than numbers.
     """
     whole = path.is_dir() or path.suffix.lower() == ".zip"
-    archive = Archive(path if whole else path.parent)
+    archive = Archive(path) if whole else Archive(path.parent, {path.name.lower(), ABOUT})
     about = _about(archive)
-    wanted = sorted(archive) if whole else [path.name.lower()]
-    sensors = [name.removesuffix(".csv") for name in wanted if name.removesuffix(".csv") in SENSORS]
-    rest = [name for name in wanted if name.removesuffix(".csv") not in SENSORS and name != ABOUT]
+    sensors = [name.removesuffix(".csv") for name in sorted(archive) if name.removesuffix(".csv") in SENSORS]
+    rest = [name for name in sorted(archive) if name.removesuffix(".csv") not in SENSORS and name != ABOUT]
     for sensor in sensors:
         table = archive.table(f"{sensor}.csv")
         left_out = f"left out: {', '.join(rest)}" if rest and sensor == sensors[0] else ""

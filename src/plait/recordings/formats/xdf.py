@@ -17,7 +17,6 @@ import numpy as np
 from plait.errors import DataError, one_line
 from plait.recordings.columns import acceleration
 from plait.recordings.formats.sensed import TIME, Format, Sensed, beginning
-from plait.store import regular
 
 SAMPLES, HEADER = 3, 2
 MOST_CHANNELS = 10_000
@@ -45,7 +44,8 @@ def read(path: Path) -> Iterator[Sensed]:
     logger.addHandler(said)
     spread, logger.propagate = logger.propagate, False
     try:
-        streams, _ = pyxdf.load_xdf(regular(path))
+        with path.open("rb") as file:
+            streams, _ = pyxdf.load_xdf(file)
     except (Exception, MemoryError) as error:  # of damaged files, anything
         raise DataError(f"{path}: cannot be read, expected a whole XDF file: {one_line(error)}") from error
     finally:

@@ -17,7 +17,7 @@ from plait.recordings.formats.sensed import Format, Sensed, beginning
 from plait.recordings.tables import numbers, read_table, texts
 
 COUNTER, WRAP = "PacketCounter", 1 << 16
-RATE = re.compile(r"Update Rate:\s*([\d.]+)\s*Hz", re.IGNORECASE)
+RATE = re.compile(r"Update Rate:\s*(\d+(?:\.\d+)?)\s*Hz", re.IGNORECASE)
 DEVICE = re.compile(r"-\d{3}_([0-9A-F]{8})$", re.IGNORECASE)
 KINDS = {"Acc_": "m/s^2", "FreeAcc_": "m/s^2", "Gyr_": "rad/s", "Mag_": "a.u.", "Quat_": "1", "Mat[": "1"}
 ANGLES = dict.fromkeys(("Roll", "Pitch", "Yaw"), "deg")
@@ -50,38 +50,33 @@ def read(path: Path) -> Iterator[Sensed]:
         row = int(((steps == 0) | (steps > WRAP // 2)).argmax())
         raise DataError(f"{table.at(row + 1)}: {COUNTER} goes back or stands still, expected one that counts")
     ticks = counts[0] + np.concatenate([[0.0], np.cumsum(steps)])
-    columns = [
-        name
-        for name in table.frame.columns
-        if (name.startswith(tuple(KINDS)) or name in ANGLES) and (texts(table, name) != "").any()
-    ]
-    values = np.stack([numbers(table, name) for name in columns], axis=1) if columns else np.empty((0, 0))
-    known = np.isfinite(values).any(axis=0) if values.size else np.zeros(0, bool)
-    columns = [name for name, some in zip(columns, known, strict=True) if some]
-    if not columns:
+    known = [name for name in table.frame.columns if name.startswith(tuple(KINDS)) or name in ANGLES]
+    found = {name: numbers(table, name) for name in known if (texts(table, name) != "").any()}
+    readings = {name: values for name, values in found.items() if np.isfinite(values).any()}
+    if not readings:
         raise DataError(f"{path}: no readings, expected columns such as {AXES[0]}, Gyr_X, Quat_q0")
     units = {
         name: ANGLES.get(name) or next(KINDS[kind] for kind in KINDS if name.startswith(kind))
-        for name in columns
+        for name in readings
     }
     notes = [f"units by MT Manager's documents: {', '.join(sorted({*units.values()} - {'1'}))}"]
     lost = int((steps - 1).sum())
     if lost:
         notes.append(f"{lost} packets were lost, as {COUNTER} says: gaps of their length")
     rate = RATE.search(beginning(path, 1 << 14).decode("utf-8", errors="replace"))
-    rate_hz = float(rate[1]) if rate and rate[1].count(".") < 2 else 0.0
+    rate_hz = float(rate[1]) if rate else 0.0
     if rate_hz > 0:
         ticks = ticks / rate_hz
         notes.append(
             f"times: {COUNTER} at its update rate of {rate_hz:g} Hz, one for all of a station's sensors"
         )
     device = DEVICE.search(path.stem)
-    axes = AXES if {*AXES} <= {*columns} else ()
+    axes = AXES if {*AXES} <= {*readings} else ()
     yield Sensed(
         device[1].lower() if device else "",
         ticks,
-        values[:, known],
-        tuple(columns),
+        np.stack([*readings.values()], axis=1),
+        tuple(readings),
         units,
         axes,
         f"Xsens {DEVICE.sub('', path.stem)}" if device else "",
