@@ -106,7 +106,7 @@ def test_without_actipy_or_java_the_way_out_is_named(tmp_path, monkeypatch, name
 
 def test_a_device_s_file_by_another_name_is_refused(tmp_path):
     (tmp_path / "a.dat").write_bytes(makers.cwa(np.ones((10, 3), int)))
-    with pytest.raises(DataError, match="a.dat: actipy goes by the ends of names, expected .cwa or .gt3x"):
+    with pytest.raises(DataError, match="a.dat: neither called nor begun as CWA or GT3X are"):
         list(FORMATS["axivity"].streams(tmp_path / "a.dat"))
 
 

@@ -50,9 +50,9 @@ def read(path: Path) -> Iterator[Sensed]:
     Raises:
         DataError: actipy or Java are not installed, or the file is damaged or holds nothing.
     """
-    way_out = CONVERTER.get(path.suffix.lower())
-    if way_out is None:
-        raise DataError(f"{path}: actipy goes by the ends of names, expected .cwa or .gt3x: rename it")
+    if not (fits_axivity(path) or fits_actigraph(path)):
+        raise DataError(f"{path}: neither called nor begun as CWA or GT3X are, expected a whole .cwa or .gt3x")
+    way_out = CONVERTER[path.suffix.lower()]
     try:
         from actipy import read_device
     except ImportError as error:
