@@ -51,7 +51,7 @@ def read(path: Path) -> Iterator[Sensed]:
         DataError: actipy or Java are not installed, or the file is damaged or holds nothing.
     """
     if not (fits_axivity(path) or fits_actigraph(path)):
-        raise DataError(f"{path}: neither called nor begun as CWA or GT3X are, expected a whole .cwa or .gt3x")
+        raise DataError(f"{path}: neither called nor begun as CWA or GT3X are, expected a .cwa or .gt3x")
     way_out = CONVERTER[path.suffix.lower()]
     try:
         from actipy import read_device
