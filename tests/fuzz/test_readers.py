@@ -28,7 +28,7 @@ from tests.fuzz.mutations import SPECIAL, mutated
 from tests.fuzz.readers import READ, REFUSED, outcome, written
 
 # tried by the script alone
-SLOW = {"video", "sound", "recording", "clips.parquet", "truth.npz", "job's weights"}
+SLOW = {"axivity", "actigraph", "video", "sound", "recording", "clips.parquet", "truth.npz", "job's weights"}
 SPECIAL_ONES = [one for one in SPECIAL if "TiB" not in one]
 
 

@@ -89,12 +89,19 @@ def ingest(
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="A value of recording.toml: label_unit=ms."),
     ] = [],  # noqa: B006
+    formats: Annotated[
+        list[str],
+        typer.Option("--format", metavar="FILE=FORMAT", help="Of a sensor's own file: '*.dat=mine:read'."),
+    ] = [],  # noqa: B006
 ) -> None:
     """Make a recording of a video, sensor logs and labels; originals are left alone."""
     from plait.recordings.ingest import ingest as make
+    from plait.recordings.sensor_files import Formats
 
     settings = dict(_parse_setting(text) for text in answers) | ({"tier": tier} if tier else {})
-    folder, notes = make(sources, out, subject, name, template, settings)
+    said = dict(_parse_format(text) for text in formats)
+    own = Formats(said, trusted([], *said.values()))
+    folder, notes = make(sources, out, subject, name, template, settings, own)
     for line in notes:
         typer.echo(f"  {line}")
     typer.echo(f"{folder}: check recording.toml, then: plait sync {out}")
@@ -319,6 +326,13 @@ def _parse_setting(text: str) -> tuple[str, str]:
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: expected KEY=VALUE, such as label_unit=ms")
     return key.strip(), value.strip()
+
+
+def _parse_format(text: str) -> tuple[str, str]:
+    file, equals, name = text.rpartition("=")
+    if not equals or not file.strip() or not name.strip():
+        raise ConfigError(f"--format {text}: expected FILE=FORMAT, such as '*.dat=mine:read'")
+    return file.strip(), name.strip()
 
 
 def _windows(

@@ -1,0 +1,113 @@
+"""Empatica E4: the folder or zip of a session, as E4 connect gives it, or single files of one.
+
+`ACC.csv` (1/64 g), `BVP.csv`, `EDA.csv` (microsiemens), `TEMP.csv` (degrees Celsius) and `HR.csv` have no
+names of columns: the first row is the start in seconds since 1970 (UTC), the second the rate, the rest
+readings. `IBI.csv` has its start in the first row, then seconds since it and the interval between beats;
+`tags.csv` holds presses of the button. (Empatica, "Data export and formatting from E4 connect", and
+`info.txt` in every export.)
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from plait.errors import DataError
+from plait.recordings.formats.archive import Archive, names_in
+from plait.recordings.formats.sensed import Format, Sensed, beginning
+
+ROWS = {  # what each file holds: its columns and their unit
+    "acc.csv": (("acc_x", "acc_y", "acc_z"), "g"),
+    "bvp.csv": (("bvp",), ""),
+    "eda.csv": (("eda",), "uS"),
+    "temp.csv": (("temperature",), "degC"),
+    "hr.csv": (("heart_rate",), "1/min"),
+}
+PER_G = 64.0
+BEATS, PRESSES = "ibi.csv", "tags.csv"
+NUMBERS = re.compile(
+    rb"\s*\d{9,10}(\.\d*)?(,\s*\d{9,10}(\.\d*)?)*\s*\n\s*\d+(\.\d*)?(,\s*\d+(\.\d*)?)*\s*(\n|$)"
+)
+BEGUN = re.compile(rb"\s*\d{9,10}(\.\d*)?\s*,\s*IBI\s*(\n|$)", re.IGNORECASE)
+
+
+def fits(path: Path) -> bool:
+    """Whether a folder or zip holds E4 files, or a file is one."""
+    name = path.name.lower()
+    if path.is_file() and name in (*ROWS, BEATS, PRESSES):
+        pattern = BEGUN if name == BEATS else NUMBERS
+        first = path if name != PRESSES else path.parent / "ACC.csv"
+        return pattern.match(beginning(first).replace(b"\r\n", b"\n")) is not None
+    is_archive = path.is_dir() or path.suffix.lower() == ".zip"
+    return is_archive and "acc.csv" in (names := names_in(path)) and len(names & {*ROWS, BEATS, PRESSES}) > 1
+
+
+def read(path: Path) -> Iterator[Sensed]:
+    """The streams of a session: `acc`, `bvp`, `eda`, `temp`, `hr`, `ibi`, as far as they are there.
+
+    Raises:
+        DataError: a file is not laid out as E4 connect does.
+    """
+    whole = path.is_dir() or path.suffix.lower() == ".zip"
+    archive = Archive(path) if whole else Archive(path.parent, {path.name.lower()})
+    folder = path if whole else path.parent
+    for name in sorted({*archive} & {*ROWS, BEATS}):
+        where = archive.where(name)
+        cells = _cells(where, archive[name])
+        if len(cells) >= 3:  # a start, a rate and a reading: else the sensor was off
+            yield _beats(where, cells, folder) if name == BEATS else _rows(where, name, cells, folder)
+
+
+def _rows(where: Path, name: str, cells: list[list[float]], folder: Path) -> Sensed:
+    columns, unit = ROWS[name]
+    starts, rates = cells[0], cells[1]
+    if any(len(row) != len(columns) for row in cells):
+        row = next(number for number, row in enumerate(cells, 1) if len(row) != len(columns))
+        raise DataError(f"{where}: line {row}: {len(cells[row - 1])} cells, expected {len(columns)}")
+    if len({*starts}) > 1 or len({*rates}) > 1 or not 0 < rates[0] <= 1e4:
+        raise DataError(f"{where}: starts {starts}, rates {rates}, expected one of each, the rate above 0")
+    values = np.array(cells[2:])
+    notes = [_clock(starts[0])]
+    if name == "acc.csv":
+        values = values / PER_G
+        notes.append(f"counts divided by {PER_G:g}: g")
+    times = starts[0] + np.arange(len(values)) / rates[0]
+    units = dict.fromkeys(columns, unit) if unit else {}
+    axes = columns if name == "acc.csv" else ()
+    return Sensed(
+        where.stem.lower(), times, values, columns, units, axes, f"E4 {folder.name}", notes=tuple(notes)
+    )
+
+
+def _beats(where: Path, cells: list[list[float]], folder: Path) -> Sensed:
+    rows = np.array([row for row in cells[1:] if len(row) == 2])
+    if len(rows) < len(cells) - 1:
+        raise DataError(f"{where}: a row without two cells, expected seconds since the start and an interval")
+    notes = (_clock(cells[0][0]), "a reading for each beat that was found, at its own time")
+    times = cells[0][0] + rows[:, 0]
+    return Sensed("ibi", times, rows[:, 1:], ("ibi",), {"ibi": "s"}, clock=f"E4 {folder.name}", notes=notes)
+
+
+def _clock(start_s: float) -> str:
+    start = np.datetime64(round(start_s), "s")
+    return f"starts {start} UTC, by the clock of the phone or computer that the E4 was set by"
+
+
+def _cells(where: Path, content: bytes) -> list[list[float]]:
+    """The rows of a file as numbers."""
+    rows = []
+    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), 1):
+        cells = [cell for cell in line.split(",") if cell.strip() and cell.strip().upper() != "IBI"]
+        try:
+            row = [float(cell) for cell in cells]
+        except ValueError as error:
+            raise DataError(f"{where}: line {number}: {line[:80]!r}, expected numbers") from error
+        if not np.isfinite(row).all():
+            raise DataError(f"{where}: line {number}: {line[:80]!r}, expected finite numbers")
+        if row:
+            rows.append(row)
+    return rows
+
+
+EMPATICA = Format("empatica-e4", fits, read)

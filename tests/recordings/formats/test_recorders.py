@@ -1,0 +1,147 @@
+"""What recorders of several sensors write: XDF with its clock offsets, MCAP with its stamps."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from plait.errors import DataError
+from plait.recordings.formats.known import format_of
+from tests.recordings.formats import makers
+from tests.recordings.formats.makers import START_S
+
+RNG = np.random.default_rng(2)
+
+
+def sensed(path):
+    return {one.name: one for one in format_of(path).streams(path)}
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """Two sensors and markers: the second's clock is 100 s behind the recorder's."""
+    times = 500 + np.arange(400) / 100
+    acc, heart = RNG.normal(0, 1, (400, 3)), RNG.normal(60, 1, (4, 1))
+    streams = [
+        ("Wrist", ("acc_x", "acc_y", "acc_z"), 100, times, acc, [(500.0, 0.0), (503.0, 0.0)]),
+        ("Heart", ("bpm",), 0, 400.0 + np.arange(4), heart, [(400.0, 100.0), (403.0, 100.0)]),
+        ("Marks", None, 0, [501.0], ["clap"], []),
+    ]
+    return streams, makers.xdf(streams)
+
+
+def test_xdf(tmp_path, lab):
+    pytest.importorskip("pyxdf")
+    (tmp_path / "a.xdf").write_bytes(lab[1])
+    streams = sensed(tmp_path / "a.xdf")
+    wrist, heart = streams["Wrist"], streams["Heart"]
+    np.testing.assert_allclose(wrist.values, lab[0][0][4].astype(np.float32))
+    np.testing.assert_allclose(wrist.times, 500 + np.arange(400) / 100, atol=1e-6)
+    np.testing.assert_allclose(heart.times, 500 + np.arange(4), atol=1e-6)
+    assert wrist.acceleration == ("acc_x", "acc_y", "acc_z") and wrist.units["acc_x"] == "g"
+    assert wrist.clock == heart.clock == "XDF a.xdf"
+    assert "2 clock offsets, +100.0000 s: corrected" in heart.notes[0]
+    assert "Marks: 1 readings, left out" in wrist.notes
+
+
+def test_xdf_without_offsets_is_said(tmp_path, lab):
+    pytest.importorskip("pyxdf")
+    streams = [(*lab[0][0][:5], []), lab[0][1]]
+    (tmp_path / "a.xdf").write_bytes(makers.xdf(streams))
+    assert "its times may be of another clock" in sensed(tmp_path / "a.xdf")["Wrist"].notes[0]
+
+
+def test_an_xdf_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path, lab):
+    pytest.importorskip("pyxdf")
+    end = lab[1].rindex(b"</info>", 0, len(lab[1]) // 2 + 2000)
+    (tmp_path / "a.xdf").write_bytes(lab[1][: end + 3000])
+    wrist = sensed(tmp_path / "a.xdf")["Wrist"]
+    assert 10 < len(wrist.times) < 400
+    assert any("damaged or cut off at byte" in note for note in wrist.notes)
+
+
+def test_an_xdf_whose_sizes_cannot_be_is_refused(tmp_path, lab):
+    pytest.importorskip("pyxdf")
+    at = lab[1].index(struct.pack("<H", 3) + struct.pack("<I", 1) + b"\x01") + 6
+    huge = lab[1][:at] + b"\x04" + struct.pack("<I", 1 << 31) + lab[1][at + 5 :]
+    (tmp_path / "a.xdf").write_bytes(huge)
+    with pytest.raises(DataError, match=r"a.xdf: byte \d+: 2147483648 samples in \d+ bytes"):
+        sensed(tmp_path / "a.xdf")
+    wide = lab[1].replace(b"<channel_count>3<", b"<channel_count>x<")
+    (tmp_path / "b.xdf").write_bytes(wide)
+    with pytest.raises(DataError, match=r"b.xdf: a stream of 'x' channels, expected 1 to"):
+        sensed(tmp_path / "b.xdf")
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4", "none"])
+def test_mcap(tmp_path, compression):
+    pytest.importorskip("mcap_ros2")
+    acc, gyr = RNG.normal(0, 5, (2, 100, 3))
+    (tmp_path / "a.mcap").write_bytes(makers.mcap(acc, gyr, compression=compression))
+    streams = sensed(tmp_path / "a.mcap")
+    imu, pressure = streams["/imu"], streams["/pressure"]
+    chosen = [imu.columns.index(name) for name in imu.acceleration]
+    assert (
+        imu.acceleration == tuple(f"linear_acceleration.{axis}" for axis in "xyz") and len(imu.columns) == 6
+    )
+    np.testing.assert_array_equal(imu.values[:, chosen], acc)
+    np.testing.assert_allclose(imu.times, START_S + np.arange(100) / 100, rtol=0, atol=1e-6)
+    assert imu.units[imu.acceleration[0]] == "m/s^2" and imu.units["angular_velocity.x"] == "rad/s"
+    assert "those in the messages" in imu.notes[0] and "when the log took them" in pressure.notes[0]
+    np.testing.assert_array_equal(pressure.values[:, 0], 100_000 + np.arange(100))
+    assert pressure.columns == ("p.pa",)
+    assert "/points (q): protobuf encoding, left out" in imu.notes
+
+
+def test_mcap_without_stamps_takes_the_log_s_times(tmp_path):
+    pytest.importorskip("mcap_ros2")
+    acc, gyr = RNG.normal(0, 5, (2, 30, 3))
+    (tmp_path / "a.mcap").write_bytes(makers.mcap(acc, gyr, stamped=False))
+    imu = sensed(tmp_path / "a.mcap")["/imu"]
+    assert "when the log took them" in imu.notes[0] and imu.times[0] == pytest.approx(START_S + 0.02)
+
+
+def test_an_mcap_that_was_cut_off_or_lies_of_its_size(tmp_path):
+    pytest.importorskip("mcap_ros2")
+    acc, gyr = RNG.normal(0, 5, (2, 200, 3))
+    whole = makers.mcap(acc, gyr)
+    (tmp_path / "a.mcap").write_bytes(whole[: len(whole) // 2])
+    imu = sensed(tmp_path / "a.mcap")["/imu"]
+    assert 2 < len(imu.times) < 200 and any("ends in the middle of a record" in note for note in imu.notes)
+    plain = makers.mcap(acc, gyr, compression="none")
+    at = plain.index(b"\x06", 8) + 9 + 16  # a chunk, behind its times: its size
+    (tmp_path / "b.mcap").write_bytes(plain[:at] + struct.pack("<Q", 1 << 40) + plain[at + 8 :])
+    with pytest.raises(DataError, match="b.mcap: .*(holds|size)"):
+        sensed(tmp_path / "b.mcap")
+
+
+@pytest.mark.parametrize(("module", "content"), [("pyxdf", b"XDF:"), ("mcap", b"\x89MCAP0\r\n")])
+def test_what_is_not_installed_is_named(tmp_path, monkeypatch, module, content):
+    (tmp_path / "a.bin").write_bytes(content + b"\0" * 20)
+    names = {"mcap": ("mcap", "mcap.exceptions"), "pyxdf": ("pyxdf",)}[module]
+    for name in names:
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    with pytest.raises(DataError, match=r"pip install 'plait\[(xdf|mcap)\]'"):
+        sensed(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("kind", ["xdf", "mcap"])
+def test_any_damage_is_read_or_refused_in_one_line(tmp_path, lab, kind):
+    pytest.importorskip({"xdf": "pyxdf", "mcap": "mcap_ros2"}[kind])
+    acc, gyr = RNG.normal(0, 5, (2, 20, 3))
+    whole = lab[1][:4000] if kind == "xdf" else makers.mcap(acc, gyr, compression="none")
+    file = tmp_path / f"a.{kind}"
+    rng = np.random.default_rng(3)
+    for number in range(120):
+        spoiled = bytearray(whole)
+        if number % 2:
+            spoiled = spoiled[: rng.integers(12, len(whole))]
+        for place in rng.integers(8, len(spoiled), 1 + number % 4):
+            spoiled[place] = rng.integers(256)
+        file.write_bytes(bytes(spoiled))
+        try:
+            streams = sensed(file)
+        except DataError as error:
+            assert "\n" not in str(error) and file.name in str(error)
+        else:
+            assert streams
