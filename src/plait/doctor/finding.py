@@ -1,4 +1,4 @@
-"""What the doctor finds, and what a check is that finds it."""
+"""What the doctor finds, and what finds it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ Severity = Literal["note", "warning", "fault"]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something in data that would become a number in a study's table.
+    """Something that is, or may be, wrong in data.
 
     Args:
-        check: the check's name, such as `clock-jumps`.
-        severity: a `note` is to be known, a `warning` to be looked into, a `fault` makes numbers wrong.
+        check: the check's name, "clock-jumps".
+        severity: whether it is worth knowing, may spoil numbers, or does.
         where: recording, person, stream, span: in words.
         sure: from 0 to 1.
-        what: one sentence with the numbers that were seen.
+        what: one sentence with the numbers seen.
         harm: what it would do to a study's numbers.
         remedy: what to do.
     """
@@ -33,14 +33,14 @@ class Finding:
 
 
 class Check(Protocol):
-    """Something that can be wrong with data, and how it is seen: in each recording, then in all of them."""
+    """Looks at each recording once, and judges when it has seen them all."""
 
     name: str
 
     def look(self, recording: Recording) -> object:
-        """Small facts of one recording, which is opened once; facts that JSON can say are kept in the cache."""
+        """Small facts of one recording."""
         ...
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
-        """What is wrong, from the facts of all recordings and whose each is, both by its name."""
+        """What is found, from the facts and the person of each recording, by its name."""
         ...

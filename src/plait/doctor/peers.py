@@ -1,0 +1,165 @@
+"""One person against the others, by statistics that a few odd ones do not move; and how sure that is.
+
+A number is compared with the same number of other people, of the same activity where enough of them did it.
+Centres are medians, spreads are 1.4826 median absolute deviations, never below a floor that says what people
+differ by anyway. How sure: Student's t of the distance, with 0.4 degrees of freedom for each other person
+but one (a median absolute deviation is worth about 0.4 of a sample), times the number of looks (Bonferroni).
+So two people are never sure, five are of what is enormous, twenty of what is plain.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from plait.types import Recording
+
+MAD = 1.4826  # to a Gaussian's standard deviation
+ENOUGH = 3  # other people who did the same
+
+
+class Seen(NamedTuple):
+    """Numbers of one kind, of many recordings.
+
+    Args:
+        names: `(recordings,)`.
+        people: whose each is.
+        kinds: what was done, "" where that is several things.
+        values: `(recordings, numbers)`, NaN where unknown.
+    """
+
+    names: tuple[str, ...]
+    people: tuple[str, ...]
+    kinds: tuple[str, ...]
+    values: np.ndarray
+
+
+class Apart(NamedTuple):
+    """How far people are from the others.
+
+    Args:
+        people: `(p,)`.
+        off: `(p, numbers)`, what they are off by.
+        sure: `(p, numbers)`, that it is more than chance, 0 to 1.
+    """
+
+    people: tuple[str, ...]
+    off: np.ndarray
+    sure: np.ndarray
+
+
+def seen(
+    facts: Mapping[str, tuple[str, Sequence[float] | np.ndarray]], people: Mapping[str, str]
+) -> Seen | None:
+    """Recordings' kinds and numbers, side by side; None of nothing, and of those that have another count."""
+    if not facts:
+        return None
+    counts = [len(values) for _, values in facts.values()]
+    usual = max(set(counts), key=counts.count)
+    names = tuple(name for name, (_, values) in facts.items() if len(values) == usual)
+    return Seen(
+        names,
+        tuple(people[name] for name in names),
+        tuple(facts[name][0] for name in names),
+        np.array([facts[name][1] for name in names], np.float64).reshape(len(names), usual),
+    )
+
+
+def expected(found: Seen) -> np.ndarray:
+    """What other people's recordings say of each: `(recordings, numbers)`, NaN where there are none.
+
+    The median over other people of their medians, of the same kind where `ENOUGH` did it.
+    """
+    people, kinds = np.array(found.people), np.array(found.kinds)
+    everyone = sorted(set(found.people))
+    overall = np.array([_median(found.values[people == person]) for person in everyone])
+    by_kind = {
+        one: np.array([_median(found.values[(people == person) & (kinds == one)]) for person in everyone])
+        for one in set(found.kinds)
+    }
+    centres = np.full(found.values.shape, np.nan)
+    for place, person in enumerate(everyone):
+        others = np.arange(len(everyone)) != place
+        for one, medians in by_kind.items():
+            rows = (people == person) & (kinds == one)
+            if rows.any():
+                alike = medians[others]
+                enough = np.isfinite(alike).sum(axis=0) >= ENOUGH
+                centres[rows] = np.where(enough, _median(alike), _median(overall[others]))
+    return centres
+
+
+def apart(found: Seen, floor: float, looks: int | None = None) -> Apart:
+    """How far each person is from what others' recordings say, and how sure that is.
+
+    Args:
+        found: numbers of recordings.
+        floor: what people differ by anyway, in the numbers' unit.
+        looks: how many there were; by default people times numbers.
+    """
+    residuals, people = found.values - expected(found), np.array(found.people)
+    everyone = tuple(sorted(set(found.people)))
+    off = np.array([_median(residuals[people == person]) for person in everyone])
+    sure = np.zeros(off.shape)
+    tries = looks if looks is not None else max(int(np.isfinite(off).sum()), 1)
+    for place in range(len(everyone)):
+        others = np.delete(off, place, axis=0)
+        count = np.isfinite(others).sum(axis=0)
+        spread = np.maximum(MAD * _median(np.abs(others - _median(others))), floor)
+        distance = np.abs(off[place]) / (spread * np.sqrt(1 + 1 / np.maximum(count, 1)))
+        chance = 2 * stats.t.sf(distance, np.maximum(0.4 * (count - 1), 0.5))
+        sure[place] = np.where(count > 0, np.clip(1 - tries * chance, 0.0, 0.999), 0.0)
+    return Apart(everyone, off, np.nan_to_num(sure))
+
+
+def usual(found: Seen, floor: float, times: float = 3.0, share: float = 0.95) -> np.ndarray:
+    """Up to where a number of a recording is nothing new: `(recordings, numbers)`.
+
+    `times` the level that `share` of other people's recordings stay below, at least `floor`; of a single
+    person, of their own other recordings.
+    """
+    people = np.array(found.people)
+    bars = np.full(found.values.shape, floor)
+    alone = len(set(found.people)) == 1
+    for group in range(len(found.names)) if alone else sorted(set(found.people)):
+        rows = np.arange(len(people)) == group if alone else people == group
+        others = found.values[~rows]
+        if len(others):
+            known = np.where(np.isfinite(others), others, -np.inf)
+            level = np.quantile(known, share, axis=0, method="lower")
+            bars[rows] = np.maximum(floor, times * level)
+    return bars
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def plain(number: float) -> str:
+    """A number in three digits."""
+    return f"{number:.3g}"
+
+
+def of_people(count: int) -> str:
+    """Whom somebody was compared with."""
+    return "1 other person" if count == 1 else f"{count} other people"
+
+
+def whole(recording: Recording) -> str:
+    """What a recording is called."""
+    return f"recording {recording.name}"
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Along the first axis, NaN where nothing is known."""
+    if len(values) == 0:
+        return np.full(values.shape[1:], np.nan)
+    ordered = np.sort(values, axis=0)  # NaN last
+    count = np.isfinite(values).sum(axis=0)
+    low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[None], axis=0)[0]
+    high = np.take_along_axis(ordered, np.minimum(count // 2, len(values) - 1)[None], axis=0)[0]
+    middle: np.ndarray = np.where(count > 0, (low + high) / 2, np.nan)
+    return middle
