@@ -51,9 +51,11 @@ def _facts(times: np.ndarray, others: list[np.ndarray]) -> _Times:
     at, step = int(np.argmax(steps)), float(np.median(steps))
     went_on = [((other > times[at]) & (other < times[at + 1])).any() for other in others]
     ordinary = steps[steps <= 3 * step]
-    quarters = [float(part[part <= 3 * step].mean()) for part in np.array_split(steps, 4)] if len(
-        steps
-    ) >= 4 * QUARTER else [1.0]
+    quarters = (
+        [float(part[part <= 3 * step].mean()) for part in np.array_split(steps, 4)]
+        if len(steps) >= 4 * QUARTER
+        else [1.0]
+    )
     return _Times(
         len(times),
         float(times[0]),
@@ -80,7 +82,7 @@ def _by_stream(facts: Mapping[str, dict[str, _Times]]) -> dict[str, dict[str, _T
 class ClockJumps:
     """A stream's times step forward while the others' go on.
 
-    A gap is told from the usual by other people's recordings of the same stream: three times what 95 % of
+    A gap is told from the usual by other people's recordings of the same stream: five times what 95 % of
     these stay below, at least 0.2 s and ten steps. A gap of all streams is a pause, which windows heed. Where
     the stream then ends later than the others by the gap's length, its clock has jumped; else readings are
     lost. A clock that was set back leaves times that do not increase, which are refused or mended when read.
@@ -102,14 +104,16 @@ class ClockJumps:
             if table is None:
                 continue
             step_s = float(np.median([one.step_s for one in times.values()]))
-            bars = usual(table, max(GAP_S, GAP_STEPS * step_s))[:, 0]
+            bars = usual(table, max(GAP_S, GAP_STEPS * step_s), times=5.0)[:, 0]
             odd = [
-                name for name, bar in zip(table.names, bars, strict=True)
+                name
+                for name, bar in zip(table.names, bars, strict=True)
                 if times[name].gap_s > bar and times[name].alone
             ]
             bar_of = dict(zip(table.names, bars.tolist(), strict=True))
             jumped = [
-                name for name in odd
+                name
+                for name in odd
                 if abs(ends[stream].get(name, 0.0) - times[name].gap_s) < times[name].gap_s / 3
                 and len(every[name]) > 1
             ]
@@ -170,9 +174,7 @@ class ClockRates:
             for finding in (*self._rates(stream, times, people), *self._uneven(stream, times, people))
         ]
 
-    def _rates(
-        self, stream: str, times: dict[str, _Times], people: Mapping[str, str]
-    ) -> Iterable[Finding]:
+    def _rates(self, stream: str, times: dict[str, _Times], people: Mapping[str, str]) -> Iterable[Finding]:
         table = seen({name: ("", [-np.log(one.mean_step_s)]) for name, one in times.items()}, people)
         if table is None:
             return
@@ -183,7 +185,8 @@ class ClockRates:
             if abs(shift) > RATE and sure >= SURE:
                 told.add(person)
                 yield self._found(
-                    f"person {person}, {stream}", float(sure),
+                    f"person {person}, {stream}",
+                    float(sure),
                     f"{stream} of person {person} comes at {plain(float(np.exp(shift)) * usual_hz)} readings a "
                     f"second, {100 * np.expm1(shift):+.1f} % off that of {of_people(len(off.people) - 1)}.",
                 )
@@ -193,13 +196,15 @@ class ClockRates:
         middle = float(np.median(list(rates.values())))
         spread = max(MAD * float(np.median([abs(rate - middle) for rate in rates.values()])), 0.003)
         odd = [
-            name for name, rate in rates.items()
+            name
+            for name, rate in rates.items()
             if abs(rate - middle) > max(RATE, 8 * spread) and people[name] not in told
         ]
         if odd:
             worst = max(odd, key=lambda name: abs(rates[name] - middle))
             yield self._found(
-                _where(odd, stream), 1 - 1 / len(rates),
+                _where(odd, stream),
+                1 - 1 / len(rates),
                 f"{stream} comes at {plain(float(np.exp(rates[worst])))} readings a second in {worst}, "
                 f"{100 * np.expm1(rates[worst] - middle):+.1f} % off the {plain(usual_hz)} of the "
                 f"{len(rates)} recordings.",
@@ -207,25 +212,28 @@ class ClockRates:
 
     def _found(self, where: str, sure: float, what: str) -> Finding:
         return Finding(
-            self.name, "warning", where, sure, what,
+            self.name,
+            "warning",
+            where,
+            sure,
+            what,
             "If it is the clock that runs otherwise, streams come apart the more, the longer the recording; "
             "motions look faster or slower than they were.",
             "Compare the length with another clock; synchronise with drift (`plait sync`), or state the true rate.",
         )
 
-    def _uneven(
-        self, stream: str, times: dict[str, _Times], people: Mapping[str, str]
-    ) -> Iterable[Finding]:
+    def _uneven(self, stream: str, times: dict[str, _Times], people: Mapping[str, str]) -> Iterable[Finding]:
         table = seen({name: ("", [one.uneven]) for name, one in times.items()}, people)
         if table is None:
             return
-        bars = usual(table, 0.05, times=2.0)[:, 0]
+        bars = usual(table, 0.05)[:, 0]
         values = table.values[:, 0]
         odd = [name for name, value, bar in zip(table.names, values, bars, strict=True) if value > bar]
         if odd:
             worst = max(odd, key=lambda name: times[name].uneven)
             yield self._found(
-                _where(odd, stream), 0.8 if len(set(table.people)) > FEW else 0.5,
+                _where(odd, stream),
+                0.8 if len(set(table.people)) > FEW else 0.5,
                 f"The rate of {stream} changes by {100 * np.expm1(times[worst].uneven):.0f} % within {worst}, "
                 f"where {100 * np.expm1(bars[table.names.index(worst)]):.0f} % would be usual.",
             )
@@ -256,7 +264,8 @@ class ClockEnds:
             both = seen(
                 {
                     name: ("", [abs(begins[stream][name]), abs(ends[stream][name])])
-                    for name in times if name in begins[stream]
+                    for name in times
+                    if name in begins[stream]
                 },
                 people,
             )
@@ -269,7 +278,11 @@ class ClockEnds:
                 jump_s = times[name].gap_s if times[name].alone else 0.0
                 if abs(end_s - jump_s) < jump_s / 3 and jump_s > GAP_S:
                     end_s = 0.0  # which ClockJumps tells
-                if abs(begin_s) > begin_bar and abs(end_s) > end_bar and abs(begin_s - end_s) < abs(begin_s) / 2:
+                if (
+                    abs(begin_s) > begin_bar
+                    and abs(end_s) > end_bar
+                    and abs(begin_s - end_s) < abs(begin_s) / 2
+                ):
                     found.setdefault((stream, "both"), {})[name] = begin_s, begin_bar
                 elif abs(begin_s) > begin_bar:
                     found.setdefault((stream, "begins"), {})[name] = begin_s, begin_bar
@@ -295,7 +308,9 @@ class ClockEnds:
         severity: Severity = "fault" if way == "both" else "warning" if way == "ends" else "note"
         than = "the other stream (either may be wrong)" if of_two else "the other streams"
         return Finding(
-            self.name, severity, _where(list(lags), stream),
+            self.name,
+            severity,
+            _where(list(lags), stream),
             float(np.clip(1 - 0.5 * bar_s / abs(lag_s), 0.0, 0.99)) * (0.6 if of_two else 1.0),
             f"{stream} {verb} {plain(abs(lag_s))} s {'later' if lag_s > 0 else 'earlier'} than {than} in "
             f"{worst}; up to {plain(bar_s)} s would be usual.",

@@ -12,7 +12,7 @@ import numpy as np
 
 from plait.doctor.finding import Finding
 from plait.doctor.peers import ENOUGH, apart, listed, of_people, plain, seen, usual
-from plait.doctor.sampled import PICTURES, Pictures, kind, pictures
+from plait.doctor.sampled import Pictures, kind, pictures
 from plait.types import Recording
 
 STILL = 0.02  # of the usual change: a lossy codec does not repeat a picture to the bit
@@ -93,8 +93,8 @@ class RepeatedFrames:
     """Pictures that repeat the one before: a frame rate that was made up, or a camera that stands still.
 
     A picture repeats if it changes by no more than 2 % of the recording's usual change. Frozen: four in a row,
-    for longer than three times what 95 % of other people's recordings show, at least 0.25 s. Doubled: a tenth of
-    pictures (twice the others' usual, where that is more).
+    for longer than five times what 95 % of other people's recordings show, at least 0.25 s. Doubled: a tenth of
+    pictures (three times the others' usual, where that is more).
     """
 
     name: str = "repeated-frames"
@@ -107,19 +107,23 @@ class RepeatedFrames:
         """Doubled and frozen pictures, a finding for each stream and way."""
         findings = []
         for stream, films in _by_stream(facts).items():
-            table = seen({name: ("", [film.frozen_s, film.repeated]) for name, (_, film) in films.items()}, people)
+            table = seen(
+                {name: ("", [film.frozen_s, film.repeated]) for name, (_, film) in films.items()}, people
+            )
             if table is None:
                 continue
             frozen_s, repeated = table.values.T
-            frozen_bars = usual(table, 0.25)[:, 0]
-            bars = usual(table, DOUBLED, times=2.0)[:, 1]
+            frozen_bars = usual(table, 0.25, times=5.0)[:, 0]
+            bars = usual(table, DOUBLED)[:, 1]
             still = frozen_s > frozen_bars
             doubled = (repeated > bars) & ~still
             if still.any():
                 worst = int(np.argmax(np.where(still, frozen_s, 0)))
                 findings.append(
                     Finding(
-                        self.name, "warning", f"{_recordings([n for n, s in zip(table.names, still, strict=True) if s])}, {stream}",
+                        self.name,
+                        "warning",
+                        f"{_recordings([n for n, s in zip(table.names, still, strict=True) if s])}, {stream}",
                         float(np.clip(1 - 0.5 * frozen_bars[worst] / frozen_s[worst], 0, 0.99)),
                         f"{stream} shows one picture for {plain(frozen_s[worst])} s in {table.names[worst]}; up to "
                         f"{plain(frozen_bars[worst])} s would be usual.",
@@ -131,7 +135,9 @@ class RepeatedFrames:
                 worst = int(np.argmax(np.where(doubled, repeated, 0)))
                 findings.append(
                     Finding(
-                        self.name, "warning", f"{_recordings([n for n, s in zip(table.names, doubled, strict=True) if s])}, {stream}",
+                        self.name,
+                        "warning",
+                        f"{_recordings([n for n, s in zip(table.names, doubled, strict=True) if s])}, {stream}",
                         float(np.clip(1 - 0.5 * bars[worst] / repeated[worst], 0, 0.99)),
                         f"{100 * repeated[worst]:.0f} % of the pictures of {stream} repeat the one before in "
                         f"{table.names[worst]}; up to {100 * bars[worst]:.0f} % would be usual.",
@@ -161,21 +167,28 @@ class DarkVideo:
         findings = []
         for stream, films in _by_stream(facts).items():
             dark = [
-                name for name, (_, film) in films.items()
-                if film.levels == 256 and (film.level < DARK or film.contrast < FLAT)
-                or film.contrast == 0
+                name
+                for name, (_, film) in films.items()
+                if film.levels == 256 and (film.level < DARK or film.contrast < FLAT) or film.contrast == 0
             ]
             if dark:
                 worst = min(dark, key=lambda name: films[name][1].contrast)
                 film = films[worst][1]
-                findings.append(self._found(
-                    "fault", f"{_recordings(dark)}, {stream}", 0.95,
-                    f"{stream} is blank or dark in {worst}: its mean level is {plain(film.level)}"
-                    f"{' of 255' if film.levels else ''}, its spread over the picture {plain(film.contrast)}.",
-                ))
+                findings.append(
+                    self._found(
+                        "fault",
+                        f"{_recordings(dark)}, {stream}",
+                        0.95,
+                        f"{stream} is blank or dark in {worst}: its mean level is {plain(film.level)}"
+                        f"{' of 255' if film.levels else ''}, its spread over the picture {plain(film.contrast)}.",
+                    )
+                )
             bright = {name: film for name, film in films.items() if name not in dark and film[1].levels}
             table = seen(
-                {name: (done, np.log([max(film.level, 1e-6), max(film.contrast, 1e-6)])) for name, (done, film) in bright.items()},
+                {
+                    name: (done, np.log([max(film.level, 1e-6), max(film.contrast, 1e-6)]))
+                    for name, (done, film) in bright.items()
+                },
                 people,
             )
             if table is None:
@@ -183,16 +196,24 @@ class DarkVideo:
             off = apart(table, 0.3)
             for person, shift, sure in zip(off.people, off.off, off.sure, strict=True):
                 if (shift < -math.log(4)).all() and sure.min() >= 0.5:
-                    findings.append(self._found(
-                        "warning", f"person {person}, {stream}", float(sure.min()),
-                        f"{stream} of person {person} has {plain(100 * math.exp(shift[0]))} % of the light of "
-                        f"{of_people(len(off.people) - 1)}, and {plain(100 * math.exp(shift[1]))} % of the contrast.",
-                    ))
+                    findings.append(
+                        self._found(
+                            "warning",
+                            f"person {person}, {stream}",
+                            float(sure.min()),
+                            f"{stream} of person {person} has {plain(100 * math.exp(shift[0]))} % of the light of "
+                            f"{of_people(len(off.people) - 1)}, and {plain(100 * math.exp(shift[1]))} % of the contrast.",
+                        )
+                    )
         return findings
 
     def _found(self, severity: str, where: str, sure: float, what: str) -> Finding:
         return Finding(
-            self.name, severity, where, sure, what,  # type: ignore[arg-type]
+            self.name,
+            severity,
+            where,
+            sure,
+            what,  # type: ignore[arg-type]
             "A network sees nothing there, or sees the dark for an activity.",
             "Leave the video of these recordings out (`missing`), or stretch its levels.",
         )
@@ -242,7 +263,10 @@ class MirroredVideo:
     ) -> Finding:
         sure = votes * against * (1 - 1 / (others + 1))
         return Finding(
-            self.name, "warning", f"person {person}, {stream}", float(np.clip(sure, 0, 0.99)),
+            self.name,
+            "warning",
+            f"person {person}, {stream}",
+            float(np.clip(sure, 0, 0.99)),
             f"{stream} of person {person} fits that of {of_people(others)} better {way}: by {plain(gain)} in "
             f"correlation, in {100 * votes:.0f} % of recordings.",
             "Left and right are taken for each other: activities that differ in nothing else are mixed up for this person.",
@@ -253,9 +277,7 @@ class MirroredVideo:
 WAYS = ("mirrored", "upside down", "turned by half")
 
 
-def _gains(
-    films: Mapping[str, tuple[str, _Film]], people: Mapping[str, str]
-) -> dict[str, tuple[float, ...]]:
+def _gains(films: Mapping[str, tuple[str, _Film]], people: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     """By how much each recording's maps fit the others' better in each of `WAYS` than as they are."""
     unit = {name: np.array([_unit(one) for one in film.maps]) for name, (_, film) in films.items()}
     sums: dict[tuple[str, str], np.ndarray] = {}
@@ -268,7 +290,9 @@ def _gains(
     for name, (done, _) in films.items():
         alike = [one for (person, group), one in means.items() if group == done and person != people[name]]
         if len(alike) < ENOUGH:
-            alike = [one for (person, group), one in means.items() if group == "\0" and person != people[name]]
+            alike = [
+                one for (person, group), one in means.items() if group == "\0" and person != people[name]
+            ]
         if not alike:
             continue
         reference = np.array([_unit(one) for one in np.mean(alike, axis=0)])
@@ -283,6 +307,3 @@ def _unit(picture: np.ndarray) -> np.ndarray:
     """About its mean, of length 1."""
     about = picture - picture.mean()
     return np.asarray(about / max(float(np.linalg.norm(about)), 1e-12))
-
-
-__all__ = ["PICTURES", "DarkVideo", "MirroredVideo", "RepeatedFrames"]

@@ -14,7 +14,11 @@ from plait.doctor.units import NEAR_SPREAD, conversion, log_scales, scales
 from plait.types import Recording
 
 FROZEN_S, FROZEN_READINGS = 0.25, 8  # below, equal readings in a row are a slow sensor's, asked too often
-CUT, CUT_RUN = 0.002, 3  # share of readings at an end of the range, in runs of so many, from which on it is cut
+CUT, CUT_RUN = (
+    0.002,
+    3,
+)  # share of readings at an end of the range, in runs of so many, from which on it is cut
+STEPS = 3  # levels by which a signal meets its end: slower, it may rest there
 PILE = 4.0  # times as many readings at the end as at the level next to it: a continuous signal has fewer
 REST = 0.2  # share of readings at one value from which on it is where a channel rests, and cuts nothing off
 FAR = 3.0  # natural logarithm 1.1 times this: 27-fold
@@ -49,7 +53,9 @@ def _channels(signal: Signal) -> _Channels:
     ]
     shares, ends = np.array(cuts, np.float64).reshape(-1, 2).T
     constant = ~(low < high) if len(values) > FROZEN_READINGS else np.zeros(len(low), np.bool_)
-    return _Channels(signal.names, still_s, shares, ends, constant, np.where(known.any(axis=0), low, math.nan))
+    return _Channels(
+        signal.names, still_s, shares, ends, constant, np.where(known.any(axis=0), low, math.nan)
+    )
 
 
 def _longest(same: np.ndarray) -> int:
@@ -76,8 +82,10 @@ def _cut(values: np.ndarray, end: float) -> float:
     steep = np.abs(np.diff(values))[edges]
     spread = float(np.abs(np.diff(inside)).mean())
     runs = lengths >= CUT_RUN
+    levels = np.unique(values)
+    finest = float(np.diff(levels).min())
     many = at_end.sum() >= PILE * (inside == next_to).sum()
-    if not runs.any() or not many or float(np.median(steep)) < 0.5 * spread:
+    if not runs.any() or not many or float(np.median(steep)) < max(0.5 * spread, STEPS * finest):
         return 0.0
     return float(lengths[runs].sum() / len(values))
 
@@ -137,15 +145,18 @@ class DeadChannels:
         always = len(names) == len(every)
         alive = len(every) - len(names)
         return Finding(
-            self.name, "note" if always else "fault",
+            self.name,
+            "note" if always else "fault",
             "all recordings, " + stream if always else f"{_recordings(names)}, {stream}",
             0.99 if alive > 1 or always else 0.9,
             f"{channel[0].upper()}{channel[1:]} of {stream} {says} throughout in {len(names)} of {len(every)} recordings.",
-            "It tells networks nothing." if always else
-            "Networks take silence for something the person did; where it goes with a person or an activity, it "
+            "It tells networks nothing."
+            if always
+            else "Networks take silence for something the person did; where it goes with a person or an activity, it "
             "is learnt in place of motion.",
-            "Leave the channel out." if always else
-            "Leave these recordings out, or the channel for everyone, or train with it missing (`missing`).",
+            "Leave the channel out."
+            if always
+            else "Leave these recordings out, or the channel for everyone, or train with it missing (`missing`).",
         )
 
 
@@ -153,7 +164,7 @@ class DeadChannels:
 class Frozen:
     """A stream, or a channel, repeats its last reading for a stretch.
 
-    The longest run of equal readings is held against other people's in the same stream or channel: three times
+    The longest run of equal readings is held against other people's in the same stream or channel: five times
     what 95 % of these stay below, at least 0.25 s and eight readings. So coarse sensors at rest have high bars.
     """
 
@@ -177,19 +188,32 @@ class Frozen:
             )
             if table is None:
                 continue
-            bars = usual(table, FROZEN_S)
+            bars = usual(table, FROZEN_S, times=5.0)
             odd = table.values > bars
-            findings += self._found(stream, "every channel", table.names, table.values[:, -1], bars[:, -1], odd[:, -1])
+            findings += self._found(
+                stream, "every channel", table.names, table.values[:, -1], bars[:, -1], odd[:, -1]
+            )
             odd[odd[:, -1]] = False
             for place, channel in enumerate(next(iter(alive.values())).names):
                 if len(bars[0]) > 2:
                     findings += self._found(
-                        stream, f"channel {channel}", table.names, table.values[:, place], bars[:, place], odd[:, place]
+                        stream,
+                        f"channel {channel}",
+                        table.names,
+                        table.values[:, place],
+                        bars[:, place],
+                        odd[:, place],
                     )
         return findings
 
     def _found(
-        self, stream: str, channel: str, names: Sequence[str], still_s: np.ndarray, bars: np.ndarray, odd: np.ndarray
+        self,
+        stream: str,
+        channel: str,
+        names: Sequence[str],
+        still_s: np.ndarray,
+        bars: np.ndarray,
+        odd: np.ndarray,
     ) -> list[Finding]:
         if not odd.any():
             return []
@@ -197,7 +221,9 @@ class Frozen:
         frozen = [name for name, is_odd in zip(names, odd, strict=True) if is_odd]
         return [
             Finding(
-                self.name, "warning", f"{_recordings(frozen)}, {stream}",
+                self.name,
+                "warning",
+                f"{_recordings(frozen)}, {stream}",
                 float(np.clip(1 - 0.5 * bars[worst] / still_s[worst], 0, 0.99)),
                 f"{channel[0].upper()}{channel[1:]} of {stream} repeats one reading for {plain(still_s[worst])} s in "
                 f"{names[worst]}; up to {plain(bars[worst])} s would be usual.",
@@ -235,7 +261,9 @@ class Saturation:
             share = float(cut[worst].cut[place])
             findings.append(
                 Finding(
-                    self.name, "warning" if share > 0.01 else "note", f"{_recordings(list(cut))}, {stream}",
+                    self.name,
+                    "warning" if share > 0.01 else "note",
+                    f"{_recordings(list(cut))}, {stream}",
                     float(np.clip(1 - CUT / share / 2, 0.5, 0.99)),
                     f"{stream} is cut off in {len(cut)} of {len(recordings)} recordings ({listed(channels)}): "
                     f"{channels and cut[worst].names[place]} stays at {plain(float(cut[worst].cut_at[place]))} for "
@@ -276,19 +304,33 @@ class Levels:
             sure = np.where(constant, tight.sure, loose.sure)
             far = np.abs(off) > np.where(constant, math.log(1.15), math.log(5.0))
             for person, shifts, sures, odd in zip(tight.people, off, sure, far & (sure >= 0.95), strict=True):
-                odd &= [not conversion(shift, NEAR_SPREAD if not fixed else 0.12) for shift, fixed in zip(shifts, constant, strict=True)]
+                odd &= [
+                    not conversion(shift, NEAR_SPREAD if not fixed else 0.12)
+                    for shift, fixed in zip(shifts, constant, strict=True)
+                ]
                 if odd.any():
-                    findings.append(self._found(stream, person, labels, shifts, sures, odd, len(tight.people) - 1))
+                    findings.append(
+                        self._found(stream, person, labels, shifts, sures, odd, len(tight.people) - 1)
+                    )
         return findings
 
     def _found(
-        self, stream: str, person: str, labels: list[str], shifts: np.ndarray, sures: np.ndarray, odd: np.ndarray,
+        self,
+        stream: str,
+        person: str,
+        labels: list[str],
+        shifts: np.ndarray,
+        sures: np.ndarray,
+        odd: np.ndarray,
         others: int,
     ) -> Finding:
         worst = int(np.argmax(np.where(odd, np.abs(shifts), 0)))
         which = f" ({labels[worst]})" if labels[worst] else ""
         return Finding(
-            self.name, "note", f"person {person}, {stream}", float(sures[worst]),
+            self.name,
+            "note",
+            f"person {person}, {stream}",
+            float(sures[worst]),
             f"{stream}{which} is {plain(math.exp(abs(shifts[worst])))} times "
             f"{'stronger' if shifts[worst] > 0 else 'weaker'} than with {of_people(others)}.",
             "A network that knows the others only is asked beyond what it has seen; this person may decide means.",

@@ -1,7 +1,8 @@
 """What checks see of a stream: all of its times, and as many of its readings as fit into little memory.
 
 A recording of an hour is never read whole: signals beyond `NUMBERS` are read in stretches of consecutive
-readings, spread evenly; of pictures at most `PICTURES`, in bursts of neighbours, each made small at once.
+readings, spread evenly; of pictures 96 to 2000, the more the smaller
+they are, in bursts of neighbours, each made small at once.
 """
 
 import functools
@@ -20,9 +21,9 @@ from plait.types import Readings, Recording, Stream
 
 NUMBERS = 4_000_000  # of a signal, 16 MB
 STRETCHES = 64  # in which a longer one is read
-PICTURES, BURST = 96, 4
-AT_ONCE = 16_000_000  # pixels that are asked for in one call
-SIDE = 48  # of a small picture, at most
+PICTURES, MOST_PICTURES, BURST = 96, 2000, 4  # as many as fit into `AT_ONCE`, within these
+AT_ONCE = 16_000_000  # numbers of pictures that are asked for in one call
+SIDE = 32  # of a small picture, at most
 PICTURE = 8  # rows and columns of a picture, at least
 
 
@@ -143,7 +144,8 @@ def _stretches(count: int, most: int, stretches: int) -> np.ndarray:
 
 
 def _pictures(stream: Stream, times: np.ndarray, one: np.ndarray) -> Pictures:
-    rows = _stretches(len(times), PICTURES, PICTURES // BURST)
+    most = min(max(AT_ONCE // one.size, PICTURES), MOST_PICTURES)
+    rows = _stretches(len(times), most, most // BURST)
     step = max(AT_ONCE // one.size // BURST, 1) * BURST
     small, change, before, row_before = [], [], None, -2
     for first in range(0, len(rows), step):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.doctor.finding import Finding
-from plait.doctor.peers import apart, of_people, plain, seen
+from plait.doctor.peers import MAD, Seen, apart, expected, listed, of_people, plain, seen
 from plait.doctor.sampled import Signal, kind, pictures, signals
 from plait.types import Recording
 
@@ -106,7 +106,12 @@ def log_scales(
     constant = np.median(steadiness, axis=0) <= STEADY if count else np.zeros(0, np.bool_)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = {
-            name: (done, np.log([one.length if fixed else one.spread for one, fixed in zip(found, constant, strict=True)]))
+            name: (
+                done,
+                np.log(
+                    [one.length if fixed else one.spread for one, fixed in zip(found, constant, strict=True)]
+                ),
+            )
             for name, (done, found) in of_stream.items()
         }
     logs = {name: (done, np.where(np.isfinite(row), row, np.nan)) for name, (done, row) in logs.items()}
@@ -165,17 +170,52 @@ class Units:
                 which = f" ({labels[number]})" if labels[number] else ""
                 findings.append(
                     Finding(
-                        self.name, "fault", f"person {person}, {stream}", float(off.sure[place, number]),
+                        self.name,
+                        "fault",
+                        f"person {person}, {stream}",
+                        float(off.sure[place, number]),
                         f"The {what} of {stream}{which} is {plain(math.exp(abs(shift)))} times "
                         f"{'larger' if shift > 0 else 'smaller'} than that of {of_people(len(off.people) - 1)}, as "
                         f"{units} would be.",
-                        "Networks see a person of another strength altogether; means and standard deviations of "
-                        "training are spoilt for everyone.",
+                        HARM,
                         "Bring this person's readings to the others' unit."
                         + (" With so few people, look which is right." if len(off.people) < FEW else ""),
                     )
                 )
-        return findings
+        return findings + self._of_recordings(stream, table, constant, labels, findings)
+
+    def _of_recordings(
+        self, stream: str, table: Seen, constant: np.ndarray, labels: list[str], told: list[Finding]
+    ) -> list[Finding]:
+        """Single recordings that are a factor off what others' say, where their person is not."""
+        residuals = table.values - expected(table)
+        spread = np.maximum(MAD * np.nanmedian(np.abs(residuals), axis=0), np.where(constant, 0.03, NEAR_SPREAD))
+        odd: dict[str, tuple[str, int]] = {}
+        for row, (name, person) in enumerate(zip(table.names, table.people, strict=True)):
+            if any(one.where.startswith(f"person {person},") for one in told):
+                continue
+            for number in np.flatnonzero(np.abs(residuals[row]) > STRAYS * spread):
+                units = conversion(residuals[row, number], NEAR if constant[number] else NEAR_SPREAD)
+                if units:
+                    odd.setdefault(name, (units, int(number)))
+        if not odd or len(set(table.people)) < FEW:
+            return []
+        worst = next(iter(odd))
+        units, number = odd[worst]
+        shift = residuals[table.names.index(worst), number]
+        which = f" ({labels[number]})" if labels[number] else ""
+        return [
+            Finding(
+                self.name,
+                "fault",
+                f"recording{'s' if len(odd) > 1 else ''} {listed(list(odd))}, {stream}",
+                0.8,
+                f"{stream}{which} is {plain(math.exp(abs(shift)))} times {'stronger' if shift > 0 else 'weaker'} in "
+                f"{worst} than in others' recordings, as {units} would be.",
+                HARM,
+                "Bring these recordings' readings to the others' unit.",
+            )
+        ]
 
     def _absolute(
         self, stream: str, every: Mapping[str, tuple[str, dict[str, list[_Scale]]]]
@@ -186,30 +226,54 @@ class Units:
         findings = []
         for number, label in enumerate(labels):
             said = label.lower()
-            claims = [(unit, length) for form, unit, length in CLAIMS if any(map(form.search, said.split(", ")))]
+            claims = [
+                (unit, length) for form, unit, length in CLAIMS if any(map(form.search, said.split(", ")))
+            ]
             first = number == 0 and label.startswith("channel")
             if constant[number] and (first or "acc" in said):
-                why = [how for length, how in CANNOT_BE.items() if abs(math.log(lengths[number] / length)) < NEAR]
+                why = [
+                    how for length, how in CANNOT_BE.items() if abs(math.log(lengths[number] / length)) < NEAR
+                ]
                 claimed = [
-                    f"not {plain(length)} as {unit} would be" for unit, length in claims
+                    f"not {plain(length)} as {unit} would be"
+                    for unit, length in claims
                     if abs(math.log(lengths[number] / length)) > 2 * NEAR
                 ]
                 for reason in why or claimed:
-                    findings.append(self._cannot_be(stream, label, f"At rest it measures {plain(lengths[number])}, "
-                        + (f"which no unit gives: it looks like {reason}" if why else reason)))
+                    findings.append(
+                        self._cannot_be(
+                            stream,
+                            label,
+                            f"At rest it measures {plain(lengths[number])}, "
+                            + (f"which no unit gives: it looks like {reason}" if why else reason),
+                        )
+                    )
             if TURN.search(said) and "rad" in said and most[number] > MOST_RAD_S:
-                findings.append(self._cannot_be(
-                    stream, label, f"It turns by up to {plain(most[number])} rad/s, more than any limb does"
-                ))
+                findings.append(
+                    self._cannot_be(
+                        stream,
+                        label,
+                        f"It turns by up to {plain(most[number])} rad/s, more than any limb does",
+                    )
+                )
         return findings
 
     def _cannot_be(self, stream: str, label: str, what: str) -> Finding:
         return Finding(
-            self.name, "warning", f"all recordings, {stream}", 0.9, f"{stream} ({label}): {what}.",
+            self.name,
+            "warning",
+            f"all recordings, {stream}",
+            0.9,
+            f"{stream} ({label}): {what}.",
             "Thresholds and augmentations in physical units are off; features that were trained on right units fail.",
             "Find out the unit and convert the column.",
         )
 
 
 LEAST = 0.5
+STRAYS = 5.0  # spreads by which a recording is off at least
+HARM = (
+    "Networks see a person of another strength altogether; means and standard deviations of training are spoilt "
+    "for everyone."
+)
 FEW = 4  # people

@@ -1,0 +1,325 @@
+"""Placement: sensors worn turned, mirrored or on the other side, by what gravity and motion say of their axes.
+
+Of each triple of axes, the mean says where gravity points, and the covariance which axes move together. Both are
+compared with other people's, of the same activity where three others did it, under each of the 48 ways to exchange
+axes and turn their signs. How sure: the share of a person's recordings that say so, less one in as many people.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from plait.doctor.finding import Finding
+from plait.doctor.peers import Seen, expected, listed, of_people, plain, seen
+from plait.doctor.sampled import kind, signals
+from plait.types import Recording
+
+WORN = 4  # triples of axes that one sensor has at most: more are joints of a body
+READINGS = 16  # from which on a mean and a covariance say anything
+FITS = 0.5  # the share of the distance that a turned sensor may be left with
+FAR = 0.8  # of the distance of 2 that gravity the other way round has: about 50 degrees
+TOGETHER = 0.4  # distance of a person's own recordings, up to which they are of one mounting
+ALIKE = 2  # other recordings of one person and activity
+AGREE = 0.6  # share of a person's recordings that must say the same
+FEW = 3  # people of whom nobody can say which way is usual
+MANY = 0.2  # share of people from which on there is no one way to wear it
+SWAPPED = 0.7  # the share of the distance that exchanged streams may be left with
+
+
+def _turns() -> np.ndarray:
+    """The 48 matrices that exchange axes and turn their signs, as they are first: `(48, 3, 3)`."""
+    axes = [np.eye(3)[list(order)] for order in itertools.permutations(range(3))]
+    signs = [np.diag(sign) for sign in itertools.product([1.0, -1.0], repeat=3)]
+    return np.array([sign @ order for order in axes for sign in signs])
+
+
+TURNS = _turns()
+
+
+class _Worn(NamedTuple):
+    """Of one stream: the mean and covariance of its triples, `(triples, 3)` and `(triples, 3, 3)`, in lengths
+    of the vectors; and, of all channels, means and logarithmic spreads."""
+
+    means: np.ndarray
+    covariances: np.ndarray
+    channels: np.ndarray
+
+
+def _look(recording: Recording) -> tuple[str, dict[str, _Worn]]:
+    found = {}
+    for name, signal in signals(recording):
+        values = signal.values.astype(np.float64)
+        values = values[np.isfinite(values).all(axis=1)]
+        if len(values) < READINGS:
+            continue
+        triples = signal.axes[:WORN] if len(signal.axes) <= WORN else signal.axes[:0]
+        means, covariances = np.zeros((len(triples), 3)), np.zeros((len(triples), 3, 3))
+        for place, triple in enumerate(triples):
+            vectors = values[:, triple]
+            scale = max(float(np.sqrt((vectors**2).sum(axis=1).mean())), 1e-12)
+            means[place] = vectors.mean(axis=0) / scale
+            covariances[place] = np.cov(vectors.T) / scale**2
+        with np.errstate(divide="ignore"):
+            spread = np.maximum(np.log(values.std(axis=0)), -20.0)
+        found[name] = _Worn(means, covariances, np.concatenate([values.mean(axis=0), spread]))
+    return kind(recording), found
+
+
+def distances(
+    means: np.ndarray, covariances: np.ndarray, mean: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
+    """How far turned sensors are from others: `(48,)`, 2 where gravity is the other way round.
+
+    Args:
+        means, covariances: `(3,)` and `(3, 3)`, in lengths of the vectors, of the sensor.
+        mean, covariance: the same of the others.
+    """
+    turned = TURNS @ means
+    spread = TURNS @ covariances @ TURNS.transpose(0, 2, 1)
+    off = np.linalg.norm(turned - mean, axis=1)
+    return np.asarray(np.sqrt(off**2 + np.linalg.norm(spread - covariance, axis=(1, 2)) ** 2))
+
+
+def _tables(
+    facts: Mapping[str, tuple[str, dict[str, _Worn]]], stream: str, people: Mapping[str, str], what: str
+) -> Seen | None:
+    """Recordings' numbers of one kind of a stream, side by side."""
+    return seen(
+        {
+            name: (done, getattr(found[stream], what).ravel())
+            for name, (done, found) in facts.items()
+            if stream in found
+        },
+        people,
+    )
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """A person wears a sensor turned or mirrored, as against the others; or everybody wears it in some way.
+
+    A recording says so if it is 0.8 off the others (50 degrees, where gravity is most of what is measured) and exchanged axes
+    or signs leave at most half of that; a person does, if 60 % of their recordings do, most of them by the same turn. From a
+    fifth of people on, the finding is of the data set: there is no one way it is worn. A turn that
+    mirrors (an odd number of exchanged or inverted axes) is the other side of the body, or an inverted axis.
+    """
+
+    name: str = "mounting"
+
+    def look(self, recording: Recording) -> object:
+        """Means and covariances of each sensor's axes."""
+        return _look(recording)
+
+    def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
+        """Turned sensors, a finding for each person and stream, or one for a stream."""
+        every: dict[str, tuple[str, dict[str, _Worn]]] = dict(facts)  # type: ignore[arg-type]
+        findings = []
+        for stream in sorted({name for _, found in every.values() for name in found}):
+            worn = self._worn(every, stream, people)
+            findings += self._of_recordings(every, stream, people, set(worn))
+            everyone = {people[name] for name, (_, found) in every.items() if stream in found}
+            others = len(everyone) - 1
+            if len(worn) > max(MANY * len(everyone), 1) and len(everyone) > FEW:
+                findings.append(
+                    Finding(
+                        self.name,
+                        "warning",
+                        f"all recordings, {stream}",
+                        min(1 - 1 / len(everyone), 0.95),
+                        f"{stream} is not worn one way: {len(worn)} of {len(everyone)} people wear it turned against the "
+                        f"others ({listed([f'person {one}' for one in worn])}).",
+                        "Networks meet axes at test time that they have not been trained on: a sensor looks worse than it is.",
+                        "Turn each person's axes to one frame, or train with turned axes (an augmentation).",
+                    )
+                )
+                continue
+            for person, (turn, share, before, after) in worn.items():
+                mirrored = np.linalg.det(turn) < 0
+                findings.append(
+                    Finding(
+                        self.name,
+                        "warning",
+                        f"person {person}, {stream}",
+                        share * (1 - 1 / (others + 1)),
+                        f"{stream} of person {person} is {plain(before)} off that of {of_people(others)} (2: upside down), "
+                        f"and {plain(after)} if x, y, z are taken for {_said(turn)}, in {100 * share:.0f} % of recordings.",
+                        "This person's axes mean something else: networks that read them fail on this person, and learn "
+                        "wrong things from them.",
+                        "Worn on the other side or an axis inverted: exchange the axes so when reading this person."
+                        if mirrored
+                        else "Worn turned: exchange the axes so when reading this person.",
+                    )
+                )
+        return findings
+
+    def _of_recordings(
+        self,
+        every: Mapping[str, tuple[str, dict[str, _Worn]]],
+        stream: str,
+        people: Mapping[str, str],
+        told: set[str],
+    ) -> list[Finding]:
+        """Recordings in which a person wears it another way than in their others of the same activity."""
+        alike: dict[tuple[str, str], list[str]] = {}
+        for name, (done, found) in every.items():
+            if stream in found and len(found[stream].means) and people[name] not in told:
+                alike.setdefault((people[name], done), []).append(name)
+        odd: dict[str, tuple[float, float, np.ndarray]] = {}
+        for names in alike.values():
+            for name in names if len(names) > ALIKE else ():
+                others = [every[one][1][stream] for one in names if one != name]
+                mean = np.median([one.means[0] for one in others], axis=0)
+                covariance = np.median([one.covariances[0] for one in others], axis=0)
+                usual = max(distances(one.means[0], one.covariances[0], mean, covariance)[0] for one in others)
+                own = every[name][1][stream]
+                off = distances(own.means[0], own.covariances[0], mean, covariance)
+                best = int(np.argmin(off))
+                if usual < TOGETHER and off[0] > FAR and off[best] < FITS * off[0]:
+                    odd[name] = float(off[0]), float(off[best]), TURNS[best]
+        if not odd:
+            return []
+        worst = max(odd, key=lambda name: odd[name][0])
+        before, after, turn = odd[worst]
+        return [
+            Finding(
+                self.name,
+                "warning",
+                f"recording{'s' if len(odd) > 1 else ''} {listed(list(odd))}, {stream}",
+                0.7,
+                f"{stream} in {worst} is {plain(before)} off this person's other recordings of the activity (2: "
+                f"upside down), and {plain(after)} if x, y, z are taken for {_said(turn)}.",
+                "Clips of one person and activity do not look alike.",
+                "Look whether the sensor was put on again; exchange the axes so when reading this recording.",
+            )
+        ]
+
+    def _worn(
+        self, every: Mapping[str, tuple[str, dict[str, _Worn]]], stream: str, people: Mapping[str, str]
+    ) -> dict[str, tuple[np.ndarray, float, float, float]]:
+        """By person: the turn that makes it like the others', share of recordings, distance before and after."""
+        means, covariances = (_tables(every, stream, people, what) for what in ("means", "covariances"))
+        if means is None or covariances is None or not means.values.shape[1]:
+            return {}
+        mean, covariance = (expected(one) for one in (means, covariances))
+        shape = len(means.names), -1, 3
+        votes: dict[str, list[tuple[int, float, float]]] = {}
+        for own, own_spread, others, spread, person in zip(
+            means.values.reshape(shape),
+            covariances.values.reshape(*shape, 3),
+            mean.reshape(shape),
+            covariance.reshape(*shape, 3),
+            means.people,
+            strict=True,
+        ):
+            if not np.isfinite(others).all():
+                continue
+            off = distances(own[0], own_spread[0], others[0], spread[0])  # the first: the accelerometer
+            best = int(np.argmin(off))
+            is_off = off[0] > FAR and off[best] < FITS * off[0]
+            votes.setdefault(person, []).append((best if is_off else 0, float(off[0]), float(off[best])))
+        worn = {}
+        for person, said in votes.items():
+            turned = [vote for vote in said if vote[0]]
+            share = len(turned) / len(said)
+            if share < AGREE:
+                continue
+            numbers = [vote[0] for vote in turned]
+            most = max(sorted(set(numbers)), key=numbers.count)
+            alike = [vote for vote in turned if vote[0] == most]
+            if len(alike) >= len(turned) / 2:
+                before, after = (float(np.median([vote[one] for vote in alike])) for one in (1, 2))
+                worn[person] = TURNS[most], share, before, after
+        return worn
+
+
+def _said(turn: np.ndarray) -> str:
+    """A turn in words: what is taken for x, y and z."""
+    said = []
+    for row in turn:
+        axis = int(np.abs(row).argmax())
+        said.append(f"{'-' if row[axis] < 0 else ''}{'xyz'[axis]}")
+    return ", ".join(said)
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """Two sensors of a person, or of a recording, are taken for each other: left for right, wrist for thigh.
+
+    Streams of the same channels are compared with others' of the same name and with others' of the other name, by
+    means and logarithmic spreads of channels in what people differ by. Exchanged, they must be left with 0.7 of the
+    distance, in 60 % of a person's recordings. Sensors that others' readings do not tell apart cannot be
+    seen to be swapped.
+    """
+
+    name: str = "swapped"
+
+    def look(self, recording: Recording) -> object:
+        """Means and spreads of each sensor's channels."""
+        return _look(recording)
+
+    def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
+        """Swapped sensors, a finding for each person and pair."""
+        every: dict[str, tuple[str, dict[str, _Worn]]] = dict(facts)  # type: ignore[arg-type]
+        streams = sorted({name for _, found in every.values() for name in found})
+        return [
+            finding
+            for one, other in itertools.combinations(streams, 2)
+            for finding in self._pair(one, other, every, people)
+        ]
+
+    def _pair(
+        self,
+        one: str,
+        other: str,
+        every: Mapping[str, tuple[str, dict[str, _Worn]]],
+        people: Mapping[str, str],
+    ) -> list[Finding]:
+        both = {
+            name: found
+            for name, found in every.items()
+            if one in found[1]
+            and other in found[1]
+            and found[1][one].channels.shape == found[1][other].channels.shape
+        }
+        tables = [_tables(both, stream, people, "channels") for stream in (one, other)]
+        if tables[0] is None or tables[1] is None or tables[0].names != tables[1].names:
+            return []
+        own = [table.values for table in tables if table is not None]
+        theirs = [expected(table) for table in tables if table is not None]
+        off = np.concatenate([np.abs(mine - his) for mine, his in zip(own, theirs, strict=True)])
+        if not np.isfinite(off).any():
+            return []
+        unit = np.maximum(np.nanmedian(off, axis=0), 1e-9)
+        straight = sum(_off(own[place], theirs[place], unit) for place in (0, 1))
+        crossed = sum(_off(own[place], theirs[1 - place], unit) for place in (0, 1))
+        says = crossed < SWAPPED * straight
+        owners = np.array(tables[0].people)
+        everyone = sorted(set(owners.tolist()))
+        findings = []
+        for person in everyone:
+            mine = owners == person
+            share = float(says[mine].mean())
+            if share < AGREE:
+                continue
+            ratio = float(np.median(straight[mine] / np.maximum(crossed[mine], 1e-9)))
+            findings.append(
+                Finding(
+                    self.name,
+                    "fault",
+                    f"person {person}, {one} and {other}",
+                    share * (1 - 1 / len(everyone)) if len(everyone) > 2 else 0.5,
+                    f"{one} and {other} of person {person} are {plain(ratio)} times nearer to the others' if they are "
+                    f"exchanged, in {100 * share:.0f} % of {int(mine.sum())} recordings.",
+                    "Networks see one limb in place of the other for this person.",
+                    f"Exchange {one} and {other} when reading this person's recordings, once the video agrees.",
+                )
+            )
+        return findings
+
+
+def _off(own: np.ndarray, theirs: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Distances `(recordings,)` in what people differ by; one number counts for 5 at most."""
+    return np.asarray(np.minimum(np.abs(own - theirs) / unit, 5.0).mean(axis=1))
