@@ -7,10 +7,11 @@ from plait.doctor.clocks import ClockEnds, ClockJumps, ClockRates
 from plait.doctor.copies import Copies
 from plait.doctor.finding import Check
 from plait.doctor.frames import DarkVideo, MirroredVideo, RepeatedFrames
-from plait.doctor.labels import Lacking, LabelsOutside, Overlaps
+from plait.doctor.labels import LabelsOutside, Lacking, Overlaps
 from plait.doctor.levels import DeadChannels, Frozen, Levels, Saturation
 from plait.doctor.metadata import Metadata, RestTells
 from plait.doctor.persons import Names, SamePerson
+from plait.doctor.placement import Mounting, Swapped
 from plait.doctor.units import Units
 from plait.errors import ConfigError
 from plait.names import plain
@@ -28,7 +29,11 @@ def all_checks(people: People | None = None, by: Side = "subject") -> tuple[Chec
     """
     groups = people.different if people else ()
     apart = frozenset(
-        frozenset((plain(one), plain(other))) for names in groups for one in names for other in names if one != other
+        frozenset((plain(one), plain(other)))
+        for names in groups
+        for one in names
+        for other in names
+        if one != other
     )
     return (
         Names(apart),
@@ -47,6 +52,8 @@ def all_checks(people: People | None = None, by: Side = "subject") -> tuple[Chec
         Frozen(),
         Saturation(),
         Levels(),
+        Mounting(),
+        Swapped(),
         RepeatedFrames(),
         DarkVideo(),
         MirroredVideo(),

@@ -117,7 +117,9 @@ class Overlaps:
             for one, other in combinations(names, 2):
                 if people[one] == people[other]:
                     continue
-                count = sum(overlap > SAME_S for overlap in _overlaps_s(facts[one].labels, facts[other].labels))
+                count = sum(
+                    overlap > SAME_S for overlap in _overlaps_s(facts[one].labels, facts[other].labels)
+                )
                 if count:
                     findings.append(self._across(recording, people[one], people[other], count))
         for name, outline in facts.items():

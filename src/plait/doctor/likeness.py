@@ -107,7 +107,7 @@ def _smallest(numbers: UInt64[np.ndarray, "n"], fit: "object", most: int) -> lis
     kept: list[int] = []
     order = np.argsort(numbers, kind="stable")
     for part in np.array_split(order, max(1, len(order) // (4 * most))):
-        good: Bool[np.ndarray, "k"] = fit(part)  # type: ignore[operator]
+        good: Bool[np.ndarray, k] = fit(part)  # type: ignore[operator]
         kept = sorted({*kept, *numbers[part[good]].tolist()})
         if len(kept) >= most:
             break

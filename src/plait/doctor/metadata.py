@@ -90,7 +90,9 @@ class Metadata:
         for group, (words, severity, harm) in GROUP_OF.items():
             names = sorted({name for _, about in rows for name in about.numbers[group]})
             absent = 0.0 if group == "sensors" else -1.0
-            values = np.array([[about.numbers[group].get(name, absent) for name in names] for _, about in rows])
+            values = np.array(
+                [[about.numbers[group].get(name, absent) for name in names] for _, about in rows]
+            )
             if group == "rate":  # within a tenth rates are one setting
                 values = np.sign(values) * np.round(10 * np.log2(np.abs(values))) / 10
             whose = np.array([person for person, _ in rows])
@@ -225,9 +227,7 @@ class RestTells:
         return findings
 
 
-def _groups(
-    first: np.ndarray, whose: np.ndarray, done: np.ndarray
-) -> tuple[float, list[list[str]]] | None:
+def _groups(first: np.ndarray, whose: np.ndarray, done: np.ndarray) -> tuple[float, list[list[str]]] | None:
     """Groups of activities that a sensor's rest tells apart across people, and how often; None: it does not.
 
     Activities' means, in units of how recordings of one scatter, are joined from the nearest on; people left
@@ -253,7 +253,9 @@ def _groups(
             distances = (((first[test][:, None] - centres) / scale) ** 2).sum(axis=2)
             right[test] = np.array(known)[distances.argmin(axis=1)] == group[test]
         balanced = float(np.mean([right[group == one].mean() for one in sorted(set(group.tolist()))]))
-        several = [[name for name in activities if group_of[name] == one] for one in sorted(set(cut.tolist()))]
+        several = [
+            [name for name in activities if group_of[name] == one] for one in sorted(set(cut.tolist()))
+        ]
         if balanced >= ALMOST and len(several) > 1:  # more groups that are told as well say more
             best = balanced, several
     return best
