@@ -20,7 +20,6 @@ from plait.doctor.words import listed
 from plait.errors import DataError, PlaitError, PlaitWarning
 from plait.names import plain
 from plait.objects import source_key
-from plait.progress import Progress, Step, silent
 from plait.store import cache_folder, content_key, read_bytes, write_bytes, write_json
 from plait.types import Recording
 
@@ -75,7 +74,6 @@ def examine(
     people: People | None = None,
     found: Sequence[Finding] = (),
     keep: str | None = None,
-    progress: Progress = silent,
 ) -> Examination:
     """Run `checks` over `recordings`.
 
@@ -87,7 +85,6 @@ def examine(
         people: names that are one person's count as that person's.
         found: what is known already, such as recordings that do not open.
         keep: a name for the data: what was seen of it lies in the cache, and is not looked at again.
-        progress: told of each recording; how many there will be is not known.
     """
     facts: dict[str, dict[str, object]] = {check.name: {} for check in checks}
     persons: dict[str, str] = {}
@@ -111,7 +108,6 @@ def examine(
                 facts[check.name][name] = kept.looked(check, recording)
             except PlaitError as error:
                 broken["a stream"].append((name, str(error)))
-        progress(Step(len(persons), len(persons), name))
     kept.write()
     findings = [*found, *(_broken(stream, dict(whys)) for stream, whys in broken.items())]
     for check in checks:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +20,10 @@ from plait.compute.executors import EXECUTORS, workers_of
 from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
-from plait.errors import ConfigError, DataError, PlaitError
+from plait.doctor.checks import all_checks, quick
+from plait.doctor.examine import examine
+from plait.doctor.patients import of_study
+from plait.errors import ConfigError, DataError, PlaitError, raised
 from plait.objects import resolve
 from plait.progress import Progress, silent
 from plait.results import (
@@ -60,6 +64,7 @@ from plait.types import Clip, Dataset, Fold
 
 Say = Callable[[str], object]
 LOG = logging.getLogger("plait")
+MOST_SAID = 5  # of the doctor's findings
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
 
 
@@ -75,6 +80,7 @@ def run_study(
     threads: int = 1,
     device: str = "auto",
     ray_address: str | None = None,
+    doctor: bool = True,
     progress: Progress = silent,
     say: Say = LOG.warning,
     then: Callable[[FinishedRun], object] = lambda finished: None,
@@ -95,6 +101,7 @@ def run_study(
         threads: of each job; part of its key.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         ray_address: of the cluster; by default `$RAY_ADDRESS`, else this machine's, else a new one here.
+        doctor: whether the doctor looks first, where the study does not say no (`plait.doctor`).
         progress: told which features and jobs are done, of how many.
         say: called with each line to know of the clips before training, such as what was dropped.
         then: called with the finished run once its tables are written, before another may write its own.
@@ -116,6 +123,9 @@ def run_study(
         for line in listing.told(dataset.activities):
             say(line)
         check_out(study, out)
+        if doctor and study.doctor and study.protocol.shuffle_labels is None:
+            for line in findings_of(study, dataset, data, listing):
+                say(line)
         parts = _folds(study, dataset, listing.cuts)
         cluster = None
         if executor == "ray":
@@ -334,6 +344,25 @@ def _import_all(study: Study) -> None:
         for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):
             if path:
                 resolve(path, f"methods.{name}")
+
+
+def findings_of(study: Study, dataset: Dataset, data: Path, listing: Listing) -> list[str]:
+    """What the doctor finds in a study's recordings, in short; pictures are not decoded for it.
+
+    Nothing that is found stops a study, and nothing that goes wrong here does.
+    """
+    streams = [stream for name in study.needed for stream in dataset.modality(name).streams]
+    checks = quick(all_checks(people_of(study), by_of(study.protocol)))
+    try:
+        found = examine(of_study(listing.cuts, streams), checks, keep=f"{study.dataset} {data.resolve()}")
+    except Exception as error:  # a stream of somebody's own may lack what checks look at
+        return [f"doctor: gave up: {raised(error)}"]
+    serious = [finding for finding in found.findings if finding.severity != "note"]
+    lines = [f"doctor: {one.severity}: {one.check}: {one.where}: {one.what}" for one in serious[:MOST_SAID]]
+    if found.findings:
+        more = f"; `plait doctor {shlex.quote(str(data))} --study STUDY.toml` says all"
+        lines.append(f"doctor: {found.summary()}{more}, doctor = false or --no-doctor switches it off")
+    return lines
 
 
 def _costs(plan: Plan) -> list[str]:
