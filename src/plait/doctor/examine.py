@@ -143,7 +143,7 @@ class Kept:
     """
 
     def __init__(self, checks: Sequence[Check], name: str | None) -> None:
-        self.how = {check.name: _described(check) for check in checks}
+        self.how = {check.name: _described(check) if name else None for check in checks}
         self.path = cache_folder("doctor") / f"{content_key(name)}.json" if name else None
         self.now: dict[str, Any] = {}
         self.new, self.last_s = False, time.monotonic()
@@ -162,8 +162,9 @@ class Kept:
         Raises:
             PlaitError: a stream cannot be read.
         """
-        how, content = self.how[check.name], self._content(recording)
-        if how is None or content is None or self.path is None:
+        how = self.how[check.name]
+        content = self._content(recording) if how and self.path else None
+        if how is None or content is None:
             return check.look(recording)
         key = f"{how.key}-{content}"
         if key in self.before:

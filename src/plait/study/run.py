@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,10 +19,7 @@ from plait.compute.executors import EXECUTORS, workers_of
 from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
-from plait.doctor.checks import all_checks, quick
-from plait.doctor.examine import examine
-from plait.doctor.patients import of_study
-from plait.errors import ConfigError, DataError, PlaitError, raised
+from plait.errors import ConfigError, DataError, PlaitError
 from plait.objects import resolve
 from plait.progress import Progress, silent
 from plait.results import (
@@ -39,6 +35,7 @@ from plait.results import (
     write_table,
 )
 from plait.store import locked, write_csv, write_toml
+from plait.study.examined import findings_of
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
 from plait.study.folds import by_of, check_choice, check_classes, check_held, folds_of, inner_folds
@@ -64,7 +61,6 @@ from plait.types import Clip, Dataset, Fold
 
 Say = Callable[[str], object]
 LOG = logging.getLogger("plait")
-MOST_SAID = 5  # of the doctor's findings
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
 
 
@@ -344,25 +340,6 @@ def _import_all(study: Study) -> None:
         for path in (method.use, train.optimizer, *method.augment.values(), *(part.use for part in parts)):
             if path:
                 resolve(path, f"methods.{name}")
-
-
-def findings_of(study: Study, dataset: Dataset, data: Path, listing: Listing) -> list[str]:
-    """What the doctor finds in a study's recordings, in short; pictures are not decoded for it.
-
-    Nothing that is found stops a study, and nothing that goes wrong here does.
-    """
-    streams = [stream for name in study.needed for stream in dataset.modality(name).streams]
-    checks = quick(all_checks(people_of(study), by_of(study.protocol)))
-    try:
-        found = examine(of_study(listing.cuts, streams), checks, keep=f"{study.dataset} {data.resolve()}")
-    except Exception as error:  # a stream of somebody's own may lack what checks look at
-        return [f"doctor: gave up: {raised(error)}"]
-    serious = [finding for finding in found.findings if finding.severity != "note"]
-    lines = [f"doctor: {one.severity}: {one.check}: {one.where}: {one.what}" for one in serious[:MOST_SAID]]
-    if found.findings:
-        more = f"; `plait doctor {shlex.quote(str(data))} --study STUDY.toml` says all"
-        lines.append(f"doctor: {found.summary()}{more}, doctor = false or --no-doctor switches it off")
-    return lines
 
 
 def _costs(plan: Plan) -> list[str]:
