@@ -97,7 +97,9 @@ def _skeleton(activity, traits, seconds, rng):
     times = np.arange(int(seconds * 20)) / 20
     motion = _motion(activity, times, traits["pace"], rng)
     rest = np.random.default_rng(5).normal(0, 0.4, (6, 3)) + (0, 0, 2.5)
-    joints = rest + motion[:, None] * np.linspace(0, 0.5, 6)[:, None] + rng.normal(0, 0.004, (len(times), 6, 3))
+    joints = (
+        rest + motion[:, None] * np.linspace(0, 0.5, 6)[:, None] + rng.normal(0, 0.004, (len(times), 6, 3))
+    )
     return Readings(times, joints.astype(np.float32))
 
 

@@ -181,12 +181,12 @@ class ClockRates:
         usual_hz = float(np.exp(np.median(table.values)))
         told: set[str] = set()
         off = apart(table, 0.003)
-        for person, shift, sure in zip(off.people, off.off[:, 0], off.sure[:, 0], strict=True):
-            if abs(shift) > RATE and sure >= SURE:
+        for person, shift, clear in zip(off.people, off.off[:, 0], off.clear[:, 0], strict=True):
+            if abs(shift) > RATE and clear >= CLEAR:
                 told.add(person)
                 yield self._found(
                     f"person {person}, {stream}",
-                    float(sure),
+                    float(clear) * (1 - 1 / len(off.people)),
                     f"{stream} of person {person} comes at {plain(float(np.exp(shift)) * usual_hz)} readings a "
                     f"second, {100 * np.expm1(shift):+.1f} % off that of {of_people(len(off.people) - 1)}.",
                 )
@@ -325,7 +325,7 @@ class ClockEnds:
 
 
 FEW = 5  # recordings or people, below which nobody is out of line
-SURE = 0.9
+CLEAR = 0.95
 
 
 def _lags(

@@ -194,8 +194,8 @@ class DarkVideo:
             if table is None:
                 continue
             off = apart(table, 0.3)
-            for person, shift, sure in zip(off.people, off.off, off.sure, strict=True):
-                if (shift < -math.log(4)).all() and sure.min() >= 0.5:
+            for person, shift, clear, sure in zip(off.people, off.off, off.clear, off.sure, strict=True):
+                if (shift < -math.log(4)).all() and clear.min() >= 0.8:
                     findings.append(
                         self._found(
                             "warning",

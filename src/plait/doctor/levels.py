@@ -302,8 +302,11 @@ class Levels:
             tight, loose = apart(table, 0.03), apart(table, NEAR_SPREAD)
             off = np.where(constant, tight.off, loose.off)
             sure = np.where(constant, tight.sure, loose.sure)
+            clear = np.where(constant, tight.clear, loose.clear)
             far = np.abs(off) > np.where(constant, math.log(1.15), math.log(5.0))
-            for person, shifts, sures, odd in zip(tight.people, off, sure, far & (sure >= 0.95), strict=True):
+            for person, shifts, sures, odd in zip(
+                tight.people, off, sure, far & (clear >= 0.95), strict=True
+            ):
                 odd &= [
                     not conversion(shift, NEAR_SPREAD if not fixed else 0.12)
                     for shift, fixed in zip(shifts, constant, strict=True)

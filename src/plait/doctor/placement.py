@@ -173,7 +173,9 @@ class Mounting:
                 others = [every[one][1][stream] for one in names if one != name]
                 mean = np.median([one.means[0] for one in others], axis=0)
                 covariance = np.median([one.covariances[0] for one in others], axis=0)
-                usual = max(distances(one.means[0], one.covariances[0], mean, covariance)[0] for one in others)
+                usual = max(
+                    distances(one.means[0], one.covariances[0], mean, covariance)[0] for one in others
+                )
                 own = every[name][1][stream]
                 off = distances(own.means[0], own.covariances[0], mean, covariance)
                 best = int(np.argmin(off))

@@ -158,12 +158,12 @@ class Units:
             hits: dict[str, list[int]] = {}
             for number, fixed in enumerate(constant):
                 off = tight if fixed else loose
-                shift, sure = float(off.off[place, number]), float(off.sure[place, number])
+                shift, clear = float(off.off[place, number]), float(off.clear[place, number])
                 units = conversion(shift, NEAR if fixed else NEAR_SPREAD) if math.isfinite(shift) else None
-                if units and sure >= LEAST:
+                if units and clear >= CLEAR:
                     hits.setdefault(units, []).append(number)
             for units, numbers in hits.items():
-                number = max(numbers, key=lambda one: (constant[one], loose.sure[place, one]))
+                number = max(numbers, key=lambda one: (constant[one], loose.clear[place, one]))
                 off = tight if constant[number] else loose
                 shift = float(off.off[place, number])
                 what = "length" if constant[number] else "spread"
@@ -189,7 +189,9 @@ class Units:
     ) -> list[Finding]:
         """Single recordings that are a factor off what others' say, where their person is not."""
         residuals = table.values - expected(table)
-        spread = np.maximum(MAD * np.nanmedian(np.abs(residuals), axis=0), np.where(constant, 0.03, NEAR_SPREAD))
+        spread = np.maximum(
+            MAD * np.nanmedian(np.abs(residuals), axis=0), np.where(constant, 0.03, NEAR_SPREAD)
+        )
         odd: dict[str, tuple[str, int]] = {}
         for row, (name, person) in enumerate(zip(table.names, table.people, strict=True)):
             if any(one.where.startswith(f"person {person},") for one in told):
@@ -270,7 +272,7 @@ class Units:
         )
 
 
-LEAST = 0.5
+CLEAR = 0.8  # a factor that is met is half of the evidence
 STRAYS = 5.0  # spreads by which a recording is off at least
 HARM = (
     "Networks see a person of another strength altogether; means and standard deviations of training are spoilt "
