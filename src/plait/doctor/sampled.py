@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -90,8 +89,7 @@ def signals(recording: Recording) -> Iterator[tuple[str, Signal]]:
         DataError: a stream cannot be read.
     """
     for name, stream in recording.streams.items():
-        found = _sampled(_Same(stream))
-        if isinstance(found, Signal):
+        if not of_pictures(name, stream) and (found := _signal(_Same(stream))) is not None:
             yield name, found
 
 
@@ -102,9 +100,30 @@ def pictures(recording: Recording) -> Iterator[tuple[str, Pictures]]:
         DataError: a stream cannot be read.
     """
     for name, stream in recording.streams.items():
-        found = _sampled(_Same(stream))
-        if isinstance(found, Pictures):
+        if of_pictures(name, stream) and (found := _pictures(_Same(stream))) is not None:
             yield name, found
+
+
+_FILMS: set[tuple[type, str]] = set()  # kinds of streams that a name has stood for, and that gave pictures
+
+
+def of_pictures(name: str, stream: Stream) -> bool:
+    """Whether a stream is of pictures; what is decoded when asked for is asked once in a process.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if (type(stream), name) in _FILMS:
+        return True
+    shape, own = getattr(stream, "shape", None), _held(stream)
+    if own is not None:
+        shape = own.shape[1:]
+    elif not isinstance(shape, tuple):
+        if not (one := _one(stream)).size or not _is_picture(one.shape):
+            return False
+        _FILMS.add((type(stream), name))
+        return True
+    return _is_picture(shape)
 
 
 def kind(recording: Recording) -> str:
@@ -113,20 +132,32 @@ def kind(recording: Recording) -> str:
     return activities.pop() if len(activities) == 1 else ""
 
 
-@functools.lru_cache(maxsize=16)  # checks look at one recording after the other
-def _sampled(same: _Same) -> Signal | Pictures | None:
-    stream: Any = same.stream
+def _held(stream: Stream) -> np.ndarray | None:
+    """The readings of a stream that lies in memory."""
+    log = stream.log if isinstance(stream, Synced) else stream
+    return log.values if isinstance(log, SensorLog | Readings) else None
+
+
+def _one(stream: Stream) -> np.ndarray:
+    """A stream's first reading; nothing of one without any."""
     times = np.asarray(stream.times, np.float64)
-    if len(times) == 0:
+    held = _held(stream)
+    return np.asarray(held[:1] if held is not None else stream.at(times[:1]))[0] if len(times) else times
+
+
+def _is_picture(shape: Sequence[int]) -> bool:
+    flat = len(shape) == 2 or (len(shape) == 3 and shape[2] <= 4)
+    return flat and min(shape[:2]) >= PICTURE
+
+
+@functools.lru_cache(maxsize=16)  # checks look at one recording after the other
+def _signal(same: _Same) -> Signal | None:
+    stream = same.stream
+    times, one = np.asarray(stream.times, np.float64), _one(stream)
+    if len(times) == 0 or one.dtype.kind not in "fiub":
         return None
     log = stream.log if isinstance(stream, Synced) else stream
-    held = log.values if isinstance(log, SensorLog | Readings) else None
-    one = np.asarray(held[:1] if held is not None else stream.at(times[:1]))[0]
-    if one.dtype.kind not in "fiub":
-        return None
-    flat = one.ndim == 2 or (one.ndim == 3 and one.shape[2] <= 4)
-    if flat and min(one.shape[:2]) >= PICTURE:
-        return _pictures(stream, times, one)
+    held = _held(stream)
     rows = _stretches(len(times), max(NUMBERS // max(one.size, 1), STRETCHES), STRETCHES)
     values = np.asarray(held[rows] if held is not None else stream.at(times[rows]), np.float32)
     names = log.names if isinstance(log, SensorLog) else tuple(_places(one.shape))
@@ -143,7 +174,12 @@ def _stretches(count: int, most: int, stretches: int) -> np.ndarray:
     return np.unique(starts[:, None] + np.arange(length))
 
 
-def _pictures(stream: Stream, times: np.ndarray, one: np.ndarray) -> Pictures:
+@functools.lru_cache(maxsize=4)
+def _pictures(same: _Same) -> Pictures | None:
+    stream = same.stream
+    times, one = np.asarray(stream.times, np.float64), _one(stream)
+    if len(times) == 0 or one.dtype.kind not in "fiub":
+        return None
     most = min(max(AT_ONCE // one.size, PICTURES), MOST_PICTURES)
     rows = _stretches(len(times), most, most // BURST)
     step = max(AT_ONCE // one.size // BURST, 1) * BURST
