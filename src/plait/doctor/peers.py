@@ -1,12 +1,12 @@
 """One person against the others, by statistics that a few odd ones do not move; and how sure that is.
 
 A number is compared with the same number of other people, of the same activity where enough of them did it.
-Centres are medians, spreads are 1.4826 median absolute deviations. Few people say little of a spread, so it is
-moderated: what people differ by anyway (the floor) counts as `PRIOR` degrees of freedom beside 0.4 for each other
-person but one, for a median absolute deviation is worth about 0.4 of a sample (Smyth, 2004, for variances). The
-distance then is Student's t, its chance is multiplied by the number of looks (Bonferroni). What is left is that
-somebody is apart; that it is this one and not those they are compared with is sure to n / (n + 1) with n others: two
-people are one against one, 0.5.
+Centres are medians, spreads are 1.4826 median absolute deviations. Few people say little of a spread, so it
+is moderated: what people differ by anyway (the floor) counts as `PRIOR` degrees of freedom beside 0.4 for
+each other person but one, for a median absolute deviation is worth about 0.4 of a sample (Smyth, 2004, for
+variances). The distance then is Student's t, its chance is multiplied by the number of looks (Bonferroni).
+What is left is that somebody is apart; that it is this one and not those they are compared with is sure to n
+/ (n + 1) with n others: two people are one against one, 0.5.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-
-from plait.types import Recording
 
 MAD = 1.4826  # to a Gaussian's standard deviation
 PRIOR = 3.0  # degrees of freedom
@@ -142,12 +140,6 @@ def usual(found: Seen, floor: float, times: float = 3.0, share: float = 0.95) ->
     return bars
 
 
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """Some names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def plain(number: float) -> str:
     """A number in three digits."""
     return f"{number:.3g}"
@@ -156,11 +148,6 @@ def plain(number: float) -> str:
 def of_people(count: int) -> str:
     """Whom somebody was compared with."""
     return "1 other person" if count == 1 else f"{count} other people"
-
-
-def whole(recording: Recording) -> str:
-    """What a recording is called."""
-    return f"recording {recording.name}"
 
 
 def _median(values: np.ndarray) -> np.ndarray:
