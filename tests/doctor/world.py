@@ -17,7 +17,7 @@ KINDS = ("steady", "coarse", "radio", "gentle")
 
 
 def world(seed=0, kind="steady", people=6, repeats=2, seconds=16.0):
-    """Recordings of two activities: wrists (logs, 50 Hz), a thigh (100 Hz), a camera (10 Hz), a skeleton (20 Hz).
+    """Recordings of two activities: two wrists (50 Hz), a thigh (100 Hz), a camera (10 Hz), joints (20 Hz).
 
     `coarse`: sensors of few digits, often at rest; `radio`: stamps with jitter, lost readings and pauses;
     `gentle`: little motion in little light.
@@ -96,8 +96,9 @@ def _skeleton(activity, traits, seconds, rng):
     """Six joints in metres, `(n, 6, 3)`."""
     times = np.arange(int(seconds * 20)) / 20
     motion = _motion(activity, times, traits["pace"], rng)
-    rest = np.random.default_rng(5).normal(0, 0.4, (6, 3)) + (0, 0, 2.5)
-    joints = rest + motion[:, None] * np.linspace(0, 0.5, 6)[:, None] + rng.normal(0, 0.004, (len(times), 6, 3))
+    rest = np.random.default_rng(5).normal(0, 0.4, (6, 3)) + np.array([0, 0, 2.5])
+    joints = rest + motion[:, None] * np.linspace(0, 0.5, 6)[:, None]
+    joints += rng.normal(0, 0.004, joints.shape)
     return Readings(times, joints.astype(np.float32))
 
 
@@ -112,7 +113,7 @@ def verdict(checks, recordings):
 
 
 def planted(recordings, who, change):
-    """The recordings with the streams of some changed: of a person, `"3"`, or of one recording, `"3-wave-1"`."""
+    """The recordings with changed streams of a person, `"3"`, or of one recording, `"3-wave-1"`."""
     return [
         replace(one, streams=change(dict(one.streams))) if who in (one.subject, one.name) else one
         for one in recordings

@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from plait.doctor.finding import Finding, Severity
-from plait.doctor.peers import MAD, apart, listed, of_people, plain, seen, usual
+from plait.doctor.peers import MAD, apart, of_people, plain, seen, usual
+from plait.doctor.words import listed
 from plait.types import Recording
 
 GAP_S, GAP_STEPS = 0.2, 10.0  # below, a gap is a late packet, which interpolation bridges
@@ -22,8 +23,17 @@ QUARTER = 64  # readings in each quarter of a recording, from which on its rate 
 
 
 class _Times(NamedTuple):
-    """Of one stream: its ends, its usual step, its longest gap and when that begins, the gap's end among
-    the others' readings, and the relative spread of the rates in its quarters."""
+    """A stream's times in a few numbers.
+
+    Args:
+        count: of readings.
+        first_s, last_s: its ends.
+        step_s: the median step.
+        gap_s, gap_at_s: the longest step, and when it begins.
+        alone: whether all other streams have readings within it.
+        mean_step_s: the mean of steps up to three median ones.
+        uneven: natural logarithm of the fastest by the slowest rate of its quarters.
+    """
 
     count: int
     first_s: float
@@ -90,7 +100,7 @@ class ClockJumps:
 
     name: str = "clock-jumps"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> dict[str, _Times]:
         """Each stream's times in a few numbers."""
         return _look(recording)
 
@@ -129,7 +139,8 @@ class ClockJumps:
         gap = times[worst]
         excess = gap.gap_s / bars[worst]
         what = (
-            f"{stream} has no reading for {plain(gap.gap_s)} s from {gap.gap_at_s:.2f} s on in {worst}, while "
+            f"{stream} has no reading for {plain(gap.gap_s)} s from {gap.gap_at_s:.2f} s on in {worst}, "
+            "while "
             f"other streams go on; up to {plain(bars[worst])} s would be usual"
         )
         if jump:
@@ -151,17 +162,18 @@ class ClockJumps:
 
 @dataclass(frozen=True)
 class ClockRates:
-    """A stream's rate is not what it is elsewhere, or changes on its way: a clock that drifts, or another setting.
+    """A stream's rate is not what it is elsewhere, or changes on its way: its clock drifts.
 
     Rates are of steps up to three usual ones, so that gaps do not count. A person's rate is compared with the
     others' (their spread, at least 0.3 %: crystals are better, stamps of a radio link about as good), a
-    recording's with all others; both must be off by 1 %. A drift of 1 % is 50 ms in a window of five seconds; below,
-    only streams that end apart say it (`clock-ends`). Within a recording, quarters of 64 readings or more are compared.
+    recording's with all others; both must be off by 1 %. A drift of 1 % is 50 ms in a window of five seconds;
+    below, only streams that end apart say it (`clock-ends`). Within a recording, quarters of 64 readings or
+    more are compared.
     """
 
     name: str = "clock-rates"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> dict[str, _Times]:
         """Each stream's times in a few numbers."""
         return _look(recording)
 
@@ -181,13 +193,14 @@ class ClockRates:
         usual_hz = float(np.exp(np.median(table.values)))
         told: set[str] = set()
         off = apart(table, 0.003)
-        for person, shift, sure in zip(off.people, off.off[:, 0], off.sure[:, 0], strict=True):
-            if abs(shift) > RATE and sure >= SURE:
+        for person, shift, clear in zip(off.people, off.off[:, 0], off.clear[:, 0], strict=True):
+            if abs(shift) > RATE and clear >= CLEAR:
                 told.add(person)
                 yield self._found(
                     f"person {person}, {stream}",
-                    float(sure),
-                    f"{stream} of person {person} comes at {plain(float(np.exp(shift)) * usual_hz)} readings a "
+                    float(clear) * (1 - 1 / len(off.people)),
+                    f"{stream} of person {person} comes at {plain(float(np.exp(shift)) * usual_hz)} "
+                    "readings a "
                     f"second, {100 * np.expm1(shift):+.1f} % off that of {of_people(len(off.people) - 1)}.",
                 )
         rates = {name: -np.log(one.mean_step_s) for name, one in times.items()}
@@ -219,7 +232,8 @@ class ClockRates:
             what,
             "If it is the clock that runs otherwise, streams come apart the more, the longer the recording; "
             "motions look faster or slower than they were.",
-            "Compare the length with another clock; synchronise with drift (`plait sync`), or state the true rate.",
+            "Compare the length with another clock; synchronise with drift (`plait sync`), or state the "
+            "true rate.",
         )
 
     def _uneven(self, stream: str, times: dict[str, _Times], people: Mapping[str, str]) -> Iterable[Finding]:
@@ -234,7 +248,8 @@ class ClockRates:
             yield self._found(
                 _where(odd, stream),
                 0.8 if len(set(table.people)) > FEW else 0.5,
-                f"The rate of {stream} changes by {100 * np.expm1(times[worst].uneven):.0f} % within {worst}, "
+                f"The rate of {stream} changes by {100 * np.expm1(times[worst].uneven):.0f} % within "
+                f"{worst}, "
                 f"where {100 * np.expm1(bars[table.names.index(worst)]):.0f} % would be usual.",
             )
 
@@ -244,14 +259,14 @@ class ClockEnds:
     """A stream begins or ends apart from the other streams of its recording.
 
     It is held against the median of the others' ends, and that against the same in other people's recordings:
-    three times what 95 % of these stay below, at least 0.2 s and five steps. Apart at both ends alike: the clock
-    is off. At the end alone: it drifts, or the sensor stopped. Where streams are never started together, the
-    bar is high, and little is found: with reason.
+    three times what 95 % of these stay below, at least 0.2 s and five steps. Apart at both ends alike: the
+    clock is off. At the end alone: it drifts, or the sensor stopped. Where streams are never started
+    together, the bar is high, and little is found: with reason.
     """
 
     name: str = "clock-ends"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> dict[str, _Times]:
         """Each stream's times in a few numbers."""
         return _look(recording)
 
@@ -316,7 +331,8 @@ class ClockEnds:
             f"{worst}; up to {plain(bar_s)} s would be usual.",
             "Clips pair what did not happen together."
             if way == "both"
-            else "Clips pair what did not happen together if the clock drifts; if the sensor was not running, "
+            else "Clips pair what did not happen together if the clock drifts; if the sensor was not "
+            "running, "
             "clips there lack it.",
             "Find the offset (`plait sync`, or by hand) and state it."
             if way == "both"
@@ -325,7 +341,7 @@ class ClockEnds:
 
 
 FEW = 5  # recordings or people, below which nobody is out of line
-SURE = 0.9
+CLEAR = 0.95
 
 
 def _lags(

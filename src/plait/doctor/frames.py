@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.doctor.finding import Finding
-from plait.doctor.peers import ENOUGH, apart, listed, of_people, plain, seen, usual
+from plait.doctor.peers import ENOUGH, apart, of_people, plain, seen, usual
 from plait.doctor.sampled import Pictures, kind, pictures
+from plait.doctor.words import listed
 from plait.types import Recording
 
 STILL = 0.02  # of the usual change: a lossy codec does not repeat a picture to the bit
@@ -24,15 +25,22 @@ SAME = 0.05  # correlation by which a map must fit better one way than the other
 
 
 class _Film(NamedTuple):
-    """Of one stream: the share of pictures that repeat the one before, the longest frozen stretch in seconds,
-    the mean level, its spread over the picture, and maps `(2, height, width)`: of what moves, and of the mean."""
+    """A stream of pictures in a few numbers.
+
+    Args:
+        repeated: the share of pictures that repeat the one before.
+        frozen_s: the longest frozen stretch, in seconds.
+        level, contrast: the mean, and the standard deviation over rows and columns.
+        levels: how many there are, 256 of a camera's, else None.
+        maps: `(2, 24, 24)`, of what moves and of the mean, each about its mean and of length 1.
+    """
 
     repeated: float
     frozen_s: float
     level: float
     contrast: float
     levels: int | None
-    maps: np.ndarray
+    maps: list[list[list[float]]]
 
 
 def _film(found: Pictures) -> _Film:
@@ -55,7 +63,7 @@ def _film(found: Pictures) -> _Film:
     small = found.small
     mean, moved = small.mean(axis=0), small.std(axis=0)
     shape = (SIDE, SIDE)
-    maps = np.array([_fit(one, shape) for one in (moved, mean)])
+    maps = [_unit(_fit(one, shape)).round(4).tolist() for one in (moved, mean)]
     return _Film(
         float(still[pairs].mean()) if pairs.sum() >= RUN * 2 else 0.0,
         frozen_s,
@@ -80,7 +88,7 @@ def _by_stream(facts: Mapping[str, object]) -> dict[str, dict[str, tuple[str, _F
     return found
 
 
-def _look(recording: Recording) -> object:
+def _look(recording: Recording) -> tuple[str, dict[str, _Film]]:
     return kind(recording), {name: _film(found) for name, found in pictures(recording)}
 
 
@@ -92,14 +100,14 @@ def _recordings(names: list[str]) -> str:
 class RepeatedFrames:
     """Pictures that repeat the one before: a frame rate that was made up, or a camera that stands still.
 
-    A picture repeats if it changes by no more than 2 % of the recording's usual change. Frozen: four in a row,
-    for longer than five times what 95 % of other people's recordings show, at least 0.25 s. Doubled: a tenth of
-    pictures (three times the others' usual, where that is more).
+    A picture repeats if it changes by no more than 2 % of the recording's usual change. Frozen: four in a
+    row, for longer than five times what 95 % of other people's recordings show, at least 0.25 s. Doubled: a
+    tenth of pictures (three times the others' usual, where that is more).
     """
 
     name: str = "repeated-frames"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> tuple[str, dict[str, _Film]]:
         """Each stream of pictures in a few numbers."""
         return _look(recording)
 
@@ -125,7 +133,8 @@ class RepeatedFrames:
                         "warning",
                         f"{_recordings([n for n, s in zip(table.names, still, strict=True) if s])}, {stream}",
                         float(np.clip(1 - 0.5 * frozen_bars[worst] / frozen_s[worst], 0, 0.99)),
-                        f"{stream} shows one picture for {plain(frozen_s[worst])} s in {table.names[worst]}; up to "
+                        f"{stream} shows one picture for {plain(frozen_s[worst])} s in "
+                        f"{table.names[worst]}; up to "
                         f"{plain(frozen_bars[worst])} s would be usual.",
                         "Clips there show a person who stands still.",
                         "Leave the stretch out: shorten its labels.",
@@ -137,7 +146,8 @@ class RepeatedFrames:
                     Finding(
                         self.name,
                         "warning",
-                        f"{_recordings([n for n, s in zip(table.names, doubled, strict=True) if s])}, {stream}",
+                        f"{_recordings([n for n, s in zip(table.names, doubled, strict=True) if s])}, "
+                        f"{stream}",
                         float(np.clip(1 - 0.5 * bars[worst] / repeated[worst], 0, 0.99)),
                         f"{100 * repeated[worst]:.0f} % of the pictures of {stream} repeat the one before in "
                         f"{table.names[worst]}; up to {100 * bars[worst]:.0f} % would be usual.",
@@ -152,13 +162,14 @@ class RepeatedFrames:
 class DarkVideo:
     """Pictures are dark or blank: nothing is seen.
 
-    Of 256 levels: a mean below 16, or all of the picture within a standard deviation of 4. Others are compared:
-    a person's mean level below a quarter of the others', the spread over the picture below a quarter too.
+    Of 256 levels: a mean below 16, or all of the picture within a standard deviation of 4. Others are
+    compared: a person's mean level below a quarter of the others', the spread over the picture below a
+    quarter too.
     """
 
     name: str = "dark-video"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> tuple[str, dict[str, _Film]]:
         """Each stream of pictures in a few numbers."""
         return _look(recording)
 
@@ -169,7 +180,7 @@ class DarkVideo:
             dark = [
                 name
                 for name, (_, film) in films.items()
-                if film.levels == 256 and (film.level < DARK or film.contrast < FLAT) or film.contrast == 0
+                if (film.levels == 256 and (film.level < DARK or film.contrast < FLAT)) or film.contrast == 0
             ]
             if dark:
                 worst = min(dark, key=lambda name: films[name][1].contrast)
@@ -180,7 +191,8 @@ class DarkVideo:
                         f"{_recordings(dark)}, {stream}",
                         0.95,
                         f"{stream} is blank or dark in {worst}: its mean level is {plain(film.level)}"
-                        f"{' of 255' if film.levels else ''}, its spread over the picture {plain(film.contrast)}.",
+                        f"{' of 255' if film.levels else ''}, its spread over the picture "
+                        f"{plain(film.contrast)}.",
                     )
                 )
             bright = {name: film for name, film in films.items() if name not in dark and film[1].levels}
@@ -194,15 +206,17 @@ class DarkVideo:
             if table is None:
                 continue
             off = apart(table, 0.3)
-            for person, shift, sure in zip(off.people, off.off, off.sure, strict=True):
-                if (shift < -math.log(4)).all() and sure.min() >= 0.5:
+            for person, shift, clear, sure in zip(off.people, off.off, off.clear, off.sure, strict=True):
+                if (shift < -math.log(4)).all() and clear.min() >= 0.8:
                     findings.append(
                         self._found(
                             "warning",
                             f"person {person}, {stream}",
                             float(sure.min()),
-                            f"{stream} of person {person} has {plain(100 * math.exp(shift[0]))} % of the light of "
-                            f"{of_people(len(off.people) - 1)}, and {plain(100 * math.exp(shift[1]))} % of the contrast.",
+                            f"{stream} of person {person} has {plain(100 * math.exp(shift[0]))} % of the "
+                            "light of "
+                            f"{of_people(len(off.people) - 1)}, and {plain(100 * math.exp(shift[1]))} % "
+                            "of the contrast.",
                         )
                     )
         return findings
@@ -223,15 +237,15 @@ class DarkVideo:
 class MirroredVideo:
     """A person's video is mirrored, upside down, or turned by half, as against the others'.
 
-    Maps of the mean picture and of what moves, 24 x 24, are correlated with the others' (their mean, within an
-    activity where three others did it) as they are and turned. A turned one must fit better by 0.05 in the median recording, in
-    nine of ten recordings, while the others fit better as they are. What looks alike both ways cannot be told,
-    nor can a scene that is another for everyone: then nothing is said.
+    Maps of the mean picture and of what moves, 24 x 24, are correlated with the others' (their mean, within
+    an activity where three others did it) as they are and turned. A turned one must fit better by 0.05 in the
+    median recording, in nine of ten recordings, while the others fit better as they are. What looks alike
+    both ways cannot be told, nor can a scene that is another for everyone: then nothing is said.
     """
 
     name: str = "mirrored-video"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> tuple[str, dict[str, _Film]]:
         """Each stream of pictures in a few numbers."""
         return _look(recording)
 
@@ -269,7 +283,8 @@ class MirroredVideo:
             float(np.clip(sure, 0, 0.99)),
             f"{stream} of person {person} fits that of {of_people(others)} better {way}: by {plain(gain)} in "
             f"correlation, in {100 * votes:.0f} % of recordings.",
-            "Left and right are taken for each other: activities that differ in nothing else are mixed up for this person.",
+            "Left and right are taken for each other: activities that differ in nothing else are mixed up "
+            "for this person.",
             "Look at a picture; turn the video back when reading it.",
         )
 
@@ -279,7 +294,7 @@ WAYS = ("mirrored", "upside down", "turned by half")
 
 def _gains(films: Mapping[str, tuple[str, _Film]], people: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     """By how much each recording's maps fit the others' better in each of `WAYS` than as they are."""
-    unit = {name: np.array([_unit(one) for one in film.maps]) for name, (_, film) in films.items()}
+    unit = {name: np.array(film.maps) for name, (_, film) in films.items()}
     sums: dict[tuple[str, str], np.ndarray] = {}
     for name, (done, _) in films.items():
         for group in {done, "\0"}:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.doctor.finding import Finding
-from plait.doctor.peers import apart, listed, of_people, plain, seen, usual
+from plait.doctor.peers import apart, of_people, plain, seen, usual
 from plait.doctor.sampled import Signal, kind, signals
-from plait.doctor.units import NEAR_SPREAD, conversion, log_scales, scales
+from plait.doctor.units import NEAR_SPREAD, Scale, conversion, log_scales, scales
+from plait.doctor.words import listed
 from plait.types import Recording
 
 FROZEN_S, FROZEN_READINGS = 0.25, 8  # below, equal readings in a row are a slow sensor's, asked too often
@@ -25,15 +26,22 @@ FAR = 3.0  # natural logarithm 1.1 times this: 27-fold
 
 
 class _Channels(NamedTuple):
-    """Of one stream, by channel: seconds of the longest stretch of equal readings (the last number: of all
-    channels at once), the share of readings that are cut off, where, and which channels never change."""
+    """A stream's channels in a few numbers.
 
-    names: tuple[str, ...]
-    still_s: np.ndarray
-    cut: np.ndarray
-    cut_at: np.ndarray
-    constant: np.ndarray
-    value: np.ndarray
+    Args:
+        names: of the channels.
+        still_s: seconds of the longest stretch of equal readings; the last number: of all channels at once.
+        cut, cut_at: the share of readings that are cut off, and at which number.
+        constant: whether it never changes.
+        value: its smallest number, NaN where nothing is known.
+    """
+
+    names: list[str]
+    still_s: list[float]
+    cut: list[float]
+    cut_at: list[float]
+    constant: list[bool]
+    value: list[float]
 
 
 def _channels(signal: Signal) -> _Channels:
@@ -54,7 +62,12 @@ def _channels(signal: Signal) -> _Channels:
     shares, ends = np.array(cuts, np.float64).reshape(-1, 2).T
     constant = ~(low < high) if len(values) > FROZEN_READINGS else np.zeros(len(low), np.bool_)
     return _Channels(
-        signal.names, still_s, shares, ends, constant, np.where(known.any(axis=0), low, math.nan)
+        list(signal.names),
+        still_s.tolist(),
+        shares.tolist(),
+        ends.tolist(),
+        constant.tolist(),
+        np.where(known.any(axis=0), low, math.nan).tolist(),
     )
 
 
@@ -112,13 +125,13 @@ def _look(recording: Recording) -> dict[str, _Channels]:
 class DeadChannels:
     """A channel says one number, or nothing, throughout a recording.
 
-    A real sensor's last digits move. Where it moves in other recordings, it is a fault; where it never moves in
-    any, a note: it is a constant of the data set, which tells networks nothing.
+    A real sensor's last digits move. Where it moves in other recordings, it is a fault; where it never moves
+    in any, a note: it is a constant of the data set, which tells networks nothing.
     """
 
     name: str = "dead-channels"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> dict[str, _Channels]:
         """What each channel does."""
         return _look(recording)
 
@@ -128,7 +141,7 @@ class DeadChannels:
         for stream, recordings in _stored(facts).items():
             names = next(iter(recordings.values())).names
             constant = {name: one.constant for name, one in recordings.items()}
-            whole = [name for name, dead in constant.items() if dead.all()]
+            whole = [name for name, dead in constant.items() if all(dead)]
             if whole and len(whole) < len(constant):
                 findings.append(self._found(stream, "every channel", whole, recordings, 0))
             for place, channel in enumerate(names):
@@ -149,14 +162,17 @@ class DeadChannels:
             "note" if always else "fault",
             "all recordings, " + stream if always else f"{_recordings(names)}, {stream}",
             0.99 if alive > 1 or always else 0.9,
-            f"{channel[0].upper()}{channel[1:]} of {stream} {says} throughout in {len(names)} of {len(every)} recordings.",
+            f"{channel[0].upper()}{channel[1:]} of {stream} {says} throughout in {len(names)} of "
+            f"{len(every)} recordings.",
             "It tells networks nothing."
             if always
-            else "Networks take silence for something the person did; where it goes with a person or an activity, it "
+            else "Networks take silence for something the person did; where it goes with a person or an "
+            "activity, it "
             "is learnt in place of motion.",
             "Leave the channel out."
             if always
-            else "Leave these recordings out, or the channel for everyone, or train with it missing (`missing`).",
+            else "Leave these recordings out, or the channel for everyone, or train with it missing "
+            "(`missing`).",
         )
 
 
@@ -165,12 +181,13 @@ class Frozen:
     """A stream, or a channel, repeats its last reading for a stretch.
 
     The longest run of equal readings is held against other people's in the same stream or channel: five times
-    what 95 % of these stay below, at least 0.25 s and eight readings. So coarse sensors at rest have high bars.
+    what 95 % of these stay below, at least 0.25 s and eight readings. So coarse sensors at rest have high
+    bars.
     """
 
     name: str = "frozen"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> dict[str, _Channels]:
         """What each channel does."""
         return _look(recording)
 
@@ -178,7 +195,7 @@ class Frozen:
         """Frozen stretches, a finding for each stream, or channel of one."""
         findings = []
         for stream, recordings in _stored(facts).items():
-            alive = {name: one for name, one in recordings.items() if not one.constant.all()}
+            alive = {name: one for name, one in recordings.items() if not all(one.constant)}
             table = seen(
                 {
                     name: ("", np.append(np.where(one.constant, 0.0, one.still_s[:-1]), one.still_s[-1]))
@@ -225,7 +242,8 @@ class Frozen:
                 "warning",
                 f"{_recordings(frozen)}, {stream}",
                 float(np.clip(1 - 0.5 * bars[worst] / still_s[worst], 0, 0.99)),
-                f"{channel[0].upper()}{channel[1:]} of {stream} repeats one reading for {plain(still_s[worst])} s in "
+                f"{channel[0].upper()}{channel[1:]} of {stream} repeats one reading for "
+                f"{plain(still_s[worst])} s in "
                 f"{names[worst]}; up to {plain(bars[worst])} s would be usual.",
                 "Clips there show a person at rest who was not.",
                 "Leave the stretch out: shorten its labels, or take the repeated readings for missing.",
@@ -237,14 +255,14 @@ class Frozen:
 class Saturation:
     """A channel is cut off at an end of its range.
 
-    At least 0.2 % of its readings equal its largest (or smallest) number in runs of three or more, four times as
-    many as at the next level, and it is met and left as steeply as the signal moves elsewhere. A value at which
-    a fifth of readings lie is where a channel rests, such as a pressure's 0, and is none.
+    At least 0.2 % of its readings equal its largest (or smallest) number in runs of three or more, four times
+    as many as at the next level, and it is met and left as steeply as the signal moves elsewhere. A value at
+    which a fifth of readings lie is where a channel rests, such as a pressure's 0, and is none.
     """
 
     name: str = "saturation"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> dict[str, _Channels]:
         """What each channel does."""
         return _look(recording)
 
@@ -252,21 +270,23 @@ class Saturation:
         """Cut channels, a finding for each stream."""
         findings = []
         for stream, recordings in _stored(facts).items():
-            cut = {name: one for name, one in recordings.items() if (one.cut > 0).any()}
+            cut = {name: one for name, one in recordings.items() if max(one.cut) > 0}
             if not cut:
                 continue
-            worst = max(cut, key=lambda name: float(cut[name].cut.max()))
-            place = int(cut[worst].cut.argmax())
+            worst = max(cut, key=lambda name: max(cut[name].cut))
+            place = int(np.argmax(cut[worst].cut))
             channels = sorted({one.names[at] for one in cut.values() for at in np.flatnonzero(one.cut)})
-            share = float(cut[worst].cut[place])
+            share = cut[worst].cut[place]
             findings.append(
                 Finding(
                     self.name,
                     "warning" if share > 0.01 else "note",
                     f"{_recordings(list(cut))}, {stream}",
                     float(np.clip(1 - CUT / share / 2, 0.5, 0.99)),
-                    f"{stream} is cut off in {len(cut)} of {len(recordings)} recordings ({listed(channels)}): "
-                    f"{channels and cut[worst].names[place]} stays at {plain(float(cut[worst].cut_at[place]))} for "
+                    f"{stream} is cut off in {len(cut)} of {len(recordings)} recordings "
+                    f"({listed(channels)}): "
+                    f"{channels and cut[worst].names[place]} stays at "
+                    f"{plain(float(cut[worst].cut_at[place]))} for "
                     f"{100 * share:.2g} % of {worst}.",
                     "What is strongest looks alike: forceful activities and people are told apart less.",
                     "Set a larger range of the sensor; nothing brings back what was cut.",
@@ -279,14 +299,14 @@ class Saturation:
 class Levels:
     """A person's numbers are far stronger or weaker than the others', by a factor of no unit.
 
-    Spreads (of a vector that is constant, its length) are compared within an activity, where three others did it.
-    People differ by half a natural logarithm anyway; it takes a factor of 5, of a constant vector 1.15, and
-    95 % after all comparisons. What is a factor between units is told by `units`.
+    Spreads (of a vector that is constant, its length) are compared within an activity, where three others did
+    it. People differ by half a natural logarithm anyway; it takes a factor of 5, of a constant vector 1.15,
+    and 95 % after all comparisons. What is a factor between units is told by `units`.
     """
 
     name: str = "levels"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
         """The scale of each vector and channel."""
         return kind(recording), scales(recording)
 
@@ -302,8 +322,11 @@ class Levels:
             tight, loose = apart(table, 0.03), apart(table, NEAR_SPREAD)
             off = np.where(constant, tight.off, loose.off)
             sure = np.where(constant, tight.sure, loose.sure)
+            clear = np.where(constant, tight.clear, loose.clear)
             far = np.abs(off) > np.where(constant, math.log(1.15), math.log(5.0))
-            for person, shifts, sures, odd in zip(tight.people, off, sure, far & (sure >= 0.95), strict=True):
+            for person, shifts, sures, odd in zip(
+                tight.people, off, sure, far & (clear >= 0.95), strict=True
+            ):
                 odd &= [
                     not conversion(shift, NEAR_SPREAD if not fixed else 0.12)
                     for shift, fixed in zip(shifts, constant, strict=True)
@@ -333,7 +356,8 @@ class Levels:
             float(sures[worst]),
             f"{stream}{which} is {plain(math.exp(abs(shifts[worst])))} times "
             f"{'stronger' if shifts[worst] > 0 else 'weaker'} than with {of_people(others)}.",
-            "A network that knows the others only is asked beyond what it has seen; this person may decide means.",
+            "A network that knows the others only is asked beyond what it has seen; this person may "
+            "decide means.",
             "Look at the recording: a gain, another range, a loose sensor, or a person who is so.",
         )
 

@@ -1,10 +1,12 @@
 """One person against the others, by statistics that a few odd ones do not move; and how sure that is.
 
 A number is compared with the same number of other people, of the same activity where enough of them did it.
-Centres are medians, spreads are 1.4826 median absolute deviations, never below a floor that says what people
-differ by anyway. How sure: Student's t of the distance, with 0.4 degrees of freedom for each other person
-but one (a median absolute deviation is worth about 0.4 of a sample), times the number of looks (Bonferroni).
-So two people are never sure, five are of what is enormous, twenty of what is plain.
+Centres are medians, spreads are 1.4826 median absolute deviations. Few people say little of a spread, so it
+is moderated: what people differ by anyway (the floor) counts as `PRIOR` degrees of freedom beside 0.4 for
+each other person but one, for a median absolute deviation is worth about 0.4 of a sample (Smyth, 2004, for
+variances). The distance then is Student's t, its chance is multiplied by the number of looks (Bonferroni).
+What is left is that somebody is apart; that it is this one and not those they are compared with is sure to n
+/ (n + 1) with n others: two people are one against one, 0.5.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from plait.types import Recording
-
 MAD = 1.4826  # to a Gaussian's standard deviation
+PRIOR = 3.0  # degrees of freedom
 ENOUGH = 3  # other people who did the same
 
 
@@ -41,11 +42,13 @@ class Apart(NamedTuple):
     Args:
         people: `(p,)`.
         off: `(p, numbers)`, what they are off by.
-        sure: `(p, numbers)`, that it is more than chance, 0 to 1.
+        clear: `(p, numbers)`, how likely it is more than chance, 0 to 1.
+        sure: `(p, numbers)`, that it is this person who is apart, 0 to 1.
     """
 
     people: tuple[str, ...]
     off: np.ndarray
+    clear: np.ndarray
     sure: np.ndarray
 
 
@@ -101,16 +104,21 @@ def apart(found: Seen, floor: float, looks: int | None = None) -> Apart:
     residuals, people = found.values - expected(found), np.array(found.people)
     everyone = tuple(sorted(set(found.people)))
     off = np.array([_median(residuals[people == person]) for person in everyone])
-    sure = np.zeros(off.shape)
+    clear = np.zeros(off.shape)
+    counts = np.zeros(off.shape)
     tries = looks if looks is not None else max(int(np.isfinite(off).sum()), 1)
     for place in range(len(everyone)):
         others = np.delete(off, place, axis=0)
         count = np.isfinite(others).sum(axis=0)
-        spread = np.maximum(MAD * _median(np.abs(others - _median(others))), floor)
-        distance = np.abs(off[place]) / (spread * np.sqrt(1 + 1 / np.maximum(count, 1)))
-        chance = 2 * stats.t.sf(distance, np.maximum(0.4 * (count - 1), 0.5))
-        sure[place] = np.where(count > 0, np.clip(1 - tries * chance, 0.0, 0.999), 0.0)
-    return Apart(everyone, off, np.nan_to_num(sure))
+        own = 0.4 * np.maximum(count - 1, 0)
+        spread = np.nan_to_num(MAD * _median(np.abs(others - _median(others))))
+        moderated = np.sqrt((own * spread**2 + PRIOR * floor**2) / (own + PRIOR))
+        distance = np.abs(off[place]) / (moderated * np.sqrt(1 + 1 / np.maximum(count, 1)))
+        chance = 2 * stats.t.sf(distance, own + PRIOR)
+        clear[place] = np.where(count > 0, np.clip(1 - tries * chance, 0.0, 0.999), 0.0)
+        counts[place] = count
+    clear = np.nan_to_num(clear)
+    return Apart(everyone, off, clear, clear * counts / (counts + 1))
 
 
 def usual(found: Seen, floor: float, times: float = 3.0, share: float = 0.95) -> np.ndarray:
@@ -132,12 +140,6 @@ def usual(found: Seen, floor: float, times: float = 3.0, share: float = 0.95) ->
     return bars
 
 
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """Some names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def plain(number: float) -> str:
     """A number in three digits."""
     return f"{number:.3g}"
@@ -146,11 +148,6 @@ def plain(number: float) -> str:
 def of_people(count: int) -> str:
     """Whom somebody was compared with."""
     return "1 other person" if count == 1 else f"{count} other people"
-
-
-def whole(recording: Recording) -> str:
-    """What a recording is called."""
-    return f"recording {recording.name}"
 
 
 def _median(values: np.ndarray) -> np.ndarray:

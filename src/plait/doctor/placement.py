@@ -1,8 +1,9 @@
-"""Placement: sensors worn turned, mirrored or on the other side, by what gravity and motion say of their axes.
+"""Placement: sensors worn turned, mirrored or on the other side, as gravity and motion say of their axes.
 
-Of each triple of axes, the mean says where gravity points, and the covariance which axes move together. Both are
-compared with other people's, of the same activity where three others did it, under each of the 48 ways to exchange
-axes and turn their signs. How sure: the share of a person's recordings that say so, less one in as many people.
+Of each triple of axes, the mean says where gravity points, and the covariance which axes move together. Both
+are compared with other people's, of the same activity where three others did it, under each of the 48 ways to
+exchange axes and turn their signs. How sure: the share of a person's recordings that say so, less one in as
+many people.
 """
 
 import itertools
@@ -13,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.doctor.finding import Finding
-from plait.doctor.peers import Seen, expected, listed, of_people, plain, seen
+from plait.doctor.peers import Seen, expected, of_people, plain, seen
 from plait.doctor.sampled import kind, signals
+from plait.doctor.words import listed
 from plait.types import Recording
 
 WORN = 4  # triples of axes that one sensor has at most: more are joints of a body
@@ -40,12 +42,16 @@ TURNS = _turns()
 
 
 class _Worn(NamedTuple):
-    """Of one stream: the mean and covariance of its triples, `(triples, 3)` and `(triples, 3, 3)`, in lengths
-    of the vectors; and, of all channels, means and logarithmic spreads."""
+    """A sensor's axes and channels in a few numbers.
 
-    means: np.ndarray
-    covariances: np.ndarray
-    channels: np.ndarray
+    Args:
+        means, covariances: of its triples, `(triples, 3)` and `(triples, 3, 3)`, in lengths of the vectors.
+        channels: means and logarithmic spreads of all channels, `(2 * channels,)`.
+    """
+
+    means: list[list[float]]
+    covariances: list[list[list[float]]]
+    channels: list[float]
 
 
 def _look(recording: Recording) -> tuple[str, dict[str, _Worn]]:
@@ -64,7 +70,8 @@ def _look(recording: Recording) -> tuple[str, dict[str, _Worn]]:
             covariances[place] = np.cov(vectors.T) / scale**2
         with np.errstate(divide="ignore"):
             spread = np.maximum(np.log(values.std(axis=0)), -20.0)
-        found[name] = _Worn(means, covariances, np.concatenate([values.mean(axis=0), spread]))
+        channels = np.concatenate([values.mean(axis=0), spread])
+        found[name] = _Worn(means.tolist(), covariances.tolist(), channels.tolist())
     return kind(recording), found
 
 
@@ -74,8 +81,10 @@ def distances(
     """How far turned sensors are from others: `(48,)`, 2 where gravity is the other way round.
 
     Args:
-        means, covariances: `(3,)` and `(3, 3)`, in lengths of the vectors, of the sensor.
-        mean, covariance: the same of the others.
+        means: `(3,)`, of the sensor, in lengths of the vectors.
+        covariances: `(3, 3)`, of the sensor.
+        mean: `(3,)`, the others'.
+        covariance: `(3, 3)`, the others'.
     """
     turned = TURNS @ means
     spread = TURNS @ covariances @ TURNS.transpose(0, 2, 1)
@@ -89,7 +98,7 @@ def _tables(
     """Recordings' numbers of one kind of a stream, side by side."""
     return seen(
         {
-            name: (done, getattr(found[stream], what).ravel())
+            name: (done, np.ravel(getattr(found[stream], what)))
             for name, (done, found) in facts.items()
             if stream in found
         },
@@ -101,15 +110,16 @@ def _tables(
 class Mounting:
     """A person wears a sensor turned or mirrored, as against the others; or everybody wears it in some way.
 
-    A recording says so if it is 0.8 off the others (50 degrees, where gravity is most of what is measured) and exchanged axes
-    or signs leave at most half of that; a person does, if 60 % of their recordings do, most of them by the same turn. From a
-    fifth of people on, the finding is of the data set: there is no one way it is worn. A turn that
-    mirrors (an odd number of exchanged or inverted axes) is the other side of the body, or an inverted axis.
+    A recording says so if it is 0.8 off the others (50 degrees, where gravity is most of what is measured)
+    and exchanged axes or signs leave at most half of that; a person does, if 60 % of their recordings do,
+    most of them by the same turn. From a fifth of people on, the finding is of the data set: there is no one
+    way it is worn. A turn that mirrors (an odd number of exchanged or inverted axes) is the other side of the
+    body, or an inverted axis.
     """
 
     name: str = "mounting"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> tuple[str, dict[str, _Worn]]:
         """Means and covariances of each sensor's axes."""
         return _look(recording)
 
@@ -129,9 +139,11 @@ class Mounting:
                         "warning",
                         f"all recordings, {stream}",
                         min(1 - 1 / len(everyone), 0.95),
-                        f"{stream} is not worn one way: {len(worn)} of {len(everyone)} people wear it turned against the "
+                        f"{stream} is not worn one way: {len(worn)} of {len(everyone)} people wear it "
+                        "turned against the "
                         f"others ({listed([f'person {one}' for one in worn])}).",
-                        "Networks meet axes at test time that they have not been trained on: a sensor looks worse than it is.",
+                        "Networks meet axes at test time that they have not been trained on: a sensor "
+                        "looks worse than it is.",
                         "Turn each person's axes to one frame, or train with turned axes (an augmentation).",
                     )
                 )
@@ -144,11 +156,15 @@ class Mounting:
                         "warning",
                         f"person {person}, {stream}",
                         share * (1 - 1 / (others + 1)),
-                        f"{stream} of person {person} is {plain(before)} off that of {of_people(others)} (2: upside down), "
-                        f"and {plain(after)} if x, y, z are taken for {_said(turn)}, in {100 * share:.0f} % of recordings.",
-                        "This person's axes mean something else: networks that read them fail on this person, and learn "
+                        f"{stream} of person {person} is {plain(before)} off that of {of_people(others)} "
+                        "(2: upside down), "
+                        f"and {plain(after)} if x, y, z are taken for {_said(turn)}, in {100 * share:.0f} "
+                        "% of recordings.",
+                        "This person's axes mean something else: networks that read them fail on this "
+                        "person, and learn "
                         "wrong things from them.",
-                        "Worn on the other side or an axis inverted: exchange the axes so when reading this person."
+                        "Worn on the other side or an axis inverted: exchange the axes so when reading "
+                        "this person."
                         if mirrored
                         else "Worn turned: exchange the axes so when reading this person.",
                     )
@@ -171,11 +187,15 @@ class Mounting:
         for names in alike.values():
             for name in names if len(names) > ALIKE else ():
                 others = [every[one][1][stream] for one in names if one != name]
-                mean = np.median([one.means[0] for one in others], axis=0)
-                covariance = np.median([one.covariances[0] for one in others], axis=0)
-                usual = max(distances(one.means[0], one.covariances[0], mean, covariance)[0] for one in others)
+                means = np.array([one.means[0] for one in others])
+                covariances = np.array([one.covariances[0] for one in others])
+                mean, covariance = np.median(means, axis=0), np.median(covariances, axis=0)
+                usual = max(
+                    float(distances(one, spread, mean, covariance)[0])
+                    for one, spread in zip(means, covariances, strict=True)
+                )
                 own = every[name][1][stream]
-                off = distances(own.means[0], own.covariances[0], mean, covariance)
+                off = distances(np.array(own.means[0]), np.array(own.covariances[0]), mean, covariance)
                 best = int(np.argmin(off))
                 if usual < TOGETHER and off[0] > FAR and off[best] < FITS * off[0]:
                     odd[name] = float(off[0]), float(off[best]), TURNS[best]
@@ -189,7 +209,8 @@ class Mounting:
                 "warning",
                 f"recording{'s' if len(odd) > 1 else ''} {listed(list(odd))}, {stream}",
                 0.7,
-                f"{stream} in {worst} is {plain(before)} off this person's other recordings of the activity (2: "
+                f"{stream} in {worst} is {plain(before)} off this person's other recordings of the "
+                "activity (2: "
                 f"upside down), and {plain(after)} if x, y, z are taken for {_said(turn)}.",
                 "Clips of one person and activity do not look alike.",
                 "Look whether the sensor was put on again; exchange the axes so when reading this recording.",
@@ -199,7 +220,7 @@ class Mounting:
     def _worn(
         self, every: Mapping[str, tuple[str, dict[str, _Worn]]], stream: str, people: Mapping[str, str]
     ) -> dict[str, tuple[np.ndarray, float, float, float]]:
-        """By person: the turn that makes it like the others', share of recordings, distance before and after."""
+        """By person: the turn that fits, in which share of recordings, distances before and after."""
         means, covariances = (_tables(every, stream, people, what) for what in ("means", "covariances"))
         if means is None or covariances is None or not means.values.shape[1]:
             return {}
@@ -248,15 +269,15 @@ def _said(turn: np.ndarray) -> str:
 class Swapped:
     """Two sensors of a person, or of a recording, are taken for each other: left for right, wrist for thigh.
 
-    Streams of the same channels are compared with others' of the same name and with others' of the other name, by
-    means and logarithmic spreads of channels in what people differ by. Exchanged, they must be left with 0.7 of the
-    distance, in 60 % of a person's recordings. Sensors that others' readings do not tell apart cannot be
-    seen to be swapped.
+    Streams of the same channels are compared with others' of the same name and with others' of the other
+    name, by means and logarithmic spreads of channels in what people differ by. Exchanged, they must be left
+    with 0.7 of the distance, in 60 % of a person's recordings. Sensors that others' readings do not tell
+    apart cannot be seen to be swapped.
     """
 
     name: str = "swapped"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> tuple[str, dict[str, _Worn]]:
         """Means and spreads of each sensor's channels."""
         return _look(recording)
 
@@ -282,7 +303,7 @@ class Swapped:
             for name, found in every.items()
             if one in found[1]
             and other in found[1]
-            and found[1][one].channels.shape == found[1][other].channels.shape
+            and len(found[1][one].channels) == len(found[1][other].channels)
         }
         tables = [_tables(both, stream, people, "channels") for stream in (one, other)]
         if tables[0] is None or tables[1] is None or tables[0].names != tables[1].names:
@@ -311,10 +332,12 @@ class Swapped:
                     "fault",
                     f"person {person}, {one} and {other}",
                     share * (1 - 1 / len(everyone)) if len(everyone) > 2 else 0.5,
-                    f"{one} and {other} of person {person} are {plain(ratio)} times nearer to the others' if they are "
+                    f"{one} and {other} of person {person} are {plain(ratio)} times nearer to the others' "
+                    "if they are "
                     f"exchanged, in {100 * share:.0f} % of {int(mine.sum())} recordings.",
                     "Networks see one limb in place of the other for this person.",
-                    f"Exchange {one} and {other} when reading this person's recordings, once the video agrees.",
+                    f"Exchange {one} and {other} when reading this person's recordings, once the video "
+                    "agrees.",
                 )
             )
         return findings

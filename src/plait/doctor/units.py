@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.doctor.finding import Finding
-from plait.doctor.peers import MAD, Seen, apart, expected, listed, of_people, plain, seen
+from plait.doctor.peers import MAD, Seen, apart, expected, of_people, plain, seen
 from plait.doctor.sampled import Signal, kind, pictures, signals
+from plait.doctor.words import listed
 from plait.types import Recording
 
 STANDARD_GRAVITY = 9.80665
@@ -40,7 +41,7 @@ TURN = re.compile(r"(gyr|rot|ang|omega)")
 MOST_RAD_S = 60.0  # twice what a fast arm reaches: 2000 deg/s are 35 rad/s
 
 
-class _Scale(NamedTuple):
+class Scale(NamedTuple):
     """A vector's or channel's scale: its median length, the relative spread of that, and its own spread."""
 
     label: str
@@ -50,18 +51,18 @@ class _Scale(NamedTuple):
     most: float
 
 
-def scales(recording: Recording) -> dict[str, list[_Scale]]:
+def scales(recording: Recording) -> dict[str, list[Scale]]:
     """By stream, the scale of each triple of axes, and of each channel that is in none."""
     found = {name: _scales(signal) for name, signal in signals(recording)}
     for name, seen_ in pictures(recording):
         if seen_.levels is None:
             known = seen_.small[seen_.small > 0]
             level = float(np.median(known)) if len(known) else 0.0
-            found[name] = [_Scale("", level, math.inf, level, level)]
+            found[name] = [Scale("", level, math.inf, level, level)]
     return found
 
 
-def _scales(signal: Signal) -> list[_Scale]:
+def _scales(signal: Signal) -> list[Scale]:
     values, scales_ = signal.values.astype(np.float64), []
     in_axes = set(signal.axes.ravel().tolist())
     for triple in signal.axes:
@@ -75,12 +76,12 @@ def _scales(signal: Signal) -> list[_Scale]:
             label = ", ".join(signal.names[place] for place in triple)
         else:
             label, length, steadiness, spread, most = "", math.nan, math.inf, math.nan, math.nan
-        scales_.append(_Scale(label, float(length), float(steadiness), spread, float(most)))
+        scales_.append(Scale(label, float(length), float(steadiness), spread, float(most)))
     for place in range(values.shape[1]):
         if place not in in_axes:
             known = values[np.isfinite(values[:, place]), place]
             spread = float(known.std()) if len(known) else math.nan
-            scales_.append(_Scale(signal.names[place], math.nan, math.inf, spread, math.nan))
+            scales_.append(Scale(signal.names[place], math.nan, math.inf, spread, math.nan))
     return scales_
 
 
@@ -92,7 +93,7 @@ def conversion(log_ratio: float, near: float) -> str | None:
 
 
 def log_scales(
-    facts: Mapping[str, tuple[str, dict[str, list[_Scale]]]], stream: str
+    facts: Mapping[str, tuple[str, dict[str, list[Scale]]]], stream: str
 ) -> tuple[dict[str, tuple[str, np.ndarray]], np.ndarray, list[str]]:
     """A stream's logarithmic scales by recording, which of them are lengths of constant vectors, and labels.
 
@@ -123,22 +124,23 @@ def log_scales(
 class Units:
     """A person's numbers are off by the factor between two units; or no unit gives what gravity measures.
 
-    A vector whose length stays within 10 % most of the time is gravity's (or the earth's field): a factor must be
-    met to 12 %, and people differ by 3 % anyway. Elsewhere spreads are compared, within an activity where three
-    others did it: a factor must be met to half a natural logarithm, and people differ by that. Factors are 9.81,
-    57.3, 1000, 102, 100 and 10, no smaller ones: people differ by two or three. Against one other person, or two,
-    nobody is sure, and either may be wrong. Columns whose names claim a unit are held to it.
+    A vector whose length stays within 10 % most of the time is gravity's (or the earth's field): a factor
+    must be met to 12 %, and people differ by 3 % anyway. Elsewhere spreads are compared, within an activity
+    where three others did it: a factor must be met to half a natural logarithm, and people differ by that.
+    Factors are 9.81, 57.3, 1000, 102, 100 and 10, no smaller ones: people differ by two or three. Against one
+    other person, or two, nobody is sure, and either may be wrong. Columns whose names claim a unit are held
+    to it.
     """
 
     name: str = "units"
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
         """The scale of each vector and channel."""
         return kind(recording), scales(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Other units, a finding for each person and stream."""
-        every: dict[str, tuple[str, dict[str, list[_Scale]]]] = dict(facts)  # type: ignore[arg-type]
+        every: dict[str, tuple[str, dict[str, list[Scale]]]] = dict(facts)  # type: ignore[arg-type]
         findings = []
         for stream in sorted({name for _, found in every.values() for name in found}):
             findings += self._of_people(stream, every, people)
@@ -146,7 +148,7 @@ class Units:
         return findings
 
     def _of_people(
-        self, stream: str, every: Mapping[str, tuple[str, dict[str, list[_Scale]]]], people: Mapping[str, str]
+        self, stream: str, every: Mapping[str, tuple[str, dict[str, list[Scale]]]], people: Mapping[str, str]
     ) -> list[Finding]:
         logs, constant, labels = log_scales(every, stream)
         table = seen(logs, people)
@@ -158,12 +160,12 @@ class Units:
             hits: dict[str, list[int]] = {}
             for number, fixed in enumerate(constant):
                 off = tight if fixed else loose
-                shift, sure = float(off.off[place, number]), float(off.sure[place, number])
+                shift, clear = float(off.off[place, number]), float(off.clear[place, number])
                 units = conversion(shift, NEAR if fixed else NEAR_SPREAD) if math.isfinite(shift) else None
-                if units and sure >= LEAST:
+                if units and clear >= CLEAR:
                     hits.setdefault(units, []).append(number)
             for units, numbers in hits.items():
-                number = max(numbers, key=lambda one: (constant[one], loose.sure[place, one]))
+                number = max(numbers, key=lambda one: (constant[one], loose.clear[place, one]))
                 off = tight if constant[number] else loose
                 shift = float(off.off[place, number])
                 what = "length" if constant[number] else "spread"
@@ -175,7 +177,8 @@ class Units:
                         f"person {person}, {stream}",
                         float(off.sure[place, number]),
                         f"The {what} of {stream}{which} is {plain(math.exp(abs(shift)))} times "
-                        f"{'larger' if shift > 0 else 'smaller'} than that of {of_people(len(off.people) - 1)}, as "
+                        f"{'larger' if shift > 0 else 'smaller'} than that of "
+                        f"{of_people(len(off.people) - 1)}, as "
                         f"{units} would be.",
                         HARM,
                         "Bring this person's readings to the others' unit."
@@ -189,7 +192,9 @@ class Units:
     ) -> list[Finding]:
         """Single recordings that are a factor off what others' say, where their person is not."""
         residuals = table.values - expected(table)
-        spread = np.maximum(MAD * np.nanmedian(np.abs(residuals), axis=0), np.where(constant, 0.03, NEAR_SPREAD))
+        spread = np.maximum(
+            MAD * np.nanmedian(np.abs(residuals), axis=0), np.where(constant, 0.03, NEAR_SPREAD)
+        )
         odd: dict[str, tuple[str, int]] = {}
         for row, (name, person) in enumerate(zip(table.names, table.people, strict=True)):
             if any(one.where.startswith(f"person {person},") for one in told):
@@ -210,7 +215,8 @@ class Units:
                 "fault",
                 f"recording{'s' if len(odd) > 1 else ''} {listed(list(odd))}, {stream}",
                 0.8,
-                f"{stream}{which} is {plain(math.exp(abs(shift)))} times {'stronger' if shift > 0 else 'weaker'} in "
+                f"{stream}{which} is {plain(math.exp(abs(shift)))} times "
+                f"{'stronger' if shift > 0 else 'weaker'} in "
                 f"{worst} than in others' recordings, as {units} would be.",
                 HARM,
                 "Bring these recordings' readings to the others' unit.",
@@ -218,7 +224,7 @@ class Units:
         ]
 
     def _absolute(
-        self, stream: str, every: Mapping[str, tuple[str, dict[str, list[_Scale]]]]
+        self, stream: str, every: Mapping[str, tuple[str, dict[str, list[Scale]]]]
     ) -> list[Finding]:
         logs, constant, labels = log_scales(every, stream)
         lengths = np.exp(np.nanmedian(np.array([row for _, row in logs.values()]), axis=0))
@@ -265,15 +271,17 @@ class Units:
             f"all recordings, {stream}",
             0.9,
             f"{stream} ({label}): {what}.",
-            "Thresholds and augmentations in physical units are off; features that were trained on right units fail.",
+            "Thresholds and augmentations in physical units are off; features that were trained on right "
+            "units fail.",
             "Find out the unit and convert the column.",
         )
 
 
-LEAST = 0.5
+CLEAR = 0.8  # a factor that is met is half of the evidence
 STRAYS = 5.0  # spreads by which a recording is off at least
 HARM = (
-    "Networks see a person of another strength altogether; means and standard deviations of training are spoilt "
+    "Networks see a person of another strength altogether; means and standard deviations of training are "
+    "spoilt "
     "for everyone."
 )
 FEW = 4  # people
