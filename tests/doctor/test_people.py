@@ -118,7 +118,10 @@ COPIES = {
     "as it is": (lambda r: r, "equal readings"),
     "on another clock": (lambda r: retimed(r, r.times + 100.0), "equal readings"),
     "its second half": (lambda r: Readings(r.times[:150], r.values[150:300]), "equal readings"),
-    "in m/s2, shifted": (lambda r: Readings(r.times[:200], r.values[90:290] * 9.80665 + 0.25), "another unit"),
+    "in m/s2, shifted": (
+        lambda r: Readings(r.times[:200], r.values[90:290] * 9.80665 + 0.25),
+        "another unit",
+    ),
     "turned over": (lambda r: Readings(r.times, -r.values[:, ::-1]), "another unit"),
     "at another rate, with noise": (resampled, "another rate"),
 }
@@ -179,7 +182,9 @@ def test_labels_of_two_activities_at_once():
     spans = Span(0.0, 4.0, "wave"), Span(1.0, 3.5, "walk")
     [found] = findings(planted(0, spans=spans), ["overlaps"])
     assert found.severity == "warning" and "1 pairs" in found.what
-    windows = tuple(Span(at, at + 2.0, activity) for at, activity in ((0, "wave"), (0.5, "walk"), (1, "walk")))
+    windows = tuple(
+        Span(at, at + 2.0, activity) for at, activity in ((0, "wave"), (0.5, "walk"), (1, "walk"))
+    )
     assert findings(planted(0, spans=windows), ["overlaps"]) == ()
 
 
@@ -188,7 +193,11 @@ def test_labels_of_two_activities_at_once():
     [
         ((Span(0.0, 3.0, "wave"), Span(40.0, 43.0, "walk")), "fault", "1 of them lie wholly outside"),
         ((Span(0.0, 12.0, "wave"),), "warning", "0 of them lie wholly outside"),
-        ((Span(0.0, 2000.0, "wave"), Span(3000.0, 5500.0, "walk")), "fault", "as milliseconds they would fit"),
+        (
+            (Span(0.0, 2000.0, "wave"), Span(3000.0, 5500.0, "walk")),
+            "fault",
+            "as milliseconds they would fit",
+        ),
     ],
 )
 def test_labels_outside_their_recording(spans, severity, said):
@@ -251,4 +260,6 @@ def test_a_sensor_that_is_worn_elsewhere_in_some_activities():
     assert findings(recordings, ["rest-tells"]) == ()
     recordings = [elsewhere(r, r.spans[0]) for r in recordings]
     [found] = findings(recordings, ["rest-tells"])
-    assert found.severity == "note" and found.where == "stream left" and ": walk; and all 2 others" in found.what
+    assert (
+        found.severity == "note" and found.where == "stream left" and ": walk; and all 2 others" in found.what
+    )

@@ -209,13 +209,13 @@ class _How(NamedTuple):
 
 
 def _described(check: Check) -> _How | None:
-    """None where `look` names no type, or needs no time: what is kept costs more."""
+    """How a check's facts are kept; None where `look` names no type, or one that JSON cannot say."""
     kind = get_type_hints(type(check).look).get("return", object)
     if kind is object:
         return None
     try:
         adapter = TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))
-    except PydanticUserError:  # a type with a configuration of its own
-        adapter = TypeAdapter(kind)
+    except PydanticUserError:  # what JSON cannot say
+        return None
     key = content_key([check.name, describe(check), source_key([type(check)])])
     return _How(key[:16], adapter)

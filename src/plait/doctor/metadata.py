@@ -91,7 +91,9 @@ class Metadata:
             names = sorted({name for _, about in rows for name in about.numbers[group]})
             absent = 0.0 if group == "sensors" else np.nan
             values = np.array([[one.numbers[group].get(name, absent) for name in names] for _, one in rows])
-            if group == "rate":  # within a tenth of an octave it is one setting; who has none has the usual one
+            if (
+                group == "rate"
+            ):  # within a tenth of an octave it is one setting; who has none has the usual one
                 values = np.round(10 * np.log2(values)) / 10
                 values = np.where(np.isnan(values), np.nanmedian(values, axis=0), values)
             whose = np.array([person for person, _ in rows])
