@@ -1,4 +1,4 @@
-"""Checks of people, labels and copies: faults planted into a clean world are found, and nothing in it before."""
+"""Checks of people, labels and copies: what is planted into a clean world is found, and nothing before."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def world(seed=0, people=6, repeats=2):
         own = {
             "gain": rng.uniform(0.6, 1.6, 6),
             "pace": rng.uniform(0.8, 1.2),
-            "rest": rng.normal(0, 0.15, 6) + [0, 0, 1, 0, 0, 0],
+            "rest": rng.normal([0, 0, 1, 0, 0, 0], 0.15),
             "bones": rng.uniform(0.2, 0.5, 11),
         }
         for activity in ACTIVITIES:
@@ -119,7 +119,7 @@ COPIES = {
     "on another clock": (lambda r: retimed(r, r.times + 100.0), "equal readings"),
     "its second half": (lambda r: Readings(r.times[:150], r.values[150:300]), "equal readings"),
     "in m/s2, shifted": (
-        lambda r: Readings(r.times[:200], r.values[90:290] * 9.80665 + 0.25),
+        lambda r: Readings(r.times[:200], r.values[90:290] * 9.81 + 0.25),
         "another unit",
     ),
     "turned over": (lambda r: Readings(r.times, -r.values[:, ::-1]), "another unit"),
