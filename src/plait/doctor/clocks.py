@@ -17,7 +17,7 @@ from plait.doctor.words import listed
 from plait.types import Recording
 
 GAP_S, GAP_STEPS = 0.2, 10.0  # below, a gap is a late packet, which interpolation bridges
-LATE_S, LATE_STEPS = 0.2, 5.0  # streams are never started at once: a fifth of a second is no news
+LATE_S, LATE_STEPS = 0.2, 3.0  # streams are never started at once: a fifth of a second is no news
 RATE = 0.01  # rates within 1 % are of one setting: crystals are better, Bluetooth's stamps about as good
 QUARTER = 64  # readings in each quarter of a recording, from which on its rate says anything
 
@@ -59,7 +59,9 @@ def _look(recording: Recording) -> dict[str, _Times]:
 def _facts(times: np.ndarray, others: list[np.ndarray]) -> _Times:
     steps = np.diff(times)
     at, step = int(np.argmax(steps)), float(np.median(steps))
-    went_on = [((other > times[at]) & (other < times[at + 1])).any() for other in others]
+    quarter_s = float(steps[at]) / 4
+    inside = times[at] + quarter_s, times[at + 1] - quarter_s
+    went_on = [((other > inside[0]) & (other < inside[1])).any() for other in others]
     ordinary = steps[steps <= 3 * step]
     quarters = (
         [float(part[part <= 3 * step].mean()) for part in np.array_split(steps, 4)]
@@ -207,7 +209,7 @@ class ClockRates:
         if len(rates) < FEW:
             return
         middle = float(np.median(list(rates.values())))
-        spread = max(MAD * float(np.median([abs(rate - middle) for rate in rates.values()])), 0.003)
+        spread = max(MAD * float(np.median([abs(rate - middle) for rate in rates.values()])), 0.002)
         odd = [
             name
             for name, rate in rates.items()
@@ -259,7 +261,7 @@ class ClockEnds:
     """A stream begins or ends apart from the other streams of its recording.
 
     It is held against the median of the others' ends, and that against the same in other people's recordings:
-    three times what 95 % of these stay below, at least 0.2 s and five steps. Apart at both ends alike: the
+    three times what 95 % of these stay below, at least 0.2 s and three steps. Apart at both ends alike: the
     clock is off. At the end alone: it drifts, or the sensor stopped. Where streams are never started
     together, the bar is high, and little is found: with reason.
     """
@@ -293,12 +295,9 @@ class ClockEnds:
                 jump_s = times[name].gap_s if times[name].alone else 0.0
                 if abs(end_s - jump_s) < jump_s / 3 and jump_s > GAP_S:
                     end_s = 0.0  # which ClockJumps tells
-                if (
-                    abs(begin_s) > begin_bar
-                    and abs(end_s) > end_bar
-                    and abs(begin_s - end_s) < abs(begin_s) / 2
-                ):
-                    found.setdefault((stream, "both"), {})[name] = begin_s, begin_bar
+                late_s = max(abs(begin_s), abs(end_s))
+                if late_s > max(begin_bar, end_bar) and abs(begin_s - end_s) < late_s / 2:
+                    found.setdefault((stream, "both"), {})[name] = begin_s, max(begin_bar, end_bar)
                 elif abs(begin_s) > begin_bar:
                     found.setdefault((stream, "begins"), {})[name] = begin_s, begin_bar
                 elif abs(end_s) > end_bar:

@@ -18,6 +18,7 @@ from plait.types import Recording
 
 STILL = 0.02  # of the usual change: a lossy codec does not repeat a picture to the bit
 DOUBLED = 0.1  # share of pictures that repeat the one before, from which on a rate was made up
+LONG_S = 2.0  # where pictures come twice by chance, some come more often: up to so long
 RUN = 4  # repeated pictures in a row that are a frozen stretch, not a doubled rate
 DARK, FLAT = 16.0, 4.0  # of 256 levels: mean, and standard deviation over rows and columns
 SIDE = 24  # of maps that are compared
@@ -28,7 +29,7 @@ class _Film(NamedTuple):
     """A stream of pictures in a few numbers.
 
     Args:
-        repeated: the share of pictures that repeat the one before.
+        repeated: the share of pictures that repeat the one before, the longest frozen stretch aside.
         frozen_s: the longest frozen stretch, in seconds.
         level, contrast: the mean, and the standard deviation over rows and columns.
         levels: how many there are, 256 of a camera's, else None.
@@ -54,12 +55,14 @@ def _film(found: Pictures) -> _Film:
         if np.isnan(found.change[place]):  # between two bursts: the same picture still?
             apart_ = float(np.abs(found.small[place] - found.small[place - 1]).mean())
             still[place] = still[place - 1] and apart_ <= bar
-    runs = np.flatnonzero(~np.append(still, False))
-    for stop in runs:
-        if stop - start > RUN:
-            frozen_s = max(frozen_s, float(times[stop - 1] - times[start]))
+    stands = np.zeros(len(still), np.bool_)  # the longest stretch
+    for stop in np.flatnonzero(~np.append(still, False)):
+        if stop - start > RUN and times[stop - 1] - times[start] > frozen_s:
+            frozen_s = float(times[stop - 1] - times[start])
+            stands[:] = False
+            stands[start + 1 : stop] = True
         start = int(stop)
-    pairs = np.isfinite(found.change)
+    pairs = np.isfinite(found.change) & ~stands
     small = found.small
     mean, moved = small.mean(axis=0), small.std(axis=0)
     shape = (SIDE, SIDE)
@@ -102,7 +105,7 @@ class RepeatedFrames:
 
     A picture repeats if it changes by no more than 2 % of the recording's usual change. Frozen: four in a
     row, for longer than five times what 95 % of other people's recordings show, at least 0.25 s. Doubled: a
-    tenth of pictures (three times the others' usual, where that is more).
+    tenth of pictures (five times the others' usual, where that is more).
     """
 
     name: str = "repeated-frames"
@@ -122,9 +125,10 @@ class RepeatedFrames:
                 continue
             frozen_s, repeated = table.values.T
             frozen_bars = usual(table, 0.25, times=5.0)[:, 0]
-            bars = usual(table, DOUBLED)[:, 1]
+            bars = usual(table, DOUBLED, times=5.0)[:, 1]
             still = frozen_s > frozen_bars
-            doubled = (repeated > bars) & ~still
+            doubled = repeated > bars
+            still &= ~doubled | (frozen_s > LONG_S)
             if still.any():
                 worst = int(np.argmax(np.where(still, frozen_s, 0)))
                 findings.append(

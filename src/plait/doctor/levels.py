@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plait.doctor import scales
 from plait.doctor.finding import Finding
 from plait.doctor.peers import apart, of_people, plain, seen, usual
-from plait.doctor.sampled import Signal, kind, signals
-from plait.doctor.units import NEAR_SPREAD, Scale, conversion, log_scales, scales
+from plait.doctor.sampled import Signal, signals
+from plait.doctor.scales import Scale
 from plait.doctor.words import listed
 from plait.types import Recording
 
@@ -22,7 +23,8 @@ CUT, CUT_RUN = (
 STEPS = 3  # levels by which a signal meets its end: slower, it may rest there
 PILE = 4.0  # times as many readings at the end as at the level next to it: a continuous signal has fewer
 REST = 0.2  # share of readings at one value from which on it is where a channel rests, and cuts nothing off
-FAR = 3.0  # natural logarithm 1.1 times this: 27-fold
+CLEAR = 0.95
+FAR, FAR_CONSTANT = math.log(5.0), math.log(1.15)  # of spreads, and of lengths of constant vectors
 
 
 class _Channels(NamedTuple):
@@ -255,7 +257,7 @@ class Frozen:
 class Saturation:
     """A channel is cut off at an end of its range.
 
-    At least 0.2 % of its readings equal its largest (or smallest) number in runs of three or more, four times
+    At least 0.5 % of its readings equal its largest (or smallest) number in runs of three or more, four times
     as many as at the next level, and it is met and left as steeply as the signal moves elsewhere. A value at
     which a fifth of readings lie is where a channel rests, such as a pressure's 0, and is none.
     """
@@ -300,7 +302,7 @@ class Levels:
     """A person's numbers are far stronger or weaker than the others', by a factor of no unit.
 
     Spreads (of a vector that is constant, its length) are compared within an activity, where three others did
-    it. People differ by half a natural logarithm anyway; it takes a factor of 5, of a constant vector 1.15,
+    it. People differ by 0.4 in natural logarithms anyway; it takes a factor of 5, of a constant vector 1.15,
     and 95 % after all comparisons. What is a factor between units is told by `units`.
     """
 
@@ -308,58 +310,42 @@ class Levels:
 
     def look(self, recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
         """The scale of each vector and channel."""
-        return kind(recording), scales(recording)
+        return scales.look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Levels out of line, a finding for each person and stream."""
-        every: dict[str, tuple[str, dict[str, list[object]]]] = dict(facts)  # type: ignore[arg-type]
+        every: dict[str, tuple[str, dict[str, list[Scale]]]] = dict(facts)  # type: ignore[arg-type]
         findings = []
         for stream in sorted({name for _, found in every.values() for name in found}):
-            logs, constant, labels = log_scales(every, stream)  # type: ignore[arg-type]
-            table = seen(logs, people)
-            if table is None or not len(labels):
+            found = scales.of_stream(every, stream, people)
+            table = seen(found.rows, people)
+            if table is None or not found.labels:
                 continue
-            tight, loose = apart(table, 0.03), apart(table, NEAR_SPREAD)
-            off = np.where(constant, tight.off, loose.off)
-            sure = np.where(constant, tight.sure, loose.sure)
-            clear = np.where(constant, tight.clear, loose.clear)
-            far = np.abs(off) > np.where(constant, math.log(1.15), math.log(5.0))
-            for person, shifts, sures, odd in zip(
-                tight.people, off, sure, far & (clear >= 0.95), strict=True
+            off = apart(table, found.floors)
+            far = np.abs(off.off) > np.where(found.constant, FAR_CONSTANT, FAR)
+            for person, shifts, sure, odd in zip(
+                off.people, off.off, off.sure, far & (off.clear >= CLEAR), strict=True
             ):
-                odd &= [
-                    not conversion(shift, NEAR_SPREAD if not fixed else 0.12)
-                    for shift, fixed in zip(shifts, constant, strict=True)
-                ]
+                odd &= [not found.conversion(number, shift) for number, shift in enumerate(shifts)]
                 if odd.any():
+                    worst = int(np.argmax(np.where(odd, np.abs(shifts), 0)))
                     findings.append(
-                        self._found(stream, person, labels, shifts, sures, odd, len(tight.people) - 1)
+                        Finding(
+                            self.name,
+                            "note",
+                            f"person {person}, {stream}",
+                            float(sure[worst]),
+                            f"{stream}{found.which(worst)} is {plain(math.exp(abs(shifts[worst])))} times "
+                            f"{'stronger' if shifts[worst] > 0 else 'weaker'} than with "
+                            f"{of_people(len(off.people) - 1)}.",
+                            "A network that knows the others only is asked beyond what it has seen; this "
+                            "person may "
+                            "decide means.",
+                            "Look at the recording: a gain, another range, a loose sensor, or a person "
+                            "who is so.",
+                        )
                     )
         return findings
-
-    def _found(
-        self,
-        stream: str,
-        person: str,
-        labels: list[str],
-        shifts: np.ndarray,
-        sures: np.ndarray,
-        odd: np.ndarray,
-        others: int,
-    ) -> Finding:
-        worst = int(np.argmax(np.where(odd, np.abs(shifts), 0)))
-        which = f" ({labels[worst]})" if labels[worst] else ""
-        return Finding(
-            self.name,
-            "note",
-            f"person {person}, {stream}",
-            float(sures[worst]),
-            f"{stream}{which} is {plain(math.exp(abs(shifts[worst])))} times "
-            f"{'stronger' if shifts[worst] > 0 else 'weaker'} than with {of_people(others)}.",
-            "A network that knows the others only is asked beyond what it has seen; this person may "
-            "decide means.",
-            "Look at the recording: a gain, another range, a loose sensor, or a person who is so.",
-        )
 
 
 def _recordings(names: list[str]) -> str:

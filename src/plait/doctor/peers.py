@@ -76,9 +76,9 @@ def expected(found: Seen) -> np.ndarray:
     """
     people, kinds = np.array(found.people), np.array(found.kinds)
     everyone = sorted(set(found.people))
-    overall = np.array([_median(found.values[people == person]) for person in everyone])
+    overall = np.array([middle(found.values[people == person]) for person in everyone])
     by_kind = {
-        one: np.array([_median(found.values[(people == person) & (kinds == one)]) for person in everyone])
+        one: np.array([middle(found.values[(people == person) & (kinds == one)]) for person in everyone])
         for one in set(found.kinds)
     }
     centres = np.full(found.values.shape, np.nan)
@@ -89,21 +89,21 @@ def expected(found: Seen) -> np.ndarray:
             if rows.any():
                 alike = medians[others]
                 enough = np.isfinite(alike).sum(axis=0) >= ENOUGH
-                centres[rows] = np.where(enough, _median(alike), _median(overall[others]))
+                centres[rows] = np.where(enough, middle(alike), middle(overall[others]))
     return centres
 
 
-def apart(found: Seen, floor: float, looks: int | None = None) -> Apart:
+def apart(found: Seen, floor: float | np.ndarray, looks: int | None = None) -> Apart:
     """How far each person is from what others' recordings say, and how sure that is.
 
     Args:
         found: numbers of recordings.
-        floor: what people differ by anyway, in the numbers' unit.
+        floor: what people differ by anyway, in the numbers' unit; one for all, or `(numbers,)`.
         looks: how many there were; by default people times numbers.
     """
     residuals, people = found.values - expected(found), np.array(found.people)
     everyone = tuple(sorted(set(found.people)))
-    off = np.array([_median(residuals[people == person]) for person in everyone])
+    off = np.array([middle(residuals[people == person]) for person in everyone])
     clear = np.zeros(off.shape)
     counts = np.zeros(off.shape)
     tries = looks if looks is not None else max(int(np.isfinite(off).sum()), 1)
@@ -111,7 +111,7 @@ def apart(found: Seen, floor: float, looks: int | None = None) -> Apart:
         others = np.delete(off, place, axis=0)
         count = np.isfinite(others).sum(axis=0)
         own = 0.4 * np.maximum(count - 1, 0)
-        spread = np.nan_to_num(MAD * _median(np.abs(others - _median(others))))
+        spread = np.nan_to_num(MAD * middle(np.abs(others - middle(others))))
         moderated = np.sqrt((own * spread**2 + PRIOR * floor**2) / (own + PRIOR))
         distance = np.abs(off[place]) / (moderated * np.sqrt(1 + 1 / np.maximum(count, 1)))
         chance = 2 * stats.t.sf(distance, own + PRIOR)
@@ -150,13 +150,12 @@ def of_people(count: int) -> str:
     return "1 other person" if count == 1 else f"{count} other people"
 
 
-def _median(values: np.ndarray) -> np.ndarray:
-    """Along the first axis, NaN where nothing is known."""
+def middle(values: np.ndarray) -> np.ndarray:
+    """The median along the first axis, of what is known; NaN where nothing is."""
     if len(values) == 0:
         return np.full(values.shape[1:], np.nan)
     ordered = np.sort(values, axis=0)  # NaN last
     count = np.isfinite(values).sum(axis=0)
     low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[None], axis=0)[0]
     high = np.take_along_axis(ordered, np.minimum(count // 2, len(values) - 1)[None], axis=0)[0]
-    middle: np.ndarray = np.where(count > 0, (low + high) / 2, np.nan)
-    return middle
+    return np.asarray(np.where(count > 0, (low + high) / 2, np.nan))

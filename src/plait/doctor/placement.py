@@ -23,6 +23,7 @@ WORN = 4  # triples of axes that one sensor has at most: more are joints of a bo
 READINGS = 16  # from which on a mean and a covariance say anything
 FITS = 0.5  # the share of the distance that a turned sensor may be left with
 FAR = 0.8  # of the distance of 2 that gravity the other way round has: about 50 degrees
+ALIKE_OFF = 0.1  # distance that tells no two turns apart
 TOGETHER = 0.4  # distance of a person's own recordings, up to which they are of one mounting
 ALIKE = 2  # other recordings of one person and activity
 AGREE = 0.6  # share of a person's recordings that must say the same
@@ -32,10 +33,11 @@ SWAPPED = 0.7  # the share of the distance that exchanged streams may be left wi
 
 
 def _turns() -> np.ndarray:
-    """The 48 matrices that exchange axes and turn their signs, as they are first: `(48, 3, 3)`."""
+    """The 48 matrices that exchange axes and turn their signs, simple ones first: `(48, 3, 3)`."""
     axes = [np.eye(3)[list(order)] for order in itertools.permutations(range(3))]
     signs = [np.diag(sign) for sign in itertools.product([1.0, -1.0], repeat=3)]
-    return np.array([sign @ order for order in axes for sign in signs])
+    turns = [sign @ order for order in axes for sign in signs]
+    return np.array(sorted(turns, key=lambda turn: (-int((np.diag(turn) != 0).sum()), -turn.sum())))
 
 
 TURNS = _turns()
@@ -90,6 +92,11 @@ def distances(
     spread = TURNS @ covariances @ TURNS.transpose(0, 2, 1)
     off = np.linalg.norm(turned - mean, axis=1)
     return np.asarray(np.sqrt(off**2 + np.linalg.norm(spread - covariance, axis=(1, 2)) ** 2))
+
+
+def _simplest(off: np.ndarray) -> int:
+    """The turn that fits, of those that fit about as well the one that changes the least."""
+    return int(np.argmax(off <= off.min() + ALIKE_OFF))
 
 
 def _tables(
@@ -196,7 +203,7 @@ class Mounting:
                 )
                 own = every[name][1][stream]
                 off = distances(np.array(own.means[0]), np.array(own.covariances[0]), mean, covariance)
-                best = int(np.argmin(off))
+                best = _simplest(off)
                 if usual < TOGETHER and off[0] > FAR and off[best] < FITS * off[0]:
                     odd[name] = float(off[0]), float(off[best]), TURNS[best]
         if not odd:
@@ -238,7 +245,7 @@ class Mounting:
             if not np.isfinite(others).all():
                 continue
             off = distances(own[0], own_spread[0], others[0], spread[0])  # the first: the accelerometer
-            best = int(np.argmin(off))
+            best = _simplest(off)
             is_off = off[0] > FAR and off[best] < FITS * off[0]
             votes.setdefault(person, []).append((best if is_off else 0, float(off[0]), float(off[best])))
         worn = {}
