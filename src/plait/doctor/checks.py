@@ -77,3 +77,8 @@ def chosen(checks: Sequence[Check], patterns: Sequence[str]) -> tuple[Check, ...
 def quick(checks: Sequence[Check]) -> tuple[Check, ...]:
     """Those that decode no pictures."""
     return tuple(check for check in checks if not isinstance(check, OF_PICTURES))
+
+
+def about(checks: Sequence[Check]) -> dict[str, str]:
+    """What each check looks for, in a sentence, by its name."""
+    return {check.name: (type(check).__doc__ or "").strip().partition("\n\n")[0] for check in checks}

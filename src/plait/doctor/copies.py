@@ -196,8 +196,8 @@ def _shared(
 ) -> Counter[tuple[tuple[str, str], tuple[str, str]]]:
     """How many digests each two streams share, if any."""
     holders: dict[int | str, list[tuple[str, str]]] = defaultdict(list)
-    for at, digests in kept.items():
-        for digest in digests:
+    for at, own in kept.items():
+        for digest in own:
             holders[digest].append(at)
     counts: Counter[tuple[tuple[str, str], tuple[str, str]]] = Counter()
     for several in holders.values():

@@ -20,7 +20,6 @@ from plait.doctor.words import listed
 from plait.errors import DataError, PlaitError, PlaitWarning
 from plait.names import plain
 from plait.objects import source_key
-from plait.progress import Progress, Step, silent
 from plait.store import cache_folder, content_key, read_bytes, write_bytes, write_json
 from plait.types import Recording
 
@@ -75,7 +74,6 @@ def examine(
     people: People | None = None,
     found: Sequence[Finding] = (),
     keep: str | None = None,
-    progress: Progress = silent,
 ) -> Examination:
     """Run `checks` over `recordings`.
 
@@ -87,7 +85,6 @@ def examine(
         people: names that are one person's count as that person's.
         found: what is known already, such as recordings that do not open.
         keep: a name for the data: what was seen of it lies in the cache, and is not looked at again.
-        progress: told of each recording; how many there will be is not known.
     """
     facts: dict[str, dict[str, object]] = {check.name: {} for check in checks}
     persons: dict[str, str] = {}
@@ -111,7 +108,6 @@ def examine(
                 facts[check.name][name] = kept.looked(check, recording)
             except PlaitError as error:
                 broken["a stream"].append((name, str(error)))
-        progress(Step(len(persons), len(persons), name))
     kept.write()
     findings = [*found, *(_broken(stream, dict(whys)) for stream, whys in broken.items())]
     for check in checks:
@@ -147,7 +143,7 @@ class Kept:
     """
 
     def __init__(self, checks: Sequence[Check], name: str | None) -> None:
-        self.how = {check.name: _described(check) for check in checks}
+        self.how = {check.name: _described(check) if name else None for check in checks}
         self.path = cache_folder("doctor") / f"{content_key(name)}.json" if name else None
         self.now: dict[str, Any] = {}
         self.new, self.last_s = False, time.monotonic()
@@ -166,8 +162,9 @@ class Kept:
         Raises:
             PlaitError: a stream cannot be read.
         """
-        how, content = self.how[check.name], self._content(recording)
-        if how is None or content is None or self.path is None:
+        how = self.how[check.name]
+        content = self._content(recording) if how and self.path else None
+        if how is None or content is None:
             return check.look(recording)
         key = f"{how.key}-{content}"
         if key in self.before:
@@ -212,13 +209,13 @@ class _How(NamedTuple):
 
 
 def _described(check: Check) -> _How | None:
-    """None where `look` names no type, or needs no time: what is kept costs more."""
+    """How a check's facts are kept; None where `look` names no type, or one that JSON cannot say."""
     kind = get_type_hints(type(check).look).get("return", object)
     if kind is object:
         return None
     try:
         adapter = TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))
-    except PydanticUserError:  # a type with a configuration of its own
-        adapter = TypeAdapter(kind)
+    except PydanticUserError:  # what JSON cannot say
+        return None
     key = content_key([check.name, describe(check), source_key([type(check)])])
     return _How(key[:16], adapter)

@@ -68,9 +68,9 @@ class LabelsOutside:
                     severity,
                     f"recording {name} ({people[name]!r})",
                     0.99 if whole else 0.9,
-                    f"{len(out)} of {len(labels)} labels reach beyond it, {whole} lie wholly outside: it lasts "
-                    f"from {start_s:.2f} s to {stop_s:.2f} s, and {first[2]!r} from {first[0]:.2f} s to "
-                    f"{first[1]:.2f} s{_guess(labels, start_s, stop_s)}.",
+                    f"{len(out)} of {len(labels)} labels reach beyond it, {whole} of them lie wholly outside: it "
+                    f"lasts from {start_s:.2f} s to {stop_s:.2f} s, and {first[2]!r} from "
+                    f"{first[0]:.2f} s to {first[1]:.2f} s{_guess(labels, start_s, stop_s)}.",
                     "Windows there are dropped, or hold the last reading over and over; if the labels' clock "
                     "is another one, all other labels are shifted as well.",
                     "Check the labels' unit and zero (label_unit, label_zero, label_fps), and whose they are.",
@@ -151,8 +151,8 @@ class Overlaps:
                 "warning",
                 f"recording {name} ({person!r})",
                 0.95,
-                f"{len(pairs)} pairs of labels are of the same time and of two activities, such as {one[2]!r} "
-                f"from {one[0]:.2f} s to {one[1]:.2f} s and {other[2]!r} from {other[0]:.2f} s to "
+                f"{len(pairs)} pairs of labels are of the same time and of two activities, such as "
+                f"{one[2]!r} from {one[0]:.2f} s to {one[1]:.2f} s and {other[2]!r} from {other[0]:.2f} s to "
                 f"{other[1]:.2f} s.",
                 "One clip is taught as two activities: nothing can be right on both.",
                 "Choose one tier of labels, or cut the labels where one activity ends.",
@@ -213,8 +213,8 @@ class Lacking:
                     f"{share_of(len(holders) / len(everybody))} do.",
                     f"Nobody else trains it when {holders[0]!r} is tested: such a fold is refused."
                     if alone
-                    else "These people's accuracies are over fewer activities and not comparable with others'; "
-                    "the activity itself is judged on fewer people.",
+                    else "These people's accuracies are over fewer activities and not comparable with "
+                    "others'; the activity itself is judged on fewer people.",
                     "Record what is missing, check whether it is labelled under another name, or leave the "
                     "activity out.",
                 )

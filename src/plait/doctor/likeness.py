@@ -10,6 +10,8 @@ Of each stream three small things are kept:
   Carter 1976): much the same at another rate, smoothed or with some noise.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Bool, Float, UInt64
 from numpy.lib.stride_tricks import sliding_window_view
@@ -18,7 +20,7 @@ RUN, RICH = 16, 8  # readings in a digest, and how many of them must differ
 ORDER, TURNS, DISTINCT = 32, 10, 24  # numbers in a pattern, how often it turns at least, how many differ
 KEPT, PATTERNS = 256, 128  # digests and patterns of a stream
 BINS = 48  # frequencies, from half a dozen cycles on: the lowest are what everybody does
-FIRST_BIN = 6
+FIRST_BIN, SHIFTS = 6, 9
 COLUMNS = 6  # of a stream that are compared, those that change most
 LONGEST = 200_000  # readings that are looked at
 
@@ -75,10 +77,20 @@ def phases(values: Float[np.ndarray, "n columns"]) -> list[list[float]]:
 
 
 def likeness(phases: Float[np.ndarray, "n columns bins"]) -> Float[np.ndarray, "n n"]:
-    """How alike the phases of each two are, -1 to 1: by chance 0, give or take 0.7 / sqrt(columns bins)."""
-    waves = np.exp(1j * phases.reshape(len(phases), -1))
-    alike: np.ndarray = (waves @ waves.conj().T).real / waves.shape[1]
-    return alike
+    """How alike the phases of each two are, -1 to 1: by chance 0, give or take 0.7 / sqrt(columns bins).
+
+    A copy may begin a reading earlier or later than the other: the best of `SHIFTS` shifts is taken, the
+    outermost of which is 0.6 % of the stretch.
+    """
+    waves = np.exp(1j * phases)
+    other = waves.conj().reshape(len(waves), -1).T
+    bins = FIRST_BIN + np.arange(phases.shape[2])
+    turns = np.linspace(-2.0, 2.0, SHIFTS) / bins[-1]
+    shifted = ((waves * np.exp(1j * turn * bins)).reshape(len(waves), -1) for turn in turns)
+    best = np.full((len(waves), len(waves)), -1.0)
+    for own in shifted:
+        best = np.maximum(best, (own @ other).real / own.shape[1])
+    return best
 
 
 def _folded(words: UInt64[np.ndarray, "n k"]) -> UInt64[np.ndarray, "n"]:
@@ -102,7 +114,9 @@ def _distinct(rows: np.ndarray) -> np.ndarray:
     return 1 + (np.diff(np.sort(rows, axis=1), axis=1) != 0).sum(axis=1)
 
 
-def _smallest(numbers: UInt64[np.ndarray, "n"], fit: "object", most: int) -> list[int]:
+def _smallest(
+    numbers: UInt64[np.ndarray, "n"], fit: Callable[[np.ndarray], Bool[np.ndarray, "k"]], most: int
+) -> list[int]:
     """The smallest different numbers whose places are fit."""
     kept: list[int] = []
     order = np.argsort(numbers, kind="stable")

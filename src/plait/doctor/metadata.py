@@ -21,7 +21,7 @@ from plait.types import Recording
 
 FOLDS, DEALT = 5, 20
 ROWS = 4000  # labels that are looked at, at most
-SURE_SD = 4.0  # standard deviations above chance
+SURE_SD = 3.0  # standard deviations above chance
 TELLS = 0.25  # of the way from chance to always right: less is how people move
 REST_S, REST = 0.25, 3  # the first quarter of a second, three readings at least
 GROUPS, ALMOST = 4, 0.9  # ways in which a sensor may hang, and how sure they tell groups of activities
@@ -89,12 +89,13 @@ class Metadata:
         rows = rows[:: -(-len(rows) // ROWS)] if rows else rows
         for group, (words, severity, harm) in GROUP_OF.items():
             names = sorted({name for _, about in rows for name in about.numbers[group]})
-            absent = 0.0 if group == "sensors" else -1.0
-            values = np.array(
-                [[about.numbers[group].get(name, absent) for name in names] for _, about in rows]
-            )
-            if group == "rate":  # within a tenth rates are one setting
-                values = np.sign(values) * np.round(10 * np.log2(np.abs(values))) / 10
+            absent = 0.0 if group == "sensors" else np.nan
+            values = np.array([[one.numbers[group].get(name, absent) for name in names] for _, one in rows])
+            if (
+                group == "rate"
+            ):  # within a tenth of an octave it is one setting; who has none has the usual one
+                values = np.round(10 * np.log2(values)) / 10
+                values = np.where(np.isnan(values), np.nanmedian(values, axis=0), values)
             whose = np.array([person for person, _ in rows])
             done = np.array([about.activity for _, about in rows])
             told = _told(values, whose, done)
@@ -216,8 +217,8 @@ class RestTells:
                     f"stream {stream}",
                     0.6,
                     f"In a recording's first {REST_S:g} s it hangs in one of {len(several)} ways, which tell "
-                    f"groups of activities of people who were not learned from in {share_of(right)} of cases: "
-                    f"{said}; and all {max(map(len, several))} others.",
+                    f"groups of activities of people who were not learned from in {share_of(right)} of "
+                    f"cases: {said}; and all {max(map(len, several))} others.",
                     "Where that is how the sensor is worn, a network reads the placement in the place of the "
                     "activity, and no accuracy says so.",
                     "Say in the paper where the sensor sits in which activity; look at accuracy within each "

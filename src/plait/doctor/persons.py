@@ -123,8 +123,8 @@ class SamePerson:
                     "warning",
                     f"people {one!r} and {other!r}: {listed(sorted(streams))}",
                     round(min(0.95, 0.5 + min(there, back)), 2),
-                    f"By {stream}, the label nearest to one of {one!r} is {other!r}'s in {share_of(there)} of "
-                    f"cases, and the other way round in {share_of(back)}; everybody else finds themselves in "
+                    f"By {stream}, the label nearest to one of {one!r} is {other!r}'s in {share_of(there)} "
+                    f"of cases, and the other way round in {share_of(back)}; everybody else finds themselves in "
                     f"{share_of(others)}.",
                     "If they are one person, that person trains and is tested at once: accuracy is too high.",
                     "Ask who recorded. If they are one: same_person in [protocol].",
