@@ -25,6 +25,7 @@ ALIKE = 2  # other recordings of one person and activity
 AGREE = 0.6  # share of a person's recordings that must say the same
 FEW = 3  # people of whom nobody can say which way is usual
 MANY = 0.2  # share of people from which on there is no one way to wear it
+TELLS, MOST = 2.0, 5.0  # of what people differ by: from where a number tells sensors apart, and counts
 SWAPPED = 0.7  # the share of the distance that exchanged streams may be left with
 
 
@@ -205,10 +206,10 @@ def _said(turn: np.ndarray) -> str:
 class Swapped:
     """Two sensors of a person, or of a recording, are taken for each other: left for right, wrist for thigh.
 
-    Streams of the same channels are compared with others' of the same name and with others' of the other
-    name, by means and logarithmic spreads of channels in what people differ by. Exchanged, they must be left
-    with 0.7 of the distance, in 60 % of a person's recordings. Sensors that others' readings do not tell
-    apart cannot be seen to be swapped.
+    Streams of the same channels are compared with others' of the same name and with others' of the other name,
+    by means and logarithmic spreads of channels in what people differ by. Channels count the more, the better they
+    tell the two sensors of others apart. Exchanged, they must be left with 0.7 of the distance, in 60 % of a
+    person's recordings. Sensors that nothing tells apart cannot be seen to be swapped.
     """
 
     name: str = "swapped"
@@ -250,8 +251,10 @@ class Swapped:
         if not np.isfinite(off).any():
             return []
         unit = np.maximum(np.nanmedian(off, axis=0), 1e-9)
-        straight = sum(_off(own[place], theirs[place], unit) for place in (0, 1))
-        crossed = sum(_off(own[place], theirs[1 - place], unit) for place in (0, 1))
+        weights = np.minimum(np.abs(theirs[0] - theirs[1]) / unit, MOST)
+        weights = np.where(weights >= TELLS, weights, 0.0)
+        straight = sum(_off(own[place], theirs[place], unit, weights) for place in (0, 1))
+        crossed = sum(_off(own[place], theirs[1 - place], unit, weights) for place in (0, 1))
         says = crossed < SWAPPED * straight
         owners = np.array(tables[0].people)
         everyone = sorted(set(owners.tolist()))
@@ -279,6 +282,7 @@ class Swapped:
         return findings
 
 
-def _off(own: np.ndarray, theirs: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Distances `(recordings,)` in what people differ by; one number counts for 5 at most."""
-    return np.asarray(np.minimum(np.abs(own - theirs) / unit, 5.0).mean(axis=1))
+def _off(own: np.ndarray, theirs: np.ndarray, unit: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Distances `(recordings,)` in what people differ by; one number counts for `MOST` at most."""
+    off = np.minimum(np.abs(own - theirs) / unit, MOST)
+    return np.asarray((off * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
