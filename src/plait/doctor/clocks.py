@@ -7,87 +7,18 @@ the others are, shows in what was recorded alone: that is what `plait sync` look
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import numpy as np
 
 from plait.doctor.finding import Finding, Severity
 from plait.doctor.peers import MAD, apart, of_people, plain, seen, usual
+from plait.doctor.times import Times, by_stream, lags, look
 from plait.doctor.words import listed
 from plait.types import Recording
 
 GAP_S, GAP_STEPS = 0.2, 10.0  # below, a gap is a late packet, which interpolation bridges
 LATE_S, LATE_STEPS = 0.2, 3.0  # streams are never started at once: a fifth of a second is no news
 RATE = 0.01  # rates within 1 % are of one setting: crystals are better, Bluetooth's stamps about as good
-QUARTER = 64  # readings in each quarter of a recording, from which on its rate says anything
-
-
-class _Times(NamedTuple):
-    """A stream's times in a few numbers.
-
-    Args:
-        count: of readings.
-        first_s, last_s: its ends.
-        step_s: the median step.
-        gap_s, gap_at_s: the longest step, and when it begins.
-        alone: whether all other streams have readings within it.
-        mean_step_s: the mean of steps up to three median ones.
-        uneven: natural logarithm of the fastest by the slowest rate of its quarters.
-    """
-
-    count: int
-    first_s: float
-    last_s: float
-    step_s: float
-    gap_s: float
-    gap_at_s: float
-    alone: bool
-    mean_step_s: float
-    uneven: float
-
-
-def _look(recording: Recording) -> dict[str, _Times]:
-    """Each stream's times in a few numbers."""
-    times = {name: np.asarray(stream.times, np.float64) for name, stream in recording.streams.items()}
-    return {
-        name: _facts(own, [other for its, other in times.items() if its != name])
-        for name, own in times.items()
-        if len(own) > 2
-    }
-
-
-def _facts(times: np.ndarray, others: list[np.ndarray]) -> _Times:
-    steps = np.diff(times)
-    at, step = int(np.argmax(steps)), float(np.median(steps))
-    quarter_s = float(steps[at]) / 4
-    inside = times[at] + quarter_s, times[at + 1] - quarter_s
-    went_on = [((other > inside[0]) & (other < inside[1])).any() for other in others]
-    ordinary = steps[steps <= 3 * step]
-    quarters = (
-        [float(part[part <= 3 * step].mean()) for part in np.array_split(steps, 4)]
-        if len(steps) >= 4 * QUARTER
-        else [1.0]
-    )
-    return _Times(
-        len(times),
-        float(times[0]),
-        float(times[-1]),
-        step,
-        float(steps[at]),
-        float(times[at]),
-        all(went_on),
-        float(ordinary.mean()),
-        float(np.log(max(quarters) / min(quarters))),
-    )
-
-
-def _by_stream(facts: Mapping[str, dict[str, _Times]]) -> dict[str, dict[str, _Times]]:
-    """The facts of each stream, by recording."""
-    found: dict[str, dict[str, _Times]] = {}
-    for recording, streams in facts.items():
-        for stream, times in streams.items():
-            found.setdefault(stream, {})[recording] = times
-    return found
 
 
 @dataclass(frozen=True)
@@ -102,16 +33,16 @@ class ClockJumps:
 
     name: str = "clock-jumps"
 
-    def look(self, recording: Recording) -> dict[str, _Times]:
+    def look(self, recording: Recording) -> dict[str, Times]:
         """Each stream's times in a few numbers."""
-        return _look(recording)
+        return look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Gaps that are no usual ones, a finding for each stream and way."""
-        every: dict[str, dict[str, _Times]] = dict(facts)  # type: ignore[arg-type]
-        ends = _lags(every, "last_s")
+        every: dict[str, dict[str, Times]] = dict(facts)  # type: ignore[arg-type]
+        ends = lags(every, "last_s")
         findings = []
-        for stream, times in _by_stream(every).items():
+        for stream, times in by_stream(every).items():
             table = seen({name: ("", [one.gap_s]) for name, one in times.items()}, people)
             if table is None:
                 continue
@@ -135,7 +66,7 @@ class ClockJumps:
         return findings
 
     def _found(
-        self, stream: str, names: list[str], times: dict[str, _Times], bars: dict[str, float], jump: bool
+        self, stream: str, names: list[str], times: dict[str, Times], bars: dict[str, float], jump: bool
     ) -> Finding:
         worst = max(names, key=lambda name: times[name].gap_s)
         gap = times[worst]
@@ -175,20 +106,20 @@ class ClockRates:
 
     name: str = "clock-rates"
 
-    def look(self, recording: Recording) -> dict[str, _Times]:
+    def look(self, recording: Recording) -> dict[str, Times]:
         """Each stream's times in a few numbers."""
-        return _look(recording)
+        return look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Rates out of line, a finding for each person or stream."""
-        every: dict[str, dict[str, _Times]] = dict(facts)  # type: ignore[arg-type]
+        every: dict[str, dict[str, Times]] = dict(facts)  # type: ignore[arg-type]
         return [
             finding
-            for stream, times in _by_stream(every).items()
+            for stream, times in by_stream(every).items()
             for finding in (*self._rates(stream, times, people), *self._uneven(stream, times, people))
         ]
 
-    def _rates(self, stream: str, times: dict[str, _Times], people: Mapping[str, str]) -> Iterable[Finding]:
+    def _rates(self, stream: str, times: dict[str, Times], people: Mapping[str, str]) -> Iterable[Finding]:
         table = seen({name: ("", [-np.log(one.mean_step_s)]) for name, one in times.items()}, people)
         if table is None:
             return
@@ -238,7 +169,7 @@ class ClockRates:
             "true rate.",
         )
 
-    def _uneven(self, stream: str, times: dict[str, _Times], people: Mapping[str, str]) -> Iterable[Finding]:
+    def _uneven(self, stream: str, times: dict[str, Times], people: Mapping[str, str]) -> Iterable[Finding]:
         table = seen({name: ("", [one.uneven]) for name, one in times.items()}, people)
         if table is None:
             return
@@ -268,16 +199,16 @@ class ClockEnds:
 
     name: str = "clock-ends"
 
-    def look(self, recording: Recording) -> dict[str, _Times]:
+    def look(self, recording: Recording) -> dict[str, Times]:
         """Each stream's times in a few numbers."""
-        return _look(recording)
+        return look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Ends apart, a finding for each stream and way."""
-        every: dict[str, dict[str, _Times]] = dict(facts)  # type: ignore[arg-type]
-        begins, ends = _lags(every, "first_s"), _lags(every, "last_s")
+        every: dict[str, dict[str, Times]] = dict(facts)  # type: ignore[arg-type]
+        begins, ends = lags(every, "first_s"), lags(every, "last_s")
         found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
-        for stream, times in _by_stream(every).items():
+        for stream, times in by_stream(every).items():
             both = seen(
                 {
                     name: ("", [abs(begins[stream][name]), abs(ends[stream][name])])
@@ -341,20 +272,6 @@ class ClockEnds:
 
 FEW = 5  # recordings or people, below which nobody is out of line
 CLEAR = 0.95
-
-
-def _lags(
-    every: Mapping[str, dict[str, _Times]], end: Literal["first_s", "last_s"]
-) -> dict[str, dict[str, float]]:
-    """By stream and recording, how much later it begins or ends than the median of the others."""
-    lags: dict[str, dict[str, float]] = {}
-    for recording, streams in every.items():
-        for name, times in streams.items():
-            lags.setdefault(name, {})
-            others = [getattr(other, end) for its, other in streams.items() if its != name]
-            if others:
-                lags[name][recording] = float(getattr(times, end) - np.median(others))
-    return lags
 
 
 def _where(names: list[str], stream: str) -> str:

@@ -6,93 +6,19 @@ Of a long video bursts of neighbours are looked at, spread evenly, so a fault of
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+from plait.doctor.films import Film, by_stream, look, unit
 from plait.doctor.finding import Finding
 from plait.doctor.peers import ENOUGH, apart, of_people, plain, seen, usual
-from plait.doctor.sampled import Pictures, kind, pictures
 from plait.doctor.words import listed
 from plait.types import Recording
 
-STILL = 0.02  # of the usual change: a lossy codec does not repeat a picture to the bit
 DOUBLED = 0.1  # share of pictures that repeat the one before, from which on a rate was made up
 LONG_S = 2.0  # where pictures come twice by chance, some come more often: up to so long
-RUN = 4  # repeated pictures in a row that are a frozen stretch, not a doubled rate
 DARK, FLAT = 16.0, 4.0  # of 256 levels: mean, and standard deviation over rows and columns
-SIDE = 24  # of maps that are compared
 SAME = 0.05  # correlation by which a map must fit better one way than the other
-
-
-class _Film(NamedTuple):
-    """A stream of pictures in a few numbers.
-
-    Args:
-        repeated: the share of pictures that repeat the one before, the longest frozen stretch aside.
-        frozen_s: the longest frozen stretch, in seconds.
-        level, contrast: the mean, and the standard deviation over rows and columns.
-        levels: how many there are, 256 of a camera's, else None.
-        maps: `(2, 24, 24)`, of what moves and of the mean, each about its mean and of length 1.
-    """
-
-    repeated: float
-    frozen_s: float
-    level: float
-    contrast: float
-    levels: int | None
-    maps: list[list[list[float]]]
-
-
-def _film(found: Pictures) -> _Film:
-    seen_ = found.change[np.isfinite(found.change)]
-    moving = seen_[seen_ > 0]
-    bar = STILL * float(np.median(moving)) if len(moving) else 0.0
-    still = np.isfinite(found.change) & (found.change <= bar)
-    times = found.times[found.rows]
-    frozen_s, start = 0.0, 0
-    for place in range(1, len(still)):
-        if np.isnan(found.change[place]):  # between two bursts: the same picture still?
-            apart_ = float(np.abs(found.small[place] - found.small[place - 1]).mean())
-            still[place] = still[place - 1] and apart_ <= bar
-    stands = np.zeros(len(still), np.bool_)  # the longest stretch
-    for stop in np.flatnonzero(~np.append(still, False)):
-        if stop - start > RUN and times[stop - 1] - times[start] > frozen_s:
-            frozen_s = float(times[stop - 1] - times[start])
-            stands[:] = False
-            stands[start + 1 : stop] = True
-        start = int(stop)
-    pairs = np.isfinite(found.change) & ~stands
-    small = found.small
-    mean, moved = small.mean(axis=0), small.std(axis=0)
-    shape = (SIDE, SIDE)
-    maps = [_unit(_fit(one, shape)).round(4).tolist() for one in (moved, mean)]
-    return _Film(
-        float(still[pairs].mean()) if pairs.sum() >= RUN * 2 else 0.0,
-        frozen_s,
-        float(small.mean()),
-        float(small.std(axis=(1, 2)).mean()),
-        found.levels,
-        maps,
-    )
-
-
-def _fit(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A picture at the places of another size, by its nearest pixels."""
-    rows, columns = (np.arange(side) * have // side for side, have in zip(shape, picture.shape, strict=True))
-    return np.asarray(picture[rows[:, None], columns])
-
-
-def _by_stream(facts: Mapping[str, object]) -> dict[str, dict[str, tuple[str, _Film]]]:
-    found: dict[str, dict[str, tuple[str, _Film]]] = {}
-    for recording, (done, films) in facts.items():  # type: ignore[misc]
-        for stream, film in films.items():  # type: ignore[has-type]
-            found.setdefault(stream, {})[recording] = (done, film)  # type: ignore[has-type]
-    return found
-
-
-def _look(recording: Recording) -> tuple[str, dict[str, _Film]]:
-    return kind(recording), {name: _film(found) for name, found in pictures(recording)}
 
 
 def _recordings(names: list[str]) -> str:
@@ -110,14 +36,14 @@ class RepeatedFrames:
 
     name: str = "repeated-frames"
 
-    def look(self, recording: Recording) -> tuple[str, dict[str, _Film]]:
+    def look(self, recording: Recording) -> tuple[str, dict[str, Film]]:
         """Each stream of pictures in a few numbers."""
-        return _look(recording)
+        return look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Doubled and frozen pictures, a finding for each stream and way."""
         findings = []
-        for stream, films in _by_stream(facts).items():
+        for stream, films in by_stream(facts).items():
             table = seen(
                 {name: ("", [film.frozen_s, film.repeated]) for name, (_, film) in films.items()}, people
             )
@@ -173,14 +99,14 @@ class DarkVideo:
 
     name: str = "dark-video"
 
-    def look(self, recording: Recording) -> tuple[str, dict[str, _Film]]:
+    def look(self, recording: Recording) -> tuple[str, dict[str, Film]]:
         """Each stream of pictures in a few numbers."""
-        return _look(recording)
+        return look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Dark recordings and people, a finding for each stream and way."""
         findings = []
-        for stream, films in _by_stream(facts).items():
+        for stream, films in by_stream(facts).items():
             dark = [
                 name
                 for name, (_, film) in films.items()
@@ -249,14 +175,14 @@ class MirroredVideo:
 
     name: str = "mirrored-video"
 
-    def look(self, recording: Recording) -> tuple[str, dict[str, _Film]]:
+    def look(self, recording: Recording) -> tuple[str, dict[str, Film]]:
         """Each stream of pictures in a few numbers."""
-        return _look(recording)
+        return look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Mirrored people, a finding for each person and stream."""
         findings = []
-        for stream, films in _by_stream(facts).items():
+        for stream, films in by_stream(facts).items():
             gains = _gains(films, people)
             table = seen({name: ("", list(gain)) for name, gain in gains.items()}, people)
             if table is None:
@@ -296,15 +222,15 @@ class MirroredVideo:
 WAYS = ("mirrored", "upside down", "turned by half")
 
 
-def _gains(films: Mapping[str, tuple[str, _Film]], people: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+def _gains(films: Mapping[str, tuple[str, Film]], people: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     """By how much each recording's maps fit the others' better in each of `WAYS` than as they are."""
-    unit = {name: np.array(film.maps) for name, (_, film) in films.items()}
+    own_maps = {name: np.array(film.maps) for name, (_, film) in films.items()}
     sums: dict[tuple[str, str], np.ndarray] = {}
     for name, (done, _) in films.items():
         for group in {done, "\0"}:
             key = people[name], group
-            sums[key] = sums.get(key, 0) + unit[name]
-    means = {key: np.array([_unit(one) for one in total]) for key, total in sums.items()}
+            sums[key] = sums.get(key, 0) + own_maps[name]
+    means = {key: np.array([unit(one) for one in total]) for key, total in sums.items()}
     gains = {}
     for name, (done, _) in films.items():
         alike = [one for (person, group), one in means.items() if group == done and person != people[name]]
@@ -314,15 +240,9 @@ def _gains(films: Mapping[str, tuple[str, _Film]], people: Mapping[str, str]) ->
             ]
         if not alike:
             continue
-        reference = np.array([_unit(one) for one in np.mean(alike, axis=0)])
-        own = unit[name]
+        reference = np.array([unit(one) for one in np.mean(alike, axis=0)])
+        own = own_maps[name]
         turned = (own[:, :, ::-1], own[:, ::-1], own[:, ::-1, ::-1])
         fit = float((own * reference).sum()) / len(own)
         gains[name] = tuple(float((one * reference).sum()) / len(own) - fit for one in turned)
     return gains
-
-
-def _unit(picture: np.ndarray) -> np.ndarray:
-    """About its mean, of length 1."""
-    about = picture - picture.mean()
-    return np.asarray(about / max(float(np.linalg.norm(about)), 1e-12))

@@ -3,124 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from plait.doctor import scales
+from plait.doctor import channels, scales
+from plait.doctor.channels import CUT, FROZEN_S, Channels
 from plait.doctor.finding import Finding
 from plait.doctor.peers import apart, of_people, plain, seen, usual
-from plait.doctor.sampled import Signal, signals
 from plait.doctor.scales import Scale
 from plait.doctor.words import listed
 from plait.types import Recording
 
-FROZEN_S, FROZEN_READINGS = 0.25, 8  # below, equal readings in a row are a slow sensor's, asked too often
-CUT, CUT_RUN = (
-    0.002,
-    3,
-)  # share of readings at an end of the range, in runs of so many, from which on it is cut
-STEPS = 3  # levels by which a signal meets its end: slower, it may rest there
-PILE = 4.0  # times as many readings at the end as at the level next to it: a continuous signal has fewer
-REST = 0.2  # share of readings at one value from which on it is where a channel rests, and cuts nothing off
 CLEAR = 0.95
 FAR, FAR_CONSTANT = math.log(5.0), math.log(1.15)  # of spreads, and of lengths of constant vectors
-
-
-class _Channels(NamedTuple):
-    """A stream's channels in a few numbers.
-
-    Args:
-        names: of the channels.
-        still_s: seconds of the longest stretch of equal readings; the last number: of all channels at once.
-        cut, cut_at: the share of readings that are cut off, and at which number.
-        constant: whether it never changes.
-        value: its smallest number, NaN where nothing is known.
-    """
-
-    names: list[str]
-    still_s: list[float]
-    cut: list[float]
-    cut_at: list[float]
-    constant: list[bool]
-    value: list[float]
-
-
-def _channels(signal: Signal) -> _Channels:
-    values = signal.values
-    known = np.isfinite(values)
-    step_s = float(np.median(np.diff(signal.times))) if len(signal.times) > 1 else 0.0
-    same = (values[1:] == values[:-1]) & signal.neighbours[:, None]
-    runs = np.array([*(_longest(column) for column in same.T), _longest(same.all(axis=1))])
-    still_s = np.where(runs + 1 >= FROZEN_READINGS, runs * step_s, 0.0)
-    low = np.where(known, values, np.inf).min(axis=0)
-    high = np.where(known, values, -np.inf).max(axis=0)
-    cuts = [
-        max((_cut(values[known[:, place], place], end), float(end)) for end in (low[place], high[place]))
-        if known[:, place].any()
-        else (0.0, math.nan)
-        for place in range(values.shape[1])
-    ]
-    shares, ends = np.array(cuts, np.float64).reshape(-1, 2).T
-    constant = ~(low < high) if len(values) > FROZEN_READINGS else np.zeros(len(low), np.bool_)
-    return _Channels(
-        list(signal.names),
-        still_s.tolist(),
-        shares.tolist(),
-        ends.tolist(),
-        constant.tolist(),
-        np.where(known.any(axis=0), low, math.nan).tolist(),
-    )
-
-
-def _longest(same: np.ndarray) -> int:
-    """How many in a row are true, at most."""
-    ends = np.flatnonzero(~np.concatenate([[False], same, [False]]))
-    return int(np.diff(ends).max()) - 1
-
-
-def _cut(values: np.ndarray, end: float) -> float:
-    """The share of `(n,)` readings that lie at an end of their range because the range is too small.
-
-    They do so in runs of three or more, which come from elsewhere and go there again: a signal that is cut
-    off is steep where it meets its end. A value at which a channel rests is none.
-    """
-    at_end = values == end
-    share = float(at_end.mean())
-    if share < CUT or share >= REST or at_end.sum() < 2 * CUT_RUN:
-        return 0.0
-    inside = values[~at_end]
-    next_to = inside[np.argmin(np.abs(inside - end))]
-    edges = np.flatnonzero(np.diff(at_end.astype(np.int8)))
-    bounds = np.concatenate([[-1], edges, [len(values) - 1]])
-    lengths = np.diff(bounds)[at_end[bounds[1:]]]
-    steep = np.abs(np.diff(values))[edges]
-    spread = float(np.abs(np.diff(inside)).mean())
-    runs = lengths >= CUT_RUN
-    levels = np.unique(values)
-    finest = float(np.diff(levels).min())
-    many = at_end.sum() >= PILE * (inside == next_to).sum()
-    if not runs.any() or not many or float(np.median(steep)) < max(0.5 * spread, STEPS * finest):
-        return 0.0
-    return float(lengths[runs].sum() / len(values))
-
-
-def _stored(facts: Mapping[str, object]) -> dict[str, dict[str, _Channels]]:
-    """Facts by stream, then by recording; of recordings whose stream has other channels than most, none."""
-    found: dict[str, dict[str, _Channels]] = {}
-    for recording, streams in facts.items():
-        for stream, channels in streams.items():  # type: ignore[attr-defined]
-            found.setdefault(stream, {})[recording] = channels
-    kept = {}
-    for stream, channels in found.items():
-        counts = [len(one.names) for one in channels.values()]
-        most = max(set(counts), key=counts.count)
-        kept[stream] = {name: one for name, one in channels.items() if len(one.names) == most}
-    return kept
-
-
-def _look(recording: Recording) -> dict[str, _Channels]:
-    return {name: _channels(signal) for name, signal in signals(recording)}
 
 
 @dataclass(frozen=True)
@@ -133,14 +28,14 @@ class DeadChannels:
 
     name: str = "dead-channels"
 
-    def look(self, recording: Recording) -> dict[str, _Channels]:
+    def look(self, recording: Recording) -> dict[str, Channels]:
         """What each channel does."""
-        return _look(recording)
+        return channels.look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Constant channels, a finding for each channel."""
         findings = []
-        for stream, recordings in _stored(facts).items():
+        for stream, recordings in channels.by_stream(facts).items():
             names = next(iter(recordings.values())).names
             constant = {name: one.constant for name, one in recordings.items()}
             whole = [name for name, dead in constant.items() if all(dead)]
@@ -153,7 +48,7 @@ class DeadChannels:
         return findings
 
     def _found(
-        self, stream: str, channel: str, names: list[str], every: Mapping[str, _Channels], place: int
+        self, stream: str, channel: str, names: list[str], every: Mapping[str, Channels], place: int
     ) -> Finding:
         value = every[names[0]].value[place]
         says = "is unknown" if math.isnan(value) else f"is {plain(value)}"
@@ -189,14 +84,14 @@ class Frozen:
 
     name: str = "frozen"
 
-    def look(self, recording: Recording) -> dict[str, _Channels]:
+    def look(self, recording: Recording) -> dict[str, Channels]:
         """What each channel does."""
-        return _look(recording)
+        return channels.look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Frozen stretches, a finding for each stream, or channel of one."""
         findings = []
-        for stream, recordings in _stored(facts).items():
+        for stream, recordings in channels.by_stream(facts).items():
             alive = {name: one for name, one in recordings.items() if not all(one.constant)}
             table = seen(
                 {
@@ -264,20 +159,20 @@ class Saturation:
 
     name: str = "saturation"
 
-    def look(self, recording: Recording) -> dict[str, _Channels]:
+    def look(self, recording: Recording) -> dict[str, Channels]:
         """What each channel does."""
-        return _look(recording)
+        return channels.look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Cut channels, a finding for each stream."""
         findings = []
-        for stream, recordings in _stored(facts).items():
+        for stream, recordings in channels.by_stream(facts).items():
             cut = {name: one for name, one in recordings.items() if max(one.cut) > 0}
             if not cut:
                 continue
             worst = max(cut, key=lambda name: max(cut[name].cut))
             place = int(np.argmax(cut[worst].cut))
-            channels = sorted({one.names[at] for one in cut.values() for at in np.flatnonzero(one.cut)})
+            cut_off = sorted({one.names[at] for one in cut.values() for at in np.flatnonzero(one.cut)})
             share = cut[worst].cut[place]
             findings.append(
                 Finding(
@@ -286,8 +181,8 @@ class Saturation:
                     f"{_recordings(list(cut))}, {stream}",
                     float(np.clip(1 - CUT / share / 2, 0.5, 0.99)),
                     f"{stream} is cut off in {len(cut)} of {len(recordings)} recordings "
-                    f"({listed(channels)}): "
-                    f"{channels and cut[worst].names[place]} stays at "
+                    f"({listed(cut_off)}): "
+                    f"{cut[worst].names[place]} stays at "
                     f"{plain(float(cut[worst].cut_at[place]))} for "
                     f"{100 * share:.2g} % of {worst}.",
                     "What is strongest looks alike: forceful activities and people are told apart less.",

@@ -9,98 +9,28 @@ many people.
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+from plait.doctor.axes import TURNS, Worn, distances, look, simplest
 from plait.doctor.finding import Finding
 from plait.doctor.peers import Seen, expected, of_people, plain, seen
-from plait.doctor.sampled import kind, signals
 from plait.doctor.words import listed
 from plait.types import Recording
 
-WORN = 4  # triples of axes that one sensor has at most: more are joints of a body
-READINGS = 16  # from which on a mean and a covariance say anything
 FITS = 0.5  # the share of the distance that a turned sensor may be left with
 FAR = 0.8  # of the distance of 2 that gravity the other way round has: about 50 degrees
-ALIKE_OFF = 0.1  # distance that tells no two turns apart
 TOGETHER = 0.4  # distance of a person's own recordings, up to which they are of one mounting
 ALIKE = 2  # other recordings of one person and activity
 AGREE = 0.6  # share of a person's recordings that must say the same
 FEW = 3  # people of whom nobody can say which way is usual
 MANY = 0.2  # share of people from which on there is no one way to wear it
+TELLS, MOST = 2.0, 5.0  # of what people differ by: from where a number tells sensors apart, and counts
 SWAPPED = 0.7  # the share of the distance that exchanged streams may be left with
 
 
-def _turns() -> np.ndarray:
-    """The 48 matrices that exchange axes and turn their signs, simple ones first: `(48, 3, 3)`."""
-    axes = [np.eye(3)[list(order)] for order in itertools.permutations(range(3))]
-    signs = [np.diag(sign) for sign in itertools.product([1.0, -1.0], repeat=3)]
-    turns = [sign @ order for order in axes for sign in signs]
-    return np.array(sorted(turns, key=lambda turn: (-int((np.diag(turn) != 0).sum()), -turn.sum())))
-
-
-TURNS = _turns()
-
-
-class _Worn(NamedTuple):
-    """A sensor's axes and channels in a few numbers.
-
-    Args:
-        means, covariances: of its triples, `(triples, 3)` and `(triples, 3, 3)`, in lengths of the vectors.
-        channels: means and logarithmic spreads of all channels, `(2 * channels,)`.
-    """
-
-    means: list[list[float]]
-    covariances: list[list[list[float]]]
-    channels: list[float]
-
-
-def _look(recording: Recording) -> tuple[str, dict[str, _Worn]]:
-    found = {}
-    for name, signal in signals(recording):
-        values = signal.values.astype(np.float64)
-        values = values[np.isfinite(values).all(axis=1)]
-        if len(values) < READINGS:
-            continue
-        triples = signal.axes[:WORN] if len(signal.axes) <= WORN else signal.axes[:0]
-        means, covariances = np.zeros((len(triples), 3)), np.zeros((len(triples), 3, 3))
-        for place, triple in enumerate(triples):
-            vectors = values[:, triple]
-            scale = max(float(np.sqrt((vectors**2).sum(axis=1).mean())), 1e-12)
-            means[place] = vectors.mean(axis=0) / scale
-            covariances[place] = np.cov(vectors.T) / scale**2
-        with np.errstate(divide="ignore"):
-            spread = np.maximum(np.log(values.std(axis=0)), -20.0)
-        channels = np.concatenate([values.mean(axis=0), spread])
-        found[name] = _Worn(means.tolist(), covariances.tolist(), channels.tolist())
-    return kind(recording), found
-
-
-def distances(
-    means: np.ndarray, covariances: np.ndarray, mean: np.ndarray, covariance: np.ndarray
-) -> np.ndarray:
-    """How far turned sensors are from others: `(48,)`, 2 where gravity is the other way round.
-
-    Args:
-        means: `(3,)`, of the sensor, in lengths of the vectors.
-        covariances: `(3, 3)`, of the sensor.
-        mean: `(3,)`, the others'.
-        covariance: `(3, 3)`, the others'.
-    """
-    turned = TURNS @ means
-    spread = TURNS @ covariances @ TURNS.transpose(0, 2, 1)
-    off = np.linalg.norm(turned - mean, axis=1)
-    return np.asarray(np.sqrt(off**2 + np.linalg.norm(spread - covariance, axis=(1, 2)) ** 2))
-
-
-def _simplest(off: np.ndarray) -> int:
-    """The turn that fits, of those that fit about as well the one that changes the least."""
-    return int(np.argmax(off <= off.min() + ALIKE_OFF))
-
-
 def _tables(
-    facts: Mapping[str, tuple[str, dict[str, _Worn]]], stream: str, people: Mapping[str, str], what: str
+    facts: Mapping[str, tuple[str, dict[str, Worn]]], stream: str, people: Mapping[str, str], what: str
 ) -> Seen | None:
     """Recordings' numbers of one kind of a stream, side by side."""
     return seen(
@@ -126,13 +56,13 @@ class Mounting:
 
     name: str = "mounting"
 
-    def look(self, recording: Recording) -> tuple[str, dict[str, _Worn]]:
+    def look(self, recording: Recording) -> tuple[str, dict[str, Worn]]:
         """Means and covariances of each sensor's axes."""
-        return _look(recording)
+        return look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Turned sensors, a finding for each person and stream, or one for a stream."""
-        every: dict[str, tuple[str, dict[str, _Worn]]] = dict(facts)  # type: ignore[arg-type]
+        every: dict[str, tuple[str, dict[str, Worn]]] = dict(facts)  # type: ignore[arg-type]
         findings = []
         for stream in sorted({name for _, found in every.values() for name in found}):
             worn = self._worn(every, stream, people)
@@ -180,7 +110,7 @@ class Mounting:
 
     def _of_recordings(
         self,
-        every: Mapping[str, tuple[str, dict[str, _Worn]]],
+        every: Mapping[str, tuple[str, dict[str, Worn]]],
         stream: str,
         people: Mapping[str, str],
         told: set[str],
@@ -203,7 +133,7 @@ class Mounting:
                 )
                 own = every[name][1][stream]
                 off = distances(np.array(own.means[0]), np.array(own.covariances[0]), mean, covariance)
-                best = _simplest(off)
+                best = simplest(off)
                 if usual < TOGETHER and off[0] > FAR and off[best] < FITS * off[0]:
                     odd[name] = float(off[0]), float(off[best]), TURNS[best]
         if not odd:
@@ -225,7 +155,7 @@ class Mounting:
         ]
 
     def _worn(
-        self, every: Mapping[str, tuple[str, dict[str, _Worn]]], stream: str, people: Mapping[str, str]
+        self, every: Mapping[str, tuple[str, dict[str, Worn]]], stream: str, people: Mapping[str, str]
     ) -> dict[str, tuple[np.ndarray, float, float, float]]:
         """By person: the turn that fits, in which share of recordings, distances before and after."""
         means, covariances = (_tables(every, stream, people, what) for what in ("means", "covariances"))
@@ -245,7 +175,7 @@ class Mounting:
             if not np.isfinite(others).all():
                 continue
             off = distances(own[0], own_spread[0], others[0], spread[0])  # the first: the accelerometer
-            best = _simplest(off)
+            best = simplest(off)
             is_off = off[0] > FAR and off[best] < FITS * off[0]
             votes.setdefault(person, []).append((best if is_off else 0, float(off[0]), float(off[best])))
         worn = {}
@@ -276,21 +206,21 @@ def _said(turn: np.ndarray) -> str:
 class Swapped:
     """Two sensors of a person, or of a recording, are taken for each other: left for right, wrist for thigh.
 
-    Streams of the same channels are compared with others' of the same name and with others' of the other
-    name, by means and logarithmic spreads of channels in what people differ by. Exchanged, they must be left
-    with 0.7 of the distance, in 60 % of a person's recordings. Sensors that others' readings do not tell
-    apart cannot be seen to be swapped.
+    Streams of the same channels are compared with others' of the same name and with others' of the other name,
+    by means and logarithmic spreads of channels in what people differ by. Channels count the more, the better they
+    tell the two sensors of others apart. Exchanged, they must be left with 0.7 of the distance, in 60 % of a
+    person's recordings. Sensors that nothing tells apart cannot be seen to be swapped.
     """
 
     name: str = "swapped"
 
-    def look(self, recording: Recording) -> tuple[str, dict[str, _Worn]]:
+    def look(self, recording: Recording) -> tuple[str, dict[str, Worn]]:
         """Means and spreads of each sensor's channels."""
-        return _look(recording)
+        return look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Swapped sensors, a finding for each person and pair."""
-        every: dict[str, tuple[str, dict[str, _Worn]]] = dict(facts)  # type: ignore[arg-type]
+        every: dict[str, tuple[str, dict[str, Worn]]] = dict(facts)  # type: ignore[arg-type]
         streams = sorted({name for _, found in every.values() for name in found})
         return [
             finding
@@ -302,7 +232,7 @@ class Swapped:
         self,
         one: str,
         other: str,
-        every: Mapping[str, tuple[str, dict[str, _Worn]]],
+        every: Mapping[str, tuple[str, dict[str, Worn]]],
         people: Mapping[str, str],
     ) -> list[Finding]:
         both = {
@@ -321,8 +251,10 @@ class Swapped:
         if not np.isfinite(off).any():
             return []
         unit = np.maximum(np.nanmedian(off, axis=0), 1e-9)
-        straight = sum(_off(own[place], theirs[place], unit) for place in (0, 1))
-        crossed = sum(_off(own[place], theirs[1 - place], unit) for place in (0, 1))
+        weights = np.minimum(np.abs(theirs[0] - theirs[1]) / unit, MOST)
+        weights = np.where(weights >= TELLS, weights, 0.0)
+        straight = sum(_off(own[place], theirs[place], unit, weights) for place in (0, 1))
+        crossed = sum(_off(own[place], theirs[1 - place], unit, weights) for place in (0, 1))
         says = crossed < SWAPPED * straight
         owners = np.array(tables[0].people)
         everyone = sorted(set(owners.tolist()))
@@ -350,6 +282,7 @@ class Swapped:
         return findings
 
 
-def _off(own: np.ndarray, theirs: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Distances `(recordings,)` in what people differ by; one number counts for 5 at most."""
-    return np.asarray(np.minimum(np.abs(own - theirs) / unit, 5.0).mean(axis=1))
+def _off(own: np.ndarray, theirs: np.ndarray, unit: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Distances `(recordings,)` in what people differ by; one number counts for `MOST` at most."""
+    off = np.minimum(np.abs(own - theirs) / unit, MOST)
+    return np.asarray((off * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
