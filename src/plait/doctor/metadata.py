@@ -134,7 +134,9 @@ def _told(values: np.ndarray, whose: np.ndarray, done: np.ndarray) -> tuple[floa
     group = np.array([group_of[person] for person in whose.tolist()])
     labels = np.array([classes.index(activity) for activity in done.tolist()])
     draw = np.random.default_rng(0)
-    seen = _balanced(values, labels, group)
+    seen, least = _balanced(values, labels, group), 1 / len(classes)
+    if seen - least < TELLS * (1 - least):  # chance by person is no less
+        return None
     dealt = []
     for _ in range(DEALT):
         other = labels.copy()
