@@ -35,7 +35,10 @@ class Finding:
 class Check(Protocol):
     """Looks at each recording once, and judges when it has seen them all."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
 
     def look(self, recording: Recording) -> object:
         """Small facts of one recording."""
