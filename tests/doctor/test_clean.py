@@ -48,7 +48,9 @@ def test_one_recording_and_none():
 
 
 def test_the_generated_data_set_has_no_fault():
-    assert verdict([check for check in CHECKS if check.name not in OF_PICTURES], generated(Path())) == []
+    assert (
+        verdict([check for check in CHECKS if check.name not in OF_PICTURES], list(generated(Path()))) == []
+    )
 
 
 OF_PICTURES = ("repeated-frames", "dark-video", "mirrored-video")  # its camera draws for seconds

@@ -37,7 +37,7 @@ class Check(Protocol):
 
     @property
     def name(self) -> str:
-        """What findings and command lines call it."""
+        """What it is called."""
         ...
 
     def look(self, recording: Recording) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plait.doctor.films import Film, by_stream, look, unit
-from plait.doctor.finding import Finding
+from plait.doctor.finding import Finding, Severity
 from plait.doctor.peers import ENOUGH, apart, of_people, plain, seen, usual
 from plait.doctor.words import listed
 from plait.types import Recording
@@ -151,13 +151,13 @@ class DarkVideo:
                     )
         return findings
 
-    def _found(self, severity: str, where: str, sure: float, what: str) -> Finding:
+    def _found(self, severity: Severity, where: str, sure: float, what: str) -> Finding:
         return Finding(
             self.name,
             severity,
             where,
             sure,
-            what,  # type: ignore[arg-type]
+            what,
             "A network sees nothing there, or sees the dark for an activity.",
             "Leave the video of these recordings out (`missing`), or stretch its levels.",
         )

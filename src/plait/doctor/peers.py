@@ -2,11 +2,11 @@
 
 A number is compared with the same number of other people, of the same activity where enough of them did it.
 Centres are medians, spreads are 1.4826 median absolute deviations. Few people say little of a spread, so it
-is moderated: what people differ by anyway (the floor) counts as `PRIOR` degrees of freedom beside 0.4 for
-each other person but one, for a median absolute deviation is worth about 0.4 of a sample (Smyth, 2004, for
-variances). The distance then is Student's t, its chance is multiplied by the number of looks (Bonferroni).
-What is left is that somebody is apart; that it is this one and not those they are compared with is sure to n
-/ (n + 1) with n others: two people are one against one, 0.5.
+is moderated: what people differ by anyway (the floor, or what one person's recordings differ by) counts as
+`PRIOR` degrees of freedom beside 0.4 for each other person but one, for a median absolute deviation is worth
+about 0.4 of a sample (Smyth, 2004, for variances). The distance then is Student's t, its chance is multiplied
+by the number of looks (Bonferroni). What is left is that somebody is apart; that it is this one and not those
+they are compared with is sure to n / (n + 1) with n others: two people are one against one, 0.5.
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,6 +104,8 @@ def apart(found: Seen, floor: float | np.ndarray, looks: int | None = None) -> A
     residuals, people = found.values - expected(found), np.array(found.people)
     everyone = tuple(sorted(set(found.people)))
     off = np.array([middle(residuals[people == person]) for person in everyone])
+    within = np.abs(residuals - off[np.searchsorted(everyone, people)])
+    floor = np.fmax(floor, MAD * middle(within))
     clear = np.zeros(off.shape)
     counts = np.zeros(off.shape)
     tries = looks if looks is not None else max(int(np.isfinite(off).sum()), 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from plait.doctor.axes import TURNS, Worn, distances, look, simplest
 from plait.doctor.finding import Finding
-from plait.doctor.peers import Seen, expected, of_people, plain, seen
+from plait.doctor.peers import Seen, expected, middle, of_people, plain, seen
 from plait.doctor.words import listed
 from plait.types import Recording
 
@@ -206,10 +206,10 @@ def _said(turn: np.ndarray) -> str:
 class Swapped:
     """Two sensors of a person, or of a recording, are taken for each other: left for right, wrist for thigh.
 
-    Streams of the same channels are compared with others' of the same name and with others' of the other name,
-    by means and logarithmic spreads of channels in what people differ by. Channels count the more, the better they
-    tell the two sensors of others apart. Exchanged, they must be left with 0.7 of the distance, in 60 % of a
-    person's recordings. Sensors that nothing tells apart cannot be seen to be swapped.
+    By how much the two differ in means and logarithmic spreads of their channels is compared with how they
+    differ with others, in what people differ by; so a strong person is none with swapped sensors. Channels
+    count the more, the better they tell the two apart. Exchanged, they must be left with 0.7 of the distance,
+    in 60 % of a person's recordings. Sensors that nothing tells apart cannot be seen to be swapped.
     """
 
     name: str = "swapped"
@@ -245,16 +245,14 @@ class Swapped:
         tables = [_tables(both, stream, people, "channels") for stream in (one, other)]
         if tables[0] is None or tables[1] is None or tables[0].names != tables[1].names:
             return []
-        own = [table.values for table in tables if table is not None]
-        theirs = [expected(table) for table in tables if table is not None]
-        off = np.concatenate([np.abs(mine - his) for mine, his in zip(own, theirs, strict=True)])
-        if not np.isfinite(off).any():
+        apart = tables[0]._replace(values=tables[0].values - tables[1].values)
+        theirs = expected(apart)
+        if not np.isfinite(theirs).any():
             return []
-        unit = np.maximum(np.nanmedian(off, axis=0), 1e-9)
-        weights = np.minimum(np.abs(theirs[0] - theirs[1]) / unit, MOST)
+        unit = np.maximum(np.nan_to_num(middle(np.abs(apart.values - theirs))), 1e-9)
+        weights = np.minimum(np.nan_to_num(np.abs(theirs)) / unit, MOST)
         weights = np.where(weights >= TELLS, weights, 0.0)
-        straight = sum(_off(own[place], theirs[place], unit, weights) for place in (0, 1))
-        crossed = sum(_off(own[place], theirs[1 - place], unit, weights) for place in (0, 1))
+        straight, crossed = (_off(apart.values, sign * theirs, unit, weights) for sign in (1, -1))
         says = crossed < SWAPPED * straight
         owners = np.array(tables[0].people)
         everyone = sorted(set(owners.tolist()))
@@ -284,5 +282,5 @@ class Swapped:
 
 def _off(own: np.ndarray, theirs: np.ndarray, unit: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Distances `(recordings,)` in what people differ by; one number counts for `MOST` at most."""
-    off = np.minimum(np.abs(own - theirs) / unit, MOST)
+    off = np.minimum(np.nan_to_num(np.abs(own - theirs)) / unit, MOST)
     return np.asarray((off * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9))

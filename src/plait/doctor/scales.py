@@ -24,7 +24,7 @@ STEADY = 0.1  # relative spread of a vector's length up to which it is a constan
 SAME = 0.06  # natural logarithm by which a person's recordings differ in the length of a constant vector
 NEAR = 0.12  # of a constant vector's length: a factor is met so closely, gains of sensors included
 NEAR_SPREAD = 0.7  # of a spread, in natural logarithms: people move up to so differently
-CONSTANT, SPREAD = 0.03, 0.4  # natural logarithms by which people differ anyway
+CONSTANT, SPREAD = 0.05, 0.4  # natural logarithms by which people differ anyway
 JOINTS = 4  # triples from which on they are places of a body
 
 
@@ -76,7 +76,7 @@ class Scales(NamedTuple):
     @property
     def floors(self) -> np.ndarray:
         """`(numbers,)`, what people differ by anyway."""
-        return np.where(self.constant, CONSTANT, SPREAD)
+        return np.asarray(np.where(self.constant, CONSTANT, SPREAD))
 
     def which(self, number: int) -> str:
         """Which channels a number is of, in words behind a stream's name."""
@@ -170,4 +170,4 @@ def _log(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Natural logarithms, NaN of what has none."""
     known = np.asarray(values, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(known > 0, np.log(known), np.nan)
+        return np.asarray(np.where(known > 0, np.log(known), np.nan))

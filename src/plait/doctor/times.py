@@ -14,7 +14,7 @@ class Times(NamedTuple):
     """A stream's times in a few numbers.
 
     Args:
-        count: of readings.
+        readings: how many there are.
         first_s, last_s: its ends.
         step_s: the median step.
         gap_s, gap_at_s: the longest step, and when it begins.
@@ -23,7 +23,7 @@ class Times(NamedTuple):
         uneven: natural logarithm of the fastest by the slowest rate of its quarters.
     """
 
-    count: int
+    readings: int
     first_s: float
     last_s: float
     step_s: float

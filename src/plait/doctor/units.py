@@ -43,7 +43,7 @@ class Units:
     """A person's numbers are off by the factor between two units; or no unit gives what gravity measures.
 
     Of a vector that is constant, as gravity is, the length is compared: a factor must be met to 12 %, and
-    people differ by 3 % anyway. Elsewhere spreads are, within an activity where three others did it: a factor
+    people differ by 5 % anyway. Elsewhere spreads are, within an activity where three others did it: a factor
     must be met to 0.7 in natural logarithms (twofold), and people differ by 0.4. Names of columns say which
     factors there may be; of readings without, the number of triples: 9.81, 1000 and 102 of accelerations,
     57.3 of angular rates, 1000, 100 and 10 of places. Against one other person, or two, either may be wrong.
