@@ -43,12 +43,14 @@ class Apart(NamedTuple):
         people: `(p,)`.
         off: `(p, numbers)`, what they are off by.
         clear: `(p, numbers)`, how likely it is more than chance, 0 to 1.
+        alone: `(p, numbers)`, whether nobody else is even half as far off.
         sure: `(p, numbers)`, that it is this person who is apart, 0 to 1.
     """
 
     people: tuple[str, ...]
     off: np.ndarray
     clear: np.ndarray
+    alone: np.ndarray
     sure: np.ndarray
 
 
@@ -107,7 +109,7 @@ def apart(found: Seen, floor: float | np.ndarray, looks: int | None = None) -> A
     within = np.abs(residuals - off[np.searchsorted(everyone, people)])
     floor = np.fmax(floor, MAD * middle(within))
     clear = np.zeros(off.shape)
-    counts = np.zeros(off.shape)
+    counts, alone = np.zeros(off.shape), np.zeros(off.shape, np.bool_)
     tries = looks if looks is not None else max(int(np.isfinite(off).sum()), 1)
     for place in range(len(everyone)):
         others = np.delete(off, place, axis=0)
@@ -119,8 +121,10 @@ def apart(found: Seen, floor: float | np.ndarray, looks: int | None = None) -> A
         chance = 2 * stats.t.sf(distance, own + PRIOR)
         clear[place] = np.where(count > 0, np.clip(1 - tries * chance, 0.0, 0.999), 0.0)
         counts[place] = count
+        farthest = np.where(np.isfinite(others), np.abs(others), 0.0).max(axis=0, initial=0.0)
+        alone[place] = np.abs(off[place]) > 2 * farthest
     clear = np.nan_to_num(clear)
-    return Apart(everyone, off, clear, clear * counts / (counts + 1))
+    return Apart(everyone, off, clear, alone, clear * counts / (counts + 1))
 
 
 def usual(found: Seen, floor: float, times: float = 3.0, share: float = 0.95) -> np.ndarray:
