@@ -68,14 +68,14 @@ def planted(index, **changes):
 
 
 def added(recording):
-    return [*world(), recording]
+    return [*world(people=2), recording]
 
 
 def retimed(stream, times, values=None):
     return Readings(times, (stream.values if values is None else values).astype("f4"))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_nothing_is_found_in_a_clean_world(seed):
     assert findings(world(seed)) == ()
 
@@ -158,7 +158,7 @@ def test_two_streams_with_one_sensors_readings():
 
 def test_one_person_with_two_names():
     recordings = [
-        replace(r, subject="quite another") if r.name.startswith("2-") and r.name[-1] in "2345" else r
+        replace(r, subject="quite another") if r.name.startswith("2-") and r.name[-1] in "345" else r
         for r in world(people=5, repeats=6)
     ]
     [found] = findings(recordings, ["same-person"])

@@ -84,21 +84,21 @@ class Copies:
         between: dict[tuple[str, str], list[_Likeness]] = defaultdict(list)
         within: dict[tuple[str, str], list[_Likeness]] = defaultdict(list)
         twins: dict[str, list[_Likeness]] = defaultdict(list)
-        for found in _likenesses(facts):
-            recording, other = found.one[0], found.other[0]
+        for pair in _likenesses(facts):
+            recording, other = pair.one[0], pair.other[0]
             person, another = sorted((people[recording], people[other]))
             if recording == other:
-                if found.way == "values" and found.part >= WHOLE:
-                    twins[" and ".join(sorted((found.one[1], found.other[1])))].append(found)
+                if pair.way == "values" and pair.part >= WHOLE:
+                    twins[" and ".join(sorted((pair.one[1], pair.other[1])))].append(pair)
             elif person != another:
-                if found.way != "phases" or found.part >= ALIKE:
-                    between[person, another].append(found)
-            elif found.part >= (SAME_PERSON if found.way == "phases" else WHOLE):
-                within[min(recording, other), max(recording, other)].append(found)
+                if pair.way != "phases" or pair.part >= ALIKE:
+                    between[person, another].append(pair)
+            elif pair.part >= (SAME_PERSON if pair.way == "phases" else WHOLE):
+                within[min(recording, other), max(recording, other)].append(pair)
         findings = [
-            self._of_two(*pair, found)
-            for pair, found in between.items()
-            if frozenset(pair) not in self.told_apart
+            self._of_two(*both, found)
+            for both, found in between.items()
+            if frozenset(both) not in self.told_apart
         ]
         for (recording, other), found in within.items():
             apart = self.by == "session" and facts[recording].session != facts[other].session

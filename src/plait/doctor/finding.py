@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from plait.types import Recording
 
@@ -37,13 +37,13 @@ class Check(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """What findings and command lines call it."""
         ...
 
-    def look(self, recording: Recording) -> object:
+    def look(self, recording: Recording) -> Any:
         """Small facts of one recording."""
         ...
 
-    def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
+    def judge(self, facts: Mapping[str, Any], people: Mapping[str, str]) -> list[Finding]:
         """What is found, from the facts and the person of each recording, by its name."""
         ...

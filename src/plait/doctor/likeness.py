@@ -111,7 +111,7 @@ def _mixed(numbers: UInt64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
 
 def _distinct(rows: np.ndarray) -> np.ndarray:
     """How many different numbers each row has."""
-    return 1 + (np.diff(np.sort(rows, axis=1), axis=1) != 0).sum(axis=1)
+    return np.asarray(1 + (np.diff(np.sort(rows, axis=1), axis=1) != 0).sum(axis=1))
 
 
 def _smallest(
@@ -121,8 +121,7 @@ def _smallest(
     kept: list[int] = []
     order = np.argsort(numbers, kind="stable")
     for part in np.array_split(order, max(1, len(order) // (4 * most))):
-        good: Bool[np.ndarray, k] = fit(part)  # type: ignore[operator]
-        kept = sorted({*kept, *numbers[part[good]].tolist()})
+        kept = sorted({*kept, *numbers[part[fit(part)]].tolist()})
         if len(kept) >= most:
             break
     return kept[:most]

@@ -134,7 +134,9 @@ def _told(values: np.ndarray, whose: np.ndarray, done: np.ndarray) -> tuple[floa
     group = np.array([group_of[person] for person in whose.tolist()])
     labels = np.array([classes.index(activity) for activity in done.tolist()])
     draw = np.random.default_rng(0)
-    seen = _balanced(values, labels, group)
+    seen, least = _balanced(values, labels, group), 1 / len(classes)
+    if seen - least < TELLS * (1 - least):  # chance by person is no less
+        return None
     dealt = []
     for _ in range(DEALT):
         other = labels.copy()
@@ -231,7 +233,7 @@ class RestTells:
 def _groups(first: np.ndarray, whose: np.ndarray, done: np.ndarray) -> tuple[float, list[list[str]]] | None:
     """Groups of activities that a sensor's rest tells apart across people, and how often; None: it does not.
 
-    Activities' means, in units of how recordings of one scatter, are joined from the nearest on; people left
+    Activities' means, whitened by how recordings of one scatter, are joined from the nearest on; people left
     out are given to the nearest group.
     """
     activities, people = sorted(set(done.tolist())), sorted(set(whose.tolist()))
@@ -239,8 +241,9 @@ def _groups(first: np.ndarray, whose: np.ndarray, done: np.ndarray) -> tuple[flo
         return None
     means = np.array([np.median(first[done == activity], axis=0) for activity in activities])
     rest = first - means[[activities.index(activity) for activity in done.tolist()]]
-    scale = np.sqrt((rest**2).mean(axis=0)) + 1e-6
-    tree = linkage(means / scale, "average")
+    covariance = rest.T @ rest / len(rest) + 1e-12 * np.eye(first.shape[1])
+    white = np.linalg.cholesky(np.linalg.inv(covariance))
+    first, tree = first @ white, linkage(means @ white, "average")
     best: tuple[float, list[list[str]]] | None = None
     for count in range(2, min(GROUPS, len(activities) - 1) + 1):
         cut = fcluster(tree, count, "maxclust")
@@ -251,7 +254,7 @@ def _groups(first: np.ndarray, whose: np.ndarray, done: np.ndarray) -> tuple[flo
             test = whose == person
             known = sorted(set(group[~test].tolist()))
             centres = np.array([np.median(first[~test & (group == one)], axis=0) for one in known])
-            distances = (((first[test][:, None] - centres) / scale) ** 2).sum(axis=2)
+            distances = ((first[test][:, None] - centres) ** 2).sum(axis=2)
             right[test] = np.array(known)[distances.argmin(axis=1)] == group[test]
         balanced = float(np.mean([right[group == one].mean() for one in sorted(set(group.tolist()))]))
         several = [

@@ -18,7 +18,7 @@ JOINTS = 8  # places in space, from which on they are taken for a body
 CHANNELS = 24  # of a sensor, at most
 LABELS = 64  # of a recording, of which traits are taken
 ROWS = 3000  # labels that are compared, at most
-LEAST = 6  # labels of a person, at least
+LEAST, MET = 8, 4  # labels of a person, at least, and how many of them must find the other name
 OWN, EACH_OTHER = 0.7, 0.25  # nearest neighbours: others' are their own, and these two's are each other's
 RIDGE = 0.1  # of each trait's own variance, added to it
 
@@ -123,9 +123,9 @@ class SamePerson:
                     "warning",
                     f"people {one!r} and {other!r}: {listed(sorted(streams))}",
                     round(min(0.95, 0.5 + min(there, back)), 2),
-                    f"By {stream}, the label nearest to one of {one!r} is {other!r}'s in {share_of(there)} "
-                    f"of cases, and the other way round in {share_of(back)}; everybody else finds themselves in "
-                    f"{share_of(others)}.",
+                    f"By {stream}, the label nearest to one of {one!r} is one of {other!r} in "
+                    f"{share_of(there)} of cases, and the other way round in {share_of(back)}; everybody else finds themselves "
+                    f"in {share_of(others)}.",
                     "If they are one person, that person trains and is tested at once: accuracy is too high.",
                     "Ask who recorded. If they are one: same_person in [protocol].",
                 )
@@ -172,6 +172,7 @@ def _each_other_s(
         return
     rows = rows[:: -(-len(rows) // ROWS)]
     whose, done = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    counts = Counter(whose.tolist())
     everybody = sorted(set(whose.tolist()))
     if len(everybody) < 4:
         return
@@ -184,7 +185,8 @@ def _each_other_s(
     for one, other in combinations(everybody, 2):
         there, back = share[one, other], share[other, one]
         others = float(np.median([share[who, who] for who in everybody if who not in (one, other)]))
-        if min(there, back) >= EACH_OTHER and others >= OWN:
+        met = min(there * counts[one], back * counts[other]) >= MET - 0.5
+        if met and min(there, back) >= EACH_OTHER and others >= OWN:
             yield (one, other), (there, back, others)
 
 
