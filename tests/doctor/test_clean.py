@@ -126,7 +126,7 @@ def test_real_exercises_and_what_is_planted_in_them(exercises):
         "dead-channels": ("07_05_1", of_thigh(lambda values: values * [1, 0, 1])),
         "saturation": (
             "07_07_1",
-            lambda s: {**s, **FAULTS["saturated"].worsen({"wrist": s["wrist"]}, 0.6, at)},
+            lambda s: {**s, **FAULTS["saturated"].worsen({"wrist": s["wrist"]}, 0.8, at)},
         ),
         "frozen": ("07_05_1", of_thigh(frozen)),
         "clock-jumps": (

@@ -99,9 +99,9 @@ class ClockRates:
 
     Rates are of steps up to three usual ones, so that gaps do not count. A person's rate is compared with the
     others' (their spread, at least 0.3 %: crystals are better, stamps of a radio link about as good), a
-    recording's with all others; both must be off by 1 %. A drift of 1 % is 50 ms in a window of five seconds;
-    below, only streams that end apart say it (`clock-ends`). Within a recording, quarters of 64 readings or
-    more are compared.
+    recording's with all others; both must be off by 1 %, a person by twice as much as anybody else. A drift
+    of 1 % is 50 ms in a window of five seconds; below, only streams that end apart say it (`clock-ends`).
+    Within a recording, quarters of 64 readings or more are compared.
     """
 
     name: str = "clock-rates"
@@ -126,7 +126,9 @@ class ClockRates:
         usual_hz = float(np.exp(np.median(table.values)))
         told: set[str] = set()
         off = apart(table, 0.003)
-        for person, shift, clear in zip(off.people, off.off[:, 0], off.clear[:, 0], strict=True):
+        for person, shift, clear in zip(
+            off.people, off.off[:, 0], off.clear[:, 0] * off.alone[:, 0], strict=True
+        ):
             if abs(shift) > RATE and clear >= CLEAR:
                 told.add(person)
                 yield self._found(

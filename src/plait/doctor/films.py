@@ -17,7 +17,7 @@ class Film(NamedTuple):
     """A stream of pictures in a few numbers.
 
     Args:
-        repeated: the share of pictures that repeat the one before, the longest frozen stretch aside.
+        repeated: the share of pictures that repeat the one before, frozen stretches aside.
         frozen_s: the longest frozen stretch, in seconds.
         level, contrast: the mean, and the standard deviation over rows and columns.
         levels: how many there are, 256 of a camera's, else None.
@@ -43,20 +43,20 @@ def _of(found: Pictures) -> Film:
         if np.isnan(found.change[place]):  # between two bursts: the same picture still?
             apart_ = float(np.abs(found.small[place] - found.small[place - 1]).mean())
             still[place] = still[place - 1] and apart_ <= bar
-    stands = np.zeros(len(still), np.bool_)  # the longest stretch
+    short = np.zeros(len(still), np.bool_)
     for stop in np.flatnonzero(~np.append(still, False)):
-        if stop - start > RUN and times[stop - 1] - times[start] > frozen_s:
-            frozen_s = float(times[stop - 1] - times[start])
-            stands[:] = False
-            stands[start + 1 : stop] = True
+        if stop - start > RUN:
+            frozen_s = max(frozen_s, float(times[stop - 1] - times[start]))
+        else:
+            short[start + 1 : stop] = True
         start = int(stop)
-    pairs = np.isfinite(found.change) & ~stands
+    pairs = np.isfinite(found.change)
     small = found.small
     mean, moved = small.mean(axis=0), small.std(axis=0)
     shape = (SIDE, SIDE)
     maps = [unit(_fit(one, shape)).round(4).tolist() for one in (moved, mean)]
     return Film(
-        float(still[pairs].mean()) if pairs.sum() >= RUN * 2 else 0.0,
+        float(short[pairs].mean()) if pairs.sum() >= RUN * 2 else 0.0,
         frozen_s,
         float(small.mean()),
         float(small.std(axis=(1, 2)).mean()),

@@ -37,7 +37,7 @@ class Check(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """What findings and command lines call it."""
         ...
 
     def look(self, recording: Recording) -> Any:

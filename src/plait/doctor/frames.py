@@ -29,9 +29,9 @@ def _recordings(names: list[str]) -> str:
 class RepeatedFrames:
     """Pictures that repeat the one before: a frame rate that was made up, or a camera that stands still.
 
-    A picture repeats if it changes by no more than 2 % of the recording's usual change. Frozen: four in a
-    row, for longer than five times what 95 % of other people's recordings show, at least 0.25 s. Doubled: a
-    tenth of pictures (five times the others' usual, where that is more).
+    A picture repeats if it changes by no more than 2 % of the recording's usual change. Frozen: more than
+    four in a row, for longer than five times what 95 % of other people's recordings show, at least 0.25 s.
+    Doubled: a tenth of pictures (five times the others' usual, where that is more).
     """
 
     name: str = "repeated-frames"

@@ -198,7 +198,8 @@ class Levels:
 
     Spreads (of a vector that is constant, its length) are compared within an activity, where three others did
     it. People differ by 0.4 in natural logarithms anyway; it takes a factor of 5, of a constant vector 1.25,
-    and 95 % after all comparisons. What is a factor between units is told by `units`.
+    and 95 % after all comparisons, and twice as much as anybody else. What is a factor between units is told
+    by `units`.
     """
 
     name: str = "levels"
@@ -219,7 +220,7 @@ class Levels:
             off = apart(table, found.floors)
             far = np.abs(off.off) > np.where(found.constant, FAR_CONSTANT, FAR)
             for person, shifts, sure, odd in zip(
-                off.people, off.off, off.sure, far & (off.clear >= CLEAR), strict=True
+                off.people, off.off, off.sure, far & off.alone & (off.clear >= CLEAR), strict=True
             ):
                 odd &= [not found.conversion(number, shift) for number, shift in enumerate(shifts)]
                 if odd.any():

@@ -2,7 +2,7 @@
 
 A number is compared with the same number of other people, of the same activity where enough of them did it.
 Centres are medians, spreads are 1.4826 median absolute deviations. Few people say little of a spread, so it
-is moderated: what people differ by anyway (the floor, or what one person's recordings differ by) counts as
+is moderated: what people differ by anyway (the floor, or what recordings of one person differ by) counts as
 `PRIOR` degrees of freedom beside 0.4 for each other person but one, for a median absolute deviation is worth
 about 0.4 of a sample (Smyth, 2004, for variances). The distance then is Student's t, its chance is multiplied
 by the number of looks (Bonferroni). What is left is that somebody is apart; that it is this one and not those
@@ -43,12 +43,14 @@ class Apart(NamedTuple):
         people: `(p,)`.
         off: `(p, numbers)`, what they are off by.
         clear: `(p, numbers)`, how likely it is more than chance, 0 to 1.
+        alone: `(p, numbers)`, whether nobody else is even half as far off.
         sure: `(p, numbers)`, that it is this person who is apart, 0 to 1.
     """
 
     people: tuple[str, ...]
     off: np.ndarray
     clear: np.ndarray
+    alone: np.ndarray
     sure: np.ndarray
 
 
@@ -105,22 +107,25 @@ def apart(found: Seen, floor: float | np.ndarray, looks: int | None = None) -> A
     everyone = tuple(sorted(set(found.people)))
     off = np.array([middle(residuals[people == person]) for person in everyone])
     within = np.abs(residuals - off[np.searchsorted(everyone, people)])
-    floor = np.fmax(floor, MAD * middle(within))
+    own = np.array([MAD * middle(within[people == person]) for person in everyone])
+    floors = np.fmax(np.fmax(floor, MAD * middle(within)), own)
     clear = np.zeros(off.shape)
-    counts = np.zeros(off.shape)
+    counts, alone = np.zeros(off.shape), np.zeros(off.shape, np.bool_)
     tries = looks if looks is not None else max(int(np.isfinite(off).sum()), 1)
     for place in range(len(everyone)):
         others = np.delete(off, place, axis=0)
         count = np.isfinite(others).sum(axis=0)
-        own = 0.4 * np.maximum(count - 1, 0)
+        freedom = 0.4 * np.maximum(count - 1, 0)
         spread = np.nan_to_num(MAD * middle(np.abs(others - middle(others))))
-        moderated = np.sqrt((own * spread**2 + PRIOR * floor**2) / (own + PRIOR))
+        moderated = np.sqrt((freedom * spread**2 + PRIOR * floors[place] ** 2) / (freedom + PRIOR))
         distance = np.abs(off[place]) / (moderated * np.sqrt(1 + 1 / np.maximum(count, 1)))
-        chance = 2 * stats.t.sf(distance, own + PRIOR)
+        chance = 2 * stats.t.sf(distance, freedom + PRIOR)
         clear[place] = np.where(count > 0, np.clip(1 - tries * chance, 0.0, 0.999), 0.0)
         counts[place] = count
+        farthest = np.where(np.isfinite(others), np.abs(others), 0.0).max(axis=0, initial=0.0)
+        alone[place] = np.abs(off[place]) > 2 * farthest
     clear = np.nan_to_num(clear)
-    return Apart(everyone, off, clear, clear * counts / (counts + 1))
+    return Apart(everyone, off, clear, alone, clear * counts / (counts + 1))
 
 
 def usual(found: Seen, floor: float, times: float = 3.0, share: float = 0.95) -> np.ndarray:

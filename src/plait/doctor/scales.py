@@ -163,7 +163,7 @@ def _constant(lengths: np.ndarray, steadiness: np.ndarray, people: Sequence[str]
         return np.asarray(steady)
     logs = _log(lengths)
     own = np.concatenate([np.abs(logs[rows] - middle(logs[rows])) for rows in several])
-    return np.asarray(MAD * middle(own) <= SAME) | steady
+    return np.asarray((MAD * middle(own) <= SAME) | steady)
 
 
 def _log(values: Sequence[float] | np.ndarray) -> np.ndarray:
