@@ -23,7 +23,7 @@ FOLDS, DEALT = 5, 20
 ROWS = 4000  # labels that are looked at, at most
 SURE_SD = 3.0  # standard deviations above chance
 TELLS = 0.25  # of the way from chance to always right: less is how people move
-REST_S, REST = 0.25, 3  # the first quarter of a second, three readings at least
+REST_S, REST = 0.1, 3  # the first tenth of a second, three readings at least
 GROUPS, ALMOST = 4, 0.9  # ways in which a sensor may hang, and how sure they tell groups of activities
 
 
@@ -163,7 +163,7 @@ def _balanced(values: np.ndarray, labels: np.ndarray, group: np.ndarray) -> floa
 
 
 class Resting(NamedTuple):
-    """A recording's only activity, and the mean of the first readings along each stream's axes."""
+    """A recording's only activity, and the median of the first readings along each stream's axes."""
 
     activity: str
     streams: dict[str, list[float]]
@@ -181,7 +181,7 @@ class RestTells:
     name: str = "rest-tells"
 
     def look(self, recording: Recording) -> Resting | None:
-        """The mean of the first readings of each triple of axes."""
+        """The median of the first readings of each stream's first triple of axes."""
         activities = {plain(span.activity) for span in recording.spans}
         if len(activities) != 1:
             return None
@@ -190,7 +190,7 @@ class RestTells:
             if not len(signal.axes) or len(signal.axes) > 3:
                 continue
             count = max(REST, int(np.searchsorted(signal.times - signal.times[0], REST_S)))
-            first = np.nanmean(signal.values[:count][:, signal.axes[0]], axis=0)
+            first = np.nanmedian(signal.values[:count][:, signal.axes[0]], axis=0)
             if np.isfinite(first).all():
                 found[name] = [round(float(one), 5) for one in first]
         return Resting(activities.pop(), found)
