@@ -67,7 +67,7 @@ def exercises(tmp_path_factory):
             path = Path(name)
             if path.parts[-3:-2] not in [("act",), ("acw",), ("dc_0.05_0.05",)] or "__MACOSX" in name:
                 continue
-            if path.name[:2] in ("05", "07") and path.parts[-2] in ("01", "05", "07", "09", "10", "11"):
+            if path.name[:2] in ("05", "06") and path.parts[-2] in ("01", "05", "07", "09", "10", "11"):
                 target = folder / Path(*path.parts[-3:])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(files.read(name))
@@ -125,8 +125,8 @@ def test_real_exercises_and_what_is_planted_in_them(exercises):
         "units": ("05", of_thigh(lambda values: values * 9.80665)),
         "dead-channels": ("07_05_1", of_thigh(lambda values: values * [1, 0, 1])),
         "saturation": (
-            "07_07_1",
-            lambda s: {**s, **FAULTS["saturated"].worsen({"wrist": s["wrist"]}, 0.8, at)},
+            "07_06_1",
+            lambda s: {**s, **FAULTS["saturated"].worsen({"wrist": s["wrist"]}, 0.6, at)},
         ),
         "frozen": ("07_05_1", of_thigh(frozen)),
         "clock-jumps": (
