@@ -17,7 +17,7 @@ T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # a table's column holds no larger ones
 Policy = Literal["activity", "leave-out", "refuse"]  # of time without a label
-Making = Literal["average", "mixture", "stack", "ensemble"]  # how a row is made of other rows
+Making = Literal["average", "mixture", "stack", "first", "ensemble"]  # how a row is made of other rows
 MAKINGS: tuple[Making, ...] = get_args(Making)
 PRETRAINED = "pretrained"  # `zero_h` where encoders are: a fusion then starts as what it is compared with
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
@@ -203,6 +203,7 @@ class Method:
         average: the methods whose scores are averaged.
         mixture: the methods whose scores are weighted by how sure each is of a clip.
         stack: the methods over whose scores a logistic layer is fitted.
+        first: methods in order; of each clip the first speaks that has the sensors it needs.
         ensemble: the row whose scores are averaged over the study's seeds.
         modalities: by default the study's, or the one that `args` call `modality`.
         encoders: by modality; those not named are the study's.
@@ -217,6 +218,7 @@ class Method:
     average: tuple[str, ...] = ()
     mixture: tuple[str, ...] = ()
     stack: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
     ensemble: str | None = None
     modalities: tuple[str, ...] = ()
     encoders: dict[str, Encoder] = field(default_factory=dict)
@@ -243,7 +245,7 @@ class Method:
     @property
     def made_of(self) -> tuple[str, ...]:
         """The rows of whose scores it is made."""
-        return (self.ensemble,) if self.ensemble else self.average or self.mixture or self.stack
+        return (self.ensemble,) if self.ensemble else self.average or self.mixture or self.stack or self.first
 
     @property
     def donors(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from plait.names import inside
 from plait.store import read_bytes, read_json, read_parquet, write_bytes, write_json
 from plait.types import Clip
 
-Kind = Literal["single", "average", "mixture", "stack", "concat", "fusion", "ensemble"]
+Kind = Literal["single", "average", "mixture", "stack", "first", "concat", "fusion", "ensemble"]
 Schema = dict[str, pl.DataType | type[pl.DataType]]
 
 STUDY, FACTS, JOB, JOBS = "study.toml", "run.json", "job.json", "jobs"

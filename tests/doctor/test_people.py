@@ -191,8 +191,8 @@ def test_labels_of_two_activities_at_once():
 @pytest.mark.parametrize(
     ("spans", "severity", "said"),
     [
-        ((Span(0.0, 3.0, "wave"), Span(40.0, 43.0, "walk")), "fault", "1 of them lie wholly outside"),
-        ((Span(0.0, 12.0, "wave"),), "warning", "0 of them lie wholly outside"),
+        ((Span(0.0, 3.0, "wave"), Span(40.0, 43.0, "walk")), "fault", "1 of them wholly outside"),
+        ((Span(0.0, 12.0, "wave"),), "warning", "0 of them wholly outside"),
         (
             (Span(0.0, 2000.0, "wave"), Span(3000.0, 5500.0, "walk")),
             "fault",

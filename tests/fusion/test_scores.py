@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.errors import DataError
-from plait.fusion import Average, Mixture, Stack, combined
+from plait.fusion import Average, First, Mixture, Stack, combined
 
 
 def drawn(seed, methods=3, clips=5, classes=4, sure=3.0):
@@ -56,6 +56,17 @@ def test_a_temperature_decides_who_is_sure():
     p = np.array([[[0.9, 0.1]], [[0.1, 0.9]]])
     assert fused(Mixture("highest", [1.0, 5.0]), p).argmax() == 0
     assert fused(Mixture("highest", [5.0, 1.0]), p).argmax() == 1
+
+
+@given(st.integers(0, 99))
+def test_the_first_that_says_something_speaks(seed):
+    p, says = drawn(seed), np.random.default_rng(seed).random((3, 5)) < 0.5
+    expected = np.empty(p.shape[1:])
+    for clip in range(5):
+        able = [method for method in range(3) if says[method, clip]]
+        expected[clip] = p[able[0], clip] if able else p[:, clip].mean(0)
+    np.testing.assert_allclose(fused(First(), p, says), expected, atol=1e-12)
+    assert (fused(First(), p) == p[0]).all()  # where none is absent
 
 
 @given(st.integers(0, 99))

@@ -32,6 +32,7 @@ TESTS = Trust(frozenset({"tests"}))
 MADE = {
     "mixture": {"mixture": ["a", "b"]},
     "stack": {"stack": ["a", "b"], "args": {"folds": 2}},
+    "first": {"first": ["concat", "b", "a"]},
     "many": {"ensemble": "concat"},
     "many-mixtures": {"ensemble": "mixture"},
     "many-stacks": {"ensemble": "stack"},
@@ -142,6 +143,19 @@ def test_a_model_of_a_stack_has_a_layer_of_its_own(made):
     assert recogniser({"a": window()["a"]}).sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_a_model_of_a_first_goes_on_with_the_next_that_has_its_sensors(made):
+    root, _ = made
+    recogniser = Recogniser.load(root / "first", trust=TESTS)
+    facts = read_facts(root / "first")
+    assert facts.fusing.making == "first" and list(facts.networks) == ["concat", "b", "a"]
+    p = of_members(recogniser, window())
+    np.testing.assert_allclose(recogniser(window()), cooled(p[0], facts.temperature), atol=1e-5)
+    for at, sensor in ((1, "b"), (2, "a")):
+        left = {sensor: window()[sensor]}
+        alone = recogniser.members[at].logits(left, {}).softmax(0).detach().numpy()
+        np.testing.assert_allclose(recogniser(left), cooled(alone, facts.temperature), atol=1e-5)
+
+
 def test_whole_recordings_are_scored_by_seed_and_of_an_ensemble_once(made):
     root, _ = made
     table = pl.read_csv(root / "run" / CONTINUOUS)
@@ -152,7 +166,7 @@ def test_whole_recordings_are_scored_by_seed_and_of_an_ensemble_once(made):
 
 
 @FORMATS
-@pytest.mark.parametrize("method", ["mixture", "many-stacks"])
+@pytest.mark.parametrize("method", ["mixture", "first", "many-stacks"])
 def test_they_are_exported_with_all_that_is_in_them(made, tmp_path, method, to):
     jaxtyping.config.update("jaxtyping_disable", True)
     try:

@@ -63,9 +63,9 @@ def test_a_sweep_makes_a_row_for_each_value():
         (["train.batch_size=0"], "train.batch_size: got 0"),
         (["methods.a.train.lr=1"], "methods.a.train.lr: unknown key"),
         (["methods.new.args.lead=a"], "methods.new: expected exactly one of 'use', 'average', "
-         "'mixture', 'stack' and 'ensemble'"),
+         "'mixture', 'stack', 'first' and 'ensemble'"),
         (["methods.a.average=[\"b\"]"], "methods.a: expected exactly one of 'use', 'average', "
-         "'mixture', 'stack' and 'ensemble'"),
+         "'mixture', 'stack', 'first' and 'ensemble'"),
         (["methods.average.average=[\"a\", \"c\"]"],
          "no trained method 'c', expected some of: a, b, concat, a-led"),
         (["methods.average.average=[\"a\"]"], "expected two methods or more"),

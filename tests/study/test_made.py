@@ -29,6 +29,7 @@ METHODS = {
     "plain": {"mixture": ["a", "b"], "args": {"confidence": "highest", "calibrated": False}},
     "stack": {"stack": ["a", "b"], "args": {"folds": 2}},
     "warm-stack": {"stack": ["warm", "b"], "args": {"folds": 2, "l2": 0.01}},
+    "first": {"first": ["concat", "a", "b"]},
     "many": {"ensemble": "concat"},
     "many-average": {"ensemble": "average"},
     "many-stacks": {"ensemble": "stack"},
@@ -100,7 +101,7 @@ def test_an_ensemble_is_the_mean_over_seeds_and_of_no_seed(finished):
         mean = (scores(table, of, seed=0) + scores(table, of, seed=1)) / 2
         np.testing.assert_allclose(scores(table, name), mean, atol=1e-6)
         assert found["predicted"].to_list() == [tiny.ACTIVITIES[i] for i in mean.argmax(1)]
-    assert table.drop_nulls("seed").height == 9 * 2 * 64
+    assert table.drop_nulls("seed").height == 10 * 2 * 64
     validation = pl.read_parquet(out / "validation.parquet")
     mean = (scores(validation, "concat", seed=0) + scores(validation, "concat", seed=1)) / 2
     np.testing.assert_allclose(scores(validation, "many"), mean, atol=1e-6)
@@ -294,19 +295,24 @@ def test_the_page_the_table_and_latex_show_them(tmp_path):
     plait.run(own, ".", tmp_path, executor="inline", say=lambda line: None)
     main = pl.read_csv(tmp_path / "table.csv")
     kinds = dict(main.select("method", "kind").iter_rows())
-    assert [kinds[name] for name in ("mixture", "plain", "stack", "many", "many-stacks")] == [
-        "mixture", "mixture", "stack", "ensemble", "ensemble"
+    assert [kinds[name] for name in ("mixture", "plain", "stack", "first", "many", "many-stacks")] == [
+        "mixture", "mixture", "stack", "first", "ensemble", "ensemble"
     ]  # fmt: skip
     assert main["kind"].to_list()[-3:] == ["ensemble"] * 3  # a group of their own
     text, page = ((tmp_path / name).read_text("utf-8") for name in ("table.md", "index.html"))
-    for word in ("Mixture: ", "Stack: ", "Ensemble: the mean of a row's scores over 2 seeds"):
+    for word in (
+        "Mixture: ",
+        "Stack: ",
+        "First: of each clip",
+        "Ensemble: the mean of a row's scores over 2 seeds",
+    ):
         assert word in text and word.replace("'", "&#39;") in page
     assert "ensemble over seeds" in page and "late fusion" in page
     assert "many-average" in (tmp_path / "table.tex").read_text("utf-8")
     decided_rows = pl.read_csv(tmp_path / "contrasts.csv")
     assert decided_rows["seeds"].to_list() == [2, 2, 1]
     described = pl.read_csv(tmp_path / "comparisons.csv", schema_overrides={"baseline_kind": pl.String})
-    assert not set(described["baseline_kind"]) & {"ensemble"}
+    assert not set(described["baseline_kind"]) & {"ensemble", "first"}
 
 
 @pytest.mark.parametrize(
@@ -316,6 +322,8 @@ def test_the_page_the_table_and_latex_show_them(tmp_path):
         ({"x": {"mixture": ["a", "a"]}}, "expected two methods or more, each once"),
         ({"x": {"mixture": ["a", "averag"]}}, "methods.x.mixture: no trained method 'averag', expected some"),
         ({"x": {"stack": ["a", "average"]}}, "methods.x.stack: no trained method 'average'"),
+        ({"x": {"first": ["a", "average"]}}, "methods.x.first: no trained method 'average'"),
+        ({"x": {"first": ["a", "b"], "args": {"k": 1}}}, "a first trains no network, so it takes no 'args'"),
         ({"x": {"ensemble": "avrage"}},
          "methods.x.ensemble: no row 'avrage', did you mean 'average'? Expected some of: a, b, average"),
         ({"x": {"ensemble": "y"}, "y": {"ensemble": "a"}}, "methods.x.ensemble: no row 'y'"),
@@ -379,6 +387,7 @@ def test_a_clip_that_a_method_does_not_see_is_left_to_the_others(tmp_path):
     """Recording 3 has no b: its clips are unseen by b, and train nothing that reads it."""
     data = less.put(tmp_path / "data", {"r3": {"b": 0}})
     methods = {name: METHODS[name] for name in ("a", "b", "average", "mixture", "stack", "many-stacks")}
+    methods |= {"first": {"first": ["b", "a"]}}
     protocol = {"kind": "fixed", "train": ["1", "2"], "val": ["10"], "test": ["3"]}
     own = study(methods=methods, dataset="tests.less:TINY", missing="without", protocol=protocol)
     run_study(own, data, tmp_path / "run")
@@ -388,6 +397,9 @@ def test_a_clip_that_a_method_does_not_see_is_left_to_the_others(tmp_path):
     for name in ("average", "mixture", "stack", "many-stacks"):
         assert "" not in set(rows(alone, name)["predicted"])
     a, mixed = scores(alone, "a"), scores(alone, "mixture")
+    np.testing.assert_array_equal(scores(alone, "first"), a)
+    others = table.filter(pl.col("subject") != "3")
+    np.testing.assert_array_equal(scores(others, "first"), scores(others, "b"))
     assert (a.argmax(1) == mixed.argmax(1)).all()  # it is a, tempered
     facts = read_facts(tmp_path / "run").methods["stack"]
     layer = Stack(2, 4)

@@ -68,7 +68,7 @@ class LabelsOutside:
                     severity,
                     f"recording {name} ({people[name]!r})",
                     0.99 if whole else 0.9,
-                    f"{len(out)} of {len(labels)} labels reach beyond it, {whole} of them lie wholly outside: "
+                    f"{len(out)} of {len(labels)} labels reach beyond it, {whole} of them wholly outside: "
                     f"it lasts from {start_s:.2f} s to {stop_s:.2f} s, and {first[2]!r} from "
                     f"{first[0]:.2f} s to {first[1]:.2f} s{_guess(labels, start_s, stop_s)}.",
                     "Windows there are dropped, or hold the last reading over and over; if the labels' clock "

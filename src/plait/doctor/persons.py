@@ -124,8 +124,8 @@ class SamePerson:
                     f"people {one!r} and {other!r}: {listed(sorted(streams))}",
                     round(min(0.95, 0.5 + min(there, back)), 2),
                     f"By {stream}, the label nearest to one of {one!r} is one of {other!r} in "
-                    f"{share_of(there)} of cases, and the other way round in {share_of(back)}; everybody else finds themselves "
-                    f"in {share_of(others)}.",
+                    f"{share_of(there)} of cases, and the other way round in {share_of(back)}; "
+                    f"everybody else finds themselves in {share_of(others)}.",
                     "If they are one person, that person trains and is tested at once: accuracy is too high.",
                     "Ask who recorded. If they are one: same_person in [protocol].",
                 )

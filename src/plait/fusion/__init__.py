@@ -9,7 +9,7 @@ from plait.fusion.late import Concat
 from plait.fusion.led import Enforced, Led
 from plait.fusion.low_rank import LowRank
 from plait.fusion.nonlocal_ import NonLocal
-from plait.fusion.scores import Average, Mixture, Stack, average_scores, combined
+from plait.fusion.scores import Average, First, Mixture, Stack, average_scores, combined
 from plait.fusion.single import Single
 from plait.fusion.symmetric import Symmetric
 from plait.fusion.tensor_fusion import TensorFusion
@@ -21,6 +21,7 @@ __all__ = [
     "Concat",
     "CrossAttention",
     "Enforced",
+    "First",
     "Gated",
     "Led",
     "LowRank",

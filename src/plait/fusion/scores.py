@@ -63,6 +63,16 @@ class Mixture(nn.Module):
         return _mean(scores, says.to(scores.dtype) * sure)
 
 
+class First(nn.Module):
+    """The first that says something, so the rest are there for clips that lack one of its sensors."""
+
+    def forward(
+        self, scores: Float[Tensor, "m b classes"], says: Bool[Tensor, "m b"]
+    ) -> Float[Tensor, "b classes"]:
+        """Probabilities from those of `m` networks, in their order."""
+        return _mean(scores, (says & (says.cumsum(0) == 1)).to(scores.dtype))
+
+
 class Stack(nn.Module):
     """A logistic layer over the networks' scores (D. Wolpert, Stacked generalization, Neural Networks 1992).
 
@@ -99,7 +109,7 @@ class Stack(nn.Module):
         return torch.softmax(read @ weight.flatten(1).T + bias, -1)
 
 
-Fused = Average | Mixture | Stack
+Fused = Average | First | Mixture | Stack
 
 
 def _logs(scores: Tensor) -> Tensor:

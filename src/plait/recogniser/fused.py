@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.config import Method, Study
-from plait.fusion import Average, Mixture, Stack
+from plait.fusion import Average, First, Mixture, Stack
 from plait.recogniser.model import Fusing
 from plait.study.finished import FinishedRun
 from plait.study.made import mixing
@@ -98,6 +98,8 @@ def fused(networks: Sequence[str], fusing: Fusing, layers: Sequence[Stack] = ())
     hows: Sequence[nn.Module] = [Average() for _ in groups]
     if fusing.making == "mixture":
         hows = [Mixture(fusing.confidence, temperatures) for temperatures in fusing.temperatures]
+    elif fusing.making == "first":
+        hows = [First() for _ in groups]
     elif fusing.making == "stack":
         hows = layers
     return Fused([[networks.index(name) for name in group] for group in groups], hows)
@@ -113,8 +115,8 @@ def fusing_of(row: Row, validation: pl.DataFrame | None, activities: Sequence[st
     """
     making = row.method.making
     groups = tuple(tuple(part.network for part in group) for group in row.groups)
-    if making == "stack":
-        return Fusing("stack", groups)
+    if making == "stack" or making == "first":
+        return Fusing(making, groups)
     if making != "mixture":
         return Fusing("average", groups)
     temperatures = []

@@ -99,14 +99,15 @@ class Fusing:
     """How the scores of several networks become one.
 
     Args:
-        making: of a group: `average`, `mixture` by confidence, or `stack`, whose layer is among the weights.
+        making: of a group: `average`, `mixture` by confidence, `stack`, whose layer is among the weights, or
+            `first`, that of the first network which has its sensors.
         groups: names of networks, those of one seed together; of several groups the mean is taken. By
             default all networks are one.
         confidence: of a mixture, as in `plait.fusion.Mixture`.
         temperatures: of a mixture, for each network of each group.
     """
 
-    making: Literal["average", "mixture", "stack"] = "average"
+    making: Literal["average", "mixture", "stack", "first"] = "average"
     groups: tuple[tuple[str, ...], ...] = ()
     confidence: Literal["entropy", "highest"] = "entropy"
     temperatures: tuple[tuple[Annotated[FiniteFloat, Field(gt=0)], ...], ...] = ()
@@ -293,7 +294,7 @@ def _check(facts: ModelFacts, path: Path) -> None:
     alike = [*map(len, fusing.temperatures)] == [*map(len, fusing.groups)]
     if fusing.making == "mixture" and not (fusing.groups and alike):
         raise DataError(f"{path}: fusing.temperatures: expected one for each network of each group")
-    if fusing.making == "stack" and not fusing.groups:
+    if fusing.making in ("stack", "first") and not fusing.groups:
         raise DataError(f"{path}: fusing.groups: empty, expected at least one")
     if facts.transitions and any(len(row) != count for row in (facts.transitions, *facts.transitions)):
         raise DataError(f"{path}: transitions: expected {count} rows of {count} shares")

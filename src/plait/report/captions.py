@@ -185,6 +185,11 @@ def made_notes(run: RunFacts) -> list[str]:
             "from networks that were trained without them, in folds within the fold. Parameters are the "
             "layer's; training time includes those networks."
         )
+    if "first" in kinds:
+        notes.append(
+            "First: of each clip the first of its methods speaks that has the sensors it needs; where none "
+            "is absent, that is the first of them."
+        )
     if "ensemble" in kinds:
         notes.append(
             f"Ensemble: the mean of a row's scores over {count(len(run.seeds), 'seed')}. It has one accuracy "

@@ -28,7 +28,7 @@ COLOURS = {
     "combined": ("#b4446c", "#f08fae"),
     "fusion": ("#004b95", "#6db3f8"),
 }
-_COMBINED = ("average", "mixture", "stack", "concat")
+_COMBINED = ("average", "mixture", "stack", "first", "concat")
 COLOUR_OF = {
     "single": "single",
     **dict.fromkeys(_COMBINED, "combined"),

@@ -19,7 +19,7 @@ from plait.results import UNSEEN, MethodFacts, RunFacts
 COMBINED = "late fusion"
 GROUPS = {
     "single": ("single",),
-    COMBINED: ("average", "mixture", "stack", "concat"),
+    COMBINED: ("average", "mixture", "stack", "first", "concat"),
     "fusion": ("fusion",),
     "ensemble over seeds": ("ensemble",),
 }

@@ -1,4 +1,4 @@
-"""Rows of a study's table that are made of other rows' scores: averages, mixtures, ensembles over seeds.
+"""Rows of a study's table that are made of other rows' scores: averages, mixtures, firsts, ensembles.
 
 Stacks are fitted, and so are jobs (`study/stacks.py`); here they are rows like those of networks.
 """
@@ -10,7 +10,7 @@ import polars as pl
 
 from plait.analysis.calibration import temperature
 from plait.config import Method, Study
-from plait.fusion import Mixture, combined
+from plait.fusion import First, Mixture, combined
 from plait.results import COLUMNS, UNSEEN, read_scores
 from plait.study.jobs import At, Setting
 from plait.study.work import Item
@@ -53,6 +53,8 @@ def with_made(
     for row, method in made:
         if method.average:
             rows[row] = combined({name: rows[name] for name in method.average}, row, names)
+        elif method.first:
+            rows[row] = combined({name: rows[name] for name in method.first}, row, names, First())
         elif method.mixture:
             rows[row] = _mixture(row, method, rows, validation, names)
         elif method.ensemble:
