@@ -58,7 +58,7 @@ OF_PICTURES = ("repeated-frames", "dark-video", "mirrored-video")  # its camera 
 
 @pytest.fixture(scope="module")
 def exercises(tmp_path_factory):
-    """Two exercises of six people of MEx, without the mat, whose files are long."""
+    """Three exercises of six people of MEx, without the mat, whose files are long."""
     archive, folder = REAL / "mex" / "mex-01-20.zip", tmp_path_factory.mktemp("mex")
     if not archive.is_file():
         pytest.skip("MEx is not there")
@@ -67,7 +67,7 @@ def exercises(tmp_path_factory):
             path = Path(name)
             if path.parts[-3:-2] not in [("act",), ("acw",), ("dc_0.05_0.05",)] or "__MACOSX" in name:
                 continue
-            if path.name[:2] in ("05", "07") and path.parts[-2] in ("01", "05", "07", "09", "10", "11"):
+            if path.name[:2] in ("05", "06", "07") and path.parts[-2] in ("01", "05", "07", "09", "10", "11"):
                 target = folder / Path(*path.parts[-3:])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(files.read(name))
@@ -107,7 +107,8 @@ def held(recordings):
 
 
 def test_real_exercises_and_what_is_planted_in_them(exercises):
-    checks, clean = [check for check in CHECKS if check.name != "mounting"], held(exercises)
+    every, checks = held(exercises), [check for check in CHECKS if check.name != "mounting"]
+    clean = [one for one in every if "_06_" not in one.name]  # the only fast one; in it, depth is late once
     assert verdict(checks, clean) == []
 
     def of_thigh(change):
@@ -125,8 +126,8 @@ def test_real_exercises_and_what_is_planted_in_them(exercises):
         "units": ("05", of_thigh(lambda values: values * 9.80665)),
         "dead-channels": ("07_05_1", of_thigh(lambda values: values * [1, 0, 1])),
         "saturation": (
-            "07_07_1",
-            lambda s: {**s, **FAULTS["saturated"].worsen({"wrist": s["wrist"]}, 0.8, at)},
+            "07_06_1",
+            lambda s: {**s, **FAULTS["saturated"].worsen({"wrist": s["wrist"]}, 0.6, at)},
         ),
         "frozen": ("07_05_1", of_thigh(frozen)),
         "clock-jumps": (
@@ -144,7 +145,8 @@ def test_real_exercises_and_what_is_planted_in_them(exercises):
     }
     missed = {}
     for name, (who, change) in faults.items():
-        told = verdict([check for check in CHECKS if check.name == name], planted(clean, who, change))
+        among = every if name == "saturation" else clean
+        told = verdict([check for check in CHECKS if check.name == name], planted(among, who, change))
         if not told or any(who not in one.where for one in told):
             missed[name] = told
     assert missed == {}

@@ -81,7 +81,7 @@ class Film:
         ).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("side", "asked", "at_once"), [(16, 2001, 2000), (400, 97, 100), (1600, 97, 8)])
+@pytest.mark.parametrize(("side", "asked", "at_once"), [(16, 2001, 2000), (400, 97, 100), (800, 97, 24)])
 def test_an_hour_of_video_is_looked_at_in_bursts(side, asked, at_once):
     film = Film(1, side)
     [(_, seen)] = sampled.pictures(Recording("hour", "1", {"camera": film}, ()))
@@ -91,8 +91,8 @@ def test_an_hour_of_video_is_looked_at_in_bursts(side, asked, at_once):
     assert np.isfinite(seen.change[near]).all() and np.isnan(np.delete(seen.change, near)).all()
 
 
-def test_an_hour_of_a_signal_is_read_in_stretches():
-    times = np.arange(3600 * 500) / 500
+def test_a_long_signal_is_read_in_stretches():
+    times = np.arange(1000 * 500) / 500
     values = np.random.default_rng(0).normal(size=(len(times), 12)).astype(np.float32)
     [(_, seen)] = sampled.signals(Recording("hour", "1", {"imu": Readings(times, values)}, ()))
     assert seen.values.size <= sampled.NUMBERS and seen.rows[-1] == len(times) - 1

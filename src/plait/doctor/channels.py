@@ -11,7 +11,7 @@ from plait.types import Recording
 
 FROZEN_S, FROZEN_READINGS = 0.25, 8  # below, equal readings in a row are a slow sensor's, asked too often
 CUT, CUT_RUN = 0.005, 3  # share of readings at an end of the range, in runs of so many, that is cut off
-STEPS = 3  # levels by which a signal meets its end: slower, it may rest there
+STEPS = 5  # levels by which a signal meets its end: slower, it may rest there
 PILE = 4.0  # times as many readings at the end as at the level next to it: a continuous signal has fewer
 REST = 0.2  # share of readings at one value from which on it is where a channel rests, and cuts nothing off
 

@@ -97,11 +97,12 @@ class ClockJumps:
 class ClockRates:
     """A stream's rate is not what it is elsewhere, or changes on its way: its clock drifts.
 
-    Rates are of steps up to three usual ones, so that gaps do not count. A person's rate is compared with the
-    others' (their spread, at least 0.3 %: crystals are better, stamps of a radio link about as good), a
-    recording's with all others; both must be off by 1 %, a person by twice as much as anybody else. A drift
-    of 1 % is 50 ms in a window of five seconds; below, only streams that end apart say it (`clock-ends`).
-    Within a recording, quarters of 64 readings or more are compared.
+    Rates are of steps up to three usual ones, so that gaps do not count; where lost readings alone would
+    tell, they do not either. A person's rate is compared with the others' (their spread, at least 0.3 %:
+    crystals are better, stamps of a radio link about as good), a recording's with all others; both must be
+    off by 1 %, a person by twice as much as anybody else. A drift of 1 % is 50 ms in a window of five
+    seconds; below, only streams that end apart say it (`clock-ends`). Within a recording, quarters of 64
+    readings or more are compared.
     """
 
     name: str = "clock-rates"
@@ -120,42 +121,48 @@ class ClockRates:
         ]
 
     def _rates(self, stream: str, times: dict[str, Times], people: Mapping[str, str]) -> Iterable[Finding]:
-        table = seen({name: ("", [-np.log(one.mean_step_s)]) for name, one in times.items()}, people)
+        table = seen(
+            {name: ("", -np.log([one.mean_step_s, one.whole_step_s])) for name, one in times.items()}, people
+        )
         if table is None:
             return
-        usual_hz = float(np.exp(np.median(table.values)))
+        everyone = np.median(table.values, axis=0)
+        usual_hz = float(np.exp(everyone[0]))
         told: set[str] = set()
         off = apart(table, 0.003)
-        for person, shift, clear in zip(
-            off.people, off.off[:, 0], off.clear[:, 0] * off.alone[:, 0], strict=True
+        apart_ = (np.abs(off.off) > RATE) & off.alone & (off.clear >= CLEAR)
+        for person, shift, sure, is_off in zip(
+            off.people, off.off, off.sure, apart_.all(axis=1), strict=True
         ):
-            if abs(shift) > RATE and clear >= CLEAR:
+            if is_off:
                 told.add(person)
                 yield self._found(
                     f"person {person}, {stream}",
-                    float(clear) * (1 - 1 / len(off.people)),
-                    f"{stream} of person {person} comes at {plain(float(np.exp(shift)) * usual_hz)} "
+                    float(sure.min()),
+                    f"{stream} of person {person} comes at {plain(float(np.exp(shift[0])) * usual_hz)} "
                     "readings a "
-                    f"second, {100 * np.expm1(shift):+.1f} % off that of {of_people(len(off.people) - 1)}.",
+                    f"second, {100 * np.expm1(shift[0]):+.1f} % off that of "
+                    f"{of_people(len(off.people) - 1)}.",
                 )
-        rates = {name: -np.log(one.mean_step_s) for name, one in times.items()}
-        if len(rates) < FEW:
+        if len(table.names) < FEW:
             return
-        middle = float(np.median(list(rates.values())))
-        spread = max(MAD * float(np.median([abs(rate - middle) for rate in rates.values()])), 0.002)
-        odd = [
-            name
-            for name, rate in rates.items()
-            if abs(rate - middle) > max(RATE, 8 * spread) and people[name] not in told
-        ]
+        shifts = table.values - everyone
+        spread = np.maximum(MAD * np.median(np.abs(shifts), axis=0), 0.002)
+        are_off = (np.abs(shifts) > np.maximum(RATE, 8 * spread)).all(axis=1)
+        odd = {
+            name: float(shift[0])
+            for name, person, shift, is_off in zip(table.names, table.people, shifts, are_off, strict=True)
+            if is_off and person not in told
+        }
         if odd:
-            worst = max(odd, key=lambda name: abs(rates[name] - middle))
+            worst = max(odd, key=lambda name: abs(odd[name]))
             yield self._found(
-                _where(odd, stream),
-                1 - 1 / len(rates),
-                f"{stream} comes at {plain(float(np.exp(rates[worst])))} readings a second in {worst}, "
-                f"{100 * np.expm1(rates[worst] - middle):+.1f} % off the {plain(usual_hz)} of the "
-                f"{len(rates)} recordings.",
+                _where(list(odd), stream),
+                1 - 1 / len(table.names),
+                f"{stream} comes at {plain(float(np.exp(odd[worst])) * usual_hz)} readings a second in "
+                f"{worst}, "
+                f"{100 * np.expm1(odd[worst]):+.1f} % off the {plain(usual_hz)} of the {len(table.names)} "
+                "recordings.",
             )
 
     def _found(self, where: str, sure: float, what: str) -> Finding:

@@ -15,7 +15,7 @@ from plait.doctor.words import listed
 from plait.types import Recording
 
 CLEAR = 0.95
-FAR, FAR_CONSTANT = math.log(5.0), math.log(1.25)  # of spreads, and of lengths of constant vectors
+FAR, FAR_CONSTANT = math.log(5.0), math.log(1.3)  # of spreads, and of lengths of constant vectors
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Levels:
     """A person's numbers are far stronger or weaker than the others', by a factor of no unit.
 
     Spreads (of a vector that is constant, its length) are compared within an activity, where three others did
-    it. People differ by 0.4 in natural logarithms anyway; it takes a factor of 5, of a constant vector 1.25,
+    it. People differ by 0.4 in natural logarithms anyway; it takes a factor of 5, of a constant vector 1.3,
     and 95 % after all comparisons, and twice as much as anybody else. What is a factor between units is told
     by `units`.
     """

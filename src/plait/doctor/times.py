@@ -20,6 +20,8 @@ class Times(NamedTuple):
         gap_s, gap_at_s: the longest step, and when it begins.
         alone: whether all other streams have readings within it.
         mean_step_s: the mean of steps up to three median ones.
+        whole_step_s: the same, where one of two or three median ones counts as two or three, as of lost
+        readings.
         uneven: natural logarithm of the fastest by the slowest rate of its quarters.
     """
 
@@ -31,6 +33,7 @@ class Times(NamedTuple):
     gap_at_s: float
     alone: bool
     mean_step_s: float
+    whole_step_s: float
     uneven: float
 
 
@@ -65,6 +68,7 @@ def _facts(times: np.ndarray, others: list[np.ndarray]) -> Times:
         float(times[at]),
         all(went_on),
         float(ordinary.mean()),
+        float(ordinary.sum() / np.maximum(np.rint(ordinary / step), 1).sum()),
         float(np.log(max(quarters) / min(quarters))),
     )
 
