@@ -164,10 +164,13 @@ def test_a_study_hears_the_doctor_and_nothing_else_changes(tmp_path, monkeypatch
     assert {path.name for path in (tmp_path / "b/jobs").iterdir()} == jobs
 
 
-def test_a_study_survives_what_goes_wrong(tmp_path, monkeypatch):
+def test_a_study_may_switch_it_off_and_survives_what_goes_wrong(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise ValueError("odd")
 
     monkeypatch.setattr("plait.study.examined.examine", fail)
     lines, _ = told(tmp_path / "a")
     assert any(line.startswith("doctor: gave up: ValueError: odd") for line in lines)
+    off = []
+    run_study(tiny.study(**FAST, doctor=False), None, tmp_path / "b", only=["a"], say=off.append)
+    assert not any(line.startswith("doctor") for line in off)

@@ -31,5 +31,5 @@ def findings_of(study: Study, dataset: Dataset, data: Path, listing: Listing) ->
     lines = [f"doctor: {one.severity}: {one.check}: {one.where}: {one.what}" for one in serious[:MOST_SAID]]
     if found.findings:
         more = f"; `plait doctor {shlex.quote(str(data))} --study STUDY.toml` says all"
-        lines.append(f"doctor: {found.summary()}{more}, --no-doctor switches it off")
+        lines.append(f"doctor: {found.summary()}{more}, doctor = false or --no-doctor switches it off")
     return lines

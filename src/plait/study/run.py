@@ -97,7 +97,7 @@ def run_study(
         threads: of each job; part of its key.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         ray_address: of the cluster; by default `$RAY_ADDRESS`, else this machine's, else a new one here.
-        doctor: whether the doctor looks first (`plait.doctor`).
+        doctor: whether the doctor looks first, where the study does not say no (`plait.doctor`).
         progress: told which features and jobs are done, of how many.
         say: called with each line to know of the clips before training, such as what was dropped.
         then: called with the finished run once its tables are written, before another may write its own.
@@ -119,7 +119,7 @@ def run_study(
         for line in listing.told(dataset.activities):
             say(line)
         check_out(study, out)
-        if doctor and study.protocol.shuffle_labels is None:
+        if doctor and study.doctor and study.protocol.shuffle_labels is None:
             for line in findings_of(study, dataset, data, listing):
                 say(line)
         parts = _folds(study, dataset, listing.cuts)
