@@ -331,6 +331,7 @@ class Study:
         evaluate: what is measured beside clips.
         unlabelled: what time without a label is: an `activity` of its own, left out (`leave-out`), or refused
             where scores are low (`refuse`); by default the first where clips are cut so, else the second.
+        doctor: whether the doctor looks at its recordings before it runs, and says what it finds.
         missing: what becomes of clips that lack a modality which some method reads: the study is refused, or
             they are dropped, or they stay, and each method does without what it can do without.
     """
@@ -347,6 +348,7 @@ class Study:
     evaluate: Evaluate = field(default_factory=Evaluate)
     unlabelled: Policy | None = None
     missing: Missing = "drop"
+    doctor: bool = True
 
     def method(self, name: str) -> Method:
         """The method `name`; encoders from donors are spelled out as whoever first trained them has them.

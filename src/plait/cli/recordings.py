@@ -23,6 +23,7 @@ from plait.cli.options import (
     Trusted,
     Workers,
     finite,
+    names_together,
 )
 from plait.errors import ConfigError, DataError, PlaitError
 
@@ -226,7 +227,7 @@ def clips(
         activities=design.activities if design else None,
         streams=tuple(dict.fromkeys(needs or streams)) or None,
         dataset=dataset,
-        people=People(_parse_names("--same-person", same_person), _parse_names("--different", different)),
+        people=People(names_together("--same-person", same_person), names_together("--different", different)),
     )
     for (subject,), rows in table.group_by("subject", maintain_order=True):
         counts = rows["activity"].value_counts().sort("activity").iter_rows()
@@ -366,14 +367,6 @@ def _windows(
         base.stride_s,
         base.count if count is None else count or None,
     )
-
-
-def _parse_names(option: str, texts: list[str]) -> tuple[tuple[str, ...], ...]:
-    """The names of each text, which stand with `=` between them."""
-    for text in texts:
-        if "=" not in text:
-            raise ConfigError(f"{option} {text}: expected names with = between them, such as 1=01")
-    return tuple(tuple(text.split("=")) for text in texts)
 
 
 def _parse_offset(text: str) -> "Offset":

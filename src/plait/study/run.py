@@ -36,6 +36,7 @@ from plait.results import (
     write_table,
 )
 from plait.store import locked, write_csv, write_toml
+from plait.study.examined import findings_of
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
 from plait.study.folds import by_of, check_choice, check_classes, check_held, folds_of, inner_folds
@@ -76,6 +77,7 @@ def run_study(
     threads: int = 1,
     device: str = "auto",
     ray_address: str | None = None,
+    doctor: bool = True,
     progress: Progress = silent,
     say: Say = LOG.warning,
     then: Callable[[FinishedRun], object] = lambda finished: None,
@@ -96,6 +98,7 @@ def run_study(
         threads: of each job; part of its key.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         ray_address: of the cluster; by default `$RAY_ADDRESS`, else this machine's, else a new one here.
+        doctor: whether the doctor looks first, where the study does not say no (`plait.doctor`).
         progress: told which features and jobs are done, of how many.
         say: called with each line to know of the clips before training, such as what was dropped.
         then: called with the finished run once its tables are written, before another may write its own.
@@ -117,6 +120,9 @@ def run_study(
         for line in listing.told(dataset.activities):
             say(line)
         check_out(study, out)
+        if doctor and study.doctor and study.protocol.shuffle_labels is None:
+            for line in findings_of(study, dataset, data, listing):
+                say(line)
         parts = _folds(study, dataset, listing.cuts)
         cluster = None
         if executor == "ray":
