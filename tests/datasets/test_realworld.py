@@ -163,10 +163,7 @@ def test_of_two_clocks_that_do_not_meet_one_is_left_out_and_said(tmp_path, place
     assert (label.start_s, label.stop_s) == (0, pytest.approx(4.28))
 
 
-_moments = st.integers(0, 50)
-
-
-@given(st.lists(st.tuples(_moments, st.integers(1, 50)), min_size=1, max_size=7))
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=5))
 def test_the_stretch_of_most_readings_is_found(devices):
     ends = [(float(start), float(start + lasts)) for start, lasts in devices]
     start_s, stop_s = together(ends)
@@ -174,7 +171,7 @@ def test_the_stretch_of_most_readings_is_found(devices):
     def read(start, stop):  # by trying all, second by second
         return sum(stop - start for a, b in ends if a <= start and stop <= b)
 
-    best = max(read(start, stop) for start in range(101) for stop in range(start, 101))
+    best = max(read(start, stop) for start in range(18) for stop in range(start, 19))
     assert read(start_s, stop_s) == best > 0
 
 
@@ -220,9 +217,10 @@ def _at(line, more):
     return ",".join([number, ms + more, *xyz])
 
 
-def _fell(line):
-    """A line in which little is felt."""
-    return ",".join([*line.split(",")[:2], "0", "0", "4"])
+def _felt(line, times):
+    """A line with so many times what was felt."""
+    number, ms, *xyz = line.split(",")
+    return ",".join([number, ms, *(str(float(value) * times) for value in xyz)])
 
 
 def _changed(sensor, change):
@@ -235,11 +233,11 @@ def _changed(sensor, change):
     [
         ("acc_lying_chest.csv", _changed("acc", lambda ls: [ls[0].replace("attr_x", "x"), *ls[1:]]),
          "no column 'attr_x', expected attr_time, attr_x"),
-        ("acc_lying_chest.csv", _changed("acc", lambda ls: [ls[0], *(line + "e-1" for line in ls[1:])]),
-         "accelerations of .* expected about 9.8"),
-        ("acc_lying_chest.csv", _changed("acc", lambda ls: [ls[0], *(f"{line}e3" for line in ls[1:])]),
-         "accelerations of .* expected about 9.8"),
-        ("acc_lying_chest.csv", _changed("acc", lambda ls: [ls[0], *(_at(line, "000000") for line in ls[1:])]),
+        ("acc_lying_chest.csv", _changed("acc", lambda ls: [ls[0], *(_felt(line, 1 / G) for line in ls[1:])]),
+         "accelerations of 1.* expected about 9.8"),
+        ("acc_lying_chest.csv", _changed("acc", lambda ls: [ls[0], *(_felt(line, 1e3) for line in ls[1:])]),
+         "accelerations of 1.*e.04 in the median, expected about 9.8"),
+        ("acc_lying_chest.csv", _changed("acc", lambda ls: [ls[0], *(_at(line, "0" * 6) for line in ls[1:])]),
          "5e-05 readings a second, expected about 50"),
         ("acc_lying_chest.csv", _changed("acc", lambda ls: [line.replace(",", ";") for line in ls]),
          "no column 'attr_time', expected"),
@@ -272,7 +270,7 @@ def test_degrees_are_no_radians(tmp_path):
 
 
 def test_who_jumps_feels_half_of_gravity_and_is_no_other_unit(tmp_path):
-    lines = _changed("acc", lambda ls: [ls[0], *(_fell(line) for line in ls[1:])])
+    lines = _changed("acc", lambda ls: [ls[0], *(_felt(line, 0.45) for line in ls[1:])])
     data = put({"proband1/acc_lying_csv.zip": packed({"acc_lying_chest.csv": lines})}, tmp_path)
     assert len(list(whole(data))) == 1
 
