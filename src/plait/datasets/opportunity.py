@@ -265,7 +265,7 @@ def opportunity(track: Track = "gestures", null: bool = True, stride_s: float = 
 
 # N. Ahmad et al.: An Effective, Reliable, and Robust Framework for Human Activity Recognition Using Wearable
 # Sensors, Table 2. It takes these from others' papers and says that ADL2 of S1 validates and all else trains.
-# What it calls F-score is taken for the macro one: null, 75.44 % of its samples, said always is weighted 0.65.
+# Its F-score is taken for the macro one: null, 75.44 % of its samples, said always is 0.65 weighted.
 # The reader that b-LSTM-S's authors gave away (nhammerla/deepHAR) tests ADL3 and ADL4 of S2 and S3 instead.
 _SOURCE = (
     "quoted by Ahmad et al., Table 2: the challenge's test runs, sample by sample, 79 channels, S4 trains too"
