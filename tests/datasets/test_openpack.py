@@ -363,7 +363,7 @@ def test_a_run_on_the_miniature_has_the_published_parts(tmp_path, cache):
         tmp_path / "run" / "continuous.csv"
     )  # of the tested session alone, not of who trains
     assert scored["method"].to_list() == methods and scored["recordings"].to_list() == [1] * len(methods)
-    assert (scored.filter(method="keypoints")["labelled_right"] == 0).all()
+    assert scored.filter(method="keypoints")["accuracy_labelled"].item() == 0
     table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert table.group_by("method").len().sort("method").rows() == [(m, SECONDS - 2) for m in sorted(methods)]
     assert set(table["subject"]) == {"U0108"} and set(table["fold"]) == {"fixed"}

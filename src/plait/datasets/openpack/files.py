@@ -106,7 +106,7 @@ def users(data: Path) -> list[Path]:
 
 def sessions(folder: Path) -> dict[str, bool]:
     """The sessions that a user has labels or a sensor's file of, and whether the latter."""
-    found = {}
+    found: dict[str, bool] = {}
     places = [(LABELS, "csv"), *((kind.folder, "csv") for kind in KINDS.values()), (KEYPOINTS, "json")]
     for place, suffix in places:
         for file in (folder / place).glob(f"[!.]*.{suffix}"):

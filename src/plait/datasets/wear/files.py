@@ -161,7 +161,7 @@ def of_csv(file: Path, name: str, about: Mapping[str, Any] | None) -> Recording:
 
 
 def placements(
-    file: Path, read: Callable[[Path, str], np.ndarray], values: Float[np.ndarray, "n 12"]
+    file: Path, read: Callable[..., np.ndarray], values: Float[np.ndarray, "n 12"]
 ) -> dict[str, Stream]:
     """A stream for each placement that has readings, 0.02 s apart; a row with an empty cell is none of it.
 
