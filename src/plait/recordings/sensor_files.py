@@ -140,9 +140,9 @@ def _names(found: Iterable[tuple[Path, Sensed]], told: list[str]) -> list[str]:
     ]
     for name, plain, (file, _) in zip(names, short, found, strict=True):
         if names.count(name) > 1:
-            raise DataError(
-                f"{file}: two streams called {name!r}, expected names of files that tell them apart"
-            )
+            same = [other for each, (other, _) in zip(names, found, strict=True) if each == name]
+            where = "names that differ" if {*same} == {file} else "names of files that tell them apart"
+            raise DataError(f"{file}: two streams called {name!r}, expected {where}")
         if name != plain:
             told.append(f"{file.name}: {name}, for {plain} is there more than once")
     return names

@@ -185,20 +185,23 @@ def _chunk(tag, content):
 
 
 def xdf(streams):
-    """Streams `(name, labels or None, rate, times, values, offsets)`; offsets are `(time, seconds)`."""
+    """Streams `(name, labels or None, rate, times, values, offsets)`; offsets are `(time, seconds)`.
+
+    After those may come what tells streams of one name apart, the source.
+    """
     content = b"XDF:" + _chunk(1, b"<?xml version='1.0'?><info><version>1.0</version></info>")
-    for number, (name, labels, rate, _, values, _) in enumerate(streams, 1):
+    for number, (name, labels, rate, _, values, _, *source) in enumerate(streams, 1):
         texts = isinstance(values[0], str)
         channels = "".join(f"<channel><label>{each}</label><unit>g</unit></channel>" for each in labels or ())
         header = (
             f"<?xml version='1.0'?><info><name>{name}</name><type>x</type>"
             f"<channel_count>{1 if texts else values.shape[1]}</channel_count>"
-            f"<nominal_srate>{rate}</nominal_srate>"
+            f"<nominal_srate>{rate}</nominal_srate><source_id>{''.join(source)}</source_id>"
             f"<channel_format>{'string' if texts else 'float32'}</channel_format>"
             f"<desc><channels>{channels}</channels></desc></info>"
         )
         content += _chunk(2, struct.pack("<I", number) + header.encode())
-    for number, (_, _, _, times, values, offsets) in enumerate(streams, 1):
+    for number, (_, _, _, times, values, offsets, *_) in enumerate(streams, 1):
         for at, seconds in offsets:
             content += _chunk(4, struct.pack("<Idd", number, at, seconds))
         for first in range(0, len(times), 50):

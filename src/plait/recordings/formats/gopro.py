@@ -141,9 +141,7 @@ def _sensed(key: str, gathered: _Gathered, ends_s: float) -> Sensed:
     stated = gathered.unit.replace("²", "^2").replace("µ", "u")
     said = f"data order {order}"
     if not gathered.axes:
-        said += (
-            " by GoPro's table, for it is not said" if order != FIRST else " as a HERO5's, for it is not said"
-        )
+        said += f", which is not said: {'as a HERO5 has it' if order == FIRST else 'by its tables'}"
     notes = (f"{gathered.device or 'camera'}, {key}: {said}", f"times: {how}; a guess within some 10 ms")
     units = dict.fromkeys(columns, stated or unit)
     axes = columns if key == "ACCL" else ()

@@ -71,6 +71,8 @@ def read(path: Path) -> Iterator[Sensed]:
             _gather(path, file, topics)
     except DataError:
         raise
+    except ImportError as error:  # mcap without what decodes ROS or unpacks chunks
+        raise DataError(f"{path}: an MCAP file, {ADVICE} ({one_line(error)})") from error
     except EndOfFile:
         notes.append("ends in the middle of a record: what was to follow is missing")
     except (McapError, Exception, MemoryError) as error:  # of damaged files, anything

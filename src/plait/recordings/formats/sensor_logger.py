@@ -138,14 +138,14 @@ def _length(sensor: str, columns: list[str], values: np.ndarray) -> float:
 
 
 def _unit(sensor: str, about: Mapping[str, str], length: float) -> tuple[str, str]:
-    """The unit of acceleration where the app leaves that to a setting, and why: what is measured goes first."""
+    """The unit of acceleration where a setting decides, and why; what is measured goes first."""
     unit, how = "g", f"a guess, for {ABOUT} does not say the platform"
     if _standardised(about):
         unit, how = "m/s^2", "units were standardised"
     elif about.get("platform", "").lower() == "android":
         unit, how = (
             "m/s^2",
-            "Android" if sensor in ACCELEROMETERS else "a guess, for a watch beside an Android",
+            "Android" if sensor in ACCELEROMETERS else "a guess, for an Android's watch",
         )
     elif about.get("platform", "").lower() == "ios":
         unit, how = "g", "iOS, and units were not standardised"

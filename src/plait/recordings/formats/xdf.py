@@ -164,8 +164,8 @@ def _sensed(
     said = [f"times: the recorder's clock, {even}; {clock}"]
     if moved_s > MOVED_S:
         said.append(
-            f"that moved readings by up to {moved_s:.2g} s: right where they arrived late or in bursts, wrong "
-            f"by as much where some were lost"
+            f"that moved readings by up to {moved_s:.2g} s: right where they arrived late or in bursts, "
+            "wrong by as much where some were lost"
         )
     return Sensed(
         name,

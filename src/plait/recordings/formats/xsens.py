@@ -96,7 +96,7 @@ def _head(path: Path) -> str:
 
 
 def _start(path: Path, first: float) -> float:
-    """The first count, on the round of the counter that the first of a station's files beside it begins in."""
+    """The first count, in the round of the counter in which the station's first file beside it begins."""
     pattern = f"{glob.escape(DEVICE.sub('', path.stem))}-[0-9][0-9][0-9]_*{path.suffix}"
     files = sorted(file for file in path.parent.glob(pattern) if DEVICE.search(file.stem))
     begun = next((float(match[1]) for file in files if (match := FIRST.search(_head(file)))), first)
