@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,24 @@ def _written(file: Path, stream: str, sensed: Sensed, folder: Path, taken: set[s
     if sensed.on_video:
         settings |= {"absolute": True, "clock_set": ()}
     return Made(target, file.name, settings, sensed.clock, sensed.on_video, sensed.ticks)
+
+
+@contextmanager
+def by_originals(made: Sequence[Made]) -> Iterator[None]:
+    """Errors of tables that were made name what they were made of, for nobody has seen the tables.
+
+    Raises:
+        DataError: as it was raised within, with the originals' names.
+    """
+    try:
+        yield
+    except DataError as error:
+        text = str(error)
+        for one in made:
+            text = text.replace(str(one.file), f"{one.original}: {one.file.stem}")
+        if text == str(error):
+            raise
+        raise DataError(text) from error
 
 
 def describe_made(

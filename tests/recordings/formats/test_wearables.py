@@ -275,6 +275,11 @@ def test_e4_files_of_one_reading_a_mark_before_the_text_and_a_folder_of_others(t
     assert list(sensed(tmp_path / "BVP.csv")) == ["bvp"]
     (tmp_path / "ACC.csv").write_text("time,x,y,z\n0,1,2,3\n1,1,2,3\n")
     assert format_of(tmp_path) is None
+    (tmp_path / "ACC.csv").write_text(files["ACC.csv"].replace(",", ";"))
+    with pytest.raises(DataError, match="ACC.csv: line 1: .*expected numbers"):
+        sensed(tmp_path)
+    (tmp_path / "ACC.csv").write_text("")
+    assert "no two readings, left out: acc.csv, hr.csv" in whole(sensed(tmp_path), "bvp")
 
 
 @pytest.mark.parametrize(("lasts", "unit"), [(1.0, "g"), (9.80665, "m/s^2"), (400.0, "m/s^2")])

@@ -31,6 +31,7 @@ BEATS, PRESSES = "ibi.csv", "tags.csv"
 NUMBERS = re.compile(
     rb"\s*\d{9,10}(\.\d*)?(,\s*\d{9,10}(\.\d*)?)*\s*\n\s*\d+(\.\d*)?(,\s*\d+(\.\d*)?)*\s*(\n|$)"
 )
+NAMED = re.compile(rb"[^\n]*[a-z]", re.IGNORECASE)  # a table of somebody else's, with names of columns
 BEGUN = re.compile(rb"\s*\d{9,10}(\.\d*)?\s*,\s*IBI\s*(\n|$)", re.IGNORECASE)
 
 
@@ -45,7 +46,7 @@ def fits(path: Path) -> bool:
     names = names_in(path)
     if "acc.csv" not in names or len(names & {*ROWS, BEATS, PRESSES}) < 2:
         return False
-    return not path.is_dir() or _begins(Archive(path, {"acc.csv"}).where("acc.csv"), NUMBERS)
+    return not path.is_dir() or not _begins(Archive(path, {"acc.csv"}).where("acc.csv"), NAMED)
 
 
 def _begins(file: Path, pattern: re.Pattern[bytes]) -> bool:
@@ -62,12 +63,20 @@ def read(path: Path) -> Iterator[Sensed]:
     whole = path.is_dir() or path.suffix.lower() == ".zip"
     archive = Archive(path) if whole else Archive(path.parent, {path.name.lower()})
     folder = path if whole else path.parent
+    off: list[str] = []
+    found: list[Sensed] = []
     for name in sorted({*archive} & {*ROWS, BEATS}):
         where = archive.where(name)
         cells, notes = _cells(where, archive[name], 2 if name == BEATS else len(ROWS[name][0]))
-        if len(cells) >= (3 if name == BEATS else 4):  # two readings: else the sensor was off
-            sensed = _beats(where, cells, folder) if name == BEATS else _rows(where, name, cells, folder)
-            yield replace(sensed, notes=(*sensed.notes, *notes))
+        if len(cells) < (3 if name == BEATS else 4):  # the sensor was off
+            off.append(name)
+            continue
+        sensed = _beats(where, cells, folder) if name == BEATS else _rows(where, name, cells, folder)
+        found.append(replace(sensed, notes=(*sensed.notes, *notes)))
+    if off and found:
+        first = found[0]
+        found[0] = replace(first, notes=(*first.notes, f"no two readings, left out: {', '.join(off)}"))
+    yield from found
 
 
 def _rows(where: Path, name: str, cells: list[list[float]], folder: Path) -> Sensed:
