@@ -51,8 +51,8 @@ def cwa(counts, *, gyro=None, drift_s=0.0, rate_hz=100):
     return b"".join(blocks)
 
 
-def gt3x(counts, *, rate_hz=30, scale=256.0):
-    """Packets of a second each with three 16-bit numbers a reading."""
+def gt3x(counts, *, rate_hz=30, scale=256.0, asleep=()):
+    """Packets of a second each with three 16-bit numbers a reading; seconds `asleep` have none."""
     ticks = int(START_S * 10_000_000) + 621_355_968_000_000_000
     info = (
         f"Serial Number: TAS1D48140206\nDevice Type: Link\nSample Rate: {rate_hz}\nStart Date: {ticks}\n"
@@ -60,7 +60,7 @@ def gt3x(counts, *, rate_hz=30, scale=256.0):
     )
     log = b""
     for second, first in enumerate(range(0, len(counts), rate_hz)):
-        payload = counts[first : first + rate_hz].astype("<i2").tobytes()
+        payload = b"" if second in asleep else counts[first : first + rate_hz].astype("<i2").tobytes()
         packet = struct.pack("<BBIH", 0x1E, 26, int(START_S) + second, len(payload)) + payload
         log += packet + bytes([~int(np.bitwise_xor.reduce(np.frombuffer(packet, np.uint8))) & 255])
     return zipped({"info.txt": info, "log.bin": log})

@@ -85,6 +85,11 @@ def test_actigraph(tmp_path):
     one = sensed(tmp_path / "hip.gt3x")[""]
     np.testing.assert_allclose(one.values, counts / 256, atol=6e-4)  # the reader rounds to 0.001 g
     np.testing.assert_allclose(one.times - START_S, np.arange(300) / 30, atol=1e-3)
+    (tmp_path / "idle.gt3x").write_bytes(makers.gt3x(counts, asleep=(3, 4, 5)))
+    awake = np.r_[0:90, 180:300]
+    idle = sensed(tmp_path / "idle.gt3x")[""]
+    np.testing.assert_allclose(idle.times - START_S, awake / 30, atol=1e-3)
+    np.testing.assert_allclose(idle.values, counts[awake] / 256, atol=6e-4)
     (tmp_path / "cut.gt3x").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="cut.gt3x: cannot be read"):
         sensed(tmp_path / "cut.gt3x")
