@@ -51,7 +51,8 @@ def test_xdf_without_offsets_is_said(tmp_path, lab):
     pytest.importorskip("pyxdf")
     streams = [(*lab[0][0][:5], []), lab[0][1]]
     (tmp_path / "a.xdf").write_bytes(makers.xdf(streams))
-    assert "its times may be of another clock" in sensed(tmp_path / "a.xdf")["Wrist"].notes[0]
+    wrist, heart = (sensed(tmp_path / "a.xdf")[name] for name in ("Wrist", "Heart"))
+    assert "its times may be of another clock" in wrist.notes[0] and wrist.clock != heart.clock
 
 
 def test_an_xdf_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path, lab):

@@ -176,7 +176,7 @@ def _sensed(
         labels,
         units,
         acceleration(labels, name),
-        f"XDF {path.name}",
+        f"XDF {path.name}" if len(measured) else f"XDF {path.name}, {_text(info, 'hostname') or 'as sent'}",
         notes=tuple(said),
     )
 
