@@ -249,3 +249,16 @@ def test_mcap_without_its_decoder_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mcap_ros2.decoder", None)
     with pytest.raises(DataError, match=r"a.mcap: an MCAP file, read by mcap: pip install 'plait\[mcap\]'"):
         sensed(tmp_path / "a.mcap")
+
+
+@pytest.mark.parametrize("odd", [1e300, -1e200, 1e11, np.nan])
+@pytest.mark.parametrize("where", ["time", "offset"])
+def test_xdf_times_that_are_none_are_refused(tmp_path, where, odd):
+    pytest.importorskip("pyxdf")
+    times, offsets = 500 + np.arange(60) / 20, [(500.0, 1.0), (570.0, odd if where == "offset" else 1.0)]
+    times[30] = odd if where == "time" else times[30]
+    (tmp_path / "a.xdf").write_bytes(makers.xdf([("A", None, 0, times, RNG.normal(0, 1, (60, 1)), offsets)]))
+    with pytest.raises(
+        DataError, match=r"a.xdf: (stream 'A': a time or clock offset that is none|cannot be)"
+    ):
+        sensed(tmp_path / "a.xdf")

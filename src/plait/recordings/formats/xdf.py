@@ -18,7 +18,7 @@ import numpy as np
 
 from plait.errors import DataError, one_line
 from plait.recordings.columns import acceleration
-from plait.recordings.formats.sensed import TIME, Format, Sensed, beginning
+from plait.recordings.formats.sensed import LONGEST_S, TIME, Format, Sensed, beginning
 
 SAMPLES, HEADER = 3, 2
 MOST_CHANNELS = 10_000
@@ -105,16 +105,22 @@ class _Raw:
         """How far pyxdf has moved a reading against the others of its run; 0 where that cannot be told."""
         times = np.asarray(stream["time_stamps"], np.float64)
         raw = np.concatenate([np.zeros(0), *self.times.get(stream["info"]["stream_id"], ())])
-        if len(raw) != len(times):
+        if len(raw) != len(times) or not _seconds(raw, times):
             return 0.0
         farthest_s = 0.0
         for first, last in stream["info"]["segments"]:
             run = slice(first, last + 1)
             off = times[run] - raw[run]
-            if len(off) > 2 and np.isfinite(off).all():
-                line = np.polyfit(raw[run] - raw[first], off, 1) if np.ptp(raw[run]) > 0 else [off.mean()]
+            if len(off) > 2:
+                lasts = np.ptp(raw[run]) > 1e-3
+                line = np.polyfit(raw[run] - raw[first], off, 1) if lasts else [off.mean()]
                 farthest_s = max(farthest_s, float(np.ptp(off - np.polyval(line, raw[run] - raw[first]))) / 2)
         return farthest_s
+
+
+def _seconds(*times: np.ndarray) -> bool:
+    """Whether these can be seconds of any clock."""
+    return all((np.abs(each) <= LONGEST_S).all() for each in times)
 
 
 def _called(about: list[Mapping[str, Any]], notes: list[str]) -> list[str]:
@@ -145,16 +151,15 @@ def _sensed(
         return None
     values = np.asarray(values, np.float64).reshape(len(times), -1)
     labels, units = _channels(info, values.shape[1])
-    if not np.isfinite(times).all():
-        raise DataError(f"{path}: stream {name!r}: a time that is no number, expected seconds")
+    measured, at = (np.asarray(stream[key], np.float64) for key in ("clock_values", "clock_times"))
+    if not _seconds(times, measured, at):
+        raise DataError(f"{path}: stream {name!r}: a time or clock offset that is none, expected seconds")
     back_s = float((np.maximum.accumulate(times) - times).max())
     if back_s > BACK_S:
         notes.append(f"{name}: its clock goes back by {back_s:.4g} s, left out")
         return None
     order = np.argsort(times, kind="stable")
-    measured = np.asarray(stream["clock_values"], np.float64)
     if len(measured):
-        at = np.asarray(stream["clock_times"], np.float64)
         apart_s = float(at[-1] - at[0])
         drift = f", drifting {1e6 * np.polyfit(at - at[0], measured, 1)[0]:+.2g} ppm" if apart_s > 60 else ""
         clock = f"{len(measured)} clock offsets, {np.median(measured):+.4f} s{drift}: corrected"
