@@ -149,7 +149,8 @@ def _sensed(
         why = "texts" if len(times) > 1 else f"{len(times)} readings"
         notes.append(f"{name}: {why}, left out")
         return None
-    values = np.asarray(values, np.float64).reshape(len(times), -1)
+    with np.errstate(invalid="ignore"):  # a NaN that signals is one
+        values = np.asarray(values, np.float64).reshape(len(times), -1)
     labels, units = _channels(info, values.shape[1])
     measured, at = (np.asarray(stream[key], np.float64) for key in ("clock_values", "clock_times"))
     if not _seconds(times, measured, at):
