@@ -198,6 +198,7 @@ def test_labels_of_two_activities_at_once():
             "fault",
             "as milliseconds they would fit",
         ),
+        ((Span(0.0, 60.0, "wave"), Span(90.0, 165.0, "walk")), "fault", "as frames, 30 a second they"),
     ],
 )
 def test_labels_outside_their_recording(spans, severity, said):
@@ -212,6 +213,41 @@ def test_activities_that_people_lack():
     recordings = [r for r in world() if "walk" not in r.name or r.name.startswith("3-")]
     [found] = findings(recordings, ["lacking"])
     assert found.severity == "fault" and "'p3' is tested" in found.harm
+
+
+def test_activities_that_the_same_people_lack_are_one_finding():
+    recordings = [r for r in world() if r.name.split("-")[:2] not in (["3", "walk"], ["3", "rest"])]
+    [found] = findings(recordings, ["lacking"])
+    assert found.where == "activities 'rest', 'walk'" and "never show them (p3)" in found.what
+
+
+@pytest.mark.parametrize("how", ["rate", "sensors"])
+def test_metadata_that_tells_a_few_activities_of_many(how):
+    names = [f"activity {number:02}" for number in range(24)]
+    recordings = []
+    for person in range(6):
+        for name in names:
+            rng = np.random.default_rng([person, int(name[-2:])])
+            odd = name in names[:3]
+            streams = {
+                "left": Readings(np.arange(0, 4, (0.04 if odd and how == "rate" else 0.02)), None),
+                "right": Readings(np.arange(0, 4, 0.02), None),
+            }
+            streams = {
+                key: Readings(s.times, rng.normal(size=(len(s.times), 3))) for key, s in streams.items()
+            }
+            for again in range(3):
+                own = {"left": streams["left"]} if odd and how == "sensors" else streams
+                span = Span(0.0, 3.9, name)
+                recordings.append(Recording(f"{person}-{name}-{again}", f"p{person}", own, (span,)))
+    [found] = findings(recordings, ["metadata"])
+    assert (
+        found.where == f"all labels: {how}" and "tells activity 00, activity 01, activity 02 of" in found.what
+    )
+    clean = [
+        replace(r, streams={"left": r.streams["left"]}) for r in recordings if r.spans[0].activity > names[2]
+    ]
+    assert findings(clean, ["metadata"]) == ()
 
 
 def altered(change):

@@ -13,10 +13,11 @@ from plait.doctor.units import Units
 from plait.recordings.sensors import SensorLog
 from plait.robustness.faults import FAULTS, Occasion
 from plait.types import Readings, Recording, Span
-from tests.doctor.world import planted, verdict, with_times, with_values, world
+from tests.doctor.world import NAMES, planted, verdict, with_times, with_values, world
 
 PERSON, RECORDING = "3", "3-walk-1"
 SEED = 3
+CLOCKS = [ClockJumps(), ClockRates(), ClockEnds()]
 
 
 @lru_cache
@@ -94,6 +95,24 @@ def test_a_clock_that_jumps_is_told_from_readings_that_are_lost(seconds, is_foun
     lost = found(ClockJumps(), RECORDING, without("left", 6, 6 + seconds))
     assert [one.severity for one in jumped] == ["fault"] * is_found
     assert [one.severity for one in lost] == ["warning"] * is_found
+
+
+@pytest.mark.parametrize("name", ["left", "camera"])
+@pytest.mark.parametrize("streams", [("left", "camera"), ("left", "right", "thigh", "camera")])
+def test_a_clock_that_jumps_is_said_once(name, streams):
+    few = [
+        Recording(one.name, one.subject, {key: one.streams[key] for key in streams}, one.spans)
+        for one in clean()
+    ]
+    told = verdict(CLOCKS, planted(few, RECORDING, times_of(name, lambda s: s + 2 * (s > 6))))
+    assert [(one.check, one.where) for one in told] == [("clock-jumps", f"recording {RECORDING}: {name}")]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_of_few_recordings_nobody_knows_when_streams_usually_begin(count):
+    few = [one for one in clean() if one.name.endswith("-walk-0")][:count]
+    late = planted(few, few[0].name, times_of("left", lambda s: s + 0.3 * (s == s[0])))
+    assert verdict([ClockEnds()], late) == []
 
 
 def test_a_gap_of_all_streams_is_a_pause():
@@ -208,10 +227,43 @@ def test_a_range_that_is_too_small(lost, is_found):
     assert bool(found(Saturation(), RECORDING, robust("left", "saturated", lost))) == is_found
 
 
+@pytest.mark.parametrize(("times", "is_found"), [(1, False), (2, False), (3, True)])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_range_is_too_small_if_it_is_met_again(times, is_found, apart):
+    def blow(first):
+        """Eight readings beyond what the sensor can say."""
+
+        def change(values):
+            values[first : first + 10, 0] = [3.0, *[5.0] * 8, 3.0]
+            return values
+
+        return streamwise("left", lambda log: with_values(log, change))
+
+    recordings = clean()
+    for number in range(times):
+        who = f"{number}-walk-0" if apart else RECORDING
+        recordings = planted(recordings, who, blow(100 + 150 * number))
+    findings = verdict([Saturation()], recordings)
+    assert len(findings) == is_found and all("acc_x" in one.what for one in findings)
+
+
+def test_a_stretch_that_stands_still_at_its_end_is_not_cut_off():
+    def hold(values):
+        for first in (200, 400, 600):
+            values[first : first + 6] = values.max(axis=0)
+        return values
+
+    assert not found(Saturation(), RECORDING, streamwise("left", lambda log: with_values(log, hold)))
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_dead_channels(count):
-    findings = found(DeadChannels(), RECORDING, robust("left", "dead-channel", float(count)))
-    assert len(findings) == count and {one.severity for one in findings} == {"fault"}
+    recordings = planted(clean(), RECORDING, robust("left", "dead-channel", float(count)))
+    [finding] = verdict([DeadChannels()], recordings)
+    [log] = [one.streams["left"] for one in recordings if one.name == RECORDING]
+    dead = [name for name, column in zip(NAMES, log.values.T, strict=True) if not np.ptp(column)]
+    assert len(dead) == count and finding.severity == "fault"
+    assert RECORDING in finding.where and ", ".join(dead) in finding.what
 
 
 def test_a_sensor_that_is_dead_or_unknown_is_said_once():
@@ -270,3 +322,19 @@ def test_sensors_that_are_taken_for_each_other(who):
 
     [finding] = found(Swapped(), who, change)
     assert finding.severity == "fault" and "left and right" in finding.where
+
+
+def test_a_person_who_leads_with_the_other_hand_is_a_note():
+    """Both sensors hang as they did; what is exchanged is how much they move."""
+
+    def change(streams):
+        left, right = streams["left"], streams["right"]
+        about = {name: log.values - log.values.mean(axis=0) for name, log in (("l", left), ("r", right))}
+        return {
+            **streams,
+            "left": with_values(left, lambda values: values.mean(axis=0) + about["r"][: len(values)]),
+            "right": with_values(right, lambda values: values.mean(axis=0) + about["l"][: len(values)]),
+        }
+
+    [finding] = found(Swapped(), PERSON, change)
+    assert finding.severity == "note" and finding.sure <= 0.5 and "other hand" in finding.remedy

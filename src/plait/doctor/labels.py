@@ -91,10 +91,10 @@ def _guess(labels: Sequence[Labelled], start_s: float, stop_s: float) -> str:
     """What the labels' unit may be, if dividing by it puts all of them inside and they fill the recording."""
     last = max(stop for _, stop, _ in labels)
     lasts_s = stop_s - start_s
-    for unit, per_s in (("milliseconds", 1000.0), ("frames, 60 a second", 60.0), ("frames", 30.0)):
-        if 0.3 <= last / per_s / lasts_s <= 1.02:
-            return f"; as {unit} they would fit"
-    return ""
+    units = {"milliseconds": 1000.0, "frames, 60 a second": 60.0, "frames, 30 a second": 30.0}
+    fills = {unit: last / per_s / lasts_s for unit, per_s in units.items()}
+    fitting = [unit for unit, share in fills.items() if 0.3 <= share <= 1.02]
+    return f"; as {max(fitting, key=fills.__getitem__)} they would fit" if fitting else ""
 
 
 @dataclass(frozen=True)
@@ -187,18 +187,21 @@ class Lacking:
         return dict(Counter(plain(span.activity) for span in recording.spans))
 
     def judge(self, facts: Mapping[str, dict[str, int]], people: Mapping[str, str]) -> list[Finding]:
-        """One finding for each activity that somebody lacks."""
+        """One finding for the activities that the same people lack."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for name, own in facts.items():
             if own:
                 counts[people[name]].update(own)
         everybody = sorted(counts)
         findings = []
+        lacked: dict[tuple[str, ...], list[str]] = defaultdict(list)  # activities, by who lacks them
         for activity in sorted({activity for own in counts.values() for activity in own}):
-            without = [person for person in everybody if not counts[person][activity]]
-            holders = [person for person in everybody if counts[person][activity]]
+            lacked[tuple(person for person in everybody if not counts[person][activity])].append(activity)
+        for without, activities in lacked.items():
+            holders = [person for person in everybody if person not in without]
             if not without or len(everybody) < 2:
                 continue
+            them = "it" if len(activities) == 1 else "them"
             severity: Severity = (
                 "fault" if len(holders) == 1 else "warning" if len(holders) >= len(without) else "note"
             )
@@ -207,11 +210,12 @@ class Lacking:
                 Finding(
                     self.name,
                     severity,
-                    f"activity {activity!r}",
+                    f"{'activity' if len(activities) == 1 else 'activities'} "
+                    f"{listed([repr(activity) for activity in activities])}",
                     1.0,
-                    f"{len(without)} of {len(everybody)} people never show it ({listed(without)}); "
+                    f"{len(without)} of {len(everybody)} people never show {them} ({listed(without)}); "
                     f"{share_of(len(holders) / len(everybody))} do.",
-                    f"Nobody else trains it when {holders[0]!r} is tested: such a fold is refused."
+                    f"Nobody else trains {them} when {holders[0]!r} is tested: such a fold is refused."
                     if alone
                     else "These people's accuracies are over fewer activities and not comparable with "
                     "others'; the activity itself is judged on fewer people.",

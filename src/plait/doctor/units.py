@@ -11,7 +11,7 @@ from plait.doctor import scales
 from plait.doctor.finding import Finding
 from plait.doctor.peers import MAD, apart, expected, middle, of_people, plain, seen
 from plait.doctor.scales import NEAR, STANDARD_GRAVITY, TURN, Scale, Scales
-from plait.doctor.words import listed
+from plait.doctor.words import recordings
 from plait.types import Recording
 
 CANNOT_BE = {  # lengths of gravity that no unit gives, and how they come about
@@ -125,7 +125,7 @@ class Units:
             Finding(
                 self.name,
                 "fault",
-                f"recording{'s' if len(odd) > 1 else ''} {listed(list(odd))}, {stream}",
+                f"{recordings(list(odd))}: {stream}",
                 1 - 1 / len(set(table.people)),
                 f"The scale of {stream}{found.which(number)} in {worst} is {_times(shift)} that of "
                 "others' recordings, "
