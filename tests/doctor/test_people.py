@@ -1,6 +1,6 @@
 """Checks of people, labels and copies: what is planted into a clean world is found, and nothing before."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -175,7 +175,26 @@ def turns(second_start_s):
 def test_clips_of_two_people_that_share_moments():
     [found] = findings(turns(2.0), ["overlaps"])
     assert found.severity == "fault" and "people 'p0' and 'p5'" in found.where
-    assert findings(turns(3.0), ["overlaps"]) == ()
+    assert findings(turns(3.0), ["overlaps", "copies"]) == ()
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """Pictures in a file."""
+
+    times = np.arange(60) / 10
+    content_key: str
+
+    def at(self, seconds):
+        return np.zeros((len(seconds), 24, 32), np.uint8)
+
+
+def test_two_people_may_take_turns_before_one_camera_but_not_share_its_file():
+    streams = {"camera": Film("one.mp4")}
+    both = [replace(one, streams=streams) for one in turns(3.0)]
+    assert findings([*world(), *both], ["copies"]) == ()
+    [found] = findings([*world(), both[0], replace(both[1], name="copy")], ["copies"])
+    assert found.severity == "fault" and "camera" in found.what
 
 
 def test_labels_of_two_activities_at_once():
@@ -229,12 +248,10 @@ def test_metadata_that_tells_a_few_activities_of_many(how):
         for name in names:
             rng = np.random.default_rng([person, int(name[-2:])])
             odd = name in names[:3]
+            left, right = np.arange(0, 4, 0.04 if odd and how == "rate" else 0.02), np.arange(0, 4, 0.02)
             streams = {
-                "left": Readings(np.arange(0, 4, (0.04 if odd and how == "rate" else 0.02)), None),
-                "right": Readings(np.arange(0, 4, 0.02), None),
-            }
-            streams = {
-                key: Readings(s.times, rng.normal(size=(len(s.times), 3))) for key, s in streams.items()
+                key: Readings(times, rng.normal(size=(len(times), 3)))
+                for key, times in (("left", left), ("right", right))
             }
             for again in range(3):
                 own = {"left": streams["left"]} if odd and how == "sensors" else streams

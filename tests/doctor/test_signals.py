@@ -1,5 +1,6 @@
 """Faults of clocks, units, levels and placement, planted at several sizes: from which on are they found?"""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -111,8 +112,21 @@ def test_a_clock_that_jumps_is_said_once(name, streams):
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_of_few_recordings_nobody_knows_when_streams_usually_begin(count):
     few = [one for one in clean() if one.name.endswith("-walk-0")][:count]
-    late = planted(few, few[0].name, times_of("left", lambda s: s + 0.3 * (s == s[0])))
-    assert verdict([ClockEnds()], late) == []
+    assert verdict([ClockEnds()], planted(few, few[0].name, without("left", -1, 0.3))) == []
+    everybody = planted(clean(), few[0].name, without("left", -1, 0.3))
+    assert [one.severity for one in verdict([ClockEnds()], everybody)] == ["note"]
+    spans = tuple(replace(span, start_s=0.5) for span in few[0].spans)  # nobody is asked before
+    later = [replace(one, spans=spans) if one.name == few[0].name else one for one in everybody]
+    assert verdict([ClockEnds()], later) == []
+
+
+def test_the_stream_that_is_apart_is_told_and_not_the_others():
+    few = [
+        replace(one, streams={name: one.streams[name] for name in ("left", "right", "camera")})
+        for one in clean()
+    ]
+    [finding] = verdict([ClockEnds()], planted(few, RECORDING, times_of("right", lambda s: s + 4)))
+    assert finding.severity == "fault" and finding.where == f"recording {RECORDING}: right"
 
 
 def test_a_gap_of_all_streams_is_a_pause():
@@ -322,6 +336,24 @@ def test_sensors_that_are_taken_for_each_other(who):
 
     [finding] = found(Swapped(), who, change)
     assert finding.severity == "fault" and "left and right" in finding.where
+
+
+def test_sensors_of_one_number_are_not_told_apart():
+    def alone(recording):
+        streams = {
+            name: Readings(log.times, log.values[:, :1])
+            for name, log in recording.streams.items()
+            if "t" in name[-1]
+        }
+        return Recording(recording.name, recording.subject, streams, recording.spans)
+
+    recordings = [alone(one) for one in clean()]
+    assert {*recordings[0].streams} == {"left", "right"}
+
+    def change(streams):
+        return {"left": streams["right"], "right": streams["left"]}
+
+    assert verdict([Swapped()], planted(recordings, PERSON, change)) == []
 
 
 def test_a_person_who_leads_with_the_other_hand_is_a_note():

@@ -202,8 +202,10 @@ class ClockEnds:
 
     It is held against the median of the others' ends, and that against the same in other people's recordings:
     three times what 95 % of these stay below, at least 0.2 s and three steps. Apart at both ends alike: the
-    clock is off. At the end alone: it drifts, or the sensor stopped. Where streams are never started
-    together, the bar is high, and little is found: with reason. Of fewer than five recordings nothing is
+    clock is off. At the end alone: it drifts, or the sensor stopped. A stream that begins late is told where
+    labels lie before. Of several, the one that is farthest apart is told first, and the others only if they
+    are apart from each other too. Where streams are never started together, the bar is high, and little is
+    found: with reason. Of fewer than five recordings nothing is
     said, for nobody knows what is usual. A clock that jumped ends where it would have without.
     """
 
@@ -217,41 +219,28 @@ class ClockEnds:
         """Ends apart, a finding for each stream and way."""
         every = _without_jumps(dict(facts))  # type: ignore[arg-type]
         begins, ends = lags(every, "first_s"), lags(every, "last_s")
-        found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+        bars: dict[str, dict[str, np.ndarray]] = {}  # by stream and recording, of both ends
         for stream, times in by_stream(every).items():
-            both = seen(
-                {
-                    name: ("", [abs(begins[stream][name]), abs(ends[stream][name])])
-                    for name in times
-                    if name in begins[stream]
-                },
-                people,
-            )
-            if both is None or len(both.names) < FEW:
-                continue
-            step_s = float(np.median([one.step_s for one in times.values()]))
-            bars = usual(both, max(LATE_S, LATE_STEPS * step_s))
-            for name, (begin_bar, end_bar) in zip(both.names, bars, strict=True):
-                begin_s, end_s = begins[stream][name], ends[stream][name]
-                late_s = max(abs(begin_s), abs(end_s))
-                if late_s > max(begin_bar, end_bar) and abs(begin_s - end_s) < late_s / 2:
-                    found.setdefault((stream, "both"), {})[name] = begin_s, max(begin_bar, end_bar)
-                elif abs(begin_s) > begin_bar:
-                    found.setdefault((stream, "begins"), {})[name] = begin_s, begin_bar
-                elif abs(end_s) > end_bar:
-                    found.setdefault((stream, "ends"), {})[name] = end_s, end_bar
-        return [
-            self._found(stream, way, names, of_two=len(next(iter(every.values()))) == 2)
-            for (stream, way), names in found.items()
-            if not self._is_told(found, stream, way, every)
-        ]
-
-    def _is_told(
-        self, found: Mapping[tuple[str, str], object], stream: str, way: str, every: Mapping[str, object]
-    ) -> bool:
-        """Whether it is the other of two streams, which are apart from each other."""
-        streams = sorted({name for streams in every.values() for name in streams})  # type: ignore[attr-defined]
-        return len(streams) == 2 and stream == streams[1] and (streams[0], way) in found
+            lag = {
+                name: ("", [abs(begins[stream][name]), abs(ends[stream][name])])
+                for name in times
+                if name in begins[stream]
+            }
+            both = seen(lag, people)
+            if both is not None and len(both.names) >= FEW:
+                step_s = float(np.median([one.step_s for one in times.values()]))
+                levels = usual(both, max(LATE_S, LATE_STEPS * step_s))
+                bars[stream] = dict(zip(both.names, levels, strict=True))
+        found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+        for recording, streams in every.items():
+            left = dict(streams)
+            while odd := _apart(recording, left, bars):
+                worst = max(odd, key=lambda name: abs(odd[name][1]))
+                way, lag_s, bar_s = odd[worst]
+                found.setdefault((worst, way), {})[recording] = lag_s, bar_s
+                del left[worst]  # the others may be apart from it alone
+        of_two = len(next(iter(every.values()), {})) == 2
+        return [self._found(stream, way, lags, of_two) for (stream, way), lags in found.items()]
 
     def _found(self, stream: str, way: str, lags: dict[str, tuple[float, float]], of_two: bool) -> Finding:
         worst = max(lags, key=lambda name: abs(lags[name][0]))
@@ -275,6 +264,27 @@ class ClockEnds:
             if way == "both"
             else "Look whether it was recording; if so, synchronise with drift (`plait sync`).",
         )
+
+
+def _apart(
+    recording: str, streams: Mapping[str, Times], bars: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, tuple[str, float, float]]:
+    """Streams of a recording that are apart from the others: at which end, how late, up to what is usual."""
+    begins, ends = (lags({recording: dict(streams)}, end) for end in ("first_s", "last_s"))
+    odd = {}
+    for name, own in streams.items():
+        if recording not in bars.get(name, {}) or recording not in begins[name]:
+            continue
+        begin_bar, end_bar = (float(bar) for bar in bars[name][recording])
+        begin_s, end_s = begins[name][recording], ends[name][recording]
+        late_s, bar_s = max(abs(begin_s), abs(end_s)), max(begin_bar, end_bar)
+        if late_s > bar_s and abs(begin_s - end_s) < late_s / 2:
+            odd[name] = "both", begin_s, bar_s
+        elif begin_s > begin_bar and own.label_s < own.first_s - own.step_s:
+            odd[name] = "begins", begin_s, begin_bar
+        elif abs(end_s) > end_bar:
+            odd[name] = "ends", end_s, end_bar
+    return odd
 
 
 def _has_jumped(times: Times, late_s: float) -> bool:

@@ -35,8 +35,9 @@ class Sketch(NamedTuple):
 
 
 class Sketched(NamedTuple):
-    """The streams of a recording, and on which occasion it was made."""
+    """The streams of a recording, its own name, and on which occasion it was made."""
 
+    recording: str
     session: str
     streams: dict[str, Sketch]
 
@@ -55,7 +56,7 @@ class Copies:
     """Readings that stand in the data twice.
 
     Of recordings of two people, any common stretch counts; of one person's, `WHOLE` of it, for clips of one
-    person may overlap.
+    person may overlap. What several people's labels of one recording share is what `overlaps` looks at.
 
     Args:
         by: what a study keeps apart, people or sessions too.
@@ -77,7 +78,7 @@ class Copies:
         for name, stream in recording.streams.items():
             if name not in found and (key := getattr(stream, "content_key", None)):
                 found[name] = Sketch(key, [], [], [])
-        return Sketched(recording.session, found)
+        return Sketched(recording.name, recording.session, found)
 
     def judge(self, facts: Mapping[str, Sketched], people: Mapping[str, str]) -> list[Finding]:
         """One finding for each two people, or recordings of one, or streams of one recording."""
@@ -91,6 +92,8 @@ class Copies:
                 if pair.way == "values" and pair.part >= WHOLE:
                     twins[" and ".join(sorted((pair.one[1], pair.other[1])))].append(pair)
             elif person != another:
+                if facts[recording].recording == facts[other].recording:
+                    continue
                 if pair.way != "phases" or pair.part >= ALIKE:
                     between[person, another].append(pair)
             elif pair.part >= (SAME_PERSON if pair.way == "phases" else WHOLE):

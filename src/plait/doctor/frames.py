@@ -18,7 +18,7 @@ from plait.types import Recording
 DOUBLED = 0.1  # share of pictures that repeat the one before, from which on a rate was made up
 LONG_S = 2.0  # where pictures come twice by chance, some come more often: up to so long
 DARK, FLAT = 16.0, 4.0  # of 256 levels: mean, and standard deviation over rows and columns
-SAME = 0.05  # correlation by which a map must fit better one way than the other
+SAME = 0.1  # correlation by which a map must fit better one way than the other
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class MirroredVideo:
     """A person's video is mirrored, upside down, or turned by half, as against the others'.
 
     Maps of the mean picture and of what moves, 24 x 24, are correlated with the others' (their mean, within
-    an activity where three others did it) as they are and turned. A turned one must fit better by 0.05 in the
+    an activity where three others did it) as they are and turned. A turned one must fit better by 0.1 in the
     median recording, in nine of ten recordings, while the others fit better as they are. What looks alike
     both ways cannot be told, nor can a scene that is another for everyone: then nothing is said.
     """

@@ -57,7 +57,8 @@ class DeadChannels:
         self, stream: str, channel: str, names: list[str], every: Mapping[str, Channels], place: int
     ) -> Finding:
         value = every[names[0]].value[place]
-        says = "is unknown" if math.isnan(value) else f"is {plain(value + 0.0)}"  # no -0
+        says = "unknown" if math.isnan(value) else plain(value + 0.0)  # no -0
+        verb = "are" if channel.startswith("channels ") else "is"
         always = len(names) == len(every)
         alive = len(every) - len(names)
         return Finding(
@@ -65,7 +66,7 @@ class DeadChannels:
             "note" if always else "fault",
             "all recordings, " + stream if always else f"{recordings_(names)}: {stream}",
             0.99 if alive > 1 or always else 0.9,
-            f"{channel[0].upper()}{channel[1:]} of {stream} {says} throughout in {len(names)} of "
+            f"{channel[0].upper()}{channel[1:]} of {stream} {verb} {says} throughout in {len(names)} of "
             f"{len(every)} recordings.",
             "It tells networks nothing."
             if always
@@ -101,7 +102,7 @@ class Frozen:
             alive = {name: one for name, one in recordings.items() if not all(one.constant)}
             table = seen(
                 {
-                    name: ("", np.append(np.where(one.constant, 0.0, one.still_s[:-1]), one.still_s[-1]))
+                    name: ("", np.append(np.where(_elsewhere(one), 0.0, one.still_s[:-1]), one.still_s[-1]))
                     for name, one in alive.items()
                 },
                 people,
@@ -152,6 +153,11 @@ class Frozen:
                 "Leave the stretch out: shorten its labels, or take the repeated readings for missing.",
             )
         ]
+
+
+def _elsewhere(one: Channels) -> np.ndarray:
+    """Which channels other checks speak of: constant ones, and those that are cut off again and again."""
+    return np.array(one.constant) | (np.array(one.cuts) >= OFTEN)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ AGREE = 0.6  # share of a person's recordings that must say the same
 FEW = 3  # people of whom nobody can say which way is usual
 MANY = 0.2  # share of people from which on there is no one way to wear it
 TELLS, MOST = 2.0, 5.0  # of what people differ by: from where a number tells sensors apart, and counts
+LEAST = 3  # channels: what two numbers say of one is too little to tell two sensors by
 SWAPPED = 0.7  # the share of the distance that exchanged streams may be left with
 
 
@@ -218,8 +219,8 @@ class Swapped:
     differ with others, in what people differ by; so a strong person is none with swapped sensors. Channels
     count the more, the better they tell the two apart. Exchanged, they must be left with 0.7 of the distance,
     in 60 % of a person's recordings. Where means say so too, which is how sensors are worn, it is a fault;
-    where spreads alone do, the person may lead with the other hand: a note. Sensors that nothing tells apart
-    cannot be seen to be swapped.
+    where spreads alone do, the person may lead with the other hand: a note. Sensors that nothing tells apart,
+    or that have fewer than three channels, cannot be seen to be swapped.
     """
 
     name: str = "swapped"
@@ -250,7 +251,7 @@ class Swapped:
             for name, found in every.items()
             if one in found[1]
             and other in found[1]
-            and len(found[1][one].channels) == len(found[1][other].channels)
+            and len(found[1][one].channels) == len(found[1][other].channels) >= 2 * LEAST
         }
         tables = [_tables(both, stream, people, "channels") for stream in (one, other)]
         if tables[0] is None or tables[1] is None or tables[0].names != tables[1].names:
