@@ -267,6 +267,19 @@ def test_metadata_that_tells_a_few_activities_of_many(how):
     assert findings(clean, ["metadata"]) == ()
 
 
+def test_labels_outside_several_recordings_are_one_finding():
+    late = [replace(r, spans=(replace(r.spans[0], stop_s=12.0 + i),)) for i, r in enumerate(world()[:3])]
+    [found] = findings([*late, *world()[3:]], ["labels-outside"])
+    assert found.where == "recordings 0-wave-0, 0-wave-1, 0-walk-0"
+    assert "beyond 0-walk-0 ('p0')" in found.what and "in 2 more, less far" in found.what
+
+
+def test_one_stream_of_several_that_looks_like_another_s_is_no_copy():
+    recordings = copy(resampled)
+    recordings[-1].streams["right"] = world(3)[-1].streams["right"]
+    assert findings(recordings, ["copies"]) == ()
+
+
 def altered(change):
     return [change(recording, recording.spans[0]) for recording in world()]
 

@@ -166,6 +166,12 @@ def test_a_person_in_other_units_of_gravity(factor):
     assert finding.severity == "fault" and finding.sure > 0.75
 
 
+def test_gravity_ten_times_as_long_is_m_s2():
+    """With a gain that makes the factor 10, of a sensor whose channels have no names."""
+    [finding] = found(Units(), PERSON, times_scaled("thigh", 10.0))
+    assert "g and m/s2" in finding.what
+
+
 @pytest.mark.parametrize("factor", [180 / np.pi, np.pi / 180])
 @pytest.mark.parametrize("who", [PERSON, RECORDING])
 def test_degrees_for_radians(factor, who):
@@ -370,3 +376,10 @@ def test_a_person_who_leads_with_the_other_hand_is_a_note():
 
     [finding] = found(Swapped(), PERSON, change)
     assert finding.severity == "note" and finding.sure <= 0.5 and "other hand" in finding.remedy
+    limbs = {"left": "wrist", "right": "ankle"}  # of which nobody leads with the other one
+    others = [
+        replace(one, streams={limbs[name]: one.streams[name] for name in limbs})
+        for one in planted(clean(), PERSON, change)
+    ]
+    [finding] = verdict([Swapped()], others)
+    assert finding.severity == "fault"

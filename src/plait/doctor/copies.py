@@ -1,7 +1,7 @@
 """The same readings under two names: whole recordings, stretches of them, or two streams of one recording."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from plait.types import Recording, Span
 SHARED, PART = 4, 0.02  # digests that two streams share, and which part of the smaller one's these are
 WHOLE = 0.8  # from this part on, one is a copy of the other
 ALIKE, SAME_PERSON = 0.85, 0.95  # phases; one person's rhythms reach 0.82, two persons' 0.65 (UTD-MHAD)
+TOGETHER = 0.6  # of their streams on average
 Way = Literal["values", "order", "phases"]
 SEEN: dict[Way, str] = {
     "values": "equal readings",
@@ -85,7 +86,7 @@ class Copies:
         between: dict[tuple[str, str], list[_Likeness]] = defaultdict(list)
         within: dict[tuple[str, str], list[_Likeness]] = defaultdict(list)
         twins: dict[str, list[_Likeness]] = defaultdict(list)
-        for pair in _likenesses(facts):
+        for pair in _together(_likenesses(facts), facts):
             recording, other = pair.one[0], pair.other[0]
             person, another = sorted((people[recording], people[other]))
             if recording == other:
@@ -192,6 +193,28 @@ def _likenesses(facts: Mapping[str, Sketched]) -> Iterator[_Likeness]:
     for one, other, alike in _in_phase(sketches):
         if (one, other) not in seen:
             yield _Likeness(one, other, "phases", alike)
+
+
+def _together(pairs: Iterable[_Likeness], facts: Mapping[str, Sketched]) -> list[_Likeness]:
+    """Without recordings of which some curves agree, and those of their other streams do not.
+
+    Whoever copies a recording copies its sensors; one that lies still may look like another's.
+    """
+    of_two: dict[tuple[str, str], list[_Likeness]] = defaultdict(list)
+    for pair in pairs:
+        of_two[min(pair.one[0], pair.other[0]), max(pair.one[0], pair.other[0])].append(pair)
+    kept = []
+    for (recording, other), found in of_two.items():
+        if all(pair.way == "phases" for pair in found):
+            ours, theirs = (
+                {n: s.phases for n, s in facts[one].streams.items()} for one in (recording, other)
+            )
+            common = [n for n in ours if len(ours[n]) > 1 and len(ours[n]) == len(theirs.get(n, []))]
+            alike = [float(likeness(np.array([ours[n], theirs[n]]))[0, 1]) for n in common]
+            if np.mean(alike) < TOGETHER:
+                continue
+        kept += found
+    return kept
 
 
 def _shared(

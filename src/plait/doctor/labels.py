@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.doctor.finding import Finding, Severity
-from plait.doctor.words import listed, share_of
+from plait.doctor.words import listed, recordings, share_of
 from plait.names import plain
 from plait.types import Recording
 
@@ -52,31 +52,34 @@ class LabelsOutside:
         return outlined(recording)
 
     def judge(self, facts: Mapping[str, Outlined], people: Mapping[str, str]) -> list[Finding]:
-        """One finding for each recording with such labels."""
-        findings = []
+        """One finding for recordings with such labels, one for those with some that are wholly outside."""
+        found: dict[Severity, list[tuple[float, str, str]]] = defaultdict(list)
         for name, (_, labels, start_s, stop_s) in facts.items():
             beyond = [_beyond_s(label, start_s, stop_s) for label in labels]
             out = [label for label, by_s in zip(labels, beyond, strict=True) if by_s > _slack_s(label)]
             if not out or stop_s < start_s:
                 continue
             whole = sum(a >= stop_s or b <= start_s for a, b, _ in out)
-            severity: Severity = "fault" if whole else "warning"
             first = out[0]
-            findings.append(
-                Finding(
-                    self.name,
-                    severity,
-                    f"recording {name} ({people[name]!r})",
-                    0.99 if whole else 0.9,
-                    f"{len(out)} of {len(labels)} labels reach beyond it, {whole} of them wholly outside: "
-                    f"it lasts from {start_s:.2f} s to {stop_s:.2f} s, and {first[2]!r} from "
-                    f"{first[0]:.2f} s to {first[1]:.2f} s{_guess(labels, start_s, stop_s)}.",
-                    "Windows there are dropped, or hold the last reading over and over; if the labels' clock "
-                    "is another one, all other labels are shifted as well.",
-                    "Check whose labels they are, their unit and zero (label_unit, label_zero, label_fps).",
-                )
+            said = (
+                f"{len(out)} of {len(labels)} labels reach beyond {name} ({people[name]!r}), {whole} of them "
+                f"wholly outside: it lasts from {start_s:.2f} s to {stop_s:.2f} s, and {first[2]!r} from "
+                f"{first[0]:.2f} s to {first[1]:.2f} s{_guess(labels, start_s, stop_s)}."
             )
-        return findings
+            found["fault" if whole else "warning"].append((max(beyond), name, said))
+        return [
+            Finding(
+                self.name,
+                severity,
+                recordings([name for _, name, _ in some]),
+                0.99 if severity == "fault" else 0.9,
+                max(some)[2] + (f" So it is in {len(some) - 1} more, less far." if len(some) > 1 else ""),
+                "Windows there are dropped, or hold the last reading over and over; if the labels' clock "
+                "is another one, all other labels are shifted as well.",
+                "Check whose labels they are, their unit and zero (label_unit, label_zero, label_fps).",
+            )
+            for severity, some in found.items()
+        ]
 
 
 def _beyond_s(label: Labelled, start_s: float, stop_s: float) -> float:

@@ -7,6 +7,7 @@ many people.
 """
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ AGREE = 0.6  # share of a person's recordings that must say the same
 FEW = 3  # people of whom nobody can say which way is usual
 MANY = 0.2  # share of people from which on there is no one way to wear it
 TELLS, MOST = 2.0, 5.0  # of what people differ by: from where a number tells sensors apart, and counts
+SIDE = re.compile(r"left|right|(?<![a-z])[lr](?![a-z])", re.IGNORECASE)
 LEAST = 3  # channels: what two numbers say of one is too little to tell two sensors by
 SWAPPED = 0.7  # the share of the distance that exchanged streams may be left with
 
@@ -213,13 +215,13 @@ def _said(turn: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Swapped:
-    """Two sensors of a person, or of a recording, are taken for each other: left for right, wrist for thigh.
+    """Two sensors of a person are taken for each other: left for right, wrist for thigh.
 
     By how much the two differ in means and logarithmic spreads of their channels is compared with how they
     differ with others, in what people differ by; so a strong person is none with swapped sensors. Channels
     count the more, the better they tell the two apart. Exchanged, they must be left with 0.7 of the distance,
-    in 60 % of a person's recordings. Where means say so too, which is how sensors are worn, it is a fault;
-    where spreads alone do, the person may lead with the other hand: a note. Sensors that nothing tells apart,
+    in 60 % of a person's recordings. Where of a left and a right one spreads alone say so, not means, which
+    are how they are worn, the person may lead with the other hand: a note. Sensors that nothing tells apart,
     or that have fewer than three channels, cannot be seen to be swapped.
     """
 
@@ -277,7 +279,7 @@ class Swapped:
             if share < AGREE:
                 continue
             ratio = float(np.median(straight[mine] / np.maximum(crossed[mine], 1e-9)))
-            is_worn_so = float(worn_so[mine].mean()) >= AGREE
+            is_worn_so = float(worn_so[mine].mean()) >= AGREE or not (SIDE.search(one) and SIDE.search(other))
             sure = share * (1 - 1 / len(everyone)) if len(everyone) > 2 else 0.5
             findings.append(
                 Finding(

@@ -83,12 +83,18 @@ class Scales(NamedTuple):
         return f" ({self.labels[number]})" if self.labels[number] else ""
 
     def conversion(self, number: int, log_ratio: float) -> str | None:
-        """The two units that a ratio is the factor between: met closely by a constant vector, else about."""
+        """The two units that a ratio is the factor between: met closely by a constant vector, else about.
+
+        Of several, a constant vector's are the first ones, for it is gravity rather than a place.
+        """
         near = NEAR if self.constant[number] else NEAR_SPREAD
         factors = self.factors(number)
         miss = {units: abs(abs(log_ratio) - math.log(factor)) for units, factor in factors.items()}
         if not math.isfinite(log_ratio):
             return None
+        fitting = [units for units, off in miss.items() if off <= near]
+        if self.constant[number] and fitting:
+            return fitting[0]
         nearest = min(miss, key=miss.__getitem__)
         return nearest if miss[nearest] <= near else None
 
