@@ -126,6 +126,20 @@ def test_what_was_seen_is_kept_and_not_looked_at_again():
     assert len(CALLS) == 19 + 18
 
 
+def test_a_quick_look_decodes_no_picture():
+    class Film:
+        """One picture says that it is a film; more are not to be asked for."""
+
+        times = np.arange(200) / 10
+
+        def at(self, seconds):
+            assert len(seconds) == 1
+            return np.zeros((1, 24, 32), np.uint16)
+
+    recordings = [replace(one, streams={**one.streams, "film": Film()}) for one in CLEAN]
+    assert examine(recordings, quick(all_checks())).findings == ()
+
+
 def test_all_facts_come_out_of_the_cache_as_they_were():
     checks = quick(all_checks())
     assert examine(DOUBLE, checks, keep="here") == examine(DOUBLE, checks, keep="here")

@@ -48,8 +48,8 @@ def look(recording: Recording) -> tuple[str, dict[str, Worn]]:
         values = values[np.isfinite(values).all(axis=1)]
         if len(values) < READINGS:
             continue
-        triples = signal.axes[:WORN] if len(signal.axes) <= WORN else signal.axes[:0]
-        triples = [one for one in triples if not NO_GRAVITY.search(f"{name} {signal.names[one[0]]}".lower())]
+        worn = signal.axes if len(signal.axes) <= WORN else signal.axes[:0]
+        triples = [one for one in worn if not NO_GRAVITY.search(f"{name} {signal.names[one[0]]}".lower())]
         means, covariances = np.zeros((len(triples), 3)), np.zeros((len(triples), 3, 3))
         for place, triple in enumerate(triples):
             vectors = values[:, triple]

@@ -213,13 +213,17 @@ class Levels:
     it. People differ by 0.4 in natural logarithms anyway; it takes a factor of 5, of a constant vector 1.3,
     and 95 % after all comparisons, and twice as much as anybody else. What is a factor between units is told
     by `units`.
+
+    Args:
+        decoded: whether pictures of depths or pressures are looked at.
     """
 
+    decoded: bool = True
     name: str = "levels"
 
     def look(self, recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
         """The scale of each vector and channel."""
-        return scales.look(recording)
+        return scales.look(recording, self.decoded)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Levels out of line, a finding for each person and stream."""

@@ -99,10 +99,18 @@ class Scales(NamedTuple):
         return nearest if miss[nearest] <= near else None
 
 
-def look(recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
-    """What was done; and by stream, the scale of each triple of axes and of each channel that is in none."""
+def look(recording: Recording, decoded: bool = True) -> tuple[str, dict[str, list[Scale]]]:
+    """What was done; and by stream, the scale of each triple of axes and of each channel that is in none.
+
+    Args:
+        recording: whose.
+        decoded: whether pictures are looked at too, for depths and pressures have units.
+
+    Raises:
+        DataError: a stream cannot be read.
+    """
     found = {name: _scales(signal) for name, signal in signals(recording)}
-    for name, film in pictures(recording):
+    for name, film in pictures(recording) if decoded else ():
         if film.levels is None:  # depths, or pressures
             known = film.small[film.small > 0]
             level = float(np.median(known)) if len(known) else math.nan

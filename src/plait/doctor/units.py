@@ -48,13 +48,17 @@ class Units:
     factors there may be; of readings without, the number of triples: 9.81, 1000 and 102 of accelerations,
     57.3 of angular rates, 1000, 100 and 10 of places. Against one other person, or two, either may be wrong.
     Columns whose names claim a unit are held to it.
+
+    Args:
+        decoded: whether pictures of depths or pressures are looked at.
     """
 
+    decoded: bool = True
     name: str = "units"
 
     def look(self, recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
         """The scale of each vector and channel."""
-        return scales.look(recording)
+        return scales.look(recording, self.decoded)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Other units, a finding for each person and stream."""
