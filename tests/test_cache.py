@@ -78,7 +78,8 @@ def test_entries_are_told_by_what_they_are(filled):
     whole = [entry for entry in found if entry.stage == "clips" and entry.state is State.whole]
     assert {entry.made for entry in whole} == {"clips of b"}
     with pytest.raises(
-        ConfigError, match="stage 'feature', expected one of: clips, features, grids, weights, models, sent"
+        ConfigError,
+        match="stage 'feature', expected one of: clips, features, grids, weights, models, doctor, sent",
     ):
         entries(["feature"])
 

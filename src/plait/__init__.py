@@ -27,8 +27,8 @@ def run(study: Path | str | Mapping[str, Any], data: Path | str, out: Path | str
         study: a study file, or a mapping of the same form.
         data: the folder of the data set.
         out: the folder of the results; finished jobs in it are not done again.
-        **options: `sets`, `only`, `executor`, `workers`, `threads`, `device`, `ray_address`, `progress`: see
-            `plait.study.run.run_study`.
+        **options: `sets`, `only`, `executor`, `workers`, `threads`, `device`, `ray_address`, `doctor`,
+            `progress`: see `plait.study.run.run_study`.
 
     Returns:
         The path of the page, `OUT/index.html`.

@@ -20,6 +20,7 @@ STAGES = {
     "grids": "what jobs made of clips and features: of frozen encoders, averages, copies",
     "weights": "downloaded weights",
     "models": "recognisers from the Hugging Face hub",
+    "doctor": "what the doctor saw of recordings",
     "sent": "files that a cluster's driver has sent",
 }
 _SEALED = ("clips", "features", "grids")  # each file has a seal beside it

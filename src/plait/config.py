@@ -19,6 +19,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]  # a table's column holds no larger
 Policy = Literal["activity", "leave-out", "refuse"]  # of time without a label
 Making = Literal["average", "mixture", "stack", "first", "ensemble"]  # how a row is made of other rows
 MAKINGS: tuple[Making, ...] = get_args(Making)
+BY_SESSION = ("leave-one-session-out", "fixed-sessions")  # kinds of protocol whose folds are made of sessions
 PRETRAINED = "pretrained"  # `zero_h` where encoders are: a fusion then starts as what it is compared with
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
@@ -32,6 +33,7 @@ class Protocol:
             of subjects; `leave-n-out`, every set of `leave` ones; `fixed` takes `train`, `val` and `test`;
             `leave-one-session-out` tests everybody's session of one name after training on all others, those
             of the same people among them: not how well strangers are recognised, but known people later.
+            `fixed-sessions` is `fixed` with sessions for subjects, whoever's they are.
         val_subjects: how many validate: those after the ones tested, cyclic, in sorted order or, of folds, as
             they are dealt. By default one where some method chooses its best epoch, else nobody. Where
             sessions are left out, how many sessions.
@@ -39,7 +41,7 @@ class Protocol:
         folds: how many groups, as equal as they can be.
         seed: deals the subjects to the groups.
         leave: how many subjects are tested at once.
-        train, test: the subjects of each part, where fixed.
+        train, test: the subjects, or sessions, of each part, where fixed.
         val: who validates, where fixed; elsewhere, who does in every fold and is never trained on nor tested.
         refit: train each method once more, on the training and validation subjects together, for as many
             epochs as validation chose.
@@ -49,7 +51,12 @@ class Protocol:
     """
 
     kind: Literal[
-        "leave-one-subject-out", "subject-folds", "leave-n-out", "leave-one-session-out", "fixed"
+        "leave-one-subject-out",
+        "subject-folds",
+        "leave-n-out",
+        "leave-one-session-out",
+        "fixed",
+        "fixed-sessions",
     ] = "leave-one-subject-out"
     val_subjects: NonNegativeInt | None = None
     subjects: tuple[str, ...] = ()
@@ -300,7 +307,7 @@ class Evaluate:
 
     Args:
         continuous: every fold's test recordings are recognised whole, window after window, and scored against
-            their labels.
+            their labels: of people of whom nothing was trained on, whatever folds are made of.
         stride_s: from one window's start to the next one's; by default half a window.
     """
 
@@ -324,6 +331,7 @@ class Study:
         evaluate: what is measured beside clips.
         unlabelled: what time without a label is: an `activity` of its own, left out (`leave-out`), or refused
             where scores are low (`refuse`); by default the first where clips are cut so, else the second.
+        doctor: whether the doctor looks at its recordings before it runs, and says what it finds.
         missing: what becomes of clips that lack a modality which some method reads: the study is refused, or
             they are dropped, or they stay, and each method does without what it can do without.
     """
@@ -340,6 +348,7 @@ class Study:
     evaluate: Evaluate = field(default_factory=Evaluate)
     unlabelled: Policy | None = None
     missing: Missing = "drop"
+    doctor: bool = True
 
     def method(self, name: str) -> Method:
         """The method `name`; encoders from donors are spelled out as whoever first trained them has them.

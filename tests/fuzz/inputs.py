@@ -1,6 +1,7 @@
 """A valid input of every reader, how it is read, and which form it has."""
 
 import contextlib
+import importlib
 import io
 import json
 import shutil
@@ -37,6 +38,7 @@ from plait.recogniser.score import score
 from plait.recogniser.windows import Sliding
 from plait.recordings.annotations import Footage
 from plait.recordings.folder import Clock, open_recording, read_description, read_sync, write_sync
+from plait.recordings.formats.known import FORMATS
 from plait.recordings.ingest import ingest
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, read_log
@@ -66,6 +68,7 @@ from tests.datasets.test_mex import packed as mex_packed
 from tests.datasets.test_mex import put as mex_put
 from tests.datasets.test_mex import world as mex_world
 from tests.recogniser import world
+from tests.recordings.formats import makers as sensor_files
 
 VIDEO_S, RATE_HZ = 6.0, 20
 FOOTAGE = Footage("film.mp4", ("film", "anna"), np.arange(60) / 10, VIDEO_S)
@@ -426,7 +429,66 @@ def run(*words: object) -> None:
 
 
 LOG = Log(("x", "y", "z"), "time")
+
+
+def own_file(name: str, content: Callable[[], bytes | str]) -> Callable[[Path], Path]:
+    """A sensor's own file in a folder."""
+
+    def make(folder: Path) -> Path:
+        made = content()
+        (folder / name).write_bytes(made if isinstance(made, bytes) else made.encode())
+        return folder / name
+
+    return make
+
+
+def sensed(name: str) -> Callable[[Path], object]:
+    return lambda file: list(FORMATS[name].streams(file))
+
+
+AXES = np.arange(90.0).reshape(30, 3)
+SENSORS = {  # of each format a small file
+    "empatica-e4": ("ACC.csv", lambda: sensor_files.e4(AXES, [])["ACC.csv"], "csv"),
+    "shimmer": ("shimmer.csv", lambda: sensor_files.shimmer(AXES, AXES), "csv"),
+    "xsens-mtw": ("xsens.txt", lambda: sensor_files.xsens(AXES, AXES[:, [0, 1, 2, 0]], range(30)), "csv"),
+    "sensor-logger": (
+        "phone.zip",
+        lambda: sensor_files.zipped(sensor_files.sensor_logger(AXES, AXES)),
+        "bytes",
+    ),
+    "xdf": (
+        "lab.xdf",
+        lambda: sensor_files.xdf([("a", "xyz", 0, np.arange(30.0), AXES, [(0.0, 0.0)])]),
+        "bytes",
+    ),
+    "mcap": ("robot.mcap", lambda: sensor_files.mcap(AXES, AXES), "bytes"),
+    "axivity": ("left.cwa", lambda: sensor_files.cwa(AXES.astype(int)), "bytes"),
+    "actigraph": ("hip.gt3x", lambda: sensor_files.gt3x(AXES.astype(int)), "bytes"),
+}
+READ_BY = {  # what is read by an extra, which may not be installed
+    "xdf": "pyxdf",
+    "mcap": "mcap_ros2",
+    "axivity": "actipy",
+    "actigraph": "actipy",
+}
+
+
+def lacking(name: str) -> str:
+    """What a reader needs that is not installed; empty where it has everything."""
+    package = READ_BY.get(name)
+    try:
+        if package:
+            importlib.import_module(package)
+    except ImportError:
+        return str(package)
+    return "java" if package == "actipy" and shutil.which("java") is None else ""
+
+
 READERS = {
+    **{
+        name: Reader(own_file(file, content), sensed(name), form)
+        for name, (file, content, form) in SENSORS.items()
+    },
     "log.csv": Reader(table("log.csv"), lambda file: read_log(file, LOG), "csv"),
     "log.parquet": Reader(table("log.parquet"), lambda file: read_log(file, LOG), "parquet"),
     "unknown log.csv": Reader(

@@ -125,12 +125,20 @@ def frame_confusion(stretches: Sequence[Stretch], activities: Sequence[str], ste
     classes = len(activities) + 1
     confusion = np.zeros(classes * classes, np.int64)
     for stretch in stretches:
-        start_s, stop_s = stretch.extent
-        frames = max(0, int(np.ceil((stop_s - start_s) / step_s - 0.5 - 1e-9)))
-        centres = np.round(start_s + (np.arange(frames) + 0.5) * step_s, DECIMALS)
-        truth, found = (_sampled(centres, side, activities) for side in (stretch.truth, stretch.found))
+        truth, found = frames(stretch, activities, step_s)
         confusion += np.bincount(truth * classes + found, minlength=len(confusion))
     return confusion.reshape(classes, classes)
+
+
+def frames(stretch: Stretch, activities: Sequence[str], step_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """What is labelled and what is recognised in each frame, as in `frame_confusion`: two times `(frames,)`.
+
+    Numbers are places among `activities`; the one behind the last is null.
+    """
+    start_s, stop_s = stretch.extent
+    count = max(0, int(np.ceil((stop_s - start_s) / step_s - 0.5 - 1e-9)))
+    centres = np.round(start_s + (np.arange(count) + 0.5) * step_s, DECIMALS)
+    return _sampled(centres, stretch.truth, activities), _sampled(centres, stretch.found, activities)
 
 
 def precision_recall_f1(confusion: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from plait.cli import cache, demo, hands, live, recogniser, recordings, robustness, studies
+from plait.cli import cache, demo, doctor, hands, live, recogniser, recordings, robustness, studies
 from plait.errors import PlaitError, PlaitWarning
 from plait.names import encodable
 
@@ -43,7 +43,7 @@ def _options(
     context.call_on_close(functools.partial(setattr, sys, "path", sys.path.copy()))
 
 
-for verbs in (studies, robustness, demo, recogniser, live, recordings, cache):
+for verbs in (studies, robustness, doctor, demo, recogniser, live, recordings, cache):
     app.add_typer(verbs.app)
 app.add_typer(hands.app, name="hands")
 

@@ -1,6 +1,7 @@
 """Options that several verbs share."""
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,18 @@ def finite(option: typer.CallbackParam, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise ConfigError(f"{option.opts[0]} {value}: expected a finite number")
     return value
+
+
+def names_together(option: str, texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The names of each text, which stand with `=` between them.
+
+    Raises:
+        ConfigError: a text is a name alone.
+    """
+    for text in texts:
+        if "=" not in text:
+            raise ConfigError(f"{option} {text}: expected names with = between them, such as 1=01")
+    return tuple(tuple(text.split("=")) for text in texts)
 
 
 Sets = Annotated[

@@ -23,6 +23,7 @@ from plait.cli.options import (
     Trusted,
     Workers,
     finite,
+    names_together,
 )
 from plait.errors import ConfigError, DataError, PlaitError
 
@@ -89,12 +90,19 @@ def ingest(
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="A value of recording.toml: label_unit=ms."),
     ] = [],  # noqa: B006
+    formats: Annotated[
+        list[str],
+        typer.Option("--format", metavar="FILE=FORMAT", help="Of a sensor's own file: '*.dat=mine:read'."),
+    ] = [],  # noqa: B006
 ) -> None:
     """Make a recording of a video, sensor logs and labels; originals are left alone."""
     from plait.recordings.ingest import ingest as make
+    from plait.recordings.sensor_files import Formats
 
     settings = dict(_parse_setting(text) for text in answers) | ({"tier": tier} if tier else {})
-    folder, notes = make(sources, out, subject, name, template, settings)
+    said = dict(_parse_format(text) for text in formats)
+    own = Formats(said, trusted([], *said.values()))
+    folder, notes = make(sources, out, subject, name, template, settings, own)
     for line in notes:
         typer.echo(f"  {line}")
     typer.echo(f"{folder}: check recording.toml, then: plait sync {out}")
@@ -219,7 +227,7 @@ def clips(
         activities=design.activities if design else None,
         streams=tuple(dict.fromkeys(needs or streams)) or None,
         dataset=dataset,
-        people=People(_parse_names("--same-person", same_person), _parse_names("--different", different)),
+        people=People(names_together("--same-person", same_person), names_together("--different", different)),
     )
     for (subject,), rows in table.group_by("subject", maintain_order=True):
         counts = rows["activity"].value_counts().sort("activity").iter_rows()
@@ -321,6 +329,13 @@ def _parse_setting(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
+def _parse_format(text: str) -> tuple[str, str]:
+    file, equals, name = text.rpartition("=")
+    if not equals or not file.strip() or not name.strip():
+        raise ConfigError(f"--format {text}: expected FILE=FORMAT, such as '*.dat=mine:read'")
+    return file.strip(), name.strip()
+
+
 def _windows(
     dataset: "Dataset | None",
     seconds: float | None,
@@ -352,14 +367,6 @@ def _windows(
         base.stride_s,
         base.count if count is None else count or None,
     )
-
-
-def _parse_names(option: str, texts: list[str]) -> tuple[tuple[str, ...], ...]:
-    """The names of each text, which stand with `=` between them."""
-    for text in texts:
-        if "=" not in text:
-            raise ConfigError(f"{option} {text}: expected names with = between them, such as 1=01")
-    return tuple(tuple(text.split("=")) for text in texts)
 
 
 def _parse_offset(text: str) -> "Offset":

@@ -56,6 +56,9 @@ def run(
             help="A control: everybody's labels shuffled, chance expected; own RUN.",
         ),
     ] = None,
+    doctor: Annotated[
+        bool, typer.Option(help="Whether the doctor looks first at what will be trained on.")
+    ] = True,
 ) -> None:
     """Run a study: train what is missing, then write the predictions, the tables and the page."""
     beside(Path.cwd())
@@ -63,7 +66,7 @@ def run(
     if shuffle_labels is not None:
         sets = [*sets, f"protocol.shuffle_labels={shuffle_labels}"]
     jobs = {"workers": workers, "threads": threads, "device": device, "ray_address": ray_address}
-    page = run_shown(study, data, out, executor, sets=sets, only=only, **jobs)
+    page = run_shown(study, data, out, executor, sets=sets, only=only, doctor=doctor, **jobs)
     typer.echo(f"page: {page}")
 
 

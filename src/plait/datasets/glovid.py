@@ -29,12 +29,13 @@ from torch import Tensor, nn
 
 from plait.clips import Windows, open_clips, open_windows
 from plait.contents import describe
+from plait.datasets.published import Benchmark, Metric, Published
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
 from plait.errors import DataError, one_line
 from plait.recordings.video import rgb
 from plait.store import content_key, read_bytes, regular
-from plait.types import Dataset, Modality, Readings, Recording, Span, Stream
+from plait.types import Modality, Readings, Recording, Span, Stream
 
 EXPECTED_HANDS = {
     "neutral": 0,
@@ -57,6 +58,17 @@ PER_SUBJECT = 200
 STREAMS = ("video", "left", "right")
 COLUMNS = ["clip", "subject", "activity"]
 WINDOWS = Windows(READINGS / READING_HZ, unlabelled="neutral", count=PER_SUBJECT)
+# Accuracy and SD over 19 subjects as the paper prints them, by the row of its tables.
+PUBLISHED = {
+    "video, ResNet-50": (0.464, 0.085),
+    "gloves": (0.681, 0.105),
+    "video": (0.763, 0.079),
+    "gloves-led": (0.801, 0.082),
+    "video-led": (0.808, 0.077),
+    "symmetric": (0.802, 0.080),
+    "average of scores": (0.789, 0.082),
+    "late concatenation": (0.793, 0.079),
+}
 Form = Literal["recordings", "clip table", "preprocessed", "features"]
 
 
@@ -253,7 +265,7 @@ def gloves(left: np.ndarray, right: np.ndarray) -> Tensor:
 
 
 @dataclass(frozen=True)
-class HandsDataset(Dataset):
+class HandsDataset(Benchmark):
     """A data set that knows how many hands each activity takes, which `plait hands detect` counts against."""
 
     hands: Mapping[str, int] = field(default_factory=dict)
@@ -270,6 +282,11 @@ GLOVID = HandsDataset(
     "ICMR 2020.",
     hands=EXPECTED_HANDS,
     windows=WINDOWS,
+    metrics=(Metric("accuracy", "plait.analysis.benchmark:accuracy"),),
+    published=tuple(
+        Published(role, {"accuracy": accuracy}, "the paper, SD over 19 people", {"accuracy": sd}, role)
+        for role, (accuracy, sd) in PUBLISHED.items()
+    ),
 )
 GLOVID_FEATURES = replace(
     GLOVID,

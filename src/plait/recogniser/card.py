@@ -93,12 +93,10 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
     over = len(run.facts.seeds)
     ensemble = run.facts.methods[facts.method].kind == "ensemble"
     seeds = f"an ensemble over {over} seeds" if ensemble else f"{row['seeds']} seeds"
-    known = run.facts.protocol.get("kind") == "leave-one-session-out"
-    who = (
-        "On other days of people whom its networks knew"
-        if known
-        else "On people whom its networks had not seen"
-    )
+    who = {
+        "leave-one-session-out": "On other days of people whom its networks knew",
+        "fixed-sessions": "On sessions that its networks had not seen, of people whom they may have known",
+    }.get(str(run.facts.protocol.get("kind")), "On people whom its networks had not seen")
     return [
         f"{who} ({row['subjects']} people, {row['clips']} clips, "
         f"{row['folds']} folds, {seeds}), in windows that are known to show one activity: "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from plait.analysis.benchmark import Found, write_benchmark
 from plait.analysis.continuous import scores
 from plait.analysis.stretches import Stretch
 from plait.progress import Progress, silent
@@ -16,12 +17,12 @@ from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Front
 from plait.recogniser.score import STEP_S, named, stretch, summary
 from plait.recogniser.source import Source, facts_of, sliding_of
-from plait.recogniser.validation import by_people, recogniser_of, unlabelled_time
+from plait.recogniser.validation import recogniser_of, unlabelled_time, whole_by
 from plait.recogniser.windows import Sliding, extent_of, extents_of, labels_of
 from plait.results import CONTINUOUS
 from plait.store import content_key, write_csv
 from plait.study.finished import FinishedRun
-from plait.study.folds import folds_of
+from plait.study.folds import by_of, folds_of
 from plait.types import Fold, Recording, Windows
 
 PARTS = "continuous"  # of a run's folder: windows that are done
@@ -33,6 +34,7 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     A row per method and seed (of an ensemble one, without), over all folds: `recordings` (those with labels
     that the method sees something of; where `missing` is `without`, all that have some modality of the study,
     and nothing is recognised in those that the method cannot see), then the columns of `score.summary`.
+    The data set's own metrics of recordings, if it names some, are added to `RUN/benchmark.parquet`.
     Windows are slid over each recording and their scores averaged where they overlap; nothing is smoothed,
     for smoothing is chosen by whoever fits a model. Windows that are done are not looked at again.
 
@@ -44,25 +46,29 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
         ConfigError: what time without a label is, is said in two ways.
         DataError: a recording cannot be read, or has labels that overlap.
     """
-    rows = []
+    rows: list[pl.DataFrame] = []
+    everything: list[Found] = []
     fronts: dict[str, Front] = {}
     recordings: dict[str, list[Recording]] = {}
     for method in run.study.methods:
         source = _source(run, method)
-        recordings = recordings or by_people(source)
+        recordings = recordings or whole_by(source, by_of(run.study.protocol))
         sliding, cut = sliding_of(source, None)
         ensemble = run.study.methods[method].ensemble
         for seed in (None,) if ensemble else run.study.seeds:
             facts = facts_of(source, "", {}, sliding, method, seed)
             facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
             row = row_of(source.study, method, seed)
-            stretches = _stretches(run, source, facts, row, cut, recordings, fronts, progress)
+            folds = _stretches(run, source, facts, row, cut, recordings, fronts, progress)
+            everything.append(Found(method, seed, folds, named(facts)))
+            stretches = [one for found in folds.values() for one in found]
             table = summary(scores(stretches, named(facts), STEP_S))
             about = {"method": pl.String, "seed": pl.Int64, "recordings": pl.Int64}
             whose = pl.DataFrame([(method, seed, len(stretches))], schema=about, orient="row")
             rows.append(pl.concat([whose, table], how="horizontal"))
     result = pl.concat(rows)
     write_csv(run.folder / CONTINUOUS, result)
+    write_benchmark(run.folder, run.dataset, run.results.predictions, everything)
     return result
 
 
@@ -84,18 +90,19 @@ def _stretches(
     recordings: Mapping[str, list[Recording]],
     fronts: dict[str, Front],
     progress: Progress,
-) -> list[Stretch]:
-    """Labels and what was recognised, of everyone who was tested, by the networks that had not seen them."""
+) -> dict[str, list[Stretch]]:
+    """Labels and what was recognised, fold by fold, by the networks that had not seen who is tested there."""
     sliding = Sliding(facts.seconds, facts.stride_s)
-    found: list[Stretch] = []
+    folds: dict[str, list[Stretch]] = {}
     for fold in folds_of(run.study.protocol, [clip for _, clip in run.cuts]):
         weights = {part.network: run.weights(part.method, f"{fold.name}/{part.seed}") for part in row.parts}
         fusing, layers, jobs = in_fold(run, row, fold.name)
         key = content_key([*(path.parent.name for path in weights.values()), *jobs])
         facts = replace(facts, key=key, fusing=fusing)
         recogniser = recogniser_of(source, facts, weights, fronts, layers)
-        everything = [recording for person in fold.test for recording in recordings.get(person, ())]
+        everything = [recording for side in fold.test for recording in recordings.get(side, ())]
         theirs = [r for r in everything if recogniser.can_see(recogniser.present(r.streams))]
+        found = folds.setdefault(fold.name, [])
         if run.study.missing == "without":
             found += _unseen(run, facts, cut, [r for r in everything if r not in theirs])
         if not theirs:
@@ -110,7 +117,7 @@ def _stretches(
             assert extent is not None  # it has a modality that can be seen
             segments = recognise(facts, rows_of(table, task.recording.name)).segments
             found.append(stretch(facts, task.recording.name, extent, task.labels, segments))
-    return found
+    return folds
 
 
 def _unseen(

@@ -12,6 +12,7 @@ from plait.clips import read_clips
 from plait.clips.listing import opened_by, survey
 from plait.clips.table import TABLE, recordings_of
 from plait.clips.windows import ROUNDING_S, covered, cut, ends_of, filled, longest_s, moments
+from plait.datasets.windowed import Windowed
 from plait.errors import DataError
 from plait.names import plain
 from plait.recordings.folder import DESCRIPTION, open_recording, recording_folders
@@ -133,7 +134,7 @@ def whole_recordings(dataset: Dataset, data: Path) -> Iterator[Recording]:
     """The recordings of a data set with their labels; of a clip table, those that it was cut from.
 
     Of a data set that cuts what `plait ingest` made into windows, they are what was made; one that cuts other
-    files by itself has its windows as labels.
+    files by itself says what they are (`Windowed.whole`), or has its windows as labels.
 
     Raises:
         DataError: they cannot be read.
@@ -142,6 +143,8 @@ def whole_recordings(dataset: Dataset, data: Path) -> Iterator[Recording]:
         return recordings_of(data)
     if dataset.windows is not None and (any(data.glob(f"*/{DESCRIPTION}")) or (data / DESCRIPTION).is_file()):
         return ingested([data])
+    if isinstance(dataset, Windowed) and dataset.whole is not None:
+        dataset = replace(dataset, recordings=dataset.whole)
     return opened_by(dataset, data)
 
 

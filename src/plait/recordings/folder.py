@@ -45,6 +45,7 @@ class LogFile:
         columns: from here to `last_line`, see `plait.recordings.logs.Log`.
         acceleration: the three columns, or patterns of them, that tell how the sensor is moved.
         same_clock: the log whose device wrote the times of this one too.
+        units: of its columns, where the sensor's own file or its format says them.
     """
 
     file: str
@@ -68,6 +69,7 @@ class LogFile:
     last_line: int | None = None
     acceleration: tuple[str, ...] = ()
     same_clock: str | None = None
+    units: dict[str, str] = field(default_factory=dict)
 
     def log(self) -> Log:
         """How the file is to be read."""
@@ -85,7 +87,8 @@ class Description:
         labels: the file of labels, if any.
         tier: from here to `label_fps`, see `plait.recordings.annotations.LabelSettings`.
         session: on which occasion, by a name that people may share.
-        sha256: each file's checksum when it was ingested.
+        sha256: each file's checksum when it was ingested; of what is in `made_from` too.
+        made_from: by tables that were made of sensors' own files, the names of these, which are not copied.
     """
 
     subject: str
@@ -100,6 +103,7 @@ class Description:
     label_fps: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     session: _Text = None
     sha256: dict[str, str] = field(default_factory=dict)
+    made_from: dict[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from plait.errors import DataError
@@ -19,8 +19,12 @@ NUMBER = re.compile(r"[-+]?[0-9][-0-9.:,eE+T ]*Z?")
 CHAPTER = re.compile(r"(?:GOPR|G[HXLP][0-9]{2})([0-9]{4})", re.IGNORECASE)  # of a GoPro's recording
 
 
-def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
+def gather(
+    sources: Sequence[Path], told: list[str], is_sensors: Callable[[Path], bool] = lambda folder: False
+) -> list[Path]:
     """The files in one folder, or `sources` themselves; `told` grows by what is left out.
+
+    Folders are left out but those that are a sensor's own, which `is_sensors` says.
 
     Raises:
         DataError: a source is no file, two have one name, or a name is not UTF-8.
@@ -39,11 +43,11 @@ def gather(sources: Sequence[Path], told: list[str]) -> list[Path]:
                 f"a file called {_printable(file.name)!r}: its name is not in UTF-8, "
                 "expected one that is: rename it"
             )
-        if in_folder and file.is_dir():
+        if in_folder and file.is_dir() and not is_sensors(file):
             told.append(f"{file.name}: a folder, left out")
         elif _is_by_product(file):
             told.append(f"{file.name}: not of the recording, left out")
-        elif not file.is_file():
+        elif not file.is_file() and not (file.is_dir() and is_sensors(file)):
             kind = "a folder" if file.is_dir() else "a pipe or a device"
             kind = kind if file.exists() else "no such file"
             raise DataError(

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from plait.recordings import label_columns, label_json, label_texts
 from plait.recordings.folder import (
     DESCRIPTION,
     SYNC,
+    Clock,
     Description,
     LogFile,
     described_by,
@@ -21,14 +23,25 @@ from plait.recordings.folder import (
     parse_description,
     read_description,
     write_description,
+    write_sync,
 )
+from plait.recordings.formats.known import FORMATS
 from plait.recordings.gather import gather, is_prose, only_video, recording_name, stream_name
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import read_log
+from plait.recordings.sensor_files import (
+    Formats,
+    Made,
+    by_originals,
+    describe_made,
+    share_clocks,
+    tables,
+    traced,
+)
 from plait.recordings.tables import CSV, read_table
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video
-from plait.store import atomic, checksum, sweep, toml_of
+from plait.store import atomic, checksum, scratch, sweep, toml_of
 
 TEMPLATES = {path.stem: path for path in sorted((Path(__file__).parent / "templates").glob("*.toml"))}
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm", ".ts", ".mts")
@@ -39,6 +52,11 @@ ELSEWHERE = {  # what other programs read, and what they can write
     ".boris": "export its aggregated events from BORIS as CSV",
     ".aup3": "export its labels from Audacity",
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save its sheet as CSV"),
+    ".mtb": "export it from Xsens' MT Manager as text",
+    ".agd": "ActiGraph's counts; give the raw .gt3x",
+    ".bin": "of a GENEActiv, convert it to CSV with its own software; else --format",
+    ".avro": "of an EmbracePlus, convert it to CSV as Empatica shows; else --format",
+    ".zip": "no whole zip of one recording of an Empatica E4's or Sensor Logger's; unpack it; else --format",
 }
 NUMBERED = re.compile(r"([^\W\d_]*)[ _-]?(\d+)")
 CALLED_LABELS = re.compile("label|annot", re.IGNORECASE)
@@ -51,11 +69,13 @@ def ingest(
     name: str | None = None,
     template: str | None = None,
     answers: Mapping[str, str] | None = None,
+    formats: Formats | None = None,
 ) -> tuple[Path, list[str]]:
     """Make the folder of one recording from a video, sensor logs and labels.
 
-    Files are copied, and their checksums recorded. Where a `recording.toml` lies among them, it says what is
-    what and nothing is guessed, and a `sync.json` beside it is copied too; nor with a `template`.
+    Files are copied, and their checksums recorded; of sensors' own files, tables are made. Where a
+    `recording.toml` lies among them, it says what is what and nothing is guessed, and a `sync.json` beside it
+    is copied too; nor with a `template`.
 
     Args:
         sources: files, or one folder of them.
@@ -64,61 +84,82 @@ def ingest(
         name: what the recording is called; by default like the folder or the video.
         template: one of `TEMPLATES` by name, or a file like `recording.toml` with patterns ("*left*.csv").
         answers: values of `recording.toml` by dotted keys (`logs.wrist.time`), before any that is guessed.
+        formats: of sensors' own files; by default as their first bytes say.
 
     Raises:
         DataError: no video or several, a file of no known kind, a log or labels of which it is not clear what
             is meant, or a recording of that name that stands already with other files.
     """
-    notes: list[str] = []
-    files = gather(sources, notes)
-    settings = _settings(answers or {})
-    by_name = {file.name: file for file in files}
-    clocks: Path | None = None
-    if DESCRIPTION in by_name:
-        source = by_name[DESCRIPTION].parent
-        described = read_description(source)
-        by_name = {name: source / name for name in described.files}
-        notes.append(f"{DESCRIPTION}: taken as it is")
-        if (source / SYNC).is_file() and not settings.keys() & {"video", "logs"}:
-            clocks = source / SYNC
-            notes.append(f"{SYNC}: taken as it is")
-    elif template:
-        described = _matched(files, TEMPLATES.get(template, Path(template)), notes)
-        unused = [name for name in by_name if name not in described.files]
-        notes += [f"{name}: not in the template, left out" for name in unused]
-    else:
-        described = _guessed(files, settings, notes)
-    described = _answered(described, settings)
-    for file_name in described.files:
-        if file_name not in by_name:
-            names = ", ".join(by_name)
-            raise DataError(f"--set: names {file_name!r}, expected one of the files: {names}")
-    default = sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem
-    recording = recording_name(name or default)
-    described = replace(described, subject=plain(subject or described.subject or recording))
-    if described.labels:
-        about = footage(Video(by_name[described.video]), recording, described.subject)
-        labels = read_labels(by_name[described.labels], described.label_settings, about)
-        described = replace(described, **asdict(labels.settings))
-        notes += labels.told
-    folder = out / recording
-    sweep(out)
-    sums = {file_name: checksum(by_name[file_name]) for file_name in described.files}
-    if folder.exists():
-        return folder, _standing(folder, sums, settings, subject)
-    with atomic(folder) as making:
-        making.mkdir()
-        for file_name in sums:
-            (making / file_name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(by_name[file_name], making / file_name)
-        write_description(making, replace(described, sha256=sums))
-        if clocks is not None:
-            shutil.copy2(clocks, making / SYNC)
-    return folder, [*notes, f"subject: {described.subject!r}"]
+    formats = formats or Formats()
+    with scratch(Path(tempfile.gettempdir()), "tables of sensors' files") as temporary:
+        notes: list[str] = []
+        files = gather(sources, notes, lambda folder: formats.of(folder) is not None)
+        settings = _settings(answers or {})
+        made: list[Made] = []
+        originals: dict[str, str] = {}
+        if DESCRIPTION not in {file.name for file in files}:
+            files, made, originals = tables(files, formats, temporary, notes, settings.get("video"))
+        by_name = {file.name: file for file in files}
+        clocks: Path | None = None
+        if DESCRIPTION in by_name:
+            source = by_name[DESCRIPTION].parent
+            described = read_description(source)
+            by_name = {name: source / name for name in described.files}
+            notes.append(f"{DESCRIPTION}: taken as it is")
+            if (source / SYNC).is_file() and not settings.keys() & {"video", "logs"}:
+                clocks = source / SYNC
+                notes.append(f"{SYNC}: taken as it is")
+        elif template:
+            with by_originals(made):
+                described = _matched(files, TEMPLATES.get(template, Path(template)), notes)
+            unused = [name for name in by_name if name not in described.files]
+            notes += [f"{name}: not in the template, left out" for name in unused]
+        else:
+            with by_originals(made):
+                described = _guessed(files, settings, notes, {one.file: one for one in made})
+        described = traced(_answered(described, settings), made)
+        for file_name in described.files:
+            if file_name not in by_name:
+                names = ", ".join(by_name)
+                raise DataError(f"--set: names {file_name!r}, expected one of the files: {names}")
+        default = sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem
+        recording = recording_name(name or default)
+        described = replace(described, subject=plain(subject or described.subject or recording))
+        if described.labels:
+            about = footage(Video(by_name[described.video]), recording, described.subject)
+            labels = read_labels(by_name[described.labels], described.label_settings, about)
+            described = replace(described, **asdict(labels.settings))
+            notes += labels.told
+        folder = out / recording
+        sweep(out)
+        sums = {file_name: checksum(by_name[file_name]) for file_name in described.files}
+        sources_sums = {**described.sha256, **originals}
+        sums |= {
+            origin: sources_sums[origin] for origin in described.made_from.values() if origin in sources_sums
+        }
+        if folder.exists():
+            return folder, _standing(folder, sums, described.made_from, settings, subject)
+        with atomic(folder) as making:
+            making.mkdir()
+            for file_name in described.files:
+                (making / file_name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(by_name[file_name], making / file_name)
+            write_description(making, replace(described, sha256=sums))
+            on_video = {one.file.name for one in made if one.on_video and one.original == described.video}
+            if clocks is not None:
+                shutil.copy2(clocks, making / SYNC)
+            elif streams := [stream for stream, log in described.logs.items() if log.file in on_video]:
+                write_sync(making, {stream: Clock(0.0) for stream in streams})
+                notes.append(f"{SYNC}: {', '.join(streams)} on the video's clock, for they come from it")
+        return folder, [*notes, f"subject: {described.subject!r}"]
 
 
 def _standing(
-    folder: Path, sums: Mapping[str, str], settings: Mapping[str, Any], subject: str | None
+    folder: Path,
+    sums: Mapping[str, str],
+    made_from: Mapping[str, str],
+    settings: Mapping[str, Any],
+    subject: str | None,
 ) -> list[str]:
     """What to say of a recording that stands already.
 
@@ -128,7 +169,8 @@ def _standing(
     if not (folder / DESCRIPTION).is_file():
         raise DataError(f"{folder}: stands already and is no recording, expected another --out or --name")
     standing = read_description(folder)
-    if standing.sha256 != sums:
+    ingested = {name: sha for name, sha in standing.sha256.items() if name not in standing.made_from}
+    if ingested != {name: sha for name, sha in sums.items() if name not in made_from}:
         raise DataError(f"{folder}: stands already, made from other files; give another --name or remove it")
     if _answered(replace(standing, subject=plain(subject or standing.subject)), settings) != standing:
         raise DataError(
@@ -208,7 +250,9 @@ def _matched(files: Sequence[Path], path: Path, notes: list[str]) -> Description
     return described
 
 
-def _guessed(files: Sequence[Path], settings: Mapping[str, Any], notes: list[str]) -> Description:
+def _guessed(
+    files: Sequence[Path], settings: Mapping[str, Any], notes: list[str], made: Mapping[Path, Made]
+) -> Description:
     videos = [file for file in files if file.suffix.lower() in VIDEOS]
     candidates = [file for file in videos if settings.get("video", file.name) == file.name]
     video = only_video(candidates, files[0].parent if files else Path())
@@ -224,7 +268,12 @@ def _guessed(files: Sequence[Path], settings: Mapping[str, Any], notes: list[str
         if file in videos or (suffix == ".txt" and is_prose(file)):
             notes.append(f"{file.name}: {'another video' if file in videos else 'no table'}, left out")
             continue
-        if streams := _streams(file, settings):
+        streams = _streams(file, settings)
+        if file in made:
+            for stream, log_settings in (streams or {file.stem: {}}).items():
+                logs[stream] = describe_made(made[file], stream, video_s, log_settings, notes)
+            continue
+        if streams:
             for stream, log_settings in streams.items():
                 logs[stream] = describe_log(file, stream, video_s, log_settings, notes)
             continue
@@ -253,7 +302,11 @@ def _guessed(files: Sequence[Path], settings: Mapping[str, Any], notes: list[str
         else:
             expected = ", ".join((*VIDEOS, *TABLES, ".eaf", ".json"))
             advice = ELSEWHERE.get(suffix, "give the files that are meant, without it")
-            raise DataError(f"{file}: not known what this is, expected one of: {expected}; {advice}")
+            raise DataError(
+                f"{file}: not known what this is, expected one of: {expected}, or a sensor's own file "
+                f"({', '.join(FORMATS)}); {advice}"
+            )
+    share_clocks(logs, made.values(), notes)
     if labels is None:
         notes.append("no labels among the files")
     return Description(subject="", video=video.name, logs=logs, labels=labels)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from plait.analysis.benchmark import read_benchmark
 from plait.report.drawing import to_svg, write_figure
 from plait.report.page import LIMIT, Report, render
 from plait.report.tables import latex_tables, markdown
@@ -9,7 +10,17 @@ from plait.results import Results, read_hands, read_histories, read_lacking, rea
 from plait.store import write_csv, write_text
 
 __all__ = ["write_report"]
-PARTIAL = ("contrasts", "comparisons", "gains", "widths", "hands", "lacking", "calibration", "learning")
+PARTIAL = (
+    "contrasts",
+    "comparisons",
+    "gains",
+    "widths",
+    "hands",
+    "lacking",
+    "benchmark",
+    "calibration",
+    "learning",
+)
 
 
 def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) -> Path:
@@ -25,7 +36,8 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
     """
     facts, predictions, validation = results or read_results(run)
     hands, histories = read_hands(run, predictions), read_histories(run, facts)
-    report = Report.of(facts, predictions, validation, hands, histories, read_lacking(run))
+    beside = read_benchmark(run)
+    report = Report.of(facts, predictions, validation, hands, histories, read_lacking(run), beside)
     tables, figures = report.tables(), report.figures()
     for name, table in tables.items():
         write_csv(run / f"{name}.csv", table)
@@ -40,7 +52,8 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
         figure = draw()
         wide[name] = to_svg(figure)
         write_figure(figure, run / name, wide[name])
-    text = markdown(facts, report.main, report.contrasts, report.comparisons, report.lacking)
+    described = report.comparisons, report.lacking, report.benchmark
+    text = markdown(facts, report.main, report.contrasts, *described)
     write_text(run / "table.md", text)
     write_text(run / "index.html", render(report, run, limit, wide))
     return run / "index.html"

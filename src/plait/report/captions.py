@@ -77,9 +77,9 @@ def split(protocol: Mapping[str, Any]) -> str:
 
     kind = protocol.get("kind")
     by_session = kind == "leave-one-session-out"
-    if kind == "fixed":
+    if kind in ("fixed", "fixed-sessions"):
         who = f"training on {names('train')}; validation on {names('val')}; test on {names('test')}"
-        return f"fixed subjects: {who}{refit}"
+        return f"fixed {'subjects' if kind == 'fixed' else 'sessions'}: {who}{refit}"
     among = f" among {names('subjects')}, the others left alone" if protocol.get("subjects") else ""
     if kind == "subject-folds":
         tested = f"{protocol['folds']} folds of subjects, dealt by seed {protocol.get('seed', 0)}{among}"
@@ -156,7 +156,7 @@ def notes(
             "itself; nothing is tested. Best single: the best of the fusion's own modalities on these same "
             "test subjects, chosen with hindsight, which favours the single."
         )
-    if contrasts.height + comparisons.height and run.protocol.get("kind") != "fixed":
+    if contrasts.height + comparisons.height and run.protocol.get("kind") not in ("fixed", "fixed-sessions"):
         notes.append(
             "Folds share training subjects, so the differences of two subjects are not quite independent."
         )

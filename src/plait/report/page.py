@@ -21,7 +21,7 @@ from plait.analysis.metrics import by_epoch
 from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
-from plait.report import captions, continuous, paper, robustness, tables, timelines
+from plait.report import captions, continuous, paper, published, robustness, tables, timelines
 from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
 from plait.report.figures import (
     accuracy_plot,
@@ -62,6 +62,7 @@ class Report:
         claims: `claims.paper_claims`, then `missing_hands.visibility_claims` where hands were counted.
         hands: `missing_hands.missing_hands`; empty where nobody counted.
         lacking: `tables.lacking_table`; empty where no clip lacks anything.
+        benchmark: `benchmark.benchmark`; empty where the data set names no metrics.
         reliability: `calibration.reliability`.
         coverage: `calibration.coverage`.
         learning: `metrics.by_epoch`; empty where nobody kept the jobs.
@@ -86,6 +87,7 @@ class Report:
     claims: pl.DataFrame
     hands: pl.DataFrame
     lacking: pl.DataFrame
+    benchmark: pl.DataFrame
     reliability: pl.DataFrame
     coverage: pl.DataFrame
     learning: pl.DataFrame
@@ -102,6 +104,7 @@ class Report:
         hands: pl.DataFrame | None = None,
         histories: pl.DataFrame | None = None,
         lacking: pl.DataFrame | None = None,
+        benchmark: pl.DataFrame | None = None,
     ) -> "Report":
         """The report of a run.
 
@@ -112,6 +115,7 @@ class Report:
             hands: The hands that were detected in the test clips, a row per clip.
             histories: `results.read_histories`.
             lacking: `results.read_lacking`.
+            benchmark: `benchmark.read_benchmark`.
         """
         gained = gains(run.methods, predictions, run.activities)
         choice = choose(run.dataset, run.methods, run.modalities, validation)
@@ -124,8 +128,8 @@ class Report:
         return cls(
             run=run,
             main=tables.main_table(run, predictions),
-            table1=paper.table_1(run, predictions),
-            table2=paper.table_2(run, predictions, validation),
+            table1=paper.table_1(run, predictions, benchmark),
+            table2=paper.table_2(run, predictions, validation, benchmark),
             contrasts=decide(predictions, run.comparisons),
             comparisons=describe(predictions, run.methods),
             subjects=tables.subject_table(run, predictions),
@@ -138,6 +142,7 @@ class Report:
             claims=claims,
             hands=missing,
             lacking=tables.lacking_table(run, predictions, lacking),
+            benchmark=pl.DataFrame() if benchmark is None else benchmark,
             reliability=calibration.reliability(predictions, run.activities),
             coverage=calibration.coverage(predictions, run.activities),
             learning=pl.DataFrame() if histories is None else by_epoch(histories),
@@ -154,6 +159,8 @@ class Report:
             frames.pop("hands")
         if self.lacking.is_empty():
             frames.pop("lacking")
+        if self.benchmark.is_empty():
+            frames.pop("benchmark")
         if self.learning.is_empty():  # nobody kept the jobs
             frames.pop("learning")
         return {"table": frames.pop("main"), **frames}
@@ -243,7 +250,7 @@ def render(
             (paper.header(table), _cells_by("part", table, lambda row: paper.cells(row)[1:]))
             for table in (report.table1, report.table2)
         ],
-        published="paper" in report.table1,
+        printed="paper" in report.table1,
         figures={
             name: {
                 key: for_page(wide[name] if key == "wide" and name in wide else draw(width_in=width))
@@ -257,6 +264,8 @@ def render(
         cases=cases,
         lacking=_cells_by("method", report.lacking, tables.lacking_cells),
         lacking_heads=tables.LACKING,
+        beside=published.rows(report.benchmark),
+        beside_heads=published.header(report.benchmark),
         faults=robustness.shown(folder, run, choice),
         reliance_heads=robustness.RELIANCE,
         notes=captions.notes(run, main, report.contrasts, report.comparisons, report.lacking),

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from plait.analysis.choice import SYMMETRIC, choices, fusions
+from plait.analysis.choice import choices, fusions
 from plait.analysis.metrics import summary
 from plait.report.captions import percent
 from plait.results import MethodFacts, RunFacts
@@ -25,26 +25,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 PRINTED: dict[str, type[pl.DataType]] = {"paper": pl.Float64, "paper_sd": pl.Float64}
 AVERAGE, CONCAT = "average of scores", "late concatenation"
-# Accuracy and SD over 19 subjects as the paper prints them, by data set and role.
-PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
-    "glovid": {
-        "video, ResNet-50": (0.464, 0.085),
-        "gloves": (0.681, 0.105),
-        "video": (0.763, 0.079),
-        "gloves-led": (0.801, 0.082),
-        "video-led": (0.808, 0.077),
-        SYMMETRIC: (0.802, 0.080),
-        AVERAGE: (0.789, 0.082),
-        CONCAT: (0.793, 0.079),
-    }
-}
 
 
-def table_1(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
+def table_1(run: RunFacts, predictions: pl.DataFrame, benchmark: pl.DataFrame | None = None) -> pl.DataFrame:
     """Single modalities, then non-local fusions: `part, model, method, accuracy, subject_sd`.
 
-    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where the paper prints numbers of
-    this data set, they stand beside them as `paper, paper_sd`.
+    Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where `benchmark`
+    (`plait.analysis.benchmark`) has published accuracies of these rows, they stand beside them as `paper,
+    paper_sd`.
     """
     singles: dict[tuple[str, str], str] = {}  # a modality by each of its encoders, under its first head
     for name, row in run.methods.items():
@@ -55,10 +43,15 @@ def table_1(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     for modalities, names in sets.items():
         of = f" of {' + '.join(modalities)}" if len(sets) > 1 else ""
         rows += [(f"non-local fusion{of}", role, name) for role, name in names.items()]
-    return _with_numbers(run, predictions, rows, {name: role for _, role, name in rows})
+    return _with_numbers(run, predictions, rows, {name: role for _, role, name in rows}, benchmark)
 
 
-def table_2(run: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame | None = None) -> pl.DataFrame:
+def table_2(
+    run: RunFacts,
+    predictions: pl.DataFrame,
+    validation: pl.DataFrame | None = None,
+    benchmark: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """The average, the concatenation and one fusion of each set of modalities; the columns of `table_1`.
 
     Which fusion is `plait.analysis.choice.choices`'s to say; `model` says which and how it was chosen.
@@ -74,7 +67,7 @@ def table_2(run: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame |
         if concat and run.methods[concat].head == "flatten":
             roles[concat] = CONCAT
         roles[choice.method] = choice.role
-    return _with_numbers(run, predictions, rows, roles)
+    return _with_numbers(run, predictions, rows, roles, benchmark)
 
 
 def baselines(
@@ -106,15 +99,25 @@ def _role(row: MethodFacts) -> str:
 
 
 def _with_numbers(
-    run: RunFacts, predictions: pl.DataFrame, rows: list[tuple[str, str, str]], roles: Mapping[str, str]
+    run: RunFacts,
+    predictions: pl.DataFrame,
+    rows: list[tuple[str, str, str]],
+    roles: Mapping[str, str],
+    benchmark: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """Rows with their numbers, and the paper's where it has some of this data set."""
     names = pl.DataFrame(rows, schema=list(SCHEMA)[:3], orient="row").cast(pl.String)
     numbers = summary(predictions, run.activities).select("method", "accuracy", "subject_sd")
     table = names.join(numbers, on="method", how="left", maintain_order="left")
     table = table.cast(SCHEMA)  # type: ignore[arg-type]
-    published = PUBLISHED.get(run.dataset)
-    if published is None:
+    printed = {} if benchmark is None else _printed(benchmark)
+    if not printed:
         return table
-    pairs = [published.get(roles.get(name, ""), (None, None)) for name in table["method"]]
+    pairs = [printed.get(roles.get(name, ""), (None, None)) for name in table["method"]]
     return table.hstack(pl.DataFrame(pairs, schema=PRINTED, orient="row"))
+
+
+def _printed(benchmark: pl.DataFrame) -> dict[str, tuple[float, float | None]]:
+    """Accuracy and its SD as published, by the row of either table."""
+    rows = benchmark.filter(pl.col("role").is_not_null(), pl.col("metric") == "accuracy")
+    return {role: (value, sd) for role, value, sd in rows.select("role", "value", "sd").iter_rows()}

@@ -11,7 +11,7 @@ import polars as pl
 from plait.analysis import calibration, metrics, persons
 from plait.analysis.lacking import by_lack
 from plait.names import natural
-from plait.report import paper
+from plait.report import paper, published
 from plait.report.captions import chance, interval, notes, origin_of, percent, points, seconds, training_of
 from plait.report.latex import tabular
 from plait.results import LATE, UNSEEN, MethodFacts, RunFacts
@@ -142,6 +142,7 @@ def markdown(
     contrasts: pl.DataFrame,
     comparisons: pl.DataFrame,
     lacking: pl.DataFrame | None = None,
+    benchmark: pl.DataFrame | None = None,
 ) -> str:
     """`table.md`: the main table, what was decided, what is described, and how all that is computed.
 
@@ -151,9 +152,13 @@ def markdown(
         contrasts: `compare.decide`.
         comparisons: `compare.describe`.
         lacking: `lacking_table`.
+        benchmark: `benchmark.benchmark`.
     """
     rows = [main_cells(run, row) for row in main.iter_rows(named=True)]
     lines = [f"# {escaped(run.study)}", "", *markdown_table(MAIN, rows)]
+    if benchmark is not None and not benchmark.is_empty():
+        beside = markdown_table(published.header(benchmark), published.lines(benchmark), texts=2)
+        lines += ["", "## Beside what was published", "", *beside]
     if not contrasts.is_empty():
         rows = [contrast_cells(row) for row in contrasts.iter_rows(named=True)]
         lines += ["", "## Planned contrasts", "", *markdown_table(CONTRASTS, rows)]
@@ -247,6 +252,9 @@ def latex_tables(run: RunFacts, tables: Mapping[str, pl.DataFrame]) -> dict[str,
         "lacking": (LACKING, rows("lacking", lacking_cells) if "lacking" in tables else [], 2),
         "hands": (HANDS, rows("hands", _hand_cells) if "hands" in tables else [], 1),
     }
+    if "benchmark" in tables:
+        beside = tables["benchmark"]
+        listed["benchmark"] = published.header(beside), published.lines(beside), 2
     pivoted = {
         "subjects": _latex_pivot(tables["subjects"], ["method"], "subject", "accuracy", percent),
         "activities": _latex_pivot(tables["activities"], ["activity"], "method", "recall", percent),
@@ -314,8 +322,8 @@ def _describe_modalities(row: MethodFacts) -> str:
     return " + ".join(f"{m} ({ways[m]})" if m in ways else m for m in row.modalities)
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table; the first three columns are left-aligned, the others right."""
-    ruler = ["---" if i < 3 else "---:" for i in range(len(header))]
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 3) -> list[str]:
+    """A Markdown table; the first `texts` columns are left-aligned, the others right."""
+    ruler = ["---" if i < texts else "---:" for i in range(len(header))]
     body = [[escaped(cell) for cell in row] for row in rows]
     return [f"| {' | '.join(cells)} |" for cells in (header, ruler, *body)]

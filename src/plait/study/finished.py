@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plait.analysis.choice import Choice, choose
 from plait.clips import Clips, Cut
-from plait.config import Study
+from plait.config import BY_SESSION, Study
 from plait.errors import ConfigError
 from plait.results import (
     PREDICTIONS,
@@ -95,7 +95,7 @@ class FinishedRun:
         Raises:
             ConfigError: no fold of a single subject is called like them.
         """
-        by_session = self.study.protocol.kind == "leave-one-session-out"
+        by_session = self.study.protocol.kind in BY_SESSION
         keys = {} if by_session else self.methods[method].keys
         found = [key for key in keys if key.rpartition("/")[0] == subject]
         if not found:

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from plait.clips import People, Side
-from plait.config import Protocol
+from plait.config import BY_SESSION, Protocol
 from plait.errors import ConfigError
 from plait.names import natural, plain
 from plait.types import Clip, Fold
@@ -37,8 +37,8 @@ def folds(
     """The folds of `protocol` over `subjects` (or sessions), which stand in one part of a fold at most.
 
     Leave-one-subject-out (or session) has one fold for each, called after it; subject folds, one for each
-    group, called 1, 2, ...; leave-n-out, one for each set, called after its subjects; a fixed split is one
-    fold, `fixed`.
+    group, called 1, 2, ...; leave-n-out, one for each set, called after its subjects; a fixed split, of
+    subjects or of sessions, is one fold, `fixed`.
 
     Args:
         protocol: who trains, who validates and who is tested.
@@ -56,11 +56,12 @@ def folds(
     among, train, val, test = (tuple(map(called, names)) for names in lists)
     protocol = replace(protocol, subjects=among, train=train, val=val, test=test)
     validating = 0 if val else protocol.val_subjects or 0
-    if protocol.refit and not (val or (validating and protocol.kind != "fixed")):
+    fixed = protocol.kind in ("fixed", "fixed-sessions")
+    if protocol.refit and not (val or (validating and not fixed)):
         raise ConfigError("protocol.refit: nobody validates, so there is nothing to train once more")
     _check_kind(protocol)
-    if protocol.kind == "fixed":
-        fold = Fold("fixed", train, val, test)
+    if fixed:
+        fold = Fold("fixed", train, val, test, by)
         _check(fold, everybody)
         return (fold,)
     if among:
@@ -117,7 +118,7 @@ def inner_folds(fold: Fold, groups: int, where: str) -> tuple[Fold, ...]:
 
 def by_of(protocol: Protocol) -> Side:
     """What the folds of `protocol` are made of."""
-    return "session" if protocol.kind == "leave-one-session-out" else "subject"
+    return "session" if protocol.kind in BY_SESSION else "subject"
 
 
 def _groups(
@@ -145,6 +146,7 @@ def _check_kind(protocol: Protocol) -> None:
     """Refuse settings that the kind of protocol does not read."""
     own = {
         "fixed": {"train", "test"},
+        "fixed-sessions": {"train", "test"},
         "subject-folds": {"folds", "seed"},
         "leave-n-out": {"leave"},
         "leave-one-subject-out": set(),
@@ -158,7 +160,7 @@ def _check_kind(protocol: Protocol) -> None:
         for key in sorted(keys - own[protocol.kind]):
             if getattr(protocol, key):
                 raise ConfigError(f"protocol.{key}: of kind = {kind!r}, not of {protocol.kind}")
-    if protocol.kind in ("fixed", "leave-one-session-out") and protocol.subjects:
+    if protocol.kind in ("fixed", *BY_SESSION) and protocol.subjects:
         raise ConfigError(f"protocol.subjects: a list for the other kinds, not for kind = {protocol.kind!r}")
 
 
@@ -183,6 +185,23 @@ def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) 
                 f"{', '.join(fold.train)}: {who} did it; record it of more people, leave it out of the data "
                 "set's activities, or leave people out (protocol.subjects)"
             )
+
+
+def check_strangers(fold: Fold, clips: Sequence[Clip]) -> None:
+    """Refuse a fold, made of sessions, in which somebody who is tested trains or validates.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    tested, known = (
+        {c.subject for c in clips if getattr(c, fold.by) in part}
+        for part in (fold.test, {*fold.train, *fold.val})
+    )
+    if both := sorted(tested & known, key=natural):
+        raise ConfigError(
+            f"evaluate.continuous: of people who were not trained on, but {', '.join(both)} is tested in "
+            f"fold {fold.name} and trains or validates there: expected others' sessions to test"
+        )
 
 
 def check_held(
@@ -235,13 +254,13 @@ def _check(fold: Fold, everybody: Sequence[str]) -> None:
     parts = {"train": fold.train, "val": fold.val, "test": fold.test}
     for part, subjects in parts.items():
         if not subjects and part != "val":
-            expected = f"expected at least one subject of: {', '.join(everybody)}"
+            expected = f"expected at least one {fold.by} of: {', '.join(everybody)}"
             raise ConfigError(f"protocol.{part}: empty, {expected}")
         _check_part(part, subjects, everybody, fold.by)
     for (part, subjects), (other, others) in combinations(parts.items(), 2):
         both = sorted(set(subjects) & set(others), key=natural)
         if both:
-            stands = f"subject {both[0]!r} stands in {part} and in {other}"
+            stands = f"{fold.by} {both[0]!r} stands in {part} and in {other}"
             raise ConfigError(f"protocol: {stands}, expected one part only")
 
 

@@ -226,7 +226,7 @@ def _resolve(study: Study, file: str, whole: bool) -> Study:
         _check_comparisons(study.comparisons, methods, file)
     chooses = [resolved.training(name).choose for name in methods]
     protocol = study.protocol
-    if protocol.val_subjects is None and protocol.kind != "fixed":
+    if protocol.val_subjects is None and protocol.kind not in ("fixed", "fixed-sessions"):
         protocol = replace(protocol, val_subjects=int("best" in chooses and not protocol.val))
     return replace(resolved, protocol=protocol)
 

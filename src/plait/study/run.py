@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import TypeAdapter
 
+from plait.analysis.benchmark import write_benchmark
 from plait.clips import Clips, Cut, Listing
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
@@ -35,9 +36,18 @@ from plait.results import (
     write_table,
 )
 from plait.store import locked, write_csv, write_toml
+from plait.study.examined import findings_of
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
-from plait.study.folds import by_of, check_choice, check_classes, check_held, folds_of, inner_folds
+from plait.study.folds import (
+    by_of,
+    check_choice,
+    check_classes,
+    check_held,
+    check_strangers,
+    folds_of,
+    inner_folds,
+)
 from plait.study.inputs import inputs
 from plait.study.jobs import Job, Setting
 from plait.study.load import load_study
@@ -75,6 +85,7 @@ def run_study(
     threads: int = 1,
     device: str = "auto",
     ray_address: str | None = None,
+    doctor: bool = True,
     progress: Progress = silent,
     say: Say = LOG.warning,
     then: Callable[[FinishedRun], object] = lambda finished: None,
@@ -95,6 +106,7 @@ def run_study(
         threads: of each job; part of its key.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         ray_address: of the cluster; by default `$RAY_ADDRESS`, else this machine's, else a new one here.
+        doctor: whether the doctor looks first, where the study does not say no (`plait.doctor`).
         progress: told which features and jobs are done, of how many.
         say: called with each line to know of the clips before training, such as what was dropped.
         then: called with the finished run once its tables are written, before another may write its own.
@@ -116,6 +128,9 @@ def run_study(
         for line in listing.told(dataset.activities):
             say(line)
         check_out(study, out)
+        if doctor and study.doctor and study.protocol.shuffle_labels is None:
+            for line in findings_of(study, dataset, data, listing):
+                say(line)
         parts = _folds(study, dataset, listing.cuts)
         cluster = None
         if executor == "ray":
@@ -195,6 +210,7 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
         else:
             (out / LACKING).unlink(missing_ok=True)
         (out / CONTINUOUS).unlink(missing_ok=True)  # of an earlier state
+        write_benchmark(out, dataset, results.predictions)
         then(FinishedRun(out, study, dataset, listing.cuts, results))
     if failed:
         some = "; ".join([*failed.values()][:3])
@@ -247,6 +263,8 @@ def _folds(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> tuple[Fold, .
     parts = folds_of(study.protocol, clips)
     for fold in parts:
         check_classes(fold, clips, dataset.activities)
+        if study.evaluate.continuous:
+            check_strangers(fold, clips)
     return parts
 
 
@@ -291,8 +309,8 @@ def check_methods(
             try_step(
                 objectives, train, network, method, clips[name], len(dataset.activities), f"{where}.train"
             )
-        holding = {getattr(c, by_of(study.protocol)) for c in table if c.holds(method.modalities)}
         for fold in (*parts, *within.get(name, ())):
+            holding = {getattr(clip, fold.by) for clip in table if clip.holds(method.modalities)}
             if not all(clip.holds(method.modalities) for clip in table):
                 check_held(fold, table, dataset.activities, method.modalities, where)
             if choosing:

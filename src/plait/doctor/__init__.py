@@ -1,0 +1,1 @@
+"""What is wrong in data, before it becomes a number."""
