@@ -47,7 +47,8 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
     Those of processes that were killed go first (`sweep`).
 
     Raises:
-        DataError: the folder cannot be written, or the disk is full; `name` says what was to be made.
+        DataError: the folder cannot be written, or the disk is full; `name` says what was to be made. What the
+            system refuses of a file elsewhere is said of that file.
     """
     with ExitStack() as ending:
         try:
@@ -63,9 +64,16 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
         except PlaitError:
             raise
         except Exception as error:
-            if reason := _refusal(error):
-                raise DataError(f"{folder / name}: cannot be written: {reason}") from error
-            raise
+            if (reason := _refusal(error)) is None:
+                raise
+            if isinstance(error, OSError) and _is_elsewhere(error.filename, folder):
+                raise DataError(f"{error.filename}: {reason}") from error
+            raise DataError(f"{folder / name}: cannot be written: {reason}") from error
+
+
+def _is_elsewhere(path: object, folder: Path) -> bool:
+    """Whether what an error names is none of the files that are made in `folder`."""
+    return isinstance(path, str | Path) and not Path(path).is_relative_to(folder)
 
 
 def _refusal(error: Exception) -> str | None:

@@ -1,5 +1,6 @@
 """The same readings under two names: whole recordings, stretches of them, or two streams of one recording."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class Copies:
     def look(self, recording: Recording) -> Sketched:
         """A sketch of each stream of numbers; of pictures, what their file holds."""
         found = {}
-        for name, signal in signals(recording):
+        for name, signal in signals(recording, widest=math.inf):
             values = signal.values[_labelled(signal, recording.spans)]
             if len(values) > 1:
                 some = values[:, columns_of(values)]

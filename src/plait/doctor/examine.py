@@ -17,7 +17,7 @@ from plait.contents import describe
 from plait.doctor.finding import Check, Finding, Severity
 from plait.doctor.sampled import of_pictures
 from plait.doctor.words import recordings as named
-from plait.errors import DataError, PlaitError, PlaitWarning
+from plait.errors import DataError, PlaitError
 from plait.names import plain
 from plait.objects import source_key
 from plait.store import cache_folder, content_key, read_bytes, write_bytes, write_json
@@ -184,13 +184,12 @@ class Kept:
         return seen
 
     def write(self) -> None:
-        """Keep what is new; a cache that cannot be written is said, and done without."""
+        """Keep what is new; without a cache that can be written, it is looked at again next time."""
         if self.path is None or not self.new:
             return
         try:
             write_bytes(self.path, json.dumps({**self.before, **self.now}).encode())
-        except DataError as error:
-            warnings.warn(f"what the doctor saw is not kept: {error}", PlaitWarning, stacklevel=3)
+        except DataError:
             self.path = None
         self.new, self.last_s = False, time.monotonic()
 

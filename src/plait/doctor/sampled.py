@@ -22,6 +22,7 @@ NUMBERS = 4_000_000  # of a signal, 16 MB
 STRETCHES = 64  # in which a longer one is read
 PICTURES, MOST_PICTURES, BURST = 240, 2000, 4  # as many as fit into `AT_ONCE`, within these
 AT_ONCE = 16_000_000  # numbers of pictures that are asked for in one call
+WIDEST = 512  # numbers of a reading, each of them a channel: a feature of a network's has no unit and no range
 SIDE = 32  # of a small picture, at most
 PICTURE = 8  # rows and columns of a picture, at least
 
@@ -82,14 +83,16 @@ class _Same:
         return isinstance(other, _Same) and other.stream is self.stream
 
 
-def signals(recording: Recording) -> Iterator[tuple[str, Signal]]:
-    """The streams of numbers, by name.
+def signals(recording: Recording, widest: float = WIDEST) -> Iterator[tuple[str, Signal]]:
+    """The streams of numbers, by name; those with more than `widest` numbers a reading are a network's features.
 
     Raises:
         DataError: a stream cannot be read.
     """
     for name, stream in recording.streams.items():
-        if not of_pictures(name, stream) and (found := _signal(_Same(stream))) is not None:
+        if of_pictures(name, stream) or _one(stream).size > widest:
+            continue
+        if (found := _signal(_Same(stream))) is not None:
             yield name, found
 
 
