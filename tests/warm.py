@@ -1,4 +1,4 @@
-"""What nearly every command loads and asks first, here once for all that a server starts: the keys of code."""
+"""What nearly every command loads and asks first, once for all that a server starts: the keys of code."""
 
 from plait.objects import source_key
 from plait.recogniser.continuous import write_continuous
