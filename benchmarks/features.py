@@ -173,7 +173,7 @@ def main() -> None:
     args = parser.parse_args()
     threads, rounds, seconds, size, frames = args.threads, args.rounds, args.seconds, (1920, 1080), FRAMES
     if args.quick:
-        threads, rounds, seconds, size, frames = 1, 1, 1.0, (640, 360), 8
+        threads, rounds, seconds, size, frames = 1, 1, 0.5, (640, 360), 4
     length_s, dataset = frames / FRAME_HZ, data_set(frames)
     torch.set_num_threads(threads)
     how = Extraction("plait.pretrained:efficientnet_lite0", engine=args.engine)
@@ -213,7 +213,7 @@ def main() -> None:
                 )
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.zeros(1, frames, CROP, CROP, 3, device=args.device))
-        peak, operations = matmul_flops(device=args.device), counter.get_total_flops()
+        peak, operations = matmul_flops(min(rounds, 3), args.device), counter.get_total_flops()
         own, theirs = parts(dataset, file, starts_s, network, args.engine, rounds, args.device)
     reached = {
         way: operations / one["network"] / peak for way, one in {"plait": own, "plain": theirs}.items()

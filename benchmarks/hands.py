@@ -76,21 +76,24 @@ def main() -> None:
         "--data", type=Path, help="folder that keeps what was made; by default a temporary one"
     )
     chosen = parser.parse_args()
-    people, each, training = (1, 2, Training(steps=2)) if chosen.quick else (16, 8, Training())
+    height, fps = (128, 5) if chosen.quick else (256, 10)
+    people, each, training = 16, 8, Training()
+    if chosen.quick:
+        people, each, training = 1, 2, Training(side=96, steps=2, batch=2)
     result: dict[str, Any] = machine(torch.get_num_threads())
     print(said(result))
     with tempfile.TemporaryDirectory() as scratch:
         folder: Path = chosen.data or Path(scratch)
-        learn = simulate(folder / "learn", people, Settings(7, each, 256, 5))
+        learn = simulate(folder / "learn", people, Settings(7, each, height, 5))
         boxes = timed("boxes to learn from", lambda: write_boxes(learn, folder / "boxes"))
         start = time.perf_counter()
         made = timed("training", lambda: train(boxes, folder / "detector", training))
         result["training_s"] = time.perf_counter() - start
         finds = open_detector(str(made))
         tests, clips = (1, 1) if chosen.quick else (6, 16)
-        others = simulate(folder / "others/raw", tests, Settings(9, clips, 256, 10))
+        others = simulate(folder / "others/raw", tests, Settings(9, clips, height, fps))
         result["others"] = tried("people not seen", others, finds, folder / "others")
-        slipped = simulate(folder / "slipped/raw", tests, Settings(11, clips, 256, 10, slips=0.5))
+        slipped = simulate(folder / "slipped/raw", tests, Settings(11, clips, height, fps, slips=0.5))
         result["slipped"] = tried("others, whose camera slips", slipped, finds, folder / "slipped")
     finish(chosen.json, result)
 

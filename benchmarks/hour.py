@@ -126,8 +126,8 @@ class Spent(dict[str, float]):
         return timed
 
 
-def taken_apart(folder: Path, stride_s: float, threads: int) -> dict[str, float]:
-    """Milliseconds of a window, step after step: read by one thread, and then looked at by `threads`."""
+def taken_apart(folder: Path, stride_s: float, threads: int, apart: int) -> dict[str, float]:
+    """Milliseconds of one of so many windows: read by one thread, and then looked at by `threads`."""
     recogniser, spent = Recogniser.load(folder / "model"), Spent()
     sliding = Sliding(recogniser.facts.seconds, stride_s)
     task = tasks_of(recogniser, ingested([folder / "another"]), sliding)[0]
@@ -137,7 +137,7 @@ def taken_apart(folder: Path, stride_s: float, threads: int) -> dict[str, float]
     ]
     torch.set_num_threads(1)  # or decoders are ahead of who asks
     read: Callable[[Iterator[Seen]], list[Seen]] = spent.of("read", list)
-    windows = read(seen(task.recording, modalities, task.windows[:APART]))
+    windows = read(seen(task.recording, modalities, task.windows[:apart]))
     torch.set_num_threads(threads)
     windows = [window for window in windows if recogniser.can_see(window.tensors)]
     recogniser(windows[0].tensors)  # folds the network; does not count
@@ -147,7 +147,7 @@ def taken_apart(folder: Path, stride_s: float, threads: int) -> dict[str, float]
     look = spent.of("look", recogniser)
     for window in windows[1:]:
         look(window.tensors)
-    reading, looking = 1e3 / APART, 1e3 / (len(windows) - 1)
+    reading, looking = 1e3 / apart, 1e3 / (len(windows) - 1)
     return {
         "decode": reading * (spent["read"] - spent["prepare"]),
         "prepare": reading * spent["prepare"],
@@ -221,7 +221,7 @@ def measured(folder: Path, size: Size, args: Any) -> tuple[dict[str, Any], list[
         f"  killed {len(kills)} times, with {kills} parts done; {len(after)} files, "
         f"{len(differ)} differ {differ}"
     )
-    ms = taken_apart(folder, args.stride, args.threads)
+    ms = taken_apart(folder, args.stride, args.threads, 8 if args.quick else APART)
     print("  ms of a window: " + ", ".join(f"{step} {value:.0f}" for step, value in ms.items()))
     result = {
         "seconds": {**seconds, "predict": took_s, "recorded": size.lasts_s},

@@ -54,7 +54,7 @@ def main() -> None:
     args = parser.parse_args()
     size = Size(6, 240.0, 60 * max(args.minutes, 2.0), 480, 30)
     if args.quick:
-        size, args.minutes, args.stride = QUICK, 0.5, 0.5
+        size, args.minutes, args.stride = QUICK, 0.5, 1.0
     print(said(told := machine(args.threads)), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.out or Path(scratch)

@@ -22,6 +22,7 @@ LOADED = [
     "torch._dynamo",
     "matplotlib.figure",
     "plait.encoders",
+    "tests.warm",
     "tests.commands",
 ]
 

@@ -34,7 +34,7 @@ LITE0 = "plait.pretrained:efficientnet_lite0"
 def clips(tmp_path_factory):
     """A clip table of two simulated people, eight clips each."""
     folder = tmp_path_factory.mktemp("simulated")
-    for raw in simulate(folder / "raw", 2, Settings(0, 8, 240, 10), workers=1):
+    for raw in simulate(folder / "raw", 2, Settings(0, 8, 96, 10), workers=1):
         recording, _ = ingest([raw], folder / "recordings")
         synchronise(recording, {"left": 0.0, "right": 0.0})
     named = "plait.datasets.simulated:SIMULATED"
@@ -261,8 +261,7 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
 
     asked = (clips, "--encoder", LITE0, "--modality", "thumbnails", "--set", "pool='space'")
     alone, killed = command("alone"), command("killed")
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and killed.process.is_alive():
+    while killed.process.is_alive():
         parts = list((tmp_path / "killed").glob("features/.making-*.npy"))
         if parts and parts[0].stat().st_size > 128 + 3 * 32 * 320 * 2:
             break

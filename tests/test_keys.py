@@ -427,3 +427,10 @@ def test_what_a_process_has_imported_besides_decides_nothing(tmp_path):
     assert code == 0, fault
     told = json.loads(little.communicate()[0])
     assert told == json.loads(much) and len(set(told)) == len(told)
+
+
+def test_who_installed_a_package_is_who_python_says():
+    theirs = importlib.metadata.packages_distributions()
+    mine = objects._distributions()
+    assert len(theirs) > 50 and "torch" in mine
+    assert all(set(who) <= mine[package] for package, who in theirs.items() if package.isidentifier())

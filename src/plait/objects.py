@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.metadata
+import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +24,6 @@ from torch import nn
 from plait.contents import modules
 from plait.errors import ConfigError, PlaitError, one_line, raised
 from plait.source import among_installed, installed, of_plait
-
-_distributions = functools.cache(importlib.metadata.packages_distributions)
 
 
 def resolve(path: str, where: str) -> Any:
@@ -170,10 +169,34 @@ def _resolved(file: str) -> Path:
     return Path(file).resolve()
 
 
+@functools.cache
+def _distributions() -> dict[str, set[str]]:
+    """Who has installed each import package, as `importlib.metadata.packages_distributions` tells.
+
+    That one makes a path of every installed file, for which each process would wait.
+    """
+    found: dict[str, set[str]] = {}
+    for owner in importlib.metadata.distributions():
+        if packages := (owner.read_text("top_level.txt") or "").split() or _recorded(owner):
+            name = owner.metadata["Name"]
+            for package in packages:
+                found.setdefault(package, set()).add(name)
+    return found
+
+
+def _recorded(owner: importlib.metadata.Distribution) -> set[str]:
+    """The import packages among a distribution's files."""
+    record = owner.read_text("RECORD")
+    files = map(str, owner.files or ()) if record is None else record.splitlines()
+    tops = {top if below else top.partition(",")[0] for top, below, _ in (f.partition("/") for f in files)}
+    names = {inspect.getmodulename(top) or top for top in tops}
+    return {name for name in names if name.isidentifier()}
+
+
 @functools.lru_cache(maxsize=4096)
 def _version(package: str) -> str:
     """The versions of what has installed an import package; of Python where that is its own."""
-    owners = sorted(set(_distributions().get(package, ())))
+    owners = sorted(_distributions().get(package, ()))
     versions = [f"{owner} {importlib.metadata.version(owner)}" for owner in owners]
     return ", ".join(versions) or sys.version.split()[0]
 

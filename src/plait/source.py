@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_IMPORT = dis.opmap["IMPORT_NAME"]
 _INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
 
 
@@ -45,9 +46,10 @@ def names_read(code: types.CodeType) -> set[str]:
 
 def imports(code: types.CodeType) -> Iterator[str]:
     """The modules that code imports as it runs, by their full names."""
-    for step in dis.get_instructions(code):
-        if step.opname == "IMPORT_NAME" and isinstance(step.argval, str) and step.argval:
-            yield step.argval
+    if _IMPORT in code.co_code[::2]:  # of each two bytes the first is what is done; few functions import
+        for step in dis.get_instructions(code):
+            if step.opname == "IMPORT_NAME" and isinstance(step.argval, str) and step.argval:
+                yield step.argval
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from imports(constant)

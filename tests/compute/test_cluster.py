@@ -67,9 +67,10 @@ class Nodes:
         own.mkdir()
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1"]
         command += ["--object-store-memory", "80000000", "--node-ip-address", f"127.0.0.{2 + number}"]
+        command += ["--include-log-monitor", "false"]
         if head:
             command += ["--head", "--temp-dir", str(self.folder / "ray")]
-            command += ["--include-dashboard", "false", "--port", str(self.port)]
+            command += ["--include-dashboard", "false", "--no-monitor", "--port", str(self.port)]
         else:
             command += ["--address", self.address]
         if not head and ALONE:  # a machine that does not see the driver's files
@@ -79,6 +80,7 @@ class Nodes:
         environment |= {
             "OMP_NUM_THREADS": "1",
             "RAY_health_check_period_ms": "1000",
+            "RAY_prestart_worker_first_driver": "0",  # nobody asks for one without plait
             "RAY_AUTH_MODE": "disabled",
         }
         environment.pop("PYTHONPATH", None)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from plait.encoders.frames import FrameNet
 from plait.encoders.i3d import I3D
 from plait.errors import ConfigError, PlaitWarning
 from plait.features.engine import accelerate, engine_version, folded
@@ -95,6 +96,25 @@ def test_a_network_without_a_graph_runs_as_it_is():
         run = accelerate(ByValue(), torch.ones(1, 2))
     assert torch.equal(run(torch.full((1, 2), 3.0)), torch.full((1, 2), 6.0))
     assert torch.equal(run(torch.full((1, 2), -3.0)), torch.full((1, 2), -3.0))
+
+
+def test_a_picture_network_is_written_down_for_a_piece_of_the_frames_and_not_for_each(monkeypatch):
+    written, export = [], torch.export.export
+
+    def seen(module, example):
+        written.append(tuple(example[0].shape))
+        return export(module, example)
+
+    monkeypatch.setattr(torch.export, "export", seen)
+    network = FrameNet(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), (19, 8, 8, 3)).eval()
+    network.network[1].running_mean.normal_()
+    clips = torch.rand(2, 19, 8, 8, 3) * 2 - 1
+    with torch.no_grad():
+        expected = network(clips)
+    run = accelerate(network, clips)
+    assert written == [(8, 3, 8, 8), (6, 3, 8, 8)]  # of 38 frames
+    torch.testing.assert_close(run(clips), expected)
+    torch.testing.assert_close(run(clips[:1]), expected[:1])  # whose last piece is another
 
 
 def test_openvino_says_in_a_line_what_it_cannot_take():

@@ -37,7 +37,7 @@ def trained():
     shapes = {"video": (STEPS, PLACES, KEYS), "gloves": (KEYS, KEYS + CLASSES)}
     fusion = Led(shapes, CLASSES, lead="video", embedding=16)
     optimizer = torch.optim.AdamW(fusion.parameters(), lr=1e-2)
-    for _ in range(800):
+    for _ in range(300):
         grids, label, _ = named(64, generator)
         loss = F.cross_entropy(fusion(grids), label)
         optimizer.zero_grad()

@@ -16,7 +16,7 @@ def test_a_full_disk_is_one_line_and_more_room_lets_a_verb_go_on(tmp_path):
     )
     if not may:
         pytest.skip("no disk in memory can be made here")
-    command = [sys.executable, "-m", "tests.fuzz.disk", "--stops", "2", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.fuzz.disk", "--stops", "1", "--folder", str(tmp_path)]
     done = subprocess.run([*ALONE, *command, "--verbs", "run"], capture_output=True)
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
     assert b"run: stopped " in done.stdout

@@ -1,5 +1,6 @@
 """Exported networks, opened without plait, give the network's probabilities, or a line says why not."""
 
+import functools
 import importlib.util
 import json
 import sys
@@ -51,6 +52,19 @@ def _shapes_unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _operations_are_listed_once():
+    """What ONNX has for torch's operations is listed for the first file, and not for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        if INSTALLED:
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            patch.setattr(
+                ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+            )
+        yield
 
 
 def picture_network():

@@ -46,7 +46,9 @@ def made(tmp_path_factory):
     (root / "data").mkdir()
     methods = {name: world.study()["methods"][name] for name in ("a", "b", "concat")} | MADE
     study = world.study(
-        methods=methods, train={"max_epochs": 8, "args": {"lr": 0.02}}, evaluate={"continuous": True}
+        methods=methods,
+        train={"max_epochs": 8, "args": {"lr": 0.02}},
+        evaluate={"continuous": True, "stride_s": 2.0},
     )
     plait.run(study, root / "data", root / "run", say=lambda line: None)
     for method in MADE:

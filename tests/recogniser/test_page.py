@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "recogniser.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-QUICK = ["--set", "train.max_epochs=2", "--executor", "inline"]
+QUICK = ["--set", "train.max_epochs=1", "--executor", "inline"]
 QUICKER = {"run": QUICK, "fit": [*QUICK, "--stride", "1"]}  # the last stride is what counts
 
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
-    """All of the page, in a folder with the examples alone; two epochs, and fewer windows than it says."""
+    """All of the page, in a folder with the examples alone; one epoch, and fewer windows than it says."""
     folder = tmp_path_factory.mktemp("page")
     shutil.copytree(ROOT / "examples", folder / "examples")
     said = {}

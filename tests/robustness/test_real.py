@@ -71,7 +71,7 @@ def test_mex(some_of_mex, tmp_path):
     }
     study = {
         "name": "part", "dataset": "plait.datasets.mex:MEX", "modalities": ["thigh", "mat"],
-        "methods": methods, "protocol": {"val_subjects": 0}, "train": {"choose": "last", "max_epochs": 2},
+        "methods": methods, "protocol": {"val_subjects": 0}, "train": {"choose": "last", "max_epochs": 1},
     }  # fmt: skip
     run_study(study, some_of_mex, tmp_path, say=lambda line: None)
     asked = {"faults": ["late", "turned", "absent", "occluded"], "say": lambda line: None}

@@ -18,7 +18,6 @@ import fsspec
 
 from plait.compute.machine import cores
 from plait.errors import ConfigError, DataError, PlaitError, one_line
-from plait.objects import own_modules
 from plait.store import cache_folder, made_once
 
 SAMPLE = 1 << 20  # bytes at the start, the middle and the end of a file that tell whether two are the same
@@ -168,6 +167,8 @@ def joined(address: str | None, threads: int, device: str) -> Iterator[Cluster]:
 
 
 def _join(ray: Any, address: str | None) -> None:
+    from plait.objects import own_modules  # and torch, for which whoever reads files does not wait
+
     options = {
         "runtime_env": {"py_modules": [str(path) for path in own_modules()], "excludes": ["__pycache__"]},
         "log_to_driver": False,

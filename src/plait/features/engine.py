@@ -1,5 +1,6 @@
 """A frozen network run faster: one switch, the same numbers."""
 
+import copy
 import importlib.metadata
 import operator
 import warnings
@@ -37,6 +38,8 @@ def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> En
     for part in network.modules():
         if isinstance(part, FrameNet) and example.device.type == "cpu":
             part.at_once = 8  # activations of more do not stay in the processor's cache
+    if isinstance(network, FrameNet):
+        return _inferring(_by_pieces(network, example))
     return _inferring(_graph(network, example, fold=True))
 
 
@@ -98,6 +101,32 @@ def _constant(module: nn.Module, node: object) -> Tensor | None:
         return None
     value = operator.attrgetter(str(node.target))(module)
     return value.detach() if isinstance(value, Tensor) else None
+
+
+class _Pieces(nn.Module):
+    """A network of images, as a graph for each shape that came while it was `open`, when it gives zeros."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.open = network, True
+        self.graphs: dict[torch.Size, nn.Module] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.open:
+            if images.shape not in self.graphs:
+                self.graphs[images.shape] = _graph(self.network, images, fold=True)
+            return images.new_zeros(len(images), 1, 1, 1)
+        maps: Tensor = self.graphs.get(images.shape, self.network)(images)
+        return maps
+
+
+def _by_pieces(network: FrameNet, example: Tensor) -> nn.Module:
+    """The same with its network of images as a graph: of a piece of the frames, not of each piece anew."""
+    pieces, whole = _Pieces(network.network), copy.copy(network)
+    whole._modules = {**network._modules, "network": pieces}
+    whole(example)
+    pieces.open = False
+    return whole
 
 
 def _graph(network: nn.Module, example: Tensor, fold: bool) -> nn.Module:
