@@ -224,6 +224,17 @@ def test_a_full_disk_is_one_line_whoever_writes(tmp_path, who):
     assert (tmp_path / "made").read_text() == "stands" and [*tmp_path.iterdir()] == [tmp_path / "made"]
 
 
+@pytest.mark.parametrize("name", ["gone", "x" * 300])
+def test_what_is_refused_of_a_file_elsewhere_is_said_of_that_file(tmp_path, name):
+    (tmp_path / "made").mkdir()
+    with pytest.raises(DataError) as told, store.scratch(tmp_path / "made", "a table"):
+        (tmp_path / name).read_bytes()
+    assert str(told.value).startswith(f"{tmp_path / name}: ") and "a table" not in str(told.value)
+    refused = pytest.raises(DataError, match=r"a table: cannot be written")
+    with refused, store.scratch(tmp_path / "made", "a table") as made:
+        (made / "not there" / "file").write_bytes(b"")
+
+
 def test_what_a_library_says_else_passes(tmp_path):
     with pytest.raises(pl.exceptions.ComputeError, match="another thing"), store.atomic(tmp_path / "made"):
         raise pl.exceptions.ComputeError("another thing (error 28)")

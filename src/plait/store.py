@@ -47,8 +47,8 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
     Those of processes that were killed go first (`sweep`).
 
     Raises:
-        DataError: the folder cannot be written, or the disk is full; `name` says what was to be made. What the
-            system refuses of a file elsewhere is said of that file.
+        DataError: the folder cannot be written, or the disk is full; `name` says what was to be made. What
+            the system refuses of a file elsewhere is said of that file.
     """
     with ExitStack() as ending:
         try:

@@ -329,3 +329,19 @@ def test_a_sensor_that_is_worn_elsewhere_in_some_activities():
     assert (
         found.severity == "note" and found.where == "stream left" and ": walk; and all 2 others" in found.what
     )
+
+
+def test_a_network_s_features_have_times_and_copies_but_no_channels():
+    """Dead, cut off and resting numbers are what a rectifier leaves; who has somebody else's is found."""
+    clean, rng = world(), np.random.default_rng(0)
+    plain = findings(clean, ["*"])
+    maps = [np.maximum(rng.normal(-0.5, 1, (20, 7, 7, 16)), 0).astype("f4") for _ in clean]
+    for grid in maps:
+        grid[..., 0] = 0
+    with_maps = [
+        replace(one, streams={**one.streams, "grid": Readings(np.arange(20) / 4, grid)})
+        for one, grid in zip(clean, maps, strict=True)
+    ]
+    assert findings(with_maps, ["*"]) == plain
+    copied = [*with_maps[:-1], replace(with_maps[-1], streams={"grid": with_maps[0].streams["grid"]})]
+    assert "copies" in {found.check for found in findings(copied, ["*"])}

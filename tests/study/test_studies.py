@@ -8,6 +8,8 @@ import pytest
 
 from plait.clips import Clips
 from plait.config import Encoder
+from plait.datasets.opportunity import OPPORTUNITY
+from plait.datasets.realworld import REALWORLD
 from plait.objects import made, resolve
 from plait.study.folds import check_choice, folds
 from plait.study.load import load_study
@@ -21,6 +23,22 @@ SHAPES = {
     "simulated": {"video": (32, 224, 224, 3), "thumbnails": (32, 56, 56, 3), "gloves": (134, 18)},
     "glovid": {"video": (79, 224, 224, 3), "gloves": (134, 18)},
     "glovid-features": {"video": (10, 7, 7, 832), "gloves": (134, 18)},
+    "WEAR": {**dict.fromkeys(("right-arm", "right-leg", "left-leg", "left-arm"), (50, 3)), "i3d": (1, 2048)},
+    "WEAR challenge": {"acceleration": (50, 3), "video": (15, 768)},
+    "MM-Fit": {
+        "pose": (150, 17, 3),
+        **dict.fromkeys(("left-watch", "right-watch", "left-phone", "right-phone", "earbud"), (250, 6)),
+    },
+    "OpenPack": {
+        **dict.fromkeys(("right-wrist", "left-wrist", "right-arm", "left-arm"), (300, 6)),
+        "keypoints": (150, 17, 3),
+    },
+    "Opportunity, gestures": {
+        **{modality.name: (24, 9) for modality in OPPORTUNITY.modalities},
+        **dict.fromkeys(("left-shoe", "right-shoe"), (24, 16)),
+    },
+    "PAMAP2": dict.fromkeys(("hand", "chest", "ankle"), (250, 6)),
+    "RealWorld": {modality.name: (50, 6) for modality in REALWORLD.modalities},
 }
 ONLINE = {"plait.pretrained:i3d": (10, 7, 7, 832), "plait.pretrained:resnet50": (2048,)}
 EIGHT = [str(subject) for subject in range(1, 9)]
@@ -46,7 +64,8 @@ def given(method, shapes):
 def test_every_method_can_be_built(file):
     study = load_study(file)
     dataset = resolve(study.dataset, "")
-    for fold in folds(study.protocol, THIRTY if dataset.name == "MEx" else EIGHT):
+    named = {name for part in ("subjects", "train", "val", "test") for name in getattr(study.protocol, part)}
+    for fold in folds(study.protocol, THIRTY if dataset.name == "MEx" else sorted(named) or EIGHT):
         for name in study.order():
             check_choice(fold, study.training(name).choose, name)
     for name in study.order():

@@ -22,7 +22,7 @@ NUMBERS = 4_000_000  # of a signal, 16 MB
 STRETCHES = 64  # in which a longer one is read
 PICTURES, MOST_PICTURES, BURST = 240, 2000, 4  # as many as fit into `AT_ONCE`, within these
 AT_ONCE = 16_000_000  # numbers of pictures that are asked for in one call
-WIDEST = 512  # numbers of a reading, each of them a channel: a feature of a network's has no unit and no range
+WIDEST = 512  # numbers of a reading that are channels; a network's features have no unit and no range
 SIDE = 32  # of a small picture, at most
 PICTURE = 8  # rows and columns of a picture, at least
 
@@ -84,7 +84,7 @@ class _Same:
 
 
 def signals(recording: Recording, widest: float = WIDEST) -> Iterator[tuple[str, Signal]]:
-    """The streams of numbers, by name; those with more than `widest` numbers a reading are a network's features.
+    """The streams of numbers, by name; what has more than `widest` numbers a reading is a network's features.
 
     Raises:
         DataError: a stream cannot be read.
