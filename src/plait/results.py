@@ -9,6 +9,8 @@ RUN/lacking.parquet        clips that lack a modality, if any
 RUN/continuous.csv         scores on whole recordings, if the study asks for them
 RUN/hands.parquet          what `plait hands detect` found, if it was asked to
 RUN/timelines/NAME/        what `plait predict` was asked to leave there, for the page
+RUN/tensorboard/JOB/       what trackers were told of a job, if the study asks for them: TensorBoard's files,
+RUN/mlruns/                MLflow's
 RUN/robustness/            what `plait robustness` found, if it was asked to
 RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, history, weights
 """
@@ -50,6 +52,7 @@ EPOCH: Schema = {
     "loss": pl.Float64,
     "val_accuracy": pl.Float64,
     "val_loss": pl.Float64,
+    "learning_rate": pl.Float64,
 }
 ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
@@ -425,7 +428,7 @@ def write_job(
         decided_by: all that its key stands for.
         predictions: of the test clips, of schema `SCORED`.
         validation: of the validation clips, likewise.
-        history: one row per epoch.
+        history: one row of `EPOCH` per epoch.
     """
     predictions.write_parquet(folder / PREDICTIONS)
     validation.write_parquet(folder / VALIDATION)
@@ -480,10 +483,13 @@ def read_scores(folder: Path, name: str) -> pl.DataFrame:
 def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
     """The epochs of all jobs of the run in `folder` that still lie there: `method, fold, seed`, then `EPOCH`.
 
+    But for learning rates, which jobs of before have none of.
+
     Raises:
         DataError: a job's history is damaged.
     """
     schema: Schema = {"method": pl.String, "fold": pl.String, "seed": pl.Int64, **EPOCH}
+    del schema["learning_rate"]
     parts = [pl.DataFrame(schema=schema)]
     for method, row in facts.methods.items():
         for place, key in row.keys.items():
