@@ -153,15 +153,9 @@ def run_study(
         )
         for line in _costs(planned.plan):
             say(line)
-        work, jobs = work_of(setting), planned.plan.distinct()
+        work, tell = work_of(setting), teller(planned.plan, study.name, setting)
         pool = workers_of(executor, work, workers, threads, cluster)
-        do_missing(
-            jobs,
-            work,
-            pool,
-            progress,
-            teller([*planned.plan.rows.values(), *planned.plan.inner], study.name, setting),
-        )
+        do_missing(planned.plan.distinct(), work, pool, progress, tell)
     _finish(planned, say, then)
 
 

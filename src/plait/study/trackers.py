@@ -11,7 +11,7 @@ RUN/mlruns/mlflow.db     MLflow's SQLite store: an experiment called as the stud
 import importlib.util
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from plait.errors import ConfigError, DataError, one_line
 from plait.results import read_history
 from plait.store import atomic, locked
 from plait.study.jobs import Job, Setting
-from plait.study.work import Item
+from plait.study.work import Item, Plan
 
 TENSORBOARD, MLRUNS = "tensorboard", "mlruns"
 KEY = "plait.key"  # MLflow's tag of a job
@@ -62,18 +62,19 @@ def check_trackers(study: Study) -> None:
         ConfigError: naming the setting, and what to install.
     """
     for name in study.order():
-        own = "log" in study.methods[name].train
         for tracker in study.training(name).log:
-            if importlib.util.find_spec(tracker) is None:
+            found = importlib.util.find_spec(tracker)
+            if found is None or found.origin is None:  # a folder of this name is none
+                own = "log" in study.methods[name].train
                 where = f"methods.{name}.train.log" if own else "train.log"
                 raise ConfigError(f"{where}: {tracker} is not installed: pip install 'plait[{tracker}]'")
 
 
-def teller(items: Iterable[Item], study: str, setting: Setting) -> Callable[[Item], None]:
+def teller(plan: Plan, study: str, setting: Setting) -> Callable[[Item], None]:
     """What is to be called with each job once its folder stands: trackers that it names are told.
 
     Args:
-        items: all jobs of a run; a training that several methods have is told of where one of them asks.
+        plan: all jobs of a run; a training that several methods have is told of where one of them asks.
         study: its name.
         setting: of the run.
 
@@ -81,7 +82,7 @@ def teller(items: Iterable[Item], study: str, setting: Setting) -> Callable[[Ite
         DataError: what a tracker keeps cannot be opened or written.
     """
     wanted: dict[str, dict[Tracker, None]] = {}
-    for item in items:
+    for item in (*plan.rows.values(), *plan.inner):
         if isinstance(item, Job) and item.train.log:
             wanted.setdefault(item.key, {}).update(dict.fromkeys(item.train.log))
     names = dict.fromkeys(name for asked in wanted.values() for name in asked)

@@ -208,8 +208,7 @@ class Course:
             for objective in self.objectives:
                 objective.gradients(self.taken)
         self.optimizer.step()
-        rate = self.optimizer.param_groups[0].get("lr")
-        self.learning_rate = None if rate is None else float(rate)
+        self.learning_rate = _rate(self.optimizer)
         if self.schedule is not None:
             self.schedule.step()
         self.total += loss * clips
@@ -307,6 +306,13 @@ def optimizer_of(
         parameters = inspect.signature(make).parameters
         length = {name: steps for name in ("total_steps", "T_max") if name in parameters}
         return optimizer, make(optimizer, **{**length, **train.schedule.args})
+
+
+def _rate(optimizer: object) -> float | None:
+    """The learning rate of an optimizer's first group; None of one that has none."""
+    groups = getattr(optimizer, "param_groups", None)
+    rate = groups[0].get("lr") if groups else None
+    return None if rate is None else float(rate)
 
 
 def augments_of(method: Method, where: str) -> Mapping[str, Augment]:
