@@ -34,7 +34,8 @@ def info() -> None:
     for name, said in lines:
         typer.echo(f"{name:<10}{said}")
     typer.echo("extras")
-    for name, said in extras(known.metadata.get_all("Provides-Extra") or (), known.requires or ()).items():
+    names = [name for name in known.metadata.get_all("Provides-Extra") or () if name != "dev"]
+    for name, said in extras(names, known.requires or ()).items():
         typer.echo(f"  {name:<14}{said}")
 
 
