@@ -11,6 +11,7 @@ RUN/mlruns/mlflow.db     MLflow's SQLite store: an experiment called as the stud
 import importlib.util
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -170,7 +171,7 @@ def _mlflow(run: Path, study: str) -> Tell:
 
 @contextmanager
 def _quiet_mlflow(folder: Path) -> Iterator[None]:
-    """MLflow says nothing to its makers, warns at most, and whatever it raises is one line on `folder`.
+    """MLflow says nothing to its makers, nor what its libraries will do without; what it raises is one line.
 
     Raises:
         DataError: it raises something.
@@ -181,10 +182,12 @@ def _quiet_mlflow(folder: Path) -> Iterator[None]:
         os.environ[silence] = "true"
     logger, level = logging.getLogger("mlflow"), None
     try:
-        importlib.import_module("mlflow")  # sets its level
-        level = logger.level
-        logger.setLevel(max(level, logging.WARNING))
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module("mlflow")  # sets its level
+            level = logger.level
+            logger.setLevel(max(level, logging.WARNING))
+            yield
     except Exception as error:  # of a store that is damaged, or lies on a full disk: anything
         raise DataError(f"{folder}: mlflow cannot keep what it is told: {one_line(error)}") from error
     finally:
