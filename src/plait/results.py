@@ -54,6 +54,7 @@ EPOCH: Schema = {
     "val_loss": pl.Float64,
     "learning_rate": pl.Float64,
 }
+_VALIDATED = ("val_accuracy", "val_loss")
 ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
@@ -468,7 +469,16 @@ def read_history(folder: Path) -> pl.DataFrame:
     Raises:
         DataError: the file is damaged.
     """
-    return read_parquet(folder / HISTORY, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")})
+    return _read_epochs(folder / HISTORY, (*_VALIDATED, "learning_rate"))
+
+
+def _read_epochs(path: Path, sometimes: Sequence[str]) -> pl.DataFrame:
+    """A table of epochs; in the columns `sometimes`, rows may hold nothing, as where nobody validates."""
+    table = read_parquet(path, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")})
+    for name in sometimes:
+        if table.schema.get(name) not in (pl.Float64, pl.Null):
+            raise DataError(f"{path}: no numbers in a column {name!r}; {_REMEDY}")
+    return table
 
 
 def read_scores(folder: Path, name: str) -> pl.DataFrame:
@@ -499,12 +509,7 @@ def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
                 if not seed.isdecimal() or len(seed) > 18:
                     raise DataError(f"{folder / FACTS}: keys: {quote(place)}, expected FOLD/SEED; {AGAIN}")
                 whose = {"method": pl.lit(method), "fold": pl.lit(fold), "seed": pl.lit(int(seed), pl.Int64)}
-                table = read_parquet(
-                    path, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")}
-                )
-                for name in ("val_accuracy", "val_loss"):  # nothing where nobody validates
-                    if table.schema.get(name) not in (pl.Float64, pl.Null):
-                        raise DataError(f"{path}: no numbers in a column {name!r}; {_REMEDY}")
+                table = _read_epochs(path, _VALIDATED)
                 parts.append(table.with_columns(**whose).select(list(schema)).cast(pl.Schema(schema)))
     return pl.concat(parts)
 

@@ -182,3 +182,13 @@ def test_a_damaged_store_is_one_line(plain, tmp_path):
     with pytest.raises(DataError, match="mlruns: mlflow cannot keep what it is told: ") as refused:
         run(tmp_path, "mlflow")
     assert len(str(refused.value).splitlines()) == 1 and not list((tmp_path / "jobs").glob("[0-9a-f]*"))
+
+
+@needs("tensorboard")
+def test_a_history_without_learning_rates_is_one_line(tmp_path):
+    run(tmp_path)
+    key = min(histories(tmp_path))
+    file = tmp_path / "jobs" / key / "history.parquet"
+    pl.read_parquet(file).drop("learning_rate").write_parquet(file)
+    with pytest.raises(DataError, match=r"history\.parquet: no numbers in a column 'learning_rate'; "):
+        run(tmp_path, "tensorboard")
