@@ -78,7 +78,7 @@ def plait(*words: object, log: Path, folder: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PLAIT_CACHE": str(folder / "cache")}
     with log.open("ab") as told:
         return subprocess.Popen(
-            [sys.executable, "-m", "plait.cli", *map(str, words)],
+            [sys.executable, "-m", "plait", *map(str, words)],
             stdout=told,
             stderr=told,
             env=environment,

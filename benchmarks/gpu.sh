@@ -19,7 +19,7 @@ if [ "$device" = cpu ]; then
 fi
 
 line() { # train, fit and predict, here and on the CPU, and how far apart the scores are
-    plait() { python3 -m plait.cli "$@" >>"$scratch/said" 2>&1 || { tail -5 "$scratch/said"; return 1; }; }
+    plait() { python3 -m plait "$@" >>"$scratch/said" 2>&1 || { tail -5 "$scratch/said"; return 1; }; }
     local short=(--set train.max_epochs=2 --workers 4) study=examples/generated.toml name
     for name in cpu "$device"; do
         local to=$scratch/line-$name

@@ -39,7 +39,7 @@ def plait(*words: object) -> None:
     said = shlex.join(map(str, words))
     print(f"\nplait {said}", flush=True)
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "plait.cli", *map(str, words)], check=True)
+    subprocess.run([sys.executable, "-m", "plait", *map(str, words)], check=True)
     SECONDS[said] = time.perf_counter() - start
 
 

@@ -345,9 +345,11 @@ def test_whatever_decides_a_job_is_in_its_key(weights, tmp_path, monkeypatch):
     assert len(set(heirs.values())) == len(heirs)  # a donor's setting is an heir's
 
 
-def test_names_order_and_place_are_in_no_job_s_key(tmp_path, monkeypatch):
+def test_names_order_place_and_trackers_are_in_no_job_s_key(tmp_path, monkeypatch):
     before = job()
     assert job(["name=other"]) == before
+    for trackers in ('train.log=["tensorboard", "mlflow"]', 'methods.one.train.log=["mlflow"]'):
+        assert job([trackers]) == before and job([trackers], method="heir") == job(method="heir")
     assert job(["train.args={ eps = 1e-7, alpha = 0.9, lr = 1e-3 }"]) == before
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m").mkdir()

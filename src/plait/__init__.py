@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from plait.recogniser.recogniser import Recogniser
 
 __all__ = ["Recogniser", "__version__", "run"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # a table's column holds no larger ones
 Policy = Literal["activity", "leave-out", "refuse"]  # of time without a label
+Tracker = Literal["tensorboard", "mlflow"]
 Making = Literal["average", "mixture", "stack", "first", "ensemble"]  # how a row is made of other rows
 MAKINGS: tuple[Making, ...] = get_args(Making)
 BY_SESSION = ("leave-one-session-out", "fixed-sessions")  # kinds of protocol whose folds are made of sessions
@@ -125,6 +126,8 @@ class Train:
         precision: of a method's products, by `torch.autocast`; processors without bfloat16 of their own are
             slower in it. Encoders, weights and softmax stay float32, and so do products that gain nothing:
             those of a batch's rows alone, as `Concat` and `Single` make without a hidden layer.
+        log: trackers that are told of loss, accuracy and learning rate (`plait.study.trackers`); they decide
+            nothing, and no key hangs on them.
     """
 
     optimizer: str = "torch.optim:RMSprop"
@@ -137,6 +140,7 @@ class Train:
     choose: Literal["best", "last"] = "best"
     objective: Objectives = ()
     precision: Literal["float32", "bfloat16"] = "float32"
+    log: tuple[Tracker, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)

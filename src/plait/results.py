@@ -9,6 +9,8 @@ RUN/lacking.parquet        clips that lack a modality, if any
 RUN/continuous.csv         scores on whole recordings, if the study asks for them
 RUN/hands.parquet          what `plait hands detect` found, if it was asked to
 RUN/timelines/NAME/        what `plait predict` was asked to leave there, for the page
+RUN/tensorboard/JOB/       what trackers were told of a job, if the study asks for them: TensorBoard's files,
+RUN/mlruns/                MLflow's
 RUN/robustness/            what `plait robustness` found, if it was asked to
 RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, history, weights
 """
@@ -50,7 +52,9 @@ EPOCH: Schema = {
     "loss": pl.Float64,
     "val_accuracy": pl.Float64,
     "val_loss": pl.Float64,
+    "learning_rate": pl.Float64,
 }
+_VALIDATED = ("val_accuracy", "val_loss")
 ORDER = ["method", "seed", "fold", "clip"]
 PREDICTED: Schema = {"study": pl.String, "method": pl.String, "fold": pl.String, "seed": pl.Int64, **_OF_CLIP}
 COLUMNS = [*PREDICTED, "scores"]
@@ -425,7 +429,7 @@ def write_job(
         decided_by: all that its key stands for.
         predictions: of the test clips, of schema `SCORED`.
         validation: of the validation clips, likewise.
-        history: one row per epoch.
+        history: one row of `EPOCH` per epoch.
     """
     predictions.write_parquet(folder / PREDICTIONS)
     validation.write_parquet(folder / VALIDATION)
@@ -465,7 +469,16 @@ def read_history(folder: Path) -> pl.DataFrame:
     Raises:
         DataError: the file is damaged.
     """
-    return read_parquet(folder / HISTORY, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")})
+    return _read_epochs(folder / HISTORY, (*_VALIDATED, "learning_rate"))
+
+
+def _read_epochs(path: Path, sometimes: Sequence[str]) -> pl.DataFrame:
+    """A table of epochs; in the columns `sometimes`, rows may hold nothing, as where nobody validates."""
+    table = read_parquet(path, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")})
+    for name in sometimes:
+        if table.schema.get(name) not in (pl.Float64, pl.Null):
+            raise DataError(f"{path}: no numbers in a column {name!r}; {_REMEDY}")
+    return table
 
 
 def read_scores(folder: Path, name: str) -> pl.DataFrame:
@@ -480,10 +493,13 @@ def read_scores(folder: Path, name: str) -> pl.DataFrame:
 def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
     """The epochs of all jobs of the run in `folder` that still lie there: `method, fold, seed`, then `EPOCH`.
 
+    But for learning rates, which jobs of before have none of.
+
     Raises:
         DataError: a job's history is damaged.
     """
     schema: Schema = {"method": pl.String, "fold": pl.String, "seed": pl.Int64, **EPOCH}
+    del schema["learning_rate"]
     parts = [pl.DataFrame(schema=schema)]
     for method, row in facts.methods.items():
         for place, key in row.keys.items():
@@ -493,12 +509,7 @@ def read_histories(folder: Path, facts: RunFacts) -> pl.DataFrame:
                 if not seed.isdecimal() or len(seed) > 18:
                     raise DataError(f"{folder / FACTS}: keys: {quote(place)}, expected FOLD/SEED; {AGAIN}")
                 whose = {"method": pl.lit(method), "fold": pl.lit(fold), "seed": pl.lit(int(seed), pl.Int64)}
-                table = read_parquet(
-                    path, _REMEDY, {name: EPOCH[name] for name in ("phase", "epoch", "loss")}
-                )
-                for name in ("val_accuracy", "val_loss"):  # nothing where nobody validates
-                    if table.schema.get(name) not in (pl.Float64, pl.Null):
-                        raise DataError(f"{path}: no numbers in a column {name!r}; {_REMEDY}")
+                table = _read_epochs(path, _VALIDATED)
                 parts.append(table.with_columns(**whose).select(list(schema)).cast(pl.Schema(schema)))
     return pl.concat(parts)
 

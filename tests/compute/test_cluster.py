@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
 import tomli_w
 
@@ -203,7 +204,7 @@ with joined({address!r}, 1, "cpu") as cluster:
         run_study("study.toml", None, Path("failed"), executor="ray", only=["both"], sets=fails)
     except PlaitError as error:
         Path("failed.txt").write_text(repr(error))
-    run_study("study.toml", None, Path("run"), executor="ray")
+    run_study("study.toml", None, Path("run"), executor="ray", sets={trackers!r})
 """
 
 
@@ -216,7 +217,8 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     (where / "probe.txt").write_text("x" * 100)
     environment = {**os.environ, "PLAIT_CACHE": str(where / "cache"), "PYTHONPATH": path}
     environment["RAY_AUTH_MODE"] = "disabled"
-    code = DRIVER.format(address=nodes.address, shared=(tmp_path / "shared").as_uri())
+    told = ['train.log=["tensorboard"]'] if importlib.util.find_spec("tensorboard") else []
+    code = DRIVER.format(address=nodes.address, shared=(tmp_path / "shared").as_uri(), trackers=told)
     with said.open("w") as file:
         command = [sys.executable, "-c", code]
         options = {"stdout": file, "stderr": file, "start_new_session": True}
@@ -255,6 +257,11 @@ def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path
     assert code == 0, told
     one, other = (folder / "predictions.parquet" for folder in (where / "run", tmp_path / "inline"))
     assert one.read_bytes() == other.read_bytes()
+    if told:  # here, of all trainings; the nodes had nothing to do with it
+        histories = (where / "run" / "jobs").glob("*/history.parquet")
+        trainings = {file.parent.name[:8] for file in histories if pl.read_parquet(file).height}
+        shown = {folder.name.rpartition(", ")[2] for folder in (where / "run" / "tensorboard").iterdir()}
+        assert shown == trainings and len(shown) == 9 + 2 * 3 * 3
     theirs, ours = (
         {file.name: file.read_bytes() for file in (cache / "features").glob("*.npy")}
         for cache in (where / "cache", tmp_path / "cache")

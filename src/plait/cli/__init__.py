@@ -5,13 +5,13 @@ import functools
 import io
 import sys
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from plait.cli import cache, demo, doctor, hands, live, recogniser, recordings, robustness, studies
+import plait
+from plait.cli import cache, demo, doctor, hands, info, live, recogniser, recordings, robustness, studies
 from plait.errors import PlaitError, PlaitWarning
 from plait.names import encodable
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _say_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"plait {version('plait')}")
+        typer.echo(f"plait {plait.__version__}")
         raise typer.Exit
 
 
@@ -43,7 +43,7 @@ def _options(
     context.call_on_close(functools.partial(setattr, sys, "path", sys.path.copy()))
 
 
-for verbs in (studies, robustness, doctor, demo, recogniser, live, recordings, cache):
+for verbs in (studies, robustness, doctor, demo, recogniser, live, recordings, cache, info):
     app.add_typer(verbs.app)
 app.add_typer(hands.app, name="hands")
 

@@ -36,7 +36,7 @@ def cache(
 
     def line(name: str, group: list[Entry]) -> str:
         days = sorted((time.time() - entry.used_s) / DAY_S for entry in group)
-        size = _size(sum(entry.size for entry in group))
+        size = size_in_words(sum(entry.size for entry in group))
         return f"{name:<22}{len(group):>7}  {size:>9}  {days[0]:.0f} to {days[-1]:.0f} days"
 
     listed = entries(stage)
@@ -49,7 +49,7 @@ def cache(
             if group:
                 typer.echo(line(name if state is State.whole else f"{name}, {state}", group))
             for entry in group if each else []:
-                typer.echo(f"  {_size(entry.size):>9}  {entry.owner}  {entry.made}")
+                typer.echo(f"  {size_in_words(entry.size):>9}  {entry.owner}  {entry.made}")
     if not listed:
         typer.echo("nothing")
     if clean:
@@ -57,7 +57,7 @@ def cache(
         if not stage:  # some weights were put there by hand
             chosen = [entry for entry in chosen if entry.stage != "weights"]
         gone, kept = remove(chosen)
-        typer.echo(f"removed: {_count(gone)}, {_size(sum(entry.size for entry in gone))}")
+        typer.echo(f"removed: {_count(gone)}, {size_in_words(sum(entry.size for entry in gone))}")
         if kept:
             typer.echo(f"left: {_count(kept)} in work")
 
@@ -66,6 +66,7 @@ def _count(entries: Sequence[object]) -> str:
     return "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
 
 
-def _size(size: float) -> str:
+def size_in_words(size: float) -> str:
+    """So many bytes, to read."""
     power = sum(size >= 1000**k for k in (1, 2, 3))
     return f"{size / 1000**power:.{min(power, 1)}f} {('B', 'kB', 'MB', 'GB')[power]}"

@@ -9,7 +9,8 @@ import typer
 from plait.cli import recogniser
 from plait.cli.options import Device, Executor, How, Out, Workers
 from plait.cli.simulated import LEAST_CLIPS, NEWCOMER, simulated_clips
-from plait.cli.studies import run_shown, study_file
+from plait.cli.studies import run_shown
+from plait.study.shipped import study_file
 
 app = typer.Typer()
 MODEL = "model"  # of the run's folder

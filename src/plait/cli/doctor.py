@@ -8,7 +8,7 @@ import typer
 
 from plait.cli.meter import Meter
 from plait.cli.modules import beside, trusted
-from plait.cli.options import Different, SamePerson, Trusted, names_together
+from plait.cli.options import Different, SamePerson, Trusted, meant, names_together
 from plait.errors import ConfigError
 
 app = typer.Typer()
@@ -25,7 +25,9 @@ def doctor(
     ] = None,
     study: Annotated[
         Path | None,
-        typer.Option(help="A study, whose data set, people and split are meant.", metavar="STUDY.toml"),
+        typer.Option(
+            help="A study, whose data set, people and split are meant.", metavar="STUDY.toml", callback=meant
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where index.html and doctor.json go.", metavar="DIR")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from plait.errors import ConfigError
+from plait.study.shipped import study_path
 
 
 class Engine(StrEnum):
@@ -57,6 +58,22 @@ def names_together(option: str, texts: Sequence[str]) -> tuple[tuple[str, ...], 
     return tuple(tuple(text.split("=")) for text in texts)
 
 
+def meant(study: Path | None) -> Path | None:
+    """The file that a study's path means; that it is plait's own is said."""
+    if study is None or (file := study_path(study)) == study:
+        return study
+    typer.echo(f"{study}: plait's own, {file}", err=True)
+    return file
+
+
+StudyFile = Annotated[
+    Path,
+    typer.Argument(
+        help="A study file, or the name of one of plait's own (`plait info`).",
+        metavar="STUDY.toml",
+        callback=meant,
+    ),
+]
 Sets = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: train.patience=10.")
 ]

@@ -9,7 +9,7 @@ import typer
 
 from plait.cli.meter import Meter
 from plait.cli.modules import beside, trusted
-from plait.cli.options import Device, Executor, How, Sets, Threads, Trusted, Workers, finite
+from plait.cli.options import Device, Executor, How, Sets, StudyFile, Threads, Trusted, Workers, finite
 from plait.errors import ConfigError
 
 app = typer.Typer()
@@ -34,7 +34,7 @@ def _say(line: str) -> None:
 
 @app.command()
 def fit(
-    study: Annotated[Path, typer.Argument(help="A study file.", metavar="STUDY.toml")],
+    study: StudyFile,
     method: Annotated[str, typer.Argument(help="One of its methods.", metavar="METHOD")],
     data: Annotated[Path, typer.Option(help="The data set's folder.", metavar="DIR")],
     out: Annotated[Path, typer.Option(help="The model's folder.", metavar="MODEL")],

@@ -23,6 +23,7 @@ from plait.cli.options import (
     RayAddress,
     Run,
     Sets,
+    StudyFile,
     Threads,
     Trusted,
     Workers,
@@ -30,6 +31,7 @@ from plait.cli.options import (
 )
 from plait.cli.simulated import LEAST_CLIPS, count_simulated_hands, simulated_clips
 from plait.errors import ConfigError
+from plait.study.shipped import study_file
 
 app = typer.Typer()
 GLOVID = "plait.datasets.glovid:GLOVID"
@@ -37,7 +39,7 @@ GLOVID = "plait.datasets.glovid:GLOVID"
 
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(help="A study file.", metavar="STUDY.toml")],
+    study: StudyFile,
     data: Data,
     out: Out,
     sets: Sets = [],  # noqa: B006 - typer reads the default, nobody writes it
@@ -191,12 +193,6 @@ def _count_glovid_hands(data: Path, study: str, out: Path, detector: str | None,
         f"--detector DETECTOR --out {run} && plait report {run} "
         f"({hint if features else ''}DETECTOR: what `plait hands train` makes of pictures with boxes)"
     )
-
-
-def study_file(name: str) -> Path:
-    """A study file of plait's own: installed, or in a checkout."""
-    places = (Path(__file__).parents[1] / "studies", Path(__file__).parents[3] / "studies")
-    return next(place / f"{name}.toml" for place in places if place.is_dir())
 
 
 @app.command()

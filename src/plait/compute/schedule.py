@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -23,7 +23,11 @@ OLD_S = 3600.0  # of an empty folder: nobody is about to fill it
 
 
 def do_missing(
-    items: Sequence[T], work: Work[T], workers: AbstractContextManager[Workers[T]], progress: Progress
+    items: Sequence[T],
+    work: Work[T],
+    workers: AbstractContextManager[Workers[T]],
+    progress: Progress,
+    stands: Callable[[T], object] = lambda item: None,
 ) -> None:
     """Do every item whose folder does not stand yet.
 
@@ -35,6 +39,7 @@ def do_missing(
         work: what is known of items.
         workers: who carries them out.
         progress: told folders that stand, folders in all, and what was finished last, or `WAITING` once.
+        stands: called with each item whose folder stands, first with those that are done already.
 
     Raises:
         DataError: the folder of the results cannot be written; nothing has been done.
@@ -46,6 +51,9 @@ def do_missing(
         _sweep(place, work.out)
     todo = [item for item in items if not _stands(item, work)]
     missing = {work.leaves(item) for item in todo}
+    for item in items:
+        if work.leaves(item) not in missing:
+            stands(item)
 
     def tell(label: str, state: Literal["begins", "done", "waits"] = "done") -> None:
         progress(Step(len(items) - len(missing), len(items), label, state))
@@ -57,6 +65,7 @@ def do_missing(
     def finish(item: T) -> None:
         missing.discard(work.leaves(item))
         tell(work.label(item))
+        stands(item)
 
     with ExitStack() as claims, workers as pool:
         if pool.room() > 1:

@@ -250,7 +250,7 @@ def _decides(study: Study, dataset: Dataset, setting: Setting, training: Trainin
         paths.append(train.schedule.use)
         schedule = describe_setting(train.schedule.use, train.schedule.args)
     facts = {**asdict(train), "optimizer": optimizer, "args": None, "schedule": schedule}
-    del facts["objective"]
+    del facts["objective"], facts["log"]  # trackers are told of a job, and decide nothing
     if train.objective:
         paths += [objective.use for objective in train.objective]
         facts["objective"] = [describe_setting(one.use, one.args) for one in train.objective]

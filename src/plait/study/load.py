@@ -23,6 +23,7 @@ from plait.config import (
 )
 from plait.errors import ConfigError, one_line, quote
 from plait.store import read_bytes, toml_of
+from plait.study.shipped import own_studies, study_path
 
 MOST_ROWS = 1000  # of a sweep
 _ARGS: dict[str, type] = {"mixture": Mixing, "stack": Stacking}
@@ -33,12 +34,13 @@ def load_study(
 ) -> Study:
     """Read a study file, or a mapping of the same form, and apply `key.path=value` overrides.
 
+    A file that is not there may be one of plait's own (`plait.study.shipped`).
     A file may say `extends = "other.toml"`, relative to itself: it is then laid on top of that file, table by
     table; `without = ["methods.static"]` beside it names keys of that file that are left out. A method may
     say `like = "another"`: it is then that method but for what it says itself.
 
     Args:
-        source: the file, or the mapping.
+        source: the file, plait's own study's name, or the mapping.
         sets: overrides.
         whole: whether all methods of its contrasts must stand in it; of a run, which may be of some, they
             need not.
@@ -51,7 +53,7 @@ def load_study(
         if isinstance(source, Mapping):
             table = _spell_out(_copy(source), {}, file)
         else:
-            table, file = _read(Path(source))
+            table, file = _read(study_path(source))
         for text in sets:
             _apply(table, text)
         train = table.get("train")
@@ -82,7 +84,12 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], s
     try:
         table = toml_of(read_bytes(path).decode())
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        hint = ""
+        if isinstance(error, FileNotFoundError) and (
+            near := difflib.get_close_matches(path.stem, own_studies(), 1)
+        ):
+            hint = f"; of plait's own studies there is {near[0]}"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}{hint}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not a TOML file: {one_line(error)}") from error
     base, left_out = table.pop("extends", None), table.pop("without", [])
@@ -90,7 +97,7 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], s
         return _spell_out(table, {}, str(path)), str(path)
     if not isinstance(base, str) or path.resolve() in readers:
         raise ConfigError(f"{path}: extends: got {base!r}, expected the path of another study file")
-    below, called = _read(path.parent / base, (*readers, path.resolve()))
+    below, called = _read(study_path(base, path.parent), (*readers, path.resolve()))
     for key in left_out if isinstance(left_out, list) else [left_out]:
         _leave_out(below, key, path)
     return _merge(below, _spell_out(table, below, str(path))), f"{path} (extends {called})"

@@ -54,6 +54,7 @@ from plait.study.load import load_study
 from plait.study.made import scores_of, with_made
 from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.study.stacks import StackJob
+from plait.study.trackers import check_trackers, teller
 from plait.study.work import Plan, plan_all, work_of
 from plait.training.fit import check
 from plait.training.network import build
@@ -122,6 +123,7 @@ def run_study(
         study = study.only(only)
     with ExitStack() as stack:
         stack.enter_context(naming(source))
+        check_trackers(study)
         dataset = OWN.dataset(study.dataset, "dataset")
         setting = Setting(study.dataset, out.resolve(), threads, device_called(device, executor == "ray"))
         listing = clips_of(study, dataset, data)
@@ -151,9 +153,9 @@ def run_study(
         )
         for line in _costs(planned.plan):
             say(line)
-        work = work_of(setting)
+        work, tell = work_of(setting), teller(planned.plan, study.name, setting)
         pool = workers_of(executor, work, workers, threads, cluster)
-        do_missing(planned.plan.distinct(), work, pool, progress)
+        do_missing(planned.plan.distinct(), work, pool, progress, tell)
     _finish(planned, say, then)
 
 

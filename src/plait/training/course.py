@@ -28,7 +28,7 @@ from plait.types import Dataset, Fold
 Augment = Callable[[Tensor], Tensor]
 Tensors = dict[str, Tensor]  # of some clips, by modality
 Batch = tuple[Tensors, Tensors]  # some clips as a network takes them: tensors, and grids that are known
-Epoch = tuple[str, int, float, float | None, float | None]  # a row of `results.EPOCH`
+Epoch = tuple[str, int, float, float | None, float | None, float | None]  # a row of `results.EPOCH`
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ class Course:
         self.chooses = phase.val is not None and train.choose == "best"
         self.best, self.best_accuracy, self.best_weights = 0, -1.0, network.state_dict()
         self.total, self.over = 0.0, False
+        self.learning_rate: float | None = None  # of the last batch
         self.draws = Draws(task.seed, 0, 0)
         self.taken: Step | None = None
 
@@ -207,6 +208,7 @@ class Course:
             for objective in self.objectives:
                 objective.gradients(self.taken)
         self.optimizer.step()
+        self.learning_rate = _rate(self.optimizer)
         if self.schedule is not None:
             self.schedule.step()
         self.total += loss * clips
@@ -216,13 +218,13 @@ class Course:
         epoch, loss = len(self.history) + 1, self.total / len(self.rows)
         self.over = epoch >= self.epochs
         if self.val is None:
-            self.history.append((self.phase, epoch, loss, None, None))
+            self.history.append((self.phase, epoch, loss, None, None, self.learning_rate))
             return
         probabilities = self.scores(self.val)
         truth = self.labels[self.val].numpy()
         accuracy = float((probabilities.argmax(axis=1) == truth).mean())
         val_loss = float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean())
-        self.history.append((self.phase, epoch, loss, accuracy, val_loss))
+        self.history.append((self.phase, epoch, loss, accuracy, val_loss, self.learning_rate))
         if self.chooses and accuracy > self.best_accuracy:
             self.best, self.best_accuracy = epoch, accuracy
             self.best_weights = {name: weight.clone() for name, weight in self.network.state_dict().items()}
@@ -304,6 +306,13 @@ def optimizer_of(
         parameters = inspect.signature(make).parameters
         length = {name: steps for name in ("total_steps", "T_max") if name in parameters}
         return optimizer, make(optimizer, **{**length, **train.schedule.args})
+
+
+def _rate(optimizer: object) -> float | None:
+    """The learning rate of an optimizer's first group; None of one that has none."""
+    groups = getattr(optimizer, "param_groups", None)
+    rate = groups[0].get("lr") if groups else None
+    return None if rate is None else float(rate)
 
 
 def augments_of(method: Method, where: str) -> Mapping[str, Augment]:
