@@ -43,7 +43,7 @@ function drawBars() {
   head.append(element("th", "activity", { scope: "col" }), element("td", "", { className: "track" }));
   head.append(element("th", "recall, %", { className: "n", scope: "col" }));
   if (against >= 0) head.append(element("th", "gain, points", { className: "n", scope: "col" }));
-  const body = element("tbody", "", { className: "tone-" + data.kinds[method] });
+  const body = element("tbody", "", { className: "of-" + data.kinds[method] });
   for (const i of order) {
     const row = element("tr"), cell = element("td", "", { className: "track" }), track = element("div");
     const mark = (className, share, side) => {
@@ -122,3 +122,11 @@ choose("matrix-method", data.methods, first, drawMatrix);
 choose("matrix-person", ["everybody", ...data.people], 0, drawMatrix);
 drawBars();
 drawMatrix();
+
+// Whatever goes on to the right says so, until it has been seen; what is folded is printed.
+const wide = [...document.querySelectorAll(".scroll")];
+const told = () => wide.forEach((one) => one.classList.toggle("more", one.scrollLeft + one.clientWidth + 2 < one.scrollWidth));
+wide.forEach((one) => one.addEventListener("scroll", told, { passive: true }));
+["resize", "load", "change"].forEach((event) => addEventListener(event, told));
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+told();
