@@ -114,7 +114,7 @@ def calibration_plot(
                 zorder=3,
             )
             errors = f"ECE {percent(rows[method]['ece'])} %, chance {percent(rows[method]['ece_by_chance'])}"
-            ink = {"loc": "left", "fontsize": 8.5, "color": COLOURS["ink"][0]}
+            ink: Any = {"loc": "left", "fontsize": 8.5, "color": COLOURS["ink"][0]}
             true.set_title(f"{short(method, int(side / LETTER_IN))}\n{errors}", **ink)
             ticks = [0, 50, 100]
             true.set(xlim=(0, 100), ylim=(0, 100), xticks=ticks, yticks=ticks)
@@ -182,7 +182,9 @@ def learning_plot(learning: pl.DataFrame, main: pl.DataFrame, width_in: float = 
                 low, high = seen[f"{loss}_low"], seen[f"{loss}_high"]
                 axes.fill_between(seen["epoch"], low, high, color=colour, alpha=0.16, linewidth=0)
                 axes.plot(seen["epoch"], seen[loss], color=colour, linewidth=1.2, linestyle=dash, alpha=0.4)
-                axes.plot(whole["epoch"], whole[loss], color=colour, linewidth=1.3, linestyle=dash)
+                dot = "o" if len(seen) == 1 else ""  # which no line shows
+                look: Any = {"linestyle": dash, "marker": dot, "markersize": 3}
+                axes.plot(whole["epoch"], whole[loss], color=colour, linewidth=1.3, **look)
             axes.set_ylim(0, top)
             axes.set_title(short(method, 25 if wide else 21), loc="left", fontsize=8.5, pad=3)
             if number + columns >= len(methods):  # the last of its column
@@ -191,6 +193,7 @@ def learning_plot(learning: pl.DataFrame, main: pl.DataFrame, width_in: float = 
             if number % columns == 0:
                 axes.set_ylabel("loss")
         panels[0].xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+        panels[0].set_xlim(0, 1.03 * max(2, *drawn["epoch"]))
         figure.subplots_adjust(
             left=0.45 / width_in,
             right=1 - 0.06 / width_in,
@@ -216,9 +219,9 @@ def hands_plot(
     kinds = dict(main.select("method", "kind").iter_rows())
     levels = range(max(2, *hands["missing"]) + 1)
     with mpl.rc_context(style() | CURVES):
-        figure = Figure(figsize=(width_in, 0.36 * width_in + 1.3))
+        figure = Figure(figsize=(width_in, 0.36 * width_in + 1.4))
         wide = width_in > WIDTHS_IN["narrow"]
-        axes = figure.add_axes((0.08, 0.2, 0.72, 0.75) if wide else (0.12, 0.24, 0.56, 0.71))
+        axes = figure.add_axes((0.08, 0.2, 0.72, 0.75) if wide else (0.12, 0.29, 0.54, 0.66))
         ends: list[tuple[float, str, str]] = []
         for method in main["method"]:
             if method not in leaders:
@@ -258,6 +261,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Labels at the right end of curves, moved apart where they would meet."""
     low, high = axes.get_ylim()
     step = (high - low) * 0.135 * axes.figure.dpi / axes.bbox.height
+    most = int(((1 - axes.get_position().x1) * axes.figure.bbox.width / axes.figure.dpi - 0.12) / LETTER_IN)
     places: list[float] = []
     for y, _, _ in sorted(ends):
         places.append(max(y, places[-1] + step) if places else y)
@@ -265,4 +269,4 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         places[i] = min(places[i], high - step * (len(places) - 1 - i))
     for at, (_, label, shade) in zip(places, sorted(ends), strict=True):
         right, colour = axes.get_yaxis_transform(), COLOURS[shade][0]
-        axes.annotate(short(label, 18), (1, at), (6, 0), right, "offset points", va="center", color=colour)
+        axes.annotate(short(label, most), (1, at), (6, 0), right, "offset points", va="center", color=colour)

@@ -42,7 +42,7 @@ GLYPH: dict[Kind, str] = {
 # A page shows the narrow one below 49.5rem: text of 8.5 points is then nowhere less than 11 pixels high.
 WIDTHS_IN = {"wide": 8.0, "narrow": 3.7}
 LETTER_IN, INDENT_IN, BELOW_IN, BESIDE_IN = 0.071, 0.14, 0.62, 0.54
-ABOVE_IN = 0.16  # what a label takes that stands above what is drawn of it
+ABOVE_IN = 0.2  # what a label takes that stands above what is drawn of it
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
 
@@ -130,7 +130,7 @@ def canvas(
     for y, label, heading in lines:
         x, colour, weight = (0.0, "muted", "bold") if heading else (INDENT_IN, "ink", "normal")
         text = short(label, int(0.88 * width_in / LETTER_IN) if heading else most)
-        at = y - 0.5 if stacked and not heading else y
+        at = y - 0.42 if stacked and not heading else y
         axes.text(x, at, text, transform=inches, va="center", color=COLOURS[colour][0], weight=weight)
     return figure, axes
 
@@ -160,7 +160,7 @@ def name_axis(axes: Axes, width_in: float, text: str, left: str = "", right: str
     """
     muted = COLOURS["muted"][0]
     figure, wide = axes.figure, width_in >= WIDTHS_IN["wide"]
-    height, box = figure.get_figheight(), axes.get_position()
+    height, box = figure.bbox.height / figure.dpi, axes.get_position()
     ends = (box.x0, box.x1) if wide else (0.0, 1.0)
     for words, x, side in ((left, ends[0], "left"), (right, ends[1], "right")):
         figure.text(x, 0.26 / height, words, ha=side, va="bottom", color=muted)

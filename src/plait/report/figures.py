@@ -7,6 +7,7 @@ import matplotlib as mpl
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from plait.report.captions import percent, points
@@ -110,7 +111,7 @@ def contrast_plot(
 def gain_plot(gains: pl.DataFrame, fusion: str, width_in: float = WIDTHS_IN["wide"]) -> Figure:
     """Fig. 6: what `fusion` gains over each of its single modalities, by activity; `gains` is `claims.gains`.
 
-    Filled where the interval does not hold zero. Singles stand side by side where there is room.
+    Filled where the interval does not hold zero. Up to three singles stand side by side, or on one line.
     """
     groups: dict[str, list[Interval]] = {}
     for row in gains.filter(pl.col("fusion") == fusion).iter_rows(named=True):
@@ -119,8 +120,9 @@ def gain_plot(gains: pl.DataFrame, fusion: str, width_in: float = WIDTHS_IN["wid
         groups.setdefault(row["single"], []).append(interval)
     axis, ends = "difference in recall, points", ("single better", "fusion better")
     alike = len({tuple(row.label for row in rows) for rows in groups.values()}) == 1
-    if width_in >= WIDTHS_IN["wide"] and alike and 1 < len(groups) <= 3:
-        return _draw_side_by_side(groups, width_in, f"{fusion} against", axis, *ends)
+    if alike and 1 < len(groups) <= 3:
+        draw = _draw_side_by_side if width_in >= WIDTHS_IN["wide"] else _draw_together
+        return draw(groups, width_in, f"{fusion} against", axis, *ends)
     named = {f"{fusion} against {single}": rows for single, rows in groups.items()}
     return _draw_forest(named, width_in, axis, *ends)
 
@@ -166,18 +168,55 @@ def _draw_side_by_side(
         return figure
 
 
+def _draw_together(
+    groups: Mapping[str, Sequence[Interval]], width_in: float, title: str, axis: str, left: str, right: str
+) -> Figure:
+    """Differences about zero: a line for each label, which all groups share, on it a shape for each group."""
+    lines = listed_lines({title: [], "": [row.label for row in next(iter(groups.values()))]})
+    every = [row for rows in groups.values() for row in rows]
+    with mpl.rc_context(style()):
+        figure, axes = canvas(lines, width_in, row_in=0.36)
+        heights = [line.y for line in rows_of(lines)]
+        box, (bottom, top) = axes.get_position(), axes.get_ylim()
+        first = heights[0] - 0.7  # the axes begin below the legend
+        tall = box.height * (bottom - first) / (bottom - top)
+        axes.set_position((box.x0, box.y0, 0.97 - box.x0, tall))
+        axes.set_ylim(bottom, first)
+        legend: list[Line2D] = []
+        for place, (name, rows) in enumerate(groups.items()):
+            at = [y + 0.26 * (place - (len(groups) - 1) / 2) for y in heights]
+            shape, ink = "os^"[place], COLOURS["fusion"][0]
+            _draw_intervals(axes, at, rows, every, shape)
+            legend.append(
+                Line2D([], [], linestyle="", color=ink, marker=shape, label=short(name, 36 // len(groups)))
+            )
+        above: Any = {"loc": "lower left", "bbox_to_anchor": (-0.02, box.y0 + tall)}
+        figure.legend(handles=legend, ncols=3, frameon=False, columnspacing=1, handletextpad=0.1, **above)
+        name_axis(axes, width_in, axis, f"← {left}", f"{right} →")
+        return figure
+
+
 def _draw_intervals(
-    axes: Axes, heights: Sequence[float], intervals: Sequence[Interval], every: Sequence[Interval]
+    axes: Axes,
+    heights: Sequence[float],
+    intervals: Sequence[Interval],
+    every: Sequence[Interval],
+    shape: str | None = None,
 ) -> None:
-    """Differences, each at its height, on an axis that is wide enough for `every` one."""
+    """Differences, each at its height, on an axis that is wide enough for `every` one.
+
+    With a `shape` of their own they are small, and their numbers are not written.
+    """
     ink = COLOURS["fusion"][0]
     axes.axvline(0, color=COLOURS["muted"][0], linewidth=1.2)
     for y, (_, difference, low, high, clear) in zip(heights, intervals, strict=True):
         if low is not None and high is not None:
             axes.hlines(y, 100 * low, 100 * high, color=ink, linewidth=1.6)
         fill = ink if clear else COLOURS["surface"][0]
-        axes.scatter(100 * difference, y, s=30, marker="D", c=fill, edgecolors=ink, zorder=3)
-        number(axes, y, points(difference))
+        look: Any = {"marker": shape or "D", "s": 17 if shape else 30}
+        axes.scatter(100 * difference, y, c=fill, edgecolors=ink, zorder=3, **look)
+        if shape is None:
+            number(axes, y, points(difference))
     ends = [100 * x for row in every for x in (row.difference, row.low, row.high) if x is not None]
     left_end, right_end = max(min(ends), -100), min(max(ends), 100)  # wider intervals run out of the axes
     air = 0.06 * max(right_end - left_end, right_end, -left_end, 0.1)

@@ -106,7 +106,8 @@ function drawMatrix() {
     body.append(line);
   });
   top.append(head);
-  table.style.setProperty("--cell", Math.max(23, Math.min(46, 760 / counts.length)) + "px");
+  const room = Math.min(760, table.parentElement.clientWidth - 120);
+  table.style.setProperty("--cell", Math.max(23, Math.min(46, room / counts.length)) + "px");
   table.replaceChildren(top, body);
   mistakes.sort((a, b) => b[0] - a[0]);
   const elsewhere = (i, j) => others[i][j] / others[i].reduce((a, b) => a + b, 0);

@@ -88,7 +88,9 @@ def _facts(run: RunFacts, name: str, row: MethodFacts, settings: Mapping[str, An
         own = {key: value for key, value in row.args.items() if key != "modality"}
         facts["source"] = row.use + (f" ({_written(own)})" if own else "")
     elif row.made_of:
-        facts["source"] = f"made of {listed(row.made_of)}" + (f" ({_written(row.args)})" if row.args else "")
+        facts["source"] = ", ".join(row.made_of)
+        if row.args:
+            facts["settings"] = _written(row.args)
     origins = {modality: origin_of(origin) for modality, origin in row.encoders.items()}
     facts["modalities"] = "; ".join(
         f"{modality} (encoder {origins[modality]})" if origins.get(modality) else modality
@@ -96,14 +98,15 @@ def _facts(run: RunFacts, name: str, row: MethodFacts, settings: Mapping[str, An
     )
     if row.sweep:
         facts["of a sweep"] = _written(row.sweep)
-    facts["parameters"] = f"{row.parameters:,} that are trained" if row.parameters else "none of its own"
+    if row.parameters:
+        facts["parameters"] = f"{row.parameters:,} trained"
     if row.jobs:
         took = seconds(row.train_seconds / row.jobs)
         facts["trained"] = f"{count(row.jobs, 'time')}, once a fold and seed, {took} s each on {run.device}"
     else:
-        facts["trained"] = "nothing is"
+        facts["trained"] = "nothing of its own"
     if recipe := _recipe(settings, name) if row.use else "":
-        facts["how"] = recipe
+        facts["with"] = recipe
     return facts
 
 
