@@ -24,7 +24,8 @@ CUT = """[...document.querySelectorAll("figure svg")].flatMap((svg) => {
   const frame = svg.getBoundingClientRect();
   return [...svg.querySelectorAll("text")].filter((text) => {
     const box = text.getBoundingClientRect();
-    return box.width && (box.left < frame.left - 2 || box.right > frame.right + 2 || box.bottom > frame.bottom + 2);
+    const beyond = box.left < frame.left - 2 || box.right > frame.right + 2;
+    return box.width && (beyond || box.bottom > frame.bottom + 2);
   }).map((text) => text.textContent);
 })"""
 

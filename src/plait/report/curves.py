@@ -77,13 +77,13 @@ def calibration_plot(
     columns = min(len(leaders), 4) if wide else 2
     lines = -(-len(leaders) // columns)
     left, gap, title, below, legend = (
-        0.45,
+        0.54,
         0.25,
         0.42,
         0.5,
         0.3 if wide else 0.17 * -(-len(leaders) // 2) + 0.15,
     )
-    side = min(1.72, (width_in - left - 0.08 - gap * (columns - 1)) / columns)
+    side = min(1.72, (width_in - left - 0.16 - gap * (columns - 1)) / columns)
     height = lines * (title + side) + (lines - 1) * 0.28 + below + legend + 1.7 + below
     rows = {row["method"]: row for row in main.iter_rows(named=True)}
     with mpl.rc_context(style() | CURVES):
@@ -94,7 +94,7 @@ def calibration_plot(
             return figure.add_axes((x / width_in, 1 - (y + tall) / height, across / width_in, tall / height))
 
         y = height - below - 1.7
-        sure = place(left, y, width_in - left - 0.08, 1.7)
+        sure = place(left, y, width_in - left - 0.16, 1.7)
         for number, method in enumerate(leaders):
             line, column = divmod(number, columns)
             true = place(left + column * (side + gap), title + line * (title + side + 0.28), side, side)
@@ -195,7 +195,7 @@ def learning_plot(learning: pl.DataFrame, main: pl.DataFrame, width_in: float = 
         panels[0].xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
         panels[0].set_xlim(0, 1.03 * max(2, *drawn["epoch"]))
         figure.subplots_adjust(
-            left=0.45 / width_in,
+            left=0.54 / width_in,
             right=1 - 0.06 / width_in,
             bottom=below_in / height,
             top=1 - above_in / height,
