@@ -217,7 +217,9 @@ PLAYED = """(async () => {
   for (const share of [0.25, 0.75]) {  // where it stopped depends on how busy the machine is
     film.currentTime = film.duration * share;
     await new Promise((done) => film.addEventListener("seeked", done, { once: true }));
-    const pixels = canvas.getContext("2d").getImageData(0, 0, 2, 1).data;
+    const copy = new OffscreenCanvas(2, 1).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const pixels = copy.getImageData(0, 0, 2, 1).data;
     alpha.push([pixels[3], pixels[7]]);
   }
   return {

@@ -128,6 +128,6 @@ drawMatrix();
 const wide = [...document.querySelectorAll(".scroll")];
 const told = () => wide.forEach((one) => one.classList.toggle("more", one.scrollLeft + one.clientWidth + 2 < one.scrollWidth));
 wide.forEach((one) => one.addEventListener("scroll", told, { passive: true }));
-["resize", "load", "change"].forEach((event) => addEventListener(event, told));
+["resize", "load", "change", "toggle"].forEach((event) => addEventListener(event, told, true));
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
 told();
