@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from plait.analysis.metrics import by_activity, by_subject, confusion, summary
+from plait.analysis.metrics import by_activity, by_epoch, by_subject, confusion, summary
 
 ACTIVITIES = ("sit", "walk", "run")
 
@@ -110,3 +110,24 @@ def test_the_tables_agree_with_each_other_and_with_scikit_learn(rows):
         for j, predicted in enumerate(ACTIVITIES):
             cell = rows.filter((pl.col("activity") == true) & (pl.col("predicted") == predicted))
             assert counts[i, j] == len(cell)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 1), st.integers(1, 4)), min_size=1, unique=True))
+def test_a_learning_curve_lies_within_its_band_of_folds(jobs):
+    """Each job, of a fold and a seed, ends after some epochs; losses are its own."""
+    rows = [
+        ("led", str(fold), seed, "train", epoch, fold + 0.1 * seed + 0.01 * last / epoch, None, None)
+        for fold, seed, last in {(fold, seed): (fold, seed, last) for fold, seed, last in jobs}.values()
+        for epoch in range(1, last + 1)
+    ]
+    columns = ("method", "fold", "seed", "phase", "epoch", "loss", "val_accuracy", "val_loss")
+    histories = pl.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None)
+    for row in by_epoch(histories.cast({"val_loss": pl.Float64})).iter_rows(named=True):
+        reached = [one for one in rows if one[4] == row["epoch"]]
+        folds = [[one[5] for one in reached if one[1] == name] for name in {one[1] for one in reached}]
+        means = [sum(losses) / len(losses) for losses in folds]
+        assert row["jobs"] == len(reached)
+        assert (row["loss_low"], row["loss_high"]) == pytest.approx((min(means), max(means)))
+        assert row["loss_low"] - 1e-9 <= row["loss"] <= row["loss_high"] + 1e-9
+        assert row["val_loss_low"] is None and row["val_loss_high"] is None

@@ -16,7 +16,18 @@ AREAS = """[...document.querySelectorAll("figure, figure svg, #bars, #matrix, .c
   .filter((one) => !one.closest(".wide, .narrow") ||
     getComputedStyle(one.closest(".wide, .narrow")).display !== "none")
   .map((one) => one.getBoundingClientRect()).map((box) => box.width * box.height)"""
-CONTROLS = 'select, a[href], input, button:not([hidden]), video, [tabindex="0"]'
+CONTROLS = 'select, a[href], input, button:not([hidden], [popover] *), video, summary, [tabindex="0"]'
+LETTERS = """[...document.querySelectorAll("figure svg text")].filter((text) => text.getClientRects().length)
+  .map((text) => [parseFloat(getComputedStyle(text).fontSize) * text.ownerSVGElement.getScreenCTM().a,
+                  text.textContent])"""
+CUT = """[...document.querySelectorAll("figure svg")].flatMap((svg) => {
+  const frame = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    const beyond = box.left < frame.left - 2 || box.right > frame.right + 2;
+    return box.width && (beyond || box.bottom > frame.bottom + 2);
+  }).map((text) => text.textContent);
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +36,8 @@ def page(fused, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     with_films(fused, folder)
     recognised(folder)
+    for name in ("jobs", "study.toml"):
+        (folder / name).symlink_to(fused / name)
     write_report(folder)
     return folder
 
@@ -42,6 +55,71 @@ def test_nothing_is_cut_off_or_empty(tab, page, width, dark):
         "getComputedStyle(document.body)[name].match(/\\d+/g).map(Number))"
     )
     assert (sum(ground) < sum(ink)) == dark and abs(sum(ground) - sum(ink)) > 300
+
+
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_what_figures_say_can_be_read(tab, page, width):
+    tab.open((page / "index.html").as_uri(), width)
+    shown = set(
+        tab.run("[...document.querySelectorAll('figure svg')].map((one) => one.closest('section').id)")
+    )
+    assert {"accuracy", "timelines", "comparisons", "widths", "gains", "calibration", "learning"} <= shown
+    letters = tab.run(LETTERS)
+    assert len(letters) > 60 and min(letters)[0] >= 11, min(letters)
+    assert tab.run(CUT) == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_tables_show_all_of_their_columns(tab, page, width):
+    tab.open((page / "index.html").as_uri(), width)
+    cut = tab.run("""[...document.querySelectorAll("section:not(#confusion, #subjects) > .scroll")]
+      .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.ariaLabel)""")
+    assert cut == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_row_says_what_it_is_when_asked(tab, page, width):
+    tab.open((page / "index.html").as_uri(), width)
+    names = tab.run("[...document.querySelectorAll('button.name')].map((one) => one.textContent)")
+    assert names == tab.run("data.methods")
+    opened = "[...document.querySelectorAll(':popover-open')].map((one) => one.innerText)"
+    led = f"document.querySelectorAll('button.name')[{names.index('led')}]"
+    assert tab.run(opened) == []
+    tab.run(f"{led}.focus()")
+    tab.press(" ", 32)
+    [said] = tab.run(opened)
+    for words in (
+        "Class scores from the lead's grid",
+        "plait.fusion:Led (lead a)",
+        "a; b",
+        "trained",
+        "RMSprop",
+    ):
+        assert words in said, words
+    box = tab.run("""(() => { const box = document.querySelector(":popover-open").getBoundingClientRect();
+      return [box.left, box.top, innerWidth - box.right, innerHeight - box.bottom]; })()""")
+    assert min(box) >= 0
+    tab.press("Tab", 9)
+    assert tab.run("document.activeElement.textContent") == "close"
+    tab.press("Escape", 27)
+    assert tab.run(opened) == [] and tab.run(f"document.activeElement === {led}")
+    tab.run(f"{led}.click()")
+    assert len(tab.run(opened)) == 1
+
+
+def test_print_folds_nothing_and_says_what_rows_are(tab, page):
+    tab.open((page / "index.html").as_uri(), 1280)
+    tab.run("document.querySelector('main').append(document.createElement('details'))")
+    tab.run("dispatchEvent(new Event('beforeprint'))")
+    assert tab.run("document.querySelector('main > details').open")
+    tab.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        shown = tab.run(
+            "[...document.querySelectorAll('.about')].map((one) => one.getBoundingClientRect().height)"
+        )
+        assert len(shown) == tab.run("data.methods.length") and min(shown) > 30
+    finally:
+        tab.call("Emulation.setEmulatedMedia", media="")
 
 
 def test_the_browser_hears_complaints(tab, tmp_path):

@@ -56,15 +56,24 @@ def by_fold(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_epoch(histories: pl.DataFrame) -> pl.DataFrame:
-    """Learning curves, mean over jobs: `method, phase, epoch, loss, val_accuracy, val_loss, jobs`.
+    """Learning curves, mean over jobs, and how far folds lie apart.
 
-    `histories` is `results.read_histories`. An epoch's mean is over the jobs that reached it.
+    `method, phase, epoch, loss, val_accuracy, val_loss, jobs, loss_low, loss_high, val_loss_low,
+    val_loss_high`: an epoch's mean is over the jobs that reached it, low and high are of the means over seeds
+    of each fold that did. `histories` is `results.read_histories`.
     """
+    epoch = ["method", "phase", "epoch"]
     means = pl.col("loss", "val_accuracy", "val_loss").mean()
-    grouped = histories.group_by("method", "phase", "epoch", maintain_order=True)
+    grouped = histories.group_by(epoch, maintain_order=True).agg(means, jobs=pl.len().cast(pl.Int64))
+    losses = pl.col("loss", "val_loss")
+    folds = histories.group_by([*epoch, "fold"], maintain_order=True).agg(losses.mean())
+    lowest, highest = losses.min().name.suffix("_low"), losses.max().name.suffix("_high")
+    spread = folds.group_by(epoch, maintain_order=True).agg(lowest, highest)
+    ends = [f"{name}_{end}" for name in ("loss", "val_loss") for end in ("low", "high")]
     phases = pl.col("phase").replace_strict({"train": 0, "refit": 1}, default=2)
     order = [pl.col("method").rank("dense"), phases, pl.col("epoch")]
-    return grouped.agg(means, jobs=pl.len().cast(pl.Int64)).sort(order, maintain_order=True)
+    table = grouped.join(spread, on=epoch, how="left", maintain_order="left")
+    return table.select(*grouped.columns, *ends).sort(order, maintain_order=True)
 
 
 def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:

@@ -3,7 +3,7 @@ const caseData = document.getElementById("case-data");
 if (caseData) {
   const { models, counts, cases } = JSON.parse(caseData.textContent);
   const films = JSON.parse(byId("case-films").textContent);
-  const everyone = "all", atFirst = 12, list = byId("cases-list"), fusion = models.length - 1;
+  const everyone = "all", atFirst = innerWidth < 640 ? 4 : 12, list = byId("cases-list"), fusion = models.length - 1;
   const unique = (key) => [...new Set(cases.map((one) => one[key]))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
   const who = (right) => models.map((name, i) => `${right[i] ? "✓" : "✗"} ${name}`).join(" ");
   const single = (right, value) => right.slice(0, fusion).includes(value);

@@ -36,8 +36,13 @@ COLOUR_OF: dict[Kind, str] = {
     "ensemble": "muted",
 }
 MARKER: dict[Kind, str] = {"single": "o", **dict.fromkeys(LATE, "s"), "fusion": "D", "ensemble": "^"}
-WIDTHS_IN = {"wide": 8.2, "narrow": 4.5}
+GLYPH: dict[Kind, str] = {
+    kind: {"o": "●", "s": "■", "D": "◆", "^": "▲"}[mark] for kind, mark in MARKER.items()
+}
+# A page shows the narrow one below 49.5rem: text of 8.5 points is then nowhere less than 11 pixels high.
+WIDTHS_IN = {"wide": 8.0, "narrow": 3.7}
 LETTER_IN, INDENT_IN, BELOW_IN, BESIDE_IN = 0.071, 0.14, 0.62, 0.54
+ABOVE_IN = 0.2  # what a label takes that stands above what is drawn of it
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
 
@@ -96,10 +101,23 @@ def rows_of(lines: Sequence[Line]) -> list[Line]:
     return [line for line in lines if not line.heading]
 
 
-def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figure, Axes]:
-    """A figure with the labels of `lines` on the left of its axes and room for a number on their right."""
+def canvas(
+    lines: Sequence[Line], width_in: float, row_in: float, *, stacks: bool = False
+) -> tuple[Figure, Axes]:
+    """A figure with the labels of `lines` on the left of its axes and room for a number on their right.
+
+    Args:
+        lines: from the top down.
+        width_in: of the figure, in inches.
+        row_in: of a line, in inches.
+        stacks: where labels would take nearly half of a narrow figure, each stands above its line instead.
+    """
     most = int((width_in / 2 - INDENT_IN) / LETTER_IN)
-    labels_in = INDENT_IN + 0.1 + LETTER_IN * max(breadth(short(line.label, most)) for line in rows_of(lines))
+    broadest = max(breadth(line.label) for line in rows_of(lines))
+    stacked = stacks and width_in < WIDTHS_IN["wide"] and LETTER_IN * broadest + INDENT_IN > 0.45 * width_in
+    if stacked:
+        most, row_in = int((width_in - INDENT_IN) / LETTER_IN), row_in + ABOVE_IN
+    labels_in = INDENT_IN + (0.0 if stacked else 0.1 + LETTER_IN * min(broadest, most))
     tall = row_in * (lines[-1].y + 1.2)
     height = tall + BELOW_IN
     figure = Figure(figsize=(width_in, height))
@@ -111,8 +129,9 @@ def canvas(lines: Sequence[Line], width_in: float, row_in: float) -> tuple[Figur
     inches = blended_transform_factory(figure.dpi_scale_trans, axes.transData)
     for y, label, heading in lines:
         x, colour, weight = (0.0, "muted", "bold") if heading else (INDENT_IN, "ink", "normal")
-        text = label if heading else short(label, most)
-        axes.text(x, y, text, transform=inches, va="center", color=COLOURS[colour][0], weight=weight)
+        text = short(label, int(0.88 * width_in / LETTER_IN) if heading else most)
+        at = y - 0.42 if stacked and not heading else y
+        axes.text(x, at, text, transform=inches, va="center", color=COLOURS[colour][0], weight=weight)
     return figure, axes
 
 
@@ -127,6 +146,26 @@ def number(axes: Axes, y: float, text: str, weight: str = "normal") -> None:
     """
     right = axes.get_yaxis_transform()
     axes.annotate(text, (1, y), (8, 0), right, "offset points", va="center", weight=weight)
+
+
+def name_axis(axes: Axes, width_in: float, text: str, left: str = "", right: str = "") -> None:
+    """Write below a `canvas` what its axis measures.
+
+    Args:
+        axes: those of the canvas.
+        width_in: of the figure, in inches; below a narrow one words may be broader than its axes.
+        text: at most two lines, one beside `left` and `right`.
+        left: what the axis' left end means.
+        right: likewise.
+    """
+    muted = COLOURS["muted"][0]
+    figure, wide = axes.figure, width_in >= WIDTHS_IN["wide"]
+    height, box = figure.bbox.height / figure.dpi, axes.get_position()
+    ends = (box.x0, box.x1) if wide else (0.0, 1.0)
+    for words, x, side in ((left, ends[0], "left"), (right, ends[1], "right")):
+        figure.text(x, 0.26 / height, words, ha=side, va="bottom", color=muted)
+    middle = (box.x0 + box.x1) / 2 if wide else 0.5
+    figure.text(middle, 0.06 / height, text, ha="center", va="bottom", color=muted)
 
 
 def breadth(label: str) -> int:

@@ -43,7 +43,7 @@ function drawBars() {
   head.append(element("th", "activity", { scope: "col" }), element("td", "", { className: "track" }));
   head.append(element("th", "recall, %", { className: "n", scope: "col" }));
   if (against >= 0) head.append(element("th", "gain, points", { className: "n", scope: "col" }));
-  const body = element("tbody", "", { className: "tone-" + data.kinds[method] });
+  const body = element("tbody", "", { className: "of-" + data.kinds[method] });
   for (const i of order) {
     const row = element("tr"), cell = element("td", "", { className: "track" }), track = element("div");
     const mark = (className, share, side) => {
@@ -106,7 +106,8 @@ function drawMatrix() {
     body.append(line);
   });
   top.append(head);
-  table.style.setProperty("--cell", Math.max(23, Math.min(46, 760 / counts.length)) + "px");
+  const room = Math.min(760, table.parentElement.clientWidth - 120);
+  table.style.setProperty("--cell", Math.max(23, Math.min(46, room / counts.length)) + "px");
   table.replaceChildren(top, body);
   mistakes.sort((a, b) => b[0] - a[0]);
   const elsewhere = (i, j) => others[i][j] / others[i].reduce((a, b) => a + b, 0);
@@ -122,3 +123,11 @@ choose("matrix-method", data.methods, first, drawMatrix);
 choose("matrix-person", ["everybody", ...data.people], 0, drawMatrix);
 drawBars();
 drawMatrix();
+
+// Whatever goes on to the right says so, until it has been seen; what is folded is printed.
+const wide = [...document.querySelectorAll(".scroll")];
+const told = () => wide.forEach((one) => one.classList.toggle("more", one.scrollLeft + one.clientWidth + 2 < one.scrollWidth));
+wide.forEach((one) => one.addEventListener("scroll", told, { passive: true }));
+["resize", "load", "change", "toggle"].forEach((event) => addEventListener(event, told, true));
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+told();

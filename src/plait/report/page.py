@@ -22,17 +22,10 @@ from plait.analysis.persons import hardest
 from plait.errors import DataError
 from plait.names import natural
 from plait.report import captions, continuous, paper, published, robustness, tables, timelines
-from plait.report.drawing import COLOURS, WIDTHS_IN, for_page
-from plait.report.figures import (
-    accuracy_plot,
-    calibration_plot,
-    contrast_plot,
-    forest_plot,
-    gain_plot,
-    hands_plot,
-    learning_plot,
-    width_plot,
-)
+from plait.report.curves import calibration_plot, hands_plot, learning_plot, width_plot
+from plait.report.drawing import COLOUR_OF, COLOURS, GLYPH, WIDTHS_IN, for_page
+from plait.report.figures import accuracy_plot, contrast_plot, forest_plot, gain_plot
+from plait.report.rows import about, read_settings
 from plait.report.sheet import SHEET
 from plait.results import CASES, RunFacts
 from plait.store import read_json
@@ -190,11 +183,13 @@ class Report:
     def leaders(self) -> list[str]:
         """The methods that stand out: the fusion that Table 2 names, two singles of it, the concatenation.
 
-        Without a fusion the first single of each modality.
+        Without a fusion the first single of each of two modalities, and the most accurate late fusion.
         """
         if self.choice is None:
             singles = self.main.filter(pl.col("kind") == "single")
-            return singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2).to_list()
+            firsts = singles.unique("modalities", keep="first", maintain_order=True)["method"].head(2)
+            late = self.best(*tables.GROUPS[tables.COMBINED])
+            return [*firsts, *([late["method"]] if late else [])]
         methods, fusion = self.run.methods, self.choice.method
         average, concat = paper.baselines(methods, methods[fusion].modalities)
         return [name for name in (*singles_of(methods, fusion)[:2], concat or average, fusion) if name]
@@ -227,6 +222,9 @@ def render(
         run=run,
         captions=captions,
         colours=COLOURS,
+        colour_of=COLOUR_OF,
+        glyphs=GLYPH,
+        about=about(run, read_settings(folder)),
         groups=_main_groups(run, main),
         main_rows=len(main),
         best_single=report.best("single"),
@@ -260,6 +258,7 @@ def render(
         },
         scored=[tables.score_cells(row) for row in main.iter_rows(named=True)],
         seen=report.seen,
+        validated=not report.learning.is_empty() and report.learning["val_loss"].count() > 0,
         sheet=sheet,
         cases=cases,
         lacking=_cells_by("method", report.lacking, tables.lacking_cells),
@@ -336,14 +335,14 @@ def _main_groups(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
         "parameters": trained["parameters"].min(),
         "train_seconds": trained["train_seconds"].min(),
     }
-    groups = []
+    groups, numbered = [], main.with_row_index("number")
     for title, kinds in tables.GROUPS.items():
         rows = []
-        for row in main.filter(pl.col("kind").is_in(kinds)).iter_rows(named=True):
+        for row in numbered.filter(pl.col("kind").is_in(kinds)).iter_rows(named=True):
             name, modalities, head, *printed = tables.main_cells(run, row)
             marked = [len(main) > 1 and row[key] is not None and row[key] == top for key, top in best.items()]
             cells = list(zip(printed, marked, strict=True))
-            texts = {"name": name, "modalities": modalities, "head": head}
+            texts = {"number": row["number"], "name": name, "modalities": modalities, "head": head}
             rows.append({**texts, "scores": cells[:3], "costs": cells[3:]})
         if rows:
             groups.append({"title": title, "kind": kinds[0], "rows": rows})

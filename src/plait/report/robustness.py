@@ -15,8 +15,8 @@ from plait.analysis.claims import singles_of
 from plait.errors import DataError
 from plait.report import paper
 from plait.report.captions import interval, percent, points
+from plait.report.curves import CURVES
 from plait.report.drawing import COLOUR_OF, COLOURS, MARKER, WIDTHS_IN, for_page, short, style, write_figure
-from plait.report.figures import CURVES
 from plait.report.tables import escaped, markdown_table
 from plait.results import ROBUSTNESS, Results, RunFacts, read_people
 from plait.store import write_csv, write_text
@@ -177,12 +177,12 @@ def fault_plot(
         names = [name for name in leaders if name in drawn]
         figure.legend(
             [drawn[name] for name in names],
-            [short(name, 26) for name in names],
+            [short(name, 26 if key == "wide" else 20) for name in names],
             loc="upper left",
             bbox_to_anchor=(0.0, 1.0),
             ncols=4 if key == "wide" else 2,
             frameon=False,
-            fontsize=8,
+            fontsize=8.5,
         )
         label = f"{fault}: {rows['unit'][0]}"
         figure.text(0.5, 0.05 / height, label, ha="center", va="bottom", color=COLOURS["muted"][0])
