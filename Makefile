@@ -1,11 +1,12 @@
 # make demo   install into .venv, run the embedded study, recognise a sixth person, print table and page
 # make test   install, then lint, types, import contract, tests
 # make bench  install, then every benchmark; what each prints, and runs/bench/NAME.json
+# make docs   install, then the site in site/: a page that links to nothing ends it
 PYTHON ?= python3
 BIN := .venv/bin
 BENCHMARKS := $(filter-out atwork common glovid miniature plain_fusion signals simulated_sheet textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: install demo test bench
+.PHONY: install demo test bench docs
 
 install: .venv/installed
 
@@ -31,3 +32,9 @@ test: install
 bench: install
 	mkdir -p runs/bench
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json runs/bench/$$name.json || exit 1; done
+
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: install
+	$(BIN)/python docs/pages.py runs/docs
+	$(BIN)/mkdocs build --quiet --strict --config-file runs/docs/mkdocs.yml
+	@echo site/index.html

@@ -43,6 +43,11 @@ class Readings:
     Raises:
         DataError: no arrays of numbers, shapes that disagree, no reading, or times that do not strictly
             increase.
+
+    Examples:
+        >>> watch = Readings(np.array([0.0, 1.0, 2.0]), np.array([[0.0], [10.0], [10.0]]))
+        >>> watch.at(np.array([0.5, 9.0])).tolist()
+        [[5.0], [10.0]]
     """
 
     times: np.ndarray

@@ -22,7 +22,7 @@ class Times(NamedTuple):
         alone: whether all other streams have readings within it.
         mean_step_s: the mean of steps up to three median ones.
         whole_step_s: the same, where one of two or three median ones counts as two or three, as of lost
-        readings.
+            readings.
         uneven: natural logarithm of the fastest by the slowest rate of its quarters.
         label_s: when the recording's first label begins, infinite without any.
     """

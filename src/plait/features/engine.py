@@ -44,7 +44,11 @@ def accelerate(network: nn.Module, example: Tensor, engine: str = "torch") -> En
 
 
 def engine_version(engine: str) -> str:
-    """The engine and the version of what runs it."""
+    """The engine and the version of what runs it.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     package = "openvino" if engine == "openvino" else "torch"
     try:
         return f"{engine} {importlib.metadata.version(package)}"

@@ -33,6 +33,12 @@ class Led(nn.Module):
 
     Raises:
         ShapeError: the shapes, `lead`, `head` or an option do not fit, or a grid is not of its shape.
+
+    Examples:
+        >>> grids = {"video": torch.randn(5, 4, 3, 3, 16), "gloves": torch.randn(5, 7, 6)}
+        >>> shapes = {name: tuple(grid.shape[1:]) for name, grid in grids.items()}
+        >>> Led(shapes, 8, lead="video")(grids).shape
+        torch.Size([5, 8])
     """
 
     def __init__(

@@ -70,6 +70,14 @@ class NonLocal(nn.Module):
         ShapeError: a width, `pool` or `heads` below 1, an embedding that is no multiple of `heads`, `zero_h`
             neither true nor false, grids that are not of these widths or lack a clock, or different batch
             sizes.
+
+    Examples:
+        >>> video, gloves = torch.randn(2, 5, 3, 3, 16), torch.randn(2, 7, 6)
+        >>> block = NonLocal(lead=16, context=6, embedding=8)
+        >>> (video + block(video, gloves)).shape
+        torch.Size([2, 5, 3, 3, 16])
+        >>> block.relation(video, gloves).shape
+        torch.Size([2, 45, 7])
     """
 
     def __init__(

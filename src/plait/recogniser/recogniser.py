@@ -149,6 +149,8 @@ class Recogniser:
     """What `plait fit` made, ready to be given windows.
 
     `modalities` say of which streams a window's tensors are made, and how; `facts` all else.
+    `Recogniser.load("models/video-led")(clip)` are the probabilities of `activities`, in that order, of a
+    clip `{modality: tensor}`, each tensor of the shape that `facts.sensors[modality].shape` says.
 
     Args:
         facts: what its `model.toml` says.
