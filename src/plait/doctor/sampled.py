@@ -2,7 +2,8 @@
 
 A recording of an hour is never read whole: signals beyond `NUMBERS` are read in stretches of consecutive
 readings, spread evenly; of pictures 240 to 2000, the more the smaller they are, in bursts of neighbours, each
-made small at once.
+made small at once. What has more than `CHANNELS` numbers a reading and is no picture is a grid of features or
+a cloud of points: its numbers are no channels, and nothing is seen of it.
 """
 
 import functools
@@ -22,6 +23,7 @@ NUMBERS = 4_000_000  # of a signal, 16 MB
 STRETCHES = 64  # in which a longer one is read
 PICTURES, MOST_PICTURES, BURST = 240, 2000, 4  # as many as fit into `AT_ONCE`, within these
 AT_ONCE = 16_000_000  # numbers of pictures that are asked for in one call
+CHANNELS = 1024  # of a signal, at most
 SIDE = 32  # of a small picture, at most
 PICTURE = 8  # rows and columns of a picture, at least
 
@@ -154,7 +156,7 @@ def _is_picture(shape: Sequence[int]) -> bool:
 def _signal(same: _Same) -> Signal | None:
     stream = same.stream
     times, one = np.asarray(stream.times, np.float64), _one(stream)
-    if len(times) == 0 or one.dtype.kind not in "fiub":
+    if len(times) == 0 or one.dtype.kind not in "fiub" or one.size > CHANNELS:
         return None
     log = stream.log if isinstance(stream, Synced) else stream
     held = _held(stream)
