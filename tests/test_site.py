@@ -1,4 +1,4 @@
-"""The site's pages: every link of the documents leads to one; `make docs` looks at anchors and builds them."""
+"""The site's pages: every link of the documents leads to one; `make docs` builds them, looks at anchors."""
 
 import importlib.util
 from pathlib import Path
@@ -24,10 +24,10 @@ def test_every_link_leads_to_a_page(pages):
 
 def test_links_follow_their_targets(pages):
     page = ROOT / "docs" / "how-to" / "clock.md"
-    text = "[a](../../README.md) [b](../report.md#clips) [c](../../examples/own_data.py)\n```sh\n[d](nowhere)\n```"
-    assert pages.linked(text, page, "how-to/clock.md") == (
-        "[a](../overview.md) [b](../report.md#clips) [c](../examples.md#own_datapy)\n```sh\n[d](nowhere)\n```"
-    )
+    code = "\n```sh\n[d](nowhere)\n```"
+    text = f"[a](../../README.md) [b](../report.md#clips) [c](../../examples/own_data.py){code}"
+    led = f"[a](../overview.md) [b](../report.md#clips) [c](../examples.md#own_datapy){code}"
+    assert pages.linked(text, page, "how-to/clock.md") == led
     for nothing in ("nowhere.md", "../../pyproject.toml", "../../../x.md"):
         with pytest.raises(SystemExit, match="a link to nothing"):
             pages.linked(f"[x]({nothing})", page, "how-to/clock.md")
