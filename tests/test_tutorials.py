@@ -86,7 +86,7 @@ def test_a_sensor_is_missing(followed):
     silent = pl.read_parquet(followed / "runs/slipped/predictions.parquet").filter(
         pl.col("predicted").fill_null("") == ""
     )
-    assert silent["method"].to_list() == ["gated"] * 3 and set(silent["subject"]) == {"eve"}
+    assert silent["method"].to_list() == ["gated"] * 9 and set(silent["subject"]) == {"eve"}
     assert (followed / "runs/slipped/robustness").is_dir()
 
 

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from plait.doctor.levels import DeadChannels, Frozen, Levels, Saturation
 from plait.doctor.placement import Mounting, Swapped
+from plait.doctor.sampled import WIDEST, signals
 from plait.doctor.units import Units
 from plait.recordings.sensors import SensorLog
 from plait.robustness.faults import FAULTS, Occasion
@@ -311,3 +312,15 @@ def test_a_person_who_leads_with_the_other_hand_is_a_note():
     ]
     [finding] = verdict([Swapped()], others)
     assert finding.severity == "fault"
+
+
+@pytest.mark.parametrize("shape", [(7, 7, 832), (WIDEST + 1,), (1000, 3)])
+def test_numbers_of_grids_are_no_channels(shape):
+    """GloVid's features have 40,768 numbers a reading: what each of them does says nothing of a sensor."""
+    values = np.zeros((4, *shape), np.float32)
+    streams = {
+        "grid": Readings(np.arange(4.0), values),
+        "watch": Readings(np.arange(4.0), values[:, :1, ...].reshape(4, -1)[:, :3]),
+    }
+    recording = Recording("a", "a", streams, (Span(0.0, 3.0, "walk"),))
+    assert [name for name, _ in signals(recording)] == ["watch"]

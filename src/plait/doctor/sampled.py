@@ -2,7 +2,8 @@
 
 A recording of an hour is never read whole: signals beyond `NUMBERS` are read in stretches of consecutive
 readings, spread evenly; of pictures 240 to 2000, the more the smaller they are, in bursts of neighbours, each
-made small at once.
+made small at once. What has more than `WIDEST` numbers a reading and is no picture is a grid of features or
+a cloud of points: its numbers are no channels, and only copies of them are looked for.
 """
 
 import functools
