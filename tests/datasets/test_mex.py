@@ -71,11 +71,6 @@ def packed(files, file, prefix="Dataset/"):
     return file
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
-
-
 def streams(data):
     return {
         recording.name: {name: stream.content_key for name, stream in recording.streams.items()}

@@ -89,11 +89,6 @@ def put(folder, **workouts):
     return folder
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
-
-
 def test_a_workout_has_its_devices_its_person_and_its_sets(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -116,11 +116,6 @@ def world(*names):
     return files
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
-
-
 def test_a_session_has_its_sensors_its_person_and_its_labels(tmp_path):
     data = put(world("U0105-S0100", "U0202-S0100"), tmp_path / "v1.0.0")
     [_, later] = recordings(tmp_path, None)

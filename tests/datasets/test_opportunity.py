@@ -57,11 +57,6 @@ def world(folder, people=("S1", "S2", "S3"), runs=RUNS):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
 def one(tmp_path, cache):
     """A single run."""
     return world(tmp_path / "one", ("S1",), ("ADL1",))

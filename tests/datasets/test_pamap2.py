@@ -41,11 +41,6 @@ def world(folder, people=("101", "102", "103")):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
 def one(tmp_path, cache):
     """A single person, with the protocol and more."""
     data = world(tmp_path / "one", ("101",))

@@ -16,7 +16,9 @@ from plait.datasets.worn import together
 from plait.errors import DataError, PlaitWarning
 from plait.recogniser.windows import whole_recordings
 from tests.datasets.worn_worlds import G, guesses, motion, ran, scores
+from tests.recordings.formats.makers import zipped
 
+pytestmark = pytest.mark.usefixtures("cache")
 UP = np.array([0, 0, 1])
 START_MS = 1_435_993_000_000
 PREFIX = {"acc": "acc", "gyr": "Gyroscope"}
@@ -35,14 +37,6 @@ def table(activity, place, sensor, seed=0, seconds=4.3, later_ms=0):
     return frame.write_csv().encode()
 
 
-def packed(members):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, inner in members.items():
-            archive.writestr(name, inner)
-    return content.getvalue()
-
-
 def tables(activity, sensor, infix="", seed=0, later_ms=0, without=()):
     """The members of an archive, the authors' note among them."""
     named = {
@@ -54,7 +48,7 @@ def tables(activity, sensor, infix="", seed=0, later_ms=0, without=()):
 
 def person(number, seed, lacking=(), places=PLACES):
     """The archives of a person; the fourth climbed in three parts and has but a second part of walking."""
-    found = {"data/mag_walking_csv.zip": packed({"MagneticField_walking_chest.csv": b""})}
+    found = {"data/mag_walking_csv.zip": zipped({"MagneticField_walking_chest.csv": b""})}
     found["data/acc_walking_sqlite.zip"] = b"no archive that is read"
     for activity in ACTIVITIES:
         for sensor in PREFIX:
@@ -68,8 +62,8 @@ def person(number, seed, lacking=(), places=PLACES):
                     inner = f"_{part}" if part > 1 or sensor == "acc" else ""
                     infix = f"_{part}" if part > 1 else ""
                     of_part = tables(activity, sensor, infix, seed, 60_000 * part, without)
-                    members[f"{sensor}_{activity}{inner}_csv.zip"] = packed(of_part)
-            found[f"data/{sensor}_{activity}_csv.zip"] = packed(members)
+                    members[f"{sensor}_{activity}{inner}_csv.zip"] = zipped(of_part)
+            found[f"data/{sensor}_{activity}_csv.zip"] = zipped(members)
     return {f"proband{number}/{name}": content for name, content in found.items()}
 
 
@@ -84,11 +78,6 @@ def three(places=("forearm", "waist")):
     lacking = [("climbingup", "forearm")]
     people = person(1, 0, places=places), person(2, 1, lacking, places), person(4, 2, places=places)
     return people[0] | people[1] | people[2]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
 
 
 def test_parts_in_archives_in_archives_are_recordings(tmp_path):
@@ -110,9 +99,9 @@ def test_parts_in_archives_in_archives_are_recordings(tmp_path):
     keys = {name: recording.content([*recording.streams]) for name, recording in found.items()}
     inner = {f"realworld2016_dataset/{name}": content for name, content in files.items()}
     for other in (
-        put({"whole.zip": packed(files)}, tmp_path / "zipped"),
-        put({"whole.zip": packed(inner)}, tmp_path / "named") / "whole.zip",
-        put(_unpacked(files), tmp_path / "unpacked"),
+        put({"whole.zip": zipped(files)}, tmp_path / "zipped"),
+        put({"whole.zip": zipped(inner)}, tmp_path / "named") / "whole.zip",
+        put(_unzipped(files), tmp_path / "unpacked"),
     ):
         again = {recording.name: recording.content([*recording.streams]) for recording in whole(other)}
         assert again == keys
@@ -140,7 +129,7 @@ def test_a_clock_of_another_day_is_left_out_and_said(tmp_path):
     members = tables("lying", "acc") | {
         "acc_lying_head.csv": table("lying", "head", "acc", later_ms=9_000_000)
     }
-    data = put({"proband1/data/acc_lying_csv.zip": packed(members)}, tmp_path)
+    data = put({"proband1/data/acc_lying_csv.zip": zipped(members)}, tmp_path)
     with pytest.warns(
         PlaitWarning, match=r"acc_lying_head\.csv: its clock does not meet those of the others"
     ):
@@ -153,8 +142,8 @@ def test_a_clock_of_another_day_is_left_out_and_said(tmp_path):
 )
 def test_of_two_clocks_that_do_not_meet_one_is_left_out_and_said(tmp_path, place, sensor):
     name = f"{PREFIX[sensor]}_lying_{place}.csv"
-    other = packed({name: table("lying", place, sensor, later_ms=9_000_000)})
-    mine = packed({"acc_lying_chest.csv": table("lying", "chest", "acc")})
+    other = zipped({name: table("lying", place, sensor, later_ms=9_000_000)})
+    mine = zipped({"acc_lying_chest.csv": table("lying", "chest", "acc")})
     data = put({"proband1/a/acc_lying_csv.zip": mine, f"proband1/b/{sensor}_lying_csv.zip": other}, tmp_path)
     with pytest.warns(PlaitWarning, match=f"{name}: its clock does not meet those of the others"):
         [recording] = whole(data)
@@ -181,7 +170,7 @@ def test_lines_out_of_order_and_a_last_line_that_is_cut_off_are_said(tmp_path):
         return [*lines[:100], *(",".join([n, str(int(ms) - 1010), *xyz]) for n, ms, *xyz in early)]
 
     name = "proband1/data/acc_lying_csv.zip"
-    data = put({name: packed({"acc_lying_chest.csv": _changed("acc", back)})}, tmp_path / "back")
+    data = put({name: zipped({"acc_lying_chest.csv": _changed("acc", back)})}, tmp_path / "back")
     with pytest.warns(PlaitWarning, match=r"1 lines before the line above, by up to 0\.99 s: put in order"):
         [recording] = whole(data)
     assert recording.spans[0].stop_s == pytest.approx(3.27)
@@ -193,19 +182,19 @@ def test_lines_out_of_order_and_a_last_line_that_is_cut_off_are_said(tmp_path):
 
 
 def test_archives_of_a_person_are_found_wherever_they_lie_and_people_by_their_number(tmp_path):
-    acc = packed({"acc_lying_chest.csv": table("lying", "chest", "acc")})
-    gyr = packed({"Gyroscope_lying_chest.csv": table("lying", "chest", "gyr")})
+    acc = zipped({"acc_lying_chest.csv": table("lying", "chest", "acc")})
+    gyr = zipped({"Gyroscope_lying_chest.csv": table("lying", "chest", "gyr")})
     inside = {"data/acc_lying_csv.zip": acc, "data/gyr_lying_csv.zip": gyr}
     for number, files in enumerate(
         (
-            {"raw/proband1.zip": packed(inside)},
-            {"all.zip": packed({"proband1.zip": packed(inside)})},
+            {"raw/proband1.zip": zipped(inside)},
+            {"all.zip": zipped({"proband1.zip": zipped(inside)})},
             {"proband1/acc_lying_csv.zip": acc, "Proband01/gyr_lying_csv.zip": gyr},
         )
     ):
         [recording] = whole(put(files, tmp_path / str(number)))
         assert (recording.name, recording.subject) == ("1-lying", "1") and len(recording.streams) == 2
-    odd = packed({"acc_lying_2_chest.csv": table("lying", "chest", "acc")})
+    odd = zipped({"acc_lying_2_chest.csv": table("lying", "chest", "acc")})
     files = {"proband1/acc_lying_csv.zip": odd, "proband1/gyr_lying_csv.zip": gyr}
     with pytest.warns(PlaitWarning, match="person 1, lying, part 1: turning without acceleration"):
         assert len(list(whole(put(files, tmp_path / "odd")))) == 2
@@ -250,7 +239,7 @@ def _changed(sensor, change):
     ],
 )  # fmt: skip
 def test_what_is_not_realworld_ends_in_a_line(tmp_path, name, content, said):
-    data = put({"proband1/data/acc_lying_csv.zip": packed({name: content})}, tmp_path)
+    data = put({"proband1/data/acc_lying_csv.zip": zipped({name: content})}, tmp_path)
     with pytest.raises(DataError, match=said):
         list(whole(data))
 
@@ -264,26 +253,26 @@ def test_degrees_are_no_radians(tmp_path):
             )
         },
     }
-    data = put({f"proband1/{name}": packed(inner) for name, inner in members.items()}, tmp_path)
+    data = put({f"proband1/{name}": zipped(inner) for name, inner in members.items()}, tmp_path)
     with pytest.raises(DataError, match="rad/s, not degrees"):
         list(whole(data))
 
 
 def test_who_jumps_feels_half_of_gravity_and_is_no_other_unit(tmp_path):
     lines = _changed("acc", lambda ls: [ls[0], *(_felt(line, 0.45) for line in ls[1:])])
-    data = put({"proband1/acc_lying_csv.zip": packed({"acc_lying_chest.csv": lines})}, tmp_path)
+    data = put({"proband1/acc_lying_csv.zip": zipped({"acc_lying_chest.csv": lines})}, tmp_path)
     assert len(list(whole(data))) == 1
 
 
 def test_archives_that_are_none_of_nobody_doubled_or_swollen_end_in_a_line(tmp_path):
-    one = packed(tables("lying", "acc"))
-    inner = {"acc_lying_1_csv.zip": packed({"acc_lying_chest.csv": b"a"}), "acc_lying_chest.csv": b"b"}
+    one = zipped(tables("lying", "acc"))
+    inner = {"acc_lying_1_csv.zip": zipped({"acc_lying_chest.csv": b"a"}), "acc_lying_chest.csv": b"b"}
     for number, (files, said) in enumerate(
         [
             ({}, "no table of RealWorld, expected proband1/data"),
             ({"proband1/data/acc_lying_csv.zip": b"no archive"}, r"expected a \.zip archive"),
             ({"data/acc_lying_csv.zip": one}, "of nobody, expected it in a folder such as proband1"),
-            ({"proband1/data/acc_lying_csv.zip": packed(inner)}, "the same table as"),
+            ({"proband1/data/acc_lying_csv.zip": zipped(inner)}, "the same table as"),
         ]
     ):
         (folder := tmp_path / str(number)).mkdir()
@@ -292,7 +281,7 @@ def test_archives_that_are_none_of_nobody_doubled_or_swollen_end_in_a_line(tmp_p
     with pytest.raises(DataError, match="no such file or folder"):
         list(whole(tmp_path / "nowhere"))
     said = _changed("acc", lambda ls: [*ls[:7], "7,1435993000120,,1,1", *ls[8:]])
-    data = put({"proband1/data/acc_lying_csv.zip": packed({"acc_lying_chest.csv": said})}, tmp_path / "hole")
+    data = put({"proband1/data/acc_lying_csv.zip": zipped({"acc_lying_chest.csv": said})}, tmp_path / "hole")
     with pytest.warns(PlaitWarning, match="1 lines, the first 8, without a time and three numbers: left out"):
         [recording] = whole(data)
     assert len(recording.streams["chest-acc"].times) == 214
@@ -328,7 +317,7 @@ def _values(content):
     return pl.read_csv(content).select("attr_x", "attr_y", "attr_z").to_numpy()
 
 
-def _unpacked(files):
+def _unzipped(files):
     """Archives as folders of the same name, as some tools unpack them."""
     found = {}
     for name, content in files.items():
@@ -336,7 +325,7 @@ def _unpacked(files):
             continue
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {member: archive.read(member) for member in archive.namelist()}
-        found |= _unpacked(
+        found |= _unzipped(
             {f"{name.removesuffix('.zip')}/{member}": inner for member, inner in members.items()}
         )
         found |= {

@@ -264,7 +264,8 @@ for number in range(100):
     recorder.arrived(Arrived("video", np.array([time_s]), picture, time_s))
     recorder.arrived(Arrived("left", np.array([time_s]), np.full((1, 2), number, np.float32), time_s))
 written = lambda: (folder / "left.csv").read_text().count("\\n") == 101
-while recorder._bytes or not (folder / "sync.json").exists() or not written():
+made = lambda: (folder / "sync.json").exists() and (folder / "recording.toml").exists()
+while recorder._bytes or not made() or not written():
     time.sleep(0.05)
 print("written", flush=True)
 time.sleep(600)

@@ -270,15 +270,12 @@ def opportunity(track: Track = "gestures", null: bool = True, stride_s: float = 
 _SOURCE = (
     "quoted by Ahmad et al., Table 2: the challenge's test runs, sample by sample, 79 channels, S4 trains too"
 )
-PUBLISHED = tuple(
-    Published(model, {"macro F1": f1}, _SOURCE)
-    for model, f1 in (
-        ("LSTM baseline", 0.659),
-        ("DeepConvLSTM", 0.672),
-        ("b-LSTM-S", 0.684),
-        ("attention model", 0.707),
-        ("Attend and Discriminate", 0.746),
-    )
+PUBLISHED = (
+    Published("LSTM baseline", {"macro F1": 0.659}, _SOURCE),
+    Published("DeepConvLSTM", {"macro F1": 0.672}, _SOURCE),
+    Published("b-LSTM-S", {"macro F1": 0.684}, _SOURCE),
+    Published("attention model", {"macro F1": 0.707}, _SOURCE),
+    Published("Attend and Discriminate", {"macro F1": 0.746}, _SOURCE),
 )
 OPPORTUNITY = opportunity()
 OPPORTUNITY_GESTURES = opportunity(null=False)

@@ -181,16 +181,13 @@ def pamap2(windows: Windows = WINDOWS, optional: bool = False) -> Windowed:
 _SOURCE = (
     "Jordao et al., arXiv 1806.05226 (table of the authors' repository): leave one person out, 5 s windows"
 )
-PUBLISHED = tuple(
-    Published(model, {"accuracy": accuracy}, _SOURCE)
-    for model, accuracy in (
-        ("Kwapisz et al.", 0.7127),
-        ("Catal et al.", 0.8525),
-        ("Kim et al.", 0.8157),
-        ("Chen and Xue", 0.8306),
-        ("Ha et al.", 0.7379),
-        ("Ha and Choi", 0.7421),
-    )
+PUBLISHED = (
+    Published("Kwapisz et al.", {"accuracy": 0.7127}, _SOURCE),
+    Published("Catal et al.", {"accuracy": 0.8525}, _SOURCE),
+    Published("Kim et al.", {"accuracy": 0.8157}, _SOURCE),
+    Published("Chen and Xue", {"accuracy": 0.8306}, _SOURCE),
+    Published("Ha et al.", {"accuracy": 0.7379}, _SOURCE),
+    Published("Ha and Choi", {"accuracy": 0.7421}, _SOURCE),
 )
 PAMAP2 = pamap2()
 PAMAP2_ALL = pamap2(optional=True)

@@ -18,6 +18,8 @@ from plait.types import Recording
 
 GAP_S, GAP_STEPS = 0.2, 10.0  # below, a gap is a late packet, which interpolation bridges
 LATE_S, LATE_STEPS = 0.2, 3.0  # streams are never started at once: a fifth of a second is no news
+FEW = 5  # recordings or people, below which nobody is out of line
+CLEAR = 0.95  # after all comparisons
 RATE = 0.01  # rates within 1 % are of one setting: crystals are better, Bluetooth's stamps about as good
 
 
@@ -72,8 +74,7 @@ class ClockJumps:
         excess = gap.gap_s / bars[worst]
         what = (
             f"{stream} has no reading for {plain(gap.gap_s)} s from {gap.gap_at_s:.2f} s on in {worst}, "
-            "while "
-            f"other streams go on; up to {plain(bars[worst])} s would be usual"
+            f"while other streams go on; up to {plain(bars[worst])} s would be usual"
         )
         if jump:
             what += "; it ends later than the others by about as much, so its clock jumped"
@@ -100,9 +101,8 @@ class ClockRates:
     tell, they do not either. A person's rate is compared with the others' (their spread, at least 0.3 %:
     crystals are better, stamps of a radio link about as good) and must be off by 1 %, twice as much as
     anybody else; a recording's by five times what 95 % of other people's recordings are, at least 1 %. A
-    drift of 1 % is 50 ms in a window of five
-    seconds; below, only streams that end apart say it (`clock-ends`). Within a recording, quarters of 64
-    readings or more are compared.
+    drift of 1 % is 50 ms in a window of five seconds; below, only streams that end apart say it
+    (`clock-ends`). Within a recording, quarters of 64 readings or more are compared.
     """
 
     name: str = "clock-rates"
@@ -140,8 +140,7 @@ class ClockRates:
                     f"person {person}, {stream}",
                     float(sure.min()),
                     f"{stream} of person {person} comes at {plain(float(np.exp(shift[0])) * usual_hz)} "
-                    "readings a "
-                    f"second, {100 * np.expm1(shift[0]):+.1f} % off that of "
+                    f"readings a second, {100 * np.expm1(shift[0]):+.1f} % off that of "
                     f"{of_people(len(off.people) - 1)}.",
                 )
         if len(table.names) < FEW:
@@ -160,9 +159,8 @@ class ClockRates:
                 _where(list(odd), stream),
                 1 - 1 / len(table.names),
                 f"{stream} comes at {plain(float(np.exp(odd[worst])) * usual_hz)} readings a second in "
-                f"{worst}, "
-                f"{100 * np.expm1(odd[worst]):+.1f} % off the {plain(usual_hz)} of the {len(table.names)} "
-                "recordings.",
+                f"{worst}, {100 * np.expm1(odd[worst]):+.1f} % off the {plain(usual_hz)} of the "
+                f"{len(table.names)} recordings.",
             )
 
     def _found(self, where: str, sure: float, what: str) -> Finding:
@@ -191,8 +189,7 @@ class ClockRates:
                 _where(odd, stream),
                 0.8 if len(set(table.people)) > FEW else 0.5,
                 f"The rate of {stream} changes by {100 * np.expm1(times[worst].uneven):.0f} % within "
-                f"{worst}, "
-                f"where {100 * np.expm1(bars[table.names.index(worst)]):.0f} % would be usual.",
+                f"{worst}, where {100 * np.expm1(bars[table.names.index(worst)]):.0f} % would be usual.",
             )
 
 
@@ -205,8 +202,8 @@ class ClockEnds:
     clock is off. At the end alone: it drifts, or the sensor stopped. A stream that begins late is told where
     labels lie before. Of several, the one that is farthest apart is told first, and the others only if they
     are apart from each other too. Where streams are never started together, the bar is high, and little is
-    found: with reason. Of fewer than five recordings nothing is
-    said, for nobody knows what is usual. A clock that jumped ends where it would have without.
+    found: with reason. Of fewer than five recordings nothing is said, for nobody knows what is usual. A clock
+    that jumped ends where it would have without.
     """
 
     name: str = "clock-ends"
@@ -258,8 +255,7 @@ class ClockEnds:
             "Clips pair what did not happen together."
             if way == "both"
             else "Clips pair what did not happen together if the clock drifts; if the sensor was not "
-            "running, "
-            "clips there lack it.",
+            "running, clips there lack it.",
             "Find the offset (`plait sync`, or by hand) and state it."
             if way == "both"
             else "Look whether it was recording; if so, synchronise with drift (`plait sync`).",
@@ -304,10 +300,6 @@ def _without_jumps(every: Mapping[str, dict[str, Times]]) -> dict[str, dict[str,
         }
         for recording, streams in every.items()
     }
-
-
-FEW = 5  # recordings or people, below which nobody is out of line
-CLEAR = 0.95
 
 
 def _where(names: list[str], stream: str) -> str:

@@ -140,9 +140,8 @@ class DarkVideo:
                             f"person {person}, {stream}",
                             float(sure.min()),
                             f"{stream} of person {person} has {plain(100 * math.exp(shift[0]))} % of the "
-                            "light of "
-                            f"{of_people(len(off.people) - 1)}, and {plain(100 * math.exp(shift[1]))} % "
-                            "of the contrast.",
+                            f"light of {of_people(len(off.people) - 1)}, and "
+                            f"{plain(100 * math.exp(shift[1]))} % of the contrast.",
                         )
                     )
         return findings

@@ -71,8 +71,7 @@ class DeadChannels:
             "It tells networks nothing."
             if always
             else "Networks take silence for something the person did; where it goes with a person or an "
-            "activity, it "
-            "is learnt in place of motion.",
+            "activity, it is learnt in place of motion.",
             "Leave the channel out."
             if always
             else "Leave these recordings out, or the channel for everyone, or train with it missing "
@@ -252,8 +251,7 @@ class Levels:
                             f"{'stronger' if shifts[worst] > 0 else 'weaker'} than with "
                             f"{of_people(len(off.people) - 1)}.",
                             "A network that knows the others only is asked beyond what it has seen; this "
-                            "person may "
-                            "decide means.",
+                            "person may decide means.",
                             "Look at the recording: a gain, another range, a loose sensor, or a person "
                             "who is so.",
                         )

@@ -158,8 +158,7 @@ class Mounting:
                 f"{recordings(list(odd))}: {stream}",
                 0.7,
                 f"{stream} in {worst} is {plain(before)} off this person's other recordings of the "
-                "activity (2: "
-                f"upside down), and {plain(after)} if x, y, z are taken for {_said(turn)}.",
+                f"activity (2: upside down), and {plain(after)} if x, y, z are taken for {_said(turn)}.",
                 "Clips of one person and activity do not look alike.",
                 "Look whether the sensor was put on again; exchange the axes so when reading this recording.",
             )

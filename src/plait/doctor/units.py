@@ -31,8 +31,7 @@ STRAYS = 5.0  # spreads by which a recording is off at least
 FEW = 4  # people
 HARM = (
     "Networks see a person of another strength altogether; means and standard deviations of training are "
-    "spoilt "
-    "for everyone."
+    "spoilt for everyone."
 )
 
 Facts = tuple[str, dict[str, list[Scale]]]
