@@ -14,7 +14,8 @@ from plait.recordings.folder import open_recording
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
 from plait.recordings.video import Video
-from plait.simulator.motion import CYCLES, Person, joints, move
+from plait.simulator.cycles import CYCLES, Person
+from plait.simulator.motion import joints, move
 from plait.simulator.sensors import GRAVITY, glove_log
 from plait.simulator.simulate import simulate
 from plait.simulator.writer import Settings, plan, write_recording
