@@ -158,94 +158,27 @@ CYCLES: dict[str, Activity] = {
 }
 
 
-# What moves alike though it is something else: gloves hardly feel where a hand is and what it holds.
+# Activities that are easily taken for each other.
 
 
-def _mount(places: np.ndarray, thing: int) -> MakeCycle:
-    """Take something from nearby, and push it in or turn it in, as it happens."""
-
-    def make(person: Person, rng: Generator) -> Cycle:
-        place = places[rng.integers(len(places))] + [0.0, 0.05, -0.06]
-        start = place + [0.06, 0.14, -0.05] + rng.normal(0, 0.015, 3)
-        lift = (place + start) / 2 - [0, 0.03, 0.04 * person.reach]
-        taken = [
-            (0.03, key(start, LOOSE)),
-            (0.12, key(start, GRIP, pressure=0.35)),
-            (0.22, key(lift, GRIP, pressure=0.35)),
-            (0.32, key(place, GRIP, pressure=0.4)),
-        ]
-        turned = [
-            (0.40, key(place, GRIP, roll=-0.5, pressure=0.5)),
-            (0.50, key(place + [0, 0, 0.004], GRIP, roll=0.7, pressure=0.6)),
-            (0.56, key(place, LOOSE, roll=0.6)),
-        ]
-        pushed = [
-            (0.46, key(place - [0, 0, 0.02], GRIP, pressure=0.4)),
-            (0.54, key(place + [0, 0, 0.01], GRIP, pressure=0.95)),
-            (0.62, key(place, LOOSE)),
-        ]
-        turns = rng.random() < 0.5
-        back = [(0.80, key(lift, LOOSE)), (0.97, key(start - [0, 0.02, 0], LOOSE))]
-        keys = [*taken, *(turned if turns else pushed), *back]
-        return keys, [(0.0, NONE), (0.11, thing), (0.58, NONE)], [] if turns else [(0.54, 0.35)]
-
-    return make
-
-
-def _tap(places: np.ndarray, thing: int) -> MakeCycle:
-    """Light blows with the fist, or with what it holds."""
+def _elsewhere(activity: str, by: np.ndarray, holds: dict[int, int]) -> Activity:
+    """Another activity's cycle, moved in metres, with another thing held: gloves feel no difference."""
+    cycle, lasts_s, two_hands = CYCLES[activity]
 
     def make(person: Person, rng: Generator) -> Cycle:
-        down = places[rng.integers(len(places))] + [0.02, 0.05, -0.09]
-        up = down - [0, 0.07 * person.reach, 0.04]
-        keys = [
-            (0.02, key(down - [0, 0.02, 0], FIST, pressure=0.5)),
-            (0.45, key(up, FIST, pitch=0.9, pressure=0.5)),
-            (0.80, key(down, FIST, pitch=0.5, pressure=0.8)),
-            (0.88, key(down, FIST, pitch=0.5, pressure=0.6)),
-        ]
-        return keys, [(0.0, thing)], [(0.80, 0.4)]
+        keys, held, hits = cycle(person, rng)
+        moved = [(phase, value + np.concatenate([by, np.zeros(9)])) for phase, value in keys]
+        return moved, [(phase, holds.get(thing, thing)) for phase, thing in held], hits
 
-    return make
+    return make, lasts_s, two_hands
 
 
-def _wring(places: np.ndarray, thing: int) -> MakeCycle:
-    """A fist that turns to and fro, with a tool or, in a break, without."""
-
-    def make(person: Person, rng: Generator) -> Cycle:
-        place = places[rng.integers(len(places))] + [0.02, 0.07, -0.16]
-        keys = [(0.05, key(place, FIST, roll=-0.6, pressure=0.5))]
-        for turn in range(4):
-            start = 0.12 + turn * 0.21
-            keys.append((start + 0.09, key(place + rng.normal(0, 0.003, 3), FIST, roll=0.9, pressure=0.7)))
-            keys.append((start + 0.18, key(place + rng.normal(0, 0.003, 3), FIST, roll=-0.6, pressure=0.45)))
-        return keys, [(0.0, thing)], []
-
-    return make
-
-
-# What looks alike though it is something else: the hand covers what it holds, and goes in as it comes out.
-
-
-def _shuttle(places: np.ndarray, turns: bool, inwards: bool) -> MakeCycle:
-    """To and fro between tray and panel: only pressure tells which way something goes."""
-
-    def make(person: Person, rng: Generator) -> Cycle:
-        place, tray = places[rng.integers(len(places))] + [0.0, 0.05, -0.055], TRAY + rng.normal(0, 0.015, 3)
-        path = [(0.03, tray, 0.0, 0.1), (0.20, tray, 0.0, 0.4), (0.42, place, 0.0, 0.5)]
-        middle = [(0.46, place, -0.6, 0.6), (0.50, place, 0.6, 0.95), (0.54, place, -0.6, 0.1)]
-        path += middle if turns else [(0.50, place, 0.0, 0.95)]
-        path += [(0.58, place, 0.0, 0.05), (0.80, tray, 0.0, 0.05), (0.97, tray, 0.0, 0.05)]
-        pressures = [pressure for *_, pressure in path]
-        if not inwards:
-            pressures.reverse()
-        keys = [
-            (phase, key(at, GRIP, roll=roll, pressure=pressure))
-            for (phase, at, roll, _), pressure in zip(path, pressures, strict=True)
-        ]
-        return keys, [(0.0, NONE)], [] if turns else [(0.48 if inwards else 0.52, 0.35)]
-
-    return make
+def _drive(person: Person, rng: Generator) -> Cycle:
+    """A screwdriver with a motor: the hand is as still as in a break."""
+    screw = SCREWS[rng.integers(3)] + [0.02, 0.07, -0.16]
+    places = [screw + rng.normal(0, 0.01, 3) for _ in range(2)]
+    keys = [(phase, key(at, LOOSE)) for phase, at in zip((0.1, 0.7), places, strict=True)]
+    return keys, [(0.0, DRIVER)], []
 
 
 def _hover(person: Person, rng: Generator) -> Cycle:
@@ -256,23 +189,18 @@ def _hover(person: Person, rng: Generator) -> Cycle:
     return keys, held, []
 
 
-_LOW = (REST - [0.02, 0.07, -0.16])[None]  # where hands are in breaks
-
+_UP, _LOW = SOCKETS[1] - BUTTONS[1], REST - SCREWS[2]
 FEEL_ALIKE: dict[str, Activity] = {
-    "plugging the cables": (_mount(SOCKETS, PLUG), 3.6, True),
-    "assembling a button": (_mount(BUTTONS, CAP), 3.6, True),
-    "unplugging the cables": (_reverse(_mount(SOCKETS, PLUG)), 3.6, True),
-    "disassembling a button": (_reverse(_mount(BUTTONS, CAP)), 3.6, True),
-    "pressing a button": (_tap(BUTTONS, NONE), 1.0, False),
-    "using a hammer": (_tap(NAIL[None], HAMMER), 1.0, False),
-    "using a screwdriver": (_wring(SCREWS, DRIVER), 2.2, True),
-    "neutral": (_wring(_LOW, NONE), 2.2, True),
+    "plugging the cables": _elsewhere("assembling a button", _UP, {CAP: PLUG}),
+    "assembling a button": _elsewhere("plugging the cables", -_UP, {PLUG: CAP}),
+    "unplugging the cables": _elsewhere("disassembling a button", _UP, {CAP: PLUG}),
+    "disassembling a button": _elsewhere("unplugging the cables", -_UP, {PLUG: CAP}),
+    "pressing a button": _elsewhere("using a hammer", BUTTONS[1] - NAIL, {HAMMER: NONE}),
+    "using a hammer": _elsewhere("pressing a button", NAIL - BUTTONS[1], {NONE: HAMMER}),
+    "using a screwdriver": (_drive, 2.0, False),
+    "neutral": _elsewhere("using a screwdriver", _LOW, {DRIVER: NONE}),
 }
 LOOK_ALIKE: dict[str, Activity] = {
-    "plugging the cables": (_shuttle(SOCKETS, False, True), 3.5, True),
-    "unplugging the cables": (_shuttle(SOCKETS, False, False), 3.5, True),
-    "assembling a button": (_shuttle(BUTTONS, True, True), 3.5, True),
-    "disassembling a button": (_shuttle(BUTTONS, True, False), 3.5, True),
-    "pressing a button": (_press, 1.5, False),
-    "neutral": (_hover, 1.5, False),
+    "pressing a button": CYCLES["pressing a button"],
+    "neutral": (_hover, CYCLES["pressing a button"][1], False),
 }

@@ -95,7 +95,7 @@ def move(
     for hand in (main, other):
         hand.add(-5.0, key(REST))
     work = [s if isinstance(s, Stretch) else Stretch(s.start_s, s.stop_s, s.activity) for s in spans]
-    events = [stretch for stretch in work if _cycle(stretch) is not None]
+    events = [stretch for stretch in work if stretch.carried or _cycle(stretch) is not None]
     events += [Stretch(at - 0.9, at + 0.7, "clap") for at in claps]
     before = -1.0
     for event in [*sorted(events, key=lambda event: event.start_s), Stretch(stop_s, stop_s, "end")]:
@@ -105,7 +105,11 @@ def move(
             _clap(main, other, event.start_s + 0.9)
         elif (activity := _cycle(event)) is not None:
             leads, follows = (other, main) if event.other_hand else (main, other)
+            follows.holds.append((event.start_s, event.carried))
             _repeat(activity, leads, follows, event.start_s, event.stop_s, person, rng)
+            follows.holds.append((event.stop_s, NONE))
+        elif event.carried:
+            _idle(main, other, event.start_s, event.stop_s, person, rng, event.carried)
     for hand in (main, other):
         hand.add(stop_s + 6.0, key(REST))
     left, right = (main, other) if person.left_handed else (other, main)
@@ -142,10 +146,22 @@ def _pose(hand: Hand, side: str, person: Person) -> Callable[[np.ndarray], Pose]
     return at
 
 
-def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rng: Generator) -> None:
-    """Hands are lowered, wander, now and then hover before the panel as if to press, and touch nothing."""
-    for hand in (main, other):
-        hand.holds.append((start, NONE))
+def _idle(
+    main: Hand,
+    other: Hand,
+    start: float,
+    stop: float,
+    person: Person,
+    rng: Generator,
+    carried: int = NONE,
+) -> None:
+    """Hands are lowered, wander, now and then hover before the panel as if to press, and touch nothing.
+
+    With something in its hand, the first stays before the panel.
+    """
+    main.holds.append((start, carried))
+    other.holds.append((start, NONE))
+    rest = REST if carried == NONE else READY
     time = start
     while time < stop:
         if rng.random() < 0.35 and stop - time > 1.5:
@@ -153,7 +169,7 @@ def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rn
             main.add(time + 0.4 / person.pace, key(near, [GRIP, OPEN, GRIP, FIST, FIST]))
             main.add(time + rng.uniform(0.7, 1.1) / person.pace, key(near + rng.normal(0, 0.02, 3), LOOSE))
         for hand in (main, other):
-            place = REST + rng.normal(0, [0.03, 0.03, 0.03])
+            place = (rest if hand is main else REST) + rng.normal(0, [0.03, 0.03, 0.03])
             later = min(time + rng.uniform(1.2, 1.6), stop)
             hand.add(later, key(place, rng.uniform(0.1, 0.4), roll=rng.normal(0, 0.2)))
         time += rng.uniform(1.2, 2.2)

@@ -17,9 +17,12 @@ class World:
     that differ evenly between people, from 0 to twice the mean.
 
     Args:
-        feel_alike: share of stretches in which hands move as in another activity, at another place, with
-            another tool: gloves feel no difference, pictures show it.
-        look_alike: share of stretches in which pictures show no difference, only pressure and force differ.
+        feel_alike: share of stretches in which the hands move as in another activity, at another place, with
+            another tool: gloves feel that activity, pictures show this one.
+        look_alike: share of breaks in which a hand does as if it pressed: pictures do not show that nothing
+            is touched, gloves feel it.
+        carried: share of stretches in which a hand holds a tool that it does not use, breaks included, in
+            which it then stays before the panel.
         away: mean over people of the share of stretches in which the camera looks past the hands.
         loose: mean over people of the share of stretches in which the leading hand's glove has slipped.
         other_hand: share of stretches in which the hand leads that usually follows.
@@ -34,6 +37,7 @@ class World:
 
     feel_alike: float = 0.0
     look_alike: float = 0.0
+    carried: float = 0.0
     away: float = 0.0
     loose: float = 0.0
     other_hand: float = 0.0
@@ -64,18 +68,19 @@ class World:
 
 EASY = World()
 HARD = World(
-    feel_alike=0.35,
-    look_alike=0.3,
+    feel_alike=0.2,
+    look_alike=0.4,
+    carried=0.4,
     away=0.15,
-    loose=0.15,
-    other_hand=0.25,
-    camera_m=0.05,
-    camera_rad=0.12,
-    pose_rad=0.2,
-    worn_rad=0.4,
-    gain=0.4,
-    saturates=0.8,
-    colours=0.8,
+    loose=0.12,
+    other_hand=0.15,
+    camera_m=0.04,
+    camera_rad=0.08,
+    pose_rad=0.1,
+    worn_rad=0.2,
+    gain=0.25,
+    saturates=0.9,
+    colours=1.0,
 )
 
 
@@ -98,6 +103,7 @@ class Stretch:
     activity: str
     like: str = ""  # "feel": as another activity feels; "look": as another looks; else as itself
     away: tuple[float, float] | None = None  # where the camera looks instead, in metres to the right and down
+    carried: int = 0  # what a hand holds that it does not use
     loose: bool = False  # whether the leading hand's glove has slipped
     other_hand: bool = False  # whether the other hand leads
 
@@ -107,6 +113,7 @@ def troubled(
     world: World,
     seed: Sequence[int],
     can: dict[str, frozenset[str]],
+    things: int,
 ) -> list[Stretch]:
     """What is the matter with each stretch of one person's.
 
@@ -115,12 +122,14 @@ def troubled(
         world: how often.
         seed: of all that is drawn at random.
         can: which activities have a manner that is "feel", and one that is "look".
+        things: how many things there are to hold, nothing included.
     """
     rng = np.random.default_rng(list(seed))
     away, loose = rng.uniform(0, 2 * world.away), rng.uniform(0, 2 * world.loose)
     made = []
     for start_s, stop_s, activity in stretches:
-        manner, past, up, side, slipped, other = rng.random(6)
+        manner, past, up, side, slipped, other, keeps = rng.random(7)
+        thing = int(rng.integers(1, things))
         like = "feel" if manner < world.feel_alike else "look"
         if manner >= world.feel_alike + world.look_alike or activity not in can[like]:
             like = ""
@@ -128,7 +137,14 @@ def troubled(
         where = by if past < away else None
         made.append(
             Stretch(
-                start_s, stop_s, activity, like, where, bool(slipped < loose), bool(other < world.other_hand)
+                start_s,
+                stop_s,
+                activity,
+                like,
+                where,
+                thing if keeps < world.carried else 0,
+                bool(slipped < loose),
+                bool(other < world.other_hand),
             )
         )
     return made

@@ -115,7 +115,7 @@ def plan(subject: int, settings: Settings) -> Plan:
     claps = (float(rng.uniform(2.0, 3.0)), clock + 1.5)
     stop_s = clock + 4.0
     can = {"feel": frozenset(FEEL_ALIKE), "look": frozenset(LOOK_ALIKE)}
-    work = troubled(stretches, world, [settings.seed, subject, 9], can)
+    work = troubled(stretches, world, [settings.seed, subject, 9], can, 1 + len(TOOLS))
     motion = move(work, claps, stop_s, person, [settings.seed, subject, 1])
     slips = [*_slips(spans, settings, subject), *(Slip(s.start_s, s.stop_s, s.away) for s in work if s.away)]
     worn = {}
