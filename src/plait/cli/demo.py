@@ -18,7 +18,7 @@ MODEL = "model"  # of the run's folder
 @app.command()
 def demo(
     out: Out = Path("runs/demo"),
-    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 5,
+    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 6,
     clips: Annotated[int, typer.Option(min=LEAST_CLIPS, help="Clips of each.")] = 24,
     executor: How = Executor.processes,
     workers: Workers = None,

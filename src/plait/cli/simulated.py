@@ -102,7 +102,7 @@ def synchronised(raw: Sequence[Path], out: Path) -> list[Path]:
     return recordings
 
 
-def count_simulated_hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
+def count_simulated_hands(out: Path, clips: Path, workers: int | None, device: str, world: World) -> None:
     """Train a detector on other simulated people and count hands with it: `out/hands.parquet`."""
     from plait.compute.machine import device_called
     from plait.datasets.simulated import SIMULATED
@@ -113,7 +113,9 @@ def count_simulated_hands(out: Path, clips: Path, workers: int | None, device: s
 
     folder, device = out / "hands", device_called(device)
     with Meter("simulating other people") as meter:
-        raw = record(folder / "raw", 16, Settings(7, 8, 256, 5), workers=workers, progress=meter.tell)
+        raw = record(
+            folder / "raw", 16, Settings(7, 8, 256, 5, world=world), workers=workers, progress=meter.tell
+        )
     with Meter("training a detector of hands") as meter:
         boxes = write_boxes(raw, folder / "boxes")
         detector = train(boxes, folder / "detector", Training(), device=device, progress=meter.tell)

@@ -30,6 +30,7 @@ from plait.cli.options import (
 )
 from plait.cli.simulated import LEAST_CLIPS, count_simulated_hands, simulated_clips
 from plait.errors import ConfigError
+from plait.simulator.world import WORLDS, WorldName
 
 app = typer.Typer()
 GLOVID = "plait.datasets.glovid:GLOVID"
@@ -97,8 +98,10 @@ def reproduce(
         typer.Option(help="GloVid: what finds hands, as `plait hands detect` takes it; Fig. 8 needs it."),
     ] = None,
     slips: Annotated[
-        float, typer.Option(help="Simulated: share of the labels in which the camera looks past the hands.")
-    ] = 0.3,
+        float,
+        typer.Option(help="Simulated: share of the labels in which the camera slips, beside the world's."),
+    ] = 0.0,
+    world: Annotated[WorldName, typer.Option(help="Simulated: how hard.")] = WorldName.hard,
     executor: How = Executor.processes,
     workers: Workers = None,
     threads: Threads = 1,
@@ -112,8 +115,9 @@ def reproduce(
         raise ConfigError(f"--clips {clips}: expected at least {LEAST_CLIPS}, one of each activity")
     study, next_step = name.value, ""
     if data is None:
-        data = simulated_clips(out, subjects, 32 if clips is None else clips, workers, slips)
-        count_simulated_hands(out, data, workers, device)
+        clips = 32 if clips is None else clips
+        data = simulated_clips(out, subjects, clips, workers, slips, world=WORLDS[world])
+        count_simulated_hands(out, data, workers, device, WORLDS[world])
     elif name is Reproduced.glovid:
         data, study = _glovid_clips(data, out, clips)
         next_step = _count_glovid_hands(data, study, out, detector, device)

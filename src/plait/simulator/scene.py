@@ -67,6 +67,7 @@ class Look:
     size: float  # of the hands, as a multiple
     sway: float  # how far the camera sways, in metres
     tools: tuple[Colour, ...] = TOOLS  # colours of them, in this order
+    blur: float = 0.0  # SD of a Gaussian, in parts of the picture's height
 
 
 class Slip(NamedTuple):
@@ -146,6 +147,8 @@ class Frame:
         self._draw_panel(picture)
         for side in sorted(self.points, key=lambda side: -self.points[side][self.number, :, 2].mean()):
             self._draw_hand(picture, side)
+        if look.blur:
+            picture = cv2.GaussianBlur(picture, (0, 0), look.blur * scene.height).astype(np.uint8, copy=False)
         return picture
 
     def _thickness(self, side: str) -> float:

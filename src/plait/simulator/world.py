@@ -28,6 +28,7 @@ class World:
         other_hand: share of stretches in which the hand leads that usually follows.
         camera_m: SD between people of the camera's place, to the right and down, in metres.
         camera_rad: SD between people of the camera's tilt, in radians.
+        blur: mean over people of how soft the pictures are, the SD of a Gaussian in parts of the height.
         pose_rad: SD between people, about each axis, of how a hand is held, in radians.
         worn_rad: SD between gloves, about each axis, of how the sensor sits on the hand, in radians.
         gain: a channel's gain is even between 1 - gain and 1 + gain.
@@ -43,6 +44,7 @@ class World:
     other_hand: float = 0.0
     camera_m: float = 0.02
     camera_rad: float = 0.05
+    blur: float = 0.0
     pose_rad: float = 0.0
     worn_rad: float = 0.0
     gain: float = 0.15
@@ -55,7 +57,7 @@ class World:
         Raises:
             ConfigError: one is out of range.
         """
-        ranges = {"away": 0.5, "loose": 0.5, "camera_m": 1.0, "gain": 0.9, "saturates": 9.0}
+        ranges = {"away": 0.5, "loose": 0.5, "camera_m": 1.0, "blur": 0.1, "gain": 0.9, "saturates": 9.0}
         ranges |= {"camera_rad": np.pi, "pose_rad": np.pi, "worn_rad": np.pi}
         for knob in fields(self):
             value, most = getattr(self, knob.name), ranges.get(knob.name, 1.0)
@@ -68,17 +70,18 @@ class World:
 
 EASY = World()
 HARD = World(
-    feel_alike=0.2,
+    feel_alike=0.22,
     look_alike=0.4,
-    carried=0.4,
-    away=0.15,
-    loose=0.12,
-    other_hand=0.15,
+    carried=0.6,
+    away=0.18,
+    loose=0.14,
+    other_hand=0.25,
     camera_m=0.04,
-    camera_rad=0.08,
-    pose_rad=0.1,
-    worn_rad=0.2,
-    gain=0.25,
+    camera_rad=0.06,
+    blur=0.012,
+    pose_rad=0.07,
+    worn_rad=0.15,
+    gain=0.2,
     saturates=0.9,
     colours=1.0,
 )
