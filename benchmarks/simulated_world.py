@@ -3,7 +3,7 @@
     python benchmarks/simulated_world.py --out DIR [--people 8] [--clips 40] [--seed 1] [--knob away=0.2 ...]
 
 It simulates at 6 frames a second (all that the video network sees), ingests, synchronises, cuts, and trains
-the demo's study on single sensors: `static`, `gloves`, `video`. No fusion is trained: the world is calibrated
+`studies/simulated-world.toml` on single sensors: `static`, `gloves`, `video`. No fusion is trained: the world is calibrated
 with this, and may not depend on what fusion makes of it. What stands in DIR is not made again.
 
 What the truth allows is `plait.simulator.truth.bounds`: the accuracy of who knows of each clip whether the
@@ -56,7 +56,7 @@ def main() -> None:
     oracle = bounds(truth)
     print(f"simulated and cut in {simulated_s:.0f} s; told by design, %: {oracle}", flush=True)
     run = args.out / "run"
-    run_shown(study_file("demo"), clips, run, Executor.inline, workers=args.workers, only=chosen)
+    run_shown(study_file("simulated-world"), clips, run, Executor.inline, workers=args.workers, only=chosen)
     print(f"all in {time.perf_counter() - start:.0f} s")
     if args.json:
         write_json(args.json, {"oracle": oracle, "simulated_s": simulated_s})

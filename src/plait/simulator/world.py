@@ -14,7 +14,7 @@ class World:
     """What makes activities hard to tell; the defaults are the easy world, in which nearly all are told.
 
     A stretch is some six seconds of one activity, neutral included: one clip. "Mean over people" is of shares
-    that differ evenly between people, from 0 to twice the mean.
+    that differ evenly between people, from half the mean to one and a half times.
 
     Args:
         feel_alike: share of stretches in which the hands move as in another activity, at another place, with
@@ -57,7 +57,7 @@ class World:
         Raises:
             ConfigError: one is out of range.
         """
-        ranges = {"away": 0.5, "loose": 0.5, "camera_m": 1.0, "blur": 0.1, "gain": 0.9, "saturates": 9.0}
+        ranges = {"away": 2 / 3, "loose": 2 / 3, "camera_m": 1.0, "blur": 0.1, "gain": 0.9, "saturates": 9.0}
         ranges |= {"camera_rad": np.pi, "pose_rad": np.pi, "worn_rad": np.pi}
         for knob in fields(self):
             value, most = getattr(self, knob.name), ranges.get(knob.name, 1.0)
@@ -70,17 +70,17 @@ class World:
 
 EASY = World()
 HARD = World(
-    feel_alike=0.22,
+    feel_alike=0.18,
     look_alike=0.4,
-    carried=0.6,
+    carried=0.7,
     away=0.18,
-    loose=0.14,
+    loose=0.1,
     other_hand=0.25,
-    camera_m=0.04,
+    camera_m=0.03,
     camera_rad=0.06,
     blur=0.012,
-    pose_rad=0.07,
-    worn_rad=0.15,
+    pose_rad=0.05,
+    worn_rad=0.1,
     gain=0.2,
     saturates=0.9,
     colours=1.0,
@@ -128,7 +128,7 @@ def troubled(
         things: how many things there are to hold, nothing included.
     """
     rng = np.random.default_rng(list(seed))
-    away, loose = rng.uniform(0, 2 * world.away), rng.uniform(0, 2 * world.loose)
+    away, loose = (mean * rng.uniform(0.5, 1.5) for mean in (world.away, world.loose))
     made = []
     for start_s, stop_s, activity in stretches:
         manner, past, up, side, slipped, other, keeps = rng.random(7)

@@ -95,7 +95,7 @@ def plan(subject: int, settings: Settings) -> Plan:
         person.size,
         rng.uniform(0.003, 0.007),
         tuple(_mixed(tool, ways.uniform(30, 220, 3), world.colours) for tool in TOOLS),
-        float(ways.uniform(0, 2 * world.blur)),
+        float(world.blur * ways.uniform(0.5, 1.5)),
     )
     kinds = (*CYCLES, "neutral")
     wanted = [kinds[i % len(kinds)] for i in range(settings.clips)]
