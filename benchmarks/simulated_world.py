@@ -3,8 +3,9 @@
     python benchmarks/simulated_world.py --out DIR [--people 8] [--clips 40] [--seed 1] [--knob away=0.2 ...]
 
 It simulates at 6 frames a second (all that the video network sees), ingests, synchronises, cuts, and trains
-`studies/simulated-world.toml` on single sensors: `static`, `gloves`, `video`. No fusion is trained: the world is calibrated
-with this, and may not depend on what fusion makes of it. What stands in DIR is not made again.
+the single sensors of `studies/simulated-world.toml`: `static`, `gloves`, `video`. No fusion is trained: the
+world is calibrated with this, and may not depend on what fusion makes of it. What stands in DIR is not made
+again; `plait run studies/simulated-world.toml --data DIR/clips --out DIR/run` goes on with the fusions.
 
 What the truth allows is `plait.simulator.truth.bounds`: the accuracy of who knows of each clip whether the
 video or the gloves tell its activity, by the simulation's design, and guesses where neither does.

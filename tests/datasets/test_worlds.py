@@ -78,7 +78,7 @@ def felt(worn):
 
 def test_a_glove_that_has_slipped_feels_little_and_one_that_saturates_reads_no_more():
     firm, loose, low = felt(SNUG), felt(Worn(loose=((4.0, 11.0),))), felt(Worn(saturates=0.4))
-    for name in ("flex_2", "pressure", "acc_y"):
+    for name in ("pressure", "acc_y"):
         assert loose[name].std() < 0.5 * firm[name].std(), name
     assert loose["flex_2"].mean() < 0.3 * firm["flex_2"].mean()
     assert firm["flex_2"].max() > 0.7 and low["flex_2"].max() < 0.4 + 0.1
@@ -131,7 +131,7 @@ def test_more_manners_than_stretches_are_refused():
 def raw(tmp_path_factory):
     """A person of whom the camera and the gloves lose much."""
     world = replace(HARD, away=0.5, loose=0.5)
-    return simulate(tmp_path_factory.mktemp("raw"), 1, Settings(4, 16, 64, 6, world=world), workers=1)[0]
+    return simulate(tmp_path_factory.mktemp("raw"), 1, Settings(4, 8, 64, 6, world=world), workers=1)[0]
 
 
 def clips_of(raw):
@@ -143,13 +143,13 @@ def clips_of(raw):
 def test_the_truth_says_which_sensor_tells(raw):
     stretches, clips = clips_of(raw)
     table = told(raw, clips)
-    assert len(table) == 16 and set(json.loads((raw / "truth.json").read_text())["settings"]["world"]) == set(
+    assert len(table) == 8 and set(json.loads((raw / "truth.json").read_text())["settings"]["world"]) == set(
         asdict(HARD)
     )
     for stretch, (_, activity, like, video, gloves) in zip(stretches, table.iter_rows(), strict=True):
         assert (activity, like) == (stretch["activity"], stretch["like"])
         assert gloves == (not stretch["loose"] and like != "feel")
-        assert not (video and (stretch["away"] or like == "look"))
+        assert not (video and like == "look")
     assert table["video"].any() and not table["video"].all() and table["gloves"].any()
     bound = bounds(table)
     assert max(bound["video"], bound["gloves"]) <= bound["both"] <= 100
@@ -164,10 +164,9 @@ def test_clips_that_the_truth_does_not_know_are_refused(raw):
         told(raw, clips.with_columns(activity=pl.lit("nothing")))
 
 
-def test_where_the_camera_looks_past_them_few_hands_are_seen_in_breaks_too(raw):
+def test_where_the_camera_looks_up_hardly_a_hand_is_seen(raw):
     stretches, _ = clips_of(raw)
     visible = np.load(raw / "truth.npz", allow_pickle=False)["visible"]
-    past = [s for s in stretches if s["away"]]
+    past = [s for s in stretches if s["away"] and s["away"][1]]
     seen = [visible[int(s["start_s"] * 6) + 1 : int(s["stop_s"] * 6)].mean() for s in past]
-    up = [mean for s, mean in zip(past, seen, strict=True) if s["away"][1]]
-    assert past and max(seen) < 1.6 and all(mean < 0.3 for mean in up)
+    assert past and max(seen) < 1.0 and visible.max() == 2

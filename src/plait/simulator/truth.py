@@ -15,6 +15,7 @@ from plait.store import explained, read_json, regular
 
 TRUTH = "truth.npz"
 FARTHEST = 1e6  # pixels, or metres
+CROPPED = 224 / 256  # of a picture's height, the side of the square that networks see
 
 
 def raw_folders(sources: Sequence[Path]) -> list[Path]:
@@ -88,9 +89,10 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 def told(raw: Path, clips: pl.DataFrame) -> pl.DataFrame:
     """Of each clip of the recording in `raw`, whether the simulation lets a sensor tell its activity.
 
-    The video does where the leading hand is in the picture for half of the clip (in a break: where the camera
-    does not look past the hands), and where the manner does not look like another activity's. The gloves do
-    where the leading one sits firmly, and where the manner does not feel like another activity's.
+    The video does where the leading hand is before the camera for half of the clip, a third of its joints in
+    the square that is cut from pictures (in a break: where the camera does not look past both hands), and where
+    the manner does not look like another activity's. The gloves do where the leading one sits firmly, and where
+    the manner does not feel like another activity's.
 
     Args:
         raw: a raw recording that `plait simulate` wrote.
@@ -103,22 +105,25 @@ def told(raw: Path, clips: pl.DataFrame) -> pl.DataFrame:
         DataError: the truth is missing or damaged, or knows of no such clip.
     """
     path = raw / "truth.json"
-    truth, arrays = read_json(path), _arrays(raw / TRUTH, ("boxes",))
-    shown = np.isfinite(arrays["boxes"][:, :, 0])
+    truth, pixels = read_json(path), _arrays(raw / TRUTH, ("pixels",))["pixels"]
     rows = []
     try:
         fps, leads = float(truth["settings"]["fps"]), 0 if truth["person"]["left_handed"] else 1
+        height = truth["settings"]["height"]
+        middle = np.array([round(height * 4 / 3 / 2) * 2, height]) / 2
+        shown = (np.abs(pixels - middle) < CROPPED * height / 2).all(-1).mean(-1) >= 1 / 3
         for clip, start_s, stop_s, activity in clips.select(
             "clip", "start_s", "stop_s", "activity"
         ).iter_rows():
-            middle = (start_s + stop_s) / 2
-            [at] = [s for s in truth["stretches"] if s["start_s"] <= middle < s["stop_s"]]
+            half_s = (start_s + stop_s) / 2
+            [at] = [s for s in truth["stretches"] if s["start_s"] <= half_s < s["stop_s"]]
             if at["activity"] != activity:
                 raise DataError(
-                    f"{path}: at {middle:.1f} s {at['activity']}, expected {activity} as in {clip}"
+                    f"{path}: at {half_s:.1f} s {at['activity']}, expected {activity} as in {clip}"
                 )
             hand = shown[int(start_s * fps) : int(stop_s * fps), leads ^ bool(at["other_hand"])]
-            seen = not at["away"] and (activity == "neutral" or hand.mean() >= 0.5)
+            up = bool(at["away"] and at["away"][1])
+            seen = not up if activity == "neutral" else bool(hand.mean() >= 0.5)
             rows.append((clip, activity, at["like"], seen and at["like"] != "look", not at["loose"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: no truth of these clips, expected what `plait simulate` wrote") from error
