@@ -174,7 +174,7 @@ def test_raw_recordings_become_clips(raw, tmp_path):
 
 def test_the_command(raw, tmp_path, capsys):
     shutil.copytree(raw[0].parent, tmp_path / "raw")
-    words = ["--subjects", 2, "--clips", 8, "--seed", 3, "--height", 96, "--fps", 15]
+    words = ["--subjects", 2, "--clips", 8, "--seed", 3, "--height", 96, "--fps", 15, "--world", "easy"]
     app(["simulate", "--out", str(tmp_path / "raw"), *map(str, words)], standalone_mode=False)
     assert "2 raw recordings" in capsys.readouterr().out
 

@@ -15,6 +15,7 @@ from plait.store import explained, read_json, regular
 
 TRUTH = "truth.npz"
 FARTHEST = 1e6  # pixels, or metres
+WRONG = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 CROPPED = 224 / 256  # of a picture's height, the side of the square that networks see
 
 
@@ -50,7 +51,7 @@ def hand_boxes(raw: Path, video: Video) -> np.ndarray:
     joints, pixels = arrays["joints"].astype(np.float64), arrays["pixels"].astype(np.float64)
     try:
         size = float(read_json(raw / "truth.json")["person"]["size"])
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG as error:
         raise DataError(
             f"{raw / 'truth.json'}: no person's size, expected what `plait simulate` wrote"
         ) from error
@@ -90,9 +91,9 @@ def told(raw: Path, clips: pl.DataFrame) -> pl.DataFrame:
     """Of each clip of the recording in `raw`, whether the simulation lets a sensor tell its activity.
 
     The video does where the leading hand is before the camera for half of the clip, a third of its joints in
-    the square that is cut from pictures (in a break: where the camera does not look past both hands), and where
-    the manner does not look like another activity's. The gloves do where the leading one sits firmly, and where
-    the manner does not feel like another activity's.
+    the square that is cut from pictures (in a break: where the camera does not look past both hands), and
+    where the manner does not look like another activity's. The gloves do where the leading one sits firmly,
+    and where the manner does not feel like another activity's.
 
     Args:
         raw: a raw recording that `plait simulate` wrote.
@@ -125,7 +126,7 @@ def told(raw: Path, clips: pl.DataFrame) -> pl.DataFrame:
             up = bool(at["away"] and at["away"][1])
             seen = not up if activity == "neutral" else bool(hand.mean() >= 0.5)
             rows.append((clip, activity, at["like"], seen and at["like"] != "look", not at["loose"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG as error:
         raise DataError(f"{path}: no truth of these clips, expected what `plait simulate` wrote") from error
     table = pl.DataFrame(rows, schema=["clip", "activity", "like", "video", "gloves"], orient="row")
     return table.with_columns(pl.col("gloves") & (pl.col("like") != "feel"))
