@@ -307,7 +307,7 @@ class Evaluate:
 
     Args:
         continuous: every fold's test recordings are recognised whole, window after window, and scored against
-            their labels.
+            their labels: of people of whom nothing was trained on, whatever folds are made of.
         stride_s: from one window's start to the next one's; by default half a window.
     """
 

@@ -216,6 +216,19 @@ BROKEN = {
     "backwards": (label_file("200,10,5,squats\n"), "line 1: '200,10,5,squats', expected"),
     "a header": (label_file("start,end,reps,activity\n"), "line 1: 'start,end,reps,activity', expected"),
     "sets that overlap": (label_file("10,200,5,squats\n150,300,5,lunges\n"), "sets of frames 10 to 200 and"),
+    "no sets": (label_file("\n"), "w00_labels.csv: no set, expected one or more"),
+    "sets of another workout": (
+        label_file("10,200,5,squats\n90000,90200,5,lunges\n"),
+        "lunges from frame 90000 on, .* s, expected it before the last reading at 20 s",
+    ),
+    "one sensor in seconds": (
+        array_file("sw_l_gyr", lambda a: times(a, 0.001)),
+        "w00_sw_l_gyr.npy: .*e.04 readings a second, expected 40 or more, up to 2000, and times in ms",
+    ),
+    "no times": (
+        array_file("sw_l_gyr", lambda a: times(a, np.nan)),
+        "w00_sw_l_gyr.npy: 0 readings, expected two",
+    ),
     "no labels": (lambda folder: (folder / "w00_labels.csv").unlink(), "w00_labels.csv: cannot be read"),
     "a column too many": (
         array_file("sw_l_acc", lambda a: np.c_[a, a[:, :1]]),
@@ -256,7 +269,11 @@ def test_other_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match="w21: whose workout is it"):
         list(recordings(tmp_path))
     (tmp_path / "w21").rename(tmp_path / "w01")
+    (tmp_path / "__MACOSX/w01").mkdir(parents=True)
     with pytest.raises(DataError, match="w01: no file such as w01_sw_l_acc.npy"):
+        list(recordings(tmp_path))
+    (tmp_path / "again/w01").mkdir(parents=True)
+    with pytest.raises(DataError, match="w01 lies at .* as well, expected it once"):
         list(recordings(tmp_path))
 
 

@@ -13,20 +13,19 @@ import pytest
 
 from plait.analysis.benchmark import benchmark, read_benchmark
 from plait.clips import stored, survey
-from plait.datasets.openpack import (
+from plait.datasets.openpack import OPENPACK, openpack, recordings
+from plait.datasets.openpack.files import (
     E4,
     IGNORED,
     KEYPOINTS,
     KINDS,
-    OPENPACK,
     OPERATIONS,
     PLACES,
     SAME_PERSON,
     SIDES,
-    openpack,
-    recordings,
 )
 from plait.errors import ConfigError, DataError, PlaitWarning
+from plait.recogniser.continuous import write_continuous
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.windows import whole_recordings
 from plait.report.published import lines
@@ -192,6 +191,23 @@ def test_a_gap_is_no_motion(tmp_path):
     assert len(survey(openpack(1.0), tmp_path, ["left-wrist"]).cuts) == SECONDS - 2
 
 
+def test_sessions_without_labels_or_without_sensors_are_left_out_and_said(tmp_path):
+    files = world("U0101-S0100", "U0102-S0100", "U0103-S0100", "U0105-S0100")
+    of = ANNOTATION.replace("U0101", "{}").format
+    files[of("U0102")] = files[of("U0102")].splitlines()[0] + "\n"
+    head, *lines = files[of("U0103")].splitlines()
+    files[of("U0103")] = "\n".join([head, *(line.rpartition(",")[0] + ",8100" for line in lines)])
+    for path in [path for path in files if path.startswith("U0105") and "annotation" not in path]:
+        del files[path]
+    files[ANNOTATION.replace("S0100", "._S0100")] = "left by another system"
+    with pytest.warns(PlaitWarning) as said:
+        found = list(recordings(put(files, tmp_path)))
+    text = "\n".join(str(one.message) for one in said)
+    assert [recording.name for recording in found] == ["U0101-S0100"]
+    assert "2 files" in text and f"{of('U0102')}: no labels but null: the session is left out" in text
+    assert f"{of('U0105')}: labels, but no sensor has a file of the session" in text
+
+
 def test_rows_that_are_no_readings_columns_and_sessions_without_labels_are_said(tmp_path):
     files = world("U0101-S0100", "U0101-S0500", "U0102-S0100")
     path = "U0101/atr/atr01/S0100.csv"
@@ -204,7 +220,9 @@ def test_rows_that_are_no_readings_columns_and_sessions_without_labels_are_said(
         found = list(recordings(put(files, tmp_path)))
     text = "\n".join(str(one.message) for one in said)
     assert [recording.name for recording in found] == ["U0101-S0100", "U0101-S0500"]
-    assert "1 files" in text and "U0102/annotation/openpack-operations-1hz/S0100.csv: no such file" in text
+    assert (
+        "1 files" in text and "U0102/annotation/openpack-operations-1hz/S0100.csv: no labels but null" in text
+    )
     assert f"{path}: rows that are no readings of their own" in text
     assert "columns that are not OpenPack's are ignored: temperature" in text
     assert len(found[0].streams["right wrist"].times) == len(lines) - 2
@@ -256,6 +274,22 @@ BROKEN = {
         'S0100.json: cannot be read, expected "annotations"',
     ),
     "fewer joints": (changed(f"U0101/{KEYPOINTS}/S0100.json", ", 0.9]]", "]]"), 'expected "annotations"'),
+    "two columns of one name": (
+        changed("U0101/atr/atr01/S0100.csv", "acc_y", "acc_x"),
+        "column 'acc_x' 2 times, expected unixtime, acc_x",
+    ),
+    "another day": (
+        changed(ANNOTATION, f"{START_MS}"[:5], f"{START_MS + 86_400_000}"[:5]),
+        "S0100.csv: labels from .* s after the first reading, expected some before 24 s",
+    ),
+    "a moment that is none": (
+        changed(f"U0101/{KEYPOINTS}/S0100.json", '"image_id": 16', '"image_id": ' + "1" * 400),
+        'cannot be read, expected "annotations"',
+    ),
+    "no bodies": (
+        lambda files: files.update({f"U0101/{KEYPOINTS}/S0100.json": '{"annotations": []}'}),
+        "0 readings, expected two or more",
+    ),
     "a name": (
         lambda files: files.update({"U0101/atr/atr01/S100.csv": "unixtime\n"}),
         "S100.csv: a file of another name, expected one such as S0100.csv",
@@ -323,7 +357,13 @@ def test_a_run_on_the_miniature_has_the_published_parts(tmp_path, cache):
     data = put(world(*(name for part in sessions.values() for name in part)), tmp_path / "data")
     (data / f"U0203/{KEYPOINTS}/S0100.json").unlink()
     methods = ["right-wrist", "left-wrist", "keypoints", "wrists-concat"]
-    run_study(study("mini", methods, **sessions), data, tmp_path / "run")
+    whole = {**study("mini", methods, **sessions), "evaluate": {"continuous": True, "stride_s": 2.0}}
+    run_study(whole, data, tmp_path / "run", then=write_continuous)
+    scored = pl.read_csv(
+        tmp_path / "run" / "continuous.csv"
+    )  # of the tested session alone, not of who trains
+    assert scored["method"].to_list() == methods and scored["recordings"].to_list() == [1] * len(methods)
+    assert scored.filter(method="keypoints")["accuracy_labelled"].item() == 0
     table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert table.group_by("method").len().sort("method").rows() == [(m, SECONDS - 2) for m in sorted(methods)]
     assert set(table["subject"]) == {"U0108"} and set(table["fold"]) == {"fixed"}

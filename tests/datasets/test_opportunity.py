@@ -19,7 +19,7 @@ from plait.datasets.opportunity import (
     SHOES,
     whole,
 )
-from plait.errors import DataError
+from plait.errors import DataError, PlaitWarning
 from plait.recogniser.windows import whole_recordings
 from tests.datasets.worn_worlds import guesses, motion, plan, ran, scores, written
 
@@ -129,8 +129,11 @@ def test_a_lost_packet_is_bridged_and_a_long_gap_is_a_missing_sensor(one, tmp_pa
     ("spoil", "said"),
     [
         (lambda t: t[:, :116], "line 1: 116 columns, expected 250 numbers"),
-        (lambda t: _put(t, (50, 249), 506616), "column 250: row 51: label 506616, expected 0 or one"),
-        (lambda t: _put(t, (50, 249), np.nan), "column 250: row 51: label empty"),
+        (lambda t: _put(t, (50, 249), 506616), "column 250: line 51: label 506616, expected 0 or one"),
+        (lambda t: _put(t, (50, 249), np.nan), "column 250: line 51: label empty"),
+        (lambda t: _put(t, (50, 249), 406516.5), "column 250: line 51: label 406516.5, expected 0"),
+        (lambda t: _put(t, (slice(None), slice(4, 7)), 0.577), "acc-hip: accelerations of .* about 1000"),
+        (lambda t: _put(t, (slice(None), slice(37, 40)), 5660.0), "back: accelerations of .* about 1000"),
         (lambda t: _put(t, (slice(None), slice(37, 40)), 1.0), "back: accelerations of .* expected about 1"),
         (lambda t: _put(t, (slice(None), 0), np.arange(len(t)) * 10), "100 readings a second, expected"),
         (lambda t: _put(t, (9, 0), 0), "line 10: a time before the line above"),
@@ -151,7 +154,9 @@ def test_files_that_are_missing_or_of_other_names_or_cut_off_end_in_a_line(tmp_p
     with pytest.raises(DataError, match=r"no S1-ADL1\.dat or the like"):
         list(whole(tmp_path / "empty"))
     [file] = one.rglob("*.dat")
-    for name, said in (("S1-ADL7.dat", "another name"), ("again/S1-ADL1.dat", "the same file as")):
+    names = ["S1-ADL7.dat", "s1-adl2.dat", "S1_ADL2.dat", "S5-ADL1.dat", "S1-ADL2 (1).dat", "S1-ADL2.dat.dat"]
+    for name in [*names, "again/S1-ADL1.dat"]:
+        said = "the same file as" if "/" in name else "another name, expected S1-ADL1"
         other = one / name
         other.parent.mkdir(exist_ok=True)
         other.write_bytes(file.read_bytes())
@@ -160,14 +165,43 @@ def test_files_that_are_missing_or_of_other_names_or_cut_off_end_in_a_line(tmp_p
         other.unlink()
     text = file.read_text().splitlines()
     file.write_text("\n".join([*text[:100], text[100].rpartition(" ")[0]]))
-    with pytest.raises(DataError, match="line 101: fewer than 250 numbers"):
+    with pytest.raises(DataError, match="line 101: 249 columns, expected 250 numbers"):
         list(whole(one))
+    for joined in ([text[100] + " 1"], [f"{text[100]} {text[101]}"], ["", text[100]]):  # 251, 500, none
+        file.write_text("\n".join([*text[:100], *joined, *text[102:]]))
+        with pytest.raises(DataError, match=r"line 101: (251|500|0) columns, expected 250 numbers"):
+            list(whole(one))
     file.write_text("\n".join([*text[:100], text[100].replace("0", "zero", 1)]))
     with pytest.raises(DataError, match="cannot be read, expected 250 numbers on each line"):
         list(whole(one))
-    file.write_text("\r\n".join(line.replace(" ", "  ") + " " for line in text))
-    [recording] = whole(one)
-    assert len(recording.spans) == 17
+    for change in (
+        lambda line: line.replace(" ", "  ") + " \r",
+        lambda line: " " + line,
+        lambda line: line.replace(" ", "\t"),
+    ):
+        file.write_text("\n".join(map(change, text)) + "\n\n")
+        [recording] = whole(one)
+        assert len(recording.spans) == 17
+
+
+def test_no_label_goes_across_a_time_that_was_not_recorded(tmp_path):
+    found = table(gestures=(406516,), seconds=4)
+    found[60:, 0] += 3_600_000
+    [recording] = whole(written(tmp_path / "S1-ADL1.dat", found).parent)
+    first, second = recording.spans
+    assert first.stop_s == pytest.approx(2.0, abs=0.01) and second.start_s == pytest.approx(3602.0, abs=0.01)
+
+
+def test_lines_of_one_moment_are_left_out_and_labels_keep_their_lines(tmp_path):
+    found = table()
+    found[20:24, 0] = found[20, 0]
+    found[60, 249] = 7
+    data = written(tmp_path / "S1-ADL1.dat", found).parent
+    with (
+        pytest.warns(PlaitWarning, match="3 lines of a moment that was there before: left out"),
+        pytest.raises(DataError, match="line 61: label 7"),
+    ):
+        list(whole(data))
 
 
 def test_the_challenges_runs_are_tested_and_stand_beside_what_was_published(tmp_path, cache):

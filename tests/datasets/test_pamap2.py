@@ -89,13 +89,20 @@ def test_a_gap_of_one_imu_is_its_own(one):
     assert len(survey(PAMAP2, one, THREE).cuts) == 11 and len(survey(PAMAP2, one, ["hand"]).cuts) == 12
     lacking = [clip for _, clip in survey(PAMAP2, one, THREE, missing="without").cuts if clip.lacks]
     assert [(clip.activity, clip.lacks) for clip in lacking] == [("sitting", ("chest",))]
+    broken[:, 20:37] = np.nan
+    written(file.with_name("subject102.dat"), broken)
+    clips = [clip for _, clip in survey(PAMAP2, one, THREE, missing="without").cuts]
+    assert {clip.lacks for clip in clips if clip.recording == "102"} == {("chest",)}
 
 
 @pytest.mark.parametrize(
     ("where", "value", "said"),
     [
-        ((60, 1), 9, "row 61: label 9, expected 0 or one of 1, 2, 3"),
-        ((60, 1), np.nan, "row 61: label empty"),
+        ((60, 1), 9, "line 61: label 9, expected 0 or one of 1, 2, 3"),
+        ((60, 1), np.nan, "line 61: label empty"),
+        ((60, 1), 1.5, "line 61: label 1.5, expected 0"),
+        ((slice(None), slice(4, 7)), 5660.0, "hand: accelerations of .* expected about 9.80"),
+        ((slice(None), slice(3, 54)), np.nan, "no IMU has a reading"),
         ((slice(None), slice(4, 7)), 0.577, "hand: accelerations of .* expected about 9.80"),
         ((slice(None), slice(27, 30)), 90.0, "chest: turns by 90 and more, expected rad/s, not degrees"),
         ((slice(None), 0), None, r"30\.\d+ readings a second, expected about 100"),
@@ -118,6 +125,11 @@ def test_folders_that_are_not_pamap2_end_in_a_line(tmp_path, one):
     written(one / "subject102.dat", table()[:, :50])
     with pytest.raises(DataError, match="expected it in a folder Protocol or Optional"):
         list(whole(one))
+    for name in ("Subject103.dat", "subject3.dat", "subject110.dat", "subject103.dat.dat"):
+        (odd := one / "PAMAP2_Dataset" / "Protocol" / name).write_bytes(b"")
+        with pytest.raises(DataError, match=r"another name, expected subject101\.dat to subject109\.dat"):
+            list(whole(one))
+        odd.unlink()
     (one / "subject102.dat").rename(one / "PAMAP2_Dataset" / "Protocol" / "subject102.dat")
     with pytest.raises(DataError, match="subject102.dat: line 1: 50 columns, expected 54"):
         list(whole(one))

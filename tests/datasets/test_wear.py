@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,10 +11,11 @@ from sklearn.metrics import f1_score
 
 import plait
 from plait.clips import listed, tensors
-from plait.datasets.wear import WEAR, recordings, splits
+from plait.datasets.wear import WEAR, WEAR_EVERYBODY, recordings, splits
 from plait.datasets.wear.challenge import CHALLENGE, challenge_recordings, draw
 from plait.datasets.wear.files import ACTIVITIES, CHANNELS, NULL, PLACEMENTS
 from plait.errors import DataError, PlaitWarning
+from plait.recogniser.fitting import fit_model
 from plait.study.folds import folds_of
 from plait.study.load import load_study
 from plait.types import Clip
@@ -152,6 +154,99 @@ def test_features_stand_in_for_a_raw_file_that_is_missing(own):
     assert len(moments) >= ROWS - 50 and len(one.spans) == len(ACTIVITIES) and "i3d" in one.streams
 
 
+def test_a_sensor_that_is_silent_in_the_features_is_a_gap(own):
+    (own / "raw/inertial/50hz/sbj_1.csv").unlink()
+    for kind in ("inertial", "combined"):
+        file = own / f"processed/{kind}_features/60fps/60_frames_30_stride/sbj_1.npy"
+        values = np.load(file)
+        values[20:40, 450:600] = np.nan  # the left arm, channel by channel
+        np.save(file, values)
+    cuts = {
+        place: [cut for cut in listed(WEAR, own, [place]) if cut[1].subject == "sbj_1"]
+        for place in ("right-arm", "left-arm")
+    }
+    right, left = ([clip for _, clip in each] for each in cuts.values())
+    assert left == [clip for clip in right if clip.stop_s <= 10 or clip.start_s >= 20] != right
+    found = tensors(WEAR.modality("left-arm"), cuts["left-arm"])
+    assert all(np.isfinite(tensor.numpy()).all() for tensor in found)
+
+
+def test_a_second_time_is_of_the_same_person_and_not_in_the_benchmark(own):
+    for number, name in ((18, "sbj_18"), (20, "sbj_20")):
+        table(number).write_csv(own / f"raw/inertial/50hz/{name}.csv")
+    assert [one.name for one in WEAR.recordings(own)] == [*PEOPLE]
+    people = {one.name: one.subject for one in WEAR_EVERYBODY.recordings(own)}
+    assert people == {**dict(zip(PEOPLE, PEOPLE, strict=True)), "sbj_18": "sbj_0", "sbj_20": "sbj_20"}
+    assert [one.subject for one in WEAR_EVERYBODY.whole(own)] == [*people.values()]
+
+
+def annotated(own, change):
+    """Annotations of somebody whose raw file is missing, otherwise than they were written."""
+    (own / "raw/inertial/50hz/sbj_1.csv").unlink()
+    for file in (own / "annotations/60fps").glob("*.json"):
+        content = json.loads(file.read_text())
+        change(content["database"]["sbj_1"])
+        file.write_text(json.dumps(content))
+
+
+def another(*segment, label="burpees"):
+    return lambda about: about["annotations"].append({"label": label, "segment": [*segment]})
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (another(900, 950), "burpees from 900 s to 950 s, expected it within the recording's 54.50 s"),
+        (another(-9, 1), "burpees from -9 s to 1 s, expected it within"),
+        (another(1.2, 5), "and burpees from 1.2 s, expected one after the other"),
+        (another(9, 5), "expected a label and a segment in seconds"),
+        (another(1, float("nan")), "expected a label and a segment in seconds"),
+        (another(1), "expected a label and a segment in seconds"),
+        (another(0, 0.5, label="yoga"), "label 'yoga', expected WEAR's activities"),
+        (lambda about: about.update(annotations=None), "None, expected a list"),
+        (lambda about: about.update(annotations=[5]), "5, expected a label and a segment"),
+    ],
+)
+def test_annotations_that_are_none_are_one_line(own, change, match):
+    annotated(own, change)
+    with pytest.raises(DataError, match=f"annotations of sbj_1: .*{match}"):
+        list(recordings(own))
+
+
+def test_nothing_labelled_is_said_and_nothing_read_is_refused(own):
+    (own / "raw/inertial/50hz/._sbj_1.csv").write_bytes(b"left by another system")
+    raw = pl.read_csv(own / "raw/inertial/50hz/sbj_1.csv", schema_overrides={"label": pl.String})
+    raw.with_columns(label=pl.lit(NULL)).write_csv(own / "raw/inertial/50hz/sbj_1.csv")
+    with pytest.warns(PlaitWarning, match=r"sbj_1\.csv: no label but null"):
+        list(recordings(own))
+    raw.with_columns(pl.lit(None, pl.Float64).alias(name) for name in CHANNELS).write_csv(
+        own / "raw/inertial/50hz/sbj_1.csv"
+    )
+    with pytest.raises(DataError, match=r"sbj_1\.csv: no placement has two readings"):
+        list(recordings(own))
+    annotated(own, lambda about: about.update(annotations=[]))
+    with pytest.warns(PlaitWarning, match="annotations of sbj_1: no label"):
+        list(recordings(own))
+
+
+def test_a_fitted_placement_is_scored_on_whole_recordings_that_the_doctor_finds_nothing_in(
+    wear, tmp_path, plait
+):
+    sets = [f"protocol.subjects={json.dumps(PEOPLE)}", "train.max_epochs=1"]
+    study = Path(__file__).parents[2] / "studies/wear.toml"
+    fit_model(study, "right-arm", wear, tmp_path / "model", sets=sets, say=print)
+    words = ["--data", str(wear), "--only", "sbj_1", "--out", str(tmp_path / "found")]
+    code, _, complaint = plait("predict", str(tmp_path / "model"), *words)
+    assert code == 0, complaint
+    code, _, complaint = plait("score", str(tmp_path / "found"))
+    assert code == 0, complaint
+    scores = json.loads((tmp_path / "found/scores.json").read_text())
+    seconds = sum(span.stop_s - span.start_s for span in list(recordings(wear, None))[1].spans)
+    assert scores["recordings"] == 1 and scores["labelled"] >= seconds == LASTS * len(ACTIVITIES) / 50
+    code, said, _ = plait("doctor", str(wear), "--dataset", "plait.datasets.wear:WEAR", "--no-pictures")
+    assert code == 0 and "3 recordings of 3 people: nothing" in said
+
+
 def test_the_study_s_folds_are_the_split_files(wear):
     protocol = load_study("studies/wear.toml", [f"protocol.subjects={json.dumps(PEOPLE)}"]).protocol
     clips = [Clip(name, name, name, "jogging", 0, 1) for name in PEOPLE]
@@ -173,6 +268,7 @@ def change(own, old, new, name="raw/inertial/50hz/sbj_1.csv"):
         ("jogging", "yogging", "line .*label is 'yogging"),
         ("\n1,", "\n2,", "sbj_id is"),
         (",jogging\n", ",jogging,9\n", "cannot be read"),
+        ("right_arm_acc_y", "right_arm_acc_x", "column 'right_arm_acc_x' 2 times, expected sbj_id"),
     ],
 )
 def test_a_raw_file_that_is_none_is_one_line(own, old, new, match):

@@ -65,11 +65,12 @@ def scores(predictions, activities, without=()):
 
 
 def guesses(activities, subjects, seed=0, rows=600):
-    """Predictions of one method at random, of unequal classes."""
+    """Predictions at random, of unequal classes: one is never there, one never said, some clips have none."""
     rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.ones(len(activities)))
-    truth = rng.choice(activities, rows, p=shares)
-    found = np.where(rng.random(rows) < 0.4, truth, rng.choice(activities, rows))
+    shares = rng.dirichlet(np.ones(len(activities) - 1))
+    truth = rng.choice(activities[1:], rows, p=shares)
+    found = np.where(rng.random(rows) < 0.4, truth, rng.choice([*activities[2:], ""], rows))
+    found[found == activities[1]] = activities[2]
     who = rng.choice(subjects, rows)
     return pl.DataFrame(
         {"method": "guess", "fold": who, "seed": 0, "clip": [f"{i}" for i in range(rows)], "subject": who}

@@ -1,6 +1,6 @@
 """Checks of people, labels and copies: what is planted into a clean world is found, and nothing before."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -175,7 +175,26 @@ def turns(second_start_s):
 def test_clips_of_two_people_that_share_moments():
     [found] = findings(turns(2.0), ["overlaps"])
     assert found.severity == "fault" and "people 'p0' and 'p5'" in found.where
-    assert findings(turns(3.0), ["overlaps"]) == ()
+    assert findings(turns(3.0), ["overlaps", "copies"]) == ()
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """Pictures in a file."""
+
+    times = np.arange(60) / 10
+    content_key: str
+
+    def at(self, seconds):
+        return np.zeros((len(seconds), 24, 32), np.uint8)
+
+
+def test_two_people_may_take_turns_before_one_camera_but_not_share_its_file():
+    streams = {"camera": Film("one.mp4")}
+    both = [replace(one, streams=streams) for one in turns(3.0)]
+    assert findings([*world(), *both], ["copies"]) == ()
+    [found] = findings([*world(), both[0], replace(both[1], name="copy")], ["copies"])
+    assert found.severity == "fault" and "camera" in found.what
 
 
 def test_labels_of_two_activities_at_once():
@@ -198,6 +217,7 @@ def test_labels_of_two_activities_at_once():
             "fault",
             "as milliseconds they would fit",
         ),
+        ((Span(0.0, 60.0, "wave"), Span(90.0, 165.0, "walk")), "fault", "as frames, 30 a second they"),
     ],
 )
 def test_labels_outside_their_recording(spans, severity, said):
@@ -212,6 +232,52 @@ def test_activities_that_people_lack():
     recordings = [r for r in world() if "walk" not in r.name or r.name.startswith("3-")]
     [found] = findings(recordings, ["lacking"])
     assert found.severity == "fault" and "'p3' is tested" in found.harm
+
+
+def test_activities_that_the_same_people_lack_are_one_finding():
+    recordings = [r for r in world() if r.name.split("-")[:2] not in (["3", "walk"], ["3", "rest"])]
+    [found] = findings(recordings, ["lacking"])
+    assert found.where == "activities 'rest', 'walk'" and "never show them (p3)" in found.what
+
+
+@pytest.mark.parametrize("how", ["rate", "sensors"])
+def test_metadata_that_tells_a_few_activities_of_many(how):
+    names = [f"activity {number:02}" for number in range(24)]
+    recordings = []
+    for person in range(6):
+        for name in names:
+            rng = np.random.default_rng([person, int(name[-2:])])
+            odd = name in names[:3]
+            left, right = np.arange(0, 4, 0.04 if odd and how == "rate" else 0.02), np.arange(0, 4, 0.02)
+            streams = {
+                key: Readings(times, rng.normal(size=(len(times), 3)))
+                for key, times in (("left", left), ("right", right))
+            }
+            for again in range(3):
+                own = {"left": streams["left"]} if odd and how == "sensors" else streams
+                span = Span(0.0, 3.9, name)
+                recordings.append(Recording(f"{person}-{name}-{again}", f"p{person}", own, (span,)))
+    [found] = findings(recordings, ["metadata"])
+    assert (
+        found.where == f"all labels: {how}" and "tells activity 00, activity 01, activity 02 of" in found.what
+    )
+    clean = [
+        replace(r, streams={"left": r.streams["left"]}) for r in recordings if r.spans[0].activity > names[2]
+    ]
+    assert findings(clean, ["metadata"]) == ()
+
+
+def test_labels_outside_several_recordings_are_one_finding():
+    late = [replace(r, spans=(replace(r.spans[0], stop_s=12.0 + i),)) for i, r in enumerate(world()[:3])]
+    [found] = findings([*late, *world()[3:]], ["labels-outside"])
+    assert found.where == "recordings 0-wave-0, 0-wave-1, 0-walk-0"
+    assert "beyond 0-walk-0 ('p0')" in found.what and "in 2 more, less far" in found.what
+
+
+def test_one_stream_of_several_that_looks_like_another_s_is_no_copy():
+    recordings = copy(resampled)
+    recordings[-1].streams["right"] = world(3)[-1].streams["right"]
+    assert findings(recordings, ["copies"]) == ()
 
 
 def altered(change):

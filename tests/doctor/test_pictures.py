@@ -81,7 +81,7 @@ class Film:
         ).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("side", "asked", "at_once"), [(16, 2001, 2000), (400, 97, 100), (800, 97, 24)])
+@pytest.mark.parametrize(("side", "asked", "at_once"), [(16, 2001, 2000), (400, 241, 100), (800, 241, 24)])
 def test_an_hour_of_video_is_looked_at_in_bursts(side, asked, at_once):
     film = Film(1, side)
     [(_, seen)] = sampled.pictures(Recording("hour", "1", {"camera": film}, ()))

@@ -70,11 +70,15 @@ def test_bad_input_is_refused(named, tmp_path):
 
 
 def test_recordings_that_do_not_open_are_faults(tmp_path):
-    for name in ("one", "two"):
+    for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "recording.toml").write_text('subject = "1"\nvideo = "gone.mp4"\n')
+    (tmp_path / "two/recording.toml").write_text("video = 3\n")  # another reason
     ended = called(tmp_path)
-    assert ended.exit_code == 3 and ended.output.count("fault  unreadable: recording ") == 2
+    assert ended.exit_code == 3 and "0 recordings of 0 people: 2 faults" in ended.output
+    assert "fault  unreadable: recordings one, three\n" in ended.output
+    assert "and so it is in 1 more recording." in ended.output
+    assert "fault  unreadable: recording two\n" in ended.output
 
 
 class Failing:
@@ -88,7 +92,7 @@ def test_a_stream_that_cannot_be_read_is_one_finding():
     recordings = [replace(r, streams={**r.streams, "left": Failing()}) for r in CLEAN]
     result = examine(recordings, chosen(quick(all_checks()), ["copies", "same-person"]))
     [finding] = result.findings
-    assert finding.check == "unreadable" and "left of 0-wave-0" in finding.where
+    assert finding.check == "unreadable" and "left of recordings 0-wave-0" in finding.where
     assert "17 more recordings" in finding.what
 
 
@@ -120,6 +124,20 @@ def test_what_was_seen_is_kept_and_not_looked_at_again():
     kept.write_text("{}")
     examine(CLEAN, [Counting()], keep="here")
     assert len(CALLS) == 19 + 18
+
+
+def test_a_quick_look_decodes_no_picture():
+    class Film:
+        """One picture says that it is a film; more are not to be asked for."""
+
+        times = np.arange(200) / 10
+
+        def at(self, seconds):
+            assert len(seconds) == 1
+            return np.zeros((1, 24, 32), np.uint16)
+
+    recordings = [replace(one, streams={**one.streams, "film": Film()}) for one in CLEAN]
+    assert examine(recordings, quick(all_checks())).findings == ()
 
 
 def test_all_facts_come_out_of_the_cache_as_they_were():

@@ -1,6 +1,7 @@
 """A valid input of every reader, how it is read, and which form it has."""
 
 import contextlib
+import importlib
 import io
 import json
 import shutil
@@ -464,6 +465,25 @@ SENSORS = {  # of each format a small file
     "axivity": ("left.cwa", lambda: sensor_files.cwa(AXES.astype(int)), "bytes"),
     "actigraph": ("hip.gt3x", lambda: sensor_files.gt3x(AXES.astype(int)), "bytes"),
 }
+READ_BY = {  # what is read by an extra, which may not be installed
+    "xdf": "pyxdf",
+    "mcap": "mcap_ros2",
+    "axivity": "actipy",
+    "actigraph": "actipy",
+}
+
+
+def lacking(name: str) -> str:
+    """What a reader needs that is not installed; empty where it has everything."""
+    package = READ_BY.get(name)
+    try:
+        if package:
+            importlib.import_module(package)
+    except ImportError:
+        return str(package)
+    return "java" if package == "actipy" and shutil.which("java") is None else ""
+
+
 READERS = {
     **{
         name: Reader(own_file(file, content), sensed(name), form)

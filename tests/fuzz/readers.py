@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.errors import PlaitError, PlaitWarning
-from tests.fuzz.inputs import READERS, VERBS
+from tests.fuzz.inputs import READERS, VERBS, lacking
 from tests.fuzz.mutations import SPECIAL, mutated
 
 ROOM, LIMIT_S = 2 << 30, 30.0
@@ -146,6 +146,9 @@ def main() -> None:
     count = chosen.inputs or (50 if chosen.verbs else 1000)
     faults = 0
     for name in chosen.readers or known:
+        if missing := lacking(name):
+            print(f"{name:<24}skipped: {missing} is not installed", flush=True)
+            continue
         rng = np.random.default_rng([chosen.seed, *name.encode()])
         reading = Reading(name, chosen.verbs)
         counts: Counter[str] = Counter()

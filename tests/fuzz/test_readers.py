@@ -23,7 +23,7 @@ from plait.study.load import load_study
 from plait.study.run import run_study
 from plait.types import Readings, Recording, Span, Windows
 from tests import tiny
-from tests.fuzz.inputs import READERS, ran
+from tests.fuzz.inputs import READERS, lacking, ran
 from tests.fuzz.mutations import SPECIAL, mutated
 from tests.fuzz.readers import READ, REFUSED, outcome, written
 
@@ -42,6 +42,8 @@ def finished(tmp_path_factory):
 
 @pytest.mark.parametrize("name", [name for name in READERS if name not in SLOW])
 def test_any_input_is_read_or_refused_in_one_line(tmp_path, finished, name):
+    if missing := lacking(name):
+        pytest.skip(f"{missing} is not installed")
     reader, rng = READERS[name], np.random.default_rng(list(name.encode()))
     shutil.copytree(finished, tmp_path / "run")
     file = reader.make(tmp_path)

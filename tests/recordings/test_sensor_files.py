@@ -225,3 +225,19 @@ def test_what_is_no_stream_is_refused(changes, said):
         Sensed(
             **{"name": "x", "times": np.arange(2.0), "values": np.ones((2, 1)), "columns": ("a",), **changes}
         )
+
+
+@pytest.mark.parametrize("as_template", [False, True])
+def test_what_is_wrong_with_a_table_names_what_it_was_made_of(lab, tmp_path, as_template):
+    acc = RNG.normal(0, 1, (60, 3))
+    files = makers.sensor_logger(acc, acc)
+    lines = files["Accelerometer.csv"].splitlines()
+    files["Accelerometer.csv"] = "\n".join([*lines, *lines[1:30]])
+    (lab / "phone.zip").write_bytes(makers.zipped(files))
+    (tmp_path / "mine.toml").write_text(
+        'subject = ""\nvideo = "*.mp4"\n[logs.a]\nfile = "accelerometer.parquet"\n'
+        'columns = ["x"]\ntime = "time"\n'
+    )
+    template = str(tmp_path / "mine.toml") if as_template else None
+    with pytest.raises(DataError, match=r"^phone.zip: accelerometer: row 61: the clock runs backwards"):
+        ingest([lab], tmp_path / "rec", template=template)

@@ -14,9 +14,9 @@ from plait.errors import ConfigError, DataError
 from plait.recordings.folder import described_by
 from plait.report.captions import split
 from plait.results import read_results
-from plait.study.folds import folds
+from plait.study.folds import check_strangers, folds
 from plait.study.run import run_study
-from plait.types import Dataset, Fold, Modality, Readings, Recording, Span
+from plait.types import Clip, Dataset, Fold, Modality, Readings, Recording, Span
 from tests import tiny
 from tests.datasets.test_utd_mhad import write
 
@@ -82,6 +82,22 @@ def test_a_fixed_split_of_sessions_is_as_it_is_named():
     ):
         with pytest.raises(ConfigError, match=expected):
             folds(replace(protocol, **wrong), ["Mon", "Thu", "Tue", "Wed", "Fri"])
+
+
+def test_whole_recordings_are_of_people_of_whom_nothing_is_trained_on(recordings, tmp_path):
+    clips = [Clip(one.name, one.name, one.subject, "x", 0, 1, one.name) for one in PEOPLE]
+    fold = Fold("fixed", ("1-Mon", "1-Tue"), ("2-Mon",), ("3-Mon", "3-Tue"), "session")
+    check_strangers(fold, clips)
+    for known, who in ((("2-Tue", "3-Mon"), "2"), (("3-Mon", "2-Tue"), "2")):
+        with pytest.raises(ConfigError, match=f"evaluate.continuous: .* but {who} is tested in fold fixed"):
+            check_strangers(replace(fold, test=known), clips)
+    recordings[:] = [replace(one, session=one.name) for one in PEOPLE]
+    protocol = {"kind": "fixed-sessions", "train": ["1-Mon", "2-Mon"], "test": ["1-Tue"]}
+    with pytest.raises(ConfigError, match="but 1 is tested in fold fixed and trains or validates there"):
+        run_study(
+            {**STUDY, "protocol": protocol, "evaluate": {"continuous": True}}, tmp_path, tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()
 
 
 @given(st.sets(st.text("ab12", min_size=1, max_size=3), min_size=2, max_size=8), st.integers(0, 3))

@@ -1,17 +1,19 @@
 """Logs of data sets: the rows of a file, read when they are asked for, with their times and their gaps."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from plait.clips.windows import ROUNDING_S
 from plait.contents import describe
-from plait.errors import DataError
-from plait.store import checksum, content_key
+from plait.errors import DataError, one_line
+from plait.store import checksum, content_key, read_bytes
 from plait.types import Readings
 
 Read = Callable[[Path], np.ndarray]  # a file's values, `(rows, *reading)`, float32
@@ -29,10 +31,34 @@ class Kept(NamedTuple):
 
 def kept(times: np.ndarray, values: np.ndarray) -> Kept:
     """The readings among a file's rows, `times` in whatever unit; of several of one moment the first."""
-    whole = np.flatnonzero(np.isfinite(times) & np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    whole = np.flatnonzero(np.isfinite(times) & finite)
     found, first = np.unique(times[whole], return_index=True)
     moved = bool((np.diff(times[whole]) < 0).any())
     return Kept(found, whole[first], len(times) - len(found), moved)
+
+
+def columns_of(file: Path, columns: Mapping[str, type[pl.DataType]]) -> tuple[pl.DataFrame, list[str]]:
+    """These columns of a CSV file with a header, in this order, and the names of its others.
+
+    An empty cell is null.
+
+    Raises:
+        DataError: a column is missing or there twice, or a cell is not of its kind.
+    """
+    content = read_bytes(file)
+    line = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace")
+    names = [name.strip().strip('"') for name in line.split(",")]
+    for name in columns:
+        if names.count(name) != 1:
+            got = f"column {name!r} {names.count(name)} times" if name in names else f"no column {name!r}"
+            raise DataError(f"{file}: {got}, expected {', '.join(columns)}")
+    try:
+        table = pl.read_csv(io.BytesIO(content), columns=list(columns), schema_overrides=dict(columns))
+    except pl.exceptions.PolarsError as error:
+        why = one_line(error).partition(" The current offset")[0]
+        raise DataError(f"{file}: cannot be read, expected numbers and names: {why}") from error
+    return table.select(list(columns)), [name for name in names if name not in columns]
 
 
 @dataclass(frozen=True, eq=False)

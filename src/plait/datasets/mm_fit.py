@@ -74,7 +74,7 @@ DEVICES = {"left-watch": "sw_l", "right-watch": "sw_r", "left-phone": "sp_l", "r
     "earbud": "eb_l"
 }
 SECONDS, STRIDE_S, SENSOR_HZ, FRAME_HZ = 5.0, 1.0, 50.0, 30.0
-LEAST_HZ = 40.0  # of an accelerometer or gyroscope
+LEAST_HZ, MOST_HZ = 40.0, 2000.0  # of an accelerometer or gyroscope; the fastest has 500
 HALF = 0.500002  # of a window: more than half
 GAP_S = {"hr": 10.0}  # between two readings that leave nothing out; a second for the others
 HIP, THORAX = 0, 8
@@ -108,12 +108,19 @@ def recordings(data: Path, windows: Windows | None = None) -> Iterator[Recording
         streams, second_of = _streams(folder, mended)
         if not streams:
             raise DataError(f"{folder}: no file such as {workout}_sw_l_acc.npy, expected one or more")
-        labels = read_labels(folder / f"{workout}_labels.csv")
+        file = folder / f"{workout}_labels.csv"
+        labels = read_labels(file)
         seconds = second_of(np.array([ends for *ends, _ in labels], float).reshape(-1, 2)).tolist()
         spans = tuple(
             Span(start_s, stop_s, exercise)
             for (start_s, stop_s), (*_, exercise) in zip(seconds, labels, strict=True)
         )
+        ends_s = max(float(stream.times[-1]) for stream in streams.values())
+        if late := [
+            (start, span) for (start, *_), span in zip(labels, spans, strict=True) if span.start_s >= ends_s
+        ]:
+            got = f"{late[0][1].activity} from frame {late[0][0]} on, {late[0][1].start_s:.0f} s"
+            raise DataError(f"{file}: {got}, expected it before the last reading at {ends_s:.0f} s")
         whole = Recording(workout, PERSON[workout], streams, spans, session=workout)
         if windows is None:
             yield whole
@@ -130,7 +137,11 @@ def _workouts(data: Path) -> list[Path]:
     """The workouts' folders, by name."""
     if not data.is_dir():
         raise DataError(f"{data}: no such folder")
-    found = {path.name: path for path in sorted(data.rglob("w[0-9][0-9]")) if path.is_dir()}
+    paths = [path for path in sorted(data.rglob("w[0-9][0-9]")) if path.is_dir()]
+    found: dict[str, Path] = {}
+    for path in paths:
+        if "__MACOSX" not in path.parts and found.setdefault(path.name, path) != path:
+            raise DataError(f"{path}: {path.name} lies at {found[path.name]} as well, expected it once")
     if not found:
         raise DataError(f"{data}: no folder of a workout, expected some of w00 to w20")
     if unknown := sorted(found.keys() - PERSON.keys()):
@@ -142,7 +153,7 @@ def read_labels(file: Path) -> list[tuple[int, int, str]]:
     """First and last frame of each set, and its exercise, in order.
 
     Raises:
-        DataError: the file cannot be read, a line is no such label, or two sets share frames.
+        DataError: the file cannot be read or has no set, a line is no such label, or two sets share frames.
     """
     try:
         lines = list(csv.reader(io.StringIO(read_bytes(file).decode("utf-8-sig"))))
@@ -158,6 +169,8 @@ def read_labels(file: Path) -> list[tuple[int, int, str]]:
             expected = f"two frames, a count and one of: {', '.join(EXERCISES)}"
             raise DataError(f"{file}: {got}, expected {expected}")
         labels.append((int(match[1]), int(match[2]), match[3]))
+    if not labels:
+        raise DataError(f"{file}: no set, expected one or more: a workout without would be all {NULL}")
     labels.sort()
     for before, after in pairwise(labels):
         if after[0] < before[1]:
@@ -189,7 +202,7 @@ def _streams(folder: Path, mended: list[Path]) -> tuple[dict[str, Stream], Clock
     origin_ms, clock = 0.0, Clock(np.array([0.0, 1.0]), np.array([0.0, 1 / FRAME_HZ]))
     if sensors:
         name = max(sensors, key=lambda name: len(sensors[name]) if name.endswith("acc") else 0)
-        origin_ms = float(min(np.nanmin(array[:, 1]) for array in sensors.values()))
+        origin_ms = float(np.fmin.reduce(np.concatenate([array[:, 1] for array in sensors.values()])))
         clock = _clock(files[name], sensors[name], origin_ms)
     streams: dict[str, Stream] = {}
     for name, array in arrays.items():
@@ -199,9 +212,11 @@ def _streams(folder: Path, mended: list[Path]) -> tuple[dict[str, Stream], Clock
         if len(found.times) < 2:
             raise DataError(f"{files[name]}: {len(found.times)} readings, expected two or more")
         rate_hz = 1 / float(np.median(np.diff(found.times)))
-        if name.endswith(("acc", "gyr")) and rate_hz < LEAST_HZ:
+        if name.endswith(("acc", "gyr")) and not LEAST_HZ <= rate_hz <= MOST_HZ:
             got = f"{rate_hz:.4g} readings a second"
-            raise DataError(f"{files[name]}: {got}, expected {LEAST_HZ:g} or more, and times in ms")
+            raise DataError(
+                f"{files[name]}: {got}, expected {LEAST_HZ:g} or more, up to {MOST_HZ:g}, and times in ms"
+            )
         if found.moved or found.lost:
             mended.append(files[name])
         gap_s = GAP_S.get(name.rpartition("_")[2], 1.0)

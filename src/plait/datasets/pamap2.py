@@ -14,6 +14,7 @@ Activity 0, what lies between activities, is time without a label. The protocol'
 Licence: CC BY 4.0 (UCI Machine Learning Repository, doi:10.24432/C5NW2H): name the authors and cite.
 """
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
@@ -27,6 +28,7 @@ from torch import Tensor
 from plait.datasets.published import Metric, Published
 from plait.datasets.windowed import Windowed
 from plait.datasets.worn import (
+    GAP_S,
     G,
     Opened,
     check_gravity,
@@ -69,9 +71,9 @@ PLACES = {"hand": 3, "chest": 20, "ankle": 37}  # the first of its 17 columns
 ACCELERATION, TURNING = 1, 7  # the first of three columns, from there
 NAMES = tuple(f"{kind}_{axis}" for kind in ("acc", "gyro") for axis in "xyz")
 WIDTH, RATE_HZ, CLIP_HZ = 54, 100.0, 50.0
-GAP_S = 0.5
-FASTEST = 60.0  # rad/s: no gyroscope of these can read more, and degrees a second soon do
+FASTEST = 35.0  # rad/s, 2000 degrees/s: no gyroscope of these can read more, and degrees a second soon do
 WINDOWS = Windows(5.0)
+NAMED = re.compile(r"subject10[1-9]\.dat")
 FOLDERS = {"Protocol": PROTOCOL, "Optional": ALL}
 
 
@@ -89,8 +91,10 @@ def whole(data: Path, optional: bool = False) -> Iterator[Recording]:
         raise DataError(f"{data}: no such folder, expected PAMAP2_Dataset")
     wanted = ["Protocol", "Optional"] if optional else ["Protocol"]
     found: dict[str, Path] = {}
-    for file in sorted(data.rglob("subject1[0-9][0-9].dat")):
+    for file in sorted(data.rglob("*.dat")):
         folder, person = file.parent.name, file.stem.removeprefix("subject")
+        if not NAMED.fullmatch(file.name):
+            raise DataError(f"{file}: a file of another name, expected subject101.dat to subject109.dat")
         if folder not in FOLDERS:
             raise DataError(
                 f"{file}: expected it in a folder Protocol or Optional, which says its activities"
@@ -144,7 +148,7 @@ def read(file: Path) -> Opened:
             logs[place] = SensorLog(times_s, values.astype(np.float32), NAMES, GAP_S)
     if not logs:
         raise DataError(f"{file}: no IMU has a reading, expected some of {', '.join(PLACES)}")
-    labels = spans_of(table[rows, 1], times_s, FOLDERS[file.parent.name], str(file))
+    labels = spans_of(table[:, 1], rows, times_s, FOLDERS[file.parent.name], str(file))
     return Opened(logs, labels, sha256(text).hexdigest())
 
 

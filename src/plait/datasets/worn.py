@@ -31,6 +31,8 @@ from plait.types import Readings, Recording, Span, Windows
 
 CLOCK = "clock"
 G = 9.80665  # m/s2
+GAP_S = 0.5  # readings that are farther apart have a gap between them
+OFF = 3.1  # of another unit than m/s2, or another than g, is what is more than the root of 9.8 off
 
 
 class Opened(NamedTuple):
@@ -163,30 +165,30 @@ def number_table(text: bytes, where: str, width: int, columns: list[int]) -> Flo
         columns: numbers of those that are wanted, from 0 on.
 
     Raises:
-        DataError: no line, another number of columns, or something that is no number.
+        DataError: no line, one with another number of columns, or something that is no number.
     """
-    if b"\t" in text or b"  " in text or b"\r" in text or b" \n" in text:
+    odd = (b"\t", b"  ", b"\r", b" \n", b"\n ")
+    if text != text.strip(b" ") or any(blanks in text for blanks in odd):
         text = re.sub(rb"[ \t]+", b" ", text.replace(b"\r\n", b"\n"))
         text = re.sub(rb"^ | $", b"", text, flags=re.MULTILINE)
-    got = len(text[: text.find(b"\n") if b"\n" in text else None].split())
-    if got != width:
-        raise DataError(f"{where}: line 1: {got} columns, expected {width} numbers between blanks")
-    wanted = sorted({*columns, width - 1})  # the last one tells whether a line is whole
+    text = text.rstrip(b"\n")
+    for number, line in enumerate(text.split(b"\n"), 1):  # polars says nothing of columns too many
+        if line.count(b" ") != width - 1:
+            got = f"{len(line.split())} columns"
+            raise DataError(f"{where}: line {number}: {got}, expected {width} numbers between blanks")
+    wanted = sorted({*columns})
     try:
         table = pl.read_csv(
             io.BytesIO(text),
             separator=" ",
             has_header=False,
+            quote_char=None,
             columns=wanted,
             schema_overrides={f"column_{column + 1}": pl.Float64 for column in wanted},
         )
     except Exception as error:  # polars has many kinds
         expected = f"expected {width} numbers on each line"
         raise DataError(f"{where}: cannot be read, {expected}: {one_line(error)}") from error
-    empty = table.select(pl.any_horizontal(pl.all().is_null())).to_series()
-    if empty.any():
-        line = int(empty.arg_max() or 0) + 1
-        raise DataError(f"{where}: line {line}: fewer than {width} numbers, NaN where there is none")
     return table.to_numpy()[:, [wanted.index(column) for column in columns]]
 
 
@@ -213,41 +215,63 @@ def in_order(times_s: np.ndarray, where: str, rate_hz: float) -> np.ndarray:
     return rows
 
 
-def check_gravity(values: np.ndarray, where: str, g: float, unit: str) -> None:
+def together(ends: list[tuple[float, float]]) -> tuple[float, float]:
+    """From when to when most is read, of devices that read so: by how many they are and for how long."""
+    starts, stops = sorted({start for start, _ in ends}), sorted({stop for _, stop in ends})
+    stretches = [(start, stop) for start in starts for stop in stops if start < stop]
+
+    def read_s(stretch: tuple[float, float]) -> float:
+        whole = sum(start <= stretch[0] and stretch[1] <= stop for start, stop in ends)
+        return round(whole * (stretch[1] - stretch[0]), 3)
+
+    return max(stretches, key=read_s)  # of several the first
+
+
+def check_gravity(values: np.ndarray, where: str, g: float, unit: str, off: float = OFF) -> None:
     """Refuse accelerations `(n, 3)` in another unit than the one in which gravity is `g`.
 
+    Who jumps falls half of the time, and then feels little: what is not `off` times more or less may be.
+
     Raises:
-        DataError: half of the readings are far from gravity.
+        DataError: the median of their sizes is farther from gravity.
     """
     sizes = np.linalg.norm(values[np.isfinite(values).all(axis=1)], axis=1)
     median = float(np.median(sizes)) if len(sizes) else g
-    if not 0.5 * g < median < 2 * g:
+    if not g / off < median < g * off:
         got = f"accelerations of {median:.4g} in the median"
         raise DataError(f"{where}: {got}, expected about {g:g}, for they are in {unit}")
 
 
 def spans_of(
-    codes: np.ndarray, times_s: np.ndarray, names: Mapping[int, str], where: str
+    codes: np.ndarray, rows: np.ndarray, times_s: np.ndarray, names: Mapping[int, str], where: str
 ) -> tuple[Span, ...]:
     """Runs of one label as spans, up to the time of the next row; rows of code 0 have none.
+
+    Args:
+        codes: of all lines of the file.
+        rows: the numbers of those that count, from 0 on.
+        times_s: when these were; none is labelled across a gap of more than `GAP_S`.
+        names: of the codes.
+        where: for errors.
 
     Raises:
         DataError: a label that has no name.
     """
-    whole = np.nan_to_num(codes, nan=-1).astype(np.int64)
-    if strange := sorted({*whole.tolist()} - {0, *names}):
-        line = int((whole == strange[0]).argmax()) + 1
-        got = "empty" if strange[0] == -1 else strange[0]
+    strange = ~np.isin(codes, [0, *names])
+    if strange.any():
+        line = int(strange.argmax())
+        got = "empty" if np.isnan(codes[line]) else f"{codes[line]:.10g}"
         expected = f"expected 0 or one of {', '.join(map(str, names))}"
-        raise DataError(f"{where}: row {line}: label {got}, {expected}")
-    lasts_s = float(np.median(np.diff(times_s)))
-    edges = np.flatnonzero(np.diff(whole)) + 1
-    starts, stops = np.concatenate([[0], edges]), np.concatenate([edges, [len(whole)]])
-    bounds = np.append(times_s, times_s[-1] + lasts_s)
+        raise DataError(f"{where}: line {line + 1}: label {got}, {expected}")
+    found, steps_s = codes[rows].astype(np.int64), np.diff(times_s)
+    lasts_s = float(np.median(steps_s))
+    edges = np.flatnonzero((np.diff(found) != 0) | (steps_s > GAP_S)) + 1
+    starts, stops = np.concatenate([[0], edges]), np.concatenate([edges, [len(found)]])
+    ends_s = np.append(np.where(steps_s > GAP_S, times_s[:-1] + lasts_s, times_s[1:]), times_s[-1] + lasts_s)
     return tuple(
-        Span(float(bounds[start]), float(bounds[stop]), names[int(whole[start])])
+        Span(float(times_s[start]), float(ends_s[stop - 1]), names[int(found[start])])
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
-        if whole[start] != 0
+        if found[start] != 0
     )
 
 

@@ -1,6 +1,7 @@
 """Axes of sensors in a few numbers, and the ways to exchange them and turn their signs."""
 
 import itertools
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from plait.doctor.sampled import kind, signals
 from plait.types import Recording
 
+NO_GRAVITY = re.compile(r"gyr|rot|ang|omega|mag|compass|orient|quat")  # what does not say where down is
 WORN = 4  # triples of axes that one sensor has at most: more are joints of a body
 READINGS = 16  # from which on a mean and a covariance say anything
 ALIKE_OFF = 0.1  # distance that tells no two turns apart
@@ -28,7 +30,8 @@ class Worn(NamedTuple):
     """A sensor's axes and channels in a few numbers.
 
     Args:
-        means, covariances: of its triples, `(triples, 3)` and `(triples, 3, 3)`, in lengths of the vectors.
+        means, covariances: of its triples that gravity acts on, `(triples, 3)` and `(triples, 3, 3)`, in
+            lengths of the vectors.
         channels: means and logarithmic spreads of all channels, `(2 * channels,)`.
     """
 
@@ -45,7 +48,8 @@ def look(recording: Recording) -> tuple[str, dict[str, Worn]]:
         values = values[np.isfinite(values).all(axis=1)]
         if len(values) < READINGS:
             continue
-        triples = signal.axes[:WORN] if len(signal.axes) <= WORN else signal.axes[:0]
+        worn = signal.axes if len(signal.axes) <= WORN else signal.axes[:0]
+        triples = [one for one in worn if not NO_GRAVITY.search(f"{name} {signal.names[one[0]]}".lower())]
         means, covariances = np.zeros((len(triples), 3)), np.zeros((len(triples), 3, 3))
         for place, triple in enumerate(triples):
             vectors = values[:, triple]

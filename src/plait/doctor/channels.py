@@ -13,6 +13,7 @@ FROZEN_S, FROZEN_READINGS = 0.25, 8  # below, equal readings in a row are a slow
 CUT, CUT_RUN = 0.005, 3  # share of readings at an end of the range, in runs of so many, that is cut off
 STEPS = 5  # levels by which a signal meets its end: slower, it may rest there
 PILE = 4.0  # times as many readings at the end as at the level next to it: a continuous signal has fewer
+OFTEN = 3  # times that a range which is too small is met at least, in one recording or several
 REST = 0.2  # share of readings at one value from which on it is where a channel rests, and cuts nothing off
 
 
@@ -23,6 +24,7 @@ class Channels(NamedTuple):
         names: of the channels.
         still_s: seconds of the longest stretch of equal readings; the last number: of all channels at once.
         cut, cut_at: the share of readings that are cut off, and at which number.
+        cuts: how often: runs of readings that are cut off.
         constant: whether it never changes.
         value: its smallest number, NaN where nothing is known.
     """
@@ -31,6 +33,7 @@ class Channels(NamedTuple):
     still_s: list[float]
     cut: list[float]
     cut_at: list[float]
+    cuts: list[int]
     constant: list[bool]
     value: list[float]
 
@@ -44,19 +47,23 @@ def _of(signal: Signal) -> Channels:
     still_s = np.where(runs + 1 >= FROZEN_READINGS, runs * step_s, 0.0)
     low = np.where(known, values, np.inf).min(axis=0)
     high = np.where(known, values, -np.inf).max(axis=0)
+    # a reading that comes again in all channels was repeated, not cut off
+    moved = np.append(True, ~same.all(axis=1)) if values.shape[1] > 1 else np.ones(len(values), np.bool_)
+    seen = known & moved[:, None]
     cuts = [
-        max((_cut(values[known[:, place], place], end), float(end)) for end in (low[place], high[place]))
-        if known[:, place].any()
-        else (0.0, math.nan)
+        max((*_cut(values[seen[:, place], place], end), float(end)) for end in (low[place], high[place]))
+        if seen[:, place].any()
+        else (0.0, 0, math.nan)
         for place in range(values.shape[1])
     ]
-    shares, ends = np.array(cuts, np.float64).reshape(-1, 2).T
+    shares, counts, ends = np.array(cuts, np.float64).reshape(-1, 3).T
     constant = ~(low < high) if len(values) > FROZEN_READINGS else np.zeros(len(low), np.bool_)
     return Channels(
         list(signal.names),
         still_s.tolist(),
         shares.tolist(),
         ends.tolist(),
+        counts.astype(np.int64).tolist(),
         constant.tolist(),
         np.where(known.any(axis=0), low, math.nan).tolist(),
     )
@@ -68,8 +75,8 @@ def _longest(same: np.ndarray) -> int:
     return int(np.diff(ends).max()) - 1
 
 
-def _cut(values: np.ndarray, end: float) -> float:
-    """The share of `(n,)` readings that lie at an end of their range because the range is too small.
+def _cut(values: np.ndarray, end: float) -> tuple[float, int]:
+    """Which share of `(n,)` readings lies at an end of their range that is too small, and in how many runs.
 
     They do so in runs of three or more, which come from elsewhere and go there again: a signal that is cut
     off is steep where it meets its end. A value at which a channel rests is none.
@@ -77,7 +84,7 @@ def _cut(values: np.ndarray, end: float) -> float:
     at_end = values == end
     share = float(at_end.mean())
     if share < CUT or share >= REST or at_end.sum() < 2 * CUT_RUN:
-        return 0.0
+        return 0.0, 0
     inside = values[~at_end]
     next_to = inside[np.argmin(np.abs(inside - end))]
     edges = np.flatnonzero(np.diff(at_end.astype(np.int8)))
@@ -90,8 +97,8 @@ def _cut(values: np.ndarray, end: float) -> float:
     finest = float(np.diff(levels).min())
     many = at_end.sum() >= PILE * (inside == next_to).sum()
     if not runs.any() or not many or float(np.median(steep)) < max(0.5 * spread, STEPS * finest):
-        return 0.0
-    return float(lengths[runs].sum() / len(values))
+        return 0.0, 0
+    return float(lengths[runs].sum() / len(values)), int(runs.sum())
 
 
 def by_stream(facts: Mapping[str, object]) -> dict[str, dict[str, Channels]]:

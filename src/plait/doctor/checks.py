@@ -1,6 +1,7 @@
 """Every check there is, in the order in which findings are said."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from plait.clips import People, Side
 from plait.doctor.clocks import ClockEnds, ClockJumps, ClockRates
@@ -75,8 +76,12 @@ def chosen(checks: Sequence[Check], patterns: Sequence[str]) -> tuple[Check, ...
 
 
 def quick(checks: Sequence[Check]) -> tuple[Check, ...]:
-    """Those that decode no pictures."""
-    return tuple(check for check in checks if not isinstance(check, OF_PICTURES))
+    """Those that decode no pictures, and those that can do without."""
+    return tuple(
+        replace(check, decoded=False) if isinstance(check, Units | Levels) else check
+        for check in checks
+        if not isinstance(check, OF_PICTURES)
+    )
 
 
 def about(checks: Sequence[Check]) -> dict[str, str]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from plait.doctor.finding import Finding, Severity
-from plait.doctor.peers import MAD, apart, of_people, plain, seen, usual
+from plait.doctor.peers import apart, of_people, plain, seen, usual
 from plait.doctor.times import Times, by_stream, lags, look
-from plait.doctor.words import listed
+from plait.doctor.words import recordings
 from plait.types import Recording
 
 GAP_S, GAP_STEPS = 0.2, 10.0  # below, a gap is a late packet, which interpolation bridges
@@ -57,8 +57,7 @@ class ClockJumps:
             jumped = [
                 name
                 for name in odd
-                if abs(ends[stream].get(name, 0.0) - times[name].gap_s) < times[name].gap_s / 3
-                and len(every[name]) > 1
+                if _has_jumped(times[name], ends[stream].get(name, 0.0)) and len(every[name]) > 1
             ]
             for some, jump in ((jumped, True), ([name for name in odd if name not in jumped], False)):
                 if some:
@@ -99,8 +98,9 @@ class ClockRates:
 
     Rates are of steps up to three usual ones, so that gaps do not count; where lost readings alone would
     tell, they do not either. A person's rate is compared with the others' (their spread, at least 0.3 %:
-    crystals are better, stamps of a radio link about as good), a recording's with all others; both must be
-    off by 1 %, a person by twice as much as anybody else. A drift of 1 % is 50 ms in a window of five
+    crystals are better, stamps of a radio link about as good) and must be off by 1 %, twice as much as
+    anybody else; a recording's by five times what 95 % of other people's recordings are, at least 1 %. A
+    drift of 1 % is 50 ms in a window of five
     seconds; below, only streams that end apart say it (`clock-ends`). Within a recording, quarters of 64
     readings or more are compared.
     """
@@ -147,8 +147,8 @@ class ClockRates:
         if len(table.names) < FEW:
             return
         shifts = table.values - everyone
-        spread = np.maximum(MAD * np.median(np.abs(shifts), axis=0), 0.002)
-        are_off = (np.abs(shifts) > np.maximum(RATE, 8 * spread)).all(axis=1)
+        bars = usual(table._replace(values=np.abs(shifts)), RATE, times=5.0)
+        are_off = (np.abs(shifts) > bars).all(axis=1)
         odd = {
             name: float(shift[0])
             for name, person, shift, is_off in zip(table.names, table.people, shifts, are_off, strict=True)
@@ -202,8 +202,11 @@ class ClockEnds:
 
     It is held against the median of the others' ends, and that against the same in other people's recordings:
     three times what 95 % of these stay below, at least 0.2 s and three steps. Apart at both ends alike: the
-    clock is off. At the end alone: it drifts, or the sensor stopped. Where streams are never started
-    together, the bar is high, and little is found: with reason.
+    clock is off. At the end alone: it drifts, or the sensor stopped. A stream that begins late is told where
+    labels lie before. Of several, the one that is farthest apart is told first, and the others only if they
+    are apart from each other too. Where streams are never started together, the bar is high, and little is
+    found: with reason. Of fewer than five recordings nothing is
+    said, for nobody knows what is usual. A clock that jumped ends where it would have without.
     """
 
     name: str = "clock-ends"
@@ -214,46 +217,30 @@ class ClockEnds:
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Ends apart, a finding for each stream and way."""
-        every: dict[str, dict[str, Times]] = dict(facts)  # type: ignore[arg-type]
+        every = _without_jumps(dict(facts))  # type: ignore[arg-type]
         begins, ends = lags(every, "first_s"), lags(every, "last_s")
-        found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+        bars: dict[str, dict[str, np.ndarray]] = {}  # by stream and recording, of both ends
         for stream, times in by_stream(every).items():
-            both = seen(
-                {
-                    name: ("", [abs(begins[stream][name]), abs(ends[stream][name])])
-                    for name in times
-                    if name in begins[stream]
-                },
-                people,
-            )
-            if both is None or len(both.names) < 2:
-                continue
-            step_s = float(np.median([one.step_s for one in times.values()]))
-            bars = usual(both, max(LATE_S, LATE_STEPS * step_s))
-            for name, (begin_bar, end_bar) in zip(both.names, bars, strict=True):
-                begin_s, end_s = begins[stream][name], ends[stream][name]
-                jump_s = times[name].gap_s if times[name].alone else 0.0
-                if abs(end_s - jump_s) < jump_s / 3 and jump_s > GAP_S:
-                    end_s = 0.0  # which ClockJumps tells
-                late_s = max(abs(begin_s), abs(end_s))
-                if late_s > max(begin_bar, end_bar) and abs(begin_s - end_s) < late_s / 2:
-                    found.setdefault((stream, "both"), {})[name] = begin_s, max(begin_bar, end_bar)
-                elif abs(begin_s) > begin_bar:
-                    found.setdefault((stream, "begins"), {})[name] = begin_s, begin_bar
-                elif abs(end_s) > end_bar:
-                    found.setdefault((stream, "ends"), {})[name] = end_s, end_bar
-        return [
-            self._found(stream, way, names, of_two=len(next(iter(every.values()))) == 2)
-            for (stream, way), names in found.items()
-            if not self._is_told(found, stream, way, every)
-        ]
-
-    def _is_told(
-        self, found: Mapping[tuple[str, str], object], stream: str, way: str, every: Mapping[str, object]
-    ) -> bool:
-        """Whether it is the other of two streams, which are apart from each other."""
-        streams = sorted({name for streams in every.values() for name in streams})  # type: ignore[attr-defined]
-        return len(streams) == 2 and stream == streams[1] and (streams[0], way) in found
+            lag = {
+                name: ("", [abs(begins[stream][name]), abs(ends[stream][name])])
+                for name in times
+                if name in begins[stream]
+            }
+            both = seen(lag, people)
+            if both is not None and len(both.names) >= FEW:
+                step_s = float(np.median([one.step_s for one in times.values()]))
+                levels = usual(both, max(LATE_S, LATE_STEPS * step_s))
+                bars[stream] = dict(zip(both.names, levels, strict=True))
+        found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+        for recording, streams in every.items():
+            left = dict(streams)
+            while odd := _apart(recording, left, bars):
+                worst = max(odd, key=lambda name: abs(odd[name][1]))
+                way, lag_s, bar_s = odd[worst]
+                found.setdefault((worst, way), {})[recording] = lag_s, bar_s
+                del left[worst]  # the others may be apart from it alone
+        of_two = len(next(iter(every.values()), {})) == 2
+        return [self._found(stream, way, lags, of_two) for (stream, way), lags in found.items()]
 
     def _found(self, stream: str, way: str, lags: dict[str, tuple[float, float]], of_two: bool) -> Finding:
         worst = max(lags, key=lambda name: abs(lags[name][0]))
@@ -279,9 +266,49 @@ class ClockEnds:
         )
 
 
+def _apart(
+    recording: str, streams: Mapping[str, Times], bars: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, tuple[str, float, float]]:
+    """Streams of a recording that are apart from the others: at which end, how late, up to what is usual."""
+    begins, ends = (lags({recording: dict(streams)}, end) for end in ("first_s", "last_s"))
+    odd = {}
+    for name, own in streams.items():
+        if recording not in bars.get(name, {}) or recording not in begins[name]:
+            continue
+        begin_bar, end_bar = (float(bar) for bar in bars[name][recording])
+        begin_s, end_s = begins[name][recording], ends[name][recording]
+        late_s, bar_s = max(abs(begin_s), abs(end_s)), max(begin_bar, end_bar)
+        if late_s > bar_s and abs(begin_s - end_s) < late_s / 2:
+            odd[name] = "both", begin_s, bar_s
+        elif begin_s > begin_bar and own.label_s < own.first_s - own.step_s:
+            odd[name] = "begins", begin_s, begin_bar
+        elif abs(end_s) > end_bar:
+            odd[name] = "ends", end_s, end_bar
+    return odd
+
+
+def _has_jumped(times: Times, late_s: float) -> bool:
+    """Whether a stream ends later than the others by about its longest gap."""
+    return abs(late_s - times.gap_s) < times.gap_s / 3
+
+
+def _without_jumps(every: Mapping[str, dict[str, Times]]) -> dict[str, dict[str, Times]]:
+    """The same, where a clock that jumped ends earlier by that, for `ClockJumps` tells it."""
+    ends = lags(every, "last_s")
+    return {
+        recording: {
+            name: own._replace(last_s=own.last_s - own.gap_s)
+            if own.alone and own.gap_s > GAP_S and _has_jumped(own, ends[name].get(recording, 0.0))
+            else own
+            for name, own in streams.items()
+        }
+        for recording, streams in every.items()
+    }
+
+
 FEW = 5  # recordings or people, below which nobody is out of line
 CLEAR = 0.95
 
 
 def _where(names: list[str], stream: str) -> str:
-    return f"recording{'s' if len(names) > 1 else ''} {listed(names)}, {stream}"
+    return f"{recordings(names)}: {stream}"

@@ -1,7 +1,7 @@
 """The same readings under two names: whole recordings, stretches of them, or two streams of one recording."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from plait.types import Recording, Span
 SHARED, PART = 4, 0.02  # digests that two streams share, and which part of the smaller one's these are
 WHOLE = 0.8  # from this part on, one is a copy of the other
 ALIKE, SAME_PERSON = 0.85, 0.95  # phases; one person's rhythms reach 0.82, two persons' 0.65 (UTD-MHAD)
+TOGETHER = 0.6  # of their streams on average
 Way = Literal["values", "order", "phases"]
 SEEN: dict[Way, str] = {
     "values": "equal readings",
@@ -35,8 +36,9 @@ class Sketch(NamedTuple):
 
 
 class Sketched(NamedTuple):
-    """The streams of a recording, and on which occasion it was made."""
+    """The streams of a recording, its own name, and on which occasion it was made."""
 
+    recording: str
     session: str
     streams: dict[str, Sketch]
 
@@ -55,7 +57,7 @@ class Copies:
     """Readings that stand in the data twice.
 
     Of recordings of two people, any common stretch counts; of one person's, `WHOLE` of it, for clips of one
-    person may overlap.
+    person may overlap. What several people's labels of one recording share is what `overlaps` looks at.
 
     Args:
         by: what a study keeps apart, people or sessions too.
@@ -77,20 +79,22 @@ class Copies:
         for name, stream in recording.streams.items():
             if name not in found and (key := getattr(stream, "content_key", None)):
                 found[name] = Sketch(key, [], [], [])
-        return Sketched(recording.session, found)
+        return Sketched(recording.name, recording.session, found)
 
     def judge(self, facts: Mapping[str, Sketched], people: Mapping[str, str]) -> list[Finding]:
         """One finding for each two people, or recordings of one, or streams of one recording."""
         between: dict[tuple[str, str], list[_Likeness]] = defaultdict(list)
         within: dict[tuple[str, str], list[_Likeness]] = defaultdict(list)
         twins: dict[str, list[_Likeness]] = defaultdict(list)
-        for pair in _likenesses(facts):
+        for pair in _together(_likenesses(facts), facts):
             recording, other = pair.one[0], pair.other[0]
             person, another = sorted((people[recording], people[other]))
             if recording == other:
                 if pair.way == "values" and pair.part >= WHOLE:
                     twins[" and ".join(sorted((pair.one[1], pair.other[1])))].append(pair)
             elif person != another:
+                if facts[recording].recording == facts[other].recording:
+                    continue
                 if pair.way != "phases" or pair.part >= ALIKE:
                     between[person, another].append(pair)
             elif pair.part >= (SAME_PERSON if pair.way == "phases" else WHOLE):
@@ -189,6 +193,28 @@ def _likenesses(facts: Mapping[str, Sketched]) -> Iterator[_Likeness]:
     for one, other, alike in _in_phase(sketches):
         if (one, other) not in seen:
             yield _Likeness(one, other, "phases", alike)
+
+
+def _together(pairs: Iterable[_Likeness], facts: Mapping[str, Sketched]) -> list[_Likeness]:
+    """Without recordings of which some curves agree, and those of their other streams do not.
+
+    Whoever copies a recording copies its sensors; one that lies still may look like another's.
+    """
+    of_two: dict[tuple[str, str], list[_Likeness]] = defaultdict(list)
+    for pair in pairs:
+        of_two[min(pair.one[0], pair.other[0]), max(pair.one[0], pair.other[0])].append(pair)
+    kept = []
+    for (recording, other), found in of_two.items():
+        if all(pair.way == "phases" for pair in found):
+            ours, theirs = (
+                {n: s.phases for n, s in facts[one].streams.items()} for one in (recording, other)
+            )
+            common = [n for n in ours if len(ours[n]) > 1 and len(ours[n]) == len(theirs.get(n, []))]
+            alike = [float(likeness(np.array([ours[n], theirs[n]]))[0, 1]) for n in common]
+            if np.mean(alike) < TOGETHER:
+                continue
+        kept += found
+    return kept
 
 
 def _shared(

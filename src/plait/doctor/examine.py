@@ -16,7 +16,7 @@ from plait.clips import People
 from plait.contents import describe
 from plait.doctor.finding import Check, Finding, Severity
 from plait.doctor.sampled import of_pictures
-from plait.doctor.words import listed
+from plait.doctor.words import recordings as named
 from plait.errors import DataError, PlaitError, PlaitWarning
 from plait.names import plain
 from plait.objects import source_key
@@ -111,7 +111,7 @@ def examine(
                 except PlaitError as error:
                     broken["a stream"].append((name, str(error)))
     kept.write()
-    findings = [*found, *(_broken(stream, dict(whys)) for stream, whys in broken.items())]
+    findings = [*found, *(unreadable(f"{stream} of ", dict(whys)) for stream, whys in broken.items())]
     for check in checks:
         of_check = facts[check.name]
         if of_check:
@@ -122,18 +122,19 @@ def examine(
     return Examination(len(persons), len(set(persons.values())), names, tuple(findings))
 
 
-def _broken(stream: str, whys: dict[str, str]) -> Finding:
-    """The finding that a stream of some recordings cannot be read."""
+def unreadable(what: str, whys: Mapping[str, str]) -> Finding:
+    """The finding that recordings, or something of them, cannot be read.
+
+    Args:
+        what: "left of ", or nothing.
+        whys: by recording, all for one reason.
+    """
     first = next(iter(whys.values()))
-    more = f", and so it is in {len(whys) - 1} more recordings" if len(whys) > 1 else ""
-    return unreadable(f"{stream} of {listed(list(whys))}", f"{first}{more}.")
-
-
-def unreadable(where: str, why: str) -> Finding:
-    """The finding that something cannot be read."""
+    others = f"{len(whys) - 1} more recording{'s' if len(whys) > 2 else ''}"
+    why = f"{first}{f', and so it is in {others}' if len(whys) > 1 else ''}."
     harm = "A study that reads it is refused, or goes on without it."
     remedy = "Mend or replace what is named, or leave the recording out."
-    return Finding(UNREADABLE, "fault", where, 1.0, why, harm, remedy)
+    return Finding(UNREADABLE, "fault", f"{what}{named(list(whys))}", 1.0, why, harm, remedy)
 
 
 class Kept:

@@ -12,17 +12,13 @@ import numpy as np
 from plait.doctor.films import Film, by_stream, look, unit
 from plait.doctor.finding import Finding, Severity
 from plait.doctor.peers import ENOUGH, apart, of_people, plain, seen, usual
-from plait.doctor.words import listed
+from plait.doctor.words import recordings
 from plait.types import Recording
 
 DOUBLED = 0.1  # share of pictures that repeat the one before, from which on a rate was made up
 LONG_S = 2.0  # where pictures come twice by chance, some come more often: up to so long
 DARK, FLAT = 16.0, 4.0  # of 256 levels: mean, and standard deviation over rows and columns
-SAME = 0.05  # correlation by which a map must fit better one way than the other
-
-
-def _recordings(names: list[str]) -> str:
-    return f"recording{'s' if len(names) > 1 else ''} {listed(names)}"
+SAME = 0.1  # correlation by which a map must fit better one way than the other
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class RepeatedFrames:
                     Finding(
                         self.name,
                         "warning",
-                        f"{_recordings([n for n, s in zip(table.names, still, strict=True) if s])}, {stream}",
+                        f"{recordings([n for n, s in zip(table.names, still, strict=True) if s])}: {stream}",
                         float(np.clip(1 - 0.5 * frozen_bars[worst] / frozen_s[worst], 0, 0.99)),
                         f"{stream} shows one picture for {plain(frozen_s[worst])} s in "
                         f"{table.names[worst]}; up to "
@@ -76,7 +72,7 @@ class RepeatedFrames:
                     Finding(
                         self.name,
                         "warning",
-                        f"{_recordings([n for n, s in zip(table.names, doubled, strict=True) if s])}, "
+                        f"{recordings([n for n, s in zip(table.names, doubled, strict=True) if s])}: "
                         f"{stream}",
                         float(np.clip(1 - 0.5 * bars[worst] / repeated[worst], 0, 0.99)),
                         f"{100 * repeated[worst]:.0f} % of the pictures of {stream} repeat the one before in "
@@ -118,7 +114,7 @@ class DarkVideo:
                 findings.append(
                     self._found(
                         "fault",
-                        f"{_recordings(dark)}, {stream}",
+                        f"{recordings(dark)}: {stream}",
                         0.95,
                         f"{stream} is blank or dark in {worst}: its mean level is {plain(film.level)}"
                         f"{' of 255' if film.levels else ''}, its spread over the picture "
@@ -168,7 +164,7 @@ class MirroredVideo:
     """A person's video is mirrored, upside down, or turned by half, as against the others'.
 
     Maps of the mean picture and of what moves, 24 x 24, are correlated with the others' (their mean, within
-    an activity where three others did it) as they are and turned. A turned one must fit better by 0.05 in the
+    an activity where three others did it) as they are and turned. A turned one must fit better by 0.1 in the
     median recording, in nine of ten recordings, while the others fit better as they are. What looks alike
     both ways cannot be told, nor can a scene that is another for everyone: then nothing is said.
     """

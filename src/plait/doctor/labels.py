@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.doctor.finding import Finding, Severity
-from plait.doctor.words import listed, share_of
+from plait.doctor.words import listed, recordings, share_of
 from plait.names import plain
 from plait.types import Recording
 
@@ -52,31 +52,34 @@ class LabelsOutside:
         return outlined(recording)
 
     def judge(self, facts: Mapping[str, Outlined], people: Mapping[str, str]) -> list[Finding]:
-        """One finding for each recording with such labels."""
-        findings = []
+        """One finding for recordings with such labels, one for those with some that are wholly outside."""
+        found: dict[Severity, list[tuple[float, str, str]]] = defaultdict(list)
         for name, (_, labels, start_s, stop_s) in facts.items():
             beyond = [_beyond_s(label, start_s, stop_s) for label in labels]
             out = [label for label, by_s in zip(labels, beyond, strict=True) if by_s > _slack_s(label)]
             if not out or stop_s < start_s:
                 continue
             whole = sum(a >= stop_s or b <= start_s for a, b, _ in out)
-            severity: Severity = "fault" if whole else "warning"
             first = out[0]
-            findings.append(
-                Finding(
-                    self.name,
-                    severity,
-                    f"recording {name} ({people[name]!r})",
-                    0.99 if whole else 0.9,
-                    f"{len(out)} of {len(labels)} labels reach beyond it, {whole} of them wholly outside: "
-                    f"it lasts from {start_s:.2f} s to {stop_s:.2f} s, and {first[2]!r} from "
-                    f"{first[0]:.2f} s to {first[1]:.2f} s{_guess(labels, start_s, stop_s)}.",
-                    "Windows there are dropped, or hold the last reading over and over; if the labels' clock "
-                    "is another one, all other labels are shifted as well.",
-                    "Check whose labels they are, their unit and zero (label_unit, label_zero, label_fps).",
-                )
+            said = (
+                f"{len(out)} of {len(labels)} labels reach beyond {name} ({people[name]!r}), {whole} of them "
+                f"wholly outside: it lasts from {start_s:.2f} s to {stop_s:.2f} s, and {first[2]!r} from "
+                f"{first[0]:.2f} s to {first[1]:.2f} s{_guess(labels, start_s, stop_s)}."
             )
-        return findings
+            found["fault" if whole else "warning"].append((max(beyond), name, said))
+        return [
+            Finding(
+                self.name,
+                severity,
+                recordings([name for _, name, _ in some]),
+                0.99 if severity == "fault" else 0.9,
+                max(some)[2] + (f" So it is in {len(some) - 1} more, less far." if len(some) > 1 else ""),
+                "Windows there are dropped, or hold the last reading over and over; if the labels' clock "
+                "is another one, all other labels are shifted as well.",
+                "Check whose labels they are, their unit and zero (label_unit, label_zero, label_fps).",
+            )
+            for severity, some in found.items()
+        ]
 
 
 def _beyond_s(label: Labelled, start_s: float, stop_s: float) -> float:
@@ -91,10 +94,10 @@ def _guess(labels: Sequence[Labelled], start_s: float, stop_s: float) -> str:
     """What the labels' unit may be, if dividing by it puts all of them inside and they fill the recording."""
     last = max(stop for _, stop, _ in labels)
     lasts_s = stop_s - start_s
-    for unit, per_s in (("milliseconds", 1000.0), ("frames, 60 a second", 60.0), ("frames", 30.0)):
-        if 0.3 <= last / per_s / lasts_s <= 1.02:
-            return f"; as {unit} they would fit"
-    return ""
+    units = {"milliseconds": 1000.0, "frames, 60 a second": 60.0, "frames, 30 a second": 30.0}
+    fills = {unit: last / per_s / lasts_s for unit, per_s in units.items()}
+    fitting = [unit for unit, share in fills.items() if 0.3 <= share <= 1.02]
+    return f"; as {max(fitting, key=fills.__getitem__)} they would fit" if fitting else ""
 
 
 @dataclass(frozen=True)
@@ -187,18 +190,21 @@ class Lacking:
         return dict(Counter(plain(span.activity) for span in recording.spans))
 
     def judge(self, facts: Mapping[str, dict[str, int]], people: Mapping[str, str]) -> list[Finding]:
-        """One finding for each activity that somebody lacks."""
+        """One finding for the activities that the same people lack."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for name, own in facts.items():
             if own:
                 counts[people[name]].update(own)
         everybody = sorted(counts)
         findings = []
+        lacked: dict[tuple[str, ...], list[str]] = defaultdict(list)  # activities, by who lacks them
         for activity in sorted({activity for own in counts.values() for activity in own}):
-            without = [person for person in everybody if not counts[person][activity]]
-            holders = [person for person in everybody if counts[person][activity]]
+            lacked[tuple(person for person in everybody if not counts[person][activity])].append(activity)
+        for without, activities in lacked.items():
+            holders = [person for person in everybody if person not in without]
             if not without or len(everybody) < 2:
                 continue
+            them = "it" if len(activities) == 1 else "them"
             severity: Severity = (
                 "fault" if len(holders) == 1 else "warning" if len(holders) >= len(without) else "note"
             )
@@ -207,11 +213,12 @@ class Lacking:
                 Finding(
                     self.name,
                     severity,
-                    f"activity {activity!r}",
+                    f"{'activity' if len(activities) == 1 else 'activities'} "
+                    f"{listed([repr(activity) for activity in activities])}",
                     1.0,
-                    f"{len(without)} of {len(everybody)} people never show it ({listed(without)}); "
+                    f"{len(without)} of {len(everybody)} people never show {them} ({listed(without)}); "
                     f"{share_of(len(holders) / len(everybody))} do.",
-                    f"Nobody else trains it when {holders[0]!r} is tested: such a fold is refused."
+                    f"Nobody else trains {them} when {holders[0]!r} is tested: such a fold is refused."
                     if alone
                     else "These people's accuracies are over fewer activities and not comparable with "
                     "others'; the activity itself is judged on fewer people.",

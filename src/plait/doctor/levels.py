@@ -1,17 +1,19 @@
 """Levels: channels that say nothing, stand still, are cut off, or are far from what others' say."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from plait.doctor import channels, scales
-from plait.doctor.channels import CUT, FROZEN_S, Channels
+from plait.doctor.channels import CUT, FROZEN_S, OFTEN, Channels
 from plait.doctor.finding import Finding
 from plait.doctor.peers import apart, of_people, plain, seen, usual
 from plait.doctor.scales import Scale
-from plait.doctor.words import listed
+from plait.doctor.words import called, listed
+from plait.doctor.words import recordings as recordings_
 from plait.types import Recording
 
 CLEAR = 0.95
@@ -33,7 +35,7 @@ class DeadChannels:
         return channels.look(recording)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
-        """Constant channels, a finding for each channel."""
+        """Constant channels, a finding for those that are so in the same recordings."""
         findings = []
         for stream, recordings in channels.by_stream(facts).items():
             names = next(iter(recordings.values())).names
@@ -41,25 +43,30 @@ class DeadChannels:
             whole = [name for name, dead in constant.items() if all(dead)]
             if whole and len(whole) < len(constant):
                 findings.append(self._found(stream, "every channel", whole, recordings, 0))
-            for place, channel in enumerate(names):
-                dead = [name for name, one in constant.items() if one[place] and name not in whole]
+            silent: dict[tuple[str, ...], list[int]] = defaultdict(list)  # which channels, by recordings
+            for place in range(len(names)):
+                dead = tuple(name for name, one in constant.items() if one[place] and name not in whole)
                 if dead:
-                    findings.append(self._found(stream, f"channel {channel}", dead, recordings, place))
+                    silent[dead].append(place)
+            for some, places in silent.items():
+                which = called([names[place] for place in places])
+                findings.append(self._found(stream, which, list(some), recordings, places[0]))
         return findings
 
     def _found(
         self, stream: str, channel: str, names: list[str], every: Mapping[str, Channels], place: int
     ) -> Finding:
         value = every[names[0]].value[place]
-        says = "is unknown" if math.isnan(value) else f"is {plain(value)}"
+        says = "unknown" if math.isnan(value) else plain(value + 0.0)  # no -0
+        verb = "are" if channel.startswith("channels ") else "is"
         always = len(names) == len(every)
         alive = len(every) - len(names)
         return Finding(
             self.name,
             "note" if always else "fault",
-            "all recordings, " + stream if always else f"{_recordings(names)}, {stream}",
+            "all recordings, " + stream if always else f"{recordings_(names)}: {stream}",
             0.99 if alive > 1 or always else 0.9,
-            f"{channel[0].upper()}{channel[1:]} of {stream} {says} throughout in {len(names)} of "
+            f"{channel[0].upper()}{channel[1:]} of {stream} {verb} {says} throughout in {len(names)} of "
             f"{len(every)} recordings.",
             "It tells networks nothing."
             if always
@@ -95,7 +102,7 @@ class Frozen:
             alive = {name: one for name, one in recordings.items() if not all(one.constant)}
             table = seen(
                 {
-                    name: ("", np.append(np.where(one.constant, 0.0, one.still_s[:-1]), one.still_s[-1]))
+                    name: ("", np.append(np.where(_elsewhere(one), 0.0, one.still_s[:-1]), one.still_s[-1]))
                     for name, one in alive.items()
                 },
                 people,
@@ -112,7 +119,7 @@ class Frozen:
                 if len(bars[0]) > 2:
                     findings += self._found(
                         stream,
-                        f"channel {channel}",
+                        called([channel]),
                         table.names,
                         table.values[:, place],
                         bars[:, place],
@@ -137,7 +144,7 @@ class Frozen:
             Finding(
                 self.name,
                 "warning",
-                f"{_recordings(frozen)}, {stream}",
+                f"{recordings_(frozen)}: {stream}",
                 float(np.clip(1 - 0.5 * bars[worst] / still_s[worst], 0, 0.99)),
                 f"{channel[0].upper()}{channel[1:]} of {stream} repeats one reading for "
                 f"{plain(still_s[worst])} s in "
@@ -148,13 +155,19 @@ class Frozen:
         ]
 
 
+def _elsewhere(one: Channels) -> np.ndarray:
+    """Which channels other checks speak of: constant ones, and those that are cut off again and again."""
+    return np.array(one.constant) | (np.array(one.cuts) >= OFTEN)
+
+
 @dataclass(frozen=True)
 class Saturation:
     """A channel is cut off at an end of its range.
 
     At least 0.5 % of its readings equal its largest (or smallest) number in runs of three or more, four times
     as many as at the next level, and it is met and left as steeply as the signal moves elsewhere. A value at
-    which a fifth of readings lie is where a channel rests, such as a pressure's 0, and is none.
+    which a fifth of readings lie is where a channel rests, such as a pressure's 0, and is none. A range that
+    is too small is met more than once: three times, in one recording or several.
     """
 
     name: str = "saturation"
@@ -168,7 +181,7 @@ class Saturation:
         findings = []
         for stream, recordings in channels.by_stream(facts).items():
             cut = {name: one for name, one in recordings.items() if max(one.cut) > 0}
-            if not cut:
+            if sum(sum(one.cuts) for one in cut.values()) < OFTEN:
                 continue
             worst = max(cut, key=lambda name: max(cut[name].cut))
             place = int(np.argmax(cut[worst].cut))
@@ -178,7 +191,7 @@ class Saturation:
                 Finding(
                     self.name,
                     "warning" if share > 0.01 else "note",
-                    f"{_recordings(list(cut))}, {stream}",
+                    f"{recordings_(list(cut))}: {stream}",
                     float(np.clip(1 - CUT / share / 2, 0.5, 0.99)),
                     f"{stream} is cut off in {len(cut)} of {len(recordings)} recordings "
                     f"({listed(cut_off)}): "
@@ -200,13 +213,17 @@ class Levels:
     it. People differ by 0.4 in natural logarithms anyway; it takes a factor of 5, of a constant vector 1.3,
     and 95 % after all comparisons, and twice as much as anybody else. What is a factor between units is told
     by `units`.
+
+    Args:
+        decoded: whether pictures of depths or pressures are looked at.
     """
 
+    decoded: bool = True
     name: str = "levels"
 
     def look(self, recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
         """The scale of each vector and channel."""
-        return scales.look(recording)
+        return scales.look(recording, self.decoded)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Levels out of line, a finding for each person and stream."""
@@ -242,7 +259,3 @@ class Levels:
                         )
                     )
         return findings
-
-
-def _recordings(names: list[str]) -> str:
-    return f"recording{'s' if len(names) > 1 else ''} {listed(names)}"

@@ -1,5 +1,6 @@
 """What is brought to the doctor: a folder of recordings, a clip table, a data set, or a study's clips."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ def brought(data: Path, dataset: Dataset | None, found: list[Finding]) -> Iterat
     Args:
         data: the folder: of a data set, of recordings, or of a clip table (whose windows are its labels).
         dataset: whose recordings open it; None: they are plait's own.
-        found: takes a finding for each recording that does not open.
+        found: takes a finding for recordings that do not open, one for each reason.
 
     Raises:
         DataError: there is none, or a data set's folder cannot be read.
@@ -30,13 +31,15 @@ def brought(data: Path, dataset: Dataset | None, found: list[Finding]) -> Iterat
     elif (data / TABLE).is_file():
         yield from open_clips(data)
     else:
+        closed: dict[str, dict[str, str]] = defaultdict(dict)  # why, by recording, where it says the same
         for folder in recording_folders(data):
             try:
                 recording = open_recording(folder)
             except PlaitError as error:
-                found.append(unreadable(f"recording {folder.name}", f"{error}."))
+                closed[str(error).replace(str(folder), "")][folder.name] = str(error)
             else:
                 yield recording
+        found += [unreadable("", whys) for whys in closed.values()]
 
 
 def of_study(cuts: Iterable[Cut], streams: Iterable[str]) -> list[Recording]:

@@ -25,7 +25,9 @@ RIDGE = 0.1  # of each trait's own variance, added to it
 
 @dataclass(frozen=True)
 class Names:
-    """People, or activities, whose names look alike (`plait.names.alike`).
+    """People, or activities, whose names look alike.
+
+    As `plait.names.alike` says, which studies ask too.
 
     Args:
         told_apart: pairs of names that are said to be different.

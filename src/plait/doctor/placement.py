@@ -7,6 +7,7 @@ many people.
 """
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import numpy as np
 from plait.doctor.axes import TURNS, Worn, distances, look, simplest
 from plait.doctor.finding import Finding
 from plait.doctor.peers import Seen, expected, middle, of_people, plain, seen
-from plait.doctor.words import listed
+from plait.doctor.words import listed, recordings
 from plait.types import Recording
 
 FITS = 0.5  # the share of the distance that a turned sensor may be left with
@@ -26,6 +27,8 @@ AGREE = 0.6  # share of a person's recordings that must say the same
 FEW = 3  # people of whom nobody can say which way is usual
 MANY = 0.2  # share of people from which on there is no one way to wear it
 TELLS, MOST = 2.0, 5.0  # of what people differ by: from where a number tells sensors apart, and counts
+SIDE = re.compile(r"left|right|(?<![a-z])[lr](?![a-z])", re.IGNORECASE)
+LEAST = 3  # channels: what two numbers say of one is too little to tell two sensors by
 SWAPPED = 0.7  # the share of the distance that exchanged streams may be left with
 
 
@@ -64,26 +67,14 @@ class Mounting:
         """Turned sensors, a finding for each person and stream, or one for a stream."""
         every: dict[str, tuple[str, dict[str, Worn]]] = dict(facts)  # type: ignore[arg-type]
         findings = []
+        no_one_way: dict[str, tuple[list[str], int]] = {}  # by stream: who turns it, of how many
         for stream in sorted({name for _, found in every.values() for name in found}):
             worn = self._worn(every, stream, people)
             findings += self._of_recordings(every, stream, people, set(worn))
             everyone = {people[name] for name, (_, found) in every.items() if stream in found}
             others = len(everyone) - 1
             if len(worn) > max(MANY * len(everyone), 1) and len(everyone) > FEW:
-                findings.append(
-                    Finding(
-                        self.name,
-                        "warning",
-                        f"all recordings, {stream}",
-                        min(1 - 1 / len(everyone), 0.95),
-                        f"{stream} is not worn one way: {len(worn)} of {len(everyone)} people wear it "
-                        "turned against the "
-                        f"others ({listed([f'person {one}' for one in worn])}).",
-                        "Networks meet axes at test time that they have not been trained on: a sensor "
-                        "looks worse than it is.",
-                        "Turn each person's axes to one frame, or train with turned axes (an augmentation).",
-                    )
-                )
+                no_one_way[stream] = list(worn), len(everyone)
                 continue
             for person, (turn, share, before, after) in worn.items():
                 mirrored = np.linalg.det(turn) < 0
@@ -106,7 +97,27 @@ class Mounting:
                         else "Worn turned: exchange the axes so when reading this person.",
                     )
                 )
-        return findings
+        return findings + (self._of_all(no_one_way) if no_one_way else [])
+
+    def _of_all(self, no_one_way: Mapping[str, tuple[list[str], int]]) -> list[Finding]:
+        """That sensors of a data set, by name, are worn in several ways: one finding for all of them."""
+        said = [
+            f"{stream} by {len(who)} of {count} people ({listed([f'person {one}' for one in who])})"
+            for stream, (who, count) in no_one_way.items()
+        ]
+        return [
+            Finding(
+                self.name,
+                "warning",
+                f"all recordings, {listed(list(no_one_way))}",
+                min(1 - 1 / max(count for _, count in no_one_way.values()), 0.95),
+                f"There is no one way to wear {'it' if len(said) == 1 else 'them'}: turned against the "
+                f"others is {listed(said)}.",
+                "Networks meet axes at test time that they have not been trained on: a sensor looks worse "
+                "than it is.",
+                "Turn each person's axes to one frame, or train with turned axes (an augmentation).",
+            )
+        ]
 
     def _of_recordings(
         self,
@@ -144,7 +155,7 @@ class Mounting:
             Finding(
                 self.name,
                 "warning",
-                f"recording{'s' if len(odd) > 1 else ''} {listed(list(odd))}, {stream}",
+                f"{recordings(list(odd))}: {stream}",
                 0.7,
                 f"{stream} in {worst} is {plain(before)} off this person's other recordings of the "
                 "activity (2: "
@@ -204,12 +215,14 @@ def _said(turn: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Swapped:
-    """Two sensors of a person, or of a recording, are taken for each other: left for right, wrist for thigh.
+    """Two sensors of a person are taken for each other: left for right, wrist for thigh.
 
     By how much the two differ in means and logarithmic spreads of their channels is compared with how they
     differ with others, in what people differ by; so a strong person is none with swapped sensors. Channels
     count the more, the better they tell the two apart. Exchanged, they must be left with 0.7 of the distance,
-    in 60 % of a person's recordings. Sensors that nothing tells apart cannot be seen to be swapped.
+    in 60 % of a person's recordings. Where of a left and a right one spreads alone say so, not means, which
+    are how they are worn, the person may lead with the other hand: a note. Sensors that nothing tells apart,
+    or that have fewer than three channels, cannot be seen to be swapped.
     """
 
     name: str = "swapped"
@@ -240,7 +253,7 @@ class Swapped:
             for name, found in every.items()
             if one in found[1]
             and other in found[1]
-            and len(found[1][one].channels) == len(found[1][other].channels)
+            and len(found[1][one].channels) == len(found[1][other].channels) >= 2 * LEAST
         }
         tables = [_tables(both, stream, people, "channels") for stream in (one, other)]
         if tables[0] is None or tables[1] is None or tables[0].names != tables[1].names:
@@ -254,6 +267,9 @@ class Swapped:
         weights = np.where(weights >= TELLS, weights, 0.0)
         straight, crossed = (_off(apart.values, sign * theirs, unit, weights) for sign in (1, -1))
         says = crossed < SWAPPED * straight
+        means = weights * (np.arange(weights.shape[1]) < weights.shape[1] // 2)
+        worn = [_off(apart.values, sign * theirs, unit, means) for sign in (1, -1)]
+        worn_so = worn[1] < SWAPPED * worn[0]
         owners = np.array(tables[0].people)
         everyone = sorted(set(owners.tolist()))
         findings = []
@@ -263,18 +279,23 @@ class Swapped:
             if share < AGREE:
                 continue
             ratio = float(np.median(straight[mine] / np.maximum(crossed[mine], 1e-9)))
+            is_worn_so = float(worn_so[mine].mean()) >= AGREE or not (SIDE.search(one) and SIDE.search(other))
+            sure = share * (1 - 1 / len(everyone)) if len(everyone) > 2 else 0.5
             findings.append(
                 Finding(
                     self.name,
-                    "fault",
+                    "fault" if is_worn_so else "note",
                     f"person {person}, {one} and {other}",
-                    share * (1 - 1 / len(everyone)) if len(everyone) > 2 else 0.5,
+                    sure if is_worn_so else min(sure, 0.5),
                     f"{one} and {other} of person {person} are {plain(ratio)} times nearer to the others' "
-                    "if they are "
-                    f"exchanged, in {100 * share:.0f} % of {int(mine.sum())} recordings.",
+                    f"if they are exchanged, in {100 * share:.0f} % of {int(mine.sum())} recordings"
+                    + ("." if is_worn_so else "; not in how they are worn, but in how much they move."),
                     "Networks see one limb in place of the other for this person.",
                     f"Exchange {one} and {other} when reading this person's recordings, once the video "
-                    "agrees.",
+                    "agrees."
+                    if is_worn_so
+                    else "Ask whether this person leads with the other hand; if not, look at the video and "
+                    f"exchange {one} and {other} when reading.",
                 )
             )
         return findings

@@ -1,8 +1,8 @@
 """What checks see of a stream: all of its times, and as many of its readings as fit into little memory.
 
 A recording of an hour is never read whole: signals beyond `NUMBERS` are read in stretches of consecutive
-readings, spread evenly; of pictures 96 to 2000, the more the smaller
-they are, in bursts of neighbours, each made small at once.
+readings, spread evenly; of pictures 240 to 2000, the more the smaller they are, in bursts of neighbours, each
+made small at once.
 """
 
 import functools
@@ -20,7 +20,7 @@ from plait.types import Readings, Recording, Stream
 
 NUMBERS = 4_000_000  # of a signal, 16 MB
 STRETCHES = 64  # in which a longer one is read
-PICTURES, MOST_PICTURES, BURST = 96, 2000, 4  # as many as fit into `AT_ONCE`, within these
+PICTURES, MOST_PICTURES, BURST = 240, 2000, 4  # as many as fit into `AT_ONCE`, within these
 AT_ONCE = 16_000_000  # numbers of pictures that are asked for in one call
 SIDE = 32  # of a small picture, at most
 PICTURE = 8  # rows and columns of a picture, at least

@@ -83,20 +83,34 @@ class Scales(NamedTuple):
         return f" ({self.labels[number]})" if self.labels[number] else ""
 
     def conversion(self, number: int, log_ratio: float) -> str | None:
-        """The two units that a ratio is the factor between: met closely by a constant vector, else about."""
+        """The two units that a ratio is the factor between: met closely by a constant vector, else about.
+
+        Of several, a constant vector's are the first ones, for it is gravity rather than a place.
+        """
         near = NEAR if self.constant[number] else NEAR_SPREAD
         factors = self.factors(number)
         miss = {units: abs(abs(log_ratio) - math.log(factor)) for units, factor in factors.items()}
         if not math.isfinite(log_ratio):
             return None
+        fitting = [units for units, off in miss.items() if off <= near]
+        if self.constant[number] and fitting:
+            return fitting[0]
         nearest = min(miss, key=miss.__getitem__)
         return nearest if miss[nearest] <= near else None
 
 
-def look(recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
-    """What was done; and by stream, the scale of each triple of axes and of each channel that is in none."""
+def look(recording: Recording, decoded: bool = True) -> tuple[str, dict[str, list[Scale]]]:
+    """What was done; and by stream, the scale of each triple of axes and of each channel that is in none.
+
+    Args:
+        recording: whose.
+        decoded: whether pictures are looked at too, for depths and pressures have units.
+
+    Raises:
+        DataError: a stream cannot be read.
+    """
     found = {name: _scales(signal) for name, signal in signals(recording)}
-    for name, film in pictures(recording):
+    for name, film in pictures(recording) if decoded else ():
         if film.levels is None:  # depths, or pressures
             known = film.small[film.small > 0]
             level = float(np.median(known)) if len(known) else math.nan

@@ -1,5 +1,6 @@
 """Times of streams in a few numbers: ends, steps, gaps and rates."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -23,6 +24,7 @@ class Times(NamedTuple):
         whole_step_s: the same, where one of two or three median ones counts as two or three, as of lost
         readings.
         uneven: natural logarithm of the fastest by the slowest rate of its quarters.
+        label_s: when the recording's first label begins, infinite without any.
     """
 
     readings: int
@@ -35,19 +37,21 @@ class Times(NamedTuple):
     mean_step_s: float
     whole_step_s: float
     uneven: float
+    label_s: float
 
 
 def look(recording: Recording) -> dict[str, Times]:
     """Each stream's times in a few numbers."""
     times = {name: np.asarray(stream.times, np.float64) for name, stream in recording.streams.items()}
+    label_s = min((span.start_s for span in recording.spans), default=math.inf)
     return {
-        name: _facts(own, [other for its, other in times.items() if its != name])
+        name: _facts(own, [other for its, other in times.items() if its != name], label_s)
         for name, own in times.items()
         if len(own) > 2
     }
 
 
-def _facts(times: np.ndarray, others: list[np.ndarray]) -> Times:
+def _facts(times: np.ndarray, others: list[np.ndarray], label_s: float) -> Times:
     steps = np.diff(times)
     at, step = int(np.argmax(steps)), float(np.median(steps))
     quarter_s = float(steps[at]) / 4
@@ -70,6 +74,7 @@ def _facts(times: np.ndarray, others: list[np.ndarray]) -> Times:
         float(ordinary.mean()),
         float(ordinary.sum() / np.maximum(np.rint(ordinary / step), 1).sum()),
         float(np.log(max(quarters) / min(quarters))),
+        label_s,
     )
 
 

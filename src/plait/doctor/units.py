@@ -11,7 +11,7 @@ from plait.doctor import scales
 from plait.doctor.finding import Finding
 from plait.doctor.peers import MAD, apart, expected, middle, of_people, plain, seen
 from plait.doctor.scales import NEAR, STANDARD_GRAVITY, TURN, Scale, Scales
-from plait.doctor.words import listed
+from plait.doctor.words import recordings
 from plait.types import Recording
 
 CANNOT_BE = {  # lengths of gravity that no unit gives, and how they come about
@@ -48,13 +48,17 @@ class Units:
     factors there may be; of readings without, the number of triples: 9.81, 1000 and 102 of accelerations,
     57.3 of angular rates, 1000, 100 and 10 of places. Against one other person, or two, either may be wrong.
     Columns whose names claim a unit are held to it.
+
+    Args:
+        decoded: whether pictures of depths or pressures are looked at.
     """
 
+    decoded: bool = True
     name: str = "units"
 
     def look(self, recording: Recording) -> tuple[str, dict[str, list[Scale]]]:
         """The scale of each vector and channel."""
-        return scales.look(recording)
+        return scales.look(recording, self.decoded)
 
     def judge(self, facts: Mapping[str, object], people: Mapping[str, str]) -> list[Finding]:
         """Other units, a finding for each person and stream."""
@@ -125,7 +129,7 @@ class Units:
             Finding(
                 self.name,
                 "fault",
-                f"recording{'s' if len(odd) > 1 else ''} {listed(list(odd))}, {stream}",
+                f"{recordings(list(odd))}: {stream}",
                 1 - 1 / len(set(table.people)),
                 f"The scale of {stream}{found.which(number)} in {worst} is {_times(shift)} that of "
                 "others' recordings, "

@@ -17,12 +17,12 @@ from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Front
 from plait.recogniser.score import STEP_S, named, stretch, summary
 from plait.recogniser.source import Source, facts_of, sliding_of
-from plait.recogniser.validation import by_people, recogniser_of, unlabelled_time
+from plait.recogniser.validation import recogniser_of, unlabelled_time, whole_by
 from plait.recogniser.windows import Sliding, extent_of, extents_of, labels_of
 from plait.results import CONTINUOUS
 from plait.store import content_key, write_csv
 from plait.study.finished import FinishedRun
-from plait.study.folds import folds_of
+from plait.study.folds import by_of, folds_of
 from plait.types import Fold, Recording, Windows
 
 PARTS = "continuous"  # of a run's folder: windows that are done
@@ -52,7 +52,7 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     recordings: dict[str, list[Recording]] = {}
     for method in run.study.methods:
         source = _source(run, method)
-        recordings = recordings or by_people(source)
+        recordings = recordings or whole_by(source, by_of(run.study.protocol))
         sliding, cut = sliding_of(source, None)
         ensemble = run.study.methods[method].ensemble
         for seed in (None,) if ensemble else run.study.seeds:
@@ -100,7 +100,7 @@ def _stretches(
         key = content_key([*(path.parent.name for path in weights.values()), *jobs])
         facts = replace(facts, key=key, fusing=fusing)
         recogniser = recogniser_of(source, facts, weights, fronts, layers)
-        everything = [recording for person in fold.test for recording in recordings.get(person, ())]
+        everything = [recording for side in fold.test for recording in recordings.get(side, ())]
         theirs = [r for r in everything if recogniser.can_see(recogniser.present(r.streams))]
         found = folds.setdefault(fold.name, [])
         if run.study.missing == "without":

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from plait.analysis.calibration import temperature
+from plait.clips import Side
 from plait.config import BY_SESSION, Study
 from plait.errors import ConfigError
 from plait.fusion import Stack
@@ -80,7 +81,7 @@ def tuned(
     say(f"temperature {facts.temperature:.3f}, fitted on {len(truth)} clips of validation people")
     if sliding.seconds is None:
         return facts
-    recordings = by_people(source)
+    recordings = whole_by(source)
     labelled = _labelled(recordings, facts, rounds, sliding, cut, progress)
     if not labelled:
         return facts
@@ -223,10 +224,11 @@ def _labelled(
     return found
 
 
-def by_people(source: Source) -> dict[str, list[Recording]]:
-    """The whole recordings of a study's data set, by whom they are of."""
+def whole_by(source: Source, by: Side = "subject") -> dict[str, list[Recording]]:
+    """The whole recordings of a study's data set, by whom they are of, or by their session."""
     called = people_of(source.study).called
     found: dict[str, list[Recording]] = {}
     for recording in whole_recordings(source.dataset, source.data):
-        found.setdefault(called(plain(recording.subject)), []).append(recording)
+        person, session = called(plain(recording.subject)), plain(recording.session)
+        found.setdefault(person if by == "subject" else session, []).append(recording)
     return found

@@ -29,7 +29,15 @@ from plait.recordings.formats.known import FORMATS
 from plait.recordings.gather import gather, is_prose, only_video, recording_name, stream_name
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import read_log
-from plait.recordings.sensor_files import Formats, Made, describe_made, share_clocks, tables, traced
+from plait.recordings.sensor_files import (
+    Formats,
+    Made,
+    by_originals,
+    describe_made,
+    share_clocks,
+    tables,
+    traced,
+)
 from plait.recordings.tables import CSV, read_table
 from plait.recordings.unknown_logs import describe_log
 from plait.recordings.video import Video
@@ -48,7 +56,7 @@ ELSEWHERE = {  # what other programs read, and what they can write
     ".agd": "ActiGraph's counts; give the raw .gt3x",
     ".bin": "of a GENEActiv, convert it to CSV with its own software; else --format",
     ".avro": "of an EmbracePlus, convert it to CSV as Empatica shows; else --format",
-    ".zip": "neither an Empatica E4's nor Sensor Logger's; unpack it; else --format",
+    ".zip": "no whole zip of one recording of an Empatica E4's or Sensor Logger's; unpack it; else --format",
 }
 NUMBERED = re.compile(r"([^\W\d_]*)[ _-]?(\d+)")
 CALLED_LABELS = re.compile("label|annot", re.IGNORECASE)
@@ -102,11 +110,13 @@ def ingest(
                 clocks = source / SYNC
                 notes.append(f"{SYNC}: taken as it is")
         elif template:
-            described = _matched(files, TEMPLATES.get(template, Path(template)), notes)
+            with by_originals(made):
+                described = _matched(files, TEMPLATES.get(template, Path(template)), notes)
             unused = [name for name in by_name if name not in described.files]
             notes += [f"{name}: not in the template, left out" for name in unused]
         else:
-            described = _guessed(files, settings, notes, {one.file: one for one in made})
+            with by_originals(made):
+                described = _guessed(files, settings, notes, {one.file: one for one in made})
         described = traced(_answered(described, settings), made)
         for file_name in described.files:
             if file_name not in by_name:

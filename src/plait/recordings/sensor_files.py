@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,9 @@ def _names(found: Iterable[tuple[Path, Sensed]], told: list[str]) -> list[str]:
     ]
     for name, plain, (file, _) in zip(names, short, found, strict=True):
         if names.count(name) > 1:
-            raise DataError(
-                f"{file}: two streams called {name!r}, expected names of files that tell them apart"
-            )
+            same = [other for each, (other, _) in zip(names, found, strict=True) if each == name]
+            where = "names that differ" if {*same} == {file} else "names of files that tell them apart"
+            raise DataError(f"{file}: two streams called {name!r}, expected {where}")
         if name != plain:
             told.append(f"{file.name}: {name}, for {plain} is there more than once")
     return names
@@ -174,6 +175,24 @@ def _written(file: Path, stream: str, sensed: Sensed, folder: Path, taken: set[s
     if sensed.on_video:
         settings |= {"absolute": True, "clock_set": ()}
     return Made(target, file.name, settings, sensed.clock, sensed.on_video, sensed.ticks)
+
+
+@contextmanager
+def by_originals(made: Sequence[Made]) -> Iterator[None]:
+    """Errors of tables that were made name what they were made of, for nobody has seen the tables.
+
+    Raises:
+        DataError: as it was raised within, with the originals' names.
+    """
+    try:
+        yield
+    except DataError as error:
+        text = str(error)
+        for one in made:
+            text = text.replace(str(one.file), f"{one.original}: {one.file.stem}")
+        if text == str(error):
+            raise
+        raise DataError(text) from error
 
 
 def describe_made(

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plait.doctor.checks import about
 from plait.doctor.examine import JSON, SEVERITIES, Examination
 from plait.doctor.finding import Check
+from plait.doctor.words import share_of
 from plait.report import captions
 from plait.report.drawing import COLOURS
 from plait.store import write_text
@@ -64,4 +65,5 @@ def render(examination: Examination, checks: Sequence[Check], data: str) -> str:
         checks=about(checks),
         colours=COLOURS,
         captions=captions,
+        share_of=share_of,
     )

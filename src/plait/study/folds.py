@@ -187,6 +187,23 @@ def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) 
             )
 
 
+def check_strangers(fold: Fold, clips: Sequence[Clip]) -> None:
+    """Refuse a fold, made of sessions, in which somebody who is tested trains or validates.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    tested, known = (
+        {c.subject for c in clips if getattr(c, fold.by) in part}
+        for part in (fold.test, {*fold.train, *fold.val})
+    )
+    if both := sorted(tested & known, key=natural):
+        raise ConfigError(
+            f"evaluate.continuous: of people who were not trained on, but {', '.join(both)} is tested in "
+            f"fold {fold.name} and trains or validates there: expected others' sessions to test"
+        )
+
+
 def check_held(
     fold: Fold, clips: Sequence[Clip], activities: Sequence[str], modalities: Sequence[str], where: str
 ) -> None:

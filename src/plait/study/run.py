@@ -39,7 +39,15 @@ from plait.store import locked, write_csv, write_toml
 from plait.study.examined import findings_of
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
-from plait.study.folds import by_of, check_choice, check_classes, check_held, folds_of, inner_folds
+from plait.study.folds import (
+    by_of,
+    check_choice,
+    check_classes,
+    check_held,
+    check_strangers,
+    folds_of,
+    inner_folds,
+)
 from plait.study.inputs import inputs
 from plait.study.jobs import Job, Setting
 from plait.study.load import load_study
@@ -255,6 +263,8 @@ def _folds(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> tuple[Fold, .
     parts = folds_of(study.protocol, clips)
     for fold in parts:
         check_classes(fold, clips, dataset.activities)
+        if study.evaluate.continuous:
+            check_strangers(fold, clips)
     return parts
 
 

@@ -51,8 +51,8 @@ def cwa(counts, *, gyro=None, drift_s=0.0, rate_hz=100):
     return b"".join(blocks)
 
 
-def gt3x(counts, *, rate_hz=30, scale=256.0):
-    """Packets of a second each with three 16-bit numbers a reading."""
+def gt3x(counts, *, rate_hz=30, scale=256.0, asleep=()):
+    """Packets of a second each with three 16-bit numbers a reading; seconds `asleep` have none."""
     ticks = int(START_S * 10_000_000) + 621_355_968_000_000_000
     info = (
         f"Serial Number: TAS1D48140206\nDevice Type: Link\nSample Rate: {rate_hz}\nStart Date: {ticks}\n"
@@ -60,7 +60,7 @@ def gt3x(counts, *, rate_hz=30, scale=256.0):
     )
     log = b""
     for second, first in enumerate(range(0, len(counts), rate_hz)):
-        payload = counts[first : first + rate_hz].astype("<i2").tobytes()
+        payload = b"" if second in asleep else counts[first : first + rate_hz].astype("<i2").tobytes()
         packet = struct.pack("<BBIH", 0x1E, 26, int(START_S) + second, len(payload)) + payload
         log += packet + bytes([~int(np.bitwise_xor.reduce(np.frombuffer(packet, np.uint8))) & 255])
     return zipped({"info.txt": info, "log.bin": log})
@@ -185,20 +185,23 @@ def _chunk(tag, content):
 
 
 def xdf(streams):
-    """Streams `(name, labels or None, rate, times, values, offsets)`; offsets are `(time, seconds)`."""
+    """Streams `(name, labels or None, rate, times, values, offsets)`; offsets are `(time, seconds)`.
+
+    After those may come what tells streams of one name apart, the source.
+    """
     content = b"XDF:" + _chunk(1, b"<?xml version='1.0'?><info><version>1.0</version></info>")
-    for number, (name, labels, rate, _, values, _) in enumerate(streams, 1):
+    for number, (name, labels, rate, _, values, _, *source) in enumerate(streams, 1):
         texts = isinstance(values[0], str)
         channels = "".join(f"<channel><label>{each}</label><unit>g</unit></channel>" for each in labels or ())
         header = (
             f"<?xml version='1.0'?><info><name>{name}</name><type>x</type>"
             f"<channel_count>{1 if texts else values.shape[1]}</channel_count>"
-            f"<nominal_srate>{rate}</nominal_srate>"
+            f"<nominal_srate>{rate}</nominal_srate><source_id>{''.join(source)}</source_id>"
             f"<channel_format>{'string' if texts else 'float32'}</channel_format>"
             f"<desc><channels>{channels}</channels></desc></info>"
         )
         content += _chunk(2, struct.pack("<I", number) + header.encode())
-    for number, (_, _, _, times, values, offsets) in enumerate(streams, 1):
+    for number, (_, _, _, times, values, offsets, *_) in enumerate(streams, 1):
         for at, seconds in offsets:
             content += _chunk(4, struct.pack("<Idd", number, at, seconds))
         for first in range(0, len(times), 50):

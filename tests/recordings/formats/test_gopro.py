@@ -47,7 +47,7 @@ def test_small_letters_are_negative(tmp_path, said, order, signs):
 def test_a_camera_that_does_not_say_its_axes_is_a_guess(tmp_path):
     film(tmp_path / "a.mp4", orientation=None)
     acc, _ = read(tmp_path / "a.mp4")
-    assert "data order not said: taken as ZXY" in acc.notes[0]
+    assert "data order ZXY, which is not said: as a HERO5 has it" in acc.notes[0]
 
 
 def test_times_begin_where_the_video_does_and_lost_packets_leave_no_line(tmp_path):
@@ -97,3 +97,20 @@ def test_nesting_is_bounded():
     content = klv("ACCL", "s", 6, b"\0" * 6)
     with pytest.raises(DataError, match="nested deeper"):
         list(items(content, depth=9))
+
+
+@pytest.mark.parametrize(
+    ("device", "order", "signs"),
+    [
+        ("Camera", [1, 2, 0], [1, 1, 1]),
+        ("Hero6 Black", [1, 0, 2], [-1, 1, 1]),
+        ("Fusion", [1, 0, 2], [1, -1, 1]),
+    ],
+)
+def test_the_order_that_a_camera_does_not_say_is_its_model_s(tmp_path, device, order, signs):
+    readings = RNG.integers(-20_000, 20_000, (3, 200, 3))
+    packets = [gpmf_packet([("ACCL", 417, None, some)], device=device) for some in readings]
+    gopro(tmp_path / "a.mp4", packets)
+    acc = next(read(tmp_path / "a.mp4"))
+    np.testing.assert_allclose(acc.values, np.concatenate(readings)[:, order] * signs / 417)
+    assert device in acc.notes[0] and "which is not said" in acc.notes[0]

@@ -1,7 +1,9 @@
 """Wearables' own files: what was written is read, on the clock that was meant, and said."""
 
+import io
 import shutil
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -83,6 +85,11 @@ def test_actigraph(tmp_path):
     one = sensed(tmp_path / "hip.gt3x")[""]
     np.testing.assert_allclose(one.values, counts / 256, atol=6e-4)  # the reader rounds to 0.001 g
     np.testing.assert_allclose(one.times - START_S, np.arange(300) / 30, atol=1e-3)
+    (tmp_path / "idle.gt3x").write_bytes(makers.gt3x(counts, asleep=(3, 4, 5)))
+    awake = np.r_[0:90, 180:300]
+    idle = sensed(tmp_path / "idle.gt3x")[""]
+    np.testing.assert_allclose(idle.times - START_S, awake / 30, atol=1e-3)
+    np.testing.assert_allclose(idle.values, counts[awake] / 256, atol=6e-4)
     (tmp_path / "cut.gt3x").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="cut.gt3x: cannot be read"):
         sensed(tmp_path / "cut.gt3x")
@@ -246,3 +253,119 @@ def test_a_zip_of_something_else_is_none_and_a_bomb_is_refused(tmp_path):
     assert format_of(tmp_path / "b.zip") is None
     with pytest.raises(DataError, match="says that it holds 0.734 GB"):
         list(SENSOR_LOGGER.streams(tmp_path / "b.zip"))
+
+
+def test_an_e4_row_that_is_missing_is_no_reading_earlier(tmp_path):
+    content = makers.e4(np.ones((8, 3), int), np.arange(8))["BVP.csv"]
+    (tmp_path / "BVP.csv").write_text(content.replace("3.00\n", "3.00\n\n"))
+    with pytest.raises(DataError, match=r"BVP.csv: line 7 is empty, expected a reading in each"):
+        sensed(tmp_path / "BVP.csv")
+
+
+def test_an_e4_file_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path):
+    acc = RNG.integers(-99, 99, (20, 3))
+    content = makers.e4(acc, np.ones(8))["ACC.csv"].rstrip()
+    (tmp_path / "ACC.csv").write_text(content.rpartition(",")[0])
+    streams = sensed(tmp_path / "ACC.csv")
+    np.testing.assert_array_equal(streams["acc"].values, acc[:-1] / 64)
+    assert "line 22 is cut off: left out" in whole(streams, "acc")
+
+
+def test_e4_files_of_one_reading_a_mark_before_the_text_and_a_folder_of_others(tmp_path):
+    files = makers.e4(np.ones((64, 3), int), np.ones(64))
+    for name, text in files.items():
+        (tmp_path / name).write_text("\ufeff" + text)
+    (tmp_path / "HR.csv").write_text(f"{START_S}\n1.000000\n71.00\n")
+    assert set(sensed(tmp_path)) == {"acc", "bvp", "eda", "temp", "ibi"}
+    assert list(sensed(tmp_path / "BVP.csv")) == ["bvp"]
+    (tmp_path / "ACC.csv").write_text("time,x,y,z\n0,1,2,3\n1,1,2,3\n")
+    assert format_of(tmp_path) is None
+    (tmp_path / "ACC.csv").write_text(files["ACC.csv"].replace(",", ";"))
+    with pytest.raises(DataError, match="ACC.csv: line 1: .*expected numbers"):
+        sensed(tmp_path)
+    (tmp_path / "ACC.csv").write_text("")
+    assert "no two readings, left out: acc.csv, hr.csv" in whole(sensed(tmp_path), "bvp")
+
+
+@pytest.mark.parametrize(("lasts", "unit"), [(1.0, "g"), (9.80665, "m/s^2"), (400.0, "m/s^2")])
+def test_gravity_itself_tells_the_unit_of_a_watch(tmp_path, lasts, unit):
+    motion = RNG.normal(0, 1, (60, 3))
+    gravity = RNG.normal(0, 1, (60, 3))
+    gravity *= lasts / np.linalg.norm(gravity, axis=1, keepdims=True)
+    files = makers.sensor_logger(motion, motion, platform="android")
+    lines = files["WristMotion.csv"].split()
+    files["WristMotion.csv"] = "\n".join(
+        [
+            lines[0] + ",gravityX,gravityY,gravityZ",
+            *(
+                f"{line},{x!r},{y!r},{z!r}"
+                for line, (x, y, z) in zip(lines[1:], gravity.tolist(), strict=True)
+            ),
+        ]
+    )
+    (tmp_path / "a.zip").write_bytes(makers.zipped(files))
+    streams = sensed(tmp_path / "a.zip")
+    assert streams["wristmotion"].units["accelerationX"] == streams["wristmotion"].units["gravityX"] == unit
+    assert ("though metadata.csv would have it in m/s^2" in whole(streams, "wristmotion")) == (unit == "g")
+
+
+def test_a_phone_s_sensor_that_measured_nothing_is_left_out(tmp_path):
+    files = makers.sensor_logger(*RNG.normal(0, 1, (2, 30, 3)))
+    files["HeartRate.csv"] = "time,seconds_elapsed,bpm\n"
+    files["Metadata.csv"] = files["Metadata.csv"].splitlines()[0]
+    (tmp_path / "a.zip").write_bytes(makers.zipped(files))
+    streams = sensed(tmp_path / "a.zip")
+    assert set(streams) == {"accelerometer", "wristmotion"}
+    assert "heartrate.csv" in whole(streams, "accelerometer") and "a guess" in whole(streams, "wristmotion")
+
+
+def test_shimmer_s_times_are_in_ms_and_only_its_own_columns_are_its(tmp_path):
+    content = makers.shimmer(*RNG.normal(0, 1, (2, 30, 3)))
+    (tmp_path / "a.csv").write_text(content.replace("\nms\t", "\ns\t"))
+    with pytest.raises(
+        DataError, match=r"a.csv: times in 'Shimmer_68B7_Timestamp_Unix_CAL' in 's', expected ms"
+    ):
+        sensed(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("Shimmer_1_Timestamp_Unix_CAL (ms),x\n1,2\n2,3\n")
+    assert format_of(tmp_path / "b.csv") is None
+
+
+@pytest.mark.parametrize("starts", [(65_530, 3), (3, 65_530), (32_760, 32_780), (0, 40)])
+def test_xsens_sensors_whose_counters_wrap_between_them_share_a_clock(tmp_path, starts):
+    acc, quat = RNG.normal(0, 5, (50, 3)), RNG.normal(0, 1, (50, 4))
+    begins = []
+    for number, start in enumerate(starts):
+        file = tmp_path / f"MT_01-000_00B42D4{number}.txt"
+        file.write_text(makers.xsens(acc, quat, (start + np.arange(50)) % 65_536))
+    for number in range(2):
+        (one,) = sensed(tmp_path / f"MT_01-000_00B42D4{number}.txt").values()
+        begins.append(one.times[0])
+        np.testing.assert_allclose(np.diff(one.times), 0.01, atol=1e-9)
+        assert one.clock == f"Xsens {tmp_path.name} MT_01"
+    apart = (starts[1] - starts[0] + 32_768) % 65_536 - 32_768
+    assert begins[1] - begins[0] == pytest.approx(apart / 100)
+
+
+def test_a_table_of_packets_that_is_no_mtw_s_is_not_taken_for_one(tmp_path):
+    content = makers.xsens(RNG.normal(0, 5, (9, 3)), RNG.normal(0, 1, (9, 4)), range(9))
+    (tmp_path / "a.csv").write_text("".join(line for line in content.splitlines(True) if line[0] != "/"))
+    assert format_of(tmp_path / "a.csv") is None
+    (tmp_path / "b.txt").write_text(
+        content.replace("\t\t", "\t123\t", 1).replace("00000\t\t", "00000\t123\t")
+    )
+    assert "SampleTimeFine is not read" in whole(sensed(tmp_path / "b.txt"), "")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_a_zip_damaged_inside_is_one_line(tmp_path, method):
+    content = io.BytesIO()
+    files = makers.sensor_logger(*RNG.normal(0, 1, (2, 200, 3)))
+    with zipfile.ZipFile(content, "w", method) as out:
+        for name, text in files.items():
+            out.writestr(name, text)
+    spoiled = bytearray(content.getvalue())
+    at = spoiled.index(b"Accelerometer.csv") + 60
+    spoiled[at : at + 40] = bytes(40)
+    (tmp_path / "a.zip").write_bytes(bytes(spoiled))
+    with pytest.raises(DataError, match=r"a.zip: cannot be read, expected a whole zip"):
+        sensed(tmp_path / "a.zip")

@@ -1,4 +1,4 @@
-"""WEAR: eighteen outdoor workouts of 22 people, four wrist and ankle accelerometers, a camera on the head.
+"""WEAR: 18 kinds of outdoor workout by 22 people, four wrist and ankle accelerometers, a camera on the head.
 
 A folder as it is downloaded, at any depth but in this order (`60fps` and `50hz` may be missing):
 
@@ -13,21 +13,27 @@ A folder as it is downloaded, at any depth but in this order (`60fps` and `50hz`
   for a raw file that is missing, whose labels are then those of the annotations;
 * a film `sbj_i.mp4` anywhere below `raw`. Where films lie was not to be found out without the data.
 
-Each placement is a modality, and so are I3D's features and the film. A recording is a person's file, a second
-one being called `sbj_0_2`. Clips are windows of a second every half second, null among their activities; one
-in which no activity has more than half is left out, where WEAR's code takes the label of its last sample.
+`WEAR` is the benchmark's: the 18 people whom the split files name. The release has six recordings more, of
+which sbj_18 and sbj_19 are sbj_0 and sbj_14 at a later time (by two who compared them with the challenge's
+`sbj_0_2` and `sbj_14_2`): subjects here are people, called by their first name.
+`WEAR_EVERYBODY` has all that lies there.
+
+Each placement is a modality, and so are I3D's features and the film. A recording is a file. Clips are windows
+of a second every half second, null among their activities; one in which no activity has more than half is
+left out, where WEAR's code takes the label of its last sample.
 
 WEAR's metrics are of whole recordings: `plait.analysis.samplewise`, after a majority filter of 15 s (its
 configurations' 751 samples), means over people. Published figures are of a filter of 10 s; by the paper's
 supplement that of 15 s takes 0.1 points from F1. They were copied from a participant's excerpt of the paper
-(arXiv:2304.05088v4, Table 2), not from the paper itself.
+(arXiv:2304.05088v4, Table 2), not from the paper itself, which could not be read; their rows say so.
 
 `plait.datasets.wear.challenge:CHALLENGE` is the third WEAR challenge (HASCA 2026, on Kaggle), as far as its
 labels are public: its training people, `train/inertial_feat/sbj_i.csv` and `train/videomae_feat/sbj_i.npy`,
-`(frames, 768)` at 30 frames a second. A clip is a second, back to back, of one placement, which is drawn for
-each second anew and not told (the modality `placed-acceleration` tells it, as the challenge's
-`sensor_location` does), and the frames 8 to 22 of its 30. It is scored by macro F1 over all nineteen classes.
-The layout is that of participants' code; the hidden test people are not read.
+`(frames, 768)` at 30 frames a second; a second recording of a person is called `sbj_0_2`. A clip is a second,
+back to back, of one placement, which is drawn for each second anew and not told (the modality
+`placed-acceleration` tells it, as the challenge's `sensor_location` does), and the frames 8 to 22 of its 30,
+counted from 0 (of "the middle 15" its participants make these, or those from 7 to 21). It is scored by macro
+F1 over all nineteen classes. The layout is that of participants' code; the hidden test people are not read.
 
 Licence: CC BY-NC-SA 4.0: name the authors, no commercial use, share alike. The challenge has its own rules.
 """
@@ -35,6 +41,7 @@ Licence: CC BY-NC-SA 4.0: name the authors, no commercial use, share alike. The 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +57,12 @@ from plait.datasets.wear.files import (
     CITE,
     FEATURE_HZ,
     FILTER_S,
-    GAP_S,
     I3D,
     NAME,
     NULL,
     PLACEMENTS,
     RATE_HZ,
+    SAME_PERSON,
     SECOND,
     SIGNAL,
     WINDOWS,
@@ -66,6 +73,7 @@ from plait.datasets.wear.files import (
     end_s,
     folder_of,
     of_csv,
+    placements,
     plain,
     read_array,
     read_split,
@@ -80,11 +88,11 @@ from plait.encoders.video import VideoNet
 from plait.errors import DataError, quote
 from plait.names import natural
 from plait.recordings.video import Video, rgb
-from plait.types import Modality, Recording, Span, Stream, Windows
+from plait.types import Modality, Recording, Span, Windows
 
 
-def recordings(data: Path, windows: Windows | None = WINDOWS) -> Iterator[Recording]:
-    """Everybody's recordings, in order of their names; with `windows` for spans, or else their labels.
+def recordings(data: Path, windows: Windows | None = WINDOWS, everybody: bool = False) -> Iterator[Recording]:
+    """The recordings that split files name, in order; with `windows` for spans, or else their labels.
 
     A recording's clock starts with its first reading. What is missing of features or films is missing from
     it. Warnings say who has no file although the annotations name them, which columns are ignored, and what
@@ -93,6 +101,7 @@ def recordings(data: Path, windows: Windows | None = WINDOWS) -> Iterator[Record
     Args:
         data: the folder of `annotations` and `raw`, or one that holds it.
         windows: how recordings are cut; None: spans are the labels, null not among them.
+        everybody: also those that lie there and no split file names.
 
     Raises:
         DataError: nothing of WEAR lies there, or a file is not what its name says.
@@ -109,12 +118,12 @@ def recordings(data: Path, windows: Windows | None = WINDOWS) -> Iterator[Record
         for file in sorted((root / "raw").rglob("sbj_*"))
         if file.suffix.lower() == ".mp4" and NAME.fullmatch(file.stem)
     }
-    everybody = sorted({*files, *features["inertial"], *features["combined"]}, key=natural)
-    if not everybody:
+    there = {*files, *features["inertial"], *features["combined"]}
+    if not there:
         raise DataError(f"{root}: nobody's readings, expected such as raw/inertial/50hz/sbj_0.csv")
-    if absent := sorted(database.keys() - set(everybody), key=natural):
+    if absent := sorted(database.keys() - there, key=natural):
         warn(f"{root}: no file of {', '.join(absent)}, whom the annotations name: numbers are of the others")
-    for name in everybody:
+    for name in sorted(there if everybody else there & database.keys(), key=natural):
         whose = {kind: found[name] for kind, found in features.items() if name in found}
         said = database.get(name)
         raw = files.get(name)
@@ -124,7 +133,8 @@ def recordings(data: Path, windows: Windows | None = WINDOWS) -> Iterator[Record
             streams["i3d"] = _i3d(i3d, end_s(whole))
         if name in films:
             streams["video"] = Video(films[name])
-        yield cut(replace(whole, streams=streams), windows)
+        subject = SAME_PERSON.get(whole.subject, whole.subject)
+        yield cut(replace(whole, subject=subject, streams=streams), windows)
 
 
 def _database(root: Path) -> Mapping[str, Any]:
@@ -156,30 +166,38 @@ def _of_features(
     file = files.get("inertial", files.get("combined"))
     if file is None or about is None:
         raise DataError(f"{root}: {name} has neither raw readings nor annotations, expected one of them")
-    rows = len(array_of(file, len(CHANNELS) * SECOND))
-    numbers = np.arange((rows + 1) * SECOND // 2)
-    check_length(file, len(numbers) / RATE_HZ, about)
-    streams: dict[str, Stream] = {
-        placement: Log(file, partial(read_seconds, name=placement), numbers / RATE_HZ, numbers, GAP_S)
-        for placement in PLACEMENTS
-    }
-    return Recording(name, name, streams, _annotated(name, about, root))
+    values = _seconds(file)
+    check_length(file, len(values) / RATE_HZ, about)
+    streams = placements(file, read_seconds, values)
+    return Recording(name, name, streams, _annotated(name, about, root, len(values) / RATE_HZ))
 
 
-def _annotated(name: str, about: Mapping[str, Any], root: Path) -> tuple[Span, ...]:
-    """The labels of a recording by the annotations."""
+def _annotated(name: str, about: Mapping[str, Any], root: Path, lasts_s: float) -> tuple[Span, ...]:
+    """The labels of a recording by the annotations, none of which overlap or lie outside."""
+    where = f"{root}: annotations of {name}"
+    entries = about.get("annotations")
+    if not isinstance(entries, list):
+        raise DataError(f"{where}: {quote(entries)}, expected a list")
     spans = []
-    for entry in about.get("annotations", ()):
+    for entry in entries:
         try:
             (start_s, stop_s), label = map(float, entry["segment"]), entry["label"]
-        except (KeyError, TypeError, ValueError) as error:
-            where = f"{root}: annotations of {name}"
+            span = Span(start_s, stop_s, label)
+        except (KeyError, TypeError, ValueError, DataError) as error:
             raise DataError(f"{where}: {quote(entry)}, expected a label and a segment in seconds") from error
         if label not in ACTIVITIES:
-            raise DataError(
-                f"{root}: annotations of {name}: label {quote(label)}, expected WEAR's activities"
-            )
-        spans.append(Span(start_s, stop_s, label))
+            raise DataError(f"{where}: label {quote(label)}, expected WEAR's activities")
+        if not -1.5 <= start_s < stop_s <= lasts_s + 1.5:
+            got = f"{label} from {start_s:g} s to {stop_s:g} s"
+            raise DataError(f"{where}: {got}, expected it within the recording's {lasts_s:.2f} s")
+        spans.append(span)
+    spans.sort(key=lambda span: span.start_s)
+    for before, after in pairwise(spans):
+        if after.start_s < before.stop_s - 1 / RATE_HZ:
+            got = f"{before.activity} to {before.stop_s:g} s and {after.activity} from {after.start_s:g} s"
+            raise DataError(f"{where}: {got}, expected one after the other")
+    if not spans:
+        warn(f"{where}: no label, expected some of WEAR's activities")
     return tuple(filled(spans))
 
 
@@ -209,18 +227,22 @@ def read_seconds(file: Path, name: str) -> Float[np.ndarray, "n 3"]:
     Raises:
         DataError: the file is no array of them.
     """
+    at = 3 * PLACEMENTS.index(name)
+    return np.ascontiguousarray(_seconds(file)[:, at : at + 3])
+
+
+def _seconds(file: Path) -> Float[np.ndarray, "n 12"]:
+    """All readings of a file of inertial features, float32: of each row's second the first half."""
     rows = np.asarray(array_of(file, len(CHANNELS) * SECOND)[:, : len(CHANNELS) * SECOND], np.float32)
     seconds = rows.reshape(-1, len(CHANNELS), SECOND).transpose(0, 2, 1)
-    values = np.concatenate(
-        [seconds[:, : SECOND // 2].reshape(-1, len(CHANNELS)), seconds[-1, SECOND // 2 :]]
-    )
-    at = 3 * PLACEMENTS.index(name)
-    return np.ascontiguousarray(values[:, at : at + 3])
+    halves = seconds[:, : SECOND // 2].reshape(-1, len(CHANNELS))
+    return np.concatenate([halves, seconds[-1, SECOND // 2 :]])
 
 
 _SAMPLES = {"step_s": 1 / RATE_HZ, "filter_s": FILTER_S}
 _PAPER = (
-    "Bock et al., Table 2: 18 people left out one by one, windows of 1 s, a filter of 10 s, mean of 3 seeds"
+    "Bock et al., Table 2, as a participant of the challenge copied it: 18 people left out one by one, "
+    "windows of 1 s, a filter of 10 s, mean of 3 seeds"
 )
 _TABLE_2 = {  # precision, recall, F1, mAP
     "Shallow DeepConvLSTM, inertial": (77.71, 77.41, 75.44, 59.14),
@@ -254,4 +276,11 @@ WEAR = Windowed(
         Published(model, {name: value / 100 for name, value in zip(_METRICS, row, strict=True)}, _PAPER)
         for model, row in _TABLE_2.items()
     ),
+)
+WEAR_EVERYBODY = replace(
+    WEAR,
+    name="WEAR, everybody",
+    recordings=partial(recordings, everybody=True),
+    whole=partial(recordings, windows=None, everybody=True),
+    published=(),
 )

@@ -136,10 +136,11 @@ CHALLENGE = Windowed(
     metrics=(Metric("macro F1", "plait.analysis.benchmark:macro_f1"),),
     published=(
         Published(
-            "LightGBM on features made by hand, placement told",
+            "LightGBM on features made by hand and VideoMAE's components, placement told",
             {"macro F1": 0.634},
-            "Kaggle notebook evelynyang02/wear-hasca-2026-baseline-v1-repro: the same clips, other folds "
-            "of people, placements drawn otherwise; on the hidden test people 0.646",
+            "a participant's, not the organisers' (Kaggle notebook evelynyang02/wear-hasca-2026-baseline-"
+            "v1-repro): the same clips, other folds of people, placements drawn otherwise; on the public "
+            "leaderboard 0.646",
         ),
     ),
 )

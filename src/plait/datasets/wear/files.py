@@ -1,9 +1,8 @@
 """WEAR's files: where they lie, tables of raw readings, arrays of features, what split files say."""
 
-import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -17,11 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plait.clips.windows import placed
-from plait.datasets.log import Log, kept
+from plait.datasets.log import Log, columns_of, kept
 from plait.encoders.glove import SignalNet
 from plait.errors import DataError, PlaitWarning, one_line, quote
 from plait.names import natural
-from plait.store import read_bytes, read_json, regular
+from plait.store import read_json, regular
 from plait.types import Readings, Recording, Span, Stream, Windows
 
 NULL = "null"
@@ -59,6 +58,7 @@ CITE = (
     "M. Bock, H. Kuehne, K. Van Laerhoven, M. Moeller. WEAR: An Outdoor Sports Dataset for Wearable and "
     "Egocentric Activity Recognition. IMWUT 8(4), 2024. doi:10.1145/3699776."
 )
+SAME_PERSON = {"sbj_18": "sbj_0", "sbj_19": "sbj_14"}  # a second time; the challenge numbers otherwise
 NAME = re.compile(r"(sbj_\d+)(_\d+)?")
 
 
@@ -84,7 +84,7 @@ def folder_of(folder: Path, rate: str) -> Path:
 
 def by_name(folder: Path, ending: str) -> dict[str, Path]:
     """A folder's files of people's, by name."""
-    found = {file.stem: file for file in sorted(folder.glob(f"*.{ending}"))}
+    found = {file.stem: file for file in sorted(folder.glob(f"[!.]*.{ending}"))}
     if odd := [file for name, file in found.items() if not NAME.fullmatch(name)]:
         raise DataError(f"{odd[0]}: a file of another name, expected one such as sbj_0.{ending}")
     return found
@@ -135,7 +135,7 @@ def read_split(file: Path) -> Mapping[str, Any]:
 def of_csv(file: Path, name: str, about: Mapping[str, Any] | None) -> Recording:
     """A recording of the raw readings and their labels; `about` is what the annotations say of it."""
     table = _table(file)
-    times, values = readings_of(file)
+    values = table.select(CHANNELS).to_numpy(order="c")
     lasts_s = len(table) / RATE_HZ
     check_length(file, lasts_s, about)
     persons = table["sbj_id"].drop_nulls().unique().to_list()
@@ -151,17 +151,36 @@ def of_csv(file: Path, name: str, about: Mapping[str, Any] | None) -> Recording:
         for first, last in pairwise(edges)
         if labels[first] != NULL
     )
+    streams = placements(file, read_placement, values)
     size = float(np.nanmedian(np.linalg.norm(values.reshape(-1, 3), axis=1)))
     if not 0.5 < size < 2:
         warn(f"{file}: an acceleration of {size:.3g} for the most part, expected about 1 (g); taken as it is")
-    streams: dict[str, Stream] = {}
-    for placement in PLACEMENTS:
-        at = 3 * PLACEMENTS.index(placement)
-        found = kept(times, values[:, at : at + 3])
-        if len(found.times) > 1:
-            read = partial(read_placement, name=placement)
-            streams[placement] = Log(file, read, found.times, found.rows, GAP_S)
+    if not spans:
+        warn(f"{file}: no label but null, expected some of WEAR's activities")
     return Recording(name, name.rpartition("_")[0] if name.count("_") > 1 else name, streams, spans)
+
+
+def placements(
+    file: Path, read: Callable[..., np.ndarray], values: Float[np.ndarray, "n 12"]
+) -> dict[str, Stream]:
+    """A stream for each placement that has readings, 0.02 s apart; a row with an empty cell is none of it.
+
+    Args:
+        file: where they lie.
+        read: how those of one placement are read, all rows.
+        values: all of them.
+
+    Raises:
+        DataError: no placement has two readings.
+    """
+    streams: dict[str, Stream] = {}
+    for at, name in enumerate(PLACEMENTS):
+        found = kept(np.arange(len(values)) / RATE_HZ, values[:, 3 * at : 3 * at + 3])
+        if len(found.times) > 1:
+            streams[name] = Log(file, partial(read, name=name), found.times, found.rows, GAP_S)
+    if not streams:
+        raise DataError(f"{file}: no placement has two readings, expected numbers of four")
+    return streams
 
 
 def check_length(file: Path, lasts_s: float, about: Mapping[str, Any] | None) -> None:
@@ -217,19 +236,12 @@ def _table(file: Path) -> pl.DataFrame:
         **dict.fromkeys(CHANNELS, pl.Float32),
         "label": pl.String,
     }
-    content = read_bytes(file)
-    names = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip().replace('"', "").split(",")
-    if missing := [name for name in columns if name not in names]:
-        raise DataError(f"{file}: no column {missing[0]!r}, expected {', '.join(columns)}")
-    if unknown := [name for name in names if name not in columns]:
+    table, unknown = columns_of(file, columns)
+    if unknown:
         warn(f"{file}: columns that are not WEAR's are ignored: {', '.join(map(quote, unknown[:4]))}")
-    try:
-        table = pl.read_csv(io.BytesIO(content), columns=list(columns), schema_overrides=columns)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{file}: cannot be read, expected numbers and labels: {one_line(error)}") from error
     if len(table) < 2:
         raise DataError(f"{file}: {len(table)} readings, expected two or more")
-    return table.select(list(columns))
+    return table
 
 
 def readings_of(file: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import shutil
+import subprocess
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,9 +77,9 @@ def read(path: Path) -> Iterator[Sensed]:
                 verbose=False,
             )
     except (Exception, MemoryError) as error:  # of damaged files, anything
-        raise DataError(
-            f"{path}: cannot be read by actipy, expected a whole file: {one_line(error)}"
-        ) from error
+        ended = isinstance(error, subprocess.CalledProcessError)
+        why = "its reader found it damaged" if ended else one_line(error)
+        raise DataError(f"{path}: cannot be read by actipy, expected a whole file: {why}") from error
     if len(frame) < 2:
         raise DataError(f"{path}: {len(frame)} readings, expected some")
     times = frame.index.to_numpy().astype("datetime64[ns]").astype(np.int64) / 1e9

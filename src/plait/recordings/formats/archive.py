@@ -1,5 +1,7 @@
 """A zip, a folder or a single file as named contents, whose sizes are looked at before anything is read."""
 
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -12,6 +14,7 @@ from plait.recordings.tables import Table, framed
 from plait.store import explained, read_bytes
 
 MOST = 10_000  # files in one archive
+DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, MemoryError, struct.error)
 
 
 class Archive(Mapping[str, bytes]):
@@ -104,5 +107,5 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield content
     except DataError:
         raise
-    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*DAMAGE, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path}: cannot be read, expected a whole zip: {one_line(error)}") from error

@@ -7,8 +7,10 @@ readings. `IBI.csv` has its start in the first row, then seconds since it and th
 `info.txt` in every export.)
 """
 
+import codecs
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ BEATS, PRESSES = "ibi.csv", "tags.csv"
 NUMBERS = re.compile(
     rb"\s*\d{9,10}(\.\d*)?(,\s*\d{9,10}(\.\d*)?)*\s*\n\s*\d+(\.\d*)?(,\s*\d+(\.\d*)?)*\s*(\n|$)"
 )
+NAMED = re.compile(rb"[^\n]*[a-z]", re.IGNORECASE)  # a table of somebody else's, with names of columns
 BEGUN = re.compile(rb"\s*\d{9,10}(\.\d*)?\s*,\s*IBI\s*(\n|$)", re.IGNORECASE)
 
 
@@ -36,11 +39,19 @@ def fits(path: Path) -> bool:
     """Whether a folder or zip holds E4 files, or a file is one."""
     name = path.name.lower()
     if path.is_file() and name in (*ROWS, BEATS, PRESSES):
-        pattern = BEGUN if name == BEATS else NUMBERS
         first = path if name != PRESSES else path.parent / "ACC.csv"
-        return pattern.match(beginning(first).replace(b"\r\n", b"\n")) is not None
-    is_archive = path.is_dir() or path.suffix.lower() == ".zip"
-    return is_archive and "acc.csv" in (names := names_in(path)) and len(names & {*ROWS, BEATS, PRESSES}) > 1
+        return _begins(first, BEGUN if name == BEATS else NUMBERS)
+    if not (path.is_dir() or path.suffix.lower() == ".zip"):
+        return False
+    names = names_in(path)
+    if "acc.csv" not in names or len(names & {*ROWS, BEATS, PRESSES}) < 2:
+        return False
+    return not path.is_dir() or not _begins(Archive(path, {"acc.csv"}).where("acc.csv"), NAMED)
+
+
+def _begins(file: Path, pattern: re.Pattern[bytes]) -> bool:
+    first = beginning(file).removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    return pattern.match(first) is not None
 
 
 def read(path: Path) -> Iterator[Sensed]:
@@ -52,11 +63,20 @@ def read(path: Path) -> Iterator[Sensed]:
     whole = path.is_dir() or path.suffix.lower() == ".zip"
     archive = Archive(path) if whole else Archive(path.parent, {path.name.lower()})
     folder = path if whole else path.parent
+    off: list[str] = []
+    found: list[Sensed] = []
     for name in sorted({*archive} & {*ROWS, BEATS}):
         where = archive.where(name)
-        cells = _cells(where, archive[name])
-        if len(cells) >= 3:  # a start, a rate and a reading: else the sensor was off
-            yield _beats(where, cells, folder) if name == BEATS else _rows(where, name, cells, folder)
+        cells, notes = _cells(where, archive[name], 2 if name == BEATS else len(ROWS[name][0]))
+        if len(cells) < (3 if name == BEATS else 4):  # the sensor was off
+            off.append(name)
+            continue
+        sensed = _beats(where, cells, folder) if name == BEATS else _rows(where, name, cells, folder)
+        found.append(replace(sensed, notes=(*sensed.notes, *notes)))
+    if off and found:
+        first = found[0]
+        found[0] = replace(first, notes=(*first.notes, f"no two readings, left out: {', '.join(off)}"))
+    yield from found
 
 
 def _rows(where: Path, name: str, cells: list[list[float]], folder: Path) -> Sensed:
@@ -94,10 +114,19 @@ def _clock(start_s: float) -> str:
     return f"starts {start} UTC, by the clock of the phone or computer that the E4 was set by"
 
 
-def _cells(where: Path, content: bytes) -> list[list[float]]:
-    """The rows of a file as numbers."""
+def _cells(where: Path, content: bytes, columns: int) -> tuple[list[list[float]], list[str]]:
+    """The rows of a file as numbers; a last one that was cut off is left out, which the second list says.
+
+    A row's place is its time: none may be missing.
+    """
+    text = content.decode("utf-8-sig", errors="replace")
+    lines = text.rstrip().splitlines()
+    notes = []
+    if not text.endswith("\n") and len(lines) > 2 and lines[-1].count(",") + 1 < columns:
+        notes = [f"line {len(lines)} is cut off: left out, and what was to follow is missing"]
+        del lines[-1]
     rows = []
-    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         cells = [cell for cell in line.split(",") if cell.strip() and cell.strip().upper() != "IBI"]
         try:
             row = [float(cell) for cell in cells]
@@ -105,9 +134,10 @@ def _cells(where: Path, content: bytes) -> list[list[float]]:
             raise DataError(f"{where}: line {number}: {line[:80]!r}, expected numbers") from error
         if not np.isfinite(row).all():
             raise DataError(f"{where}: line {number}: {line[:80]!r}, expected finite numbers")
-        if row:
-            rows.append(row)
-    return rows
+        if not row:
+            raise DataError(f"{where}: line {number} is empty, expected a reading in each")
+        rows.append(row)
+    return rows, notes
 
 
 EMPATICA = Format("empatica-e4", fits, read)

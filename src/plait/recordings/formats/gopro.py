@@ -2,9 +2,9 @@
 
 Readings have no times. Each packet of the track holds about a second of them and has its place in the
 video; all readings of a sensor lie on the line that fits best through where their packets begin. What is
-read is laid on x, y and z by `ORIN` (letters in the order of the data, small ones negative); cameras
-without it are taken for a HERO5, `ZXY`. GoPro's axes: z up, x right, y back, of a camera that stands
-upright. (github.com/gopro/gpmf-parser, issues 56, 100, 165)
+read is laid on x, y and z by `ORIN` (letters in the order of the data, small ones negative); of cameras
+without it, first firmwares among them, `UNSAID` has the order. GoPro's axes: z up, x right, y back, of a
+camera that stands upright. (github.com/gopro/gpmf-parser, its README's tables, issues 56, 100, 165)
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,8 @@ from plait.store import explained
 
 MOVIES = (".mp4", ".mov")
 SENSORS = {"ACCL": ("camera_acc", "m/s^2"), "GYRO": ("camera_gyr", "rad/s")}
-WITHOUT = "ZXY"  # HERO5, which does not say it
+UNSAID = {"hero6": "YxZ", "hero7": "YxZ", "fusion": "yXZ"}  # by the beginning of a device's name
+FIRST = "ZXY"  # HERO5, which calls itself "Camera"
 OFF_S = 0.25  # of a packet's start from the line: the camera has lost some
 
 
@@ -131,18 +132,26 @@ def _sensed(key: str, gathered: _Gathered, ends_s: float) -> Sensed:
     name, unit = SENSORS[key]
     values = np.concatenate(gathered.values)
     times, how = _times(gathered, ends_s)
-    order = gathered.axes or WITHOUT
+    order = gathered.axes or _unsaid(gathered.device)
     if sorted(order.lower()) != ["x", "y", "z"]:
         raise DataError(f"{key}: ORIN {order!r}, expected each of x, y and z once")
     signs = np.array([1.0 if axis.isupper() else -1.0 for axis in order])
     values = (values * signs)[:, [order.lower().index(axis) for axis in "xyz"]]
     columns = tuple(f"{name.removeprefix('camera_')}_{axis}" for axis in "xyz")
     stated = gathered.unit.replace("²", "^2").replace("µ", "u")
-    said = f"data order {order}" if gathered.axes else f"data order not said: taken as {WITHOUT}, a HERO5's"
+    said = f"data order {order}"
+    if not gathered.axes:
+        said += f", which is not said: {'as a HERO5 has it' if order == FIRST else 'by its tables'}"
     notes = (f"{gathered.device or 'camera'}, {key}: {said}", f"times: {how}; a guess within some 10 ms")
     units = dict.fromkeys(columns, stated or unit)
     axes = columns if key == "ACCL" else ()
     return Sensed(name, times, values, columns, units, axes, on_video=True, notes=notes)
+
+
+def _unsaid(device: str) -> str:
+    """The order of the data of a camera that does not say it."""
+    name = device.lower().removeprefix("gopro ")
+    return next((order for begins, order in UNSAID.items() if name.startswith(begins)), FIRST)
 
 
 def _times(gathered: _Gathered, ends_s: float) -> tuple[np.ndarray, str]:

@@ -7,6 +7,7 @@ nanoseconds, as a rule since 1970. (mcap.dev/spec)
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ Decode = Callable[[bytes], Any]
 class _Topic:
     """What the messages of one topic have said."""
 
+    name: str
     schema: str
     encoding: str
     decode: Decode | None
@@ -62,18 +64,24 @@ def read(path: Path) -> Iterator[Sensed]:
         from mcap.exceptions import EndOfFile, McapError
     except ImportError as error:
         raise DataError(f"{path}: an MCAP file, {ADVICE}") from error
-    topics: dict[str, _Topic] = {}
+    topics: dict[tuple[str, str, str, bytes], _Topic] = {}
     notes: list[str] = []
     try:
         with path.open("rb") as file:
             _gather(path, file, topics)
     except DataError:
         raise
+    except ImportError as error:  # mcap without what decodes ROS or unpacks chunks
+        raise DataError(f"{path}: an MCAP file, {ADVICE} ({one_line(error)})") from error
     except EndOfFile:
         notes.append("ends in the middle of a record: what was to follow is missing")
     except (McapError, Exception, MemoryError) as error:  # of damaged files, anything
         raise DataError(f"{path}: cannot be read, expected a whole MCAP file: {one_line(error)}") from error
-    found = [sensed for name, topic in topics.items() if (sensed := _sensed(path, name, topic, notes))]
+    several = Counter(topic.name for topic in topics.values())
+    for topic in topics.values():
+        if several[topic.name] > 1:  # of several types: none is decoded as another
+            topic.name = f"{topic.name} {topic.schema or topic.encoding}"
+    found = [sensed for topic in topics.values() if (sensed := _sensed(path, topic, notes))]
     if not found:
         why = "; ".join(notes) or "no messages"
         raise DataError(f"{path}: no topic of numbers that can be decoded, expected one: {why}")
@@ -82,7 +90,7 @@ def read(path: Path) -> Iterator[Sensed]:
         yield replace(sensed, notes=said)
 
 
-def _gather(path: Path, file: BinaryIO, topics: dict[str, _Topic]) -> None:
+def _gather(path: Path, file: BinaryIO, topics: dict[tuple[str, str, str, bytes], _Topic]) -> None:
     """Decode the messages of a file in its order."""
     from mcap.records import Channel, Chunk, Message, Schema
     from mcap.stream_reader import StreamReader, breakup_chunk
@@ -102,8 +110,11 @@ def _gather(path: Path, file: BinaryIO, topics: dict[str, _Topic]) -> None:
                 schemas[one.id] = one
             elif isinstance(one, Channel):
                 if one.id not in channels:
-                    made = _topic(one.message_encoding, schemas.get(one.schema_id))
-                    channels[one.id] = topics.setdefault(one.topic, made)
+                    schema, encoding = schemas.get(one.schema_id), one.message_encoding
+                    key = (one.topic, encoding, *((schema.name, schema.data) if schema else ("", b"")))
+                    if key not in topics:
+                        topics[key] = _topic(one.topic, encoding, schema)
+                    channels[one.id] = topics[key]
             elif isinstance(one, Message):
                 if one.channel_id not in channels:
                     raise DataError(f"{path}: a message of no channel that was opened, expected one that was")
@@ -131,17 +142,17 @@ def _unpacked(path: Path, chunk: Any) -> Any:
     return replace(chunk, compression="", data=content, uncompressed_crc=0)
 
 
-def _topic(encoding: str, schema: Any) -> _Topic:
+def _topic(topic: str, encoding: str, schema: Any) -> _Topic:
     """How the messages of a channel are decoded; by nothing where nobody can."""
     name = schema.name if schema else ""
     if encoding == "json":
-        return _Topic(name, encoding, json.loads)
+        return _Topic(topic, name, encoding, json.loads)
     decode = None
     if encoding == "cdr":
         from mcap_ros2.decoder import DecoderFactory
 
         decode = DecoderFactory().decoder_for(encoding, schema)
-    return _Topic(name, f"{encoding or 'unnamed'} encoding", decode)
+    return _Topic(topic, name, f"{encoding or 'unnamed'} encoding", decode)
 
 
 def _take(topic: _Topic, logged_s: float, content: bytes) -> None:
@@ -153,7 +164,10 @@ def _take(topic: _Topic, logged_s: float, content: bytes) -> None:
     _flatten(topic.decode(content), "", row, 0)
     stamp = next((stamp for name in STAMPS if (stamp := _stamp(row, name)) is not None), np.nan)
     row = {
-        name: value for name, value in row.items() if not name.startswith(STAMPS) and "covariance" not in name
+        name: value
+        for name, value in row.items()
+        if not any(name == stamp or name.startswith(f"{stamp}.") for stamp in STAMPS)
+        and "covariance" not in name
     }
     if not row:
         topic.others += 1
@@ -189,8 +203,9 @@ def _flatten(value: Any, name: str, row: dict[str, float], depth: int) -> None:
             _flatten(getattr(value, key), f"{name}.{key}".lstrip("."), row, depth + 1)
 
 
-def _sensed(path: Path, name: str, topic: _Topic, notes: list[str]) -> Sensed | None:
+def _sensed(path: Path, topic: _Topic, notes: list[str]) -> Sensed | None:
     """A topic's stream; None where it has none, which `notes` then says."""
+    name = topic.name
     if len(topic.rows) < 2:
         why = topic.encoding if topic.decode is None else f"{len(topic.rows)} messages with numbers"
         notes.append(f"{name} ({topic.schema or 'no schema'}): {why}, left out")
@@ -199,10 +214,10 @@ def _sensed(path: Path, name: str, topic: _Topic, notes: list[str]) -> Sensed | 
     if len(columns) > 10_000:
         raise DataError(f"{path}: topic {name!r}: {len(columns)} columns, expected at most 10000")
     values = np.array([[row.get(column, np.nan) for column in columns] for row in topic.rows])
-    stamped = np.array(topic.stamped_s)
+    logged = np.argsort(topic.logged_s, kind="stable")  # a file may hold them in any order
+    values, stamped = values[logged], np.array(topic.stamped_s)[logged]
     inside = bool(np.isfinite(stamped).all() and (np.diff(stamped) >= 0).all() and stamped[-1] > stamped[0])
-    times = stamped if inside else np.array(topic.logged_s)
-    order = np.argsort(times, kind="stable")
+    times = stamped if inside else np.array(topic.logged_s)[logged]
     said = "those in the messages" if inside else "when the log took them, for messages have none that rise"
     known = UNITS.get(topic.schema, {})
     units = {column: unit for column in columns if (unit := known.get(column.split(".")[0]))}
@@ -211,8 +226,8 @@ def _sensed(path: Path, name: str, topic: _Topic, notes: list[str]) -> Sensed | 
         axes = ()
     return Sensed(
         name,
-        times[order],
-        values[order],
+        times,
+        values,
         columns,
         units,
         axes,

@@ -52,6 +52,7 @@ SENSORS: dict[str, Mapping[str, str]] = {  # columns in the order in which they 
 ACCELEROMETERS = ("accelerometer", "accelerometeruncalibrated", "totalacceleration")
 FIRST = re.compile(r"\s*\"?time\"?,\"?seconds_elapsed\"?,")
 ABOUT = "metadata.csv"
+STANDARD_GRAVITY = 9.80665  # of the app, m/s2
 TRUE = ("1", "true", "yes", "on")
 
 
@@ -77,9 +78,12 @@ def read(path: Path) -> Iterator[Sensed]:
     about = _about(archive)
     sensors = [name.removesuffix(".csv") for name in sorted(archive) if name.removesuffix(".csv") in SENSORS]
     rest = [name for name in sorted(archive) if name.removesuffix(".csv") not in SENSORS and name != ABOUT]
-    for sensor in sensors:
-        table = archive.table(f"{sensor}.csv")
-        left_out = f"left out: {', '.join(rest)}" if rest and sensor == sensors[0] else ""
+    tables = {sensor: archive.table(f"{sensor}.csv") for sensor in sensors}
+    if whole:  # a sensor that was switched on and measured nothing
+        rest += [f"{sensor}.csv" for sensor, table in tables.items() if len(table.frame) < 2]
+        tables = {sensor: table for sensor, table in tables.items() if len(table.frame) > 1}
+    for number, (sensor, table) in enumerate(tables.items()):
+        left_out = f"left out: {', '.join(rest)}" if rest and not number else ""
         yield _sensor(
             sensor, table, about, f"Sensor Logger {path.name if whole else path.parent.name}", left_out
         )
@@ -93,7 +97,7 @@ def _sensor(sensor: str, table: Table, about: Mapping[str, str], clock: str, lef
     times = numbers(table, "time") / 1e9
     values = np.stack([numbers(table, name) for name in columns], axis=1)
     notes = ["times: since 1970 (UTC) by the phone's clock" + _zone(about)]
-    unit, how = _unit(about)
+    unit, how = _unit(sensor, about, _length(sensor, columns, values))
     units = {name: unit if SENSORS[sensor][name] == BY_SETTING else SENSORS[sensor][name] for name in columns}
     if BY_SETTING in (SENSORS[sensor][name] for name in columns):
         notes.append(f"acceleration is taken to be in {unit}: {how}")
@@ -115,6 +119,8 @@ def _about(archive: Archive) -> dict[str, str]:
     if ABOUT not in archive:
         return {}
     table = archive.table(ABOUT)
+    if not len(table.frame):
+        return {}
     return {name.strip().lower(): texts(table, name)[0] for name in table.frame.columns}
 
 
@@ -122,15 +128,32 @@ def _standardised(about: Mapping[str, str]) -> bool:
     return about.get("standardisation", "").lower() in TRUE
 
 
-def _unit(about: Mapping[str, str]) -> tuple[str, str]:
-    """The unit of acceleration where the app leaves that to a setting, and why."""
+def _length(sensor: str, columns: list[str], values: np.ndarray) -> float:
+    """How long gravity is by a table whose unit is left to a setting; NaN where it does not tell."""
+    axes = {"wristmotion": GRAVITY, "accelerometeruncalibrated": XYZ}.get(sensor, ())
+    if not axes or not {*axes} <= {*columns}:
+        return np.nan
+    lengths = np.linalg.norm(values[:, [columns.index(axis) for axis in axes]], axis=1)
+    return float(np.median(lengths[np.isfinite(lengths)])) if np.isfinite(lengths).any() else np.nan
+
+
+def _unit(sensor: str, about: Mapping[str, str], length: float) -> tuple[str, str]:
+    """The unit of acceleration where a setting decides, and why; what is measured goes first."""
+    unit, how = "g", f"a guess, for {ABOUT} does not say the platform"
     if _standardised(about):
-        return "m/s^2", "units were standardised"
-    if about.get("platform", "").lower() == "android":
-        return "m/s^2", "Android"
-    if about.get("platform", "").lower() == "ios":
-        return "g", "iOS, and units were not standardised"
-    return "g", f"a guess, for {ABOUT} does not say the platform"
+        unit, how = "m/s^2", "units were standardised"
+    elif about.get("platform", "").lower() == "android":
+        unit, how = (
+            "m/s^2",
+            "Android" if sensor in ACCELEROMETERS else "a guess, for an Android's watch",
+        )
+    elif about.get("platform", "").lower() == "ios":
+        unit, how = "g", "iOS, and units were not standardised"
+    for measured, gravity in (("g", 1.0), ("m/s^2", STANDARD_GRAVITY)):
+        if 0.7 < length / gravity < 1.4:
+            but = f"though {ABOUT} would have it in {unit} ({how})"
+            return measured, f"gravity is {length:.3g} there, {how if measured == unit else but}"
+    return unit, how
 
 
 def _zone(about: Mapping[str, str]) -> str:

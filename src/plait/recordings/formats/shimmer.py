@@ -18,6 +18,7 @@ from plait.recordings.formats.sensed import Format, Sensed, beginning
 from plait.recordings.tables import Table, numbers, read_table, texts
 
 STAMP = re.compile(r"(?P<device>.+?)_(?P<kind>Timestamp(?:Sync)?)_(?P<form>Unix|FormattedUnix)_CAL")
+HEADED = re.compile(r"_Timestamp(Sync)?_(Formatted)?Unix_CAL\"?(?=[\t\r\n,;|]|$)")
 ACCELERATION = ("Accel_LN_{}", "Accel_WR_{}", "Accel_{}")  # low noise, wide range; of an older one
 PREFERRED = (("TimestampSync", "Unix"), ("Timestamp", "Unix"), ("TimestampSync", "FormattedUnix"))
 COUNTERS = re.compile(r"(System_)?Timestamp|Event_Marker|Packet", re.IGNORECASE)
@@ -28,7 +29,7 @@ def fits(path: Path) -> bool:
     if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
         return False
     first = beginning(path).decode("utf-8-sig", errors="replace")
-    return re.search(r"_Timestamp(Sync)?_(Formatted)?Unix_CAL\b", first) is not None
+    return HEADED.search(first) is not None
 
 
 def read(path: Path) -> Iterator[Sensed]:
@@ -55,6 +56,9 @@ def _device(table: Table, device: str, stamp: str, choice: tuple[str, str]) -> S
     if not len(table.frame):
         raise DataError(f"{table.file}: no times in column {stamp!r}, expected some")
     written = choice[1] == "FormattedUnix"
+    said = table.units.get(stamp, "").strip("* ")
+    if not written and said not in ("", "ms"):
+        raise DataError(f"{table.file}: times in {stamp!r} in {said!r}, expected ms")
     table, times = seconds_of(table, stamp, "iso" if written else "ms")
     own = [name for name in table.frame.columns if name.startswith(f"{device}_") and name.endswith("_CAL")]
     short = {name: name.removeprefix(f"{device}_").removesuffix("_CAL") for name in own}

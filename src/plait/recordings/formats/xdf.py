@@ -2,7 +2,9 @@
 
 Each stream's times are corrected by the clock offsets that the recorder has measured, so that all are on
 the recording computer's clock (seconds since it was started, not since 1970), and the jitter of evenly
-sampled streams is taken out, both by pyxdf. (github.com/sccn/xdf/wiki/Specifications)
+sampled streams is taken out, both by pyxdf: a straight line through the times of each run without a break.
+pyxdf's own break is 500 samples, over which lost ones would be smeared; ours is `BREAK_S`, or `BREAK` samples
+of a slow sensor. (github.com/sccn/xdf/wiki/Specifications)
 """
 
 import logging
@@ -16,10 +18,14 @@ import numpy as np
 
 from plait.errors import DataError, one_line
 from plait.recordings.columns import acceleration
-from plait.recordings.formats.sensed import TIME, Format, Sensed, beginning
+from plait.recordings.formats.sensed import LONGEST_S, TIME, Format, Sensed, beginning
 
 SAMPLES, HEADER = 3, 2
 MOST_CHANNELS = 10_000
+HARMLESS = "Segments and clock-segments differ"  # wherever there are breaks, or no clock offsets
+BREAK_S, BREAK = 1.0, 10
+MOVED_S = 0.05  # farther than that, what was taken out is said
+BACK_S = 1.0  # a clock that goes back farther is none
 ADVICE = "read by pyxdf: pip install 'plait[xdf]'; or convert its streams to CSV"
 
 
@@ -39,13 +45,18 @@ def read(path: Path) -> Iterator[Sensed]:
     except ImportError as error:
         raise DataError(f"{path}: an XDF file, {ADVICE}") from error
     notes = _looked_through(path)
-    said = _Said()
+    said, raw = _Said(), _Raw()
     logger = logging.getLogger("pyxdf.pyxdf")
     logger.addHandler(said)
     spread, logger.propagate = logger.propagate, False
     try:
         with path.open("rb") as file:
-            streams, _ = pyxdf.load_xdf(file)
+            streams, _ = pyxdf.load_xdf(
+                file,
+                on_chunk=raw.keep,
+                jitter_break_threshold_seconds=BREAK_S,
+                jitter_break_threshold_samples=BREAK,
+            )
     except (Exception, MemoryError) as error:  # of damaged files, anything
         raise DataError(f"{path}: cannot be read, expected a whole XDF file: {one_line(error)}") from error
     finally:
@@ -53,7 +64,12 @@ def read(path: Path) -> Iterator[Sensed]:
         logger.propagate = spread
     notes += [f"pyxdf: {line}" for line in said.lines[:5]]
     offsets = [stream for stream in streams if len(stream["clock_values"])]
-    found = [sensed for stream in streams if (sensed := _sensed(path, stream, bool(offsets), notes))]
+    called = _called([stream["info"] for stream in streams], notes)
+    found = [
+        sensed
+        for stream, name in zip(streams, called, strict=True)
+        if (sensed := _sensed(path, name, stream, raw.moved_s(stream), bool(offsets), notes))
+    ]
     if not found:
         raise DataError(
             f"{path}: no stream of numbers with readings, expected one: {'; '.join(notes) or 'empty'}"
@@ -70,26 +86,81 @@ class _Said(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(one_line(Exception(record.getMessage())))
+        if not record.getMessage().endswith(HARMLESS):
+            self.lines.append(one_line(Exception(record.getMessage())))
 
 
-def _sensed(path: Path, stream: Mapping[str, Any], others: bool, notes: list[str]) -> Sensed | None:
+class _Raw:
+    """The times of each stream as they stand in the file."""
+
+    def __init__(self) -> None:
+        self.times: dict[int, list[np.ndarray]] = {}
+
+    def keep(self, values: Any, times: Any, about: Any, number: int) -> tuple[Any, Any, Any]:
+        """What pyxdf calls of each chunk."""
+        self.times.setdefault(number, []).append(np.array(times, np.float64))
+        return values, times, about
+
+    def moved_s(self, stream: Mapping[str, Any]) -> float:
+        """How far pyxdf has moved a reading against the others of its run; 0 where that cannot be told."""
+        times = np.asarray(stream["time_stamps"], np.float64)
+        raw = np.concatenate([np.zeros(0), *self.times.get(stream["info"]["stream_id"], ())])
+        if len(raw) != len(times) or not _seconds(raw, times):
+            return 0.0
+        farthest_s = 0.0
+        for first, last in stream["info"]["segments"]:
+            run = slice(first, last + 1)
+            off = times[run] - raw[run]
+            if len(off) > 2:
+                lasts = np.ptp(raw[run]) > 1e-3
+                line = np.polyfit(raw[run] - raw[first], off, 1) if lasts else [off.mean()]
+                farthest_s = max(farthest_s, float(np.ptp(off - np.polyval(line, raw[run] - raw[first]))) / 2)
+        return farthest_s
+
+
+def _seconds(*times: np.ndarray) -> bool:
+    """Whether these can be seconds of any clock."""
+    return all((np.abs(each) <= LONGEST_S).all() for each in times)
+
+
+def _called(about: list[Mapping[str, Any]], notes: list[str]) -> list[str]:
+    """What each stream is called: several of one name by their sources too, which stay the same each time."""
+    names = [_text(info, "name") or f"stream {info['stream_id']}" for info in about]
+    called = list(names)
+    for key in ("source_id", "hostname", "stream_id"):  # the last is the recorder's, by chance
+        for name in {name for name in called if called.count(name) > 1}:
+            places = [place for place, each in enumerate(called) if each == name]
+            sources = [_text(about[place], key) for place in places]
+            if len({*sources, ""}) == len(places) + 1:
+                for place, source in zip(places, sources, strict=True):
+                    called[place] = f"{name} {source}"
+                chance = ", which another recording may number otherwise" if key == "stream_id" else ""
+                notes.append(f"{len(places)} streams called {name!r}: told apart by {key}{chance}")
+    return called
+
+
+def _sensed(
+    path: Path, name: str, stream: Mapping[str, Any], moved_s: float, others: bool, notes: list[str]
+) -> Sensed | None:
     """One stream of numbers; None for what is none, which `notes` then says."""
     info = stream["info"]
-    name = _text(info, "name") or f"stream {info['stream_id']}"
     values, times = stream["time_series"], np.asarray(stream["time_stamps"], np.float64)
     if _text(info, "channel_format") == "string" or len(times) < 2:
         why = "texts" if len(times) > 1 else f"{len(times)} readings"
         notes.append(f"{name}: {why}, left out")
         return None
-    values = np.asarray(values, np.float64).reshape(len(times), -1)
+    with np.errstate(invalid="ignore"):  # a NaN that signals is one
+        values = np.asarray(values, np.float64).reshape(len(times), -1)
     labels, units = _channels(info, values.shape[1])
-    if not np.isfinite(times).all():
-        raise DataError(f"{path}: stream {name!r}: a time that is no number, expected seconds")
+    measured, at = (np.asarray(stream[key], np.float64) for key in ("clock_values", "clock_times"))
+    if not _seconds(times, measured, at):
+        raise DataError(f"{path}: stream {name!r}: a time or clock offset that is none, expected seconds")
+    back_s = float((np.maximum.accumulate(times) - times).max())
+    if back_s > BACK_S:
+        notes.append(f"{name}: its clock goes back by {back_s:.4g} s, left out")
+        return None
     order = np.argsort(times, kind="stable")
-    measured = np.asarray(stream["clock_values"], np.float64)
     if len(measured):
-        at = np.asarray(stream["clock_times"], np.float64)
         apart_s = float(at[-1] - at[0])
         drift = f", drifting {1e6 * np.polyfit(at - at[0], measured, 1)[0]:+.2g} ppm" if apart_s > 60 else ""
         clock = f"{len(measured)} clock offsets, {np.median(measured):+.4f} s{drift}: corrected"
@@ -98,7 +169,12 @@ def _sensed(path: Path, stream: Mapping[str, Any], others: bool, notes: list[str
         clock = f"no clock offsets{why}"
     rate = _text(info, "nominal_srate")
     even = "jitter taken out by pyxdf" if float(rate or 0) > 0 else "as they came"
-    said = (f"times: the recorder's clock, {even}; {clock}",)
+    said = [f"times: the recorder's clock, {even}; {clock}"]
+    if moved_s > MOVED_S:
+        said.append(
+            f"that moved readings by up to {moved_s:.2g} s: right where they arrived late or in bursts, "
+            "wrong by as much where some were lost"
+        )
     return Sensed(
         name,
         times[order],
@@ -106,8 +182,8 @@ def _sensed(path: Path, stream: Mapping[str, Any], others: bool, notes: list[str
         labels,
         units,
         acceleration(labels, name),
-        f"XDF {path.name}",
-        notes=said,
+        f"XDF {path.name}" if len(measured) else f"XDF {path.name}, {_text(info, 'hostname') or 'as sent'}",
+        notes=tuple(said),
     )
 
 
