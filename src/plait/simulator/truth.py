@@ -144,4 +144,4 @@ def bounds(clips: pl.DataFrame) -> dict[str, float]:
     luck = 1 / (len(CYCLES) + 1)  # of activities, neutral included
     video, gloves = clips["video"], clips["gloves"]
     tells = {"video": video, "gloves": gloves, "both": video | gloves}
-    return {name: 100 * (luck + (1 - luck) * each.sum() / len(each)) for name, each in tells.items()}
+    return {name: 100 * (luck + (1 - luck) * float(each.to_numpy().mean())) for name, each in tells.items()}
