@@ -15,7 +15,8 @@ import numpy as np
 
 from common import rss_anon_mb
 from plait.compute.machine import cores
-from plait.simulator.motion import CYCLES, move
+from plait.simulator.cycles import CYCLES
+from plait.simulator.motion import move
 from plait.simulator.writer import Plan, Settings, plan, write_recording
 from plait.store import read_json
 from plait.types import Span

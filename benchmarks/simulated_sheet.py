@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from plait.simulator.scene import Scene
+from plait.simulator.world import HARD
 from plait.simulator.writer import Settings, plan
 
 MOMENTS_S = np.array([0.6, 1.4, 2.2, 3.0, 3.8, 4.6])
@@ -14,12 +15,10 @@ LEFT = 190  # pixels for the names
 
 
 def sheet(subject: int = 3, height: int = 150) -> np.ndarray:
-    """A row of pictures per activity, RGB; neutral is the first break between two labels."""
-    made = plan(subject, Settings(0, 32, height, 30))
-    scene = Scene(made.motion, made.look, height * 4 // 3, height, (0, subject, 5))
-    starts = {span.activity: span.start_s for span in reversed(made.spans)}
-    gaps = [a.stop_s for a, b in zip(made.spans, made.spans[1:], strict=False) if b.start_s - a.stop_s > 5]
-    starts["neutral"] = gaps[0]
+    """A row of pictures per activity, RGB: the first stretch of each in the hard world."""
+    made = plan(subject, Settings(0, 32, height, 30, world=HARD))
+    scene = Scene(made.motion, made.look, height * 4 // 3, height, (0, subject, 5), made.slips)
+    starts = {stretch.activity: stretch.start_s for stretch in reversed(made.stretches)}
     rows = []
     for activity, start_s in sorted(starts.items()):
         name = np.full((height, LEFT, 3), 255, np.uint8)

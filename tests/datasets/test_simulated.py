@@ -14,7 +14,8 @@ from plait.recordings.folder import open_recording
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
 from plait.recordings.video import Video
-from plait.simulator.motion import CYCLES, Person, joints, move
+from plait.simulator.cycles import CYCLES, Person
+from plait.simulator.motion import joints, move
 from plait.simulator.sensors import GRAVITY, glove_log
 from plait.simulator.simulate import simulate
 from plait.simulator.writer import Settings, plan, write_recording
@@ -173,7 +174,7 @@ def test_raw_recordings_become_clips(raw, tmp_path):
 
 def test_the_command(raw, tmp_path, capsys):
     shutil.copytree(raw[0].parent, tmp_path / "raw")
-    words = ["--subjects", 2, "--clips", 8, "--seed", 3, "--height", 96, "--fps", 15]
+    words = ["--subjects", 2, "--clips", 8, "--seed", 3, "--height", 96, "--fps", 15, "--world", "easy"]
     app(["simulate", "--out", str(tmp_path / "raw"), *map(str, words)], standalone_mode=False)
     assert "2 raw recordings" in capsys.readouterr().out
 

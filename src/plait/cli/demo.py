@@ -10,6 +10,7 @@ from plait.cli import recogniser
 from plait.cli.options import Device, Executor, How, Out, Workers
 from plait.cli.simulated import LEAST_CLIPS, NEWCOMER, simulated_clips
 from plait.cli.studies import run_shown
+from plait.simulator.world import WORLDS, WorldName
 from plait.study.shipped import study_file
 
 app = typer.Typer()
@@ -19,8 +20,9 @@ MODEL = "model"  # of the run's folder
 @app.command()
 def demo(
     out: Out = Path("runs/demo"),
-    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 5,
+    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 6,
     clips: Annotated[int, typer.Option(min=LEAST_CLIPS, help="Clips of each.")] = 24,
+    world: Annotated[WorldName, typer.Option(help="How hard.")] = WorldName.hard,
     executor: How = Executor.processes,
     workers: Workers = None,
     device: Device = "auto",
@@ -28,7 +30,7 @@ def demo(
     """Simulate, ingest, synchronise, cut; run every method; recognise one more person's whole recording."""
     from plait.results import TIMELINES
 
-    data = simulated_clips(out, subjects, clips, workers, newcomer=True)
+    data = simulated_clips(out, subjects, clips, workers, world=WORLDS[world], newcomer=True)
     timeline = out / TIMELINES / NEWCOMER
     before = _standing(timeline)
     page = run_shown(study_file("demo"), data, out, executor, workers=workers, device=device)

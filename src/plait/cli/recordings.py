@@ -26,6 +26,7 @@ from plait.cli.options import (
     names_together,
 )
 from plait.errors import ConfigError, DataError, PlaitError
+from plait.simulator.world import WORLDS, WorldName
 
 if TYPE_CHECKING:
     from plait.recordings.by_hand import Offset
@@ -46,6 +47,9 @@ def simulate(
     slips: Annotated[
         float, typer.Option(help="Share of the labels in which the camera looks past the hands.")
     ] = 0.0,
+    world: Annotated[
+        WorldName, typer.Option(help="How hard: people and sensors that differ little, or as in the paper.")
+    ] = WorldName.hard,
     size: Annotated[
         str | None, typer.Option(help="full: GloVid's size, 19 people with 200 clips each.")
     ] = None,
@@ -60,7 +64,7 @@ def simulate(
         raise ConfigError(f"--size {size}: expected full, or none for --subjects and --clips")
     if size == "full":
         subjects, clips = 19, 200
-    settings = Settings(seed, clips, height, fps, slips=slips)
+    settings = Settings(seed, clips, height, fps, slips=slips, world=WORLDS[world])
     if size == "full":
         frames = subjects * duration_s(settings) * fps
         at_once = workers or cores()

@@ -8,6 +8,7 @@ import typer
 from plait.cli.hands import count
 from plait.cli.meter import Meter
 from plait.errors import DataError
+from plait.simulator.world import HARD, World
 
 LEAST_CLIPS = 8  # of a person: one of each activity
 HEIGHT, FPS = 256, 30  # of the video
@@ -22,6 +23,9 @@ def simulated_clips(
     workers: int | None,
     slips: float = 0.0,
     *,
+    world: World = HARD,
+    seed: int = 0,
+    fps: int = FPS,
     newcomer: bool = False,
 ) -> Path:
     """Simulated raw recordings, ingested, synchronised and cut: the folder of the clip table.
@@ -32,6 +36,9 @@ def simulated_clips(
         clips: of each.
         workers: processes at once.
         slips: share of the labels in which the camera looks past the hands.
+        world: how hard it is.
+        seed: of the people in the clip table.
+        fps: frames of the video in a second.
         newcomer: also simulate one more person, of another seed, as `NEWCOMER/raw`: in no clip table.
 
     Raises:
@@ -44,10 +51,10 @@ def simulated_clips(
 
     recordings = out / "recordings"
     _refuse_others(recordings, subjects)
-    everybody = people(out / "raw", subjects, Settings(0, clips, HEIGHT, FPS, slips=slips))
+    everybody = people(out / "raw", subjects, Settings(seed, clips, HEIGHT, fps, slips=slips, world=world))
     wanted = dict(everybody)
     if newcomer:
-        settings = Settings(NEWCOMER_SEED, NEWCOMER_CLIPS, HEIGHT, FPS)
+        settings = Settings(NEWCOMER_SEED, NEWCOMER_CLIPS, HEIGHT, fps, world=world)
         wanted[out / NEWCOMER / "raw" / f"{subjects + 1:02d}"] = Wanted(subjects + 1, settings)
     with Meter("simulating subjects") as meter:
         simulate_all(wanted, workers=workers, progress=meter.tell)
@@ -95,7 +102,7 @@ def synchronised(raw: Sequence[Path], out: Path) -> list[Path]:
     return recordings
 
 
-def count_simulated_hands(out: Path, clips: Path, workers: int | None, device: str) -> None:
+def count_simulated_hands(out: Path, clips: Path, workers: int | None, device: str, world: World) -> None:
     """Train a detector on other simulated people and count hands with it: `out/hands.parquet`."""
     from plait.compute.machine import device_called
     from plait.datasets.simulated import SIMULATED
@@ -106,7 +113,9 @@ def count_simulated_hands(out: Path, clips: Path, workers: int | None, device: s
 
     folder, device = out / "hands", device_called(device)
     with Meter("simulating other people") as meter:
-        raw = record(folder / "raw", 16, Settings(7, 8, 256, 5), workers=workers, progress=meter.tell)
+        raw = record(
+            folder / "raw", 16, Settings(7, 8, 256, 5, world=world), workers=workers, progress=meter.tell
+        )
     with Meter("training a detector of hands") as meter:
         boxes = write_boxes(raw, folder / "boxes")
         detector = train(boxes, folder / "detector", Training(), device=device, progress=meter.tell)

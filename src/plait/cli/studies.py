@@ -31,6 +31,7 @@ from plait.cli.options import (
 )
 from plait.cli.simulated import LEAST_CLIPS, count_simulated_hands, simulated_clips
 from plait.errors import ConfigError
+from plait.simulator.world import WORLDS, WorldName
 from plait.study.shipped import study_file
 
 app = typer.Typer()
@@ -99,8 +100,10 @@ def reproduce(
         typer.Option(help="GloVid: what finds hands, as `plait hands detect` takes it; Fig. 8 needs it."),
     ] = None,
     slips: Annotated[
-        float, typer.Option(help="Simulated: share of the labels in which the camera looks past the hands.")
-    ] = 0.3,
+        float,
+        typer.Option(help="Simulated: share of the labels in which the camera slips, beside the world's."),
+    ] = 0.0,
+    world: Annotated[WorldName, typer.Option(help="Simulated: how hard.")] = WorldName.hard,
     executor: How = Executor.processes,
     workers: Workers = None,
     threads: Threads = 1,
@@ -114,8 +117,9 @@ def reproduce(
         raise ConfigError(f"--clips {clips}: expected at least {LEAST_CLIPS}, one of each activity")
     study, next_step = name.value, ""
     if data is None:
-        data = simulated_clips(out, subjects, 32 if clips is None else clips, workers, slips)
-        count_simulated_hands(out, data, workers, device)
+        clips = 32 if clips is None else clips
+        data = simulated_clips(out, subjects, clips, workers, slips, world=WORLDS[world])
+        count_simulated_hands(out, data, workers, device, WORLDS[world])
     elif name is Reproduced.glovid:
         data, study = _glovid_clips(data, out, clips)
         next_step = _count_glovid_hands(data, study, out, detector, device)

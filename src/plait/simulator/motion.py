@@ -13,32 +13,29 @@ from scipy.interpolate import PchipInterpolator, make_interp_spline
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
+from plait.simulator.cycles import (
+    BUTTONS,
+    CYCLES,
+    FEEL_ALIKE,
+    FIST,
+    GRIP,
+    LOOK_ALIKE,
+    LOOSE,
+    NONE,
+    OPEN,
+    READY,
+    REST,
+    Activity,
+    Key,
+    Keys,
+    Person,
+    key,
+)
+from plait.simulator.world import Stretch
 from plait.types import Span
 
 FINE_HZ = 200
 SMOOTH_S = 0.05  # muscles do not jerk
-PANEL_Z = 0.60
-NONE, PLUG, CAP, DRIVER, HAMMER = range(5)  # what a hand holds
-TRAY = np.array([0.16, 0.17, 0.50])
-SOCKETS = np.array([[-0.06, -0.06, 0.57], [0.02, -0.06, 0.57], [0.10, -0.06, 0.57]])
-BUTTONS = np.array([[-0.12, 0.05, 0.57], [0.00, 0.05, 0.57], [0.12, 0.05, 0.57]])
-SCREWS = np.array([[-0.16, -0.13, 0.57], [0.16, -0.13, 0.57], [0.16, 0.12, 0.57]])
-NAIL = np.array([0.05, 0.14, 0.55])
-REST = np.array([0.16, 0.48, 0.32])
-READY = np.array([0.13, 0.14, 0.44])
-OPEN, LOOSE, GRIP, FIST = 0.05, 0.3, 0.65, 0.9
-# A key is: position (3), pitch, yaw, roll, five flexions from 0 to 1 (thumb first), pressure from 0 to 1.
-Key = np.ndarray
-
-
-@dataclass(frozen=True)
-class Person:
-    """What differs between subjects."""
-
-    size: float  # of the hand, as a multiple
-    pace: float  # how fast movements are, as a multiple
-    left_handed: bool  # whether the left hand leads
-    reach: float  # how far movements go, as a multiple
 
 
 @dataclass
@@ -77,42 +74,17 @@ class Motion:
     heard: list[tuple[float, float]]
 
 
-# Keys, things held and strengths of hits, each at a phase from 0 to 1.
-Keys = list[tuple[float, Key]]
-Cycle = tuple[Keys, list[tuple[float, int]], list[tuple[float, float]]]
-MakeCycle = Callable[[Person, Generator], Cycle]
-Activity = tuple[MakeCycle, float, bool]  # its cycle, the seconds that it lasts, whether it takes both hands
-
-
-def key(
-    at: np.ndarray,
-    flexion: Sequence[float] | float = LOOSE,
-    *,
-    pitch: float = 0.6,
-    yaw: float = 0.0,
-    roll: float = 0.0,
-    pressure: float = 0.0,
-) -> Key:
-    """One key of a hand.
-
-    Args:
-        at: `(3,)`, the wrist's position in metres.
-        flexion: of each finger, thumb first, or of all, from 0 to 1.
-        pitch: the hand's rotation about its axis across, in radians.
-        yaw: about its vertical.
-        roll: about its fingers' direction.
-        pressure: from 0 to 1.
-    """
-    return np.concatenate([at, [pitch, yaw, roll], np.broadcast_to(flexion, 5), [pressure]])
-
-
 def move(
-    spans: Sequence[Span], claps: Sequence[float], stop_s: float, person: Person, seed: Sequence[int]
+    spans: Sequence[Span | Stretch],
+    claps: Sequence[float],
+    stop_s: float,
+    person: Person,
+    seed: Sequence[int],
 ) -> Motion:
     """The motion of a recording; hands are idle where nothing else is said.
 
     Args:
-        spans: the labels.
+        spans: the labels, or stretches, neutral ones too.
         claps: when hands clap, in seconds.
         stop_s: when the recording stops.
         person: who moves.
@@ -122,24 +94,37 @@ def move(
     main, other = Hand(), Hand()
     for hand in (main, other):
         hand.add(-5.0, key(REST))
-    events: list[tuple[float, float, str]] = [(s.start_s, s.stop_s, s.activity) for s in spans]
-    events += [(at - 0.9, at + 0.7, "clap") for at in claps]
+    work = [s if isinstance(s, Stretch) else Stretch(s.start_s, s.stop_s, s.activity) for s in spans]
+    events = [stretch for stretch in work if stretch.carried or _cycle(stretch) is not None]
+    events += [Stretch(at - 0.9, at + 0.7, "clap") for at in claps]
     before = -1.0
-    for start, stop, activity in [*sorted(events), (stop_s, stop_s, "end")]:
-        _idle(main, other, before + 0.6, start - 0.45, person, rng)
-        before = stop
-        if activity == "clap":
-            _clap(main, other, start + 0.9)
-        elif activity != "end":
-            _repeat(CYCLES[activity], main, other, start, stop, person, rng)
+    for event in [*sorted(events, key=lambda event: event.start_s), Stretch(stop_s, stop_s, "end")]:
+        _idle(main, other, before + 0.6, event.start_s - 0.45, person, rng)
+        before = event.stop_s
+        if event.activity == "clap":
+            _clap(main, other, event.start_s + 0.9)
+        elif (activity := _cycle(event)) is not None:
+            leads, follows = (other, main) if event.other_hand else (main, other)
+            follows.holds.append((event.start_s, event.carried))
+            _repeat(activity, leads, follows, event.start_s, event.stop_s, person, rng)
+            follows.holds.append((event.stop_s, NONE))
+        elif event.carried:
+            _idle(main, other, event.start_s, event.stop_s, person, rng, event.carried)
     for hand in (main, other):
         hand.add(stop_s + 6.0, key(REST))
     left, right = (main, other) if person.left_handed else (other, main)
-    poses = {"left": _pose(left, "left"), "right": _pose(right, "right")}
-    return Motion(poses, {"left": left.hits, "right": right.hits}, heard=sorted(main.hits))
+    poses = {side: _pose(hand, side, person) for side, hand in (("left", left), ("right", right))}
+    heard = sorted({*main.hits, *other.hits})  # both hands clap, which is heard once
+    return Motion(poses, {"left": sorted(left.hits), "right": sorted(right.hits)}, heard)
 
 
-def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
+def _cycle(stretch: Stretch) -> Activity | None:
+    """What a stretch repeats; None where hands are idle."""
+    manner = {"feel": FEEL_ALIKE, "look": LOOK_ALIKE}.get(stretch.like, CYCLES)
+    return manner.get(stretch.activity)
+
+
+def _pose(hand: Hand, side: str, person: Person) -> Callable[[np.ndarray], Pose]:
     """A hand's pose as a function of time; keys are for the right hand, the left is its mirror."""
     fine = np.arange(hand.times[0], hand.times[-1], 1 / FINE_HZ)
     keys = PchipInterpolator(hand.times, np.array(hand.keys))(fine)
@@ -153,16 +138,30 @@ def _pose(hand: Hand, side: str) -> Callable[[np.ndarray], Pose]:
         position = values[:, :3] * [mirror, 1.0, 1.0]
         angles = values[:, 3:6] * [1.0, mirror, mirror]
         rotation = Rotation.from_euler("YXZ", angles[:, [1, 0, 2]])
+        if any(person.held):
+            rotation = rotation * Rotation.from_euler("YXZ", np.array(person.held) * [mirror, 1.0, mirror])
         holds = things[np.searchsorted(times, seconds, side="right") - 1]
         return Pose(position, rotation, np.clip(values[:, 6:11], 0, 1), np.clip(values[:, 11], 0, 1), holds)
 
     return at
 
 
-def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rng: Generator) -> None:
-    """Hands are lowered, wander, now and then hover before the panel as if to press, and touch nothing."""
-    for hand in (main, other):
-        hand.holds.append((start, NONE))
+def _idle(
+    main: Hand,
+    other: Hand,
+    start: float,
+    stop: float,
+    person: Person,
+    rng: Generator,
+    carried: int = NONE,
+) -> None:
+    """Hands are lowered, wander, now and then hover before the panel as if to press, and touch nothing.
+
+    With something in its hand, the first stays before the panel.
+    """
+    main.holds.append((start, carried))
+    other.holds.append((start, NONE))
+    rest = REST if carried == NONE else READY
     time = start
     while time < stop:
         if rng.random() < 0.35 and stop - time > 1.5:
@@ -170,7 +169,7 @@ def _idle(main: Hand, other: Hand, start: float, stop: float, person: Person, rn
             main.add(time + 0.4 / person.pace, key(near, [GRIP, OPEN, GRIP, FIST, FIST]))
             main.add(time + rng.uniform(0.7, 1.1) / person.pace, key(near + rng.normal(0, 0.02, 3), LOOSE))
         for hand in (main, other):
-            place = REST + rng.normal(0, [0.03, 0.03, 0.03])
+            place = (rest if hand is main else REST) + rng.normal(0, [0.03, 0.03, 0.03])
             later = min(time + rng.uniform(1.2, 1.6), stop)
             hand.add(later, key(place, rng.uniform(0.1, 0.4), roll=rng.normal(0, 0.2)))
         time += rng.uniform(1.2, 2.2)
@@ -220,96 +219,6 @@ def _follow(other: Hand, keys: Keys, start: float, seconds: float, two_hands: bo
         at = steady + share * (place - centre) * [-1, 1, 1] + rng.normal(0, 0.008, 3)
         other.add(start + phase * seconds, key(at, grip, roll=rng.normal(0, 0.08), pressure=pressure))
 
-
-def _press(person: Person, rng: Generator) -> Cycle:
-    button, finger = BUTTONS[rng.integers(3)] + [0, 0.05, -0.07], [GRIP, OPEN, GRIP, FIST, FIST]
-    away = button - [0, -0.03, 0.07 * person.reach]
-    keys = [
-        (0.05, key(away, finger)),
-        (0.40, key(button, finger)),
-        (0.50, key(button + [0, 0, 0.012], finger, pressure=0.8)),
-        (0.60, key(button, finger)),
-        (0.95, key(away, LOOSE)),
-    ]
-    return keys, [(0.0, NONE)], [(0.5, 0.15)]
-
-
-def _plug(person: Person, rng: Generator) -> Cycle:
-    socket, tray = SOCKETS[rng.integers(3)] + [0.0, 0.05, -0.05], TRAY + rng.normal(0, 0.015, 3)
-    lift = (socket + tray) / 2 - [0, 0.03, 0.04 * person.reach]
-    keys = [
-        (0.03, key(tray, LOOSE)),
-        (0.15, key(tray, GRIP, pressure=0.35)),
-        (0.35, key(lift, GRIP, pressure=0.35)),
-        (0.52, key(socket - [0, 0, 0.02], GRIP, pressure=0.4)),
-        (0.62, key(socket + [0, 0, 0.01], GRIP, pressure=0.95)),
-        (0.70, key(socket, LOOSE)),
-        (0.85, key(lift, LOOSE)),
-        (0.97, key(tray - [0, 0.02, 0], LOOSE)),
-    ]
-    return keys, [(0.0, NONE), (0.13, PLUG), (0.67, NONE)], [(0.62, 0.35)]
-
-
-def _assemble(person: Person, rng: Generator) -> Cycle:
-    button = BUTTONS[rng.integers(3)] + [0.01, 0.05, -0.06]
-    tray = TRAY + rng.normal(0, 0.015, 3)
-    keys = [
-        (0.03, key(tray, LOOSE)),
-        (0.12, key(tray, GRIP, pressure=0.3)),
-        (0.3, key(button, GRIP, pressure=0.3)),
-    ]
-    for turn in range(3):  # fingers turn clockwise closed, and back open
-        start = 0.32 + turn * 0.17
-        keys.append((start, key(button, GRIP, roll=-0.5, pressure=0.5)))
-        keys.append((start + 0.10, key(button + [0, 0, 0.004], GRIP, roll=0.7, pressure=0.6)))
-        keys.append((start + 0.14, key(button, LOOSE, roll=0.6)))
-    keys.append((0.97, key(tray, LOOSE)))
-    return keys, [(0.0, NONE), (0.11, CAP), (0.76, NONE)], []
-
-
-def _reverse(make: MakeCycle) -> MakeCycle:
-    """The same seen backwards: what was held before a moment is held after it."""
-
-    def make_reversed(person: Person, rng: Generator) -> Cycle:
-        keys, held, hits = make(person, rng)
-        ends = [phase for phase, _ in held[1:]] + [1.0]
-        holds = sorted((1 - end, thing) for end, (_, thing) in zip(ends, held, strict=True))
-        return [(1 - p, k) for p, k in reversed(keys)], holds, [(1 - p, s) for p, s in reversed(hits)]
-
-    return make_reversed
-
-
-def _screw(person: Person, rng: Generator) -> Cycle:
-    screw = SCREWS[rng.integers(3)] + [0.02, 0.07, -0.16]
-    keys = [(0.05, key(screw, FIST, roll=-0.6, pressure=0.5))]
-    for turn in range(4):
-        start = 0.12 + turn * 0.21
-        keys.append((start + 0.09, key(screw + rng.normal(0, 0.003, 3), FIST, roll=0.9, pressure=0.7)))
-        keys.append((start + 0.18, key(screw + rng.normal(0, 0.003, 3), FIST, roll=-0.6, pressure=0.45)))
-    return keys, [(0.0, DRIVER)], []
-
-
-def _hammer(person: Person, rng: Generator) -> Cycle:
-    down = NAIL + [0.07, 0.02, -0.10]
-    up = down - [0, 0.14 * person.reach, 0.03]
-    keys = [
-        (0.02, key(down - [0, 0.02, 0], FIST, pitch=0.5, pressure=0.5)),
-        (0.50, key(up, FIST, pitch=1.3, pressure=0.5)),
-        (0.80, key(down, FIST, pitch=0.35, pressure=0.8)),
-        (0.86, key(down, FIST, pitch=0.38, pressure=0.6)),
-    ]
-    return keys, [(0.0, HAMMER)], [(0.80, 0.9)]
-
-
-CYCLES: dict[str, Activity] = {
-    "pressing a button": (_press, 1.5, False),
-    "plugging the cables": (_plug, 3.4, True),
-    "unplugging the cables": (_reverse(_plug), 3.4, True),
-    "assembling a button": (_assemble, 4.0, True),
-    "disassembling a button": (_reverse(_assemble), 4.0, True),
-    "using a screwdriver": (_screw, 2.2, True),
-    "using a hammer": (_hammer, 0.8, False),
-}
 
 _SIDEWAYS = np.array([-0.042, -0.028, -0.009, 0.010, 0.028])  # thumb to little finger, right hand
 _KNUCKLE = np.array([0.030, 0.090, 0.095, 0.090, 0.080])

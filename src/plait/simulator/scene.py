@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from plait.simulator.motion import (
+from plait.simulator.cycles import (
     BUTTONS,
     CAP,
     DRIVER,
@@ -18,15 +18,19 @@ from plait.simulator.motion import (
     SCREWS,
     SOCKETS,
     TRAY,
-    Motion,
-    Pose,
-    joints,
 )
+from plait.simulator.motion import Motion, Pose, joints
 
 SHIFT = 4  # bits of a pixel's fraction in OpenCV's coordinates
 SLIP_S = 0.25  # how long a camera takes to slip
 PALM = [1, 5, 9, 13, 17]
 Colour = tuple[float, float, float]
+TOOLS: tuple[Colour, ...] = (
+    (52, 54, 60),  # plug
+    (205, 120, 40),  # cap
+    (200, 60, 40),  # the screwdriver's handle
+    (150, 105, 60),  # the hammer's
+)
 
 
 def thickness(points: np.ndarray, size: float, height: int) -> np.ndarray:
@@ -62,6 +66,8 @@ class Look:
     shift: tuple[float, float]  # of the camera, in metres to the right and down
     size: float  # of the hands, as a multiple
     sway: float  # how far the camera sways, in metres
+    tools: tuple[Colour, ...] = TOOLS  # colours of them, in this order
+    blur: float = 0.0  # SD of a Gaussian, in parts of the picture's height
 
 
 class Slip(NamedTuple):
@@ -141,6 +147,8 @@ class Frame:
         self._draw_panel(picture)
         for side in sorted(self.points, key=lambda side: -self.points[side][self.number, :, 2].mean()):
             self._draw_hand(picture, side)
+        if look.blur:
+            picture = cv2.GaussianBlur(picture, (0, 0), look.blur * scene.height).astype(np.uint8, copy=False)
         return picture
 
     def _thickness(self, side: str) -> float:
@@ -202,23 +210,24 @@ class Frame:
             _draw_line(picture, finger, 0.68 * width, glove)
 
     def _draw_tool(self, picture: np.ndarray, held: int, points: np.ndarray, pose: Pose, side: str) -> None:
+        plug, cap, driver, hammer = self.scene.look.tools
         tip = points[[4, 8, 12]].mean(0)  # between thumb, index and middle finger
         turn = pose.rotation[self.number].as_matrix()
         across = 1.0 if side == "right" else -1.0
         if held == PLUG:
             cable = [tip, tip + [0.05, 0.12, -0.05], tip + [0.16 * across, 0.3, -0.1]]
             self._rod(picture, cable, 0.008, (30, 30, 34))
-            self._rod(picture, [tip - [0, 0.005, -0.03], tip + [0, 0.02, 0]], 0.022, (52, 54, 60))
+            self._rod(picture, [tip - [0, 0.005, -0.03], tip + [0, 0.02, 0]], 0.022, plug)
         elif held == CAP:
-            self._disc(picture, tip + [0, -0.008, 0.01], 0.02, (205, 120, 40))
+            self._disc(picture, tip + [0, -0.008, 0.01], 0.02, cap)
         elif held == DRIVER:
             spin = turn @ np.array([0.012 * across, 0.0, 0.0])
             self._rod(picture, [tip + spin, tip + [0, -0.05, 0.11]], 0.007, (175, 178, 185))
-            self._rod(picture, [tip - [0, -0.03, 0.05] + spin, tip + [0, -0.01, 0.03]], 0.026, (200, 60, 40))
+            self._rod(picture, [tip - [0, -0.03, 0.05] + spin, tip + [0, -0.01, 0.03]], 0.026, driver)
         elif held == HAMMER:
             palm = points[PALM].mean(0)
             head = palm + turn @ np.array([0.0, -0.03, 0.17])
-            self._rod(picture, [palm, head], 0.014, (150, 105, 60))
+            self._rod(picture, [palm, head], 0.014, hammer)
             half = turn @ np.array([0.0, 0.045, 0.01])
             self._rod(picture, [head - half, head + half], 0.030, (105, 108, 115))
 

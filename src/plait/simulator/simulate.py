@@ -10,6 +10,7 @@ from typing import NamedTuple
 from plait.compute.machine import cores
 from plait.errors import ConfigError, DataError
 from plait.progress import Progress, Step, silent
+from plait.simulator.world import EASY
 from plait.simulator.writer import Settings, write_recording
 from plait.store import read_json, sweep
 
@@ -105,7 +106,8 @@ def simulate_all(
 def _stands(folder: Path, settings: Settings) -> bool:
     if not folder.exists():
         return False
-    if {"slips": 0.0} | read_json(folder / "truth.json").get("settings", {}) != asdict(settings):
+    settled = read_json(folder / "truth.json").get("settings", {})
+    if {"slips": 0.0, "world": asdict(EASY)} | settled != asdict(settings):
         expected = "expected another --out, or remove it"
         raise DataError(f"{folder}: stands already, simulated otherwise; {expected}")
     return True

@@ -1,8 +1,8 @@
 """A simulated recording on disk: video with sound, glove logs, labels, recording.toml, and the truth."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import numpy as np
 import polars as pl
 
 from plait.recordings.folder import Description, LogFile, write_description
-from plait.simulator.motion import CYCLES, Motion, Person, move
-from plait.simulator.scene import Frame, Look, Scene, Slip
-from plait.simulator.sensors import AUDIO_HZ, audio, glove_log
+from plait.simulator.cycles import CYCLES, FEEL_ALIKE, LOOK_ALIKE, Person
+from plait.simulator.motion import Motion, move
+from plait.simulator.scene import TOOLS, Colour, Frame, Look, Scene, Slip
+from plait.simulator.sensors import AUDIO_HZ, SNUG, Worn, audio, glove_log
+from plait.simulator.world import EASY, Stretch, World, troubled
 from plait.store import atomic, write_json
 from plait.types import Span
 
@@ -44,7 +46,8 @@ class Settings:
         height: of the video, in pixels.
         fps: frames of the video in a second.
         version: of what is simulated.
-        slips: share of the labelled stretches in which the camera looks past the hands.
+        slips: share of the labelled stretches in which the camera looks past the hands, beside the world's.
+        world: how hard it is.
     """
 
     seed: int
@@ -53,6 +56,7 @@ class Settings:
     fps: int
     version: int = VERSION
     slips: float = 0.0
+    world: World = EASY
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +70,17 @@ class Plan:
     stop_s: float  # when the recording stops
     motion: Motion  # what the hands do
     slips: tuple[Slip, ...] = ()  # when the camera looks elsewhere
+    stretches: tuple[Stretch, ...] = ()  # labels, and neutral between them, with what is the matter
+    worn: Mapping[str, Worn] = field(default_factory=lambda: {"left": SNUG, "right": SNUG})  # by side
 
 
 def plan(subject: int, settings: Settings) -> Plan:
     """Who subject `subject` is and does: every activity as often as the others, neutral breaks among them."""
     rng = np.random.default_rng([settings.seed, subject, 0])
     size, pace = rng.uniform(0.88, 1.14), rng.uniform(0.85, 1.2)
-    person = Person(size, pace, bool(rng.random() < 0.2), float(rng.uniform(0.8, 1.3)))
+    world, ways = settings.world, np.random.default_rng([settings.seed, subject, 8])
+    held = _three(ways.normal(0, world.pose_rad, 3))
+    person = Person(size, pace, bool(rng.random() < 0.2), float(rng.uniform(0.8, 1.3)), held)
     glove, panel = GLOVES[rng.integers(len(GLOVES))], PANELS[rng.integers(len(PANELS))]
     vary = rng.uniform(-18, 18, 3)
     wall = rng.uniform(150, 190)
@@ -82,19 +90,22 @@ def plan(subject: int, settings: Settings) -> Plan:
         (wall, wall + rng.uniform(-6, 6), wall + rng.uniform(-12, 6)),
         panel,
         rng.uniform(0.8, 1.15),
-        rng.normal(0, 0.05),
-        (rng.normal(0, 0.02), rng.normal(0, 0.02)),
+        rng.normal(0, world.camera_rad),
+        (rng.normal(0, world.camera_m), rng.normal(0, world.camera_m)),
         person.size,
         rng.uniform(0.003, 0.007),
+        tuple(_mixed(tool, ways.uniform(30, 220, 3), world.colours) for tool in TOOLS),
+        float(world.blur * ways.uniform(0.5, 1.5)),
     )
     kinds = (*CYCLES, "neutral")
     wanted = [kinds[i % len(kinds)] for i in range(settings.clips)]
     order = [str(name) for name in rng.permutation(wanted)]
     while "neutral" in (order[0], order[-1]):  # only time between labels is neutral
         order = [*order[1:], order[0]]
-    spans, clock = [], 5.0
+    spans, stretches, clock = [], list[tuple[float, float, str]](), 5.0
     for before, activity in zip(["start", *order], order, strict=False):
         length = WINDOW_S + rng.uniform(0.3, 0.8)
+        stretches.append((round(clock, 3), round(clock + length, 3), activity))
         if activity != "neutral":  # neutral is what nobody labels
             spans.append(Span(round(clock, 3), round(clock + length, 3), activity))
             clock += length + rng.uniform(0.5, 1.2)
@@ -104,8 +115,25 @@ def plan(subject: int, settings: Settings) -> Plan:
             clock += length
     claps = (float(rng.uniform(2.0, 3.0)), clock + 1.5)
     stop_s = clock + 4.0
-    motion = move(spans, claps, stop_s, person, [settings.seed, subject, 1])
-    return Plan(person, look, tuple(spans), claps, stop_s, motion, _slips(spans, settings, subject))
+    can = {"feel": frozenset(FEEL_ALIKE), "look": frozenset(LOOK_ALIKE)}
+    work = troubled(stretches, world, [settings.seed, subject, 9], can, 1 + len(TOOLS))
+    motion = move(work, claps, stop_s, person, [settings.seed, subject, 1])
+    slips = [*_slips(spans, settings, subject), *(Slip(s.start_s, s.stop_s, s.away) for s in work if s.away)]
+    worn = {}
+    for side in ("left", "right"):
+        turned = _three(ways.normal(0, world.worn_rad, 3))
+        led = side == "left" if person.left_handed else side == "right"
+        loose = tuple((s.start_s, s.stop_s) for s in work if s.loose and s.other_hand != led)
+        worn[side] = Worn(turned, world.gain, world.saturates, loose)
+    return Plan(person, look, tuple(spans), claps, stop_s, motion, tuple(slips), tuple(work), worn)
+
+
+def _three(values: np.ndarray) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _mixed(colour: Colour, other: np.ndarray, share: float) -> Colour:
+    return _three((1 - share) * np.array(colour) + share * other)
 
 
 def _slips(spans: Sequence[Span], settings: Settings, subject: int) -> tuple[Slip, ...]:
@@ -146,7 +174,9 @@ def write_recording(folder: Path, subject: int, settings: Settings, script: Plan
         for part, side in enumerate(("left", "right")):
             offset_s, drifts[side] = float(rng.uniform(-5, 5)), float(rng.uniform(-200, 200))
             seed = [settings.seed, subject, 3 + part]
-            table, offsets[side] = glove_log(script.motion, side, script.stop_s, offset_s, drifts[side], seed)
+            table, offsets[side] = glove_log(
+                script.motion, side, script.stop_s, offset_s, drifts[side], seed, script.worn[side]
+            )
             table.write_csv(making / f"{side}.csv")
             logs[side] = LogFile(f"{side}.csv", READ, "time", "s", acceleration=acceleration)
         labels = [(span.start_s, span.stop_s, span.activity) for span in script.spans]
@@ -157,6 +187,7 @@ def write_recording(folder: Path, subject: int, settings: Settings, script: Plan
         np.savez_compressed(making / "truth.npz", **arrays)
         clocks = {"offset_s": offsets, "drift_ppm": drifts, "claps_s": script.claps}
         truth = {"settings": asdict(settings), **clocks, "person": asdict(script.person)}
+        truth["stretches"] = [asdict(stretch) for stretch in script.stretches]
         write_json(making / "truth.json", truth)
 
 
