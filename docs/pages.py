@@ -44,7 +44,15 @@ GATHERED = {  # pages that show files: what stands above them, and which
     ),
     "reference/files.md": (
         "# Other files\n\nWhat these pages point at besides.\n",
-        ("CITATION.cff", "LICENSE", "Makefile", "pyproject.toml", "constraints.txt", "docs/*.py", "docs/*.yml"),
+        (
+            "CITATION.cff",
+            "LICENSE",
+            "Makefile",
+            "pyproject.toml",
+            "constraints.txt",
+            "docs/*.py",
+            "docs/*.yml",
+        ),
     ),
 }
 KINDS = {".py": "python", ".yml": "yaml", ".toml": "toml", ".sh": "sh", ".cff": "yaml"}
@@ -97,7 +105,9 @@ def linked(text: str, file: Path, page: str) -> str:
         try:
             there, spot = place(ROOT / named[0]) if named else ("", "")
         except (KeyError, FileNotFoundError):
-            if re.fullmatch(r"(studies|benchmarks|examples|docs)/[\w-]+\.(toml|py|sh|md)", named[0] if named else ""):
+            if re.fullmatch(
+                r"(studies|benchmarks|examples|docs)/[\w-]+\.(toml|py|sh|md)", named[0] if named else ""
+            ):
                 raise SystemExit(f"{file.relative_to(ROOT)}: {found[0]}: there is no such file") from None
             return found[0]
         return f"[{found[0]}]({os.path.relpath(there, Path(page).parent)}{spot})" if there else found[0]
@@ -165,7 +175,8 @@ def own_members(file: Path) -> list[str]:
 
 def rooms() -> dict[str, str]:
     """A page for each room of the package, and for the modules beside them: name to text."""
-    pages = {}
+    members = own_members(SOURCE / "__init__.py")
+    pages = {"plait": f"---\ntitle: plait\n---\n\n::: plait\n    options:\n      members: {members}\n"}
     for path in sorted(SOURCE.iterdir()):
         modules = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         if path.name.startswith("_") or path.suffix not in ("", ".py") or not modules:
@@ -194,7 +205,8 @@ def reference(pages: dict[str, str]) -> str:
         "| [studies](studies.md), [benchmarks](benchmarks.md) | Plait's own, as they stand. |\n"
     )
     for name in pages:
-        file = SOURCE / name / "__init__.py" if (SOURCE / name).is_dir() else SOURCE / f"{name}.py"
+        folder = SOURCE.parent / name if name == "plait" else SOURCE / name
+        file = folder / "__init__.py" if folder.is_dir() else SOURCE / f"{name}.py"
         text += f"| [{name}]({name}.md) | {' '.join(said_first(file).split())} |\n"
     return text
 
