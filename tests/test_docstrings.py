@@ -84,7 +84,9 @@ def test_errors_are_said():
 
 
 def test_an_error_that_is_not_said_is_seen():
-    code = 'class A:\n    def f(self):\n        """F."""\n        if self:\n            raise x.DataError("no")\n'
+    code = (
+        'class A:\n    def f(self):\n        """F."""\n        if self:\n            raise x.DataError(1)\n'
+    )
     assert [unsaid(node) for node in public(ast.parse(code).body)] == [{"DataError"}]
     said = code.replace('F."""', 'F.\n\n        Raises:\n            DataError: it is so.\n        """')
     assert [unsaid(node) for node in public(ast.parse(said).body)] == [set()]
