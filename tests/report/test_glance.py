@@ -12,7 +12,8 @@ from tests.report.conftest import recognised, with_films
 
 from plait.analysis.claims import singles_of
 from plait.errors import DataError
-from plait.report.glance import glance
+from plait.report import captions
+from plait.report.glance import GAP, glance
 from plait.report.page import Report
 from plait.report.timelines import shown
 from plait.results import read_results
@@ -32,6 +33,7 @@ def looked_at(run):
         report.main,
         report.subjects,
         report.comparisons,
+        report.contrasts,
         cases,
         shown(run, ()),
         run,
@@ -69,15 +71,15 @@ def test_the_gain_is_that_on_the_best_single_and_exchanges_are_counted(run):
     accuracy = {bar.method: bar.accuracy for bar in found.bars}
     best = max("a", "b", key=accuracy.__getitem__)
     gain, exchanged = found.gained
-    assert f"on {best}, the best single" in gain
-    assert float(gain.split()[0].replace("−", "-")) == pytest.approx(
+    assert f"against {best}, the best single" in gain
+    assert float(gain.partition("single: ")[2].split()[0].replace("−", "-")) == pytest.approx(
         100 * (accuracy[found.fusion] - accuracy[best]), abs=0.051
     )
     right = {name: knows(predictions, name) for name in ("a", "b", found.fusion)}
     for single in "ab":
         both = Counter((right[single][clip], right[found.fusion][clip]) for clip in right[single])
         assert (
-            f"{both[False, True]} clips that {single} misses, and wrong on {both[True, False]} that it knows"
+            f"{captions.count(both[False, True], 'clip')} that {single} misses, and wrong on {both[True, False]} that it knows"
             in exchanged
         )
 
@@ -103,7 +105,7 @@ def test_clips_that_are_shown_are_missed_by_the_one_and_known_by_the_fusion(run)
         if look.film:
             content = base64.b64decode(look.film.partition("base64,")[2])
             height, width, _ = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape
-            assert width == 3 * height
+            assert width == 3 * height + 2 * GAP
         else:
             assert look.signals or look.poses
 

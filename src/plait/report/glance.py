@@ -17,6 +17,7 @@ from plait.report.timelines import Drawn, Shown
 from plait.results import CASES, Kind, RunFacts
 
 MOST_BARS, MOST_LOOKS, MOMENTS = 4, 2, (1 / 6, 1 / 2, 5 / 6)
+GAP = 4  # pixels between pictures
 
 
 class Bar(NamedTuple):
@@ -99,6 +100,7 @@ def glance(
     main: pl.DataFrame,
     subjects: pl.DataFrame,
     comparisons: pl.DataFrame,
+    contrasts: pl.DataFrame,
     cases: Mapping[str, Any] | None,
     timelines: Sequence[Shown],
     folder: Path | None,
@@ -113,6 +115,7 @@ def glance(
         main: `tables.main_table`.
         subjects: `tables.subject_table`.
         comparisons: `compare.describe`.
+        contrasts: `compare.decide`; the page says the first itself.
         cases: what `cases.json` holds.
         timelines: `timelines.shown`.
         folder: of the run, where the films of the cases lie.
@@ -123,6 +126,7 @@ def glance(
     if choice is None or not singles:
         return None
     best = comparisons.filter(fusion=choice.method, baseline_kind="best single").row(0, named=True)
+    planned = [(row["method"], row["baseline"]) for row in contrasts.iter_rows(named=True)][:1]
     accuracy = dict(main.select("method", "accuracy").iter_rows())
     shown = sorted(singles, key=lambda name: -accuracy[name])[:MOST_BARS]
     shown = list(dict.fromkeys([*(name for name in singles if name in shown), best["baseline"]]))
@@ -135,11 +139,16 @@ def glance(
         fusion=choice.method,
         how=choice.how,
         bars=bars,
-        gained=[_gain(best), *_exchanged(cases)],
+        gained=[*([] if _pair(best) in planned else [_gain(best)]), *_exchanged(cases)],
         looks=_looks(run, cases, folder) if folder else [],
         recording=recording,
         model=model,
     )
+
+
+def _pair(described: Mapping[str, Any]) -> tuple[str, str]:
+    """The two methods of a row in `compare.describe`."""
+    return described["fusion"], described["baseline"]
 
 
 def _gain(pair: Mapping[str, Any]) -> str:
@@ -147,8 +156,9 @@ def _gain(pair: Mapping[str, Any]) -> str:
     low, high = pair["low"], pair["high"]
     limits = "" if low is None else f" (95 % interval {captions.interval(low, high)})"
     people = captions.count(pair["subjects"], "person", "people")
+    fusion, best = _pair(pair)
     gain = captions.points(pair["difference"])
-    return f"{gain} points on {pair['baseline']}, the best single{limits}, over {people}."
+    return f"{fusion} against {best}, the best single: {gain} points{limits}, over {people}."
 
 
 def _exchanged(cases: Mapping[str, Any] | None) -> list[str]:
@@ -162,7 +172,9 @@ def _exchanged(cases: Mapping[str, Any] | None) -> list[str]:
             sum(who["clips"] for who in cases["counts"] if who["right"][place] != right == who["right"][-1])
             for right in (True, False)
         )
-        parts.append(f"{won:,} clips that {single} misses, and wrong on {lost:,} that it knows")
+        parts.append(
+            f"{captions.count(won, 'clip')} that {single} misses, and wrong on {lost:,} that it knows"
+        )
     return [f"{fusion} is right on {'; on '.join(parts)}."] if parts else []
 
 
@@ -218,8 +230,11 @@ def _three_pictures(path: Path) -> str:
         chosen = [pictures[int(share * len(pictures))] for share in MOMENTS]
     except (OSError, av.error.FFmpegError, IndexError) as error:
         raise DataError(f"{path}: {one_line(error)}; remove {CASES} and run the study again") from error
-    beside = np.ascontiguousarray(np.concatenate(chosen, axis=1)[:, :, ::-1], dtype=np.uint8)
-    _, content = cv2.imencode(".jpg", beside, [cv2.IMWRITE_JPEG_QUALITY, 82])
+    gap = np.full((len(chosen[0]), GAP, 3), 128, np.uint8)
+    beside = np.concatenate([chosen[0], gap, chosen[1], gap, chosen[2]], axis=1)
+    _, content = cv2.imencode(
+        ".jpg", np.ascontiguousarray(beside[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 82]
+    )
     return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()
 
 

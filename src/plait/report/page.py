@@ -274,6 +274,7 @@ def render(
             main,
             report.subjects,
             report.comparisons,
+            report.contrasts,
             cases,
             recordings,
             folder,
