@@ -78,10 +78,8 @@ def test_the_gain_is_that_on_the_best_single_and_exchanges_are_counted(run):
     right = {name: knows(predictions, name) for name in ("a", "b", found.fusion)}
     for single in "ab":
         both = Counter((right[single][clip], right[found.fusion][clip]) for clip in right[single])
-        assert (
-            f"{captions.count(both[False, True], 'clip')} that {single} misses, and wrong on {both[True, False]} that it knows"
-            in exchanged
-        )
+        won, lost = captions.count(both[False, True], "clip"), both[True, False]
+        assert f"{won} that {single} misses, and wrong on {lost} that it knows" in exchanged
 
 
 def test_clips_that_are_shown_are_missed_by_the_one_and_known_by_the_fusion(run):

@@ -172,9 +172,8 @@ def _exchanged(cases: Mapping[str, Any] | None) -> list[str]:
             sum(who["clips"] for who in cases["counts"] if who["right"][place] != right == who["right"][-1])
             for right in (True, False)
         )
-        parts.append(
-            f"{captions.count(won, 'clip')} that {single} misses, and wrong on {lost:,} that it knows"
-        )
+        clips = captions.count(won, "clip")
+        parts.append(f"{clips} that {single} misses, and wrong on {lost:,} that it knows")
     return [f"{fusion} is right on {'; on '.join(parts)}."] if parts else []
 
 
@@ -232,9 +231,8 @@ def _three_pictures(path: Path) -> str:
         raise DataError(f"{path}: {one_line(error)}; remove {CASES} and run the study again") from error
     gap = np.full((len(chosen[0]), GAP, 3), 128, np.uint8)
     beside = np.concatenate([chosen[0], gap, chosen[1], gap, chosen[2]], axis=1)
-    _, content = cv2.imencode(
-        ".jpg", np.ascontiguousarray(beside[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 82]
-    )
+    bgr = np.ascontiguousarray(beside[:, :, ::-1])
+    _, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 82])
     return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()
 
 
