@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import sys
 from types import SimpleNamespace
 
 import polars as pl
@@ -173,6 +174,26 @@ def test_mlflow_has_every_job_once_though_it_was_killed_meanwhile(plain, tmp_pat
     changed = {key for key in again if again[key].info.run_id != first[key].info.run_id}
     assert changed == {killed} and again.keys() == said.keys()
     assert capfd.readouterr() == ("", "")
+
+
+@needs("mlflow")
+@pytest.mark.parametrize("name", ["a%20b", "a?mode=memory"])
+def test_a_folder_that_a_database_s_address_cannot_name_is_refused(tmp_path, name):
+    (tmp_path / "a b" / "mlruns").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"expected a path without \? and %$"):
+        run(tmp_path / name, "mlflow")
+    assert not list((tmp_path / "a b" / "mlruns").iterdir())
+
+
+@needs("tensorboard")
+def test_a_tracker_that_is_there_and_cannot_be_used_is_one_line(tmp_path, monkeypatch):
+    import tensorboard
+
+    for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(tensorboard, "__version__", "1.0")
+    with pytest.raises(ConfigError, match=r"^train\.log: tensorboard cannot be used: .*version 1\.15"):
+        run(tmp_path, "tensorboard")
 
 
 @needs("mlflow")

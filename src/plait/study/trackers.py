@@ -113,7 +113,10 @@ def curves(history: pl.DataFrame) -> dict[str, list[tuple[int, float]]]:
 
 def _tensorboard(run: Path, study: str) -> Tell:
     """Event files, a folder for each job."""
-    from torch.utils.tensorboard import SummaryWriter
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except Exception as error:  # another module of its name, versions that do not fit
+        raise ConfigError(f"train.log: tensorboard cannot be used: {one_line(error)}") from error
 
     def tell(telling: Telling) -> None:
         name = quote(telling.job.label, safe=" ,=[]()+")[:LONGEST]
@@ -134,8 +137,9 @@ def _mlflow(run: Path, study: str) -> Tell:
     A job that a killed process has begun to tell of is told of anew.
     """
     folder = run / MLRUNS
-    if "?" in str(folder):  # SQLAlchemy would take what follows for options
-        raise ConfigError(f"train.log: mlflow cannot keep anything at {folder}, expected a path without ?")
+    if set("?%") & set(str(folder)):  # of SQLAlchemy's addresses; from 2.1 on %20 is a space
+        told = f"mlflow cannot keep anything at {folder}, expected a path without ? and %"
+        raise ConfigError(f"train.log: {told}")
     with _quiet_mlflow(folder):
         from mlflow import MlflowClient
         from mlflow.entities import Metric, Param
@@ -186,7 +190,7 @@ def _quiet_mlflow(folder: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             importlib.import_module("mlflow")  # sets its level
             level = logger.level
-            logger.setLevel(max(level, logging.WARNING))
+            logger.setLevel(max(level, logging.ERROR))  # what it warns of before it raises is said below
             yield
     except Exception as error:  # of a store that is damaged, or lies on a full disk: anything
         raise DataError(f"{folder}: mlflow cannot keep what it is told: {one_line(error)}") from error
