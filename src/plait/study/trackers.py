@@ -11,6 +11,7 @@ RUN/mlruns/mlflow.db     MLflow's SQLite store: an experiment called as the stud
 import importlib.util
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -112,9 +113,14 @@ def curves(history: pl.DataFrame) -> dict[str, list[tuple[int, float]]]:
 
 
 def _tensorboard(run: Path, study: str) -> Tell:
-    """Event files, a folder for each job."""
+    """Event files, a folder for each job.
+
+    They are written here and now: TensorBoard's own writer has a thread, and what that meets is not raised.
+    """
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
     except Exception as error:  # another module of its name, versions that do not fit
         raise ConfigError(f"train.log: tensorboard cannot be used: {one_line(error)}") from error
 
@@ -123,10 +129,17 @@ def _tensorboard(run: Path, study: str) -> Tell:
         folder = run / TENSORBOARD / f"{name}, {telling.job.key[:8]}"
         if folder.exists():
             return
-        with atomic(folder) as making, SummaryWriter(str(making)) as writer:
-            for curve, values in telling.curves.items():
-                for epoch, value in values:
-                    writer.add_scalar(curve, value, epoch)
+        told_s = time.time()
+        with atomic(folder) as making:
+            making.mkdir()
+            with (making / f"events.out.tfevents.{told_s:.0f}").open("wb") as file:
+                writer = RecordWriter(file)
+                writer.write(Event(wall_time=told_s, file_version="brain.Event:2").SerializeToString())
+                for curve, values in telling.curves.items():
+                    for epoch, value in values:
+                        point = Summary(value=[Summary.Value(tag=curve, simple_value=value)])
+                        event = Event(wall_time=told_s, step=epoch, summary=point)
+                        writer.write(event.SerializeToString())
 
     return tell
 
@@ -190,7 +203,7 @@ def _quiet_mlflow(folder: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             importlib.import_module("mlflow")  # sets its level
             level = logger.level
-            logger.setLevel(max(level, logging.ERROR))  # what it warns of before it raises is said below
+            logger.setLevel(max(level, logging.CRITICAL))  # what it has to say it raises, too
             yield
     except Exception as error:  # of a store that is damaged, or lies on a full disk: anything
         raise DataError(f"{folder}: mlflow cannot keep what it is told: {one_line(error)}") from error
