@@ -75,7 +75,12 @@ def test_outside_a_checkout_it_answers_and_finds_its_own_studies(wheel, tmp_path
         "import sys; from plait.study.load import load_study; from plait.study.shipped import study_path\n"
         "print(study_path('studies/mex.toml'), load_study('mex-best').name)"
     )
-    environment = {"PYTHONPATH": str(wheel), "HOME": str(tmp_path), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PYTHONPATH": str(wheel),
+        "HOME": str(tmp_path),
+        "PATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
     done = subprocess.run([sys.executable, "-c", code], **options)
     assert done.stdout.split() == [str(wheel / "plait" / "studies" / "mex.toml"), "mex-best"], done.stderr
