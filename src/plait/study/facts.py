@@ -125,7 +125,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of plait's own source, `+` behind it if there are changes; None outside its own git checkout."""
+    """The commit of plait's own source, `+` behind it if anything is changed; None outside its checkout."""
     here = Path(__file__)
     git = ["git", "-C", str(here.parent)]
     own = ["ls-files", "--error-unmatch", here.name]  # fails where plait lies in a checkout of something else
