@@ -242,6 +242,8 @@ def _decides(study: Study, dataset: Dataset, setting: Setting, training: Trainin
         encoder = method.encoders.get(name, Encoder())
         makers.append(maker(encoder, dataset, name))
         network = [describe(makers[-1]), settings(encoder.args, names)]
+        if encoder.trainable:
+            network.append(asdict(encoder.trainable))
         encoders[name] = [encoder.frozen, encoder.donor is not None, network]
     assert method.use is not None
     paths = [method.use, train.optimizer, *method.augment.values()]
@@ -251,6 +253,9 @@ def _decides(study: Study, dataset: Dataset, setting: Setting, training: Trainin
         schedule = describe_setting(train.schedule.use, train.schedule.args)
     facts = {**asdict(train), "optimizer": optimizer, "args": None, "schedule": schedule}
     del facts["objective"], facts["log"]  # trackers are told of a job, and decide nothing
+    for name in ("devices", "accumulate"):
+        if facts[name] == 1:
+            del facts[name]
     if train.objective:
         paths += [objective.use for objective in train.objective]
         facts["objective"] = [describe_setting(one.use, one.args) for one in train.objective]

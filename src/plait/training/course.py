@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from plait.clips import Clips
 from plait.config import Encoder, Method, Train
+from plait.encoders.chain import Tuned
 from plait.errors import ConfigError, one_line
 from plait.fusion.grids import is_known, mean_of
 from plait.objects import resolve
@@ -298,14 +299,39 @@ def optimizer_of(
     """
     make = resolve(train.optimizer, f"{where}.optimizer")
     with refusing(f"{where}.args: {train.optimizer}"):
-        optimizer = make([p for p in network.parameters() if p.requires_grad], **train.args)
+        optimizer = make(groups_of(network), **train.args)
     if train.schedule is None:  # a schedule may change more of an optimizer than its learning rate
         return one_pass(optimizer), None
     make = resolve(train.schedule.use, f"{where}.schedule.use")
     with refusing(f"{where}.schedule.args: {train.schedule.use}"):
         parameters = inspect.signature(make).parameters
         length = {name: steps for name in ("total_steps", "T_max") if name in parameters}
-        return optimizer, make(optimizer, **{**length, **train.schedule.args})
+        rates = [group.get("lr") for group in optimizer.param_groups]
+        schedule = make(optimizer, **{**length, **train.schedule.args})
+    if len(rates) > 1 and len({group["lr"] for group in optimizer.param_groups}) < len(set(rates)):
+        expected = "expected a schedule that keeps the blocks' lr, or its rates as a list, one for each group"
+        raise ConfigError(f"{where}.schedule: {train.schedule.use} gives all weights one rate, {expected}")
+    return optimizer, schedule
+
+
+def groups_of(network: nn.Module) -> list[Any]:
+    """What an optimizer is given: all that is trained or, where blocks have a rate of their own, groups.
+
+    The first group is what has none.
+    """
+    rates = {
+        id(parameter): part.learning_rate
+        for part in network.modules()
+        if isinstance(part, Tuned) and part.learning_rate is not None
+        for parameter in part.parameters()
+    }
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not rates:
+        return trained
+    groups: list[Any] = [{"params": [one for one in trained if id(one) not in rates]}]
+    for rate in dict.fromkeys(rates.values()):
+        groups.append({"params": [one for one in trained if rates.get(id(one)) == rate], "lr": rate})
+    return [group for group in groups if group["params"]]
 
 
 def _rate(optimizer: object) -> float | None:
