@@ -97,7 +97,7 @@ class Tuned(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> "Tuned":
-        """Training mode for the blocks that are trained, but for batch normalisations whose statistics stay."""
+        """Training mode for the blocks that are trained, but for normalisations whose statistics stay."""
         super().train(mode)
         for name, block in self.blocks.items():
             if name not in self.trained:

@@ -172,6 +172,8 @@ class Stage(nn.Module):
         """
         if not all(hasattr(self.network, name) for name in ("conv_stem", "bn1", "blocks", "stage_ends")):
             kind = type(self.network).__name__
-            raise ConfigError(f"image network: parts of timm's {kind} are not in a row, expected EfficientNet")
+            raise ConfigError(
+                f"image network: parts of timm's {kind} are not in a row, expected EfficientNet"
+            )
         named = {name: getattr(self.network, name) for name in ("conv_stem", "bn1", "blocks")}
         return flat(named)

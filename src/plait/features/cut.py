@@ -58,7 +58,11 @@ def front_of(
 
 
 def tuned_of(
-    make: Callable[..., nn.Module], args: Mapping[str, Any], trained: Sequence[str], where: str, **options: Any
+    make: Callable[..., nn.Module],
+    args: Mapping[str, Any],
+    trained: Sequence[str],
+    where: str,
+    **options: Any,
 ) -> Tuned:
     """The blocks of an encoder from the first that is trained to its end; `options` are `Tuned`'s.
 
@@ -90,7 +94,9 @@ def _chain_of(encoder: nn.Module, where: str) -> Chain:
     chain: Any = getattr(encoder, "chain", None)
     if not callable(chain):
         kind = type(encoder).__name__
-        raise ConfigError(f"{where}: {kind} does not say by chain() what its blocks are, expected one that does")
+        raise ConfigError(
+            f"{where}: {kind} does not say by chain() what its blocks are, expected one that does"
+        )
     try:
         said: Chain = chain()
     except PlaitError as error:

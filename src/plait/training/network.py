@@ -228,9 +228,7 @@ def maker(own: Encoder, dataset: Dataset, name: str, where: str = "study") -> Ca
     return nn.Identity if own.features else dataset.modality(name).encoder
 
 
-def encoder_of(
-    own: Encoder, make: Callable[..., nn.Module], shape: tuple[int, ...], where: str
-) -> nn.Module:
+def encoder_of(own: Encoder, make: Callable[..., nn.Module], shape: tuple[int, ...], where: str) -> nn.Module:
     """A modality's encoder, freshly made; of a network with blocks that are trained, what begins with these.
 
     Args:
