@@ -110,6 +110,10 @@ def test_statistics_of_trained_blocks_stay_or_move(statistics):
     assert all(torch.equal(value, before[name]) for name, value in rest.state_dict().items())
 
 
+def note(kept, part, given, out):
+    kept.append(StorageWeakRef(out.untyped_storage()))
+
+
 def test_checkpoints_change_no_number_and_hold_nothing_within_blocks():
     clips, held, found = torch.rand(2, *SHAPE), {}, {}
     for again in (False, True):
@@ -117,8 +121,7 @@ def test_checkpoints_change_no_number_and_hold_nothing_within_blocks():
         within = []
         for part in rest.modules():
             if isinstance(part, nn.Conv3d):
-                hook = lambda *given: within.append(StorageWeakRef(given[2].untyped_storage()))  # noqa: E731
-                part.register_forward_hook(hook)
+                part.register_forward_hook(partial(note, within))
         grid = rest(clips)
         held[again] = sum(not one.expired() for one in within)
         grid.sum().backward()

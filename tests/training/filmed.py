@@ -10,7 +10,7 @@ from plait.encoders.chain import Chain
 from plait.types import Dataset, Modality, Readings, Recording, Span
 from tests.tiny import Linear
 
-SUBJECTS = ("1", "2", "3")
+SUBJECTS = ("1", "2", "3", "4")
 ACTIVITIES = ("left", "right")
 
 
@@ -95,8 +95,7 @@ def study(encoder=TUNED, train=None, **own):
         "name": "filmed",
         "dataset": "tests.training.filmed:FILMED",
         "modalities": ["film", "hand"],
-        "protocol": {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["3"]}
-        | own.pop("protocol", {}),
+        "protocol": {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["4"]},
         "train": descent | (train or {}),
         "methods": {"tuned": {"use": "plait.fusion:Concat", "encoders": {"film": encoder}}},
         "doctor": False,

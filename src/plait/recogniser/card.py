@@ -57,8 +57,8 @@ def card(facts: ModelFacts, run: Results | None) -> str:
         f"{seeds}. Epochs ({training.epochs}): {epochs}.",
     ]
     lines += [
-        f"Blocks {', '.join(encoder.trainable.blocks)} of `{encoder.use}` were trained further, on `{modality}`, "
-        f"in {name}; what is in front of them is as its weights' authors left it."
+        f"Blocks {', '.join(encoder.trainable.blocks)} of `{encoder.use}` were trained further, "
+        f"on `{modality}`, in {name}; what is in front of them is as its weights' authors left it."
         for name, network in facts.networks.items()
         for modality, encoder in network.encoders.items()
         if encoder.trainable and not encoder.frozen

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -182,7 +183,7 @@ def run_job(job: Job, setting: Setting) -> None:
         PlaitError: where several devices share it, one of their processes failed.
     """
     if job.train.devices > 1:
-        launch(job.train.devices, setting.device, _take_part, job, setting)
+        launch(job.train.devices, setting.device, partial(_take_part, job=job, setting=setting))
     else:
         _take_part(Ranks(), job, setting)
 

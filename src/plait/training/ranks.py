@@ -5,13 +5,17 @@ and losses, and follow the sum: what comes out is what one device would make of 
 rounding. Networks are not wrapped: a step goes through several of their methods, and may leave parts out.
 """
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from plait.compute.executors import follow_parent
 from plait.errors import ConfigError, PlaitError, one_line
@@ -66,28 +70,26 @@ class Ranks:
         return said
 
 
-def launch(count: int, device: str, do: Callable[..., None], *args: Any) -> None:
-    """Call `do(ranks, *args)` in a process for each of `count` devices, which all end with this one.
+def launch(count: int, device: str, do: Callable[[Ranks], None]) -> None:
+    """Call `do(ranks)` in a process for each of `count` devices; they end with this one, however that ends.
 
     Args:
         count: how many.
         device: `cpu`, where devices are processes that talk by gloo, or `cuda`, by NCCL.
-        do: a function of a module.
-        args: that can be pickled.
+        do: can be pickled.
 
     Raises:
         ConfigError: `plait[finetune]` is not installed, or there are not so many devices.
         PlaitError: one of the processes failed.
     """
-    fabric = fabric_of(count, device)
-    try:
-        fabric.launch(_be_one, do, args)
-    except (
-        torch.multiprocessing.ProcessRaisedException,
-        torch.multiprocessing.ProcessExitedException,
-    ) as error:
-        said = str(error).strip().splitlines()[-1]
-        raise PlaitError(f"train.devices: one of {count} processes failed: {one_line(said)}") from error
+    failed = (ProcessRaisedException, ProcessExitedException)
+    with _environment_kept():
+        fabric = fabric_of(count, device)
+        try:
+            fabric.launch(_be_one, partial(do))  # as it is: Fabric looks into whatever it can take apart
+        except failed as error:
+            said = str(error).strip().splitlines()[-1]
+            raise PlaitError(f"train.devices: one of {count} processes failed: {one_line(said)}") from error
 
 
 def fabric_of(count: int, device: str) -> Any:
@@ -111,6 +113,18 @@ def fabric_of(count: int, device: str) -> Any:
     return Fabric(accelerator=device, devices=count, strategy="ddp_spawn")
 
 
-def _be_one(fabric: Any, do: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _be_one(fabric: Any, do: Callable[[Ranks], None]) -> None:
     follow_parent()
-    do(Ranks(fabric.global_rank, fabric.world_size, fabric), *args)
+    do(Ranks(fabric.global_rank, fabric.world_size, fabric))
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """What Fabric writes into the environment is for those that it starts."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
