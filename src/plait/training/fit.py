@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from plait.clips import Clips
 from plait.config import Method, Train
@@ -207,3 +208,16 @@ def _try_steps(train: Train, network: Network, where: str) -> None:
         with refusing(f"{where}.schedule.args: {train.schedule.use}"):
             for _ in range(2):
                 schedule.step()
+
+
+def dealt_norms(name: str, train: Train, network: Network) -> list[str]:
+    """A line where batch normalisations see parts of batches, so that other numbers come out than of wholes."""
+    network.train()
+    moving = any(isinstance(part, _BatchNorm) and part.training for part in network.modules())
+    parts = train.devices * train.accumulate
+    if parts == 1 or not moving:
+        return []
+    size = math.ceil(train.batch_size / parts)
+    return [
+        f"{name}: batch normalisations are given {size} clips at once, not the {train.batch_size} of a batch"
+    ]

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from plait.compute.executors import follow_parent
-from plait.errors import ConfigError, PlaitError, one_line
+from plait.errors import ConfigError, PlaitError
 
 T = TypeVar("T")
 
@@ -51,7 +51,9 @@ class Ranks:
         parts = [weight.grad.flatten().float() for weight in trained if weight.grad is not None]
         parts.append(parts[0].new_tensor([loss]))
         total: Tensor = self.fabric.all_reduce(torch.cat(parts), reduce_op="sum")
-        for weight, part in zip(trained, total[:-1].split([w.numel() for w in trained]), strict=True):
+        for weight, part in zip(
+            trained, torch.split(total[:-1], [weight.numel() for weight in trained]), strict=True
+        ):
             weight.grad = part.view_as(weight).to(weight.dtype)
         return float(total[-1])
 
@@ -89,7 +91,7 @@ def launch(count: int, device: str, do: Callable[[Ranks], None]) -> None:
             fabric.launch(_be_one, partial(do))  # as it is: Fabric looks into whatever it can take apart
         except failed as error:
             said = str(error).strip().splitlines()[-1]
-            raise PlaitError(f"train.devices: one of {count} processes failed: {one_line(said)}") from error
+            raise PlaitError(f"train.devices: one of {count} processes failed: {said[:200]}") from error
 
 
 def fabric_of(count: int, device: str) -> Any:
