@@ -211,7 +211,7 @@ def _try_steps(train: Train, network: Network, where: str) -> None:
 
 
 def dealt_norms(name: str, train: Train, network: Network) -> list[str]:
-    """A line where batch normalisations see parts of batches, so that other numbers come out than of wholes."""
+    """A line where batch normalisations see parts of batches, so that other numbers come out."""
     network.train()
     moving = any(isinstance(part, _BatchNorm) and part.training for part in network.modules())
     parts = train.devices * train.accumulate
