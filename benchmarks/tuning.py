@@ -68,7 +68,8 @@ def outputs_of(network: nn.Module) -> Iterator[dict[int, tuple[Any, int]]]:
 
     def note(part: nn.Module, given: Any, out: Tensor) -> None:
         storage = out.untyped_storage()
-        kept[storage.data_ptr()] = StorageWeakRef(storage), storage.nbytes()
+        reference: Any = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        kept[storage.data_ptr()] = reference, storage.nbytes()
 
     hooks = [part.register_forward_hook(note) for part in network.modules() if part is not network]
     try:

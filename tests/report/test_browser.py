@@ -57,6 +57,13 @@ def test_nothing_is_cut_off_or_empty(tab, page, width, dark):
     assert (sum(ground) < sum(ink)) == dark and abs(sum(ground) - sum(ink)) > 300
 
 
+def test_the_first_screen_holds_what_fusion_gained_two_clips_and_a_new_recording(tab, page):
+    tab.open((page / "index.html").as_uri(), 1200)
+    ends = tab.run("""["#glance .brief-bars", "#glance .look img", "#glance .legend"].map((one) =>
+      document.querySelector(one).getBoundingClientRect().bottom)""")
+    assert sorted(ends) == ends and ends[-1] <= 900, ends
+
+
 @pytest.mark.parametrize("width", [390, 800, 1280])
 def test_what_figures_say_can_be_read(tab, page, width):
     tab.open((page / "index.html").as_uri(), width)

@@ -102,7 +102,12 @@ def rows_of(lines: Sequence[Line]) -> list[Line]:
 
 
 def canvas(
-    lines: Sequence[Line], width_in: float, row_in: float, *, stacks: bool = False
+    lines: Sequence[Line],
+    width_in: float,
+    row_in: float,
+    *,
+    stacks: bool = False,
+    below_in: float = BELOW_IN,
 ) -> tuple[Figure, Axes]:
     """A figure with the labels of `lines` on the left of its axes and room for a number on their right.
 
@@ -111,6 +116,7 @@ def canvas(
         width_in: of the figure, in inches.
         row_in: of a line, in inches.
         stacks: where labels would take nearly half of a narrow figure, each stands above its line instead.
+        below_in: room for what stands below the axes, in inches.
     """
     most = int((width_in / 2 - INDENT_IN) / LETTER_IN)
     broadest = max(breadth(line.label) for line in rows_of(lines))
@@ -119,9 +125,9 @@ def canvas(
         most, row_in = int((width_in - INDENT_IN) / LETTER_IN), row_in + ABOVE_IN
     labels_in = INDENT_IN + (0.0 if stacked else 0.1 + LETTER_IN * min(broadest, most))
     tall = row_in * (lines[-1].y + 1.2)
-    height = tall + BELOW_IN
+    height = tall + below_in
     figure = Figure(figsize=(width_in, height))
-    box = (labels_in / width_in, BELOW_IN / height, 1 - (labels_in + BESIDE_IN) / width_in, tall / height)
+    box = (labels_in / width_in, below_in / height, 1 - (labels_in + BESIDE_IN) / width_in, tall / height)
     axes = figure.add_axes(box)
     axes.set_ylim(lines[-1].y + 0.7, -0.5)
     ticks = 5 if width_in < WIDTHS_IN["wide"] else 9

@@ -25,6 +25,7 @@ from plait.report import captions, continuous, paper, published, robustness, tab
 from plait.report.curves import calibration_plot, hands_plot, learning_plot, width_plot
 from plait.report.drawing import COLOUR_OF, COLOURS, GLYPH, WIDTHS_IN, for_page
 from plait.report.figures import accuracy_plot, contrast_plot, forest_plot, gain_plot
+from plait.report.glance import glance
 from plait.report.rows import about, read_settings
 from plait.report.sheet import SHEET
 from plait.results import CASES, RunFacts
@@ -218,6 +219,10 @@ def render(
     """
     sheet, cases = _sheet_and_cases(folder)
     run, main, choice = report.run, report.main, report.choice
+    recordings, late = (
+        timelines.shown(folder, _who_took_part(report)),
+        report.best(*tables.GROUPS[tables.COMBINED]),
+    )
     context = dict(  # noqa: C408 - as the arguments that they are
         run=run,
         captions=captions,
@@ -231,13 +236,13 @@ def render(
         shown=main.row(by_predicate=pl.col("method") == choice.method, named=True) if choice else None,
         how=choice.how if choice else None,
         independent=report.independent,
-        best_combined=report.best(*tables.GROUPS[tables.COMBINED]),
+        best_combined=late,
         size={key: int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects", "clips")},
         contrasts=[tables.contrast_cells(row) for row in report.contrasts.iter_rows(named=True)],
         contrast_heads=tables.CONTRASTS,
         decided=captions.decided(run.comparisons, report.contrasts),
         verdicts=Counter(report.contrasts["verdict"].to_list()),
-        timelines=timelines.shown(folder, _who_took_part(report)),
+        timelines=recordings,
         continuous=continuous.rows(folder),
         continuous_heads=continuous.HEADS,
         comparisons=_cells_by("fusion", report.comparisons, tables.comparison_cells),
@@ -261,6 +266,19 @@ def render(
         validated=not report.learning.is_empty() and report.learning["val_loss"].count() > 0,
         sheet=sheet,
         cases=cases,
+        glance=glance(
+            run,
+            choice,
+            singles_of(run.methods, choice.method) if choice else (),
+            late["method"] if late else None,
+            main,
+            report.subjects,
+            report.comparisons,
+            report.contrasts,
+            cases,
+            recordings,
+            folder,
+        ),
         lacking=_cells_by("method", report.lacking, tables.lacking_cells),
         lacking_heads=tables.LACKING,
         beside=published.rows(report.benchmark),

@@ -14,7 +14,19 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
 from plait.errors import DataError, quote
-from plait.report.drawing import COLOURS, WIDTHS_IN, Line, breadth, canvas, for_file, short, style
+from plait.report import captions
+from plait.report.drawing import (
+    BELOW_IN,
+    COLOURS,
+    INDENT_IN,
+    WIDTHS_IN,
+    Line,
+    breadth,
+    canvas,
+    for_file,
+    short,
+    style,
+)
 from plait.store import write_text
 from plait.types import Segment, Span
 
@@ -30,6 +42,7 @@ LONG = 12  # columns, from which on stretches that touch are drawn apart
 FAINTEST, GROUND = 0.4, 0.08  # how opaque what is shorter than a column is, and a score of 0
 ROW_IN, SWATCH_IN, NAME_PT, NAME_LETTER_IN = 0.21, 0.08, 8.5, 0.08
 TITLE_LETTER_IN, NAME_LETTERS = 0.085, 40
+BRIEF_BELOW_IN = 0.24
 WHITE, BLACK = "#fefefe", "#121212"  # no colours of `drawing`, which turn over on a dark ground
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
 OTHER = COLOURS["muted"][0]
@@ -78,6 +91,7 @@ def timeline_figure(
     segments: Sequence[Segment],
     labels: Sequence[Span] = (),
     width_in: float = WIDTHS_IN["wide"],
+    brief: bool = False,
 ) -> Figure:
     """Labels, what was recognised, which sensors were missing, and a strip of scores for each activity.
 
@@ -91,30 +105,57 @@ def timeline_figure(
         segments: what was recognised.
         labels: what was done, if that is known.
         width_in: of the figure, in inches.
+        brief: leave out the scores and the title; `legend` says what colours stand for.
 
     Raises:
         DataError: shapes do not fit, a stretch of time does not last, or there is none at all.
     """
     spans: list[Segment | Span] = [*segments, *labels]
     edges = _edges(title, activities, slots, spans)
-    names = [*activities, *sorted({span.activity for span in spans} - set(activities))]
-    named = _named(names, slots.scores, spans)
-    colours = dict.fromkeys(names, OTHER) | dict(zip(named, PALETTE, strict=False))
+    colours, named = _colours(activities, slots, spans)
     strips = [_spans_strip("labelled", labels, colours, edges)] if labels else []
     strips += [_spans_strip("predicted", segments, colours, edges), *_missing_strips(slots, edges)]
-    scored = _score_strips(colours, named, slots, edges)
-    lines = [Line(0.0, short(title, int(width_in / TITLE_LETTER_IN)), True)]
-    lines += [Line(1.0 + i, strip.label, False) for i, strip in enumerate(strips)]
-    lines += [Line(1.5 + len(strips), "scores", True)]
+    scored = [] if brief else _score_strips(colours, named, slots, edges)
+    top = 0.1 if brief else 1.0
+    lines = [Line(top + i, strip.label, False) for i, strip in enumerate(strips)]
+    if not brief:
+        lines += [Line(0.0, short(title, int(width_in / TITLE_LETTER_IN)), True)]
+        lines += [Line(1.5 + len(strips), "scores", True)]
     lines += [Line(2.5 + len(strips) + i, strip.label, False) for i, strip in enumerate(scored)]
     with mpl.rc_context(style()):
-        figure, axes = canvas(lines, width_in, ROW_IN)
+        figure, axes = canvas(lines, width_in, ROW_IN, below_in=BRIEF_BELOW_IN if brief else BELOW_IN)
         axes.set_xlim(edges[0], edges[-1])
         drawn = [line for line in lines if not line.heading]
         for line, strip in zip(drawn, [*strips, *scored], strict=True):
             _draw(axes, line.y, strip, edges)
         _label_time(axes, width_in)
+        if brief:  # beside the ticks, not below
+            inches = blended_transform_factory(figure.dpi_scale_trans, axes.transAxes)
+            look: Any = {"textcoords": "offset points", "va": "top", "color": COLOURS["muted"][0]}
+            axes.annotate(axes.get_xlabel(), (INDENT_IN, 0), (0, -3.5), inches, **look)
+            axes.set_xlabel("")
     return figure
+
+
+def legend(
+    activities: Sequence[str], slots: Slots, segments: Sequence[Segment], labels: Sequence[Span] = ()
+) -> dict[str, str]:
+    """The colours of what was done or recognised, by activity, in a picture of `timeline_figure`.
+
+    Those that share one are called so: `7 others`.
+
+    Args:
+        activities: from here on, as in `timeline_figure`.
+        slots: what a model saw.
+        segments: what was recognised.
+        labels: what was done, if that is known.
+    """
+    spans: list[Segment | Span] = [*segments, *labels]
+    colours, named = _colours(activities, slots, spans)
+    there = {span.activity for span in spans}
+    found = {name: colours[name] for name in named if name in there}
+    others = len(there - set(named))
+    return {**found, **({captions.count(others, "other"): OTHER} if others else {})}
 
 
 def write_timeline_picture(
@@ -166,6 +207,15 @@ def _edges(
     if not (np.isfinite(stops_s - starts_s).all() and (starts_s < stops_s).all()):
         raise DataError(f"{where}: a slot, segment or label does not last, expected a start and a later stop")
     return np.linspace(starts_s.min(), stops_s.max(), COLUMNS + 1)
+
+
+def _colours(
+    activities: Sequence[str], slots: Slots, spans: Sequence[Segment | Span]
+) -> tuple[dict[str, str], list[str]]:
+    """The colour of every activity, and the activities that have one to themselves."""
+    names = [*activities, *sorted({span.activity for span in spans} - set(activities))]
+    named = _named(names, slots.scores, spans)
+    return dict.fromkeys(names, OTHER) | dict(zip(named, PALETTE, strict=False)), named
 
 
 def _named(names: Sequence[str], scores: np.ndarray, spans: Sequence[Segment | Span]) -> list[str]:

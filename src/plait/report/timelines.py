@@ -18,7 +18,7 @@ from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.timeline import TIMELINE, read_timeline
 from plait.recogniser.writers import SEGMENTS, file_stems
 from plait.report.drawing import WIDTHS_IN, for_page
-from plait.report.timeline import Slots, timeline_figure, write_timeline_picture
+from plait.report.timeline import Slots, legend, timeline_figure, write_timeline_picture
 from plait.results import TIMELINES
 from plait.store import read_json
 from plait.types import Segment, Span
@@ -54,6 +54,8 @@ class Drawn(NamedTuple):
         name: its name.
         whole: as it was predicted.
         figures: SVG by the name of its width, as in `WIDTHS_IN`.
+        brief: the same without the scores.
+        colours: what they stand for there, as `timeline.legend`.
         windows: that the model saw.
         stranger: whether nobody of its subject's name trained the model or took part in the study.
     """
@@ -61,6 +63,8 @@ class Drawn(NamedTuple):
     name: str
     whole: Whole
     figures: dict[str, str]
+    brief: dict[str, str]
+    colours: dict[str, str]
     windows: int
     stranger: bool
 
@@ -131,18 +135,23 @@ def _shown(folder: Path, took_part: Collection[str]) -> Shown:
     stems, within = file_stems(predicted.recordings), f"{TIMELINES}/{folder.name}"
     drawn = []
     for name, whole in list(predicted.recordings.items())[:MOST]:
-        rows, figures = rows_of(table, name), {}
+        rows = rows_of(table, name)
+        figures, brief, colours = {}, {}, {}
         if len(rows) or whole.labels:
             try:
                 picture = _picture(predicted, name, rows)
-                figures = {
-                    key: for_page(timeline_figure(*picture, width_in=width))
-                    for key, width in WIDTHS_IN.items()
-                }
+                figures, brief = (
+                    {
+                        key: for_page(timeline_figure(*picture, width_in=width, brief=short))
+                        for key, width in WIDTHS_IN.items()
+                    }
+                    for short in (False, True)
+                )
+                colours = legend(*picture[1:])
             except PlaitError as error:
                 raise type(error)(f"{folder / PREDICTED}: {error}") from error
         stranger = bool(predicted.trained_on) and plain(whole.subject) not in known
-        drawn.append(Drawn(name, whole, figures, len(rows), stranger))
+        drawn.append(Drawn(name, whole, figures, brief, colours, len(rows), stranger))
     accuracy, accuracy_labelled = _accuracies(folder / SCORES)
     eaf = [f"{stems[one.name]}.eaf" for one in drawn]
     files = [name for name in (SEGMENTS, *eaf, TIMELINE, PREDICTED, SCORES) if (folder / name).is_file()]
