@@ -119,6 +119,14 @@ def test_profile_of_a_step(tmp_path):
         assert min(parts) > 0 and ms["all"] == pytest.approx(sum(parts))
 
 
+def test_tuning(tmp_path):
+    told = run("tuning", tmp_path, how=benchmark)
+    held = told["held_mb"]
+    assert held["checkpoints"] < held["a batch whole"] / 2
+    assert held["in 4 parts"] == pytest.approx(held["a batch whole"] / 4, rel=0.01)
+    assert told["apart"] < 1e-6
+
+
 def test_memory(tmp_path):
     told = run("memory", tmp_path)
     assert told["clips"] == 400 and set(told["phases"]) == {"features", "study"}
