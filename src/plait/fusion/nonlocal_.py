@@ -312,9 +312,11 @@ def _attended(
         aligned: each head's channels are filled up with zeros, which change nothing, to a multiple of this.
     """
     width = int(queries.shape[-1]) // heads
-    more = -width % aligned
-    parts = [torch.unflatten(rows, 2, (heads, width)).transpose(1, 2) for rows in (queries, keys, values)]
-    if more:
-        parts = [F.pad(part, (0, more)) for part in parts]
-    gathered = F.scaled_dot_product_attention(*parts, scale=scale)
+
+    def by_head(rows: Tensor) -> Tensor:
+        parts = torch.unflatten(rows, 2, (heads, width)).transpose(1, 2)
+        return F.pad(parts, (0, -width % aligned)) if width % aligned else parts
+
+    q, k, v = by_head(queries), by_head(keys), by_head(values)
+    gathered = F.scaled_dot_product_attention(q, k, v, scale=scale)
     return gathered[..., :width].transpose(1, 2).flatten(2)

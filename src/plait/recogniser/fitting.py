@@ -85,7 +85,7 @@ def fit_model(
         sets: `key.path=value`, settings in the place of the file's.
         stride_s: from one window's start to the next one's; by default the study's, or half a window.
         executor: `inline` or `processes`.
-        workers: jobs at once.
+        workers: jobs at once; by default as for a study.
         threads: of each job.
         device: what is computed on.
         progress: told which jobs are done.
@@ -112,7 +112,7 @@ def fit_model(
             shutil.rmtree(out / WORK, ignore_errors=True)
             return standing
         work = work_of(setting)
-        pool = workers_of(executor, work, workers, threads)
+        pool = workers_of(executor, work, workers, threads, device=setting.device)
         do_missing(plan.distinct(), work, pool, progress)
         for job in plan.rows.values():
             if failed := read_job(setting.folder(job.key)).failed:
@@ -129,7 +129,7 @@ def fit_model(
     try:
         row, validation = row_of(source.study, facts.method), _validation(source, plan, setting)
         facts = replace(facts, fusing=fusing_of(row, validation, facts.activities))
-        facts = tuned(source, facts, validation, folders, sliding, cut, progress, say)
+        facts = tuned(source, facts, validation, folders, sliding, cut, progress, say, setting.device)
     finally:
         torch.set_num_threads(before)
     networks: dict[str, nn.Module] = {

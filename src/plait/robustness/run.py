@@ -111,7 +111,8 @@ def run_robustness(
         if executor != "inline":
             check_portable(trials)
         work = trials_as_work(setting, facts.feature_threads)
-        do_missing(trials, work, workers_of(executor, work, workers, setting.threads, cluster), progress)
+        pool = workers_of(executor, work, workers, setting.threads, cluster, setting.device)
+        do_missing(trials, work, pool, progress)
     with locked(folder / ".locks" / ROBUSTNESS):
         _write(run, asked, moved, say)
     return run
