@@ -183,6 +183,15 @@ def test_sizes_alone_decide_on_meta_tensors_too(monkeypatch, all_fused):
     assert [given[-1] for given in called] == [nonlocal_.ALIGNED] * 2
 
 
+def test_rows_of_a_small_relation_lie_together_on_a_card(all_in_the_embedding):
+    """As the textbook's order has them, whose times stand in docs/performance.md."""
+    for heads in (1, 2):
+        block = NonLocal(6, 6, 2, heads=heads).to("meta")
+        x, y = torch.empty(2, 9, 6, device="meta"), torch.empty(2, 4, 6, device="meta")
+        assert block.logits_of_heads(x, y).stride(-1) == 1
+        assert block(x, y).shape == x.shape and block.pooled(x, y).shape == (2, 6)
+
+
 def test_at_the_paper_s_sizes_a_processor_s_bytes_are_those_of_the_cheapest_order(monkeypatch):
     """Whatever the rule has for cards and for large grids, studies on the CPU stay as they were."""
     shapes = {"video": (10, 7, 7, 832), "gloves": (28, 64)}

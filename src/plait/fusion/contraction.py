@@ -218,13 +218,18 @@ def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
 
 
 def _products(
-    left: Tensor, right: Tensor, offset: Tensor | None = None, scale: float = 1.0
+    left: Tensor,
+    right: Tensor,
+    offset: Tensor | None = None,
+    scale: float = 1.0,
+    as_they_are: bool = False,
 ) -> Float[Tensor, "b i j"]:
     """Inner products of all rows of two `(b, rows, channels)`, with `offset` added, times `scale`.
 
-    The fewer rows stand on the left: matrix libraries are slower the other way round.
+    The fewer rows stand on the left: matrix libraries are slower the other way round; unless they are to
+    stand as they are.
     """
-    if left.shape[1] > right.shape[1]:
+    if left.shape[1] > right.shape[1] and not as_they_are:
         return _products(right, left, None if offset is None else offset.mT, scale).mT
     products = torch.bmm(left, right.mT) if offset is None else torch.baddbmm(offset, left, right.mT)
     return products if scale == 1 else products * scale
@@ -264,10 +269,11 @@ def _add(gathered: Tensor, total: Tensor | None = None) -> Tensor:
 
 
 def _products_of_heads(queries: Tensor, keys: Tensor, scale: float, heads: int) -> Tensor:
-    """`_products` in the embedding, `(b, heads, i, j)` of several heads."""
+    """`_products` in the embedding, `(b, heads, i, j)` of several heads; on a card as a textbook has them."""
+    card = queries.device.type != "cpu"
     if heads == 1:
-        return _products(queries, keys, scale=scale)
-    products = _products(_by_head(queries, heads), _by_head(keys, heads), scale=scale)
+        return _products(queries, keys, scale=scale, as_they_are=card)
+    products = _products(_by_head(queries, heads), _by_head(keys, heads), scale=scale, as_they_are=card)
     return torch.unflatten(products, 0, (-1, heads))
 
 

@@ -100,10 +100,11 @@ def fit_model(
         raise ConfigError("executor is 'ray', expected one of: inline, processes")
     if taken(out) and not any((out / name).exists() for name in (MODEL, WORK)):
         raise ConfigError(f"{out}: holds files that no fit has left: expected another folder")
+    computed_on = device_called(device)
     with ExitStack() as stack:
         stack.enter_context(naming(study))
         source = source_of(load_study(study, sets), method, data, run, leave_out, say, progress)
-        setting = Setting(source.study.dataset, out.resolve() / WORK, threads, device_called(device))
+        setting = Setting(source.study.dataset, out.resolve() / WORK, threads, computed_on)
         epochs = _epochs(source, say)
         plan = plan_all(source.study, source.dataset, source.clips, (source.fold,), setting, epochs)
         sliding, cut = sliding_of(source, stride_s)
