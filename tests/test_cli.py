@@ -172,7 +172,7 @@ def test_neither_the_package_nor_its_help_imports_torch():
     [
         ["run", "study.toml", "--data", ".", "--out", "made"],
         ["fit", "study.toml", "a", "--data", ".", "--out", "made"],
-        ["features", ".", "--dataset", "tests.tiny:TINY", "--encoder", "torch.nn:Identity", "--modality", "a"],
+        ["features", ".", "--dataset", "tests.tiny:TINY", "--encoder", "own:Own", "--modality", "a"],
         ["predict", "no-model", "no-recording", "--out", "made"],
         ["live", "no-model", "--stream", "a=replay:no-recording"],
         ["demo", "--out", "made"],
