@@ -15,7 +15,7 @@ scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
 export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" PLAIT_CACHE=$scratch/cache PYTHONUNBUFFERED=1
 quick=() few=() brief=() some=(--clips 216) tables=static,gloves,video,concat,glove-led,video-led,symmetric
 if [ "$device" = cpu ]; then
-    quick=(--quick) few=(--only static,video-led) brief=(-k '(method or block or rmsprop) and not bfloat16') some=()
+    quick=(--quick) few=(--only static,video-led) brief=(-k '(method and mean or block or rmsprop) and not bfloat16') some=()
 fi
 
 line() { # train, fit and predict, here and on the CPU, and how far apart the scores are

@@ -111,9 +111,10 @@ def apart(found: list[float], true: list[float]) -> float:
 def eager(whole: Whole, batch: tuple[Tensor, ...], run: Callable[..., Tensor] | None = None) -> Step:
     """A step as plait takes it, `run` in the place of the network."""
     optimizer = one_pass(torch.optim.RMSprop(whole.parameters(), 1e-3, alpha=0.9, eps=1e-7))
+    forward = whole if run is None else run
 
     def step() -> Tensor:
-        loss = (run or whole)(*batch)
+        loss = forward(*batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
