@@ -18,13 +18,13 @@ Behind them the other methods, under a mean head, each against the same written 
 Before: the products of fusion that are largest, as torch multiplies them and as plait's jobs do, and how far
 either is off float64; not with `--device cuda`, where cuBLAS multiplies both, in float32 that is not rounded
 to TensorFloat-32. Last, growth: one block, forward, and where stated forward and backward, from 10^2 to
-10^5 positions on either side, with the largest tensor that any operation makes (never more than
+10^5 positions on either side, with how many times as long it takes in the order of fewest multiplications, by
+blocks where it must be (`attention.cheapest`), the largest tensor that any operation makes (never more than
 `contraction.PAIRS` pairs) and the error of some rows to float64.
 """
 
 import argparse
 import copy
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from attention import cheapest
 from common import finish, in_turn, machine, medians, options, peak_on_card, said
 from plain_fusion import OTHERS
 from plait.compute.machine import keep_memory, settled, wide_products
@@ -124,8 +125,13 @@ def measure(chosen: argparse.Namespace, result: dict[str, Any]) -> None:
     )
     for i, j in GROWTH[:2] if chosen.quick else GROWTH:
         row = grown(i, j, chosen.device)
-        step = f"{row['step_s']:8.4f} s" if row["step_s"] is not None else "       –"
-        line = f"{i:7,} x {j:7,}: forward {row['forward_s']:8.4f} s, step {step}"
+        forward, step = (
+            f"{row[f'{what}_s']:8.4f} s ({row[f'{what}_cheapest_s'] / row[f'{what}_s']:4.2f} x)"
+            if row[f"{what}_s"]
+            else "       –"
+            for what in ("forward", "step")
+        )
+        line = f"{i:7,} x {j:7,}: forward {forward}, step {step}"
         print(f"{line}, largest tensor {row['largest']:>12,}, error {row['error']:.1e}")
         result["growth"].append(row)
 
@@ -312,32 +318,35 @@ def grown(i: int, j: int, device: str) -> dict[str, Any]:
     with torch.no_grad():
         with Largest() as largest:  # type: ignore[no-untyped-call]
             made = block(x, y)
-        forward_s = statistics.median(
-            in_turn({"forward": partial(block, x, y)}, 3 if small else 1, device)["forward"]
-        )
+        ways = {"plait": partial(block, x, y), "cheapest": partial(cheapest, block, x, y)}
+        forward_s = medians(in_turn(ways, 3 if small else 1, device))
     rows = torch.linspace(0, i - 1, 20).long()
     exact = copy.deepcopy(block).double()
     theta, phi, g = exact.theta(x[:, rows].double()), exact.phi(y.double()), exact.g(y.double())
     wanted = exact.h((theta @ phi.mT).softmax(-1) @ g)
     error = float((made[:, rows].double() - wanted).abs().max().detach())
-    step_s = None
+    step_s: dict[str, float | None] = {"plait": None, "cheapest": None}
     if small:
         with largest:
-            backward(block, x, y)
-        step_s = statistics.median(in_turn({"step": partial(backward, block, x, y)}, 3, device)["step"])
+            backward(block, block, x, y)
+        runs: dict[str, Callable[[Tensor, Tensor], Tensor]]
+        runs = {"plait": block, "cheapest": partial(cheapest, block)}
+        steps = {way: partial(backward, block, run, x, y) for way, run in runs.items()}
+        step_s |= medians(in_turn(steps, 3, device))
     assert error < 1e-5 and largest.numel <= max(contraction.PAIRS, x.numel(), y.numel()), (
         "not exact, or too large"
     )
     return {
-        "lead": i, "context": j, "forward_s": forward_s, "step_s": step_s,
+        "lead": i, "context": j, "forward_s": forward_s["plait"], "step_s": step_s["plait"],
+        "forward_cheapest_s": forward_s["cheapest"], "step_cheapest_s": step_s["cheapest"],
         "largest": largest.numel, "error": error,
     }  # fmt: skip
 
 
-def backward(block: NonLocal, x: Tensor, y: Tensor) -> None:
-    """Forward and backward."""
+def backward(block: NonLocal, run: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> None:
+    """Forward, as `run` has it, and backward."""
     block.zero_grad()
-    block(x, y).sum().backward()
+    run(x, y).sum().backward()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

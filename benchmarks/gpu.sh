@@ -9,13 +9,13 @@
 set -u
 out=$1 device=${2:-cuda}
 shift $(($# > 1 ? 2 : 1))
-steps=${*:-tests line attention fusion i3d lite0 resnet50 encoders profile study latency features}
+steps=${*:-tests line attention fusion compile graphs i3d lite0 resnet50 encoders profile study latency features}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
 scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
 export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" PLAIT_CACHE=$scratch/cache PYTHONUNBUFFERED=1
 quick=() few=() brief=() some=(--clips 216) tables=static,gloves,video,concat,glove-led,video-led,symmetric
 if [ "$device" = cpu ]; then
-    quick=(--quick) few=(--only static,video-led) brief=(-k 'method or rmsprop') some=()
+    quick=(--quick) few=(--only static,video-led) brief=(-k '(method and mean or block or rmsprop) and not bfloat16') some=()
 fi
 
 line() { # train, fit and predict, here and on the CPU, and how far apart the scores are
@@ -69,7 +69,9 @@ step() {
     attention) bench attention attention ;;
     fusion) bench fusion fusion --rounds 7 ;;
     i3d) bench i3d i3d --engines torch ;;
-    compile) bench compile i3d --engines torch compile ;;
+    i3d-compile) bench i3d-compile i3d --engines torch compile ;;
+    compile) bench compile step --ways eager,compile ;;
+    graphs) bench graphs step --ways eager,graphs ;;
     lite0 | resnet50) bench "$1" i3d --network "$1" --engines torch ;;
     encoders) bench encoders encoders "${some[@]}" ;;
     profile) bench profile study --profile --clips 20 "${few[@]:---only=$tables}" ;;

@@ -56,8 +56,9 @@ from plait.results import read_job
 from plait.study.folds import folds
 from plait.study.jobs import Setting
 from plait.study.work import Item, plan_all, work_of
-from plait.training.course import Course, Inputs, Phase, Task
+from plait.training.course import Course, Phase, Task
 from plait.training.grid_cache import known_grids
+from plait.training.inputs import Inputs
 from plait.training.network import build
 from plait.types import Fold
 from textbook import forward, written_plainly
@@ -86,14 +87,16 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.epochs < 2:
         parser.error("--epochs: expected at least 2")
-    result: dict[str, Any] = {**machine(chosen.threads, chosen.device), "workers": chosen.workers}
+    result: dict[str, Any] = machine(chosen.threads, chosen.device)
+    result["workers"] = 0 if chosen.profile else chosen.workers
     with tempfile.TemporaryDirectory() as scratch:
         clips = generated(chosen.data or Path(scratch) / "data", 2 if chosen.quick else chosen.clips)
         small = [*TABLES, "width[embedding=416]"]  # with a row that repeats another
         study = asked(chosen.only.split(",") if chosen.only else small if chosen.quick else None)
         (fold, *_) = folds(study.protocol, [clip.subject for clip in clips.table])
         batches = -(-len(clips.of(fold.train)) // study.train.batch_size)
-        print(f"{len(clips.table)} clips; {said(result)}; {chosen.workers} processes")
+        at_work = f"{result['workers']} processes" if result["workers"] else "one process"
+        print(f"{len(clips.table)} clips; {said(result)}; {at_work}")
         if chosen.profile:
             torch.set_num_threads(chosen.threads)
             for precision in chosen.precision.split(","):

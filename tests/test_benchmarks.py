@@ -5,11 +5,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
+import attention
 from absent import beside, rest
 from atwork import QUICK
 from plain_fusion import OTHERS
 from plait.analysis.metrics import by_subject
+from plait.fusion import NonLocal
 from plait.results import read_facts, read_run
 from plait.study.run import run_study
 from tests.commands import benchmark, script
@@ -82,6 +85,29 @@ def test_attention(tmp_path):
     for row in told["rows"]:
         assert row["ratio"]["sdpa"] == pytest.approx(row["ms"]["sdpa"] / row["ms"]["plait"])
         assert max(row["error_to_float64"].values()) < (1e-4 if row["precision"] == "float32" else 1 / 30)
+        assert {"plait", "cheapest", "textbook"} < set(row["ms"])
+
+
+def test_attention_says_what_it_has_not_compared(monkeypatch):
+    monkeypatch.setattr(attention, "WHOLE", 16)
+    torch.manual_seed(0)
+    block, x = NonLocal(4, 4, 2), torch.randn(1, 5, 4)
+    errors = {
+        "plait": attention.off(block, "plait", block(x, x), x, x),
+        "pooled": attention.off(block, "pooled", block.pooled(x, x), x, x),
+    }
+    assert errors["pooled"] is None and errors["plait"] < 1e-5
+    row = {"grids": "5", "precision": "float32", "what": "forward", "error_to_float64": errors}
+    said = attention.told({**row, "ms": {"plait": 1.0}, "ratio": {"plait": 1.0}})
+    assert said.endswith("not compared with float64: pooled")
+
+
+def test_step(tmp_path):
+    """Recorded steps need a card, and that is said; compiled ones are left to who has time for a compiler."""
+    told = run("step", tmp_path, "--ways", "eager,graphs", "--threads", "1")
+    (row,) = told["rows"]
+    assert row["ms"]["eager"] > 0 and row["ratio"] == {"eager": 1.0}
+    assert row["failed"] == {"graphs": "a CUDA graph needs a card"}
 
 
 def test_encoders(tmp_path):
@@ -113,7 +139,7 @@ def test_study(tmp_path):
 
 def test_profile_of_a_step(tmp_path):
     told = run("study", tmp_path, "--profile", "--precision", "float32")
-    assert len(told["float32"]) == 7
+    assert len(told["float32"]) == 7 and told["workers"] == 0
     for ms in told["float32"].values():
         parts = [ms[part] for part in ("read", "forward", "backward", "optimizer")]
         assert min(parts) > 0 and ms["all"] == pytest.approx(sum(parts))

@@ -164,3 +164,25 @@ def test_neither_the_package_nor_its_help_imports_torch():
             [sys.executable, "-c", f"import sys; {code}; print({heavy})"], capture_output=True, text=True
         )
         assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("device", ["cuda:999", "gpu"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "study.toml", "--data", ".", "--out", "made"],
+        ["fit", "study.toml", "a", "--data", ".", "--out", "made"],
+        ["features", ".", "--dataset", "tests.tiny:TINY", "--encoder", "own:Own", "--modality", "a"],
+        ["predict", "no-model", "no-recording", "--out", "made"],
+        ["live", "no-model", "--stream", "a=replay:no-recording"],
+        ["demo", "--out", "made"],
+        ["reproduce", "simulated", "--out", "made"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_device_that_is_not_here_is_one_line_before_anything_starts(tmp_path, plait, words, device):
+    write(tmp_path / "study.toml", tiny.study(seeds=[0]))
+    code, told, said = plait(*words, "--device", device)
+    assert (code, told) == (2, "") and said.count("\n") == 1
+    assert f"device is '{device}', expected auto, cpu, cuda or cuda:N" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]

@@ -27,7 +27,21 @@ from plait.encoders.video import VideoNet
 from plait.errors import ConfigError
 from plait.features import Extraction, extract
 from plait.features.engine import accelerate
-from plait.fusion import Concat, Led, NonLocal, Single, Symmetric, contraction
+from plait.fusion import (
+    Binding,
+    Bottleneck,
+    Concat,
+    CrossAttention,
+    Gated,
+    Led,
+    LowRank,
+    NonLocal,
+    Single,
+    Symmetric,
+    TensorFusion,
+    contraction,
+    orders,
+)
 from plait.fusion.attention import attentions, without
 from plait.pretrained import efficientnet_lite0
 from plait.recogniser.fitting import fit_model
@@ -158,26 +172,68 @@ METHODS = {
     "pooled": partial(Led, SHAPES, 8, "video", pool=2, embedding=3),
     "uniform": partial(Led, SHAPES, 8, "gloves", uniform=True),
     "symmetric": partial(Symmetric, SHAPES, 8),
+    "wider": partial(Led, SHAPES, 8, "video", width=24, heads=4, depth=2, mlp=2, clock=True, beside=True),
+    "heads": partial(Symmetric, SHAPES, 8, heads=2, pool=2),
+    "gated": partial(Gated, SHAPES, 8),
+    "gated apart": partial(Gated, SHAPES, 8, gates="sigmoid", normalise=True),
+    "tensor": partial(TensorFusion, SHAPES, 8),
+    "low-rank": partial(LowRank, SHAPES, 8, rank=2),
+    "cross-attention": partial(CrossAttention, SHAPES, 8, layers=2),
+    "bottleneck": partial(Bottleneck, SHAPES, 8, bottlenecks=2),
+    "binding": partial(Binding, {name: SHAPES[name] for name in ("video", "gloves")}, 8),
 }
 
 
-def grids(batch=3):
+def grids(method, batch=3):
     torch.manual_seed(1)
-    return {name: torch.randn(batch, *shape).requires_grad_() for name, shape in SHAPES.items()}
+    return {name: torch.randn(batch, *shape).requires_grad_() for name, shape in method.entry.shapes.items()}
 
 
 @pytest.mark.parametrize("head", ["mean", "flatten", "hidden"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_the_cpu_s(name, head):
-    assert_alike(METHODS[name](head=head), grids(), 1e-5, 1e-4)
+    method = METHODS[name](head=head)
+    assert_alike(method, grids(method), 1e-5, 1e-4)
 
 
 @pytest.mark.parametrize("order", [(4, 90, 30), (90, 4, 30), (16, 16, 2), (64, 512, 8)])
 @pytest.mark.parametrize("pairs", [contraction.PAIRS, 300])
 def test_a_block_is_the_cpu_s_in_every_order_and_by_blocks(monkeypatch, order, pairs):
     monkeypatch.setattr(contraction, "PAIRS", pairs)
-    lead, context, embedding = order
-    block, x, y = NonLocal(lead, context, embedding), torch.randn(2, 6, 7, lead), torch.randn(2, 30, context)
+    monkeypatch.setattr(orders, "SPARE", {})
+    monkeypatch.setattr(orders, "FUSED", {})
+    assert_block_alike(*order)
+
+
+@pytest.mark.parametrize("order", [(4, 90, 30), (90, 4, 26), (16, 16, 2), (64, 512, 8)])
+@pytest.mark.parametrize("own", [{}, {"heads": 2}, {"pool": 2, "norm": True, "scale": True}])
+@pytest.mark.parametrize("form", ["as ruled", "embedding", "fused"])
+def test_a_block_is_the_cpu_s_in_every_form(monkeypatch, order, own, form):
+    """The textbook's order, and torch's fused attention, also of widths that its kernels do not take."""
+    if form != "as ruled":
+        monkeypatch.setattr(orders, "SPARE", dict.fromkeys(("cpu", "cuda"), (2**62, 2**62)))
+    if form == "fused":
+        monkeypatch.setattr(orders, "LARGE", 0)
+    assert_block_alike(*order, **own)
+
+
+def test_a_large_relation_is_not_held_on_a_card():
+    if torch.device(DEVICE).type != "cuda":
+        pytest.skip("the memory of a card is measured")
+    block = NonLocal(64, 64, 26).to(DEVICE)
+    x = torch.randn(1, 12544, 64, device=DEVICE, requires_grad=True)
+    with settled():
+        torch.cuda.reset_peak_memory_stats(DEVICE)
+        before = torch.cuda.memory_allocated(DEVICE)
+        block(x, x).sum().backward()
+        assert torch.cuda.max_memory_allocated(DEVICE) - before < 12544 * 12544  # a quarter of it in float32
+
+
+def assert_block_alike(lead, context, embedding, **own):
+    """What is added to the lead, and its mean."""
+    torch.manual_seed(2)
+    block = NonLocal(lead, context, embedding, **own)
+    x, y = torch.randn(2, 6, 7, lead), torch.randn(2, 30, context)
 
     class Onto(nn.Module):
         def __init__(self):
@@ -185,7 +241,8 @@ def test_a_block_is_the_cpu_s_in_every_order_and_by_blocks(monkeypatch, order, p
             self.block = block
 
         def forward(self, inputs):
-            return self.block.onto(inputs["x"], inputs["x"], inputs["y"])
+            x, y = inputs["x"], inputs["y"]
+            return self.block.onto(x, x, y) + self.block.pooled(x, y)[:, None, None]
 
     assert_alike(Onto(), {"x": x.requires_grad_(), "y": y.requires_grad_()})
 
@@ -193,7 +250,8 @@ def test_a_block_is_the_cpu_s_in_every_order_and_by_blocks(monkeypatch, order, p
 @pytest.mark.parametrize("head", ["mean", "flatten", "hidden"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_in_bfloat16_is_near(name, head):
-    method, given = METHODS[name](head=head), grids()
+    method = METHODS[name](head=head)
+    given = grids(method)
     with settled():
         true, expected = stepped(copy.deepcopy(method).double(), moved(given, "cpu", torch.float64))
         there = method.to(DEVICE)
@@ -209,9 +267,9 @@ def test_a_method_in_bfloat16_is_near(name, head):
 
 
 def test_attention_and_deletion_are_the_cpu_s():
-    given = {name: grid.detach() for name, grid in grids().items()}
     for name in ("video-led", "symmetric"):
         method = METHODS[name]()
+        given = {name: grid.detach() for name, grid in grids(method).items()}
         with settled(), torch.no_grad():
             for removed in ("attended", "random"):
                 generators = [torch.Generator().manual_seed(3) for _ in range(2)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plait.compute import machine
-from plait.compute.machine import settled, wide_products
+from plait.compute.machine import CARD_SHARE, device_here, jobs_at_once, settled, wide_products
 from tests.state import changed, switches, unsettled
 
 MATMUL = torch.backends.mkldnn.matmul
@@ -110,3 +110,23 @@ def test_what_is_computed_within_is_what_torch_computes_as_it_comes():
                 raise ZeroDivisionError
         finally:
             assert not changed(before, switches())
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "shares", "jobs"), [(16, 1, 34, 16), (16, 4, 34, 4), (16, 1, 5.9, 5), (2, 4, 0.1, 1)]
+)
+def test_a_card_has_room_for_no_more_jobs_than_its_free_memory(monkeypatch, cores, threads, shares, jobs):
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    asked = []
+
+    def free(device):
+        asked.append(device)
+        return int(shares * CARD_SHARE), 40 * CARD_SHARE
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free)
+    assert jobs_at_once(threads, "cuda:1") == jobs and asked == ["cuda:1"]
+    assert jobs_at_once(threads) == max(cores // threads, 1) and asked == ["cuda:1"]
+
+
+def test_a_device_that_is_not_here_is_the_cpu():
+    assert device_here("cpu") == device_here("cuda:999") == device_here("none such") == "cpu"

@@ -1,3 +1,4 @@
+import inspect
 from functools import partial
 
 import polars as pl
@@ -5,7 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+from plait import fusion
 from plait.errors import DataError, ShapeError
 from plait.fusion import (
     Binding,
@@ -22,6 +25,7 @@ from plait.fusion import (
     average_scores,
 )
 from tests.fusion import oracle
+from tests.test_cuda import METHODS
 
 GRIDS = st.lists(st.integers(1, 3), min_size=0, max_size=3).map(tuple)
 SHAPES = st.lists(st.tuples(GRIDS, st.integers(1, 4)), min_size=2, max_size=4).map(
@@ -283,3 +287,15 @@ def test_methods_can_be_made_of_halves(make, kind):
     logits.sum().backward()
     assert logits.dtype == kind
     torch.testing.assert_close(logits.float(), whole, rtol=0, atol=0.03)
+
+
+def test_every_method_is_among_those_that_a_card_is_tried_with():
+    """A method that is added later is added to tests/test_cuda.py, or this names it."""
+    public = {
+        one
+        for name in fusion.__all__
+        if isinstance(one := getattr(fusion, name), type) and issubclass(one, nn.Module)
+        if {"shapes", "classes"} <= inspect.signature(one).parameters.keys()
+    }
+    assert {Led, Symmetric, LowRank, Binding} <= public
+    assert {type(make()) for make in METHODS.values()} == public

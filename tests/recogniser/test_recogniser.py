@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from plait.errors import ConfigError, DataError, PlaitWarning
+from plait.recogniser import fitting, validation
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.model import MODEL, WEIGHTS, read_facts
 from plait.recogniser.predict import AHEAD, AT_ONCE, PARTS, plan, predict, read_predicted, timeline
@@ -384,3 +385,20 @@ def test_a_folder_of_something_else_is_left_alone(made, tmp_path):
     assert read_predicted(tmp_path / "out").key != key and not (tmp_path / "out" / "r7-0.eaf").exists()
     with pytest.raises(DataError, match="two recordings are called 'r7-0'"):
         sliding_over(recogniser, [world.recording("7")] * 2, tmp_path / "twice")
+
+
+def test_people_who_validate_are_recognised_on_the_device_that_a_model_is_fitted_on(
+    made, tmp_path, monkeypatch
+):
+    root, study, _ = made
+    devices, assembled = [], validation.assembled
+
+    def noted(*given):
+        devices.append(given[3])
+        return assembled(*given)
+
+    monkeypatch.setattr(validation, "assembled", noted)
+    monkeypatch.setattr(fitting, "device_called", lambda name: "cpu:0" if name == "there" else "none")
+    options = {"run": root / "run", "leave_out": ["4"], "device": "there", "say": print}
+    fit_model(study, "a", root / "data", tmp_path / "model", **options)
+    assert devices and set(devices) == {"cpu:0"}

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from plait.clips import Clips, Rows
 from plait.errors import ConfigError
 from plait.fusion import Concat, Led, mean_of
-from plait.training.course import Inputs
+from plait.training.inputs import Inputs
 from plait.training.network import Network, names_outputs
 from plait.training.objectives import (
     OGM_GE,

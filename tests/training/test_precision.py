@@ -280,6 +280,17 @@ def test_rmsprop_in_one_pass_is_torch_s(kind):
         torch.testing.assert_close(b, a, rtol=tight, atol=tight)
 
 
+def test_rmsprop_makes_its_count_of_steps_once_and_no_step_changes_it():
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = one_pass(torch.optim.RMSprop([weight], lr=1e-2))
+    counts = []
+    for _ in range(3):
+        weight.grad = torch.ones(3)
+        optimizer.step()
+        counts.append(optimizer.late)
+    assert counts[0] is counts[1] is counts[2] and float(counts[0]) == 2**23
+
+
 @pytest.mark.parametrize(
     "own", [{"momentum": 0.9}, {"centered": True}, {"weight_decay": 0.1}, {"alpha": 0.99999}]
 )

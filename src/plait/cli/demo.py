@@ -28,8 +28,10 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Simulate, ingest, synchronise, cut; run every method; recognise one more person's whole recording."""
+    from plait.compute.machine import device_called
     from plait.results import TIMELINES
 
+    device_called(device, elsewhere=executor is Executor.ray)  # before anything is simulated
     data = simulated_clips(out, subjects, clips, workers, world=WORLDS[world], newcomer=True)
     timeline = out / TIMELINES / NEWCOMER
     before = _standing(timeline)

@@ -88,7 +88,10 @@ How = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Jobs at once; by default cores / threads.")
+    int | None,
+    typer.Option(
+        min=1, max=1024, help="Jobs at once; by default cores / threads, on a card at most one per 4 GB free."
+    ),
 ]
 RayAddress = Annotated[
     str | None,

@@ -285,6 +285,7 @@ def features(
     about = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
     if dataset is None and not about:
         raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
+    device = device_called(device, elsewhere=ray)
     may_run = trusted(trust, encoder, dataset)
     name = dataset or about.get("dataset")
     where = "--dataset" if dataset else f"{clips / TABLE}: dataset"
@@ -293,7 +294,6 @@ def features(
     listing = survey(design, clips, [modality])
     for line in listing.told(design.activities):
         typer.echo(line, err=True)
-    device = device_called(device, elsewhere=ray)
     with ExitStack() as stack:
         meter = stack.enter_context(Meter())
         cluster = stack.enter_context(joined(ray_address, threads or 1, device)) if ray else None

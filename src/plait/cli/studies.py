@@ -111,6 +111,9 @@ def reproduce(
     ray_address: RayAddress = None,
 ) -> None:
     """Run the comparison of the paper on a data set, with every table, figure and analysis."""
+    from plait.compute.machine import device_called
+
+    device_called(device, elsewhere=executor is Executor.ray)  # before anything is simulated
     if data is None and name is not Reproduced.simulated:
         raise ConfigError(f"--data: missing, expected the folder of {name.value}")
     if name is Reproduced.simulated and clips is not None and clips < LEAST_CLIPS:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
 from plait.compute.cluster import MOST_TASKS, Cluster
-from plait.compute.machine import cores, follow_parent
+from plait.compute.machine import follow_parent, jobs_at_once
 from plait.errors import PlaitError
 from plait.store import atomic
 
@@ -55,7 +55,12 @@ class Workers(Generic[T]):
 
 
 def workers_of(
-    executor: str, work: Work[T], workers: int | None, threads: int, cluster: Cluster | None = None
+    executor: str,
+    work: Work[T],
+    workers: int | None,
+    threads: int,
+    cluster: Cluster | None = None,
+    device: str = "cpu",
 ) -> AbstractContextManager[Workers[T]]:
     """Who carries out items under an executor's name: a `cluster`'s nodes, processes, or nobody else.
 
@@ -65,11 +70,12 @@ def workers_of(
         workers: items at once; by default as many as there is room for.
         threads: of each item.
         cluster: where the executor is `ray`.
+        device: what items compute on.
     """
     if cluster:
         return remote(work, workers, cluster)
     if executor == "processes":
-        return processes(work, workers or max(1, cores() // threads), threads)
+        return processes(work, workers or jobs_at_once(threads, device), threads)
     return inline(work)
 
 

@@ -28,6 +28,8 @@ _NUMERICAL = (*_INTEL, "ATEN_", "OPENBLAS_CORE", "NPY_", "CUBLAS_")
 _NUMERICAL_TOO = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_LINEAR_FLATTEN_3D")
 _OUTPUT = ("VERBOSE", "DUMP", "PROFILE", "CACHE")  # in names of variables that decide no number
 
+CARD_SHARE = 4 * 2**30  # bytes of a graphics card's memory for each process that shares it
+
 _before: list[str] = []  # torch's own precision, as long as it may round here
 
 
@@ -67,6 +69,28 @@ def device_called(name: str, elsewhere: bool = False) -> str:
         why = one_line(error).partition(". ")[0]  # torch lists all that it has
         raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N: {why}") from error
     return name
+
+
+def device_here(name: str) -> str:
+    """The device called `name` if it works here, else the CPU: for what another machine has begun."""
+    try:
+        return device_called(name)
+    except ConfigError:
+        return "cpu"
+
+
+def jobs_at_once(threads: int, device: str = "cpu") -> int:
+    """How many processes of so many threads there is room for, by cores; on a card by its free memory, too.
+
+    Each has the card's libraries and memory of its own there, and they take turns at it.
+    """
+    import torch
+
+    most = cores() // threads
+    if torch.device(device).type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        most = min(most, free // CARD_SHARE)
+    return max(most, 1)
 
 
 @cache

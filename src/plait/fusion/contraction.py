@@ -2,8 +2,8 @@
 
 `theta(x_i)^T phi(y_j)` and `h(sum_j a_ij g(y_j))` are chains of linear maps: the inner product over channels
 and the sum over positions may be taken among the lead's channels, in the embedding (the textbook's order) or
-among the context's channels. Multiplications of each are counted, and the cheapest is taken. Biases come
-along: rows of a softmax sum to one. Several heads are several chains of fewer channels in the embedding.
+among the context's channels. Which, `orders` says. Biases come along: rows of a softmax sum to one. Several
+heads are several chains of fewer channels in the embedding.
 """
 
 import math
@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+from plait.fusion.orders import Sizes, autocasts, compared, kind_of, order
 
 HALVES = (torch.bfloat16, torch.float16)
 PAIRS = 2**24  # pairs (i, j) that are held at once, 64 MB in float32, unless one row of each clip has more
@@ -60,25 +62,21 @@ def comparison(
         heads: if several, each compares a part of the embedding, and logits are `(b, heads, r, j)`. Keys of
             all heads stand side by side where the products allow it.
     """
-    (i, n), k = sizes(x), int(theta.weight.shape[0]) // heads
     maps = list(zip(theta.parts(heads), phi.parts(heads), strict=True))
+    taken = order(sizes_of(*sizes(x), int(theta.weight.shape[0]), y, pool, heads), *kind_of(y))
     if pool > 1:  # no map can be pulled through a maximum: only the lead's side has a choice
         keys = maxima(phi(y), pool)
-        j = int(keys.shape[1])
-        if i * n * k + i * j * k <= j * k * n + i * j * n:
+        if taken == "embedding":
             return lambda rows: _products_of_heads(theta(rows), keys, scale, heads)
         parts = [(one, part) for (one, _), part in zip(maps, keys.chunk(heads, -1), strict=True)]
         lead_keys = _joined([part @ one.weight for one, part in parts], 1)
         offset = _joined([(part @ one.bias)[:, None] for one, part in parts], 2)
         return lambda rows: _apart(_products(rows, lead_keys, offset, scale=scale), heads)
-    context, b, (j, m) = positions(y), clips_of(y), sizes(y)
-    by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
-    by_embedding = b * (i * n * k + j * m * k + i * j * k)
-    by_context = _pair_cost(b * i, n, k, m) + b * i * j * m
-    if by_embedding <= min(by_lead, by_context):
+    context = positions(y)
+    if taken == "embedding":
         keys = phi(context)
         return lambda rows: _products_of_heads(theta(rows), keys, scale, heads)
-    if by_lead <= by_context:
+    if taken == "lead":
         lead_keys = _joined(
             [_pair(context, (p.weight, p.bias if whole else None), (t.weight.mT, None)) for t, p in maps], 1
         )
@@ -120,29 +118,25 @@ def gathering(
         pool: of so many positions along every axis of the context, the largest of `g(y)` is taken.
         heads: if several, each has its relation, `(b, heads, r, j)`, and gathers a part of the embedding.
     """
-    k, m, n = (int(size) for size in (*g.weight.shape, h.weight.shape[0]))
-    k //= heads
+    k, n = int(g.weight.shape[0]), int(h.weight.shape[0])
+    taken = order(sizes_of(i, n, k, y, pool, heads), *kind_of(y))
     # A row of each head's relation sums to one: what h adds comes along with one of them.
     weights = (h.weight,) if heads == 1 else h.weight.chunk(heads, dim=1)
     biases: list[Tensor | None] = [h.bias, *[None] * (heads - 1)]
     outer = list(zip(weights, biases, strict=True))
     if pool > 1:
         values = maxima(g(y), pool)
-        j = int(values.shape[1])
-        if i * k * (j + n) <= j * n * (k + i):
+        if taken == "embedding":
             return lambda relation, *onto: _add(h(_gathered(relation, values, heads)), *onto)
         parts = zip(values.chunk(heads, -1), outer, strict=True)
         lead_values = _joined([F.linear(part, *one) for part, one in parts], 1)
         return lambda relation, *onto: _spread(_together(relation, heads), lead_values, *onto)
-    context, b, (j, _) = positions(y), clips_of(y), sizes(y)
-    by_lead = _pair_cost(b * j, m, k, n) + b * i * j * n
-    by_embedding = b * (j * m * k + i * j * k + i * k * n)
-    by_context = b * i * j * m + _pair_cost(b * i, m, k, n)
-    if by_embedding <= min(by_lead, by_context):
+    context = positions(y)
+    if taken == "embedding":
         values = g(context)
         return lambda relation, *onto: _add(h(_gathered(relation, values, heads)), *onto)
     maps = list(zip(g.parts(heads), outer, strict=True))
-    if by_lead <= by_context:
+    if taken == "lead":
         lead_values = _joined([_pair(context, *one) for one in maps], 1)
         return lambda relation, *onto: _spread(_together(relation, heads), lead_values, *onto)
 
@@ -169,8 +163,8 @@ def blockwise(
         aside: numbers that are held for each of the lead's positions besides.
     """
     rows = [positions(grid) for grid in grids]
-    compared = math.prod(-(-size // pool) for size in y.shape[1:-1])
-    size = max(PAIRS // max(copies * clips_of(y) * compared + aside, 1), 1)
+    pairs = copies * clips_of(y) * compared(y.shape[1:-1], pool)
+    size = max(PAIRS // max(pairs + aside, 1), 1)
     for block in zip(*(torch.split(grid_rows, size, dim=1) for grid_rows in rows), strict=True):
         if block[0].shape[1] == rows[0].shape[1] or not torch.is_grad_enabled():
             yield made(*block)
@@ -206,6 +200,12 @@ def sizes(grid: Tensor) -> tuple[int, int]:
     return math.prod(int(size) for size in grid.shape[1:-1]), int(grid.shape[-1])
 
 
+def sizes_of(i: int, n: int, embedding: int, y: Tensor, pool: int = 1, heads: int = 1) -> Sizes:
+    """What `orders` asks of a lead of `i` positions and `n` channels and the context `y`."""
+    j = compared(y.shape[1:-1], pool)
+    return Sizes(clips_of(y), i, n, j, int(y.shape[-1]), embedding // heads, heads, pool > 1)
+
+
 def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
     """The mean over a grid's positions; of halves, float32 under autocast, which casts what needs it."""
     rows = positions(grid)
@@ -218,13 +218,18 @@ def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
 
 
 def _products(
-    left: Tensor, right: Tensor, offset: Tensor | None = None, scale: float = 1.0
+    left: Tensor,
+    right: Tensor,
+    offset: Tensor | None = None,
+    scale: float = 1.0,
+    as_they_are: bool = False,
 ) -> Float[Tensor, "b i j"]:
     """Inner products of all rows of two `(b, rows, channels)`, with `offset` added, times `scale`.
 
-    The fewer rows stand on the left: matrix libraries are slower the other way round.
+    The fewer rows stand on the left: matrix libraries are slower the other way round; unless they are to
+    stand as they are.
     """
-    if left.shape[1] > right.shape[1]:
+    if left.shape[1] > right.shape[1] and not as_they_are:
         return _products(right, left, None if offset is None else offset.mT, scale).mT
     products = torch.bmm(left, right.mT) if offset is None else torch.baddbmm(offset, left, right.mT)
     return products if scale == 1 else products * scale
@@ -254,8 +259,7 @@ def _spread(relation: Tensor, values: Tensor, total: Tensor | None = None) -> Fl
     """`relation @ values`, added to `total`."""
     if total is None:
         return relation @ values
-    device = total.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else total.dtype
+    _, dtype = kind_of(total)
     spread: Tensor = Spread.apply(relation.to(dtype), values.to(dtype), total.to(dtype))
     return spread
 
@@ -265,10 +269,11 @@ def _add(gathered: Tensor, total: Tensor | None = None) -> Tensor:
 
 
 def _products_of_heads(queries: Tensor, keys: Tensor, scale: float, heads: int) -> Tensor:
-    """`_products` in the embedding, `(b, heads, i, j)` of several heads."""
+    """`_products` in the embedding, `(b, heads, i, j)` of several heads; on a card as a textbook has them."""
+    card = queries.device.type != "cpu"
     if heads == 1:
-        return _products(queries, keys, scale=scale)
-    products = _products(_by_head(queries, heads), _by_head(keys, heads), scale=scale)
+        return _products(queries, keys, scale=scale, as_they_are=card)
+    products = _products(_by_head(queries, heads), _by_head(keys, heads), scale=scale, as_they_are=card)
     return torch.unflatten(products, 0, (-1, heads))
 
 
@@ -316,19 +321,14 @@ def softmax(logits: Float[Tensor, "b *h i j"]) -> Float[Tensor, "b *h i j"]:
 
 def _cast_back(result: Tensor, dtype: torch.dtype) -> Tensor:
     """What was computed in float32, as a network of halves takes it; autocast casts by itself."""
-    return result if torch.is_autocast_enabled(result.device.type) else result.to(dtype)
+    return result if autocasts(result.device.type) else result.to(dtype)
 
 
 _Affine = tuple[Tensor, Tensor | None]
 
 
-def _pair_cost(rows: int, start: int, middle: int, end: int) -> int:
-    """Multiplications of two linear maps over `rows`: one after the other, or their product made first."""
-    return min(rows * middle * (start + end), start * middle * end + rows * start * end)
-
-
 def _pair(rows: Tensor, first: _Affine, second: _Affine) -> Tensor:
-    """Two affine maps `(weight, bias)` in the cheaper order; the sum of costs is `_pair_cost`'s."""
+    """Two affine maps `(weight, bias)` in the cheaper order; the sum of costs is `orders.pair_cost`'s."""
     (inner, shift), (outer, last) = first, second
     count, (middle, start), end = clips_of(rows) * math.prod(rows.shape[1:-1]), inner.shape, outer.shape[0]
     if count * middle * (start + end) <= start * middle * end + count * start * end:

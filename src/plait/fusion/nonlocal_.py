@@ -9,10 +9,12 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from plait.errors import ShapeError
 from plait.fusion.clock import RelativeTime
@@ -26,11 +28,15 @@ from plait.fusion.contraction import (
     maxima,
     positions,
     sizes,
+    sizes_of,
     softmax,
 )
+from plait.fusion.orders import autocasts, fuses, kind_of
 
 LeadGrid = Float[Tensor, "b *grid n"]
 ContextGrid = Float[Tensor, "b *context m"]
+
+ALIGNED = 8  # channels of a head, of which torch's fused kernels for cards take multiples alone
 
 
 class NonLocal(nn.Module):
@@ -45,9 +51,10 @@ class NonLocal(nn.Module):
     the usual variations, off by default.
 
     `as_written` is these equations, line by line. Everything else is the same function in the order of
-    products that costs least (`contraction`), and never holds more than `contraction.PAIRS` pairs (i, j):
-    beyond, the lead's positions are taken block by block, and a block's relation is made once more for its
-    gradient.
+    products that costs least (`orders`), and never holds more than `contraction.PAIRS` pairs (i, j): a large
+    relation goes through torch's fused attention, which does not hold it. Where that has no kernel, or a
+    clock stands in the logits, the lead's positions are taken block by block, and a block's relation is made
+    once more for its gradient.
 
     Args:
         lead: channels of `x` (the paper's N).
@@ -169,6 +176,10 @@ class NonLocal(nn.Module):
     def onto(self, total: LeadGrid | None, x: LeadGrid, y: ContextGrid) -> LeadGrid:
         """`total + h(z(x, y))`, a term of eq. 6 added in the pass that makes it; no `total` is zero."""
         self._check(x, y)
+        if self._fuses(x, y):
+            made: Tensor = self.h(self._fused(x, y))
+            made = (made if self.norm is None else self.norm(made)).reshape(x.shape)
+            return made if total is None else made + total
         compare, gather = self._compare(x, y), self._gather(sizes(x)[0], y)
         times = self._times(x)
 
@@ -204,6 +215,14 @@ class NonLocal(nn.Module):
         if self.norm is not None:
             return average(self(x, y))
         self._check(x, y)
+        # With one row of each clip, making halves of the weights would take longer than the products.
+        whole = self.pool > 1 or y.dtype in HALVES or not autocasts(y.device.type)
+        last = nullcontext() if whole else torch.autocast(y.device.type, enabled=False)
+        if self._fuses(x, y):
+            gathered = average(self._fused(x, y))
+            with last:
+                pooled: Tensor = self.h(gathered)
+            return pooled
         compare = self._compare(x, y)
 
         def summed(rows: Tensor, *times: Tensor) -> Tensor:
@@ -211,10 +230,22 @@ class NonLocal(nn.Module):
 
         sums = self._blockwise(summed, y, x, *self._times(x))
         share = functools.reduce(operator.add, sums) / sizes(x)[0]
-        # With one row of each clip, making halves of the weights would take longer than the products.
-        whole = self.pool > 1 or y.dtype in HALVES
-        with nullcontext() if whole else torch.autocast(y.device.type, enabled=False):
+        with last:
             return self._gather(1, y)(share).squeeze(1)
+
+    def _fuses(self, x: Tensor, y: Tensor) -> bool:
+        """Whether torch's fused attention takes the place of the relation; it knows no clock."""
+        if self.clock is not None:
+            return False
+        given = sizes_of(*sizes(x), int(self.theta.out_features), y, self.pool, self.heads)
+        return fuses(given, *kind_of(y))
+
+    def _fused(self, x: Tensor, y: Tensor) -> Float[Tensor, "b i k"]:
+        """`z` of eq. 2, by torch's fused attention."""
+        keys, values = self.phi(y), self.g(y)
+        flat = partial(maxima, pool=self.pool) if self.pool > 1 else positions
+        aligned = 1 if y.device.type == "cpu" else ALIGNED
+        return _attended(self.theta(positions(x)), flat(keys), flat(values), self.scale, self.heads, aligned)
 
     def _times(self, x: Tensor) -> list[Tensor]:
         """When the lead's positions are, if that counts."""
@@ -260,3 +291,32 @@ class NonLocal(nn.Module):
             raise ShapeError(
                 f"NonLocal: lead has batch {x.shape[0]} and context {y.shape[0]}, expected the same"
             )
+
+
+def _attended(
+    queries: Float[Tensor, "b i k"],
+    keys: Float[Tensor, "b j k"],
+    values: Float[Tensor, "b j k"],
+    scale: float,
+    heads: int,
+    aligned: int = 1,
+) -> Float[Tensor, "b i k"]:
+    """What rows of every head's relation gather in the embedding, by torch's fused attention.
+
+    Args:
+        queries: of the lead's rows.
+        keys: of the context's positions.
+        values: of the same.
+        scale: what logits are multiplied by.
+        heads: how many share the embedding.
+        aligned: each head's channels are filled up with zeros, which change nothing, to a multiple of this.
+    """
+    width = int(queries.shape[-1]) // heads
+
+    def by_head(rows: Tensor) -> Tensor:
+        parts = torch.unflatten(rows, 2, (heads, width)).transpose(1, 2)
+        return F.pad(parts, (0, -width % aligned)) if width % aligned else parts
+
+    q, k, v = by_head(queries), by_head(keys), by_head(values)
+    gathered = F.scaled_dot_product_attention(q, k, v, scale=scale)
+    return gathered[..., :width].transpose(1, 2).flatten(2)

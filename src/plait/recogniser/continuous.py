@@ -9,6 +9,7 @@ import polars as pl
 from plait.analysis.benchmark import Found, write_benchmark
 from plait.analysis.continuous import scores
 from plait.analysis.stretches import Stretch
+from plait.compute.machine import device_here
 from plait.progress import Progress, silent
 from plait.recogniser.fused import Row, in_fold, row_of
 from plait.recogniser.model import ModelFacts
@@ -92,14 +93,14 @@ def _stretches(
     progress: Progress,
 ) -> dict[str, list[Stretch]]:
     """Labels and what was recognised, fold by fold, by the networks that had not seen who is tested there."""
-    sliding = Sliding(facts.seconds, facts.stride_s)
+    sliding, device = Sliding(facts.seconds, facts.stride_s), device_here(run.results.facts.device)
     folds: dict[str, list[Stretch]] = {}
     for fold in folds_of(run.study.protocol, [clip for _, clip in run.cuts]):
         weights = {part.network: run.weights(part.method, f"{fold.name}/{part.seed}") for part in row.parts}
         fusing, layers, jobs = in_fold(run, row, fold.name)
         key = content_key([*(path.parent.name for path in weights.values()), *jobs])
         facts = replace(facts, key=key, fusing=fusing)
-        recogniser = recogniser_of(source, facts, weights, fronts, layers)
+        recogniser = recogniser_of(source, facts, weights, fronts, layers, device)
         everything = [recording for side in fold.test for recording in recordings.get(side, ())]
         theirs = [r for r in everything if recogniser.can_see(recogniser.present(r.streams))]
         found = folds.setdefault(fold.name, [])

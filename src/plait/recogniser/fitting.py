@@ -85,7 +85,7 @@ def fit_model(
         sets: `key.path=value`, settings in the place of the file's.
         stride_s: from one window's start to the next one's; by default the study's, or half a window.
         executor: `inline` or `processes`.
-        workers: jobs at once.
+        workers: jobs at once; by default as for a study.
         threads: of each job.
         device: what is computed on.
         progress: told which jobs are done.
@@ -100,10 +100,11 @@ def fit_model(
         raise ConfigError("executor is 'ray', expected one of: inline, processes")
     if taken(out) and not any((out / name).exists() for name in (MODEL, WORK)):
         raise ConfigError(f"{out}: holds files that no fit has left: expected another folder")
+    computed_on = device_called(device)
     with ExitStack() as stack:
         stack.enter_context(naming(study))
         source = source_of(load_study(study, sets), method, data, run, leave_out, say, progress)
-        setting = Setting(source.study.dataset, out.resolve() / WORK, threads, device_called(device))
+        setting = Setting(source.study.dataset, out.resolve() / WORK, threads, computed_on)
         epochs = _epochs(source, say)
         plan = plan_all(source.study, source.dataset, source.clips, (source.fold,), setting, epochs)
         sliding, cut = sliding_of(source, stride_s)
@@ -112,7 +113,7 @@ def fit_model(
             shutil.rmtree(out / WORK, ignore_errors=True)
             return standing
         work = work_of(setting)
-        pool = workers_of(executor, work, workers, threads)
+        pool = workers_of(executor, work, workers, threads, device=setting.device)
         do_missing(plan.distinct(), work, pool, progress)
         for job in plan.rows.values():
             if failed := read_job(setting.folder(job.key)).failed:
@@ -129,7 +130,7 @@ def fit_model(
     try:
         row, validation = row_of(source.study, facts.method), _validation(source, plan, setting)
         facts = replace(facts, fusing=fusing_of(row, validation, facts.activities))
-        facts = tuned(source, facts, validation, folders, sliding, cut, progress, say)
+        facts = tuned(source, facts, validation, folders, sliding, cut, progress, say, setting.device)
     finally:
         torch.set_num_threads(before)
     networks: dict[str, nn.Module] = {

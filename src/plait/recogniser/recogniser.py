@@ -202,6 +202,7 @@ class Recogniser:
         """
         from plait.recogniser.hub import fetched
 
+        computed_on = device_called(device)  # before anything is fetched
         model = read_model(fetched(str(folder)))
         where, facts = str(model.folder / MODEL), model.facts
         dataset = trust.dataset(facts.dataset, f"{where}: dataset")
@@ -214,7 +215,7 @@ class Recogniser:
             other = "other code, or other versions of packages, than it was trained with"
             warnings.warn(f"{where}: {other}: {', '.join(changed)}", PlaitWarning, stacklevel=2)
         layers = [_layer(model, name, over) for name, over in layers_of(facts.method, facts.fusing).items()]
-        return assembled(facts, dataset, networks, device_called(device), where, layers=layers)
+        return assembled(facts, dataset, networks, computed_on, where, layers=layers)
 
     def present(self, streams: Collection[str]) -> list[str]:
         """The modalities all of whose streams are among these."""

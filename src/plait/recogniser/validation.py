@@ -55,6 +55,7 @@ def tuned(
     cut: Windows | None,
     progress: Progress,
     say: Say,
+    device: str = "cpu",
 ) -> ModelFacts:
     """The model with temperature, decoding and threshold as validation people speak for them.
 
@@ -67,10 +68,11 @@ def tuned(
         cut: how clips were cut.
         progress: told how many windows are done.
         say: called with each line to know.
+        device: what networks compute on.
     """
     facts = replace(facts, unlabelled=unlabelled_time(source.study, cut))
     scores, truth = _said(facts, validation)
-    rounds = list(_rounds(source, facts, folders))
+    rounds = list(_rounds(source, facts, folders, device))
     if not len(truth) or not rounds:
         say("nobody validated who was not trained on: scores are as they come, and are not smoothed")
         return facts
@@ -145,7 +147,7 @@ def _said(facts: ModelFacts, table: pl.DataFrame | None) -> tuple[np.ndarray, np
 
 
 def _rounds(
-    source: Source, facts: ModelFacts, folders: Mapping[tuple[str, int], Path]
+    source: Source, facts: ModelFacts, folders: Mapping[tuple[str, int], Path], device: str
 ) -> Iterator[tuple[Recogniser, tuple[str, ...]]]:
     """Recognisers that have not seen some people, and who these are."""
     if source.run is None:
@@ -157,7 +159,7 @@ def _rounds(
                 for group in row.groups
                 if facts.fusing.making == "stack"
             )
-            yield recogniser_of(source, facts, weights, {}, layers), source.fold.val
+            yield recogniser_of(source, facts, weights, {}, layers, device), source.fold.val
         return
     run = source.run
     if run.study.protocol.kind in BY_SESSION:
@@ -171,7 +173,8 @@ def _rounds(
                 for part in row.parts
             }
             fusing, layers, _ = in_fold(run, row, fold.name)
-            yield recogniser_of(source, replace(facts, fusing=fusing), weights, fronts, layers), fold.val
+            facts = replace(facts, fusing=fusing)
+            yield recogniser_of(source, facts, weights, fronts, layers, device), fold.val
 
 
 def recogniser_of(
@@ -180,6 +183,7 @@ def recogniser_of(
     weights: Mapping[str, Path],
     fronts: dict[str, Front],
     layers: Sequence[Stack] = (),
+    device: str = "cpu",
 ) -> Recogniser:
     """A recogniser of networks that a study has trained.
 
@@ -189,10 +193,11 @@ def recogniser_of(
         weights: the networks' files, by name.
         fronts: frozen encoders that are there already; what is missing is added.
         layers: of a stack.
+        device: what it computes on.
     """
     method_of = {part.network: part.method for part in row_of(source.study, facts.method).parts}
     networks = {name: trained(source, method_of[name], path) for name, path in weights.items()}
-    return assembled(facts, source.dataset, networks, "cpu", "model", fronts, layers)
+    return assembled(facts, source.dataset, networks, device, "model", fronts, layers)
 
 
 def _labelled(

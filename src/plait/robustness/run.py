@@ -89,6 +89,7 @@ def run_robustness(
     """
     facts = read_facts(folder)
     check_workers(executor, workers, facts.threads)
+    computed_on = device_called(device or facts.device, executor == "ray")
     chosen = dict(named(name) for name in faults or FAULTS)
     if unknown := [name for name in modalities if name not in facts.modalities]:
         known = ", ".join(facts.modalities)
@@ -96,7 +97,6 @@ def run_robustness(
     run = FinishedRun.open(folder, data, trust)
     study = run.study.only(only) if only else run.study
     with ExitStack() as stack:
-        computed_on = device_called(device or facts.device, executor == "ray")
         setting = Setting(study.dataset, folder.resolve(), facts.threads, computed_on)
         cluster = None
         if executor == "ray":
@@ -111,7 +111,8 @@ def run_robustness(
         if executor != "inline":
             check_portable(trials)
         work = trials_as_work(setting, facts.feature_threads)
-        do_missing(trials, work, workers_of(executor, work, workers, setting.threads, cluster), progress)
+        pool = workers_of(executor, work, workers, setting.threads, cluster, setting.device)
+        do_missing(trials, work, pool, progress)
     with locked(folder / ".locks" / ROBUSTNESS):
         _write(run, asked, moved, say)
     return run

@@ -25,8 +25,9 @@ from plait.results import ROBUSTNESS, SCORED, UNSEEN, WEIGHTS, scored
 from plait.robustness.worsen import Condition, Kept, cut_all, files_of, moved
 from plait.store import atomic, content_key, read_json, read_parquet, scratch, write_json
 from plait.study.jobs import Job, Setting
-from plait.training.course import Inputs, scores
+from plait.training.course import scores
 from plait.training.grid_cache import known_grids
+from plait.training.inputs import Inputs
 from plait.training.network import restored
 from plait.types import Dataset
 

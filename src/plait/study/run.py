@@ -102,8 +102,8 @@ def run_study(
         sets: `key.path=value`, settings in the place of the file's.
         only: patterns of the methods wanted, all by default; tables then hold these alone.
         executor: `inline`, `processes` or `ray`.
-        workers: jobs in work at once; by default as many as the cores that this process may use, or the
-            nodes of the cluster, allow.
+        workers: jobs in work at once; by default as many as the cores that this process may use, and on a
+            card 4 GB of its free memory for each, or the nodes of the cluster, allow.
         threads: of each job; part of its key.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         ray_address: of the cluster; by default `$RAY_ADDRESS`, else this machine's, else a new one here.
@@ -154,7 +154,7 @@ def run_study(
         for line in _costs(planned.plan):
             say(line)
         work, tell = work_of(setting), teller(planned.plan, study.name, setting)
-        pool = workers_of(executor, work, workers, threads, cluster)
+        pool = workers_of(executor, work, workers, threads, cluster, setting.device)
         do_missing(planned.plan.distinct(), work, pool, progress, tell)
     _finish(planned, say, then)
 

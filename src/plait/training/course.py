@@ -2,12 +2,11 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from plait.clips import Clips
 from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
 from plait.errors import ConfigError, one_line
-from plait.fusion.grids import is_known, mean_of
 from plait.objects import resolve
+from plait.training.inputs import Augment, Batch, Inputs, Tensors
 from plait.training.network import Network
 from plait.training.objectives.base import Draws, Instead, Objective, Step, number_of
 from plait.training.objectives.row import step_of
@@ -27,52 +26,7 @@ from plait.training.ranks import Ranks
 from plait.training.rmsprop import one_pass
 from plait.types import Dataset, Fold
 
-Augment = Callable[[Tensor], Tensor]
-Tensors = dict[str, Tensor]  # of some clips, by modality
-Batch = tuple[Tensors, Tensors]  # some clips as a network takes them: tensors, and grids that are known
 Epoch = tuple[str, int, float, float | None, float | None, float | None]  # a row of `results.EPOCH`
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a network is given of each clip: tensors for encoders that compute, and grids that are known.
-
-    Args:
-        clips: the clips with their tensors.
-        grids: the same clips with grids that are known, and means.
-        modalities: those that the network takes.
-        device: where batches are put.
-    """
-
-    clips: Clips
-    grids: Clips
-    modalities: tuple[str, ...]
-    device: str
-
-    def batch(
-        self,
-        rows: np.ndarray,
-        augments: Mapping[str, Augment] = MappingProxyType({}),
-        instead: Mapping[str, np.ndarray] = MappingProxyType({}),
-    ) -> Batch:
-        """Tensors and grids of the clips in `rows`, or of those `instead` where a modality is named there.
-
-        `augments`, by modality, are applied to tensors.
-        """
-        computed = [name for name in self.modalities if not is_known(name, self.grids.arrays)]
-        swapped = {key: others for name, others in instead.items() for key in (name, mean_of(name))}
-        tensors = self.clips.batch([name for name in computed if name not in swapped], rows)
-        grids = self.grids.batch([name for name in self.grids.arrays if name not in swapped], rows)
-        for name, others in swapped.items():
-            if name in self.grids.arrays:
-                grids |= self.grids.batch([name], others)
-            elif name in computed:
-                tensors |= self.clips.batch([name], others)
-        tensors |= {name: augments[name](x) for name, x in tensors.items() if name in augments}
-        return (
-            {name: x.to(self.device) for name, x in tensors.items()},
-            {name: x.to(self.device) for name, x in grids.items()},
-        )
 
 
 @dataclass(frozen=True)
@@ -180,6 +134,8 @@ class Course:
         self.total = 0.0
         order = self.rows[torch.randperm(len(self.rows), generator=self.shuffle).numpy()]
         batches = np.split(order, range(self.train.batch_size, len(order), self.train.batch_size))
+        swaps = any(type(objective).clips is not Objective.clips for objective in self.objectives)
+        coming = None if swaps or self.ranks.count > 1 else self.inputs.reading(batches)
         for number, rows in enumerate(batches):
             self.draws = Draws(self.seed, len(self.history), number)
             augments = {
@@ -192,7 +148,8 @@ class Course:
             self.clips, places = len(rows), self.ranks.share(len(rows))
             self.share = len(places) / len(rows)
             if self.ranks.count == 1:
-                tensors, grids = self.inputs.batch(rows, augments, instead)
+                batch = self.inputs.read(rows, instead) if coming is None else next(coming)
+                tensors, grids = self.inputs.moved(batch, augments)
             else:  # one clip without weight keeps a device in step that has none
                 places = places if len(places) else np.array([0])
                 tensors, grids = self._dealt(rows, places, augments)
@@ -300,7 +257,7 @@ def scores(network: Network, inputs: Inputs, rows: np.ndarray, classes: int) -> 
             continue
         groups = np.array_split(rows[places], math.ceil(len(places) / 16))
         with torch.inference_mode():
-            logits = [network(*inputs.batch(group)) for group in groups]
+            logits = [network(*inputs.moved(batch)) for batch in inputs.reading(groups)]
             probabilities[places] = torch.cat(logits).float().softmax(dim=1).cpu().numpy()
     return probabilities
 

@@ -18,8 +18,9 @@ from plait.encoders.standardise import calibrated
 from plait.errors import ConfigError, PlaitError
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
-from plait.training.course import Course, Inputs, Phase, Task, augments_of, optimizer_of, refusing
+from plait.training.course import Course, Phase, Task, augments_of, optimizer_of, refusing
 from plait.training.grid_cache import drawn_grids, known_grids
+from plait.training.inputs import Inputs
 from plait.training.network import Network, build, inherit
 from plait.training.objectives.base import Objective, number_of
 from plait.training.objectives.row import Teacher, objectives_of, prepare, scene_of, stand_ins_for

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 _LATE = 2.0**23  # a count of steps after which Adam no longer corrects its moments
 _VARIATIONS = ("momentum", "weight_decay", "centered", "maximize", "differentiable")
@@ -18,6 +19,8 @@ class RMSprop(torch.optim.RMSprop):
     and on one device.
     """
 
+    late: Tensor | None = None  # the count of steps that Adam is told, where the weights are
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Follow the gradients of all weights that have one; what `closure` gives, if anything."""
@@ -30,6 +33,8 @@ class RMSprop(torch.optim.RMSprop):
             if not weights:
                 continue
             gradients = [weight.grad for weight in weights]
+            if self.late is None:  # made anew at each step, it would be copied to a card each time
+                self.late = torch.tensor(_LATE, device=weights[0].device)
             for weight in weights:
                 if "square_avg" not in self.state[weight]:
                     self.state[weight]["square_avg"] = torch.zeros_like(weight)
@@ -39,7 +44,7 @@ class RMSprop(torch.optim.RMSprop):
                 gradients,  # a first moment without memory is the gradient
                 [self.state[weight]["square_avg"] for weight in weights],
                 [],
-                [torch.tensor(_LATE, device=weights[0].device)] * len(weights),
+                [self.late] * len(weights),
                 lr=group["lr"],
                 beta1=0.0,
                 beta2=group["alpha"],
