@@ -127,7 +127,7 @@ def fitted(sensor: str, clips: Tensor, labels: Tensor) -> nn.Module:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=EPOCHS * batches)
     network.train()
     for _ in range(EPOCHS):
-        for rows in torch.randperm(len(labels)).split(BATCH):
+        for rows in torch.split(torch.randperm(len(labels)), BATCH):
             optimizer.zero_grad()
             F.cross_entropy(network(clips[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -149,7 +149,7 @@ def predicted(sensor: str, clips: Tensor, labels: Tensor, subject: np.ndarray) -
             known, new = (known - centre) / spread, (new - centre) / spread
         network = fitted(sensor, known, labels[trains])
         with torch.no_grad():
-            said[tests] = torch.cat([network(part).argmax(1) for part in new.split(16)]).numpy()
+            said[tests] = torch.cat([network(part).argmax(1) for part in torch.split(new, 16)]).numpy()
     return said
 
 
@@ -177,7 +177,7 @@ def main() -> None:
     readings = torch.from_numpy(np.concatenate([one.readings for one in everybody]))
     inputs = {"gloves": readings, "video": features}
     if "static" in sensors:
-        inputs["static"] = torch.cat([normalised(part) for part in features.split(32)])
+        inputs["static"] = torch.cat([normalised(part) for part in torch.split(features, 32)])
     for sensor in sensors:
         said = predicted(sensor, inputs[sensor], torch.from_numpy(activities), subject)
         right = [100 * (said == activities)[subject == who].mean() for who in np.unique(subject)]
