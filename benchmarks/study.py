@@ -277,7 +277,7 @@ def profiled(
             course.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             at.append(now(device))
-            course.step(float(loss.detach()), len(target))
+            course.step(float(loss.detach()))
             at.append(now(device))
             parts.append([1e3 * (end - begin) for begin, end in itertools.pairwise(at)])
             at = at[-1:]

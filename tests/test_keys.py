@@ -290,6 +290,7 @@ def job(*args, **settings):
     return key
 
 
+BLOCKS = "methods.one.encoders.m={use='tests.training.filmed:Small'"
 SETS = {
     "method": "methods.one.use=plait.fusion:Concat",
     "its argument": "methods.one.args.head=flatten",
@@ -303,6 +304,11 @@ SETS = {
     "smoothing": "train.label_smoothing=0.1",
     "choice": "train.choose=last",
     "precision": "train.precision=bfloat16",
+    "devices": "train.devices=2",
+    "parts": "train.accumulate=2",
+    "blocks that are trained": f"{BLOCKS}, trainable='last'}}",
+    "other blocks": f"{BLOCKS}, trainable='*'}}",
+    "their statistics": f"{BLOCKS}, trainable={{blocks='last', statistics='moving'}}}}",
     "refit": "protocol.refit=true",
     "seed": "seeds=[3]",
     "schedule": "train.schedule.use=torch.optim.lr_scheduler:CosineAnnealingLR",

@@ -123,6 +123,8 @@ class Train:
             `last`.
         objective: one, or several in a row, each of which goes on from what those before it have made; by
             default the cross-entropy of the method's logits.
+        devices: that share every batch; several need `plait[finetune]`.
+        accumulate: into how many parts a batch is split, one after another, whose gradients are added.
         precision: of a method's products, by `torch.autocast`; processors without bfloat16 of their own are
             slower in it. Encoders, weights and softmax stay float32, and so do products that gain nothing:
             those of a batch's rows alone, as `Concat` and `Single` make without a hidden layer.
@@ -139,8 +141,39 @@ class Train:
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     choose: Literal["best", "last"] = "best"
     objective: Objectives = ()
+    devices: Annotated[int, Field(ge=1, le=1024)] = 1
+    accumulate: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     log: tuple[Tracker, ...] = ()
+
+
+def _several(value: Any) -> Any:
+    """A list of one where a file says one value."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Trainable:
+    """Which blocks of a network are trained with the method; what is in front of them is run once.
+
+    Args:
+        blocks: names or patterns (`Mixed_5*`), one or a list.
+        lr: their learning rate; by default as for all else.
+        statistics: those of batch normalisations in these blocks are `kept`, or `moving` with every batch.
+        checkpoint: activations within blocks are made once more for the gradient, which takes less memory.
+        precision: that blocks compute in; weights and what comes out stay float32.
+    """
+
+    blocks: Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    statistics: Literal["kept", "moving"] = "kept"
+    checkpoint: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+def _blocks(value: Any) -> Any:
+    """A table where a file names blocks alone."""
+    return {"blocks": value} if isinstance(value, str | list | tuple) else value
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -153,6 +186,7 @@ class Encoder:
         args: settings of `use`.
         donor: written `from`: the method whose encoder of the same fold and seed is taken.
         frozen: the donor's encoder is not trained further.
+        trainable: the blocks of `use` that are trained; what is in front of them is frozen and run once.
     """
 
     features: Extraction | None = None
@@ -160,6 +194,15 @@ class Encoder:
     args: dict[str, Any] = field(default_factory=dict)
     donor: str | None = Field(default=None, alias="from")  # `from` is a word of Python's own
     frozen: bool = False
+    trainable: Annotated[Trainable | None, BeforeValidator(_blocks)] = None
+
+    @property
+    def spelled(self) -> "Encoder":
+        """The same with the frozen front of its network as features."""
+        if self.trainable is None or self.use is None or self.features:
+            return self
+        front = Extraction(self.use, self.args, cut=self.trainable.blocks)
+        return Encoder(front, self.use, self.args, trainable=self.trainable)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -175,11 +218,6 @@ class Mixing:
 
     confidence: Literal["entropy", "highest"] = "entropy"
     calibrated: bool = True
-
-
-def _several(value: Any) -> Any:
-    """A list of one where a file says one value."""
-    return value if isinstance(value, list | tuple) else (value,)
 
 
 Decays = Annotated[
@@ -357,19 +395,21 @@ class Study:
     def method(self, name: str) -> Method:
         """The method `name`; encoders from donors are spelled out as whoever first trained them has them.
 
-        So is `zero_h = "pretrained"`: true where every encoder comes from a donor or is run once.
+        So are the features in front of blocks that are trained, and `zero_h = "pretrained"`: true where every
+        encoder comes from a donor, is run once, or is a network some blocks of which are trained.
         """
         method = self.methods[name]
-        encoders = dict(method.encoders)
+        encoders = {modality: encoder.spelled for modality, encoder in method.encoders.items()}
         for modality, encoder in encoders.items():
             if encoder.donor:
                 first = self.method(encoder.donor).encoders.get(modality, Encoder())
                 origin: dict[str, Any] = {"from": encoder.donor, "frozen": encoder.frozen}
+                origin["trainable"] = first.trainable
                 encoders[modality] = Encoder(first.features, first.use, first.args, **origin)
         args = method.args
         if args.get("zero_h") == PRETRAINED:
             own = (method.encoders.get(modality, Encoder()) for modality in method.modalities)
-            args = {**args, "zero_h": all(e.donor or (e.features and not e.use) for e in own)}
+            args = {**args, "zero_h": all(e.donor or e.trainable or (e.features and not e.use) for e in own)}
         return replace(method, args=args, encoders=encoders)
 
     def teachers(self, train: Train) -> dict[str, tuple[str, Encoder]]:
@@ -501,6 +541,8 @@ def _table_at(loc: tuple[str, ...]) -> Any:
             return Method
         case (*_, "encoders", _, "features"):
             return Extraction
+        case (*_, "encoders", _, "trainable"):
+            return Trainable
         case ("encoders", _) | ("methods", _, "encoders", _):
             return Encoder
         case _:

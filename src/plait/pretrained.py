@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from plait.download import I3D_RGB, Remote, fetch
 from plait.encoders.frames import FrameNet, Pool, Stage
-from plait.encoders.i3d import load_i3d
+from plait.encoders.i3d import ENDPOINTS, load_i3d
 from plait.encoders.standard import Standard
 from plait.encoders.tokens import TokenGrid
 from plait.encoders.video3d import Clip3D, check_rgb
@@ -105,13 +105,15 @@ def resnet50(
     network = torchvision.models.resnet50()
     _load(network, publication, weights)
     standard = Standard(publication.transforms(antialias=True))
+    names = [name for name, _ in network.named_children()][:-2]
     maps = nn.Sequential(*list(network.children())[:-2])
 
     def prepare(images: Tensor) -> Tensor:
         pictures: Tensor = standard((images + 1) / 2)
         return pictures
 
-    return FrameNet(maps, shape, pool=pool, neighbours=neighbours, low=low, high=high, prepare=prepare)
+    options: dict[str, Any] = {"low": low, "high": high, "prepare": prepare, "names": names}
+    return FrameNet(maps, shape, pool=pool, neighbours=neighbours, **options)
 
 
 def s3d(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
@@ -124,7 +126,8 @@ def s3d(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
     published = torchvision.models.video.S3D_Weights.KINETICS400_V1
     network = torchvision.models.video.s3d()
     _load(network, published, weights)
-    return Clip3D(network.features[:15], shape, Standard(published.transforms()))
+    names = ENDPOINTS[: ENDPOINTS.index("Mixed_5b") + 1]  # its blocks stand as I3D's do
+    return Clip3D(network.features[: len(names)], shape, Standard(published.transforms()), names)
 
 
 def r2plus1d_18(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
@@ -137,8 +140,9 @@ def r2plus1d_18(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D
     published = torchvision.models.video.R2Plus1D_18_Weights.KINETICS400_V1
     network = torchvision.models.video.r2plus1d_18()
     _load(network, published, weights)
-    maps = nn.Sequential(network.stem, network.layer1, network.layer2, network.layer3, network.layer4)
-    return Clip3D(maps, shape, Standard(published.transforms()))
+    names = ("stem", "layer1", "layer2", "layer3", "layer4")
+    maps = nn.Sequential(*(network.get_submodule(name) for name in names))
+    return Clip3D(maps, shape, Standard(published.transforms()), names)
 
 
 def i3d(shape: tuple[int, ...], *, endpoint: str = "Mixed_5b", weights: str | None = None) -> nn.Module:

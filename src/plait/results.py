@@ -101,12 +101,14 @@ class Origin:
         frozen: it is not trained further.
         features: the encoder, with its arguments, that made features once.
         network: what is trained on top of features, or instead of the data set's.
+        blocks: of `network`, those that are trained; those in front of them are run once.
     """
 
     donor: str | None = None
     frozen: bool = False
     features: str | None = None
     network: str | None = None
+    blocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

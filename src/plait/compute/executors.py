@@ -104,7 +104,7 @@ def processes(work: Work[T], workers: int, threads: int) -> Iterator[Workers[T]]
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))  # read by libraries as they are loaded
     try:
         context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
             try:
                 yield Workers(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
             except BrokenProcessPool as error:
@@ -162,7 +162,7 @@ def _carry_out(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, 
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """Have a worker leave interrupts to its parent, and end when the parent does, however that ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

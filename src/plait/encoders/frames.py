@@ -1,7 +1,8 @@
 """An image network on every frame of a clip: the 2D baseline, or a network that knows pictures already."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.encoders.chain import Chain, flat, in_a_row
 from plait.errors import ConfigError, ShapeError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -32,6 +34,7 @@ class FrameNet(nn.Module):
         size: side to which frames are resized; by default they stay as they are.
         low, high: values of the clip that are black and white.
         prepare: what the network wants of images in [-1, 1].
+        names: of the network's parts, if it is an `nn.Sequential`; by default as it calls them.
 
     Raises:
         ShapeError: `shape` is no video.
@@ -49,6 +52,7 @@ class FrameNet(nn.Module):
         low: float = -1.0,
         high: float = 1.0,
         prepare: Callable[[Tensor], Tensor] | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
@@ -62,6 +66,7 @@ class FrameNet(nn.Module):
         self.network, self.prepare = network, prepare
         self.shape, self.pool, self.neighbours, self.size = tuple(shape), pool, neighbours, size
         self.low, self.high = low, high
+        self._names = tuple(names)
         self.at_once: int | None = None  # frames that go through the network together, all by default
 
     def forward(self, clips: Float[Tensor, "b *clip"]) -> Float[Tensor, "b *grid c"]:
@@ -92,6 +97,27 @@ class FrameNet(nn.Module):
         one = copy.copy(self)
         one.shape = (1, *self.shape[1:])
         return one
+
+    def chain(self) -> Chain:
+        """The parts of its network in a row.
+
+        Raises:
+            ConfigError: the network does not say what these are.
+        """
+        close = None if self.pool == "none" else partial(torch.mean, dim=_AXES[self.pool])
+        return Chain(self._parts(), self._up_to, True, close)
+
+    def _parts(self) -> dict[str, nn.Module]:
+        if isinstance(self.network, Stage):
+            return self.network.parts()
+        return in_a_row(self.network, self._names)
+
+    def _up_to(self, count: int) -> "FrameNet":
+        """The same encoder, unpooled, as far as the first parts of its network go."""
+        front = copy.copy(self)
+        front.pool = "none"
+        front._modules = {**self._modules, "network": nn.Sequential(*list(self._parts().values())[:count])}
+        return front
 
     def _signed(self, values: Tensor) -> Tensor:
         """Black to -1, white to 1."""
@@ -137,3 +163,17 @@ class Stage(nn.Module):
         options = {"indices": [self.index], "stop_early": True, "intermediates_only": True}
         maps: list[Tensor] = self.network.forward_intermediates(images, **options)
         return maps[0]
+
+    def parts(self) -> dict[str, nn.Module]:
+        """What the feature map is made by, in a row, as timm calls it.
+
+        Raises:
+            ConfigError: a network of another family than EfficientNet's and MobileNet's.
+        """
+        if not all(hasattr(self.network, name) for name in ("conv_stem", "bn1", "blocks", "stage_ends")):
+            kind = type(self.network).__name__
+            raise ConfigError(
+                f"image network: parts of timm's {kind} are not in a row, expected EfficientNet"
+            )
+        named = {name: getattr(self.network, name) for name in ("conv_stem", "bn1", "blocks")}
+        return flat(named)

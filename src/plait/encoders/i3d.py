@@ -1,5 +1,6 @@
 """I3D, the video network of the paper, with the keys and shapes of the public PyTorch weights."""
 
+import copy
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from plait.encoders.chain import Chain
 from plait.encoders.weights import load_weights, read_weights
 from plait.errors import ConfigError
 
@@ -151,6 +153,23 @@ class I3D(nn.Module):
         for name in self.names:
             x = self.get_submodule(name)(x)
         return x.mean(dim=(2, 3, 4)) if self.endpoint == "logits" else rearrange(x, "b c t h w -> b t h w c")
+
+    def chain(self) -> Chain:
+        """Its stages in a row."""
+        blocks = {name: self.get_submodule(name) for name in self.names}
+        return Chain(blocks, self._up_to, False, _mean if self.endpoint == "logits" else None)
+
+    def _up_to(self, count: int) -> "I3D":
+        """The same network, weights and all, as far as its first stages go."""
+        front = copy.copy(self)
+        front.names = self.names[:count]
+        front.endpoint = "" if count < len(self.names) else self.endpoint
+        front._modules = {name: self._modules[name] for name in front.names}
+        return front
+
+
+def _mean(grid: Float[Tensor, "b t h w k"]) -> Float[Tensor, "b k"]:
+    return grid.mean(dim=(1, 2, 3))
 
 
 def _stage(name: str, channels: int, classes: int) -> tuple[nn.Module, int]:

@@ -1,11 +1,13 @@
 """Networks of torchvision that look at a whole clip, as encoders: S3D and R(2+1)D-18."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plait.encoders.chain import Chain, in_a_row
 from plait.errors import ShapeError
 
 
@@ -26,17 +28,22 @@ class Clip3D(nn.Module):
         network: `(b, 3, frames, height, width)` to `(b, channels, t, h, w)`.
         shape: a clip's shape, `(frames, height, width, 3)`.
         prepare: from frames `(n, 3, height, width)` in [0, 1] to what the network's weights want of them.
+        names: of the network's parts, if it is an `nn.Sequential`; by default as it calls them.
 
     Raises:
         ShapeError: `shape` is no RGB video.
     """
 
     def __init__(
-        self, network: nn.Module, shape: tuple[int, ...], prepare: Callable[[Tensor], Tensor]
+        self,
+        network: nn.Module,
+        shape: tuple[int, ...],
+        prepare: Callable[[Tensor], Tensor],
+        names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         check_rgb(shape, "3D network")
-        self.network, self.prepare = network, prepare
+        self.network, self.prepare, self._names = network, prepare, tuple(names)
 
     def forward(self, clips: Float[Tensor, "b frames height width 3"]) -> Float[Tensor, "b t h w c"]:
         """The grid of each clip."""
@@ -44,3 +51,14 @@ class Clip3D(nn.Module):
         video = rearrange(frames, "(b t) c h w -> b c t h w", b=len(clips))
         grid: Tensor = rearrange(self.network(video), "b c t h w -> b t h w c")
         return grid
+
+    def chain(self) -> Chain:
+        """The parts of its network in a row, if it is an `nn.Sequential`."""
+        return Chain(in_a_row(self.network, self._names), self._up_to, False)
+
+    def _up_to(self, count: int) -> "Clip3D":
+        """The same encoder, as far as the first parts of its network go."""
+        front = copy.copy(self)
+        parts = list(in_a_row(self.network, self._names).values())
+        front._modules = {**self._modules, "network": nn.Sequential(*parts[:count])}
+        return front

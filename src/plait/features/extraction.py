@@ -24,8 +24,9 @@ from plait.compute.cluster import Cluster
 from plait.compute.machine import settled, settled_numerics, wide_products
 from plait.contents import describe, network_key, settings
 from plait.errors import ConfigError, DataError, own_code
+from plait.features.cut import drawn_alike, front_of
 from plait.features.engine import Encode, accelerate, engine_version
-from plait.objects import made, resolve, source_key
+from plait.objects import resolve, source_key
 from plait.progress import Progress, Step, silent
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality, Recording, Stream
@@ -45,12 +46,14 @@ class Extraction:
         args: its settings.
         engine: what runs it.
         batch: clips at once.
+        cut: names or patterns of its blocks: features are the activations in front of the first of these.
     """
 
     use: str
     args: dict[str, Any] = field(default_factory=dict)
     engine: Literal["torch", "compile", "openvino"] = "torch"
     batch: Annotated[int, Field(ge=1, le=4096)] = 1
+    cut: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -185,6 +188,7 @@ def _decide(
         "sources": source_key([make, *parts, accelerate]),
         "clips": recipe(modality),
         "numerics": settled_numerics(device),
+        **({"cut": how.cut} if how.cut else {}),
     }
 
 
@@ -199,9 +203,12 @@ def frozen_encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Mo
     Raises:
         PlaitError: it cannot be had.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return made(resolve(how.use, where), (shape,), how.args, where).eval().requires_grad_(False)
+    make = resolve(how.use, where)
+    if how.cut:
+        encoder = front_of(make, shape, how.args, how.cut, where)
+    else:
+        encoder = drawn_alike(make, shape, how.args, where)
+    return encoder.eval().requires_grad_(False)
 
 
 def kept_in(

@@ -56,6 +56,13 @@ def card(facts: ModelFacts, run: Results | None) -> str:
         f"{training.clips} clips of {len(training.people)} people ({', '.join(training.people)}), "
         f"{seeds}. Epochs ({training.epochs}): {epochs}.",
     ]
+    lines += [
+        f"Blocks {', '.join(encoder.trainable.blocks)} of `{encoder.use}` were trained further, "
+        f"on `{modality}`, in {name}; what is in front of them is as its weights' authors left it."
+        for name, network in facts.networks.items()
+        for modality, encoder in network.encoders.items()
+        if encoder.trainable and not encoder.frozen
+    ]
     if training.left_out:
         lines.append(f"Left out by name: {', '.join(training.left_out)}.")
     if facts.cite:

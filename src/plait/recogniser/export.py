@@ -1,5 +1,6 @@
 """A trained network as one file that runs without plait: of `torch.export`, or ONNX."""
 
+import copy
 import io
 import logging
 import math
@@ -19,6 +20,7 @@ from torch.utils._pytree import tree_map
 
 from plait.analysis.calibration import LEAST
 from plait.clips import listed, tensors
+from plait.encoders.chain import Tuned
 from plait.encoders.frames import FrameNet
 from plait.errors import ConfigError, one_line
 from plait.fusion import Average
@@ -64,6 +66,9 @@ class Exported(nn.Module):
         for name, encoder in network.encoders.items():
             if name in without:
                 continue
+            if isinstance(encoder, Tuned):
+                encoder = copy.copy(encoder)
+                encoder.precision = torch.float32
             self.encoders[name] = nn.Sequential(front[name], encoder) if name in front else encoder
         self.method = network.method
         self.temperature = temperature

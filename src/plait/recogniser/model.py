@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from plait.config import Policy
+from plait.config import Policy, Trainable
 from plait.encoders.weights import read_weights
 from plait.errors import DataError, first_fault, one_line
 from plait.features import Extraction
@@ -62,6 +62,7 @@ class EncoderFacts:
         frozen: its grids are rounded to float16, as they were while the method was trained.
         features: the frozen encoder before it.
         weights: a checksum of all numbers of that one.
+        trainable: the blocks of `use` that were trained; those in front of them are in `features`.
     """
 
     shape: Shape
@@ -71,6 +72,7 @@ class EncoderFacts:
     frozen: bool = False
     features: Extraction | None = None
     weights: str | None = None
+    trainable: Trainable | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -361,7 +361,9 @@ def _modality(facts: ModelFacts, dataset: Dataset, name: str, where: str) -> Mod
 def _encoders(facts: NetworkFacts) -> dict[str, Encoder]:
     """A network's encoders, as a study would name them."""
     return {
-        modality: Encoder(encoder.features, encoder.use, encoder.args, frozen=encoder.frozen)
+        modality: Encoder(
+            encoder.features, encoder.use, encoder.args, frozen=encoder.frozen, trainable=encoder.trainable
+        )
         for modality, encoder in facts.encoders.items()
     }
 

@@ -302,4 +302,5 @@ def _encoder_facts(source: Source, name: str, method: Method, modality: str) -> 
         encoder.frozen,
         encoder.features,
         weights,
+        encoder.trainable,
     )

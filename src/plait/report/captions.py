@@ -146,6 +146,12 @@ def notes(
             "Features: a frozen network saw these clips once, before the study; parameters are those that "
             "were trained on top. plait does not know what that network was trained on."
         )
+    if any(origin.blocks for origin in origins):
+        notes.append(
+            "Blocks: a network that was trained elsewhere, whose last blocks are trained further with the "
+            "method; what is in front of them is frozen and saw these clips once. plait does not know what "
+            "that network was trained on."
+        )
     notes += made_notes(run)
     if contrasts.height:
         notes += contrast_notes(run.comparisons, contrasts)
@@ -265,12 +271,16 @@ def origin_of(encoder: Origin) -> str:
     """Where an encoder comes from, in words."""
     if encoder.donor:
         return f"{'frozen' if encoder.frozen else 'tuned'}, from {encoder.donor}"
+    if encoder.blocks:
+        return f"{encoder.network}, tuned: {', '.join(encoder.blocks)}"
     networks = " -> ".join(network for network in (encoder.features, encoder.network) if network)
     return f"features of {networks}" if encoder.features else networks
 
 
 def training_of(encoder: Origin) -> str | None:
     """How an encoder was trained, in a word, if not with the method."""
+    if encoder.blocks:
+        return "blocks"
     if encoder.features:
         return "features"
     if encoder.donor:

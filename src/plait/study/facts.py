@@ -98,6 +98,7 @@ def _origin(encoder: Encoder) -> Origin:
         frozen=encoder.frozen,
         features=called(encoder.features) if encoder.features else None,
         network=called(encoder) if encoder.use else None,
+        blocks=encoder.trainable.blocks if encoder.trainable else (),
     )
 
 

@@ -54,7 +54,7 @@ def inputs(
             continue
         key = content_key([modality, asdict(extraction)])
         if key not in features:
-            where = f"methods.{name}.encoders.{modality}.features"
+            where = f"methods.{name}.encoders.{modality}.{'trainable' if extraction.cut else 'features'}"
             held = rows_with(cuts, modality)
             made = make([cuts[row] for row in held], modality, extraction, where=where)
             features[key] = made.rows.spread(held, len(cuts))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +23,7 @@ from plait.store import atomic, content_key
 from plait.training.course import Task
 from plait.training.fit import Trained, fit
 from plait.training.network import maker, save_weights
+from plait.training.ranks import Ranks, launch
 from plait.types import Dataset, Fold
 
 At = tuple[str, str, int]  # a job's method, fold and seed
@@ -176,7 +178,18 @@ def run_job(job: Job, setting: Setting) -> None:
     It holds predictions, validation, history, weights, and what decided them. On a CPU these are the same
     whatever the process has computed, drawn or set in torch before, with `setting.threads` threads and the
     same instructions.
+
+    Raises:
+        PlaitError: where several devices share it, one of their processes failed.
     """
+    if job.train.devices > 1:
+        launch(job.train.devices, setting.device, partial(_take_part, job=job, setting=setting))
+    else:
+        _take_part(Ranks(), job, setting)
+
+
+def _take_part(ranks: Ranks, job: Job, setting: Setting) -> None:
+    """Train as one of the devices that share a job; the first of them writes its folder."""
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
@@ -185,12 +198,12 @@ def run_job(job: Job, setting: Setting) -> None:
         donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
         teachers = {modality: (setting.folder(key), own) for modality, (key, own) in job.teachers.items()}
         parts = (job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit)
-        task = Task(*parts, donors, setting.device, job.epochs, teachers)
+        task = Task(*parts, donors, setting.device, job.epochs, teachers, ranks)
         with settled(), wide_products(), torch.random.fork_rng(devices=[]):
             trained = fit(task)
     finally:
         torch.set_num_threads(before)
-    if not setting.folder(job.key).exists():
+    if ranks.number == 0 and not setting.folder(job.key).exists():
         _write(job, trained, dataset, setting.folder(job.key))
 
 
@@ -242,6 +255,8 @@ def _decides(study: Study, dataset: Dataset, setting: Setting, training: Trainin
         encoder = method.encoders.get(name, Encoder())
         makers.append(maker(encoder, dataset, name))
         network = [describe(makers[-1]), settings(encoder.args, names)]
+        if encoder.trainable:
+            network.append(asdict(encoder.trainable))
         encoders[name] = [encoder.frozen, encoder.donor is not None, network]
     assert method.use is not None
     paths = [method.use, train.optimizer, *method.augment.values()]
@@ -251,6 +266,9 @@ def _decides(study: Study, dataset: Dataset, setting: Setting, training: Trainin
         schedule = describe_setting(train.schedule.use, train.schedule.args)
     facts = {**asdict(train), "optimizer": optimizer, "args": None, "schedule": schedule}
     del facts["objective"], facts["log"]  # trackers are told of a job, and decide nothing
+    for name in ("devices", "accumulate"):
+        if facts[name] == 1:
+            del facts[name]
     if train.objective:
         paths += [objective.use for objective in train.objective]
         facts["objective"] = [describe_setting(one.use, one.args) for one in train.objective]

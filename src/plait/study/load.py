@@ -299,6 +299,8 @@ def _check_encoders(name: str, methods: Mapping[str, Method], where: str) -> Non
     augmented = methods[name].augment
     for modality, encoder in methods[name].encoders.items():
         here = f"{where}.encoders.{modality}"
+        if encoder.trainable:
+            _check_trainable(encoder, modality in augmented, where, modality)
         if encoder.donor and encoder.features:
             raise ConfigError(f"{here}.features: they are the donor's, expected none beside 'from'")
         if bool(encoder.use) == bool(encoder.donor) and (encoder.donor or not encoder.features):
@@ -324,6 +326,19 @@ def _check_encoders(name: str, methods: Mapping[str, Method], where: str) -> Non
         if name in _ancestors(encoder.donor, methods, set()):
             waits = f"{encoder.donor!r} itself waits for {name!r}"
             raise ConfigError(f"{here}.from: {waits}, expected a donor that runs first")
+
+
+def _check_trainable(encoder: Encoder, augmented: bool, where: str, modality: str) -> None:
+    """Refuse blocks that are trained of no network, behind other features, or on augmented clips."""
+    here = f"{where}.encoders.{modality}.trainable"
+    if encoder.donor:
+        raise ConfigError(f"{here}: it is the donor's, expected none beside 'from'")
+    if not encoder.use:
+        raise ConfigError(f"{here}: expected 'use' beside it, the network whose blocks these are")
+    if encoder.features:
+        raise ConfigError(f"{here}: expected no 'features' beside it, for it makes its own")
+    if augmented:
+        raise ConfigError(f"{where}.augment.{modality}: what is in front of its trained blocks is made once")
 
 
 def _check_teachers(name: str, study: Study, where: str) -> None:

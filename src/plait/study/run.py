@@ -56,7 +56,7 @@ from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.study.stacks import StackJob
 from plait.study.trackers import check_trackers, teller
 from plait.study.work import Plan, plan_all, work_of
-from plait.training.fit import check
+from plait.training.fit import check, dealt_norms
 from plait.training.network import build
 from plait.training.objectives.row import (
     Teacher,
@@ -317,6 +317,7 @@ def check_methods(
                 check_held(fold, table, dataset.activities, method.modalities, where)
             if choosing:
                 check_choice(fold, train.choose, f"{where}.train", holding)
+        lines += dealt_norms(name, train, network)
         reads = set(method.modalities)
         if unseen := [clip for clip in table if not network.sees(reads.difference(clip.lacks))]:
             absent = ", ".join(m for m in method.modalities if any(m in clip.lacks for clip in unseen))

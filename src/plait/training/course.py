@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from plait.clips import Clips
 from plait.config import Encoder, Method, Train
+from plait.encoders.chain import Tuned
 from plait.errors import ConfigError, one_line
 from plait.fusion.grids import is_known, mean_of
 from plait.objects import resolve
 from plait.training.network import Network
 from plait.training.objectives.base import Draws, Instead, Objective, Step, number_of
 from plait.training.objectives.row import step_of
+from plait.training.ranks import Ranks
 from plait.training.rmsprop import one_pass
 from plait.types import Dataset, Fold
 
@@ -90,6 +92,7 @@ class Task:
             settings of that encoder.
         device: what is computed on.
         epochs: how many training takes, where another one has chosen; the schedule is that of `train`.
+        ranks: which of the devices this is that train together.
     """
 
     method: Method
@@ -103,6 +106,7 @@ class Task:
     device: str = "cpu"
     epochs: int | None = None
     teachers: Mapping[str, tuple[Path, Encoder]] = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,9 @@ class Phase:
 class Course:
     """One phase's training: `network` sees the clips in an order that the seed decides.
 
-    Whoever trains takes the batches of an epoch from `batches`, asks for the `loss` of each, leaves gradients
-    in the network, calls `step` after each and `close` at the end; `over` then says whether it was the last.
-    `finish` gives the network the weights of the epoch that was chosen.
+    Whoever trains takes the batches of an epoch from `batches`, of each its `parts`, asks for the `loss` of
+    each part, leaves gradients in the network, calls `step` after each batch and `close` at the end; `over`
+    then says whether it was the last. `finish` gives the network the weights of the epoch that was chosen.
 
     Args:
         task: what is trained, and how.
@@ -148,10 +152,12 @@ class Course:
         activities, train = task.dataset.activities, task.train
         self.network, self.inputs, self.train, self.phase = network, inputs, train, phase.name
         self.rows, self.val, self.classes = phase.rows, phase.val, len(activities)
+        self.ranks, self.clips, self.share = task.ranks, 0, 1.0
         self.seed, self.shuffle = task.seed, torch.Generator().manual_seed(task.seed)
         steps = math.ceil(len(phase.rows) / train.batch_size)
         self.objectives = tuple(objectives)
         trained = nn.ModuleList([network, *objectives])
+        self.weights = list(trained.parameters())
         self.optimizer, self.schedule = optimizer_of(train, trained, "train", steps * train.max_epochs)
         self.augments = augments_of(task.method, "methods")
         self.labels = torch.tensor([activities.index(clip.activity) for clip in inputs.clips.table])
@@ -165,7 +171,7 @@ class Course:
         self.taken: Step | None = None
 
     def batches(self) -> Iterator[tuple[Tensors, Tensors, Tensor]]:
-        """Tensors, grids and labels of one epoch's batches; the last may be smaller.
+        """Tensors, grids and labels of one epoch's batches, or this device's share; the last may be smaller.
 
         What is drawn in a batch depends on the seed, the epoch, the batch and the modality alone, so that
         methods of one seed see the same clips augmented alike.
@@ -183,7 +189,40 @@ class Course:
             instead: Instead = {}
             for objective in self.objectives:
                 instead |= objective.clips(rows, self.draws)
-            yield *self.inputs.batch(rows, augments, instead), self.labels[rows].to(self.inputs.device)
+            self.clips, places = len(rows), self.ranks.share(len(rows))
+            self.share = len(places) / len(rows)
+            if self.ranks.count == 1:
+                tensors, grids = self.inputs.batch(rows, augments, instead)
+            else:  # one clip without weight keeps a device in step that has none
+                places = places if len(places) else np.array([0])
+                tensors, grids = self._dealt(rows, places, augments)
+                rows = rows[places]
+            yield tensors, grids, self.labels[rows].to(self.inputs.device)
+
+    def _dealt(self, rows: np.ndarray, places: np.ndarray, augments: Mapping[str, Augment]) -> Batch:
+        """The clips at some places of a batch, augmented as the whole batch is."""
+        if not augments:
+            return self.inputs.batch(rows[places])
+        tensors, grids = self.inputs.batch(rows, augments)
+        at = torch.from_numpy(places)
+        return {m: x[at.to(x.device)] for m, x in tensors.items()}, {
+            m: x[at.to(x.device)] for m, x in grids.items()
+        }
+
+    def parts(
+        self, tensors: Tensors, grids: Tensors, target: Tensor
+    ) -> Iterator[tuple[Tensors, Tensors, Tensor, float]]:
+        """A batch in as many parts as settings say, each with its share in the mean over all of its clips."""
+        size = math.ceil(len(target) / self.train.accumulate)
+        for start in range(0, len(target), size):
+            some = slice(start, start + size)
+            share = self.share * len(target[some]) / len(target)
+            yield (
+                {m: x[some] for m, x in tensors.items()},
+                {m: x[some] for m, x in grids.items()},
+                target[some],
+                share,
+            )
 
     def loss(self, tensors: Tensors, grids: Tensors, target: Tensor) -> Tensor:
         """What is made small on the batch that was taken last."""
@@ -202,8 +241,9 @@ class Course:
             target = self.labels[group].to(self.inputs.device)
             yield Step(self.network, tensors, grids, outputs, target, self.draws)
 
-    def step(self, loss: float, clips: int) -> None:
-        """Follow the gradients that a batch of so many clips has left, as objectives have them."""
+    def step(self, loss: float) -> None:
+        """Follow the gradients that a batch of this mean loss has left, as objectives have them."""
+        loss = self.ranks.add(self.weights, loss)
         if self.taken is not None:
             for objective in self.objectives:
                 objective.gradients(self.taken)
@@ -211,16 +251,17 @@ class Course:
         self.learning_rate = _rate(self.optimizer)
         if self.schedule is not None:
             self.schedule.step()
-        self.total += loss * clips
+        self.total += loss * self.clips
 
     def close(self) -> None:
         """End an epoch: note it, validate, keep the best weights, decide whether it was the last."""
         epoch, loss = len(self.history) + 1, self.total / len(self.rows)
         self.over = epoch >= self.epochs
+        self.ranks.settle(self.network)
         if self.val is None:
             self.history.append((self.phase, epoch, loss, None, None, self.learning_rate))
             return
-        probabilities = self.scores(self.val)
+        probabilities = self.ranks.first(self.scores(self.val))  # all decide alike
         truth = self.labels[self.val].numpy()
         accuracy = float((probabilities.argmax(axis=1) == truth).mean())
         val_loss = float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean())
@@ -298,14 +339,39 @@ def optimizer_of(
     """
     make = resolve(train.optimizer, f"{where}.optimizer")
     with refusing(f"{where}.args: {train.optimizer}"):
-        optimizer = make([p for p in network.parameters() if p.requires_grad], **train.args)
+        optimizer = make(groups_of(network), **train.args)
     if train.schedule is None:  # a schedule may change more of an optimizer than its learning rate
         return one_pass(optimizer), None
     make = resolve(train.schedule.use, f"{where}.schedule.use")
     with refusing(f"{where}.schedule.args: {train.schedule.use}"):
         parameters = inspect.signature(make).parameters
         length = {name: steps for name in ("total_steps", "T_max") if name in parameters}
-        return optimizer, make(optimizer, **{**length, **train.schedule.args})
+        rates = [group.get("lr") for group in optimizer.param_groups]
+        schedule = make(optimizer, **{**length, **train.schedule.args})
+    if len(rates) > 1 and len({group["lr"] for group in optimizer.param_groups}) < len(set(rates)):
+        expected = "expected a schedule that keeps the blocks' lr, or its rates as a list, one for each group"
+        raise ConfigError(f"{where}.schedule: {train.schedule.use} gives all weights one rate, {expected}")
+    return optimizer, schedule
+
+
+def groups_of(network: nn.Module) -> list[Any]:
+    """What an optimizer is given: all that is trained or, where blocks have a rate of their own, groups.
+
+    The first group is what has none.
+    """
+    rates = {
+        id(parameter): part.learning_rate
+        for part in network.modules()
+        if isinstance(part, Tuned) and part.learning_rate is not None
+        for parameter in part.parameters()
+    }
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not rates:
+        return trained
+    groups: list[Any] = [{"params": [one for one in trained if id(one) not in rates]}]
+    for rate in dict.fromkeys(rates.values()):
+        groups.append({"params": [one for one in trained if rates.get(id(one)) == rate], "lr": rate})
+    return [group for group in groups if group["params"]]
 
 
 def _rate(optimizer: object) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from plait.clips import Clips
 from plait.config import Method, Train
@@ -20,9 +21,10 @@ from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
 from plait.training.course import Course, Inputs, Phase, Task, augments_of, optimizer_of, refusing
 from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.network import Network, build, inherit
-from plait.training.objectives.base import Objective
+from plait.training.objectives.base import Objective, number_of
 from plait.training.objectives.row import Teacher, objectives_of, prepare, scene_of, stand_ins_for
 
+PLAIN = "plait.training.objectives:CrossEntropy"
 CALIBRATED_AT_ONCE = 64  # clips; whatever batches are trained with
 
 
@@ -105,6 +107,8 @@ def _start(task: Task, phase: Phase, earlier: Course | None = None) -> Course:
                 continue
             with torch.random.fork_rng([]):
                 objective.measure(scene, partial(_tried, task, phase, network, inputs))
+    if task.ranks.number:
+        torch.manual_seed(number_of(f"{task.seed}/device {task.ranks.number}"))  # others' clips, other draws
     return Course(task, phase, network, inputs, objectives)
 
 
@@ -122,11 +126,15 @@ def _tried(
 def _train(course: Course) -> int:
     """The plain loop, to the end of a course; how many epochs led to the weights that were chosen."""
     while not course.over:
-        for tensors, grids, target in course.batches():
-            loss = course.loss(tensors, grids, target)
+        for batch in course.batches():
             course.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            course.step(float(loss.detach()), len(target))
+            mean = 0.0
+            for tensors, grids, target, share in course.parts(*batch):
+                loss = course.loss(tensors, grids, target)
+                loss = loss if share == 1 else loss * share
+                loss.backward()  # type: ignore[no-untyped-call]
+                mean += float(loss.detach())
+            course.step(mean)
         course.close()
     return course.finish()
 
@@ -169,6 +177,10 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             computed = [name for name in shapes if not is_known(name, grids)]
             tensors = {name: torch.rand(2, *shapes[name]) for name in computed}
             copy.deepcopy(network)(tensors, grids).sum().backward()
+    for setting in ("devices", "accumulate"):
+        if getattr(train, setting) > 1 and any(one.use != PLAIN for one in train.objective):
+            plain = "for others look at whole batches"
+            raise ConfigError(f"{where}.train.{setting}: expected no objective but {PLAIN}, {plain}")
     _try_steps(train, copy.deepcopy(network), where)
     for name, augment in augments_of(method, where).items():
         here = f"{where}.augment.{name}"
@@ -196,3 +208,16 @@ def _try_steps(train: Train, network: Network, where: str) -> None:
         with refusing(f"{where}.schedule.args: {train.schedule.use}"):
             for _ in range(2):
                 schedule.step()
+
+
+def dealt_norms(name: str, train: Train, network: Network) -> list[str]:
+    """A line where batch normalisations see parts of batches, so that other numbers come out."""
+    network.train()
+    moving = any(isinstance(part, _BatchNorm) and part.training for part in network.modules())
+    parts = train.devices * train.accumulate
+    if parts == 1 or not moving:
+        return []
+    size = math.ceil(train.batch_size / parts)
+    return [
+        f"{name}: batch normalisations are given {size} clips at once, not the {train.batch_size} of a batch"
+    ]

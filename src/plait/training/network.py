@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from plait.config import Encoder, Method
 from plait.encoders.weights import read_weights
 from plait.errors import ConfigError, DataError, own_code
+from plait.features.cut import tuned_of
 from plait.fusion.contraction import average
 from plait.fusion.grids import Reads, is_known, mean_of
 from plait.objects import made, resolve
@@ -198,8 +199,8 @@ def build(
     encoders: dict[str, nn.Module] = {}
     for name in method.modalities:
         encoder = method.encoders.get(name, Encoder())
-        make = maker(encoder, dataset, name, where)
-        encoders[name] = made(make, (shapes[name],), encoder.args, f"{where}.encoders.{name}")
+        here = f"{where}.encoders.{name}"
+        encoders[name] = encoder_of(encoder, maker(encoder, dataset, name, where), shapes[name], here)
     grids = {name: grid_shape(encoder, shapes[name]) for name, encoder in encoders.items()}
     assert method.use is not None
     make = resolve(method.use, f"{where}.use")
@@ -225,6 +226,33 @@ def maker(own: Encoder, dataset: Dataset, name: str, where: str = "study") -> Ca
         make: Callable[..., nn.Module] = resolve(own.use, f"{where}.encoders.{name}.use")
         return make
     return nn.Identity if own.features else dataset.modality(name).encoder
+
+
+def encoder_of(own: Encoder, make: Callable[..., nn.Module], shape: tuple[int, ...], where: str) -> nn.Module:
+    """A modality's encoder, freshly made; of a network with blocks that are trained, what begins with these.
+
+    Args:
+        own: the method's choice.
+        make: what makes it, or the whole network.
+        shape: of what it is given.
+        where: the setting that errors name.
+
+    Raises:
+        PlaitError: it cannot be had.
+    """
+    if own.trainable is None:
+        return made(make, (shape,), own.args, where)
+    options = own.trainable
+    return tuned_of(
+        make,
+        own.args,
+        options.blocks,
+        f"{where}.trainable",
+        statistics=options.statistics,
+        checkpoint=options.checkpoint,
+        precision=getattr(torch, options.precision),
+        learning_rate=options.lr,
+    )
 
 
 def grid_shape(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:

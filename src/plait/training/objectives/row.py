@@ -16,7 +16,7 @@ from plait.errors import ConfigError, PlaitError, own_code
 from plait.fusion.grids import is_known
 from plait.objects import made, resolve
 from plait.training.grid_cache import drawn_grids
-from plait.training.network import Network, give, grid_shape, maker, names_outputs
+from plait.training.network import Network, encoder_of, give, grid_shape, maker, names_outputs
 from plait.training.objectives.base import Draws, Objective, Scene, Step, number_of
 from plait.types import Dataset
 
@@ -74,7 +74,8 @@ def teachers_of(
     encoders: dict[str, nn.Module] = {}
     for name, (encoder, weights) in teachers.items():
         here = f"{where}.objective.teachers.{name}"
-        encoders[name] = made(maker(encoder, dataset, name, where), (shapes[name],), encoder.args, here)
+        make = maker(encoder, dataset, name, where)
+        encoders[name] = encoder_of(encoder, make, shapes[name], here)
         if weights is not None:
             give(encoders[name], name, weights)
         encoders[name].eval().requires_grad_(False)

@@ -1,0 +1,118 @@
+"""A network cut in two in front of the first block that is trained: what is frozen is run once, as features.
+
+Both halves are of one network: whatever it draws at random is drawn alike wherever it is made.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from plait.encoders.chain import Chain, Tuned
+from plait.errors import ConfigError, PlaitError
+from plait.objects import made
+from plait.patterns import matching
+
+CLIP = (8, 224, 224, 3)  # blocks hang on no clip's shape, so those that are trained are made for this one
+
+
+def drawn_alike(
+    make: Callable[..., nn.Module], shape: tuple[int, ...], args: Mapping[str, Any], where: str
+) -> nn.Module:
+    """A network as it always is, whatever was drawn before; torch's global generator stays as it was.
+
+    Raises:
+        PlaitError: it cannot be had.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return made(make, (shape,), args, where)
+
+
+def front_of(
+    make: Callable[..., nn.Module],
+    shape: tuple[int, ...],
+    args: Mapping[str, Any],
+    trained: Sequence[str],
+    where: str,
+) -> nn.Module:
+    """The encoder that ends in front of the first block that is trained.
+
+    Args:
+        make: makes the whole encoder.
+        shape: of a clip's tensor.
+        args: settings of `make`.
+        trained: names or patterns of the blocks that are trained.
+        where: the setting that errors name.
+
+    Raises:
+        ConfigError: the encoder has no blocks, none of these, or blocks that hang on the clip's shape.
+        PlaitError: what the encoder refuses.
+    """
+    chain = _chain_of(drawn_alike(make, shape, args, where), where)
+    names = trained_blocks(trained, chain, where)
+    first = list(chain.blocks).index(names[0])
+    _check_alike(chain, _chain_of(drawn_alike(make, CLIP, args, where), where), first, where)
+    return chain.front(first)
+
+
+def tuned_of(
+    make: Callable[..., nn.Module],
+    args: Mapping[str, Any],
+    trained: Sequence[str],
+    where: str,
+    **options: Any,
+) -> Tuned:
+    """The blocks of an encoder from the first that is trained to its end; `options` are `Tuned`'s.
+
+    Raises:
+        ConfigError: as of `front_of`.
+        PlaitError: what the encoder refuses.
+    """
+    chain = _chain_of(drawn_alike(make, CLIP, args, where), where)
+    return Tuned(chain, trained_blocks(trained, chain, where), **options)
+
+
+def trained_blocks(wanted: Sequence[str], chain: Chain, where: str) -> list[str]:
+    """The blocks with weights that `wanted` stands for, names or patterns, in the encoder's order.
+
+    Raises:
+        ConfigError: one stands for none.
+    """
+    able = [name for name, block in chain.blocks.items() if any(True for _ in block.parameters())]
+    found: set[str] = set()
+    for pattern in wanted:
+        names = matching(pattern, able)
+        if not names:
+            raise ConfigError(f"{where}: no block {pattern!r}, expected some of: {', '.join(able)}")
+        found.update(names)
+    return [name for name in able if name in found]
+
+
+def _chain_of(encoder: nn.Module, where: str) -> Chain:
+    chain: Any = getattr(encoder, "chain", None)
+    if not callable(chain):
+        kind = type(encoder).__name__
+        raise ConfigError(
+            f"{where}: {kind} does not say by chain() what its blocks are, expected one that does"
+        )
+    try:
+        said: Chain = chain()
+    except PlaitError as error:
+        raise type(error)(f"{where}: {error}") from error
+    return said
+
+
+def _check_alike(one: Chain, other: Chain, first: int, where: str) -> None:
+    """Refuse blocks, from the `first` on, that differ between clips of two shapes."""
+    for name in list(one.blocks)[first:]:
+        mine = one.blocks[name].state_dict()
+        theirs = other.blocks[name].state_dict() if name in other.blocks else {}
+        if mine.keys() != theirs.keys() or not all(_same(mine[key], theirs[key]) for key in mine):
+            hangs = f"block {name!r} hangs on the clip's shape"
+            raise ConfigError(f"{where}: {hangs}, expected the same for clips of every shape")
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and bool(torch.equal(one, other))
