@@ -20,6 +20,7 @@ from plait.encoders.chain import Tuned
 from plait.errors import ConfigError, one_line
 from plait.fusion.grids import is_known, mean_of
 from plait.objects import resolve
+from plait.training.joined import Joined
 from plait.training.network import Network
 from plait.training.objectives.base import Draws, Instead, Objective, Step, number_of
 from plait.training.objectives.row import step_of
@@ -129,8 +130,8 @@ class Phase:
 class Course:
     """One phase's training: `network` sees the clips in an order that the seed decides.
 
-    Whoever trains takes the batches of an epoch from `batches`, of each its `parts`, asks for the `loss` of
-    each part, leaves gradients in the network, calls `step` after each batch and `close` at the end; `over`
+    Whoever trains takes the batches of an epoch from `batches`, of each its `parts`, calls `clear`, asks
+    for the `loss` of each part, leaves gradients in the network, calls `step` after each batch and `close` at the end; `over`
     then says whether it was the last. `finish` gives the network the weights of the epoch that was chosen.
 
     Args:
@@ -159,6 +160,7 @@ class Course:
         trained = nn.ModuleList([network, *objectives])
         self.weights = list(trained.parameters())
         self.optimizer, self.schedule = optimizer_of(train, trained, "train", steps * train.max_epochs)
+        self.joined = [Joined(self.optimizer, group) for group in self.optimizer.param_groups]
         self.augments = augments_of(task.method, "methods")
         self.labels = torch.tensor([activities.index(clip.activity) for clip in inputs.clips.table])
         self.history: list[Epoch] = []
@@ -213,6 +215,9 @@ class Course:
         self, tensors: Tensors, grids: Tensors, target: Tensor
     ) -> Iterator[tuple[Tensors, Tensors, Tensor, float]]:
         """A batch in as many parts as settings say, each with its share in the mean over all of its clips."""
+        if self.train.accumulate == 1:
+            yield tensors, grids, target, self.share
+            return
         size = math.ceil(len(target) / self.train.accumulate)
         for start in range(0, len(target), size):
             some = slice(start, start + size)
@@ -223,6 +228,11 @@ class Course:
                 target[some],
                 share,
             )
+
+    def clear(self) -> None:
+        """Let go of the gradients of the batch before."""
+        for weight in self.weights:
+            weight.grad = None
 
     def loss(self, tensors: Tensors, grids: Tensors, target: Tensor) -> Tensor:
         """What is made small on the batch that was taken last."""
@@ -278,6 +288,8 @@ class Course:
 
     def finish(self) -> int:
         """Give the network the weights that were chosen; how many epochs led to them."""
+        for joined in self.joined:
+            joined.part()
         if not self.chooses:
             return len(self.history)
         self.network.load_state_dict(self.best_weights)
