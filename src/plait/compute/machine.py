@@ -123,6 +123,16 @@ def wide_products() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def small_products() -> Iterator[None]:
+    """Have torch multiply as it comes meanwhile, within `wide_products`: small matrices it multiplies sooner.
+
+    oneDNN takes some 15 microseconds before it multiplies anything, MKL 3.
+    """
+    with _set_to(_products("matmul"), _before[0]) if _before else nullcontext():
+        yield
+
+
 def numerics(device: str = "cpu") -> dict[str, Any]:
     """What decides the last digits of what torch computes here, as JSON: part of the keys of what is kept.
 

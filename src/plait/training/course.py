@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.clips import Clips
+from plait.compute.machine import small_products
 from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
 from plait.errors import ConfigError, one_line
@@ -31,6 +32,7 @@ from plait.types import Dataset, Fold
 Augment = Callable[[Tensor], Tensor]
 Tensors = dict[str, Tensor]  # of some clips, by modality
 Batch = tuple[Tensors, Tensors]  # some clips as a network takes them: tensors, and grids that are known
+SMALL = 2**12  # numbers of a clip's grid: up to here MKL's products take less time than oneDNN's
 Epoch = tuple[str, int, float, float | None, float | None, float | None]  # a row of `results.EPOCH`
 
 
@@ -130,8 +132,9 @@ class Phase:
 class Course:
     """One phase's training: `network` sees the clips in an order that the seed decides.
 
-    Whoever trains takes the batches of an epoch from `batches`, of each its `parts`, calls `clear`, asks
-    for the `loss` of each part, leaves gradients in the network, calls `step` after each batch and `close` at the end; `over`
+    Whoever trains takes the batches of an epoch from `batches` within `products`, of each its `parts`,
+    calls `clear`, asks for the `loss` of each part, leaves gradients in the network, calls `step` after each
+    batch and `close` at the end; `over`
     then says whether it was the last. `finish` gives the network the weights of the epoch that was chosen.
 
     Args:
@@ -228,6 +231,16 @@ class Course:
                 target[some],
                 share,
             )
+
+    def products(self) -> AbstractContextManager[None]:
+        """How matrices are multiplied in a batch's forward and backward pass, by their sizes.
+
+        Small ones are those of a network that is given nothing but grids of at most `SMALL` numbers.
+        """
+        shapes = self.inputs.grids.shapes
+        known = all(is_known(name, self.inputs.grids.arrays) for name in self.inputs.modalities)
+        small = known and all(math.prod(shape) <= SMALL for shape in shapes.values())
+        return small_products() if small else nullcontext()
 
     def clear(self) -> None:
         """Let go of the gradients of the batch before."""

@@ -129,15 +129,16 @@ def _tried(
 def _train(course: Course) -> int:
     """The plain loop, to the end of a course; how many epochs led to the weights that were chosen."""
     while not course.over:
-        for batch in course.batches():
-            course.clear()
-            mean = 0.0
-            for tensors, grids, target, share in course.parts(*batch):
-                loss = course.loss(tensors, grids, target)
-                loss = loss if share == 1 else loss * share
-                loss.backward()  # type: ignore[no-untyped-call]
-                mean += float(loss.detach())
-            course.step(mean)
+        with course.products():
+            for batch in course.batches():
+                course.clear()
+                mean = 0.0
+                for tensors, grids, target, share in course.parts(*batch):
+                    loss = course.loss(tensors, grids, target)
+                    loss = loss if share == 1 else loss * share
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    mean += float(loss.detach())
+                course.step(mean)
         course.close()
     return course.finish()
 
