@@ -1,7 +1,7 @@
 """Where the seconds of a study go: of its jobs by part, and what a study costs besides its jobs.
 
-    python benchmarks/parts.py STUDY --data DIR [--folds 1] [--epochs 2] [--only NAME,...] [--set KEY=VALUE ...]
-                               [--quick] [--json FILE]
+    python benchmarks/parts.py [STUDY --data DIR] [--folds 1] [--epochs 2] [--only NAME,...]
+                               [--set KEY=VALUE ...] [--quick] [--json FILE]
 
 `plait.run` runs the study, inline and with one thread, for its first seed, its first folds and the first epochs
 of each training, while plait's own functions are timed: each in CPU seconds of this process, whatever else the
@@ -9,7 +9,7 @@ machine does. A job of the study is its epochs, as many as it may have, and what
 study's jobs are those of all methods, folds and seeds; a study takes them, and what is done once for it. What
 lies in the cache of clips and features ($PLAIT_CACHE) is found again, as in any study.
 
-With --quick, the study that plait's examples generate.
+Without a STUDY, and with --quick, it is the one whose data plait generates, `examples/generated.toml`.
 """
 
 import argparse
@@ -127,9 +127,10 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="sets", help="a setting, as of plait run")
     chosen = parser.parse_args()
     example = Path(__file__).parents[1] / "examples" / "generated.toml"
-    source = example if chosen.quick else chosen.study
-    if source is None or not (chosen.data or chosen.quick):
-        parser.error("expected a study and its --data")
+    generated = chosen.quick or chosen.study is None
+    source = example if generated else chosen.study
+    if not (chosen.data or generated):
+        parser.error("expected the study's --data")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         measured = study_of(source, chosen.data or Path(scratch), Path(scratch) / "run", chosen)
@@ -223,7 +224,9 @@ def _start_s() -> float:
 
 def show(told: dict[str, Any]) -> None:
     """The numbers as tables, what costs most first."""
-    print(f"CPU ms of an epoch by part, CPU s of a job besides and in all; {told['jobs_a_method']} jobs a method")
+    print(
+        f"CPU ms of an epoch by part, CPU s of a job besides and in all; {told['jobs_a_method']} jobs a method"
+    )
     print(f"{'':36s}" + "".join(f"{part:>10s}" for part in (*EPOCH, "epoch", "besides s", "job s")))
     rows = sorted(told["methods"].items(), key=lambda item: -item[1]["job_s"])
     for name, row in rows:

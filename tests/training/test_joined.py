@@ -136,7 +136,12 @@ def test_only_arrays_that_fit_are_read_at_once(tmp_path):
         np.save(tmp_path / f"{name}.npy", np.zeros((10, width), np.float32))
         arrays[name] = Rows.of(tmp_path / f"{name}.npy")
     clips = Clips((), arrays, {})
-    for most, names in ((10, set()), (120, {"narrow"}), (1320, {"narrow", "middling"}), (10_000, set(arrays))):
+    for most, names in (
+        (10, set()),
+        (120, {"narrow"}),
+        (1320, {"narrow", "middling"}),
+        (10_000, set(arrays)),
+    ):
         loaded = clips.loaded(most, arrays).arrays
         assert {name for name in arrays if type(loaded[name]) is not Rows} == names
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 # Whose step of a number depends on that number's own past alone, whatever tensor it stands in.
 NUMBER_BY_NUMBER = frozenset(
-    getattr(torch.optim, name)
-    for name in "Adadelta Adam Adamax AdamW NAdam RAdam RMSprop Rprop SGD".split()
+    getattr(torch.optim, name) for name in "Adadelta Adam Adamax AdamW NAdam RAdam RMSprop Rprop SGD".split()
 )
 APART = 16  # numbers: weights begin where cache lines do, as by themselves, for products may depend on it
 _VARIATIONS = ("fused", "differentiable", "capturable")
@@ -67,7 +66,9 @@ class Joined:
         for number, weight in enumerate(self.weights):
             weight.data = weight.data.clone()
             own = {name: places[number].clone() for name, places in memories.items()}
-            own |= {name: value.clone() if torch.is_tensor(value) else value for name, value in shared.items()}
+            own |= {
+                name: value.clone() if torch.is_tensor(value) else value for name, value in shared.items()
+            }
             if own:
                 self.optimizer.state[weight] = own
         self.group["params"], self.vector, self.gradients = self.weights, None, []
