@@ -3,9 +3,9 @@
     python benchmarks/parts.py [STUDY --data DIR] [--folds 1] [--epochs 2] [--only NAME,...]
                                [--set KEY=VALUE ...] [--quick] [--json FILE]
 
-`plait.run` runs the study, inline and with one thread, for its first seed, its first folds and the first epochs
-of each training, while plait's own functions are timed: each in CPU seconds of this process, whatever else the
-machine does. A job of the study is its epochs, as many as it may have, and what it takes besides, once. The
+`plait.run` runs the study, inline and with one thread, for its first seed, its first folds and the first
+epochs of each training, while plait's own functions are timed: each in CPU seconds of this process, whatever
+else the machine does. A job of the study is its epochs, as many as it may have, and what it takes besides, once. The
 study's jobs are those of all methods, folds and seeds; a study takes them, and what is done once for it. What
 lies in the cache of clips and features ($PLAIT_CACHE) is found again, as in any study.
 
@@ -34,7 +34,7 @@ from plait.config import Study
 from plait.study.jobs import Job
 from plait.study.load import load_study
 
-# Where a part begins and ends: functions of plait by the part of an epoch, of a job or of a study that they are.
+# Where a part begins and ends: functions of plait, by the part of an epoch, a job or a study that they are.
 EPOCH = {
     "read": ["plait.clips.rows.Rows.read", "plait.clips.arrays.Clips.batch"],
     "augment": ["plait.training.course._seeded"],
@@ -224,9 +224,8 @@ def _start_s() -> float:
 
 def show(told: dict[str, Any]) -> None:
     """The numbers as tables, what costs most first."""
-    print(
-        f"CPU ms of an epoch by part, CPU s of a job besides and in all; {told['jobs_a_method']} jobs a method"
-    )
+    jobs = f"{told['jobs_a_method']} jobs a method"
+    print(f"CPU ms of an epoch by part, CPU s of a job besides and in all; {jobs}")
     print(f"{'':36s}" + "".join(f"{part:>10s}" for part in (*EPOCH, "epoch", "besides s", "job s")))
     rows = sorted(told["methods"].items(), key=lambda item: -item[1]["job_s"])
     for name, row in rows:

@@ -71,7 +71,7 @@ class Clips:
         return Clips(tuple(self.table[row] for row in rows), arrays, self.shapes)
 
     def loaded(self, most: int, among: Iterable[str]) -> "Clips":
-        """The same clips, with arrays read once: those of the smallest modalities, up to `most` bytes in all."""
+        """The same clips, arrays read once: of the smallest modalities, up to `most` bytes in all."""
         arrays, left = dict(self.arrays), most
         for name in sorted(among, key=lambda name: arrays[name].nbytes):
             left -= arrays[name].nbytes
