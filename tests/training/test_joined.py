@@ -1,4 +1,4 @@
-"""What a small network's step is spared changes no number: one vector of weights, arrays in memory, products."""
+"""What a small network's step is spared changes no number: weights as one vector, arrays in memory."""
 
 import numpy as np
 import polars as pl

@@ -1,5 +1,6 @@
 """All weights as one vector: an optimizer that goes from weight to weight then has one to go to."""
 
+import copy
 from typing import Any
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor, nn
 
 # Whose step of a number depends on that number's own past alone, whatever tensor it stands in.
 NUMBER_BY_NUMBER = frozenset(
-    getattr(torch.optim, name) for name in "Adadelta Adam Adamax AdamW NAdam RAdam RMSprop Rprop SGD".split()
+    getattr(torch.optim, name)
+    for name in ("Adadelta", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
 )
 APART = 16  # numbers: weights begin where cache lines do, as by themselves, for products may depend on it
 _VARIATIONS = ("fused", "differentiable", "capturable")
@@ -16,10 +18,10 @@ _VARIATIONS = ("fused", "differentiable", "capturable")
 class Joined:
     """The weights of one of an optimizer's groups, from its first step to `part` as parts of one vector.
 
-    torch's optimizers take a dozen small operations for each weight, and on a CPU that is most of what a small
-    network's step costs. Of the vector they take the same dozen once, and the numbers are the same. A weight
-    keeps its shape and its place in the network, but lies in the vector's memory. Weights that go without a
-    gradient have to be followed one by one, as the optimizer would leave them as they are.
+    torch's optimizers take a dozen small operations for each weight, and in the training of a small network a
+    CPU waits for that. Of the vector they take the same dozen once, and the numbers are the same. A weight
+    keeps its shape and its place in the network, but lies in the vector's memory. Once a weight goes without
+    a gradient, each is followed by itself, as an optimizer leaves such a weight as it is.
 
     Args:
         optimizer: which has not stepped.
@@ -35,7 +37,7 @@ class Joined:
         optimizer.register_step_pre_hook(lambda *_: self.gather())
 
     def gather(self) -> None:
-        """Bring the weights' gradients together; where one has none, each is followed by itself from now on."""
+        """Bring the weights' gradients together; from when one has none, each is followed by itself."""
         if self.apart:
             return
         gradients = [weight.grad for weight in self.weights if weight.grad is not None]
@@ -66,9 +68,7 @@ class Joined:
         for number, weight in enumerate(self.weights):
             weight.data = weight.data.clone()
             own = {name: places[number].clone() for name, places in memories.items()}
-            own |= {
-                name: value.clone() if torch.is_tensor(value) else value for name, value in shared.items()
-            }
+            own |= {name: copy.deepcopy(value) for name, value in shared.items()}
             if own:
                 self.optimizer.state[weight] = own
         self.group["params"], self.vector, self.gradients = self.weights, None, []
