@@ -5,9 +5,9 @@
 
 `plait.run` runs the study, inline and with one thread, for its first seed, its first folds and the first
 epochs of each training, while plait's own functions are timed: each in CPU seconds of this process, whatever
-else the machine does. A job of the study is its epochs, as many as it may have, and what it takes besides, once. The
-study's jobs are those of all methods, folds and seeds; a study takes them, and what is done once for it. What
-lies in the cache of clips and features ($PLAIT_CACHE) is found again, as in any study.
+else the machine does. A job of the study is its epochs, as many as it may have, and what it takes besides,
+once. The study's jobs are those of all methods, folds and seeds; a study takes them, and what is done once
+for it. What lies in the cache of clips and features ($PLAIT_CACHE) is found again, as in any study.
 
 Without a STUDY, and with --quick, it is the one whose data plait generates, `examples/generated.toml`.
 """
