@@ -62,9 +62,18 @@ STUDY = {
     "page": ["plait.report.write_report"],
     "rest of a study": ["plait.study.run.run_study"],
 }
-WHOLE = {"scores", "grids", "writing", "augment", "building", "scoring", *STUDY} - {
-    "rest of a study", "tables", "building",
-}  # within which nothing is told apart  # fmt: skip
+DIVIDED = {
+    "encoders",
+    "fusion",
+    "backward",
+    "optimizer",
+    "rest",
+    "building",
+    "rest of a job",
+    "tables",
+    "rest of a study",
+}
+WHOLE = {*EPOCH, *JOB, *STUDY} - DIVIDED  # within which nothing is told apart
 
 
 class Clock:

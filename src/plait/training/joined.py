@@ -78,7 +78,7 @@ class Joined:
 
     def _places(self, vector: Tensor) -> list[Tensor]:
         """Where each weight lies in a vector."""
-        parts = zip(self.weights, vector.split(self._sizes()), strict=True)
+        parts = zip(self.weights, torch.split(vector, self._sizes()), strict=True)
         return [part[: weight.numel()].view(weight.shape) for weight, part in parts]
 
     def _sizes(self) -> list[int]:
