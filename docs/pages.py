@@ -1,8 +1,8 @@
 """Lays the site out for mkdocs: `python docs/pages.py FOLDER` writes FOLDER/mkdocs.yml and FOLDER/pages.
 
-What stands under docs/ is copied; README, changelog and other files of the root become pages; examples,
-commands and the reference are made of the code. Links follow. A link to nothing ends it with a line and exit
-code 1.
+What stands under docs/ is copied; README, changelog and others of the root become pages; examples, studies,
+benchmarks, commands and the reference are made of the code. Links follow, and a file that a page names is a
+link. A link to nothing ends it with a line and exit code 1.
 """
 
 import ast
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -18,12 +19,53 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 DOCS, SOURCE, EXAMPLES = ROOT / "docs", ROOT / "src" / "plait", ROOT / "examples"
 PAGES = {
-    name: name.lower()
-    for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-    if (ROOT / name).is_file()
-} | {"README.md": "overview.md", "examples": "examples.md", "src/plait": "reference/index.md"}
+    "README.md": "overview.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "src/plait": "reference/index.md",
+    "examples": "examples.md",
+    "studies": "reference/studies.md",
+    "benchmarks": "reference/benchmarks.md",
+}
+GATHERED = {  # pages that show files: what stands above them, and which
+    "examples.md": (
+        "# Examples\n\nEach is one file outside the package, named in a study by its path `module:Name`.\n",
+        ("examples/*.py", "examples/*.toml"),
+    ),
+    "reference/studies.md": (
+        "# Studies\n\nPlait's own: `plait run NAME --data DIR --out RUN` takes any of them, and a study of "
+        'yours builds upon one by `extends = "studies/NAME.toml"`.\n',
+        ("studies/*.toml",),
+    ),
+    "reference/benchmarks.md": (
+        "# Benchmarks\n\nWhat measured the numbers of these pages, from a checkout.\n",
+        ("benchmarks/*.py", "benchmarks/*.sh"),
+    ),
+    "reference/files.md": (
+        "# Other files\n\nWhat these pages point at besides.\n",
+        (
+            "CITATION.cff",
+            "LICENSE",
+            "Makefile",
+            "pyproject.toml",
+            "constraints.txt",
+            "docs/*.py",
+            "docs/*.yml",
+        ),
+    ),
+}
+KINDS = {".py": "python", ".yml": "yaml", ".toml": "toml", ".sh": "sh", ".cff": "yaml"}
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
 FENCE = re.compile(r"^( *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^#.*$|\[[^\]]*\]\([^)]*\)|(?<!`)`([^`]+)`(?!`)", re.MULTILINE)  # not in headings, links
+NAMED = re.compile(r"(?<![\w./:-])(?:studies|benchmarks|examples|docs|src/plait)/[\w./-]*\w")
+
+
+@cache
+def gathered(page: str) -> list[Path]:
+    """The files that a page shows, in order."""
+    return sorted(file for pattern in GATHERED[page][1] for file in ROOT.glob(pattern))
 
 
 def place(file: Path) -> tuple[str, str]:
@@ -31,11 +73,17 @@ def place(file: Path) -> tuple[str, str]:
 
     Raises:
         KeyError: it stands nowhere.
+        FileNotFoundError: there is none.
     """
-    if file.is_relative_to(DOCS) and file.is_file():
+    for page in GATHERED:
+        if file in gathered(page):
+            return page, "#" + re.sub(r"[^\w-]", "", file.name.lower())
+    if file.is_relative_to(DOCS) and file.suffix in (".md", ".svg", ".jpg"):
+        file.stat()
         return file.relative_to(DOCS).as_posix(), ""
-    if file.parent == EXAMPLES and file.is_file():
-        return PAGES["examples"], "#" + file.name.replace(".", "")
+    if file.is_relative_to(SOURCE) and file != SOURCE and file.exists():
+        room = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+        return ("reference/index.md" if room.startswith("_") else f"reference/{room}.md"), ""
     return PAGES[file.relative_to(ROOT).as_posix()], ""
 
 
@@ -46,23 +94,49 @@ def linked(text: str, file: Path, page: str) -> str:
         before, target, anchor, after = found.groups()
         try:
             there, spot = place((file.parent / target).resolve())
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, FileNotFoundError):
             raise SystemExit(
                 f"{file.relative_to(ROOT)}: {target}: a link to nothing that is on the site"
             ) from None
         return before + os.path.relpath(there, Path(page).parent) + (anchor or spot) + after
 
+    def name(found: re.Match[str]) -> str:
+        named = NAMED.search(found[1] or "")
+        try:
+            there, spot = place(ROOT / named[0]) if named else ("", "")
+        except (KeyError, FileNotFoundError):
+            if re.fullmatch(
+                r"(studies|benchmarks|examples|docs)/[\w-]+\.(toml|py|sh|md)", named[0] if named else ""
+            ):
+                raise SystemExit(f"{file.relative_to(ROOT)}: {found[0]}: there is no such file") from None
+            return found[0]
+        return f"[{found[0]}]({os.path.relpath(there, Path(page).parent)}{spot})" if there else found[0]
+
     parts = FENCE.split(text)  # code in fences stays
-    return "".join(part if n % 2 else LINK.sub(lead, part) for n, part in enumerate(parts))
+    return "".join(part if n % 2 else CODE.sub(name, LINK.sub(lead, part)) for n, part in enumerate(parts))
 
 
-def examples() -> str:
-    """All examples, on one page."""
-    text = "# Examples\n\nEach is one file outside the package, named in a study by its path `module:Name`.\n"
-    for file in sorted([*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*.toml")]):
-        kind = {".py": "python", ".toml": "toml"}[file.suffix]
-        text += f"\n## {file.name}\n\n```{kind}\n{file.read_text(encoding='utf-8')}```\n"
+def shown(page: str) -> str:
+    """A page of files, each under its name."""
+    text = "---\nsearch: {exclude: true}\n---\n" + GATHERED[page][0]
+    for file in gathered(page):
+        code = file.read_text(encoding="utf-8").rstrip()
+        text += f"\n## {file.name}\n\n```{KINDS.get(file.suffix, 'text')}\n{code}\n```\n"
     return text
+
+
+def version() -> str:
+    """Which plait these pages are of: its version, and the commit where they lie in plait's own checkout."""
+    source = (SOURCE / "__init__.py").read_text(encoding="utf-8")
+    (number,) = re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE)
+    git = ["git", "-C", str(ROOT)]
+    ours = subprocess.run([*git, "ls-files", "--error-unmatch", "docs/pages.py"], capture_output=True)
+    if ours.returncode:  # none, or somebody else's around these files
+        return number
+    commit = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    )
+    return f"{number}, commit {commit.stdout.strip()}"
 
 
 def commands() -> str:
@@ -101,7 +175,8 @@ def own_members(file: Path) -> list[str]:
 
 def rooms() -> dict[str, str]:
     """A page for each room of the package, and for the modules beside them: name to text."""
-    pages = {}
+    members = own_members(SOURCE / "__init__.py")
+    pages = {"plait": f"---\ntitle: plait\n---\n\n::: plait\n    options:\n      members: {members}\n"}
     for path in sorted(SOURCE.iterdir()):
         modules = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         if path.name.startswith("_") or path.suffix not in ("", ".py") or not modules:
@@ -127,9 +202,11 @@ def reference(pages: dict[str, str]) -> str:
         "# Reference\n\nMade of the docstrings, one page for each room of the package. Shapes stand in "
         "signatures, units in names (`start_s`, `rate_hz`).\n\n| room | |\n| --- | --- |\n"
         "| [commands](commands.md) | Every verb of `plait` and its options. |\n"
+        "| [studies](studies.md), [benchmarks](benchmarks.md) | Plait's own, as they stand. |\n"
     )
     for name in pages:
-        file = SOURCE / name / "__init__.py" if (SOURCE / name).is_dir() else SOURCE / f"{name}.py"
+        folder = SOURCE.parent / name if name == "plait" else SOURCE / name
+        file = folder / "__init__.py" if folder.is_dir() else SOURCE / f"{name}.py"
         text += f"| [{name}]({name}.md) | {' '.join(said_first(file).split())} |\n"
     return text
 
@@ -139,10 +216,9 @@ def lay_out(out: Path) -> None:
     pages = out / "pages"
     shutil.rmtree(pages, ignore_errors=True)
     made = rooms()
-    texts = {PAGES["examples"]: examples(), "reference/index.md": reference(made)}
-    texts |= {"reference/commands.md": commands()} | {
-        f"reference/{name}.md": text for name, text in made.items()
-    }
+    texts = {page: shown(page) for page in GATHERED} | {"reference/index.md": reference(made)}
+    texts |= {"reference/commands.md": commands()}
+    texts |= {f"reference/{name}.md": text for name, text in made.items()}
     for file in [*DOCS.rglob("*.md"), *(ROOT / name for name in PAGES if name.endswith(".md"))]:
         page, _ = place(file)
         texts[page] = linked(file.read_text(encoding="utf-8"), file, page)
@@ -152,12 +228,10 @@ def lay_out(out: Path) -> None:
     for folder in ("images", "assets"):
         shutil.copytree(DOCS / folder, pages / folder)
     settings = yaml.safe_load((DOCS / "mkdocs.yml").read_text(encoding="utf-8"))
-    for section in settings["nav"]:  # a page that was left out of the list ends mkdocs
-        ((name, listed),) = section.items()
-        there = [
-            one for one in listed if (next(iter(one.values())) if isinstance(one, dict) else one) in texts
-        ]
-        section[name] = there or [f"reference/{room}.md" for room in ("index", "commands", *made)]
+    listed = ("index", "commands", "studies", "benchmarks", "files", *made)
+    settings["nav"].append({"Reference": [f"reference/{name}.md" for name in listed]})
+    settings["site_name"] += f" {version().partition(',')[0]}"
+    settings["copyright"] = f"plait {version()} · Apache-2.0"
     settings |= {"docs_dir": str(pages.resolve()), "site_dir": str(ROOT / "site")}
     (out / "mkdocs.yml").write_text(
         yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8"

@@ -130,6 +130,14 @@ def test_parts_of_a_study(tmp_path):
     assert min(told["study_s"][part] for part in ("keys", "page", "start of a process")) > 0
 
 
+def test_tuning(tmp_path):
+    told = run("tuning", tmp_path, how=benchmark)
+    held = told["held_mb"]
+    assert held["checkpoints"] < held["a batch whole"] / 2
+    assert held["in 4 parts"] == pytest.approx(held["a batch whole"] / 4, rel=0.01)
+    assert told["apart"] < 1e-6
+
+
 def test_memory(tmp_path):
     told = run("memory", tmp_path)
     assert told["clips"] == 400 and set(told["phases"]) == {"features", "study"}

@@ -47,6 +47,51 @@ def test_a_stranger_is_seen():
     assert strangers(node) == {"c"}
 
 
+def raised(function):
+    """The errors that a function itself raises, by name."""
+    found, inside = set(), list(ast.iter_child_nodes(function))
+    for node in inside:
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            found.add(ast.unparse(error).rpartition(".")[2])
+        if not isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            inside += ast.iter_child_nodes(node)
+    return {name for name in found if name.endswith("Error")}
+
+
+def unsaid(node):
+    """Errors that a function raises, and that stand, they or their parent, under no `Raises:`."""
+    said = (ast.get_docstring(node) or "").partition("Raises:\n")[2]
+    return {name for name in raised(node) if name not in said and "PlaitError" not in said}
+
+
+def public(body):
+    """Functions and methods with public names, of what is public."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield from public(node.body) if isinstance(node, ast.ClassDef) else [node]
+
+
+def test_errors_are_said():
+    wrong = {}
+    for file in FILES:
+        if file.parent.name == "cli":  # where docstrings are what --help says
+            continue
+        for node in public(ast.parse(file.read_text(encoding="utf-8")).body):
+            if unsaid(node):
+                wrong[f"{file.relative_to(SOURCE)}: {node.name}"] = unsaid(node)
+    assert wrong == {}
+
+
+def test_an_error_that_is_not_said_is_seen():
+    code = (
+        'class A:\n    def f(self):\n        """F."""\n        if self:\n            raise x.DataError(1)\n'
+    )
+    assert [unsaid(node) for node in public(ast.parse(code).body)] == [{"DataError"}]
+    said = code.replace('F."""', 'F.\n\n        Raises:\n            DataError: it is so.\n        """')
+    assert [unsaid(node) for node in public(ast.parse(said).body)] == [set()]
+
+
 @pytest.mark.parametrize(
     "file", [file for file in FILES if ">>> " in file.read_text(encoding="utf-8")], ids=lambda file: file.stem
 )

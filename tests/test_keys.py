@@ -1,10 +1,13 @@
 """Every key of plait: whatever decides a value changes the key that it is kept under, nothing else does."""
 
+import importlib
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +22,7 @@ from plait.clips import cut, listed
 from plait.clips.arrays import decided_by
 from plait.compute import machine
 from plait.config import Method
+from plait.errors import ConfigError
 from plait.features import Extraction
 from plait.features import extraction as features
 from plait.fusion.grids import Reads, mean_of
@@ -435,6 +439,47 @@ def test_what_a_process_has_imported_besides_decides_nothing(tmp_path):
     assert code == 0, fault
     told = json.loads(little.communicate()[0])
     assert told == json.loads(much) and len(set(told)) == len(told)
+
+
+@pytest.mark.parametrize("marked", ["", "outer", "inner", "outer inner"])
+@pytest.mark.parametrize("imported", [False, True])
+def test_code_in_folders_without_init_counts_whoever_imported_the_package_above(
+    tmp_path, monkeypatch, marked, imported
+):
+    """`outer.inner.deep`, which a function of the user's imports as it runs; any folder may be no package."""
+    outer = f"outer{abs(hash((marked, imported))) % 10**8}"
+    deep = tmp_path / outer / "inner" / "deep.py"
+    deep.parent.mkdir(parents=True)
+    for folder, name in ((tmp_path / outer, "outer"), (deep.parent, "inner")):
+        if name in marked.split():
+            (folder / "__init__.py").write_text("")
+    (tmp_path / f"uses_{outer}.py").write_text(f"def use():\n    from {outer}.inner.deep import value\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    use = importlib.import_module(f"uses_{outer}").use
+    if imported:
+        importlib.import_module(outer)
+    keys = []
+    for time_s, code in enumerate(("value = 1", "value = 1  # the same", "value = 2")):
+        deep.write_text(code)
+        os.utime(deep, (time_s, time_s))
+        keys.append(objects.source_key([use]))
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize("how", ["imported", "imported as it runs"])
+def test_code_in_an_archive_is_refused_for_no_key_would_hold_it(tmp_path, monkeypatch, how):
+    inside = f"inside{abs(hash(how)) % 10**8}"
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr(f"{inside}.py", "def use(): pass")
+    monkeypatch.syspath_prepend(tmp_path / "code.zip")
+    if how == "imported":
+        use = importlib.import_module(inside).use
+    else:
+        (tmp_path / f"uses_{inside}.py").write_text(f"def use():\n    import {inside}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        use = importlib.import_module(f"uses_{inside}").use
+    with pytest.raises(ConfigError, match=rf"^module '{inside}' is read from .*code\.zip, expected a folder"):
+        objects.source_key([use])
 
 
 def test_who_installed_a_package_is_who_python_says():

@@ -51,10 +51,23 @@ def test_what_the_wheel_says_of_itself(wheel):
     documented = {name for row in named for name in re.findall(r"`(\w+)`", row)}
     assert documented == set(said.get_all("Provides-Extra")) == set(PROJECT["optional-dependencies"])
     assert (folder / "licenses" / "LICENSE").is_file()
-    assert f"version: {plait.__version__}\n" in (ROOT / "CITATION.cff").read_text()
-    assert (
-        "## [Unreleased]\n" in (text := (ROOT / "CHANGELOG.md").read_text()) and "## [0.1.0] - 2026" in text
-    )
+    tried = {name.rpartition(" ")[2] for name in said.get_all("Classifier") if " :: 3." in name}
+    (sentences,) = re.findall(r"^Tried on Linux.*(?:\n.+)*", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert tried == set(re.findall(r"\b3\.\d+\b", sentences)) and min(tried) in said["Requires-Python"]
+
+
+def test_a_version_has_one_date():
+    said = (ROOT / "CITATION.cff").read_text()
+    version, date = re.search(r"^version: (.+)\ndate-released: (.+)$", said, re.MULTILINE).groups()
+    text = (ROOT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert version == plait.__version__
+    assert headings[:2] == ["[Unreleased]", f"[{version}] - {date}"] and len(set(headings)) == len(headings)
+    sections = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= sections
+    for part in text.split("\n## "):
+        within = re.findall(r"^### (.+)$", part, re.MULTILINE)
+        assert len(set(within)) == len(within)
 
 
 def test_outside_a_checkout_it_answers_and_finds_its_own_studies(wheel, tmp_path):
@@ -62,7 +75,12 @@ def test_outside_a_checkout_it_answers_and_finds_its_own_studies(wheel, tmp_path
         "import sys; from plait.study.load import load_study; from plait.study.shipped import study_path\n"
         "print(study_path('studies/mex.toml'), load_study('mex-best').name)"
     )
-    environment = {"PYTHONPATH": str(wheel), "HOME": str(tmp_path), "PATH": ""}
+    environment = {
+        "PYTHONPATH": str(wheel),
+        "HOME": str(tmp_path),
+        "PATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
     done = subprocess.run([sys.executable, "-c", code], **options)
     assert done.stdout.split() == [str(wheel / "plait" / "studies" / "mex.toml"), "mex-best"], done.stderr

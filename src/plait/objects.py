@@ -13,6 +13,7 @@ import importlib.metadata
 import inspect
 import os
 import sys
+import zipimport
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
@@ -82,6 +83,9 @@ def source_key(things: Iterable[Any]) -> str:
 
     Comments, formatting and docstrings do not count; installed packages count by their version. Modules of
     plait's that it imports only where they are needed count for whoever names the function that does.
+
+    Raises:
+        ConfigError: one of these modules is read from an archive.
     """
     hashes: dict[str, str] = {}
     todo, seen = sorted(modules(list(things))), set()
@@ -140,10 +144,15 @@ def _home(value: object) -> str:
 
 
 def _file(name: str) -> Path | None:
-    """The file of a module, which is not imported for that; None if there is none."""
+    """The file of a module, which is not imported for that; None if there is none.
+
+    Raises:
+        ConfigError: it is in an archive.
+    """
     module = sys.modules.get(name)
     if module is not None:
         file = getattr(module, "__file__", None)
+        _refuse_archived(name, getattr(module, "__loader__", None), file or "")
         return _resolved(file) if file and os.path.isfile(file) else None  # noqa: PTH113 - asked so often
     above, _, last = name.rpartition(".")
     package = sys.modules.get(above)
@@ -152,16 +161,29 @@ def _file(name: str) -> Path | None:
     places: list[str] | None = None
     spec = None
     for part in accumulate(name.split("."), "{}.{}".format):
-        if spec is not None and spec.submodule_search_locations is None:
+        if places == []:  # nothing is below a module
             return None
         try:
             spec = importlib.machinery.PathFinder.find_spec(part, places)
+        except KeyError:  # of a folder alone, Python asks the package above, which was not imported
+            folders = [Path(place, part.rpartition(".")[2]) for place in places or ()]
+            spec, places = None, [str(folder) for folder in folders if folder.is_dir()]
+            continue
         except (ImportError, ValueError):
             return None
         if spec is None:
             return None
         places = list(spec.submodule_search_locations or ())
-    return _resolved(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
+    if spec is None or not spec.origin:
+        return None
+    _refuse_archived(name, spec.loader, spec.origin)
+    return _resolved(spec.origin) if Path(spec.origin).is_file() else None
+
+
+def _refuse_archived(name: str, loader: object, file: str) -> None:
+    """Refuse a module of plait's or the user's that is read out of an archive: no key would hold its code."""
+    if isinstance(loader, zipimport.zipimporter) and not among_installed(file):
+        raise ConfigError(f"module {name!r} is read from {loader.archive}, expected a folder: unpack it")
 
 
 @functools.lru_cache(maxsize=4096)

@@ -39,9 +39,7 @@ def test_what_feels_alike_moves_as_the_other_activity_does_elsewhere_with_someth
     one, other = (made.hands["right"](MIDST) for made in (motion(activity, "feel"), motion(kin)))
     moved = one.position - other.position
     assert np.abs(moved - moved[0]).max() < 1e-9 and np.linalg.norm(moved[0]) > 0.05
-    np.testing.assert_allclose(one.rotation.as_matrix(), other.rotation.as_matrix(), atol=1e-9)
-    np.testing.assert_allclose(one.flexion, other.flexion, atol=1e-9)
-    np.testing.assert_allclose(one.pressure, other.pressure, atol=1e-9)
+    assert_same_motion(one, other, place=False)
     assert (one.holds != other.holds).any()
     assert motion(activity, "feel").hits == motion(kin).hits
 
@@ -68,6 +66,44 @@ def test_the_other_hand_leads_and_a_tool_stays_in_a_hand():
         rest.hands["right"](MIDST).position[:, 1].mean()
         < motion("neutral").hands["right"](MIDST).position[:, 1].mean()
     )
+
+
+@pytest.mark.parametrize(
+    ("activity", "own", "other"), [("using a hammer", 4, 3), ("using a screwdriver", 3, 4)]
+)
+def test_swapped_tools_are_seen_and_not_felt(activity, own, other):
+    usual, swapped = motion(activity), motion(activity, swapped=True)
+    assert set(usual.hands["right"](MIDST).holds) == {own}
+    assert set(swapped.hands["right"](MIDST).holds) == {other}
+    for side in ("left", "right"):
+        assert_same_motion(usual.hands[side](MIDST), swapped.hands[side](MIDST))
+    assert usual.hits == swapped.hits
+
+
+@pytest.mark.parametrize("activity", CYCLES)
+def test_work_elsewhere_on_the_panel_moves_hands_as_a_whole(activity):
+    usual, moved = motion(activity), motion(activity, place=(0.03, -0.05))
+    by = moved.hands["right"](MIDST).position - usual.hands["right"](MIDST).position
+    np.testing.assert_allclose(by, np.broadcast_to([0.03, -0.05, 0.0], by.shape), atol=1e-9)
+    assert_same_motion(usual.hands["right"](MIDST), moved.hands["right"](MIDST), place=False)
+    assert usual.hits == moved.hits
+
+
+@pytest.mark.parametrize("activity", CYCLES)
+def test_the_hand_that_follows_does_otherwise_and_the_one_that_leads_does_not(activity):
+    usual, helping = motion(activity), motion(activity, helping=True)
+    steadies = [made.hands["left"](MIDST).pressure.mean() > 0.2 for made in (usual, helping)]
+    assert steadies[0] == CYCLES[activity][2] and steadies[1] != steadies[0]
+    assert_same_motion(usual.hands["right"](MIDST), helping.hands["right"](MIDST))
+    assert usual.hits == helping.hits
+
+
+def assert_same_motion(one, other, place=True):
+    if place:
+        np.testing.assert_allclose(one.position, other.position, atol=1e-9)
+    np.testing.assert_allclose(one.rotation.as_matrix(), other.rotation.as_matrix(), atol=1e-9)
+    np.testing.assert_allclose(one.flexion, other.flexion, atol=1e-9)
+    np.testing.assert_allclose(one.pressure, other.pressure, atol=1e-9)
 
 
 def felt(worn):
@@ -104,9 +140,14 @@ def test_troubles_come_as_often_as_the_knobs_say():
         "away": np.mean([s.away is not None for all_ in people for s in all_]),
         "loose": np.mean([s.loose for all_ in people for s in all_]),
         "other_hand": np.mean([s.other_hand for all_ in people for s in all_]),
+        "helping": np.mean([s.helping for all_ in people for s in all_]),
+        "swapped": np.mean([s.swapped for all_ in people for s in all_ if not s.like]),
+        "place_m": np.std([s.place for all_ in people for s in all_]),
         "carried": np.mean([s.carried > 0 for all_ in people for s in all_]),
     }
     assert shares == pytest.approx({name: getattr(HARD, name) for name in shares}, abs=0.04)
+    assert shares["place_m"] == pytest.approx(HARD.place_m, rel=0.05)
+    assert not any(s.swapped and s.like for all_ in people for s in all_)
     own = [np.mean([s.loose for s in all_]) for all_ in people]
     assert np.std(own) > 0.03  # people differ
 

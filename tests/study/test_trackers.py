@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import math
+import resource
+import sys
 from types import SimpleNamespace
 
 import polars as pl
@@ -173,6 +175,46 @@ def test_mlflow_has_every_job_once_though_it_was_killed_meanwhile(plain, tmp_pat
     changed = {key for key in again if again[key].info.run_id != first[key].info.run_id}
     assert changed == {killed} and again.keys() == said.keys()
     assert capfd.readouterr() == ("", "")
+
+
+@needs("mlflow")
+@pytest.mark.parametrize("name", ["a%20b", "a?mode=memory"])
+def test_a_folder_that_a_database_s_address_cannot_name_is_refused(tmp_path, name):
+    (tmp_path / "a b" / "mlruns").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"expected a path without \? and %$"):
+        run(tmp_path / name, "mlflow")
+    assert not list((tmp_path / "a b" / "mlruns").iterdir())
+
+
+@needs("tensorboard")
+def test_a_tracker_that_is_there_and_cannot_be_used_is_one_line(tmp_path, monkeypatch):
+    import tensorboard
+
+    (tmp_path / "tensorboard.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == tensorboard.__name__]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ConfigError, match=r"^train\.log: tensorboard cannot be used: .*not a package"):
+        run(tmp_path / "out", "tensorboard")
+
+
+@needs("tensorboard")
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, capfd):
+    job = SimpleNamespace(label="a / 手, fold f, seed 0", key="0" * 32)
+    telling = trackers.Telling(job, {"loss": [(epoch, 1 / epoch) for epoch in range(1, 5001)]})
+    tell = trackers._TRACKERS["tensorboard"](tmp_path, "tiny")
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, bounds[1]))
+    try:
+        with pytest.raises(DataError, match=r"seed 0, 0{8}: cannot be written: ") as refused:
+            tell(telling)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+    assert len(str(refused.value).splitlines()) == 1 and not list((tmp_path / "tensorboard").iterdir())
+    assert capfd.readouterr() == ("", "")
+    tell(telling)
+    told = told_to_tensorboard(tmp_path)["0" * 8]["loss"]
+    assert told[0] == (1, 1.0) and told[-1] == (5000, pytest.approx(1 / 5000))
 
 
 @needs("mlflow")

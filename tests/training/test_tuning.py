@@ -1,6 +1,7 @@
 """Blocks of a network trained with the method: studies, models, parts of batches, several devices."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from plait import pretrained
+from plait.datasets import generated
 from plait.errors import ConfigError
 from plait.features.cut import drawn_alike
 from plait.recogniser.fitting import fit_model
@@ -20,6 +23,7 @@ from plait.training.course import groups_of, optimizer_of
 from plait.trust import Trust
 from tests.training import filmed
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "finetune.toml"
 SHARP = {"use": filmed.NETWORK, "trainable": {"blocks": ["mid*", "last"], "lr": 0.02, "checkpoint": True}}
 MIXED = {"use": "plait.training.objectives:MixedClips", "args": {"p": 0.5}}
 
@@ -223,3 +227,21 @@ def test_a_tuned_encoder_can_be_a_donor_s(tmp_path):
     ]
     one, other = ({n: w for n, w in film.items() if n.startswith("encoders.")} for film in films)
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_blocks_of_a_network_are_trained_with_the_method(tmp_path, monkeypatch):
+    monkeypatch.setattr(generated, "SUBJECTS", ("1", "2", "3", "4"))
+    monkeypatch.setattr(generated, "REPEATS", 1)
+    options = {"sets": ["train.max_epochs=1"], "executor": "inline"}
+    run_study(EXAMPLE, tmp_path, tmp_path / "out", say=lambda line: None, **options)
+    table = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert set(table["method"]) == {"tuned", "tuned-led", "frozen"}
+    public = pretrained.lite0().state_dict()
+    moved = []
+    for file in (tmp_path / "out").glob("jobs/*/weights.safetensors"):
+        weights = load_file(file)
+        prefix = "encoders.video.blocks.blocks_4_0."
+        own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+        moved.append({name for name, w in own.items() if not w.equal(public[f"blocks.4.0.{name}"])})
+    assert sorted(map(len, moved)) == [0, 9, 9]
+    assert not any("running" in name for names in moved for name in names)

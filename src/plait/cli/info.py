@@ -21,11 +21,10 @@ def info() -> None:
     from plait.compute.machine import cores
     from plait.study.shipped import own_studies, study_file
 
-    known = metadata.distribution("plait")
     lines = [
         ("plait", f"{plait.__version__}, {plait.__path__[0]}"),
         ("Python", f"{platform.python_version()}, {platform.platform()}"),
-        ("packages", ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)),
+        ("packages", ", ".join(f"{name} {_version(name) or 'not found'}" for name in PACKAGES)),
         ("cores", f"{cores()}"),
         ("devices", _devices()),
         ("cache", _cache()),
@@ -33,6 +32,11 @@ def info() -> None:
     ]
     for name, said in lines:
         typer.echo(f"{name:<10}{said}")
+    try:
+        known = metadata.distribution("plait")
+    except metadata.PackageNotFoundError:
+        typer.echo("extras    not known: this plait runs from its source and is not installed")
+        return
     typer.echo("extras")
     names = [name for name in known.metadata.get_all("Provides-Extra") or () if name != "dev"]
     for name, said in extras(names, known.requires or ()).items():
@@ -62,12 +66,19 @@ def extras(names: Iterable[str], requirements: Iterable[str]) -> dict[str, str]:
 
 def _lacking(requirement: Requirement) -> str:
     """What is asked for and not installed, if so."""
-    try:
-        version = metadata.version(requirement.name)
-    except metadata.PackageNotFoundError:
+    version = _version(requirement.name)
+    if version is None:
         return requirement.name
     fits = requirement.specifier.contains(version, prereleases=True)
     return "" if fits else f"{requirement.name}{requirement.specifier} (but {version})"
+
+
+def _version(package: str) -> str | None:
+    """Of what is installed, None if nothing is."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _devices() -> str:

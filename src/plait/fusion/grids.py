@@ -102,7 +102,11 @@ class Entry(nn.Module):
         self.norms = nn.ModuleDict({name: nn.LayerNorm(shape[-1]) for name, shape in normalised.items()})
 
     def forward(self, grids: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The grids of `shapes`, each `(b, *shape)`, beside or instead of them the means that are read."""
+        """The grids of `shapes`, each `(b, *shape)`, beside or instead of them the means that are read.
+
+        Raises:
+            ShapeError: a grid or a mean has another shape than was said, none is there, or batches differ.
+        """
         entered: dict[str, Tensor] = {}
         for name, shape in self.shapes.items():
             if name in self.reads.optional and not is_known(name, grids):

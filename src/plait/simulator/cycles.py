@@ -11,6 +11,7 @@ from numpy.random import Generator
 
 PANEL_Z = 0.60
 NONE, PLUG, CAP, DRIVER, HAMMER = range(5)  # what a hand holds
+SWAPPED = {DRIVER: HAMMER, HAMMER: DRIVER}
 TRAY = np.array([0.16, 0.17, 0.50])
 SOCKETS = np.array([[-0.06, -0.06, 0.57], [0.02, -0.06, 0.57], [0.10, -0.06, 0.57]])
 BUTTONS = np.array([[-0.12, 0.05, 0.57], [0.00, 0.05, 0.57], [0.12, 0.05, 0.57]])

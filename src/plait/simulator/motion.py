@@ -25,6 +25,7 @@ from plait.simulator.cycles import (
     OPEN,
     READY,
     REST,
+    SWAPPED,
     Activity,
     Key,
     Keys,
@@ -106,7 +107,7 @@ def move(
         elif (activity := _cycle(event)) is not None:
             leads, follows = (other, main) if event.other_hand else (main, other)
             follows.holds.append((event.start_s, event.carried))
-            _repeat(activity, leads, follows, event.start_s, event.stop_s, person, rng)
+            _repeat(activity, leads, follows, event, person, rng)
             follows.holds.append((event.stop_s, NONE))
         elif event.carried:
             _idle(main, other, event.start_s, event.stop_s, person, rng, event.carried)
@@ -186,19 +187,21 @@ def _clap(main: Hand, other: Hand, at: float) -> None:
 
 
 def _repeat(
-    activity: Activity, main: Hand, other: Hand, start: float, stop: float, person: Person, rng: Generator
+    activity: Activity, main: Hand, other: Hand, stretch: Stretch, person: Person, rng: Generator
 ) -> None:
-    """One span: the activity's cycle again and again, each a little different."""
+    """One stretch: the activity's cycle again and again, each a little different."""
     make, lasts_s, two_hands = activity
-    time = start
+    time, stop, two_hands = stretch.start_s, stretch.stop_s, two_hands != stretch.helping
+    looks = SWAPPED if stretch.swapped else {}
     while stop - time > 0.3:
         seconds = min(lasts_s / person.pace * rng.uniform(0.85, 1.15), stop - time)
         keys, held, hits = make(person, rng)
+        keys = [(phase, value + np.array([*stretch.place, *[0.0] * 10])) for phase, value in keys]
         jitter = rng.normal(0, 0.006, 3)
         for phase, value in keys:
             main.add(time + phase * seconds, value + np.concatenate([jitter, np.zeros(9)]))
         for phase, thing in held:
-            main.holds.append((time + phase * seconds, thing))
+            main.holds.append((time + phase * seconds, looks.get(thing, thing)))
         for phase, strength in hits:
             main.hits.append((time + phase * seconds, strength))
         _follow(other, keys, time, seconds, two_hands, rng)

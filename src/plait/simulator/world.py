@@ -26,6 +26,11 @@ class World:
         away: mean over people of the share of stretches in which the camera looks past the hands.
         loose: mean over people of the share of stretches in which the leading hand's glove has slipped.
         other_hand: share of stretches in which the hand leads that usually follows.
+        helping: share of stretches in which the hand that follows does otherwise: it steadies where it would
+            hang, and hangs where it would steady.
+        swapped: share of stretches in which screws are turned with what the hammer looks like, and nails hit
+            with what the screwdriver looks like; gloves feel no difference, moving pictures show one.
+        place_m: SD between stretches of where on the panel work is done, to the right and down, in metres.
         camera_m: SD between people of the camera's place, to the right and down, in metres.
         camera_rad: SD between people of the camera's tilt, in radians.
         blur: mean over people of how soft the pictures are, the SD of a Gaussian in parts of the height.
@@ -42,6 +47,9 @@ class World:
     away: float = 0.0
     loose: float = 0.0
     other_hand: float = 0.0
+    helping: float = 0.0
+    swapped: float = 0.0
+    place_m: float = 0.0
     camera_m: float = 0.02
     camera_rad: float = 0.05
     blur: float = 0.0
@@ -58,7 +66,7 @@ class World:
             ConfigError: one is out of range.
         """
         ranges = {"away": 2 / 3, "loose": 2 / 3, "camera_m": 1.0, "blur": 0.1, "gain": 0.9, "saturates": 9.0}
-        ranges |= {"camera_rad": np.pi, "pose_rad": np.pi, "worn_rad": np.pi}
+        ranges |= {"place_m": 1.0, "camera_rad": np.pi, "pose_rad": np.pi, "worn_rad": np.pi}
         for knob in fields(self):
             value, most = getattr(self, knob.name), ranges.get(knob.name, 1.0)
             if not 0 <= value <= most:
@@ -76,11 +84,14 @@ HARD = World(
     away=0.18,
     loose=0.1,
     other_hand=0.25,
+    helping=0.1,
+    swapped=0.5,
+    place_m=0.03,
     camera_m=0.03,
     camera_rad=0.06,
     blur=0.012,
     pose_rad=0.05,
-    worn_rad=0.1,
+    worn_rad=0.07,
     gain=0.2,
     saturates=0.9,
     colours=1.0,
@@ -109,6 +120,9 @@ class Stretch:
     carried: int = 0  # what a hand holds that it does not use
     loose: bool = False  # whether the leading hand's glove has slipped
     other_hand: bool = False  # whether the other hand leads
+    helping: bool = False  # whether the hand that follows does otherwise than it usually does
+    swapped: bool = False  # whether hammer and screwdriver look like each other
+    place: tuple[float, float] = (0.0, 0.0)  # by how much work is moved, in metres to the right and down
 
 
 def troubled(
@@ -131,8 +145,9 @@ def troubled(
     away, loose = (mean * rng.uniform(0.5, 1.5) for mean in (world.away, world.loose))
     made = []
     for start_s, stop_s, activity in stretches:
-        manner, past, up, side, slipped, other, keeps = rng.random(7)
+        manner, past, up, side, slipped, other, keeps, helps, swaps = rng.random(9)
         thing = int(rng.integers(1, things))
+        right, down = rng.normal(0, world.place_m, 2).tolist()
         like = "feel" if manner < world.feel_alike else "look"
         if manner >= world.feel_alike + world.look_alike or activity not in can[like]:
             like = ""
@@ -148,6 +163,9 @@ def troubled(
                 thing if keeps < world.carried else 0,
                 bool(slipped < loose),
                 bool(other < world.other_hand),
+                bool(helps < world.helping),
+                bool(swaps < world.swapped) and not like,
+                (right, down),
             )
         )
     return made

@@ -126,12 +126,14 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of plait's own source, `+` behind it if there are changes; None outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    """The commit of plait's own source, `+` behind it if anything is changed; None outside its checkout."""
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    own = ["ls-files", "--error-unmatch", here.name]  # fails where plait lies in a checkout of something else
     try:
-        commit, changes = (
+        _, commit, changes = (
             subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+            for command in (own, ["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -80,7 +80,11 @@ class FinishedRun:
         return choose(self.dataset.name, self.methods, self.study.modalities, self.results.validation)
 
     def clips(self, method: str) -> Clips:
-        """What `method` was given, all clips."""
+        """What `method` was given, all clips.
+
+        Raises:
+            ConfigError: the run has no such method, or trained none of that name.
+        """
         if method not in self.methods or not self.methods[method].use:
             known = ", ".join(name for name, row in self.methods.items() if row.use)
             raise ConfigError(f"no trained method {method!r} in {self.folder}, expected one of: {known}")

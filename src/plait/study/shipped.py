@@ -32,4 +32,4 @@ def study_path(path: Path | str, beside: Path = Path()) -> Path:
 
 def _folder() -> Path:
     places = (Path(__file__).parents[1] / "studies", Path(__file__).parents[3] / "studies")
-    return next(place for place in places if place.is_dir())
+    return next((place for place in places if place.is_dir()), places[0])

@@ -11,6 +11,7 @@ RUN/mlruns/mlflow.db     MLflow's SQLite store: an experiment called as the stud
 import importlib.util
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -112,18 +113,33 @@ def curves(history: pl.DataFrame) -> dict[str, list[tuple[int, float]]]:
 
 
 def _tensorboard(run: Path, study: str) -> Tell:
-    """Event files, a folder for each job."""
-    from torch.utils.tensorboard import SummaryWriter
+    """Event files, a folder for each job.
+
+    They are written here and now: TensorBoard's own writer has a thread, and what that meets is not raised.
+    """
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+    except Exception as error:  # another module of its name, versions that do not fit
+        raise ConfigError(f"train.log: tensorboard cannot be used: {one_line(error)}") from error
 
     def tell(telling: Telling) -> None:
         name = quote(telling.job.label, safe=" ,=[]()+")[:LONGEST]
         folder = run / TENSORBOARD / f"{name}, {telling.job.key[:8]}"
         if folder.exists():
             return
-        with atomic(folder) as making, SummaryWriter(str(making)) as writer:
-            for curve, values in telling.curves.items():
-                for epoch, value in values:
-                    writer.add_scalar(curve, value, epoch)
+        told_s = time.time()
+        with atomic(folder) as making:
+            making.mkdir()
+            with (making / f"events.out.tfevents.{told_s:.0f}").open("wb") as file:
+                writer = RecordWriter(file)
+                writer.write(Event(wall_time=told_s, file_version="brain.Event:2").SerializeToString())
+                for curve, values in telling.curves.items():
+                    for epoch, value in values:
+                        point = Summary(value=[Summary.Value(tag=curve, simple_value=value)])
+                        event = Event(wall_time=told_s, step=epoch, summary=point)
+                        writer.write(event.SerializeToString())
 
     return tell
 
@@ -134,8 +150,9 @@ def _mlflow(run: Path, study: str) -> Tell:
     A job that a killed process has begun to tell of is told of anew.
     """
     folder = run / MLRUNS
-    if "?" in str(folder):  # SQLAlchemy would take what follows for options
-        raise ConfigError(f"train.log: mlflow cannot keep anything at {folder}, expected a path without ?")
+    if set("?%") & set(str(folder)):  # of SQLAlchemy's addresses; from 2.1 on %20 is a space
+        told = f"mlflow cannot keep anything at {folder}, expected a path without ? and %"
+        raise ConfigError(f"train.log: {told}")
     with _quiet_mlflow(folder):
         from mlflow import MlflowClient
         from mlflow.entities import Metric, Param
@@ -186,7 +203,7 @@ def _quiet_mlflow(folder: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             importlib.import_module("mlflow")  # sets its level
             level = logger.level
-            logger.setLevel(max(level, logging.WARNING))
+            logger.setLevel(max(level, logging.CRITICAL))  # what it has to say it raises, too
             yield
     except Exception as error:  # of a store that is damaged, or lies on a full disk: anything
         raise DataError(f"{folder}: mlflow cannot keep what it is told: {one_line(error)}") from error

@@ -89,7 +89,11 @@ class Noted(NamedTuple):
 
 
 def users(data: Path) -> list[Path]:
-    """The users' folders, by name."""
+    """The users' folders, by name.
+
+    Raises:
+        DataError: there is no such folder, no user in it, or one lies there twice.
+    """
     if not data.is_dir():
         raise DataError(f"{data}: no such folder")
     found = sorted(
@@ -105,7 +109,11 @@ def users(data: Path) -> list[Path]:
 
 
 def sessions(folder: Path) -> dict[str, bool]:
-    """The sessions that a user has labels or a sensor's file of, and whether the latter."""
+    """The sessions that a user has labels or a sensor's file of, and whether the latter.
+
+    Raises:
+        DataError: a file is called otherwise than a session.
+    """
     found: dict[str, bool] = {}
     places = [(LABELS, "csv"), *((kind.folder, "csv") for kind in KINDS.values()), (KEYPOINTS, "json")]
     for place, suffix in places:

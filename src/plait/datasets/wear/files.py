@@ -63,7 +63,11 @@ NAME = re.compile(r"(sbj_\d+)(_\d+)?")
 
 
 def root_of(data: Path, inside: str) -> Path:
-    """The folder with a folder `inside`."""
+    """The folder with a folder `inside`.
+
+    Raises:
+        DataError: there is no such folder, or not exactly one `inside`.
+    """
     if not data.is_dir():
         raise DataError(f"{data}: no such folder")
     if (data / inside).is_dir():
@@ -83,7 +87,11 @@ def folder_of(folder: Path, rate: str) -> Path:
 
 
 def by_name(folder: Path, ending: str) -> dict[str, Path]:
-    """A folder's files of people's, by name."""
+    """A folder's files of people's, by name.
+
+    Raises:
+        DataError: a file is called otherwise than WEAR's.
+    """
     found = {file.stem: file for file in sorted(folder.glob(f"[!.]*.{ending}"))}
     if odd := [file for name, file in found.items() if not NAME.fullmatch(name)]:
         raise DataError(f"{odd[0]}: a file of another name, expected one such as sbj_0.{ending}")
@@ -91,7 +99,11 @@ def by_name(folder: Path, ending: str) -> dict[str, Path]:
 
 
 def split_files(root: Path) -> list[Path]:
-    """The files of the splits, in order."""
+    """The files of the splits, in order.
+
+    Raises:
+        DataError: there is none.
+    """
     folder = folder_of(root / "annotations", "60fps")
     found = sorted(folder.glob("wear_split_*.json"), key=lambda file: natural(file.stem))
     if not found:
@@ -120,7 +132,11 @@ def splits(data: Path) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
 
 
 def read_split(file: Path) -> Mapping[str, Any]:
-    """What a split file says of each recording."""
+    """What a split file says of each recording.
+
+    Raises:
+        DataError: it is no annotations of WEAR, or names other activities.
+    """
     content = read_json(file)
     database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict) or not all(isinstance(about, dict) for about in database.values()):
@@ -133,7 +149,12 @@ def read_split(file: Path) -> Mapping[str, Any]:
 
 
 def of_csv(file: Path, name: str, about: Mapping[str, Any] | None) -> Recording:
-    """A recording of the raw readings and their labels; `about` is what the annotations say of it."""
+    """A recording of the raw readings and their labels; `about` is what the annotations say of it.
+
+    Raises:
+        DataError: it is no table of WEAR's, is of somebody else, has another length than the annotations say,
+            a label that is none of WEAR's, or no placement with two readings.
+    """
     table = _table(file)
     values = table.select(CHANNELS).to_numpy(order="c")
     lasts_s = len(table) / RATE_HZ
@@ -184,7 +205,11 @@ def placements(
 
 
 def check_length(file: Path, lasts_s: float, about: Mapping[str, Any] | None) -> None:
-    """Refuse what has not 50 readings a second, or is cut short, as the annotations tell."""
+    """Refuse what has not 50 readings a second, or is cut short, as the annotations tell.
+
+    Raises:
+        DataError: the annotations' `duration` differs from `lasts_s` by more than 1.5 s.
+    """
     said = None if about is None else about.get("duration")
     if isinstance(said, int | float) and abs(said - lasts_s) > 1.5:
         got = f"{lasts_s:.2f} s at {RATE_HZ:g} readings a second"
@@ -253,7 +278,11 @@ def readings_of(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def array_of(file: Path, columns: int) -> np.ndarray:
-    """A mapped array of features with `columns` or, combined, more."""
+    """A mapped array of features with `columns` or, combined, more.
+
+    Raises:
+        DataError: it is no array of numbers of shape `(n, columns)` or of `combined_features`.
+    """
     try:
         array: np.ndarray = np.load(regular(file), mmap_mode="r", allow_pickle=False)
     except Exception as error:  # damaged headers raise anything

@@ -35,7 +35,11 @@ class Distilled(Objective):
         self.teachers: dict[str, nn.Module] = {}  # no submodules: nothing of theirs is trained
 
     def prepare(self, scene: Scene) -> None:
-        """The teachers."""
+        """The teachers.
+
+        Raises:
+            ConfigError: there are no teachers, nothing that they could teach, or grids of another shape.
+        """
         network = scene.network
         if not scene.teachers:
             raise ConfigError("teaches nothing without teachers, expected teachers = { MODALITY = METHOD }")

@@ -35,7 +35,11 @@ class MixedClips(Objective):
         self.partners: dict[int, np.ndarray] = {}
 
     def prepare(self, scene: Scene) -> None:
-        """Whose clips may stand in for whose."""
+        """Whose clips may stand in for whose.
+
+        Raises:
+            ConfigError: the method has one modality, or over 60, or no two people do the same activity.
+        """
         self.modalities = list(scene.network.encoders)
         if not 2 <= len(self.modalities) <= 60:
             raise ConfigError("swaps some sensors of several, expected a method of at least two modalities")

@@ -52,7 +52,11 @@ class ModalityDropout(Objective):
         return dict.fromkeys(some_of(self.names, modalities), self.stand_in == "learned")
 
     def prepare(self, scene: Scene) -> None:
-        """Refuse what cannot be dropped."""
+        """Refuse what cannot be dropped.
+
+        Raises:
+            ConfigError: the method has one modality, or cannot do without one that would be absent.
+        """
         network = scene.network
         names = some_of(self.names, list(network.encoders))
         if len(network.encoders) < 2:

@@ -46,7 +46,11 @@ class OGM_GE(Objective):
         self.logits: dict[str, Tensor] = {}
 
     def prepare(self, scene: Scene) -> None:
-        """Probes, where the method does not say what each sensor tells."""
+        """Probes, where the method does not say what each sensor tells.
+
+        Raises:
+            ConfigError: the method has one modality, or trains no encoder.
+        """
         network = scene.network
         if len(network.encoders) < 2:
             raise ConfigError("compares sensors, expected a method of at least two modalities")

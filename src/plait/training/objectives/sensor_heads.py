@@ -62,7 +62,11 @@ class SensorHeads(Objective):
         self.heads = nn.ModuleDict()
 
     def prepare(self, scene: Scene) -> None:
-        """A head for each modality; the weights that are given."""
+        """A head for each modality; the weights that are given.
+
+        Raises:
+            ConfigError: a weight is of no modality, or is measured on people who validate, and nobody does.
+        """
         shapes = scene.network.shapes
         if self.blends and not scene.refit and not len(scene.val):
             nobody = "weights is 'g-blend', which is measured on people who validate, and nobody does"
