@@ -2,20 +2,17 @@
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
 from plait.compute.cluster import MOST_TASKS, Cluster
-from plait.compute.machine import cores
+from plait.compute.machine import cores, follow_parent
 from plait.errors import PlaitError
 from plait.store import atomic
 
@@ -160,12 +157,3 @@ def _carry_out(where: Mapping[Path, Path], work: Work[T], item: T) -> dict[str, 
         folder = out / work.leaves(item)
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def follow_parent() -> None:
-    """Have a worker leave interrupts to its parent, and end when the parent does, however that ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    watch = threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True)
-    watch.start()

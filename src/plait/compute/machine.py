@@ -1,13 +1,17 @@
 """The machine plait runs on: its cores, how a process keeps its memory, how torch computes."""
 
 import ctypes
+import multiprocessing
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,15 @@ _before: list[str] = []  # torch's own precision, as long as it may round here
 def cores() -> int:
     """How many cores this process may use; an affinity or a container's limit counts."""
     return int(joblib.cpu_count())
+
+
+def follow_parent() -> None:
+    """Have a worker leave interrupts to its parent, and end when the parent does, however that ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    watch = threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True)
+    watch.start()
 
 
 def device_called(name: str, elsewhere: bool = False) -> str:

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from plait.compute.machine import cores
+from plait.compute.machine import cores, follow_parent
 from plait.errors import ConfigError, DataError
 from plait.progress import Progress, Step, silent
 from plait.simulator.world import EASY
@@ -91,7 +91,7 @@ def simulate_all(
             write_recording(folder, *one)
             progress(Step(done, total, folder.name))
         return [*wanted]
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), follow_parent) as pool:
         jobs = {pool.submit(write_recording, folder, *one): folder.name for folder, one in missing.items()}
         try:
             for done, job in enumerate(as_completed(jobs), standing + 1):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from plait.compute.executors import follow_parent
+from plait.compute.machine import follow_parent
 from plait.errors import ConfigError, PlaitError
 
 T = TypeVar("T")
