@@ -277,7 +277,7 @@ def profiled(
             at.append(now(device))
             loss = F.cross_entropy(network(tensors, grids), target)
             at.append(now(device))
-            course.optimizer.zero_grad()
+            course.clear()
             loss.backward()  # type: ignore[no-untyped-call]
             at.append(now(device))
             course.step(float(loss.detach()))

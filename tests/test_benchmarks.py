@@ -145,6 +145,17 @@ def test_profile_of_a_step(tmp_path):
         assert min(parts) > 0 and ms["all"] == pytest.approx(sum(parts))
 
 
+def test_parts_of_a_study(tmp_path):
+    told = run("parts", tmp_path, "--epochs", "1", "--only", "signal,concat")
+    assert list(told["methods"]) == ["signal", "concat"] and told["jobs_a_method"] == 6
+    for row in told["methods"].values():
+        assert min(row["epoch_s"][part] for part in ("read", "encoders", "backward", "optimizer")) > 0
+        job_s = row["epochs"] * sum(row["epoch_s"].values()) + sum(row["once_s"].values())
+        assert row["job_s"] == pytest.approx(job_s)
+    assert told["jobs_s"] == pytest.approx(6 * sum(row["job_s"] for row in told["methods"].values()))
+    assert min(told["study_s"][part] for part in ("keys", "page", "start of a process")) > 0
+
+
 def test_tuning(tmp_path):
     told = run("tuning", tmp_path, how=benchmark)
     held = told["held_mb"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
+from torch import nn
 
 from plait.clips import cut
 from plait.datasets import utd_mhad
@@ -444,6 +445,27 @@ def test_an_augmented_clip_stays_nearest_to_itself(name, change):
     batch = clips(name)
     distances = torch.cdist(change(batch).flatten(1), batch.flatten(1))
     assert distances.argmin(1).tolist() == list(range(len(batch)))
+
+
+def test_a_depth_clip_is_moved_and_scaled_as_written_plainly():
+    batch = clips("depth")
+    torch.manual_seed(1)
+    found = utd_mhad.shift_crop(batch)
+    torch.manual_seed(1)
+    count, samples = batch.shape[:2]
+    shift, stretch, bend = (2 * torch.rand(3, count, 1) - 1) * torch.tensor([[[0.05]], [[0.1]], [[0.07]]])
+    time = torch.linspace(0, 1, samples)
+    at = 0.5 + shift + (time - 0.5) * (1 + stretch) + bend * torch.sin(torch.pi * time)
+    at = (at * (samples - 1)).clamp(0, samples - 1)
+    before, rows = at.long().clamp(max=samples - 2), torch.arange(count)[:, None]
+    warped = torch.lerp(batch[rows, before], batch[rows, before + 1], (at - before)[..., None, None])
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = 1 + (2 * torch.rand(2, count) - 1) * 0.1
+    theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 0.04 * 2
+    grid = nn.functional.affine_grid(theta, list(batch.shape), align_corners=False)
+    moved = nn.functional.grid_sample(warped, grid, align_corners=False)
+    reach, place = 0.1 * torch.randn(2, count, 1, 1, 1)
+    assert torch.equal(found, torch.where(moved > 0.05, 1 + (moved - 1) * (1 + reach) + place, 0.0))
 
 
 def test_rotations_are_rotations():

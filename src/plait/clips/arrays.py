@@ -5,7 +5,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,15 @@ class Clips:
         rows: list[int] = self.of(names, by).tolist()
         arrays = {name: array.among(rows) for name, array in self.arrays.items()}
         return Clips(tuple(self.table[row] for row in rows), arrays, self.shapes)
+
+    def loaded(self, most: int, among: Iterable[str]) -> "Clips":
+        """The same clips, arrays read once: of the smallest modalities, up to `most` bytes in all."""
+        arrays, left = dict(self.arrays), most
+        for name in sorted(among, key=lambda name: arrays[name].nbytes):
+            left -= arrays[name].nbytes
+            if left >= 0:
+                arrays[name] = arrays[name].loaded()
+        return replace(self, arrays=arrays)
 
     def batch(self, modalities: Sequence[str], rows: np.ndarray) -> dict[str, Tensor]:
         """Tensors `(len(rows), *shape)` by modality: float32, save for what is kept in bfloat16.

@@ -1,5 +1,6 @@
 """Several `.npy` files read as one array, mapped: a file per recording, or of whatever was made at once."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,15 @@ class Rows:
             return torch.from_numpy(self._maps[0][self._places[rows]]).float()
         return torch.from_numpy(np.array([self[row] for row in rows.tolist()])).float()
 
+    @property
+    def nbytes(self) -> int:
+        """What all rows take in memory, as they are read."""
+        return len(self) * math.prod(self.shape) * (2 if self.dtype == BFLOAT16 else 4)
+
+    def loaded(self) -> "Rows":
+        """The same rows, read once, all at the first time that some are."""
+        return Loaded(self.files, self.places)
+
     def joined(self, into: Path) -> None:
         """Write all rows as one `.npy` file."""
         with into.open("wb") as file:
@@ -143,6 +153,26 @@ class Rows:
     @cached_property
     def _held(self) -> np.ndarray:
         return np.array([found is not None for found in self.places], dtype=np.bool_)
+
+
+class Loaded(Rows):
+    """Rows that lie in memory as soon as some have been read."""
+
+    def read(self, rows: np.ndarray) -> Tensor:
+        """As `Rows.read`."""
+        if not self._held[rows].all():
+            return super().read(rows)  # which refuses them
+        return self._values.index_select(0, self._numbers[torch.from_numpy(rows)])
+
+    @cached_property
+    def _values(self) -> Tensor:
+        """All rows that are anywhere."""
+        return super().read(np.flatnonzero(self._held))
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        """The number of each row among these."""
+        return torch.from_numpy(np.cumsum(self._held) - 1)
 
 
 def mapped(path: Path) -> np.ndarray:

@@ -25,6 +25,8 @@ def warp(clips: Float[Tensor, "b t *reading"]) -> Float[Tensor, "b t *reading"]:
     at = 0.5 + shift + (time - 0.5) * (1 + stretch) + bend * torch.sin(torch.pi * time)
     at = (at * (samples - 1)).clamp(0, samples - 1)
     before = at.long().clamp(max=samples - 2)
-    rows = torch.arange(count)[:, None]
-    share = (at - before).reshape(count, samples, *[1] * (clips.ndim - 2))
-    return torch.lerp(clips[rows, before], clips[rows, before + 1], share)
+    share = (at - before).reshape(-1, *[1] * (clips.ndim - 2))
+    rows = (before + samples * torch.arange(count)[:, None]).flatten()
+    readings = clips.flatten(0, 1)
+    earlier, later = readings.index_select(0, rows), readings.index_select(0, rows + 1)
+    return earlier.lerp_(later, share).view(clips.shape)

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from plait.clips import Clips
+from plait.compute.machine import small_products
 from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
 from plait.errors import ConfigError, one_line
 from plait.objects import resolve
 from plait.training.inputs import Augment, Batch, Inputs, Tensors
+from plait.training.joined import Joined
 from plait.training.network import Network
 from plait.training.objectives.base import Draws, Instead, Objective, Step, number_of
 from plait.training.objectives.row import step_of
@@ -26,6 +28,7 @@ from plait.training.ranks import Ranks
 from plait.training.rmsprop import one_pass
 from plait.types import Dataset, Fold
 
+SMALL = 2**12  # numbers of a clip's grid: up to here MKL's products take less time than oneDNN's
 Epoch = tuple[str, int, float, float | None, float | None, float | None]  # a row of `results.EPOCH`
 
 
@@ -83,8 +86,9 @@ class Phase:
 class Course:
     """One phase's training: `network` sees the clips in an order that the seed decides.
 
-    Whoever trains takes the batches of an epoch from `batches`, of each its `parts`, asks for the `loss` of
-    each part, leaves gradients in the network, calls `step` after each batch and `close` at the end; `over`
+    Whoever trains takes the batches of an epoch from `batches` within `products`, of each its `parts`,
+    calls `clear`, asks for the `loss` of each part, leaves gradients in the network, calls `step` after each
+    batch and `close` at the end; `over`
     then says whether it was the last. `finish` gives the network the weights of the epoch that was chosen.
 
     Args:
@@ -113,6 +117,7 @@ class Course:
         trained = nn.ModuleList([network, *objectives])
         self.weights = list(trained.parameters())
         self.optimizer, self.schedule = optimizer_of(train, trained, "train", steps * train.max_epochs)
+        self.joined = [Joined(self.optimizer, group) for group in self.optimizer.param_groups]
         self.augments = augments_of(task.method, "methods")
         self.labels = torch.tensor([activities.index(clip.activity) for clip in inputs.clips.table])
         self.history: list[Epoch] = []
@@ -184,6 +189,21 @@ class Course:
                 share,
             )
 
+    def products(self) -> AbstractContextManager[None]:
+        """How matrices are multiplied in a batch's forward and backward pass, by their sizes.
+
+        Small ones are those of a network that is given nothing but grids of at most `SMALL` numbers.
+        """
+        shapes = self.inputs.grids.shapes
+        known = all(is_known(name, self.inputs.grids.arrays) for name in self.inputs.modalities)
+        small = known and all(math.prod(shape) <= SMALL for shape in shapes.values())
+        return small_products() if small else nullcontext()
+
+    def clear(self) -> None:
+        """Let go of the gradients of the batch before."""
+        for weight in self.weights:
+            weight.grad = None
+
     def loss(self, tensors: Tensors, grids: Tensors, target: Tensor) -> Tensor:
         """What is made small on the batch that was taken last."""
         batch, smoothing = (tensors, grids, target), self.train.label_smoothing
@@ -238,6 +258,8 @@ class Course:
 
     def finish(self) -> int:
         """Give the network the weights that were chosen; how many epochs led to them."""
+        for joined in self.joined:
+            joined.part()
         if not self.chooses:
             return len(self.history)
         self.network.load_state_dict(self.best_weights)

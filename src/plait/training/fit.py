@@ -26,6 +26,7 @@ from plait.training.objectives.base import Objective, number_of
 from plait.training.objectives.row import Teacher, objectives_of, prepare, scene_of, stand_ins_for
 
 PLAIN = "plait.training.objectives:CrossEntropy"
+IN_MEMORY = 2**27  # bytes of clips and grids that a training reads once; what takes more is read by batches
 CALIBRATED_AT_ONCE = 64  # clips; whatever batches are trained with
 
 
@@ -94,7 +95,9 @@ def _start(task: Task, phase: Phase, earlier: Course | None = None) -> Course:
     inherit(network, donated)
     _calibrate(network, task, phase.rows)
     grids = known_grids(network, task.method, donated, task.clips, task.device)
-    inputs = Inputs(task.clips, grids, task.method.modalities, task.device)
+    computed = [name for name in task.method.modalities if not is_known(name, grids.arrays)]
+    clips = task.clips.loaded(IN_MEMORY // 2, computed)
+    inputs = Inputs(clips, grids.loaded(IN_MEMORY // 2, grids.arrays), task.method.modalities, task.device)
     if objectives:
         taught = {m: Teacher(encoder, folder / name) for m, (folder, encoder) in task.teachers.items()}
         rows = phase.rows, np.array([], np.int64) if phase.val is None else phase.val
@@ -127,15 +130,16 @@ def _tried(
 def _train(course: Course) -> int:
     """The plain loop, to the end of a course; how many epochs led to the weights that were chosen."""
     while not course.over:
-        for batch in course.batches():
-            course.optimizer.zero_grad()
-            mean = 0.0
-            for tensors, grids, target, share in course.parts(*batch):
-                loss = course.loss(tensors, grids, target)
-                loss = loss if share == 1 else loss * share
-                loss.backward()  # type: ignore[no-untyped-call]
-                mean += float(loss.detach())
-            course.step(mean)
+        with course.products():
+            for batch in course.batches():
+                course.clear()
+                mean = 0.0
+                for tensors, grids, target, share in course.parts(*batch):
+                    loss = course.loss(tensors, grids, target)
+                    loss = loss if share == 1 else loss * share
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    mean += float(loss.detach())
+                course.step(mean)
         course.close()
     return course.finish()
 

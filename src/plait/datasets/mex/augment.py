@@ -28,4 +28,4 @@ def shift_rescale_warp(clips: Float[Tensor, "b frames h w"]) -> Float[Tensor, "b
     theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 0.08 * 2  # the picture is two units wide
     grid = F.affine_grid(theta, [count, frames, height, width], align_corners=False)
     moved = F.grid_sample(clips, grid, align_corners=False, padding_mode="border")
-    return warp(moved) * (1 + 0.1 * torch.randn(count, 1, 1, 1))
+    return warp(moved).mul_(1 + 0.1 * torch.randn(count, 1, 1, 1))

@@ -1,0 +1,162 @@
+"""What a small network's step is spared changes no number: weights as one vector, arrays in memory."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from plait.clips import Clips
+from plait.clips.rows import Rows
+from plait.compute.machine import settled, wide_products
+from plait.errors import DataError
+from plait.study.run import run_study
+from plait.training import course as course_module
+from plait.training import fit as fit_module
+from plait.training import joined as joined_module
+from plait.training.joined import NUMBER_BY_NUMBER, Joined
+from tests import tiny
+
+STEPS, LAST_WHOLE = 12, 8
+
+
+def weights(generator):
+    """Weights of shapes that are drawn, some of a single number, some of whole cache lines."""
+    shapes = [torch.randint(1, 20, (axes,), generator=generator).tolist() for axes in (1, 2, 3, 2)]
+    return [
+        nn.Parameter(torch.randn(shape, generator=generator)) for shape in (*shapes, (1,), (4, 16), (33, 17))
+    ]
+
+
+@pytest.mark.parametrize("kind", sorted(NUMBER_BY_NUMBER, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_optimizer_comes_to_the_same_bits_by_one_vector_as_weight_by_weight(kind, seed):
+    generator = torch.Generator().manual_seed(seed)
+    plain = weights(generator)
+    ours = [nn.Parameter(weight.detach().clone()) for weight in plain]
+    optimizers = [kind(plain, lr=0.01), kind(ours, lr=0.01)]
+    (group,) = optimizers[1].param_groups
+    joined = Joined(optimizers[1], group)
+    schedules = [torch.optim.lr_scheduler.ExponentialLR(one, 0.9) for one in optimizers]
+    for step in range(STEPS):
+        for number, (weight, other) in enumerate(zip(plain, ours, strict=True)):
+            lacks = step >= LAST_WHOLE and number == step % 3  # a sensor that a whole batch is without
+            weight.grad = None if lacks else torch.randn(weight.shape, generator=generator)
+            other.grad = None if lacks else weight.grad.clone()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        assert len(group["params"]) == (1 if step < LAST_WHOLE else len(ours))
+        assert all(weight.data_ptr() % 64 == 0 for weight in ours)
+        for weight, other in zip(plain, ours, strict=True):
+            assert torch.equal(weight, other)
+    joined.part()
+    assert len({weight.untyped_storage().data_ptr() for weight in ours}) == len(ours)
+
+
+class Slowed(torch.optim.AdamW):
+    """Somebody's own optimizer, which may look at whole weights."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda weights: Slowed(weights),
+        lambda weights: torch.optim.AdamW(weights, fused=True),
+        lambda weights: torch.optim.AdamW([*weights, nn.Parameter(torch.zeros(3).double())]),
+        lambda weights: torch.optim.AdamW([*weights, nn.Parameter(torch.zeros(3, 2).mT)]),
+        lambda weights: torch.optim.Adagrad(weights),  # remembers of each weight before it steps
+    ],
+)
+def test_others_are_left_alone(make):
+    optimizer = make(weights(torch.Generator().manual_seed(0)))
+    (group,) = optimizer.param_groups
+    count, joined = len(group["params"]), Joined(optimizer, group)
+    for weight in group["params"]:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert joined.vector is None and len(group["params"]) == count
+
+
+def left(out):
+    """The bytes of every job's predictions and weights, and of its history, by its key."""
+    jobs = {}
+    for job in sorted((out / "jobs").iterdir()):
+        tables = [pl.read_parquet(job / f"{name}.parquet") for name in ("predictions", "history")]
+        jobs[job.name] = [table.write_json() for table in tables]
+        jobs[job.name].append((job / "weights.safetensors").read_bytes())
+    return jobs
+
+
+def test_a_study_s_jobs_leave_the_same_bytes_as_the_plain_way(tmp_path, monkeypatch):
+    methods = tiny.study()["methods"] | {
+        "a-led-frozen": {
+            "use": "plait.fusion:Led",
+            "args": {"lead": "b"},
+            "encoders": {name: {"from": name, "frozen": True} for name in ("a", "b")},
+        }
+    }
+    train = {"optimizer": "torch.optim:AdamW", "max_epochs": 2, "args": {"lr": 0.01}}
+    fixed = {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["10"]}
+    study = tiny.study(methods=methods, seeds=[0], train=train, protocol=fixed)
+    vectors = []
+    join = Joined._join
+    monkeypatch.setattr(Joined, "_join", lambda self: vectors.append(self) or join(self))
+    run_study(study, None, tmp_path / "ours")
+    assert len(vectors) == 5  # a job each
+    monkeypatch.setattr(joined_module, "NUMBER_BY_NUMBER", frozenset())
+    monkeypatch.setattr(fit_module, "IN_MEMORY", 0)
+    run_study(study, None, tmp_path / "plain")
+    assert len(vectors) == 5
+    ours, plain = left(tmp_path / "ours"), left(tmp_path / "plain")
+    assert len(ours) == 5
+    assert ours == plain
+
+
+def test_arrays_in_memory_are_the_arrays_on_disk(tmp_path):
+    rng = np.random.default_rng(0)
+    files = []
+    for number, kind in enumerate(("<f2", "<f4")):
+        files.append(tmp_path / f"{number}.npy")
+        np.save(files[-1], rng.normal(size=(5, 4, 3)).astype(kind))
+    places = ((0, 3), None, (1, 0), (1, 4), (0, 0))
+    rows = Rows(tuple(files), places)
+    loaded = rows.loaded()
+    assert rows.nbytes == 5 * 12 * 4
+    for wanted in ([0], [4, 2, 2], [3, 0, 4, 2]):
+        found = loaded.read(np.array(wanted))
+        assert found.dtype == torch.float32 and torch.equal(found, rows.read(np.array(wanted)))
+    with pytest.raises(DataError, match="lack a modality"):
+        loaded.read(np.array([0, 1]))
+
+
+def test_only_arrays_that_fit_are_read_at_once(tmp_path):
+    arrays = {}
+    for name, width in {"wide": 100, "narrow": 3, "middling": 30}.items():
+        np.save(tmp_path / f"{name}.npy", np.zeros((10, width), np.float32))
+        arrays[name] = Rows.of(tmp_path / f"{name}.npy")
+    clips = Clips((), arrays, {})
+    for most, names in (
+        (10, set()),
+        (120, {"narrow"}),
+        (1320, {"narrow", "middling"}),
+        (10_000, set(arrays)),
+    ):
+        loaded = clips.loaded(most, arrays).arrays
+        assert {name for name in arrays if type(loaded[name]) is not Rows} == names
+
+
+@pytest.mark.parametrize(("positions", "small"), [(28, True), (490, False)])
+def test_products_are_by_the_size_of_known_grids(positions, small):
+    of = torch.backends.mkldnn.matmul
+    table = Clips((), {"a": None}, {"a": (positions, 64)})
+    inputs = course_module.Inputs(table, table, ("a",), "cpu")
+    asked = course_module.Course.products
+    with settled(), wide_products():
+        wide = of.fp32_precision
+        with asked(type("Course", (), {"inputs": inputs})):
+            assert of.fp32_precision == ("none" if small else wide)
+        assert of.fp32_precision == wide
+        beside = course_module.Inputs(table, Clips((), {}, {}), ("a",), "cpu")
+        with asked(type("Course", (), {"inputs": beside})):  # an encoder computes
+            assert of.fp32_precision == wide
