@@ -18,6 +18,7 @@ from plait.compute.machine import small_products
 from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
 from plait.errors import ConfigError, one_line
+from plait.fusion.grids import is_known
 from plait.objects import resolve
 from plait.training.inputs import Augment, Batch, Inputs, Tensors
 from plait.training.joined import Joined
