@@ -202,7 +202,7 @@ def sizes(grid: Tensor) -> tuple[int, int]:
 
 def sizes_of(i: int, n: int, embedding: int, y: Tensor, pool: int = 1, heads: int = 1) -> Sizes:
     """What `orders` asks of a lead of `i` positions and `n` channels and the context `y`."""
-    j = compared(y.shape[1:-1], pool)
+    j = compared(tuple(int(size) for size in y.shape[1:-1]), pool)
     return Sizes(clips_of(y), i, n, j, int(y.shape[-1]), embedding // heads, heads, pool > 1)
 
 
