@@ -163,7 +163,7 @@ def blockwise(
         aside: numbers that are held for each of the lead's positions besides.
     """
     rows = [positions(grid) for grid in grids]
-    pairs = copies * clips_of(y) * compared(y.shape[1:-1], pool)
+    pairs = copies * clips_of(y) * compared(extents(y), pool)
     size = max(PAIRS // max(pairs + aside, 1), 1)
     for block in zip(*(torch.split(grid_rows, size, dim=1) for grid_rows in rows), strict=True):
         if block[0].shape[1] == rows[0].shape[1] or not torch.is_grad_enabled():
@@ -197,12 +197,17 @@ def clips_of(grid: Tensor) -> int:
 
 def sizes(grid: Tensor) -> tuple[int, int]:
     """How many positions a grid has, and channels."""
-    return math.prod(int(size) for size in grid.shape[1:-1]), int(grid.shape[-1])
+    return math.prod(extents(grid)), int(grid.shape[-1])
+
+
+def extents(grid: Tensor) -> tuple[int, ...]:
+    """How long each axis of a grid is, in plain numbers, where it is traced too."""
+    return tuple(int(size) for size in grid.shape[1:-1])
 
 
 def sizes_of(i: int, n: int, embedding: int, y: Tensor, pool: int = 1, heads: int = 1) -> Sizes:
     """What `orders` asks of a lead of `i` positions and `n` channels and the context `y`."""
-    j = compared(tuple(int(size) for size in y.shape[1:-1]), pool)
+    j = compared(extents(y), pool)
     return Sizes(clips_of(y), i, n, j, int(y.shape[-1]), embedding // heads, heads, pool > 1)
 
 
