@@ -217,10 +217,11 @@ def _try_steps(train: Train, network: Network, where: str) -> None:
 
 def dealt_norms(name: str, train: Train, network: Network) -> list[str]:
     """A line where batch normalisations see parts of batches, so that other numbers come out."""
-    network.train()
-    moving = any(isinstance(part, _BatchNorm) and part.training for part in network.modules())
     parts = train.devices * train.accumulate
-    if parts == 1 or not moving:
+    if parts == 1:  # and a network of somebody's own is not touched
+        return []
+    network.train()
+    if not any(isinstance(part, _BatchNorm) and part.training for part in network.modules()):
         return []
     size = math.ceil(train.batch_size / parts)
     return [
