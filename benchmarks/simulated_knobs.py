@@ -32,10 +32,14 @@ from plait.simulator.scene import Scene
 from plait.simulator.sensors import glove_log
 from plait.simulator.world import HARD, World
 from plait.simulator.writer import READ, WINDOW_S, Settings, plan
+from plait.study.load import load_study
+from plait.study.shipped import study_file
+from plait.training.course import optimizer_of
 from simulated_world import SINGLES
 
 ACTIVITIES = tuple(EXPECTED_HANDS)
-CROP, EPOCHS, BATCH, RATE, DECAY = 224, 20, 8, 4e-3, 0.3
+CROP = 224
+STUDY = load_study(study_file("simulated-world"))
 
 
 class Person(NamedTuple):
@@ -100,7 +104,7 @@ class Alone(nn.Module):
         self.encoder: nn.Module | None = None  # of static: what enters are means of normalised features
         channels = shape[-1]
         if sensor == "video":
-            self.encoder, channels = GridNet(shape, temporal=[48, 48, 48]), 48
+            self.encoder, channels = GridNet(shape, **STUDY.encoders["video"].args), 48
         elif sensor == "gloves":
             self.encoder, channels = glove_net(shape), 64
         self.gain, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
@@ -122,12 +126,12 @@ def fitted(sensor: str, clips: Tensor, labels: Tensor) -> nn.Module:
     """A network of one sensor, trained as the study trains it."""
     torch.manual_seed(0)
     network = Alone(sensor, tuple(clips.shape[1:]))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    batches = -(-len(labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=EPOCHS * batches)
+    train = STUDY.train
+    steps = train.max_epochs * -(-len(labels) // train.batch_size)
+    optimizer, schedule = optimizer_of(train, network, "train", steps)
     network.train()
-    for _ in range(EPOCHS):
-        for rows in torch.split(torch.randperm(len(labels)), BATCH):
+    for _ in range(train.max_epochs):
+        for rows in torch.split(torch.randperm(len(labels)), train.batch_size):
             optimizer.zero_grad()
             F.cross_entropy(network(clips[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -112,8 +112,8 @@ def test_who_is_new_comes_first(run):
     recognised(run, "before", subject="1")
     found, *_ = looked_at(run)
     assert found.recording.name == "somebody" and found.recording.stranger
-    assert found.recording.colours.keys() == {"a", "b"}
-    assert "scores" not in found.recording.brief["wide"] and "scores" in found.recording.figures["wide"]
+    assert found.timeline.colours.keys() == {"a", "b"}
+    assert "scores" not in found.timeline.figures["wide"] and "scores" in found.recording.figures["wide"]
 
 
 def test_a_torn_film_is_named(run):

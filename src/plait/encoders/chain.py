@@ -1,7 +1,8 @@
 """An encoder as blocks in a row, and what is left of it behind a frozen front: blocks that are trained."""
 
+import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from einops import rearrange
@@ -13,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from plait.errors import ConfigError
 
 Statistics = Literal["kept", "moving"]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Chain(NamedTuple):
@@ -30,6 +32,13 @@ class Chain(NamedTuple):
     front: Callable[[int], nn.Module]
     frames: bool
     close: Callable[[Tensor], Tensor] | None = None
+
+
+def with_parts(module: Module, **parts: nn.Module) -> Module:
+    """A module like another, weights and all, with these modules in the place of its own of these names."""
+    like = copy.copy(module)
+    like._modules = {**module._modules, **parts}
+    return like
 
 
 def in_a_row(network: nn.Module, names: Sequence[str] = ()) -> dict[str, nn.Module]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from plait.encoders.chain import Chain, flat, in_a_row
+from plait.encoders.chain import Chain, flat, in_a_row, with_parts
 from plait.errors import ConfigError, ShapeError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -114,9 +114,8 @@ class FrameNet(nn.Module):
 
     def _up_to(self, count: int) -> "FrameNet":
         """The same encoder, unpooled, as far as the first parts of its network go."""
-        front = copy.copy(self)
+        front = with_parts(self, network=nn.Sequential(*list(self._parts().values())[:count]))
         front.pool = "none"
-        front._modules = {**self._modules, "network": nn.Sequential(*list(self._parts().values())[:count])}
         return front
 
     def _signed(self, values: Tensor) -> Tensor:

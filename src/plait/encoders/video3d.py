@@ -1,13 +1,12 @@
 """Networks of torchvision that look at a whole clip, as encoders: S3D and R(2+1)D-18."""
 
-import copy
 from collections.abc import Callable, Sequence
 
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.encoders.chain import Chain, in_a_row
+from plait.encoders.chain import Chain, in_a_row, with_parts
 from plait.errors import ShapeError
 
 
@@ -58,7 +57,5 @@ class Clip3D(nn.Module):
 
     def _up_to(self, count: int) -> "Clip3D":
         """The same encoder, as far as the first parts of its network go."""
-        front = copy.copy(self)
         parts = list(in_a_row(self.network, self._names).values())
-        front._modules = {**self._modules, "network": nn.Sequential(*parts[:count])}
-        return front
+        return with_parts(self, network=nn.Sequential(*parts[:count]))

@@ -1,6 +1,5 @@
 """A frozen network run faster: one switch, the same numbers."""
 
-import copy
 import importlib.metadata
 import operator
 import warnings
@@ -9,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, fx, nn
 
+from plait.encoders.chain import with_parts
 from plait.encoders.frames import FrameNet
 from plait.errors import ConfigError, PlaitWarning, one_line
 
@@ -126,8 +126,8 @@ class _Pieces(nn.Module):
 
 def _by_pieces(network: FrameNet, example: Tensor) -> nn.Module:
     """The same with its network of images as a graph: of a piece of the frames, not of each piece anew."""
-    pieces, whole = _Pieces(network.network), copy.copy(network)
-    whole._modules = {**network._modules, "network": pieces}
+    pieces = _Pieces(network.network)
+    whole = with_parts(network, network=pieces)
     whole(example)
     pieces.open = False
     return whole

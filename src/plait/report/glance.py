@@ -13,7 +13,7 @@ import polars as pl
 from plait.analysis.choice import Choice
 from plait.errors import DataError, one_line
 from plait.report import captions
-from plait.report.timelines import Drawn, Shown
+from plait.report.timelines import Brief, Drawn, Shown, brief
 from plait.results import CASES, Kind, RunFacts
 
 MOST_BARS, MOST_LOOKS, MOMENTS = 4, 2, (1 / 6, 1 / 2, 5 / 6)
@@ -80,6 +80,7 @@ class Glance(NamedTuple):
         gained: sentences on what it gained.
         looks: a clip for each single, of the first two that have one.
         recording: a recording as it was recognised, at best of somebody new; None where there is none.
+        timeline: that recording's picture in brief.
         model: who recognised it.
     """
 
@@ -89,6 +90,7 @@ class Glance(NamedTuple):
     gained: list[str]
     looks: list[Look]
     recording: Drawn | None
+    timeline: Brief | None
     model: Shown | None
 
 
@@ -142,6 +144,7 @@ def glance(
         gained=[*([] if _pair(best) in planned else [_gain(best)]), *_exchanged(cases)],
         looks=_looks(run, cases, folder) if folder else [],
         recording=recording,
+        timeline=brief(recording.picture) if recording and recording.picture else None,
         model=model,
     )
 
@@ -260,6 +263,6 @@ def _points(lines: Sequence[Sequence[float]], width: float = 300, height: float 
 
 def _newest(timelines: Sequence[Shown]) -> tuple[Shown, Drawn] | tuple[None, None]:
     """The first recording of somebody who is new to the study, or else the first."""
-    there = [(one, drawn) for one in timelines for drawn in one.recordings if drawn.brief]
+    there = [(one, drawn) for one in timelines for drawn in one.recordings if drawn.picture]
     new = [pair for pair in there if pair[1].stranger]
     return next(iter(new or there), (None, None))

@@ -47,6 +47,18 @@ class Picture(NamedTuple):
     labels: tuple[Span, ...]
 
 
+class Brief(NamedTuple):
+    """A recording's picture without its scores.
+
+    Args:
+        figures: SVG by the name of its width, as in `WIDTHS_IN`.
+        colours: what colours stand for, by activity, as `timeline.legend`.
+    """
+
+    figures: dict[str, str]
+    colours: dict[str, str]
+
+
 class Drawn(NamedTuple):
     """A recording on a page.
 
@@ -54,8 +66,7 @@ class Drawn(NamedTuple):
         name: its name.
         whole: as it was predicted.
         figures: SVG by the name of its width, as in `WIDTHS_IN`.
-        brief: the same without the scores.
-        colours: what they stand for there, as `timeline.legend`.
+        picture: what they are of; None where there is nothing to draw.
         windows: that the model saw.
         stranger: whether nobody of its subject's name trained the model or took part in the study.
     """
@@ -63,8 +74,7 @@ class Drawn(NamedTuple):
     name: str
     whole: Whole
     figures: dict[str, str]
-    brief: dict[str, str]
-    colours: dict[str, str]
+    picture: Picture | None
     windows: int
     stranger: bool
 
@@ -136,22 +146,15 @@ def _shown(folder: Path, took_part: Collection[str]) -> Shown:
     drawn = []
     for name, whole in list(predicted.recordings.items())[:MOST]:
         rows = rows_of(table, name)
-        figures, brief, colours = {}, {}, {}
+        figures, picture = {}, None
         if len(rows) or whole.labels:
             try:
                 picture = _picture(predicted, name, rows)
-                figures, brief = (
-                    {
-                        key: for_page(timeline_figure(*picture, width_in=width, brief=short))
-                        for key, width in WIDTHS_IN.items()
-                    }
-                    for short in (False, True)
-                )
-                colours = legend(*picture[1:])
+                figures = _figures(picture)
             except PlaitError as error:
                 raise type(error)(f"{folder / PREDICTED}: {error}") from error
         stranger = bool(predicted.trained_on) and plain(whole.subject) not in known
-        drawn.append(Drawn(name, whole, figures, brief, colours, len(rows), stranger))
+        drawn.append(Drawn(name, whole, figures, picture, len(rows), stranger))
     accuracy, accuracy_labelled = _accuracies(folder / SCORES)
     eaf = [f"{stems[one.name]}.eaf" for one in drawn]
     files = [name for name in (SEGMENTS, *eaf, TIMELINE, PREDICTED, SCORES) if (folder / name).is_file()]
@@ -164,6 +167,19 @@ def _shown(folder: Path, took_part: Collection[str]) -> Shown:
         accuracy_labelled,
         {name: in_address(f"{within}/{name}") for name in files},
     )
+
+
+def brief(picture: Picture) -> Brief:
+    """A recording's picture in brief."""
+    return Brief(_figures(picture, brief=True), legend(*picture[1:]))
+
+
+def _figures(picture: Picture, brief: bool = False) -> dict[str, str]:
+    """SVG of a picture by the name of its width."""
+    return {
+        key: for_page(timeline_figure(*picture, width_in=width, brief=brief))
+        for key, width in WIDTHS_IN.items()
+    }
 
 
 def _picture(predicted: Predicted, name: str, rows: pl.DataFrame) -> Picture:
