@@ -32,11 +32,7 @@ class Person:
     pace: float  # how fast movements are, as a multiple
     left_handed: bool  # whether the left hand leads
     reach: float  # how far movements go, as a multiple
-    held: tuple[float, float, float] = (
-        0.0,
-        0.0,
-        0.0,
-    )  # a hand, always: yaw, pitch, roll in radians
+    held: tuple[float, float, float] = (0.0, 0.0, 0.0)  # a hand, always: yaw, pitch, roll in radians
 
 
 # Keys, things held and strengths of hits, each at a phase from 0 to 1.

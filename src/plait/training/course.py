@@ -87,10 +87,10 @@ class Phase:
 class Course:
     """One phase's training: `network` sees the clips in an order that the seed decides.
 
-    Whoever trains takes the batches of an epoch from `batches` within `products`, of each its `parts`,
-    calls `clear`, asks for the `loss` of each part, leaves gradients in the network, calls `step` after each
-    batch and `close` at the end; `over`
-    then says whether it was the last. `finish` gives the network the weights of the epoch that was chosen.
+    Whoever trains takes the batches of an epoch from `batches` within `products`, of each its `parts`, calls
+    `clear`, asks for the `loss` of each part, leaves gradients in the network, calls `step` after each batch
+    and `close` at the end; `over` then says whether it was the last. `finish` gives the network the weights
+    of the epoch that was chosen.
 
     Args:
         task: what is trained, and how.
@@ -166,11 +166,7 @@ class Course:
         """The clips at some places of a batch, augmented as the whole batch is."""
         if not augments:
             return self.inputs.batch(rows[places])
-        tensors, grids = self.inputs.batch(rows, augments)
-        at = torch.from_numpy(places)
-        return {m: x[at.to(x.device)] for m, x in tensors.items()}, {
-            m: x[at.to(x.device)] for m, x in grids.items()
-        }
+        return _some(self.inputs.batch(rows, augments), torch.from_numpy(places).to(self.inputs.device))
 
     def parts(
         self, tensors: Tensors, grids: Tensors, target: Tensor
@@ -181,14 +177,9 @@ class Course:
             return
         size = math.ceil(len(target) / self.train.accumulate)
         for start in range(0, len(target), size):
-            some = slice(start, start + size)
-            share = self.share * len(target[some]) / len(target)
-            yield (
-                {m: x[some] for m, x in tensors.items()},
-                {m: x[some] for m, x in grids.items()},
-                target[some],
-                share,
-            )
+            at = slice(start, start + size)
+            share = self.share * len(target[at]) / len(target)
+            yield *_some((tensors, grids), at), target[at], share
 
     def products(self) -> AbstractContextManager[None]:
         """How matrices are multiplied in a batch's forward and backward pass, by their sizes.
@@ -298,6 +289,12 @@ def refusing(failure: str, passing: tuple[type[Exception], ...] = ()) -> Iterato
         raise
     except Exception as error:  # whatever a user's objects do not like
         raise ConfigError(f"{failure}: {one_line(error)}") from error
+
+
+def _some(batch: Batch, at: slice | Tensor) -> Batch:
+    """The clips at some places of a batch."""
+    tensors, grids = ({name: x[at] for name, x in part.items()} for part in batch)
+    return tensors, grids
 
 
 def _seeded(augment: Augment, draw: str, batch: Tensor) -> Tensor:
