@@ -21,7 +21,8 @@ table is 19 folds of 30 epochs on both sides. `--precision` is `train.precision`
 side is float32 always. RssAnon is that of plait's processes together, ten times a second.
 
 With --profile, instead: where the time of a step of plait's goes, in one process of `--threads` that does
-nothing else.
+nothing else; how many operations its products and convolutions are, as torch counts them (the LSTM's by its
+sizes), and how long these would take at the rate of a large matrix product of the same precision.
 
 With `--device cuda` both sides compute on the card, in float32 that is not rounded to TensorFloat-32
 (`plait.compute.machine.settled`); `--clips` of each person make it shorter.
@@ -42,8 +43,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-from common import finish, machine, options, said, settle
+from common import finish, machine, matmul_flops, options, said, settle
 from glovid import DATASET, EACH, SUBJECTS, asked, generated, rows
 from memory import Meter
 from plait.clips import Clips, mapped
@@ -254,10 +256,10 @@ def profiled(
     """Medians in ms of the parts of a step, by method, once every clip has been read."""
     keep_memory()
     os.environ["PLAIT_CACHE"] = str(scratch / "cache")
-    print(
-        f"{precision}, ms a step{'':12s}{'read':>8s}{'forward':>9s}"
-        f"{'backward':>9s}{'optimizer':>10s}{'all':>8s}"
-    )
+    peak = matmul_flops(device=device, dtype=getattr(torch, precision))
+    print(f"{precision}: a large product makes {peak / 1e9:.0f} GFLOP a second; ms a step:")
+    columns = ("read", "forward", "backward", "optimizer", "all", "MFLOP", "at best")
+    print(f"  {'':26s}" + "".join(f"{column:>10s}" for column in columns))
     found = {}
     for name in rows(study):
         torch.manual_seed(0)
@@ -287,9 +289,26 @@ def profiled(
         ms = dict(
             zip(("read", "forward", "backward", "optimizer"), np.median(parts, axis=0).tolist(), strict=True)
         )
-        found[name] = {**ms, "all": sum(ms.values())}
-        print(f"  {name:26s}" + "".join(f"{value:9.2f}" for value in found[name].values()), flush=True)
+        with FlopCounterMode(display=False, custom_mapping=LSTM) as counter:
+            F.cross_entropy(network(tensors, grids), target).backward()  # type: ignore[no-untyped-call]
+        flops = counter.get_total_flops()
+        found[name] = {**ms, "all": sum(ms.values()), "mflop": flops / 1e6, "at_best": 1e3 * flops / peak}
+        print(f"  {name:26s}" + "".join(f"{value:10.2f}" for value in found[name].values()), flush=True)
     return found
+
+
+def lstm_flops(
+    entering: tuple[int, ...], w: tuple[int, ...], u: tuple[int, ...], *more: Any, **kinds: Any
+) -> int:
+    """Operations of one direction of an LSTM over `(t, b, n)`, with weights `(4k, n)` and `(4k, k)`."""
+    return 2 * entering[0] * entering[1] * w[0] * (w[1] + u[1])
+
+
+# What the counter does not know: a backward pass has as many products again for inputs, and for weights.
+LSTM: dict[Any, Any] = {
+    torch.ops.aten.mkldnn_rnn_layer: lstm_flops,
+    torch.ops.aten.mkldnn_rnn_layer_backward: lambda *shapes, **kinds: 2 * lstm_flops(*shapes),
+}
 
 
 def now(device: str) -> float:

@@ -150,8 +150,8 @@ def test_the_same_seed_ends_in_the_same_numbers(row, setting, clips):
     task = task_of(row, clips, seed=4, **SETTINGS[setting])
     losses, accuracies, probabilities = plainly(task)
     ours = fit(task)
-    np.testing.assert_allclose(ours.history["loss"], losses, rtol=2e-4)
+    np.testing.assert_allclose(ours.history["loss"], losses, rtol=1e-5)
     np.testing.assert_allclose(ours.history["val_accuracy"], accuracies)
-    np.testing.assert_allclose(ours.test, probabilities, atol=1e-3)
+    np.testing.assert_allclose(ours.test, probabilities, atol=2e-5)
     other = fit(task_of(row, clips, seed=5, **SETTINGS[setting]))  # what a seed makes is no rounding
     assert np.abs(other.test - ours.test).max() > 1e-2
