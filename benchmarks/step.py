@@ -30,6 +30,7 @@ from plait.training.rmsprop import one_pass
 
 READINGS = (134, 18)
 COMPARED = 3  # steps
+RATE = 1e-6  # of learning: the one batch is not learned by heart, whose gradients would go to nothing
 METHODS: dict[str, Callable[[], nn.Module]] = {
     "concat": partial(Concat, SHAPES, CLASSES),
     "glove-led": partial(Led, SHAPES, CLASSES, "gloves"),
@@ -110,7 +111,7 @@ def apart(found: list[float], true: list[float]) -> float:
 
 def eager(whole: Whole, batch: tuple[Tensor, ...], run: Callable[..., Tensor] | None = None) -> Step:
     """A step as plait takes it, `run` in the place of the network."""
-    optimizer = one_pass(torch.optim.RMSprop(whole.parameters(), 1e-3, alpha=0.9, eps=1e-7))
+    optimizer = one_pass(torch.optim.RMSprop(whole.parameters(), RATE, alpha=0.9, eps=1e-7))
     forward = whole if run is None else run
 
     def step() -> Tensor:
