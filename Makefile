@@ -1,10 +1,10 @@
 # make demo   install into .venv, run the embedded study, recognise a seventh person, print table and page
 # make test   install, then lint, types, import contract, tests
-# make bench  install, then every benchmark; what each prints, and runs/bench/NAME.json
+# make bench  install, then every benchmark; what each prints, runs/bench/NAME.json, a table of all ratios
 # make docs   install, then the site in site/: a page that links to nothing ends it
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := $(filter-out atwork common glovid miniature plain_fusion signals simulated_knobs simulated_sheet simulated_world textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out atwork common glovid miniature plain_fusion ratios signals simulated_knobs simulated_sheet simulated_world textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: install demo test bench docs
 
@@ -32,6 +32,7 @@ test: install
 bench: install
 	mkdir -p runs/bench
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --json runs/bench/$$name.json || exit 1; done
+	$(BIN)/python benchmarks/ratios.py runs/bench
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: install

@@ -30,6 +30,37 @@ def run(name, tmp_path, *options, how=script):
     return told
 
 
+def test_ratios_of_two_folders_stand_side_by_side(tmp_path):
+    runs = {
+        "before": {
+            "ratio": 2.0,
+            "threads": 1,
+            "rows": [{"what": "led", "batch": 8, "ratio": {"it": 1.0, "b": 3}}],
+        },
+        "after": {
+            "ratio": 3.0,
+            "rows": [
+                {"what": "new", "ratio_to_a": 5.0},
+                {"what": "led", "batch": 8, "ratio": {"it": 1.0, "b": 6}},
+            ],
+        },
+    }
+    for name, told in runs.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "study.json").write_text(json.dumps(told))
+    made = script(BENCHMARKS / "ratios.py", str(tmp_path / "before"), str(tmp_path / "after"))
+    code, said, _ = made.ended()
+    assert code == 0
+    assert set(said.splitlines()[2:]) == {
+        "| study: ratio | 2.00 | 3.00 | 1.50 |",
+        "| study: rows, led 8, ratio, b | 3.00 | 6.00 | 2.00 |",
+        "| study: rows, new, ratio_to_a | – | 5.00 | – |",
+    }
+    (tmp_path / "nothing").mkdir()
+    code, _, said = script(BENCHMARKS / "ratios.py", str(tmp_path / "nothing")).ended()
+    assert code == 2 and "has no NAME.json" in said
+
+
 def test_decode(tmp_path):
     told = run("decode", tmp_path)
     for name in ("decode all", "convert all"):
