@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -378,25 +378,45 @@ def test_a_fifth_person_changes_only_the_jobs_that_they_are_in():
     assert jobs(some) == jobs(everybody)
 
 
-def test_grids_of_frozen_encoders_and_averages_are_kept_for_each_person():
-    def kept_grids(world, gain=1.0, donor="0"):
-        torch.manual_seed(0)
-        clips = cut(world.dataset(), None, ["m"])
-        network = Network({"m": Weighed((6, 3), gain=gain)}, nn.Identity(), ["m"])
-        donors = {"m": Path(donor) / "weights.safetensors"}
-        made = known_grids(network, Method(), donors, clips, "cpu").arrays["m"]
-        network = Network({"m": nn.Identity()}, Averaging())
-        averages = known_grids(network, Method(), {}, clips, "cpu").arrays[mean_of("m")]
-        assert len(made.files) == len(averages.files) == len(world.subjects)
-        return made.files, averages.files
+def frozen_grids(world, gain=1.0, donor="0"):
+    torch.manual_seed(0)
+    clips = cut(world.dataset(), None, ["m"])
+    network = Network({"m": Weighed((6, 3), gain=gain)}, nn.Identity(), ["m"])
+    donors = {"m": Path(donor) / "weights.safetensors"}
+    return known_grids(network, Method(), donors, clips, "cpu").arrays["m"]
 
-    before, averages = kept_grids(MADE)
-    fifth = kept_grids(World(subjects=(*SUBJECTS, "9")))
-    assert fifth[0][:4] == before and fifth[1][:4] == averages
-    for now, then in zip(kept_grids(CLIPS["a reading"]), (before, averages), strict=True):
-        assert now[0] != then[0] and now[1:] == then[1:]
-    for grids in (kept_grids(MADE, gain=2.0)[0], kept_grids(MADE, donor="1")[0]):
-        assert not set(grids) & set(before)
+
+def test_grids_of_a_frozen_encoder_are_one_file_and_the_same_whoever_else_is_there():
+    before, fifth = frozen_grids(MADE), frozen_grids(World(subjects=(*SUBJECTS, "9")))
+    assert len(before.files) == len(fifth.files) == 1 and frozen_grids(MADE) == before
+    rows = np.arange(len(before))
+    assert len(fifth) > len(before) and torch.equal(before.read(rows), fifth.read(rows))
+    others = [frozen_grids(CLIPS["a reading"]), frozen_grids(MADE, gain=2.0), frozen_grids(MADE, donor="1")]
+    assert not any(set(other.files) & set(before.files) for other in (fifth, *others))
+
+
+def test_grids_of_several_files_stand_in_one_in_the_clips_order():
+    clips = cut(MADE.dataset(), None, ["m"])
+    order = np.random.default_rng(0).permutation(len(clips.table)).tolist()
+    shuffled = replace(clips, arrays={"m": clips.arrays["m"].among(order)})
+    torch.manual_seed(0)
+    network = Network({"m": Weighed((6, 3))}, nn.Identity(), ["m"])
+    grids = known_grids(network, Method(), {"m": Path("0") / "weights"}, shuffled, "cpu").arrays["m"]
+    expected = network.encoders["m"](clips.arrays["m"].read(np.array(order))).half().float()
+    assert len(clips.arrays["m"].files) > 1
+    torch.testing.assert_close(grids.read(np.arange(len(order))), expected, rtol=1e-3, atol=0)
+
+
+def test_averages_are_kept_for_each_person():
+    def averages(world):
+        clips = cut(world.dataset(), None, ["m"])
+        network = Network({"m": nn.Identity()}, Averaging())
+        return known_grids(network, Method(), {}, clips, "cpu").arrays[mean_of("m")].files
+
+    before = averages(MADE)
+    assert len(before) == len(SUBJECTS) and averages(World(subjects=(*SUBJECTS, "9")))[:4] == before
+    now = averages(CLIPS["a reading"])
+    assert now[0] != before[0] and now[1:] == before[1:]
 
 
 class Averaging(nn.Identity):

@@ -465,7 +465,9 @@ def test_a_depth_clip_is_moved_and_scaled_as_written_plainly():
     grid = nn.functional.affine_grid(theta, list(batch.shape), align_corners=False)
     moved = nn.functional.grid_sample(warped, grid, align_corners=False)
     reach, place = 0.1 * torch.randn(2, count, 1, 1, 1)
-    assert torch.equal(found, torch.where(moved > 0.05, 1 + (moved - 1) * (1 + reach) + place, 0.0))
+    expected = torch.where(moved > 0.05, 1 + (moved - 1) * (1 + reach) + place, 0.0)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert torch.equal(found == 0, expected == 0)
 
 
 def test_rotations_are_rotations():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from einops import einsum, rearrange
 from torch.nn import functional as F
 
 from plait.encoders.depth import DepthNet
@@ -56,6 +57,53 @@ def test_every_place_of_the_grid_again_one_at_a_time():
                         own = own + pictures[t][:, place] @ kernel[k]
                 expected = normed(own, network.norm).relu()
                 torch.testing.assert_close(grid[b, i].flatten(0, 1)[place], expected, atol=1e-5, rtol=1e-4)
+
+
+def plainly(network, depth):
+    """The same layer by layer: three maps of every patch, and then their differences."""
+    rows, columns = (side // network.patch * network.patch for side in depth.shape[2:])
+    cropped = depth[:, : network.steps * network.group, :rows, :columns]
+    sides = {"g": network.group, "p": network.patch, "q": network.patch}
+    patches = rearrange(cropped, "b (t g) (h p) (w q) -> b t h w (g p q)", **sides)
+    still, departing, changing = network.patches(patches).chunk(3, dim=-1)
+    departed = departing - departing.mean(dim=1, keepdim=True)
+    changed = torch.diff(changing, dim=1, prepend=changing[:, :1])
+    maps = rearrange(still + departed + changed, "b t h w c -> (b t) c h w")
+    frames = network.patch_norm(maps).relu()
+    places = network.picture_norm(network.picture(frames)).relu()
+    h, b, side = places.shape[2], len(depth), network.kernel // 2
+    whole = network.whole(rearrange(places, "(b t) c h w -> b (c h w) t", b=b))
+    lines = F.pad(rearrange(places, "(b t) c h w -> b t (h w) c", b=b), (0, 0, 0, 0, side, side))
+    windows = rearrange(lines.unfold(1, network.kernel, 2), "b t v c k -> b t v (k c)")
+    moved = einsum(windows, network.own, "b t v n, v n c -> b t v c") + network.place
+    grid = rearrange(moved + rearrange(whole, "b c t -> b t 1 c"), "b t v c -> (b t v) c")
+    return rearrange(network.norm(grid).relu(), "(b t h w) c -> b t h w c", b=b, t=moved.shape[1], h=h)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "args"),
+    [((8, 16, 16), {}), ((9, 19, 14), {"kernel": 5}), ((10, 9, 8), {"group": 5, "patch": 2, "kernel": 1})],
+)
+def test_grid_gradients_and_statistics_are_those_of_the_plain_formulation(shape, args, training):
+    torch.manual_seed(1)
+    networks = [net(shape, **args).double().train(training) for _ in range(2)]
+    clips = [
+        torch.rand(3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+        for _ in networks
+    ]
+    for x in clips:
+        x.requires_grad_()
+    found, expected = networks[0](clips[0]), plainly(networks[1], clips[1])
+    torch.testing.assert_close(found, expected)
+    pull = torch.randn_like(expected)
+    for grid in (found, expected):
+        grid.backward(pull)
+    torch.testing.assert_close(clips[0].grad, clips[1].grad)
+    for (name, one), other in zip(networks[0].named_parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=lambda said, name=name: f"{name}: {said}")
+    for one, other in zip(networks[0].buffers(), networks[1].buffers(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from plait.training import course as course_module
 from plait.training import fit as fit_module
 from plait.training import joined as joined_module
 from plait.training.joined import NUMBER_BY_NUMBER, Joined
+from plait.training.objectives.base import number_of
 from tests import tiny
 
 STEPS, LAST_WHOLE = 12, 8
@@ -160,3 +161,15 @@ def test_products_are_by_the_size_of_known_grids(positions, small):
         beside = course_module.Inputs(table, Clips((), {}, {}), ("a",), "cpu")
         with asked(type("Course", (), {"inputs": beside})):  # an encoder computes
             assert of.fp32_precision == wide
+
+
+@pytest.mark.parametrize("card", [False, True])
+def test_what_an_augmentation_draws_is_what_it_draws_from_torch_s_own_seed(card, monkeypatch):
+    seeded, batch, draw = [], torch.zeros(3, 4), "0/3/7/depth"
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: card)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    torch.manual_seed(number_of(draw))
+    expected = torch.randn(3, 4)
+    seeded.clear()
+    assert torch.equal(course_module._seeded(lambda x: x + torch.randn_like(x), draw, batch), expected)
+    assert seeded == [number_of(draw)] * card

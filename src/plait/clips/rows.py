@@ -82,6 +82,11 @@ class Rows:
         """The same rows in what `make` makes of each file, or in where it says that the file lies."""
         return Rows(tuple(make(file) for file in self.files), self.places)
 
+    def behind_each_other(self, file: Path) -> "Rows":
+        """The same rows in one file, in which all rows of one of `files` stand before those of the next."""
+        first = np.cumsum([0, *map(len, self._maps)]).tolist()
+        return Rows((file,), tuple(found and (0, first[found[0]] + found[1]) for found in self.places))
+
     def has(self, row: int) -> bool:
         """Whether a row is anywhere."""
         return self.places[row] is not None

@@ -1,7 +1,7 @@
 """The depth network: where a cropped person moves, place by place."""
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,7 +62,6 @@ class DepthNet(nn.Module):
         self.shape = tuple(shape)
         self.group, self.patch, self.kernel = group, patch, kernel
         self.steps, rows, columns = shape[0] // group, shape[1] // patch, shape[2] // patch
-        self.size = (rows * patch, columns * patch)
         self.patches = nn.Linear(group * patch * patch, 3 * patches, bias=False)
         self.patch_norm = nn.BatchNorm2d(patches)
         self.picture = nn.Conv2d(patches, places, 3, stride=2, padding=1, bias=False)
@@ -91,20 +90,51 @@ class DepthNet(nn.Module):
         if tuple(depth.shape[1:]) != self.shape:
             got = f"clips of shape {tuple(depth.shape[1:])}"
             raise ShapeError(f"depth network: got {got}, expected {self.shape}")
-        cropped = depth[:, : self.steps * self.group, : self.size[0], : self.size[1]]
+        places = self.picture_norm(self.picture(self._frames(depth))).relu_()
+        h, b = places.shape[2], depth.shape[0]
+        steps = rearrange(places, "(t b) c h w -> (h w) t b c", b=b)
+        moved = torch.baddbmm(
+            self.place.unsqueeze(1), _windows(steps, self.kernel, 2).flatten(1, 2), self.own
+        )
+        grid = rearrange(moved, "v (t b) c -> v t b c", b=b) + self._described(steps)
+        t = grid.shape[1]
+        normed: Tensor = self.norm(rearrange(grid, "v t b c -> (b t v) c")).relu_()
+        return rearrange(normed, "(b t h w) c -> b t h w c", b=b, t=t, h=h)
+
+    def _frames(self, depth: Float[Tensor, "b frames height width"]) -> Float[Tensor, "tb c h w"]:
+        """What patches show, groups of frames in the order of their time, each of all clips.
+
+        The sum of linear maps of x_t, of x_t - mean(x) and of x_t - x_{t-1} is one of x_t and x_{t-1}, which
+        is a convolution, and one of mean(x).
+        """
         sides = {"g": self.group, "p": self.patch, "q": self.patch}
-        patches = rearrange(cropped, "b (t g) (h p) (w q) -> b t h w (g p q)", **sides)
-        still, departing, changing = self.patches(patches).chunk(3, dim=-1)  # linear: differences come after
-        departed = departing - departing.mean(dim=1, keepdim=True)
-        changed = torch.diff(changing, dim=1, prepend=changing[:, :1])
-        frames = self.patch_norm(rearrange(still + departed + changed, "b t h w c -> (b t) c h w")).relu()
-        places = self.picture_norm(self.picture(frames)).relu()
-        h, b = places.shape[2], len(depth)
-        whole = self.whole(rearrange(places, "(b t) c h w -> b (c h w) t", b=b))
-        side = self.kernel // 2
-        lines = F.pad(rearrange(places, "(b t) c h w -> b t (h w) c", b=b), (0, 0, 0, 0, side, side))
-        windows = rearrange(lines.unfold(1, self.kernel, 2), "b t v c k -> b t v (k c)")
-        moved = einsum(windows, self.own, "b t v n, v n c -> b t v c") + self.place
-        grid = rearrange(moved + rearrange(whole, "b c t -> b t 1 c"), "b t v c -> (b t v) c")
-        normed: Tensor = self.norm(grid).relu()
-        return rearrange(normed, "(b t h w) c -> b t h w c", b=b, t=moved.shape[1], h=h)
+        still, departing, changing = rearrange(
+            self.patches.weight, "(k c) (g p q) -> k c 1 g p q", k=3, **sides
+        )
+        begun = torch.cat((depth[:, : self.group], depth), dim=1)  # before the first group stands its like
+        pairs = torch.cat((-changing, still + departing + changing), dim=2)
+        stride = (self.group, self.patch, self.patch)
+        seen = F.conv3d(begun.unsqueeze(1), pairs, stride=stride)
+        groups = rearrange(depth[:, : self.steps * self.group], "b (t g) h w -> b t g h w", g=self.group)
+        seen = seen.add_(F.conv3d(groups.mean(dim=1).unsqueeze(1), -departing, stride=stride))
+        maps = rearrange(rearrange(seen, "b c t h w -> (t b) h w c"), "n h w c -> n c h w")
+        frames: Tensor = self.patch_norm(maps).relu_()
+        return frames
+
+    def _described(self, steps: Float[Tensor, "v t b c"]) -> Float[Tensor, "s b n"]:
+        """What `whole` makes of the pictures, by products: these see clips beside each other."""
+        _, t, b, c = steps.shape
+        weight, norm, other_norm = self.whole.get_parameter, self.whole[1], self.whole[4]
+        first = rearrange(weight("0.weight"), "n (c v) 1 -> n (v c)", c=c)
+        body = norm(F.linear(rearrange(steps, "v t b c -> (t b) (v c)"), first)).relu_()
+        second = weight("3.weight")
+        windows = _windows(body.view(t, b, -1), second.shape[-1], 1).flatten(0, 1)
+        followed = other_norm(F.linear(windows, rearrange(second, "n c k -> n (k c)"))).relu_()
+        return F.linear(followed.view(t, b, -1)[::2], weight("6.weight").squeeze(2))
+
+
+def _windows(steps: Float[Tensor, "*v t b c"], kernel: int, stride: int) -> Float[Tensor, "*v s b kc"]:
+    """The channels of `kernel` steps side by side, about every `stride`-th of them; zeros beyond the ends."""
+    side, count = kernel // 2, steps.shape[-3]
+    padded = F.pad(steps, (0, 0, 0, 0, side, side))
+    return torch.cat([padded[..., k : k + count : stride, :, :] for k in range(kernel)], dim=-1)

@@ -299,7 +299,10 @@ def _some(batch: Batch, at: slice | Tensor) -> Batch:
 
 def _seeded(augment: Augment, draw: str, batch: Tensor) -> Tensor:
     """An augmentation whose draws are those of the name `draw`."""
-    torch.manual_seed(number_of(draw))
+    # torch.manual_seed would also keep, for every kind of card that is not in use, who asks for it.
+    torch.default_generator.manual_seed(number_of(draw))
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(number_of(draw))
     return augment(batch)
 
 

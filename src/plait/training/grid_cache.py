@@ -1,7 +1,7 @@
 """Grids that training does not change: of frozen encoders, and of features; they are read, not made anew."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,22 +117,21 @@ def _forms(network: Network, modality: str, shape: tuple[int, ...], dtype: np.dt
 
 
 def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device: str, folder: Path) -> Rows:
-    """The grids of all clips under a frozen encoder, of each file's by themselves."""
+    """The grids of all clips under a frozen encoder, of each file's by themselves, in one file."""
+    array = clips.arrays[modality]
     # The donor's job stands for code and clips, its weights for what it came to, here or on another machine.
     how = [network_key(encoder), device, torch.get_num_threads(), numerics(device), FORMAT]
-    shared = [donor.parent.name, modality, *how]
+    key = content_key([donor.parent.name, modality, *how, [file.stem for file in array.files]])
+    parts = [Rows.of(file) for file in array.files]
 
-    def make(file: Path) -> Path:
-        array = Rows.of(file)
+    def encode(part: Rows, rows: np.ndarray) -> Tensor:
+        grids: Tensor = encoder(part.read(rows).to(device))
+        return grids.cpu().half()
 
-        def encode(rows: np.ndarray) -> Tensor:
-            grids: Tensor = encoder(array.read(rows).to(device))
-            return grids.cpu().half()
-
-        key = content_key([*shared, file.stem])
-        return _keep(folder / f"{key}.npy", len(array), _HALF, encode, f"the frozen encoder of {modality}")
-
-    return clips.arrays[modality].made(make)
+    grids = (encode(part, rows) for part in parts for rows in _batches(len(part)))
+    path = folder / f"{key}.npy"
+    _keep(path, sum(map(len, parts)), _HALF, grids, f"the frozen encoder of {modality}")
+    return array.behind_each_other(path)
 
 
 def _means(grid: Rows, folder: Path) -> Rows:
@@ -158,23 +157,29 @@ def _derived(
         def derive_rows(rows: np.ndarray) -> Tensor:
             return derive(torch.from_numpy(array[rows]).float())
 
-        return _keep(folder / f"{key}.npy", len(array), dtype, derive_rows, f"{how[0]} of {file}")
+        path = folder / f"{key}.npy"
+        _keep(path, len(array), dtype, map(derive_rows, _batches(len(array))), f"{how[0]} of {file}")
+        return path
 
     return grid.made(make)
 
 
-def _keep(path: Path, count: int, dtype: np.dtype, make: Callable[[np.ndarray], Tensor], origin: str) -> Path:
-    """An array of `count` rows at `path`, written batch by batch unless it stands there already."""
+def _batches(count: int) -> list[np.ndarray]:
+    """The numbers of rows that are worked on at once."""
+    return np.array_split(np.arange(count), math.ceil(count / 64))
+
+
+def _keep(path: Path, count: int, dtype: np.dtype, made: Iterable[Tensor], origin: str) -> None:
+    """An array of `count` rows at `path`, written as batches are `made`, unless it stands there already."""
     with made_once(path, said={"made": origin}) as making, torch.inference_mode():
         if making is None:
-            return path
+            return
         with making.open("wb") as file:
-            for rows in np.array_split(np.arange(count), math.ceil(count / 64)):
-                grids = make(rows).numpy().astype(dtype, copy=False)
-                if not np.isfinite(grids).all():
+            for batch in made:
+                rows = batch.numpy().astype(dtype, copy=False)
+                if not np.isfinite(rows).all():
                     raise DataError(f"{path}: {origin} gives values too large for {dtype}")
-                if rows[0] == 0:
-                    header = {"descr": dtype.str, "fortran_order": False, "shape": (count, *grids.shape[1:])}
+                if file.tell() == 0:
+                    header = {"descr": dtype.str, "fortran_order": False, "shape": (count, *rows.shape[1:])}
                     np.lib.format.write_array_header_1_0(file, header)
-                file.write(grids.tobytes())
-    return path
+                file.write(rows.tobytes())

@@ -72,9 +72,9 @@ class Place(NamedTuple):
         try:
             if self.member is None:
                 return read_bytes(self.file)
-            with zipfile.ZipFile(regular(self.file)) as archive:
-                explained(self.file, archive.getinfo(self.member).file_size)
-                return archive.read(self.member)
+            archive = _archive(self.file)
+            explained(self.file, archive.getinfo(self.member).file_size)
+            return archive.read(self.member)
         except DataError:
             raise
         except Exception as error:  # damaged archives raise anything: BadZipFile, zlib.error, ...
@@ -204,10 +204,20 @@ def _places(data: Path) -> dict[tuple[str, int, int], dict[str, Place]]:
 def _members(file: Path) -> list[Place]:
     """The `.csv` files of an archive."""
     try:
-        with zipfile.ZipFile(regular(file)) as archive:
-            return [Place(file, name) for name in sorted(archive.namelist()) if name.endswith(".csv")]
+        return [Place(file, name) for name in sorted(_archive(file).namelist()) if name.endswith(".csv")]
     except Exception as error:
         raise DataError(f"{file}: cannot be read, expected a .zip archive: {one_line(error)}") from error
+
+
+def _archive(file: Path) -> zipfile.ZipFile:
+    """An archive whose table of contents is read once, as long as the file stays as it is."""
+    state = regular(file).stat()
+    return _opened(file, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)  # the data set comes as two
+def _opened(file: Path, inode: int, size: int, changed_ns: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(file)
 
 
 def _stamps(place: Place, shape: tuple[int, ...]) -> _Stamps:

@@ -40,5 +40,5 @@ def shift_crop(clips: Float[Tensor, "b frames height width"]) -> Float[Tensor, "
     grid = F.affine_grid(theta, [count, frames, height, width], align_corners=False)
     moved = F.grid_sample(warped, grid, align_corners=False)
     reach, place = 0.1 * torch.randn(2, count, 1, 1, 1)
-    nothing = moved <= 0.05
-    return moved.sub_(1).mul_(1 + reach).add_(1).add_(place).masked_fill_(nothing, 0.0)
+    reached = torch.addcmul(place - reach, moved, 1 + reach)  # (moved - 1) * (1 + reach) + 1 + place
+    return reached.masked_fill_(moved <= 0.05, 0.0)
