@@ -72,7 +72,7 @@ EACH, WINDOWS = 100, 1_000  # clips of a person; windows of a recording on disk
 ACTIVITIES = ("still", "slow", "quick", "wild")
 FRAMES, SIDE, READINGS, CHANNELS = 4, 16, 32, 4
 DATASET, ENCODER = "scale:GENERATED", "scale:Patches"
-FOLDS, MOST_FOLDS = 5, 300  # folds of people; above which a fold for each is not planned
+FOLDS, MOST_FOLDS = 5, 1_000  # folds of people; above which a fold for each is not planned
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "five folds": {"kind": "subject-folds", "folds": FOLDS},
     "a fold each": {"kind": "leave-one-subject-out"},
