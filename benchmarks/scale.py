@@ -254,7 +254,7 @@ def _clips(count: int) -> Clips:
         for n in range(count)
     )
     files = tuple(Path(f"{number:032x}.npy") for number in range(count // EACH))
-    rows = Rows(files, tuple((n // EACH, n % EACH) for n in range(count)))
+    rows = Rows(files, np.stack(np.divmod(np.arange(count, dtype=np.int32), EACH), axis=1))
     return Clips(
         table, {"video": rows, "signal": rows}, {"video": (2, 2, 2, 64), "signal": (READINGS, CHANNELS)}
     )

@@ -1,6 +1,7 @@
 """What was written for many clips gives what the plain loops over clips, people and pairs gave."""
 
-import sys
+import json
+import pickle
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +16,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 import scale
 from plait.analysis import signflips
 from plait.analysis.metrics import by_activity, confusion
-from plait.clips import Clips
+from plait.clips import Clips, Rows
 from plait.clips.people import _sharing
 from plait.clips.windows import _Timeline
 from plait.doctor import copies, persons
@@ -167,3 +168,21 @@ def test_fits_are_a_line_or_a_power():
     assert power.power == pytest.approx(2) and power(1e7) == pytest.approx(1e8)
     near = scale.fitted(sizes, [1.0, 3.3, 10.0])
     assert 0 < near.off < 0.1
+
+
+@given(st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=12), st.data())
+def test_some_of_the_rows_are_in_the_files_that_hold_them_as_they_are_met(places, data):
+    files = tuple(Path(name) for name in "abcd")
+    rows = Rows(files, places)
+    chosen = data.draw(st.lists(st.sampled_from(range(len(places))))) if places else []
+    numbers: dict = {}
+    for found in (places[row] for row in chosen):
+        if found:
+            numbers.setdefault(found[0], len(numbers))
+    some = rows.among(chosen)
+    assert some.files == tuple(files[number] for number in numbers)
+    assert some.places == [places[row] and (numbers[places[row][0]], places[row][1]) for row in chosen]
+    again = pickle.loads(pickle.dumps(some))
+    assert again == some and hash(again) == hash(some) and some != Rows(files, [None] * (len(chosen) + 1))
+    assert [some.has(at) for at in range(len(chosen))] == [places[row] is not None for row in chosen]
+    assert json.dumps(rows.names) == json.dumps([list("abcd"), places])

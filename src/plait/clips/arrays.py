@@ -51,7 +51,8 @@ class Clips:
         numbers, sides = self._sides(by)
         wanted = np.zeros(len(numbers), dtype=np.bool_)
         wanted[[numbers[name] for name in names if name in numbers]] = True
-        return np.flatnonzero(wanted[sides]).astype(np.int64, copy=False)
+        rows: np.ndarray = np.flatnonzero(wanted[sides]).astype(np.int64, copy=False)
+        return rows
 
     def holding(self, modalities: Iterable[str], rows: np.ndarray) -> np.ndarray:
         """Those of the clips in `rows` that have something of each of `modalities`."""
@@ -177,10 +178,11 @@ def together(cuts: Sequence[Cut]) -> list[list[int]]:
 def rows_of(parts: Sequence[Sequence[int]], files: Sequence[Path]) -> Rows:
     """The rows of all clips, of which `parts` lie in `files`; files that are the same are one."""
     numbers = {file: number for number, file in enumerate(dict.fromkeys(files))}
-    places: dict[int, tuple[int, int]] = {}
+    places = np.empty((sum(map(len, parts)), 2), dtype=np.int32)
     for part, file in zip(parts, files, strict=True):
-        places.update((row, (numbers[file], place)) for place, row in enumerate(part))
-    return Rows(tuple(numbers), tuple(places[row] for row in range(len(places))))
+        places[np.asarray(part), 0] = numbers[file]
+        places[np.asarray(part), 1] = np.arange(len(part))
+    return Rows(tuple(numbers), places)
 
 
 def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:
