@@ -5,8 +5,8 @@
 Generated people of 100 clips each, in one recording: four small frames and 32 readings of four channels a
 clip, four activities. Each part at each size is a process of its own. Parts:
 
-* `table`: `plait clips` over recordings on disk of 1,000 windows each (a small video and a log): the table is
-  written and read.
+* `table`: `plait clips` over recordings on disk of 1,000 windows of a second each (a small video, a log of 22
+  columns at 25 Hz); the table is written and read.
 * `study`: a study's clips are listed, cut, encoded by a frozen network, looked through for doubles; an
   epoch of video-led fusion in batches of 64, a third of the difference between four and one.
 * `plan`: clips without tensors: five folds of people and their jobs, of two methods; a fold for each person
@@ -182,7 +182,7 @@ def table_part(clips: int, folder: Path, gauge: Gauge) -> None:
 
 
 def _record(folder: Path, number: int, seconds: int) -> None:
-    """A recording of 16 x 16 pixels and a log at 4 Hz, all of it labelled."""
+    """A recording of 16 x 16 pixels and a log of 22 columns at 25 Hz, all of it labelled."""
     rng = np.random.default_rng(number)
     folder.mkdir(parents=True)
     with av.open(str(folder / "film.mp4"), "w") as container:
@@ -192,12 +192,13 @@ def _record(folder: Path, number: int, seconds: int) -> None:
             picture = rng.integers(0, 255, (16, 16, 3), np.uint8)
             container.mux(track.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         container.mux(track.encode())
-    log = pl.DataFrame({"t": np.arange(4 * seconds + 4) / 4, "x": rng.normal(size=4 * seconds + 4)})
-    log.write_csv(folder / "log.csv")
+    times = np.arange(25 * seconds + 25) / 25
+    log = {"t": times, **{f"x{n}": rng.normal(size=len(times)) for n in range(22)}}
+    pl.DataFrame(log).write_parquet(folder / "log.parquet")
     each = seconds / len(ACTIVITIES)
     labels = [{"start": i * each, "stop": (i + 1) * each, "activity": a} for i, a in enumerate(ACTIVITIES)]
     pl.DataFrame(labels).write_csv(folder / "labels.csv")
-    log_file = LogFile("log.csv", ("x",), time="t")
+    log_file = LogFile("log.parquet", ("x*",), time="t")
     write_description(folder, Description(f"{number:06d}", "film.mp4", {"wrist": log_file}, "labels.csv"))
     write_sync(folder, {"wrist": Clock(0.0)})
 

@@ -58,7 +58,8 @@ class Clips:
         """Those of the clips in `rows` that have something of each of `modalities`."""
         wanted, (kinds, lacks) = tuple(modalities), self._lacks
         holds = np.array([set(kind).isdisjoint(wanted) for kind in kinds], dtype=np.bool_)
-        return rows[holds[lacks[rows]]].astype(np.int64, copy=False)
+        held: np.ndarray = rows[holds[lacks[rows]]].astype(np.int64, copy=False)
+        return held
 
     def alike(
         self, modalities: Iterable[str], rows: np.ndarray
