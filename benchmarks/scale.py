@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -341,13 +341,11 @@ def dispatch_part(jobs: int, folder: Path, gauge: Gauge) -> None:
                 except ConfigError as error:
                     print(f"  not run: {error}")
                     continue
-            for stage, first, last in (("starting", 0, 2), ("jobs", 2, jobs + 2)):
+            work = _work(folder / executor)
+            pool = stack.enter_context(workers_of(executor, work, 2, 1, cluster))
+            for stage, numbers in (("first two", range(2)), ("others", range(2, jobs + 2))):
                 start = time.perf_counter()
-                work = _work(folder / executor)
-                pool = workers_of(executor, work, 2, 1, cluster)
-                if stage == "starting":
-                    stack.enter_context(ExitStack())
-                do_missing(range(first, last), work, pool, silent)
+                do_missing(numbers, work, nullcontext(pool), silent)
                 gauge.note(f"{executor}: {stage}", s=time.perf_counter() - start)
 
 
