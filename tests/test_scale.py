@@ -22,7 +22,7 @@ from plait.clips.windows import _Timeline
 from plait.doctor import copies, persons
 from plait.doctor.copies import Sketch, Sketched
 from plait.doctor.persons import Traits
-from plait.errors import ConfigError
+from plait.errors import ConfigError, DataError
 from plait.study.folds import check_classes, doers
 from plait.types import Clip, Fold, Readings, Recording, Span, Windows
 
@@ -186,3 +186,14 @@ def test_some_of_the_rows_are_in_the_files_that_hold_them_as_they_are_met(places
     assert again == some and hash(again) == hash(some) and some != Rows(files, [None] * (len(chosen) + 1))
     assert [some.has(at) for at in range(len(chosen))] == [places[row] is not None for row in chosen]
     assert json.dumps(rows.names) == json.dumps([list("abcd"), places])
+
+
+def test_more_files_than_can_be_mapped_are_not_called_damaged(tmp_path, monkeypatch):
+    np.save(tmp_path / "rows.npy", np.zeros((2, 3), np.float32))
+
+    def refuse(*args, **kwargs):
+        raise RuntimeError("unable to mmap 152 bytes from file <rows.npy>: Cannot allocate memory (12)")
+
+    monkeypatch.setattr("torch.UntypedStorage.from_file", refuse)
+    with pytest.raises(DataError, match="cannot be mapped.*vm.max_map_count"):
+        Rows.of(tmp_path / "rows.npy")

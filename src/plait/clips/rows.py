@@ -202,6 +202,9 @@ def mapped(path: Path) -> np.ndarray:
         state = path.stat()
         return _map(path, state.st_ino, state.st_size, state.st_mtime_ns)
     except (OSError, ValueError, EOFError, RuntimeError) as error:
+        if "Cannot allocate memory" in str(error):  # the file is as it should be
+            most = "or more files than a process may map (on Linux vm.max_map_count)"
+            raise DataError(f"{path}: cannot be mapped: too little memory, {most}") from error
         raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
 
 
