@@ -176,7 +176,9 @@ def test_memory(tmp_path):
 def test_scale(tmp_path):
     told = run("scale", tmp_path, "--only", "table,study,plan,report")
     found = {(row["part"], row["stage"], row["quantity"]): row["points"] for row in told["rows"]}
-    assert {("table", "plait clips", "bytes"), ("study", "epoch", "s"), ("report", "report", "s")} <= set(found)
+    assert {("table", "plait clips", "bytes"), ("study", "epoch", "s"), ("report", "report", "s")} <= set(
+        found
+    )
     assert found["study", "features", "bytes"]["600"] > 600 * 512 * 2  # numbers of a grid, in float16
     assert found["plan", "a job sent", "bytes"]["600"] > 0 and told["sizes"] == [600]
 
