@@ -4,7 +4,7 @@
 # make docs   install, then the site in site/: a page that links to nothing ends it
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := $(filter-out atwork common glovid miniature plain_fusion ratios signals simulated_knobs simulated_sheet simulated_world textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out atwork common glovid miniature plain_fusion ratios scale_parts signals simulated_knobs simulated_sheet simulated_world textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: install demo test bench docs
 

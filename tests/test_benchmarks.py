@@ -204,6 +204,16 @@ def test_memory(tmp_path):
     assert (tmp_path / "made" / "memory.svg").read_text().startswith("<?xml")
 
 
+def test_scale(tmp_path):
+    told = run("scale", tmp_path, "--only", "table,study,plan,report")
+    found = {(row["part"], row["stage"], row["quantity"]): row["points"] for row in told["rows"]}
+    assert {("table", "plait clips", "bytes"), ("study", "epoch", "s"), ("report", "report", "s")} <= set(
+        found
+    )
+    assert found["study", "features", "bytes"]["600"] > 600 * 512 * 2  # numbers of a grid, in float16
+    assert found["plan", "a job sent", "bytes"]["600"] > 0 and told["sizes"] == [600]
+
+
 def test_hour_and_live(tmp_path):
     told = run("hour", tmp_path, "--out", str(tmp_path / "kept"), how=benchmark)
     assert told["windows"] > 64 and told["memory"]["peak_mb"] >= told["memory"]["last_mb"] > 0

@@ -296,7 +296,7 @@ class Dataset:
         raise DataError(f"data set {self.name}: no modality {name!r}, expected one of: {names}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One row of a clip table.
 

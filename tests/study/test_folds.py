@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from plait.config import Protocol
 from plait.errors import ConfigError
-from plait.study.folds import check_choice, check_classes, folds
+from plait.study.folds import check_choice, check_classes, doers, folds
 from plait.types import Clip, Fold
 
 
@@ -77,11 +77,11 @@ def test_lists_of_subjects_are_for_fixed_splits():
 
 def test_an_activity_nobody_trains_on_is_refused():
     clips = [Clip("x", "x", "1", "run", 0, 1), Clip("y", "y", "2", "sit", 0, 1)]
-    check_classes(Fold("f", ("1", "2"), (), ()), clips, ["run", "sit"])
+    check_classes(Fold("f", ("1", "2"), (), ()), doers(clips, "subject"), ["run", "sit"])
     with pytest.raises(
         ConfigError, match="fold f: activity 'sit' has no clip of the training subjects 1: only 2 did it; "
     ):
-        check_classes(Fold("f", ("1",), (), ()), clips, ["run", "sit"])
+        check_classes(Fold("f", ("1",), (), ()), doers(clips, "subject"), ["run", "sit"])
 
 
 PEOPLE = st.sets(st.integers(1, 40).map(str), min_size=5, max_size=30).map(sorted)

@@ -91,7 +91,7 @@ def _by_method(
     places = {activity: place for place, activity in enumerate(activities)}
     for (method,), rows in predictions.group_by("method", maintain_order=True):
         scores = rows["scores"].list.to_array(len(activities)).to_numpy().astype(np.float64)
-        truth = np.array([places[activity] for activity in rows["activity"]])
+        truth = rows["activity"].replace_strict(places, return_dtype=pl.Int64).to_numpy()
         right = (rows["activity"] == rows["predicted"]).to_numpy()
         seen = (rows["predicted"] != UNSEEN).to_numpy()
         yield str(method), scores.max(axis=1), right, scores[np.arange(len(truth)), truth], seen

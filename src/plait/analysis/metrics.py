@@ -85,15 +85,15 @@ def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Data
     """
     parts = []
     for (method, _), rows in predictions.group_by("method", "seed", maintain_order=True):
+        truth, predicted, times = _pairs(rows)
         precision, recall, f1, clips = precision_recall_fscore_support(
-            rows["activity"].to_list(), rows["predicted"].to_list(), labels=list(activities), zero_division=0
+            truth, predicted, labels=list(activities), zero_division=0, sample_weight=times
         )
         table = pl.DataFrame(
             {"activity": list(activities), "recall": recall, "precision": precision, "f1": f1}
         )
-        parts.append(
-            table.select(pl.lit(method).alias("method"), pl.all(), pl.Series("clips", clips, dtype=pl.UInt32))
-        )
+        count = pl.Series("clips", clips.astype(np.uint32))
+        parts.append(table.select(pl.lit(method).alias("method"), pl.all(), count))
     return (
         pl.concat(parts)
         .with_columns(recall=pl.when(pl.col("clips") > 0).then("recall"))
@@ -104,11 +104,17 @@ def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Data
 
 def confusion(predictions: pl.DataFrame, method: str, activities: Sequence[str]) -> np.ndarray:
     """Clips of `method` by true and predicted activity, `(activities, activities)`, over seeds and folds."""
-    rows = predictions.filter(pl.col("method") == method)
+    truth, predicted, times = _pairs(predictions.filter(pl.col("method") == method))
     counts: np.ndarray = confusion_matrix(
-        rows["activity"].to_list(), rows["predicted"].to_list(), labels=list(activities)
+        truth, predicted, labels=list(activities), sample_weight=times.astype(np.int64)
     )
     return counts
+
+
+def _pairs(rows: pl.DataFrame) -> tuple[list[str], list[str], np.ndarray]:
+    """What was done and what was predicted, each pair once, and how often it occurs."""
+    pairs = rows.group_by("activity", "predicted", maintain_order=True).len()
+    return pairs["activity"].to_list(), pairs["predicted"].to_list(), pairs["len"].to_numpy()
 
 
 def subject_confusion(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from scipy import optimize, stats
 
 EXACT_UP_TO = 20  # people; 2^20 subsets
 DRAWS = 199_999  # random subsets beyond; the empty one besides
+BLOCK = 2**18  # drawn at once: people times random subsets
 TIE = 1e-9  # differences of shares of clips that come to the same but for rounding
 
 
@@ -71,8 +72,13 @@ def _subset_sums(*columns: np.ndarray) -> list[np.ndarray]:
     """Each column's sum over every subset of people, the empty one first; or over `DRAWS` random ones."""
     people = len(columns[0])
     if people > EXACT_UP_TO:
-        chosen = np.random.default_rng(0).integers(0, 2, (DRAWS, people), dtype=np.int8)
-        return [np.append(0.0, chosen @ column) for column in columns]
+        draw, sums = np.random.default_rng(0), [np.zeros(DRAWS + 1) for _ in columns]
+        rows = max(BLOCK // people // 4, 1) * 4  # four numbers a draw: blocks draw what a whole would
+        for start in range(0, DRAWS, rows):
+            chosen = draw.integers(0, 2, (min(rows, DRAWS - start), people), dtype=np.int8)
+            for total, column in zip(sums, columns, strict=True):
+                total[start + 1 : start + 1 + len(chosen)] = chosen @ column
+        return sums
     sums = [np.zeros(1) for _ in columns]
     for place, column in enumerate(columns):
         for value in column:

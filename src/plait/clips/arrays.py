@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from plait.objects import source_key
 from plait.recordings.video import Forward, Video
 from plait.store import cache_folder, content_key, scratch, seal, sound, write_json
 from plait.types import Clip, Dataset, Modality, Recording
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,24 +48,51 @@ class Clips:
 
     def of(self, names: Sequence[str], by: Side = "subject") -> np.ndarray:
         """Row numbers of the clips of these subjects, or sessions, in the table's order."""
-        rows = [row for row, clip in enumerate(self.table) if getattr(clip, by) in names]
-        return np.array(rows, dtype=np.int64)
+        numbers, sides = self._sides(by)
+        wanted = np.zeros(len(numbers), dtype=np.bool_)
+        wanted[[numbers[name] for name in names if name in numbers]] = True
+        rows: np.ndarray = np.flatnonzero(wanted[sides]).astype(np.int64, copy=False)
+        return rows
 
     def holding(self, modalities: Iterable[str], rows: np.ndarray) -> np.ndarray:
         """Those of the clips in `rows` that have something of each of `modalities`."""
-        wanted = tuple(modalities)
-        return np.array([row for row in rows.tolist() if self.table[row].holds(wanted)], dtype=np.int64)
+        wanted, (kinds, lacks) = tuple(modalities), self._lacks
+        holds = np.array([set(kind).isdisjoint(wanted) for kind in kinds], dtype=np.bool_)
+        held: np.ndarray = rows[holds[lacks[rows]]].astype(np.int64, copy=False)
+        return held
 
     def alike(
         self, modalities: Iterable[str], rows: np.ndarray
     ) -> Iterator[tuple[frozenset[str], np.ndarray]]:
         """Which of `modalities` clips have, with the places in `rows` of those that have just these."""
-        wanted = frozenset(modalities)
-        places: dict[frozenset[str], list[int]] = {}
-        for place, row in enumerate(rows.tolist()):
-            places.setdefault(wanted.difference(self.table[row].lacks), []).append(place)
-        for held, found in places.items():
-            yield held, np.array(found, dtype=np.int64)
+        wanted, (kinds, lacks) = frozenset(modalities), self._lacks
+        of = lacks[rows]
+        found, first = np.unique(of, return_index=True)
+        alike: dict[frozenset[str], list[int]] = {}
+        for kind in found[np.argsort(first)].tolist():
+            alike.setdefault(wanted.difference(kinds[kind]), []).append(kind)
+        for held, numbers in alike.items():
+            yield held, np.flatnonzero(np.isin(of, numbers)).astype(np.int64, copy=False)
+
+    def _sides(self, by: Side) -> tuple[dict[str, int], np.ndarray]:
+        """Subjects, or sessions, numbered as they are met, and whose each clip is, `(clips,)`."""
+        if by not in self._numbered:
+            self._numbered[by] = _numbers(getattr(clip, by) for clip in self.table)
+        return self._numbered[by]
+
+    @cached_property
+    def _numbered(self) -> dict[Side, tuple[dict[str, int], np.ndarray]]:
+        return {}
+
+    @cached_property
+    def _lacks(self) -> tuple[list[tuple[str, ...]], np.ndarray]:
+        """What clips lack, each once, and which of these each clip does, `(clips,)`."""
+        numbers, lacks = _numbers(clip.lacks for clip in self.table)
+        return list(numbers), lacks
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes to another process: nothing that is made of the rest."""
+        return Clips, (self.table, self.arrays, self.shapes)
 
     def among(self, names: Sequence[str], by: Side = "subject") -> "Clips":
         """The clips of these subjects, or sessions, in the table's order: equal whoever else there is."""
@@ -86,6 +116,13 @@ class Clips:
         """
         absent = {name for name in modalities if len(rows) and not self.arrays[name].has(int(rows[0]))}
         return {name: self.arrays[name].read(rows) for name in modalities if name not in absent}
+
+
+def _numbers(values: Iterable[T]) -> tuple[dict[T, int], np.ndarray]:
+    """Values numbered as they are met, and the number of each, int32."""
+    numbers: dict[T, int] = {}
+    of = np.fromiter((numbers.setdefault(value, len(numbers)) for value in values), dtype=np.int32)
+    return numbers, of
 
 
 def cut(dataset: Dataset, data: Path, modalities: Sequence[str]) -> Clips:
@@ -142,10 +179,11 @@ def together(cuts: Sequence[Cut]) -> list[list[int]]:
 def rows_of(parts: Sequence[Sequence[int]], files: Sequence[Path]) -> Rows:
     """The rows of all clips, of which `parts` lie in `files`; files that are the same are one."""
     numbers = {file: number for number, file in enumerate(dict.fromkeys(files))}
-    places: dict[int, tuple[int, int]] = {}
+    places = np.empty((sum(map(len, parts)), 2), dtype=np.int32)
     for part, file in zip(parts, files, strict=True):
-        places.update((row, (numbers[file], place)) for place, row in enumerate(part))
-    return Rows(tuple(numbers), tuple(places[row] for row in range(len(places))))
+        places[np.asarray(part), 0] = numbers[file]
+        places[np.asarray(part), 1] = np.arange(len(part))
+    return Rows(tuple(numbers), places)
 
 
 def tensors(modality: Modality, cuts: Sequence[Cut]) -> Iterator[Tensor]:

@@ -156,17 +156,17 @@ def check_clips(
             digest = _digest_pieces(array[row])
             digests[row].append(digest)
             rows = seen.setdefault(digest, {})  # by subject
-            for subject, before in rows.items():
+            others = len(rows) > (clip.subject in rows)
+            for subject, before in rows.items() if others and _is_rich(array[row]) else ():
                 apart = subject == clip.subject or people.told_apart(subject, clip.subject)
-                if not apart and _is_rich(array[row]) and np.array_equal(array[before], array[row]):
+                if not apart and np.array_equal(array[before], array[row]):
                     raise _double(where, _origin(clips[before]), _origin(clip), modality, by)
             rows.setdefault(clip.subject, row)
     first: dict[str, dict[bytes, int]] = {}
     for row, clip in enumerate(clips):
         first.setdefault(clip.subject, {}).setdefault(b"".join(digests[row]), row)
-    for subject, other in combinations(first, 2):
+    for (subject, other), shared in _sharing(first).items():
         half = max(1, min(len(first[subject]), len(first[other])) / 2)
-        shared = first[subject].keys() & first[other].keys()
         if len(shared) < half or people.told_apart(subject, other):
             continue
         pairs = sorted((first[subject][digest], first[other][digest]) for digest in shared)
@@ -178,6 +178,20 @@ def check_clips(
         if any(map(_is_rich, heads)):
             a, b = pairs[0]
             raise _double(where, _origin(clips[a]), _origin(clips[b]), f"{len(pairs)} clips", by)
+
+
+def _sharing(held: Mapping[str, Mapping[bytes, int]]) -> dict[tuple[str, str], list[bytes]]:
+    """What two subjects both hold, for each pair of them that do, in the order of `held`."""
+    holders: dict[bytes, list[str]] = {}
+    for subject, digests in held.items():
+        for digest in digests:
+            holders.setdefault(digest, []).append(subject)
+    shared: dict[tuple[str, str], list[bytes]] = {}
+    for digest, subjects in holders.items():
+        for pair in combinations(subjects, 2):
+            shared.setdefault(pair, []).append(digest)
+    place = {subject: at for at, subject in enumerate(held)}
+    return {pair: shared[pair] for pair in sorted(shared, key=lambda pair: [place[who] for who in pair])}
 
 
 def _copies(recordings: Sequence[Recording]) -> Iterator[tuple[Recording, Recording, str]]:

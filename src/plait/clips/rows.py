@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,34 @@ from torch import Tensor
 from plait.errors import DataError
 
 BFLOAT16 = np.dtype("<i2")  # in files of arrays: the bits of a kind that numpy does not know
+NOWHERE = -1, -1  # the place of a row that is in no file
 LARGE = 2**14  # numbers of a row that is converted as it is read
 
 
-@dataclass(frozen=True)
 class Rows:
     """An array of rows, each in one of `files`, at `places`: which file, and which row of it; or nowhere.
 
     All files hold rows of one shape, of floats or of the bits of bfloat16.
+
+    Args:
+        files: which hold them.
+        places: `(file, row)` of each, or None; or int32 `(rows, 2)`, -1 for nowhere, which is not changed.
     """
 
-    files: tuple[Path, ...]
-    places: tuple[tuple[int, int] | None, ...]
+    def __init__(
+        self, files: tuple[Path, ...], places: Sequence[tuple[int, int] | None] | np.ndarray
+    ) -> None:
+        if not isinstance(places, np.ndarray):
+            places = np.array([NOWHERE if found is None else found for found in places], dtype=np.int32)
+        self.files, self._at = files, places.reshape(-1, 2)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rows) or type(other) is not type(self):
+            return NotImplemented
+        return self.files == other.files and np.array_equal(self._at, other._at)
+
+    def __hash__(self) -> int:
+        return hash((self.files, self._at.tobytes()))
 
     @classmethod
     def of(cls, file: Path) -> "Rows":
@@ -35,24 +50,29 @@ class Rows:
         Raises:
             DataError: it cannot be read.
         """
-        return cls((file,), tuple((0, row) for row in range(len(mapped(file)))))
+        rows = np.arange(len(mapped(file)), dtype=np.int32)
+        return cls((file,), np.stack([np.zeros_like(rows), rows], axis=1))
 
     def __len__(self) -> int:
         """How many rows there are."""
-        return len(self.places)
+        return len(self._at)
 
     def __getitem__(self, row: int) -> np.ndarray:
         """One row as it is kept; of one that is nowhere, no numbers: shape `(0,)`."""
-        found = self.places[row]
-        if found is None:
+        file, place = self._at[row].tolist()
+        if file < 0:
             return np.empty(0, self.dtype)
-        file, place = found
         values: np.ndarray = self._maps[file][place]
         return values
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What goes to another process: no maps."""
-        return Rows, (self.files, self.places)
+        return Rows, (self.files, self._at)
+
+    @property
+    def places(self) -> list[tuple[int, int] | None]:
+        """Which file each row is in, and which row of it; None: nowhere."""
+        return [None if file < 0 else (file, place) for file, place in self._at.tolist()]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,34 +91,38 @@ class Rows:
 
     def among(self, rows: Sequence[int]) -> "Rows":
         """Some of the rows, and the files that hold them; equal whatever else the others held."""
-        numbers: dict[int, int] = {}
-        places = []
-        for row in rows:
-            found = self.places[row]
-            places.append(found and (numbers.setdefault(found[0], len(numbers)), found[1]))
-        return Rows(tuple(self.files[file] for file in numbers), tuple(places))
+        places = self._at[np.asarray(rows, dtype=np.int64)]
+        met, first = np.unique(places[places[:, 0] >= 0, 0], return_index=True)
+        files = met[np.argsort(first)]  # in the order in which they are met
+        numbers = np.full(len(self.files) + 1, -1, dtype=np.int32)  # the last is nowhere's
+        numbers[files] = np.arange(len(files))
+        places[:, 0] = numbers[places[:, 0]]
+        return Rows(tuple(self.files[file] for file in files.tolist()), places)
 
     def made(self, make: Callable[[Path], Path]) -> "Rows":
         """The same rows in what `make` makes of each file, or in where it says that the file lies."""
-        return Rows(tuple(make(file) for file in self.files), self.places)
+        return Rows(tuple(make(file) for file in self.files), self._at)
 
     def behind_each_other(self, file: Path) -> "Rows":
         """The same rows in one file, in which all rows of one of `files` stand before those of the next."""
-        first = np.cumsum([0, *map(len, self._maps)]).tolist()
-        return Rows((file,), tuple(found and (0, first[found[0]] + found[1]) for found in self.places))
+        first = np.cumsum([0, *map(len, self._maps)], dtype=np.int32)
+        there = self._at[:, 0] >= 0
+        places = np.full_like(self._at, -1)
+        places[there] = np.stack([np.zeros_like(first), first], axis=1)[self._at[there, 0]]
+        places[there, 1] += self._at[there, 1]
+        return Rows((file,), places)
 
     def has(self, row: int) -> bool:
         """Whether a row is anywhere."""
-        return self.places[row] is not None
+        return bool(self._at[row, 0] >= 0)
 
     def spread(self, at: Sequence[int], length: int) -> "Rows":
         """An array of `length` rows that has these rows at the numbers `at`, and no others."""
         if len(at) == length:
             return self
-        places: list[tuple[int, int] | None] = [None] * length
-        for row, place in zip(at, self.places, strict=True):
-            places[row] = place
-        return Rows(self.files, tuple(places))
+        places = np.full((length, 2), -1, dtype=np.int32)
+        places[np.asarray(at, dtype=np.int64)] = self._at
+        return Rows(self.files, places)
 
     def read(self, rows: np.ndarray) -> Tensor:
         """A tensor `(len(rows), *shape)`: float32, or what is kept in bfloat16 as it is.
@@ -108,7 +132,7 @@ class Rows:
         Raises:
             DataError: a file cannot be read, or a row is nowhere.
         """
-        if not self._held[rows].all():
+        if (self._at[rows, 0] < 0).any():
             raise DataError("rows of clips that lack a modality, expected those of clips that have it")
         if self.dtype == BFLOAT16:
             batch = torch.empty((len(rows), *self.shape), dtype=torch.bfloat16)
@@ -122,7 +146,7 @@ class Rows:
                 tensor.copy_(torch.from_numpy(self[row]))
             return batch
         if len(self.files) == 1:
-            return torch.from_numpy(self._maps[0][self._places[rows]]).float()
+            return torch.from_numpy(self._maps[0][self._at[rows, 1]]).float()
         return torch.from_numpy(np.array([self[row] for row in rows.tolist()])).float()
 
     @property
@@ -132,7 +156,7 @@ class Rows:
 
     def loaded(self) -> "Rows":
         """The same rows, read once, all at the first time that some are."""
-        return Loaded(self.files, self.places)
+        return Loaded(self.files, self._at)
 
     def joined(self, into: Path) -> None:
         """Write all rows as one `.npy` file."""
@@ -151,13 +175,10 @@ class Rows:
                 raise DataError(f"{file}: rows of shape {array.shape[1:]}, expected {shape} as in the others")
         return arrays
 
-    @cached_property
-    def _places(self) -> np.ndarray:
-        return np.array([-1 if found is None else found[1] for found in self.places], dtype=np.int64)
-
-    @cached_property
+    @property
     def _held(self) -> np.ndarray:
-        return np.array([found is not None for found in self.places], dtype=np.bool_)
+        held: np.ndarray = self._at[:, 0] >= 0
+        return held
 
 
 class Loaded(Rows):
@@ -165,7 +186,7 @@ class Loaded(Rows):
 
     def read(self, rows: np.ndarray) -> Tensor:
         """As `Rows.read`."""
-        if not self._held[rows].all():
+        if (self._at[rows, 0] < 0).any():
             return super().read(rows)  # which refuses them
         return self._values.index_select(0, self._numbers[torch.from_numpy(rows)])
 
@@ -190,6 +211,9 @@ def mapped(path: Path) -> np.ndarray:
         state = path.stat()
         return _map(path, state.st_ino, state.st_size, state.st_mtime_ns)
     except (OSError, ValueError, EOFError, RuntimeError) as error:
+        if "Cannot allocate memory" in str(error):  # the file is as it should be
+            most = "or more files than a process may map (on Linux vm.max_map_count)"
+            raise DataError(f"{path}: cannot be mapped: too little memory, {most}") from error
         raise DataError(f"{path}: not a readable .npy file; remove it and run again") from error
 
 

@@ -102,14 +102,14 @@ def write_clips(
             and that `people` does not settle, or what opening a recording refuses.
     """
     opened, notes = _cut(recordings, windows, activities, streams, people)
-    rows = [row for source in opened for row in _rows(source)]
+    tables = [_rows(source) for source in opened if source.placed.windows]
     dropped = [drop for source in opened for drop in source.placed.dropped]
-    if not rows:
+    if not tables:
         why = "; ".join(told(dropped, [])[:2])
         raise DataError(
             f"{recordings}: no window of {windows.seconds:g} s fits, expected labels at least as long; {why}"
         )
-    table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    table = pl.concat(tables, rechunk=True)
     keys = [[r.name, r.content(list(r.streams))] for r, _, _ in opened]
     metadata = {
         "recordings": os.path.relpath(recordings.resolve(), out.resolve()),
@@ -157,10 +157,11 @@ def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         metadata = TypeAdapter(_Metadata).validate_json(pl.read_parquet_metadata(path).get("plait", "{}"))
     except ValidationError as error:
         raise DataError(f"{path}: says of itself: {first_fault(error)}; {remedy}") from error
-    for clip, start_s, stop_s in table.select("clip", "start_s", "stop_s").iter_rows():
-        if not -LONGEST_S <= start_s < stop_s <= LONGEST_S:
-            got = f"from {start_s} s to {stop_s} s"
-            raise DataError(f"{path}: clip {clip!r}: {got}, expected a later stop; {remedy}")
+    start, stop = pl.col("start_s"), pl.col("stop_s")
+    fits = (start >= -LONGEST_S) & (start < stop) & (stop <= LONGEST_S)  # NaN is above all
+    for clip, start_s, stop_s in table.filter(~fits).select("clip", "start_s", "stop_s").head(1).iter_rows():
+        got = f"from {start_s} s to {stop_s} s"
+        raise DataError(f"{path}: clip {clip!r}: {got}, expected a later stop; {remedy}")
     recordings = Path(os.path.normpath(folder.resolve() / metadata.recordings))
     return table, {**vars(metadata), "recordings": recordings}
 
@@ -315,35 +316,43 @@ def _check_activities(where: Path, labels: set[Any], activities: Sequence[str]) 
             raise DataError(f"{where}: activity {label!r}, expected one of: {', '.join(activities)}")
 
 
-def _rows(source: _Opened) -> Iterator[tuple[Any, ...]]:
+def _rows(source: _Opened) -> pl.DataFrame:
     """The table's rows of one recording."""
     recording, files, (windows, _) = source
-    for number, clip in enumerate(windows):
-        name = recording.name if len(windows) == 1 else f"{recording.name}/{number:04d}"
-        origins = []
-        for stream, (file, _) in files.items():
-            start_s, stop_s = _on_clock(recording, stream, clip)
-            origins.append({"stream": stream, "file": file, "start_s": start_s, "stop_s": stop_s})
-        about = name, recording.name, recording.subject, clip.activity
-        yield *about, clip.start_s, clip.stop_s, clip.purity, origins
+    alone = len(windows) == 1
+    names = [recording.name if alone else f"{recording.name}/{n:04d}" for n in range(len(windows))]
+    origins = []
+    for stream, (file, _) in files.items():
+        ends = pl.DataFrame(_on_clock(recording, stream, windows), ["start_s", "stop_s"])
+        origins.append(pl.struct(pl.lit(stream).alias("stream"), pl.lit(file).alias("file"), *ends))
+    columns = {
+        "clip": names,
+        **{name: [getattr(clip, name) for clip in windows] for name in Window._fields},
+        "recording": [recording.name] * len(windows),
+        "subject": [recording.subject] * len(windows),
+    }
+    table = pl.DataFrame(columns, {name: kind for name, kind in SCHEMA.items() if name != "origins"})
+    return table.with_columns(origins=pl.concat_list(origins)).select(list(SCHEMA)).cast(pl.Schema(SCHEMA))
 
 
-def _on_clock(recording: Recording, stream: str, clip: Window) -> tuple[float, float]:
-    """When a window starts and stops on a stream's own clock."""
-    ends, sensor = np.array([clip.start_s, clip.stop_s]), recording.streams[stream]
-    start_s, stop_s = sensor.clock(ends) if isinstance(sensor, Synced) else ends
-    return float(start_s), float(stop_s)
+def _on_clock(recording: Recording, stream: str, windows: Sequence[Window]) -> np.ndarray:
+    """When windows start and stop on a stream's own clock, `(windows, 2)`."""
+    ends = np.array([(clip.start_s, clip.stop_s) for clip in windows], dtype=np.float64).reshape(-1, 2)
+    sensor = recording.streams[stream]
+    return sensor.clock(ends) if isinstance(sensor, Synced) else ends
 
 
 def _refuse_shared_samples(root: Path, opened: Sequence[_Opened]) -> None:
     """Refuse windows of two subjects that share samples: one file in two recordings, under two names."""
-    uses: dict[str, list[tuple[float, float, str, str, str]]] = {}
-    for recording, files, (windows, _) in opened:
-        for stream, (file, content) in files.items():
+    uses: dict[str, list[tuple[_Opened, str, str]]] = {}
+    for source in opened:
+        for stream, (file, content) in source.files.items():
+            uses.setdefault(content, []).append((source, stream, file))
+    for uses_of in uses.values():
+        clips: list[tuple[float, float, str, str, str]] = []
+        for (recording, _, (windows, _)), stream, file in uses_of if len(uses_of) > 1 else ():
             about = recording.subject, recording.name, file
-            clips = [(*_on_clock(recording, stream, clip), *about) for clip in windows]
-            uses.setdefault(content, []).extend(clips)
-    for clips in uses.values():
+            clips += [(*ends, *about) for ends in _on_clock(recording, stream, windows).tolist()]
         for before, after in pairwise(sorted(clips)):
             _, stop_s, subject, name, file = before
             start_s, _, other, other_name, other_file = after

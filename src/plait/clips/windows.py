@@ -1,8 +1,11 @@
 """Which windows a recording is cut into, and a modality's tensor of one."""
 
+import itertools
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -130,8 +133,10 @@ def placed(
         return [Placed(timeline.windows(stride_s), timeline.dropped(stride_s)) for timeline in timelines]
     chosen: list[list[Window]] = [[] for _ in recordings]
     dropped: list[list[Dropped]] = [[] for _ in recordings]
-    for subject in dict.fromkeys(recording.subject for recording in recordings):
-        indices = [i for i, recording in enumerate(recordings) if recording.subject == subject]
+    recordings_of: dict[str, list[int]] = {}
+    for i, recording in enumerate(recordings):
+        recordings_of.setdefault(recording.subject, []).append(i)
+    for subject, indices in recordings_of.items():
         stride_s = _longest_stride_s([timelines[i] for i in indices], windows, subject)
         pool = [(i, window) for i in indices for window in timelines[i].windows(stride_s)]
         left = Counter((i, window.activity) for i, window in pool)
@@ -294,7 +299,8 @@ class _Timeline:
     def _most(self, start_s: float, stop_s: float) -> tuple[str | None, float]:
         """The activity that fills most of a window, and its share."""
         filled: dict[str, float] = {}
-        for span in self.spans:
+        starts, reached = self._edges
+        for span in self.spans[bisect_right(reached, start_s) : bisect_left(starts, stop_s)]:
             inside = min(span.stop_s, stop_s) - max(span.start_s, start_s)
             if inside > 0:
                 filled[span.activity] = filled.get(span.activity, 0.0) + inside
@@ -302,6 +308,12 @@ class _Timeline:
             return None, 0.0
         most = max(filled, key=lambda name: filled[name])
         return most, min(filled[most] / (stop_s - start_s), 1.0)
+
+    @cached_property
+    def _edges(self) -> tuple[list[float], list[float]]:
+        """When each label starts, and when the last of those up to it has stopped; both rise."""
+        stops = itertools.accumulate((span.stop_s for span in self.spans), max)
+        return [span.start_s for span in self.spans], list(stops)
 
     def _is_pure(self, share: float) -> bool:
         return share >= self.settings.purity - ROUNDING_S

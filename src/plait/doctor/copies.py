@@ -18,6 +18,7 @@ SHARED, PART = 4, 0.02  # digests that two streams share, and which part of the 
 WHOLE = 0.8  # from this part on, one is a copy of the other
 ALIKE, SAME_PERSON = 0.85, 0.95  # phases; one person's rhythms reach 0.82, two persons' 0.65 (UTD-MHAD)
 TOGETHER = 0.6  # of their streams on average
+AT_ONCE = 1024  # streams that are compared with all others at once
 Way = Literal["values", "order", "phases"]
 SEEN: dict[Way, str] = {
     "values": "equal readings",
@@ -242,6 +243,8 @@ def _in_phase(
         if len(sketch.phases) > 1:  # one column's agree by chance
             groups[stream, len(sketch.phases)].append((recording, stream))
     for members in groups.values():
-        alike = likeness(np.array([sketches[at].phases for at in members]))
-        for row, column in np.argwhere(np.triu(alike, 1) >= ALIKE):
-            yield members[row], members[column], float(alike[row, column])
+        curves = np.array([sketches[at].phases for at in members])
+        for start in range(0, len(members), AT_ONCE):
+            alike = likeness(curves, slice(start, start + AT_ONCE))
+            for row, column in np.argwhere(np.triu(alike, 1 + start) >= ALIKE):
+                yield members[start + row], members[column], float(alike[row, column])

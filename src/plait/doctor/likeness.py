@@ -76,8 +76,12 @@ def phases(values: Float[np.ndarray, "n columns"]) -> list[list[float]]:
     return [[round(float(angle), 2) for angle in np.angle(column)] for column in spectrum.T]
 
 
-def likeness(phases: Float[np.ndarray, "n columns bins"]) -> Float[np.ndarray, "n n"]:
+def likeness(
+    phases: Float[np.ndarray, "n columns bins"], rows: slice = slice(None)
+) -> Float[np.ndarray, "k n"]:
     """How alike the phases of each two are, -1 to 1: by chance 0, give or take 0.7 / sqrt(columns bins).
+
+    Of `rows` alone, where that is asked, each with all.
 
     A copy may begin a reading earlier or later than the other: the best of `SHIFTS` shifts is taken, the
     outermost of which is 0.6 % of the stretch.
@@ -86,8 +90,9 @@ def likeness(phases: Float[np.ndarray, "n columns bins"]) -> Float[np.ndarray, "
     other = waves.conj().reshape(len(waves), -1).T
     bins = FIRST_BIN + np.arange(phases.shape[2])
     turns = np.linspace(-2.0, 2.0, SHIFTS) / bins[-1]
+    waves = waves[rows]
     shifted = ((waves * np.exp(1j * turn * bins)).reshape(len(waves), -1) for turn in turns)
-    best = np.full((len(waves), len(waves)), -1.0)
+    best = np.full((len(waves), other.shape[1]), -1.0)
     for own in shifted:
         best = np.maximum(best, (own @ other).real / own.shape[1])
     return best

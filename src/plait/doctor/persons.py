@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -174,22 +173,21 @@ def _each_other_s(
         return
     rows = rows[:: -(-len(rows) // ROWS)]
     whose, done = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
-    counts = Counter(whose.tolist())
     everybody = sorted(set(whose.tolist()))
     if len(everybody) < 4:
         return
-    nearest = _nearest(np.array([row[2] for row in rows]), whose, done)
-    share = {
-        (one, other): float(np.mean(whose[nearest[whose == one]] == other))
-        for one in everybody
-        for other in everybody
-    }
-    for one, other in combinations(everybody, 2):
-        there, back = share[one, other], share[other, one]
-        others = float(np.median([share[who, who] for who in everybody if who not in (one, other)]))
-        met = min(there * counts[one], back * counts[other]) >= MET - 0.5
-        if met and min(there, back) >= EACH_OTHER and others >= OWN:
-            yield (one, other), (there, back, others)
+    number = {person: place for place, person in enumerate(everybody)}
+    of = np.array([number[person] for person in whose.tolist()])
+    found = of[_nearest(np.array([row[2] for row in rows]), whose, done)]
+    met = np.zeros((len(everybody), len(everybody)), dtype=np.int64)  # how often one finds the other
+    np.add.at(met, (of, found), 1)
+    share = met / np.bincount(of)[:, None]
+    enough = (met >= MET - 0.5) & (share >= EACH_OTHER)
+    for one, other in np.argwhere(np.triu(enough & enough.T, 1)).tolist():
+        others = float(np.median(np.delete(share.diagonal(), [one, other])))
+        if others >= OWN:
+            shares = float(share[one, other]), float(share[other, one]), others
+            yield (everybody[one], everybody[other]), shares
 
 
 def _nearest(traits: np.ndarray, whose: np.ndarray, done: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from plait.recogniser.windows import Sliding, windows_of
 from plait.results import UNSEEN
 from plait.study.facts import commit, versions
 from plait.study.finished import FinishedRun
-from plait.study.folds import check_classes, folds_of
+from plait.study.folds import check_classes, doers, folds_of
 from plait.study.inputs import inputs
 from plait.study.run import Say, check_methods
 from plait.study.shuffled import clips_of, people_of
@@ -93,7 +93,8 @@ def source_of(
         )
     people = [name for name in everybody if name not in absent]
     cuts = [cut for cut in listing.cuts if cut[1].subject in people]
-    check_classes(Fold("everyone", tuple(people), (), ()), [clip for _, clip in cuts], dataset.activities)
+    who_does = doers((clip for _, clip in cuts), "subject")
+    check_classes(Fold("everyone", tuple(people), (), ()), who_does, dataset.activities)
     finished = None
     if run is not None:
         finished = FinishedRun.open(run, data, _named_by(study))

@@ -391,11 +391,9 @@ def _heat_map(main: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, Any]:
     for method in main["method"]:
         accuracies = subjects.filter(pl.col("method") == method)["accuracy"]
         rows.append((method, [(captions.percent(a), shade(a)) for a in accuracies]))
-    names = subjects["subject"].unique(maintain_order=True).to_list()
-    means = [
-        captions.percent(subjects.filter(pl.col("subject") == name)["accuracy"].mean())  # type: ignore[arg-type]
-        for name in names
-    ]
+    of = subjects.partition_by("subject", as_dict=True, maintain_order=True)
+    names = [name for (name,) in of]
+    means = [captions.percent(rows["accuracy"].mean()) for rows in of.values()]  # type: ignore[arg-type]
     return {
         "subjects": names,
         "rows": rows,
@@ -434,10 +432,11 @@ def _script_data(report: Report) -> dict[str, Any]:
     run, main, activities = report.run, report.main, report.activities
     methods = main["method"].to_list()
     people = sorted(set(report.subjects["subject"]), key=natural)
+    person = {name: i for i, name in enumerate(people)}
     place = {name: i for i, name in enumerate(run.activities)}
     confusion: dict[str, list[list[int]]] = {method: [] for method in methods}
     for method, subject, activity, predicted, clips in report.subject_confusion.iter_rows():
-        confusion[method].append([people.index(subject), place[activity], place[predicted], clips])
+        confusion[method].append([person[subject], place[activity], place[predicted], clips])
     return {
         "activities": list(run.activities),
         "methods": methods,

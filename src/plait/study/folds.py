@@ -2,9 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from plait.names import natural, plain
 from plait.types import Clip, Fold
 
 MOST_FOLDS = 1000
+NOBODY: frozenset[str] = frozenset()
 
 
 def folds_of(protocol: Protocol, clips: Sequence[Clip]) -> tuple[Fold, ...]:
@@ -50,6 +51,7 @@ def folds(
             a refit without anybody to validate, or a setting of another kind of protocol.
     """
     everybody = sorted(set(subjects), key=natural)
+    rank = {name: place for place, name in enumerate(everybody)}
     by = by_of(protocol)
     called = plain if by == "session" else People(protocol.same_person, protocol.different).called
     lists = (protocol.subjects, protocol.train, protocol.val, protocol.test)
@@ -72,12 +74,12 @@ def folds(
     if protocol.kind == "subject-folds":
         dealt = np.random.default_rng(protocol.seed).permutation(len(everybody))
         everybody = [everybody[at] for at in dealt]
-    splits = []
+    splits, places = [], {name: place for place, name in enumerate(everybody)}
     for name, tested in _groups(protocol, everybody, validating):
-        last = max(everybody.index(subject) for subject in tested)
-        others = [who for who in everybody[last + 1 :] + everybody[: last + 1] if who not in tested]
-        judges = [who for who in others if able is None or who in able][:validating]
-        rest = tuple(sorted((who for who in others if who not in judges), key=natural))
+        last, apart = max(places[subject] for subject in tested), set(tested)
+        others = [who for who in everybody[last + 1 :] + everybody[: last + 1] if who not in apart]
+        judges = list(islice((who for who in others if able is None or who in able), validating))
+        rest = tuple(sorted((who for who in others if who not in judges), key=rank.__getitem__))
         if len(judges) < validating:
             raise ConfigError(
                 f"protocol.val_subjects: {validating} in fold {name}, where {len(judges)} {by}s have clips "
@@ -107,7 +109,7 @@ def inner_folds(fold: Fold, groups: int, where: str) -> tuple[Fold, ...]:
     return tuple(
         Fold(
             f"{fold.name}, inner {number}",
-            tuple(name for name in fold.train if name not in part),
+            tuple(name for at, name in enumerate(fold.train, 1) if at % groups != number % groups),
             fold.val,
             part,
             fold.by,
@@ -164,16 +166,28 @@ def _check_kind(protocol: Protocol) -> None:
         raise ConfigError(f"protocol.subjects: a list for the other kinds, not for kind = {protocol.kind!r}")
 
 
-def check_classes(fold: Fold, clips: Sequence[Clip], activities: Sequence[str]) -> None:
+def doers(clips: Iterable[Clip], by: Side) -> dict[str, set[str]]:
+    """Who has clips of each activity: subjects, or sessions; many folds are checked against it."""
+    found: dict[str, set[str]] = {}
+    for clip in clips:
+        found.setdefault(clip.activity, set()).add(getattr(clip, by))
+    return found
+
+
+def check_classes(fold: Fold, who_does: Mapping[str, Set[str]], activities: Sequence[str]) -> None:
     """Refuse a fold in which an activity has no training clip.
+
+    Args:
+        fold: who trains.
+        who_does: the `doers` of all clips.
+        activities: that are told apart.
 
     Raises:
         ConfigError: the first such activity, by name.
     """
-    counts = Counter(clip.activity for clip in clips if getattr(clip, fold.by) in fold.train)
     for activity in activities:
-        if not counts[activity]:
-            others = sorted({getattr(c, fold.by) for c in clips if c.activity == activity}, key=natural)
+        if who_does.get(activity, NOBODY).isdisjoint(fold.train):
+            others = sorted(who_does.get(activity, NOBODY), key=natural)
             who = f"only {', '.join(others)}" if others else "nobody"
             if fold.by == "session":
                 raise ConfigError(
@@ -195,7 +209,7 @@ def check_strangers(fold: Fold, clips: Sequence[Clip]) -> None:
     """
     tested, known = (
         {c.subject for c in clips if getattr(c, fold.by) in part}
-        for part in (fold.test, {*fold.train, *fold.val})
+        for part in ({*fold.test}, {*fold.train, *fold.val})
     )
     if both := sorted(tested & known, key=natural):
         raise ConfigError(
@@ -205,25 +219,26 @@ def check_strangers(fold: Fold, clips: Sequence[Clip]) -> None:
 
 
 def check_held(
-    fold: Fold, clips: Sequence[Clip], activities: Sequence[str], modalities: Sequence[str], where: str
+    fold: Fold,
+    who_does: Mapping[str, Set[str]],
+    activities: Sequence[str],
+    modalities: Sequence[str],
+    where: str,
 ) -> None:
     """Refuse a fold in which a method cannot be trained, for clips lack what it reads.
 
     Args:
         fold: who trains and who validates.
-        clips: of everybody.
-        activities: each of which needs a training clip that holds all of `modalities`.
+        who_does: the `doers` of the clips that hold all of `modalities`.
+        activities: each of which needs a training clip among these.
         modalities: what the method reads.
         where: what errors call the method.
 
     Raises:
         ConfigError: naming fold, activity and modalities.
     """
-    held = {
-        clip.activity for clip in clips if getattr(clip, fold.by) in fold.train and clip.holds(modalities)
-    }
     for activity in activities:
-        if activity not in held:
+        if who_does.get(activity, NOBODY).isdisjoint(fold.train):
             raise ConfigError(
                 f"{where}: fold {fold.name}: activity {activity!r} has no training clip that holds "
                 f"{' and '.join(modalities)}, expected one, or missing = 'drop'"

@@ -45,6 +45,7 @@ from plait.study.folds import (
     check_classes,
     check_held,
     check_strangers,
+    doers,
     folds_of,
     inner_folds,
 )
@@ -263,8 +264,9 @@ def _folds(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> tuple[Fold, .
     """The folds of a study, each with training clips of every activity."""
     clips = [clip for _, clip in cuts]
     parts = folds_of(study.protocol, clips)
+    who_does = doers(clips, by_of(study.protocol))
     for fold in parts:
-        check_classes(fold, clips, dataset.activities)
+        check_classes(fold, who_does, dataset.activities)
         if study.evaluate.continuous:
             check_strangers(fold, clips)
     return parts
@@ -311,11 +313,13 @@ def check_methods(
             try_step(
                 objectives, train, network, method, clips[name], len(dataset.activities), f"{where}.train"
             )
+        whole = [clip for clip in table if clip.holds(method.modalities)]
+        who_does = {by: doers(whole, by) for by in {fold.by for fold in parts}}
         for fold in (*parts, *within.get(name, ())):
-            holding = {getattr(clip, fold.by) for clip in table if clip.holds(method.modalities)}
-            if not all(clip.holds(method.modalities) for clip in table):
-                check_held(fold, table, dataset.activities, method.modalities, where)
+            if len(whole) < len(table):
+                check_held(fold, who_does[fold.by], dataset.activities, method.modalities, where)
             if choosing:
+                holding = set().union(*who_does[fold.by].values())
                 check_choice(fold, train.choose, f"{where}.train", holding)
         lines += dealt_norms(name, train, network)
         reads = set(method.modalities)
@@ -337,11 +341,12 @@ def _within(
         ConfigError: too few people train, or one of these folds lacks an activity.
     """
     found: dict[str, list[Fold]] = {}
+    who_does = doers(clips, by_of(study.protocol))
     for row, method in study.methods.items():
         for fold in parts if method.stack else ():
             within = inner_folds(fold, method.args["folds"], f"methods.{row}.args.folds")
             for part in within:
-                check_classes(part, clips, dataset.activities)
+                check_classes(part, who_does, dataset.activities)
             for name in study.only(method.stack).order():
                 found.setdefault(name, []).extend(within)
     return found
