@@ -249,30 +249,45 @@ def _store_one(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tup
         if contents is None:
             file, shape = _write_array(folder, modality, group)
         else:
-            file, shape = _look_up(folder, modality, group, {**how, **contents})
+            file, shape = cut_once(modality, group, {**how, **contents})
         common = _check_shape(f"recording {group[0][0].name}, modality {modality.name}", shape, common)
         files.append(file)
     assert common is not None  # there is no table without clips
     return rows_of(parts, files), common
 
 
-def _look_up(
-    folder: Path, modality: Modality, cuts: Sequence[Cut], decided: Mapping[str, Any]
+def cut_once(
+    modality: Modality, cuts: Sequence[Cut], decided: Mapping[str, Any]
 ) -> tuple[Path, tuple[int, ...]]:
-    """The file of clips that are kept together, found by what decides them or cut now, and a clip's shape."""
-    entry = folder / f"of-{content_key(decided)}.json"
-    if entry.exists():
-        try:
-            saved = json.loads(entry.read_bytes())
-            file, shape = folder / Path(saved["array"]).name, tuple(map(int, saved["shape"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # made again
-        else:
-            if sound(file):
-                return file, shape
+    """The file of clips that are kept together, found by what decides them or cut now, and a clip's shape.
+
+    Raises:
+        DataError: as `stored`.
+    """
+    if found := kept(decided):
+        return found
+    folder = cache_folder("clips")
     file, shape = _write_array(folder, modality, cuts)
-    write_json(entry, {"array": file.name, "shape": shape})
+    write_json(_entry(decided), {"array": file.name, "shape": shape})
     return file, shape
+
+
+def kept(decided: Mapping[str, Any]) -> tuple[Path, tuple[int, ...]] | None:
+    """The file in the cache of clips that are decided so, and a clip's shape; None if it is to be made."""
+    entry = _entry(decided)
+    if not entry.exists():
+        return None
+    try:
+        saved = json.loads(entry.read_bytes())
+        file, shape = entry.parent / Path(saved["array"]).name, tuple(map(int, saved["shape"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # made again
+    return (file, shape) if sound(file) else None
+
+
+def _entry(decided: Mapping[str, Any]) -> Path:
+    """The file that says where clips lie that are decided so."""
+    return cache_folder("clips") / f"of-{content_key(decided)}.json"
 
 
 def _write_array(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
