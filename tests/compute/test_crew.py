@@ -1,4 +1,4 @@
-"""Several processes at a time, within a memory: all is done, whatever is given up, refused or dies on the way."""
+"""Several processes at a time, within a memory: all is done, whatever is given up or refused on the way."""
 
 import os
 import signal

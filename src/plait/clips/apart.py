@@ -16,31 +16,32 @@ from plait.recordings.video import Video
 from plait.types import Dataset, Modality, Recording, Stream
 
 NOWHERE: Mapping[Path, Path] = MappingProxyType({})
-LEAST_S = 60.0  # of clips in all: less is cut sooner than a process has begun
+LEAST = 10**8  # bytes of films in all: less is cut sooner than processes have begun
 
 
 def cut_apart(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str], crew: Crew) -> None:
     """Have a crew cut the clips of modalities that are read from films, a recording each, unless they stand.
 
-    Recordings that do not say what they were read from are left to `stored`, as are films of few clips.
+    Recordings that do not say what they were read from are left to `stored`, as are small films.
 
     Raises:
         DataError: as `stored`, once all other recordings are cut.
     """
     threads = torch.get_num_threads()
     for name in modalities:
-        modality = dataset.modality(name)
-        how, parts = recipe(modality), []
+        modality, how = dataset.modality(name), recipe(dataset.modality(name))
         held = [cuts[row] for row in rows_with(cuts, name)]
+        parts, size = [], 0
         for part in together(held):
             group = [held[row] for row in part]
-            if not any(isinstance(group[0][0].streams[stream], Video) for stream in modality.streams):
-                continue
-            contents = contents_of(dataset, modality, group)
+            recordings = dict.fromkeys(recording for recording, _ in group)
+            streams = [recording.streams[stream] for recording in recordings for stream in modality.streams]
+            films = {stream.file for stream in streams if isinstance(stream, Video)}
+            contents = contents_of(dataset, modality, group) if films else None
             if contents is not None and not kept({**how, **contents}):
                 parts.append((sent(group, modality), {**how, **contents}))
-        seconds = sum(clip.stop_s - clip.start_s for group, _ in parts for _, clip in group)
-        if len(parts) > 1 and seconds >= LEAST_S:
+                size += sum(film.stat().st_size for film in films)
+        if len(parts) > 1 and size >= LEAST:
             crew.each(partial(_cut, modality, threads), parts)
 
 
@@ -52,7 +53,7 @@ def _cut(
 ) -> None:
     cuts, decided = part
     torch.set_num_threads(threads)  # as where nobody helps: some sums depend on it
-    cut_once(modality, cuts, decided)
+    cut_once(modality, cuts, decided, more)
 
 
 def sent(cuts: Sequence[Cut], modality: Modality, where: Mapping[Path, Path] = NOWHERE) -> list[Cut]:

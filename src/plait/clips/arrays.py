@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -257,9 +257,18 @@ def _store_one(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tup
 
 
 def cut_once(
-    modality: Modality, cuts: Sequence[Cut], decided: Mapping[str, Any]
+    modality: Modality,
+    cuts: Sequence[Cut],
+    decided: Mapping[str, Any],
+    more: Callable[[int], object] = lambda clips: None,
 ) -> tuple[Path, tuple[int, ...]]:
     """The file of clips that are kept together, found by what decides them or cut now, and a clip's shape.
+
+    Args:
+        modality: of the clips.
+        cuts: the clips.
+        decided: all that decides what they are.
+        more: told how many more are cut.
 
     Raises:
         DataError: as `stored`.
@@ -267,7 +276,7 @@ def cut_once(
     if found := kept(decided):
         return found
     folder = cache_folder("clips")
-    file, shape = _write_array(folder, modality, cuts)
+    file, shape = _write_array(folder, modality, cuts, more)
     write_json(_entry(decided), {"array": file.name, "shape": shape})
     return file, shape
 
@@ -290,7 +299,9 @@ def _entry(decided: Mapping[str, Any]) -> Path:
     return cache_folder("clips") / f"of-{content_key(decided)}.json"
 
 
-def _write_array(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
+def _write_array(
+    folder: Path, modality: Modality, cuts: Sequence[Cut], more: Callable[[int], object] = lambda clips: None
+) -> tuple[Path, tuple[int, ...]]:
     """The file itself, written clip by clip and named by its contents, and the shape of a clip."""
     digest = hashlib.sha256()
     shape: tuple[int, ...] = ()
@@ -307,6 +318,7 @@ def _write_array(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple
                 content = tensor.numpy().astype(kind, order="C").tobytes()
                 digest.update(content)
                 file.write(content)
+                more(1)
         final = folder / f"{digest.hexdigest()[:32]}.npy"
         seal(making / "array.npy", final, {"made": f"clips of {modality.name}"})
         (making / "array.npy").replace(final)
