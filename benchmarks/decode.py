@@ -156,16 +156,17 @@ def _resized(image: Image.Image) -> np.ndarray:
 
 
 def _by_torchcodec(file: Path, asked: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The same frames by torchcodec, which resizes and crops as it decodes."""
+    """The same frames by torchcodec, which resizes as it decodes."""
     codec: Any = importlib.import_module("torchcodec")
     width = round(size[0] * SHORT / size[1])
-    small = [codec.transforms.Resize((SHORT, width)), codec.transforms.CenterCrop((CROP, CROP))]
+    small = [codec.transforms.Resize((SHORT, width))]
     video = codec.decoders.VideoDecoder(
         str(file), dimension_order="NHWC", num_ffmpeg_threads=0, transforms=small
     )
     wanted = np.round(asked * RATE_HZ).astype(int).tolist()
     pictures: np.ndarray = video.get_frames_at(wanted).data.numpy()
-    return pictures
+    top, left = (SHORT - CROP) // 2, (width - CROP) // 2
+    return pictures[:, top : top + CROP, left : left + CROP]
 
 
 if __name__ == "__main__":

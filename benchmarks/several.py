@@ -7,8 +7,8 @@ The films are made first: H.264, 1920 x 1080, 60 frames per second, the last thr
 others, whose length is --seconds. Clips are GloVid's, 79 frames of 224 x 224 at 15 per second, back to back.
 `features` are EfficientNet-Lite0's, made by `plait.features.extract` with one thread a process; `all threads`
 is one film at a time with as many threads as there are cores. `clips` is what a study does with films that it
-reads itself. Each begins with an empty cache, getting ready included. First the files are compared: those of
-a crew have the names and the bytes of one at a time. Rounds are interleaved; medians are printed, and the
+reads itself. Each begins with an empty cache, getting ready included. The files of a crew are held against
+those of one at a time: names and checksums are the same. Rounds are interleaved; medians are printed, and the
 most that a process and its children held beyond the start (RssAnon, looked at ten times a second).
 """
 
@@ -31,10 +31,11 @@ from plait.compute.machine import cores
 from plait.datasets.glovid import FRAME_HZ, FRAMES, GLOVID
 from plait.features import Extraction, extract
 from plait.recordings.video import Video
-from plait.store import cache_folder
+from plait.store import cache_folder, checksum
 from plait.types import Clip, Dataset, Recording
 
 LITE0 = Extraction("plait.pretrained:efficientnet_lite0")
+SMALL = Extraction("plait.encoders.video:VideoNet")
 EVERY_S = 0.1
 
 
@@ -50,9 +51,11 @@ def cuts_of(films: list[Path], frames: int) -> list[Cut]:
     return cuts
 
 
-def features(dataset: Dataset, films: list[Path], frames: int, crew: Crew | None, threads: int) -> None:
+def features(
+    dataset: Dataset, films: list[Path], frames: int, how: Extraction, crew: Crew | None, threads: int
+) -> None:
     """Features of all clips."""
-    extract(dataset, cuts_of(films, frames), "video", LITE0, threads=threads, crew=crew)
+    extract(dataset, cuts_of(films, frames), "video", how, threads=threads, crew=crew)
 
 
 def clips(dataset: Dataset, films: list[Path], frames: int, crew: Crew | None) -> None:
@@ -71,16 +74,8 @@ def empty_cache() -> Iterator[None]:
         yield
 
 
-def left_by(make: Callable[[], None]) -> dict[str, bytes]:
-    """The arrays that are left in an empty cache, by name."""
-    with empty_cache():
-        make()
-        files = [*cache_folder("features").glob("*.npy"), *cache_folder("clips").glob("*.npy")]
-        return {file.name: file.read_bytes() for file in files}
-
-
-def anew(make: Callable[[], None], most: list[float]) -> None:
-    """With an empty cache; `most` is told what was held."""
+def anew(make: Callable[[], None], most: list[float], left: list[dict[str, str]]) -> None:
+    """With an empty cache; `most` is told what was held, `left` which files are left, and what they hold."""
     before, highest, over = rss_anon_mb("self"), [0.0], threading.Event()
 
     def look() -> None:
@@ -92,6 +87,8 @@ def anew(make: Callable[[], None], most: list[float]) -> None:
     try:
         with empty_cache():
             make()
+            files = [*cache_folder("features").glob("*.npy"), *cache_folder("clips").glob("*.npy")]
+            left.append({file.name: checksum(file) for file in files})
     finally:
         over.set()
         looking.join()
@@ -106,10 +103,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=max(cores(), 2))
     parser.add_argument("--memory", type=float, help="GB that the crew may hold")
     args = parser.parse_args()
-    crew = Crew(args.workers, int(1e9 * args.memory) if args.memory else None)
-    seconds, frames, size = args.seconds, FRAMES, (1920, 1080)
+    seconds, frames, size, how = args.seconds, FRAMES, (1920, 1080), LITE0
     if args.quick:
-        args.films, args.rounds, seconds, frames, size = 2, 1, 0.5, 5, (320, 240)
+        args.films, args.rounds, args.workers = 2, 1, 1
+        seconds, frames, size, how = 0.5, 5, (320, 240), SMALL
+    crew = Crew(args.workers, int(1e9 * args.memory) if args.memory else None)
     dataset = data_set(frames)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -119,18 +117,19 @@ def main() -> None:
             film(file, length, width=size[0], height=size[1], rate_hz=RATE_HZ)
         given = dataset, films, frames
         ways: dict[str, Callable[[], None]] = {
-            "features, one at a time": partial(features, *given, None, 1),
-            "features, crew": partial(features, *given, crew, 1),
-            "features, all threads": partial(features, *given, None, cores()),
+            "features, one at a time": partial(features, *given, how, None, 1),
+            "features, crew": partial(features, *given, how, crew, 1),
+            "features, all threads": partial(features, *given, how, None, cores()),
             "clips, one at a time": partial(clips, *given, None),
             "clips, crew": partial(clips, *given, crew),
         }
-        for kind in ("features", "clips"):
-            alone, together = (left_by(ways[f"{kind}, {way}"]) for way in ("one at a time", "crew"))
-            assert alone == together and len(alone) == len(films), kind
         most: dict[str, list[float]] = {name: [] for name in ways}
-        timed = {name: partial(anew, make, most[name]) for name, make in ways.items()}
+        left: dict[str, list[dict[str, str]]] = {name: [] for name in ways}
+        timed = {name: partial(anew, make, most[name], left[name]) for name, make in ways.items()}
         median = medians(in_turn(timed, args.rounds))
+    for kind in ("features", "clips"):
+        first, *others = left[f"{kind}, one at a time"] + left[f"{kind}, crew"]
+        assert len(first) == len(films) and all(first == other for other in others), kind
     told = machine(1)
     print(f"{args.films} films, {args.workers} processes; {said(told)}")
     rows = {}
