@@ -138,7 +138,7 @@ def _straightforward(file: Path, *, convert_all: bool, threads: str = "SLICE") -
     """Decode every frame with PyAV's defaults, resize and crop with PIL, keep every fourth."""
     pictures = []
     with av.open(str(file)) as container:
-        container.streams.video[0].thread_type = threads  # type: ignore[assignment]  # as PyAV's manual has it
+        container.streams.video[0].thread_type = threads
         for index, frame in enumerate(container.decode(video=0)):
             if convert_all or index % STEP == 0:
                 picture = _resized(frame.to_image())  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """I3D up to Mixed_5b on clips of 79x224x224: every engine against plain eager PyTorch, in one run.
 
-    python benchmarks/i3d.py [--rounds 5] [--threads N] [--engines torch compile openvino] [--network i3d]
-                             [--device cuda] [--quick] [--json FILE]
+    python benchmarks/i3d.py [--rounds 5] [--threads N] [--frames 79] [--network i3d]
+                             [--engines torch compile openvino] [--device cuda] [--quick] [--json FILE]
 
 `--network` takes `lite0` (EfficientNet-Lite0), `resnet50`, both on every frame, and `s3d`, too; the last two
 with what torchvision's weights want of pictures, as in `plait.pretrained`. All weights are random.
@@ -31,7 +31,7 @@ from plait.encoders.standard import Standard
 from plait.encoders.video3d import Clip3D
 from plait.features.engine import ENGINES, Encode, accelerate, engine_version
 
-SHAPE = (1, 79, 224, 224, 3)
+SIDE = 224
 
 
 def drawn(name: str, shape: tuple[int, ...]) -> nn.Module:
@@ -81,12 +81,15 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__, rounds=5, device=True)
     parser.add_argument("--threads", type=int, default=cores())
+    parser.add_argument("--frames", type=int, default=79, help="of the clip")
     parser.add_argument("--network", choices=("i3d", "lite0", "resnet50", "s3d"), default="i3d")
     parser.add_argument("--engines", nargs="+", choices=ENGINES)
     args = parser.parse_args()
     card = args.device != "cpu"
     engines = args.engines or [engine for engine in ENGINES if not (card and engine == "openvino")]
-    shape, rounds = ((1, 9, 64, 64, 3), 1) if args.quick else (SHAPE, args.rounds)
+    shape, rounds = (1, args.frames, SIDE, SIDE, 3), args.rounds
+    if args.quick:
+        shape, rounds = (1, 9, 64, 64, 3), 1
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     network = drawn(args.network, shape[1:]).to(args.device)
