@@ -1,9 +1,10 @@
 """I3D up to Mixed_5b on clips of 79x224x224: every engine against plain eager PyTorch, in one run.
 
-    python benchmarks/i3d.py [--rounds 5] [--threads N] [--engines torch compile openvino] [--network i3d]
-                             [--device cuda] [--quick] [--json FILE]
+    python benchmarks/i3d.py [--rounds 5] [--threads N] [--frames 79] [--network i3d]
+                             [--engines torch compile openvino] [--device cuda] [--quick] [--json FILE]
 
-`--network` takes `lite0` (EfficientNet-Lite0) and `resnet50` too, on every frame, with random weights.
+`--network` takes `lite0` (EfficientNet-Lite0), `resnet50`, both on every frame, and `s3d`, too; the last two
+with what torchvision's weights want of pictures, as in `plait.pretrained`. All weights are random.
 Eager is the network in eval mode under `torch.inference_mode()`, clip by clip. Medians of interleaved rounds,
 after one round that does not count; `ready` is what an engine needs before its first clip: writing the graph
 down, folding, compiling. Multiply-adds are counted from the convolutions' kernels and output positions,
@@ -25,10 +26,12 @@ from torch import Tensor, nn
 from common import finish, in_turn, machine, matmul_flops, medians, options, said
 from plait.compute.machine import cores, settled
 from plait.encoders.frames import FrameNet, Stage
-from plait.encoders.i3d import I3D
+from plait.encoders.i3d import ENDPOINTS, I3D
+from plait.encoders.standard import Standard
+from plait.encoders.video3d import Clip3D
 from plait.features.engine import ENGINES, Encode, accelerate, engine_version
 
-SHAPE = (1, 79, 224, 224, 3)
+SIDE = 224
 
 
 def drawn(name: str, shape: tuple[int, ...]) -> nn.Module:
@@ -37,9 +40,19 @@ def drawn(name: str, shape: tuple[int, ...]) -> nn.Module:
         network: nn.Module = I3D("Mixed_5b")
     elif name == "lite0":
         network = FrameNet(Stage(timm.create_model("tf_efficientnet_lite0", pretrained=False), 32), shape)
+    elif name == "s3d":
+        kinetics = Standard(torchvision.models.video.S3D_Weights.KINETICS400_V1.transforms())
+        stages = list(torchvision.models.video.s3d().features)[: ENDPOINTS.index("Mixed_5b") + 1]
+        network = Clip3D(nn.Sequential(*stages), shape, kinetics)
     else:
+        imagenet = Standard(torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms(antialias=True))
         stages = list(torchvision.models.resnet50().children())[:-2]
-        network = FrameNet(nn.Sequential(*stages), shape, pool="all")
+        network = FrameNet(
+            nn.Sequential(*stages),
+            shape,
+            pool="all",
+            prepare=lambda images: imagenet((images + 1) / 2),
+        )
     for part in network.modules():  # nothing to fold is no test of folding
         if isinstance(part, nn.BatchNorm2d | nn.BatchNorm3d):
             part.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
@@ -68,12 +81,15 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__, rounds=5, device=True)
     parser.add_argument("--threads", type=int, default=cores())
-    parser.add_argument("--network", choices=("i3d", "lite0", "resnet50"), default="i3d")
+    parser.add_argument("--frames", type=int, default=79, help="of the clip")
+    parser.add_argument("--network", choices=("i3d", "lite0", "resnet50", "s3d"), default="i3d")
     parser.add_argument("--engines", nargs="+", choices=ENGINES)
     args = parser.parse_args()
     card = args.device != "cpu"
     engines = args.engines or [engine for engine in ENGINES if not (card and engine == "openvino")]
-    shape, rounds = ((1, 9, 64, 64, 3), 1) if args.quick else (SHAPE, args.rounds)
+    shape, rounds = (1, args.frames, SIDE, SIDE, 3), args.rounds
+    if args.quick:
+        shape, rounds = (1, 9, 64, 64, 3), 1
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     network = drawn(args.network, shape[1:]).to(args.device)

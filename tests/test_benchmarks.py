@@ -66,7 +66,16 @@ def test_decode(tmp_path):
     for name in ("decode all", "convert all"):
         ratio = told["seconds"][name] / told["seconds"]["plait"]
         assert told[f"ratio_to_{name.replace(' ', '_')}"] == pytest.approx(ratio)
+        worked = told["processor_seconds"][name] / told["processor_seconds"]["plait"]
+        assert told["processor_ratios"][name] == pytest.approx(worked)
     assert set(told["plait_spends"]) == {"times", "decoding", "resizing"} and told["mean_difference"] < 5
+
+
+def test_several(tmp_path):
+    told = run("several", tmp_path)
+    alone, together = (told["ways"][f"features, {way}"] for way in ("one at a time", "crew"))
+    assert together["ratio"] == pytest.approx(alone["seconds"] / together["seconds"])
+    assert together["most_mb"] >= alone["most_mb"]  # a process more
 
 
 def test_features(tmp_path):

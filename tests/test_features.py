@@ -1,6 +1,7 @@
 """The feature store: found again, gone on with after a kill, keyed by what decides it."""
 
 import json
+import shutil
 import signal
 import time
 from dataclasses import dataclass, replace
@@ -12,8 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from plait.clips import Windows, listed, tensors, write_clips
+from plait.clips import Windows, apart, arrays, listed, stored, tensors, write_clips
+from plait.clips.apart import cut_apart
 from plait.compute.ahead import ahead as made_ahead
+from plait.compute.crew import Crew
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError, PlaitError
 from plait.features.extraction import Extraction, extract
@@ -70,6 +73,13 @@ def keyed(dataset=tiny.TINY):
 def keyed_recordings(data):
     for recording in tiny.recordings(data):
         yield replace(recording, key=recording.name)
+
+
+def spoilt_in_one(data):
+    for recording in keyed_recordings(data):
+        if recording.name == "r2":
+            recording.streams["a"].values[300:] = np.nan
+        yield recording
 
 
 def of(how, dataset=None, **settings):
@@ -237,6 +247,44 @@ def test_a_bad_clip_is_named_and_the_good_ones_are_kept():
     assert told == [(47, 64)]
     for part in cache_folder("features").glob(".making-*.npy"):
         part.unlink()
+
+
+def test_several_at_a_time_make_the_files_of_one_at_a_time(quick_workers):
+    """Keys and bytes are the same, what a killed process left is gone on from, a bad one loses none."""
+    how = Extraction("tests.test_features:Summed", {"scale": 11.0}, batch=5)
+    whole = files(of(how, keyed()))
+    for file in whole:
+        file.unlink()
+    second = sorted(whole)[1]
+    second.with_name(f".making-{second.name}").write_bytes(whole[second][: 128 + 32 * 7 + 5])
+    told = []
+    found = of(how, keyed(), crew=Crew(3), progress=lambda step: told.append(step[:2]))
+    assert files(found) == whole and told[-1] == (64, 64)
+    assert not list(second.parent.glob(".making-*"))
+
+    for file in whole:
+        file.unlink()
+    with pytest.raises(DataError, match="^recording r2, modality a: values that are not finite, expected"):
+        of(how, replace(tiny.TINY, recordings=spoilt_in_one), crew=Crew(2))
+    left = {file: file.read_bytes() for file in second.parent.glob("[!.]*.npy")}
+    assert len(left) == 3 and set(left.values()) < set(whole.values())  # keys hang on who reads
+
+
+def test_films_cut_by_a_crew_are_what_studies_find(clips, monkeypatch, quick_workers):
+    cuts = listed(SIMULATED, clips, ["thumbnails"])
+    alone = {
+        file.stem: file.read_bytes()
+        for file in stored(SIMULATED, cuts, ["thumbnails"]).arrays["thumbnails"].files
+    }
+    shutil.rmtree(cache_folder("clips"))
+    cut_apart(SIMULATED, cuts, ["thumbnails", "gloves"], Crew(2))  # small films: nothing is done
+    assert not list(cache_folder("clips").glob("of-*"))
+    monkeypatch.setattr(apart, "LEAST", 0)
+    cut_apart(SIMULATED, cuts, ["thumbnails", "gloves"], Crew(2))
+    assert len(list(cache_folder("clips").glob("of-*"))) == 2  # of films alone
+    monkeypatch.setattr(arrays, "tensors", None)
+    found = stored(SIMULATED, cuts, ["thumbnails"]).arrays["thumbnails"]
+    assert {file.stem: file.read_bytes() for file in found.files} == alone and len(alone) == 2
 
 
 def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypatch):

@@ -268,7 +268,24 @@ def features(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1024, help="By default all cores, with --ray one for each task; part of the key."
+            min=1,
+            max=1024,
+            help="By default all cores, with --workers its share of them, with --ray one for each task; "
+            "part of the key.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Recordings at a time, each in a process of its own.")
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1e6,
+            callback=finite,
+            metavar="GB",
+            help="What these processes may hold together: with less, fewer at a time. By default three "
+            "quarters of what is free.",
         ),
     ] = None,
     ray_address: RayAddress = None,
@@ -278,13 +295,18 @@ def features(
     from plait.clips import survey
     from plait.clips.table import TABLE, read_clips
     from plait.compute.cluster import joined
-    from plait.compute.machine import device_called
+    from plait.compute.crew import Crew
+    from plait.compute.machine import cores, device_called
     from plait.features import Extraction, extract
     from plait.study.load import setting
 
     about = read_clips(clips)[1] if (clips / TABLE).is_file() else {}
     if dataset is None and not about:
         raise ConfigError(f"--dataset: missing, expected the data set of {clips}, for it holds no {TABLE}")
+    if ray and workers:
+        raise ConfigError("--workers: not with --ray, whose nodes have as many tasks as they have room for")
+    if memory and not workers:
+        raise ConfigError("--memory: expected --workers beside it, which it bounds")
     device = device_called(device, elsewhere=ray)
     may_run = trusted(trust, encoder, dataset)
     name = dataset or about.get("dataset")
@@ -297,16 +319,18 @@ def features(
     with ExitStack() as stack:
         meter = stack.enter_context(Meter())
         cluster = stack.enter_context(joined(ray_address, threads or 1, device)) if ray else None
+        crew = Crew(workers, int(1e9 * memory) if memory else None) if workers else None
         extracted = extract(
             design,
             listing.cuts,
             modality,
             extraction,
             device=device,
-            threads=threads,
+            threads=threads or (max(cores() // workers, 1) if workers else None),
             where=f"--encoder {encoder}",
             progress=meter.tell,
             cluster=cluster,
+            crew=crew,
         )
         array, index = extracted.written()
     typer.echo(f"{array}: {len(listing.cuts)} clips of {extracted.shape}, float16")

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -287,33 +287,59 @@ def _store_one(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tup
         if contents is None:
             file, shape = _write_array(folder, modality, group)
         else:
-            file, shape = _look_up(folder, modality, group, {**how, **contents})
+            file, shape = cut_once(modality, group, {**how, **contents})
         common = _check_shape(f"recording {group[0][0].name}, modality {modality.name}", shape, common)
         files.append(file)
     assert common is not None  # there is no table without clips
     return rows_of(parts, files), common
 
 
-def _look_up(
-    folder: Path, modality: Modality, cuts: Sequence[Cut], decided: Mapping[str, Any]
+def cut_once(
+    modality: Modality,
+    cuts: Sequence[Cut],
+    decided: Mapping[str, Any],
+    more: Callable[[int], object] = lambda clips: None,
 ) -> tuple[Path, tuple[int, ...]]:
-    """The file of clips that are kept together, found by what decides them or cut now, and a clip's shape."""
-    entry = folder / f"of-{content_key(decided)}.json"
-    if entry.exists():
-        try:
-            saved = json.loads(entry.read_bytes())
-            file, shape = folder / Path(saved["array"]).name, tuple(map(int, saved["shape"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # made again
-        else:
-            if sound(file):
-                return file, shape
-    file, shape = _write_array(folder, modality, cuts)
-    write_json(entry, {"array": file.name, "shape": shape})
+    """The file of clips that are kept together, found by what decides them or cut now, and a clip's shape.
+
+    Args:
+        modality: of the clips.
+        cuts: the clips.
+        decided: all that decides what they are.
+        more: told how many more are cut.
+
+    Raises:
+        DataError: as `stored`.
+    """
+    if found := kept(decided):
+        return found
+    folder = cache_folder("clips")
+    file, shape = _write_array(folder, modality, cuts, more)
+    write_json(_entry(decided), {"array": file.name, "shape": shape})
     return file, shape
 
 
-def _write_array(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple[Path, tuple[int, ...]]:
+def kept(decided: Mapping[str, Any]) -> tuple[Path, tuple[int, ...]] | None:
+    """The file in the cache of clips that are decided so, and a clip's shape; None if it is to be made."""
+    entry = _entry(decided)
+    if not entry.exists():
+        return None
+    try:
+        saved = json.loads(entry.read_bytes())
+        file, shape = entry.parent / Path(saved["array"]).name, tuple(map(int, saved["shape"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # made again
+    return (file, shape) if sound(file) else None
+
+
+def _entry(decided: Mapping[str, Any]) -> Path:
+    """The file that says where clips lie that are decided so."""
+    return cache_folder("clips") / f"of-{content_key(decided)}.json"
+
+
+def _write_array(
+    folder: Path, modality: Modality, cuts: Sequence[Cut], more: Callable[[int], object] = lambda clips: None
+) -> tuple[Path, tuple[int, ...]]:
     """The file itself, written clip by clip and named by its contents, and the shape of a clip."""
     digest = hashlib.sha256()
     shape: tuple[int, ...] = ()
@@ -330,6 +356,7 @@ def _write_array(folder: Path, modality: Modality, cuts: Sequence[Cut]) -> tuple
                 content = tensor.numpy().astype(kind, order="C").tobytes()
                 digest.update(content)
                 file.write(content)
+                more(1)
         final = folder / f"{digest.hexdigest()[:32]}.npy"
         seal(making / "array.npy", final, {"made": f"clips of {modality.name}"})
         (making / "array.npy").replace(final)

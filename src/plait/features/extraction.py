@@ -3,62 +3,37 @@
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as checked
-from torch import Tensor, nn
+from torch import nn
 
 from plait.clips import Cut, Rows, tensors
+from plait.clips.apart import sent
 from plait.clips.arrays import contents_of, recipe, rows_of, together
-from plait.compute.ahead import ahead
 from plait.compute.cluster import Cluster
-from plait.compute.machine import settled, settled_numerics, wide_products
+from plait.compute.crew import Crew
+from plait.compute.machine import settled_numerics
 from plait.contents import describe, network_key, settings
-from plait.errors import ConfigError, DataError, own_code
 from plait.features.cut import drawn_alike, front_of
-from plait.features.engine import Encode, accelerate, engine_version
+from plait.features.encoding import Encoding, Extraction
+from plait.features.engine import accelerate, engine_version
+from plait.features.sharing import batched, shared
 from plait.objects import resolve, source_key
 from plait.progress import Progress, Step, silent
 from plait.store import atomic, cache_folder, content_key, made_once, sound
-from plait.types import Dataset, Modality, Recording, Stream
+from plait.types import Dataset, Modality
 
-T = TypeVar("T")
 SAID_S = 5.0  # between two words on progress
-SHARES, MOST_CLIPS = 4, 64  # tasks for each place on a cluster; clips of one
 AT_ONCE = 64  # arrays that are locked together, and made in one go
-
-
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
-class Extraction:
-    """How features are made.
-
-    Args:
-        use: the encoder, `"package.module:Name"`, called with the clip's shape and `args`.
-        args: its settings.
-        engine: what runs it.
-        batch: clips at once.
-        cut: names or patterns of its blocks: features are the activations in front of the first of these.
-    """
-
-    use: str
-    args: dict[str, Any] = field(default_factory=dict)
-    engine: Literal["torch", "compile", "openvino"] = "torch"
-    batch: Annotated[int, Field(ge=1, le=4096)] = 1
-    cut: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The encoder's name, without its module."""
-        return self.use.rpartition(":")[2]
 
 
 @dataclass(frozen=True)
@@ -104,6 +79,7 @@ def extract(
     where: str = "features",
     progress: Progress = silent,
     cluster: Cluster | None = None,
+    crew: Crew | None = None,
 ) -> Features:
     """The features of one modality of all clips, found in the cache or made now.
 
@@ -122,6 +98,8 @@ def extract(
         where: the setting that errors name.
         progress: called with clips done, clips in all, and what is being done.
         cluster: its nodes share the batches, which are the same ones.
+        crew: its processes make several files at a time, each as one process would; where a recording cannot
+            be read, those of all others are made first.
 
     Raises:
         ConfigError: the encoder or the engine cannot be had, or gives no tensor; or it, `prepare` or
@@ -137,34 +115,69 @@ def extract(
     files = kept_in(dataset, modality, [[cuts[row] for row in part] for part in parts], decided)
     pairs = zip(parts, files, strict=True)
     missing = {file: [cuts[row] for row in part] for part, file in pairs if not sound(file)}
-    encode = _Encode(encoder, how, device, where)
+    encode = Encoding(encoder, how, device, where)
     title = f"{name} through {how.name}"
     standing = len(cuts) - sum(map(len, missing.values()))
     count = _Count(progress, f"clips of {title}", len(cuts), standing)
+    seal = {"settings": decided, "made": title}
+    if crew and not cluster and len(missing) > 1:
+        parts_of_it = [(file, sent(missing[file], modality)) for file in missing]
+        crew.each(partial(_make_apart, modality, encode, seal, threads), parts_of_it, count)
+        missing = {}
     torch.set_num_threads(threads)
     try:
-        for group in _batched(list(missing), AT_ONCE):
-            with ExitStack() as locks:
-                arrays: dict[Path, _Array] = {}
-                for file in sorted(group):  # so do other runs: nobody waits for somebody who waits for them
-                    lock = ExitStack()
-                    seal = {"settings": decided, "made": title}
-                    part = lock.enter_context(made_once(file, resumed=True, said=seal))
-                    locks.push(lock)
-                    if part is None:
-                        count(len(missing[file]))  # another run has made it meanwhile
-                    else:
-                        arrays[file] = _Array(part, missing[file], lock)
-                unfinished = [arrays[file] for file in group if file in arrays]
-                _fill(unfinished, modality, encode, count, cluster)
+        _make(missing, modality, encode, seal, count, cluster)
     finally:
         torch.set_num_threads(before)
     return Features(rows_of(parts, files), cuts, decided)
 
 
-def _batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _make(
+    missing: Mapping[Path, Sequence[Cut]],
+    modality: Modality,
+    encode: Encoding,
+    seal: Mapping[str, Any],
+    count: Callable[[int], object],
+    cluster: Cluster | None = None,
+) -> None:
+    """Make files of features, each under its lock; what another run makes meanwhile is waited for."""
+    for group in batched(list(missing), AT_ONCE):
+        with ExitStack() as locks:
+            arrays: dict[Path, _Array] = {}
+            for file in sorted(group):  # so do other runs: nobody waits for somebody who waits for them
+                lock = ExitStack()
+                part = lock.enter_context(made_once(file, resumed=True, said=seal))
+                locks.push(lock)
+                if part is None:
+                    count(len(missing[file]))  # another run has made it meanwhile
+                else:
+                    arrays[file] = _Array(part, missing[file], lock)
+            unfinished = [arrays[file] for file in group if file in arrays]
+            _fill(unfinished, modality, encode, count, cluster)
+
+
+def _make_apart(
+    modality: Modality,
+    encode: Encoding,
+    seal: Mapping[str, Any],
+    threads: int,
+    part: tuple[Path, Sequence[Cut]],
+    more: Callable[[int], object],
+) -> None:
+    """Make one file in a process of a crew; what was left of it is told with the first batch."""
+    left: list[int] = []
+
+    def count(some: int) -> None:
+        if not left:
+            left.append(some)
+        else:
+            more(some + left[0])
+            left[0] = 0
+
+    file, cuts = part
+    torch.set_num_threads(threads)
+    _make({file: cuts}, modality, encode, seal, count)
+    more(sum(left))
 
 
 def _decide(
@@ -256,44 +269,6 @@ class _Count:
             self.progress(Step(self.done, self.total, self.title, state))
 
 
-@dataclass
-class _Encode:
-    """The encoder, and how it is run over clips, batch by batch."""
-
-    encoder: nn.Module
-    how: Extraction
-    device: str
-    where: str
-    run: Encode | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Encode, (self.encoder, self.how, self.device, self.where)  # `run` is made anew elsewhere
-
-    def __call__(self, clips: Iterator[Tensor], counts: Sequence[int]) -> Iterator[np.ndarray]:
-        """The rows of each batch, `(batch, *grid)`, float16, while the next clips are decoded.
-
-        A batch holds clips of one of the groups that follow each other, of `counts` clips.
-        """
-        size, name = self.how.batch, self.how.name
-        for batch in ahead(_batches(clips, size, counts)):
-            short = size - len(batch)
-            full = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short else batch
-            full = full.float().to(self.device)
-            failure = f"{self.where}: {name} fails on clips of {tuple(full.shape[1:])}"
-            with own_code(failure, passing=(OSError,)):
-                self.run = self.run or accelerate(self.encoder.to(self.device), full, self.how.engine)
-                with settled(), wide_products():
-                    grid = self.run(full)
-            if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != size:
-                got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
-                raise ConfigError(f"{self.where}: {name} gave {got}, expected a tensor of {size} grids")
-            with np.errstate(over="ignore"):
-                rows = grid[: len(batch)].cpu().numpy().astype("<f2")
-            if not np.isfinite(rows).all():
-                raise DataError(f"{self.where}: {name} gives values that are not finite in float16")
-            yield rows
-
-
 class _Array(NamedTuple):
     """An unfinished array, the clips that are to be in it, and the lock to be closed once they are."""
 
@@ -303,14 +278,18 @@ class _Array(NamedTuple):
 
 
 def _fill(
-    arrays: Sequence[_Array], modality: Modality, encode: _Encode, count: _Count, cluster: Cluster | None
+    arrays: Sequence[_Array],
+    modality: Modality,
+    encode: Encoding,
+    count: Callable[[int], object],
+    cluster: Cluster | None,
 ) -> None:
     """Append what is missing to unfinished arrays; each takes its place as soon as it holds all."""
     lengths = [_trim(array.part, len(array.cuts), encode.how.batch) for array in arrays]
     count(sum(lengths))
     missing = [array.cuts[length:] for length, array in zip(lengths, arrays, strict=True)]
     if cluster and any(missing):
-        batches = _shared(cluster, modality, [cuts for cuts in missing if cuts], encode)
+        batches = shared(cluster, modality, [cuts for cuts in missing if cuts], encode)
     else:
         clips = tensors(modality, [cut for cuts in missing for cut in cuts])
         batches = encode(clips, [len(cuts) for cuts in missing])
@@ -332,50 +311,6 @@ def _fill(
         array.lock.close()
 
 
-def _shared(
-    cluster: Cluster, modality: Modality, parts: Sequence[Sequence[Cut]], encode: _Encode
-) -> Iterator[np.ndarray]:
-    """The rows that the nodes of a cluster make, in order; a task is some whole batches of one part."""
-    encoder = cluster.keep(encode)
-    share = min(math.ceil(sum(map(len, parts)) / (SHARES * cluster.room())), MOST_CLIPS)
-    size = math.ceil(share / encode.how.batch) * encode.how.batch
-    recordings = {recording: _moved(recording, modality, {}) for cuts in parts for recording, _ in cuts}
-
-    def tasks() -> Iterator[tuple[list[Path], tuple[Any, ...]]]:
-        for part in parts:
-            for batch in _batched(part, size):
-                cuts = [(recordings[recording], clip) for recording, clip in batch]
-                streams = [stream for recording, _ in cuts for stream in recording.streams.values()]
-                files = dict.fromkeys(file for file in map(_file, streams) if file)
-                yield list(files), (encoder, modality, cuts)
-
-    return cluster.each(_encode_share, tasks())
-
-
-def _encode_share(
-    where: Mapping[Path, Path], encode: _Encode, modality: Modality, cuts: Sequence[Cut]
-) -> np.ndarray:
-    """The rows of some clips, whose recordings' files lie where `where` says."""
-    recordings = {recording: _moved(recording, modality, where) for recording, _ in cuts}
-    here = [(recordings[recording], clip) for recording, clip in cuts]
-    return np.concatenate(list(encode(tensors(modality, here), [len(here)])))
-
-
-def _moved(recording: Recording, modality: Modality, where: Mapping[Path, Path]) -> Recording:
-    """The streams that `modality` needs, nothing of them read yet, from where their files lie."""
-    streams = {name: recording.streams[name] for name in modality.streams}
-    for name, stream in streams.items():
-        if file := _file(stream):
-            streams[name] = replace(cast(Any, stream), file=where.get(file, file))
-    return replace(recording, streams=streams)
-
-
-def _file(stream: Stream) -> Path | None:
-    """The `file` of a stream that is a dataclass and reads it when asked, as those of plait that do."""
-    file = getattr(stream, "file", None)
-    return file if is_dataclass(stream) and isinstance(file, Path) else None
-
-
 def _trim(part: Path, total: int, batch: int) -> int:
     """Cut off what an unfinished array holds behind whole batches; how many clips are left."""
     if not part.exists():
@@ -392,10 +327,3 @@ def _trim(part: Path, total: int, batch: int) -> int:
         file.seek(start + done * row if done else 0)
         file.truncate()
     return done
-
-
-def _batches(clips: Iterator[Tensor], size: int, counts: Sequence[int]) -> Iterator[Tensor]:
-    """Stacks of `size` clips; the last of each group of so many clips may be smaller."""
-    for count in counts:
-        for start in range(0, count, size):
-            yield torch.stack([next(clips) for _ in range(min(size, count - start))])

@@ -5,8 +5,10 @@ from dataclasses import asdict
 from functools import partial
 
 from plait.clips import Clips, Cut, Rows, stored
+from plait.clips.apart import cut_apart
 from plait.clips.arrays import rows_with
 from plait.compute.cluster import Cluster
+from plait.compute.crew import Crew
 from plait.config import Encoder, Study
 from plait.features import Extraction, extract
 from plait.progress import Progress, silent
@@ -22,6 +24,7 @@ def inputs(
     progress: Progress = silent,
     cluster: Cluster | None = None,
     threads: int | None = None,
+    crew: Crew | None = None,
 ) -> dict[str, Clips]:
     """What each method of `study` is given of the clips, by its name; features are made unless they exist.
 
@@ -33,6 +36,7 @@ def inputs(
         progress: told how many clips of how many have features, and which features these are.
         cluster: shares the making of features, if there is one.
         threads: that features are made by; torch's own number by default.
+        crew: cuts the clips of several films at a time, if there is one.
 
     Raises:
         ConfigError: an encoder of features does not do.
@@ -43,7 +47,10 @@ def inputs(
         for modality in method.modalities:
             extractions[name, modality] = method.encoders.get(modality, Encoder()).features
     raw = {modality for (_, modality), extraction in extractions.items() if extraction is None}
-    clips = stored(dataset, cuts, [modality for modality in study.modalities if modality in raw])
+    cut = [modality for modality in study.modalities if modality in raw]
+    if crew:
+        cut_apart(dataset, cuts, cut, crew)
+    clips = stored(dataset, cuts, cut)
     make = partial(extract, dataset, device=device, threads=threads, progress=progress, cluster=cluster)
     arrays: dict[str, dict[str, Rows]] = {}
     features: dict[str, Rows] = {}

@@ -16,8 +16,9 @@ from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
 from plait.clips.presence import lacking_table
 from plait.compute.cluster import MOST_TASKS, joined
+from plait.compute.crew import Crew
 from plait.compute.executors import EXECUTORS, workers_of
-from plait.compute.machine import device_called
+from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
@@ -139,7 +140,9 @@ def run_study(
         if executor == "ray":
             _import_all(study)
             cluster = stack.enter_context(joined(ray_address, threads, setting.device))
-        clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster)
+        many = workers or cores() // threads if executor == "processes" else 1
+        crew = Crew(many) if many > 1 else None
+        clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster, crew=crew)
         for line in check_methods(study, dataset, listing.cuts, data, clips, parts):
             say(line)
         planned = _Planned(
