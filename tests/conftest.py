@@ -12,12 +12,12 @@ import tempfile
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 from plait.compute.machine import cores
+from tests import shapes
 from tests.state import changed, draw_alike, forget_modules, switches
 
-install_import_hook(["plait.fusion", "plait.encoders"], "beartype.beartype")
+shapes.check_shapes()
 settings.register_profile("plait", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("plait")
 torch.set_num_threads(1)
@@ -64,8 +64,9 @@ def left_as_found():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _module_leaves_nothing(tmp_path_factory):
+def _module_leaves_nothing(request, tmp_path_factory):
     """Fixtures of a module leave nothing to the next, not even in the user's cache, nor do their modules."""
+    shapes.begin(request.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLAIT_CACHE", tempfile.mkdtemp("", "cache", tmp_path_factory.getbasetemp()))
         yield from left_as_found()
@@ -73,9 +74,10 @@ def _module_leaves_nothing(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _leaves_nothing():
+def _leaves_nothing(request):
     """A test leaves nothing to the next one, and draws as if it were alone."""
     draw_alike()
+    shapes.begin(request.path)
     yield from left_as_found()
 
 
