@@ -23,8 +23,9 @@ settings.load_profile("plait")
 torch.set_num_threads(1)
 
 
-# They wait more than they compute, most of it for clocks and other processes: the longest first.
-WAITING = (
+# The first wait more than they compute, most of it for clocks and other processes; the others take long, and
+# whoever is through with the rest would wait for them in the end.
+EARLY = (
     "tests/test_benchmarks.py::test_hour_and_live",
     "tests/compute/test_cluster.py",
     "tests/live/test_lsl.py",
@@ -33,14 +34,23 @@ WAITING = (
     "tests/live/test_page",
     "tests/live/test_command.py",
     "tests/report/test_serve.py",
+    "tests/fuzz/test_disk.py",
+    "tests/recogniser/test_recogniser.py",
+    "tests/recogniser/test_page.py",
+    "tests/recogniser/test_fused.py",
+    "tests/recogniser/test_same_scores.py",
+    "tests/robustness/",
+    "tests/test_demo.py",
+    "tests/test_features.py",
+    "tests/test_benchmarks.py",
 )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """After their order was drawn, those that wait are one process's first, while others compute."""
-    waits = len(WAITING)
-    items.sort(key=lambda one: next((n for n, at in enumerate(WAITING) if one.nodeid.startswith(at)), waits))
+    """After their order was drawn, some are one process's first, while others do the rest."""
+    rest = len(EARLY)
+    items.sort(key=lambda one: next((n for n, at in enumerate(EARLY) if one.nodeid.startswith(at)), rest))
 
 
 def pytest_collection_finish():

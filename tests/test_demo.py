@@ -62,7 +62,7 @@ class Demo:
         self.folder, self.out = folder, folder / "runs" / "demo"
 
     def run(self, *words):
-        words = words or ("demo", "--out", "runs/demo", "--subjects", "3", "--clips", "8")
+        words = words or ("demo", "--out", "runs/demo", "--subjects", "3", "--clips", "8", "--fps", "8")
         more = ["--executor", "inline", "--workers", "1"] if words[0] == "demo" else []
         return CliRunner().invoke(app, [*words, *more])
 
@@ -88,7 +88,6 @@ def demo(tmp_path_factory):
         patch.chdir(folder)
         patch.setattr("plait.cli.demo.study_file", lambda name: folder / f"{name}.toml")
         patch.setattr("plait.cli.simulated.HEIGHT", 64)
-        patch.setattr("plait.cli.simulated.FPS", 8)
         patch.setattr("plait.cli.simulated.NEWCOMER_CLIPS", 8)
         made = Demo(folder)
         made.done = made.run()
