@@ -1,4 +1,4 @@
-# make demo   install into .venv, run the embedded study, recognise a seventh person, print table and page
+# make demo   install into .venv, run the embedded study, recognise a ninth person, print table and page
 # make test   install, then lint, types, import contract, tests
 # make bench  install, then every benchmark; what each prints, and runs/bench/NAME.json
 # make docs   install, then the site in site/: a page that links to nothing ends it

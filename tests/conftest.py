@@ -18,7 +18,7 @@ from tests import shapes
 from tests.state import changed, draw_alike, forget_modules, switches
 
 shapes.check_shapes()
-settings.register_profile("plait", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("plait", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("plait")
 torch.set_num_threads(1)
 

@@ -161,7 +161,7 @@ def test_a_replay_of_the_newcomer_is_the_timeline(demo):
     commands = re.findall(r"^plait live runs/demo.*$", page, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:
-        words = shlex.split(command.replace("/07", "/04").replace("--speed 8", ""), comments=True)[1:]
+        words = shlex.split(command.replace("/09", "/04").replace("--speed 8", ""), comments=True)[1:]
         words += [] if "--fast" in words else ["--speed", "100"]
         words += ["--port", "0"] if "--serve" in words else []
         done = demo.run(*words)
