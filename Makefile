@@ -1,4 +1,4 @@
-# make demo   install into .venv, run the embedded study, recognise a seventh person, print table and page
+# make demo   install into .venv, run the embedded study, recognise a ninth person, print table and page
 # make test   install, then lint, types, import contract, tests
 # make bench  install, then every benchmark; what each prints, runs/bench/NAME.json, a table of all ratios
 # make docs   install, then the site in site/: a page that links to nothing ends it

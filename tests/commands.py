@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from plait import cli
+from plait.report import drawing
 
 LOADED = [
     "torchvision",
@@ -22,6 +23,7 @@ LOADED = [
     "torch._dynamo",
     "matplotlib.figure",
     "plait.encoders",
+    "plait.serving",
     "tests.warm",
     "tests.commands",
 ]
@@ -118,7 +120,7 @@ class Command:
 
 def _be(main, words, folder, environment, said, session):
     forkserver._forkserver.ensure_running = lambda: None  # whose child this is
-    os.fsync = lambda descriptor: None  # as in every test
+    os.fsync, drawing.to_pdf = lambda descriptor: None, lambda figure: b"%PDF"  # as in every test
     if session:
         os.setsid()
     for stream, file in enumerate(said, 1):

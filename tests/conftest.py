@@ -12,19 +12,20 @@ import tempfile
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 from plait.compute.machine import cores
+from tests import shapes
 from tests.state import changed, draw_alike, forget_modules, switches
 
-install_import_hook(["plait.fusion", "plait.encoders"], "beartype.beartype")
-settings.register_profile("plait", deadline=None, derandomize=True, max_examples=60)
+shapes.check_shapes()
+settings.register_profile("plait", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("plait")
 torch.set_num_threads(1)
 
 
-# They wait more than they compute, most of it for clocks and other processes: the longest first.
-WAITING = (
+# The first wait more than they compute, most of it for clocks and other processes; the others take long, and
+# whoever is through with the rest would wait for them in the end.
+EARLY = (
     "tests/test_benchmarks.py::test_hour_and_live",
     "tests/compute/test_cluster.py",
     "tests/live/test_lsl.py",
@@ -33,14 +34,23 @@ WAITING = (
     "tests/live/test_page",
     "tests/live/test_command.py",
     "tests/report/test_serve.py",
+    "tests/fuzz/test_disk.py",
+    "tests/recogniser/test_recogniser.py",
+    "tests/recogniser/test_page.py",
+    "tests/recogniser/test_fused.py",
+    "tests/recogniser/test_same_scores.py",
+    "tests/robustness/",
+    "tests/test_demo.py",
+    "tests/test_features.py",
+    "tests/test_benchmarks.py",
 )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """After their order was drawn, those that wait are one process's first, while others compute."""
-    waits = len(WAITING)
-    items.sort(key=lambda one: next((n for n, at in enumerate(WAITING) if one.nodeid.startswith(at)), waits))
+    """After their order was drawn, some are one process's first, while others do the rest."""
+    rest = len(EARLY)
+    items.sort(key=lambda one: next((n for n, at in enumerate(EARLY) if one.nodeid.startswith(at)), rest))
 
 
 def pytest_collection_finish():
@@ -64,8 +74,9 @@ def left_as_found():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _module_leaves_nothing(tmp_path_factory):
+def _module_leaves_nothing(request, tmp_path_factory):
     """Fixtures of a module leave nothing to the next, not even in the user's cache, nor do their modules."""
+    shapes.begin(request.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLAIT_CACHE", tempfile.mkdtemp("", "cache", tmp_path_factory.getbasetemp()))
         yield from left_as_found()
@@ -73,9 +84,10 @@ def _module_leaves_nothing(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _leaves_nothing():
+def _leaves_nothing(request):
     """A test leaves nothing to the next one, and draws as if it were alone."""
     draw_alike()
+    shapes.begin(request.path)
     yield from left_as_found()
 
 

@@ -62,7 +62,7 @@ class Demo:
         self.folder, self.out = folder, folder / "runs" / "demo"
 
     def run(self, *words):
-        words = words or ("demo", "--out", "runs/demo", "--subjects", "3", "--clips", "8")
+        words = words or ("demo", "--out", "runs/demo", "--subjects", "3", "--clips", "8", "--fps", "8")
         more = ["--executor", "inline", "--workers", "1"] if words[0] == "demo" else []
         return CliRunner().invoke(app, [*words, *more])
 
@@ -88,7 +88,6 @@ def demo(tmp_path_factory):
         patch.chdir(folder)
         patch.setattr("plait.cli.demo.study_file", lambda name: folder / f"{name}.toml")
         patch.setattr("plait.cli.simulated.HEIGHT", 64)
-        patch.setattr("plait.cli.simulated.FPS", 8)
         patch.setattr("plait.cli.simulated.NEWCOMER_CLIPS", 8)
         made = Demo(folder)
         made.done = made.run()
@@ -162,7 +161,7 @@ def test_a_replay_of_the_newcomer_is_the_timeline(demo):
     commands = re.findall(r"^plait live runs/demo.*$", page, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:
-        words = shlex.split(command.replace("/07", "/04").replace("--speed 8", ""), comments=True)[1:]
+        words = shlex.split(command.replace("/09", "/04").replace("--speed 8", ""), comments=True)[1:]
         words += [] if "--fast" in words else ["--speed", "100"]
         words += ["--port", "0"] if "--serve" in words else []
         done = demo.run(*words)

@@ -244,8 +244,7 @@ def test_the_published_files(tmp_path):
     assert mat.shape == (1, 32, 16) and mat.max() > 100
 
 
-@pytest.mark.parametrize("later_s", [0, 3600])
-@pytest.mark.parametrize("sensors", [NAMES, ["mat"]])
+@pytest.mark.parametrize(("sensors", "later_s"), [(NAMES, 0), (NAMES, 3600), (["mat"], 3600)])
 def test_a_person_copied_under_another_name_is_refused_by_both_recordings(tmp_path, cache, later_s, sensors):
     """Files as they are, or their stamps moved; read by all sensors, or by one."""
     files = world(seconds=7.0)

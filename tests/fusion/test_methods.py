@@ -4,7 +4,7 @@ from functools import partial
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -82,6 +82,7 @@ def test_led_is_equation_6(shapes, kind, options):
     assert_same_function(method(grids), loops, grids, method)
 
 
+@settings(max_examples=30)
 @given(SHAPES, HEADS, OPTIONS)
 def test_symmetric_lets_every_modality_lead_once(shapes, kind, options):
     options["norm"] &= min(s[-1] for s in shapes.values()) > 1

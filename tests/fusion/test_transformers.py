@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -94,6 +94,7 @@ def by_clip(one, method, grids, *args):
     return torch.stack([one(method, {n: g[i] for n, g in grids.items()}, *args) for i in range(count)])
 
 
+@settings(max_examples=30)
 @given(SHAPES, HEADS, SIZES, st.booleans())
 def test_cross_attention_is_its_equations(shapes, kind, sizes, led):
     lead = "b" if led else None
@@ -103,6 +104,7 @@ def test_cross_attention_is_its_equations(shapes, kind, sizes, led):
     assert_same_function(method(grids), head(method, leads), grids, method)
 
 
+@settings(max_examples=30)
 @given(SHAPES, HEADS, SIZES, st.integers(1, 2))
 def test_bottleneck_is_its_equations(shapes, kind, sizes, shared):
     method = made(Bottleneck(shapes, 3, shared, width=WIDTH, head=kind, **sizes))

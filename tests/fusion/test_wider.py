@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from torch.nn import functional as F
@@ -61,6 +61,7 @@ def looped(method, grids):
     return head(method, [*ends.values(), *entered.values()])
 
 
+@settings(max_examples=30)
 @given(SHAPES, HEADS, OPTIONS, st.booleans())
 def test_any_options_are_loops_over_heads_and_positions(shapes, kind, options, symmetric):
     options = fitting(shapes, options, shapes if symmetric else ["a"])
@@ -73,6 +74,7 @@ def test_any_options_are_loops_over_heads_and_positions(shapes, kind, options, s
 FEW = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple).filter(lambda grid: math.prod(grid) < 17)
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 3), FEW, FEW, st.integers(1, 3), st.booleans())
 def test_a_block_of_several_heads_with_a_clock_is_loops(heads, width, x_grid, y_grid, pool, scale):
     block, x, y = block_and_grids(

@@ -36,7 +36,7 @@ def recogniser(tmp_path_factory):
     return Recogniser.load(folder, trust=Trust({"tests"}))
 
 
-@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.parametrize("seed", range(100, 105))
 def test_a_replay_leaves_what_predict_leaves(recogniser, tmp_path, seed):
     folder = folder_of(tmp_path / "recording", seed)
     sliding = Sliding(2.0, 0.3)

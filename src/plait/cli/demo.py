@@ -15,13 +15,15 @@ from plait.study.shipped import study_file
 
 app = typer.Typer()
 MODEL = "model"  # of the run's folder
+SUBJECTS, CLIPS, FPS = 8, 12, 12  # what two cores do in five minutes
 
 
 @app.command()
 def demo(
     out: Out = Path("runs/demo"),
-    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = 6,
-    clips: Annotated[int, typer.Option(min=LEAST_CLIPS, help="Clips of each.")] = 24,
+    subjects: Annotated[int, typer.Option(min=3, help="Simulated subjects.")] = SUBJECTS,
+    clips: Annotated[int, typer.Option(min=LEAST_CLIPS, help="Clips of each.")] = CLIPS,
+    fps: Annotated[int, typer.Option(min=6, max=60, help="Frames of the videos in a second.")] = FPS,
     world: Annotated[WorldName, typer.Option(help="How hard.")] = WorldName.hard,
     executor: How = Executor.processes,
     workers: Workers = None,
@@ -32,7 +34,7 @@ def demo(
     from plait.results import TIMELINES
 
     device_called(device, elsewhere=executor is Executor.ray)  # before anything is simulated
-    data = simulated_clips(out, subjects, clips, workers, world=WORLDS[world], newcomer=True)
+    data = simulated_clips(out, subjects, clips, workers, world=WORLDS[world], fps=fps, newcomer=True)
     timeline = out / TIMELINES / NEWCOMER
     before = _standing(timeline)
     page = run_shown(study_file("demo"), data, out, executor, workers=workers, device=device)

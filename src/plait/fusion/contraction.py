@@ -8,6 +8,7 @@ heads are several chains of fewer channels in the embedding.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +21,8 @@ from plait.fusion.orders import Sizes, autocasts, compared, kind_of, order
 
 HALVES = (torch.bfloat16, torch.float16)
 PAIRS = 2**24  # pairs (i, j) that are held at once, 64 MB in float32, unless one row of each clip has more
+
+_Affine = tuple[Tensor, Tensor | None]
 
 
 class Affine(NamedTuple):
@@ -85,22 +88,7 @@ def comparison(
         )
         return lambda rows: _apart(_products(rows, lead_keys, offset, scale=scale), heads)
 
-    def compare(rows: Tensor) -> Tensor:
-        queries = _joined([_pair(rows, t, (p.weight.mT, None)) for t, p in maps], 1)
-        constants = [p.bias @ t.bias for t, p in maps]
-        if whole:
-            offsets = [
-                F.linear(rows, (p.bias @ t.weight)[None], constant[None])
-                for (t, p), constant in zip(maps, constants, strict=True)
-            ]
-        else:
-            offsets = [constant.view(1, 1, 1) for constant in constants]
-        if heads > 1:
-            offsets = [offset.expand(-1, rows.shape[1], -1) for offset in offsets]
-        products = _products(queries, context, _joined(offsets, 1), scale)
-        return products if heads == 1 else torch.unflatten(products, 1, (heads, -1))
-
-    return compare
+    return partial(_context_compared, maps, context, scale, whole, heads)
 
 
 def gathering(
@@ -139,14 +127,7 @@ def gathering(
     if taken == "lead":
         lead_values = _joined([_pair(context, *one) for one in maps], 1)
         return lambda relation, *onto: _spread(_together(relation, heads), lead_values, *onto)
-
-    def gather(relation: Tensor, *onto: Tensor) -> Tensor:
-        gathered = (relation if heads == 1 else relation.flatten(1, 2)) @ context
-        for rows, one in zip(gathered.chunk(heads, dim=1), maps, strict=True):
-            onto = (_add(_pair(rows, *one), *onto),)
-        return onto[0]
-
-    return gather
+    return partial(_context_gathered, maps, context, heads)
 
 
 def blockwise(
@@ -260,6 +241,40 @@ class Spread(torch.autograd.Function):
         return _products(gradient, values), torch.bmm(relation.mT, gradient), gradient
 
 
+def _context_compared(
+    maps: Sequence[tuple[Affine, Affine]],
+    context: Tensor,
+    scale: float,
+    whole: bool,
+    heads: int,
+    rows: Tensor,
+) -> Tensor:
+    """Logits of rows of the lead, taken through both maps into the context's channels."""
+    queries = _joined([_pair(rows, t, (p.weight.mT, None)) for t, p in maps], 1)
+    constants = [p.bias @ t.bias for t, p in maps]
+    if whole:
+        offsets = [
+            F.linear(rows, (p.bias @ t.weight)[None], constant[None])
+            for (t, p), constant in zip(maps, constants, strict=True)
+        ]
+    else:
+        offsets = [constant.view(1, 1, 1) for constant in constants]
+    if heads > 1:
+        offsets = [offset.expand(-1, rows.shape[1], -1) for offset in offsets]
+    products = _products(queries, context, _joined(offsets, 1), scale)
+    return products if heads == 1 else torch.unflatten(products, 1, (heads, -1))
+
+
+def _context_gathered(
+    maps: Sequence[tuple[Affine, _Affine]], context: Tensor, heads: int, relation: Tensor, *onto: Tensor
+) -> Tensor:
+    """What rows of a relation gather of the context as it is, taken through both maps afterwards."""
+    gathered = (relation if heads == 1 else relation.flatten(1, 2)) @ context
+    for rows, one in zip(gathered.chunk(heads, dim=1), maps, strict=True):
+        onto = (_add(_pair(rows, *one), *onto),)
+    return onto[0]
+
+
 def _spread(relation: Tensor, values: Tensor, total: Tensor | None = None) -> Float[Tensor, "b i n"]:
     """`relation @ values`, added to `total`."""
     if total is None:
@@ -327,9 +342,6 @@ def softmax(logits: Float[Tensor, "b *h i j"]) -> Float[Tensor, "b *h i j"]:
 def _cast_back(result: Tensor, dtype: torch.dtype) -> Tensor:
     """What was computed in float32, as a network of halves takes it; autocast casts by itself."""
     return result if autocasts(result.device.type) else result.to(dtype)
-
-
-_Affine = tuple[Tensor, Tensor | None]
 
 
 def _pair(rows: Tensor, first: _Affine, second: _Affine) -> Tensor:

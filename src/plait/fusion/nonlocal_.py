@@ -35,6 +35,7 @@ from plait.fusion.orders import autocasts, fuses, kind_of
 
 LeadGrid = Float[Tensor, "b *grid n"]
 ContextGrid = Float[Tensor, "b *context m"]
+Rows = Callable[..., Tensor]  # of rows of a lead or of a relation, and what belongs to them
 
 ALIGNED = 8  # channels of a head, of which torch's fused kernels for cards take multiples alone
 
@@ -182,17 +183,18 @@ class NonLocal(nn.Module):
             return made if total is None else made + total
         compare, gather = self._compare(x, y), self._gather(sizes(x)[0], y)
         times = self._times(x)
-
-        def enforced(rows: Tensor, *more: Tensor) -> Tensor:
-            onto = more[len(times) :]
-            relation = softmax(compare(rows, *more[: len(times)]))
-            if self.norm is None:
-                return gather(relation, *onto)
-            normed: Tensor = self.norm(gather(relation))
-            return normed + onto[0] if onto else normed
-
+        enforced = partial(self._enforced, compare, gather, len(times))
         blocks = list(self._blockwise(enforced, y, x, *times, *([] if total is None else [total])))
         return (torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]).reshape(x.shape)
+
+    def _enforced(self, compare: Rows, gather: Rows, of_times: int, rows: Tensor, *more: Tensor) -> Tensor:
+        """Rows of `onto` from the lead's; `more` are their times, as many as there are, and their total."""
+        onto = more[of_times:]
+        relation = softmax(compare(rows, *more[:of_times]))
+        if self.norm is None:
+            return gather(relation, *onto)
+        normed: Tensor = self.norm(gather(relation))
+        return normed + onto[0] if onto else normed
 
     def enforcing(self, relation: Float[Tensor, "b *h i j"], y: ContextGrid) -> Float[Tensor, "b i n"]:
         """`h(z)` from a relation that is given: rows over the context's positions that sum to one.
@@ -223,12 +225,7 @@ class NonLocal(nn.Module):
             with last:
                 pooled: Tensor = self.h(gathered)
             return pooled
-        compare = self._compare(x, y)
-
-        def summed(rows: Tensor, *times: Tensor) -> Tensor:
-            return softmax(compare(rows, *times)).sum(dim=-2, keepdim=True)
-
-        sums = self._blockwise(summed, y, x, *self._times(x))
+        sums = self._blockwise(partial(_summed, self._compare(x, y)), y, x, *self._times(x))
         share = functools.reduce(operator.add, sums) / sizes(x)[0]
         with last:
             return self._gather(1, y)(share).squeeze(1)
@@ -251,29 +248,26 @@ class NonLocal(nn.Module):
         """When the lead's positions are, if that counts."""
         return [] if self.clock is None else [self.clock.of_lead(x)]
 
-    def _compare(self, x: Tensor, y: Tensor, whole: bool = False) -> Callable[..., Tensor]:
+    def _compare(self, x: Tensor, y: Tensor, whole: bool = False) -> Rows:
         """From rows of the lead, and their times if these count, to logits."""
         theta, phi = Affine(self.theta.weight, self.theta.bias), Affine(self.phi.weight, self.phi.bias)
         products = comparison(theta, phi, x, y, self.pool, self.scale, whole, self.heads)
-        clock = self.clock
-        if clock is None:
-            return products
+        return products if self.clock is None else partial(self._timed, self.clock, products, x, y)
 
-        count, steps = sizes(x)[0], int(x.shape[1])
+    def _timed(
+        self, clock: RelativeTime, products: Rows, x: Tensor, y: Tensor, rows: Tensor, times: Tensor
+    ) -> Tensor:
+        """Logits of rows of the lead with the clock's term."""
+        logits, count = products(rows), sizes(x)[0]
+        alike = count // int(x.shape[1]) if rows.shape[1] == count else 1  # of some rows, nothing is known
+        term: Tensor = clock(times, y, alike).to(logits.dtype)
+        return logits + (term if self.heads > 1 else term.squeeze(0))
 
-        def compare(rows: Tensor, times: Tensor) -> Tensor:
-            logits = products(rows)
-            alike = count // steps if rows.shape[1] == count else 1  # of some rows, nothing is known
-            term: Tensor = clock(times, y, alike).to(logits.dtype)
-            return logits + (term if self.heads > 1 else term.squeeze(0))
-
-        return compare
-
-    def _gather(self, i: int, y: Tensor) -> Callable[..., Tensor]:
+    def _gather(self, i: int, y: Tensor) -> Rows:
         g, h = Affine(self.g.weight, self.g.bias), Affine(self.h.weight, self.h.bias)
         return gathering(g, h, i, y, self.pool, self.heads)
 
-    def _blockwise(self, made: Callable[..., Tensor], y: Tensor, *grids: Tensor) -> Iterator[Tensor]:
+    def _blockwise(self, made: Rows, y: Tensor, *grids: Tensor) -> Iterator[Tensor]:
         aside = 0 if self.clock is None else self.clock.held(y)
         return blockwise(made, y, *grids, pool=self.pool, copies=self.heads, aside=aside)
 
@@ -291,6 +285,11 @@ class NonLocal(nn.Module):
             raise ShapeError(
                 f"NonLocal: lead has batch {x.shape[0]} and context {y.shape[0]}, expected the same"
             )
+
+
+def _summed(compare: Rows, rows: Tensor, *times: Tensor) -> Tensor:
+    """The sum of rows of the relation, `(b, 1, j)`."""
+    return softmax(compare(rows, *times)).sum(dim=-2, keepdim=True)
 
 
 def _attended(
@@ -312,11 +311,12 @@ def _attended(
         aligned: each head's channels are filled up with zeros, which change nothing, to a multiple of this.
     """
     width = int(queries.shape[-1]) // heads
-
-    def by_head(rows: Tensor) -> Tensor:
-        parts = torch.unflatten(rows, 2, (heads, width)).transpose(1, 2)
-        return F.pad(parts, (0, -width % aligned)) if width % aligned else parts
-
-    q, k, v = by_head(queries), by_head(keys), by_head(values)
+    q, k, v = (_by_head(rows, heads, width, aligned) for rows in (queries, keys, values))
     gathered = F.scaled_dot_product_attention(q, k, v, scale=scale)
     return gathered[..., :width].transpose(1, 2).flatten(2)
+
+
+def _by_head(rows: Float[Tensor, "b r k"], heads: int, width: int, aligned: int) -> Float[Tensor, "b h r w"]:
+    """Each head's channels, of that width, filled up with zeros to a multiple of `aligned`."""
+    parts = torch.unflatten(rows, 2, (heads, width)).transpose(1, 2)
+    return F.pad(parts, (0, -width % aligned)) if width % aligned else parts
