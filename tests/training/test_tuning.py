@@ -103,40 +103,6 @@ def test_two_processes_are_one(plain, tmp_path):
     np.testing.assert_allclose(*scores, atol=1e-6)
 
 
-class Wire:
-    """What connects devices, in their places: the others' parts are given."""
-
-    def __init__(self, *others):
-        self.others = list(others)
-
-    def all_reduce(self, tensor, reduce_op):
-        total = tensor + sum(self.others)
-        return total / (1 + len(self.others)) if reduce_op == "mean" else total
-
-
-@pytest.mark.parametrize("clips, count", [(8, 2), (5, 2), (1, 3), (7, 3)])
-def test_devices_share_a_batch_without_rest(clips, count):
-    shares = [ranks.Ranks(number, count).share(clips) for number in range(count)]
-    assert np.concatenate(shares).tolist() == list(range(clips))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-def test_gradients_and_losses_are_summed_also_of_parts_that_one_did_without():
-    used, unused, frozen = (nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (3,), (1,)))
-    frozen.requires_grad_(False)
-    used.grad = torch.full((2, 2), 2.0)
-    other = torch.tensor([1.0] * 4 + [5.0] * 3 + [0.25])
-    assert ranks.Ranks(0, 2, Wire(other)).add([used, unused, frozen], 0.5) == 0.75
-    assert used.grad.tolist() == [[3.0, 3.0]] * 2 and unused.grad.tolist() == [5.0] * 3
-    assert frozen.grad is None
-
-
-def test_moving_statistics_are_the_mean_of_all_devices():
-    norm = nn.BatchNorm1d(2)
-    ranks.Ranks(0, 2, Wire(torch.tensor([3.0, 1.0]))).settle(norm)
-    assert norm.running_mean.tolist() == [1.5, 0.5] and norm.running_var.tolist() == [2.0, 1.0]
-
-
 def test_blocks_have_a_rate_of_their_own():
     study = load_study(filmed.study(SHARP))
     network = nn.ModuleList([nn.Linear(2, 2), tuned_blocks(study)])
