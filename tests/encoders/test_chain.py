@@ -240,7 +240,9 @@ def aliased(shape):
 @pytest.mark.parametrize("blocks", [twice, aliased])
 def test_blocks_that_share_weights_are_trained_together_or_not_at_all(blocks):
     for trained in (["one"], ["two", "last"]):
-        with pytest.raises(ConfigError, match=r"^here: 'two' and 'one' share weights, expected both or neither"):
+        with pytest.raises(
+            ConfigError, match=r"^here: 'two' and 'one' share weights, expected both or neither"
+        ):
             tuned_of(Rowed, {"blocks": blocks}, trained, "here")
     rest = tuned_of(Rowed, {"blocks": blocks}, ["one", "two"], "here")
     assert rest.trained == ("one", "two") and rest.blocks["one"].weight.requires_grad

@@ -1,7 +1,9 @@
-"""Several devices on one job add up to one: gradients, losses, moving statistics; by threads that are connected."""
+"""Several devices on one job add up to one: gradients, losses, statistics; here threads that are connected."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from plait.training.course import Course, _seeded
+from plait.training.objectives.base import Draws
 from plait.training.ranks import Ranks
 
 COUNTS = st.integers(2, 9)
@@ -54,12 +58,15 @@ def test_devices_share_a_batch_without_rest(clips, count):
 
 @given(COUNTS, st.data())
 def test_gradients_and_losses_are_summed_and_what_nobody_has_nobody_gets(count, data):
-    """A weight without a gradient is left as it is; with one of zeros it would decay, and keep its momentum."""
+    """A weight without a gradient is left as it is; with one of zeros it would decay and go on."""
     shapes, kinds = [(2, 3), (), (4,), (1,)], [torch.float32, torch.float64, torch.float32, torch.bfloat16]
     has = [[data.draw(st.booleans()) for _ in shapes] for _ in range(count)]
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     made = [
-        [torch.randn(shape, generator=generator, dtype=kind) for shape, kind in zip(shapes, kinds, strict=True)]
+        [
+            torch.randn(shape, generator=generator, dtype=kind)
+            for shape, kind in zip(shapes, kinds, strict=True)
+        ]
         for _ in range(count)
     ]
 
@@ -111,3 +118,20 @@ def test_moving_statistics_are_the_mean_of_all_and_what_does_not_move_stays_to_t
         for name in ("moved", "wide"):
             mean = torch.stack([one[name].double() for one in before]).mean(0).to(after[name].dtype)
             torch.testing.assert_close(after[name], mean)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_clips_are_augmented_alike_on_all_devices_and_drop_out_otherwise_on_each(count):
+    """Augmentations are seeded for the whole batch; what is drawn behind them is of a device's own clips."""
+    clips = torch.rand(6, 4)
+    augments = {"m": partial(_seeded, lambda batch: batch + torch.rand(len(batch), 1), "draw")}
+    whole, seen, drawn = augments["m"](clips), [], []
+    for number in range(count):
+        ranks = Ranks(number, count)
+        inputs = SimpleNamespace(batch=lambda rows, given: ({"m": given["m"](clips[rows])}, {}), device="cpu")
+        course = SimpleNamespace(inputs=inputs, ranks=ranks, draws=Draws(0, 1, 2))
+        tensors, _ = Course._dealt(course, np.arange(6), ranks.share(6), augments)
+        seen.append(tensors["m"])
+        drawn.append(torch.rand(8))
+    assert torch.equal(torch.cat(seen), whole)
+    assert len({tuple(one.tolist()) for one in drawn}) == count

@@ -1,6 +1,8 @@
 """Blocks of a network trained with the method: studies, models, parts of batches, several devices."""
 
+import copy
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,16 @@ from torch import nn
 from plait import pretrained
 from plait.datasets import generated
 from plait.errors import ConfigError
-from plait.features.cut import drawn_alike
+from plait.features.cut import drawn_alike, tuned_of
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.recogniser import Recogniser
 from plait.study.load import load_study
 from plait.study.run import run_study
 from plait.training import ranks
 from plait.training.course import groups_of, optimizer_of
+from plait.training.fit import check_again
 from plait.trust import Trust
+from tests.encoders.test_chain import Rowed
 from tests.training import filmed
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "finetune.toml"
@@ -159,6 +163,49 @@ def test_what_cannot_be_tuned_is_one_line(tmp_path, encoder, own, message):
     with pytest.raises(ConfigError, match=message) as caught:
         run(tmp_path, encoder=encoder, **own)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_behind_the_cut_are_in_the_key(tmp_path, monkeypatch):
+    encoder = {"use": "tests.training.filmed:Published", "trainable": "middle"}
+    names, start = [], {"train": {"max_epochs": 1}, "encoder": encoder}
+    for number, other in enumerate((None, None, "entry", "middle", "last")):
+        with monkeypatch.context() as patch:
+            if other:
+                patch.setenv(f"FILMED_{other}", "0.5")
+            names.append(run(tmp_path / str(number), **start).name)
+    assert names[0] == names[1] and len(set(names)) == 4
+
+
+def test_what_moves_by_itself_is_not_computed_twice():
+    def blocks(shape):
+        swung = torch.nn.utils.parametrizations.spectral_norm(nn.Conv3d(4, 4, 3, padding=1))
+        return {"still": nn.Conv3d(4, 4, 1), "swung": swung}
+
+    for trained, moves in (("swung", True), ("still", False)):  # behind those that are trained it stays
+        tuned = tuned_of(Rowed, {"blocks": blocks}, [trained], "here", checkpoint=True)
+        message = r"^here.checkpoint: blocks.swung.\S+ moves with every batch, and would move twice$"
+        with pytest.raises(ConfigError, match=message) if moves else nullcontext():
+            check_again(tuned, (4, 3, 3, 4), "here")
+
+
+def test_what_a_donor_is_given_features_of_cannot_be_augmented():
+    """Its clips are made into them once: what is augmented would be features, not clips."""
+    study = filmed.study()
+    study["methods"]["heir"] = {
+        "use": "plait.fusion:Single",
+        "args": {"modality": "film"},
+        "encoders": {"film": {"from": "tuned"}},
+    }
+    study["methods"]["second"] = {"like": "heir", "encoders": {"film": {"from": "heir"}}}
+    for name in ("heir", "second"):
+        augmented = copy.deepcopy(study)
+        augmented["methods"][name]["augment"] = {"film": "tests.tiny:double"}
+        for encoder in (filmed.TUNED, {"use": "tests.tiny:Linear", "features": {"use": filmed.NETWORK}}):
+            augmented["methods"]["tuned"]["encoders"]["film"] = encoder
+            with pytest.raises(ConfigError, match=rf"methods.{name}.augment.film: '\w+' is given features"):
+                load_study(augmented)
+        augmented["methods"]["tuned"]["encoders"]["film"] = {"use": filmed.NETWORK}
+        load_study(augmented)
 
 
 def test_films_that_are_augmented_cannot_be_run_once():

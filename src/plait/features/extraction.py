@@ -110,8 +110,9 @@ def extract(
     They are kept for each recording (of recordings of one clip, for each subject) under a key of the
     encoder's weights, settings and code, the engine with its version, the threads, what else decides numbers
     here, and the contents of its clips. Of an encoder that is `cut` the key holds the weights behind the cut,
-    too: whoever trains these begins with them, and is known by what it is given. Batches never hold clips of two of these files. What is written
-    stays: a run that is stopped goes on from there, and comes to the same files.
+    too: whoever trains these begins with them, and a job is known by what it is given. Batches never hold
+    clips of two of these files. What is written stays: a run that is stopped goes on from there, and comes to
+    the same files.
 
     Args:
         dataset: whose clips these are.

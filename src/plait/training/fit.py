@@ -185,7 +185,7 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             copy.deepcopy(network)(tensors, grids).sum().backward()
     for name, encoder in network.encoders.items():
         if isinstance(encoder, Tuned) and encoder.checkpoint:
-            _check_again(encoder, shapes[name], f"{where}.encoders.{name}.trainable")
+            check_again(encoder, shapes[name], f"{where}.encoders.{name}.trainable")
     for setting in ("devices", "accumulate"):
         if getattr(train, setting) > 1 and any(one.use != PLAIN for one in train.objective):
             plain = "for others look at whole batches"
@@ -201,7 +201,7 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             raise ConfigError(f"{here}: made {got} of {tuple(drawn.shape)}, expected the same shape")
 
 
-def _check_again(encoder: Tuned, shape: tuple[int, ...], where: str) -> None:
+def check_again(encoder: Tuned, shape: tuple[int, ...], where: str) -> None:
     """Refuse blocks of which something moves whenever they compute, where checkpoints have them do so twice.
 
     Raises:

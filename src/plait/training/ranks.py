@@ -77,7 +77,8 @@ class Ranks:
         first = self.fabric.all_reduce(one, reduce_op="sum")
         apart = self.fabric.all_reduce((own != first).double(), reduce_op="sum") > 0
         settled = torch.where(apart, self.fabric.all_reduce(own.clone(), reduce_op="mean"), own)
-        for buffer, part in zip(moving, settled.split([buffer.numel() for buffer in moving]), strict=True):
+        parts = torch.split(settled, [buffer.numel() for buffer in moving])
+        for buffer, part in zip(moving, parts, strict=True):
             buffer.copy_(part.view_as(buffer))
 
     def first(self, value: T) -> T:
