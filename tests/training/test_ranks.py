@@ -1,4 +1,4 @@
-"""Several devices on one job add up to one: gradients, losses, statistics; here threads that are connected."""
+"""Several devices on one job add up to one: gradients, losses, statistics; here connected threads."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
