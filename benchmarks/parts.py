@@ -207,7 +207,7 @@ def _named(clock: Clock, run: Callable[..., None]) -> Callable[..., None]:
 
     def named(job: Job, *args: Any) -> None:
         clock.turn()
-        clock.method = job.label.partition(",")[0]
+        clock.method = job.label.removesuffix(f", fold {job.fold.name}, seed {job.seed}")  # may hold commas
         run(job, *args)
         clock.turn()
         clock.epochs[clock.method] += job.epochs or job.train.max_epochs

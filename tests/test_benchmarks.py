@@ -186,8 +186,10 @@ def test_profile_of_a_step(tmp_path):
 
 
 def test_parts_of_a_study(tmp_path):
-    told = run("parts", tmp_path, "--epochs", "1", "--only", "signal,concat")
-    assert list(told["methods"]) == ["signal", "concat"] and told["jobs_a_method"] == 6
+    sweep = "methods.concat.sweep={head=['flatten'], normalise=[true]}"
+    told = run("parts", tmp_path, "--epochs", "1", "--only", "signal,concat*=*", "--set", sweep)
+    assert list(told["methods"]) == ["signal", "concat[head=flatten,normalise=True]"]
+    assert told["jobs_a_method"] == 6
     for row in told["methods"].values():
         assert min(row["epoch_s"][part] for part in ("read", "encoders", "backward", "optimizer")) > 0
         job_s = row["epochs"] * sum(row["epoch_s"].values()) + sum(row["once_s"].values())

@@ -10,12 +10,12 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from plait import pretrained
-from plait.encoders.chain import Tuned, flat
+from plait.encoders.chain import Chain, Tuned, flat
 from plait.encoders.frames import FrameNet, Stage
 from plait.encoders.i3d import I3D
 from plait.errors import ConfigError
 from plait.features.cut import front_of, tuned_of
-from tests.training.filmed import Small, unit
+from tests.training.filmed import Small, Unit, unit
 
 VIDEO = (9, 32, 32, 3)
 
@@ -134,7 +134,7 @@ def test_checkpoints_change_no_number_and_hold_nothing_within_blocks():
 
 
 def test_moving_statistics_would_move_twice():
-    with pytest.raises(ConfigError, match="checkpoint = true with statistics = 'moving'"):
+    with pytest.raises(ConfigError, match="^here: checkpoint = true with statistics = 'moving'"):
         tuned_of(Small, {}, ["middle"], "here", statistics="moving", checkpoint=True)
 
 
@@ -174,6 +174,100 @@ def test_what_matches_nothing_is_one_line_with_the_blocks():
 def test_blocks_that_hang_on_the_shape_are_refused():
     with pytest.raises(ConfigError, match=r"^here: block 'last' hangs on the clip's shape"):
         front_of(Small, SHAPE, {"wide": True}, ["last"], "here")
+
+
+class Rowed(Small):
+    """The small network with blocks of any kind in a row behind its entry."""
+
+    def __init__(self, shape, blocks):
+        nn.Module.__init__(self)
+        self.parts, self.named = nn.ModuleDict({"entry": unit(3, 4)}), blocks(shape)
+        self.parts.update({f"part{number}": block for number, block in enumerate(self.named.values())})
+
+    def chain(self):
+        blocks = {"entry": self.parts["entry"], **self.named}
+        return Chain(blocks, self.up_to, False)
+
+
+def conv(padding=1):
+    return nn.Conv3d(4, 4, 3, padding=padding)
+
+
+def pooled(shape):
+    return {"conv": conv(), "pool": nn.AvgPool3d((1, 1, 3 if shape[1] == 3 else 1))}
+
+
+def longer(shape):
+    return {"conv": conv()} if shape[1] == 3 else {"conv": conv(), "pool": nn.MaxPool3d(3)}
+
+
+@pytest.mark.parametrize("blocks, name", [(pooled, "pool"), (longer, "pool")])
+def test_blocks_without_weights_that_hang_on_the_shape_are_refused(blocks, name):
+    with pytest.raises(ConfigError, match=rf"^here: block '{name}' hangs on the clip's shape"):
+        front_of(Rowed, SHAPE, {"blocks": blocks}, ["conv"], "here")
+
+
+class Closed(Rowed):
+    def __init__(self, shape, told):
+        super().__init__(shape, lambda shape: {"conv": conv()})
+        self.side, self.told = shape[1], told
+
+    def first(self, grid):
+        return grid[..., :1]
+
+    def chain(self):
+        side = self.side
+        return super().chain()._replace(close=(lambda grid: grid / side) if self.told else self.first)
+
+
+def test_a_close_that_hangs_on_the_shape_is_refused():
+    with pytest.raises(ConfigError, match=r"^here: what closes its chain\(\) hangs on the clip's shape"):
+        front_of(Closed, SHAPE, {"told": True}, ["conv"], "here")
+    front_of(Closed, SHAPE, {"told": False}, ["conv"], "here")  # a method hangs on all that its object holds
+
+
+def twice(shape):
+    shared = conv()
+    return {"one": shared, "relu": nn.ReLU(), "two": shared, "last": conv()}
+
+
+def aliased(shape):
+    one, two = conv(), conv()
+    two.weight = nn.Parameter(one.weight.data)
+    return {"one": one, "relu": nn.ReLU(), "two": two, "last": conv()}
+
+
+@pytest.mark.parametrize("blocks", [twice, aliased])
+def test_blocks_that_share_weights_are_trained_together_or_not_at_all(blocks):
+    for trained in (["one"], ["two", "last"]):
+        with pytest.raises(
+            ConfigError, match=r"^here: 'two' and 'one' share weights, expected both or neither"
+        ):
+            tuned_of(Rowed, {"blocks": blocks}, trained, "here")
+    rest = tuned_of(Rowed, {"blocks": blocks}, ["one", "two"], "here")
+    assert rest.trained == ("one", "two") and rest.blocks["one"].weight.requires_grad
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm3d, partial(nn.InstanceNorm3d, affine=True)])
+def test_kept_statistics_of_whatever_tracks_them_never_move(kind):
+    def blocks(shape):
+        return {"trained": Unit(conv(), kind(4, track_running_stats=True)), "frozen": kind(4)}
+
+    rest = tuned_of(Rowed, {"blocks": blocks}, ["trained"], "here").train()
+    before = copy.deepcopy(rest.state_dict())
+    rest(torch.rand(3, 4, 3, 3, 4)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in rest.state_dict().items())
+
+
+def test_blocks_may_be_called_as_they_like_but_not_alike():
+    def odd(shape):
+        return {name: conv() for name in ("type", "values", "training", "forward", "a.0")}
+
+    rest = tuned_of(Rowed, {"blocks": odd}, ["values"], "here")
+    assert [name.rstrip("_") for name in rest.blocks] == ["values", "training", "forward", "a_0"]
+    assert rest.blocks["training_"].weight.requires_grad is False
+    with pytest.raises(ConfigError, match=r"^here: blocks that are called alike: a\.0, a_0"):
+        tuned_of(Rowed, {"blocks": lambda shape: {"a.0": conv(), "a_0": conv()}}, ["a.0"], "here")
 
 
 def test_a_network_that_is_no_row_of_parts_is_refused():

@@ -55,6 +55,27 @@ def test_an_optimizer_comes_to_the_same_bits_by_one_vector_as_weight_by_weight(k
     assert len({weight.untyped_storage().data_ptr() for weight in ours}) == len(ours)
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["one group", "two groups"])
+def test_weights_that_share_memory_go_on_doing_so(apart):
+    """As where one layer was given another's `weight.data`: both are followed in the one place."""
+    found = []
+    for joining in (False, True):
+        generator = torch.Generator().manual_seed(0)
+        own = weights(generator)
+        alias = nn.Parameter(own[2].data)
+        groups = [{"params": own}, {"params": [alias, nn.Parameter(torch.ones(3))]}]
+        optimizer = torch.optim.AdamW(groups if apart else [*own, *groups[1]["params"]], lr=0.01)
+        if joining:
+            _ = [Joined(optimizer, group) for group in optimizer.param_groups]
+        for _ in range(3):
+            for weight in (weight for group in groups for weight in group["params"]):
+                weight.grad = torch.randn(weight.shape, generator=generator)
+            optimizer.step()
+        assert torch.equal(own[2], alias)
+        found.append([weight.detach().clone() for weight in [*own, alias]])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 class Slowed(torch.optim.AdamW):
     """Somebody's own optimizer, which may look at whole weights."""
 

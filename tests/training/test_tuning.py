@@ -1,6 +1,8 @@
 """Blocks of a network trained with the method: studies, models, parts of batches, several devices."""
 
+import copy
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,16 @@ from torch import nn
 from plait import pretrained
 from plait.datasets import generated
 from plait.errors import ConfigError
-from plait.features.cut import drawn_alike
+from plait.features.cut import drawn_alike, tuned_of
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.recogniser import Recogniser
 from plait.study.load import load_study
 from plait.study.run import run_study
 from plait.training import ranks
 from plait.training.course import groups_of, optimizer_of
+from plait.training.fit import check_again
 from plait.trust import Trust
+from tests.encoders.test_chain import Rowed
 from tests.training import filmed
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "finetune.toml"
@@ -103,40 +107,6 @@ def test_two_processes_are_one(plain, tmp_path):
     np.testing.assert_allclose(*scores, atol=1e-6)
 
 
-class Wire:
-    """What connects devices, in their places: the others' parts are given."""
-
-    def __init__(self, *others):
-        self.others = list(others)
-
-    def all_reduce(self, tensor, reduce_op):
-        total = tensor + sum(self.others)
-        return total / (1 + len(self.others)) if reduce_op == "mean" else total
-
-
-@pytest.mark.parametrize("clips, count", [(8, 2), (5, 2), (1, 3), (7, 3)])
-def test_devices_share_a_batch_without_rest(clips, count):
-    shares = [ranks.Ranks(number, count).share(clips) for number in range(count)]
-    assert np.concatenate(shares).tolist() == list(range(clips))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-def test_gradients_and_losses_are_summed_also_of_parts_that_one_did_without():
-    used, unused, frozen = (nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (3,), (1,)))
-    frozen.requires_grad_(False)
-    used.grad = torch.full((2, 2), 2.0)
-    other = torch.tensor([1.0] * 4 + [5.0] * 3 + [0.25])
-    assert ranks.Ranks(0, 2, Wire(other)).add([used, unused, frozen], 0.5) == 0.75
-    assert used.grad.tolist() == [[3.0, 3.0]] * 2 and unused.grad.tolist() == [5.0] * 3
-    assert frozen.grad is None
-
-
-def test_moving_statistics_are_the_mean_of_all_devices():
-    norm = nn.BatchNorm1d(2)
-    ranks.Ranks(0, 2, Wire(torch.tensor([3.0, 1.0]))).settle(norm)
-    assert norm.running_mean.tolist() == [1.5, 0.5] and norm.running_var.tolist() == [2.0, 1.0]
-
-
 def test_blocks_have_a_rate_of_their_own():
     study = load_study(filmed.study(SHARP))
     network = nn.ModuleList([nn.Linear(2, 2), tuned_blocks(study)])
@@ -193,6 +163,49 @@ def test_what_cannot_be_tuned_is_one_line(tmp_path, encoder, own, message):
     with pytest.raises(ConfigError, match=message) as caught:
         run(tmp_path, encoder=encoder, **own)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_behind_the_cut_are_in_the_key(tmp_path, monkeypatch):
+    encoder = {"use": "tests.training.filmed:Published", "trainable": "middle"}
+    names, start = [], {"train": {"max_epochs": 1}, "encoder": encoder}
+    for number, other in enumerate((None, None, "entry", "middle", "last")):
+        with monkeypatch.context() as patch:
+            if other:
+                patch.setenv(f"FILMED_{other}", "0.5")
+            names.append(run(tmp_path / str(number), **start).name)
+    assert names[0] == names[1] and len(set(names)) == 4
+
+
+def test_what_moves_by_itself_is_not_computed_twice():
+    def blocks(shape):
+        swung = torch.nn.utils.parametrizations.spectral_norm(nn.Conv3d(4, 4, 3, padding=1))
+        return {"still": nn.Conv3d(4, 4, 1), "swung": swung}
+
+    for trained, moves in (("swung", True), ("still", False)):  # behind those that are trained it stays
+        tuned = tuned_of(Rowed, {"blocks": blocks}, [trained], "here", checkpoint=True)
+        message = r"^here.checkpoint: blocks.swung.\S+ moves with every batch, and would move twice$"
+        with pytest.raises(ConfigError, match=message) if moves else nullcontext():
+            check_again(tuned, (4, 3, 3, 4), "here")
+
+
+def test_what_a_donor_is_given_features_of_cannot_be_augmented():
+    """Its clips are made into them once: what is augmented would be features, not clips."""
+    study = filmed.study()
+    study["methods"]["heir"] = {
+        "use": "plait.fusion:Single",
+        "args": {"modality": "film"},
+        "encoders": {"film": {"from": "tuned"}},
+    }
+    study["methods"]["second"] = {"like": "heir", "encoders": {"film": {"from": "heir"}}}
+    for name in ("heir", "second"):
+        augmented = copy.deepcopy(study)
+        augmented["methods"][name]["augment"] = {"film": "tests.tiny:double"}
+        for encoder in (filmed.TUNED, {"use": "tests.tiny:Linear", "features": {"use": filmed.NETWORK}}):
+            augmented["methods"]["tuned"]["encoders"]["film"] = encoder
+            with pytest.raises(ConfigError, match=rf"methods.{name}.augment.film: '\w+' is given features"):
+                load_study(augmented)
+        augmented["methods"]["tuned"]["encoders"]["film"] = {"use": filmed.NETWORK}
+        load_study(augmented)
 
 
 def test_films_that_are_augmented_cannot_be_run_once():

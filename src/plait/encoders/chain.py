@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 from plait.errors import ConfigError
@@ -70,15 +70,16 @@ class Tuned(nn.Module):
     Args:
         chain: the whole encoder.
         trained: names of the blocks that are trained, one at least.
-        statistics: those of batch normalisations in trained blocks are `kept`, as their networks' authors
-            left them, or `moving`, those of each batch in training; gain and shift are trained in both.
+        statistics: those of normalisations in trained blocks that track any, as batch normalisations do, are
+            `kept`, as their networks' authors left them, or `moving`, those of each batch in training; gain
+            and shift are trained in both.
         checkpoint: activations within blocks are not kept but made once more for the gradient: less memory,
             more time, the same numbers.
         precision: that blocks compute in, by `torch.autocast`; weights and what comes out stay float32.
         learning_rate: the optimizer's for these blocks; by default as for all else.
 
     Raises:
-        ConfigError: `checkpoint` with moving statistics, which would move twice.
+        ConfigError: `checkpoint` with moving statistics, which would move twice; or two blocks of one name.
     """
 
     def __init__(
@@ -95,6 +96,8 @@ class Tuned(nn.Module):
         names = list(chain.blocks)
         names = names[min(map(names.index, trained)) :]
         self.blocks = nn.ModuleDict({_key(name): chain.blocks[name] for name in names})
+        if len(self.blocks) < len(names):
+            raise ConfigError(f"blocks that are called alike: {', '.join(names)}, expected each once")
         self.trained = tuple(_key(name) for name in names if name in trained)
         self.frames, self.close = chain.frames, chain.close
         self.statistics, self.checkpoint, self.precision = statistics, checkpoint, precision
@@ -113,7 +116,7 @@ class Tuned(nn.Module):
                 block.eval()
             elif self.statistics == "kept":
                 for part in block.modules():
-                    if isinstance(part, _BatchNorm):
+                    if isinstance(part, _NormBase):
                         part.eval()
         return self
 
@@ -136,5 +139,6 @@ def _again(block: nn.Module, maps: Tensor) -> Tensor:
 
 
 def _key(name: str) -> str:
-    """A block's name as a part's of a module, which may hold no dot."""
-    return name.replace(".", "_")
+    """A block's name as a part's of a module: it holds no dot, and is no name that every one has."""
+    key = name.replace(".", "_")
+    return f"{key}_" if hasattr(nn.ModuleDict(), key) else key

@@ -4,11 +4,14 @@ Both halves are of one network: whatever it draws at random is drawn alike where
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import MethodType
 from typing import Any
 
 import torch
 from torch import nn
 
+from plait.contents import describe, network_key
 from plait.encoders.chain import Chain, Tuned
 from plait.errors import ConfigError, PlaitError
 from plait.objects import made
@@ -71,14 +74,18 @@ def tuned_of(
         PlaitError: what the encoder refuses.
     """
     chain = _chain_of(drawn_alike(make, CLIP, args, where), where)
-    return Tuned(chain, trained_blocks(trained, chain, where), **options)
+    names = trained_blocks(trained, chain, where)
+    try:
+        return Tuned(chain, names, **options)
+    except PlaitError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def trained_blocks(wanted: Sequence[str], chain: Chain, where: str) -> list[str]:
     """The blocks with weights that `wanted` stands for, names or patterns, in the encoder's order.
 
     Raises:
-        ConfigError: one stands for none.
+        ConfigError: one stands for none, or shares weights with a block that is not trained.
     """
     able = [name for name, block in chain.blocks.items() if any(True for _ in block.parameters())]
     found: set[str] = set()
@@ -87,6 +94,12 @@ def trained_blocks(wanted: Sequence[str], chain: Chain, where: str) -> list[str]
         if not names:
             raise ConfigError(f"{where}: no block {pattern!r}, expected some of: {', '.join(able)}")
         found.update(names)
+    owners: dict[int, str] = {}
+    for name, block in chain.blocks.items():
+        for weight in block.parameters():
+            other = owners.setdefault(weight.untyped_storage().data_ptr(), name)
+            if (name in found) != (other in found):
+                raise ConfigError(f"{where}: {name!r} and {other!r} share weights, expected both or neither")
     return [name for name in able if name in found]
 
 
@@ -105,14 +118,23 @@ def _chain_of(encoder: nn.Module, where: str) -> Chain:
 
 
 def _check_alike(one: Chain, other: Chain, first: int, where: str) -> None:
-    """Refuse blocks, from the `first` on, that differ between clips of two shapes."""
-    for name in list(one.blocks)[first:]:
-        mine = one.blocks[name].state_dict()
-        theirs = other.blocks[name].state_dict() if name in other.blocks else {}
-        if mine.keys() != theirs.keys() or not all(_same(mine[key], theirs[key]) for key in mine):
-            hangs = f"block {name!r} hangs on the clip's shape"
-            raise ConfigError(f"{where}: {hangs}, expected the same for clips of every shape")
+    """Refuse blocks, from the `first` on, that differ between clips of two shapes, in weights or settings."""
+    names, others = list(one.blocks)[first:], list(other.blocks)[first:]
+    hangs = [name for name in names if name not in others or _key(one, name) != _key(other, name)]
+    hangs += [name for name in others if name not in names]
+    if hangs:
+        said = f"block {hangs[0]!r} hangs on the clip's shape"
+        raise ConfigError(f"{where}: {said}, expected the same for clips of every shape")
+    if _told(one.close) != _told(other.close):
+        raise ConfigError(f"{where}: what closes its chain() hangs on the clip's shape, expected the same")
 
 
-def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and bool(torch.equal(one, other))
+def _key(chain: Chain, name: str) -> str:
+    return network_key(chain.blocks[name])
+
+
+def _told(close: object) -> Any:
+    """What closes a chain, as far as that can be told; a method would be all that its object holds."""
+    with suppress(PlaitError):
+        return None if isinstance(close, MethodType) else describe(close)
+    return None

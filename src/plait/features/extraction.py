@@ -23,7 +23,7 @@ from plait.compute.cluster import Cluster
 from plait.compute.crew import Crew
 from plait.compute.machine import settled_numerics
 from plait.contents import describe, network_key, settings
-from plait.features.cut import drawn_alike, front_of
+from plait.features.cut import drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
 from plait.features.sharing import batched, shared
@@ -85,8 +85,10 @@ def extract(
 
     They are kept for each recording (of recordings of one clip, for each subject) under a key of the
     encoder's weights, settings and code, the engine with its version, the threads, what else decides numbers
-    here, and the contents of its clips. Batches never hold clips of two of these files. What is written
-    stays: a run that is stopped goes on from there, and comes to the same files.
+    here, and the contents of its clips. Of an encoder that is `cut` the key holds the weights behind the cut,
+    too: whoever trains these begins with them, and a job is known by what it is given. Batches never hold
+    clips of two of these files. What is written stays: a run that is stopped goes on from there, and comes to
+    the same files.
 
     Args:
         dataset: whose clips these are.
@@ -201,7 +203,7 @@ def _decide(
         "sources": source_key([make, *parts, accelerate]),
         "clips": recipe(modality),
         "numerics": settled_numerics(device),
-        **({"cut": how.cut} if how.cut else {}),
+        **({"cut": [how.cut, network_key(tuned_of(make, how.args, how.cut, where))]} if how.cut else {}),
     }
 
 

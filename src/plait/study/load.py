@@ -323,9 +323,24 @@ def _check_encoders(name: str, methods: Mapping[str, Method], where: str) -> Non
         if encoder.frozen and modality in augmented:
             frozen = "its encoder is frozen, and its grids are made once, as they are"
             raise ConfigError(f"{where}.augment.{modality}: {frozen}")
+        if modality in augmented and _first_of(name, modality, methods).spelled.features:
+            made = f"{encoder.donor!r} is given features of it, which are made once, as they are"
+            raise ConfigError(f"{where}.augment.{modality}: {made}")
         if name in _ancestors(encoder.donor, methods, set()):
             waits = f"{encoder.donor!r} itself waits for {name!r}"
             raise ConfigError(f"{here}.from: {waits}, expected a donor that runs first")
+
+
+def _first_of(name: str, modality: str, methods: Mapping[str, Method]) -> Encoder:
+    """The encoder of a modality as whoever trains it first has it; none where donors wait for each other."""
+    seen: set[str] = set()
+    while name in methods and name not in seen:
+        seen.add(name)
+        encoder = methods[name].encoders.get(modality, Encoder())
+        if encoder.donor is None:
+            return encoder
+        name = encoder.donor
+    return Encoder()
 
 
 def _check_trainable(encoder: Encoder, augmented: bool, where: str, modality: str) -> None:

@@ -166,7 +166,10 @@ class Course:
         """The clips at some places of a batch, augmented as the whole batch is."""
         if not augments:
             return self.inputs.batch(rows[places])
-        return _some(self.inputs.batch(rows, augments), torch.from_numpy(places).to(self.inputs.device))
+        whole = self.inputs.batch(rows, augments)
+        if self.ranks.number:  # all have drawn alike until here; what drops out of others' clips is another
+            torch.manual_seed(number_of(self.draws.named(f"device {self.ranks.number}")))
+        return _some(whole, torch.from_numpy(places).to(self.inputs.device))
 
     def parts(
         self, tensors: Tensors, grids: Tensors, target: Tensor

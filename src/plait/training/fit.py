@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from plait.clips import Clips
 from plait.config import Method, Train
+from plait.encoders.chain import Tuned
 from plait.encoders.standardise import calibrated
 from plait.errors import ConfigError, PlaitError
 from plait.fusion.grids import is_known
@@ -182,6 +183,9 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             computed = [name for name in shapes if not is_known(name, grids)]
             tensors = {name: torch.rand(2, *shapes[name]) for name in computed}
             copy.deepcopy(network)(tensors, grids).sum().backward()
+    for name, encoder in network.encoders.items():
+        if isinstance(encoder, Tuned) and encoder.checkpoint:
+            check_again(encoder, shapes[name], f"{where}.encoders.{name}.trainable")
     for setting in ("devices", "accumulate"):
         if getattr(train, setting) > 1 and any(one.use != PLAIN for one in train.objective):
             plain = "for others look at whole batches"
@@ -195,6 +199,20 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
         if not isinstance(changed, Tensor) or changed.shape != drawn.shape:
             got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
             raise ConfigError(f"{here}: made {got} of {tuple(drawn.shape)}, expected the same shape")
+
+
+def check_again(encoder: Tuned, shape: tuple[int, ...], where: str) -> None:
+    """Refuse blocks of which something moves whenever they compute, where checkpoints have them do so twice.
+
+    Raises:
+        ConfigError: naming what moves.
+    """
+    tried = copy.deepcopy(encoder).train()
+    with refusing(f"{where}: fails"), torch.random.fork_rng([]), torch.no_grad():
+        tried(torch.rand(2, *shape))
+    before = encoder.state_dict()
+    if moved := [name for name, value in tried.state_dict().items() if not torch.equal(value, before[name])]:
+        raise ConfigError(f"{where}.checkpoint: {moved[0]} moves with every batch, and would move twice")
 
 
 def _try_steps(train: Train, network: Network, where: str) -> None:

@@ -87,9 +87,14 @@ class Joined:
 
 
 def joinable(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:
-    """Whether an optimizer comes to the same numbers, and sooner, where a group's weights are one vector."""
+    """Whether an optimizer comes to the same numbers, and sooner, where a group's weights are one vector.
+
+    Weights that share memory with others, of whichever group, are to go on doing so.
+    """
     weights: list[nn.Parameter] = group["params"]
+    everywhere = [weight for each in optimizer.param_groups for weight in each["params"]]
+    apart = len({weight.untyped_storage().data_ptr() for weight in everywhere}) == len(everywhere)
     kinds = {(weight.device.type, weight.dtype, weight.is_contiguous()) for weight in weights}
     one_kind = len(kinds) == 1 and kinds <= {("cpu", torch.float32, True), ("cpu", torch.float64, True)}
     plain = type(optimizer) in NUMBER_BY_NUMBER and not any(group.get(name) for name in _VARIATIONS)
-    return plain and one_kind and len(weights) > 1
+    return plain and one_kind and apart and len(weights) > 1

@@ -5,6 +5,7 @@ and losses, and follow the sum: what comes out is what one device would make of 
 rounding. Networks are not wrapped: a step goes through several of their methods, and may leave parts out.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -42,27 +43,43 @@ class Ranks:
         return np.array_split(np.arange(clips), self.count)[self.number]
 
     def add(self, weights: Iterable[nn.Parameter], loss: float) -> float:
-        """Leave in `weights` the sum of all devices' gradients; the sum of their losses."""
+        """Leave in `weights` the sum of all devices' gradients; the sum of their losses.
+
+        A weight that no device has a gradient of has none, so that an optimizer leaves it as it is.
+        """
         if self.count == 1:
             return loss
         trained = [weight for weight in weights if weight.requires_grad]
+        kind = functools.reduce(torch.promote_types, (weight.dtype for weight in trained), torch.float32)
+        has = [weight.grad is not None for weight in trained]
         for weight in trained:  # a part that one device did without has a gradient on another
             weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-        parts = [weight.grad.flatten().float() for weight in trained if weight.grad is not None]
-        parts.append(parts[0].new_tensor([loss]))
+        parts = [weight.grad.flatten().to(kind) for weight in trained if weight.grad is not None]
+        parts.append(parts[0].new_tensor([loss, *has]))
+        sizes = [len(part) for part in parts]
         total: Tensor = self.fabric.all_reduce(torch.cat(parts), reduce_op="sum")
-        for weight, part in zip(
-            trained, torch.split(total[:-1], [weight.numel() for weight in trained]), strict=True
-        ):
-            weight.grad = part.view_as(weight).to(weight.dtype)
-        return float(total[-1])
+        *sums, told = torch.split(total, sizes)
+        whole, *had = told.tolist()
+        for weight, part, devices in zip(trained, sums, had, strict=True):
+            weight.grad = part.view_as(weight).to(weight.dtype) if devices else None
+        return float(whole)
 
     def settle(self, network: nn.Module) -> None:
-        """Give all devices the mean of their moving statistics, which each has of its own clips."""
-        if self.count > 1:
-            for buffer in network.buffers():
-                if buffer.is_floating_point():
-                    buffer.copy_(self.fabric.all_reduce(buffer.clone(), reduce_op="mean"))
+        """Give all devices the mean of their moving statistics, which each has of its own clips.
+
+        What is the same on all stays so to the bit: the mean of eight equal numbers need not be the number.
+        """
+        moving = [buffer for buffer in network.buffers() if buffer.is_floating_point() and buffer.numel()]
+        if self.count == 1 or not moving:
+            return
+        own = torch.cat([buffer.flatten().double() for buffer in moving])
+        one = own.clone() if self.number == 0 else torch.zeros_like(own)
+        first = self.fabric.all_reduce(one, reduce_op="sum")
+        apart = self.fabric.all_reduce((own != first).double(), reduce_op="sum") > 0
+        settled = torch.where(apart, self.fabric.all_reduce(own.clone(), reduce_op="mean"), own)
+        parts = torch.split(settled, [buffer.numel() for buffer in moving])
+        for buffer, part in zip(moving, parts, strict=True):
+            buffer.copy_(part.view_as(buffer))
 
     def first(self, value: T) -> T:
         """What the first of them has."""
