@@ -344,6 +344,12 @@ def test_a_clip_table_without_a_data_set(clips, tmp_path, capsys, monkeypatch):
     arguments = ["features", str(tmp_path / "bare"), "--encoder", "tests.test_features:Broken"]
     app([*arguments, "--set", "how=fine", "--fps", "1"], standalone_mode=False)
     assert "(5, 224, 224, 3), float16" in capsys.readouterr().out
+    for more, said in {
+        ("--workers", "2", "--ray"): "--workers: not with --ray",
+        ("--memory", "2"): "--memory: expected --workers beside it",
+    }.items():
+        with pytest.raises(ConfigError, match=said):
+            app([*arguments, *more], standalone_mode=False)
     with pytest.raises(
         PlaitError, match="no modality 'glove', expected one of: video, thumbnails, gloves"
     ) as caught:
