@@ -1,6 +1,7 @@
 """Networks cut between their blocks: front and rest are the whole; what is trained, and what is not."""
 
 import copy
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -237,15 +238,32 @@ def aliased(shape):
     return {"one": one, "relu": nn.ReLU(), "two": two, "last": conv()}
 
 
-@pytest.mark.parametrize("blocks", [twice, aliased])
+def within(shape):
+    """A block's bias is a piece of another's weight."""
+    one, two = conv(), conv()
+    two.bias = nn.Parameter(one.weight.data.view(-1)[7:11])
+    return {"one": one, "relu": nn.ReLU(), "two": two, "last": conv()}
+
+
+def beside(shape):
+    """Weights of all blocks in one file's memory, which none shares with another."""
+    blocks = {"one": conv(), "relu": nn.ReLU(), "two": conv(), "last": conv()}
+    file, start = torch.randn(2000), 0
+    for block in blocks.values():
+        for weight in block.parameters():
+            weight.data = file[start : start + weight.numel()].view(weight.shape)
+            start += weight.numel()
+    return blocks
+
+
+@pytest.mark.parametrize("blocks", [twice, aliased, within, beside])
 def test_blocks_that_share_weights_are_trained_together_or_not_at_all(blocks):
-    for trained in (["one"], ["two", "last"]):
-        with pytest.raises(
-            ConfigError, match=r"^here: 'two' and 'one' share weights, expected both or neither"
-        ):
-            tuned_of(Rowed, {"blocks": blocks}, trained, "here")
-    rest = tuned_of(Rowed, {"blocks": blocks}, ["one", "two"], "here")
-    assert rest.trained == ("one", "two") and rest.blocks["one"].weight.requires_grad
+    message = "^here: '(one|two)' and '(one|two)' share weights, expected both or neither$"
+    for trained in (["one"], ["two", "last"], ["one", "two"], ["last"]):
+        shares = blocks is not beside and trained[0] != "last" and trained[-1] != "two"
+        with pytest.raises(ConfigError, match=message) if shares else nullcontext():
+            rest = tuned_of(Rowed, {"blocks": blocks}, trained, "here")
+            assert rest.trained == tuple(trained) and rest.blocks[trained[0]].weight.requires_grad
 
 
 @pytest.mark.parametrize("kind", [nn.BatchNorm3d, partial(nn.InstanceNorm3d, affine=True)])

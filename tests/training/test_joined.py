@@ -55,14 +55,15 @@ def test_an_optimizer_comes_to_the_same_bits_by_one_vector_as_weight_by_weight(k
     assert len({weight.untyped_storage().data_ptr() for weight in ours}) == len(ours)
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "a piece"])
 @pytest.mark.parametrize("apart", [False, True], ids=["one group", "two groups"])
-def test_weights_that_share_memory_go_on_doing_so(apart):
+def test_weights_that_share_memory_go_on_doing_so(apart, whole):
     """As where one layer was given another's `weight.data`: both are followed in the one place."""
     found = []
     for joining in (False, True):
         generator = torch.Generator().manual_seed(0)
         own = weights(generator)
-        alias = nn.Parameter(own[2].data)
+        alias = nn.Parameter(own[2].data if whole else own[2].data.view(-1)[1:])
         groups = [{"params": own}, {"params": [alias, nn.Parameter(torch.ones(3))]}]
         optimizer = torch.optim.AdamW(groups if apart else [*own, *groups[1]["params"]], lr=0.01)
         if joining:
@@ -71,9 +72,25 @@ def test_weights_that_share_memory_go_on_doing_so(apart):
             for weight in (weight for group in groups for weight in group["params"]):
                 weight.grad = torch.randn(weight.shape, generator=generator)
             optimizer.step()
-        assert torch.equal(own[2], alias)
+        assert torch.equal(own[2] if whole else own[2].view(-1)[1:], alias)
         found.append([weight.detach().clone() for weight in [*own, alias]])
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_weights_side_by_side_in_one_memory_are_joined():
+    """As of a network whose weights are pieces of the file that was read."""
+    file, generator = torch.randn(100), torch.Generator().manual_seed(0)
+    ours = [nn.Parameter(file[:30].view(5, 6)), nn.Parameter(file[30:37]), nn.Parameter(file[37:])]
+    plain = [nn.Parameter(weight.detach().clone()) for weight in ours]
+    optimizers = [torch.optim.AdamW(weights, lr=0.01) for weights in (plain, ours)]
+    joined = Joined(optimizers[1], optimizers[1].param_groups[0])
+    for weight, other in zip(plain, ours, strict=True):
+        weight.grad = torch.randn(weight.shape, generator=generator)
+        other.grad = weight.grad.clone()
+    for optimizer in optimizers:
+        optimizer.step()
+    assert joined.vector is not None
+    assert all(torch.equal(weight, other) for weight, other in zip(plain, ours, strict=True))
 
 
 class Slowed(torch.optim.AdamW):

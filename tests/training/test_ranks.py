@@ -95,11 +95,11 @@ class Moving(nn.Module):
 
     def __init__(self, number):
         super().__init__()
-        torch.manual_seed(0)
-        self.register_buffer("constant", torch.randn(300))
+        draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("constant", draw(300))
         self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
-        self.register_buffer("moved", torch.randn(5) + number)
-        self.register_buffer("wide", torch.randn(3, dtype=torch.float64) + number)
+        self.register_buffer("moved", draw(5) + number)
+        self.register_buffer("wide", draw(3, dtype=torch.float64) + number)
         self.register_buffer("count", torch.tensor(7))
         self.register_buffer("empty", torch.zeros(0))
 

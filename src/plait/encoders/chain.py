@@ -62,6 +62,13 @@ def flat(blocks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
     return found
 
 
+def memory_of(weight: Tensor) -> tuple[int, int]:
+    """Where a tensor's numbers lie: the address of the first, and the one behind the last."""
+    reach = sum((size - 1) * stride for size, stride in zip(weight.shape, weight.stride(), strict=True)) + 1
+    start = weight.data_ptr()
+    return start, start + (reach * weight.element_size() if weight.numel() else 0)
+
+
 class Tuned(nn.Module):
     """The blocks of an encoder from the first that is trained to its end, on activations in front of them.
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from plait.contents import describe, network_key
-from plait.encoders.chain import Chain, Tuned
+from plait.encoders.chain import Chain, Tuned, memory_of
 from plait.errors import ConfigError, PlaitError
 from plait.objects import made
 from plait.patterns import matching
@@ -94,12 +94,15 @@ def trained_blocks(wanted: Sequence[str], chain: Chain, where: str) -> list[str]
         if not names:
             raise ConfigError(f"{where}: no block {pattern!r}, expected some of: {', '.join(able)}")
         found.update(names)
-    owners: dict[int, str] = {}
-    for name, block in chain.blocks.items():
-        for weight in block.parameters():
-            other = owners.setdefault(weight.untyped_storage().data_ptr(), name)
-            if (name in found) != (other in found):
-                raise ConfigError(f"{where}: {name!r} and {other!r} share weights, expected both or neither")
+    weights = [
+        (memory_of(weight), name) for name, block in chain.blocks.items() for weight in block.parameters()
+    ]
+    behind = {True: (0, ""), False: (0, "")}  # how far those before reach that are trained, or are not
+    for (start, stop), name in sorted(weights):
+        reach, other = behind[name not in found]
+        if start < min(stop, reach):
+            raise ConfigError(f"{where}: {name!r} and {other!r} share weights, expected both or neither")
+        behind[name in found] = max(behind[name in found], (stop, name))
     return [name for name in able if name in found]
 
 

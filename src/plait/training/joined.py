@@ -1,10 +1,13 @@
 """All weights as one vector: an optimizer that goes from weight to weight then has one to go to."""
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from plait.encoders.chain import memory_of
 
 # Whose step of a number depends on that number's own past alone, whatever tensor it stands in.
 NUMBER_BY_NUMBER = frozenset(
@@ -93,7 +96,8 @@ def joinable(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:
     """
     weights: list[nn.Parameter] = group["params"]
     everywhere = [weight for each in optimizer.param_groups for weight in each["params"]]
-    apart = len({weight.untyped_storage().data_ptr() for weight in everywhere}) == len(everywhere)
+    memory = sorted(memory_of(weight) for weight in everywhere)
+    apart = all(one[1] <= other[0] for one, other in pairwise(memory))
     kinds = {(weight.device.type, weight.dtype, weight.is_contiguous()) for weight in weights}
     one_kind = len(kinds) == 1 and kinds <= {("cpu", torch.float32, True), ("cpu", torch.float64, True)}
     plain = type(optimizer) in NUMBER_BY_NUMBER and not any(group.get(name) for name in _VARIATIONS)
