@@ -410,3 +410,26 @@ def test_a_study_of_which_nothing_is_left_says_so(tmp_path):
         DataError, match="no method without a failed job: bad, fold 1, seed 0: training diverged"
     ):
         run_study(study, None, tmp_path / "run")
+
+
+class OfVectors(nn.Module):
+    """A batch normalisation of a vector for each clip, which one clip alone is too few for."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(shape[-1])
+
+    def forward(self, x):
+        return self.norm(x.mean(1))
+
+
+@pytest.mark.parametrize(("size", "parts"), [(31, 1), (3, 2)])
+def test_a_batch_of_one_clip_that_fails_names_the_setting(tmp_path, size, parts):
+    own = {"use": "tests.study.test_run:OfVectors"}
+    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}, "encoders": {"a": own}}}
+    train = {"max_epochs": 1, "batch_size": size, "accumulate": parts}
+    alone = rf"train\.batch_size: {size} leaves a batch or a part of one clip, which fails: Expected more"
+    with pytest.raises(ConfigError, match=alone):
+        run(tmp_path / "run", tiny.study(methods=methods, train=train, seeds=[0]), executor="inline")
+    well = tiny.study(methods=methods, train=train | {"batch_size": 32, "accumulate": 1}, seeds=[0])
+    assert run(tmp_path / "run", well, executor="inline")[0].height == 64

@@ -17,7 +17,7 @@ from plait.clips import Clips
 from plait.compute.machine import small_products
 from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
-from plait.errors import ConfigError, one_line
+from plait.errors import ConfigError, PlaitError, one_line
 from plait.fusion.grids import is_known
 from plait.objects import resolve
 from plait.training.inputs import Augment, Batch, Inputs, Tensors
@@ -200,9 +200,15 @@ class Course:
             weight.grad = None
 
     def loss(self, tensors: Tensors, grids: Tensors, target: Tensor) -> Tensor:
-        """What is made small on the batch that was taken last."""
+        """What is made small on the batch that was taken last.
+
+        Raises:
+            ConfigError: the network cannot be trained on a single clip, which is all that this batch holds.
+        """
         batch, smoothing = (tensors, grids, target), self.train.label_smoothing
-        self.taken, loss = step_of(self.objectives, self.network, batch, self.draws, smoothing)
+        alone = f"train.batch_size: {self.train.batch_size} leaves a batch or a part of one clip, which fails"
+        with refusing(alone, passing=(PlaitError,)) if len(target) == 1 else nullcontext():
+            self.taken, loss = step_of(self.objectives, self.network, batch, self.draws, smoothing)
         return loss
 
     def look(self, rows: np.ndarray) -> Iterator[Step]:
