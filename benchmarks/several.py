@@ -1,6 +1,6 @@
 """Several films at a time, within a memory: features and clips by a crew of processes against one at a time.
 
-    python benchmarks/several.py [--films 4] [--seconds 20] [--workers N] [--memory GB] [--rounds 3]
+    python benchmarks/several.py [--films 3] [--seconds 10] [--workers N] [--memory GB] [--rounds 1]
                                  [--quick] [--json FILE]
 
 The films are made first: H.264, 1920 x 1080, 60 frames per second, the last three times as long as the
@@ -24,8 +24,7 @@ import torch
 
 from common import film, finish, in_turn, machine, medians, options, rss_anon_mb, said
 from features import CROP, RATE_HZ, SHORT, data_set
-from plait.clips import Cut, stored
-from plait.clips.apart import cut_apart
+from plait.clips import Cut, apart, stored
 from plait.compute.crew import Crew
 from plait.compute.machine import cores
 from plait.datasets.glovid import FRAME_HZ, FRAMES, GLOVID
@@ -62,7 +61,7 @@ def clips(dataset: Dataset, films: list[Path], frames: int, crew: Crew | None) -
     """Clips of all films in the cache, as a study finds them."""
     cuts = cuts_of(films, frames)
     if crew:
-        cut_apart(dataset, cuts, ["video"], crew)
+        apart.cut_apart(dataset, cuts, ["video"], crew)
     stored(dataset, cuts, ["video"])
 
 
@@ -97,9 +96,9 @@ def anew(make: Callable[[], None], most: list[float], left: list[dict[str, str]]
 
 def main() -> None:
     """Make the films, compare what is left, then time the ways in turn."""
-    parser = options(__doc__, rounds=3)
-    parser.add_argument("--films", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser = options(__doc__, rounds=1)
+    parser.add_argument("--films", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--workers", type=int, default=max(cores(), 2))
     parser.add_argument("--memory", type=float, help="GB that the crew may hold")
     args = parser.parse_args()
@@ -110,6 +109,7 @@ def main() -> None:
     crew = Crew(args.workers, int(1e9 * args.memory) if args.memory else None)
     dataset = data_set(frames)
     torch.set_num_threads(1)
+    apart.LEAST = 0  # of films however small
     with tempfile.TemporaryDirectory() as folder:
         films = [Path(folder) / f"film-{number}.mp4" for number in range(args.films)]
         for file in films:

@@ -16,7 +16,7 @@ from plait.recordings.video import Video
 from plait.types import Dataset, Modality, Recording, Stream
 
 NOWHERE: Mapping[Path, Path] = MappingProxyType({})
-LEAST = 10**8  # bytes of films in all: less is cut sooner than processes have begun
+LEAST = 10**9  # bytes of films in all: less is cut sooner than processes have begun
 
 
 def cut_apart(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str], crew: Crew) -> None:
@@ -31,7 +31,7 @@ def cut_apart(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str], 
     for name in modalities:
         modality, how = dataset.modality(name), recipe(dataset.modality(name))
         held = [cuts[row] for row in rows_with(cuts, name)]
-        parts, size = [], 0
+        parts: list[tuple[int, tuple[Sequence[Cut], Mapping[str, Any]]]] = []
         for part in together(held):
             group = [held[row] for row in part]
             recordings = dict.fromkeys(recording for recording, _ in group)
@@ -39,10 +39,11 @@ def cut_apart(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str], 
             films = {stream.file for stream in streams if isinstance(stream, Video)}
             contents = contents_of(dataset, modality, group) if films else None
             if contents is not None and not kept({**how, **contents}):
-                parts.append((sent(group, modality), {**how, **contents}))
-                size += sum(film.stat().st_size for film in films)
-        if len(parts) > 1 and size >= LEAST:
-            crew.each(partial(_cut, modality, threads), parts)
+                size = sum(film.stat().st_size for film in films)
+                parts.append((size, (sent(group, modality), {**how, **contents})))
+        if len(parts) > 1 and sum(size for size, _ in parts) >= LEAST:
+            parts.sort(key=lambda part: -part[0])  # nobody is left with a long one in the end
+            crew.each(partial(_cut, modality, threads), [part for _, part in parts])
 
 
 def _cut(

@@ -123,7 +123,8 @@ def extract(
     count = _Count(progress, f"clips of {title}", len(cuts), standing)
     seal = {"settings": decided, "made": title}
     if crew and not cluster and len(missing) > 1:
-        parts_of_it = [(file, sent(missing[file], modality)) for file in missing]
+        longest = sorted(missing, key=lambda file: -len(missing[file]))  # first: nobody waits for it at last
+        parts_of_it = [(file, sent(missing[file], modality)) for file in longest]
         crew.each(partial(_make_apart, modality, encode, seal, threads), parts_of_it, count)
         missing = {}
     torch.set_num_threads(threads)

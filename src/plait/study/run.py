@@ -24,6 +24,7 @@ from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
 from plait.objects import resolve
 from plait.progress import Progress, silent
+from plait.recordings.decoding import DECODERS
 from plait.results import (
     CONTINUOUS,
     DROPPED,
@@ -140,7 +141,7 @@ def run_study(
         if executor == "ray":
             _import_all(study)
             cluster = stack.enter_context(joined(ray_address, threads, setting.device))
-        many = workers or cores() // threads if executor == "processes" else 1
+        many = min(workers or cores() // threads, cores() // DECODERS) if executor == "processes" else 1
         crew = Crew(many) if many > 1 else None
         clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster, crew=crew)
         for line in check_methods(study, dataset, listing.cuts, data, clips, parts):
