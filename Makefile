@@ -1,12 +1,12 @@
 # make demo   install into .venv, run the embedded study, recognise a ninth person, print table and page
-# make test   install, then lint, types, import contract, tests
+# make test   install, then lint, types, import contract, tests; PYTEST='tests/fusion -x' for some of them
 # make bench  install, then every benchmark; what each prints, runs/bench/NAME.json, a table of all ratios
 # make docs   install, then the site in site/: a page that links to nothing ends it
 PYTHON ?= python3
 BIN := .venv/bin
 BENCHMARKS := $(filter-out atwork common glovid miniature plain_fusion ratios scale_parts signals simulated_knobs simulated_sheet simulated_world textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: install demo test bench docs
+.PHONY: install demo test checks tests bench docs
 
 install: .venv/installed
 
@@ -21,13 +21,19 @@ demo: install
 # what tests start would compile plait anew each time
 test: export PYTHONDONTWRITEBYTECODE =
 test: install
+	$(MAKE) -j2 checks tests
+	@for name in chromium chromium-browser google-chrome; do ! command -v $$name >/dev/null || exit 0; done; echo "No page was tested, for there is no Chromium: \
+	apt-get install chromium (Debian), dnf install chromium (Fedora), brew install --cask chromium (macOS)"
+
+checks:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal --durations 20
-	@for name in chromium chromium-browser google-chrome; do ! command -v $$name >/dev/null || exit 0; done; echo "No page was tested, for there is no Chromium: \
-	apt-get install chromium (Debian), dnf install chromium (Fedora), brew install --cask chromium (macOS)"
+
+# one process more than cores, for some tests wait
+tests:
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$($(BIN)/python -c 'from plait.compute.machine import cores; print(cores() + 1)') --dist worksteal --durations 20 $(PYTEST)
 
 bench: install
 	mkdir -p runs/bench
