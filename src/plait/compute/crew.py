@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import Connection, wait
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import cloudpickle
 
-from plait.compute.machine import follow_parent
+from plait.compute.machine import DIED, environment, follow_parent
 from plait.errors import DataError, PlaitError, PlaitWarning, one_line
 
 T = TypeVar("T")
@@ -138,8 +138,7 @@ class _Member:
         try:
             said: tuple[str, Any] = self.link.recv()
         except (EOFError, OSError):
-            died = "a worker process died, perhaps for want of memory: try fewer --workers"
-            raise PlaitError(died) from None
+            raise PlaitError(DIED) from None
         return said
 
 
@@ -148,23 +147,12 @@ def _begun(members: list[_Member], sent: bytes) -> _Member:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, sent))
-    with _patient():
+    policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")  # OpenMP's threads sleep while they wait
+    with environment({"OMP_WAIT_POLICY": policy}):
         process.start()
     theirs.close()
     members.append(_Member(process, ours))
     return members[-1]
-
-
-@contextmanager
-def _patient() -> Iterator[None]:
-    """Have OpenMP's threads in a process that is started sleep while they wait: others want the cores."""
-    before = os.environ.get("OMP_WAIT_POLICY")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_WAIT_POLICY"]
 
 
 def _end(members: list[_Member], member: _Member) -> None:

@@ -1,7 +1,6 @@
 """How the work of a study is carried out: one item after another here, by processes, or on a Ray cluster."""
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
 from plait.compute.cluster import MOST_TASKS, Cluster
-from plait.compute.machine import follow_parent, jobs_at_once
+from plait.compute.machine import DIED, environment, follow_parent, jobs_at_once
 from plait.errors import PlaitError
 from plait.store import atomic
 
@@ -103,28 +102,19 @@ def processes(work: Work[T], workers: int, threads: int) -> Iterator[Workers[T]]
     Raises:
         PlaitError: a process died, as when memory runs out.
     """
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, str(threads)))  # read by libraries as they are loaded
-    try:
+    with environment(dict.fromkeys(_THREADS, str(threads))):  # read by libraries as they are loaded
         context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
         with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
             try:
                 yield Workers(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
             except BrokenProcessPool as error:
-                died = "a worker process died, perhaps for want of memory: try fewer --workers"
-                raise PlaitError(died) from error
+                raise PlaitError(DIED) from error
             except BaseException:  # nobody goes on with an item whose lock is about to be given up
                 for worker in set(multiprocessing.active_children()) - others:
                     worker.terminate()
                 raise
             finally:
                 pool.shutdown(cancel_futures=True)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

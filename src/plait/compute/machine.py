@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from multiprocessing.connection import wait
@@ -28,6 +28,7 @@ _NUMERICAL = (*_INTEL, "ATEN_", "OPENBLAS_CORE", "NPY_", "CUBLAS_")
 _NUMERICAL_TOO = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_LINEAR_FLATTEN_3D")
 _OUTPUT = ("VERBOSE", "DUMP", "PROFILE", "CACHE")  # in names of variables that decide no number
 
+DIED = "a worker process died, perhaps for want of memory: try fewer --workers"
 CARD_SHARE = 4 * 2**30  # bytes of a graphics card's memory for each process that shares it
 
 _before: list[str] = []  # torch's own precision, as long as it may round here
@@ -91,6 +92,21 @@ def jobs_at_once(threads: int, device: str = "cpu") -> int:
         free, _ = torch.cuda.mem_get_info(device)
         most = min(most, free // CARD_SHARE)
     return max(most, 1)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have the environment hold these for processes that begin within; what stood there comes back."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @cache

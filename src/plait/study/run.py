@@ -319,12 +319,12 @@ def check_methods(
             )
         whole = [clip for clip in table if clip.holds(method.modalities)]
         who_does = {by: doers(whole, by) for by in {fold.by for fold in parts}}
+        holding = {by: set().union(*done.values()) for by, done in who_does.items()}
         for fold in (*parts, *within.get(name, ())):
             if len(whole) < len(table):
                 check_held(fold, who_does[fold.by], dataset.activities, method.modalities, where)
             if choosing:
-                holding = set().union(*who_does[fold.by].values())
-                check_choice(fold, train.choose, f"{where}.train", holding)
+                check_choice(fold, train.choose, f"{where}.train", holding[fold.by])
         lines += dealt_norms(name, train, network)
         reads = set(method.modalities)
         if unseen := [clip for clip in table if not network.sees(reads.difference(clip.lacks))]:
