@@ -3,9 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
-from plait.datasets.augment import warp
+from plait.datasets.augment import pictures_at, warp, zooms
 
 
 def flip_warp(clips: Float[Tensor, "b samples 3"]) -> Float[Tensor, "b samples 3"]:
@@ -22,10 +21,7 @@ def shift_rescale_warp(clips: Float[Tensor, "b frames h w"]) -> Float[Tensor, "b
 
     Shifted by up to 8 % and zoomed by up to 10 % of the picture; what lies beyond its edge is as at the edge.
     """
-    count, frames, height, width = clips.shape
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1] = 1 + (2 * torch.rand(2, count) - 1) * 0.1
-    theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 0.08 * 2  # the picture is two units wide
-    grid = F.affine_grid(theta, [count, frames, height, width], align_corners=False)
-    moved = F.grid_sample(clips, grid, align_corners=False, padding_mode="border")
+    count, _, height, width = clips.shape
+    rows, columns = zooms(count, height, width, 0.08)
+    moved = pictures_at(clips, rows.clamp_(0, height - 1), columns.clamp_(0, width - 1))
     return warp(moved).mul_(1 + 0.1 * torch.randn(count, 1, 1, 1))
