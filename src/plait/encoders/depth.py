@@ -111,13 +111,18 @@ class DepthNet(nn.Module):
         still, departing, changing = rearrange(
             self.patches.weight, "(k c) (g p q) -> k c 1 g p q", k=3, **sides
         )
-        begun = torch.cat((depth[:, : self.group], depth), dim=1)  # before the first group stands its like
-        pairs = torch.cat((-changing, still + departing + changing), dim=2)
         stride = (self.group, self.patch, self.patch)
-        seen = F.conv3d(begun.unsqueeze(1), pairs, stride=stride)
         groups = rearrange(depth[:, : self.steps * self.group], "b (t g) h w -> b t g h w", g=self.group)
-        seen = seen.add_(F.conv3d(groups.mean(dim=1).unsqueeze(1), -departing, stride=stride))
-        maps = rearrange(rearrange(seen, "b c t h w -> (t b) h w c"), "n h w c -> n c h w")
+        parts = (
+            (depth, torch.cat((-changing, still + departing + changing), dim=2)),
+            (depth[:, : self.group], still + departing),  # nothing came before the first group
+            (groups.mean(dim=1), -departing),
+        )
+        # As torch sees it, both memory formats are these frames'; channels last, maps are as they are needed.
+        maps = (F.conv3d(x.unsqueeze(-1).movedim(-1, 1), w, stride=stride) for x, w in parts)
+        later, first, mean = (rearrange(x, "b c t h w -> t b h w c") for x in maps)
+        seen = torch.cat((first, later)).add_(mean)
+        maps = rearrange(seen, "t b h w c -> (t b) c h w")
         frames: Tensor = self.patch_norm(maps).relu_()
         return frames
 
