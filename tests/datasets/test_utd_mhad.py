@@ -462,12 +462,14 @@ def test_a_depth_clip_is_moved_and_scaled_as_written_plainly():
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = 1 + (2 * torch.rand(2, count) - 1) * 0.1
     theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 0.04 * 2
-    grid = nn.functional.affine_grid(theta, list(batch.shape), align_corners=False)
-    moved = nn.functional.grid_sample(warped, grid, align_corners=False)
+    grid = nn.functional.affine_grid(theta.double(), list(batch.shape), align_corners=False)
+    moved = nn.functional.grid_sample(warped.double(), grid, align_corners=False)
     reach, place = 0.1 * torch.randn(2, count, 1, 1, 1)
-    expected = torch.where(moved > 0.05, 1 + (moved - 1) * (1 + reach) + place, 0.0)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
-    assert torch.equal(found == 0, expected == 0)
+    expected = torch.where(moved > 0.05, 1 + (moved - 1) * (1 + reach) + place, 0.0).float()
+    sure = (moved - 0.05).abs() > 1e-4
+    torch.testing.assert_close(found[sure], expected[sure], atol=1e-5, rtol=0)
+    assert torch.equal(found[sure] == 0, expected[sure] == 0)
+    assert sure.float().mean() > 0.99
 
 
 def test_rotations_are_rotations():

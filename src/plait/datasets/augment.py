@@ -28,7 +28,8 @@ def paces(count: int, samples: int) -> Float[Tensor, "b t"]:
     shift, stretch, bend = (2 * torch.rand(3, count, 1) - 1) * torch.tensor([[[0.05]], [[0.1]], [[0.07]]])
     time = torch.linspace(0, 1, samples)
     at = 0.5 + shift + (time - 0.5) * (1 + stretch) + bend * torch.sin(torch.pi * time)
-    return (at * (samples - 1)).clamp(0, samples - 1)
+    within: Tensor = (at * (samples - 1)).clamp(0, samples - 1)
+    return within
 
 
 def zooms(
@@ -52,7 +53,7 @@ def read_at(clips: Float[Tensor, "b t *reading"], at: Float[Tensor, "b s"]) -> F
     count, samples = clips.shape[:2]
     places, shares = _neighbours(at, samples)
     places += samples * torch.arange(count).view(-1, 1, 1)
-    read = _mixed(clips.flatten(0, 1).flatten(1), places, shares)
+    read = _mixed(clips.reshape(count * samples, -1), places, shares)
     return read.view(*at.shape, *clips.shape[2:])
 
 
@@ -68,7 +69,9 @@ def pictures_at(
     places, shares = _neighbours(rows, height)
     pictures = height * torch.arange(count * frames).view(count, frames, 1)
     found = _mixed(
-        clips.flatten(0, 2), places.view(count, 1, -1) + pictures, shares.view(count, 1, -1).expand(-1, frames, -1)
+        clips.flatten(0, 2),
+        places.view(count, 1, -1) + pictures,
+        shares.view(count, 1, -1).expand(-1, frames, -1),
     )
     moved = found.view(count, -1, width) @ _shares(columns.unsqueeze(1), torch.arange(width).unsqueeze(1))
     return moved.view(count, frames, rows.shape[1], -1)
@@ -89,6 +92,4 @@ def _mixed(
     rows: Float[Tensor, "n c"], places: Int[Tensor, "*s 2"], shares: Float[Tensor, "*s 2"]
 ) -> Float[Tensor, "s c"]:
     """Sums of two rows each, times their shares."""
-    return F.embedding_bag(
-        places.reshape(-1, 2), rows, mode="sum", per_sample_weights=shares.reshape(-1, 2)
-    )
+    return F.embedding_bag(places.reshape(-1, 2), rows, mode="sum", per_sample_weights=shares.reshape(-1, 2))

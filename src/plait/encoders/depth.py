@@ -119,8 +119,8 @@ class DepthNet(nn.Module):
             (groups.mean(dim=1), -departing),
         )
         # As torch sees it, both memory formats are these frames'; channels last, maps are as they are needed.
-        maps = (F.conv3d(x.unsqueeze(-1).movedim(-1, 1), w, stride=stride) for x, w in parts)
-        later, first, mean = (rearrange(x, "b c t h w -> t b h w c") for x in maps)
+        convolved = (F.conv3d(x.unsqueeze(-1).movedim(-1, 1), w, stride=stride) for x, w in parts)
+        later, first, mean = (rearrange(x, "b c t h w -> t b h w c") for x in convolved)
         seen = torch.cat((first, later)).add_(mean)
         maps = rearrange(seen, "t b h w c -> (t b) c h w")
         frames: Tensor = self.patch_norm(maps).relu_()

@@ -4,7 +4,6 @@ import torch
 from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from plait.datasets.augment import pictures_at, rotations, warp, zooms
 
@@ -32,10 +31,10 @@ def shift_crop(clips: Float[Tensor, "b frames height width"]) -> Float[Tensor, "
     Shifted by up to 4 % and zoomed by up to 10 % of the picture, and in time as the other sensors; arms reach
     farther or less far, and the whole person stands nearer or farther than the clip's median says.
     """
-    count, frames, height, width = clips.shape
+    count, _, height, width = clips.shape
     warped = warp(clips)
     moved = pictures_at(warped, *zooms(count, height, width, 0.04))
     reach, place = 0.1 * torch.randn(2, count, 1, 1, 1)
-    person = F.threshold_(moved, 0.05, torch.nan)  # which passes faster than a mask does
+    person = torch.threshold_(moved, 0.05, torch.inf)  # what is nobody stays infinite: faster than a mask
     reached = person.mul_(1 + reach).add_(place - reach)  # (person - 1) * (1 + reach) + 1 + place
-    return reached.nan_to_num_(0.0)
+    return reached.nan_to_num_(nan=torch.nan, posinf=0.0, neginf=0.0)
