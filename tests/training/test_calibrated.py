@@ -108,7 +108,6 @@ def test_an_encoder_that_cannot_be_calibrated_is_one_line(tmp_path):
             r"methods.a.encoders.a: nobody calibrates its 'entry', a Standardise",
         ),
         ({"use": "tests.tiny:behind"}, r"methods.a.encoders.a: nobody calibrates its '1', a Standardise"),
-        ({"use": "plait.encoders.standardise:Standardise", "args": {"channels": 3}}, None),
         ({"use": "tests.tiny:Unshown", "args": {"own": True}}, None),
         (
             {"features": {"use": "tests.tiny:Standardised"}},
