@@ -65,6 +65,25 @@ class Standardised(nn.Module):
         return self.linear(self.entry(x)).relu()
 
 
+class Unshown(nn.Module):
+    """The same, but nothing shows its part the training clips; where `own`, it holds numbers already."""
+
+    def __init__(self, shape, channels=4, own=False):
+        super().__init__()
+        self.entry = Standardise(shape[-1])
+        self.linear = nn.Linear(shape[-1], channels)
+        if own:
+            self.entry.sd.fill_(2.0)
+
+    def forward(self, x):
+        return self.linear(self.entry(x)).relu()
+
+
+def behind(shape):
+    """A part that is calibrated, but does not see the clips."""
+    return nn.Sequential(nn.Linear(shape[-1], 4), Standardise(4))
+
+
 class Unwilling(Linear):
     def calibrate(self, clips):
         raise ValueError("an encoder's own trouble")

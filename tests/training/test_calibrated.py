@@ -98,3 +98,30 @@ def test_an_encoder_that_cannot_be_calibrated_is_one_line(tmp_path):
     methods = {"a": METHODS["a"] | {"encoders": {"a": {"use": "tests.tiny:Unwilling"}}}}
     with pytest.raises(ConfigError, match=r"methods.a.encoders.a: calibrate fails: .*own trouble"):
         run_study(tiny.study(methods=methods, seeds=[0]), None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [
+        (
+            {"use": "tests.tiny:Unshown"},
+            r"methods.a.encoders.a: nobody calibrates its 'entry', a Standardise",
+        ),
+        ({"use": "tests.tiny:behind"}, r"methods.a.encoders.a: nobody calibrates its '1', a Standardise"),
+        ({"use": "tests.tiny:Unshown", "args": {"own": True}}, None),
+        (
+            {"features": {"use": "tests.tiny:Standardised"}},
+            r"encoders.a.features: nobody calibrates its 'entry'",
+        ),
+        ({"features": {"use": "tests.tiny:Unshown", "args": {"own": True}}}, None),
+    ],
+)
+def test_a_part_that_nobody_shows_the_training_clips_is_refused(encoder, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    methods = {"a": METHODS["a"] | {"encoders": {"a": encoder}}}
+    study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1})
+    if said is None:
+        run_study(study, None, tmp_path / "run")
+        return
+    with pytest.raises(ConfigError, match=said):
+        run_study(study, None, tmp_path / "run")

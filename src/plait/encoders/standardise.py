@@ -80,3 +80,11 @@ def calibrated(encoder: nn.Module) -> Iterator[Calibrated]:
         yield encoder
     elif isinstance(encoder, nn.Sequential) and len(encoder):
         yield from calibrated(encoder[0])
+
+
+def uncalibrated(encoder: nn.Module) -> str | None:
+    """What in an encoder still waits for `calibrate`, in words; None if nothing does."""
+    for name, part in encoder.named_modules():
+        if isinstance(part, Standardise) and not part.mean.any() and bool((part.sd == 1).all()):
+            return f"its {name!r}, a Standardise" if name else "a Standardise"
+    return None

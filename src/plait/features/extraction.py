@@ -23,6 +23,8 @@ from plait.compute.cluster import Cluster
 from plait.compute.crew import Crew
 from plait.compute.machine import settled_numerics
 from plait.contents import describe, network_key, settings
+from plait.encoders.standardise import uncalibrated
+from plait.errors import ConfigError
 from plait.features.cut import drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
@@ -217,6 +219,7 @@ def frozen_encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Mo
         where: the setting that errors name.
 
     Raises:
+        ConfigError: it wants to see training clips first.
         PlaitError: it cannot be had.
     """
     make = resolve(how.use, where)
@@ -224,6 +227,9 @@ def frozen_encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Mo
         encoder = front_of(make, shape, how.args, how.cut, where)
     else:
         encoder = drawn_alike(make, shape, how.args, where)
+    if part := uncalibrated(encoder):
+        expected = "features are made once for all folds, expected an encoder that holds mean and SD already"
+        raise ConfigError(f"{where}: nobody calibrates {part} of {how.use}: {expected}")
     return encoder.eval().requires_grad_(False)
 
 

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from plait.clips import Clips
 from plait.config import Method, Train
 from plait.encoders.chain import Tuned
-from plait.encoders.standardise import calibrated
+from plait.encoders.standardise import calibrated, uncalibrated
 from plait.errors import ConfigError, PlaitError
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
@@ -172,10 +172,16 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
     """
     shapes = {name: clips.shapes[name] for name in method.modalities}
     for name, encoder in network.encoders.items():
-        for part in calibrated(copy.deepcopy(encoder)):
+        shown = copy.deepcopy(encoder)
+        for part in calibrated(shown):
             failure = f"{where}.encoders.{name}: calibrate fails"
             with refusing(failure), torch.random.fork_rng([]), torch.no_grad():
                 part.calibrate(iter([torch.rand(2, *shapes[name])]))
+        if part_of_it := uncalibrated(shown):
+            expected = (
+                "expected a method calibrate of the encoder that does, or nn.Sequential with it in front"
+            )
+            raise ConfigError(f"{where}.encoders.{name}: nobody calibrates {part_of_it}, {expected}")
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
         with refusing(failure, passing=(PlaitError,)), torch.random.fork_rng([]):
