@@ -32,6 +32,7 @@ from plait.fusion.contraction import (
     softmax,
 )
 from plait.fusion.orders import autocasts, fuses, kind_of
+from plait.fusion.pooled import pooled, takes
 
 LeadGrid = Float[Tensor, "b *grid n"]
 ContextGrid = Float[Tensor, "b *context m"]
@@ -217,14 +218,19 @@ class NonLocal(nn.Module):
         if self.norm is not None:
             return average(self(x, y))
         self._check(x, y)
+        if self.pool == 1 and self.heads == 1 and self.clock is None:
+            theta, phi, g, h = (Affine(m.weight, m.bias) for m in (self.theta, self.phi, self.g, self.h))
+            taken = takes(theta, h, x, y)
+            if taken is not None:
+                return pooled(theta, phi, g, h, x, y, self.scale, taken)
         # With one row of each clip, making halves of the weights would take longer than the products.
         whole = self.pool > 1 or y.dtype in HALVES or not autocasts(y.device.type)
         last = nullcontext() if whole else torch.autocast(y.device.type, enabled=False)
         if self._fuses(x, y):
             gathered = average(self._fused(x, y))
             with last:
-                pooled: Tensor = self.h(gathered)
-            return pooled
+                mean: Tensor = self.h(gathered)
+            return mean
         sums = self._blockwise(partial(_summed, self._compare(x, y)), y, x, *self._times(x))
         share = functools.reduce(operator.add, sums) / sizes(x)[0]
         with last:
