@@ -2,7 +2,7 @@
 
 On small grids most of a training step goes into what surrounds products: views, copies and autograd's nodes,
 some sixty a block. `Pooled` is `NonLocal.pooled` of one head with its gradients written out by hand, in the
-order of products that `orders` says; `takes` says where it is taken. Elsewhere `contraction` makes the same.
+cheapest order of products; `takes` says where it is taken. Elsewhere `contraction` makes the same.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from plait.fusion import contraction, orders
 from plait.fusion.contraction import Affine, positions, sizes, sizes_of
-from plait.fusion.orders import Order, autocasts, order
+from plait.fusion.orders import Order, autocasts, costs
 
 KINDS = (torch.float32, torch.float64)
 
@@ -42,8 +42,9 @@ def takes(theta: Affine, h: Affine, x: Tensor, y: Tensor) -> Order | None:
     """The order of products in which `pooled` makes the logits, or None where it is not to be used.
 
     It is used where gradients are wanted, on a processor, of numbers that are no halves; not where a graph of
-    operations is recorded, whole relations would not fit (`contraction.PAIRS`), or two maps one after the
-    other would cost less than their product, as in large grids, in which products take the time.
+    operations is recorded, nor where the relation is so large that it is taken in blocks or never held. The
+    order is the cheapest as in `orders.costs`, but of `theta` and `phi` the product is always made first:
+    their gradients come of it, too.
     """
     if not torch.is_grad_enabled() or not (x.is_cpu and y.is_cpu) or autocasts("cpu") or recorded(x):
         return None
@@ -51,22 +52,23 @@ def takes(theta: Affine, h: Affine, x: Tensor, y: Tensor) -> Order | None:
         return None
     if not any(one.requires_grad for one in (h.weight, h.bias, theta.weight, x, y)):
         return None
-    k, (i, n) = int(theta.weight.shape[0]), sizes(x)
-    given = sizes_of(i, n, k, y)
+    given = sizes_of(*sizes(x), int(theta.weight.shape[0]), y)
     if not 0 < given.pairs <= min(contraction.PAIRS, orders.LARGE):
         return None
-    taken = order(given, "cpu", x.dtype)
-    rows = given.clips * (given.j if taken == "lead" else i)
-    if taken != "embedding" and rows * k * (n + given.m) <= n * k * given.m + rows * n * given.m:
-        return None
-    return taken
+    merged = given.n * given.m * given.k
+    spent = costs(given)
+    spent |= {
+        "lead": merged + given.clips * given.j * given.n * (given.m + given.i),
+        "context": merged + given.clips * given.i * given.m * (given.n + given.j),
+    }
+    return min(spent, key=lambda taken: spent[taken])
 
 
 def recorded(x: Tensor) -> bool:
     """Whether operations are recorded or transformed, by an export, a compiler, a trace or `torch.func`."""
-    if type(x.shape[0]) is not int or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if type(x.shape[0]) is not int or torch.compiler.is_compiling():
         return True
-    return torch._C._are_functorch_transforms_active()
+    return torch._C._get_tracing_state() is not None or torch._C._are_functorch_transforms_active()
 
 
 class Pooled(torch.autograd.Function):
@@ -127,8 +129,9 @@ class Pooled(torch.autograd.Function):
         x, y, theta, theta_bias, phi, g, h, merged, queries, keys, relation, share, gathered, embedded = (
             ctx.saved_tensors
         )
+        dy: Tensor | None = None
         wanted, i = ctx.needs_input_grad, x.shape[1]
-        dx = dy = d_theta = d_theta_bias = d_phi = d_g = d_g_bias = d_h = d_h_bias = None
+        dx = d_theta = d_theta_bias = d_phi = d_g = d_g_bias = d_h = d_h_bias = None
         if any(wanted[8:10]):
             d_h, d_h_bias = torch.mm(gradient.t(), embedded), gradient.sum(0)
         if any(wanted[:8]):
@@ -140,24 +143,25 @@ class Pooled(torch.autograd.Function):
             # The mean gives every row of the relation the same gradient.
             d_share = torch.bmm(y, d_gathered.unsqueeze(2)).mul_(ctx.scale / i)
             by_key, by_query = _softmax_backward(d_share, relation, i)
-            if wanted[1]:
-                dy = torch.bmm(share.unsqueeze(2), d_gathered.unsqueeze(1))
+            dy = torch.bmm(share.unsqueeze(2), d_gathered.unsqueeze(1)) if wanted[1] else None
             if ctx.taken == "embedding":
                 d_queries, d_keys = torch.bmm(by_query, keys), torch.bmm(by_key, queries)
                 d_theta, d_theta_bias = torch.mm(_flat(d_queries).t(), _flat(x)), _flat(d_queries).sum(0)
                 d_phi = torch.mm(_flat(d_keys).t(), _flat(y))
                 dx = d_queries @ theta if wanted[0] else None
-                dy = dy.add_(d_keys @ phi) if wanted[1] else None
+                if dy is not None:
+                    dy.add_(d_keys @ phi)
             elif ctx.taken == "context":
                 d_queries = torch.bmm(by_query, y)
                 d_merged, d_shift = torch.mm(_flat(x).t(), _flat(d_queries)), _flat(d_queries).sum(0)
                 dx = d_queries @ merged.t() if wanted[0] else None
-                dy = dy.baddbmm_(by_key, queries) if wanted[1] else None
+                if dy is not None:
+                    dy.baddbmm_(by_key, queries)
             else:
                 d_keys, d_offset = torch.bmm(by_key, x), by_key.sum(2)
                 d_merged, d_shift = torch.mm(_flat(d_keys).t(), _flat(y)), _flat(y).t() @ d_offset.view(-1)
                 dx = torch.bmm(by_query, keys) if wanted[0] else None
-                if wanted[1]:
+                if dy is not None:
                     dy.add_(d_keys @ merged).addcmul_(d_offset.unsqueeze(2), theta_bias @ phi)
             if merged is not None:
                 d_theta, d_theta_bias = torch.mm(phi, d_merged.t()), torch.mv(phi, d_shift)
