@@ -141,7 +141,7 @@ class Pooled(torch.autograd.Function):
         if any(wanted[:5]):
             d_gathered = torch.mm(d_embedded, g)
             # The mean gives every row of the relation the same gradient.
-            d_share = torch.bmm(y, d_gathered.unsqueeze(2)).mul_(ctx.scale / i)
+            d_share = torch.bmm(d_gathered.unsqueeze(1), y.mT).mul_(ctx.scale / i)
             by_key, by_query = _softmax_backward(d_share, relation, i)
             dy = torch.bmm(share.unsqueeze(2), d_gathered.unsqueeze(1)) if wanted[1] else None
             if ctx.taken == "embedding":
@@ -182,12 +182,11 @@ def _softmax(left: Tensor, right: Tensor, offset: Tensor | None, scale: float, d
 
 
 def _softmax_backward(
-    d_share: Float[Tensor, "b j 1"], relation: Tensor, i: int
+    d_share: Float[Tensor, "b 1 j"], relation: Tensor, i: int
 ) -> tuple[Float[Tensor, "b j i"], Float[Tensor, "b i j"]]:
     """The gradient of logits, by key and by query, from what each of the relation's `i` rows has of it."""
-    j = d_share.shape[1]
-    if j <= i:
-        by_key = torch.sub(d_share, torch.bmm(d_share.mT, relation)).mul_(relation)
+    if d_share.shape[2] <= i:
+        by_key = torch.sub(d_share.mT, torch.bmm(d_share, relation)).mul_(relation)
         return by_key, by_key.mT
-    by_query = torch.sub(d_share.mT, torch.bmm(relation, d_share)).mul_(relation)
+    by_query = torch.sub(d_share, torch.bmm(d_share, relation.mT).mT).mul_(relation)
     return by_query.mT, by_query
