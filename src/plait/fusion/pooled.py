@@ -5,15 +5,15 @@ some sixty a block. `Pooled` is `NonLocal.pooled` of one head with its gradients
 cheapest order of products; `takes` says where it is taken. Elsewhere `contraction` makes the same.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from plait.fusion import contraction, orders
-from plait.fusion.contraction import Affine, positions, sizes, sizes_of
+from plait.fusion.contraction import Affine, comparison, gathering, positions, sizes, sizes_of, softmax
 from plait.fusion.orders import Order, autocasts, costs
 
 KINDS = (torch.float32, torch.float64)
@@ -66,9 +66,8 @@ def takes(theta: Affine, h: Affine, x: Tensor, y: Tensor) -> Order | None:
 
 def recorded(x: Tensor) -> bool:
     """Whether operations are recorded or transformed, by an export, a compiler, a trace or `torch.func`."""
-    if type(x.shape[0]) is not int or torch.compiler.is_compiling():
-        return True
-    return torch._C._get_tracing_state() is not None or torch._C._are_functorch_transforms_active()
+    traced = type(x.shape[0]) is not int or torch.compiler.is_compiling()
+    return traced or torch._C._are_functorch_transforms_active()
 
 
 class Pooled(torch.autograd.Function):
@@ -117,18 +116,18 @@ class Pooled(torch.autograd.Function):
         gathered = torch.bmm(share.unsqueeze(1), y).squeeze(1)
         embedded = torch.addmm(g_bias, gathered, g.t())
         ctx.scale, ctx.taken = scale, taken
-        ctx.save_for_backward(
-            x, y, theta, theta_bias, phi, g, h, merged, queries, keys, relation, share, gathered, embedded
-        )
+        given = x, y, theta, theta_bias, phi, phi_bias, g, g_bias, h, h_bias
+        ctx.save_for_backward(*given, merged, queries, keys, relation, share, gathered, embedded)
         return torch.addmm(h_bias, embedded, h.t())
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of all tensors that want one; `phi`'s bias has zero."""
-        x, y, theta, theta_bias, phi, g, h, merged, queries, keys, relation, share, gathered, embedded = (
-            ctx.saved_tensors
-        )
+        given, kept = ctx.saved_tensors[:10], ctx.saved_tensors[10:]
+        if torch.is_grad_enabled():
+            return *_differentiable(given, gradient, ctx.needs_input_grad[:10], ctx.scale), None, None
+        x, y, theta, theta_bias, phi, _, g, _, h, _ = given
+        merged, queries, keys, relation, share, gathered, embedded = kept
         dy: Tensor | None = None
         wanted, i = ctx.needs_input_grad, x.shape[1]
         dx = d_theta = d_theta_bias = d_phi = d_g = d_g_bias = d_h = d_h_bias = None
@@ -168,6 +167,19 @@ class Pooled(torch.autograd.Function):
                 d_phi = torch.addmm(torch.outer(theta_bias, d_shift), theta, d_merged)
         d_phi_bias = torch.zeros_like(theta_bias) if wanted[5] else None
         return dx, dy, d_theta, d_theta_bias, d_phi, d_phi_bias, d_g, d_g_bias, d_h, d_h_bias, None, None
+
+
+def _differentiable(
+    given: tuple[Tensor, ...], gradient: Tensor, wanted: tuple[bool, ...], scale: float
+) -> Iterator[Tensor | None]:
+    """The gradients that are wanted of what is given, made of operations that have gradients of their own."""
+    x, y, *weights = given
+    theta, phi, g, h = (Affine(*weights[at : at + 2]) for at in range(0, 8, 2))
+    share = softmax(comparison(theta, phi, x, y, scale=scale)(x)).mean(1, keepdim=True)
+    made = gathering(g, h, 1, y)(share).squeeze(1)
+    inputs = [one for one, is_wanted in zip(given, wanted, strict=True) if is_wanted]
+    found = iter(torch.autograd.grad(made, inputs, gradient, create_graph=True, allow_unused=True))
+    return (next(found) if is_wanted else None for is_wanted in wanted)
 
 
 def _flat(rows: Float[Tensor, "b r c"]) -> Float[Tensor, "br c"]:
