@@ -1,8 +1,8 @@
 """The mean of the non-local operation over the lead's positions as one step of autograd.
 
-On small grids most of a training step goes into what surrounds products: views, copies and autograd's nodes,
-some sixty a block. `Pooled` is `NonLocal.pooled` of one head with its gradients written out by hand, in the
-cheapest order of products; `takes` says where it is taken. Elsewhere `contraction` makes the same.
+On small grids half of a training step goes into what surrounds products: views, copies and autograd's nodes.
+`Pooled` is `NonLocal.pooled` of one head with its gradients written out by hand, in the cheapest order of
+products; `takes` says where it is taken. Elsewhere `contraction` makes the same.
 """
 
 from collections.abc import Iterator
