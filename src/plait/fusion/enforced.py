@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plait.errors import ShapeError
 from plait.fusion.contraction import average
-from plait.fusion.grids import Shape, read_mean
+from plait.fusion.grids import Shape, mean_of, read_mean
 from plait.fusion.nonlocal_ import NonLocal
 from plait.fusion.transformer import mlp as layers
 
@@ -141,7 +141,7 @@ class Enforced(nn.Module):
         for name, block in last.blocks.items():
             assert isinstance(block, NonLocal)
             if name in grids:
-                enforced = enforced + block.pooled(x, grids[name])
+                enforced = enforced + block.pooled(x, grids[name], grids.get(mean_of(name)))
         return enforced
 
     def once(self, x: Tensor, grids: Mapping[str, Tensor], pooled: bool = False) -> Tensor:

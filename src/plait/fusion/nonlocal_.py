@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,6 +33,7 @@ from plait.fusion.contraction import (
     softmax,
 )
 from plait.fusion.orders import autocasts, fuses, kind_of
+from plait.fusion.pooled import pooled, takes
 
 LeadGrid = Float[Tensor, "b *grid n"]
 ContextGrid = Float[Tensor, "b *context m"]
@@ -67,8 +69,9 @@ class NonLocal(nn.Module):
         zero_h: start with `h` at zero, so that the block starts as the identity.
         norm: a LayerNorm over channels after `h`.
         uniform: `theta` and `phi` are zero and stay so: every position of the context weighs the same. It is
-            the control for attention: what a relation adds is what this one lacks. With `clock` it still
-            learns what depends on time alone.
+            the control for attention: what a relation adds is what this one lacks. Where `h(z)` is wanted
+            it is then `h(g(y))` of the context's mean, and no relation is made. With `clock` it still learns
+            what depends on time alone.
         heads: so many relations, each of its own part of the K channels, gather that part of `g(y)` (Vaswani
             et al., NeurIPS 2017, section 3.2.2); `h` makes one of them again.
         clock: a learned term of the logits by how much later a lead's position is than a context's
@@ -118,6 +121,7 @@ class NonLocal(nn.Module):
         self.norm = nn.LayerNorm(lead) if norm else None
         self.pool = pool
         self.heads = heads
+        self.alike = uniform and not clock  # the relation is 1/j whatever the grids hold
         self.scale = 1 / math.sqrt(embedding // heads) if scale else 1.0
         self.clock = RelativeTime(heads, pool) if clock else None
         if zero_h:
@@ -177,6 +181,9 @@ class NonLocal(nn.Module):
     def onto(self, total: LeadGrid | None, x: LeadGrid, y: ContextGrid) -> LeadGrid:
         """`total + h(z(x, y))`, a term of eq. 6 added in the pass that makes it; no `total` is zero."""
         self._check(x, y)
+        if self.alike:
+            row = torch.unflatten(self._of_mean(y, None), 0, (-1, *[1] * (x.ndim - 2)))
+            return row.expand_as(x) if total is None else total + row
         if self._fuses(x, y):
             made: Tensor = self.h(self._fused(x, y))
             made = (made if self.norm is None else self.norm(made)).reshape(x.shape)
@@ -208,27 +215,54 @@ class NonLocal(nn.Module):
         gathered = self._gather(relation.shape[-2], y)(relation)
         return gathered if self.norm is None else self.norm(gathered)
 
-    def pooled(self, x: LeadGrid, y: ContextGrid) -> Float[Tensor, "b n"]:
+    def pooled(
+        self, x: LeadGrid, y: ContextGrid, mean: Float[Tensor, "b m"] | None = None
+    ) -> Float[Tensor, "b n"]:
         """The mean of `forward` over the lead's positions, without making the lead's grid.
 
         `mean_i(h(sum_j a_ij g(y_j))) = h(sum_j mean_i(a_ij) g(y_j))`: the gathering is linear. With `norm` it
-        is not, and the grid is made after all.
+        is not, and the grid is made after all. A `uniform` block takes the `mean` of the context where it is
+        known.
         """
-        if self.norm is not None:
+        if self.norm is not None and not self.alike:
             return average(self(x, y))
         self._check(x, y)
+        if not self.alike and self.pool == 1 and self.heads == 1 and self.clock is None:
+            theta, phi, g, h = (Affine(m.weight, m.bias) for m in (self.theta, self.phi, self.g, self.h))
+            taken = takes(theta, h, x, y)
+            if taken is not None:
+                return pooled(theta, phi, g, h, x, y, self.scale, taken)
         # With one row of each clip, making halves of the weights would take longer than the products.
         whole = self.pool > 1 or y.dtype in HALVES or not autocasts(y.device.type)
         last = nullcontext() if whole else torch.autocast(y.device.type, enabled=False)
+        if self.alike:
+            with last:
+                return self._of_mean(y, mean)
         if self._fuses(x, y):
             gathered = average(self._fused(x, y))
             with last:
-                pooled: Tensor = self.h(gathered)
-            return pooled
+                enforced: Tensor = self.h(gathered)
+            return enforced
         sums = self._blockwise(partial(_summed, self._compare(x, y)), y, x, *self._times(x))
         share = functools.reduce(operator.add, sums) / sizes(x)[0]
         with last:
             return self._gather(1, y)(share).squeeze(1)
+
+    def _of_mean(self, y: Tensor, mean: Tensor | None) -> Float[Tensor, "b n"]:
+        """What every position of the lead gets where all of the context weigh alike."""
+        if self.pool > 1:
+            gathered = average(maxima(self.g(y), self.pool))
+        else:
+            gathered = self.g(average(y) if mean is None else mean)
+        enforced: Tensor = self.h(gathered)
+        return enforced if self.norm is None else self.norm(enforced)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Refuse a relation that is not uniform, which would not be made."""
+        super()._load_from_state_dict(state, prefix, *others)
+        given = (f"{prefix}{layer}.{kind}" for layer in ("theta", "phi") for kind in ("weight", "bias"))
+        if self.alike and any(name in state and bool(state[name].any()) for name in given):
+            others[-1].append(f"{prefix or 'NonLocal'}: theta and phi of a uniform relation are not zero")
 
     def _fuses(self, x: Tensor, y: Tensor) -> bool:
         """Whether torch's fused attention takes the place of the relation; it knows no clock."""
