@@ -284,11 +284,20 @@ def results(logits: Tensor, gloves: Tensor) -> list[Tensor]:
     return [logits, grad.clone()]
 
 
-def peak_mb(stepped: Callable[[], Tensor]) -> float:
-    """The most that a step has allocated at any moment, beyond what stood before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        stepped()
-    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+def peak_mb(stepped: Callable[[], Tensor], tries: int = 5) -> float:
+    """The most that a step has allocated at any moment, beyond what stood before.
+
+    Raises:
+        RuntimeError: the profiler has said nothing of memory in so many tries; now and then it does not.
+    """
+    for _ in range(tries):
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            stepped()
+        events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+        if events:
+            break
+    else:
+        raise RuntimeError("torch's profiler says nothing of memory")
     held = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
