@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from plait.fusion import Led, NonLocal, Symmetric, nonlocal_, orders
+from plait.fusion.heads import ALIGNED, attended
 from plait.fusion.orders import Sizes, costs, fuses, order
 
 POSITIONS, CHANNELS = st.integers(1, 3000), st.integers(1, 900)
@@ -165,7 +166,7 @@ def test_a_clock_is_never_fused(all_fused):
 def test_channels_filled_up_for_a_card_s_kernels_change_nothing(width, heads):
     torch.manual_seed(0)
     rows = [torch.randn(2, size, heads * width, dtype=torch.float64) for size in (5, 6, 6)]
-    plain, filled = (nonlocal_._attended(*rows, 0.7, heads, aligned) for aligned in (1, nonlocal_.ALIGNED))
+    plain, filled = (attended(*rows, 0.7, heads, aligned) for aligned in (1, ALIGNED))
     torch.testing.assert_close(filled, plain)
 
 
@@ -173,14 +174,13 @@ def test_sizes_alone_decide_on_meta_tensors_too(monkeypatch, all_fused):
     """Of a batch whose relation would take 5 GB, the same calls; torch fuses real tensors alone."""
     monkeypatch.setattr(orders, "FUSED", {"meta": (FLOAT32,)})
     called = []
-    attended = nonlocal_._attended
-    monkeypatch.setattr(nonlocal_, "_attended", lambda *given: called.append(given) or attended(*given))
+    monkeypatch.setattr(nonlocal_, "attended", lambda *given: called.append(given) or attended(*given))
     block = NonLocal(64, 64, 20).to("meta")
     grid = torch.empty(8, 16, 28, 28, 64, device="meta", requires_grad=True)
     made_of_it = block(grid, grid)
     made_of_it.sum().backward()
     assert made_of_it.shape == grid.shape == grid.grad.shape and block.pooled(grid, grid).shape == (8, 64)
-    assert [given[-1] for given in called] == [nonlocal_.ALIGNED] * 2
+    assert [given[-1] for given in called] == [ALIGNED] * 2
 
 
 def test_rows_of_a_small_relation_lie_together_on_a_card(all_in_the_embedding):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from plait.fusion.heads import apart, by_head, joined, together
 from plait.fusion.orders import Sizes, autocasts, compared, kind_of, order
 
 HALVES = (torch.bfloat16, torch.float16)
@@ -72,21 +73,21 @@ def comparison(
         if taken == "embedding":
             return lambda rows: _products_of_heads(theta(rows), keys, scale, heads)
         parts = [(one, part) for (one, _), part in zip(maps, keys.chunk(heads, -1), strict=True)]
-        lead_keys = _joined([part @ one.weight for one, part in parts], 1)
-        offset = _joined([(part @ one.bias)[:, None] for one, part in parts], 2)
-        return lambda rows: _apart(_products(rows, lead_keys, offset, scale=scale), heads)
+        lead_keys = joined([part @ one.weight for one, part in parts], 1)
+        offset = joined([(part @ one.bias)[:, None] for one, part in parts], 2)
+        return lambda rows: apart(_products(rows, lead_keys, offset, scale=scale), heads)
     context = positions(y)
     if taken == "embedding":
         keys = phi(context)
         return lambda rows: _products_of_heads(theta(rows), keys, scale, heads)
     if taken == "lead":
-        lead_keys = _joined(
+        lead_keys = joined(
             [_pair(context, (p.weight, p.bias if whole else None), (t.weight.mT, None)) for t, p in maps], 1
         )
-        offset = _joined(
+        offset = joined(
             [F.linear(context, (t.bias @ p.weight)[None], (t.bias @ p.bias)[None]).mT for t, p in maps], 2
         )
-        return lambda rows: _apart(_products(rows, lead_keys, offset, scale=scale), heads)
+        return lambda rows: apart(_products(rows, lead_keys, offset, scale=scale), heads)
 
     return partial(_context_compared, maps, context, scale, whole, heads)
 
@@ -117,16 +118,16 @@ def gathering(
         if taken == "embedding":
             return lambda relation, *onto: _add(h(_gathered(relation, values, heads)), *onto)
         parts = zip(values.chunk(heads, -1), outer, strict=True)
-        lead_values = _joined([F.linear(part, *one) for part, one in parts], 1)
-        return lambda relation, *onto: _spread(_together(relation, heads), lead_values, *onto)
+        lead_values = joined([F.linear(part, *one) for part, one in parts], 1)
+        return lambda relation, *onto: _spread(together(relation, heads), lead_values, *onto)
     context = positions(y)
     if taken == "embedding":
         values = g(context)
         return lambda relation, *onto: _add(h(_gathered(relation, values, heads)), *onto)
     maps = list(zip(g.parts(heads), outer, strict=True))
     if taken == "lead":
-        lead_values = _joined([_pair(context, *one) for one in maps], 1)
-        return lambda relation, *onto: _spread(_together(relation, heads), lead_values, *onto)
+        lead_values = joined([_pair(context, *one) for one in maps], 1)
+        return lambda relation, *onto: _spread(together(relation, heads), lead_values, *onto)
     return partial(_context_gathered, maps, context, heads)
 
 
@@ -250,7 +251,7 @@ def _context_compared(
     rows: Tensor,
 ) -> Tensor:
     """Logits of rows of the lead, taken through both maps into the context's channels."""
-    queries = _joined([_pair(rows, t, (p.weight.mT, None)) for t, p in maps], 1)
+    queries = joined([_pair(rows, t, (p.weight.mT, None)) for t, p in maps], 1)
     constants = [p.bias @ t.bias for t, p in maps]
     if whole:
         offsets = [
@@ -261,7 +262,7 @@ def _context_compared(
         offsets = [constant.view(1, 1, 1) for constant in constants]
     if heads > 1:
         offsets = [offset.expand(-1, rows.shape[1], -1) for offset in offsets]
-    products = _products(queries, context, _joined(offsets, 1), scale)
+    products = _products(queries, context, joined(offsets, 1), scale)
     return products if heads == 1 else torch.unflatten(products, 1, (heads, -1))
 
 
@@ -293,7 +294,7 @@ def _products_of_heads(queries: Tensor, keys: Tensor, scale: float, heads: int) 
     card = queries.device.type != "cpu"
     if heads == 1:
         return _products(queries, keys, scale=scale, as_they_are=card)
-    products = _products(_by_head(queries, heads), _by_head(keys, heads), scale=scale, as_they_are=card)
+    products = _products(by_head(queries, heads), by_head(keys, heads), scale=scale, as_they_are=card)
     return torch.unflatten(products, 0, (-1, heads))
 
 
@@ -301,28 +302,8 @@ def _gathered(relation: Tensor, values: Tensor, heads: int) -> Float[Tensor, "b 
     """`relation @ values` in the embedding, every head's part by its own relation."""
     if heads == 1:
         return relation @ values
-    gathered = relation.flatten(0, 1) @ _by_head(values, heads)
+    gathered = relation.flatten(0, 1) @ by_head(values, heads)
     return torch.unflatten(gathered, 0, (-1, heads)).transpose(1, 2).flatten(2)
-
-
-def _by_head(rows: Float[Tensor, "b i k"], heads: int) -> Float[Tensor, "bh i l"]:
-    """Every head's part of the embedding as clips of its own."""
-    return torch.unflatten(rows, 2, (heads, -1)).transpose(1, 2).flatten(0, 1)
-
-
-def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
-    """What every head has, side by side."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
-
-
-def _apart(products: Float[Tensor, "b i hj"], heads: int) -> Tensor:
-    """Products with keys side by side, `(b, heads, i, j)` of several heads."""
-    return products if heads == 1 else torch.unflatten(products, 2, (heads, -1)).transpose(1, 2)
-
-
-def _together(relation: Tensor, heads: int) -> Float[Tensor, "b i hj"]:
-    """Rows of all heads side by side, for values that are."""
-    return relation if heads == 1 else relation.transpose(1, 2).flatten(2)
 
 
 def softmax(logits: Float[Tensor, "b *h i j"]) -> Float[Tensor, "b *h i j"]:

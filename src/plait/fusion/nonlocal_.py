@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from plait.errors import ShapeError
 from plait.fusion.clock import RelativeTime
@@ -32,14 +31,13 @@ from plait.fusion.contraction import (
     sizes_of,
     softmax,
 )
+from plait.fusion.heads import ALIGNED, attended
 from plait.fusion.orders import autocasts, fuses, kind_of
 from plait.fusion.pooled import pooled, takes
 
 LeadGrid = Float[Tensor, "b *grid n"]
 ContextGrid = Float[Tensor, "b *context m"]
 Rows = Callable[..., Tensor]  # of rows of a lead or of a relation, and what belongs to them
-
-ALIGNED = 8  # channels of a head, of which torch's fused kernels for cards take multiples alone
 
 
 class NonLocal(nn.Module):
@@ -276,7 +274,7 @@ class NonLocal(nn.Module):
         keys, values = self.phi(y), self.g(y)
         flat = partial(maxima, pool=self.pool) if self.pool > 1 else positions
         aligned = 1 if y.device.type == "cpu" else ALIGNED
-        return _attended(self.theta(positions(x)), flat(keys), flat(values), self.scale, self.heads, aligned)
+        return attended(self.theta(positions(x)), flat(keys), flat(values), self.scale, self.heads, aligned)
 
     def _times(self, x: Tensor) -> list[Tensor]:
         """When the lead's positions are, if that counts."""
@@ -324,33 +322,3 @@ class NonLocal(nn.Module):
 def _summed(compare: Rows, rows: Tensor, *times: Tensor) -> Tensor:
     """The sum of rows of the relation, `(b, 1, j)`."""
     return softmax(compare(rows, *times)).sum(dim=-2, keepdim=True)
-
-
-def _attended(
-    queries: Float[Tensor, "b i k"],
-    keys: Float[Tensor, "b j k"],
-    values: Float[Tensor, "b j k"],
-    scale: float,
-    heads: int,
-    aligned: int = 1,
-) -> Float[Tensor, "b i k"]:
-    """What rows of every head's relation gather in the embedding, by torch's fused attention.
-
-    Args:
-        queries: of the lead's rows.
-        keys: of the context's positions.
-        values: of the same.
-        scale: what logits are multiplied by.
-        heads: how many share the embedding.
-        aligned: each head's channels are filled up with zeros, which change nothing, to a multiple of this.
-    """
-    width = int(queries.shape[-1]) // heads
-    q, k, v = (_by_head(rows, heads, width, aligned) for rows in (queries, keys, values))
-    gathered = F.scaled_dot_product_attention(q, k, v, scale=scale)
-    return gathered[..., :width].transpose(1, 2).flatten(2)
-
-
-def _by_head(rows: Float[Tensor, "b r k"], heads: int, width: int, aligned: int) -> Float[Tensor, "b h r w"]:
-    """Each head's channels, of that width, filled up with zeros to a multiple of `aligned`."""
-    parts = torch.unflatten(rows, 2, (heads, width)).transpose(1, 2)
-    return F.pad(parts, (0, -width % aligned)) if width % aligned else parts
