@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.checkpoint import checkpoint
 
 from plait.fusion import Led, NonLocal, Symmetric, contraction, nonlocal_, orders, pooled
 from plait.fusion.contraction import Affine, average, positions
@@ -217,6 +218,38 @@ def test_second_derivatives_are_those_of_the_equations(taken):
     made = pooled.pooled(*each, *frozen[:2], block.scale, taken)
     (by_x,) = torch.autograd.grad(made.sum(), frozen[0], create_graph=True)
     assert by_x.requires_grad
+
+
+def test_what_else_the_same_weights_and_grids_made_is_no_part_of_the_gradient():
+    """With `create_graph`, gradients of a lead that the same block made, of a context made of the lead."""
+    block, x, y = block_and_grids(4, 4, 2, (5,), (6,))
+    leaves = [x, y, *block.parameters()]
+    lead = block.as_written(x, y)
+    for rows, context in ((lead, y), (x, x), (x, x.sin()), (lead, lead)):
+        found = []
+        for made in (block.pooled(rows, context), written(block, rows, context)):
+            first = torch.autograd.grad(made.square().sum(), leaves, create_graph=True, allow_unused=True)
+            found.append(
+                [
+                    torch.zeros_like(leaf) if one is None else one
+                    for one, leaf in zip(first, leaves, strict=True)
+                ]
+            )
+        for one, two in zip(*found, strict=True):
+            torch.testing.assert_close(one, two)
+        ours, theirs = (sum(one.square().sum() for one in firsts)[None] for firsts in found)
+        assert_same(ours, theirs, leaves, 1e-8)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpoint_makes_it_again(made_at_once, reentrant):
+    block, x, y = block_and_grids(4, 3, 2, (5,), (6,))
+    leaves = [x, y, *block.parameters()]
+    checkpoint(block.pooled, x, y, use_reentrant=reentrant).square().sum().backward()
+    expected = torch.autograd.grad(written(block, x, y).square().sum(), leaves, allow_unused=True)
+    for leaf, one in zip(leaves, expected, strict=True):
+        torch.testing.assert_close(leaf.grad, torch.zeros_like(leaf) if one is None else one)
+    assert made_at_once
 
 
 POOLED = st.sampled_from(

@@ -123,7 +123,8 @@ class Pooled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of all tensors that want one; `phi`'s bias has zero."""
-        given, kept = ctx.saved_tensors[:10], ctx.saved_tensors[10:]
+        saved = ctx.saved_tensors  # asked for once: checkpoints make them again, and allow no more
+        given, kept = saved[:10], saved[10:]
         if torch.is_grad_enabled():
             return *_differentiable(given, gradient, ctx.needs_input_grad[:10], ctx.scale), None, None
         x, y, theta, theta_bias, phi, _, g, _, h, _ = given
@@ -172,7 +173,12 @@ class Pooled(torch.autograd.Function):
 def _differentiable(
     given: tuple[Tensor, ...], gradient: Tensor, wanted: tuple[bool, ...], scale: float
 ) -> Iterator[Tensor | None]:
-    """The gradients that are wanted of what is given, made of operations that have gradients of their own."""
+    """The gradients that are wanted of what is given, made of operations that have gradients of their own.
+
+    Of aliases: what is given may itself be made of something else that is given, as a lead that the same
+    block made, and the way through that is not this operation's.
+    """
+    given = tuple(one.view_as(one) for one in given)
     x, y, *weights = given
     theta, phi, g, h = (Affine(*weights[at : at + 2]) for at in range(0, 8, 2))
     share = softmax(comparison(theta, phi, x, y, scale=scale)(x)).mean(1, keepdim=True)
