@@ -78,9 +78,12 @@ def pictures_at(
 
 
 def _neighbours(at: Float[Tensor, "b s"], count: int) -> tuple[Int[Tensor, "b s 2"], Float[Tensor, "b s 2"]]:
-    """The two of `count` whole numbers next to each fraction, and their shares; `count` is at least 2."""
-    places = at.floor().clamp_(0, count - 2).unsqueeze(-1) + torch.arange(2)
-    return places.long(), _shares(at.unsqueeze(-1), places)
+    """The two of `count` whole numbers next to each fraction, and their shares; of one, a second has none."""
+    places = at.floor().clamp_(0, max(count - 2, 0)).unsqueeze(-1) + torch.arange(2)
+    shares = _shares(at.unsqueeze(-1), places)
+    if count == 1:
+        places[..., 1], shares[..., 1] = 0, 0
+    return places.long(), shares
 
 
 def _shares(at: Float[Tensor, "*s"], places: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
