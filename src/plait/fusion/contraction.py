@@ -75,7 +75,7 @@ def comparison(
         parts = [(one, part) for (one, _), part in zip(maps, keys.chunk(heads, -1), strict=True)]
         lead_keys = joined([part @ one.weight for one, part in parts], 1)
         offset = joined([(part @ one.bias)[:, None] for one, part in parts], 2)
-        return lambda rows: apart(_products(rows, lead_keys, offset, scale=scale), heads)
+        return lambda rows: apart(inner_products(rows, lead_keys, offset, scale=scale), heads)
     context = positions(y)
     if taken == "embedding":
         keys = phi(context)
@@ -87,7 +87,7 @@ def comparison(
         offset = joined(
             [F.linear(context, (t.bias @ p.weight)[None], (t.bias @ p.bias)[None]).mT for t, p in maps], 2
         )
-        return lambda rows: apart(_products(rows, lead_keys, offset, scale=scale), heads)
+        return lambda rows: apart(inner_products(rows, lead_keys, offset, scale=scale), heads)
 
     return partial(_context_compared, maps, context, scale, whole, heads)
 
@@ -204,7 +204,7 @@ def average(grid: Float[Tensor, "b *grid n"]) -> Float[Tensor, "b n"]:
     return _cast_back(sums.squeeze(1).float() / rows.shape[1], rows.dtype)
 
 
-def _products(
+def inner_products(
     left: Tensor,
     right: Tensor,
     offset: Tensor | None = None,
@@ -217,13 +217,13 @@ def _products(
     stand as they are.
     """
     if left.shape[1] > right.shape[1] and not as_they_are:
-        return _products(right, left, None if offset is None else offset.mT, scale).mT
+        return inner_products(right, left, None if offset is None else offset.mT, scale).mT
     products = torch.bmm(left, right.mT) if offset is None else torch.baddbmm(offset, left, right.mT)
     return products if scale == 1 else products * scale
 
 
 class Spread(torch.autograd.Function):
-    """`total + relation @ values`, whose gradients have the fewer rows on the left, as in `_products`."""
+    """`total + relation @ values`, whose gradients have fewer rows on the left, as in `inner_products`."""
 
     @staticmethod
     def forward(relation: Tensor, values: Tensor, total: Tensor) -> Tensor:
@@ -239,7 +239,7 @@ class Spread(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The gradients of all three."""
         relation, values = ctx.saved_tensors
-        return _products(gradient, values), torch.bmm(relation.mT, gradient), gradient
+        return inner_products(gradient, values), torch.bmm(relation.mT, gradient), gradient
 
 
 def _context_compared(
@@ -262,7 +262,7 @@ def _context_compared(
         offsets = [constant.view(1, 1, 1) for constant in constants]
     if heads > 1:
         offsets = [offset.expand(-1, rows.shape[1], -1) for offset in offsets]
-    products = _products(queries, context, joined(offsets, 1), scale)
+    products = inner_products(queries, context, joined(offsets, 1), scale)
     return products if heads == 1 else torch.unflatten(products, 1, (heads, -1))
 
 
@@ -290,11 +290,11 @@ def _add(gathered: Tensor, total: Tensor | None = None) -> Tensor:
 
 
 def _products_of_heads(queries: Tensor, keys: Tensor, scale: float, heads: int) -> Tensor:
-    """`_products` in the embedding, `(b, heads, i, j)` of several heads; on a card as a textbook has them."""
+    """`inner_products` in the embedding, `(b, heads, i, j)` of several; on a card as a textbook has them."""
     card = queries.device.type != "cpu"
     if heads == 1:
-        return _products(queries, keys, scale=scale, as_they_are=card)
-    products = _products(by_head(queries, heads), by_head(keys, heads), scale=scale, as_they_are=card)
+        return inner_products(queries, keys, scale=scale, as_they_are=card)
+    products = inner_products(by_head(queries, heads), by_head(keys, heads), scale=scale, as_they_are=card)
     return torch.unflatten(products, 0, (-1, heads))
 
 

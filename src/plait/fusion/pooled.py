@@ -13,7 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plait.fusion import contraction, orders
-from plait.fusion.contraction import Affine, comparison, gathering, positions, sizes, sizes_of, softmax
+from plait.fusion.contraction import (
+    Affine,
+    comparison,
+    gathering,
+    inner_products,
+    positions,
+    sizes,
+    sizes_of,
+    softmax,
+)
 from plait.fusion.orders import Order, autocasts, costs
 
 KINDS = (torch.float32, torch.float64)
@@ -108,10 +117,12 @@ class Pooled(torch.autograd.Function):
                 queries, keys = x, torch.mm(_flat(y), merged.t()).view(b, j, n)
                 offset = torch.mv(_flat(y), shift).view(b, j)
         if j <= i:
-            relation = _softmax(keys, queries, None if offset is None else offset.unsqueeze(2), scale, 1)
+            offset = None if offset is None else offset.unsqueeze(2)
+            relation = inner_products(keys, queries, offset, scale, as_they_are=True).softmax(1)
             share = relation.mean(2)
         else:
-            relation = _softmax(queries, keys, None if offset is None else offset.unsqueeze(1), scale, 2)
+            offset = None if offset is None else offset.unsqueeze(1)
+            relation = inner_products(queries, keys, offset, scale, as_they_are=True).softmax(2)
             share = relation.mean(1)
         gathered = torch.bmm(share.unsqueeze(1), y).squeeze(1)
         embedded = torch.addmm(g_bias, gathered, g.t())
@@ -191,12 +202,6 @@ def _differentiable(
 def _flat(rows: Float[Tensor, "b r c"]) -> Float[Tensor, "br c"]:
     """Rows of all clips, one below the other."""
     return rows.reshape(-1, rows.shape[-1])
-
-
-def _softmax(left: Tensor, right: Tensor, offset: Tensor | None, scale: float, dim: int) -> Tensor:
-    """The softmax of scaled products of all rows of both, which `offset` is added to first."""
-    logits = torch.bmm(left, right.mT) if offset is None else torch.baddbmm(offset, left, right.mT)
-    return (logits if scale == 1 else logits.mul_(scale)).softmax(dim)
 
 
 def _softmax_backward(
