@@ -15,6 +15,7 @@ import av
 import numpy as np
 import torch
 from PIL import Image
+from torch.profiler import ProfilerActivity, profile
 
 from plait.compute.machine import cores, device_called
 from plait.errors import ConfigError
@@ -124,6 +125,27 @@ def peak_on_card(step: Callable[[], object]) -> float:
     step()
     torch.cuda.synchronize()
     return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
+def peak_on_processor(step: Callable[[], object], tries: int = 5) -> float:
+    """The most MB that a step has allocated at any moment, beyond what stood before.
+
+    Raises:
+        RuntimeError: the profiler has said nothing of memory in so many tries; now and then it does not.
+    """
+    for _ in range(tries):
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            step()
+        events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+        if events:
+            break
+    else:
+        raise RuntimeError("torch's profiler says nothing of memory")
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most / 1e6
 
 
 def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:

@@ -32,11 +32,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attention import cheapest
-from common import finish, in_turn, machine, medians, options, peak_on_card, said
+from common import finish, in_turn, machine, medians, options, peak_on_card, peak_on_processor, said
 from plain_fusion import OTHERS
 from plait.compute.machine import keep_memory, settled, wide_products
 from plait.fusion import Led, NonLocal, Symmetric, contraction
@@ -237,7 +236,7 @@ def measured(method: Led | Symmetric, batch: int, rounds: int, device: str) -> d
     for name, one in steps.items():
         for made, given in ((method, grids), (fused, first)):  # gradients of before are not this step's
             cleared(made, given)
-        peaks[name] = peak_mb(one) if device == "cpu" else peak_on_card(one)
+        peaks[name] = peak_on_processor(one) if device == "cpu" else peak_on_card(one)
     ratios = {f"ratio_to_{name}": ms[name] / ms["plait"] for name in ("textbook", "linear + sdpa")}
     return {
         "ms": ms, **ratios, "peak_mb": peaks, "difference": apart, "relative_error_to_float64": error,
@@ -282,27 +281,6 @@ def results(logits: Tensor, gloves: Tensor) -> list[Tensor]:
     assert gloves.grad is not None
     grad = gloves.grad if gloves.shape[1:] == SHAPES["gloves"] else gloves.grad.mT
     return [logits, grad.clone()]
-
-
-def peak_mb(stepped: Callable[[], Tensor], tries: int = 5) -> float:
-    """The most that a step has allocated at any moment, beyond what stood before.
-
-    Raises:
-        RuntimeError: the profiler has said nothing of memory in so many tries; now and then it does not.
-    """
-    for _ in range(tries):
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-            stepped()
-        events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
-        if events:
-            break
-    else:
-        raise RuntimeError("torch's profiler says nothing of memory")
-    held = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most / 1e6
 
 
 class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
