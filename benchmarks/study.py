@@ -227,7 +227,7 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
                 ends[step.label] = time.perf_counter() - start
 
         items = jobs.distinct()
-        pool = processes(work, chosen.workers, chosen.threads) if chosen.workers else inline(work)
+        pool = processes(work, chosen.workers, chosen.threads, setting.device) if chosen.workers else inline(work)
         do_missing(items, work, pool, ended)
         spans = [(ends[work.label(item)] - said_s(setting, item), ends[work.label(item)]) for item in items]
         at_once = busy(spans, max(chosen.workers, 1))

@@ -15,16 +15,39 @@ import os
 import sys
 import zipimport
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from plait.contents import modules
 from plait.errors import ConfigError, PlaitError, one_line, raised
 from plait.source import among_installed, installed, of_plait
+
+NOT_SENT = {"__main__", "__mp_main__"}  # of each process another one
+
+
+class Keyed(NamedTuple):
+    """What a key holds of a module or an installed package.
+
+    Args:
+        digest: of a module's source; of a package its version.
+        file: a module's.
+        state: of the file: when it was changed, in ns, and its size in bytes.
+        loaded: whether the module was imported.
+    """
+
+    digest: str
+    file: Path | None = None
+    state: tuple[int, int] = (0, 0)
+    loaded: bool = False
+
+
+_keying: ContextVar[dict[str, Keyed] | None] = ContextVar("_keying", default=None)
 
 
 def resolve(path: str, where: str) -> Any:
@@ -97,6 +120,46 @@ def source_key(things: Iterable[Any]) -> str:
     return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()[:32]
 
 
+@contextmanager
+def keying() -> Iterator[None]:
+    """Note, within, what keys hold of code, for `keyed`; around more of the same, all is noted together."""
+    token = _keying.set({}) if _keying.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _keying.reset(token)
+
+
+def keyed() -> dict[str, Keyed]:
+    """Modules and packages that keys hold so far, within `keying`."""
+    return dict(_keying.get() or {})
+
+
+def other_code(told: Mapping[str, Keyed]) -> str | None:
+    """What of another process's `keyed` is another here, as a clause; None if all is the same.
+
+    Modules that were imported there are imported here, too. What is not here at all is left to whoever needs
+    it.
+    """
+    for name, there in told.items():
+        if there.loaded and name not in sys.modules:
+            try:
+                importlib.import_module(name)
+            except Exception as error:  # somebody's own code
+                return f"{there.file}: cannot be imported ({one_line(error)}), and could when this run began"
+        if there.file is None:
+            if name in sys.modules and (version := _version(name)) != there.digest:
+                return f"{name}: got {version}, expected {there.digest}, as when this run began"
+            continue
+        file = _file(name)
+        if file is None or (file == there.file and _state(file) == there.state):
+            continue
+        if _source(file, name, file.stat().st_mtime_ns)[0] != there.digest:
+            return f"{file}: is no longer what it was when this run began"
+    return None
+
+
 def own_modules() -> list[Path]:
     """What must travel: files and package folders of what was imported but not installed, and plait's."""
     paths: set[Path] = set()
@@ -123,11 +186,27 @@ def _collect(name: str, hashes: dict[str, str]) -> Iterable[str]:
     if foreign:
         package = name.partition(".")[0]
         hashes[package] = _version(package)
+        _note(package, Keyed(hashes[package]))
         return ()
-    hashes[name], imported = ("", ()) if file is None else _source(file, name, file.stat().st_mtime_ns)
+    hashes[name] = ""
+    imported: tuple[str, ...] = ()
+    if file is not None:
+        state = _state(file)
+        hashes[name], imported = _source(file, name, state[0])
+        _note(name, Keyed(hashes[name], file, state, module is not None))
     values = list(vars(module).items()) if module else []
     homes = {_home(value) for part, value in values if not _is_below(name, part, value)}
     return {*imported, *(home for home in homes if home in sys.modules and not installed(home))}
+
+
+def _note(name: str, held: Keyed) -> None:
+    if (noted := _keying.get()) is not None and name not in NOT_SENT:
+        noted[name] = held
+
+
+def _state(file: Path) -> tuple[int, int]:
+    stat = file.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _is_below(package: str, part: str, value: object) -> bool:

@@ -153,7 +153,7 @@ def test_workers_have_their_threads_from_the_start_and_the_parent_keeps_its_own(
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     here = work(tmp_path, threads_of)
-    do_missing([Piece("a")], here, processes(here, 1, 2), lambda *event: None)
+    do_missing([Piece("a")], here, processes(here, 1, 2, "cpu"), lambda *event: None)
     assert (tmp_path / "jobs" / "a" / "threads").read_text() == "2 2"
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 

@@ -12,6 +12,7 @@ import torch
 from plait.clips.arrays import contents_of, cut_once, kept, recipe, rows_with, together
 from plait.clips.listing import Cut
 from plait.compute.crew import Crew
+from plait.objects import keying
 from plait.recordings.video import Video
 from plait.types import Dataset, Modality, Recording, Stream
 
@@ -19,6 +20,7 @@ NOWHERE: Mapping[Path, Path] = MappingProxyType({})
 LEAST = 10**9  # bytes of films in all: less is cut sooner than processes have begun
 
 
+@keying()
 def cut_apart(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str], crew: Crew) -> None:
     """Have a crew cut the clips of modalities that are read from films, a recording each, unless they stand.
 

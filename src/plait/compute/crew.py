@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import cloudpickle
 
+from plait.compute.alike import bound
 from plait.compute.machine import DIED, environment, follow_parent
 from plait.errors import DataError, PlaitError, PlaitWarning, one_line
 
@@ -66,7 +67,7 @@ class Crew:
         results: dict[int | None, R] = {}
         failed: dict[int, DataError] = {}
         most, need = min(self.workers, len(items)), 0
-        sent, members, turns = cloudpickle.dumps(do), list[_Member](), count()
+        sent, members, turns = cloudpickle.dumps(bound(do)), list[_Member](), count()
         try:
             while len(results) + len(failed) < len(items):
                 busy = [member for member in members if member.number is not None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
+from plait.compute.alike import bound
 from plait.compute.cluster import MOST_TASKS, Cluster
 from plait.compute.machine import DIED, environment, follow_parent, jobs_at_once
 from plait.errors import PlaitError
@@ -63,6 +64,8 @@ def workers_of(
 ) -> AbstractContextManager[Workers[T]]:
     """Who carries out items under an executor's name: a `cluster`'s nodes, processes, or nobody else.
 
+    Others than this process go on only if they compute what the keys made by now say (`alike`).
+
     Args:
         executor: one of `EXECUTORS`.
         work: what has to be known of items.
@@ -72,9 +75,9 @@ def workers_of(
         device: what items compute on.
     """
     if cluster:
-        return remote(work, workers, cluster)
+        return remote(work, workers, cluster, device)
     if executor == "processes":
-        return processes(work, workers or jobs_at_once(threads, device), threads)
+        return processes(work, workers or jobs_at_once(threads, device), threads, device)
     return inline(work)
 
 
@@ -96,17 +99,18 @@ def inline(work: Work[T]) -> Iterator[Workers[T]]:
 
 
 @contextmanager
-def processes(work: Work[T], workers: int, threads: int) -> Iterator[Workers[T]]:
+def processes(work: Work[T], workers: int, threads: int, device: str) -> Iterator[Workers[T]]:
     """`workers` spawned processes, of `threads` threads from their first moment, which end with this one.
 
     Raises:
-        PlaitError: a process died, as when memory runs out.
+        PlaitError: a process died, as when memory runs out, or does not do what is asked.
     """
+    do = bound(work.do, device)
     with environment(dict.fromkeys(_THREADS, str(threads))):  # read by libraries as they are loaded
         context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
         with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
             try:
-                yield Workers(lambda item: pool.submit(work.do, item, work.out), lambda: workers)
+                yield Workers(lambda item: pool.submit(do, item, work.out), lambda: workers)
             except BrokenProcessPool as error:
                 raise PlaitError(DIED) from error
             except BaseException:  # nobody goes on with an item whose lock is about to be given up
@@ -118,14 +122,15 @@ def processes(work: Work[T], workers: int, threads: int) -> Iterator[Workers[T]]
 
 
 @contextmanager
-def remote(work: Work[T], workers: int | None, cluster: Cluster) -> Iterator[Workers[T]]:
+def remote(work: Work[T], workers: int | None, cluster: Cluster, device: str) -> Iterator[Workers[T]]:
     """The nodes of a cluster, as many items at once as they have room for, or `workers`.
 
     An item is done in a folder of its node's; the folder it leaves comes back and is put in place here.
     """
+    carry_out = bound(_carry_out, device)
 
     def carry(item: T) -> None:
-        files = cluster.call(_carry_out, work.reads(item), work, item)
+        files = cluster.call(carry_out, work.reads(item), work, item)
         with atomic(work.out / work.leaves(item)) as folder:
             for path, content in files.items():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)

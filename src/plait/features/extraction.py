@@ -29,7 +29,7 @@ from plait.features.cut import drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
 from plait.features.sharing import batched, shared
-from plait.objects import resolve, source_key
+from plait.objects import keying, resolve, source_key
 from plait.progress import Progress, Step, silent
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality
@@ -70,6 +70,7 @@ class Features:
         return array, index
 
 
+@keying()
 def extract(
     dataset: Dataset,
     cuts: Sequence[Cut],

@@ -10,6 +10,7 @@ import numpy as np
 
 from plait.clips import Cut, tensors
 from plait.clips.apart import file_of, sent
+from plait.compute.alike import bound
 from plait.compute.cluster import Cluster
 from plait.features.encoding import Encoding
 from plait.types import Modality
@@ -41,7 +42,7 @@ def shared(
                 files = dict.fromkeys(file for file in map(file_of, streams) if file)
                 yield list(files), (encoder, modality, cuts)
 
-    return cluster.each(_encode_share, tasks())
+    return cluster.each(bound(_encode_share, encode.device), tasks())
 
 
 def _encode_share(

@@ -16,7 +16,7 @@ from plait.compute.executors import workers_of
 from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.errors import ConfigError, DataError
-from plait.objects import source_key
+from plait.objects import keying, source_key
 from plait.progress import Progress, silent
 from plait.recogniser.card import card
 from plait.recogniser.fused import fusing_of, layers_of, row_of
@@ -103,6 +103,7 @@ def fit_model(
     computed_on = device_called(device)
     with ExitStack() as stack:
         stack.enter_context(naming(study))
+        stack.enter_context(keying())
         source = source_of(load_study(study, sets), method, data, run, leave_out, say, progress)
         setting = Setting(source.study.dataset, out.resolve() / WORK, threads, computed_on)
         epochs = _epochs(source, say)

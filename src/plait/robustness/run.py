@@ -16,6 +16,7 @@ from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.errors import ConfigError
+from plait.objects import keying
 from plait.progress import Progress, silent
 from plait.results import COLUMNS, ORDER, PERSONS, ROBUSTNESS, read_facts, write_people
 from plait.robustness.check import check_jobs, check_portable, check_scores
@@ -97,6 +98,7 @@ def run_robustness(
     run = FinishedRun.open(folder, data, trust)
     study = run.study.only(only) if only else run.study
     with ExitStack() as stack:
+        stack.enter_context(keying())
         setting = Setting(study.dataset, folder.resolve(), facts.threads, computed_on)
         cluster = None
         if executor == "ray":

@@ -22,7 +22,7 @@ from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.objects import resolve
+from plait.objects import keying, resolve
 from plait.progress import Progress, silent
 from plait.recordings.decoding import DECODERS
 from plait.results import (
@@ -126,6 +126,7 @@ def run_study(
         study = study.only(only)
     with ExitStack() as stack:
         stack.enter_context(naming(source))
+        stack.enter_context(keying())
         check_trackers(study)
         dataset = OWN.dataset(study.dataset, "dataset")
         setting = Setting(study.dataset, out.resolve(), threads, device_called(device, executor == "ray"))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from plait.compute.alike import bound
 from plait.compute.machine import follow_parent
 from plait.errors import ConfigError, PlaitError
 
@@ -105,7 +106,9 @@ def launch(count: int, device: str, do: Callable[[Ranks], None]) -> None:
     with _environment_kept():
         fabric = fabric_of(count, device)
         try:
-            fabric.launch(_be_one, partial(do))  # as it is: Fabric looks into whatever it can take apart
+            fabric.launch(
+                _be_one, partial(bound(do, device))
+            )  # as it is: Fabric looks into whatever it can take apart
         except failed as error:
             said = str(error).strip().splitlines()[-1]
             raise PlaitError(f"train.devices: one of {count} processes failed: {said[:200]}") from error

@@ -1,0 +1,146 @@
+"""Processes that work for another one: none of them computes what that one's keys do not say."""
+
+import importlib
+import os
+import re
+from functools import partial
+
+import pytest
+
+from plait import objects
+from plait.compute import alike
+from plait.compute.alike import meet, terms
+from plait.compute.crew import Crew
+from plait.compute.executors import Work, processes
+from plait.errors import PlaitError
+from plait.objects import keyed, keying, source_key
+from plait.study.run import run_study
+from tests import tiny
+from tests.test_keys import elsewhere
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A module of somebody's own, and where it lies; it imports another one, and a third as it runs."""
+    name = f"mine{abs(hash(tmp_path)) % 10**8}"
+    files = {part: tmp_path / f"{name}{part}.py" for part in ("", "_other", "_late")}
+    files[""].write_text(
+        f"import {name}_other\n\ndef use():\n    import {name}_late\n    return {name}_other.VALUE\n"
+    )
+    files["_other"].write_text("VALUE = 1\n")
+    files["_late"].write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(alike, "_met", [])
+    return importlib.import_module(name), files
+
+
+def asked_for(thing):
+    """What a process has to meet that does what a key of `thing` says."""
+    with keying():
+        source_key([thing])
+        return terms("cpu")
+
+
+@pytest.mark.parametrize("part", ["", "_other", "_late"])
+@pytest.mark.parametrize(
+    "change, other",
+    [
+        (lambda text: text + "\nMORE = 2\n", True),
+        (lambda text: "def more():\n    return 2\n\n" + text, True),
+        (lambda text: text + "\n# said differently\n", False),
+        (lambda text: text, False),
+    ],
+)
+def test_code_that_was_changed_since_the_key_was_made_is_refused(mine, part, change, other):
+    module, files = mine
+    asked = asked_for(module.use)
+    meet(asked)
+    alike._met.clear()
+    before = files[part].stat()
+    files[part].write_text(change(files[part].read_text()))
+    os.utime(files[part], ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    if not other:
+        meet(asked)
+        return
+    with pytest.raises(PlaitError, match=rf"^{files[part]}: is no longer what it was when this run began"):
+        meet(asked)
+    assert not alike._met  # nor is it taken the second time
+
+
+def test_what_is_not_there_is_left_to_whoever_needs_it(mine):
+    module, files = mine
+    asked = asked_for(module.use)
+    files["_late"].unlink()
+    meet(asked)
+
+
+def test_every_setting_of_a_machine_that_decides_digits_is_asked_for(monkeypatch):
+    monkeypatch.setattr(alike, "_met", [])
+    asked = asked_for(tiny.Linear)
+    refused = []
+    for name in elsewhere(monkeypatch):
+        alike._met.clear()
+        try:
+            meet(asked)
+        except PlaitError as error:
+            refused.append((name, str(error)))
+    said = dict(refused)
+    assert len(said) >= 12 and re.search(r"got torch .*\+, expected torch 2", said["torch's version"])
+    assert "would come to other last digits" in said["processor"] and "'Other'" in said["processor"]
+    assert "the kind of numbers" not in said and "av's version" not in said  # settled, and of no key's
+
+
+WORK = """
+import importlib
+
+def note(piece, out, file, name):
+    '''Write down what a module says, then have somebody change it.'''
+    value = importlib.import_module(name).VALUE
+    file.write_text("VALUE = 5\\n")
+    (out / piece).mkdir()
+    (out / piece / "value").write_text(str(value))
+
+def told(name, item, more):
+    return importlib.import_module(name).VALUE
+"""
+
+
+def work(out, do):
+    parts = {"leaves": str, "label": str, "cost": lambda piece: 1.0, "needs": lambda piece: ()}
+    return Work(out, do, reads=lambda piece: (), moved=lambda piece, where: piece, **parts)
+
+
+def test_a_worker_loads_at_its_start_what_it_will_need_and_begins_with_no_other_code(mine, tmp_path):
+    module, files = mine
+    name, own = f"{module.__name__}_other", f"{module.__name__}_work"
+    (tmp_path / f"{own}.py").write_text(WORK)
+    doing = importlib.import_module(own)
+    here = work(tmp_path, partial(doing.note, file=files["_other"], name=name))
+    with keying():
+        source_key([module.use])
+        with processes(here, 1, 1, "cpu") as pool:
+            for piece in ("a", "b"):
+                pool.start(piece).result()
+        assert [(tmp_path / piece / "value").read_text() for piece in "ab"] == ["1", "1"]
+        with (
+            processes(here, 1, 1, "cpu") as pool,
+            pytest.raises(PlaitError, match="is no longer what it was"),
+        ):
+            pool.start("c").result()
+        with pytest.raises(PlaitError, match="is no longer what it was"):
+            Crew(1).each(partial(doing.told, name), ["d"])
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_study_s_workers_are_asked_for_what_its_methods_are_made_of(tmp_path, monkeypatch):
+    seen = []
+    workers_of = run_study.__globals__["workers_of"]
+
+    def noting(*args, **kwargs):
+        seen.append(keyed())
+        return workers_of(*args, **kwargs)
+
+    monkeypatch.setattr("plait.study.run.workers_of", noting)
+    run_study(tiny.study(), None, tmp_path / "run")
+    assert {"tests.tiny", "plait.training.fit", "plait.fusion.led", "torch"} <= set(seen[0])
+    assert keyed() == {} and not objects.NOT_SENT & set(seen[0])
