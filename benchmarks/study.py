@@ -226,8 +226,8 @@ def plait(study: Study, clips: Clips, fold: Fold, out: Path, chosen: Any) -> Our
             if step.state == "done":
                 ends[step.label] = time.perf_counter() - start
 
-        items = jobs.distinct()
-        pool = processes(work, chosen.workers, chosen.threads, setting.device) if chosen.workers else inline(work)
+        items, many = jobs.distinct(), chosen.workers
+        pool = processes(work, many, chosen.threads, setting.device) if many else inline(work)
         do_missing(items, work, pool, ended)
         spans = [(ends[work.label(item)] - said_s(setting, item), ends[work.label(item)]) for item in items]
         at_once = busy(spans, max(chosen.workers, 1))
