@@ -48,6 +48,8 @@ class Keyed(NamedTuple):
 
 
 _keying: ContextVar[dict[str, Keyed] | None] = ContextVar("_keying", default=None)
+# As what each module in keys was loaded, and of which source.
+_loaded: dict[str, tuple[importlib.machinery.ModuleSpec | None, str]] = {}
 
 
 def resolve(path: str, where: str) -> Any:
@@ -186,22 +188,36 @@ def _collect(name: str, hashes: dict[str, str]) -> Iterable[str]:
     if foreign:
         package = name.partition(".")[0]
         hashes[package] = _version(package)
-        _note(package, Keyed(hashes[package]))
+        _note(package, Keyed(hashes[package]), None)
         return ()
     hashes[name] = ""
     imported: tuple[str, ...] = ()
     if file is not None:
         state = _state(file)
         hashes[name], imported = _source(file, name, state[0])
-        _note(name, Keyed(hashes[name], file, state, module is not None))
+        _note(name, Keyed(hashes[name], file, state, module is not None), module)
     values = list(vars(module).items()) if module else []
     homes = {_home(value) for part, value in values if not _is_below(name, part, value)}
     return {*imported, *(home for home in homes if home in sys.modules and not installed(home))}
 
 
-def _note(name: str, held: Keyed) -> None:
-    if (noted := _keying.get()) is not None and name not in NOT_SENT:
-        noted[name] = held
+def _note(name: str, held: Keyed, module: ModuleType | None) -> None:
+    """Note what a key holds, for `keyed`.
+
+    Raises:
+        ConfigError: the module was changed since it was loaded, as far as earlier keys tell.
+    """
+    if (noted := _keying.get()) is None or name in NOT_SENT:
+        return
+    noted[name] = held
+    if module is None:
+        return
+    loaded = module.__spec__  # another one once the module is reloaded
+    before, digest = _loaded.get(name, (None, ""))
+    if before is not None and before is loaded and digest != held.digest:
+        old = f"{held.file}: was changed since this process loaded it, so that old code would run"
+        raise ConfigError(f"{old}: importlib.reload module {name!r}, or start a new process")
+    _loaded[name] = loaded, held.digest
 
 
 def _state(file: Path) -> tuple[int, int]:

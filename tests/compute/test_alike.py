@@ -12,7 +12,7 @@ from plait.compute import alike
 from plait.compute.alike import meet, terms
 from plait.compute.crew import Crew
 from plait.compute.executors import Work, processes
-from plait.errors import PlaitError
+from plait.errors import ConfigError, PlaitError
 from plait.objects import keyed, keying, source_key
 from plait.study.run import run_study
 from tests import tiny
@@ -65,6 +65,20 @@ def test_code_that_was_changed_since_the_key_was_made_is_refused(mine, part, cha
     with pytest.raises(PlaitError, match=rf"^{files[part]}: is no longer what it was when this run began"):
         meet(asked)
     assert not alike._met  # nor is it taken the second time
+
+
+def test_code_that_was_changed_since_this_process_loaded_it_is_refused_until_it_is_loaded_again(mine):
+    """As in a notebook: a module is edited between two runs, and what is loaded is still the old one."""
+    module, files = mine
+    asked_for(module.use)
+    files["_other"].write_text("VALUE = 22\n")
+    source_key([module.use])  # nothing is about to run
+    with pytest.raises(ConfigError, match=rf"^{files['_other']}: was changed since this process loaded it"):
+        asked_for(module.use)
+    importlib.reload(importlib.import_module(f"{module.__name__}_other"))
+    asked_for(module.use)
+    files["_late"].write_text("VALUE = 22\n")  # which is not loaded yet
+    asked_for(module.use)
 
 
 def test_what_is_not_there_is_left_to_whoever_needs_it(mine):
