@@ -15,7 +15,7 @@ import os
 import sys
 import zipimport
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import accumulate
 from pathlib import Path
@@ -141,15 +141,13 @@ def keyed() -> dict[str, Keyed]:
 def other_code(told: Mapping[str, Keyed]) -> str | None:
     """What of another process's `keyed` is another here, as a clause; None if all is the same.
 
-    Modules that were imported there are imported here, too. What is not here at all is left to whoever needs
-    it.
+    Modules that were imported there are imported here, too, if they can be. What is not here at all is left
+    to whoever needs it.
     """
     for name, there in told.items():
         if there.loaded and name not in sys.modules:
-            try:
+            with suppress(Exception, SystemExit):  # of somebody's own code; whoever needs it will say why
                 importlib.import_module(name)
-            except Exception as error:  # somebody's own code
-                return f"{there.file}: cannot be imported ({one_line(error)}), and could when this run began"
         if there.file is None:
             if name in sys.modules and (version := _version(name)) != there.digest:
                 return f"{name}: got {version}, expected {there.digest}, as when this run began"

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import sys
 from functools import partial
 
 import pytest
@@ -86,6 +87,20 @@ def test_what_is_not_there_is_left_to_whoever_needs_it(mine):
     asked = asked_for(module.use)
     files["_late"].unlink()
     meet(asked)
+    alike._met.clear()
+    unknown = f"{module.__name__}_elsewhere"
+    meet(
+        asked._replace(code={**asked.code, unknown: objects.Keyed("1", files["_late"], (0, 1), loaded=True)})
+    )
+
+
+def test_code_that_no_longer_loads_is_refused(mine, monkeypatch):
+    module, files = mine
+    asked = asked_for(module.use)
+    monkeypatch.delitem(sys.modules, f"{module.__name__}_other")
+    files["_other"].write_text("VALUE = = 2")
+    with pytest.raises(PlaitError, match=rf"^{files['_other']}: is no longer what it was"):
+        meet(asked)
 
 
 def test_every_setting_of_a_machine_that_decides_digits_is_asked_for(monkeypatch):
