@@ -198,7 +198,7 @@ def test_stopped_again_and_again_it_goes_on_to_the_same_bytes(demo, monkeypatch)
         (demo.out / name).rmdir()
     for station in STATIONS:
         with monkeypatch.context() as patch:
-            stopped.__module__ = station.rpartition(".")[0]  # keys hold whatever module a name's value is from
+            stopped.__module__ = station.rpartition(".")[0]  # else keys tell it apart
             patch.setattr(station, stopped)
             assert demo.run().exit_code == 130, station
         assert demo.held() != whole
