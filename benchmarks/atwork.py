@@ -37,10 +37,10 @@ class Size(NamedTuple):
     stretch_s: tuple[float, float] = (8.0, 30.0)  # of one activity
     epochs: int = 20  # as the study has it
     tuned_s: float | None = None  # from window to window where smoothing is tuned; as the study has it
-    pictures: int | None = None  # side to which an encoder has them resized; as the data set has them
+    features: str | None = None  # the network that looks at pictures; as the study has it
 
 
-QUICK = Size(2, 60.0, 40.0, 64, 8, (5.4, 6.0), 2, tuned_s=4.0, pictures=64)
+QUICK = Size(2, 60.0, 40.0, 64, 8, (5.4, 6.0), 2, tuned_s=4.0, features="plait.encoders.video:VideoNet")
 
 
 class Reading(NamedTuple):
@@ -133,7 +133,7 @@ def prepare(folder: Path, size: Size, seed: int, threads: int) -> dict[str, floa
     options: tuple[object, ...] = ("--threads", threads, "--set", f"train.max_epochs={size.epochs}")
     where = ("--data", others, "--out", folder / "model")
     options += ("--stride", size.tuned_s) if size.tuned_s else ()
-    options += ("--set", f"encoders.video.features.args.size={size.pictures}") if size.pictures else ()
+    options += ("--set", f"encoders.video.features.use={size.features}") if size.features else ()
     seconds["fit"] = done("fit", STUDY, METHOD, *where, *options, folder=folder)
     return seconds
 

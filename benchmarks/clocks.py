@@ -96,7 +96,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     args = parser.parse_args()
-    minutes = 0.3 if args.quick else args.minutes
+    minutes = 0.2 if args.quick else args.minutes
     print(said(told := machine(1)), flush=True)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if args.quick:
-        args.clips, args.rounds = 32, 1
+        args.clips, args.rounds = 4, 1
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     clips = {name: torch.rand(args.clips, *shape) for name, shape in SHAPES.items()}

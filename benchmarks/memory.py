@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=8000)
     parser.add_argument("--plot", type=Path, help="file for the plot, .svg")
     args = parser.parse_args()
-    clips = (400 if args.quick else args.clips) // SUBJECTS * SUBJECTS
+    clips = (200 if args.quick else args.clips) // SUBJECTS * SUBJECTS
     torch.set_num_threads(1)
     print(f"{clips} clips through features and a study, RssAnon every {EVERY_S:g} s")
     print(said(told := machine(1)))

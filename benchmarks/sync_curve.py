@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="file for the plot, .svg")
     args = parser.parse_args()
     lengths = (30, 60) if args.quick else LENGTHS_S
-    recordings, others = (3, 1) if args.quick else (args.recordings, args.others)
+    recordings, others = (2, 1) if args.quick else (args.recordings, args.others)
     cells = list(product(WORK, lengths))
     one = partial(trials, recordings=recordings, others=others, seed=args.seed)
     with ProcessPoolExecutor(cores()) as pool:

@@ -104,7 +104,7 @@ class Command:
     def __init__(self, *words, log, folder):
         words = [sys.executable, *map(str, words)]
         own = {"said": (log, log), "session": True, "PLAIT_CACHE": str(folder / "cache")}
-        self._process = Started(_command, words, **own).process
+        self._process = Started(_command_of_server, words, **own).process
         self.pid = self._process.pid
 
     @property

@@ -49,7 +49,7 @@ def followed(tmp_path_factory):
     """A folder with the examples in which the tutorial on parts of one's own was followed."""
     folder = tmp_path_factory.mktemp("parts")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
-    follow("your-own-parts.md", folder, epochs=15)
+    follow("your-own-parts.md", folder, epochs=8)
     return folder
 
 

@@ -97,10 +97,15 @@ METHODS = {
 }
 
 
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    return read_run(make_run(tmp_path_factory.mktemp("choice") / "run", METHODS))
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1), st.booleans())
-def test_whatever_test_people_did_the_report_shows_the_same_fusion(tmp_path, seed, validated):
-    run, predictions = read_run(make_run(tmp_path / "run", METHODS))
+def test_whatever_test_people_did_the_report_shows_the_same_fusion(read, seed, validated):
+    run, predictions = read
     validation = predictions if validated else None
     before = Report.of(run, predictions, validation)
     mixed = np.random.default_rng(seed).permutation(predictions["predicted"].to_numpy())

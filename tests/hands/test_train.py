@@ -65,7 +65,7 @@ def test_what_is_easy_to_see_is_found_where_it_was_not_learned(cards, tmp_path):
     pictures = read_boxes(cards / "other")
 
     def ap50(steps):
-        made = train(cards / "learn", tmp_path / f"{steps}", Training(side=64, steps=steps, batch=8))
+        made = train(cards / "learn", tmp_path / f"{steps}", Training(side=64, steps=steps, batch=4))
         found = detected(open_detector(str(made)), (one.load() for one in pictures))
         return measure([one.boxes for one in pictures], found).ap50
 

@@ -1,6 +1,7 @@
 """The page in a real browser: any width, light and dark, by mouse and by keyboard, from disk and served."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -250,15 +251,13 @@ def test_a_clip_plays_and_everything_follows(tab, page):
     as_it_should(tab.run(PLAYED))
 
 
-def test_films_beside_the_page_play_where_it_is_served(tab, page):
-    try:
-        write_report(page, limit=1)
-        with server(page, port=0) as listening:
-            tab.open(listening.address, 1200)
-            as_it_should(tab.run(PLAYED))
-            tab.open("about:blank", 1200)
-    finally:
-        write_report(page)
+def test_films_beside_the_page_play_where_it_is_served(tab, page, tmp_path):
+    served = shutil.copytree(page, tmp_path / "page", symlinks=True)
+    write_report(served, limit=1)
+    with server(served, port=0) as listening:
+        tab.open(listening.address, 1200)
+        as_it_should(tab.run(PLAYED))
+        tab.open("about:blank", 1200)
 
 
 def test_the_rest_is_shown_when_asked_for(tab, page):

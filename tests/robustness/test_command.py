@@ -19,7 +19,7 @@ from tests import tiny
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("finished") / "run"
-    run_study(tiny.study(train={"max_epochs": 4, "args": {"lr": 0.01}}, seeds=[0]), None, out)
+    run_study(tiny.study(train={"max_epochs": 1, "args": {"lr": 0.01}}, seeds=[0]), None, out)
     return out
 
 

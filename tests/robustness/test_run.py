@@ -31,7 +31,7 @@ from tests import less, tiny
 from tests.commands import started
 
 TRUST = Trust(frozenset({"tests.tiny", "tests.less", "tests.robustness.test_run"}))
-TRAIN = {"max_epochs": 8, "args": {"lr": 0.01}}
+TRAIN = {"max_epochs": 2, "args": {"lr": 0.01}}
 FEW = {"faults": ["absent", "late", "noisy"], "modalities": ["b"]}
 FEWER = {**FEW, "faults": ["absent", "noisy"]}
 

@@ -128,31 +128,34 @@ def numbers(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
         values, wrong = column.cast(pl.Float64, strict=False), np.zeros(len(column), bool)
     else:
         text = cells = texts(table, name)
-        comma, point = text.str.contains(",", literal=True), text.str.contains(".", literal=True)
         if table.decimal is not None:
             text = text.str.replace_all("[.'’\\s]" if table.decimal == "," else "[,'’\\s]", "")
-        elif table.decimal_comma and comma.any() and point.any():
-            row = max(int(sign.to_numpy().argmax()) for sign in (comma, point))
-            raise DataError(
-                f"{table.at(row)}: {text[row]!r} in column {name!r}, "
-                "expected decimal commas or decimal points in one column, not both"
-            )
+        elif table.decimal_comma:
+            comma, point = text.str.contains(",", literal=True), text.str.contains(".", literal=True)
+            if comma.any() and point.any():
+                row = max(int(sign.to_numpy().argmax()) for sign in (comma, point))
+                raise DataError(
+                    f"{table.at(row)}: {text[row]!r} in column {name!r}, "
+                    "expected decimal commas or decimal points in one column, not both"
+                )
         if table.decimal == "," or (table.decimal is None and table.decimal_comma):
             text = text.str.replace_all(",", ".", literal=True)
-        values = text.cast(pl.Float64, strict=False)
-        none = [*MISSING, *(str(cell).strip().lower() for cell in table.missing)]
-        wrong = (values.is_null() & ~cells.str.to_lowercase().is_in(none)).to_numpy()
+        values, wrong = text.cast(pl.Float64, strict=False), np.zeros(len(text), bool)
+        if values.null_count():
+            none = [*MISSING, *(str(cell).strip().lower() for cell in table.missing)]
+            wrong = (values.is_null() & ~cells.str.to_lowercase().is_in(none)).to_numpy()
     fills = [value for cell in table.missing if (value := _number(cell)) is not None]
     if fills:
         values = values.set(values.is_in(fills).fill_null(False), None)
-    wrong = wrong | (values.is_not_nan() & (values.abs() > LARGEST)).fill_null(False).to_numpy()
+    found = values.to_numpy().astype(np.float64)
+    wrong = wrong | (np.abs(found) > LARGEST)
     if wrong.any():
         row = int(wrong.argmax())
         most = "" if values[row] is None else f" of at most {LARGEST:g}"
         raise DataError(
             f"{table.at(row)}: {str(column[row])[:80]!r} in column {name!r}, expected a number{most}"
         )
-    return values.to_numpy().astype(np.float64)
+    return found
 
 
 def texts(table: Table, name: str) -> pl.Series:
