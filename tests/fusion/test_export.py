@@ -52,7 +52,7 @@ class Positional(nn.Module):
 
 
 def positional(case):
-    """A method of all modalities; where a vector has no time to be bound in, or blocks are many, of the others."""
+    """A method of all modalities; of two where it wants time in each, or where its blocks are many."""
     kind, options = case
     torch.manual_seed(0)
     fewer = kind is Binding or "depth" in options
