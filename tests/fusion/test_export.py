@@ -52,10 +52,11 @@ class Positional(nn.Module):
 
 
 def positional(case):
-    """A method of all modalities; where a vector has no time to be bound in, of the others."""
+    """A method of all modalities; of two where it wants time in each, or where its blocks are many."""
     kind, options = case
     torch.manual_seed(0)
-    shapes = {name: s for name, s in SHAPES.items() if kind is not Binding or len(s) > 1}
+    fewer = kind is Binding or "depth" in options
+    shapes = {name: s for name, s in SHAPES.items() if not fewer or len(s) > 1}
     return Positional(kind({"video": SHAPES["video"]} if kind is Single else shapes, 6, **options)).eval()
 
 

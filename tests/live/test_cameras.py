@@ -17,6 +17,7 @@ from plait.live.film import Film
 from plait.recordings.video import Video
 from tests.live.films import RATE_HZ, Sender, film
 
+COUNT = 20  # pictures of a film, which takes as long as it lasts
 FILMS = [
     ("mpeg4", "film.mp4", None),
     ("libx264", "film.mp4", {"bf": "2", "b_strategy": "0"}),
@@ -29,7 +30,7 @@ FILMS = [
 ]
 
 
-def made(folder, codec, name, options, count=30):
+def made(folder, codec, name, options, count=COUNT):
     form = {"mjpeg": "yuvj420p", "rawvideo": "yuyv422"}.get(codec)
     return film(folder / name, codec, count, options, form)
 
@@ -110,7 +111,7 @@ def test_a_file_gives_the_pictures_that_it_holds_and_its_recording_too(
     times = np.concatenate([event.times for event in arrived])
     assert (np.diff(times) > 0).all()
     assert all(event.arrived_s == event.times[0] for event in arrived)
-    assert len(arrived) + camera.dropped == 30
+    assert len(arrived) + camera.dropped == COUNT
     source = file if codec != "rawvideo" else made(tmp_path, "libx264", "same.mp4", {"qp": "0"})
     original, video = Video(source), Video(recorded.file)
     number = np.round((times - times[0]) * RATE_HZ).astype(int)
@@ -124,29 +125,29 @@ def test_a_file_gives_the_pictures_that_it_holds_and_its_recording_too(
         assert np.abs(event.values[0].astype(int) - picture).max() <= close
         assert np.abs(event.values[0].astype(int) - again).max() <= close
     if codec != "rawvideo":
-        assert len(video.times) == 30
+        assert len(video.times) == COUNT
 
 
 @pytest.mark.parametrize(("codec", "name", "options"), [FILMS[1], FILMS[5], FILMS[7]])
 def test_who_is_slow_is_given_the_newest_and_told_how_many_were_left_out(tmp_path, codec, name, options):
     coded = []
-    camera = Camera("video", f"file:{made(tmp_path, codec, name, options, 90)}", coded.append)
+    camera = Camera("video", f"file:{made(tmp_path, codec, name, options, 60)}", coded.append)
     times = []
     for event in camera:
         if isinstance(event, Arrived):
             times.append(event.times[0])
             time.sleep(0.25)
     assert camera.dropped > 0
-    assert len(times) + camera.dropped == 90
+    assert len(times) + camera.dropped == 60
     assert (np.diff(times) > 0).all()
     if codec == "mjpeg":
-        assert len(coded) == 90
+        assert len(coded) == 60
         assert (np.diff([c.shown_s for c in coded]) > 0).all()
 
 
 def test_what_waits_for_long_is_let_go(tmp_path, monkeypatch):
     monkeypatch.setattr(cameras, "MOST_BYTES", 3000)
-    file = made(tmp_path, "libx264", "film.mp4", {"tune": "zerolatency"}, 90)
+    file = made(tmp_path, "libx264", "film.mp4", {"tune": "zerolatency"}, 60)
     camera = Camera("video", f"file:{file}")
     original = Video(file)
     known = original.at(original.times)
@@ -159,7 +160,7 @@ def test_what_waits_for_long_is_let_go(tmp_path, monkeypatch):
             shown += 1
             time.sleep(0.5)
     assert camera.dropped > 0
-    assert shown + camera.dropped == 90
+    assert shown + camera.dropped == 60
 
 
 def test_what_is_damaged_is_neither_shown_nor_recorded(tmp_path):
@@ -176,7 +177,7 @@ def test_what_is_damaged_is_neither_shown_nor_recorded(tmp_path):
     recorded.close()
     numbers = [round((event.times[0] - arrived[0].times[0]) * RATE_HZ) for event in arrived]
     assert not {*numbers} & {13, 14, 15, 16, 17, 18, 19}
-    assert {*numbers} <= {*range(30)}
+    assert {*numbers} <= {*range(COUNT)}
     for number, event in zip(numbers, arrived, strict=True):
         assert np.array_equal(event.values[0], known[number])
     video = Video(recorded.file)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -17,10 +18,20 @@ from tests.live.world import folder_of, model
 TRUST = ("--trust", "tests.live.world")
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder with a model of the world and a recording."""
+    folder = tmp_path_factory.mktemp("world")
+    model(folder / "model", lead="video")
+    folder_of(folder / "anna", 105)
+    return folder
+
+
 @pytest.fixture
-def made(tmp_path):
-    """A model of the world and a recording."""
-    return model(tmp_path / "model", lead="video"), folder_of(tmp_path / "anna", 105)
+def made(world, tmp_path):
+    """The two, in a test's own folder."""
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "model", tmp_path / "anna"
 
 
 def test_a_replay_as_fast_as_possible_is_predict(plait, made, tmp_path):

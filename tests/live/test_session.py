@@ -329,20 +329,20 @@ def test_a_sensor_that_fails_later_does_not_end_the_others(recogniser, count):
     session = Session(recogniser, sources, pace, patience_s=0.5, say=said.append)
     if not count:
         with pytest.raises(DataError, match="unplugged"):
-            session.run(seconds=5)
+            session.run(seconds=3)
         return
     with pytest.warns(PlaitWarning, match="live: left: unplugged: goes on without"):
-        session.run(seconds=5)
+        session.run(seconds=3.5)
     assert session.scored > 3
     assert any("left has ended" in line for line in said)
 
 
 def test_readings_that_come_too_late_are_said_with_what_helps(recogniser):
     pace, said = Pace(), []
-    left = Given("left", ("x", "y", "z"), events=readings(pace, 250, late_s=1.0), rate_hz=50.0)
+    left = Given("left", ("x", "y", "z"), events=readings(pace, 170, late_s=1.0), rate_hz=50.0)
     sources = [Given("video", rate_hz=20.0, events=pictures(pace)), left]
     session = Session(recogniser, sources, pace, patience_s=0.2, say=said.append)
-    session.run(seconds=6)
+    session.run(seconds=4)
     assert session.told()["late"]["left"] > 0
     assert [line for line in said if "left: readings come 1." in line and "--patience" in line]
 

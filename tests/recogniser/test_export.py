@@ -131,7 +131,7 @@ NETWORKS = {
     "led": ("places steps vector", partial(Led, lead="places")),
     "led, flat": ("features inertial", partial(Led, lead="inertial", pool=2, head="flatten", normalise=True)),
     "led, hidden": ("vector steps", partial(Led, lead="vector", norm=True, scale=True, head="hidden")),
-    "led, uniform": ("steps vector", partial(Led, lead="steps", uniform=True, head="flatten")),
+    "led, uniform": ("steps vector", partial(Led, lead="steps", uniform=True)),
     "symmetric": ("motion skeleton", partial(Symmetric, embedding=9, zero_h=True)),
     "symmetric, flat": (
         "places steps",
@@ -140,12 +140,11 @@ NETWORKS = {
     "concat": ("tokens clip", Concat),
     "concat, mean": ("depth grey", partial(Concat, head="mean", normalise=True)),
     "concat, hidden": ("pictures vector", partial(Concat, head="hidden")),
-    "single": ("kinetics", partial(Single, modality="kinetics", head="flatten")),
-    "single of two": ("steps vector", partial(Single, modality="steps")),
+    "single of two": ("kinetics vector", partial(Single, modality="kinetics", head="flatten")),
     "gated": ("places vector", partial(Gated, normalise=True)),
     "tensor fusion": ("steps vector", partial(TensorFusion, embedding=3)),
     "low rank": ("places steps vector", LowRank),
-    "cross-attention": ("places vector", partial(CrossAttention, layers=2)),
+    "cross-attention": ("places vector", CrossAttention),
     "bottleneck": ("steps vector", Bottleneck),
     "binding": ("places steps", Binding),
 }

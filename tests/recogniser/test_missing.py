@@ -31,7 +31,7 @@ def made(tmp_path_factory):
         seeds=[0],
         missing="without",
         evaluate={"continuous": True},
-        train={"max_epochs": 8, "args": {"lr": 0.02}},
+        train={"max_epochs": 5, "args": {"lr": 0.02}},
         methods={name: methods[name] for name in ("a", "b", "average", "concat", "a-led")},
     )
     plait.run(study, root / "data", root / "run", say=lambda line: None)

@@ -28,7 +28,7 @@ def same_scores(plait, study, method, data, person, *sets):
 
     Both train on the same people for all epochs, and nobody validates, so scores are as they come.
     """
-    done(plait, "run", study, "--data", data, "--out", "run", "--only", method, *INLINE, *sets)
+    done(plait, "run", study, "--data", data, "--out", "run", "--only", method, "--no-doctor", *INLINE, *sets)
     without = ["--run", "run", "--leave-out", person, "--out", "model"]
     done(plait, "fit", study, method, "--data", data, *without, *INLINE, *sets)
     done(plait, "predict", "model", "--data", data, "--only", person, "--clips", "--out", "timeline")

@@ -23,7 +23,7 @@ METHODS = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    run_study(tiny.study(methods=METHODS, seeds=[0]), None, out)
+    run_study(tiny.study(methods=METHODS, seeds=[0], train={"max_epochs": 1}), None, out)
     yield out
 
 

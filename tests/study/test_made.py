@@ -21,7 +21,8 @@ from plait.study.run import run_study
 from plait.types import Readings
 from tests import less, tiny
 
-TRAIN = {"max_epochs": 3, "args": {"lr": 0.02}}
+TRAIN = {"max_epochs": 2, "args": {"lr": 0.02}}
+ONE_FOLD = {"kind": "fixed", "train": ["2", "3"], "val": ["1"], "test": ["10"]}  # as fold 10 of all four
 METHODS = {
     **{name: tiny.study()["methods"][name] for name in ("a", "b", "average", "concat")},
     "warm": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a", "frozen": True}}},
@@ -49,6 +50,14 @@ def run(out, own=None, **options):
 def finished(tmp_path_factory):
     out, said = tmp_path_factory.mktemp("made"), []
     return out, run(out, say=said.append), said
+
+
+@pytest.fixture(scope="module")
+def one_fold(tmp_path_factory):
+    """All rows in one of the folds: what is about bytes needs no more."""
+    out = tmp_path_factory.mktemp("one fold")
+    run(out, study(protocol=ONE_FOLD))
+    return out
 
 
 def rows(table, method, **where):
@@ -170,21 +179,28 @@ GARBLED = replace(tiny.TINY, recordings=garbled)
 def test_nothing_of_a_test_person_is_in_a_layer_or_a_temperature(tmp_path, finished):
     """With other readings and labels of person 10, what is trained for their fold is the same to the byte."""
     out, _, _ = finished
-    run(tmp_path, study(dataset="tests.study.test_made:GARBLED"))
-    before, after = read_facts(out), read_facts(tmp_path)
+    methods = {
+        name: METHODS[name] for name in ("a", "b", "warm", "mixture", "stack", "warm-stack", "many-stacks")
+    }
+    own = {"dataset": "tests.study.test_made:GARBLED", "methods": methods}
+    run(tmp_path / "tested", study(**own, protocol=ONE_FOLD))
+    run(
+        tmp_path / "trained on",
+        study(**own, protocol={**ONE_FOLD, "train": ["3", "10"], "val": ["2"], "test": ["1"]}),
+    )
+    before = read_facts(out)
     for name in ("stack", "warm-stack"):
-        for place in ("10/0", "10/1", "1/0"):
-            one, other = (
-                run / "jobs" / facts.methods[name].keys[place]
-                for run, facts in ((out, before), (tmp_path, after))
-            )
+        for place, folder in (("10/0", "tested"), ("10/1", "tested"), ("1/0", "trained on")):
+            after = read_facts(tmp_path / folder).methods[name].keys[f"fixed/{place[-1]}"]
+            one, other = out / "jobs" / before.methods[name].keys[place], tmp_path / folder / "jobs" / after
             same = (one / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
             assert same == place.startswith("10/"), (name, place)
             inner = [set(within(folder.parents[1], folder.name)) for folder in (one, other)]
             assert (inner[0] == inner[1]) == place.startswith("10/")
-    tables = [pl.read_parquet(run / "validation.parquet").filter(fold="10") for run in (out, tmp_path)]
+    one = pl.read_parquet(out / "validation.parquet").filter(fold="10")
+    other = pl.read_parquet(tmp_path / "tested" / "validation.parquet")
     for name in ("mixture", "stack", "many-stacks"):
-        assert rows(tables[0], name).equals(rows(tables[1], name)), name
+        assert rows(one, name).drop("fold").equals(rows(other, name).drop("fold")), name
 
 
 class Stopped(Exception):
@@ -196,9 +212,8 @@ def same_tables(one, other):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-def test_a_study_that_was_stopped_anywhere_ends_with_the_same_bytes(tmp_path, finished):
-    out, _, _ = finished
-    everything = len(list((out / "jobs").iterdir()))
+def test_a_study_that_was_stopped_anywhere_ends_with_the_same_bytes(tmp_path, one_fold):
+    everything = len(list((one_fold / "jobs").iterdir()))
     for number in (5, everything // 2, everything - 1):  # among networks, those within folds, and layers
 
         def stop(step, number=number):
@@ -206,27 +221,26 @@ def test_a_study_that_was_stopped_anywhere_ends_with_the_same_bytes(tmp_path, fi
                 raise Stopped
 
         with pytest.raises(Stopped):
-            run(tmp_path, progress=stop)
+            run(tmp_path, study(protocol=ONE_FOLD), progress=stop)
         assert not (tmp_path / "predictions.parquet").exists()
-    run(tmp_path)
-    same_tables(tmp_path, out)
+    run(tmp_path, study(protocol=ONE_FOLD))
+    same_tables(tmp_path, one_fold)
 
 
-def test_what_was_lost_of_a_stack_is_done_again_to_the_same_bytes(tmp_path, finished):
-    out, _, _ = finished
+def test_what_was_lost_of_a_stack_is_done_again_to_the_same_bytes(tmp_path, one_fold):
     copy = tmp_path / "lost"
-    shutil.copytree(out, copy)
-    for key in list(read_facts(out).methods["stack"].keys.values())[:2]:
-        shutil.rmtree(copy / "jobs" / decided(out, key)["inner"][0][1])
+    shutil.copytree(one_fold, copy)
+    for key in list(read_facts(copy).methods["stack"].keys.values())[:2]:
+        shutil.rmtree(copy / "jobs" / decided(copy, key)["inner"][0][1])
         shutil.rmtree(copy / "jobs" / key)
     (copy / "predictions.parquet").unlink()
-    run(copy)
-    same_tables(copy, out)
+    run(copy, study(protocol=ONE_FOLD))
+    same_tables(copy, one_fold)
 
 
-def test_processes_give_the_same_bytes(tmp_path, finished, quick_workers):
-    run(tmp_path, executor="processes", workers=2)
-    same_tables(tmp_path, finished[0])
+def test_processes_give_the_same_bytes(tmp_path, one_fold, quick_workers):
+    run(tmp_path, study(protocol=ONE_FOLD), executor="processes", workers=2)
+    same_tables(tmp_path, one_fold)
 
 
 def test_what_stacks_cost_is_said_before_anything_is_trained(finished):
@@ -254,7 +268,8 @@ def test_some_rows_alone_bring_what_they_are_made_of():
 
 
 def test_where_nobody_validates_a_mixture_has_no_temperature_and_a_stack_needs_none(tmp_path):
-    own = study(protocol={"val_subjects": 0}, train={**TRAIN, "choose": "last"}, seeds=[0])
+    halves = {"kind": "subject-folds", "folds": 2, "val_subjects": 0}
+    own = study(protocol=halves, train={**TRAIN, "choose": "last"}, seeds=[0])
     table = run(tmp_path, own)
     assert pl.read_parquet(tmp_path / "validation.parquet").is_empty()
     a, b = scores(table, "a"), scores(table, "b")
@@ -267,7 +282,7 @@ def test_where_nobody_validates_a_mixture_has_no_temperature_and_a_stack_needs_n
 
 def test_networks_of_folds_within_are_not_trained_again_on_who_validates(tmp_path):
     methods = {name: METHODS[name] for name in ("a", "b", "stack")}
-    run(tmp_path, study(methods=methods, seeds=[0], protocol={"refit": True}))
+    run(tmp_path, study(methods=methods, seeds=[0], protocol={**ONE_FOLD, "refit": True}))
     for key in read_facts(tmp_path).methods["stack"].keys.values():
         for job in within(tmp_path, key):
             history = pl.read_parquet(tmp_path / "jobs" / job / "history.parquet")
@@ -279,17 +294,18 @@ def test_a_sweep_and_like_make_stacks_of_other_settings(tmp_path):
         "fewer": {"like": "stack", "args": {"l2": 1.0}},
         "s": {"stack": ["a", "b"], "sweep": {"l2": [0.1, 10.0], "folds": [2]}},
     }
-    table = run(tmp_path, study(methods=methods, seeds=[0]))
+    table = run(tmp_path, study(methods=methods, seeds=[0], protocol=ONE_FOLD))
     facts = read_facts(tmp_path).methods
     assert list(facts)[3:] == ["fewer", "s[l2=0.1,folds=2]", "s[l2=10.0,folds=2]"]
     assert facts["fewer"].args == {"folds": 2, "l2": [1.0]} and facts["s[l2=0.1,folds=2]"].sweep
     sharpness = [scores(table, f"s[l2={l2},folds=2]").max(1).mean() for l2 in ("0.1", "10.0")]
     assert sharpness[0] > sharpness[1] > 0.25
-    inner = {json.dumps(decided(tmp_path, facts[name].keys["1/0"])["inner"]) for name in list(facts)[2:]}
+    inner = {json.dumps(decided(tmp_path, facts[name].keys["fixed/0"])["inner"]) for name in list(facts)[2:]}
     assert len(inner) == 1  # the same networks serve all
 
 
-def test_the_page_the_table_and_latex_show_them(tmp_path):
+def test_the_page_the_table_and_latex_show_them(tmp_path, finished):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)  # so that nothing is trained again
     contrasts = [["many", "concat"], ["stack", "average"], ["many", "many-stacks"]]
     own = study(comparisons={"contrasts": contrasts})
     plait.run(own, ".", tmp_path, executor="inline", say=lambda line: None)
@@ -376,9 +392,11 @@ def test_a_network_within_that_failed_fails_its_stack_and_no_other(tmp_path):
         "x": {"stack": ["a", "shaky"], "args": {"folds": 2}},
         "many": {"ensemble": "x"},
     }
-    own = study(methods=methods, seeds=[0], train={"max_epochs": 1})
+    own = study(methods=methods, seeds=[0], train={"max_epochs": 1}, protocol=ONE_FOLD)
     for _ in range(2):  # what failed is not tried again
-        with pytest.raises(DataError, match="4 of 20 jobs failed.*: x, fold 1, seed 0: a network of a fold"):
+        with pytest.raises(
+            DataError, match="1 of 5 jobs failed.*: x, fold fixed, seed 0: a network of a fold"
+        ):
             run(tmp_path, own)
     assert set(pl.read_parquet(tmp_path / "predictions.parquet")["method"]) == {"a", "b", "shaky", "stack"}
 

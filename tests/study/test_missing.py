@@ -27,7 +27,8 @@ from plait.trust import Trust
 from plait.types import Clip, Readings, Span
 from tests import less, tiny
 
-FAST = {"train": {"max_epochs": 2, "args": {"lr": 0.01}}, "seeds": [0], "dataset": "tests.less:TINY"}
+FAST = {"train": {"max_epochs": 1, "args": {"lr": 0.01}}, "seeds": [0], "dataset": "tests.less:TINY"}
+ONE_FOLD = {"kind": "fixed", "train": ["2", "10"], "val": ["3"], "test": ["1"]}
 PEOPLE = [f"r{subject}" for subject in tiny.SUBJECTS]
 
 
@@ -106,7 +107,7 @@ def test_where_nothing_is_missing_the_three_are_one(tmp_path):
     content, keys = set(), set()
     for missing in ("refuse", "drop", "without"):
         out = tmp_path / missing
-        run(out, data, missing)
+        run(out, data, missing, protocol=ONE_FOLD)
         files = [out / name for name in ("predictions.parquet", "validation.parquet", "table.csv")]
         content.add(tuple(file.read_bytes() for file in files[:2]))
         keys.add(tuple(sorted(path.name for path in (out / "jobs").iterdir())))
@@ -118,7 +119,7 @@ def test_a_key_changes_with_what_clips_lack(tmp_path):
     keys = []
     for number, absent in enumerate(({}, {"r2": {"b": 12.0}}, {"r2": {"b": 20.0}}, {"r2": {"b": 12.0}})):
         out = tmp_path / str(number)
-        run(out, less.put(tmp_path / f"data-{number}", absent), only=["a-led", "a"])
+        run(out, less.put(tmp_path / f"data-{number}", absent), only=["a-led", "a"], protocol=ONE_FOLD)
         facts = read_facts(out)
         keys.append({name: row.keys for name, row in facts.methods.items()})
     led = [tuple(key["a-led"].values()) for key in keys]
@@ -165,7 +166,7 @@ def test_a_sensor_that_stops_half_way_and_a_recording_without_it(tmp_path):
     # Nobody validates who lacks b altogether: the next one does.
     parts = folds_of(Protocol(val_subjects=1), [clip for _, clip in finished(tmp_path / "run").cuts])
     assert [fold.val for fold in parts] == [("2",), ("10",), ("10",), ("1",)]
-    dropped, _ = run(tmp_path / "drop", data, "drop")
+    dropped, _ = run(tmp_path / "drop", data, "drop", only=["concat"])
     assert dropped["clip"].n_unique() == 40
     right = of(table, "concat").select(pl.col("predicted") == pl.col("activity")).sum().item()
     write_report(tmp_path / "run")
@@ -179,7 +180,7 @@ def test_a_sensor_that_stops_half_way_and_a_recording_without_it(tmp_path):
     page = (tmp_path / "run" / "index.html").read_text()
     assert '<section id="lacking">' in page and "concat 24 of 64" in page
     assert "## Where sensors are missing" in (tmp_path / "run" / "table.md").read_text()
-    run(tmp_path / "run", less.put(tmp_path / "data", {}))  # mended: nothing is left of it
+    run(tmp_path / "run", less.put(tmp_path / "data", {}), only=["concat"])  # mended: nothing is left of it
     write_report(tmp_path / "run")
     assert not list((tmp_path / "run").glob("lacking.*"))
 
@@ -240,15 +241,16 @@ def test_features_frozen_donors_refit_and_the_control_follow(tmp_path):
             "encoders": {"b": {"features": {"use": "tests.less:Doubled"}, "use": "tests.tiny:Linear"}},
         },
     }
-    table, _ = run(tmp_path / "run", data, methods=methods, protocol={"refit": True})
-    half, _ = run(tmp_path / "drop", data, "drop", methods=methods, protocol={"refit": True})
+    refit = {**ONE_FOLD, "refit": True}
+    table, _ = run(tmp_path / "run", data, methods=methods, protocol=refit)
+    half, _ = run(tmp_path / "drop", data, "drop", methods=methods, protocol=refit)
     whole = sorted(set(half["clip"]))
     assert of(table, "features", whole).equals(of(half, "features"))
     found = finished(tmp_path / "run")
     clips = found.clips("led")
     row = next(row for row, (_, clip) in enumerate(found.cuts) if clip.lacks)
     name = found.cuts[row][1].name
-    network = found.network("led", "1/0", clips)
+    network = found.network("led", "fixed/0", clips)
     with torch.inference_mode():
         grid = network.encoders["a"](clips.batch(["a"], np.array([row]))["a"]).half().float()
         expected = network.method.head([grid]).softmax(1)[0].numpy()

@@ -27,6 +27,7 @@ from tests import tiny
 from tests.state import unsettled
 
 FAST = {"train": {"max_epochs": 1}, "seeds": [0]}
+ONE_FOLD = {"kind": "fixed", "train": ["1", "2"], "val": ["3"], "test": ["10"]}
 
 
 CONCAT = {"use": "plait.fusion:Concat"}
@@ -178,7 +179,7 @@ def test_rows_that_come_to_the_same_share_a_job(tmp_path):
 def test_keys_change_with_what_decides_and_with_nothing_else(tmp_path):
     def keys(**own):
         setting = {"threads": 1, **own.pop("setting", {})}
-        study = tiny.study(**{**FAST, **own})
+        study = tiny.study(**{**FAST, "protocol": ONE_FOLD, **own})
         (tmp_path / "run.json").unlink(missing_ok=True)  # which keeps other studies off
         run(tmp_path, study, **setting)
         return {f.name for f in (tmp_path / "jobs").iterdir()}
@@ -188,7 +189,7 @@ def test_keys_change_with_what_decides_and_with_nothing_else(tmp_path):
     one = keys(methods={"x": {**CONCAT, "args": {"head": "mean"}}})
     two = keys(methods={"x": {**CONCAT, "augment": {"a": "tests.tiny:double"}}})
     three = keys(methods={"x": CONCAT}, setting={"threads": 2})
-    assert [len(now) for now in (before, one, two, three)] == [4, 8, 12, 16]
+    assert [len(now) for now in (before, one, two, three)] == [1, 2, 3, 4]
 
 
 def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkeypatch):
@@ -311,7 +312,7 @@ def test_shape_errors_keep_their_kind(tmp_path):
 
 def test_threads_are_given_back(tmp_path):
     before = torch.get_num_threads()
-    run(tmp_path, tiny.study(**FAST, methods={"x": CONCAT}), threads=before + 1)
+    run(tmp_path, tiny.study(**FAST, methods={"x": CONCAT}, protocol=ONE_FOLD), threads=before + 1)
     assert torch.get_num_threads() == before
 
 
@@ -383,24 +384,24 @@ def test_training_that_diverged_is_named_and_left_out_and_the_rest_goes_on(tmp_p
         "heir": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "bad"}}},
         "of-it": {"average": ["a", "bad"]},
     }
-    study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 2})
+    study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 2}, protocol=ONE_FOLD)
     out, said = tmp_path / "run", []
     for _ in range(2):  # what failed is not tried again
         said.clear()
         with pytest.raises(
-            DataError, match="8 of 24 jobs failed, the others are done and shown in .*: bad, fold 1"
+            DataError, match="2 of 6 jobs failed, the others are done and shown in .*: bad, fold fixed"
         ) as told:
             plait.run(study, ".", out, executor="inline", say=said.append)
         assert "\n" not in str(told.value)
         lines = [line for line in said if line.startswith("failed: ")]
-        assert len(lines) == 8 and all("training diverged: from epoch" in line for line in lines)
+        assert len(lines) == 2 and all("training diverged: from epoch" in line for line in lines)
     predictions = pl.read_parquet(out / "predictions.parquet")
     assert set(predictions["method"]) == {"a", "b", "average", "concat", "a-led"}
     assert all(np.isfinite(np.array(predictions["scores"].to_list())).ravel())
     about = json.loads((out / "run.json").read_text(), parse_constant=pytest.fail)
-    assert len(about["failed"]) == 8 and set(about["methods"]) == set(predictions["method"])
+    assert len(about["failed"]) == 2 and set(about["methods"]) == set(predictions["method"])
     for name in ("table.md", "index.html"):
-        assert "bad, fold 1, seed 0: training diverged" in (out / name).read_text("utf-8"), name
+        assert "bad, fold fixed, seed 0: training diverged" in (out / name).read_text("utf-8"), name
     plait.run(study, ".", out, executor="inline", only=["a"])
 
 

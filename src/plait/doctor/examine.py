@@ -6,6 +6,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -20,6 +21,7 @@ from plait.doctor.words import recordings as named
 from plait.errors import DataError, PlaitError
 from plait.names import plain
 from plait.objects import source_key
+from plait.source import of_plait
 from plait.store import cache_folder, content_key, read_bytes, write_bytes, write_json
 from plait.types import Recording
 
@@ -216,8 +218,21 @@ def _described(check: Check) -> _How | None:
     if kind is object:
         return None
     try:
-        adapter = TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))
+        adapter = _adapter(kind)
     except PydanticUserError:  # what JSON cannot say
         return None
-    key = content_key([check.name, describe(check), source_key([type(check)])])
+    own = not of_plait(type(check).__module__)
+    key = content_key([check.name, describe(check), source_key([type(check)]) if own else _code(type(check))])
     return _How(key[:16], adapter)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """The type of facts, made once in a process: each study asks for all of them."""
+    return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))
+
+
+@cache
+def _code(check: type[Check]) -> str:
+    """The key of the code of a check of plait's, which stays the same in a process."""
+    return source_key([check])

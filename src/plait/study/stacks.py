@@ -205,10 +205,10 @@ def plan_stacks(
             "threads": setting.threads,
             "numerics": settled_numerics("cpu"),
         }
-        for fold in folds:
-            parts = inner_folds(fold, method.args["folds"], f"methods.{name}.args.folds")
-            within = plan(alone, dataset, clips, parts, setting, epochs)
-            inner |= {job.key: job for job in within.values() if job.key not in inner}
+        groups = [inner_folds(fold, method.args["folds"], f"methods.{name}.args.folds") for fold in folds]
+        within = plan(alone, dataset, clips, [part for parts in groups for part in parts], setting, epochs)
+        inner |= {job.key: job for job in within.values() if job.key not in inner}
+        for fold, parts in zip(folds, groups, strict=True):
             for seed in study.seeds:
                 own = tuple(networks[row, fold.name, seed].key for row in method.stack)
                 keys = tuple(
