@@ -18,8 +18,7 @@ import torch
 from torch import nn
 
 from plait import objects
-from plait.clips import cut, listed
-from plait.clips.arrays import decided_by
+from plait.clips import cut, decided_by, listed
 from plait.compute import machine
 from plait.config import Method
 from plait.errors import ConfigError

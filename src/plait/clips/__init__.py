@@ -1,6 +1,7 @@
 """Recordings -> fixed windows -> a clip table, and one tensor per clip and modality."""
 
-from plait.clips.arrays import Clips, cut, decided_by, stored, tensors
+from plait.clips.arrays import Clips, cut, stored, tensors
+from plait.clips.decided import decided_by
 from plait.clips.listing import Cut, Listing, listed, survey
 from plait.clips.people import People, Side
 from plait.clips.rows import Rows, mapped

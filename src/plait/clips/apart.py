@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import torch
 
-from plait.clips.arrays import contents_of, cut_once, kept, recipe, rows_with, together
+from plait.clips.arrays import cut_once, kept, rows_with, together
+from plait.clips.decided import Reading, contents_of, recipe
 from plait.clips.listing import Cut
 from plait.compute.crew import Crew
 from plait.objects import keying
@@ -29,7 +30,7 @@ def cut_apart(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str], 
     Raises:
         DataError: as `stored`, once all other recordings are cut.
     """
-    threads = torch.get_num_threads()
+    threads, reading = torch.get_num_threads(), Reading(dataset)
     for name in modalities:
         modality, how = dataset.modality(name), recipe(dataset.modality(name))
         held = [cuts[row] for row in rows_with(cuts, name)]
@@ -39,7 +40,7 @@ def cut_apart(dataset: Dataset, cuts: Sequence[Cut], modalities: Sequence[str], 
             recordings = dict.fromkeys(recording for recording, _ in group)
             streams = [recording.streams[stream] for recording in recordings for stream in modality.streams]
             films = {stream.file for stream in streams if isinstance(stream, Video)}
-            contents = contents_of(dataset, modality, group) if films else None
+            contents = contents_of(reading, modality, group) if films else None
             if contents is not None and not kept({**how, **contents}):
                 size = sum(film.stat().st_size for film in films)
                 parts.append((size, (sent(group, modality), {**how, **contents})))

@@ -14,14 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.clips.decided import Reading, contents_of, recipe
 from plait.clips.listing import Cut, listed
 from plait.clips.people import Side
 from plait.clips.rows import Rows
 from plait.clips.windows import moments, window
-from plait.compute.machine import numerics
-from plait.contents import describe
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.objects import source_key
 from plait.recordings.video import Forward, Video
 from plait.store import cache_folder, content_key, scratch, seal, sound, write_json
 from plait.types import Clip, Dataset, Modality, Recording
@@ -229,61 +227,14 @@ def _is_finite(tensor: Tensor) -> bool:
     return tensor.numel() == 0 or all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
-def decided_by(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dict[str, Any] | None:
-    """What decides the clips' tensors, as JSON; None where a recording does not say what it was read from.
-
-    Names decide nothing: neither the modality's nor those of its streams.
-
-    Raises:
-        ConfigError: `prepare` or `recordings` hold something whose content cannot be told.
-    """
-    contents = contents_of(dataset, modality, cuts)
-    return None if contents is None else {**recipe(modality), **contents}
-
-
-def contents_of(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> dict[str, Any] | None:
-    """Each clip's content and times, and the code that reads them; None where a recording does not say.
-
-    A stream's key says all of it. A recording's key is of its files, so how these are opened counts as well.
-
-    Raises:
-        ConfigError: as `decided_by`.
-    """
-    recordings = list(dict.fromkeys(recording for recording, _ in cuts))
-    keys = {recording: recording.content(modality.streams) for recording in recordings}
-    if None in keys.values():
-        return None
-    whole = modality.rate_hz is None
-    clips = [[keys[recording], clip.start_s, clip.stop_s if whole else None] for recording, clip in cuts]
-    kinds = {type(recording.streams[name]) for recording in recordings for name in modality.streams}
-    contents: dict[str, Any] = {"clips": clips, "streams": source_key(kinds)}
-    if any(recording.key is not None for recording in recordings):
-        reader = dataset.recordings
-        contents["recordings"] = [describe(reader, apart=(Recording,)), source_key([reader])]
-    return contents
-
-
-def recipe(modality: Modality) -> dict[str, Any]:
-    """How a modality's clips are made of what is read, as JSON.
-
-    Raises:
-        ConfigError: `prepare` holds something whose content cannot be told.
-    """
-    return {
-        "window": [modality.samples, modality.rate_hz, describe(modality.prepare)],
-        "sources": source_key([modality.prepare, window]),
-        "numerics": numerics(),
-    }
-
-
 def _store_one(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> tuple[Rows, tuple[int, ...]]:
     """One modality's tensors of all clips as `.npy` files in the cache, and the shape of one."""
-    folder, how = cache_folder("clips"), recipe(modality)
+    folder, how, reading = cache_folder("clips"), recipe(modality), Reading(dataset)
     parts, files = together(cuts), []
     common: tuple[int, ...] | None = None
     for part in parts:
         group = [cuts[row] for row in part]
-        contents = contents_of(dataset, modality, group)
+        contents = contents_of(reading, modality, group)
         if contents is None:
             file, shape = _write_array(folder, modality, group)
         else:

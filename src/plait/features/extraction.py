@@ -18,7 +18,8 @@ from torch import nn
 
 from plait.clips import Cut, Rows, tensors
 from plait.clips.apart import sent
-from plait.clips.arrays import contents_of, recipe, rows_of, together
+from plait.clips.arrays import rows_of, together
+from plait.clips.decided import Reading, contents_of, recipe
 from plait.compute.cluster import Cluster
 from plait.compute.crew import Crew
 from plait.compute.machine import settled_numerics
@@ -245,13 +246,14 @@ def kept_in(
         parts: the clips of each file.
         decided: what decides the features of whatever clips.
     """
-    keys = [content_key([decided, _content(dataset, modality, part)]) for part in parts]
+    reading = Reading(dataset)
+    keys = [content_key([decided, _content(reading, modality, part)]) for part in parts]
     return [cache_folder("features") / f"{key}.npy" for key in keys]
 
 
-def _content(dataset: Dataset, modality: Modality, cuts: Sequence[Cut]) -> Any:
+def _content(reading: Reading, modality: Modality, cuts: Sequence[Cut]) -> Any:
     """What of the recordings' contents the clips are or, where these do not say, a hash of the clips."""
-    contents = contents_of(dataset, modality, cuts)
+    contents = contents_of(reading, modality, cuts)
     if contents is not None:
         return contents
     digest = sha256()

@@ -10,6 +10,7 @@ import polars as pl
 
 from plait.analysis.metrics import by_subject
 from plait.clips import Cut
+from plait.clips.decided import Reading
 from plait.compute.cluster import joined
 from plait.compute.executors import workers_of
 from plait.compute.machine import device_called
@@ -148,13 +149,13 @@ def _asked(
     told = {called: code_of(fault) for called, fault in faults.items()}
     trials: dict[tuple[int | None, str], Trial] = {}
     folds = {job.fold.name: job.fold for job in jobs.values()}
-    _, code = code_of(None)
+    (_, code), reading = code_of(None), Reading(run.dataset)
     bare: dict[tuple[Recording, str | None], Recording] = {}
     for fold in folds.values():
         cuts = [cut for cut in run.cuts if getattr(cut[1], fold.by) in fold.test]
         theirs = [job for (_, name, _), job in jobs.items() if name == fold.name]
         theirs = list({job.key: job for job in theirs}.values())
-        key = trial_key(run.dataset, None, cuts, None, code)
+        key = trial_key(reading, None, cuts, None, code)
         label = f"as recorded, fold {fold.name}"
         trials[None, fold.name] = Trial(label, None, _bare(run, cuts, None, bare), tuple(theirs), key)
         for number, condition in enumerate(conditions):
@@ -162,7 +163,7 @@ def _asked(
             readers = tuple(job for job in theirs if condition.modality in job.method.modalities)
             needed = condition.modality if condition.is_cut else None
             label = f"{condition.modality} {condition.called} {condition.severity:g}, fold {fold.name}"
-            key = trial_key(run.dataset, condition, cuts, made, own)
+            key = trial_key(reading, condition, cuts, made, own)
             trials[number, fold.name] = Trial(label, condition, _bare(run, cuts, needed, bare), readers, key)
     units = {called: str(fault.unit) for called, fault in faults.items()}
     return _Asked(study, jobs, conditions, units, trials)

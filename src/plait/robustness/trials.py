@@ -12,7 +12,7 @@ import polars as pl
 import torch
 
 from plait.clips import Clips, Cut, Rows
-from plait.clips.arrays import contents_of, recipe
+from plait.clips.decided import Reading, contents_of
 from plait.clips.rows import forget_maps
 from plait.compute.executors import Work
 from plait.compute.machine import keep_memory, settled, wide_products
@@ -62,12 +62,12 @@ class Trial:
 
 
 def trial_key(
-    dataset: Dataset, condition: Condition | None, cuts: Sequence[Cut], made: Any, code: str
+    reading: Reading, condition: Condition | None, cuts: Sequence[Cut], made: Any, code: str
 ) -> str:
     """A key of all that decides worsened clips; jobs' keys tell networks, fold, and the clips as they were.
 
     Args:
-        dataset: whose clips these are.
+        reading: of the data set whose clips these are.
         condition: what befalls them.
         cuts: the clips.
         made: what the fault is, as `describe` tells it.
@@ -81,9 +81,9 @@ def trial_key(
     settings = [condition.called, made, condition.severity, condition.seed, condition.modality]
     if not condition.is_cut:
         return content_key([settings, code])
-    modality = dataset.modality(condition.modality)
+    modality = reading.dataset.modality(condition.modality)
     held = [cut for cut in cuts if cut[1].holds([modality.name])]
-    return content_key([settings, code, recipe(modality), contents_of(dataset, modality, held)])
+    return content_key([settings, code, reading.recipe(modality.name), contents_of(reading, modality, held)])
 
 
 def code_of(fault: Any) -> tuple[Any, str]:
