@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from plait import contents, objects
+from plait import contents, keying
 from plait.contents import describe, network_key, settings
 from plait.errors import ConfigError
 
@@ -395,9 +395,9 @@ def test_code_is_told_with_all_that_it_reads_of_the_user_s(tmp_path, monkeypatch
         for name, text in files.items():
             (tmp_path / package / name).write_text(text.replace("{package}", package).replace("{{}}", "{}"))
         prepare = importlib.import_module(f"{package}.main").prepare
-        before = json.dumps([describe(prepare), objects.source_key([prepare])])
+        before = json.dumps([describe(prepare), keying.source_key([prepare])])
         assert prepare(1) is not None  # which fills its cache and imports what it is late with
-        after = json.dumps([describe(prepare), objects.source_key([prepare])])
+        after = json.dumps([describe(prepare), keying.source_key([prepare])])
         assert before == after
         for module in [name for name in sys.modules if name.partition(".")[0] == package]:
             del sys.modules[module]
@@ -413,7 +413,7 @@ def test_code_is_told_with_all_that_it_reads_of_the_user_s(tmp_path, monkeypatch
 
 def test_what_is_installed_counts_by_its_version(monkeypatch):
     def key():
-        return objects.source_key([np.add, nn.Linear, sklearn.preprocessing.StandardScaler])
+        return keying.source_key([np.add, nn.Linear, sklearn.preprocessing.StandardScaler])
 
     import sklearn.preprocessing
 
@@ -421,9 +421,9 @@ def test_what_is_installed_counts_by_its_version(monkeypatch):
     for package in ("numpy", "torch", "scikit-learn"):
         with monkeypatch.context() as patch:
             patch.setattr(importlib.metadata, "version", lambda n, own=package: version(n) + "+" * (n == own))
-            objects._version.cache_clear()
+            keying._version.cache_clear()
             assert key() != before, package
-        objects._version.cache_clear()
+        keying._version.cache_clear()
     assert key() == before
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from plait import objects
+from plait import keying
 from plait.clips import cut, decided_by, listed
 from plait.compute import machine
 from plait.config import Method
@@ -212,9 +212,9 @@ def elsewhere(monkeypatch):
     for package in ("numpy", "torch", "av"):
         with monkeypatch.context() as patch:
             patch.setattr(importlib.metadata, "version", lambda n, own=package: version(n) + "+" * (n == own))
-            objects._version.cache_clear()
+            keying._version.cache_clear()
             yield f"{package}'s version"
-    objects._version.cache_clear()
+    keying._version.cache_clear()
     for told, by in (
         ("get_cpu_capability", (torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")),
         ("processor", (machine, "_processor", lambda: ["x86_64", "Other", "avx2"])),
@@ -443,7 +443,7 @@ if sys.argv[1:]:
 import mine
 from plait.encoders.glove import GloveNet
 from plait.pretrained import efficientnet_lite0
-from plait.objects import source_key
+from plait.keying import source_key
 things = [mine.Mine, mine.plait.run, mine.Led, GloveNet, efficientnet_lite0]
 print(json.dumps([source_key([thing]) for thing in things]))
 """
@@ -481,7 +481,7 @@ def test_code_in_folders_without_init_counts_whoever_imported_the_package_above(
     for time_s, code in enumerate(("value = 1", "value = 1  # the same", "value = 2")):
         deep.write_text(code)
         os.utime(deep, (time_s, time_s))
-        keys.append(objects.source_key([use]))
+        keys.append(keying.source_key([use]))
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -498,11 +498,11 @@ def test_code_in_an_archive_is_refused_for_no_key_would_hold_it(tmp_path, monkey
         monkeypatch.syspath_prepend(tmp_path)
         use = importlib.import_module(f"uses_{inside}").use
     with pytest.raises(ConfigError, match=rf"^module '{inside}' is read from .*code\.zip, expected a folder"):
-        objects.source_key([use])
+        keying.source_key([use])
 
 
 def test_who_installed_a_package_is_who_python_says():
     theirs = importlib.metadata.packages_distributions()
-    mine = objects._distributions.__wrapped__()  # sys.path may have grown since it was kept
+    mine = keying._distributions.__wrapped__()  # sys.path may have grown since it was kept
     assert len(theirs) > 50 and "torch" in mine
     assert all(set(who) <= mine[package] for package, who in theirs.items() if package.isidentifier())

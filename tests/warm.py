@@ -1,6 +1,6 @@
 """What nearly every command loads and asks first, once for all that a server starts: the keys of code."""
 
-from plait.objects import source_key
+from plait.keying import source_key
 from plait.recogniser.continuous import write_continuous
 from plait.recogniser.fitting import fit_model
 from plait.report import write_report

@@ -8,13 +8,12 @@ from functools import partial
 
 import pytest
 
-from plait import objects
 from plait.compute import alike
 from plait.compute.alike import meet, terms
 from plait.compute.crew import Crew
 from plait.compute.executors import Work, processes
 from plait.errors import ConfigError, PlaitError
-from plait.objects import keyed, keying, source_key
+from plait.keying import NOT_SENT, Keyed, keyed, keying, source_key
 from plait.study.run import run_study
 from tests import tiny
 from tests.test_keys import elsewhere
@@ -89,9 +88,7 @@ def test_what_is_not_there_is_left_to_whoever_needs_it(mine):
     meet(asked)
     alike._met.clear()
     unknown = f"{module.__name__}_elsewhere"
-    meet(
-        asked._replace(code={**asked.code, unknown: objects.Keyed("1", files["_late"], (0, 1), loaded=True)})
-    )
+    meet(asked._replace(code={**asked.code, unknown: Keyed("1", files["_late"], (0, 1), loaded=True)}))
 
 
 def test_code_that_no_longer_loads_is_refused(mine, monkeypatch):
@@ -172,4 +169,14 @@ def test_a_study_s_workers_are_asked_for_what_its_methods_are_made_of(tmp_path, 
     monkeypatch.setattr("plait.study.run.workers_of", noting)
     run_study(tiny.study(), None, tmp_path / "run")
     assert {"tests.tiny", "plait.training.fit", "plait.fusion.led", "torch"} <= set(seen[0])
-    assert keyed() == {} and not objects.NOT_SENT & set(seen[0])
+    assert keyed() == {} and not NOT_SENT & set(seen[0])
+
+
+def test_a_key_is_the_same_while_a_run_is_planned(mine):
+    things = [mine[0].use, run_study, tiny.Linear, Crew]
+    asked = [*([one] for one in things), things, things[::-1]]
+    alone = [source_key(some) for some in asked]
+    with keying():
+        assert [source_key(some) for some in asked] == alone
+        assert [source_key(some) for some in asked] == alone
+    assert len(set(alone)) == len(alone) - 1

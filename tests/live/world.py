@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from plait.config import Method
+from plait.keying import source_key
 from plait.live.events import Arrived, Ended
-from plait.objects import resolve, source_key
+from plait.objects import resolve
 from plait.recogniser.model import (
     EncoderFacts,
     ModelFacts,

@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import plait
-from plait import objects
+from plait import keying, objects
 from plait.cli import app
 from plait.errors import ConfigError, DataError, PlaitError, ShapeError
 from plait.report.page import Report
@@ -202,7 +202,7 @@ def test_sources_follow_a_user_s_modules_but_not_their_comments(tmp_path, monkey
             sys.modules.pop(name, None)
         import scratch_method
 
-        return objects.source_key([scratch_method.make])
+        return keying.source_key([scratch_method.make])
 
     method = "from scratch_helper import number\ndef make():\n    return number()\n"
     helper = "def number():\n    return 1\n"

@@ -13,7 +13,7 @@ from plait.clips.arrays import cut_once, kept, rows_with, together
 from plait.clips.decided import Reading, contents_of, recipe
 from plait.clips.listing import Cut
 from plait.compute.crew import Crew
-from plait.objects import keying
+from plait.keying import keying
 from plait.recordings.video import Video
 from plait.types import Dataset, Modality, Recording, Stream
 

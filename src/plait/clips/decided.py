@@ -8,7 +8,7 @@ from plait.clips.listing import Cut
 from plait.clips.windows import window
 from plait.compute.machine import numerics
 from plait.contents import describe
-from plait.objects import source_key
+from plait.keying import source_key
 from plait.types import Dataset, Modality, Recording
 
 

@@ -19,7 +19,7 @@ class Terms(NamedTuple):
     """What the process that made keys has put into them of itself.
 
     Args:
-        code: modules and packages, as `objects.keyed` tells them.
+        code: modules and packages, as `keying.keyed` tells them.
         device: what is computed on.
         numerics: as `machine.settled_numerics` tells it.
     """
@@ -32,7 +32,7 @@ class Terms(NamedTuple):
 def terms(device: str) -> Terms:
     """What others have to meet: what keys hold by now, or what this process itself had to meet."""
     from plait.compute.machine import settled_numerics
-    from plait.objects import keyed  # and torch, for which whoever asks for cores does not wait
+    from plait.keying import keyed  # and torch, for which whoever asks for cores does not wait
 
     if _met:
         return _met[0]
@@ -61,7 +61,7 @@ def meet(asked: Terms) -> None:
     if asked in _met:
         return
     from plait.compute.machine import settled_numerics
-    from plait.objects import other_code
+    from plait.keying import other_code
 
     if other := other_code(asked.code):
         raise PlaitError(f"{other}: start it again, what is done stands")

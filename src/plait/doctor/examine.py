@@ -19,8 +19,8 @@ from plait.doctor.finding import Check, Finding, Severity
 from plait.doctor.sampled import of_pictures
 from plait.doctor.words import recordings as named
 from plait.errors import DataError, PlaitError
+from plait.keying import source_key
 from plait.names import plain
-from plait.objects import source_key
 from plait.source import of_plait
 from plait.store import cache_folder, content_key, read_bytes, write_bytes, write_json
 from plait.types import Recording

@@ -30,7 +30,8 @@ from plait.features.cut import drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
 from plait.features.sharing import batched, shared
-from plait.objects import keying, resolve, source_key
+from plait.keying import keying, source_key
+from plait.objects import resolve
 from plait.progress import Progress, Step, silent
 from plait.store import atomic, cache_folder, content_key, made_once, sound
 from plait.types import Dataset, Modality

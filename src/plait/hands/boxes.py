@@ -11,8 +11,8 @@ from pydantic import FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from plait.errors import ConfigError, DataError, first_fault, quote
+from plait.keying import source_key
 from plait.names import inside
-from plait.objects import source_key
 from plait.progress import Progress, Step, silent
 from plait.recordings.video import Video
 from plait.simulator.truth import TRUTH, hand_boxes, raw_folders

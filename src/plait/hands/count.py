@@ -18,7 +18,7 @@ from plait.contents import describe
 from plait.errors import ConfigError, DataError
 from plait.hands.detections import Detector, Found
 from plait.hands.table import SCHEMA, TABLE
-from plait.objects import source_key
+from plait.keying import source_key
 from plait.progress import Progress, Step, silent
 from plait.recordings.video import Forward, Video
 from plait.simulator.truth import TRUTH, hand_boxes, raw_folders

@@ -26,7 +26,7 @@ from plait.hands.detector import (
     read_description,
     save,
 )
-from plait.objects import source_key
+from plait.keying import source_key
 from plait.progress import Progress, Step, silent
 from plait.store import checksum, content_key, sweep, taken
 

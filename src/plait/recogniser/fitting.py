@@ -16,7 +16,7 @@ from plait.compute.executors import workers_of
 from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.errors import ConfigError, DataError
-from plait.objects import keying, source_key
+from plait.keying import keying, source_key
 from plait.progress import Progress, silent
 from plait.recogniser.card import card
 from plait.recogniser.fused import fusing_of, layers_of, row_of

@@ -24,7 +24,7 @@ from plait.compute.ahead import ahead
 from plait.compute.machine import settled_numerics
 from plait.contents import describe
 from plait.errors import ConfigError, DataError, first_fault
-from plait.objects import source_key
+from plait.keying import source_key
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
 from plait.recogniser.model import ModelFacts, Unlabelled

@@ -21,7 +21,8 @@ from plait.features import Extraction
 from plait.features.engine import Encode, accelerate
 from plait.features.extraction import frozen_encoder
 from plait.fusion import Stack
-from plait.objects import resolve, source_key
+from plait.keying import source_key
+from plait.objects import resolve
 from plait.recogniser.fused import Fused, fused, layers_of
 from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
 from plait.recogniser.windows import seen

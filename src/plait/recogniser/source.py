@@ -14,8 +14,9 @@ from plait.config import Encoder, Method, Study
 from plait.contents import network_key
 from plait.errors import ConfigError
 from plait.features.extraction import frozen_encoder
+from plait.keying import source_key
 from plait.names import natural, plain
-from plait.objects import resolve, source_key
+from plait.objects import resolve
 from plait.progress import Progress
 from plait.recogniser.fused import fusing_of, row_of
 from plait.recogniser.model import EncoderFacts, ModelFacts, NetworkFacts, SensorFacts, Training

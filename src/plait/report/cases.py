@@ -16,7 +16,7 @@ from plait.clips import Clips
 from plait.clips.windows import moments
 from plait.fusion import Led, Symmetric
 from plait.fusion.attention import Attention, attentions
-from plait.objects import source_key
+from plait.keying import source_key
 from plait.report.clip_views import filmed, moving_joints, signals
 from plait.results import CASES, FILMS, PREDICTIONS
 from plait.store import atomic, checksum, content_key, read_json, write_text

@@ -17,7 +17,7 @@ from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.errors import ConfigError
-from plait.objects import keying
+from plait.keying import keying
 from plait.progress import Progress, silent
 from plait.results import COLUMNS, ORDER, PERSONS, ROBUSTNESS, read_facts, write_people
 from plait.robustness.check import check_jobs, check_portable, check_scores

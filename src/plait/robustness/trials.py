@@ -20,7 +20,8 @@ from plait.config import Encoder
 from plait.contents import describe
 from plait.errors import DataError
 from plait.features import Extraction, extract
-from plait.objects import resolve, source_key
+from plait.keying import source_key
+from plait.objects import resolve
 from plait.results import ROBUSTNESS, SCORED, UNSEEN, WEIGHTS, scored
 from plait.robustness.worsen import Condition, Kept, cut_all, files_of, moved
 from plait.store import atomic, content_key, read_json, read_parquet, scratch, write_json

@@ -17,7 +17,8 @@ from plait.clips import Clips
 from plait.compute.machine import keep_memory, settled, settled_numerics, wide_products
 from plait.config import Encoder, Method, Study, Train, Training
 from plait.contents import describe, settings
-from plait.objects import resolve, source_key
+from plait.keying import source_key
+from plait.objects import resolve
 from plait.results import TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
 from plait.store import atomic, content_key
 from plait.training.course import Task

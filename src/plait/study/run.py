@@ -22,7 +22,8 @@ from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
 from plait.errors import ConfigError, DataError, PlaitError
-from plait.objects import keying, resolve
+from plait.keying import keying
+from plait.objects import resolve
 from plait.progress import Progress, silent
 from plait.recordings.decoding import DECODERS
 from plait.results import (

@@ -25,7 +25,7 @@ from plait.encoders.weights import read_weights
 from plait.errors import DataError
 from plait.fusion import Stack
 from plait.fusion.scores import read_scores as as_tensors
-from plait.objects import source_key
+from plait.keying import source_key
 from plait.results import (
     EPOCH,
     JOB,
