@@ -18,14 +18,14 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import accumulate
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from plait.contents import modules
 from plait.errors import ConfigError
 from plait.source import among_installed, installed, of_plait
 
-NOT_SENT = {"__main__", "__mp_main__"}  # of each process another one
+MAIN, CHILD_S_MAIN = "__main__", "__mp_main__"  # a script, and what a spawned process has loaded it as
 
 
 class Keyed(NamedTuple):
@@ -36,18 +36,25 @@ class Keyed(NamedTuple):
         file: a module's.
         state: of the file: when it was changed, in ns, and its size in bytes.
         loaded: whether the module was imported.
+        imports: the modules that its source imports.
     """
 
     digest: str
     file: Path | None = None
     state: tuple[int, int] = (0, 0)
     loaded: bool = False
+    imports: tuple[str, ...] = ()
 
 
 class _Planned:
-    """What keys hold of code while a run is planned, in which nothing is looked at twice."""
+    """What keys hold of code while a run is planned, in which nothing is looked at twice.
 
-    def __init__(self) -> None:
+    Args:
+        told: what another process's keys hold of modules that this one has loaded as they were.
+    """
+
+    def __init__(self, told: Mapping[str, Keyed]) -> None:
+        self.told = told
         self.keyed: dict[str, Keyed] = {}
         self.looked: dict[str, tuple[dict[str, Keyed], tuple[str, ...]]] = {}  # as `_look`, by module
         self.homes: dict[int, tuple[Any, set[str]]] = {}  # a thing by its identity, and where it is from
@@ -91,9 +98,15 @@ def _key(homes: Iterable[str], planned: _Planned | None) -> str:
 
 
 @contextmanager
-def keying() -> Iterator[None]:
-    """Note, within, what keys hold of code, for `keyed`; around more of the same, all is noted together."""
-    token = _keying.set(_Planned()) if _keying.get() is None else None
+def keying(told: Mapping[str, Keyed] = MappingProxyType({})) -> Iterator[None]:
+    """Note, within, what keys hold of code, for `keyed`; around more of the same, all is noted together.
+
+    Not for generators: what is between two of their values would be within, too.
+
+    Args:
+        told: `keyed` of another process that this one works for: so keys have it, whatever files say by now.
+    """
+    token = _keying.set(_Planned(told)) if _keying.get() is None else None
     try:
         yield
     finally:
@@ -107,25 +120,39 @@ def keyed() -> dict[str, Keyed]:
     return dict(planned.keyed) if planned else {}
 
 
-def other_code(told: Mapping[str, Keyed]) -> str | None:
+def other_code(told: Mapping[str, Keyed], here: bool) -> str | None:
     """What of another process's `keyed` is another here, as a clause; None if all is the same.
 
     Modules that were imported there are imported here, too, if they can be. What is not here at all is left
     to whoever needs it.
+
+    Args:
+        told: what keys hold.
+        here: whether that process is on this machine, so that a file of the same time and size is the same.
     """
     for name, there in told.items():
         if there.loaded and name not in sys.modules:
             with suppress(Exception, SystemExit):  # of somebody's own code; whoever needs it will say why
                 importlib.import_module(name)
         if there.file is None:
-            if there.digest and name in sys.modules and (version := _version(name)) != there.digest:
+            present = name in sys.modules or name in _distributions()
+            if there.digest and present and (version := _version(name)) != there.digest:
                 return f"{name}: got {version}, expected {there.digest}, as when this run began"
             continue
-        file = _file(name)
-        if file is None or (file == there.file and _state(file) == there.state):
+        module = sys.modules.get(name)
+        if name == MAIN:  # of a node there is none
+            module = sys.modules.get(CHILD_S_MAIN)
+            file = Path(getattr(module, "__file__", None) or there.file) if module else None
+        else:
+            file = _file(name)
+        if file is None or not file.is_file():
             continue
-        if _source(file, name, file.stat().st_mtime_ns)[0] != there.digest:
+        state = _state(file)
+        same = here and file == there.file and state == there.state
+        if not same and _source(file, name, state[0])[0] != there.digest:
             return f"{file}: is no longer what it was when this run began"
+        if module is not None and name != MAIN and _is_stale(module, there.digest):
+            return f"{file}: was changed since this process loaded it"
     return None
 
 
@@ -149,16 +176,18 @@ def _looked(name: str, planned: _Planned | None) -> tuple[Mapping[str, Keyed], I
     if planned is None:
         return _look(name)
     if name not in planned.looked:
-        held, used = _look(name)
+        held, used = _look(name, planned.told)
         _check_loaded(name, held)
-        planned.keyed |= {part: one for part, one in held.items() if part not in NOT_SENT}
+        planned.keyed |= held
         if name not in sys.modules:  # it may be loaded yet
             return held, used
         planned.looked[name] = held, tuple(used)
     return planned.looked[name]
 
 
-def _look(name: str) -> tuple[dict[str, Keyed], Iterable[str]]:
+def _look(
+    name: str, told: Mapping[str, Keyed] = MappingProxyType({})
+) -> tuple[dict[str, Keyed], Iterable[str]]:
     """What keys hold of module `name`, and the modules that it uses, if it is plait's or the user's."""
     module, foreign, file = sys.modules.get(name), installed(name), None
     if not foreign:
@@ -169,27 +198,37 @@ def _look(name: str) -> tuple[dict[str, Keyed], Iterable[str]]:
     if foreign:
         package = name.partition(".")[0]
         return {package: Keyed(_version(package))}, ()
-    held, imported = Keyed(""), tuple[str, ...]()
-    if file is not None:
+    held = Keyed("")
+    if name in told and told[name].file is not None:
+        held = told[name]
+    elif file is not None:
         state = _state(file)
         digest, imported = _source(file, name, state[0])
-        held = Keyed(digest, file, state, module is not None)
+        held = Keyed(digest, file, state, module is not None, imported)
     values = list(vars(module).items()) if module else []
     homes = {_home(value) for part, value in values if not _is_below(name, part, value)}
-    return {name: held}, {*imported, *(one for one in homes if one in sys.modules and not installed(one))}
+    return {name: held}, {*held.imports, *(one for one in homes if one in sys.modules and not installed(one))}
 
 
 def _check_loaded(name: str, held: Mapping[str, Keyed]) -> None:
     """Refuse a module that has changed since it was loaded, as far as earlier plans tell."""
     module, own = sys.modules.get(name), held.get(name)
-    if module is None or own is None or own.file is None or name in NOT_SENT:
+    if module is None or own is None or own.file is None or name == MAIN:
         return
-    loaded = module.__spec__  # another one once the module is reloaded
-    before, digest = _loaded.get(name, (None, ""))
-    if before is not None and before is loaded and digest != own.digest:
+    if _is_stale(module, own.digest):
         old = f"{own.file}: was changed since this process loaded it, so that old code would run"
-        raise ConfigError(f"{old}: importlib.reload module {name!r}, or start a new process")
-    _loaded[name] = loaded, own.digest
+        reload = f"importlib.reload module {name!r} and whatever imports from it"
+        raise ConfigError(f"{old}: start a new process, or {reload}")
+
+
+def _is_stale(module: ModuleType, digest: str) -> bool:
+    """Whether a module was loaded of another source, as far as this process has looked at it."""
+    loaded = getattr(module, "__spec__", None)  # another one once the module is reloaded
+    before, known = _loaded.get(module.__name__, (None, ""))
+    if before is not None and before is loaded:
+        return known != digest
+    _loaded[module.__name__] = loaded, digest
+    return False
 
 
 def _state(file: Path) -> tuple[int, int]:

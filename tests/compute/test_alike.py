@@ -8,12 +8,14 @@ from functools import partial
 
 import pytest
 
+from plait import keying as keys
 from plait.compute import alike
-from plait.compute.alike import meet, terms
+from plait.compute.alike import _bound, bound, meet, terms
 from plait.compute.crew import Crew
 from plait.compute.executors import Work, processes
 from plait.errors import ConfigError, PlaitError
-from plait.keying import NOT_SENT, Keyed, keyed, keying, source_key
+from plait.keying import Keyed, keyed, keying, source_key
+from plait.study import run
 from plait.study.run import run_study
 from tests import tiny
 from tests.test_keys import elsewhere
@@ -79,6 +81,92 @@ def test_code_that_was_changed_since_this_process_loaded_it_is_refused_until_it_
     asked_for(module.use)
     files["_late"].write_text("VALUE = 22\n")  # which is not loaded yet
     asked_for(module.use)
+
+
+def test_what_a_worker_makes_keys_of_is_the_code_that_it_met(mine):
+    module, files = mine
+
+    def do():
+        before = source_key([module.use])
+        files["_other"].write_text("VALUE = 333\n")
+        return before, source_key([module.use])
+
+    with keying():
+        theirs = source_key([module.use])
+        work = bound(do)
+    assert work() == (theirs, theirs) and source_key([module.use]) != theirs
+
+
+def test_a_worker_that_has_served_another_run_is_refused_if_it_still_holds_that_one_s_code(mine):
+    module, files = mine
+    meet(asked_for(module.use))
+    files["_other"].write_text("VALUE = 4444\n")
+    asked = first = asked_for_elsewhere(module.use)
+    with pytest.raises(PlaitError, match=rf"^{files['_other']}: was changed since this process loaded it"):
+        meet(asked)
+    importlib.reload(sys.modules[f"{module.__name__}_other"])
+    meet(first)
+
+
+def asked_for_elsewhere(thing):
+    """The same, of a process that has loaded everything by now."""
+    loaded = dict(keys._loaded)
+    keys._loaded.clear()
+    try:
+        return asked_for(thing)
+    finally:
+        keys._loaded.clear()
+        keys._loaded.update(loaded)
+
+
+def test_a_file_of_the_same_time_and_size_is_the_same_on_one_machine_only(mine):
+    module, files = mine
+    asked, before = asked_for(module.use), files["_other"].stat()
+    files["_other"].write_text("VALUE = 9\n")
+    os.utime(files["_other"], ns=(before.st_atime_ns, before.st_mtime_ns))
+    meet(asked)
+    keys._source.cache_clear()  # of another process, which had not read that file
+    alike._met.clear()
+    with pytest.raises(PlaitError, match="is no longer what it was when this run began .on "):
+        meet(asked._replace(machine=("elsewhere", "")))
+
+
+def test_a_package_that_is_imported_as_it_is_needed_is_of_the_version_in_the_key(mine):
+    package = next(name for name in sorted(keys._distributions()) if name not in sys.modules)
+    asked = asked_for(mine[0].use)
+    with pytest.raises(
+        PlaitError, match=rf"^{package}: got .*, expected {package} 0\.0\.1, as when this run"
+    ):
+        meet(asked._replace(code={**asked.code, package: Keyed(f"{package} 0.0.1")}))
+
+
+def test_the_script_that_a_worker_was_started_with_is_the_one_in_the_key(mine, monkeypatch):
+    module, files = mine
+    asked = asked_for(module.use)
+    script = asked.code[module.__name__]
+    asked = asked._replace(code={**asked.code, "__main__": script})
+    monkeypatch.delitem(sys.modules, "__mp_main__", raising=False)
+    meet(asked)  # as on a node, which has none
+    alike._met.clear()
+    monkeypatch.setitem(sys.modules, "__mp_main__", module)
+    meet(asked)
+    alike._met.clear()
+    files[""].write_text("def use():\n    return 6\n")
+    asked.code.pop(module.__name__)
+    with pytest.raises(PlaitError, match=rf"^{files['']}: is no longer what it was"):
+        meet(asked)
+
+
+@pytest.mark.parametrize("repeats", [(False, False), (True, True), (True, False)])
+def test_a_worker_takes_algorithms_that_repeat_where_they_were_asked_for(mine, repeats):
+    asked = asked_for(mine[0].use)
+    switch = asked.numerics["switches"][1]
+    changed = {**asked.numerics, "switches": [*asked.numerics["switches"]]}
+    changed["switches"][1] = repeats[0]
+    told = []
+    asked = asked._replace(repeats=repeats, numerics=changed)
+    _bound(asked, lambda: told.append(alike._repeats()))
+    assert told == [repeats] and alike._repeats()[0] == switch
 
 
 def test_what_is_not_there_is_left_to_whoever_needs_it(mine):
@@ -160,16 +248,16 @@ def test_a_worker_loads_at_its_start_what_it_will_need_and_begins_with_no_other_
 
 def test_a_study_s_workers_are_asked_for_what_its_methods_are_made_of(tmp_path, monkeypatch):
     seen = []
-    workers_of = run_study.__globals__["workers_of"]
+    workers_of = run.workers_of
 
     def noting(*args, **kwargs):
         seen.append(keyed())
         return workers_of(*args, **kwargs)
 
-    monkeypatch.setattr("plait.study.run.workers_of", noting)
+    monkeypatch.setattr(run, "workers_of", noting)
     run_study(tiny.study(), None, tmp_path / "run")
     assert {"tests.tiny", "plait.training.fit", "plait.fusion.led", "torch"} <= set(seen[0])
-    assert keyed() == {} and not NOT_SENT & set(seen[0])
+    assert keyed() == {}
 
 
 def test_a_key_is_the_same_while_a_run_is_planned(mine):

@@ -6,13 +6,15 @@ some on other machines; what they would do otherwise would stand under a key tha
 
 import platform
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from plait.errors import PlaitError
 
 R = TypeVar("R")
-_met: list["Terms"] = []  # that this process has met last, if any
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Terms(NamedTuple):
@@ -22,32 +24,54 @@ class Terms(NamedTuple):
         code: modules and packages, as `keying.keyed` tells them.
         device: what is computed on.
         numerics: as `machine.settled_numerics` tells it.
+        repeats: torch's switches for algorithms that repeat what they gave: whether on, and whether it warns.
+        machine: where, in words that no other one has.
     """
 
     code: Mapping[str, Any]
     device: str
     numerics: Mapping[str, Any]
+    repeats: tuple[bool, bool]
+    machine: tuple[str, ...]
+
+
+_asked: ContextVar[Terms | None] = ContextVar("_asked", default=None)  # of what is done just now
+_met: list[Terms] = []  # what this process has met last, if anything
 
 
 def terms(device: str) -> Terms:
-    """What others have to meet: what keys hold by now, or what this process itself had to meet."""
+    """What others have to meet: what keys hold by now, or what is asked of what is done here just now."""
     from plait.compute.machine import settled_numerics
     from plait.keying import keyed  # and torch, for which whoever asks for cores does not wait
 
-    if _met:
-        return _met[0]
+    if (asked := _asked.get()) is not None:
+        return asked
     numerics = settled_numerics(device)  # of a card, if there is one here
-    return Terms(keyed(), device if "device" in numerics else "cpu", numerics)
+    return Terms(keyed(), device if "device" in numerics else "cpu", numerics, _repeats(), _machine())
 
 
 def bound(do: Callable[..., R], device: str = "cpu") -> Callable[..., R]:
-    """The same function for another process, which does it only if it meets the `terms` of this one."""
+    """The same function for another process, which does it only if it meets the `terms` of this one.
+
+    What it makes keys of is the code that it met, whatever becomes of files meanwhile.
+    """
     return partial(_bound, terms(device), do)
 
 
 def _bound(asked: Terms, do: Callable[..., R], *args: Any) -> R:
-    meet(asked)
-    return do(*args)
+    import torch
+
+    from plait.keying import keying
+
+    before, token = _repeats(), _asked.set(asked)
+    torch.use_deterministic_algorithms(asked.repeats[0], warn_only=asked.repeats[1])
+    try:
+        meet(asked)
+        with keying(asked.code):
+            return do(*args)
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        _asked.reset(token)
 
 
 def meet(asked: Terms) -> None:
@@ -63,11 +87,29 @@ def meet(asked: Terms) -> None:
     from plait.compute.machine import settled_numerics
     from plait.keying import other_code
 
-    if other := other_code(asked.code):
-        raise PlaitError(f"{other}: start it again, what is done stands")
-    here = settled_numerics(asked.device)
-    for name in {**asked.numerics, **here}:
-        if here.get(name) != asked.numerics.get(name):
+    here = asked.machine == _machine()
+    if other := other_code(asked.code, here):
+        again = ": start it again, what is done stands" if here else f" (on {platform.node()})"
+        raise PlaitError(f"{other}{again}")
+    numerics = settled_numerics(asked.device)
+    for name in {**asked.numerics, **numerics}:
+        got, expected = (str(one.get(name)).split() for one in (numerics, asked.numerics))
+        if got != expected:
             where = f"{platform.node()}: would come to other last digits than where this run was started"
-            raise PlaitError(f"{where}: {name} {here.get(name)}, expected {asked.numerics.get(name)}")
+            more, less = _without(got, expected), _without(expected, got)
+            raise PlaitError(f"{where}: {name}: got {more}, expected {less}")
     _met[:] = [asked]
+
+
+def _without(words: list[str], others: list[str]) -> str:
+    return " ".join(word for word in words if word not in others) or "no more"
+
+
+def _repeats() -> tuple[bool, bool]:
+    import torch
+
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _machine() -> tuple[str, ...]:
+    return platform.node(), BOOT.read_text().strip() if BOOT.exists() else ""

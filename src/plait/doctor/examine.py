@@ -219,7 +219,7 @@ def _described(check: Check) -> _How | None:
         return None
     try:
         adapter = _adapter(kind)
-    except PydanticUserError:  # what JSON cannot say
+    except (PydanticUserError, TypeError):  # what JSON cannot say, or no type at all
         return None
     own = not of_plait(type(check).__module__)
     key = content_key([check.name, describe(check), source_key([type(check)]) if own else _code(type(check))])

@@ -50,6 +50,7 @@ from plait.types import Windows
 WORK = ".fitting"  # of a model's folder: networks that are done, of a fit that is not
 
 
+@keying()
 def fit_model(
     study: Path | str | Mapping[str, Any],
     method: str,
@@ -103,7 +104,6 @@ def fit_model(
     computed_on = device_called(device)
     with ExitStack() as stack:
         stack.enter_context(naming(study))
-        stack.enter_context(keying())
         source = source_of(load_study(study, sets), method, data, run, leave_out, say, progress)
         setting = Setting(source.study.dataset, out.resolve() / WORK, threads, computed_on)
         epochs = _epochs(source, say)

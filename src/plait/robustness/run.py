@@ -48,6 +48,7 @@ class _Asked:
     trials: dict[tuple[int | None, str], Trial]  # by number of the condition, or none, and fold
 
 
+@keying()
 def run_robustness(
     folder: Path,
     data: Path | None = None,
@@ -99,7 +100,6 @@ def run_robustness(
     run = FinishedRun.open(folder, data, trust)
     study = run.study.only(only) if only else run.study
     with ExitStack() as stack:
-        stack.enter_context(keying())
         setting = Setting(study.dataset, folder.resolve(), facts.threads, computed_on)
         cluster = None
         if executor == "ray":

@@ -78,6 +78,7 @@ LOG = logging.getLogger("plait")
 SETTING = re.compile(r"(dataset|methods|modalities|protocol|train)\b")
 
 
+@keying()
 def run_study(
     source: Path | str | Mapping[str, Any],
     data: Path,
@@ -127,7 +128,6 @@ def run_study(
         study = study.only(only)
     with ExitStack() as stack:
         stack.enter_context(naming(source))
-        stack.enter_context(keying())
         check_trackers(study)
         dataset = OWN.dataset(study.dataset, "dataset")
         setting = Setting(study.dataset, out.resolve(), threads, device_called(device, executor == "ray"))
