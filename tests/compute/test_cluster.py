@@ -61,8 +61,8 @@ class Nodes:
         self.folder, self.hidden, self.started = folder, hidden, []
         self.address = f"127.0.0.2:{self.port}"
 
-    def start(self, head: bool = False) -> Path:
-        """Have one start in a session of its own; its log."""
+    def start(self, head: bool = False) -> int:
+        """Start one; its session."""
         number = len(self.started)
         own = self.folder / f"node-{number}"
         own.mkdir()
@@ -90,13 +90,10 @@ class Nodes:
                 command, stdout=log, stderr=log, env=environment, start_new_session=True
             )
         self.started.append(process)
-        return own / "log"
-
-    def stands(self, log: Path) -> None:
-        """Wait until the node that says so in `log` has started."""
-        process, said = self.started[int(log.parent.name.rpartition("-")[2])], log.read_text
+        said = (own / "log").read_text
         wait_for(lambda: "Ray runtime started" in said() or process.poll() is not None, said)
         assert process.poll() is None, said()
+        return process.pid
 
     def kill(self, session: int) -> None:
         for process in sessions().get(session, []):
@@ -154,9 +151,8 @@ def nodes(tmp_path_factory):
     short = Path(tempfile.mkdtemp(prefix="r-"))  # the path of a socket has 107 bytes at most
     nodes = Nodes(short, tmp_path_factory.mktemp("driver"))
     try:
-        nodes.stands(nodes.start(head=True))
-        for log in [nodes.start(), nodes.start()]:
-            nodes.stands(log)
+        for head in (True, False, False):
+            nodes.start(head)
         yield nodes
     finally:
         nodes.stop()
