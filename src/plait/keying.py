@@ -3,7 +3,6 @@
 A run plans under one look at the code (`keying`), and whoever works for it is held to that.
 """
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 
 from plait.contents import modules
 from plait.errors import ConfigError
-from plait.source import among_installed, installed, of_plait
+from plait.source import among_installed, installed, syntax
 
 MAIN, CHILD_S_MAIN = "__main__", "__mp_main__"  # a script, and what a spawned process has loaded it as
 
@@ -149,7 +148,7 @@ def other_code(told: Mapping[str, Keyed], here: bool) -> str | None:
             continue
         state = _state(file)
         same = here and file == there.file and state == there.state
-        if not same and _source(file, name, state[0])[0] != there.digest:
+        if not same and syntax(file, name, state[0])[0] != there.digest:
             return f"{file}: is no longer what it was when this run began"
         if module is not None and name != MAIN and _is_stale(module, there.digest):
             return f"{file}: was changed since this process loaded it"
@@ -203,7 +202,7 @@ def _look(
         held = told[name]
     elif file is not None:
         state = _state(file)
-        digest, imported = _source(file, name, state[0])
+        digest, imported = syntax(file, name, state[0])
         held = Keyed(digest, file, state, module is not None, imported)
     values = list(vars(module).items()) if module else []
     homes = {_home(value) for part, value in values if not _is_below(name, part, value)}
@@ -327,37 +326,3 @@ def _version(package: str) -> str:
     owners = sorted(_distributions().get(package, ()))
     versions = [f"{owner} {importlib.metadata.version(owner)}" for owner in owners]
     return ", ".join(versions) or sys.version.split()[0]
-
-
-@functools.lru_cache(maxsize=1024)
-def _source(file: Path, name: str, changed_ns: int) -> tuple[str, tuple[str, ...]]:
-    """A module's syntax tree without docstrings, as a hash, and the modules that it imports.
-
-    Of plait's modules those count that are imported at once: what is imported where it is needed is optional.
-    """
-    content = file.read_bytes()
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # compiled
-        return hashlib.sha256(content).hexdigest(), ()
-    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    imported = tuple(sorted(set(_imported(tree, package, lazily=not of_plait(name)))))
-    for node in ast.walk(tree):
-        match getattr(node, "body", None):
-            case [ast.Expr(value=ast.Constant()), *rest]:
-                node.body = rest  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
-
-
-def _imported(node: ast.AST, package: str, lazily: bool) -> Iterator[str]:
-    """What a syntax tree imports, by full names: of `from a import b` both `a` and `a.b`."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        parts = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
-        base = ".".join([*parts, *([node.module] if node.module else [])])
-        yield base
-        yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
-    elif lazily or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        for child in ast.iter_child_nodes(node):
-            yield from _imported(child, package, lazily)

@@ -1,8 +1,9 @@
-"""What code says of itself: whether it was installed, what it reads and imports, which tables start empty."""
+"""What code says of itself: whether it was installed, its syntax, what it reads and imports, empty tables."""
 
 import ast
 import dis
 import functools
+import hashlib
 import sys
 import sysconfig
 import types
@@ -90,3 +91,37 @@ def _is_empty(value: ast.expr | None) -> bool:
         case ast.Call(func=ast.Name(id="defaultdict"), args=[_], keywords=[]):
             return True
     return False
+
+
+@functools.lru_cache(maxsize=1024)
+def syntax(file: Path, name: str, changed_ns: int) -> tuple[str, tuple[str, ...]]:
+    """A module's syntax tree without docstrings, as a hash, and the modules that it imports.
+
+    Of plait's modules those count that are imported at once: what is imported where it is needed is optional.
+    """
+    content = file.read_bytes()
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # compiled
+        return hashlib.sha256(content).hexdigest(), ()
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    imported = tuple(sorted(set(_imported(tree, package, lazily=not of_plait(name)))))
+    for node in ast.walk(tree):
+        match getattr(node, "body", None):
+            case [ast.Expr(value=ast.Constant()), *rest]:
+                node.body = rest  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+
+
+def _imported(node: ast.AST, package: str, lazily: bool) -> Iterator[str]:
+    """What a syntax tree imports, by full names: of `from a import b` both `a` and `a.b`."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        parts = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+        base = ".".join([*parts, *([node.module] if node.module else [])])
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+    elif lazily or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _imported(child, package, lazily)

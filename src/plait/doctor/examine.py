@@ -21,7 +21,6 @@ from plait.doctor.words import recordings as named
 from plait.errors import DataError, PlaitError
 from plait.keying import source_key
 from plait.names import plain
-from plait.source import of_plait
 from plait.store import cache_folder, content_key, read_bytes, write_bytes, write_json
 from plait.types import Recording
 
@@ -221,8 +220,7 @@ def _described(check: Check) -> _How | None:
         adapter = _adapter(kind)
     except (PydanticUserError, TypeError):  # what JSON cannot say, or no type at all
         return None
-    own = not of_plait(type(check).__module__)
-    key = content_key([check.name, describe(check), source_key([type(check)]) if own else _code(type(check))])
+    key = content_key([check.name, describe(check), source_key([type(check)])])
     return _How(key[:16], adapter)
 
 
@@ -230,9 +228,3 @@ def _described(check: Check) -> _How | None:
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     """The type of facts, made once in a process: each study asks for all of them."""
     return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))
-
-
-@cache
-def _code(check: type[Check]) -> str:
-    """The key of the code of a check of plait's, which stays the same in a process."""
-    return source_key([check])

@@ -106,9 +106,8 @@ def launch(count: int, device: str, do: Callable[[Ranks], None]) -> None:
     with _environment_kept():
         fabric = fabric_of(count, device)
         try:
-            fabric.launch(
-                _be_one, partial(bound(do, device))
-            )  # as it is: Fabric looks into whatever it can take apart
+            # A function as it is, for Fabric looks into whatever it can take apart.
+            fabric.launch(_be_one, partial(bound(do, device)))
         except failed as error:
             said = str(error).strip().splitlines()[-1]
             raise PlaitError(f"train.devices: one of {count} processes failed: {said[:200]}") from error
