@@ -119,6 +119,10 @@ def spoilt(name, row, value):
         (lambda d: (d / "gloves.npy").unlink(), "gloves.npy: no such file"),
         (lambda d: (d / "clips.csv").write_text("clip,subject\na,1\n"), "clips.csv: no column 'activity'"),
         (lambda d: (d / "clips.csv").unlink(), "clips.csv: cannot be read"),
+        (
+            lambda d: (d / "clips.csv").write_text("clip,subject,activity\na,1,screw\nb,1,scr"),
+            "clips.csv: line 3, the last, was cut off: 'scr' is the beginning of 'screw'",
+        ),
     ],
 )
 def test_what_is_not_of_the_form_is_one_line(features, spoil, said):

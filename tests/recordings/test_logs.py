@@ -142,9 +142,9 @@ def test_spellings_of_one_log_read_the_same(tmp_path):
     for unit, times in spelled.items():
         rows = list(zip(times, values, strict=True))
         tables = [
-            "t,x\n" + "\n".join(f"{t},{x}" for t, x in rows),
+            "t,x\n" + "".join(f"{t},{x}\n" for t, x in rows),
             "\ufeff t , x ,\r\n\r\n" + "\r\n".join(f"{t}, {x},,\r\n" for t, x in rows),
-            "t\tx\n" + "\n".join(f"{t}\t{x}" for t, x in rows),
+            "t\tx\n" + "".join(f"{t}\t{x}\n" for t, x in rows),
             "x;t;\n" + "\n".join(f"{x};{t};".replace(".", ",") for t, x in rows) + "\n;;\n;;\n",
             '"t","x"\n' + "\n".join(f'"{t}","{x}"' for t, x in rows),
         ]
@@ -186,18 +186,18 @@ def test_columns_come_as_named_or_as_the_file_has_them(tmp_path):
 
 
 def test_readings_of_one_instant_are_averaged_where_that_is_asked_for(tmp_path):
-    rows = [f"{burst / 10},{burst + k}" for burst in range(5) for k in (-1, 0, 1)]
+    rows = [f"{burst / 10},{burst + k}\n" for burst in range(5) for k in (-1, 0, 1)]
     said: list[str] = []
-    log = read_log(written(tmp_path, "t,x\n0,\n" + "\n".join(rows)), Log(("x",), "t", same_time="mean"), said)
+    log = read_log(written(tmp_path, "t,x\n0,\n" + "".join(rows)), Log(("x",), "t", same_time="mean"), said)
     np.testing.assert_allclose(log.times, np.arange(5) / 10)
     np.testing.assert_allclose(log.values[:, 0], np.arange(5))
     assert said == ["16 of 16 rows share 5 times: averaged"]
 
 
 def test_rows_swapped_within_one_sample_are_sorted_and_a_few_without_a_time_dropped(tmp_path):
-    rows = [f"{i},{i}" for i in range(200)]
-    rows[7], rows[8], rows[50] = rows[8], rows[7], ",50"
-    log = read_log(written(tmp_path, "t,x\n" + "\n".join(rows)), X)
+    rows = [f"{i},{i}\n" for i in range(200)]
+    rows[7], rows[8], rows[50] = rows[8], rows[7], ",50\n"
+    log = read_log(written(tmp_path, "t,x\n" + "".join(rows)), X)
     np.testing.assert_array_equal(log.times, log.values[:, 0])
     assert len(log.times) == 199
 

@@ -33,6 +33,7 @@ from plait.datasets.published import Benchmark, Metric, Published
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
 from plait.errors import DataError, one_line
+from plait.recordings.unended import refuse_cut_bytes
 from plait.recordings.video import rgb
 from plait.store import content_key, read_bytes, regular
 from plait.types import Modality, Readings, Recording, Span, Stream
@@ -244,7 +245,9 @@ def _map(path: Path, state: tuple[int, int, int]) -> np.ndarray:
 
 def _read_listing(path: Path) -> pl.DataFrame:
     try:
-        table = pl.read_csv(read_bytes(path), infer_schema=False)
+        content = read_bytes(path)
+        refuse_cut_bytes(path, content, ",")
+        table = pl.read_csv(content, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path}: cannot be read, expected the columns {', '.join(COLUMNS)}") from error
     if missing := [name for name in COLUMNS if name not in table.columns]:

@@ -50,6 +50,7 @@ from plait.datasets.worn import (
 from plait.errors import DataError, PlaitWarning, one_line
 from plait.names import natural
 from plait.recordings.sensors import SensorLog
+from plait.recordings.unended import refuse_cut_bytes
 from plait.store import explained, read_bytes, regular
 from plait.types import Modality, Recording, Span, Windows
 
@@ -177,8 +178,9 @@ def read_table(text: bytes, where: str, sensor: str) -> tuple[np.ndarray, np.nda
     """Seconds since 1970, `(n,)`, and readings, `(n, 3)`, of a table; lines that hold no number are left out.
 
     Raises:
-        DataError: a column is missing, or units or rate are others.
+        DataError: a column is missing, the file was cut off, or units or rate are others.
     """
+    refuse_cut_bytes(where, text, ",")
     try:
         table = pl.read_csv(io.BytesIO(text), infer_schema=False)
     except Exception as error:  # polars has many kinds

@@ -26,6 +26,7 @@ from plait.contents import describe
 from plait.encoders.glove import SignalNet
 from plait.errors import DataError, PlaitWarning, one_line
 from plait.recordings.sensors import SensorLog
+from plait.recordings.unended import refuse_cut_bytes
 from plait.store import content_key
 from plait.types import Readings, Recording, Span, Windows
 
@@ -165,21 +166,22 @@ def number_table(text: bytes, where: str, width: int, columns: list[int]) -> Flo
         columns: numbers of those that are wanted, from 0 on.
 
     Raises:
-        DataError: no line, one with another number of columns, or something that is no number.
+        DataError: no line, one with another number of columns or cut off, or something that is no number.
     """
     odd = (b"\t", b"  ", b"\r", b" \n", b"\n ")
     if text != text.strip(b" ") or any(blanks in text for blanks in odd):
         text = re.sub(rb"[ \t]+", b" ", text.replace(b"\r\n", b"\n"))
         text = re.sub(rb"^ | $", b"", text, flags=re.MULTILINE)
-    text = text.rstrip(b"\n")
-    for number, line in enumerate(text.split(b"\n"), 1):  # polars says nothing of columns too many
+    lines = text.rstrip(b"\n").split(b"\n")
+    for number, line in enumerate(lines, 1):  # polars says nothing of columns too many
         if line.count(b" ") != width - 1:
             got = f"{len(line.split())} columns"
             raise DataError(f"{where}: line {number}: {got}, expected {width} numbers between blanks")
+    refuse_cut_bytes(where, text, " ")
     wanted = sorted({*columns})
     try:
         table = pl.read_csv(
-            io.BytesIO(text),
+            io.BytesIO(text.rstrip(b"\n")),
             separator=" ",
             has_header=False,
             quote_char=None,

@@ -47,7 +47,9 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
     elif (lines := label_texts.lines_of(file)) is not None:
         entries, settings = label_texts.read(file, lines, settings, footage, notes)
     else:
-        entries, settings = label_tables.read(read_table(file), settings, footage, notes)
+        table = read_table(file)
+        notes += [f"{file.name}: {note}" for note in table.notes]
+        entries, settings = label_tables.read(table, settings, footage, notes)
     lasting = [entry for entry in entries if entry.stop_s != entry.start_s or not entry.activity]
     if len(lasting) < len(entries):
         notes.append(f"{file.name}: {len(entries) - len(lasting)} labels of a point in time are left out")

@@ -115,7 +115,9 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
             apart.
     """
     said = [] if said is None else said
-    table = _without_padding(read_rows(file, log), log, said)
+    table = read_rows(file, log)
+    said += table.notes
+    table = _without_padding(table, log, said)
     if log.time is None:
         assert log.rate_hz is not None
         times = np.arange(len(table.frame)) / log.rate_hz

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from plait import store
 from plait.errors import DataError
 from plait.recordings.layouts import Layout, first_odd_row, layout_of, text_of
+from plait.recordings.unended import refuse_cut, without_cut
 
 CSV = (".csv", ".tsv", ".txt")
 Cell = str | float
@@ -82,10 +83,11 @@ def read_table(
         file: `.csv`, `.tsv`, `.txt` or `.parquet`.
         header_line: of a CSV, the line of its columns' names; looked for by default.
         names: of a CSV's columns, where no line has them.
-        logger: units may stand below the names, and letters in another encoding than UTF-8.
+        logger: units may stand below the names, and letters in another encoding than UTF-8; a last line
+            that may have been cut off is left out.
 
     Raises:
-        DataError: the file is missing, empty, damaged, or of another kind.
+        DataError: the file is missing, empty, damaged, cut off, or of another kind.
     """
     suffix = file.suffix.lower()
     if suffix == ".parquet":
@@ -216,6 +218,10 @@ def no_column(table: Table, wanted: str, names: list[str]) -> DataError:
 def _read_csv(file: Path, header_line: int | None, names: Sequence[str], logger: bool) -> Table:
     text, notes = text_of(file, read_bytes(file), legacy=logger)
     layout = layout_of(file, text, header_line=header_line, names=names, logger=logger)
+    if logger:
+        layout = without_cut(text, layout)
+    else:
+        notes += tuple(refuse_cut(file, text, layout))
     return framed(file, layout, notes)
 
 

@@ -103,7 +103,8 @@ def _describe(
         f"{file.name}: {clocked}, {len(log.names)} columns; acceleration: {axes}; "
         f"{duration(float(np.ptp(log.times)))} at {log.rate_hz:.3g} Hz{beside_it}"
     )
-    told += [f"{file.name}: {note}" for note in (*notes, *how_read, *_bursts(log))]
+    remarks = dict.fromkeys((*notes, *how_read, *_bursts(log)))
+    told += [f"{file.name}: {note}" for note in remarks]
     if time is not None and video_s is not None and "clock_set" not in said:
         _refuse_jump(file, described, log.times, video_s, answer)
     return described

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from plait.errors import DataError, one_line
 from plait.recordings.layouts import layout_of, text_of
 from plait.recordings.tables import Table, framed
+from plait.recordings.unended import without_cut
 from plait.store import explained, read_bytes
 
 MOST = 10_000  # files in one archive
@@ -89,7 +90,7 @@ class Archive(Mapping[str, bytes]):
         """
         file = self.where(name)
         text, notes = text_of(file, self[name], legacy=True)
-        return framed(file, layout_of(file, text, logger=True), notes)
+        return framed(file, without_cut(text, layout_of(file, text, logger=True)), notes)
 
 
 def names_in(path: Path) -> set[str]:

@@ -18,6 +18,7 @@ import numpy as np
 from plait.errors import DataError
 from plait.recordings.formats.archive import Archive, names_in
 from plait.recordings.formats.sensed import Format, Sensed, beginning
+from plait.recordings.unended import unended
 
 ROWS = {  # what each file holds: its columns and their unit
     "acc.csv": (("acc_x", "acc_y", "acc_z"), "g"),
@@ -27,6 +28,7 @@ ROWS = {  # what each file holds: its columns and their unit
     "hr.csv": (("heart_rate",), "1/min"),
 }
 PER_G = 64.0
+HEAD = 2  # rows of start and rate
 BEATS, PRESSES = "ibi.csv", "tags.csv"
 NUMBERS = re.compile(
     rb"\s*\d{9,10}(\.\d*)?(,\s*\d{9,10}(\.\d*)?)*\s*\n\s*\d+(\.\d*)?(,\s*\d+(\.\d*)?)*\s*(\n|$)"
@@ -122,7 +124,8 @@ def _cells(where: Path, content: bytes, columns: int) -> tuple[list[list[float]]
     text = content.decode("utf-8-sig", errors="replace")
     lines = text.rstrip().splitlines()
     notes = []
-    if not text.endswith("\n") and len(lines) > 2 and lines[-1].count(",") + 1 < columns:
+    cut = len(lines) > 2 and lines[-1].count(",") + 1 < columns
+    if not text.endswith("\n") and (cut or unended([line.split(",") for line in lines[HEAD:]])):
         notes = [f"line {len(lines)} is cut off: left out, and what was to follow is missing"]
         del lines[-1]
     rows = []
