@@ -1,12 +1,13 @@
 # make demo   install into .venv, run the embedded study, recognise a ninth person, print table and page
 # make test   install, then lint, types, import contract, tests; PYTEST='tests/fusion -x' for some of them
+# make slow   install, then the tests that take longest, which `make test` leaves out; .ci/run does both
 # make bench  install, then every benchmark; what each prints, runs/bench/NAME.json, a table of all ratios
 # make docs   install, then the site in site/: a page that links to nothing ends it
 PYTHON ?= python3
 BIN := .venv/bin
 BENCHMARKS := $(filter-out atwork common glovid miniature plain_fusion ratios scale_parts signals simulated_knobs simulated_sheet simulated_world textbook,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: install demo test checks tests bench docs
+.PHONY: install demo test slow checks tests bench docs
 
 install: .venv/installed
 
@@ -19,11 +20,14 @@ demo: install
 	$(BIN)/plait demo --out runs/demo
 
 # what tests start would compile plait anew each time
-test: export PYTHONDONTWRITEBYTECODE =
+test slow: export PYTHONDONTWRITEBYTECODE =
 test: install
 	$(MAKE) -j2 checks tests
 	@for name in chromium chromium-browser google-chrome; do ! command -v $$name >/dev/null || exit 0; done; echo "No page was tested, for there is no Chromium: \
 	apt-get install chromium (Debian), dnf install chromium (Fedora), brew install --cask chromium (macOS)"
+
+slow: install
+	$(MAKE) tests PYTEST='-m slow'
 
 checks:
 	$(BIN)/ruff check .
@@ -33,7 +37,7 @@ checks:
 
 # one process more than cores, for some tests wait
 tests:
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$($(BIN)/python -c 'from plait.compute.machine import cores; print(cores() + 1)') --dist worksteal --durations 20 $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$($(BIN)/python -c 'from plait.compute.machine import cores; print(cores() + 1)') --dist worksteal --durations 20 $(or $(PYTEST),-m 'not slow')
 
 bench: install
 	mkdir -p runs/bench

@@ -18,6 +18,7 @@ from plait.results import read_facts, read_run
 from plait.study.run import run_study
 from tests.commands import benchmark, script
 
+pytestmark = pytest.mark.slow
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 

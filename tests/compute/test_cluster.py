@@ -208,6 +208,7 @@ with joined({address!r}, 1, "cpu") as cluster:
 """
 
 
+@pytest.mark.slow
 def test_a_lost_node_s_jobs_run_again_and_the_bytes_are_inline_s(nodes, tmp_path):
     _, victim, other = (one.pid for one in nodes.started)
     where, log, said = nodes.hidden, tmp_path / "log", tmp_path / "said"

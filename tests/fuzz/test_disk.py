@@ -9,6 +9,7 @@ import pytest
 ALONE = ["unshare", "--mount", "--map-root-user"]  # with mounts of its own
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_more_room_lets_a_verb_go_on(tmp_path):
     may = (
         shutil.which(ALONE[0])
