@@ -84,6 +84,47 @@ def behind(shape):
     return nn.Sequential(nn.Linear(shape[-1], 4), Standardise(4))
 
 
+class Least(nn.Module):
+    """Readings above the least of the training clips: a part of one's own, NaN until it is shown them."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("least", torch.full((channels,), float("nan")))
+
+    def calibrate(self, clips):
+        self.least.copy_(torch.stack([batch.flatten(0, -2).amin(0) for batch in clips]).amin(0))
+
+    def forward(self, x):
+        return x - self.least.nan_to_num()
+
+
+class Above(nn.Module):
+    """A linear layer behind such a part, which nobody shows the clips."""
+
+    def __init__(self, shape, channels=4):
+        super().__init__()
+        self.entry = Least(shape[-1])
+        self.linear = nn.Linear(shape[-1], channels)
+
+    def forward(self, x):
+        return self.linear(self.entry(x)).relu()
+
+
+class Calling(Above):
+    def calibrate(self, clips):
+        self.entry.calibrate(clips)
+
+
+class Filling(Above):
+    def calibrate(self, clips):
+        self.entry.least.zero_()
+
+
+def in_front(shape):
+    """Such a part in front, where plait shows it the clips."""
+    return nn.Sequential(Least(shape[-1]), nn.Linear(shape[-1], 4))
+
+
 class Unwilling(Linear):
     def calibrate(self, clips):
         raise ValueError("an encoder's own trouble")

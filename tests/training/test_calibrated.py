@@ -1,5 +1,6 @@
 """What an encoder is shown before it is trained: the training clips of its fold and phase, no others."""
 
+import contextlib
 import copy
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from plait import clips as clips_module
-from plait.errors import ConfigError
+from plait.errors import ConfigError, PlaitWarning
 from plait.study.folds import folds
 from plait.study.jobs import Setting, plan
 from plait.study.load import load_study
@@ -124,4 +125,32 @@ def test_a_part_that_nobody_shows_the_training_clips_is_refused(encoder, said, t
         run_study(study, None, tmp_path / "run")
         return
     with pytest.raises(ConfigError, match=said):
+        run_study(study, None, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "warned"),
+    [
+        (
+            {"use": "tests.tiny:Above"},
+            r"^methods.a.encoders.a: nobody calls calibrate of its 'entry', a Least: if",
+        ),
+        (
+            {"features": {"use": "tests.tiny:Above"}},
+            r"nobody calls calibrate of its 'entry', a Least of tests",
+        ),
+        (
+            {"features": {"use": "tests.tiny:in_front"}},
+            r"nobody calls calibrate of its '0', a Least of tests",
+        ),
+        ({"use": "tests.tiny:in_front"}, None),
+        ({"use": "tests.tiny:Calling"}, None),
+        ({"use": "tests.tiny:Filling"}, None),
+    ],
+)
+def test_a_part_of_one_s_own_that_nobody_calibrates_is_said(encoder, warned, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    methods = {"a": METHODS["a"] | {"encoders": {"a": encoder}}}
+    study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1})
+    with contextlib.nullcontext() if warned is None else pytest.warns(PlaitWarning, match=warned):
         run_study(study, None, tmp_path / "run")

@@ -1,14 +1,17 @@
 """A signal's channels about the mean and spread of the training clips, whatever else is in a batch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from plait.errors import ShapeError
 
+Calibrate = Callable[[Iterable[Tensor]], None]
 CONSTANT = 1e-6  # of a channel's largest reading: a smaller SD is what rounding makes of a constant
 
 
@@ -88,3 +91,45 @@ def uncalibrated(encoder: nn.Module) -> str | None:
         if isinstance(part, Standardise) and not part.mean.any() and bool((part.sd == 1).all()):
             return f"its {name!r}, a Standardise" if name else "a Standardise"
     return None
+
+
+def neglected(encoder: nn.Module, show: Callable[[nn.Module], None] = lambda encoder: None) -> list[str]:
+    """What in an encoder has a method `calibrate` that `show(encoder)` does not come to, in words.
+
+    Whether a part of somebody's own needs it is not known: only that nothing calls it, and that its numbers
+    stay as they are. A `Standardise` is `uncalibrated`'s.
+    """
+    asked: set[str] = set()
+    modules = dict(encoder.named_modules())
+    wanting = {name: part for name, part in modules.items() if isinstance(part, Calibrated)}
+    parts = {name: part for name, part in wanting.items() if not isinstance(part, Standardise)}
+    before = {name: _numbers(modules[name]) for name in parts}
+    attributes = {name: modules[name].__dict__ for name in parts}
+    own = {name: {k: held[k] for k in held.keys() & {"calibrate"}} for name, held in attributes.items()}
+    for name, part in parts.items():
+        attributes[name]["calibrate"] = partial(_listen, asked, name, part.calibrate)
+    try:
+        show(encoder)
+    finally:
+        for name, held in attributes.items():
+            del held["calibrate"]
+            held.update(own[name])
+    return [
+        f"its {name!r}, a {type(part).__name__}" if name else f"a {type(part).__name__}"
+        for name, part in parts.items()
+        if name not in asked and all(map(_same, before[name], _numbers(modules[name])))
+    ]
+
+
+def _listen(asked: set[str], name: str, own: Calibrate, clips: Iterable[Tensor]) -> None:
+    asked.add(name)
+    own(clips)
+
+
+def _numbers(part: nn.Module) -> list[Tensor]:
+    numbers = (*part.parameters(), *part.buffers())
+    return [number.detach().clone() for number in numbers if not is_lazy(number)]
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return bool(((one == other) | ((one != one) & (other != other))).all())

@@ -3,6 +3,7 @@
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ from plait.compute.cluster import Cluster
 from plait.compute.crew import Crew
 from plait.compute.machine import settled_numerics
 from plait.contents import describe, network_key, settings
-from plait.encoders.standardise import uncalibrated
-from plait.errors import ConfigError
+from plait.encoders.standardise import neglected, uncalibrated
+from plait.errors import ConfigError, PlaitWarning
 from plait.features.cut import drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
@@ -233,6 +234,9 @@ def frozen_encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Mo
     if part := uncalibrated(encoder):
         expected = "features are made once for all folds, expected an encoder that holds mean and SD already"
         raise ConfigError(f"{where}: nobody calibrates {part} of {how.use}: {expected}")
+    for left in neglected(encoder):
+        why = "features are made once for all folds, so that nobody calls calibrate of"
+        warnings.warn(f"{where}: {why} {left} of {how.use}", PlaitWarning, stacklevel=2)
     return encoder.eval().requires_grad_(False)
 
 

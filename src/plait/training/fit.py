@@ -3,20 +3,22 @@
 import copy
 import math
 import time
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from plait.clips import Clips
 from plait.config import Method, Train
 from plait.encoders.chain import Tuned
-from plait.encoders.standardise import calibrated, uncalibrated
-from plait.errors import ConfigError, PlaitError
+from plait.encoders.standardise import calibrated, neglected, uncalibrated
+from plait.errors import ConfigError, PlaitError, PlaitWarning
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
 from plait.training.course import Course, Phase, Task, augments_of, optimizer_of, refusing
@@ -157,8 +159,17 @@ def _calibrate(network: Network, task: Task, rows: np.ndarray) -> None:
                 part.calibrate(task.clips.batch([name], group)[name].to(task.device) for group in groups)
 
 
+def _show_one(shape: Sequence[int], where: str, encoder: nn.Module) -> None:
+    """Calibrate an encoder by two clips of `shape` at random."""
+    for part in calibrated(encoder):
+        with refusing(f"{where}: calibrate fails"), torch.random.fork_rng([]), torch.no_grad():
+            part.calibrate(iter([torch.rand(2, *shape)]))
+
+
 def check(method: Method, train: Train, network: Network, clips: Clips, where: str) -> None:
     """Refuse calibration, precision, optimizer, schedule or augmentation that would fail in training.
+
+    A part of an encoder whose `calibrate` nobody calls is warned of.
 
     Args:
         method: what is to be trained.
@@ -173,10 +184,13 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
     shapes = {name: clips.shapes[name] for name in method.modalities}
     for name, encoder in network.encoders.items():
         shown = copy.deepcopy(encoder)
-        for part in calibrated(shown):
-            failure = f"{where}.encoders.{name}: calibrate fails"
-            with refusing(failure), torch.random.fork_rng([]), torch.no_grad():
-                part.calibrate(iter([torch.rand(2, *shapes[name])]))
+        for left in neglected(shown, partial(_show_one, shapes[name], f"{where}.encoders.{name}")):
+            expected = "if it needs that, give the encoder a method calibrate that does"
+            warnings.warn(
+                f"{where}.encoders.{name}: nobody calls calibrate of {left}: {expected}",
+                PlaitWarning,
+                stacklevel=2,
+            )
         if part_of_it := uncalibrated(shown):
             expected = (
                 "expected a method calibrate of the encoder that does, or nn.Sequential with it in front"
