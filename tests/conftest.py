@@ -98,13 +98,14 @@ def _own_cache(_leaves_nothing, tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def whole_pdf():
-    """How figures become PDF, most of which goes into fonts; tests do without unless they use `pdf`."""
+def whole_figures():
+    """How figures become SVG and PDF; tests that look at none do without, unless they use `svg` or `pdf`."""
     from plait.report import drawing  # not before the import hook
+    from tests.figures import blank
 
     with pytest.MonkeyPatch.context() as patch:
-        whole = drawing.to_pdf
-        patch.setattr(drawing, "to_pdf", lambda figure: b"%PDF")
+        whole = drawing._save
+        patch.setattr(drawing, "_save", blank)
         yield whole
 
 
@@ -118,9 +119,17 @@ def on_disk():
 
 
 @pytest.fixture
-def pdf(whole_pdf, monkeypatch):
-    """Figures are written as PDF too."""
-    monkeypatch.setattr("plait.report.drawing.to_pdf", whole_pdf)
+def svg(whole_figures, monkeypatch):
+    """Figures are drawn, as SVG."""
+    from tests.figures import drawn_as_svg  # not before the import hook
+
+    drawn_as_svg(whole_figures, monkeypatch)
+
+
+@pytest.fixture
+def pdf(whole_figures, monkeypatch):
+    """Figures are drawn, as SVG and as PDF."""
+    monkeypatch.setattr("plait.report.drawing._save", whole_figures)
 
 
 @pytest.fixture
