@@ -172,7 +172,7 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
     """
     shapes = {name: clips.shapes[name] for name in method.modalities}
     for name, encoder in network.encoders.items():
-        shown = copy.deepcopy(encoder)
+        shown = copy.deepcopy(encoder) if next(calibrated(encoder), None) is not None else encoder
         for part in calibrated(shown):
             failure = f"{where}.encoders.{name}: calibrate fails"
             with refusing(failure), torch.random.fork_rng([]), torch.no_grad():
