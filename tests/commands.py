@@ -14,8 +14,9 @@ from types import ModuleType
 import pytest
 
 from plait import cli
+from plait.recordings import synchronise
 from plait.report import drawing
-from tests.figures import blank
+from tests.figures import blank, no_picture
 
 LOADED = [
     "torchvision",
@@ -122,6 +123,7 @@ class Command:
 def _be(main, words, folder, environment, said, session):
     forkserver._forkserver.ensure_running = lambda: None  # whose child this is
     os.fsync, drawing._save = lambda descriptor: None, blank  # as in every test
+    synchronise.draw = no_picture
     if session:
         os.setsid()
     for stream, file in enumerate(said, 1):

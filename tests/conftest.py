@@ -110,6 +110,23 @@ def whole_figures():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def whole_sync_pictures():
+    """How the pictures are drawn by which people judge synchronisation; most tests do without."""
+    from plait.recordings import sync_picture  # not before the import hook
+    from tests.figures import no_picture
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plait.recordings.synchronise.draw", no_picture)
+        yield sync_picture.draw
+
+
+@pytest.fixture
+def sync_pictures(whole_sync_pictures, monkeypatch):
+    """The pictures are drawn by which people judge synchronisation."""
+    monkeypatch.setattr("plait.recordings.synchronise.draw", whole_sync_pictures)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def on_disk():
     """How a file gets onto the disk: nobody cuts the power here, so that tests do not wait for that."""
     with pytest.MonkeyPatch.context() as patch:
