@@ -98,14 +98,32 @@ def _own_cache(_leaves_nothing, tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def whole_pdf():
-    """How figures become PDF, most of which goes into fonts; tests do without unless they use `pdf`."""
+def whole_figures():
+    """How figures become SVG and PDF; tests that look at none do without, unless they use `svg` or `pdf`."""
     from plait.report import drawing  # not before the import hook
+    from tests.figures import blank
 
     with pytest.MonkeyPatch.context() as patch:
-        whole = drawing.to_pdf
-        patch.setattr(drawing, "to_pdf", lambda figure: b"%PDF")
+        whole = drawing._save
+        patch.setattr(drawing, "_save", blank)
         yield whole
+
+
+@pytest.fixture(autouse=True, scope="session")
+def whole_sync_pictures():
+    """How the pictures are drawn by which people judge synchronisation; most tests do without."""
+    from plait.recordings import sync_picture  # not before the import hook
+    from tests.figures import no_picture
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plait.recordings.synchronise.draw", no_picture)
+        yield sync_picture.draw
+
+
+@pytest.fixture
+def sync_pictures(whole_sync_pictures, monkeypatch):
+    """The pictures are drawn by which people judge synchronisation."""
+    monkeypatch.setattr("plait.recordings.synchronise.draw", whole_sync_pictures)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -118,9 +136,17 @@ def on_disk():
 
 
 @pytest.fixture
-def pdf(whole_pdf, monkeypatch):
-    """Figures are written as PDF too."""
-    monkeypatch.setattr("plait.report.drawing.to_pdf", whole_pdf)
+def svg(whole_figures, monkeypatch):
+    """Figures are drawn, as SVG."""
+    from tests.figures import drawn_as_svg  # not before the import hook
+
+    drawn_as_svg(whole_figures, monkeypatch)
+
+
+@pytest.fixture
+def pdf(whole_figures, monkeypatch):
+    """Figures are drawn, as SVG and as PDF."""
+    monkeypatch.setattr("plait.report.drawing._save", whole_figures)
 
 
 @pytest.fixture

@@ -273,6 +273,7 @@ SHIFTS = [Shift(1), Shift(2)]
 shift = SHIFTS[0]
 
 
+@keying.keying()
 def jobs(sets=(), world=MADE, threads=1, device="cpu", method="one"):
     """The key of each job of a study, by fold and seed."""
     study, dataset = load_study(STUDY, sets), world.dataset()

@@ -13,6 +13,7 @@ from plait.errors import ConfigError, DataError
 from plait.fusion.attention import attentions
 from plait.study.finished import FinishedRun, grids_of
 from plait.trust import OWN
+from tests.figures import drawn_as_svg
 from tests.miniature import write_arrays
 
 ROWS = ["gloves", "video", "average", "concat"]
@@ -29,10 +30,12 @@ def reproduced(data, out, *, only=ROWS, sets=SETS, **own):
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory):
+def features(tmp_path_factory, whole_figures):
     data = write_arrays(tmp_path_factory.mktemp("data"), "grids", people=3)
     out = tmp_path_factory.mktemp("run")
-    yield data, out, reproduced(data, out)
+    with pytest.MonkeyPatch.context() as patch:
+        drawn_as_svg(whole_figures, patch)
+        return data, out, reproduced(data, out)
 
 
 def test_features_go_through_to_every_table_and_figure(features):

@@ -33,7 +33,7 @@ def written(kind, seconds, seed=0):
     lines = []
     for at_s in seconds:
         stamp = (START + timedelta(seconds=float(at_s))).isoformat(" ")  # no fraction where it is nought
-        lines.append(",".join([stamp, *map(str, readings(kind, at_s, seed))]))
+        lines.append(",".join([stamp, *map(str, readings(kind, at_s, seed).tolist())]))
     return lines
 
 

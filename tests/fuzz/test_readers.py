@@ -41,7 +41,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", [name for name in READERS if name not in SLOW])
-def test_any_input_is_read_or_refused_in_one_line(tmp_path, finished, name):
+def test_any_input_is_read_or_refused_in_one_line(tmp_path, finished, name, svg):
     if missing := lacking(name):
         pytest.skip(f"{missing} is not installed")
     reader, rng = READERS[name], np.random.default_rng(list(name.encode()))

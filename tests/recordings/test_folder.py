@@ -70,9 +70,11 @@ def own(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(own, tmp_path_factory):
+def made(own, tmp_path_factory, whole_sync_pictures):
     folder, told = ingest([own[0]], tmp_path_factory.mktemp("recordings"))
-    return folder, told, synchronise(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plait.recordings.synchronise.draw", whole_sync_pictures)
+        return folder, told, synchronise(folder)
 
 
 def test_what_is_assumed_is_told_and_originals_stay(own, made):

@@ -80,13 +80,7 @@ def short(tmp_path):
     return tmp_path / "recordings"
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pictures, which take longest, are left out."""
-    monkeypatch.setattr("plait.recordings.synchronise.draw", lambda *_: None)
-
-
-def test_what_is_bad_in_a_folder_is_listed_and_the_rest_is_done(lab, capsys, monkeypatch):
+def test_what_is_bad_in_a_folder_is_listed_and_the_rest_is_done(lab, sync_pictures, capsys, monkeypatch):
     recordings, truth = lab
     code, out, err = plait(capsys, monkeypatch, "sync", recordings)
     assert code == 2 and "Traceback" not in err
@@ -103,7 +97,7 @@ def test_what_is_bad_in_a_folder_is_listed_and_the_rest_is_done(lab, capsys, mon
     assert "is it this video's log?" in out
 
 
-def test_what_is_set_by_hand_stays_until_told_otherwise(short, undrawn, capsys, monkeypatch):
+def test_what_is_set_by_hand_stays_until_told_otherwise(short, capsys, monkeypatch):
     assert plait(capsys, monkeypatch, "sync", short)[0] == 0
     code, _, err = plait(capsys, monkeypatch, "sync", short, "--offset", "wrist=1.5")
     assert code == 2 and "anna/wrist=1.5" in err and "'*/wrist=1.5' for all 2" in err
@@ -120,7 +114,7 @@ def test_what_is_set_by_hand_stays_until_told_otherwise(short, undrawn, capsys, 
     assert [read_sync(short / name)["wrist"].status for name in ("anna", "ben")] == ["manual", "unsure"]
 
 
-def test_an_offset_for_all_is_said_where_nothing_stands_yet(short, undrawn, capsys, monkeypatch):
+def test_an_offset_for_all_is_said_where_nothing_stands_yet(short, capsys, monkeypatch):
     for _ in range(2):  # the second time it changes nothing
         code, out, _ = plait(capsys, monkeypatch, "sync", short, "--offset", "wrist=0", "--no-audio")
         assert code == 0 and "wrist: offset +0.000 s set by hand in 2 recordings: anna, ben" in out
@@ -141,7 +135,7 @@ def test_an_offset_for_all_is_said_where_nothing_stands_yet(short, undrawn, caps
         ("--again", "anna/left", "expected RECORDING/LOG of: anna, ben"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line(short, undrawn, capsys, monkeypatch, option, value, message):
+def test_what_cannot_be_meant_is_one_line(short, capsys, monkeypatch, option, value, message):
     code, _, err = plait(capsys, monkeypatch, "sync", short, option, value)
     assert code == 2 and message in err and "Traceback" not in err
 
@@ -158,7 +152,7 @@ def test_a_damaged_sync_json_is_not_written_over(short):
     assert (short / "anna" / "sync.json").read_text(encoding="utf-8") == "{"
 
 
-def test_a_log_takes_the_clock_of_the_device_that_wrote_both(tmp_path, undrawn):
+def test_a_log_takes_the_clock_of_the_device_that_wrote_both(tmp_path):
     folder = tmp_path / "anna"
     folder.mkdir()
     signals = simulate(610, duration_s=75)
@@ -204,7 +198,7 @@ def test_a_clock_is_another_log_s(tmp_path, other):
         parse_description(path)
 
 
-def test_a_picture_has_names_as_they_are_and_the_same_bytes_each_time(short):
+def test_a_picture_has_names_as_they_are_and_the_same_bytes_each_time(short, sync_pictures):
     name = "x$\\frac$ a<b>&\"' 左手 tab\tand\x1b ${\\bf}"
     folder = short / "anna"
     description = folder / "recording.toml"
@@ -232,7 +226,7 @@ def test_a_picture_has_names_as_they_are_and_the_same_bytes_each_time(short):
         (lambda t: Readings(t[:2] * 1e6, np.ones((2, 3))), "of log to compare"),
     ],
 )
-def test_a_log_that_says_too_little_is_unsure_and_takes_an_offset(short, log, why):
+def test_a_log_that_says_too_little_is_unsure_and_takes_an_offset(short, sync_pictures, log, why):
     folder = short / "anna"
     table(folder / "wrist.csv", log(np.arange(0, 12, 0.02)))
     fit = synchronise(folder)["wrist"]
@@ -240,7 +234,7 @@ def test_a_log_that_says_too_little_is_unsure_and_takes_an_offset(short, log, wh
     assert synchronise(folder, {"wrist": 0.0})["wrist"].status == "manual"
 
 
-def test_a_manual_clock_of_one_log_does_not_keep_another_from_being_found(lab, undrawn, tmp_path):
+def test_a_manual_clock_of_one_log_does_not_keep_another_from_being_found(lab, tmp_path):
     made = tmp_path / "one"
     shutil.copytree(lab[0] / "bracketed", made)
     described = read_description(made)

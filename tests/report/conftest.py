@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from tests import tiny
+from tests.figures import drawn_as_svg
 from tests.report.test_clip_views import CLIP, RECORDING, SKELETON, VIDEO
 
 from plait.recogniser.predict import PREDICTED, Predicted, Whole
@@ -22,10 +23,19 @@ from plait.study.run import run_study
 from plait.trust import OWN
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _drawn(whole_figures):
+    """Here figures are looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        drawn_as_svg(whole_figures, patch)
+        yield
+
+
 @pytest.fixture(scope="session")
-def fused(tmp_path_factory):
+def fused(tmp_path_factory, whole_figures):
     """A small study of every kind of method, with its cases and its page."""
     with pytest.MonkeyPatch.context() as patch:
+        drawn_as_svg(whole_figures, patch)
         patch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         out = tmp_path_factory.mktemp("run")
         methods = {

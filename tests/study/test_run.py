@@ -116,7 +116,7 @@ def test_what_is_done_is_not_done_again_and_a_lost_job_gives_the_same_table(tmp_
     assert not (copy / "jobs" / ".making-left-over").exists()
 
 
-def test_processes_give_the_same_bytes_as_inline(tmp_path):
+def test_processes_give_the_same_bytes_as_inline(tmp_path, quick_workers):
     study = tiny.study(**FAST, methods={"a": tiny.study()["methods"]["a"], "b": tiny.study()["methods"]["b"]})
     run(tmp_path / "inline", study)
     run(tmp_path / "processes", study, executor="processes", workers=1)

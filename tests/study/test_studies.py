@@ -20,7 +20,7 @@ STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 SHAPES = {
     "MEx": {"depth": (25, 12, 16), "mat": (25, 32, 16), "thigh": (250, 3), "wrist": (250, 3)},
     "UTD-MHAD": {"depth": (32, 64, 64), "inertial": (64, 6), "skeleton": (32, 20, 3)},
-    "simulated": {"video": (32, 224, 224, 3), "thumbnails": (32, 56, 56, 3), "gloves": (134, 18)},
+    "simulated": {"video": (8, 224, 224, 3), "thumbnails": (32, 56, 56, 3), "gloves": (134, 18)},
     "glovid": {"video": (79, 224, 224, 3), "gloves": (134, 18)},
     "glovid-features": {"video": (10, 7, 7, 832), "gloves": (134, 18)},
     "WEAR": {**dict.fromkeys(("right-arm", "right-leg", "left-leg", "left-arm"), (50, 3)), "i3d": (1, 2048)},

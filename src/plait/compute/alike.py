@@ -59,18 +59,16 @@ def bound(do: Callable[..., R], device: str = "cpu") -> Callable[..., R]:
 
 
 def _bound(asked: Terms, do: Callable[..., R], *args: Any) -> R:
-    import torch
-
     from plait.keying import keying
 
     before, token = _repeats(), _asked.set(asked)
-    torch.use_deterministic_algorithms(asked.repeats[0], warn_only=asked.repeats[1])
+    _repeat(asked.repeats)
     try:
         meet(asked)
         with keying(asked.code):
             return do(*args)
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        _repeat(before)
         _asked.reset(token)
 
 
@@ -109,6 +107,14 @@ def _repeats() -> tuple[bool, bool]:
     import torch
 
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _repeat(asked: tuple[bool, bool]) -> None:
+    """Set what `_repeats` tells, if it is another: torch loads its compiler for that, which takes seconds."""
+    import torch
+
+    if asked != _repeats():
+        torch.use_deterministic_algorithms(asked[0], warn_only=asked[1])
 
 
 def _machine() -> tuple[str, ...]:

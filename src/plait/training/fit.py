@@ -183,7 +183,7 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
     """
     shapes = {name: clips.shapes[name] for name in method.modalities}
     for name, encoder in network.encoders.items():
-        shown = copy.deepcopy(encoder)
+        shown = copy.deepcopy(encoder) if next(calibrated(encoder), None) is not None else encoder
         for left in neglected(shown, partial(_show_one, shapes[name], f"{where}.encoders.{name}")):
             expected = "if it needs that, give the encoder a method calibrate that does"
             warnings.warn(
