@@ -7,7 +7,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -39,6 +38,7 @@ from plait.fusion import (
 from plait.recogniser.export import Exported, Several, export
 from plait.recogniser.program_files import ENDINGS, NAMES, PROBABILITIES
 from plait.training.network import Network, grid_shape
+from tests.shapes import unchecked
 
 INSTALLED = importlib.util.find_spec("onnxruntime") is not None
 ONNX = pytest.param("onnx", marks=pytest.mark.skipif(not INSTALLED, reason="needs plait[export]"))
@@ -48,10 +48,8 @@ CLASSES = 4
 
 @pytest.fixture(autouse=True)
 def _shapes_unchecked():
-    """As plait is installed: the checks that tests put into encoders are code that no graph can say."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    with unchecked():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")
