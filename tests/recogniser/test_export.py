@@ -1,6 +1,5 @@
 """Exported networks, opened without plait, give the network's probabilities, or a line says why not."""
 
-import functools
 import importlib.util
 import json
 import sys
@@ -44,24 +43,12 @@ INSTALLED = importlib.util.find_spec("onnxruntime") is not None
 ONNX = pytest.param("onnx", marks=pytest.mark.skipif(not INSTALLED, reason="needs plait[export]"))
 FORMATS = pytest.mark.parametrize("to", [ONNX, "torch"])
 CLASSES = 4
+pytestmark = pytest.mark.usefixtures("operations_listed_once")
 
 
 @pytest.fixture(autouse=True)
 def _shapes_unchecked():
     with unchecked():
-        yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _operations_are_listed_once():
-    """What ONNX has for torch's operations is listed for the first file, and not for each."""
-    with pytest.MonkeyPatch.context() as patch:
-        if INSTALLED:
-            from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-            patch.setattr(
-                ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
-            )
         yield
 
 
@@ -111,7 +98,7 @@ ENCODERS = {
     "skeleton": ((13, 5, 3), partial(SkeletonNet, body=6, own=4, channels=3)),
     "features": ((9, 2, 2, 7), partial(GridNet, width=5, temporal=(4, 3), motion=True)),
     "inertial": (
-        (30, 6),
+        (18, 6),
         partial(
             SignalNet,
             widths=(6, 8),

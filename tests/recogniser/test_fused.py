@@ -170,6 +170,7 @@ def test_whole_recordings_are_scored_by_seed_and_of_an_ensemble_once(made):
     assert table["accuracy_labelled"].min() > 0.2
 
 
+@pytest.mark.usefixtures("operations_listed_once")
 @pytest.mark.parametrize("method, to", CASES)
 def test_they_are_exported_with_all_that_is_in_them(made, tmp_path, method, to):
     root, _ = made
