@@ -6,8 +6,10 @@ A check takes twenty times as long as many a function itself, and a study calls 
 import math
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from functools import wraps
 
+import jaxtyping
 from beartype import beartype
 from jaxtyping import install_import_hook
 
@@ -21,6 +23,16 @@ _most = math.inf
 def check_shapes():
     """Check what functions and methods of `ROOMS` are called with, and what they return."""
     install_import_hook([f"plait.{room}" for room in ROOMS], "tests.shapes.checking")
+
+
+@contextmanager
+def unchecked():
+    """Within, all is as plait is installed: checks are code that no graph can say."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def begin(file):

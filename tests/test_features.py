@@ -307,7 +307,7 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     def command(folder):
         return started("features", *asked, PLAIT_CACHE=str(tmp_path / folder))
 
-    small = ("--set", "pool='space'", "--set", "size=112")
+    small = ("--set", "pool='space'", "--set", "size=64")
     asked = (clips, "--encoder", LITE0, "--modality", "thumbnails", *small)
     alone, killed = command("alone"), command("killed")
     while killed.process.is_alive():
@@ -332,7 +332,7 @@ def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     assert str(one) in out and "(32, 320), float16" in out
     modality = SIMULATED.modality("thumbnails")
     first = next(tensors(modality, listed(SIMULATED, clips, ["video"])))
-    network = made(resolve(LITE0, ""), (tuple(first.shape),), {"pool": "space", "size": 112}, "").eval()
+    network = made(resolve(LITE0, ""), (tuple(first.shape),), {"pool": "space", "size": 64}, "").eval()
     with torch.inference_mode():
         np.testing.assert_allclose(np.load(one)[0], network(first[None].float())[0], rtol=5e-3, atol=5e-3)
 

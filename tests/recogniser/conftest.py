@@ -1,4 +1,7 @@
-"""What several files of tests need: a hub on loopback in the place of the Hugging Face hub."""
+"""What several files of tests need: a hub on loopback instead of Hugging Face's, and quicker exports."""
+
+import functools
+import importlib.util
 
 import huggingface_hub
 import pytest
@@ -22,3 +25,15 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setenv("HF_ENDPOINT", f"{served.url}/")
         yield served
         huggingface_hub.close_session()
+
+
+@pytest.fixture(scope="module")
+def operations_listed_once():
+    """What ONNX has for torch's operations is listed for the first file, and not for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("onnxruntime") is not None:
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            listed = functools.cache(ONNXRegistry.from_torchlib)
+            patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(listed))
+        yield

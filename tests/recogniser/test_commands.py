@@ -5,7 +5,6 @@ import re
 import shutil
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import polars as pl
 import pytest
@@ -19,6 +18,7 @@ from plait.recogniser.recogniser import Recogniser
 from plait.trust import Trust
 from tests.recogniser import world
 from tests.recogniser.hub import TOKEN
+from tests.shapes import unchecked
 
 TRUSTED = ("--trust", "tests.recogniser.world")
 ONNX = pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs plait[export]")
@@ -81,20 +81,12 @@ def test_what_predict_cannot_take_is_one_line(at_home, tmp_path, words, line):
     assert not (tmp_path / "timeline").exists()
 
 
-@pytest.fixture
-def _shapes_unchecked():
-    """As plait is installed: the checks that tests put into encoders are code that no graph can say."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 @pytest.mark.parametrize("to", [pytest.param("onnx", marks=ONNX), "torch"])
-@pytest.mark.usefixtures("_shapes_unchecked")
 def test_an_exported_file_gives_the_model_s_scores(at_home, tmp_path, to):
     file = tmp_path / {"onnx": "led.onnx", "torch": "led.pt2"}[to]
     words = ["--data", "data", "--to", to, "--out", file, "--clips", 5, *TRUSTED]
-    code, told, complaint = at_home("export", "model", *words)
+    with unchecked():
+        code, told, complaint = at_home("export", "model", *words)
     assert code == 0, complaint
     assert f"{file}: a ('clips', 20, 2), b ('clips', 30, 2) -> 3 scores\non 5 clips: the same labels" in told
     recogniser = Recogniser.load(tmp_path / "model", trust=Trust(frozenset({"tests"})))

@@ -1,13 +1,11 @@
 """Exported networks, opened without plait, give the network's probabilities, or a line says why not."""
 
-import functools
 import importlib.util
 import json
 import sys
 from functools import partial
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -39,31 +37,18 @@ from plait.fusion import (
 from plait.recogniser.export import Exported, Several, export
 from plait.recogniser.program_files import ENDINGS, NAMES, PROBABILITIES
 from plait.training.network import Network, grid_shape
+from tests.shapes import unchecked
 
 INSTALLED = importlib.util.find_spec("onnxruntime") is not None
 ONNX = pytest.param("onnx", marks=pytest.mark.skipif(not INSTALLED, reason="needs plait[export]"))
 FORMATS = pytest.mark.parametrize("to", [ONNX, "torch"])
 CLASSES = 4
+pytestmark = pytest.mark.usefixtures("operations_listed_once")
 
 
 @pytest.fixture(autouse=True)
 def _shapes_unchecked():
-    """As plait is installed: the checks that tests put into encoders are code that no graph can say."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _operations_are_listed_once():
-    """What ONNX has for torch's operations is listed for the first file, and not for each."""
-    with pytest.MonkeyPatch.context() as patch:
-        if INSTALLED:
-            from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-            patch.setattr(
-                ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
-            )
+    with unchecked():
         yield
 
 
@@ -100,13 +85,20 @@ def clip_network(shape):
     return Clip3D(nn.Conv3d(3, 4, 3, stride=2), shape, Standard(preset))
 
 
+class Counting(nn.Module):
+    """Somebody's own, whose `len(clips)` no trace can follow: its code must be read."""
+
+    def forward(self, clips):
+        return clips.reshape(len(clips), 4)
+
+
 ENCODERS = {
     "motion": ((8, 17, 17, 3), MotionNet),
     "depth": ((9, 37, 33), partial(DepthNet, patches=4, places=5, body=6, channels=4)),
     "skeleton": ((13, 5, 3), partial(SkeletonNet, body=6, own=4, channels=3)),
     "features": ((9, 2, 2, 7), partial(GridNet, width=5, temporal=(4, 3), motion=True)),
     "inertial": (
-        (30, 6),
+        (18, 6),
         partial(
             SignalNet,
             widths=(6, 8),
@@ -126,6 +118,7 @@ ENCODERS = {
     "places": ((3, 2, 2, 6), nn.Identity),
     "steps": ((7, 5), nn.Identity),
     "vector": ((4,), nn.Identity),
+    "counted": ((2, 2), lambda shape: Counting()),
 }
 NETWORKS = {
     "led": ("places steps vector", partial(Led, lead="places")),
@@ -213,9 +206,9 @@ def test_a_file_gives_the_probabilities_of_the_network(tmp_path, name, to):
 
 @FORMATS
 def test_an_average_shares_clips(tmp_path, to):
-    first, second = network("places vector", Concat), network("vector steps", Concat)
+    first, second = network("places vector", Concat), network("vector counted", Concat)
     module = Several([Exported(first, 2.0), Exported(second)])
-    assert module.modalities == ("places", "vector", "steps")
+    assert module.modalities == ("places", "vector", "counted")
     shapes = shapes_of(module)
     export(module, shapes, tmp_path / f"average{ENDINGS[to]}", to, samples=clips(shapes, 2))
     others = clips(shapes, 3)

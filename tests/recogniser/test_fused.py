@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import jaxtyping
 import numpy as np
 import polars as pl
 import pytest
@@ -26,7 +25,8 @@ from plait.results import CONTINUOUS
 from plait.study.load import load_study
 from plait.trust import Trust
 from tests.recogniser import world
-from tests.recogniser.test_export import FORMATS, opened
+from tests.recogniser.test_export import ONNX, opened
+from tests.shapes import unchecked
 
 TESTS = Trust(frozenset({"tests"}))
 MADE = {
@@ -37,6 +37,8 @@ MADE = {
     "many-mixtures": {"ensemble": "mixture"},
     "many-stacks": {"ensemble": "stack"},
 }
+CASES = [pytest.param(name, "onnx", marks=ONNX.marks) for name in ("mixture", "first", "many-stacks")]
+CASES += [("many-stacks", "torch")]  # ONNX comes by way of the other
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def made(tmp_path_factory):
         train={"max_epochs": 4, "args": {"lr": 0.02}},
         evaluate={"continuous": True, "stride_s": 2.0},
     )
-    plait.run(study, root / "data", root / "run", say=lambda line: None)
+    plait.run(study, root / "data", root / "run", doctor=False, say=lambda line: None)
     for method in MADE:
         fit_model(
             study,
@@ -168,25 +170,21 @@ def test_whole_recordings_are_scored_by_seed_and_of_an_ensemble_once(made):
     assert table["accuracy_labelled"].min() > 0.2
 
 
-@FORMATS
-@pytest.mark.parametrize("method", ["mixture", "first", "many-stacks"])
+@pytest.mark.usefixtures("operations_listed_once")
+@pytest.mark.parametrize("method, to", CASES)
 def test_they_are_exported_with_all_that_is_in_them(made, tmp_path, method, to):
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        root, _ = made
-        recogniser = Recogniser.load(root / method, trust=TESTS)
-        assert recogniser.facts.temperature != 1
-        shapes = {name: sensor.shape for name, sensor in recogniser.facts.sensors.items()}
-        clips = [window(seed) for seed in range(3)]
-        samples = {name: torch.stack([clip[name] for clip in clips]) for name in shapes}
-        path = tmp_path / f"model{ENDINGS[to]}"
+    root, _ = made
+    recogniser = Recogniser.load(root / method, trust=TESTS)
+    assert recogniser.facts.temperature != 1
+    shapes = {name: sensor.shape for name, sensor in recogniser.facts.sensors.items()}
+    clips = [window(seed) for seed in range(3)]
+    samples = {name: torch.stack([clip[name] for clip in clips]) for name in shapes}
+    path = tmp_path / f"model{ENDINGS[to]}"
+    with unchecked():
         export(exported(recogniser), shapes, path, to, samples=samples)
-        given = opened(path, to)(*samples.values())
-        torch.testing.assert_close(
-            given, torch.from_numpy(np.stack([recogniser(c) for c in clips])), atol=1e-4, rtol=0
-        )
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    given = opened(path, to)(*samples.values())
+    expected = torch.from_numpy(np.stack([recogniser(clip) for clip in clips]))
+    torch.testing.assert_close(given, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("method", ["mixture", "stack"])

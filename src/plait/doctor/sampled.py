@@ -164,7 +164,7 @@ def _signal(same: _Same) -> Signal | None:
     held = _held(stream)
     rows = _stretches(len(times), max(NUMBERS // max(one.size, 1), STRETCHES), STRETCHES)
     values = np.asarray(held[rows] if held is not None else stream.at(times[rows]), np.float32)
-    names = log.names if isinstance(log, SensorLog) else tuple(_places(one.shape))
+    names = log.names if isinstance(log, SensorLog) else _places(one.shape)
     axes = _named_axes(names) if isinstance(log, SensorLog) else _placed_axes(one.shape)
     return Signal(times, rows, values.reshape(len(rows), -1), names, axes)
 
@@ -212,10 +212,11 @@ def _small(picture: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
 
 
-def _places(shape: Sequence[int]) -> Iterator[str]:
+@functools.lru_cache(maxsize=4)  # a grid has many, and all recordings the same
+def _places(shape: tuple[int, ...]) -> tuple[str, ...]:
     """Names of numbers that have none: their places."""
-    for place in np.ndindex(*shape):
-        yield "channel " + ".".join(map(str, place)) if place else "channel"
+    places = np.ndindex(*shape)
+    return tuple("channel " + ".".join(map(str, place)) if place else "channel" for place in places)
 
 
 AXIS = re.compile(r"(.*?)([xyz])((?:[ _(\[].*)?)")

@@ -135,7 +135,7 @@ class Tuned(nn.Module):
                 again = self.checkpoint and torch.is_grad_enabled()
                 maps = _again(block, maps) if again else block(maps)
         back = "(b t) c h w -> b t h w c" if self.frames else "b c t h w -> b t h w c"
-        made = rearrange(maps.float(), back, b=len(grid))
+        made = rearrange(maps.float(), back, b=grid.shape[0])
         return made if self.close is None else self.close(made)
 
 

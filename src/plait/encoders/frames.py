@@ -84,7 +84,7 @@ class FrameNet(nn.Module):
             frames = neighbouring(signed if signed.ndim == 4 else signed @ signed.new_tensor(LUMA))
         frames = frames.flatten(0, 1)
         maps = torch.cat([self._maps(part) for part in torch.split(frames, self.at_once or len(frames))])
-        grid: Tensor = rearrange(maps, "(b t) c u v -> b t u v c", b=len(clips))
+        grid: Tensor = rearrange(maps, "(b t) c u v -> b t u v c", b=clips.shape[0])
         return grid if self.pool == "none" else grid.mean(_AXES[self.pool])
 
     @property

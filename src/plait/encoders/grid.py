@@ -56,5 +56,5 @@ class GridNet(nn.Module):
         narrow = self.linear(features.flatten(2, -2) if self.places else features.unsqueeze(2))
         lines = rearrange(narrow, "b t v c -> (b v) c t")
         followed = self.time(torch.relu(self.norm(lines)))
-        grid: Tensor = rearrange(followed, "(b v) c t -> b t v c", b=len(features))
+        grid: Tensor = rearrange(followed, "(b v) c t -> b t v c", b=features.shape[0])
         return grid.reshape(*grid.shape[:2], *self.places, grid.shape[-1])

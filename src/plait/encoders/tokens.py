@@ -63,7 +63,7 @@ class TokenGrid(nn.Module):
         images = rearrange(colours, "b t h w c -> (b t) c h w")
         if tuple(images.shape[2:]) != (self.side, self.side):
             images = F.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
-        video = rearrange(images, "(b t) c h w -> b t c h w", b=len(clips))
+        video = rearrange(images, "(b t) c h w -> b t c h w", b=clips.shape[0])
         out = self.model(video, skip_predictor=True) if self.jepa else self.model(video)
         side = self.side // self.patch
         grid: Tensor = rearrange(out.last_hidden_state, "b (t h w) c -> b t h w c", h=side, w=side)

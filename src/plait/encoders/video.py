@@ -65,7 +65,7 @@ class VideoNet(nn.Module):
         video = clips if clips.ndim == 5 else clips.unsqueeze(-1)
         patches = self.patches(rearrange(video, "b t h w c -> (b t) c h w"))
         frames = self.space(patches.contiguous(memory_format=torch.channels_last))  # twice as fast on a CPU
-        positions = rearrange(frames, "(b t) c h w -> b c t (h w)", b=len(video))
+        positions = rearrange(frames, "(b t) c h w -> b c t (h w)", b=video.shape[0])
         grid: Tensor = rearrange(self.time(positions), "b c t (h w) -> b t h w c", h=frames.shape[2])
         return grid
 

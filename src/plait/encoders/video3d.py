@@ -47,7 +47,7 @@ class Clip3D(nn.Module):
     def forward(self, clips: Float[Tensor, "b frames height width 3"]) -> Float[Tensor, "b t h w c"]:
         """The grid of each clip."""
         frames = self.prepare(rearrange((clips + 1) / 2, "b t h w c -> (b t) c h w"))
-        video = rearrange(frames, "(b t) c h w -> b c t h w", b=len(clips))
+        video = rearrange(frames, "(b t) c h w -> b c t h w", b=clips.shape[0])
         grid: Tensor = rearrange(self.network(video), "b c t h w -> b t h w c")
         return grid
 

@@ -199,8 +199,7 @@ def export(
     write = to_onnx if to == "onnx" else to_torch
     with torch.no_grad(), _undivided(module.eval()), _quiet(), atomic(path) as file:
         few = tuple(_batch(clip, 3) for clip in clips)
-        parts: list[tuple[_Part, ExportedProgram]] = []
-        program = _traced(_Part("the network", _graph(module, few, parts), few))
+        program = _whole(module, few)
         try:
             run, ours = write(program, file, module.modalities), module(*clips)
             sizes = {len(ours), 1, 3 if len(ours) == 2 else 2}
@@ -208,12 +207,12 @@ def export(
         except (OSError, MemoryError, ConfigError):
             raise
         except Exception as error:  # an operation that a library does not know raises anything
-            culprit = _culprit(parts, write, file)
+            culprit = _culprit(module, few, write, file)
             raise ConfigError(f"{culprit} cannot be exported: {_reason(error)}") from error
         apart = max(_apart(*pair) for pair in pairs)
         if not apart <= TOLERANCE:
             off = f"gives other numbers once exported (probabilities {apart:.1e} off)"
-            raise ConfigError(f"{_culprit(parts, write, file)} {off}, expected at most {TOLERANCE:.0e}")
+            raise ConfigError(f"{_culprit(module, few, write, file)} {off}, expected at most {TOLERANCE:.0e}")
         if any((expected.argmax(1) != got.argmax(1)).any() for expected, got in pairs):
             raise ConfigError(f"{path}: some clips get other labels once exported, expected the same")
     return apart
@@ -232,6 +231,18 @@ def _checked(
             expected = f"({sizes}), n the same for every modality, at least 1"
             raise ConfigError(f"samples of {name!r} have shape {got}, expected {expected}")
     return tuple(samples[name].float() for name in modalities)
+
+
+def _whole(module: Exported | Several, clips: tuple[Tensor, ...]) -> ExportedProgram:
+    """A network as a graph, for any number of clips.
+
+    Raises:
+        ConfigError: a part of it cannot be exported; the message names it.
+    """
+    try:
+        return _of(module, clips, strict=False)
+    except Exception:  # some part is in the way, which is found, or does in another way
+        return _traced(_Part("the network", _graph(module, clips, []), clips))
 
 
 def _graph(
@@ -280,25 +291,33 @@ def _traced(part: _Part) -> ExportedProgram:
     Raises:
         ConfigError: neither takes it.
     """
-    batch = Dim("batch", min=1, max=MOST_CLIPS)
-    axes = tree_map(lambda tensor: {0: batch}, part.inputs)
     for strict in (False, True):
         try:
-            # A module that takes *clips has one argument, a tuple, in the eyes of dynamic_shapes.
-            shapes = (axes,) if isinstance(part.module, Exported | Several) else axes
-            return torch.export.export(part.module, part.inputs, dynamic_shapes=shapes, strict=strict)
+            return _of(part.module, part.inputs, strict)
         except Exception as error:  # whatever depends on values, or is no torch
             if strict:
                 raise ConfigError(f"{part.called} cannot be exported: {_reason(error)}") from error
     raise AssertionError
 
 
+def _of(module: nn.Module, inputs: tuple[Any, ...], strict: bool) -> ExportedProgram:
+    """A module as a graph, in one of the ways that `torch.export` has."""
+    batch = Dim("batch", min=1, max=MOST_CLIPS)
+    axes = tree_map(lambda tensor: {0: batch}, inputs)
+    # A module that takes *clips has one argument, a tuple, in the eyes of dynamic_shapes.
+    shapes = (axes,) if isinstance(module, Exported | Several) else axes
+    return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=strict)
+
+
 def _culprit(
-    parts: Sequence[tuple[_Part, ExportedProgram]],
+    module: Exported | Several,
+    clips: tuple[Tensor, ...],
     write: Callable[[ExportedProgram, Path, Sequence[str]], Run],
     file: Path,
 ) -> str:
     """The first part that fails by itself, or else the whole, as errors call it."""
+    parts: list[tuple[_Part, ExportedProgram]] = []
+    _graph(module, clips, parts)
     for part, program in parts:
         try:
             run = write(program, file, ())
