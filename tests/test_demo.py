@@ -187,6 +187,7 @@ def test_people_of_another_demo_are_not_taken_for_this_one_s(demo):
     assert demo.held() == before
 
 
+@pytest.mark.slow
 def test_stopped_again_and_again_it_goes_on_to_the_same_bytes(demo, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt

@@ -301,6 +301,7 @@ def test_overlapping_windows_decode_shared_frames_once(clips, tmp_path, monkeypa
     assert len(shaped) == len(set(shaped)) < 0.6 * 32 * len(cuts)
 
 
+@pytest.mark.slow
 def test_lite0_on_simulated_recordings_killed_and_resumed(clips, tmp_path):
     """SIGKILL in the middle; the same command goes on and leaves the file of a run left alone."""
 

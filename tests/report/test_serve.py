@@ -12,7 +12,6 @@ from tests.commands import started
 from tests.report.test_report import make_run
 
 from plait.errors import ConfigError, DataError
-from plait.report import write_report
 from plait.report.serve import HOST, server
 
 
@@ -179,7 +178,6 @@ def test_mistakes_are_one_line(tmp_path):
 
 def test_the_command_serves_until_it_is_interrupted(tmp_path):
     run = make_run(tmp_path)
-    page = write_report(run).read_bytes()
     serving = started("report", run, "--serve", "--port", 0)
     while len(told := serving.said[0].read_text().splitlines() if serving.said[0].exists() else []) < 2:
         assert serving.process.is_alive(), serving.ended()
@@ -188,7 +186,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
     address = told[1].split()[0].removeprefix("http://").strip("/")
     connection = http.client.HTTPConnection(*address.split(":"), timeout=10)
     connection.request("GET", "/")
-    assert connection.getresponse().read() == page
+    assert connection.getresponse().read() == (run / "index.html").read_bytes()
     connection.close()
     os.kill(serving.process.pid, signal.SIGINT)
     code, _, said = serving.ended()
