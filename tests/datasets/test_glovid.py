@@ -121,7 +121,7 @@ def spoilt(name, row, value):
         (lambda d: (d / "clips.csv").unlink(), "clips.csv: cannot be read"),
         (
             lambda d: (d / "clips.csv").write_text("clip,subject,activity\na,1,screw\nb,1,scr"),
-            "clips.csv: line 3, the last, was cut off: 'scr' is the beginning of 'screw'",
+            "clips.csv: line 3, the last, has no line break, and 'scr' is the beginning of 'screw': cut off?",
         ),
     ],
 )

@@ -3,17 +3,20 @@
 import re
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from plait.datasets import worn
-from plait.errors import DataError
+from plait.datasets.log import columns_of
+from plait.errors import DataError, PlaitWarning
 from plait.recordings.formats.archive import Archive
 from plait.recordings.formats.empatica import EMPATICA
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, read_log
-from plait.recordings.unended import refuse_cut_bytes, unended
+from plait.recordings.tables import read_table
+from plait.recordings.unended import check_end, doubt
 
 XYZ = Log(("x", "y", "z"), "t")
 FORMS = {
@@ -95,10 +98,12 @@ TABLES = {
 @pytest.mark.parametrize("kind", TABLES)
 def test_labels_cut_off_anywhere_are_those_that_were_written_or_an_error_or_said(tmp_path, kind):
     name, head, form = TABLES[kind]
-    text = head + "\n".join(form.format(*one, 1e3 * one[0], 1e3 * one[1]) for one in LABELS) + "\n"
+    text = head + "\n".join(form.format(*one, 1e3 * one[0], 1e3 * one[1]) for one in LABELS)
     file = tmp_path / name
-    file.write_text(text)
+    file.write_text(f"{text}\n")
     whole = read_labels(file).spans
+    file.write_text(text)  # whole, by a writer that ends no last line
+    assert read_labels(file).spans == whole
     for at in range(text.index("\n", len(head)) + 2, len(text)):
         file.write_text(text[:at])
         try:
@@ -107,74 +112,169 @@ def test_labels_cut_off_anywhere_are_those_that_were_written_or_an_error_or_said
             assert str(error).startswith(f"{file}: ")
             continue
         written = all(span in whole for span in labels.spans)
-        assert written or any("nothing tells whether it is whole" in note for note in labels.told), text[:at]
+        assert written or any("nothing shows that it is whole" in note for note in labels.told), text[:at]
+
+
+STOPS = "activity,start,stop\n" + "".join(
+    f"{name},{2 * n},{2 * n + 0.5}\n" for n, name in enumerate("abcdefg")
+)
+GOOD = {  # without a last line break, and whole
+    "a stop without decimals": (f"{STOPS}h,20,22", 8),
+    "a time of the day without": (
+        "activity\tstart\tstop\n"
+        + "".join(f"a\t0:0{n}.2\t0:0{n}.5\n" for n in range(1, 7))
+        + "a\t0:10.5\t0:12",
+        7,
+    ),
+    "a word that others begin with": ("activity,start,stop\nwalk fast,1,2\nsit down,3,4\nwalk,5,6", 3),
+    "the same in its last column": ("start,stop,activity\n1,2,walk fast\n3,4,sit down\n5,6,walk", 3),
+    "no note": ("start,stop,activity,note\n1,2,walk,good\n3,4,sit,bad\n5,6,walk,", 3),
+    "no comma for it": ("start,stop,activity,note\n1,2,walk,good\n3,4,sit,bad\n5,6,walk", 3),
+    "a row without a spreadsheet's padding": ("start,stop,activity,,\n1,2,walk,,\n3,4,sit,,\n5,6,walk", 3),
+    "a row of nothing": ("start,stop,activity\n1,2,walk\n3,4,sit\n,,", 2),
+    "no probability": ("start,stop,activity,p\n1,2,walk,0.9\n3,4,sit,0.8\n5,6,walk,NA", 3),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_labels_whose_writer_ends_no_last_line_are_read(tmp_path, kind):
+    text, count = GOOD[kind]
+    file = tmp_path / ("labels.tsv" if "\t" in text else "labels.csv")
+    file.write_text(text)
+    found = read_labels(file).spans
+    file.write_text(f"{text}\n")
+    assert len(found) == count and found == read_labels(file).spans
+
+
+def rows_of(lines):
+    return "\n".join(lines), [(number, line.split(",")) for number, line in enumerate(lines, 1)]
 
 
 @pytest.mark.parametrize(
-    ("rows", "why"),
+    ("lines", "why"),
     [
         (["1,walking", "2,sitting", "3,walki"], "'walki' is the beginning of 'walking'"),
-        (["1,walking", "2,sitting", "3"], "it has 1 of 2 cells"),
-        (["1,walking", "2,sitting", "3,"], "its last cell is empty"),
-        (["walk,1", "sit,12", "walk,-"], "'-' is no number"),
-        ([f"walk,{n}.25" for n in range(5)] + ["sit,7.2"], "'7.2' is not written like '4.25' above"),
-        (
-            [f"walk,0:00:0{n}" for n in range(5)] + ["sit,0:00:"],
-            "'0:00:' is not written like '0:00:04' above",
-        ),
+        (["walk,1.25", "sit,2.50", "sit,7."], "'7.' is not written like '2.50' above"),
+        (["walk,0:01:25", "sit,0:02:50", "sit,0:0:"], "'0:0:' is not written like '0:02:50' above"),
+        ([f"walk,{n}.25" for n in range(50)] + ["sit,7.2"], "'7.2' is not written like '49.25' above"),
     ],
 )
-def test_what_shows_that_a_line_was_cut_off(rows, why):
-    odd = unended([row.split(",") for row in rows])
-    assert odd == (True, why)
+def test_what_looks_cut_off(lines, why):
+    assert doubt(*rows_of(lines)) == (len(lines), True, why)
 
 
 @pytest.mark.parametrize(
-    "rows",
+    "lines",
     [
         ["1,walking", "2,sitting", "3,walking"],
         ["1.25", "2.50", "3.75"],
         ["1,0:01", "2,0:02"],
         ["1,2,", "3,,", "4,5,"],
+        ['1,"2"', '3,"45"', '6,"7"'],
         [f"{n},{n % 2}" for n in range(40)],
         ["1,2"],
-        [],
+        ["1,2", "# the end"],
+        ["1,2", ","],
     ],
 )
-def test_what_shows_that_a_line_is_whole(rows):
-    assert unended([row.split(",") for row in rows]) is None
+def test_what_is_whole(lines):
+    text, rows = rows_of(lines)
+    assert doubt(text, [row for row in rows if not row[1][0].startswith("#")]) is None
 
 
 @pytest.mark.parametrize(
-    "rows", [["1,2", "3,4"], ["a,sit", "b,sitting", "c,sit"], ["1,walk", "2,run"], ["1.5", "2.25", "3.5"]]
+    "lines",
+    [
+        ["1,2", "3,4"],
+        ["a,sit", "b,sitting", "c,sit"],
+        ["a,walk fast", "b,sit", "c,walk"],
+        ["1,walk", "2,run"],
+        ["1.5", "2.25", "3.5"],
+        ["1,walking", "2,sitting", "3"],
+        ["1,walking", "2,sitting", "3,"],
+        ["0,1", "1,", "2,5", "3,"],
+        ['"0","1","2"', '"1","2","3"', '"2"'],
+        ["walk,1", "sit,12", "walk,-"],
+        [*(f"{n},{n}" for n in range(20)), "20,NA", "21,9"],
+        [f"walk,{n}.25" for n in range(5)] + ["sit,7.2"],
+    ],
 )
-def test_where_nothing_shows_it_that_is_said(rows):
-    odd = unended([row.split(",") for row in rows])
-    assert odd is not None and not odd.sure and "may go on" in odd.why
+def test_where_nothing_shows_it_that_is_said(lines):
+    found = doubt(*rows_of(lines))
+    assert found is not None and not found.strong and found.line == len(lines)
 
 
-def test_a_published_file_that_was_cut_off_is_refused_by_its_line(tmp_path):
-    rows = [f"{n} {n / 7:.5f}" for n in range(40)]
+def test_of_a_quoted_row_that_was_cut_between_two_cells_no_reading_is_made(tmp_path):
+    text = re.sub(r"([^,\n]+)", r'"\1"', log_of("decimals", ",", "\n", 0))
+    file = tmp_path / "log.csv"
+    for cut in range(1, text.count(",", text.rindex("\n")) + 1):
+        file.write_text(text.rsplit(",", cut)[0])
+        said: list[str] = []
+        assert len(read_log(file, XYZ, said).times) == 29 and "line 31, the last" in said[-1]
+
+
+@pytest.mark.parametrize("end", ["# end of log", "t,x,y,z"])
+def test_a_last_line_that_is_no_row_costs_none(tmp_path, end):
+    file = tmp_path / "log.csv"
+    file.write_text(f"{log_of('whole', ',', chr(10), 0)}\n{end}")
+    said: list[str] = []
+    assert len(read_log(file, XYZ, said).times) == 30 and not any("no line break" in one for one in said)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("1.0\t2.0\twalking\n3.0\t4.0\twalk\n\\\t100.0\t200.0")
+    assert len(read_labels(labels).spans) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8"])
+def test_a_letter_may_be_cut(tmp_path, encoding):
+    file = tmp_path / "log.csv"
+    lines = ["t,x,in m/s\u00b2", *(f"{n},{n}.25,\u00b2" for n in range(30))]
+    content = "\n".join(lines).encode(encoding)
+    for cut in (1, 2, 3, 4):
+        file.write_bytes(content[:-cut])
+        log = read_log(file, Log(("x",), "t"))
+        assert len(log.times) >= 29 and log.values[-1, 0] % 1 == 0.25
+        assert "in m/s\u00b2" in read_table(file, logger=True).frame.columns
+
+
+def test_a_published_file_that_was_cut_off_is_refused_by_its_line_or_warned_of(tmp_path):
+    rows = [f"{n} {n / 7:.5f}" for n in range(60)]
     text = "\n".join(rows).encode()
-    assert len(worn.number_table(text, "a.dat", 2, [0, 1])) == 40
+    assert len(worn.number_table(text, "a.dat", 2, [0, 1])) == 60
     for cut in range(1, 6):
-        with pytest.raises(DataError, match=r"^a\.dat: line 40, the last, was cut off: "):
+        with pytest.raises(
+            DataError, match=r"^a\.dat: line 60, the last, has no line break, and .* cut off\?"
+        ):
             worn.number_table(text[:-cut], "a.dat", 2, [0, 1])
+    with pytest.warns(PlaitWarning, match="^codes: line 3, the last, .* '40' may go on, nothing shows"):
+        check_end("codes", b"name,code\na,40512\nb,40", ",", header=True)
     long = b"\n".join([b"0.125," * 9 + b"0.125"] * 20_000)  # more than is looked at
-    refuse_cut_bytes("long", long, ",")
-    with pytest.raises(
-        DataError, match=r"^long: line 20000, the last, was cut off: '0\.12' is not written like"
-    ):
-        refuse_cut_bytes("long", long[:-1], ",")
+    check_end("long", long, ",", header=True)
+    with pytest.raises(DataError, match=r"^long: line 20000, the last, .* '0\.12' is not written like"):
+        check_end("long", long[:-1], ",", header=True)
+
+
+def test_the_names_of_a_published_file_are_no_row(tmp_path):
+    file = tmp_path / "wrist.csv"
+    text = "unixtime,acc_x\n" + "\n".join(f"{n},{n / 7:.4f}" for n in range(200))
+    kinds = {"unixtime": pl.Int64, "acc_x": pl.Float64}
+    file.write_text(text)
+    assert len(columns_of(file, kinds)[0]) == 200
+    for cut in (1, 2, 3):
+        file.write_text(text[:-cut])
+        with pytest.raises(DataError, match=r"wrist\.csv: line 201, the last, .* is not written like"):
+            columns_of(file, kinds)
 
 
 def test_a_session_of_an_e4_and_a_table_in_an_archive_leave_a_last_line_out(tmp_path):
     folder = tmp_path / "session"
     folder.mkdir()
     rows = ["1500000000.000000", "4.000000", *(f"{n / 3:.6f}" for n in range(40))]
+    (folder / "EDA.csv").write_text("\n".join(rows))
+    (sensed,) = EMPATICA.read(folder / "EDA.csv")
+    assert len(sensed.values) == 40
     (folder / "EDA.csv").write_text("\n".join(rows)[:-3])
     (sensed,) = EMPATICA.read(folder / "EDA.csv")
-    assert len(sensed.values) == 39 and any("line 42 is cut off" in note for note in sensed.notes)
+    assert len(sensed.values) == 39 and any("line 42 may be cut off" in note for note in sensed.notes)
     (folder / "Log.csv").write_text(log_of("whole", ",", "\n", 0)[:-1])
     table = Archive(folder).table("log.csv")
     assert len(table.frame) == 29 and "line 31, the last" in table.notes[-1]

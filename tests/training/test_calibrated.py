@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from plait import clips as clips_module
+from plait.encoders.glove import GloveNet, SignalNet
+from plait.encoders.standardise import neglected
 from plait.errors import ConfigError, PlaitWarning
 from plait.study.folds import folds
 from plait.study.jobs import Setting, plan
@@ -154,3 +157,60 @@ def test_a_part_of_one_s_own_that_nobody_calibrates_is_said(encoder, warned, tmp
     study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1})
     with contextlib.nullcontext() if warned is None else pytest.warns(PlaitWarning, match=warned):
         run_study(study, None, tmp_path / "run")
+
+
+class Edges(nn.Module):
+    """A part of one's own, whose numbers a caller may come by in any way."""
+
+    def __init__(self, edges):
+        super().__init__()
+        self.register_buffer("edges", edges)
+
+    def calibrate(self, clips, bins=4, *, low=0.0):
+        self.edges = torch.linspace(low, max(float(batch.max()) for batch in clips), bins)
+        return self.edges
+
+
+def used(part):
+    class Parent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part = part
+
+    return Parent()
+
+
+@pytest.mark.parametrize("edges", [None, torch.empty(0), torch.zeros(2), torch.full((4,), float("nan"))])
+@pytest.mark.parametrize(
+    "calibrate",
+    [
+        lambda part, clips: part.calibrate(clips)[-1].item(),
+        lambda part, clips: part.calibrate(clips, 8, low=-1.0).sum().item(),
+        lambda part, clips: part.calibrate(clips=clips).sum().item(),
+        lambda part, clips: setattr(part, "edges", torch.ones(1)),
+        lambda part, clips: setattr(part, "edges", torch.ones(4)),
+    ],
+)
+def test_however_a_part_of_one_s_own_comes_by_its_numbers_nothing_is_said(edges, calibrate):
+    encoder = used(Edges(edges))
+    clips = [torch.rand(2, 3)]
+    assert neglected(encoder, lambda encoder: calibrate(encoder.part, clips)) == []
+    assert "calibrate" not in vars(encoder.part)
+    assert neglected(encoder) == ["its 'part', a Edges"]
+
+
+def test_a_part_that_was_given_its_calibrate_keeps_it():
+    part = Edges(None)
+    part.calibrate = own = lambda clips: None
+    assert neglected(nn.Sequential(used(part)), lambda encoder: encoder[0].part.calibrate([])) == []
+    assert vars(part)["calibrate"] is own
+
+
+def test_of_plait_s_own_encoders_nothing_is_said_and_of_parts_within_parts_the_outer_one():
+    signal = {"widths": (4,), "kernels": (3,), "pools": (1,), "units": 2}
+    assert neglected(nn.Sequential(nn.Dropout(), SignalNet((9, 2), **signal))) == []
+    assert neglected(GloveNet()) == []
+    outer = Edges(None)
+    outer.inner = Edges(None)
+    assert neglected(outer) == ["a Edges"]
+    assert neglected(outer, lambda encoder: encoder.calibrate([torch.ones(1)])) == ["its 'inner', a Edges"]

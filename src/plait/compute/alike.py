@@ -62,13 +62,13 @@ def _bound(asked: Terms, do: Callable[..., R], *args: Any) -> R:
     from plait.keying import keying
 
     before, token = _repeats(), _asked.set(asked)
-    _repeat(asked.repeats)
+    _set_repeats(asked.repeats)
     try:
         meet(asked)
         with keying(asked.code):
             return do(*args)
     finally:
-        _repeat(before)
+        _set_repeats(before)
         _asked.reset(token)
 
 
@@ -109,7 +109,7 @@ def _repeats() -> tuple[bool, bool]:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
-def _repeat(asked: tuple[bool, bool]) -> None:
+def _set_repeats(asked: tuple[bool, bool]) -> None:
     """Set what `_repeats` tells, if it is another: torch loads its compiler for that, which takes seconds."""
     import torch
 

@@ -33,7 +33,7 @@ from plait.datasets.published import Benchmark, Metric, Published
 from plait.encoders.glove import GloveNet
 from plait.encoders.video import VideoNet
 from plait.errors import DataError, one_line
-from plait.recordings.unended import refuse_cut_bytes
+from plait.recordings.unended import check_end
 from plait.recordings.video import rgb
 from plait.store import content_key, read_bytes, regular
 from plait.types import Modality, Readings, Recording, Span, Stream
@@ -246,7 +246,7 @@ def _map(path: Path, state: tuple[int, int, int]) -> np.ndarray:
 def _read_listing(path: Path) -> pl.DataFrame:
     try:
         content = read_bytes(path)
-        refuse_cut_bytes(path, content, ",")
+        check_end(path, content, ",", header=True)
         table = pl.read_csv(content, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path}: cannot be read, expected the columns {', '.join(COLUMNS)}") from error

@@ -13,7 +13,7 @@ import polars as pl
 from plait.clips.windows import ROUNDING_S
 from plait.contents import describe
 from plait.errors import DataError, one_line
-from plait.recordings.unended import refuse_cut_bytes
+from plait.recordings.unended import check_end
 from plait.store import checksum, content_key, read_bytes
 from plait.types import Readings
 
@@ -48,7 +48,7 @@ def columns_of(file: Path, columns: Mapping[str, type[pl.DataType]]) -> tuple[pl
         DataError: a column is missing or there twice, a cell is not of its kind, or the file was cut off.
     """
     content = read_bytes(file)
-    refuse_cut_bytes(file, content, ",")
+    check_end(file, content, ",", header=True)
     line = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace")
     names = [name.strip().strip('"') for name in line.split(",")]
     for name in columns:

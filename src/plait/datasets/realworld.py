@@ -50,7 +50,7 @@ from plait.datasets.worn import (
 from plait.errors import DataError, PlaitWarning, one_line
 from plait.names import natural
 from plait.recordings.sensors import SensorLog
-from plait.recordings.unended import refuse_cut_bytes
+from plait.recordings.unended import check_end
 from plait.store import explained, read_bytes, regular
 from plait.types import Modality, Recording, Span, Windows
 
@@ -180,7 +180,7 @@ def read_table(text: bytes, where: str, sensor: str) -> tuple[np.ndarray, np.nda
     Raises:
         DataError: a column is missing, the file was cut off, or units or rate are others.
     """
-    refuse_cut_bytes(where, text, ",")
+    check_end(where, text, ",", header=True)
     try:
         table = pl.read_csv(io.BytesIO(text), infer_schema=False)
     except Exception as error:  # polars has many kinds

@@ -26,7 +26,7 @@ from plait.contents import describe
 from plait.encoders.glove import SignalNet
 from plait.errors import DataError, PlaitWarning, one_line
 from plait.recordings.sensors import SensorLog
-from plait.recordings.unended import refuse_cut_bytes
+from plait.recordings.unended import check_end
 from plait.store import content_key
 from plait.types import Readings, Recording, Span, Windows
 
@@ -177,7 +177,7 @@ def number_table(text: bytes, where: str, width: int, columns: list[int]) -> Flo
         if line.count(b" ") != width - 1:
             got = f"{len(line.split())} columns"
             raise DataError(f"{where}: line {number}: {got}, expected {width} numbers between blanks")
-    refuse_cut_bytes(where, text, " ")
+    check_end(where, text, " ", header=False)
     wanted = sorted({*columns})
     try:
         table = pl.read_csv(

@@ -1,8 +1,9 @@
 """A signal's channels about the mean and spread of the training clips, whatever else is in a batch."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,6 @@ from torch.nn.parameter import is_lazy
 
 from plait.errors import ShapeError
 
-Calibrate = Callable[[Iterable[Tensor]], None]
 CONSTANT = 1e-6  # of a channel's largest reading: a smaller SD is what rounding makes of a constant
 
 
@@ -94,42 +94,56 @@ def uncalibrated(encoder: nn.Module) -> str | None:
 
 
 def neglected(encoder: nn.Module, show: Callable[[nn.Module], None] = lambda encoder: None) -> list[str]:
-    """What in an encoder has a method `calibrate` that `show(encoder)` does not come to, in words.
+    """Parts of somebody's own with a method `calibrate` that `show(encoder)` does not call, in words.
 
-    Whether a part of somebody's own needs it is not known: only that nothing calls it, and that its numbers
-    stay as they are. A `Standardise` is `uncalibrated`'s.
+    Whether a part needs it is not known: only that nothing calls it and that its numbers stay as they are. Of
+    parts within parts the outer one is named. plait's own need it where `uncalibrated` says so.
     """
-    asked: set[str] = set()
     modules = dict(encoder.named_modules())
-    wanting = {name: part for name, part in modules.items() if isinstance(part, Calibrated)}
-    parts = {name: part for name, part in wanting.items() if not isinstance(part, Standardise)}
+    parts = {name: part for name, part in modules.items() if isinstance(part, Calibrated)}
+    parts = {name: part for name, part in parts.items() if not type(part).__module__.startswith("plait.")}
     before = {name: _numbers(modules[name]) for name in parts}
-    attributes = {name: modules[name].__dict__ for name in parts}
-    own = {name: {k: held[k] for k in held.keys() & {"calibrate"}} for name, held in attributes.items()}
-    for name, part in parts.items():
-        attributes[name]["calibrate"] = partial(_listen, asked, name, part.calibrate)
-    try:
+    called: set[str] = set()
+    with ExitStack() as stack:
+        for name, part in parts.items():
+            stack.enter_context(_heard(part, partial(called.add, name)))
         show(encoder)
+    left: list[str] = []
+    for name in parts:
+        inner = any(not outer or name.startswith(f"{outer}.") for outer in left)
+        if not inner and name not in called and _same(before[name], _numbers(modules[name])):
+            left.append(name)
+    classes = {name: type(part).__name__ for name, part in parts.items()}
+    return [f"its {name!r}, a {classes[name]}" if name else f"a {classes[name]}" for name in left]
+
+
+@contextmanager
+def _heard(part: Calibrated, heard: Callable[[], None]) -> Iterator[None]:
+    """Have `part.calibrate` call `heard` first."""
+    attributes, calibrate = vars(part), part.calibrate
+    before = {name: attributes[name] for name in ("calibrate",) if name in attributes}
+
+    def listening(*args: Any, **named: Any) -> Any:
+        heard()
+        return calibrate(*args, **named)
+
+    attributes["calibrate"] = listening
+    try:
+        yield
     finally:
-        for name, held in attributes.items():
-            del held["calibrate"]
-            held.update(own[name])
-    return [
-        f"its {name!r}, a {type(part).__name__}" if name else f"a {type(part).__name__}"
-        for name, part in parts.items()
-        if name not in asked and all(map(_same, before[name], _numbers(modules[name])))
-    ]
+        del attributes["calibrate"]
+        attributes.update(before)
 
 
-def _listen(asked: set[str], name: str, own: Calibrate, clips: Iterable[Tensor]) -> None:
-    asked.add(name)
-    own(clips)
+def _numbers(part: nn.Module) -> dict[str, Tensor]:
+    numbers = (*part.named_parameters(), *part.named_buffers())
+    return {name: number.detach().clone() for name, number in numbers if not is_lazy(number)}
 
 
-def _numbers(part: nn.Module) -> list[Tensor]:
-    numbers = (*part.parameters(), *part.buffers())
-    return [number.detach().clone() for number in numbers if not is_lazy(number)]
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return bool(((one == other) | ((one != one) & (other != other))).all())
+def _same(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    if before.keys() != after.keys():
+        return False
+    pairs = [(before[name], after[name]) for name in before]
+    return all(
+        torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs
+    )

@@ -236,7 +236,8 @@ def frozen_encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Mo
         raise ConfigError(f"{where}: nobody calibrates {part} of {how.use}: {expected}")
     for left in neglected(encoder):
         why = "features are made once for all folds, so that nobody calls calibrate of"
-        warnings.warn(f"{where}: {why} {left} of {how.use}", PlaitWarning, stacklevel=2)
+        expected = "expected it to hold what it needs already"
+        warnings.warn(f"{where}: {why} {left} of {how.use}: {expected}", PlaitWarning, stacklevel=2)
     return encoder.eval().requires_grad_(False)
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -241,7 +241,9 @@ def _whole(module: Exported | Several, clips: tuple[Tensor, ...]) -> ExportedPro
     """
     try:
         return _of(module, clips, strict=False)
-    except Exception:  # some part is in the way, which is found, or does in another way
+    except MemoryError:
+        raise
+    except Exception:  # a part cannot be traced so: it is found and named, or its code is read instead
         return _traced(_Part("the network", _graph(module, clips, []), clips))
 
 
@@ -317,7 +319,8 @@ def _culprit(
 ) -> str:
     """The first part that fails by itself, or else the whole, as errors call it."""
     parts: list[tuple[_Part, ExportedProgram]] = []
-    _graph(module, clips, parts)
+    with suppress(ConfigError):  # by itself a part may fail otherwise
+        _graph(module, clips, parts)
     for part, program in parts:
         try:
             run = write(program, file, ())

@@ -35,8 +35,9 @@ from plait.recordings.label_columns import (
     time_columns,
     words,
 )
+from plait.recordings.layouts import MISSING
 from plait.recordings.owners import EVERY, films, key, nobody, own
-from plait.recordings.tables import MISSING, Table
+from plait.recordings.tables import Table
 
 TOUCH_S = 1e-6  # less than this is rounding, no overlap
 OFF_RATE = 0.005  # rates of frames that differ by less were rounded

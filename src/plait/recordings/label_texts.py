@@ -24,7 +24,7 @@ from plait.recordings.annotations import (
 )
 from plait.recordings.owners import EVERY, key, name_of, nobody, own
 from plait.recordings.tables import CSV, read_bytes
-from plait.recordings.unended import refuse_cut
+from plait.recordings.unended import check_last
 
 VIA = "# CSV_HEADER ="
 TIME = re.compile(rf"(?:{CLOCK.pattern}|[+-]?[0-9]+(?:\.[0-9]+)?)")
@@ -86,7 +86,7 @@ def read(
     """
     clock = LabelClock(file, settings.label_unit or "s", settings, footage, decimal_comma=True)
     text, _ = layouts.text_of(file, read_bytes(file), legacy=False)
-    told += [f"{file.name}: {note}" for note in refuse_cut(file, text, lines)]
+    told += [f"{file.name}: {note}" for note in check_last(file, text, lines)]
     if _is_via(text):
         told.append(f"{file.name}: VIA's temporal segments")
         return _read_via(file, lines, settings, clock, told)

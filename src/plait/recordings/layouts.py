@@ -14,6 +14,7 @@ COMMENTS = ("#", "//", "%")
 ABOVE = 100  # lines within which the names of the columns are looked for
 BELOW = 3  # rows that must fit the names
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?|nan", re.IGNORECASE)
+MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--")  # cells that hold no number
 TIME_OF_DAY = re.compile(r".*\d:\d\d.*")
 RATED = re.compile(r"[1-9]\d{0,4}([.,]\d*)?")  # readings a second, as files say them
 DATED_S = 1e8  # seconds since 1970 that are a date
@@ -61,9 +62,13 @@ def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str
     elif content[0:200:2].count(0) > 0.9 * len(content[0:200:2]):
         encoding = "utf-16-be"
     notes: tuple[str, ...] = ()
+    if encoding != "utf-8-sig" and len(content) % 2:
+        content = content[:-1]  # half of a letter, of a file that was cut off
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
+        if encoding == "utf-8-sig" and error.end == len(content) and error.reason == "unexpected end of data":
+            return text_of(file, content[: error.start], legacy=legacy)
         place = content.count(b"\n", 0, error.start) + 1
         if encoding != "utf-8-sig" or not legacy or b"\0" in content:
             raise DataError(f"{file}: line {place}: expected text in UTF-8") from error

@@ -13,13 +13,12 @@ from jaxtyping import Float64
 
 from plait import store
 from plait.errors import DataError
-from plait.recordings.layouts import Layout, first_odd_row, layout_of, text_of
-from plait.recordings.unended import refuse_cut, without_cut
+from plait.recordings.layouts import MISSING, Layout, first_odd_row, layout_of, text_of
+from plait.recordings.unended import check_last, without_cut
 
 CSV = (".csv", ".tsv", ".txt")
 Cell = str | float
 LARGEST = 1e30  # far inside float32
-MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--")
 WHOLE = r"^[+-]?\d{1,3}$"
 POINTED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"  # thousands apart by points, or three decimals
 GROUPED = r"^[+-]?[1-9]\d{0,2}([,.]\d{3})+$"  # thousands apart, or three decimals
@@ -221,7 +220,7 @@ def _read_csv(file: Path, header_line: int | None, names: Sequence[str], logger:
     if logger:
         layout = without_cut(text, layout)
     else:
-        notes += tuple(refuse_cut(file, text, layout))
+        notes += check_last(file, text, layout)
     return framed(file, layout, notes)
 
 

@@ -1,68 +1,102 @@
-"""A last line without a line break: whole, or cut off with the rest of its file."""
+"""A table's last line, where no line break follows it: whole, or cut off with the rest of its file."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from plait.errors import DataError
-from plait.recordings.layouts import NUMBER, TIME_OF_DAY, Layout, cells
+from plait.errors import DataError, PlaitWarning
+from plait.recordings.layouts import MISSING, NUMBER, TIME_OF_DAY, Layout, cells
 
-ABOVE = 1000  # lines that the last one is held against
+COMPARED = 1000  # lines that the last one is held against
 TAIL = 1 << 18  # bytes in which some of them are
-ALIKE = 5  # lines that show a form
-CODED = 10  # as many rows to each value: they are few that come again
+FORM = 50  # lines of as many decimals: where zeros at the end are left out, a tenth has fewer
+CODED = 10  # rows to each value of a column of codes
 WAY_OUT = "if it is whole, end it with a line break"
 
 
-class Unended(NamedTuple):
-    """What speaks against a last line.
+class Doubt(NamedTuple):
+    """Why a last line may not be whole.
 
     Args:
-        sure: it was cut off; else it may have been.
-        why: what is odd about it.
+        line: its number.
+        strong: it looks cut off; else only nothing shows that it is whole.
+        why: what is odd about it, to follow "it" or a quoted cell.
     """
 
-    sure: bool
+    line: int
+    strong: bool
     why: str
 
 
-def unended(rows: Sequence[Sequence[str]]) -> Unended | None:
-    """Whether the last of `rows`, which no line break follows, was cut off, told by those above it.
+def doubt(
+    text: str, rows: Sequence[tuple[int, Sequence[str]]], columns: int | None = None, line: int | None = None
+) -> Doubt | None:
+    """Whether a table's last row may have been cut off, told by those above it.
 
-    It has fewer cells; or its last cell is no number where all above are, has fewer decimals than all of
-    them, or is the beginning of one. None: it is whole, for its last cell has as many decimals as all, or
-    stands there again, as codes and names do.
+    Whole is a row that a line break ends; or that has as many cells as any above, of which the last ends with
+    its quote or a separator, has as many decimals as all above, or stands there again, as codes and names do.
 
     Args:
-        rows: the cells of each line of a table, in order.
+        text: the file's, or its end.
+        rows: the number and the cells of each line that is one.
+        columns: how many cells of a row are read; the others do not matter.
+        line: the number of the text's last line, where the text is but an end.
+
+    Returns:
+        None if it is whole, no row, or the only one.
     """
-    *above, last = [list(map(str.strip, row)) for row in rows[-ABOVE - 1 :]] or [[]]
-    fewest = min(map(len, above), default=0)
-    if not above or not last:
+    last_line = text.rpartition("\n")[2]
+    line = text.count("\n") + 1 if line is None else line
+    if not last_line.strip() or not rows or rows[-1][0] != line:
         return None
-    if len(last) < fewest:
-        return Unended(True, f"it has {len(last)} of {fewest} cells")
-    cell, column = last[-1], [row[len(last) - 1] for row in above if len(row) >= len(last)]
-    others = {*column}
-    if not cell:
-        return None if "" in others else Unended(True, "its last cell is empty")
-    filled = [other for other in column if other]
-    if (form := _form(filled)) is not None:
-        if (own := _form([cell])) == form:
-            return None
-        shorter = own is None or own < form
-        return Unended(shorter and len(filled) >= ALIKE, f"{cell!r} is not written like {filled[-1]!r} above")
-    longer = next((other for other in filled if other != cell and other.startswith(cell)), None)
-    if all(map(NUMBER.fullmatch, filled)):
-        if not NUMBER.fullmatch(cell):
-            return Unended(bool(filled), f"{cell!r} is no number")
-        if cell in others and longer is None and CODED * len(others) <= len(column):
-            return None
-    elif cell in others and longer is None:
+    *above, last = [_filled(row[:columns]) for _, row in rows[-COMPARED - 1 :]]
+    widths = [len(row) for row in above if row]
+    if not last or not widths:
         return None
-    elif cell not in others and longer is not None:
-        return Unended(True, f"{cell!r} is the beginning of {longer!r}")
-    return Unended(False, f"{cell!r} may go on")
+    if len(last) < min(widths):
+        return Doubt(line, False, f"it has {len(last)} of {min(widths)} cells")
+    quoted = last_line.rstrip().endswith('"') and last_line.count('"') % 2 == 0
+    if not quoted and len(last) == len(rows[-1][1][:columns]):
+        found = _doubt_of(last[-1], [row[len(last) - 1] for row in above if len(row) >= len(last)])
+        if found is not None:
+            return Doubt(line, *found)
+    if len(last) < max(widths):
+        return Doubt(line, False, f"it has {len(last)} of up to {max(widths)} cells")
+    return None
+
+
+def _filled(row: Sequence[str]) -> list[str]:
+    """The cells of a row up to the last that holds something."""
+    filled = [cell.strip() for cell in row]
+    while filled and not filled[-1]:
+        filled.pop()
+    return filled
+
+
+def _doubt_of(cell: str, column: Sequence[str]) -> tuple[bool, str] | None:
+    """Whether a cell may go on, told by those above it; and if so, whether it looks cut off, and why."""
+    values = [value for value in column if value.lower() not in MISSING]
+    again = f"{cell!r} may go on"
+    if (form := _form(values)) is not None:
+        if (found := _form([cell])) == form:
+            return None
+        open_ended = cell[-1] in ".,:" and cell[0].isdigit()
+        shorter = (found is None or found < form) and cell.lower() not in MISSING
+        strong = shorter and (open_ended or len(values) >= FORM)
+        return strong, f"{cell!r} is not written like {values[-1]!r} above" if shorter else again
+    longer = next((value for value in values if value != cell and value.startswith(cell)), None)
+    if cell in values and longer is None:
+        number = NUMBER.fullmatch(cell) is not None
+        return None if not number or CODED * len({*values}) <= len(values) else (False, again)
+    if (
+        longer is not None
+        and cell not in values
+        and not NUMBER.fullmatch(cell)
+        and cell.lower() not in MISSING
+    ):
+        return longer[len(cell)].isalnum(), f"{cell!r} is the beginning of {longer!r}"
+    return False, again
 
 
 def _form(cells: Sequence[str]) -> tuple[str, int] | None:
@@ -79,57 +113,72 @@ def _form(cells: Sequence[str]) -> tuple[str, int] | None:
 
 
 def without_cut(text: str, layout: Layout) -> Layout:
-    """The rows of a logger's table less a last one that was cut off or may have been, which notes say."""
-    odd = None if _ended(text) else unended([row for _, row in _cells(layout)])
-    if odd is None:
+    """The rows of a logger's table less a last one that may have been cut off, which notes say.
+
+    Such a row costs one reading.
+    """
+    found = _doubt_in(text, layout)
+    if found is None:
         return layout
-    was = "was cut off" if odd.sure else "may have been cut off"
-    line = f"line {layout.rows[-1][0]}, the last, has no line break and {was}"
-    note = f"{line} ({odd.why}): left out; {WAY_OUT}"
-    return replace(layout, rows=layout.rows[:-1], notes=(*layout.notes, note))
+    note = f"line {found.line}, the last, has no line break and may have been cut off ({found.why}): left out"
+    return replace(layout, rows=layout.rows[:-1], notes=(*layout.notes, f"{note}; {WAY_OUT}"))
 
 
-def refuse_cut(place: object, text: str, rows: Layout | Sequence[tuple[int, Sequence[str]]]) -> list[str]:
-    """What to say of a last line that may have been cut off, in a table of which each line matters.
+def check_last(
+    place: object, text: str, table: Layout | Sequence[tuple[int, Sequence[str]]]
+) -> tuple[str, ...]:
+    """What to say of a last line of which nothing shows that it is whole, in a table whose lines all matter.
 
     Args:
         place: the table, as errors name it.
         text: what it was read from.
-        rows: its lines, or the number and cells of each.
+        table: its lines, or the number and cells of each.
 
     Raises:
-        DataError: the line was cut off.
+        DataError: the line looks cut off.
     """
-    rows = _cells(rows) if isinstance(rows, Layout) else rows
-    odd = None if _ended(text) else unended([row for _, row in rows])
-    if odd is None:
-        return []
-    line = f"line {rows[-1][0]}, the last, has no line break"
-    if odd.sure:
-        raise DataError(f"{place}: {line} and was cut off: {odd.why}; expected a whole file ({WAY_OUT})")
-    return [f"{line}: {odd.why}, so that nothing tells whether it is whole"]
+    found = _doubt_in(text, table) if isinstance(table, Layout) else doubt(text, table)
+    if found is None:
+        return ()
+    if found.strong:
+        raise _cut(place, found)
+    return (f"line {found.line}, the last, has no line break: {found.why}, nothing shows that it is whole",)
 
 
-def refuse_cut_bytes(place: object, content: bytes, separator: str) -> None:
-    """Refuse a file of a published data set, a table of numbers without quotes, that was cut off.
+def check_end(place: object, content: bytes, separator: str, *, header: bool) -> None:
+    """Refuse a published data set's file whose last line looks cut off; warn where nothing shows it whole.
+
+    Args:
+        place: the file, as errors name it.
+        content: of it.
+        separator: between two cells.
+        header: the first line names the columns.
 
     Raises:
-        DataError: its last line was, as far as can be told.
+        DataError: the line looks cut off.
     """
     if content.endswith(b"\n"):
         return
-    tail = content[-TAIL:].decode("utf-8", "replace").splitlines()[len(content) > TAIL :]
-    odd = unended([line.split(separator) for line in tail if line.strip()])
-    if odd is not None and odd.sure:
-        line = content.count(b"\n") + 1
-        raise DataError(f"{place}: line {line}, the last, was cut off: {odd.why}; expected a whole file")
+    tail = content[-TAIL:].decode("utf-8", "replace")
+    lines = tail.split("\n")[header or len(content) > TAIL :]
+    last = content.count(b"\n") + 1
+    rows = [(last - below, lines[-1 - below].split(separator)) for below in reversed(range(len(lines)))]
+    found = doubt(tail, rows, line=last)
+    if found is not None:
+        if found.strong:
+            raise _cut(place, found)
+        said = (
+            f"{place}: line {last}, the last, has no line break: {found.why}, nothing shows that it is whole"
+        )
+        warnings.warn(said, PlaitWarning, stacklevel=2)
 
 
-def _ended(text: str) -> bool:
-    """Whether a line break, or the end of a quoted cell, ends the text."""
-    last = text[text.rfind("\n") + 1 :].rstrip()
-    return not last or (last.endswith('"') and last.count('"') % 2 == 0)
+def _cut(place: object, found: Doubt) -> DataError:
+    line = f"line {found.line}, the last, has no line break, and {found.why}: cut off?"
+    return DataError(f"{place}: {line} Expected a whole file; {WAY_OUT}")
 
 
-def _cells(layout: Layout) -> list[tuple[int, Sequence[str]]]:
-    return [(number, cells(line, layout.separator)) for number, line in layout.rows[-ABOVE - 1 :]]
+def _doubt_in(text: str, layout: Layout) -> Doubt | None:
+    rows = [(number, cells(line, layout.separator)) for number, line in layout.rows[-COMPARED - 1 :]]
+    named = max((place for place, name in enumerate(layout.names, 1) if name), default=0)
+    return doubt(text, rows, named or None)

@@ -21,7 +21,7 @@ from plait.clips.windows import placed
 from plait.contents import describe
 from plait.errors import DataError, PlaitWarning, one_line, quote
 from plait.names import natural
-from plait.recordings.unended import refuse_cut_bytes
+from plait.recordings.unended import check_end
 from plait.store import content_key, explained, read_bytes, regular
 from plait.types import Dropped, Readings, Recording, Span, Stream, Windows
 
@@ -263,7 +263,7 @@ def read_values(place: Place, shape: tuple[int, ...], content: str) -> Float32[n
 
 def _table(place: Place, text: bytes, shape: tuple[int, ...], columns: Sequence[int]) -> pl.DataFrame:
     """Some columns of a file without a header, which has a time and a reading of `shape` on each line."""
-    refuse_cut_bytes(place, text, ",")
+    check_end(place, text, ",", header=False)
     try:
         return pl.read_csv(
             io.BytesIO(text),

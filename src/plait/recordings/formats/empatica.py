@@ -18,7 +18,7 @@ import numpy as np
 from plait.errors import DataError
 from plait.recordings.formats.archive import Archive, names_in
 from plait.recordings.formats.sensed import Format, Sensed, beginning
-from plait.recordings.unended import unended
+from plait.recordings.unended import doubt
 
 ROWS = {  # what each file holds: its columns and their unit
     "acc.csv": (("acc_x", "acc_y", "acc_z"), "g"),
@@ -124,9 +124,13 @@ def _cells(where: Path, content: bytes, columns: int) -> tuple[list[list[float]]
     text = content.decode("utf-8-sig", errors="replace")
     lines = text.rstrip().splitlines()
     notes = []
-    cut = len(lines) > 2 and lines[-1].count(",") + 1 < columns
-    if not text.endswith("\n") and (cut or unended([line.split(",") for line in lines[HEAD:]])):
-        notes = [f"line {len(lines)} is cut off: left out, and what was to follow is missing"]
+    numbered = [(number, line.split(",")) for number, line in enumerate(lines, 1)]
+    found = doubt(text, numbered[HEAD:])
+    why = found.why if found else ""
+    if not text.endswith("\n") and len(lines) > HEAD and len(numbered[-1][1]) < columns:
+        why = f"it has {len(numbered[-1][1])} of {columns} cells"
+    if why:
+        notes = [f"line {len(lines)} may be cut off ({why}): left out, and what was to follow is missing"]
         del lines[-1]
     rows = []
     for number, line in enumerate(lines, 1):

@@ -86,7 +86,7 @@ def read(path: Path) -> Iterator[Sensed]:
         axes,
         f"Xsens {path.parent.name} {DEVICE.sub('', path.stem)}" if device else "",
         ticks=not rate_hz,
-        notes=tuple(notes),
+        notes=(*table.notes, *notes),
     )
 
 
