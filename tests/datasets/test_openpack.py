@@ -241,7 +241,7 @@ def scaled(column_from, factor, path="U0101/atr/atr02/S0100.csv"):
         for row in rows:
             for column in of:
                 row[column] = f"{float(row[column]) * factor:.6f}"
-        files[path] = "\n".join([head, *map(",".join, rows)])
+        files[path] = "\n".join([head, *map(",".join, rows), ""])
 
     return change
 
