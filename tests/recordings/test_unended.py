@@ -154,6 +154,8 @@ def rows_of(lines):
     ("lines", "why"),
     [
         (["1,walking", "2,sitting", "3,walki"], "'walki' is the beginning of 'walking'"),
+        (["1,walking,a", "2,sitting,b", "3,walki"], "'walki' is the beginning of 'walking'"),
+        (["walk,-1.25", "sit,-2.50", "sit,-7."], "'-7.' is not written like '-2.50' above"),
         (["walk,1.25", "sit,2.50", "sit,7."], "'7.' is not written like '2.50' above"),
         (["walk,0:01:25", "sit,0:02:50", "sit,0:0:"], "'0:0:' is not written like '0:02:50' above"),
         ([f"walk,{n}.25" for n in range(50)] + ["sit,7.2"], "'7.2' is not written like '49.25' above"),

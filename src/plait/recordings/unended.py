@@ -54,15 +54,16 @@ def doubt(
     widths = [len(row) for row in above if row]
     if not last or not widths:
         return None
-    if len(last) < min(widths):
-        return Doubt(line, False, f"it has {len(last)} of {min(widths)} cells")
     quoted = last_line.rstrip().endswith('"') and last_line.count('"') % 2 == 0
-    if not quoted and len(last) == len(rows[-1][1][:columns]):
+    if not quoted and len(last) == len(rows[-1][1][:columns]):  # no separator follows
         found = _doubt_of(last[-1], [row[len(last) - 1] for row in above if len(row) >= len(last)])
         if found is not None:
             return Doubt(line, *found)
-    if len(last) < max(widths):
-        return Doubt(line, False, f"it has {len(last)} of up to {max(widths)} cells")
+    fewest, most = min(widths), max(widths)
+    if len(last) < most:
+        return Doubt(
+            line, False, f"it has {len(last)} of {most if fewest == most else f'up to {most}'} cells"
+        )
     return None
 
 
@@ -81,7 +82,7 @@ def _doubt_of(cell: str, column: Sequence[str]) -> tuple[bool, str] | None:
     if (form := _form(values)) is not None:
         if (found := _form([cell])) == form:
             return None
-        open_ended = cell[-1] in ".,:" and cell[0].isdigit()
+        open_ended = cell[-2:-1].isdigit() and cell[-1] in ".,:"
         shorter = (found is None or found < form) and cell.lower() not in MISSING
         strong = shorter and (open_ended or len(values) >= FORM)
         return strong, f"{cell!r} is not written like {values[-1]!r} above" if shorter else again
