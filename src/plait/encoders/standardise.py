@@ -122,17 +122,17 @@ def _heard(part: Calibrated, heard: Callable[[], None]) -> Iterator[None]:
     """Have `part.calibrate` call `heard` first."""
     attributes, calibrate = vars(part), part.calibrate
     before = {name: attributes[name] for name in ("calibrate",) if name in attributes}
-
-    def listening(*args: Any, **named: Any) -> Any:
-        heard()
-        return calibrate(*args, **named)
-
-    attributes["calibrate"] = listening
+    attributes["calibrate"] = partial(_first, heard, calibrate)
     try:
         yield
     finally:
         del attributes["calibrate"]
         attributes.update(before)
+
+
+def _first(heard: Callable[[], None], call: Callable[..., None], *args: Any, **named: Any) -> None:
+    heard()
+    call(*args, **named)
 
 
 def _numbers(part: nn.Module) -> dict[str, Tensor]:
