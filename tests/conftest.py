@@ -6,6 +6,7 @@ otherwise.
 
 import gc
 import os
+import signal
 import sys
 import tempfile
 
@@ -21,6 +22,8 @@ shapes.check_shapes()
 settings.register_profile("plait", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("plait")
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what is started in the background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # The first wait more than they compute, most of it for clocks and other processes; the others take long, and

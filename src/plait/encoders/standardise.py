@@ -130,9 +130,9 @@ def _heard(part: Calibrated, heard: Callable[[], None]) -> Iterator[None]:
         attributes.update(before)
 
 
-def _first(heard: Callable[[], None], call: Callable[..., None], *args: Any, **named: Any) -> None:
+def _first(heard: Callable[[], None], call: Callable[..., Any], *args: Any, **named: Any) -> Any:
     heard()
-    call(*args, **named)
+    return call(*args, **named)
 
 
 def _numbers(part: nn.Module) -> dict[str, Tensor]:
