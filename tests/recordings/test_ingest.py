@@ -16,6 +16,7 @@ from plait.errors import DataError, PlaitError
 from plait.recordings.folder import described_by, open_recording, read_description
 from plait.recordings.gather import is_prose, recording_name, stream_name
 from plait.recordings.ingest import _doubt, ingest
+from plait.recordings.logs import read_log
 
 LABELS = "start,stop,activity\n0.5,2,press\n2,3.5,plug\n"
 LOG = "time,acc_x,acc_y,acc_z\n" + "".join(f"{i / 20:.2f},{i % 3},{i % 5},{i % 7}\n" for i in range(80))
@@ -184,6 +185,27 @@ def test_what_was_settled_holds_when_a_recording_is_opened(lab, tmp_path):
     assert "labels.csv: 1 rows are about others and left out" in told
     assert [span.activity for span in open_recording(folder).spans] == ["press", "plug"]
     assert read_description(folder).activity_column == "action"
+
+
+ODD = {
+    "was it cut off": LOG[:-3],
+    "gap": "".join(line for number, line in enumerate(LOG.splitlines(keepends=True)) if not 20 < number < 60),
+    "same time": LOG.replace("1.05,", "1.00,"),
+}
+
+
+@pytest.mark.parametrize("way", ["description", "template"])
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_odd_about_a_log_is_said_where_it_is_described_already(lab, tmp_path, way, odd):
+    (lab / "wrist.csv").write_text(ODD[odd])
+    file = (lab if way == "description" else tmp_path) / "recording.toml"
+    roles = 'subject = "ann"\nvideo = "cam.mp4"\nlabels = "labels.csv"\n'
+    file.write_text(f'{roles}[logs.wrist]\nfile = "wrist.csv"\ntime = "time"\ncolumns = ["acc_*"]\n')
+    folder, told = ingest([lab], tmp_path / "rec", template=None if way == "description" else str(file))
+    said: list[str] = []
+    read_log(folder / "wrist.csv", read_description(folder).logs["wrist"].log(), said)
+    lines = [f"wrist.csv: {remark}" for remark in said]
+    assert lines and [line for line in told if line in lines] == lines
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def ingest(
             files, made, originals = tables(files, formats, temporary, notes, settings.get("video"))
         by_name = {file.name: file for file in files}
         clocks: Path | None = None
-        if DESCRIPTION in by_name:
+        if is_described := DESCRIPTION in by_name:
             source = by_name[DESCRIPTION].parent
             described = read_description(source)
             by_name = {name: source / name for name in described.files}
@@ -122,6 +122,9 @@ def ingest(
             if file_name not in by_name:
                 names = ", ".join(by_name)
                 raise DataError(f"--set: names {file_name!r}, expected one of the files: {names}")
+        if is_described or template:  # what is guessed is told of as it is
+            with by_originals(made):
+                notes += _told_of(described, by_name)
         default = sources[0].resolve().name if sources[0].is_dir() else Path(described.video).stem
         recording = recording_name(name or default)
         described = replace(described, subject=plain(subject or described.subject or recording))
@@ -243,11 +246,17 @@ def _matched(files: Sequence[Path], path: Path, notes: list[str]) -> Description
     used = [described.video, *([labels] if labels else []), *{log.file for log in logs.values()}]
     if len({*rows}) < len(rows) or len({*used}) < len(used):
         raise DataError(f"{path}: one file stands for two streams, expected patterns that tell them apart")
-    for log in logs.values():
-        remarks: list[str] = []
-        read_log(next(file for file in files if file.name == log.file), log.log(), remarks)
-        notes += [f"{log.file}: {remark}" for remark in remarks]
     return described
+
+
+def _told_of(described: Description, by_name: Mapping[str, Path]) -> list[str]:
+    """What a person should know of the readings in logs that are described already."""
+    notes: list[str] = []
+    for log in described.logs.values():
+        remarks: list[str] = []
+        read_log(by_name[log.file], log.log(), remarks)
+        notes += [f"{log.file}: {remark}" for remark in remarks]
+    return notes
 
 
 def _guessed(
