@@ -27,7 +27,7 @@ test: install
 	apt-get install chromium (Debian), dnf install chromium (Fedora), brew install --cask chromium (macOS)"
 
 slow: install
-	$(MAKE) tests PYTEST='-m slow'
+	$(MAKE) tests MARK=slow
 
 checks:
 	$(BIN)/ruff check .
@@ -37,7 +37,7 @@ checks:
 
 # one process more than cores, for some tests wait
 tests:
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$($(BIN)/python -c 'from plait.compute.machine import cores; print(cores() + 1)') --dist worksteal --durations 20 $(or $(PYTEST),-m 'not slow')
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$($(BIN)/python -c 'from plait.compute.machine import cores; print(cores() + 1)') --dist worksteal --durations 20 -m '$(or $(MARK),not slow)' $(PYTEST)
 
 bench: install
 	mkdir -p runs/bench

@@ -1,5 +1,6 @@
 """A table whose last line was cut off with its file: no number and no name of it is taken for a whole one."""
 
+import codecs
 import re
 
 import numpy as np
@@ -236,6 +237,35 @@ def test_a_letter_may_be_cut(tmp_path, encoding):
         log = read_log(file, Log(("x",), "t"))
         assert len(log.times) >= 29 and log.values[-1, 0] % 1 == 0.25
         assert "in m/s\u00b2" in read_table(file, logger=True).frame.columns
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_half_a_letter_is_no_word_of_labels_nor_of_a_log(tmp_path, mark):
+    file = tmp_path / "labels.csv"
+    for rows in (
+        "start,stop,activity\n0,1,caf\u00e9",
+        "start,stop,activity\n0,1,\u00e9t\u00e9\n1,2,caf\u00e9",
+    ):
+        file.write_bytes(mark + rows.encode()[:-1])
+        with pytest.raises(DataError, match=r"line \d: (ends within a letter: cut off|expected text)"):
+            read_labels(file)
+    rows = ["t,x,where", *(f"{n},{n}.25,\u00e9t\u00e9" for n in range(30))]
+    file.write_bytes(mark + "\n".join(rows).encode()[:-1])
+    said: list[str] = []
+    log = read_log(file, Log(("x",), "t", where={"where": "\u00e9t\u00e9"}), said)
+    assert len(log.times) == 29 and "cut off" in said[0]
+
+
+def test_a_letter_of_windows_at_the_end_is_whole(tmp_path):
+    file = tmp_path / "log.csv"
+    file.write_bytes(
+        "\n".join(["t,x,where", *(f"{n},{n}.25,abc" for n in range(9)), "9,9.25,ab\u00e9"]).encode("cp1252")
+    )
+    table = read_table(file, logger=True)
+    assert "Windows-1252" in table.notes[0] and len(table.frame) >= 9
+    file.write_bytes(b"0.0\t1.0\tmarch\xe9")
+    with pytest.raises(DataError, match="expected text in UTF-8"):
+        read_labels(file)
 
 
 def test_a_published_file_that_was_cut_off_is_refused_by_its_line_or_warned_of(tmp_path):

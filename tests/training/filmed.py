@@ -86,6 +86,18 @@ class Published(Small):
             )
 
 
+class Shown(Small):
+    """The same, which wants to see training clips; neither half of it does."""
+
+    def calibrate(self, clips):
+        raise AssertionError
+
+    def up_to(self, count):
+        front = super().up_to(count)
+        front.__class__ = Small
+        return front
+
+
 FILMED = Dataset(
     name="filmed",
     activities=ACTIVITIES,

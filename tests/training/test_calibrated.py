@@ -11,7 +11,7 @@ from torch import nn
 
 from plait import clips as clips_module
 from plait.encoders.glove import GloveNet, SignalNet
-from plait.encoders.standardise import neglected
+from plait.encoders.standardise import calibrated, neglected
 from plait.errors import ConfigError, PlaitWarning
 from plait.study.folds import folds
 from plait.study.jobs import Setting, plan
@@ -136,15 +136,15 @@ def test_a_part_that_nobody_shows_the_training_clips_is_refused(encoder, said, t
     [
         (
             {"use": "tests.tiny:Above"},
-            r"^methods.a.encoders.a: nobody calls calibrate of its 'entry', a Least: if",
+            r"^encoders.a: nobody calls calibrate of its 'entry', a Least: if",
         ),
         (
             {"features": {"use": "tests.tiny:Above"}},
-            r"nobody calls calibrate of its 'entry', a Least of tests",
+            r"nobody calls calibrate of its 'entry', a Least: expected it to hold",
         ),
         (
             {"features": {"use": "tests.tiny:in_front"}},
-            r"nobody calls calibrate of its '0', a Least of tests",
+            r"nobody calls calibrate of its '0', a Least: expected it to hold",
         ),
         ({"use": "tests.tiny:in_front"}, None),
         ({"use": "tests.tiny:Calling"}, None),
@@ -204,6 +204,67 @@ def test_a_part_that_was_given_its_calibrate_keeps_it():
     part.calibrate = own = lambda clips: None
     assert neglected(nn.Sequential(used(part)), lambda encoder: encoder[0].part.calibrate([])) == []
     assert vars(part)["calibrate"] is own
+
+
+class Flagged(nn.Module):
+    """A part with a setting of that name, which decides what it does."""
+
+    def __init__(self, calibrate):
+        super().__init__()
+        self.calibrate = calibrate
+
+    def forward(self, clips):
+        return clips + 1 if self.calibrate is True else clips
+
+
+@pytest.mark.parametrize("calibrate", [False, True, None, 0.5, nn.Linear(2, 2)])
+def test_what_is_only_called_calibrate_is_no_method(calibrate):
+    encoder = used(Flagged(calibrate))
+    clip = torch.ones(1)
+    before, during = encoder.part(clip), []
+    assert neglected(encoder, lambda encoder: during.append(encoder.part(clip))) == []
+    assert torch.equal(during[0], before) and encoder.part.calibrate is calibrate
+    assert list(calibrated(encoder.part)) == []
+
+
+class Mine(GloveNet):
+    """One of plait's, changed."""
+
+    def forward(self, clips):
+        return super().forward(clips) * 2
+
+
+class Forgetful(Edges):
+    """A part that calibrates once."""
+
+    def calibrate(self, clips):
+        del self.__dict__["calibrate"]
+        return super().calibrate(clips)
+
+
+class Wrapping(nn.Module):
+    """What hands on all that it has not."""
+
+    def __init__(self, within):
+        super().__init__()
+        self.within = within
+
+    def __getattr__(self, name):
+        return nn.Module.__getattr__(self, name) if name == "within" else getattr(self.within, name)
+
+
+def test_a_method_is_whose_class_has_it():
+    assert neglected(Mine(standardise=False)) == [] == neglected(used(Mine()))
+    assert neglected(used(Wrapping(Edges(None)))) == ["its 'part.within', a Edges"]
+    part = Forgetful(None)
+    assert neglected(part, lambda part: part.calibrate([torch.ones(1)])) == []
+
+
+@pytest.mark.parametrize(
+    "numbers", [torch.eye(3).to_sparse(), torch.ones(3).to(torch.float8_e4m3fn), torch.ones(2, device="meta")]
+)
+def test_of_numbers_that_cannot_be_compared_no_more_is_said_than_that_nobody_calls(numbers):
+    assert neglected(Edges(numbers)) == ["a Edges"]
 
 
 def test_of_plait_s_own_encoders_nothing_is_said_and_of_parts_within_parts_the_outer_one():

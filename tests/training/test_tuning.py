@@ -14,7 +14,7 @@ from torch import nn
 
 from plait import pretrained
 from plait.datasets import generated
-from plait.errors import ConfigError
+from plait.errors import ConfigError, PlaitWarning
 from plait.features.cut import drawn_alike, tuned_of
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.recogniser import Recogniser
@@ -174,6 +174,12 @@ def test_weights_behind_the_cut_are_in_the_key(tmp_path, monkeypatch):
                 patch.setenv(f"FILMED_{other}", "0.5")
             names.append(run(tmp_path / str(number), **start).name)
     assert names[0] == names[1] and len(set(names)) == 4
+
+
+def test_an_encoder_that_is_cut_and_shown_no_clips_is_said(tmp_path):
+    own = filmed.study({"use": "tests.training.filmed:Shown", "trainable": "mid*"}, {"max_epochs": 1})
+    with pytest.warns(PlaitWarning, match="calibrate of a Shown, of which blocks are trained: expected"):
+        run_study(own, None, tmp_path / "run", say=lambda line: None)
 
 
 def test_what_moves_by_itself_is_not_computed_twice():

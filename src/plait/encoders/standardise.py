@@ -79,7 +79,11 @@ class Standardise(nn.Module):
 
 def calibrated(encoder: nn.Module) -> Iterator[Calibrated]:
     """What in an encoder sees clips as they are and wants to be calibrated: itself, or a sequence's first."""
-    if isinstance(encoder, Calibrated):
+    if (
+        isinstance(encoder, Calibrated)
+        and callable(encoder.calibrate)
+        and not isinstance(encoder.calibrate, nn.Module)
+    ):
         yield encoder
     elif isinstance(encoder, nn.Sequential) and len(encoder):
         yield from calibrated(encoder[0])
@@ -93,40 +97,48 @@ def uncalibrated(encoder: nn.Module) -> str | None:
     return None
 
 
+def calibrates(part: nn.Module) -> bool:
+    """Whether a part has a method `calibrate` that is somebody's own: no setting or part of that name."""
+    attributes = vars(part)
+    if "calibrate" in attributes:
+        return callable(attributes["calibrate"])
+    kind = next((kind for kind in type(part).__mro__ if "calibrate" in vars(kind)), None)
+    return kind is not None and callable(vars(kind)["calibrate"]) and not kind.__module__.startswith("plait.")
+
+
 def neglected(encoder: nn.Module, show: Callable[[nn.Module], None] = lambda encoder: None) -> list[str]:
     """Parts of somebody's own with a method `calibrate` that `show(encoder)` does not call, in words.
 
     Whether a part needs it is not known: only that nothing calls it and that its numbers stay as they are. Of
     parts within parts the outer one is named. plait's own need it where `uncalibrated` says so.
     """
-    modules = dict(encoder.named_modules())
-    parts = {name: part for name, part in modules.items() if isinstance(part, Calibrated)}
-    parts = {name: part for name, part in parts.items() if not type(part).__module__.startswith("plait.")}
-    before = {name: _numbers(modules[name]) for name in parts}
+    parts = {name: part for name, part in encoder.named_modules() if calibrates(part)}
+    before = {name: _numbers(part) for name, part in parts.items()}
     called: set[str] = set()
     with ExitStack() as stack:
         for name, part in parts.items():
             stack.enter_context(_heard(part, partial(called.add, name)))
         show(encoder)
     left: list[str] = []
-    for name in parts:
+    for name, part in parts.items():
         inner = any(not outer or name.startswith(f"{outer}.") for outer in left)
-        if not inner and name not in called and _same(before[name], _numbers(modules[name])):
+        if not inner and name not in called and _same(before[name], _numbers(part)):
             left.append(name)
     classes = {name: type(part).__name__ for name, part in parts.items()}
     return [f"its {name!r}, a {classes[name]}" if name else f"a {classes[name]}" for name in left]
 
 
 @contextmanager
-def _heard(part: Calibrated, heard: Callable[[], None]) -> Iterator[None]:
+def _heard(part: nn.Module, heard: Callable[[], None]) -> Iterator[None]:
     """Have `part.calibrate` call `heard` first."""
-    attributes, calibrate = vars(part), part.calibrate
+    attributes: dict[str, Any] = vars(part)
     before = {name: attributes[name] for name in ("calibrate",) if name in attributes}
-    attributes["calibrate"] = partial(_first, heard, calibrate)
+    method: Any = part.calibrate
+    attributes["calibrate"] = partial(_first, heard, method)
     try:
         yield
     finally:
-        del attributes["calibrate"]
+        attributes.pop("calibrate", None)
         attributes.update(before)
 
 
@@ -141,9 +153,11 @@ def _numbers(part: nn.Module) -> dict[str, Tensor]:
 
 
 def _same(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
-    if before.keys() != after.keys():
-        return False
-    pairs = [(before[name], after[name]) for name in before]
-    return all(
-        torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs
-    )
+    return before.keys() == after.keys() and all(_equal(before[name], after[name]) for name in before)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    try:
+        return torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
+    except (RuntimeError, NotImplementedError):  # sparse, quantised or of few bits: nothing is known of them
+        return True

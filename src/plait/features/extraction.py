@@ -25,7 +25,7 @@ from plait.compute.cluster import Cluster
 from plait.compute.crew import Crew
 from plait.compute.machine import settled_numerics
 from plait.contents import describe, network_key, settings
-from plait.encoders.standardise import neglected, uncalibrated
+from plait.encoders.standardise import calibrates, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitWarning
 from plait.features.cut import drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
@@ -195,6 +195,13 @@ def _decide(
     """The encoder, and all that decides the features of whatever clips, in terms of JSON."""
     shape = tuple(next(tensors(modality, cuts[:1])).shape)
     make, encoder = resolve(how.use, where), frozen_encoder(how, shape, where)
+    left = neglected(encoder)
+    if how.cut and calibrates(whole := drawn_alike(make, shape, how.args, where)):
+        left.append(f"a {type(whole).__name__}, of which blocks are trained")
+    for part in left:  # the same words of all methods are said once
+        why = "features are made once for all folds, so that nobody calls calibrate of"
+        expected = "expected it to hold what it needs already"
+        warnings.warn(f"{how.use}: {why} {part}: {expected}", PlaitWarning, stacklevel=2)
     classes = {type(part) for part in encoder.modules()}
     parts = sorted(classes, key=lambda cls: (cls.__module__, cls.__qualname__))
     return encoder, {
@@ -234,10 +241,6 @@ def frozen_encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Mo
     if part := uncalibrated(encoder):
         expected = "features are made once for all folds, expected an encoder that holds mean and SD already"
         raise ConfigError(f"{where}: nobody calibrates {part} of {how.use}: {expected}")
-    for left in neglected(encoder):
-        why = "features are made once for all folds, so that nobody calls calibrate of"
-        expected = "expected it to hold what it needs already"
-        warnings.warn(f"{where}: {why} {left} of {how.use}: {expected}", PlaitWarning, stacklevel=2)
     return encoder.eval().requires_grad_(False)
 
 

@@ -248,11 +248,12 @@ def _whole(module: Exported | Several, clips: tuple[Tensor, ...]) -> ExportedPro
 
 
 def _graph(
-    module: Exported | Several, clips: Sequence[Tensor], parts: list[tuple[_Part, ExportedProgram]]
+    module: Exported | Several, clips: Sequence[Tensor], parts: list[tuple[_Part, ExportedProgram | None]]
 ) -> Exported | Several:
     """The same network with a graph in place of each encoder and method, which are noted in `parts`.
 
-    One by one, so that an error names what fails, and each in the way that takes it.
+    One by one, so that an error names what fails, and each in the way that takes it. What cannot be traced is
+    noted without a graph.
     """
     named = dict(zip(module.modalities, clips, strict=True))
     if isinstance(module, Several):
@@ -262,8 +263,9 @@ def _graph(
         return Several(members, module.temperature, module.fuse, module.silent)  # type: ignore[arg-type]
 
     def traced(part: _Part) -> nn.Module:
-        parts.append((part, _traced(part)))
-        return parts[-1][1].module()
+        parts.append((part, None))
+        parts[-1] = part, (program := _traced(part))
+        return program.module()
 
     graphs: dict[str, nn.Module] = {}
     grids: dict[str, Tensor] = {
@@ -296,6 +298,8 @@ def _traced(part: _Part) -> ExportedProgram:
     for strict in (False, True):
         try:
             return _of(part.module, part.inputs, strict)
+        except MemoryError:
+            raise
         except Exception as error:  # whatever depends on values, or is no torch
             if strict:
                 raise ConfigError(f"{part.called} cannot be exported: {_reason(error)}") from error
@@ -318,10 +322,12 @@ def _culprit(
     file: Path,
 ) -> str:
     """The first part that fails by itself, or else the whole, as errors call it."""
-    parts: list[tuple[_Part, ExportedProgram]] = []
-    with suppress(ConfigError):  # by itself a part may fail otherwise
+    parts: list[tuple[_Part, ExportedProgram | None]] = []
+    with suppress(Exception):  # by itself a part may fail otherwise
         _graph(module, clips, parts)
     for part, program in parts:
+        if program is None:  # it cannot be traced
+            return part.called
         try:
             run = write(program, file, ())
             ours, theirs = part.module(*part.inputs), run(*part.inputs)

@@ -49,33 +49,37 @@ def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str
     """What the bytes of a file say, lines apart by newlines, and how they were read if not as UTF-8.
 
     UTF-16 is told by its mark or by its zeros. With `legacy`, what is no UTF-8 is taken as Windows' Western
-    European.
+    European, and a letter of which a half is at the end, where other letters show that it is one, as U+FFFD.
 
     Raises:
-        DataError: it is no text in an encoding that can be told.
+        DataError: it is no text in an encoding that can be told, or ends within a letter.
     """
-    encoding = "utf-8-sig"
+    content, encoding = content.removeprefix(codecs.BOM_UTF8), "utf-8"
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     elif content[1:200:2].count(0) > 0.9 * len(content[1:200:2]):
         encoding = "utf-16-le"
     elif content[0:200:2].count(0) > 0.9 * len(content[0:200:2]):
         encoding = "utf-16-be"
-    notes: tuple[str, ...] = ()
-    if encoding != "utf-8-sig" and len(content) % 2:
-        content = content[:-1]  # half of a letter, of a file that was cut off
+    notes: tuple[str, ...] = () if encoding == "utf-8" else (f"read as {encoding.upper()}",)
+    half = ""
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        if encoding == "utf-8-sig" and error.end == len(content) and error.reason == "unexpected end of data":
-            return text_of(file, content[: error.start], legacy=legacy)
         place = content.count(b"\n", 0, error.start) + 1
-        if encoding != "utf-8-sig" or not legacy or b"\0" in content:
+        whole = content[: error.start]
+        cut_off = error.end == len(content) and error.reason in ("unexpected end of data", "truncated data")
+        if cut_off and (encoding != "utf-8" or not whole.isascii()):
+            if not legacy:
+                expected = "expected a whole file"
+                raise DataError(f"{file}: line {place}: ends within a letter: cut off? {expected}") from error
+            text, half = whole.decode(encoding), "\ufffd"
+        elif encoding != "utf-8" or not legacy or b"\0" in content:
             raise DataError(f"{file}: line {place}: expected text in UTF-8") from error
-        text = content.decode("cp1252", errors="replace")
-        notes = (f"line {place} is no UTF-8: read as Windows-1252 (Latin-1)",)
-    if encoding != "utf-8-sig":
-        notes = (f"read as {encoding.upper()}",)
+        else:
+            text = content.decode("cp1252", errors="replace")
+            notes = (f"line {place} is no UTF-8: read as Windows-1252 (Latin-1)",)
+    text += half
     return text.replace("\r\n", "\n").replace("\r", "\n"), notes
 
 

@@ -184,18 +184,18 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
     shapes = {name: clips.shapes[name] for name in method.modalities}
     for name, encoder in network.encoders.items():
         shown = copy.deepcopy(encoder) if next(calibrated(encoder), None) is not None else encoder
-        for left in neglected(shown, partial(_show_one, shapes[name], f"{where}.encoders.{name}")):
-            expected = "if it needs that, give the encoder a method calibrate that does"
-            warnings.warn(
-                f"{where}.encoders.{name}: nobody calls calibrate of {left}: {expected}",
-                PlaitWarning,
-                stacklevel=2,
-            )
+        left = neglected(shown, partial(_show_one, shapes[name], f"{where}.encoders.{name}"))
         if part_of_it := uncalibrated(shown):
             expected = (
                 "expected a method calibrate of the encoder that does, or nn.Sequential with it in front"
             )
             raise ConfigError(f"{where}.encoders.{name}: nobody calibrates {part_of_it}, {expected}")
+        for part in left:  # the same words of all methods are said once
+            expected = "if it needs that, give the encoder a method calibrate that does"
+            if isinstance(encoder, Tuned):
+                expected = "blocks are shown no clips, expected it to hold what it needs already"
+            what = f"encoders.{name}: nobody calls calibrate of {part}"
+            warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
         with refusing(failure, passing=(PlaitError,)), torch.random.fork_rng([]):
