@@ -1,6 +1,6 @@
 # make demo   install into .venv, run the embedded study, recognise a ninth person, print table and page
 # make test   install, then lint, types, import contract, tests; PYTEST='tests/fusion -x' for some of them
-# make slow   install, then the tests that take longest, which `make test` leaves out; .ci/run does both
+# make slow   install, then the tests that take longest, which `make test` leaves out, PYTEST or not; .ci/run does both
 # make bench  install, then every benchmark; what each prints, runs/bench/NAME.json, a table of all ratios
 # make docs   install, then the site in site/: a page that links to nothing ends it
 PYTHON ?= python3

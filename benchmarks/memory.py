@@ -6,10 +6,10 @@ The clips are generated when they are asked for: 16 frames of 56 x 56 in colour 
 channels, of 40 people and four activities. Clips of the video go through a frozen network of one convolution
 to a grid of 8x7x7x64, `plait.features.extraction`; a study of one fold (32 people train, 4 validate, 4 are
 tested) then trains the signal alone and video-led fusion for two epochs. All the while, ten times a second,
-RssAnon of this process and its children is read: the memory that is no file's, for arrays are mapped. It is
-flat if in each phase, after its first tenth, the last third's highest is at most `margin_mb` above the first
-third's. The ratio is what the prepared clips and grids would take in memory, in float32, to the most that was
-taken beyond the start.
+RssAnon of this process and its children is read: the memory that is no file's, for arrays are mapped.
+Features and each method are a phase. Memory is flat if in each, after its first tenth, the last third's
+highest is at most `margin_mb` above the first third's. The ratio is what the prepared clips and grids would
+take in memory, in float32, to the most that was taken beyond the start.
 
 With --json, the readings lie beside FILE as .csv and the plot as .svg.
 """
@@ -170,10 +170,10 @@ def plot(readings: Sequence[Reading], held_mb: Mapping[str, float]) -> Figure:
         top = 1.6 * max(reading.mb for reading in readings)
         axes.set_ylim(0, top)
         axes.set_xlim(0, readings[-1].seconds)
-        for phase, words in {"features": "features", "study": "study"}.items():
+        for phase in held_mb:
             own = [reading for reading in readings if reading.phase == phase]
             axes.axvline(own[0].seconds, color=muted, linewidth=1, linestyle=(0, (4, 3)))
-            text = f"{words}\n{held_mb[phase]:,.0f} MB\nif held"
+            text = f"{phase}\n{held_mb[phase]:,.0f} MB\nif held"
             axes.annotate(
                 text, (own[0].seconds, top), (5, -4), textcoords="offset points", va="top", color=muted
             )
@@ -193,7 +193,8 @@ def main() -> None:
     print(f"{clips} clips through features and a study, RssAnon every {EVERY_S:g} s")
     print(said(told := machine(1)))
     video, grid, own = FRAMES * SIDE * SIDE * 3, int(np.prod(GRID)), READINGS * CHANNELS
-    held_mb = {"features": 4e-6 * clips * video, "study": 4e-6 * clips * (grid + own)}
+    held_mb = {"features": 4e-6 * clips * video, "signal": 4e-6 * clips * own}
+    held_mb["video-led"] = 4e-6 * clips * (grid + own)
     meter = Meter()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PLAIT_CACHE"] = f"{folder}/cache"
@@ -204,12 +205,14 @@ def main() -> None:
         dataset: Dataset = resolve(DATASET, "dataset")
         made = extract(dataset, listed(dataset, data, ["video", "signal"]), "video", Extraction(ENCODER))
         assert made.shape == GRID, made.shape
-        meter.phase = "study"
-        run_study(study(), data, Path(folder) / "run")
+        scored: dict[str, int] = {}
+        for method in study()["methods"]:
+            meter.phase = method
+            run_study(study(), data, Path(folder) / method, only=[method])
+            scored[method] = len(pl.read_parquet(Path(folder) / method / "predictions.parquet"))
         meter.stopped.set()
         meter.join()
-        scored = len(pl.read_parquet(Path(folder) / "run" / "predictions.parquet"))
-    assert scored == 2 * clips // 10, f"{scored} predictions, expected {2 * clips // 10}"
+    assert set(scored.values()) == {clips // 10}, f"{scored} predictions, expected {clips // 10} of each"
     phases = {phase: judged(meter.readings, phase) for phase in held_mb}
     start_mb = next(r.mb for r in reversed(meter.readings) if r.phase == "start")
     most_mb = max(r.mb for r in meter.readings)
@@ -229,7 +232,7 @@ def main() -> None:
     }
     for phase, one in phases.items():
         print(
-            f"  {phase:8} first third at most {one['first_third_mb']:.0f} MB, "
+            f"  {phase:9} first third at most {one['first_third_mb']:.0f} MB, "
             f"last {one['last_third_mb']:.0f} MB"
         )
     print(

@@ -208,7 +208,7 @@ def test_tuning(tmp_path):
 
 def test_memory(tmp_path):
     told = run("memory", tmp_path)
-    assert told["clips"] == 200 and set(told["phases"]) == {"features", "study"}
+    assert told["clips"] == 200 and set(told["phases"]) == {"features", "signal", "video-led"}
     table = pl.read_csv(tmp_path / "made" / "memory.csv")
     assert table.columns == ["seconds", "phase", "mb"] and table["seconds"].is_sorted()
     assert table["mb"].max() == pytest.approx(told["most_mb"])
