@@ -24,8 +24,8 @@ ONNX_BYTES = 1536 * 2**20  # of larger weights torch makes a second file
 def to_torch(program: ExportedProgram, file: Path, modalities: Sequence[str]) -> Run:
     """Write a program as `torch.export` does; what the file does.
 
-    The clips it was traced on and the places of the code that it was traced from stay here; its modules' names go
-    along.
+    The clips it was traced on and the places of the code that it was traced from stay here; names of its
+    modules and classes go along.
     """
     program.example_inputs = None
     for part in program.graph_module.modules():
