@@ -19,7 +19,7 @@ from torch import Tensor
 
 Order = Literal["embedding", "lead", "context"]
 
-LARGE = 2**23  # pairs (i, j) of all clips and heads
+LARGE = 3 * 2**21  # pairs (i, j) of all clips and heads
 # Multiplications that are not worth a longer row of launches, by device: of float32, of halves.
 SPARE: Mapping[str, tuple[int, int]] = {"cuda": (2**32, 2**36)}
 # Kinds of numbers for which torch has a fused kernel; for others it would hold the relation whole.
