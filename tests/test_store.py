@@ -82,6 +82,19 @@ with store.atomic(Path("made")) as making:
 """
 
 
+def test_what_a_kill_leaves_takes_no_folder(tmp_path):
+    """Who was killed at the first write goes on there, as after a kill at any other."""
+    with store.locked(tmp_path / ".lock"):
+        subprocess.run([sys.executable, "-c", KILLED.format(late=False)], cwd=tmp_path)
+    assert list(tmp_path.glob(".making-*")) and not store.taken(tmp_path)
+    for name in ("made", ".hidden", "making-1"):
+        (tmp_path / name).touch()
+        assert store.taken(tmp_path) and not store.taken(tmp_path, besides=(name,))
+        assert store.taken(tmp_path / name)
+        (tmp_path / name).unlink()
+    assert not store.taken(tmp_path / "none")
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_what_a_kill_leaves_is_swept_by_the_next_who_writes_there(tmp_path, late):
     with store.atomic(tmp_path / "made") as making:

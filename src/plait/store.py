@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 UMASK = os.umask(0o077)  # which cannot be read without being set
 os.umask(UMASK)
+MAKING = ".making-"  # what temporary folders' names begin with
 HELD = ".lock"  # in a temporary folder: locked as long as its process lives
 FRESH_S = 0.1  # between the making of a temporary folder and its lock
 FORM = 1  # of what lies in the cache: where it is another, entries are made anew
@@ -54,7 +55,7 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
-            temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+            temporary = Path(tempfile.mkdtemp(prefix=MAKING, dir=folder))
             ending.callback(shutil.rmtree, temporary, ignore_errors=True)
             lock = FileLock(temporary / HELD, fallback_to_soft=False)
             ending.callback(lock.release)
@@ -98,7 +99,7 @@ def sweep(folder: Path) -> None:
         return  # not there, or not to be read
     if len(names) > MANY:
         _next_sweep[folder] = time.monotonic() + AGAIN_S
-    for temporary in (folder / name for name in names if name.startswith(".making-")):
+    for temporary in (folder / name for name in names if name.startswith(MAKING)):
         try:
             if not (temporary / HELD).is_file() or time.time() - temporary.stat().st_mtime < FRESH_S:
                 continue  # no temporary folder, or one that is not locked yet
@@ -113,8 +114,14 @@ def sweep(folder: Path) -> None:
 
 
 def taken(path: Path, besides: Collection[str] = ()) -> bool:
-    """Whether something stands at `path` that is no folder, or a folder that holds more than `besides`."""
-    return path.exists() and (not path.is_dir() or any(inner.name not in besides for inner in path.iterdir()))
+    """Whether something stands at `path` that is no folder, or a folder that holds more than `besides`.
+
+    Locks, and temporary folders that a killed process has left, are nothing.
+    """
+    if not path.is_dir():
+        return path.exists()
+    names = {inner.name for inner in path.iterdir()} - {HELD, *besides}
+    return any(not name.startswith(MAKING) for name in names)
 
 
 @contextmanager
@@ -186,7 +193,7 @@ def made_once(
     Raises:
         DataError: it cannot be written, the disk is full, or a file that it is made of cannot be read.
     """
-    making = path.with_name(f".making-{path.name}")
+    making = path.with_name(f"{MAKING}{path.name}")
 
     def stands() -> bool:
         return path.exists() if said is None else sound(path)

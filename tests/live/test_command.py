@@ -175,6 +175,8 @@ def test_a_session_that_is_killed_leaves_what_it_has_seen(plait, made, tmp_path)
     session.process.kill()
     assert session.ended()[0] == -signal.SIGKILL
     assert len(pl.read_parquet(out / "timeline.parquet")) > 0
+    (out / ".making-left").mkdir(exist_ok=True)  # as if it had been killed within its next look
+    (out / ".making-left" / ".lock").touch()
     code, _, err = plait("predict", *made, "--out", out, *TRUST)
     assert code == 0, err
 

@@ -256,7 +256,7 @@ def predict(
     """
     key, lasting = prediction_key(recogniser, tasks)
     ours = any((out / name).exists() for name in (PREDICTED, PARTS))
-    if not ours and taken(out) and not {one.name for one in out.iterdir()} <= {TIMELINE, SESSION, ".lock"}:
+    if not ours and taken(out, besides=(TIMELINE, SESSION)):
         raise ConfigError(f"{out}: holds files that no prediction has left: expected another folder")
     (out / PARTS).mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock"):
