@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from plait.errors import ConfigError, DataError
-from plait.store import FORM, cache_folder, locked, sealing
+from plait.store import FORM, MAKING, cache_folder, locked, sealing
 
 STAGES = {
     "clips": "clips as they were cut",
@@ -107,7 +107,7 @@ def _entries_of(stage: str) -> Iterator[Entry]:
         if (owner := _owner(stage, path)) is not None:
             groups.setdefault(owner, []).append(path)
     for owner, group in groups.items():
-        temporary = any(part.startswith(".making-") for part in owner.relative_to(root).parts)
+        temporary = any(part.startswith(MAKING) for part in owner.relative_to(root).parts)
         if temporary or owner.suffix == ".part":
             state, made = State.unfinished, ""
         elif stage in _SEALED:
@@ -125,7 +125,7 @@ def _owner(stage: str, path: Path) -> Path | None:
         return None
     if stage == "models":
         return path.parent if _MODEL.fullmatch(path.parent.name) else None
-    if stage not in _SEALED or path.name.startswith(".making-") or path.parent.name.startswith(".making-"):
+    if stage not in _SEALED or path.name.startswith(MAKING) or path.parent.name.startswith(MAKING):
         return path
     if not _NAMED.fullmatch(path.stem) or path.suffix not in (".npy", ".json", ".parquet"):
         return None
@@ -172,9 +172,9 @@ def _sealed(path: Path) -> tuple[State, str]:
 def _remove(entry: Entry) -> bool:
     """Remove the files of an entry, unless a process is at work on it; whether they went."""
     owner = entry.owner
-    if owner.parent.name.startswith(".making-") and time.time() - entry.used_s < HOUR_S:
+    if owner.parent.name.startswith(MAKING) and time.time() - entry.used_s < HOUR_S:
         return False  # it has no lock: clips that are being cut
-    name = owner.name.removeprefix(".making-").removesuffix(".part")
+    name = owner.name.removeprefix(MAKING).removesuffix(".part")
     lock = owner.with_name(f"{name}.lock" if entry.stage == "weights" else f".{name}.lock")
     try:
         with locked(lock, wait=False):

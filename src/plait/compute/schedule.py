@@ -13,7 +13,7 @@ from filelock import Timeout
 from plait.compute.executors import Work, Workers
 from plait.errors import DataError
 from plait.progress import Progress, Step
-from plait.store import HELD, locked, scratch
+from plait.store import HELD, MAKING, locked, scratch
 
 T = TypeVar("T")
 WAITING = "waiting for jobs of another run"
@@ -142,7 +142,7 @@ def _lock_of(item: T, work: Work[T]) -> Path:
 
 def _sweep(place: Path, out: Path) -> None:
     """Remove what killed runs have left half made; what is made under a lock is somebody's."""
-    for left_over in place.glob(".making-*"):
+    for left_over in place.glob(f"{MAKING}*"):
         try:
             names = [path.name for path in left_over.iterdir() if path.name != HELD]
             if not names and time.time() - left_over.stat().st_mtime < OLD_S:

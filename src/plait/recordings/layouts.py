@@ -62,7 +62,6 @@ def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str
     elif content[0:200:2].count(0) > 0.9 * len(content[0:200:2]):
         encoding = "utf-16-be"
     notes: tuple[str, ...] = () if encoding == "utf-8" else (f"read as {encoding.upper()}",)
-    half = ""
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -73,13 +72,12 @@ def text_of(file: Path, content: bytes, *, legacy: bool) -> tuple[str, tuple[str
             if not legacy:
                 expected = "expected a whole file"
                 raise DataError(f"{file}: line {place}: ends within a letter: cut off? {expected}") from error
-            text, half = whole.decode(encoding), "\ufffd"
+            text = whole.decode(encoding) + "\ufffd"
         elif encoding != "utf-8" or not legacy or b"\0" in content:
             raise DataError(f"{file}: line {place}: expected text in UTF-8") from error
         else:
             text = content.decode("cp1252", errors="replace")
             notes = (f"line {place} is no UTF-8: read as Windows-1252 (Latin-1)",)
-    text += half
     return text.replace("\r\n", "\n").replace("\r", "\n"), notes
 
 
