@@ -2,6 +2,8 @@
 
 import codecs
 import re
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,6 +17,7 @@ from plait.errors import DataError, PlaitWarning
 from plait.recordings.formats.archive import Archive
 from plait.recordings.formats.empatica import EMPATICA
 from plait.recordings.labels import read_labels
+from plait.recordings.layouts import text_of
 from plait.recordings.logs import Log, read_log
 from plait.recordings.tables import read_table
 from plait.recordings.unended import check_end, doubt
@@ -254,6 +257,21 @@ def test_half_a_letter_is_no_word_of_labels_nor_of_a_log(tmp_path, mark):
     said: list[str] = []
     log = read_log(file, Log(("x",), "t", where={"where": "\u00e9t\u00e9"}), said)
     assert len(log.times) == 29 and "cut off" in said[0]
+
+
+@given(
+    st.text("ab1,\n\u00e9\u6f22\U0001f600", min_size=1, max_size=12),
+    st.sampled_from([(b"", "utf-8"), (codecs.BOM_UTF8, "utf-8"), (b"", "utf-16")]),
+    st.integers(0, 5),
+)
+def test_of_a_text_cut_off_anywhere_no_letter_is_another(text, written, cut):
+    mark, encoding = written
+    content = mark + text.encode(encoding)
+    content = content[: len(content) - cut]
+    with suppress(DataError):
+        assert text.startswith(text_of(Path("a.csv"), content, legacy=False)[0])
+    found, notes = text_of(Path("a.csv"), content, legacy=True)
+    assert text.startswith(found.removesuffix("\ufffd")) or "Windows-1252" in notes[0]
 
 
 def test_a_letter_of_windows_at_the_end_is_whole(tmp_path):
