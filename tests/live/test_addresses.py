@@ -56,6 +56,14 @@ def test_options_are_settings_of_a_log():
         "decimal": ",",
         "time_unit": 1000,
     }
+    said = parse(
+        'left=csv:a.csv?circular.yaw=[-180,180]&circular.b=false&held=mode&quaternions=[["w","x","y","z"]]'
+    )
+    assert addresses._settings(said.options) == {
+        "circular": {"yaw": [-180, 180], "b": False},
+        "held": ("mode",),
+        "quaternions": [["w", "x", "y", "z"]],
+    }
 
 
 def test_streams_of_a_recording_are_one_source(monkeypatch):

@@ -4,7 +4,7 @@ import gc
 import json
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from threading import Event as Flag
 from threading import Thread
 from types import SimpleNamespace
@@ -18,14 +18,18 @@ from plait.cli.live import summary
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.live.events import Arrived, Ended, Opening
 from plait.live.keep import SESSION, Keeper
-from plait.live.openings import check_openings
+from plait.live.openings import check_openings, completed
 from plait.live.pace import Pace
 from plait.live.replay import Replay
 from plait.live.session import WAITING, Session
+from plait.live.sheet import Sheet
+from plait.recogniser.model import MODEL, read_facts
 from plait.recogniser.predict import plan, predict, prediction_key, whole
 from plait.recogniser.recogniser import Recogniser
 from plait.recogniser.windows import Sliding
+from plait.recordings.between import Between
 from plait.recordings.folder import Clock, open_recording
+from plait.store import write_toml
 from plait.trust import Trust
 from tests.live.world import folder_of, model
 
@@ -366,3 +370,26 @@ def test_columns_that_the_model_does_not_know_are_refused():
             check_openings(facts, openings, recorded=False)
     with pytest.warns(PlaitWarning, match="left are a, b, c; of .*: taken for the same, by their places"):
         check_openings(facts, [Opening("left", ("a", "b", "c"))], recorded=False)
+
+
+def test_a_model_knows_angles_of_which_a_stream_says_nothing():
+    known = Between(((1, -180.0, 180.0),), (), (2,))
+    facts = SimpleNamespace(between={"left": known})
+    own = Between(((0, 0.0, 360.0),))
+    openings = [Opening("video"), Opening("left", ("a", "b", "c")), Opening("left", ("a",), between=own)]
+    assert [one.between for one in completed(facts, openings)] == [Between(), known, own]
+
+
+def test_a_recording_says_of_its_angles_what_the_session_knows(tmp_path):
+    between = Between(((1, -180.0, 180.0),), ((3, 4, 5, 6),), (2,))
+    names = ("a", "yaw", "mode", "w", "x", "y", "z")
+    described = Sheet(tmp_path, Opening("left", names, between=between)).described
+    assert described.log().named.of(names) == between
+
+
+def test_a_model_keeps_what_it_knows_of_angles(tmp_path):
+    between = Between(((1, -180.0, 180.0),), ((3, 4, 5, 6),), (2,))
+    facts = replace(read_facts(model(tmp_path / "model")), between={"left": between, "right": Between()})
+    write_toml(tmp_path / "model" / MODEL, asdict(facts))
+    again = read_facts(tmp_path / "model").between
+    assert again["left"] == between and not again.get("right", Between())

@@ -109,7 +109,11 @@ def live(
                 raise ConfigError(f"{out}: --out and --record in one folder, expected two")
             if out is not None:
                 check_new(out)  # before a recording's folder is made
-            recorder = None if record is None else Recorder(record, subject, sources, waits=not pace.waits)
+            recorder = (
+                None
+                if record is None
+                else Recorder(record, subject, sources, session.openings, waits=not pace.waits)
+            )
             keeper = None if out is None else Keeper(out, session, name_of(streams, out))
             # Nothing is refused from here on, and what was made will be filled.
             if keeper is not None:

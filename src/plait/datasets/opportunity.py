@@ -53,6 +53,7 @@ from plait.datasets.worn import (
     windowed,
 )
 from plait.errors import DataError
+from plait.recordings.between import Between
 from plait.recordings.sensors import SensorLog
 from plait.store import read_bytes
 from plait.types import Modality, Recording, Windows
@@ -100,6 +101,9 @@ def _accelerometer(first: int) -> Place:
 
 def _imu(first: int) -> Place:
     return Place(tuple(range(first, first + 9)), _axes("acc", "gyro", "mag"), (1000.0,) * 9)
+
+
+ANGLES = (*_axes("angle"), "compass")
 
 
 def _shoe(first: int) -> Place:
@@ -211,11 +215,25 @@ def _read(file: Path, track: Track) -> Opened:
             off = OFF if name in IMUS else 10.0
             check_gravity(values[:, :3], f"{file}: {name}", 1000.0, "mg", off)
         if np.isfinite(values).all(axis=1).any():
-            logs[name] = SensorLog(times_s, values.astype(np.float32), place.names, GAP_S)
+            between = _angles(place.names, values)
+            logs[name] = SensorLog(times_s, values.astype(np.float32), place.names, GAP_S, between)
     if not logs:
         raise DataError(f"{file}: no sensor has a reading, expected some of {', '.join(PLACES)}")
     labels = spans_of(table[:, 1], rows, times_s, names, f"{file}: column {label + 1}")
     return Opened(logs, labels, sha256(text).hexdigest())
+
+
+def _angles(names: tuple[str, ...], values: np.ndarray) -> Between:
+    """The angles among columns, in degrees: from -180 where one is below zero, else from 0."""
+    circular: list[tuple[int, float, float]] = []
+    for column in (names.index(name) for name in names if name in ANGLES):
+        if np.isnan(values[:, column]).all():
+            continue
+        lowest, highest = np.nanmin(values[:, column]), np.nanmax(values[:, column])
+        low = -180.0 if lowest < 0 else 0.0
+        if low <= lowest and highest <= low + 360.0:
+            circular.append((column, low, low + 360.0))
+    return Between(tuple(circular))
 
 
 def scaled(

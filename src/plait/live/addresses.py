@@ -20,7 +20,8 @@ EXPECTED = (
 LSL = ("source_id", "columns", "clock")
 TEXTS = ("time", "fraction", "fraction_unit", "decimal", "same_time")
 NUMBERS = ("rate_hz", "scale", "max_gap_s", "header_line", "absolute")
-LISTS = ("columns", "names", "missing", "clock_set")
+LISTS = ("columns", "names", "missing", "clock_set", "held")
+OF_COLUMNS = ("where.", "circular.")
 ALIASES = {"unit": "time_unit"}
 
 
@@ -156,8 +157,8 @@ def _lsl(said: Said, trust: Trust) -> Source:
 def _csv(said: Said, trust: Trust) -> Source:
     from plait.live.csv_tail import Tail
 
-    known = (*TEXTS, *NUMBERS, *LISTS, "time_unit", "sync")
-    _check(said, (*known, *(key for key in said.options if key.startswith("where."))))
+    known = (*TEXTS, *NUMBERS, *LISTS, "quaternions", "time_unit", "sync")
+    _check(said, (*known, *(key for key in said.options if key.startswith(OF_COLUMNS))))
     settings = _settings(said.options)
     sync = said.options.get("sync")
     return Tail(said.name, Path(said.place), settings, sync=None if sync is None else Path(sync))
@@ -190,6 +191,10 @@ def _settings(options: Mapping[str, str]) -> dict[str, Any]:
     for key, value in options.items():
         if key.startswith("where."):
             settings.setdefault("where", {})[key.removeprefix("where.")] = value
+        elif key.startswith("circular."):
+            settings.setdefault("circular", {})[key.removeprefix("circular.")] = _json(value)
+        elif key == "quaternions":
+            settings[key] = _json(value)
         elif key in LISTS:
             found = _list(value)
             settings[key] = tuple(map(_number, found)) if key == "clock_set" else found
@@ -210,6 +215,14 @@ def _list(value: str) -> tuple[str, ...]:
         if isinstance(found, list):
             return tuple(map(str, found))
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _json(value: str) -> Any:
+    """What a text says in JSON, or the text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _number(value: str) -> Any:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from plait.recordings.between import LINEAR, Between
 from plait.recordings.folder import Clock
 
 
@@ -24,6 +25,7 @@ class Opening:
         tolerance_s: by how much its times are rounded at most.
         disorder_s: by how many seconds readings may come too late, after others that are later.
         begins_s: when it begins, if that is known to be before its first reading.
+        between: columns that are not linear between readings.
     """
 
     stream: str
@@ -34,6 +36,7 @@ class Opening:
     tolerance_s: float = 0.0
     disorder_s: float = 0.0
     begins_s: float | None = None
+    between: Between = LINEAR
 
 
 class Arrived(NamedTuple):

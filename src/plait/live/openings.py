@@ -1,10 +1,12 @@
 """Whether what sources give is what a model knows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from plait.errors import ConfigError
 from plait.live.events import Opening
 from plait.recogniser.model import ModelFacts
+from plait.recordings.between import LINEAR
 from plait.recordings.same_columns import Columns
 
 
@@ -35,3 +37,11 @@ def check_openings(facts: ModelFacts, openings: Sequence[Opening], recorded: boo
             raise ConfigError(f"live: {name} gives readings of {', '.join(opening.names)}, expected pictures")
         if opening.names:
             columns.check({name: opening.names}, "live", known)
+
+
+def completed(facts: ModelFacts, openings: Sequence[Opening]) -> tuple[Opening, ...]:
+    """Streams, with what a model knows of columns that are not linear, where nobody has spoken of them."""
+    return tuple(
+        opening if opening.between else replace(opening, between=facts.between.get(opening.stream, LINEAR))
+        for opening in openings
+    )

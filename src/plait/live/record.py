@@ -12,7 +12,7 @@ import numpy as np
 
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.live.cameras import Camera
-from plait.live.events import Arrived, Event, Source
+from plait.live.events import Arrived, Event, Opening, Source
 from plait.live.film import Film
 from plait.live.reel import Coded
 from plait.live.session import Scored
@@ -38,6 +38,7 @@ class Recorder:
         folder: of the recording, new or empty.
         subject: who is recorded.
         sources: of the session, before they are iterated.
+        openings: their streams, with what the session knows of them; by default as they are.
         waits: whether who comes waits where writing is slower, as a replay may; else what is too much is left
             out and counted in `left_out`.
 
@@ -47,8 +48,16 @@ class Recorder:
         DataError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, subject: str, sources: Sequence[Source], *, waits: bool = False) -> None:
-        openings = [opening for source in sources for opening in source.openings]
+    def __init__(
+        self,
+        folder: Path,
+        subject: str,
+        sources: Sequence[Source],
+        openings: Sequence[Opening] = (),
+        *,
+        waits: bool = False,
+    ) -> None:
+        openings = openings or [opening for source in sources for opening in source.openings]
         videos = [opening for opening in openings if not opening.names]
         if [opening.stream for opening in videos] != [VIDEO]:
             got = ", ".join(opening.stream for opening in videos) or "none"

@@ -78,7 +78,7 @@ def opening_of(name: str, stream: Stream) -> Opening:
         )
     assert isinstance(stream, Synced)
     log = stream.log
-    return Opening(name, log.names, log.rate_hz, log.max_gap_s, stream.clock)
+    return Opening(name, log.names, log.rate_hz, log.max_gap_s, stream.clock, between=log.between)
 
 
 def _pictures(name: str, video: Video) -> Iterator[Event]:

@@ -9,8 +9,9 @@ import numpy as np
 from plait.errors import DataError
 from plait.live.events import Opening
 from plait.live.order import AHEAD_S, InOrder
+from plait.recordings.between import SLACK_S
 from plait.recordings.folder import Clock
-from plait.recordings.sensors import SLACK_S, SensorLog, reach_s
+from plait.recordings.sensors import SensorLog, reach_s
 
 FEWEST = 64  # pictures for which there is room
 MEASURED, MEASURED_S = 50, 3.0  # readings, or seconds of them, from which an unknown rate is taken
@@ -169,7 +170,8 @@ class LogRing(Ring):
         """As `SensorLog.at`."""
         if self._log is None:
             log = self.opening
-            self._log = Kept(self.own_s, self.values, log.names, log.max_gap_s, known_hz=self.rate_hz)
+            kept = self.own_s, self.values, log.names, log.max_gap_s, log.between
+            self._log = Kept(*kept, known_hz=self.rate_hz)
         own_s = self._clock(np.asarray(seconds, np.float64))
         values = self._log.at(own_s)
         if not self.ended:  # the last reading that is kept is not the last of all, whose value would hold

@@ -20,7 +20,7 @@ from plait.live.cutter import FIRST_S, PATIENCE_S, Cutter
 from plait.live.events import Dropping, Ended, Event, Opening, Source
 from plait.live.latency import Latencies, Latency, stopwatch
 from plait.live.notices import Notices
-from plait.live.openings import check_openings
+from plait.live.openings import check_openings, completed
 from plait.live.pace import Pace
 from plait.live.placing import warn
 from plait.recogniser.recogniser import Recogniser
@@ -121,6 +121,8 @@ class Session:
         self.openings: tuple[Opening, ...] = tuple(o for source in sources for o in source.openings)
         facts = recogniser.facts
         check_openings(facts, self.openings, pace.recorded)
+        if not pace.recorded:
+            self.openings = completed(facts, self.openings)
         self.sliding = Sliding(facts.seconds, stride_s or facts.stride_s)
         if pace.recorded:
             gaps_s = [opening.max_gap_s for opening in self.openings if opening.names]

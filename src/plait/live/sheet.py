@@ -91,4 +91,15 @@ class Sheet:
         """How it is to be read."""
         gap_s = self.opening.max_gap_s
         name = self.file.name
-        return LogFile(name, self.names, TIME, max_gap_s=gap_s, absolute=True, header_line=1)
+        named = self.opening.between.named(self.names)
+        return LogFile(
+            name,
+            self.names,
+            TIME,
+            max_gap_s=gap_s,
+            absolute=True,
+            header_line=1,
+            circular=dict(named.circular),
+            quaternions=named.quaternions,
+            held=named.held,
+        )

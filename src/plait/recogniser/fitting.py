@@ -29,7 +29,8 @@ from plait.recogniser.model import (
 from plait.recogniser.source import Source, facts_of, folds_without, sliding_of, source_of, trained
 from plait.recogniser.validation import tuned
 from plait.recogniser.windows import Sliding, whole_recordings
-from plait.recordings.same_columns import columns_of
+from plait.recordings.between import LINEAR, Between
+from plait.recordings.same_columns import between_of, columns_of
 from plait.results import (
     FACTS,
     VALIDATION,
@@ -125,7 +126,8 @@ def fit_model(
     }
     facts = facts_of(source, key, taken_epochs, sliding)
     training = replace(facts.training, epochs=_rule(source, epochs))
-    facts = replace(facts, training=training, columns=_columns(source, facts))
+    columns, between = _columns(source, facts)
+    facts = replace(facts, training=training, columns=columns, between=between)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -223,15 +225,23 @@ def _labels(source: Source) -> list[Any]:
     ]
 
 
-def _columns(source: Source, facts: ModelFacts) -> dict[str, tuple[str, ...]]:
-    """What the columns of the logs are called that a model looks at; all recordings have the same."""
+def _columns(source: Source, facts: ModelFacts) -> tuple[dict[str, tuple[str, ...]], dict[str, Between]]:
+    """What the columns of the logs are called that a model looks at, which all recordings have alike.
+
+    And which of them are not linear between readings, by any recording: it shows only where an angle passes
+    its ends.
+    """
     used = {stream for sensor in facts.sensors.values() for stream in sensor.streams}
     found: dict[str, tuple[str, ...]] = {}
+    between: dict[str, Between] = {}
     for recording in whole_recordings(source.dataset, source.data):
         found = columns_of(recording.streams) | found
-        if used <= recording.streams.keys():
-            break
-    return {stream: columns for stream, columns in sorted(found.items()) if stream in used}
+        for stream, own in between_of(recording.streams).items():
+            between[stream] = between.get(stream, LINEAR).joined(own)
+    return (
+        {stream: columns for stream, columns in sorted(found.items()) if stream in used},
+        {stream: own for stream, own in sorted(between.items()) if stream in used and own},
+    )
 
 
 def _epochs_taken(job: Path) -> int:

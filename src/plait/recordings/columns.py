@@ -13,38 +13,39 @@ from plait.recordings.tables import Table, numbers, texts
 from plait.recordings.time_units import IN_NAMES, unit_named
 
 
-def _vocabulary(text: str) -> frozenset[str]:
+def vocabulary(text: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(text.split())
 
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zµμ]+")
-TIMES = _vocabulary(
+TIMES = vocabulary(
     "time times timestamp timestamps stamp epoch datetime date clock elapsed unix utc ts seconds secs "
     "millis micros milliseconds microseconds nanoseconds"
 )
 PLAIN_TIMES = frozenset(("t", "s", "ms", "us", "ns", "sec"))  # where the name says nothing else
-COUNTERS = _vocabulary(
+COUNTERS = vocabulary(
     "unnamed index idx counter count counts cnt packet packets pkt seq sequence frame frames sample "
     "samples row rows line no nr num number id uuid serial battery batt bat soc steps hour hours minute "
     "minutes second day month year"
 )
-LABELS = _vocabulary("label labels activity activities class target annotation")
-SENSORS = _vocabulary(
+LABELS = vocabulary("label labels activity activities class target annotation")
+SENSORS = vocabulary(
     "sensor sensors device dev source channel node imu stream side hand limb placement location type name "
     "mac address addr tag topic id segment site board module mote tracker unit"
 )
-CHARGE = _vocabulary("battery batt vbat vbatt soc")
-STATES = _vocabulary(
+CHARGE = vocabulary("battery batt vbat vbatt soc")
+STATES = vocabulary(
     "true false yes no on off open closed pressed released up down ok err error good poor bad valid invalid "
     "idle busy active inactive start stop"
 )
-READINGS = _vocabulary(
+READINGS = vocabulary(
     "acc accel acceleration accelerometer gyr gyro gyroscope mag magnetometer quat quaternion qw qx qy qz "
     "roll pitch yaw heading euler angle temp temperature degree degrees bpm hr heart heartrate pulse eda "
     "gsr emg ecg eeg ppg bvp spo2 flex bend force pressure press fsr load strain lux light humidity thumb "
     "middle ring pinky finger x y z ax ay az gx gy gz mx my mz wx wy wz lin linear gravity"
 )
-FINGERS = _vocabulary("thumb middle ring pinky finger")
+FINGERS = vocabulary("thumb middle ring pinky finger")
 AXES = re.compile(r"(.*\W|.*_)?(acc(el|eleration)?|a|la|lin(ear)?_?acc)[ _.-]*[xyz123]\b.*", re.IGNORECASE)
 LONG_AXES = re.compile(
     r"(.*[^a-z])?acc(el(eration|erometer)?)?([^a-z].*)?[^a-z][xyz]([^a-z].*)?", re.IGNORECASE
@@ -54,7 +55,7 @@ FILLS = re.compile(
     r"-?9{3,}(\.9+)?|-?32767|-32768|65535|-?8388607|-8388608|-?2147483647|-2147483648|4294967295"
     r"|-?1(0{10}|e20)"
 )
-NEVER_NONE = _vocabulary(  # readings of which are never 0
+NEVER_NONE = vocabulary(  # readings of which are never 0
     "bpm hr heart heartrate pulse spo2 temp temperature humidity pressure baro barometer"
 )
 MONOTONE, NEARLY = 0.98, 0.9  # share of the changes that go one way; where the name says a counter

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line, quote
 from plait.names import inside, plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
+from plait.recordings.curved import look, remarks
 from plait.recordings.labels import read_labels
 from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
 from plait.recordings.tables import Cell
@@ -42,7 +43,7 @@ class LogFile:
 
     Args:
         file: its name in the recording's folder.
-        columns: from here to `last_line`, see `plait.recordings.logs.Log`.
+        columns: from here to `held`, see `plait.recordings.logs.Log`.
         acceleration: the three columns, or patterns of them, that tell how the sensor is moved.
         same_clock: the log whose device wrote the times of this one too.
         units: of its columns, where the sensor's own file or its format says them.
@@ -67,6 +68,9 @@ class LogFile:
     missing: tuple[Cell, ...] = ()
     first_line: int | None = None
     last_line: int | None = None
+    circular: dict[str, tuple[FiniteFloat, FiniteFloat] | bool] = field(default_factory=dict)
+    quaternions: tuple[tuple[str, ...], ...] = ()
+    held: tuple[str, ...] = ()
     acceleration: tuple[str, ...] = ()
     same_clock: str | None = None
     units: dict[str, str] = field(default_factory=dict)
@@ -266,6 +270,13 @@ def read_logs(folder: Path, described: Description) -> dict[str, SensorLog]:
     return {name: read_log(folder / log.file, log.log()) for name, log in described.logs.items()}
 
 
+def left_open(stream: str, described: LogFile, log: SensorLog, set_by: str) -> list[str]:
+    """What to say of columns that look as if they were not linear between readings, and are taken for it."""
+    named = described.log().named
+    seen = look(log.names, log.times, log.values, log.max_gap_s, named, stream, described.units)
+    return remarks(seen, set_by)
+
+
 def open_recording(folder: Path) -> Recording:
     """A recording whose streams, `video` and its logs, are all on the video's clock.
 
@@ -282,6 +293,8 @@ def open_recording(folder: Path) -> Recording:
     if described.logs:
         clocks = read_sync(folder)
         for name, log in read_logs(folder, described).items():
+            for line in left_open(name, described.logs[name], log, f"{DESCRIPTION}: logs.{name}."):
+                warnings.warn(f"{folder / described.logs[name].file}: {line}", PlaitWarning, stacklevel=2)
             if name not in clocks:
                 raise DataError(f"{folder / SYNC}: says nothing of log {name!r}; run `plait sync` again")
             if clocks[name].status == "unsure":

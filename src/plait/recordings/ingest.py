@@ -20,6 +20,7 @@ from plait.recordings.folder import (
     LogFile,
     described_by,
     footage,
+    left_open,
     parse_description,
     read_description,
     write_description,
@@ -252,9 +253,10 @@ def _matched(files: Sequence[Path], path: Path, notes: list[str]) -> Description
 def _told_of(described: Description, by_name: Mapping[str, Path]) -> list[str]:
     """What a person should know of the readings in logs that are described already."""
     notes: list[str] = []
-    for log in described.logs.values():
+    for stream, log in described.logs.items():
         remarks: list[str] = []
-        read_log(by_name[log.file], log.log(), remarks)
+        found = read_log(by_name[log.file], log.log(), remarks)
+        remarks += left_open(stream, log, found, f"logs.{stream}.")
         notes += [f"{log.file}: {remark}" for remark in remarks]
     return notes
 

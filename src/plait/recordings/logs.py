@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from plait.errors import ConfigError, DataError
 from plait.patterns import matching
+from plait.recordings.between import SLACK_S, Between, Ends, Named, check
 from plait.recordings.clocks import (
     WHOLE,
     TimeUnit,
@@ -24,7 +25,7 @@ from plait.recordings.clocks import (
     went_on,
     with_fraction,
 )
-from plait.recordings.sensors import SLACK_S, SensorLog
+from plait.recordings.sensors import SensorLog
 from plait.recordings.tables import LARGEST, Cell, Table, no_column, numbers, read_table, texts
 
 __all__ = ["Log", "SensorLog", "TimeUnit", "read_log", "read_rows", "scaled", "where"]
@@ -53,6 +54,9 @@ class Log:
         decimal: the decimal sign; any other sign within numbers then sets thousands apart.
         missing: cells (-9999, "ERR") that hold no reading.
         first_line, last_line: between which rows are read, as lines of a text file, rows of a parquet file.
+        circular: columns that are angles, with their two ends, before `scale`; false: it only looks like one.
+        quaternions: the four columns of each, in any order.
+        held: columns that stay at a reading until the next one, such as states.
 
     Raises:
         ConfigError: a setting is out of range, or neither `time` nor `rate_hz` is given.
@@ -76,6 +80,14 @@ class Log:
     missing: tuple[Cell, ...] = ()
     first_line: int | None = None
     last_line: int | None = None
+    circular: Mapping[str, Ends | bool] = field(default_factory=dict)
+    quaternions: tuple[tuple[str, ...], ...] = ()
+    held: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> Named:
+        """The columns that are not linear in between, as they are named."""
+        return Named(self.circular, self.quaternions, self.held)
 
     def __post_init__(self) -> None:
         """Refuse settings that say nothing or nonsense."""
@@ -129,18 +141,48 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
     order = in_order(table, times, log.clock_set)
     start_s = 0.0 if log.absolute else order.times[0]
     order = order._replace(times=np.round(order.times - start_s, 9))
-    order, values = apart(table, order, values[order.rows], mean=log.same_time == "mean", said=said)
+    between = _between(file, log, names, values)
+    taken = order, values[order.rows]
+    order, values = apart(table, *taken, mean=log.same_time == "mean", said=said)
+    for column in between.columns if len(values) < len(taken[1]) else ():
+        values[:, column] = _first_of_each(order.times, taken[0].times, taken[1][:, column])
     if gap := gaps(table, order, log.max_gap_s):
         said.append(gap)
     times = order.times if log.absolute else np.round(order.times - order.times[0], 9)
     if not (np.diff(times) > 0).all():
         setting = "time_unit" if log.time else "rate_hz"
         raise DataError(f"{file}: readings less than a nanosecond apart, expected more: is {setting} right?")
-    for column, name in zip(values.T, names, strict=True):
-        _bridge(times, column, log.max_gap_s)
+    for number, (column, name) in enumerate(zip(values.T, names, strict=True)):
+        if number not in between.columns:
+            _bridge(times, column, log.max_gap_s)
         if np.isnan(column).all():
             raise DataError(f"{file}: column {name!r} holds no number, expected some")
-    return SensorLog(times, values.astype(np.float32), names, log.max_gap_s)
+    return SensorLog(times, values.astype(np.float32), names, log.max_gap_s, between)
+
+
+def _between(file: Path, log: Log, names: tuple[str, ...], values: np.ndarray) -> Between:
+    """The columns that are not linear in between.
+
+    Raises:
+        DataError: one is not there, or is beyond its ends.
+    """
+    try:
+        between = log.named.of(names, log.scale)
+        check(between, names, values)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    return between
+
+
+def _first_of_each(instants: np.ndarray, times: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """The first number of each instant, for those of one are not to be averaged; NaN where there is none."""
+    known = np.isfinite(column)
+    rows = np.searchsorted(times[known], instants)
+    there = rows < known.sum()
+    there[there] = times[known][rows[there]] == instants[there]
+    found = np.full(len(instants), np.nan)
+    found[there] = column[known][rows[there]]
+    return found
 
 
 def times_of(table: Table, log: Log) -> tuple[Table, Float64[np.ndarray, "rows"]]:

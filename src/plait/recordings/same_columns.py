@@ -1,9 +1,10 @@
 """The columns of sensor logs: every recording, and whoever looks at one, must have them in one order."""
 
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from plait.errors import DataError, PlaitWarning
+from plait.recordings.between import Between
 from plait.recordings.folder import Synced
 from plait.recordings.sensors import SensorLog
 from plait.types import Stream
@@ -13,12 +14,19 @@ Names = tuple[str, ...]
 
 def columns_of(streams: Mapping[str, Stream]) -> dict[str, Names]:
     """What the columns of those streams are called that are logs."""
-    found: dict[str, Names] = {}
+    return {name: tuple(log.names) for name, log in _logs(streams)}
+
+
+def between_of(streams: Mapping[str, Stream]) -> dict[str, Between]:
+    """Which columns of those streams are not linear between readings that are logs."""
+    return {name: log.between for name, log in _logs(streams)}
+
+
+def _logs(streams: Mapping[str, Stream]) -> Iterator[tuple[str, SensorLog]]:
     for name, stream in streams.items():
         log = stream.log if isinstance(stream, Synced) else stream
         if isinstance(log, SensorLog):
-            found[name] = tuple(log.names)
-    return found
+            yield name, log
 
 
 class Columns:

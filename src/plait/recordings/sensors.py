@@ -11,13 +11,13 @@ from scipy.signal import firwin, kaiserord, oaconvolve
 
 from plait.contents import describe
 from plait.errors import DataError
+from plait.recordings.between import LINEAR, SLACK_S, Between, Straight
 from plait.store import content_key
 from plait.types import Readings
 
 NEAR = 0.95  # rates closer than this are taken as equal
 STOP_DB = 60.0
 FINEST = 10_000  # grid points per new sample, however dense the bursts of a log
-SLACK_S = 1e-6  # epoch seconds in 64 bits are no finer
 
 
 class Unbroken(NamedTuple):
@@ -27,12 +27,14 @@ class Unbroken(NamedTuple):
         columns: their numbers in the log.
         readings: one row, `(columns,)`, per time.
         before_s, after_s: for how long the first and the last of them hold beyond the ends.
+        straight: the same, where some are not linear in between.
     """
 
     columns: np.ndarray
     readings: Readings
     before_s: float
     after_s: float
+    straight: Straight | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class SensorLog:
         values: `(n, columns)`, NaN where unknown.
         names: of the columns.
         max_gap_s: where readings are farther apart, in seconds, nothing is known in between.
+        between: columns that are not linear in between.
 
     Raises:
         DataError: the shapes disagree, nothing was read, or the times do not strictly increase.
@@ -53,6 +56,7 @@ class SensorLog:
     values: Float32[np.ndarray, "n columns"]
     names: tuple[str, ...]
     max_gap_s: float = 1.0
+    between: Between = LINEAR
 
     def __post_init__(self) -> None:
         """Refuse readings that are no stream."""
@@ -85,6 +89,8 @@ class SensorLog:
     def at(self, seconds: Float64[np.ndarray, "m"]) -> Float32[np.ndarray, "m columns"]:
         """Readings at `seconds`, interpolated linearly; a low-pass keeps out what a lower rate cannot show.
 
+        Angles go the short way round, quaternions are continuous, states are held: `between` says which.
+
         NaN inside gaps longer than `max_gap_s` and that far beyond both ends; up to there the end readings
         hold. When `seconds` come at a rate (median spacing) below 0.95 of
         the log's, each run of readings between gaps is put on a grid of the smallest multiple of that rate
@@ -102,11 +108,12 @@ class SensorLog:
             inside = np.flatnonzero((seconds >= first_s - run.before_s) & (seconds <= last_s + run.after_s))
             if not len(inside):
                 continue
-            within = np.clip(seconds[inside], first_s, last_s)
-            if slower:
-                readings = _smooth(run.readings, within, spacing_s, self.rate_hz)
-            else:
-                readings = run.readings.at(within)
+            within, straight, given = np.clip(seconds[inside], first_s, last_s), run.straight, run.readings
+            if straight is not None:
+                given = straight.around(within, reach_s(spacing_s, self.rate_hz))
+            readings = _smooth(given, within, spacing_s, self.rate_hz) if slower else given.at(within)
+            if straight is not None:
+                readings = straight.told(within, readings)
             values[np.ix_(inside, run.columns)] = readings
         return values.astype(np.float32)
 
@@ -115,8 +122,9 @@ class SensorLog:
         """Readings between gaps, for each set of columns that lack the same readings."""
         runs = []
         by_rows: dict[bytes, list[int]] = {}
+        known = self.between.known(self.values)
         for column in range(len(self.names)):
-            by_rows.setdefault(np.isfinite(self.values[:, column]).tobytes(), []).append(column)
+            by_rows.setdefault(known[:, column].tobytes(), []).append(column)
         for mask, group in by_rows.items():
             columns, rows = np.array(group), np.flatnonzero(np.frombuffer(mask, dtype=bool))
             breaks = np.flatnonzero(np.diff(self.times[rows]) > self.max_gap_s + SLACK_S) + 1
@@ -124,7 +132,8 @@ class SensorLog:
                 if len(part):
                     readings = Readings(self.times[part], self.values[np.ix_(part, columns)])
                     holds_s = [self.max_gap_s if end in part else 0.0 for end in (0, len(self.times) - 1)]
-                    runs.append(Unbroken(columns, readings, *holds_s))
+                    straight = Straight.of(self.between, columns, readings)
+                    runs.append(Unbroken(columns, readings, holds_s[0], holds_s[1], straight))
         return tuple(runs)
 
 

@@ -19,6 +19,7 @@ from plait.recordings.columns import (
     time_column,
     told_apart_by,
 )
+from plait.recordings.curved import look, passing, remarks, written
 from plait.recordings.folder import LogFile, log_file
 from plait.recordings.logs import SensorLog, read_log, read_rows, times_of
 from plait.recordings.side_by_side import beside
@@ -95,6 +96,7 @@ def _describe(
         settings["max_gap_s"] = 3 / log.rate_hz
         how_read = []
         log = read_log(file, log_file(settings, file).log(), how_read)
+    settings |= _not_linear(file, log, stream, log_file(settings, file), answer, notes)
     described = log_file(settings, file)
     clocked = f"times in {time!r} ({described.time_unit})" if time else "rows evenly spaced"
     axes = ", ".join(described.acceleration) or "not known, so it cannot be synchronised by itself"
@@ -108,6 +110,38 @@ def _describe(
     if time is not None and video_s is not None and "clock_set" not in said:
         _refuse_jump(file, described, log.times, video_s, answer)
     return described
+
+
+def _not_linear(
+    file: Path, log: SensorLog, stream: str, described: LogFile, answer: str, notes: list[str]
+) -> dict[str, Any]:
+    """Settings of columns that are not linear between readings; refuse what only may be an angle."""
+    named = described.log().named
+    seen = look(log.names, log.times, log.values, log.max_gap_s, named, stream, described.units)
+    if seen.doubtful:
+        name, (ends, count) = next(iter(seen.doubtful.items()))
+        key = f"{answer.removeprefix('--set ')}circular.{name}"
+        either = [shlex.quote(f"{key}={value}") for value in (written(ends), "false")]
+        raise DataError(
+            f"{file}: {passing(name, ends, count)}: it may be an angle, expected to be told: "
+            f"--set {either[0]}, or --set {either[1]} if it is none"
+        )
+    settings: dict[str, Any] = {}
+    if seen.circular:
+        settings["circular"] = {**named.circular, **{name: ends for name, (ends, _) in seen.circular.items()}}
+        notes += [
+            f"{passing(name, ends, count)}: an angle, which goes round there (circular)"
+            for name, (ends, count) in seen.circular.items()
+        ]
+    if seen.quaternions:
+        settings["quaternions"] = (*named.quaternions, *seen.quaternions)
+        notes += [
+            f"{', '.join(map(repr, four))}: a quaternion, which changes its sign {count} times: one "
+            "orientation all the same (quaternions)"
+            for four, count in seen.quaternions.items()
+        ]
+    notes += remarks(seen._replace(circular={}, quaternions={}), answer)
+    return settings
 
 
 def _bursts(log: SensorLog) -> list[str]:
