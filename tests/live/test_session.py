@@ -389,7 +389,9 @@ def test_a_recording_says_of_its_angles_what_the_session_knows(tmp_path):
 
 def test_a_model_keeps_what_it_knows_of_angles(tmp_path):
     between = Between(((1, -180.0, 180.0),), ((3, 4, 5, 6),), (2,))
-    facts = replace(read_facts(model(tmp_path / "model")), between={"left": between, "right": Between()})
+    facts = replace(
+        read_facts(model(tmp_path / "model", lead="video")), between={"left": between, "right": Between()}
+    )
     write_toml(tmp_path / "model" / MODEL, asdict(facts))
     again = read_facts(tmp_path / "model").between
     assert again["left"] == between and not again.get("right", Between())

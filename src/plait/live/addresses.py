@@ -72,7 +72,7 @@ def parse(text: str) -> Said:
         key, given, value = option.partition("=")
         if not given:
             raise said.refused(f"option {quote(option)}, expected KEY=VALUE")
-        options[ALIASES.get(key, key)] = unquote(value)
+        options[ALIASES.get(key, unquote(key))] = unquote(value)
     return said._replace(place=place, options=options)
 
 

@@ -42,6 +42,6 @@ def check_openings(facts: ModelFacts, openings: Sequence[Opening], recorded: boo
 def completed(facts: ModelFacts, openings: Sequence[Opening]) -> tuple[Opening, ...]:
     """Streams, with what a model knows of columns that are not linear, where nobody has spoken of them."""
     return tuple(
-        opening if opening.between else replace(opening, between=facts.between.get(opening.stream, LINEAR))
+        replace(opening, between=opening.between.joined(facts.between.get(opening.stream, LINEAR)))
         for opening in openings
     )

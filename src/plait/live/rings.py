@@ -9,7 +9,7 @@ import numpy as np
 from plait.errors import DataError
 from plait.live.events import Opening
 from plait.live.order import AHEAD_S, InOrder
-from plait.recordings.between import SLACK_S
+from plait.recordings.between import SLACK_S, carried
 from plait.recordings.folder import Clock
 from plait.recordings.sensors import SensorLog, reach_s
 
@@ -202,9 +202,13 @@ class LogRing(Ring):
 
     def _take(self, times: list[float], values: list[np.ndarray]) -> None:
         rows = np.array(values, np.float32).reshape(len(times), -1)
+        between, last = self.opening.between, slice(len(self.own_s[-1:]), None)
+        both = np.concatenate([self.own_s[-1:], times]), np.concatenate([self.values[-1:], rows])
+        carried(between, *both, self.opening.max_gap_s)
+        rows = both[1][last]
         self.own_s = np.concatenate([self.own_s, times])
         self.values = np.concatenate([self.values, rows])
-        for own_s, whole in zip(times, np.isfinite(rows), strict=True):
+        for own_s, whole in zip(times, between.known(rows), strict=True):
             self.whole_s[whole] = own_s
         self._log = None
 

@@ -1,6 +1,7 @@
 """A study's winner, trained on everyone: STUDY, METHOD -> MODEL."""
 
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, astuple, replace
@@ -15,7 +16,7 @@ from torch import nn
 from plait.compute.executors import workers_of
 from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
-from plait.errors import ConfigError, DataError
+from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.keying import keying, source_key
 from plait.progress import Progress, silent
 from plait.recogniser.card import card
@@ -237,7 +238,14 @@ def _columns(source: Source, facts: ModelFacts) -> tuple[dict[str, tuple[str, ..
     for recording in whole_recordings(source.dataset, source.data):
         found = columns_of(recording.streams) | found
         for stream, own in between_of(recording.streams).items():
-            between[stream] = between.get(stream, LINEAR).joined(own)
+            known = between.get(stream, LINEAR)
+            ends_of = {column: ends for column, *ends in known.circular}
+            for column, *ends in own.circular:
+                if ends_of.get(column, ends) != ends:
+                    what = f"{recording.name}: {found[stream][column]!r} of {stream} goes round at {ends}"
+                    line = f"{what}, elsewhere at {ends_of[column]}: networks see two angles"
+                    warnings.warn(line, PlaitWarning, stacklevel=2)
+            between[stream] = known.joined(own)
     return (
         {stream: columns for stream, columns in sorted(found.items()) if stream in used},
         {stream: own for stream, own in sorted(between.items()) if stream in used and own},

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float64
 
 from plait.errors import DataError, quote
 from plait.patterns import matching
@@ -29,11 +29,13 @@ class Between:
         circular: angles and their two ends, which are one direction: `(column, low, high)`.
         quaternions: the four columns of each.
         held: columns that stay at a reading until the next one.
+        linear: columns that only look like one of these, as somebody has said.
     """
 
     circular: tuple[tuple[int, float, float], ...] = ()
     quaternions: tuple[tuple[int, ...], ...] = ()
     held: tuple[int, ...] = ()
+    linear: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -41,28 +43,29 @@ class Between:
 
     @property
     def columns(self) -> list[int]:
-        """All of them."""
+        """All that are not linear."""
         circular = (column for column, _, _ in self.circular)
         return sorted({*circular, *(c for four in self.quaternions for c in four), *self.held})
 
     def joined(self, other: "Between") -> "Between":
         """Both; of a column that both speak of, what this one says."""
-        mine = {*self.columns}
+        mine = {*self.columns, *self.linear}
         circular = [*self.circular, *(one for one in other.circular if one[0] not in mine)]
         fours = [*self.quaternions, *(four for four in other.quaternions if mine.isdisjoint(four))]
-        return Between(
-            tuple(sorted(circular)), tuple(fours), (*self.held, *(c for c in other.held if c not in mine))
+        held, linear = (
+            (*own, *(column for column in others if column not in mine))
+            for own, others in ((self.held, other.held), (self.linear, other.linear))
         )
+        return Between(tuple(sorted(circular)), tuple(fours), held, linear)
 
-    def named(self, names: Sequence[str]) -> "Named":
+    def named(self, names: Sequence[str]) -> "NamedColumns":
         """The same by the names of columns."""
-        return Named(
-            {names[column]: (low, high) for column, low, high in self.circular},
-            tuple(tuple(names[column] for column in four) for four in self.quaternions),
-            tuple(names[column] for column in self.held),
-        )
+        circular: dict[str, Ends | bool] = {names[column]: (low, high) for column, low, high in self.circular}
+        circular |= {names[column]: False for column in self.linear}
+        fours = tuple(tuple(names[column] for column in four) for four in self.quaternions)
+        return NamedColumns(circular, fours, tuple(names[column] for column in self.held))
 
-    def known(self, values: Float32[np.ndarray, "n columns"]) -> Bool[np.ndarray, "n columns"]:
+    def known(self, values: np.ndarray) -> Bool[np.ndarray, "n columns"]:
         """Which of the numbers `(n, columns)` are known: of a quaternion all four or none."""
         known: np.ndarray = np.isfinite(values)
         for four in self.quaternions:
@@ -74,8 +77,8 @@ LINEAR = Between()
 
 
 @dataclass(frozen=True)
-class Named:
-    """The same, as files say it: by names of columns, or patterns of them.
+class NamedColumns:
+    """The same, as files say it: by names of columns, or patterns of them, behind which names go.
 
     Args:
         circular: the ends of angles; false: it only looks like one.
@@ -97,32 +100,31 @@ class Named:
         Raises:
             DataError: a column is not there, or is meant twice; ends are none; a quaternion has not four.
         """
-        circular: dict[int, Ends] = {}
-        straight: set[int] = set()
+        circular = {names.index(name): ends for name, ends in self.circular.items() if name in names}
+        by_pattern: dict[int, Ends | bool] = {}
         for pattern, ends in self.circular.items():
-            places = _places(pattern, names, "circular")
-            if ends is False:
-                straight |= {*places}
-                continue
-            if ends is True or not (math.isfinite(ends[1] - ends[0]) and ends[0] < ends[1]):
+            if ends is True or (ends and not (math.isfinite(ends[1] - ends[0]) and ends[0] < ends[1])):
                 raise DataError(f"circular.{pattern}: {ends}, expected its two ends, such as [-180, 180]")
-            low, high = sorted(end * scale for end in ends)
-            circular |= dict.fromkeys(places, (low, high))
-        for four in self.quaternions:
-            if len(four) != 4:
-                raise DataError(f"quaternions: {quote(list(four))}, expected the names of four columns")
+            for column in [] if pattern in names else _places(pattern, names, "circular"):
+                if by_pattern.setdefault(column, ends) != ends:
+                    raise DataError(f"column {names[column]!r} is meant twice by circular")
         fours = tuple(
             tuple(place for name in four for place in _places(name, names, "quaternions"))
             for four in self.quaternions
         )
-        held = tuple(dict.fromkeys(place for name in self.held for place in _places(name, names, "held")))
-        found = Between(tuple((c, *circular[c]) for c in sorted(circular.keys() - straight)), fours, held)
-        every = [c for c, _, _ in found.circular] + [c for four in fours for c in four] + list(held)
-        if twice := [names[c] for c in found.columns if every.count(c) > 1]:
-            raise DataError(f"column {twice[0]!r} is meant twice by circular, quaternions and held")
-        if wrong := [four for four, places in zip(self.quaternions, fours, strict=True) if len(places) != 4]:
+        if wrong := [four for four, at in zip(self.quaternions, fours, strict=True) if len({*at}) != 4]:
             raise DataError(f"quaternions: {quote(list(wrong[0]))}, expected the names of four columns")
-        return found
+        held = tuple(dict.fromkeys(place for name in self.held for place in _places(name, names, "held")))
+        angles: list[tuple[int, float, float]] = []
+        for column, ends in sorted({**by_pattern, **circular}.items()):
+            if not isinstance(ends, bool):
+                low, high = sorted(end * scale for end in ends)
+                angles.append((column, low, high))
+        linear = tuple(c for c, ends in sorted({**by_pattern, **circular}.items()) if ends is False)
+        every = [c for c, _, _ in angles] + [c for four in fours for c in four] + [*held]
+        if twice := [names[column] for column in every if every.count(column) > 1]:
+            raise DataError(f"column {twice[0]!r} is meant twice by circular, quaternions and held")
+        return Between(tuple(angles), fours, held, linear)
 
 
 def _places(pattern: str, names: Sequence[str], setting: str) -> list[int]:
@@ -142,8 +144,36 @@ def check(between: Between, names: Sequence[str], values: np.ndarray) -> None:
         slack, finite = BEYOND * (high - low), values[np.isfinite(values[:, column]), column]
         far = finite[(finite < low - slack) | (finite > high + slack)]
         if len(far):
-            ends = f"expected {low:g} to {high:g}, the ends that circular says"
+            ends = f"expected {low:g} to {high:g}, the ends that circular says; is it a reading (missing)?"
             raise DataError(f"column {names[column]!r} holds {far[0]:g}, {ends}")
+
+
+def carried(between: Between, times: np.ndarray, values: np.ndarray, max_gap_s: float) -> None:
+    """Fill empty cells of states in place: one stays until the next, as long as there are rows.
+
+    Args:
+        between: which columns.
+        times: of the rows, `(n,)`, in seconds.
+        values: `(n, columns)`, NaN where a cell is empty.
+        max_gap_s: where rows are farther apart, nothing is known in between.
+    """
+    stretch = np.concatenate([[0], np.cumsum(np.diff(times) > max_gap_s + SLACK_S)])
+    for column in between.held:
+        rows = np.maximum.accumulate(np.where(np.isfinite(values[:, column]), np.arange(len(times)), -1))
+        there = (rows >= 0) & (stretch[rows] == stretch)
+        values[there, column] = values[rows[there], column]
+
+
+def completed(between: Between, times: np.ndarray, values: np.ndarray, max_gap_s: float) -> None:
+    """The same, and at both ends the nearest reading as far as `max_gap_s`, as of linear columns."""
+    carried(between, times, values, max_gap_s)
+    known = between.known(values)
+    circular = ([column] for column, _, _ in between.circular)
+    for columns in (*circular, *map(list, between.quaternions), *([column] for column in between.held)):
+        rows = np.flatnonzero(known[:, columns[0]])
+        for end, hole in ((0, slice(0, rows[0])), (-1, slice(rows[-1] + 1, None))) if len(rows) else ():
+            if len(times[hole]) and abs(times[end] - times[rows[end]]) <= max_gap_s + SLACK_S:
+                values[hole, columns] = values[rows[end], columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +186,15 @@ class Straight:
     Args:
         readings: one row per time, as they are written.
         turns: that are added to each number, `(n, columns)`.
-        signs: that each is multiplied by.
+        passed: how often an end was passed until there, `(n, columns)`.
+        signs: that each number is multiplied by, `(n, columns)`.
         ends: of each column, infinite if it is no angle.
         held: columns that are held.
     """
 
     readings: Readings
     turns: Float64[np.ndarray, "n columns"]
+    passed: Float64[np.ndarray, "n columns"]
     signs: Float64[np.ndarray, "n columns"]
     ends: Float64[np.ndarray, "2 columns"]
     held: list[int]
@@ -170,14 +202,17 @@ class Straight:
     @classmethod
     def of(cls, between: Between, columns: np.ndarray, readings: Readings) -> "Straight | None":
         """Some of a log's columns, None if all of them are linear."""
+        if not {*between.columns} & {*columns.tolist()}:
+            return None
         place = {column: number for number, column in enumerate(columns.tolist())}
         values = readings.values.astype(np.float64)
-        turns, signs = np.zeros_like(values), np.ones_like(values)
+        turns, passed, signs = np.zeros_like(values), np.zeros_like(values), np.ones_like(values)
         ends = np.full((2, len(columns)), [[-np.inf], [np.inf]])
         for column, low, high in between.circular:
             if column in place:
-                moves = np.diff(values[:, place[column]]) / (high - low)
-                turns[1:, place[column]] = -np.cumsum(np.rint(moves))
+                moves = np.rint(np.diff(values[:, place[column]]) / (high - low))
+                turns[1:, place[column]] = -np.cumsum(moves)
+                passed[1:, place[column]] = np.cumsum(np.abs(moves))
                 ends[:, place[column]] = low, high
         for four in between.quaternions:
             if four[0] in place:
@@ -185,29 +220,35 @@ class Straight:
                 against = (values[1:, at] * values[:-1, at]).sum(axis=1) < 0
                 signs[1:, at] = np.cumprod(np.where(against, -1.0, 1.0))[:, None]
         held = [place[column] for column in between.held if column in place]
-        if not (held or np.isfinite(ends).any() or any(four[0] in place for four in between.quaternions)):
-            return None
-        return cls(readings, turns, signs, ends, held)
+        return cls(readings, turns, passed, signs, ends, held)
 
     def around(self, seconds: np.ndarray, reach_s: float) -> Readings:
-        """What decides readings at `seconds`, as they follow from the one before the first of these."""
+        """What decides readings at `seconds`, made straight from the one before the first of these on."""
         times = self.readings.times
-        first = max(int(np.searchsorted(times, seconds.min() - reach_s, side="right")) - 1, 0)
+        first = int(self._before(seconds.min() - reach_s))
         rows = slice(first, int(np.searchsorted(times, seconds.max() + reach_s)) + 1)
         begun = self._before(seconds.min())
         values = self.readings.values[rows] * (self.signs[rows] * self.signs[begun])
         turn = np.where(np.isfinite(self.ends[0]), self.ends[1] - self.ends[0], 0.0)
         return Readings(times[rows], values + (self.turns[rows] - self.turns[begun]) * turn)
 
-    def told(self, seconds: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """What was found by `around` for `seconds`, as the sensor tells it: between its ends, in its sign."""
-        rows = self._before(seconds)
-        values = values * (self.signs[rows] * self.signs[self._before(seconds.min())])
+    def as_written(self, values: np.ndarray, seconds: np.ndarray, reach_s: float) -> np.ndarray:
+        """What was made of `around` for `seconds`, as the sensor would write it: its turn and its sign.
+
+        Between its ends, too, where an end is passed within reach; elsewhere it is what it would be of any
+        column, for at rest at an end a filter's last ripple is no turn.
+        """
+        rows, begun = self._before(seconds), self._before(seconds.min())
+        values = values * (self.signs[rows] * self.signs[begun])
+        earliest = self._before(seconds - reach_s)
+        latest = np.minimum(np.searchsorted(self.readings.times, seconds + reach_s), len(self.turns) - 1)
         for column in np.flatnonzero(np.isfinite(self.ends[0])):
-            (low, high), angles = self.ends[:, column], values[:, column]
-            turns = np.ceil(np.maximum(angles - high, 0) / (high - low))
-            turns -= np.ceil(np.maximum(low - angles, 0) / (high - low))
-            values[:, column] = angles - turns * (high - low)
+            low, high = self.ends[:, column]
+            angles = values[:, column] - (self.turns[rows, column] - self.turns[begun, column]) * (high - low)
+            passing = self.passed[latest, column] > self.passed[earliest, column]
+            over = np.ceil(np.maximum(angles - high, 0) / (high - low))
+            under = np.ceil(np.maximum(low - angles, 0) / (high - low))
+            values[:, column] = angles - passing * (over - under) * (high - low)
         values[:, self.held] = self.readings.values[rows][:, self.held]
         return values
 

@@ -9,19 +9,28 @@ from typing import NamedTuple
 import numpy as np
 
 from plait.patterns import matching
-from plait.recordings.between import BEYOND, SLACK_S, Ends, Named
+from plait.recordings.between import BEYOND, SLACK_S, Ends, NamedColumns
 from plait.recordings.columns import vocabulary, words
 
-TURNS: tuple[Ends, ...] = ((-180.0, 180.0), (0.0, 360.0), (-math.pi, math.pi), (0.0, 2 * math.pi))
+DEGREES: tuple[Ends, ...] = ((-180.0, 180.0), (0.0, 360.0))
+RADIANS: tuple[Ends, ...] = ((-math.pi, math.pi), (0.0, 2 * math.pi))
 WIDE = 0.75  # of a turn, at least, that readings span which go round
-STEP = 0.25  # of a turn, at most, by which readings move that pass the ends
-USUAL = 3.0  # times what others move by, where nothing else says that it is an angle
+STEP = 0.25  # of a turn, at most, by which nearly all readings move that pass the ends
+USUAL = 3.0  # times what others move by, at most, is what readings move by that pass the ends; or this:
+SMALL = 0.1, 0.02  # of a turn, where a name says that it is an angle, and where none does
+STRAY = 0.002  # of the readings on either side may be none
+MANY = 500  # readings from which on some may
 ANGLES = vocabulary(
     "roll pitch yaw heading euler eul angle angles azimuth bearing course compass orientation direction "
     "attitude phase longitude lon lng theta phi deg degree degrees rad radian radians"
 )
-RATES = vocabulary("rate rates velocity speed gyro gyr gyroscope angular omega dps sec")
-AXIS = re.compile(r"(.*?)([wxyz]|[0-4])(\W.*)?", re.IGNORECASE | re.DOTALL)
+IN_DEGREES, IN_RADIANS = vocabulary("deg degree degrees"), vocabulary("rad radian radians")
+RATES = vocabulary("rate rates velocity speed omega dps")
+PER_SECOND = re.compile(r"/ ?s|\bs ?\^? ?-1|per[ _]?s")
+PERHAPS_RATES = vocabulary("gyro gyr gyroscope angular")
+AXES = vocabulary("x y z axis")
+PART = re.compile(r"(?:real|[wxyzsijkr]|[0-4])(?=[\W_]|$)", re.IGNORECASE)
+PARTS = tuple(map(tuple, ("wxyz", "0123", "1234", "sxyz", "rijk", ("real", "i", "j", "k"))))
 UNIT = 0.02  # by which the length of a quaternion is off at most, of nearly all
 STATES = vocabulary(
     "state states status mode code gesture phase button switch contact touch event flag level stage step "
@@ -35,14 +44,14 @@ class Seen(NamedTuple):
 
     Args:
         circular: columns that go round, with their ends, and how often they pass these.
+        doubtful: as `circular`, of columns that only may be angles.
         quaternions: those that change their sign, and how often.
-        doubtful: as `circular`, of columns whose names say nothing of an angle.
         states: columns of a few whole numbers whose names say that they are states.
     """
 
     circular: Mapping[str, tuple[Ends, int]]
-    quaternions: Mapping[tuple[str, ...], int]
     doubtful: Mapping[str, tuple[Ends, int]]
+    quaternions: Mapping[tuple[str, ...], int]
     states: tuple[str, ...]
 
 
@@ -51,7 +60,7 @@ def look(
     times: np.ndarray,
     values: np.ndarray,
     max_gap_s: float,
-    said: Named,
+    said: NamedColumns,
     called: str = "",
     units: Mapping[str, str] | None = None,
 ) -> Seen:
@@ -60,103 +69,74 @@ def look(
     Args:
         names: of its columns.
         times: in seconds, `(n,)`.
-        values: `(n, columns)`, NaN where unknown.
+        values: `(n, columns)`, as they are written: NaN where a cell is empty.
         max_gap_s: where readings are farther apart, nothing is known in between.
         said: what is said of some of them.
-        called: the log's name, which may tell what its columns are.
+        called: the log's name, which may tell what columns are that are called x, y, z.
         units: of the columns, where they are known.
     """
+    named = (*said.circular, *said.held, *(name for four in said.quaternions for name in four))
+    spoken_of = {each for one in named for each in matching(one, names)}
     circular: dict[str, tuple[Ends, int]] = {}
     doubtful: dict[str, tuple[Ends, int]] = {}
-    named = {*said.held, *(name for four in said.quaternions for name in four)}
-    spoken_of = {each for one in (*said.circular, *named) for each in matching(one, names)}
+    states: list[str] = []
     for name, column in zip(names, values.T, strict=True):
-        if name in spoken_of:
-            continue
-        told = {*words(f"{name} {(units or {}).get(name, '')}")}
-        if told & RATES:
-            continue
-        angle = bool((told | {*words(called)}) & ANGLES)
         rows = np.flatnonzero(np.isfinite(column))
+        if name in spoken_of or not len(rows):
+            continue
+        readings = column[rows].astype(np.float64)
         beside = np.diff(times[rows]) <= max_gap_s + SLACK_S
-        if found := _round(column[rows].astype(np.float64), beside, strict=not angle):
-            (circular if angle else doubtful)[name] = found
+        passed = _passed(readings, beside, name, (units or {}).get(name, ""), called)
+        if passed is not None:
+            ends, count, sure = passed
+            (circular if sure else doubtful)[name] = ends, count
+        elif STATES & {*words(name)} and _is_state(readings):
+            states.append(name)
     quaternions = {
         four: count
         for four in fours(names)
         if not spoken_of & {*four} and (count := _turned(names, times, values, max_gap_s, four))
     }
-    states = tuple(
-        name
-        for name, column in zip(names, values.T, strict=True)
-        if name not in spoken_of and STATES & {*words(name)} and _is_state(column[np.isfinite(column)])
-    )
-    return Seen(circular, quaternions, doubtful, states)
+    return Seen(circular, doubtful, quaternions, tuple(states))
 
 
-def remarks(seen: Seen, set_by: str) -> list[str]:
-    """What to say of columns that look as if they were not linear, and are taken for it.
-
-    Args:
-        seen: what they look like.
-        set_by: what to write before a setting.
-    """
-    said = []
-    for name, (ends, count) in {**seen.circular, **seen.doubtful}.items():
-        doubt = f", or {set_by}circular.{name}=false if it is none" if name in seen.doubtful else ""
-        said.append(
-            f"{passing(name, ends, count)}: in between are readings that never were; if it is an angle, "
-            f"say {set_by}circular.{name}={written(ends)}{doubt}"
-        )
-    for four, count in seen.quaternions.items():
-        said.append(
-            f"{', '.join(map(repr, four))} change their sign {count} times, as a quaternion may: in between "
-            f"are readings that never were; say {set_by}quaternions={json.dumps([four], ensure_ascii=False)}"
-        )
-    if seen.states:
-        said.append(
-            f"{', '.join(map(repr, seen.states))}: a few whole numbers, in between are readings of none; if "
-            f"they are states, say {set_by}held={json.dumps(list(seen.states), ensure_ascii=False)}"
-        )
-    return said
-
-
-def passing(name: str, ends: Ends, count: int) -> str:
-    """What a column does that goes round."""
-    return f"{name!r} passes from one end of {ends[0]:.4g} to {ends[1]:.4g} to the other {count} times"
-
-
-def written(ends: Ends) -> str:
-    """Ends as a setting."""
-    return f"[{ends[0]:.15g},{ends[1]:.15g}]"
-
-
-def _round(column: np.ndarray, beside: np.ndarray, strict: bool) -> tuple[Ends, int] | None:
-    """The ends that a column passes, and how often; `strict` where its name does not say that it is an angle.
+def _passed(
+    readings: np.ndarray, beside: np.ndarray, name: str, unit: str, called: str
+) -> tuple[Ends, int, bool] | None:
+    """The ends that an angle passes, how often, and whether it surely is one.
 
     A step from one end to the other that is a small one, if both are one direction, of readings that move by
-    small ones elsewhere, too.
+    small ones elsewhere, too; where the name does not say that it is an angle, all of that is asked for. One
+    whose name does, and which has steps of more than half a turn, may be one.
     """
-    if len(column) < 3:
+    text = f"{name} {unit}"
+    told = {*words(text)}
+    if told & RATES or PER_SECOND.search(text):
         return None
-    lowest, highest = column.min(), column.max()
-    for low, high in TURNS[:2] if strict else TURNS:
+    bare = {*words(name)} <= AXES and not told & (IN_DEGREES | IN_RADIANS)
+    is_angle = bool(told & ANGLES or (bare and ANGLES & {*words(called)})) and not told & PERHAPS_RATES
+    possible = DEGREES if told & IN_DEGREES or (readings == np.round(readings)).all() else DEGREES + RADIANS
+    if told & IN_RADIANS and not told & IN_DEGREES:
+        possible = RADIANS
+    ends_of = (STRAY, 1 - STRAY) if len(readings) >= MANY else (0, 1)
+    lowest, highest = np.quantile(readings, ends_of)
+    for low, high in possible if is_angle else [ends for ends in possible if ends in DEGREES]:
         turn = high - low
         slack = BEYOND * turn
         if lowest < low - slack or highest > high + slack or highest - lowest < WIDE * turn:
             continue
-        if strict and (lowest > low + 2 * slack or highest < high - 2 * slack):
+        moves = np.diff(readings)[beside] / turn
+        passes, short = np.abs(moves) > 0.5, np.abs(moves - np.rint(moves))
+        if not passes.any():
             continue
-        moves = np.diff(column)[beside] / turn
-        passes = np.abs(moves) > 0.5
-        short = np.abs(moves - np.rint(moves))
-        if not passes.any() or np.median(short) > STEP / 2:
-            continue
-        if not strict and np.quantile(short[passes], 0.9) <= STEP:
-            return (low, high), int(passes.sum())
         usual = float(np.quantile(short[~passes], 0.95)) if not passes.all() else 0.0
-        if strict and short[passes].max() <= min(max(USUAL * usual, 2 * BEYOND), STEP / 2):
-            return (low, high), int(passes.sum())
+        smooth = np.median(short) <= STEP / 2 and np.quantile(short[passes], 0.9) <= STEP
+        small = short[passes].max() <= max(USUAL * usual, SMALL[0 if is_angle else 1])
+        if is_angle:
+            return (low, high), int(passes.sum()), bool(smooth and small)
+        reached = lowest <= low + 2 * slack and highest >= high - 2 * slack
+        if reached and smooth and small and short[passes].max() <= STEP / 2:
+            return (low, high), int(passes.sum()), False
     return None
 
 
@@ -164,15 +144,14 @@ def fours(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Columns that are called alike but for w, x, y, z, or four numbers, in that order."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name in names:
-        if match := AXIS.fullmatch(name):
-            stem, axis, rest = match[1].lower(), match[2].lower(), (match[3] or "").lower()
-            groups.setdefault((stem, rest), {})[axis] = name
+        for match in PART.finditer(name):
+            around = name[: match.start()].lower(), name[match.end() :].lower()
+            groups.setdefault(around, {})[match[0].lower()] = name
     found = []
-    for axes in groups.values():
-        for wanted in ("wxyz", "0123", "1234"):
-            if all(axis in axes for axis in wanted):
-                found.append(tuple(axes[axis] for axis in wanted))
-                break
+    for group in groups.values():
+        parts = next((parts for parts in PARTS if all(part in group for part in parts)), None)
+        if parts is not None:
+            found.append(tuple(group[part] for part in parts))
     return found
 
 
@@ -189,6 +168,47 @@ def _turned(
     return int((along < -0.5).sum()) if len(along) and np.median(np.abs(along)) > 0.9 else 0
 
 
-def _is_state(column: np.ndarray) -> bool:
-    kinds = np.unique(column)
+def _is_state(readings: np.ndarray) -> bool:
+    kinds = np.unique(readings)
     return bool(3 <= len(kinds) <= FEW and (kinds == np.round(kinds)).all())
+
+
+def passing(name: str, ends: Ends, count: int) -> str:
+    """What a column does that goes round."""
+    times = "once" if count == 1 else f"{count} times"
+    return f"{name!r} passes from one end of {ends[0]:.4g} to {ends[1]:.4g} to the other {times}"
+
+
+def written(ends: Ends) -> str:
+    """Ends as a list, which TOML and JSON read."""
+    return f"[{ends[0]:.15g}, {ends[1]:.15g}]"
+
+
+def unsaid(seen: Seen, stream: str) -> list[str]:
+    """What to say of angles and quaternions of which a description says nothing: they are taken for numbers.
+
+    Args:
+        seen: what they look like.
+        stream: the log's name in `recording.toml`.
+    """
+    table = f"logs.{stream if re.fullmatch(r'[A-Za-z0-9_-]+', stream) else _text(stream)}"
+    never = "in between are readings that never were"
+    lines = []
+    for name, (ends, count) in {**seen.circular, **seen.doubtful}.items():
+        doubt = ", or false if it is none" if name in seen.doubtful else ""
+        lines.append(
+            f"{passing(name, ends, count)}: {never}; if it is an angle, say {_text(name)} = {written(ends)} "
+            f"under [{table}.circular]{doubt}"
+        )
+    for four, count in seen.quaternions.items():
+        listed = ", ".join(map(repr, four))
+        lines.append(
+            f"{listed} change their sign {count} times, as a quaternion may: {never}; say "
+            f"quaternions = [[{', '.join(map(_text, four))}]] under [{table}]"
+        )
+    return lines
+
+
+def _text(name: str) -> str:
+    """A text as TOML and JSON have it."""
+    return json.dumps(name, ensure_ascii=False)

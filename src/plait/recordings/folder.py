@@ -13,9 +13,9 @@ from pydantic.dataclasses import dataclass
 from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line, quote
 from plait.names import inside, plain
 from plait.recordings.annotations import Footage, LabelSettings, LabelUnit
-from plait.recordings.curved import look, remarks
+from plait.recordings.curved import unsaid
 from plait.recordings.labels import read_labels
-from plait.recordings.logs import Log, SensorLog, TimeUnit, read_log
+from plait.recordings.logs import Log, SensorLog, TimeUnit, read_and_look
 from plait.recordings.tables import Cell
 from plait.recordings.video import Video
 from plait.store import checksum, content_key, read_bytes, toml_of, write_json, write_toml
@@ -266,15 +266,16 @@ def write_sync(folder: Path, clocks: dict[str, Clock]) -> None:
 
 
 def read_logs(folder: Path, described: Description) -> dict[str, SensorLog]:
-    """The sensor logs of a recording by name, each on its own clock."""
-    return {name: read_log(folder / log.file, log.log()) for name, log in described.logs.items()}
+    """The sensor logs of a recording by name, each on its own clock.
 
-
-def left_open(stream: str, described: LogFile, log: SensorLog, set_by: str) -> list[str]:
-    """What to say of columns that look as if they were not linear between readings, and are taken for it."""
-    named = described.log().named
-    seen = look(log.names, log.times, log.values, log.max_gap_s, named, stream, described.units)
-    return remarks(seen, set_by)
+    Angles and quaternions of which the description says nothing are said.
+    """
+    logs: dict[str, SensorLog] = {}
+    for name, log in described.logs.items():
+        logs[name], seen = read_and_look(folder / log.file, log.log(), [], name, log.units)
+        for line in unsaid(seen, name):
+            warnings.warn(f"{folder / DESCRIPTION}: {line}", PlaitWarning, stacklevel=2)
+    return logs
 
 
 def open_recording(folder: Path) -> Recording:
@@ -293,8 +294,6 @@ def open_recording(folder: Path) -> Recording:
     if described.logs:
         clocks = read_sync(folder)
         for name, log in read_logs(folder, described).items():
-            for line in left_open(name, described.logs[name], log, f"{DESCRIPTION}: logs.{name}."):
-                warnings.warn(f"{folder / described.logs[name].file}: {line}", PlaitWarning, stacklevel=2)
             if name not in clocks:
                 raise DataError(f"{folder / SYNC}: says nothing of log {name!r}; run `plait sync` again")
             if clocks[name].status == "unsure":

@@ -12,6 +12,7 @@ from plait.errors import DataError, one_line
 from plait.names import plain
 from plait.patterns import matching
 from plait.recordings import label_columns, label_json, label_texts
+from plait.recordings.curved import unsaid
 from plait.recordings.folder import (
     DESCRIPTION,
     SYNC,
@@ -20,7 +21,6 @@ from plait.recordings.folder import (
     LogFile,
     described_by,
     footage,
-    left_open,
     parse_description,
     read_description,
     write_description,
@@ -29,7 +29,7 @@ from plait.recordings.folder import (
 from plait.recordings.formats.known import FORMATS
 from plait.recordings.gather import gather, is_prose, only_video, recording_name, stream_name
 from plait.recordings.labels import read_labels
-from plait.recordings.logs import read_log
+from plait.recordings.logs import read_and_look
 from plait.recordings.sensor_files import (
     Formats,
     Made,
@@ -198,7 +198,7 @@ def _settings(answers: Mapping[str, str]) -> dict[str, Any]:
                 f"--set {key}: {text[:80]!r}, expected a list as in TOML: {one_line(error)}"
             ) from error
         *tables, last = key.split(".", 3)
-        of_log = tables[:1] == ["logs"] and (len(tables) == 2 or tables[2:] == ["where"])
+        of_log = tables[:1] == ["logs"] and (len(tables) == 2 or tables[2:] in (["where"], ["circular"]))
         if key in ("logs", "sha256") or (tables and not of_log):
             raise DataError(
                 f"--set {key}: expected a key of {DESCRIPTION}, such as label_unit or logs.wrist.time"
@@ -222,8 +222,20 @@ def _answered(described: Description, settings: Mapping[str, Any]) -> Descriptio
     if unknown := logs.keys() - table["logs"].keys():
         names = ", ".join(table["logs"]) or "none"
         raise DataError(f"--set logs.{min(unknown)}: no such log, expected one of: {names}")
-    logs = {name: {**log, **logs.get(name, {})} for name, log in table["logs"].items()}
+    logs = {name: _over(log, logs.get(name, {})) for name, log in table["logs"].items()}
     return described_by({**table, **settings, "logs": logs}, Path("--set"))
+
+
+def _over(log: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A log's settings with a person's on top; of columns that these do not speak of, what is known stays."""
+    merged = {**log, **own}
+    if "circular" in own:
+        merged["circular"] = {**log["circular"], **own["circular"]}
+    if "quaternions" in own:
+        spoken_of = {name for four in own["quaternions"] for name in four}
+        others = [four for four in log["quaternions"] if spoken_of.isdisjoint(four)]
+        merged["quaternions"] = [*own["quaternions"], *others]
+    return merged
 
 
 def _matched(files: Sequence[Path], path: Path, notes: list[str]) -> Description:
@@ -255,8 +267,8 @@ def _told_of(described: Description, by_name: Mapping[str, Path]) -> list[str]:
     notes: list[str] = []
     for stream, log in described.logs.items():
         remarks: list[str] = []
-        found = read_log(by_name[log.file], log.log(), remarks)
-        remarks += left_open(stream, log, found, f"logs.{stream}.")
+        _, seen = read_and_look(by_name[log.file], log.log(), remarks, stream, log.units)
+        remarks += unsaid(seen, stream)
         notes += [f"{log.file}: {remark}" for remark in remarks]
     return notes
 

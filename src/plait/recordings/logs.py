@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from plait.errors import ConfigError, DataError
 from plait.patterns import matching
-from plait.recordings.between import SLACK_S, Between, Ends, Named, check
+from plait.recordings.between import SLACK_S, Between, Ends, NamedColumns, check, completed
 from plait.recordings.clocks import (
     WHOLE,
     TimeUnit,
@@ -25,6 +25,7 @@ from plait.recordings.clocks import (
     went_on,
     with_fraction,
 )
+from plait.recordings.curved import Seen, look
 from plait.recordings.sensors import SensorLog
 from plait.recordings.tables import LARGEST, Cell, Table, no_column, numbers, read_table, texts
 
@@ -85,9 +86,9 @@ class Log:
     held: tuple[str, ...] = ()
 
     @property
-    def named(self) -> Named:
+    def named(self) -> NamedColumns:
         """The columns that are not linear in between, as they are named."""
-        return Named(self.circular, self.quaternions, self.held)
+        return NamedColumns(self.circular, self.quaternions, self.held)
 
     def __post_init__(self) -> None:
         """Refuse settings that say nothing or nonsense."""
@@ -118,15 +119,56 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
 
     Missing values are bridged linearly where the readings on both sides are at most `log.max_gap_s` apart.
     Rows without a time are dropped; rows out of order by at most one sample are sorted; rows of one instant
-    (to the nanosecond) are set apart.
+    (to the nanosecond) are set apart, or averaged but for columns that are not linear, which keep the first.
 
     Raises:
         DataError: the file is missing or damaged, lacks a column, holds text for a number or no number in a
-            column, its clock runs backwards or jumps forward by more than a day, more than 1 % of its rows
-            have no time, or so many share one that nobody knows when they were, or are less than a nanosecond
-            apart.
+            column, or an angle beyond its ends; its clock runs backwards or jumps forward by more than a day,
+            more than 1 % of its rows have no time, or so many share one that nobody knows when they were, or
+            are less than a nanosecond apart.
     """
-    said = [] if said is None else said
+    return _log_of(file, log, _cells(file, log, [] if said is None else said))
+
+
+def read_and_look(
+    file: Path,
+    log: Log,
+    said: list[str],
+    called: str = "",
+    units: Mapping[str, str] | None = None,
+) -> tuple[SensorLog, Seen]:
+    """The same, and which columns look as if they were not linear, save for those of which `log` speaks.
+
+    Args:
+        file: of the log.
+        log: how it is to be read.
+        said: grows by what a person should know.
+        called: the log's name.
+        units: of its columns, where they are known.
+    """
+    cells = _cells(file, log, said)
+    seen = look(cells.names, cells.times, cells.values / log.scale, log.max_gap_s, log.named, called, units)
+    if log.scale != 1:  # it may be what makes degrees of them
+        found = look(cells.names, cells.times, cells.values, log.max_gap_s, log.named, called).circular
+        back = {
+            name: ((min(ends), max(ends)), count)
+            for name, ((low, high), count) in found.items()
+            for ends in ((low / log.scale, high / log.scale),)
+        }
+        seen = seen._replace(circular={**back, **seen.circular})
+    return _log_of(file, log, cells), seen
+
+
+class _Cells(NamedTuple):
+    """What the cells of a log say, in order of time; NaN where they are empty."""
+
+    times: np.ndarray
+    values: np.ndarray
+    names: tuple[str, ...]
+    between: Between
+
+
+def _cells(file: Path, log: Log, said: list[str]) -> _Cells:
     table = read_rows(file, log)
     said += table.notes
     table = _without_padding(table, log, said)
@@ -142,21 +184,27 @@ def read_log(file: Path, log: Log, said: list[str] | None = None) -> SensorLog:
     start_s = 0.0 if log.absolute else order.times[0]
     order = order._replace(times=np.round(order.times - start_s, 9))
     between = _between(file, log, names, values)
-    taken = order, values[order.rows]
-    order, values = apart(table, *taken, mean=log.same_time == "mean", said=said)
-    for column in between.columns if len(values) < len(taken[1]) else ():
-        values[:, column] = _first_of_each(order.times, taken[0].times, taken[1][:, column])
+    before, rows = order.times, values[order.rows]
+    order, values = apart(table, order, rows, mean=log.same_time == "mean", said=said)
+    if log.same_time == "mean" and len(values) < len(rows):
+        _keep_first(between, before, rows, order.times, values)
     if gap := gaps(table, order, log.max_gap_s):
         said.append(gap)
     times = order.times if log.absolute else np.round(order.times - order.times[0], 9)
     if not (np.diff(times) > 0).all():
         setting = "time_unit" if log.time else "rate_hz"
         raise DataError(f"{file}: readings less than a nanosecond apart, expected more: is {setting} right?")
+    return _Cells(times, values, names, between)
+
+
+def _log_of(file: Path, log: Log, cells: _Cells) -> SensorLog:
+    times, values, names, between = cells
     for number, (column, name) in enumerate(zip(values.T, names, strict=True)):
         if number not in between.columns:
             _bridge(times, column, log.max_gap_s)
         if np.isnan(column).all():
             raise DataError(f"{file}: column {name!r} holds no number, expected some")
+    completed(between, times, values, log.max_gap_s)
     return SensorLog(times, values.astype(np.float32), names, log.max_gap_s, between)
 
 
@@ -174,15 +222,19 @@ def _between(file: Path, log: Log, names: tuple[str, ...], values: np.ndarray) -
     return between
 
 
-def _first_of_each(instants: np.ndarray, times: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """The first number of each instant, for those of one are not to be averaged; NaN where there is none."""
-    known = np.isfinite(column)
-    rows = np.searchsorted(times[known], instants)
-    there = rows < known.sum()
-    there[there] = times[known][rows[there]] == instants[there]
-    found = np.full(len(instants), np.nan)
-    found[there] = column[known][rows[there]]
-    return found
+def _keep_first(
+    between: Between, times: np.ndarray, rows: np.ndarray, instants: np.ndarray, values: np.ndarray
+) -> None:
+    """Have the means of `instants`, in `values`, be the first of what is averaged, `rows` of `times`.
+
+    Of columns that are not linear: two angles have a mean, but not that of their numbers.
+    """
+    known = between.known(rows)
+    for column in between.columns:
+        at = np.flatnonzero(known[:, column])
+        first = np.minimum(np.searchsorted(times[at], instants), max(len(at) - 1, 0))
+        there = times[at][first] == instants if len(at) else np.zeros(len(instants), np.bool_)
+        values[there, column] = rows[at[first[there]], column]
 
 
 def times_of(table: Table, log: Log) -> tuple[Table, Float64[np.ndarray, "rows"]]:

@@ -1,9 +1,9 @@
 """Sensor logs in memory: irregular readings with gaps, resampled without aliasing."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -66,6 +66,13 @@ class SensorLog:
                 f"sensor log: got values {self.values.shape}, expected one column for {len(self.names)} names"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made of; of linear columns nobody has to say so for its content to be the same."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        if not self.between:
+            del state["between"]
+        return state
+
     @cached_property
     def content_key(self) -> str:
         """Equal for equal readings."""
@@ -102,7 +109,7 @@ class SensorLog:
         values = np.full((len(seconds), len(self.names)), np.nan)
         steps = np.diff(seconds[np.isfinite(seconds)])
         spacing_s = float(np.median(steps)) if len(steps) else 0.0
-        slower = is_slower(spacing_s, self.rate_hz)
+        slower, reach = is_slower(spacing_s, self.rate_hz), reach_s(spacing_s, self.rate_hz)
         for run in self._runs:
             first_s, last_s = run.readings.times[[0, -1]]
             inside = np.flatnonzero((seconds >= first_s - run.before_s) & (seconds <= last_s + run.after_s))
@@ -110,10 +117,10 @@ class SensorLog:
                 continue
             within, straight, given = np.clip(seconds[inside], first_s, last_s), run.straight, run.readings
             if straight is not None:
-                given = straight.around(within, reach_s(spacing_s, self.rate_hz))
+                given = straight.around(within, reach)
             readings = _smooth(given, within, spacing_s, self.rate_hz) if slower else given.at(within)
             if straight is not None:
-                readings = straight.told(within, readings)
+                readings = straight.as_written(readings, within, reach)
             values[np.ix_(inside, run.columns)] = readings
         return values.astype(np.float32)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from plait.errors import DataError
+from plait.recordings.between import NamedColumns
 from plait.recordings.clocks import TimeUnit, duration
 from plait.recordings.columns import (
     acceleration,
@@ -19,9 +20,9 @@ from plait.recordings.columns import (
     time_column,
     told_apart_by,
 )
-from plait.recordings.curved import look, passing, remarks, written
+from plait.recordings.curved import Seen, passing, written
 from plait.recordings.folder import LogFile, log_file
-from plait.recordings.logs import SensorLog, read_log, read_rows, times_of
+from plait.recordings.logs import SensorLog, read_and_look, read_log, read_rows, times_of
 from plait.recordings.side_by_side import beside
 from plait.recordings.tables import Table, texts, thousands
 from plait.recordings.time_units import guess_unit, written_clock
@@ -96,8 +97,12 @@ def _describe(
         settings["max_gap_s"] = 3 / log.rate_hz
         how_read = []
         log = read_log(file, log_file(settings, file).log(), how_read)
-    settings |= _not_linear(file, log, stream, log_file(settings, file), answer, notes)
     described = log_file(settings, file)
+    _, seen = read_and_look(file, described.log(), [], stream, described.units)
+    if curved := _not_linear(file, seen, described.log().named, answer, notes):
+        settings |= curved
+        described = log_file(settings, file)
+        log = read_log(file, described.log())
     clocked = f"times in {time!r} ({described.time_unit})" if time else "rows evenly spaced"
     axes = ", ".join(described.acceleration) or "not known, so it cannot be synchronised by itself"
     beside_it = "" if video_s is None else f", beside a video of {duration(video_s)}"
@@ -112,19 +117,14 @@ def _describe(
     return described
 
 
-def _not_linear(
-    file: Path, log: SensorLog, stream: str, described: LogFile, answer: str, notes: list[str]
-) -> dict[str, Any]:
+def _not_linear(file: Path, seen: Seen, named: NamedColumns, answer: str, notes: list[str]) -> dict[str, Any]:
     """Settings of columns that are not linear between readings; refuse what only may be an angle."""
-    named = described.log().named
-    seen = look(log.names, log.times, log.values, log.max_gap_s, named, stream, described.units)
     if seen.doubtful:
         name, (ends, count) = next(iter(seen.doubtful.items()))
-        key = f"{answer.removeprefix('--set ')}circular.{name}"
-        either = [shlex.quote(f"{key}={value}") for value in (written(ends), "false")]
+        either = [_say(answer, f"circular.{name}", value) for value in (written(ends), "false")]
         raise DataError(
-            f"{file}: {passing(name, ends, count)}: it may be an angle, expected to be told: "
-            f"--set {either[0]}, or --set {either[1]} if it is none"
+            f"{file}: {passing(name, ends, count)}: it may be an angle, expected to be told: {either[0]}, or "
+            f"{either[1]} if it is none"
         )
     settings: dict[str, Any] = {}
     if seen.circular:
@@ -140,8 +140,19 @@ def _not_linear(
             "orientation all the same (quaternions)"
             for four, count in seen.quaternions.items()
         ]
-    notes += remarks(seen._replace(circular={}, quaternions={}), answer)
+    if seen.states:
+        notes.append(
+            f"{', '.join(map(repr, seen.states))}: a few whole numbers, in between are readings of none; if "
+            f"they are states, say {_say(answer, 'held', _as_json([*named.held, *seen.states]))}"
+        )
     return settings
+
+
+def _say(answer: str, key: str, value: str) -> str:
+    """A setting as it is to be written, on a command line in quotes."""
+    option, space, prefix = answer.rpartition(" ")
+    setting = f"{prefix}{key}={value}"
+    return f"{option}{space}{shlex.quote(setting)}" if space else setting
 
 
 def _bursts(log: SensorLog) -> list[str]:
