@@ -375,9 +375,10 @@ def test_columns_that_the_model_does_not_know_are_refused():
 def test_a_model_knows_angles_of_which_a_stream_says_nothing():
     known = Between(((1, -180.0, 180.0),), (), (2,))
     facts = SimpleNamespace(between={"left": known})
-    own = Between(((0, 0.0, 360.0),))
-    openings = [Opening("video"), Opening("left", ("a", "b", "c")), Opening("left", ("a",), between=own)]
-    assert [one.between for one in completed(facts, openings)] == [Between(), known, own]
+    own = Between(((0, 0.0, 360.0),), linear=(1,))
+    openings = [Opening("video"), *(Opening("left", ("a", "b", "c"), between=b) for b in (Between(), own))]
+    both = Between(((0, 0.0, 360.0),), held=(2,), linear=(1,))
+    assert [one.between for one in completed(facts, openings)] == [Between(), known, both]
 
 
 def test_a_recording_says_of_its_angles_what_the_session_knows(tmp_path):

@@ -149,7 +149,7 @@ def test_gaps_and_missing_readings_stay_what_they_are():
     assert found == pytest.approx([-173.5, -160, np.nan, -110], abs=1e-3, nan_ok=True)
 
 
-@quick
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 2**32 - 1), st.sampled_from([20.0, 50.0]), st.integers(1, 40), st.sampled_from([0.0, 0.15])
 )
