@@ -19,7 +19,7 @@ from plait.recogniser.recogniser import Front
 from plait.recogniser.score import STEP_S, named, stretch, summary
 from plait.recogniser.source import Source, facts_of, sliding_of
 from plait.recogniser.validation import recogniser_of, unlabelled_time, whole_by
-from plait.recogniser.windows import Sliding, extent_of, extents_of, labels_of
+from plait.recogniser.windows import Sliding, labels_of, scored_extent
 from plait.results import CONTINUOUS
 from plait.store import content_key, write_csv
 from plait.study.finished import FinishedRun
@@ -37,7 +37,8 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     and nothing is recognised in those that the method cannot see), then the columns of `score.summary`.
     The data set's own metrics of recordings, if it names some, are added to `RUN/benchmark.parquet`.
     Windows are slid over each recording and their scores averaged where they overlap; nothing is smoothed,
-    for smoothing is chosen by whoever fits a model. Windows that are done are not looked at again.
+    for smoothing is chosen by whoever fits a model. A recording is scored over one time for all methods, that
+    of all sensors of the study and of its labels. Windows that are done are not looked at again.
 
     Args:
         run: a finished one.
@@ -95,6 +96,7 @@ def _stretches(
     """Labels and what was recognised, fold by fold, by the networks that had not seen who is tested there."""
     sliding, device = Sliding(facts.seconds, facts.stride_s), device_here(run.results.facts.device)
     folds: dict[str, list[Stretch]] = {}
+    needed = [run.dataset.modality(name) for name in run.study.needed]  # all methods are scored over one time
     for fold in folds_of(run.study.protocol, [clip for _, clip in run.cuts]):
         weights = {part.network: run.weights(part.method, f"{fold.name}/{part.seed}") for part in row.parts}
         fusing, layers, jobs = in_fold(run, row, fold.name)
@@ -110,11 +112,10 @@ def _stretches(
             continue
         tasks = plan(recogniser, theirs, sliding, cut=cut)
         table = timeline(recogniser, tasks, run.folder / PARTS, progress)
-        modalities = list(recogniser.modalities.values())
         for task in tasks:
             if not task.labels:
                 continue
-            extent = extent_of(extents_of(task.recording, modalities))
+            extent = scored_extent(task.recording, needed)
             assert extent is not None  # it has a modality that can be seen
             segments = recognise(facts, rows_of(table, task.recording.name)).segments
             found.append(stretch(facts, task.recording.name, extent, task.labels, segments))
@@ -130,7 +131,7 @@ def _unseen(
     for recording in recordings:
         some = [modality for modality in needed if set(modality.streams) <= recording.streams.keys()]
         labels = labels_of(recording, cut, some, facts.activities)
-        extent = extent_of(extents_of(recording, some))
+        extent = scored_extent(recording, some)
         if extent is not None and labels:
             found.append(stretch(facts, recording.name, extent, labels, ()))
     return found

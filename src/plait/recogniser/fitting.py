@@ -18,9 +18,11 @@ from plait.compute.machine import device_called
 from plait.compute.schedule import do_missing
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.keying import keying, source_key
+from plait.names import plain
 from plait.progress import Progress, silent
 from plait.recogniser.card import card
 from plait.recogniser.fused import fusing_of, layers_of, row_of
+from plait.recogniser.levels import Streams
 from plait.recogniser.model import (
     MODEL,
     ModelFacts,
@@ -127,8 +129,7 @@ def fit_model(
     }
     facts = facts_of(source, key, taken_epochs, sliding)
     training = replace(facts.training, epochs=_rule(source, epochs))
-    columns, between = _columns(source, facts)
-    facts = replace(facts, training=training, columns=columns, between=between)
+    facts = _streams(source, replace(facts, training=training))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -226,29 +227,35 @@ def _labels(source: Source) -> list[Any]:
     ]
 
 
-def _columns(source: Source, facts: ModelFacts) -> tuple[dict[str, tuple[str, ...]], dict[str, Between]]:
-    """What the columns of the logs are called that a model looks at, which all recordings have alike.
+def _streams(source: Source, facts: ModelFacts) -> ModelFacts:
+    """A model that knows the streams it looks at, by the recordings of whom it was trained on.
 
-    And which of them are not linear between readings, by any recording: it shows only where an angle passes
-    its ends.
+    What the columns of logs are called, which all have alike; which are not linear between readings, by any
+    recording, for it shows only where an angle passes its ends; how fast they are, and how strong.
     """
     used = {stream for sensor in facts.sensors.values() for stream in sensor.streams}
-    found: dict[str, tuple[str, ...]] = {}
+    everyone, trained = Streams(sorted(used)), Streams(sorted(used))
+    columns: dict[str, tuple[str, ...]] = {}
     between: dict[str, Between] = {}
     for recording in whole_recordings(source.dataset, source.data):
-        found = columns_of(recording.streams) | found
+        everyone.add(recording)
+        if plain(recording.subject) in facts.training.people:
+            trained.add(recording)
+        columns = columns_of(recording.streams) | columns
         for stream, own in between_of(recording.streams).items():
             known = between.get(stream, LINEAR)
             ends_of = {column: ends for column, *ends in known.circular}
             for column, *ends in own.circular:
                 if ends_of.get(column, ends) != ends:
-                    what = f"{recording.name}: {found[stream][column]!r} of {stream} goes round at {ends}"
+                    what = f"{recording.name}: {columns[stream][column]!r} of {stream} goes round at {ends}"
                     line = f"{what}, elsewhere at {ends_of[column]}: networks see two angles"
                     warnings.warn(line, PlaitWarning, stacklevel=2)
             between[stream] = known.joined(own)
-    return (
-        {stream: columns for stream, columns in sorted(found.items()) if stream in used},
-        {stream: own for stream, own in sorted(between.items()) if stream in used and own},
+    return replace(
+        facts,
+        columns={stream: names for stream, names in sorted(columns.items()) if stream in used},
+        between={stream: own for stream, own in sorted(between.items()) if stream in used and own},
+        streams=trained.facts or everyone.facts,
     )
 
 

@@ -20,6 +20,7 @@ from plait.encoders.weights import read_weights
 from plait.errors import DataError, first_fault, one_line
 from plait.features import Extraction
 from plait.recogniser.decoding import Decoding
+from plait.recogniser.levels import StreamFacts
 from plait.recordings.between import Between
 from plait.store import read_bytes, toml_of, write_bytes, write_text, write_toml
 from plait.types import LONGEST_S, Windows
@@ -167,6 +168,7 @@ class ModelFacts:
         sensors: by modality.
         columns: of each stream that is a log, in the order that networks know.
         between: which of them are not linear between readings, where some are not.
+        streams: how fast and how strong they were.
         networks: by the method that each was trained as, and of an ensemble by seed.
         fusing: how the scores of several become one.
         training: what they were trained on.
@@ -192,6 +194,7 @@ class ModelFacts:
     training: Training
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     between: dict[str, Between] = field(default_factory=dict)
+    streams: dict[str, StreamFacts] = field(default_factory=dict)
     fusing: Fusing = field(default_factory=Fusing)
     seconds: Seconds | None = None
     stride_s: Seconds | None = None

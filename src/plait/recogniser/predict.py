@@ -7,6 +7,7 @@ OUT/.predicting/       windows that are done, of a prediction that is not
 """
 
 import shutil
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, field
@@ -23,15 +24,16 @@ from pydantic.dataclasses import dataclass as checked
 from plait.compute.ahead import ahead
 from plait.compute.machine import settled_numerics
 from plait.contents import describe
-from plait.errors import ConfigError, DataError, first_fault
+from plait.errors import ConfigError, DataError, PlaitWarning, first_fault
 from plait.keying import source_key
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
+from plait.recogniser.levels import unlike
 from plait.recogniser.model import ModelFacts, Unlabelled
 from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Recogniser, refuse_missing
 from plait.recogniser.timeline import TIMELINE, WINDOWS, write_timeline
-from plait.recogniser.windows import Seen, Sliding, extent_of, extents_of, labels_of, seen
+from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, scored_extent, seen
 from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.same_columns import Columns, columns_of
 from plait.recordings.video import Video
@@ -143,6 +145,12 @@ def plan(
         columns.check(columns_of(recording.streams), f"recording {recording.name}", used)
         extents = extents_of(recording, modalities)
         windows = sliding.windows(extents) if clips is None else list(clips.get(recording.name, ()))
+        if not windows and clips is None:
+            least = f"a window of {sliding.seconds:g} s" if sliding.seconds else "any window"
+            line = f"recording {recording.name}: shorter than {least}: nothing is seen in it"
+            warnings.warn(line, PlaitWarning, stacklevel=2)
+        for line in unlike(recogniser.facts.streams, recording, modalities):
+            warnings.warn(line, PlaitWarning, stacklevel=2)
         labels = labels_of(recording, cut, modalities, recogniser.activities)
         tasks[recording.name] = Task(recording, windows, labels)
     if not tasks:
@@ -349,7 +357,7 @@ def _clear(out: Path, before: Predicted | None) -> None:
 
 def whole(task: Task, modalities: Sequence[Modality]) -> Whole:
     """What `predict.json` says of a recording."""
-    start_s, stop_s = extent_of(extents_of(task.recording, modalities)) or (0.0, 0.0)
+    start_s, stop_s = scored_extent(task.recording, modalities) or (0.0, 0.0)
     video = next(
         (stream.file for stream in task.recording.streams.values() if isinstance(stream, Video)), None
     )

@@ -24,6 +24,7 @@ from plait.fusion import Stack
 from plait.keying import source_key
 from plait.objects import resolve
 from plait.recogniser.fused import Fused, fused, layers_of
+from plait.recogniser.held import code_of, with_held
 from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
 from plait.recogniser.windows import seen
 from plait.training.network import Network, build, maker, stand_ins_of
@@ -55,7 +56,7 @@ class Member(NamedTuple):
             key = self.features.get(modality)
             source, name = (clip, modality) if key is None else (features, key)
             if name in source:
-                given[modality] = source[name].float()[None]
+                given[modality] = source[name].to(torch.float32, copy=True)[None]  # others see it, too
         grids = {
             modality: self.network.encoders[modality](given[modality]).half().float()
             for modality in self.rounded
@@ -84,7 +85,7 @@ class Front:
         """The features of one window, rounded to float16 as those of a study are."""
         if self.by_frame:
             return torch.stack([self._frame(frame) for frame in tensor])
-        batch = tensor.float()[None].to(self.device)
+        batch = tensor.to(torch.float32, copy=True)[None].to(self.device)
         if self.run is None:
             self.run = accelerate(self.encoder.to(self.device), batch, self.how.engine)
         return self.run(batch)[0].half().float()
@@ -186,7 +187,8 @@ class Recogniser:
         parts = [type(part) for member in self.members for part in member.network.modules()]
         prepares = [modality.prepare for modality in self.modalities.values()]
         encoders = [front.encoder for front in self.fronts.values()]
-        return source_key([Recogniser, Fused, seen, *prepares, *map(type, encoders), *dict.fromkeys(parts)])
+        code = [Recogniser, Fused, seen, *prepares, *map(type, encoders), *dict.fromkeys(parts)]
+        return with_held(source_key(code), prepares)
 
     @classmethod
     def load(cls, folder: Path | str, *, trust: Trust = NOBODY, device: str = "cpu") -> "Recogniser":
@@ -373,7 +375,7 @@ def _encoders(facts: NetworkFacts) -> dict[str, Encoder]:
 def _changed(facts: ModelFacts, dataset: Dataset, where: str) -> list[str]:
     """Which parts of a model have other code than they were trained with."""
     changed = {
-        f"prepare of {name}": sensor.code != source_key([_modality(facts, dataset, name, where).prepare])
+        f"prepare of {name}": sensor.code != code_of(_modality(facts, dataset, name, where).prepare)
         for name, sensor in facts.sensors.items()
     }
     for name, network in facts.networks.items():

@@ -19,6 +19,7 @@ from plait.names import natural, plain
 from plait.objects import resolve
 from plait.progress import Progress
 from plait.recogniser.fused import fusing_of, row_of
+from plait.recogniser.held import code_of
 from plait.recogniser.model import EncoderFacts, ModelFacts, NetworkFacts, SensorFacts, Training
 from plait.recogniser.windows import Sliding, windows_of
 from plait.results import UNSEEN
@@ -237,7 +238,7 @@ def facts_of(
             modality.streams,
             modality.samples,
             _tensor_shape(source, name),
-            source_key([modality.prepare]),
+            code_of(modality.prepare),
             modality.rate_hz,
         )
     networks = {}

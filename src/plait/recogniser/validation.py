@@ -91,7 +91,7 @@ def tuned(
     measure = partial(macro_f1, activities=facts.activities, unlabelled=activity, refusing=refuses)
     modalities = [source.dataset.modality(name) for name in facts.sensors]
     trained_on = [
-        labels_of(recording, cut, modalities)
+        labels_of(recording, cut, modalities, facts.activities)
         for person in facts.training.people
         for recording in recordings.get(person, ())
     ]

@@ -79,6 +79,19 @@ def extent_of(extents: Mapping[str, tuple[float, float]]) -> tuple[float, float]
     return min(start for start, _ in extents.values()), max(stop for _, stop in extents.values())
 
 
+def scored_extent(recording: Recording, modalities: Sequence[Modality]) -> tuple[float, float] | None:
+    """From when to when a recording is scored, in seconds; None where there is nothing of it.
+
+    From 0 s, as windows are, or from the first reading of any stream of `modalities`, to the last of any; and
+    wherever somebody has labelled it, so that who has stopped seeing is not excused.
+    """
+    extent = extent_of(extents_of(recording, modalities))
+    if extent is None:
+        return None
+    starts, stops = ([getattr(s, end) for s in recording.spans] for end in ("start_s", "stop_s"))
+    return min([max(0.0, extent[0]), *starts]), max([max(0.0, extent[1]), *stops])
+
+
 def seen(
     recording: Recording, modalities: Sequence[Modality], windows: Sequence[tuple[float, float]]
 ) -> Iterator[Seen]:

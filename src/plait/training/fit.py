@@ -21,6 +21,7 @@ from plait.encoders.standardise import calibrated, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitError, PlaitWarning
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
+from plait.training.alone import CLIPS, dependent
 from plait.training.course import Course, Phase, Task, augments_of, optimizer_of, refusing
 from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.inputs import Inputs
@@ -169,7 +170,8 @@ def _show_one(shape: Sequence[int], where: str, encoder: nn.Module) -> None:
 def check(method: Method, train: Train, network: Network, clips: Clips, where: str) -> None:
     """Refuse calibration, precision, optimizer, schedule or augmentation that would fail in training.
 
-    A part of an encoder whose `calibrate` nobody calls is warned of.
+    A part of an encoder whose `calibrate` nobody calls is warned of, and so is one of somebody's own whose
+    output for a clip is not that clip's alone (`plait.training.alone`).
 
     Args:
         method: what is to be trained.
@@ -196,6 +198,11 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
                 expected = "blocks are shown no clips, expected it to hold what it needs already"
             what = f"encoders.{name}: nobody calls calibrate of {part}"
             warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
+    with refusing(f"{where}: fails", passing=(PlaitError,)), torch.random.fork_rng([]):
+        grids = drawn_grids(network, method, clips, CLIPS)
+        some = {name: torch.rand(CLIPS, *shape) for name, shape in shapes.items()}
+        for line in dependent(network, some, grids):
+            warnings.warn(line, PlaitWarning, stacklevel=2)
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
         with refusing(failure, passing=(PlaitError,)), torch.random.fork_rng([]):

@@ -1,0 +1,149 @@
+"""How fast and how strong a model's sensors were, and whether a recording's are like them.
+
+Another unit (m/s2 for g, degrees for radians) or a logger that was set to a lower rate changes neither shapes
+nor names: a network sees readings that it never saw, and says something all the same.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as checked
+
+from plait.recordings.folder import Synced
+from plait.types import Modality, Recording, Stream
+
+STRONG = 0.9  # of the absolute readings lie below a column's level
+FACTOR = 5.0  # between levels of people, at least, that no person is
+SLOWER = 0.8  # of the lowest rate
+COLUMNS = 64  # of a log; what has more is told by one level
+MOST = 2**16  # readings that are looked at
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class StreamFacts:
+    """What a stream was like in the recordings that a model was trained on.
+
+    Args:
+        rate_hz: the lowest and the highest rate, by the median of the readings' spacing.
+        levels: of each column, or of all together, the lowest and the highest level of a recording: what
+            nine in ten absolute readings stay below. None of what is no numbers in memory.
+    """
+
+    rate_hz: tuple[float, float]
+    levels: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass
+class Streams:
+    """What the streams of some names are like, recording by recording.
+
+    Args:
+        names: of the streams.
+        rates: of each, in the recordings that have it.
+        levels: likewise, of those with numbers in memory.
+    """
+
+    names: Sequence[str]
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    levels: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, recording: Recording) -> None:
+        """Look at a recording."""
+        for name in self.names:
+            stream = recording.streams.get(name)
+            if stream is not None and (rate_hz := _rate_hz(stream)) > 0:
+                self.rates.setdefault(name, []).append(rate_hz)
+                if (levels := _levels(stream)) is not None:
+                    self.levels.setdefault(name, []).append(levels)
+
+    @property
+    def facts(self) -> dict[str, StreamFacts]:
+        """What all of them are like."""
+        return {
+            name: StreamFacts((min(rates), max(rates)), _ranges(self.levels.get(name, [])))
+            for name, rates in sorted(self.rates.items())
+        }
+
+
+def _ranges(levels: Sequence[np.ndarray]) -> tuple[tuple[float, float], ...]:
+    """The lowest and highest level of each column, 0 of one that says nothing; none where columns differ."""
+    if not levels or len({len(one) for one in levels}) > 1:
+        return ()
+    table = np.stack(levels).T
+    return tuple(
+        (float(np.nanmin(column)), float(np.nanmax(column))) if np.isfinite(column).any() else (0.0, 0.0)
+        for column in table
+    )
+
+
+def unlike(
+    known: Mapping[str, StreamFacts], recording: Recording, modalities: Sequence[Modality]
+) -> list[str]:
+    """What of a recording's streams is not as it was in the recordings that a model was trained on.
+
+    Args:
+        known: what it was.
+        recording: whose streams are looked at.
+        modalities: what is made of them.
+    """
+    lines: list[str] = []
+    for name, facts in known.items():
+        stream = recording.streams.get(name)
+        if stream is None:
+            continue
+        rate_hz = _rate_hz(stream)
+        wanted = [m.rate_hz or math.inf for m in modalities if name in m.streams]
+        if 0 < rate_hz < SLOWER * facts.rate_hz[0] and any(rate_hz < 0.95 * one for one in wanted):
+            lines.append(
+                f"recording {recording.name}: {name} has {rate_hz:.3g} readings a second, the model was "
+                f"trained on {facts.rate_hz[0]:.3g} or more: what is faster is not there"
+            )
+        levels = _levels(stream)
+        if levels is None or len(levels) != len(facts.levels):
+            continue
+        ratios = [
+            level / min(max(level, low), high)
+            for level, (low, high) in zip(levels.tolist(), facts.levels, strict=True)
+            if math.isfinite(level) and level > 0 and low > 0
+        ]
+        far = [one for one in ratios if one >= FACTOR], [one for one in ratios if one <= 1 / FACTOR]
+        for side in far:
+            if len(side) > len(ratios) / 2:
+                lines.append(
+                    f"recording {recording.name}: {name} has readings {np.median(side):.3g} times those that "
+                    "the model was trained on: in another unit? (scale in recording.toml)"
+                )
+    return lines
+
+
+def _rate_hz(stream: Stream) -> float:
+    times = getattr(stream, "times", None)
+    if not isinstance(times, np.ndarray) or len(times) < 2:
+        return 0.0
+    step_s = float(np.median(np.diff(times)))
+    return 1 / step_s if step_s > 0 else 0.0
+
+
+def _levels(stream: Stream) -> np.ndarray | None:
+    """What nine in ten absolute readings of each column stay below; None of what holds none in memory."""
+    held: Any = stream.log if isinstance(stream, Synced) else stream
+    values = getattr(held, "values", None)
+    if (
+        not isinstance(values, np.ndarray)
+        or values.ndim < 2
+        or not len(values)
+        or values.dtype.kind not in "fiu"
+    ):
+        return None
+    rows = values[:: math.ceil(len(values) / MOST)].reshape(-1, math.prod(values.shape[1:]))
+    if rows.shape[1] > COLUMNS:
+        rows = rows[:: math.ceil(rows.size / MOST / COLUMNS)].reshape(-1, 1)
+    absolute = np.abs(rows.astype(np.float64))
+    known = np.isfinite(absolute).any(axis=0)
+    levels = np.full(rows.shape[1], np.nan)
+    levels[known] = np.nanquantile(absolute[:, known], STRONG, axis=0)
+    return levels

@@ -1,0 +1,242 @@
+"""What would make a recogniser's numbers others than a study's, or another recogniser's, without a word."""
+
+import functools
+import unicodedata
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from plait.errors import PlaitWarning
+from plait.recogniser import validation
+from plait.recogniser.fitting import fit_model
+from plait.recogniser.held import code_of
+from plait.recogniser.levels import Streams, unlike
+from plait.recogniser.predict import plan
+from plait.recogniser.recogniser import Front, Member, Recogniser
+from plait.recogniser.windows import Sliding, extent_of, extents_of, scored_extent
+from plait.trust import Trust
+from plait.types import Readings, Recording, Span
+from tests.recogniser import world
+
+MODALITIES = world.WORLD.modalities
+
+
+def recording(spans=(), **lasting):
+    times = {name: np.arange(start, stop, 0.1) for name, (start, stop) in lasting.items()}
+    streams = {name: Readings(at, np.zeros((len(at), 2))) for name, at in times.items()}
+    return Recording("r", "1", streams, tuple(Span(*span) for span in spans))
+
+
+def test_a_sensor_that_dies_does_not_shorten_what_is_scored():
+    one = recording([(5.0, 80.0, "low")], a=(0, 90), b=(0, 30))
+    assert scored_extent(one, MODALITIES)[1] == pytest.approx(90, abs=0.2)
+    assert scored_extent(one, MODALITIES[1:]) == (0.0, 80.0)  # what is labelled counts, whoever still looks
+    assert extent_of(extents_of(one, MODALITIES[1:]))[1] < 31
+
+
+def test_time_before_zero_that_nobody_looks_at_is_not_scored():
+    long = recording([(5.0, 20.0, "low")], a=(-60, 40), b=(0, 30))
+    assert scored_extent(long, MODALITIES)[0] == 0.0
+    assert scored_extent(replace(long, spans=(Span(-2.0, 3.0, "low"),)), MODALITIES)[0] == -2.0
+    assert scored_extent(recording(), MODALITIES) is None
+
+
+class Writes(nn.Module):
+    """An encoder that changes what it is given."""
+
+    def forward(self, x):
+        x -= 4
+        return x
+
+
+class One(nn.Module):
+    """The stand-in of a network: its encoder's mean."""
+
+    needs = frozenset({"a"})
+
+    def __init__(self):
+        super().__init__()
+        self.encoders = nn.ModuleDict({"a": Writes()})
+
+    def forward(self, given, grids):
+        return (grids["a"] if "a" in grids else self.encoders["a"](given["a"])).mean(dim=1)
+
+    def sees(self, held):
+        return True
+
+
+@pytest.mark.parametrize("rounded", [frozenset(), frozenset({"a"})])
+def test_who_writes_into_what_it_is_given_spoils_nobody_s(rounded):
+    clip = {"a": torch.randn(5, 3)}
+    before, member = clip["a"].clone(), Member("one", One(), {}, rounded)
+    first, again = (member.logits(clip, {}) for _ in range(2))
+    assert torch.equal(first, again) and torch.equal(clip["a"], before)
+    features = {"key": torch.randn(5, 3)}
+    kept, member = features["key"].clone(), Member("one", One(), {"a": "key"}, rounded)
+    member.logits({}, features)
+    assert torch.equal(features["key"], kept)
+    how = type("How", (), {"engine": "torch"})()
+    front = Front("a", how, Writes(), "cpu", run=lambda batch: batch.sub_(4))
+    assert torch.equal(front(clip["a"]), front(clip["a"])) and torch.equal(clip["a"], before)
+
+
+TABLE = [1.0, 2.0]
+
+
+class Scaled:
+    def __init__(self, mean):
+        self.mean = mean
+
+    def __call__(self, values):
+        return values - self.mean
+
+
+def by(mean):
+    return lambda values: values - mean
+
+
+def shifted(values, mean=0.0):
+    return reads(values) - mean
+
+
+def reads(values):
+    return values * TABLE[0] + (shifted(values) if values is None else 0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda mean: Scaled(mean),
+        lambda mean: Scaled(np.array([mean])),
+        lambda mean: Scaled(torch.tensor([mean])),
+        lambda mean: by(mean),
+        lambda mean: functools.partial(shifted, mean=mean),
+        lambda mean: functools.partial(by(mean)),
+        lambda mean: Scaled(mean).__call__,
+    ],
+)
+def test_what_a_prepare_holds_is_part_of_its_code(make):
+    assert code_of(make(1.0)) == code_of(make(1.0)) != code_of(make(2.0))
+
+
+def test_what_a_prepare_reads_of_its_module_is_too(monkeypatch):
+    before = code_of(shifted)
+    monkeypatch.setitem(globals(), "TABLE", [3.0, 2.0])
+    assert code_of(shifted) != before
+    assert code_of(world.tensor) == code_of(world.tensor)
+
+
+def test_other_numbers_in_a_prepare_are_said_and_predicted_anew(tmp_path, monkeypatch):
+    import plait
+
+    held = replace(world.WORLD, modalities=tuple(replace(m, prepare=Prepared(0.0)) for m in MODALITIES))
+    monkeypatch.setattr(world, "HELD", held, raising=False)
+    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
+    settings = {"methods": methods, "seeds": [0], "train": {"max_epochs": 1}, "modalities": ["a"]}
+    study = world.study(dataset="tests.recogniser.world:HELD", **settings)
+    (tmp_path / "data").mkdir()
+    plait.run(study, tmp_path / "data", tmp_path / "run", doctor=False)
+    fit_model(study, "a", tmp_path / "data", tmp_path / "model", run=tmp_path / "run")
+    tests = Trust(frozenset({"tests"}))
+    code = Recogniser.load(tmp_path / "model", trust=tests).code
+    held = replace(world.WORLD, modalities=tuple(replace(m, prepare=Prepared(5.0)) for m in MODALITIES))
+    monkeypatch.setattr(world, "HELD", held)
+    with pytest.warns(PlaitWarning, match="other code, .* than it was trained with: prepare of a"):
+        assert Recogniser.load(tmp_path / "model", trust=tests).code != code
+
+
+class Prepared:
+    def __init__(self, mean):
+        self.mean = mean
+
+    def __call__(self, values):
+        return torch.from_numpy(values).float() - self.mean
+
+
+def test_labels_however_they_are_spelt_make_transitions(tmp_path, monkeypatch):
+    import plait
+
+    def recordings(data):
+        for number, one in enumerate(world.recordings(data)):
+            forms = (str, lambda name: f"{name} ", lambda name: unicodedata.normalize("NFD", name))
+            spelt = forms[number % 3]
+            yield replace(one, spans=tuple(replace(s, activity=spelt(s.activity)) for s in one.spans))
+
+    spelt = replace(world.WORLD, recordings=recordings, activities=("low", "mixed", "high"))
+    monkeypatch.setattr(world, "SPELT", spelt, raising=False)
+    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
+    settings = {"methods": methods, "seeds": [0], "train": {"max_epochs": 1}, "modalities": ["a"]}
+    study = world.study(dataset="tests.recogniser.world:SPELT", **settings)
+    (tmp_path / "data").mkdir()
+    seen = []
+
+    def transitions(labels, activities, seconds):
+        seen.extend({span.activity for one in labels for span in one})
+        return made(labels, activities, seconds)
+
+    made = validation.transition_probabilities
+    monkeypatch.setattr(validation, "transition_probabilities", transitions)
+    plait.run(study, tmp_path / "data", tmp_path / "run", doctor=False)
+    fit_model(study, "a", tmp_path / "data", tmp_path / "model", run=tmp_path / "run")
+    assert seen and {*seen} == {*spelt.activities}
+
+
+def test_a_recording_shorter_than_a_window_is_named():
+    recogniser = type("Sees", (), {"modalities": {m.name: m for m in MODALITIES}})()
+    recogniser.facts = type("Facts", (), {"columns": {}, "streams": {}, "activities": world.ACTIVITIES})()
+    recogniser.activities = world.ACTIVITIES
+    recogniser.present = lambda streams: {*streams}
+    recogniser.can_see = lambda present: True
+    with pytest.warns(PlaitWarning, match="recording r: shorter than a window of 2 s: nothing is seen"):
+        (task,) = plan(recogniser, [recording(a=(0, 1.5), b=(0, 1.5))], Sliding(2.0, 1.0))
+    assert task.windows == []
+
+
+def waves(scale=1.0, rate_hz=50.0, seed=0, lasts_s=20.0):
+    random = np.random.default_rng(seed)
+    times = np.arange(0, lasts_s, 1 / rate_hz)
+    numbers = random.normal(size=(len(times), 3)) * random.uniform(0.5, 2, 3) + [0, 0, 1]
+    return Recording("r", "1", {"b": Readings(times, scale * numbers)}, ())
+
+
+def known_of(*recordings):
+    streams = Streams(["a", "b"])
+    for one in recordings:
+        streams.add(one)
+    return streams.facts
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_people_are_like_each_other_and_units_are_not(seed):
+    known = known_of(*(waves(seed=number) for number in range(4)))
+    wants = [replace(m, streams=("b",), rate_hz=25.0) for m in MODALITIES[:1]]
+    say = functools.partial(unlike, known, modalities=wants)
+    assert not say(recording=waves(seed=10 + seed))
+    assert not say(recording=waves(2.0, seed=10 + seed)) and not say(recording=waves(0.5, seed=10 + seed))
+    for scale in (9.81, 1 / 9.81, 57.3, 1 / 57.3, 1000, 0.001):
+        (line,) = say(recording=waves(scale, seed=10 + seed))
+        found = float(line.split("has readings ")[1].split(" times")[0])
+        assert "in another unit?" in line and 0.4 < found / scale < 2.5
+    assert not say(recording=waves(rate_hz=25.0, seed=seed))  # slower, and fast enough
+    assert not say(recording=waves(rate_hz=200.0, seed=seed))
+    (line,) = say(recording=waves(rate_hz=5.0, lasts_s=200.0, seed=seed))
+    assert "b has 5 readings a second, the model was trained on 50 or more" in line
+
+
+def test_a_recording_amid_the_others_is_like_them():
+    known = known_of(waves(0.1), waves(10.0, seed=1))  # some stand still, others run
+    assert not any(unlike(known, waves(scale, seed=2), ()) for scale in (0.1, 0.5, 1.0, 5.0, 10.0))
+
+
+def test_a_column_that_says_nothing_and_streams_of_no_numbers_are_left_aside():
+    still = Recording("r", "1", {"b": Readings(np.arange(9.0), np.zeros((9, 3)))}, ())
+    assert known_of(still)["b"].levels == ((0.0, 0.0),) * 3
+    assert not unlike(known_of(still), waves(), ())
+    holes = Recording("r", "1", {"b": Readings(np.arange(9.0), np.full((9, 3), np.nan))}, ())
+    assert not unlike(known_of(waves()), holes, ()) and not unlike(known_of(waves()), recording(), ())
+    pictures = Recording("r", "1", {"b": Readings(np.arange(9.0), np.ones((9, 30, 30)))}, ())
+    assert len(known_of(pictures)["b"].levels) == 1
+    assert known_of(waves(), pictures)["b"].levels == ()

@@ -1,0 +1,151 @@
+"""Parts of somebody's own whose output for a clip is not that clip's alone are named."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from plait.encoders.depth import DepthNet
+from plait.encoders.glove import SignalNet
+from plait.fusion import Concat, Led
+from plait.training.alone import CLIPS, dependent
+from plait.training.network import Network
+
+SHAPE, GRID = (20, 3), (6, 4)
+
+
+class Honest(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Linear(60, 24)
+
+    def forward(self, x):
+        return self.weights(self.seen(x).flatten(1)).view(-1, *GRID)
+
+    def seen(self, x):
+        return x
+
+
+class Writes(Honest):
+    def seen(self, x):
+        x -= 4
+        return x
+
+
+class Draws(Honest):
+    def seen(self, x):
+        return F.dropout(x)
+
+
+class Remembers(Honest):
+    before = 0.0
+
+    def seen(self, x):
+        x, self.before = x + self.before, self.before + x.mean()
+        return x
+
+
+class Compares(Honest):
+    def seen(self, x):
+        return x - x.mean(dim=0)
+
+
+class Ranks(Honest):
+    def seen(self, x):
+        return x + torch.arange(len(x), dtype=x.dtype).view(-1, 1, 1)
+
+
+class NeedsTwo(Honest):
+    def seen(self, x):
+        return F.batch_norm(x.flatten(1), None, None, training=True).view_as(x)
+
+
+class Copies(Honest):
+    def seen(self, x):
+        x = x.clone()
+        x -= 4
+        return x
+
+
+def normed(*more, **settings):
+    layers = nn.Linear(60, 24), nn.BatchNorm1d(24, **settings), *more
+    return nn.Sequential(nn.Flatten(), *layers, nn.Unflatten(1, GRID))
+
+
+def over_its_batch():
+    return normed(track_running_stats=False)
+
+
+def over_all_that_was_seen():
+    return normed(nn.Dropout(0.5))
+
+
+class Mean(nn.Module):
+    def __init__(self, company):
+        super().__init__()
+        self.last, self.company = nn.Linear(GRID[-1], 3), company
+
+    def forward(self, grids):
+        means = grids["a"].mean(dim=1)
+        return self.last(means - means.mean(dim=0) if self.company else means)
+
+
+def lines(encoder, method=None):
+    network = Network({"a": encoder}, method or Mean(False))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    clips = {"a": torch.rand(CLIPS, *SHAPE)}
+    state = torch.random.get_rng_state()
+    found = list(dependent(network, clips, {}))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert network.training and torch.equal(state, torch.random.get_rng_state())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (Writes, "encoders.a writes into what it is given"),
+        (Draws, "encoders.a does not come to the same"),
+        (Remembers, "encoders.a does not come to the same"),
+        (Compares, "encoders.a makes of a clip what depends on the others"),
+        (Ranks, "encoders.a makes of a clip what depends on the others"),
+        (over_its_batch, "encoders.a (fails on a clip by itself|makes of a clip what depends)"),
+        (NeedsTwo, "encoders.a fails on a clip by itself"),
+    ],
+)
+def test_what_is_not_a_clip_s_alone_is_named(make, line):
+    torch.manual_seed(0)
+    found = lines(make())
+    assert len(found) == 1
+    assert re.match(line, found[0])
+
+
+@pytest.mark.parametrize("make", [Honest, Copies, over_all_that_was_seen])
+def test_what_is_a_clip_s_alone_is_not(make):
+    torch.manual_seed(0)
+    assert not lines(make())
+
+
+def test_a_method_of_somebody_s_own_is_looked_at_too():
+    assert not lines(Honest(), Mean(False))
+    assert (
+        lines(Honest(), Mean(True))
+        == [one for one in lines(Honest(), Mean(True)) if one.startswith("method Mean makes")]
+        != []
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "shape"), [(SignalNet((30, 3)), (30, 3)), (DepthNet((8, 16, 16)), (8, 16, 16))]
+)
+def test_plait_s_own_hold_to_it(encoder, shape):
+    grid = tuple(encoder.eval()(torch.rand(1, *shape)).shape[1:])
+    for method in (Led({"a": grid, "b": (5, 8)}, 3, lead="a"), Concat({"a": grid, "b": (5, 8)}, 3)):
+        network = Network({"a": encoder, "b": nn.Identity()}, method).eval()
+        clips = {"a": torch.rand(CLIPS, *shape), "b": torch.rand(CLIPS, 5, 8)}
+        with torch.inference_mode():
+            together = network(clips)
+            alone = torch.cat([network({n: x[i : i + 1] for n, x in clips.items()}) for i in range(CLIPS)])
+        assert torch.allclose(together, alone, rtol=1e-4, atol=1e-5)
