@@ -97,7 +97,7 @@ def lines(encoder, method=None):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     clips = {"a": torch.rand(CLIPS, *SHAPE)}
     state = torch.random.get_rng_state()
-    found = list(dependent(network, clips, {}))
+    found = list(dependent(network, clips))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert network.training and torch.equal(state, torch.random.get_rng_state())
     return found

@@ -199,9 +199,7 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             what = f"encoders.{name}: nobody calls calibrate of {part}"
             warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
     with refusing(f"{where}: fails", passing=(PlaitError,)), torch.random.fork_rng([]):
-        grids = drawn_grids(network, method, clips, CLIPS)
-        some = {name: torch.rand(CLIPS, *shape) for name, shape in shapes.items()}
-        for line in dependent(network, some, grids):
+        for line in dependent(network, {name: torch.rand(CLIPS, *shape) for name, shape in shapes.items()}):
             warnings.warn(line, PlaitWarning, stacklevel=2)
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
