@@ -88,17 +88,17 @@ def _describe(
         _refuse_beside(table, time, columns, answer)
     settings = {"columns": tuple(columns), **clock, **said}
     how_read: list[str] = []
-    log = read_log(file, log_file(settings, file).log(), how_read)
+    described = log_file(settings, file)
+    log, seen = read_and_look(file, described.log(), how_read, stream, described.units)
     if "missing" not in said:
         _refuse_fills(table, log.names, answer)
     settings = {"acceleration": acceleration(log.names, stream), **settings}
     settings["columns"] = said.get("columns", log.names)
     if log.rate_hz and 3 / log.rate_hz > 1 and "max_gap_s" not in said:  # of a slow sensor
         settings["max_gap_s"] = 3 / log.rate_hz
-        how_read = []
-        log = read_log(file, log_file(settings, file).log(), how_read)
+        how_read, described = [], log_file(settings, file)
+        log, seen = read_and_look(file, described.log(), how_read, stream, described.units)
     described = log_file(settings, file)
-    _, seen = read_and_look(file, described.log(), [], stream, described.units)
     if curved := _not_linear(file, seen, described.log().named, answer, notes):
         settings |= curved
         described = log_file(settings, file)
