@@ -48,6 +48,15 @@ def describe(value: Any, words: Collection[str] = (), apart: tuple[type, ...] = 
     return _Describing(frozenset(words), apart=apart)(value)
 
 
+def held(value: Any) -> Any:
+    """What a function or an object holds besides code, in terms of JSON: the same on another machine.
+
+    As `describe`, without byte code, which another Python has otherwise; files and folders are not looked at,
+    and where they lie does not count; what has no content counts by its type; of a network, its numbers.
+    """
+    return _Describing(files=False, folders=False, strict=False, codes=False)(value)
+
+
 def settings(args: Mapping[str, Any], words: Collection[str] = ()) -> dict[str, Any]:
     """Each setting described, or refused, as in `describe`; tables have no order, as in a study file."""
     return {name: _Describing(frozenset(words), ordered=False)(value) for name, value in args.items()}
@@ -76,6 +85,7 @@ class _Describing:
     apart: tuple[type, ...] = ()
     strict: bool = True
     folders: bool = True
+    codes: bool = True
     open: list[int] = field(default_factory=list)  # identities of what is on its way: a value may hold itself
     done: dict[tuple[int, bool, bool, bool], tuple[Any, Any]] = field(
         default_factory=dict
@@ -140,6 +150,10 @@ class _Describing:
                 return ["table", *(pairs if self.ordered else sorted(pairs, key=json.dumps))]
             case bytes() | bytearray() | memoryview():
                 return ["bytes", sha256(value).hexdigest()]
+            case Path() if not self.codes:
+                return ["path"]
+            case torch.nn.Module() if not self.codes:
+                return ["network", _path(type(value)), self.named(value.state_dict())]
             case Path():
                 return self.text(str(value), path=True)
             case np.generic():
@@ -248,6 +262,8 @@ class _Describing:
 
     def code(self, code: types.CodeType) -> str:
         """A hash of byte code, without names of files, numbers of lines and docstrings."""
+        if not self.codes:
+            return ""
         constants = list(code.co_consts)
         if code.co_flags & _DOCUMENTED and constants and isinstance(constants[0], str):
             constants[0] = None

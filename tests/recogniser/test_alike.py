@@ -3,6 +3,7 @@
 import functools
 import unicodedata
 from dataclasses import replace
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from plait.recogniser.levels import Streams, unlike
 from plait.recogniser.predict import plan
 from plait.recogniser.recogniser import Front, Member, Recogniser
 from plait.recogniser.windows import Sliding, extent_of, extents_of, scored_extent
+from plait.recordings.between import Between
+from plait.recordings.sensors import SensorLog
 from plait.trust import Trust
 from plait.types import Readings, Recording, Span
 from tests.recogniser import world
@@ -34,6 +37,9 @@ def test_a_sensor_that_dies_does_not_shorten_what_is_scored():
     one = recording([(5.0, 80.0, "low")], a=(0, 90), b=(0, 30))
     assert scored_extent(one, MODALITIES)[1] == pytest.approx(90, abs=0.2)
     assert scored_extent(one, MODALITIES[1:]) == (0.0, 80.0)  # what is labelled counts, whoever still looks
+    astray = replace(one, spans=(*one.spans, Span(85.0, 36000.0, "high"), Span(1.7e9, 1.8e9, "high")))
+    assert scored_extent(astray, MODALITIES)[1] == scored_extent(one, MODALITIES)[1]
+    assert scored_extent(astray, MODALITIES[1:])[1] == pytest.approx(90, abs=0.2)
     assert extent_of(extents_of(one, MODALITIES[1:]))[1] < 31
 
 
@@ -103,7 +109,65 @@ def shifted(values, mean=0.0):
 
 
 def reads(values):
-    return values * TABLE[0] + (shifted(values) if values is None else 0)
+    KEPT["seen"] = values
+    return values * TABLE[0] + DRAWS.random() + (shifted(values) if values is None else 0)
+
+
+KEPT = {}
+DRAWS = np.random.default_rng(0)
+
+
+class Locked:
+    """A prepare with a lock and a memory, which its state leaves out."""
+
+    def __init__(self, mean):
+        self.mean, self.lock = mean, Lock()
+
+    def __getstate__(self):
+        return {"mean": self.mean}
+
+    @functools.cached_property
+    def twice(self):
+        return 2 * self.mean
+
+    def __call__(self, values):
+        return values - self.twice
+
+
+class Slotted:
+    __slots__ = ("mean",)
+
+    def __init__(self, mean):
+        self.mean = mean
+
+    def __call__(self, values):
+        return values - self.mean
+
+
+def by_default(mean):
+    def prepare(values, mean=mean):
+        return values - mean
+
+    return prepare
+
+
+def by_attribute(mean):
+    def prepare(values):
+        return values - prepare.mean
+
+    prepare.mean = mean
+    return prepare
+
+
+def of_class(mean):
+    return type("OfClass", (), {"mean": mean, "__call__": lambda self, values: values - self.mean})()
+
+
+def network(mean):
+    made = nn.Linear(1, 1)
+    nn.init.constant_(made.weight, mean)
+    nn.init.zeros_(made.bias)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -116,6 +180,12 @@ def reads(values):
         lambda mean: functools.partial(shifted, mean=mean),
         lambda mean: functools.partial(by(mean)),
         lambda mean: Scaled(mean).__call__,
+        Locked,
+        Slotted,
+        by_default,
+        by_attribute,
+        of_class,
+        network,
     ],
 )
 def test_what_a_prepare_holds_is_part_of_its_code(make):
@@ -124,6 +194,14 @@ def test_what_a_prepare_holds_is_part_of_its_code(make):
 
 def test_what_a_prepare_reads_of_its_module_is_too(monkeypatch):
     before = code_of(shifted)
+    shifted(np.ones(3))
+    assert code_of(shifted) == before  # what it has kept and drawn is not what it is
+    locked = Locked(1.0)
+    before_call = code_of(locked)
+    locked(np.ones(3))
+    assert code_of(locked) == before_call
+    linear = network(1.0)
+    assert code_of(linear) == code_of(linear.eval())
     monkeypatch.setitem(globals(), "TABLE", [3.0, 2.0])
     assert code_of(shifted) != before
     assert code_of(world.tensor) == code_of(world.tensor)
@@ -229,6 +307,21 @@ def test_people_are_like_each_other_and_units_are_not(seed):
 def test_a_recording_amid_the_others_is_like_them():
     known = known_of(waves(0.1), waves(10.0, seed=1))  # some stand still, others run
     assert not any(unlike(known, waves(scale, seed=2), ()) for scale in (0.1, 0.5, 1.0, 5.0, 10.0))
+
+
+def test_an_angle_has_no_level_and_rates_are_asked_of_the_window():
+    times, names = np.arange(0, 20, 0.02), ("yaw", "x")
+    between = Between(((0, -180.0, 180.0),))
+
+    def log(angle, rate=1):
+        values = np.stack([np.full(len(times), angle), np.sin(times)], 1).astype(np.float32)[::rate]
+        return Recording("r", "1", {"b": SensorLog(times[::rate], values, names, between=between)}, ())
+
+    known = known_of(log(170.0), log(-170.0))
+    assert not unlike(known, log(3.0), ())
+    whole = [replace(m, streams=("b",), rate_hz=None, samples=8) for m in MODALITIES[:1]]
+    assert not unlike(known, log(3.0, rate=2), whole, 2.0)
+    assert unlike(known, log(3.0, rate=20), whole, 2.0)
 
 
 def test_a_column_that_says_nothing_and_streams_of_no_numbers_are_left_aside():

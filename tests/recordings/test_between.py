@@ -249,6 +249,7 @@ def test_what_is_no_angle_is_not_taken_for_one(name, column):
         ("heading", folded(50.0 * STEPS[:300], COMPASS)),  # 50 degrees from reading to reading
         ("heading", np.where(NOISE.random(3000) < 0.02, 0, folded(STEPS / 3, COMPASS))),  # nothing there
         ("servo_angle", np.where(STEPS < 1000, 0, 300)),
+        ("steering_angle", 170 * np.sign(np.sin(STEPS / 20 + 0.01))),
         ("gyro_heading", folded(STEPS / 3, COMPASS)),
         ("angular_position", folded(STEPS / 3, COMPASS)),
     ],
@@ -509,6 +510,20 @@ def test_a_quaternion_that_is_said_leaves_the_other(tmp_path, film):
     answer = {"logs.wrist.quaternions": str([list(left)]).replace("'", '"')}
     folder, _ = ingest([home], tmp_path / "made", answers=answer)
     assert {*read_description(folder).logs["wrist"].quaternions} == {left, tuple(f"R_q{a}" for a in "wxyz")}
+
+
+def test_none_may_be_said_of_quaternions_and_a_column_that_is_named_is_a_reading(tmp_path, film):
+    times, angle, noise = movement(8.0)
+    half, signs = np.radians(angle) / 2, np.where(np.sin(3 * times) > 0, 1, -1)
+    one = {"qw": np.cos(half) * signs, "qx": np.sin(half) * signs, "qy": 0 * half, "qz": 0 * half}
+    home = recorded(tmp_path / "home", film, time=times, ax=noise, b=folded(70 * times, COMPASS), **one)
+    answers = {"logs.wrist.quaternions": "false", "logs.wrist.circular.b": "[0, 360]"}
+    folder, _ = ingest([home], tmp_path / "made", answers=answers)
+    described = read_description(folder).logs["wrist"]
+    assert described.quaternions is False and "b" in described.columns
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_logs(folder, read_description(folder))["wrist"].between.quaternions == ()
 
 
 def test_a_recording_that_says_nothing_of_its_angles_is_warned_of(tmp_path, film):

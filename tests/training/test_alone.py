@@ -82,6 +82,23 @@ def over_all_that_was_seen():
     return normed(nn.Dropout(0.5))
 
 
+class Holes(Honest):
+    def seen(self, x):
+        return torch.where(x > 0.5, x, torch.nan)
+
+
+class Gradients(Honest):
+    def seen(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad(x.pow(2).sum(), x)[0]
+
+
+class ALittle(Honest):
+    def seen(self, x):
+        return 1e3 + x - x.mean(dim=0)
+
+
 class Mean(nn.Module):
     def __init__(self, company):
         super().__init__()
@@ -97,7 +114,7 @@ def lines(encoder, method=None):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     clips = {"a": torch.rand(CLIPS, *SHAPE)}
     state = torch.random.get_rng_state()
-    found = list(dependent(network, clips))
+    found = list(dependent(network, clips, {"a": encoder}))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert network.training and torch.equal(state, torch.random.get_rng_state())
     return found
@@ -110,6 +127,7 @@ def lines(encoder, method=None):
         (Draws, "encoders.a does not come to the same"),
         (Remembers, "encoders.a does not come to the same"),
         (Compares, "encoders.a makes of a clip what depends on the others"),
+        (ALittle, "encoders.a makes of a clip what depends on the others"),
         (Ranks, "encoders.a makes of a clip what depends on the others"),
         (over_its_batch, "encoders.a (fails on a clip by itself|makes of a clip what depends)"),
         (NeedsTwo, "encoders.a fails on a clip by itself"),
@@ -122,7 +140,7 @@ def test_what_is_not_a_clip_s_alone_is_named(make, line):
     assert re.match(line, found[0])
 
 
-@pytest.mark.parametrize("make", [Honest, Copies, over_all_that_was_seen])
+@pytest.mark.parametrize("make", [Honest, Copies, Holes, Gradients, over_all_that_was_seen])
 def test_what_is_a_clip_s_alone_is_not(make):
     torch.manual_seed(0)
     assert not lines(make())

@@ -131,7 +131,7 @@ def _unseen(
     for recording in recordings:
         some = [modality for modality in needed if set(modality.streams) <= recording.streams.keys()]
         labels = labels_of(recording, cut, some, facts.activities)
-        extent = scored_extent(recording, some)
+        extent = scored_extent(recording, needed)
         if extent is not None and labels:
             found.append(stretch(facts, recording.name, extent, labels, ()))
     return found

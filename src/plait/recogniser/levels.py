@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
 from plait.recordings.folder import Synced
+from plait.recordings.sensors import SensorLog
 from plait.types import Modality, Recording, Stream
 
 STRONG = 0.9  # of the absolute readings lie below a column's level
@@ -81,7 +82,10 @@ def _ranges(levels: Sequence[np.ndarray]) -> tuple[tuple[float, float], ...]:
 
 
 def unlike(
-    known: Mapping[str, StreamFacts], recording: Recording, modalities: Sequence[Modality]
+    known: Mapping[str, StreamFacts],
+    recording: Recording,
+    modalities: Sequence[Modality],
+    seconds: float | None = None,
 ) -> list[str]:
     """What of a recording's streams is not as it was in the recordings that a model was trained on.
 
@@ -89,6 +93,7 @@ def unlike(
         known: what it was.
         recording: whose streams are looked at.
         modalities: what is made of them.
+        seconds: the length of a window, if all have one.
     """
     lines: list[str] = []
     for name, facts in known.items():
@@ -96,7 +101,7 @@ def unlike(
         if stream is None:
             continue
         rate_hz = _rate_hz(stream)
-        wanted = [m.rate_hz or math.inf for m in modalities if name in m.streams]
+        wanted = [m.rate_hz or m.samples / (seconds or math.inf) for m in modalities if name in m.streams]
         if 0 < rate_hz < SLOWER * facts.rate_hz[0] and any(rate_hz < 0.95 * one for one in wanted):
             lines.append(
                 f"recording {recording.name}: {name} has {rate_hz:.3g} readings a second, the model was "
@@ -110,12 +115,16 @@ def unlike(
             for level, (low, high) in zip(levels.tolist(), facts.levels, strict=True)
             if math.isfinite(level) and level > 0 and low > 0
         ]
-        far = [one for one in ratios if one >= FACTOR], [one for one in ratios if one <= 1 / FACTOR]
-        for side in far:
+        stronger = [one for one in ratios if one >= FACTOR]
+        weaker = [one for one in ratios if one <= 1 / FACTOR]
+        for side, why in (
+            (stronger, "in another unit?"),
+            (weaker, "at rest throughout, or in another unit?"),
+        ):
             if len(side) > len(ratios) / 2:
                 lines.append(
                     f"recording {recording.name}: {name} has readings {np.median(side):.3g} times those that "
-                    "the model was trained on: in another unit? (scale in recording.toml)"
+                    f"the model was trained on: {why} (scale in recording.toml)"
                 )
     return lines
 
@@ -143,7 +152,9 @@ def _levels(stream: Stream) -> np.ndarray | None:
     if rows.shape[1] > COLUMNS:
         rows = rows[:: math.ceil(rows.size / MOST / COLUMNS)].reshape(-1, 1)
     absolute = np.abs(rows.astype(np.float64))
-    known = np.isfinite(absolute).any(axis=0)
+    angles = {column for column, _, _ in held.between.circular} if isinstance(held, SensorLog) else set[int]()
+    straight = [column not in angles for column in range(rows.shape[1])]
+    known = np.isfinite(absolute).any(axis=0) & np.array(straight)  # how far one has turned is no level
     levels = np.full(rows.shape[1], np.nan)
     levels[known] = np.nanquantile(absolute[:, known], STRONG, axis=0)
     return levels

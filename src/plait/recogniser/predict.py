@@ -54,7 +54,7 @@ class Whole:
     """One recording, as it was predicted.
 
     Args:
-        start_s, stop_s: from its first to its last reading, on its clock.
+        start_s, stop_s: from when to when it is scored, on its clock (`windows.scored_extent`).
         labels: what was done when, if somebody has said so: start, stop, activity.
         video: its video's file, if it has one.
         subject: who is recorded.
@@ -149,7 +149,7 @@ def plan(
             least = f"a window of {sliding.seconds:g} s" if sliding.seconds else "any window"
             line = f"recording {recording.name}: shorter than {least}: nothing is seen in it"
             warnings.warn(line, PlaitWarning, stacklevel=2)
-        for line in unlike(recogniser.facts.streams, recording, modalities):
+        for line in unlike(recogniser.facts.streams, recording, modalities, sliding.seconds):
             warnings.warn(line, PlaitWarning, stacklevel=2)
         labels = labels_of(recording, cut, modalities, recogniser.activities)
         tasks[recording.name] = Task(recording, windows, labels)

@@ -83,13 +83,20 @@ def scored_extent(recording: Recording, modalities: Sequence[Modality]) -> tuple
     """From when to when a recording is scored, in seconds; None where there is nothing of it.
 
     From 0 s, as windows are, or from the first reading of any stream of `modalities`, to the last of any; and
-    wherever somebody has labelled it, so that who has stopped seeing is not excused.
+    wherever somebody has labelled what any stream at all has recorded, so that who has stopped seeing is not
+    excused, and a label that lies elsewhere by mistake decides nothing.
     """
     extent = extent_of(extents_of(recording, modalities))
     if extent is None:
         return None
-    starts, stops = ([getattr(s, end) for s in recording.spans] for end in ("start_s", "stop_s"))
-    return min([max(0.0, extent[0]), *starts]), max([max(0.0, extent[1]), *stops])
+    first_s, last_s = min(max(0.0, extent[0]), extent[1]), extent[1]
+    ends = [ends_of(stream) for stream in recording.streams.values()]
+    begun_s, ended_s = min(start_s for start_s, _ in ends), max(stop_s for _, stop_s in ends)
+    for span in recording.spans:
+        start_s, stop_s = max(span.start_s, begun_s), min(span.stop_s, ended_s)
+        if start_s < stop_s:
+            first_s, last_s = min(first_s, start_s), max(last_s, stop_s)
+    return first_s, last_s
 
 
 def seen(

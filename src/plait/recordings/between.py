@@ -82,13 +82,18 @@ class NamedColumns:
 
     Args:
         circular: the ends of angles; false: it only looks like one.
-        quaternions: names of four columns each.
+        quaternions: names of four columns each; false: there are none, whatever looks like one.
         held: names.
     """
 
     circular: Mapping[str, Ends | bool] = field(default_factory=dict)
-    quaternions: tuple[tuple[str, ...], ...] = ()
+    quaternions: tuple[tuple[str, ...], ...] | bool = ()
     held: tuple[str, ...] = ()
+
+    @property
+    def fours(self) -> tuple[tuple[str, ...], ...]:
+        """The quaternions that there are."""
+        return () if isinstance(self.quaternions, bool) else self.quaternions
 
     def of(self, names: Sequence[str], scale: float = 1.0) -> Between:
         """Where these are among a log's columns.
@@ -100,6 +105,8 @@ class NamedColumns:
         Raises:
             DataError: a column is not there, or is meant twice; ends are none; a quaternion has not four.
         """
+        if self.quaternions is True:
+            raise DataError("quaternions: True, expected the names of four columns each, or false")
         circular = {names.index(name): ends for name, ends in self.circular.items() if name in names}
         by_pattern: dict[int, Ends | bool] = {}
         for pattern, ends in self.circular.items():
@@ -110,9 +117,9 @@ class NamedColumns:
                     raise DataError(f"column {names[column]!r} is meant twice by circular")
         fours = tuple(
             tuple(place for name in four for place in _places(name, names, "quaternions"))
-            for four in self.quaternions
+            for four in self.fours
         )
-        if wrong := [four for four, at in zip(self.quaternions, fours, strict=True) if len({*at}) != 4]:
+        if wrong := [four for four, at in zip(self.fours, fours, strict=True) if len({*at}) != 4]:
             raise DataError(f"quaternions: {quote(list(wrong[0]))}, expected the names of four columns")
         held = tuple(dict.fromkeys(place for name in self.held for place in _places(name, names, "held")))
         angles: list[tuple[int, float, float]] = []

@@ -17,7 +17,7 @@ RADIANS: tuple[Ends, ...] = ((-math.pi, math.pi), (0.0, 2 * math.pi))
 WIDE = 0.75  # of a turn, at least, that readings span which go round
 STEP = 0.25  # of a turn, at most, by which nearly all readings move that pass the ends
 USUAL = 3.0  # times what others move by, at most, is what readings move by that pass the ends; or this:
-SMALL = 0.1, 0.02  # of a turn, where a name says that it is an angle, and where none does
+SMALL = 0.03, 0.02  # of a turn, where a name says that it is an angle, and where none does
 STRAY = 0.002  # of the readings on either side may be none
 MANY = 500  # readings from which on some may
 ANGLES = vocabulary(
@@ -75,7 +75,7 @@ def look(
         called: the log's name, which may tell what columns are that are called x, y, z.
         units: of the columns, where they are known.
     """
-    named = (*said.circular, *said.held, *(name for four in said.quaternions for name in four))
+    named = (*said.circular, *said.held, *(name for four in said.fours for name in four))
     spoken_of = {each for one in named for each in matching(one, names)}
     circular: dict[str, tuple[Ends, int]] = {}
     doubtful: dict[str, tuple[Ends, int]] = {}
@@ -94,7 +94,7 @@ def look(
             states.append(name)
     quaternions = {
         four: count
-        for four in fours(names)
+        for four in (fours(names) if said.quaternions is not False else ())
         if not spoken_of & {*four} and (count := _turned(names, times, values, max_gap_s, four))
     }
     return Seen(circular, doubtful, quaternions, tuple(states))
@@ -204,7 +204,7 @@ def unsaid(seen: Seen, stream: str) -> list[str]:
         listed = ", ".join(map(repr, four))
         lines.append(
             f"{listed} change their sign {count} times, as a quaternion may: {never}; say "
-            f"quaternions = [[{', '.join(map(_text, four))}]] under [{table}]"
+            f"quaternions = [[{', '.join(map(_text, four))}]] under [{table}], or false if it is none"
         )
     return lines
 

@@ -69,7 +69,7 @@ class LogFile:
     first_line: int | None = None
     last_line: int | None = None
     circular: dict[str, tuple[FiniteFloat, FiniteFloat] | bool] = field(default_factory=dict)
-    quaternions: tuple[tuple[str, ...], ...] = ()
+    quaternions: tuple[tuple[str, ...], ...] | bool = ()
     held: tuple[str, ...] = ()
     acceleration: tuple[str, ...] = ()
     same_clock: str | None = None

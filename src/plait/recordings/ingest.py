@@ -231,7 +231,7 @@ def _over(log: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**log, **own}
     if "circular" in own:
         merged["circular"] = {**log["circular"], **own["circular"]}
-    if "quaternions" in own:
+    if isinstance(own.get("quaternions"), list | tuple) and not isinstance(log["quaternions"], bool):
         spoken_of = {name for four in own["quaternions"] for name in four}
         others = [four for four in log["quaternions"] if spoken_of.isdisjoint(four)]
         merged["quaternions"] = [*own["quaternions"], *others]

@@ -56,7 +56,7 @@ class Log:
         missing: cells (-9999, "ERR") that hold no reading.
         first_line, last_line: between which rows are read, as lines of a text file, rows of a parquet file.
         circular: columns that are angles, with their two ends, before `scale`; false: it only looks like one.
-        quaternions: the four columns of each, in any order.
+        quaternions: the four columns of each, in any order; false: there are none.
         held: columns that stay at a reading until the next one, such as states.
 
     Raises:
@@ -82,7 +82,7 @@ class Log:
     first_line: int | None = None
     last_line: int | None = None
     circular: Mapping[str, Ends | bool] = field(default_factory=dict)
-    quaternions: tuple[tuple[str, ...], ...] = ()
+    quaternions: tuple[tuple[str, ...], ...] | bool = ()
     held: tuple[str, ...] = ()
 
     @property

@@ -84,6 +84,11 @@ def _describe(
         clock = {"time": time, "time_unit": unit, **_fraction_settings(table, time, str(unit), said, notes)}
     skip = (*said.get("where", ()), *([clock["fraction"]] if "fraction" in clock else ()))
     columns = [] if "columns" in said else _choose_readings(table, time, skip, answer, notes)
+    if "columns" not in said:  # who speaks of a column takes it for a reading, whatever it looks like
+        named = log_file({**BEFORE, **said}, file).log().named
+        spoken_of = {*named.circular, *named.held, *(name for four in named.fours for name in four)}
+        taken = {*columns, *spoken_of} - {*skip, time}
+        columns = [name for name in table.frame.columns if name in taken]
     if time is not None and columns:
         _refuse_beside(table, time, columns, answer)
     settings = {"columns": tuple(columns), **clock, **said}
@@ -134,7 +139,7 @@ def _not_linear(file: Path, seen: Seen, named: NamedColumns, answer: str, notes:
             for name, (ends, count) in seen.circular.items()
         ]
     if seen.quaternions:
-        settings["quaternions"] = (*named.quaternions, *seen.quaternions)
+        settings["quaternions"] = (*named.fours, *seen.quaternions)
         notes += [
             f"{', '.join(map(repr, four))}: a quaternion, which changes its sign {count} times: one "
             "orientation all the same (quaternions)"

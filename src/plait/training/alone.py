@@ -13,30 +13,33 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
-from plait.source import of_plait
+from plait.source import installed, of_plait
 from plait.training.network import Network
 
 CLIPS = 3
-CLOSE = 1e-3  # of the largest number: sums over a batch are rounded otherwise
+CLOSE, ROUNDED = 1e-3, 1e-5  # of how far clips lie apart, and of the largest number
 
 
-def dependent(network: Network, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def dependent(
+    network: Network, tensors: Mapping[str, Tensor], encoders: Mapping[str, nn.Module]
+) -> Iterator[str]:
     """A line for each part of somebody's own whose output for a clip is not that clip's alone.
 
     Args:
         network: as it is built; it is left as it is.
         tensors: some clips for all encoders.
+        encoders: in the place of the network's, calibrated.
     """
     others_method = not _is_plait_s(network.method)
-    others = [name for name in tensors if others_method or not _is_plait_s(network.encoders[name])]
+    others = [name for name, encoder in encoders.items() if others_method or not _is_plait_s(encoder)]
     if not others:
         return
     tried = copy.deepcopy(network).eval()
     tried.precision = torch.float32
-    with torch.random.fork_rng([]), torch.inference_mode():
+    with torch.random.fork_rng([]), torch.no_grad():
         entering: dict[str, Tensor] = {}
         for name in others:
-            encoder = tried.encoders[name]
+            encoder = copy.deepcopy(encoders[name]).eval()
             if not _is_plait_s(encoder):
                 yield from _of(partial(_encoded, encoder), {name: tensors[name]}, f"encoders.{name}")
             entering[name] = encoder(tensors[name].clone())
@@ -50,15 +53,18 @@ def _encoded(encoder: nn.Module, clips: Mapping[str, Tensor]) -> Tensor:
     return grid
 
 
-def _is_plait_s(part: object) -> bool:
-    return type(part) is nn.Identity or of_plait(type(part).__module__)
+def _is_plait_s(part: nn.Module) -> bool:
+    """Whether it is plait's own, and has nothing of somebody's own within."""
+    within = {type(each).__module__ for each in part.modules()}
+    own = any(not of_plait(module) and not installed(module) for module in within)
+    return type(part) is nn.Identity or (of_plait(type(part).__module__) and not own)
 
 
 def _of(run: Callable[[dict[str, Tensor]], Tensor], clips: Mapping[str, Tensor], what: str) -> Iterator[str]:
     """What is odd about a part."""
     given = _copies(clips)
     together = run(given)
-    if any(not torch.equal(given[name], clips[name]) for name in clips):
+    if any(not _same(given[name], clips[name]) for name in clips):
         yield f"{what} writes into what it is given, which others are given too: expected it to make a copy"
     if not _close(run(_copies(clips)), together):
         yield (
@@ -82,8 +88,15 @@ def _copies(clips: Mapping[str, Tensor], at: slice = slice(None)) -> dict[str, T
     return {name: tensor[at].clone() for name, tensor in clips.items()}
 
 
+def _same(one: Tensor, other: Tensor) -> bool:
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
 def _close(one: Tensor, other: Tensor) -> bool:
+    """Whether two differ by no more than sums over a batch are rounded, by how far clips lie apart."""
     if one.shape != other.shape:
         return False
-    largest = float(other[other.isfinite()].abs().max()) if other.isfinite().any() else 0.0
-    return torch.allclose(one, other, rtol=CLOSE, atol=CLOSE * largest, equal_nan=True)
+    known = torch.nan_to_num(other, 0.0, 0.0, 0.0)
+    spread = float((known - known.mean(dim=0)).abs().max()) if known.numel() else 0.0
+    largest = float(known.abs().max()) if known.numel() else 0.0
+    return torch.allclose(one, other, rtol=0, atol=CLOSE * spread + ROUNDED * largest, equal_nan=True)

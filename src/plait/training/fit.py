@@ -183,9 +183,10 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
     Raises:
         ConfigError: naming the setting.
     """
-    shapes = {name: clips.shapes[name] for name in method.modalities}
+    shapes, encoders = {name: clips.shapes[name] for name in method.modalities}, dict[str, nn.Module]()
     for name, encoder in network.encoders.items():
         shown = copy.deepcopy(encoder) if next(calibrated(encoder), None) is not None else encoder
+        encoders[name] = shown
         left = neglected(shown, partial(_show_one, shapes[name], f"{where}.encoders.{name}"))
         if part_of_it := uncalibrated(shown):
             expected = (
@@ -199,7 +200,8 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             what = f"encoders.{name}: nobody calls calibrate of {part}"
             warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
     with refusing(f"{where}: fails", passing=(PlaitError,)), torch.random.fork_rng([]):
-        for line in dependent(network, {name: torch.rand(CLIPS, *shape) for name, shape in shapes.items()}):
+        some = {name: torch.rand(CLIPS, *shape) for name, shape in shapes.items()}
+        for line in dependent(network, some, encoders):
             warnings.warn(line, PlaitWarning, stacklevel=2)
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
