@@ -203,6 +203,7 @@ def test_an_angle_that_passes_its_ends_is_seen(seed, ends, name):
     unnamed = seen(("b",), folded(turns * (ends[1] - ends[0]) + ends[0], ends))
     assert not unnamed.circular and set(unnamed.doubtful) == ({"b"} if ends in ENDS[:2] else set())
     assert seen(("z",), folded(turns * 360, COMPASS), called="orientation").circular
+    assert seen(("/sensors/persons/yaw",), folded(turns * 360, COMPASS)).circular
 
 
 def test_somebody_who_faces_south_is_seen():

@@ -26,7 +26,7 @@ ANGLES = vocabulary(
 )
 IN_DEGREES, IN_RADIANS = vocabulary("deg degree degrees"), vocabulary("rad radian radians")
 RATES = vocabulary("rate rates velocity speed omega dps")
-PER_SECOND = re.compile(r"/ ?s|\bs ?\^? ?-1|per[ _]?s")
+PER_SECOND = re.compile(r"/ ?s(?![a-z])|\bs ?\^? ?-1|(?<![a-z])per[_ ]?s(ec(ond)?)?(?![a-z])")
 PERHAPS_RATES = vocabulary("gyro gyr gyroscope angular")
 AXES = vocabulary("x y z axis")
 PART = re.compile(r"(?:real|[wxyzsijkr]|[0-4])(?=[\W_]|$)", re.IGNORECASE)
