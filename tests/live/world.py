@@ -14,6 +14,7 @@ from plait.config import Method
 from plait.keying import source_key
 from plait.live.events import Arrived, Ended
 from plait.objects import resolve
+from plait.recogniser.held import code_of
 from plait.recogniser.model import (
     EncoderFacts,
     ModelFacts,
@@ -130,7 +131,7 @@ def model(folder, use="plait.fusion:Led", **args):
         dataset="tests.live.world:WORLD",
         activities=WORLD.activities,
         sensors={
-            name: SensorFacts(m.streams, m.samples, shapes[name], source_key([m.prepare]), m.rate_hz)
+            name: SensorFacts(m.streams, m.samples, shapes[name], code_of(m.prepare), m.rate_hz)
             for name, m in modalities.items()
         },
         networks={
