@@ -54,7 +54,7 @@ def held(value: Any) -> Any:
     As `describe`, without byte code, which another Python has otherwise; files and folders are not looked at,
     and where they lie does not count; what has no content counts by its type; of a network, its numbers.
     """
-    return _Describing(files=False, folders=False, strict=False, codes=False)(value)
+    return _Describing(files=False, folders=False, strict=False, portable=True)(value)
 
 
 def settings(args: Mapping[str, Any], words: Collection[str] = ()) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class _Describing:
     apart: tuple[type, ...] = ()
     strict: bool = True
     folders: bool = True
-    codes: bool = True
+    portable: bool = False  # without byte code and places, which are others elsewhere
     open: list[int] = field(default_factory=list)  # identities of what is on its way: a value may hold itself
     done: dict[tuple[int, bool, bool, bool], tuple[Any, Any]] = field(
         default_factory=dict
@@ -150,9 +150,9 @@ class _Describing:
                 return ["table", *(pairs if self.ordered else sorted(pairs, key=json.dumps))]
             case bytes() | bytearray() | memoryview():
                 return ["bytes", sha256(value).hexdigest()]
-            case Path() if not self.codes:
+            case Path() if self.portable:
                 return ["path"]
-            case torch.nn.Module() if not self.codes:
+            case torch.nn.Module() if self.portable:
                 return ["network", _path(type(value)), self.named(value.state_dict())]
             case Path():
                 return self.text(str(value), path=True)
@@ -262,7 +262,7 @@ class _Describing:
 
     def code(self, code: types.CodeType) -> str:
         """A hash of byte code, without names of files, numbers of lines and docstrings."""
-        if not self.codes:
+        if self.portable:
             return ""
         constants = list(code.co_consts)
         if code.co_flags & _DOCUMENTED and constants and isinstance(constants[0], str):

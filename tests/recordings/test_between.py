@@ -4,9 +4,7 @@ import math
 import re
 import shlex
 import warnings
-from fractions import Fraction
 
-import av
 import numpy as np
 import polars as pl
 import pytest
@@ -457,25 +455,6 @@ def recorded(folder, film, **columns):
     film(folder / "film.mp4", 8)
     pl.DataFrame(columns).write_csv(folder / "wrist.csv")
     return folder
-
-
-@pytest.fixture
-def film():
-    """A function that writes a small grey film."""
-
-    def write(path, seconds):
-        path.parent.mkdir()
-        with av.open(str(path), "w") as out:
-            stream = out.add_stream("mpeg4", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-            for number in range(10 * seconds):
-                shade = np.full((32, 32, 3), number % 200, np.uint8)
-                frame = av.VideoFrame.from_ndarray(shade, format="rgb24")
-                frame.pts, frame.time_base = number, Fraction(1, 10)
-                out.mux(stream.encode(frame))
-            out.mux(stream.encode())
-
-    return write
 
 
 def test_what_ingest_asks_can_be_answered_as_it_says(tmp_path, film):

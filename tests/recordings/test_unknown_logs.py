@@ -3,9 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 
-import av
 import numpy as np
 import polars as pl
 import pytest
@@ -23,27 +21,6 @@ quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCh
 SIZES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 EPOCH_S = 1_715_000_000
 EPOCH = datetime(2024, 5, 6, tzinfo=UTC)
-
-
-@pytest.fixture
-def film():
-    """A function that writes a small grey film."""
-
-    def write(path, seconds):
-        path.parent.mkdir()
-        with av.open(str(path), "w") as out:
-            stream = out.add_stream("mpeg4", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-            for number in range(10 * seconds):
-                frame = av.VideoFrame.from_ndarray(
-                    np.full((32, 32, 3), number % 200, np.uint8), format="rgb24"
-                )
-                frame.pts, frame.time_base = number, Fraction(1, 10)
-                out.mux(stream.encode(frame))
-            out.mux(stream.encode())
-        return path
-
-    return write
 
 
 def described(folder, table, video_s=20.0, stream="wrist", **said):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from plait.recordings.folder import Synced
+from plait.recordings.folder import unsynced
 from plait.recordings.sensors import SensorLog
 from plait.types import Readings, Recording, Stream
 
@@ -138,7 +138,7 @@ def kind(recording: Recording) -> str:
 
 def _held(stream: Stream) -> np.ndarray | None:
     """The readings of a stream that lies in memory."""
-    log = stream.log if isinstance(stream, Synced) else stream
+    log = unsynced(stream)
     return log.values if isinstance(log, SensorLog | Readings) else None
 
 
@@ -160,7 +160,7 @@ def _signal(same: _Same) -> Signal | None:
     times, one = np.asarray(stream.times, np.float64), _one(stream)
     if len(times) == 0 or one.dtype.kind not in "fiub":
         return None
-    log = stream.log if isinstance(stream, Synced) else stream
+    log = unsynced(stream)
     held = _held(stream)
     rows = _stretches(len(times), max(NUMBERS // max(one.size, 1), STRETCHES), STRETCHES)
     values = np.asarray(held[rows] if held is not None else stream.at(times[rows]), np.float32)

@@ -16,10 +16,9 @@ from plait.live.events import Arrived, Event, Opening
 from plait.live.following import Arrivals
 from plait.live.growing import Growing
 from plait.live.placing import Placing, warn
-from plait.recordings.between import Between
 from plait.recordings.folder import SYNC, Clock, log_file, read_sync
 from plait.recordings.layouts import COMMENTS, Layout, layout_of, text_of
-from plait.recordings.logs import Log, read_log, scaled, times_of, where
+from plait.recordings.logs import Log, not_linear, read_log, scaled, times_of, where
 from plait.recordings.tables import framed
 from plait.recordings.unknown_logs import describe_log
 
@@ -85,7 +84,7 @@ class Tail:
         self._zero_s: float | None = 0.0 if self.log.absolute else None
         self._rows = self._bad = 0
         max_gap_s = self.log.max_gap_s
-        between = self._between()
+        between = not_linear(file, self.log, self.log.columns)
         self.openings = (Opening(stream, self.log.columns, rate_hz, max_gap_s, clock, between=between),)
 
     def __iter__(self) -> Iterator[Event]:
@@ -118,17 +117,6 @@ class Tail:
     def close(self) -> None:
         """End it."""
         self._closed.set()
-
-    def _between(self) -> Between:
-        """The columns that are not linear between readings.
-
-        Raises:
-            DataError: one is not there.
-        """
-        try:
-            return self.log.named.of(self.log.columns, self.log.scale)
-        except DataError as error:
-            raise DataError(f"{self.file}: {error}") from error
 
     def _added(self, lines: list[tuple[int, bytes]]) -> Iterator[Event]:
         """The readings in some lines."""

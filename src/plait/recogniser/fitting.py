@@ -234,13 +234,11 @@ def _streams(source: Source, facts: ModelFacts) -> ModelFacts:
     recording, for it shows only where an angle passes its ends; how fast they are, and how strong.
     """
     used = {stream for sensor in facts.sensors.values() for stream in sensor.streams}
-    everyone, trained = Streams(sorted(used)), Streams(sorted(used))
+    trained, others = Streams(sorted(used)), Streams(sorted(used))
     columns: dict[str, tuple[str, ...]] = {}
     between: dict[str, Between] = {}
     for recording in whole_recordings(source.dataset, source.data):
-        everyone.add(recording)
-        if plain(recording.subject) in facts.training.people:
-            trained.add(recording)
+        (trained if plain(recording.subject) in facts.training.people else others).add(recording)
         columns = columns_of(recording.streams) | columns
         for stream, own in between_of(recording.streams).items():
             known = between.get(stream, LINEAR)
@@ -255,7 +253,7 @@ def _streams(source: Source, facts: ModelFacts) -> ModelFacts:
         facts,
         columns={stream: names for stream, names in sorted(columns.items()) if stream in used},
         between={stream: own for stream, own in sorted(between.items()) if stream in used and own},
-        streams=trained.facts or everyone.facts,
+        streams=trained.facts or others.facts,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from plait.recordings.folder import Synced
+from plait.recordings.folder import unsynced
 from plait.recordings.sensors import SensorLog
 from plait.types import Modality, Recording, Stream
 
@@ -139,7 +139,7 @@ def _rate_hz(stream: Stream) -> float:
 
 def _levels(stream: Stream) -> np.ndarray | None:
     """What nine in ten absolute readings of each column stay below; None of what holds none in memory."""
-    held: Any = stream.log if isinstance(stream, Synced) else stream
+    held: Any = unsynced(stream)
     values = getattr(held, "values", None)
     if (
         not isinstance(values, np.ndarray)

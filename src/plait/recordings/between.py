@@ -95,6 +95,11 @@ class NamedColumns:
         """The quaternions that there are."""
         return () if isinstance(self.quaternions, bool) else self.quaternions
 
+    @property
+    def spoken_of(self) -> set[str]:
+        """All names and patterns."""
+        return {*self.circular, *self.held, *(name for four in self.fours for name in four)}
+
     def of(self, names: Sequence[str], scale: float = 1.0) -> Between:
         """Where these are among a log's columns.
 

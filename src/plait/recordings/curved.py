@@ -75,8 +75,7 @@ def look(
         called: the log's name, which may tell what columns are that are called x, y, z.
         units: of the columns, where they are known.
     """
-    named = (*said.circular, *said.held, *(name for four in said.fours for name in four))
-    spoken_of = {each for one in named for each in matching(one, names)}
+    spoken_of = {each for one in said.spoken_of for each in matching(one, names)}
     circular: dict[str, tuple[Ends, int]] = {}
     doubtful: dict[str, tuple[Ends, int]] = {}
     states: list[str] = []

@@ -176,6 +176,11 @@ class Synced:
         return self.log.at(self.clock(np.asarray(seconds, dtype=np.float64)))
 
 
+def unsynced(stream: Stream) -> Stream | SensorLog:
+    """A log on its own clock, of one that is on the video's; any other stream as it is."""
+    return stream.log if isinstance(stream, Synced) else stream
+
+
 def read_description(folder: Path) -> Description:
     """What `folder`'s `recording.toml` says.
 

@@ -147,16 +147,20 @@ def read_and_look(
         units: of its columns, where they are known.
     """
     cells = _cells(file, log, said)
-    seen = look(cells.names, cells.times, cells.values / log.scale, log.max_gap_s, log.named, called, units)
-    if log.scale != 1:  # it may be what makes degrees of them
-        found = look(cells.names, cells.times, cells.values, log.max_gap_s, log.named, called).circular
-        back = {
-            name: ((min(ends), max(ends)), count)
-            for name, ((low, high), count) in found.items()
-            for ends in ((low / log.scale, high / log.scale),)
-        }
-        seen = seen._replace(circular={**back, **seen.circular})
+    about = (log.max_gap_s, log.named, called)
+    if log.scale == 1:
+        seen = look(cells.names, cells.times, cells.values, *about, units)
+    else:  # it may be what makes degrees of them
+        seen = look(cells.names, cells.times, cells.values / log.scale, *about, units)
+        found = look(cells.names, cells.times, cells.values, *about).circular
+        scaled_too = {name: (_unscaled(ends, log.scale), count) for name, (ends, count) in found.items()}
+        seen = seen._replace(circular={**scaled_too, **seen.circular})
     return _log_of(file, log, cells), seen
+
+
+def _unscaled(ends: Ends, scale: float) -> Ends:
+    low, high = sorted(end / scale for end in ends)
+    return low, high
 
 
 class _Cells(NamedTuple):
@@ -183,7 +187,7 @@ def _cells(file: Path, log: Log, said: list[str]) -> _Cells:
     order = in_order(table, times, log.clock_set)
     start_s = 0.0 if log.absolute else order.times[0]
     order = order._replace(times=np.round(order.times - start_s, 9))
-    between = _between(file, log, names, values)
+    between = not_linear(file, log, names, values)
     before, rows = order.times, values[order.rows]
     order, values = apart(table, order, rows, mean=log.same_time == "mean", said=said)
     if log.same_time == "mean" and len(values) < len(rows):
@@ -208,15 +212,16 @@ def _log_of(file: Path, log: Log, cells: _Cells) -> SensorLog:
     return SensorLog(times, values.astype(np.float32), names, log.max_gap_s, between)
 
 
-def _between(file: Path, log: Log, names: tuple[str, ...], values: np.ndarray) -> Between:
-    """The columns that are not linear in between.
+def not_linear(file: Path, log: Log, names: tuple[str, ...], values: np.ndarray | None = None) -> Between:
+    """Which of a log's columns are not linear between readings, as it is said; its readings are looked at.
 
     Raises:
-        DataError: one is not there, or is beyond its ends.
+        DataError: one is not there, or an angle is beyond its ends.
     """
     try:
         between = log.named.of(names, log.scale)
-        check(between, names, values)
+        if values is not None:
+            check(between, names, values)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
     return between

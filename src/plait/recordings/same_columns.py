@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator, Mapping
 
 from plait.errors import DataError, PlaitWarning
 from plait.recordings.between import Between
-from plait.recordings.folder import Synced
+from plait.recordings.folder import unsynced
 from plait.recordings.sensors import SensorLog
 from plait.types import Stream
 
@@ -24,7 +24,7 @@ def between_of(streams: Mapping[str, Stream]) -> dict[str, Between]:
 
 def _logs(streams: Mapping[str, Stream]) -> Iterator[tuple[str, SensorLog]]:
     for name, stream in streams.items():
-        log = stream.log if isinstance(stream, Synced) else stream
+        log = unsynced(stream)
         if isinstance(log, SensorLog):
             yield name, log
 

@@ -22,7 +22,7 @@ from plait.recordings.columns import (
 )
 from plait.recordings.curved import Seen, passing, written
 from plait.recordings.folder import LogFile, log_file
-from plait.recordings.logs import SensorLog, read_and_look, read_log, read_rows, times_of
+from plait.recordings.logs import SensorLog, not_linear, read_and_look, read_rows, times_of
 from plait.recordings.side_by_side import beside
 from plait.recordings.tables import Table, texts, thousands
 from plait.recordings.time_units import guess_unit, written_clock
@@ -85,8 +85,7 @@ def _describe(
     skip = (*said.get("where", ()), *([clock["fraction"]] if "fraction" in clock else ()))
     columns = [] if "columns" in said else _choose_readings(table, time, skip, answer, notes)
     if "columns" not in said:  # who speaks of a column takes it for a reading, whatever it looks like
-        named = log_file({**BEFORE, **said}, file).log().named
-        spoken_of = {*named.circular, *named.held, *(name for four in named.fours for name in four)}
+        spoken_of = log_file({**BEFORE, **said}, file).log().named.spoken_of
         taken = {*columns, *spoken_of} - {*skip, time}
         columns = [name for name in table.frame.columns if name in taken]
     if time is not None and columns:
@@ -107,7 +106,7 @@ def _describe(
     if curved := _not_linear(file, seen, described.log().named, answer, notes):
         settings |= curved
         described = log_file(settings, file)
-        log = read_log(file, described.log())
+        not_linear(file, described.log(), log.names, log.values)
     clocked = f"times in {time!r} ({described.time_unit})" if time else "rows evenly spaced"
     axes = ", ".join(described.acceleration) or "not known, so it cannot be synchronised by itself"
     beside_it = "" if video_s is None else f", beside a video of {duration(video_s)}"

@@ -21,13 +21,13 @@ CLOSE, ROUNDED = 1e-3, 1e-5  # of how far clips lie apart, and of the largest nu
 
 
 def dependent(
-    network: Network, tensors: Mapping[str, Tensor], encoders: Mapping[str, nn.Module]
+    network: Network, shapes: Mapping[str, tuple[int, ...]], encoders: Mapping[str, nn.Module]
 ) -> Iterator[str]:
     """A line for each part of somebody's own whose output for a clip is not that clip's alone.
 
     Args:
         network: as it is built; it is left as it is.
-        tensors: some clips for all encoders.
+        shapes: of what encoders are given, without the batch axis; random clips of these are tried.
         encoders: in the place of the network's, calibrated.
     """
     others_method = not _is_plait_s(network.method)
@@ -39,10 +39,10 @@ def dependent(
     with torch.random.fork_rng([]), torch.no_grad():
         entering: dict[str, Tensor] = {}
         for name in others:
-            encoder = copy.deepcopy(encoders[name]).eval()
+            encoder, tensor = copy.deepcopy(encoders[name]).eval(), torch.rand(CLIPS, *shapes[name])
             if not _is_plait_s(encoder):
-                yield from _of(partial(_encoded, encoder), {name: tensors[name]}, f"encoders.{name}")
-            entering[name] = encoder(tensors[name].clone())
+                yield from _of(partial(_encoded, encoder), {name: tensor}, f"encoders.{name}")
+            entering[name] = encoder(tensor.clone())
         if others_method:
             what = f"method {type(tried.method).__name__}"
             yield from _of(lambda given: tried.outputs(given)["logits"], entering, what)
@@ -64,7 +64,7 @@ def _of(run: Callable[[dict[str, Tensor]], Tensor], clips: Mapping[str, Tensor],
     """What is odd about a part."""
     given = _copies(clips)
     together = run(given)
-    if any(not _same(given[name], clips[name]) for name in clips):
+    if any(not torch.allclose(given[name], clips[name], 0, 0, equal_nan=True) for name in clips):
         yield f"{what} writes into what it is given, which others are given too: expected it to make a copy"
     if not _close(run(_copies(clips)), together):
         yield (
@@ -86,10 +86,6 @@ def _of(run: Callable[[dict[str, Tensor]], Tensor], clips: Mapping[str, Tensor],
 
 def _copies(clips: Mapping[str, Tensor], at: slice = slice(None)) -> dict[str, Tensor]:
     return {name: tensor[at].clone() for name, tensor in clips.items()}
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

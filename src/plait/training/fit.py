@@ -21,7 +21,7 @@ from plait.encoders.standardise import calibrated, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitError, PlaitWarning
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
-from plait.training.alone import CLIPS, dependent
+from plait.training.alone import dependent
 from plait.training.course import Course, Phase, Task, augments_of, optimizer_of, refusing
 from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.inputs import Inputs
@@ -200,8 +200,7 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             what = f"encoders.{name}: nobody calls calibrate of {part}"
             warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
     with refusing(f"{where}: fails", passing=(PlaitError,)), torch.random.fork_rng([]):
-        some = {name: torch.rand(CLIPS, *shape) for name, shape in shapes.items()}
-        for line in dependent(network, some, encoders):
+        for line in dependent(network, shapes, encoders):
             warnings.warn(line, PlaitWarning, stacklevel=2)
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
