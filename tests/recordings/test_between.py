@@ -71,6 +71,15 @@ def test_an_angle_is_what_it_would_be_if_it_never_passed_its_ends(seed, ends, ra
     assert ends[0] - slack <= found.min() and found.max() <= ends[1] + slack
 
 
+def test_as_it_is_written_a_turning_arm_is_where_it_never_was():
+    times = np.arange(0, 10, 0.01)
+    moments = np.arange(0.1, 9.9, 0.1) + 0.0031
+    yaw, true = (folded(150 + 50 * at, DEGREES) for at in (times, moments))
+    as_written = 360 * apart(log(times, yaw).at(moments)[:, 0], true, DEGREES)
+    assert (len(moments), np.sum(as_written > 1), round(as_written.max())) == (98, 35, 155)
+    assert 360 * apart(log(times, yaw, ((0, *DEGREES),)).at(moments)[:, 0], true, DEGREES).max() < 0.2
+
+
 @quick
 @given(st.integers(0, 2**32 - 1), st.sampled_from([20.0, 50.0, 130.0]), st.sampled_from([-180.0, 0.0, 80.0]))
 def test_where_nothing_passes_an_end_nothing_is_other(seed, rate_hz, about):
