@@ -19,6 +19,7 @@ from plait.errors import ConfigError, PlaitError
 from plait.live.cutter import FIRST_S, PATIENCE_S, Cutter
 from plait.live.events import Dropping, Ended, Event, Opening, Source
 from plait.live.latency import Latencies, Latency, stopwatch
+from plait.live.likeness import Likeness
 from plait.live.notices import Notices
 from plait.live.openings import check_openings, completed
 from plait.live.pace import Pace
@@ -133,6 +134,7 @@ class Session:
         if not recogniser.can_see(present):
             raise ConfigError(f"live: {recogniser.lacks(present)}; say --stream NAME=ADDRESS for each sensor")
         self.listeners, self.notices = list(listeners), Notices(self.cutter, say)
+        self._likeness = Likeness(facts.streams, self.openings, modalities, facts.seconds)
         early = {front.modality for front in recogniser.fronts.values() if front.by_frame}
         self._early = [modality for modality in self.cutter.modalities if modality.name in early]
         self._looked: dict[str, tuple[float, int]] = {}
@@ -218,6 +220,8 @@ class Session:
         if event is not None:
             self.cutter.feed(event)
             self._lags_s.append(self.pace.now() - event.arrived_s)
+            for line in self._likeness.heard(event):
+                warn(f"live: {line}")
             for listener in self.listeners:
                 listener.arrived(event)
         now_s = self.pace.now()

@@ -5,7 +5,7 @@ nor names: a network sees readings that it never saw, and says something all the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,41 +95,58 @@ def unlike(
         modalities: what is made of them.
         seconds: the length of a window, if all have one.
     """
-    lines: list[str] = []
-    for name, facts in known.items():
-        stream = recording.streams.get(name)
-        if stream is None:
-            continue
-        rate_hz = _rate_hz(stream)
-        wanted = [m.rate_hz or m.samples / (seconds or math.inf) for m in modalities if name in m.streams]
-        if 0 < rate_hz < SLOWER * facts.rate_hz[0] and any(rate_hz < 0.95 * one for one in wanted):
-            lines.append(
-                f"recording {recording.name}: {name} has {rate_hz:.3g} readings a second, the model was "
-                f"trained on {facts.rate_hz[0]:.3g} or more: what is faster is not there"
+    return [
+        f"recording {recording.name}: {line}"
+        for name, facts in known.items()
+        if (stream := recording.streams.get(name)) is not None
+        for line in unlike_stream(facts, name, stream, modalities, seconds, " (scale in recording.toml)")
+    ]
+
+
+def unlike_stream(
+    facts: StreamFacts,
+    name: str,
+    stream: Stream | SensorLog,
+    modalities: Sequence[Modality],
+    seconds: float | None = None,
+    advice: str = "",
+) -> Iterator[str]:
+    """What of a stream is not as it was in the recordings that a model was trained on.
+
+    Args:
+        facts: what it was.
+        name: what it is called.
+        stream: which is looked at.
+        modalities: what is made of the streams.
+        seconds: the length of a window, if all have one.
+        advice: how to say that its unit is another one.
+    """
+    rate_hz = _rate_hz(stream)
+    wanted = [m.rate_hz or m.samples / (seconds or math.inf) for m in modalities if name in m.streams]
+    if 0 < rate_hz < SLOWER * facts.rate_hz[0] and any(rate_hz < 0.95 * one for one in wanted):
+        yield (
+            f"{name} has {rate_hz:.3g} readings a second, the model was trained on {facts.rate_hz[0]:.3g} or "
+            "more: what is faster is not there"
+        )
+    levels = _levels(stream)
+    if levels is None or len(levels) != len(facts.levels):
+        return
+    ratios = [
+        level / min(max(level, low), high)
+        for level, (low, high) in zip(levels.tolist(), facts.levels, strict=True)
+        if math.isfinite(level) and level > 0 and low > 0
+    ]
+    stronger = [one for one in ratios if one >= FACTOR]
+    weaker = [one for one in ratios if one <= 1 / FACTOR]
+    for side, why in ((stronger, "in another unit?"), (weaker, "at rest throughout, or in another unit?")):
+        if len(side) > len(ratios) / 2:
+            yield (
+                f"{name} has readings {np.median(side):.3g} times those that the model was trained on: "
+                f"{why}{advice}"
             )
-        levels = _levels(stream)
-        if levels is None or len(levels) != len(facts.levels):
-            continue
-        ratios = [
-            level / min(max(level, low), high)
-            for level, (low, high) in zip(levels.tolist(), facts.levels, strict=True)
-            if math.isfinite(level) and level > 0 and low > 0
-        ]
-        stronger = [one for one in ratios if one >= FACTOR]
-        weaker = [one for one in ratios if one <= 1 / FACTOR]
-        for side, why in (
-            (stronger, "in another unit?"),
-            (weaker, "at rest throughout, or in another unit?"),
-        ):
-            if len(side) > len(ratios) / 2:
-                lines.append(
-                    f"recording {recording.name}: {name} has readings {np.median(side):.3g} times those that "
-                    f"the model was trained on: {why} (scale in recording.toml)"
-                )
-    return lines
 
 
-def _rate_hz(stream: Stream) -> float:
+def _rate_hz(stream: Stream | SensorLog) -> float:
     times = getattr(stream, "times", None)
     if not isinstance(times, np.ndarray) or len(times) < 2:
         return 0.0
@@ -137,14 +154,14 @@ def _rate_hz(stream: Stream) -> float:
     return 1 / step_s if step_s > 0 else 0.0
 
 
-def _levels(stream: Stream) -> np.ndarray | None:
+def _levels(stream: Stream | SensorLog) -> np.ndarray | None:
     """What nine in ten absolute readings of each column stay below; None of what holds none in memory."""
     held: Any = unsynced(stream)
     values = getattr(held, "values", None)
     if (
         not isinstance(values, np.ndarray)
         or values.ndim < 2
-        or not len(values)
+        or not values.size
         or values.dtype.kind not in "fiu"
     ):
         return None
