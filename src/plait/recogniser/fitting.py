@@ -29,6 +29,7 @@ from plait.recogniser.model import (
     read_facts,
     write_model,
 )
+from plait.recogniser.probe import answer
 from plait.recogniser.source import Source, facts_of, folds_without, sliding_of, source_of, trained
 from plait.recogniser.validation import tuned
 from plait.recogniser.windows import Sliding, whole_recordings
@@ -138,10 +139,12 @@ def fit_model(
         facts = tuned(source, facts, validation, folders, sliding, cut, progress, say, setting.device)
     finally:
         torch.set_num_threads(before)
-    networks: dict[str, nn.Module] = {
+    own = {
         part.network: trained(source, part.method, folders[part.method, part.seed] / WEIGHTS)
         for part in row.parts
     }
+    asked = {name: replace(of, says=answer(own[name], of.shapes)) for name, of in facts.networks.items()}
+    facts, networks = replace(facts, networks=asked), dict[str, nn.Module](own)
     for (name, over), group in zip(layers_of(facts.method, facts.fusing).items(), row.groups, strict=False):
         networks[name] = read_layer(folders[row.name, group[0].seed] / WEIGHTS, over, len(facts.activities))
     write_model(out, facts, networks, card(facts, source.run.results if source.run else None))

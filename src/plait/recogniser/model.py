@@ -88,6 +88,7 @@ class NetworkFacts:
         epochs: how many it was trained.
         args: the method's settings.
         precision: that it computes in.
+        says: its logits of a clip that is made up (`plait.recogniser.probe`), where it gives any.
     """
 
     use: str
@@ -96,6 +97,12 @@ class NetworkFacts:
     epochs: int
     args: dict[str, Any] = field(default_factory=dict)
     precision: Literal["float32", "bfloat16"] = "float32"
+    says: tuple[FiniteFloat, ...] = ()
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Of what its encoders are given, by modality."""
+        return {modality: encoder.shape for modality, encoder in self.encoders.items()}
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -26,6 +26,7 @@ from plait.objects import resolve
 from plait.recogniser.fused import Fused, fused, layers_of
 from plait.recogniser.held import code_of, with_held
 from plait.recogniser.model import MODEL, WEIGHTS, Model, ModelFacts, NetworkFacts, read_model
+from plait.recogniser.probe import answer, differ
 from plait.recogniser.windows import seen
 from plait.training.network import Network, build, maker, stand_ins_of
 from plait.trust import NOBODY, Trust
@@ -396,16 +397,24 @@ def _network(model: Model, dataset: Dataset, name: str, changed: Collection[str]
     """
     where, facts = f"{model.folder / MODEL}: networks.{name}", model.facts.networks[name]
     method = Method(facts.use, facts.args, modalities=tuple(facts.encoders), encoders=_encoders(facts))
-    shapes = {modality: encoder.shape for modality, encoder in facts.encoders.items()}
     classes = replace(dataset, activities=model.facts.activities)
     state = model.of(name)
-    network = build(method, classes, shapes, where, getattr(torch, facts.precision), stand_ins_of(state))
+    network = build(
+        method, classes, facts.shapes, where, getattr(torch, facts.precision), stand_ins_of(state)
+    )
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         fault = one_line(error).partition(": ")[2] or one_line(error)
         other = f"; other code than it was trained with: {', '.join(changed)}" if changed else ""
         raise DataError(f"{model.folder / WEIGHTS}: {name}: {fault[:300].strip()}{other}") from error
+    network.eval()
+    if facts.says and differ(facts.says, answer(network, facts.shapes), facts.precision == "bfloat16"):
+        line = (
+            "says something else of a made-up clip than when it was fitted: its code, a file that it reads or "
+            "a library is another one, or it holds what is not among its weights"
+        )
+        warnings.warn(f"{where}: {line}", PlaitWarning, stacklevel=3)
     return network
 
 

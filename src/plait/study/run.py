@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -307,8 +308,8 @@ def check_methods(
         where, precision = f"methods.{name}", getattr(torch, train.precision)
         objectives = objectives_of(train, f"{where}.train")
         stand_ins = stand_ins_for(objectives, method.modalities, f"{where}.train")
-        network = build(method, dataset, clips[name].shapes, where, precision, stand_ins)
-        check(method, train, network, clips[name], where)
+        anew = partial(build, method, dataset, clips[name].shapes, where, precision, stand_ins)
+        network = check(method, train, anew, clips[name], where)
         teachers = {m: Teacher(encoder) for m, (_, encoder) in study.teachers(train).items()}
         for fold in (*parts, *within.get(name, ())) if objectives else ():
             sides = [clips[name].of(names, fold.by) for names in (fold.train, fold.val)]

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -167,22 +167,26 @@ def _show_one(shape: Sequence[int], where: str, encoder: nn.Module) -> None:
             part.calibrate(iter([torch.rand(2, *shape)]))
 
 
-def check(method: Method, train: Train, network: Network, clips: Clips, where: str) -> None:
+def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clips, where: str) -> Network:
     """Refuse calibration, precision, optimizer, schedule or augmentation that would fail in training.
 
     A part of an encoder whose `calibrate` nobody calls is warned of, and so is one of somebody's own whose
-    output for a clip is not that clip's alone (`plait.training.alone`).
+    output for a clip is not that clip's and its weights' alone (`plait.training.alone`).
 
     Args:
         method: what is to be trained.
         train: how.
-        network: as it is built.
+        anew: builds its network.
         clips: what the method is given.
         where: what errors call the method.
+
+    Returns:
+        The network as it is built.
 
     Raises:
         ConfigError: naming the setting.
     """
+    network = anew()
     shapes, encoders = {name: clips.shapes[name] for name in method.modalities}, dict[str, nn.Module]()
     for name, encoder in network.encoders.items():
         shown = copy.deepcopy(encoder) if next(calibrated(encoder), None) is not None else encoder
@@ -200,7 +204,7 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
             what = f"encoders.{name}: nobody calls calibrate of {part}"
             warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
     with refusing(f"{where}: fails", passing=(PlaitError,)), torch.random.fork_rng([]):
-        for line in dependent(network, shapes, encoders):
+        for line in dependent(network, shapes, encoders, anew):
             warnings.warn(line, PlaitWarning, stacklevel=2)
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
@@ -225,6 +229,7 @@ def check(method: Method, train: Train, network: Network, clips: Clips, where: s
         if not isinstance(changed, Tensor) or changed.shape != drawn.shape:
             got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
             raise ConfigError(f"{here}: made {got} of {tuple(drawn.shape)}, expected the same shape")
+    return network
 
 
 def check_again(encoder: Tuned, shape: tuple[int, ...], where: str) -> None:
