@@ -37,7 +37,7 @@ from plait.study.load import load_study
 # Where a part begins and ends: functions of plait, by the part of an epoch, a job or a study that they are.
 EPOCH = {
     "read": ["plait.clips.rows.Rows.read", "plait.clips.arrays.Clips.batch"],
-    "augment": ["plait.training.course._seeded"],
+    "augment": ["plait.training.course.seeded"],
     "encoders": ["plait.training.network.Network.enter"],
     "fusion": ["plait.training.network.Network.outputs"],
     "backward": ["torch.Tensor.backward"],

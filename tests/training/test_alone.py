@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from plait.encoders.depth import DepthNet
 from plait.encoders.glove import SignalNet
 from plait.encoders.standardise import calibrated
+from plait.features.alone import CLIPS
 from plait.fusion import Concat, Led
-from plait.training.alone import CLIPS, dependent
+from plait.training.alone import dependent
 from plait.training.network import Network
 
 SHAPE, GRID = (20, 3), (6, 4)

@@ -55,6 +55,46 @@ def test_an_optimizer_comes_to_the_same_bits_by_one_vector_as_weight_by_weight(k
     assert len({weight.untyped_storage().data_ptr() for weight in ours}) == len(ours)
 
 
+def renormed(weight):
+    weight.data = torch.renorm(weight.data, 2, 0, 1.0)
+
+
+def replaced_at_times(weight):
+    if float(weight.detach().sum()) > 0:
+        weight.data = weight.data * 0.5
+
+
+def turned(weight):
+    if weight.ndim == 2 and weight.shape[0] == weight.shape[1]:
+        weight.data = weight.data.t()
+
+
+def in_place(weight):
+    weight.data.mul_(0.9)
+
+
+@pytest.mark.parametrize("change", [renormed, replaced_at_times, turned, in_place])
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop])
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_weight_that_is_given_other_memory_is_followed_there(change, kind, first):
+    generator = torch.Generator().manual_seed(0)
+    plain = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((5, 5), (7,), (3, 4))]
+    ours = [nn.Parameter(weight.detach().clone()) for weight in plain]
+    optimizers = [kind(plain, lr=0.1), kind(ours, lr=0.1)]
+    Joined(optimizers[1], optimizers[1].param_groups[0])
+    for step in range(STEPS):
+        for weight, other in zip(plain, ours, strict=True):
+            if step >= first and weight.ndim == 2:  # as a layer with a largest norm does in its forward pass
+                change(weight)
+                change(other)
+            weight.grad = torch.randn(weight.shape, generator=generator)
+            other.grad = weight.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+        for weight, other in zip(plain, ours, strict=True):
+            assert torch.equal(weight, other)
+
+
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "a piece"])
 @pytest.mark.parametrize("apart", [False, True], ids=["one group", "two groups"])
 def test_weights_that_share_memory_go_on_doing_so(apart, whole):
@@ -209,5 +249,5 @@ def test_what_an_augmentation_draws_is_what_it_draws_from_torch_s_own_seed(card,
     torch.manual_seed(number_of(draw))
     expected = torch.randn(3, 4)
     seeded.clear()
-    assert torch.equal(course_module._seeded(lambda x: x + torch.randn_like(x), draw, batch), expected)
+    assert torch.equal(course_module.seeded(lambda x: x + torch.randn_like(x), draw, batch), expected)
     assert seeded == [number_of(draw)] * card

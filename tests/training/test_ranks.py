@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from plait.training.course import Course, _seeded
+from plait.training.course import Course, seeded
 from plait.training.objectives.base import Draws
 from plait.training.ranks import Ranks
 
@@ -124,7 +124,7 @@ def test_moving_statistics_are_the_mean_of_all_and_what_does_not_move_stays_to_t
 def test_clips_are_augmented_alike_on_all_devices_and_drop_out_otherwise_on_each(count):
     """Augmentations are seeded for the whole batch; what is drawn behind them is of a device's own clips."""
     clips = torch.rand(6, 4)
-    augments = {"m": partial(_seeded, lambda batch: batch + torch.rand(len(batch), 1), "draw")}
+    augments = {"m": partial(seeded, lambda batch: batch + torch.rand(len(batch), 1), "draw")}
     whole, seen, drawn = augments["m"](clips), [], []
     for number in range(count):
         ranks = Ranks(number, count)

@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plait.clips import Cut, Rows, tensors
 from plait.clips.apart import sent
@@ -23,10 +23,12 @@ from plait.clips.arrays import rows_of, together
 from plait.clips.decided import Reading, contents_of, recipe
 from plait.compute.cluster import Cluster
 from plait.compute.crew import Crew
-from plait.compute.machine import settled_numerics
+from plait.compute.machine import settled, settled_numerics
+from plait.compute.seeds import left_alone
 from plait.contents import describe, network_key, settings
 from plait.encoders.standardise import calibrates, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitWarning
+from plait.features.alone import CLIPS, is_plait_s, odd
 from plait.features.cut import drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
@@ -123,6 +125,8 @@ def extract(
     files = kept_in(dataset, modality, [[cuts[row] for row in part] for part in parts], decided)
     pairs = zip(parts, files, strict=True)
     missing = {file: [cuts[row] for row in part] for part, file in pairs if not sound(file)}
+    if missing and not is_plait_s(encoder):
+        _look_at(encoder, modality, next(iter(missing.values())), how)
     encode = Encoding(encoder, how, device, where)
     title = f"{name} through {how.name}"
     standing = len(cuts) - sum(map(len, missing.values()))
@@ -219,6 +223,21 @@ def _decide(
         "numerics": settled_numerics(device),
         **({"cut": [how.cut, network_key(tuned_of(make, how.args, how.cut, where))]} if how.cut else {}),
     }
+
+
+def _look_at(encoder: nn.Module, modality: Modality, cuts: Sequence[Cut], how: Extraction) -> None:
+    """Warn of an encoder of somebody's own that makes of some clips what is not each one's alone."""
+    clips = torch.stack([*tensors(modality, cuts[: min(CLIPS, how.batch)])]).float()
+    lines: list[str] = []
+    with suppress(Exception), left_alone(), settled(), torch.no_grad():  # whoever makes features says why
+        lines += odd(partial(_made_by, encoder), {"clips": clips}, how.use)
+    for line in lines:  # the same words of all methods are said once
+        warnings.warn(line, PlaitWarning, stacklevel=3)
+
+
+def _made_by(encoder: nn.Module, given: Mapping[str, Tensor]) -> Tensor:
+    features: Tensor = encoder(given["clips"])
+    return features
 
 
 def frozen_encoder(how: Extraction, shape: tuple[int, ...], where: str) -> nn.Module:

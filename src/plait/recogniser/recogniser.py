@@ -411,8 +411,8 @@ def _network(model: Model, dataset: Dataset, name: str, changed: Collection[str]
     network.eval()
     if facts.says and differ(facts.says, answer(network, facts.shapes), facts.precision == "bfloat16"):
         line = (
-            "says something else of a made-up clip than when it was fitted: its code, a file that it reads or "
-            "a library is another one, or it holds what is not among its weights"
+            "says something else of a made-up clip than when it was fitted: its code, a file that it reads "
+            "or a library is another one, or it holds what is not among its weights"
         )
         warnings.warn(f"{where}: {line}", PlaitWarning, stacklevel=3)
     return network

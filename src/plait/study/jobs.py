@@ -15,6 +15,7 @@ from torch import nn
 
 from plait.clips import Clips
 from plait.compute.machine import keep_memory, settled, settled_numerics, wide_products
+from plait.compute.seeds import left_alone
 from plait.config import Encoder, Method, Study, Train, Training
 from plait.contents import describe, settings
 from plait.keying import source_key
@@ -200,7 +201,7 @@ def _take_part(ranks: Ranks, job: Job, setting: Setting) -> None:
         teachers = {modality: (setting.folder(key), own) for modality, (key, own) in job.teachers.items()}
         parts = (job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit)
         task = Task(*parts, donors, setting.device, job.epochs, teachers, ranks)
-        with settled(), wide_products(), torch.random.fork_rng(devices=[]):
+        with settled(), wide_products(), left_alone():
             trained = fit(task)
     finally:
         torch.set_num_threads(before)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from plait.clips import Clips
 from plait.compute.machine import small_products
+from plait.compute.seeds import seed_all
 from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
 from plait.errors import ConfigError, PlaitError, one_line
@@ -145,7 +146,7 @@ class Course:
         for number, rows in enumerate(batches):
             self.draws = Draws(self.seed, len(self.history), number)
             augments = {
-                name: partial(_seeded, augment, self.draws.named(name))
+                name: partial(seeded, augment, self.draws.named(name))
                 for name, augment in self.augments.items()
             }
             instead: Instead = {}
@@ -168,7 +169,7 @@ class Course:
             return self.inputs.batch(rows[places])
         whole = self.inputs.batch(rows, augments)
         if self.ranks.number:  # all have drawn alike until here; what drops out of others' clips is another
-            torch.manual_seed(number_of(self.draws.named(f"device {self.ranks.number}")))
+            seed_all(number_of(self.draws.named(f"device {self.ranks.number}")))
         return _some(whole, torch.from_numpy(places).to(self.inputs.device))
 
     def parts(
@@ -306,12 +307,9 @@ def _some(batch: Batch, at: slice | Tensor) -> Batch:
     return tensors, grids
 
 
-def _seeded(augment: Augment, draw: str, batch: Tensor) -> Tensor:
+def seeded(augment: Augment, draw: str, batch: Tensor) -> Tensor:
     """An augmentation whose draws are those of the name `draw`."""
-    # torch.manual_seed would also keep, for every kind of card that is not in use, who asks for it.
-    torch.default_generator.manual_seed(number_of(draw))
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(number_of(draw))
+    seed_all(number_of(draw))
     return augment(batch)
 
 
@@ -374,7 +372,7 @@ def _rate(optimizer: object) -> float | None:
 
 
 def augments_of(method: Method, where: str) -> Mapping[str, Augment]:
-    """The functions of `method.augment`, from a batch to a batch, drawing from torch's global generator.
+    """The functions of `method.augment`, from a batch to a batch, which draw from global generators.
 
     Raises:
         ConfigError: naming the one that is no function.

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from plait.clips import Clips
+from plait.compute.seeds import left_alone, seed_all
 from plait.config import Method, Train
 from plait.encoders.chain import Tuned
 from plait.encoders.standardise import calibrated, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitError, PlaitWarning
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
-from plait.training.alone import dependent
-from plait.training.course import Course, Phase, Task, augments_of, optimizer_of, refusing
+from plait.training.alone import OWN_DRAWS, dependent
+from plait.training.course import Course, Phase, Task, augments_of, optimizer_of, refusing, seeded
 from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.inputs import Inputs
 from plait.training.network import Network, build, inherit
@@ -89,7 +90,7 @@ def _start(task: Task, phase: Phase, earlier: Course | None = None) -> Course:
 
     In a refit, objectives take over what those of the `earlier` course have measured.
     """
-    torch.manual_seed(task.seed)
+    seed_all(task.seed)
     precision, objectives = getattr(torch, task.train.precision), objectives_of(task.train, "train")
     stand_ins = stand_ins_for(objectives, task.method.modalities, "train")
     shapes = task.clips.shapes
@@ -113,10 +114,10 @@ def _start(task: Task, phase: Phase, earlier: Course | None = None) -> Course:
             if earlier is not None:
                 objective.follow(earlier.objectives[at])
                 continue
-            with torch.random.fork_rng([]):
+            with left_alone():
                 objective.measure(scene, partial(_tried, task, phase, network, inputs))
     if task.ranks.number:
-        torch.manual_seed(number_of(f"{task.seed}/device {task.ranks.number}"))  # others' clips, other draws
+        seed_all(number_of(f"{task.seed}/device {task.ranks.number}"))  # others' clips, other draws
     return Course(task, phase, network, inputs, objectives)
 
 
@@ -163,7 +164,7 @@ def _calibrate(network: Network, task: Task, rows: np.ndarray) -> None:
 def _show_one(shape: Sequence[int], where: str, encoder: nn.Module) -> None:
     """Calibrate an encoder by two clips of `shape` at random."""
     for part in calibrated(encoder):
-        with refusing(f"{where}: calibrate fails"), torch.random.fork_rng([]), torch.no_grad():
+        with refusing(f"{where}: calibrate fails"), left_alone(), torch.no_grad():
             part.calibrate(iter([torch.rand(2, *shape)]))
 
 
@@ -186,7 +187,8 @@ def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clip
     Raises:
         ConfigError: naming the setting.
     """
-    network = anew()
+    with left_alone():
+        network = anew()
     shapes, encoders = {name: clips.shapes[name] for name in method.modalities}, dict[str, nn.Module]()
     for name, encoder in network.encoders.items():
         shown = copy.deepcopy(encoder) if next(calibrated(encoder), None) is not None else encoder
@@ -203,12 +205,19 @@ def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clip
                 expected = "blocks are shown no clips, expected it to hold what it needs already"
             what = f"encoders.{name}: nobody calls calibrate of {part}"
             warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
-    with refusing(f"{where}: fails", passing=(PlaitError,)), torch.random.fork_rng([]):
+    if part_of_it := uncalibrated(network.method):
+        expected = "expected it in an encoder, which is shown the training clips"
+        raise ConfigError(f"{where}: nobody calibrates {part_of_it}, of method {method.use}, {expected}")
+    for part in neglected(network.method):
+        what = f"method {method.use}: nobody calls calibrate of {part}"
+        expected = "methods are shown no clips before they are trained: an encoder may be"
+        warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
+    with refusing(f"{where}: fails", passing=(PlaitError,)), left_alone():
         for line in dependent(network, shapes, encoders, anew):
             warnings.warn(line, PlaitWarning, stacklevel=2)
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
-        with refusing(failure, passing=(PlaitError,)), torch.random.fork_rng([]):
+        with refusing(failure, passing=(PlaitError,)), left_alone():
             grids = drawn_grids(network, method, clips, 2)
             computed = [name for name in shapes if not is_known(name, grids)]
             tensors = {name: torch.rand(2, *shapes[name]) for name in computed}
@@ -224,11 +233,13 @@ def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clip
     for name, augment in augments_of(method, where).items():
         here = f"{where}.augment.{name}"
         drawn = torch.rand(2, *shapes[name])
-        with refusing(f"{here}: fails on clips of shape {shapes[name]}"), torch.random.fork_rng([]):
-            changed = augment(drawn)
+        with refusing(f"{here}: fails on clips of shape {shapes[name]}"), left_alone():
+            changed, again = (seeded(augment, here, drawn.clone()) for _ in range(2))
         if not isinstance(changed, Tensor) or changed.shape != drawn.shape:
             got = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
             raise ConfigError(f"{here}: made {got} of {tuple(drawn.shape)}, expected the same shape")
+        if not torch.allclose(changed, again, equal_nan=True):
+            warnings.warn(f"augment.{name}: {method.augment[name]} {OWN_DRAWS}", PlaitWarning, stacklevel=2)
     return network
 
 
@@ -239,7 +250,7 @@ def check_again(encoder: Tuned, shape: tuple[int, ...], where: str) -> None:
         ConfigError: naming what moves.
     """
     tried = copy.deepcopy(encoder).train()
-    with refusing(f"{where}: fails"), torch.random.fork_rng([]), torch.no_grad():
+    with refusing(f"{where}: fails"), left_alone(), torch.no_grad():
         tried(torch.rand(2, *shape))
     before = encoder.state_dict()
     if moved := [name for name, value in tried.state_dict().items() if not torch.equal(value, before[name])]:

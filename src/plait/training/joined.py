@@ -24,7 +24,8 @@ class Joined:
     torch's optimizers take a dozen small operations for each weight, and in the training of a small network a
     CPU waits for that. Of the vector they take the same dozen once, and the numbers are the same. A weight
     keeps its shape and its place in the network, but lies in the vector's memory. Once a weight goes without
-    a gradient, each is followed by itself, as an optimizer leaves such a weight as it is.
+    a gradient, each is followed by itself, as an optimizer leaves such a weight as it is; so is each once
+    somebody has given one other memory (`weight.data = ...`), which the vector knows nothing of.
 
     Args:
         optimizer: which has not stepped.
@@ -36,11 +37,12 @@ class Joined:
         self.weights: list[nn.Parameter] = list(group["params"])
         self.vector: nn.Parameter | None = None
         self.gradients: list[Tensor] = []  # places in the vector's
+        self.memory: list[tuple[int, tuple[int, ...]]] = []  # where weights lie in the vector, and how
         self.apart = not joinable(optimizer, group)
         optimizer.register_step_pre_hook(lambda *_: self.gather())
 
     def gather(self) -> None:
-        """Bring the weights' gradients together; from when one has none, each is followed by itself."""
+        """Bring the weights' gradients together, as long as all have one and lie in the vector."""
         if self.apart:
             return
         gradients = [weight.grad for weight in self.weights if weight.grad is not None]
@@ -49,6 +51,9 @@ class Joined:
             return
         if self.vector is None:
             self.vector = self._join()
+        elif self._lying() != self.memory:
+            self.part()
+            return
         torch._foreach_copy_(self.gradients, gradients)
 
     def _join(self) -> nn.Parameter:
@@ -56,6 +61,7 @@ class Joined:
         vector.grad = torch.zeros_like(vector)
         for weight, place in zip(self.weights, self._places(vector.detach()), strict=True):
             weight.data = place.copy_(weight.detach())
+        self.memory = self._lying()
         self.gradients = self._places(vector.grad)
         self.group["params"] = [vector]
         return vector
@@ -75,6 +81,10 @@ class Joined:
             if own:
                 self.optimizer.state[weight] = own
         self.group["params"], self.vector, self.gradients = self.weights, None, []
+
+    def _lying(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Where weights lie, and how."""
+        return [(weight.data_ptr(), weight.stride()) for weight in self.weights]
 
     def _is_vector(self, value: object) -> bool:
         return torch.is_tensor(value) and self.vector is not None and value.shape == self.vector.shape

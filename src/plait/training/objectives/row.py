@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.clips import Clips
+from plait.compute.seeds import left_alone, seed_all
 from plait.config import Encoder, Method, Train
 from plait.errors import ConfigError, PlaitError, own_code
 from plait.fusion.grids import is_known
@@ -120,8 +121,8 @@ def prepare(row: Sequence[Objective], scene: Scene, seed: int, where: str) -> No
         ConfigError: naming the objective that cannot be trained so.
     """
     for objective in row:
-        with torch.random.fork_rng([]), _as_said(objective, where):
-            torch.manual_seed(number_of(f"{seed}/{type(objective).__name__}"))
+        with left_alone(), _as_said(objective, where):
+            seed_all(number_of(f"{seed}/{type(objective).__name__}"))
             objective.prepare(scene)
 
 
@@ -205,7 +206,7 @@ def try_step(
         ConfigError: naming the objectives.
     """
     called = ", ".join(type(objective).__name__ for objective in row)
-    with own_code(f"{where}.objective: {called}", passing=()), torch.random.fork_rng([]):
+    with own_code(f"{where}.objective: {called}", passing=()), left_alone():
         known = drawn_grids(network, method, clips, 4)
         computed = [name for name in network.encoders if not is_known(name, known)]
         tensors = {name: torch.rand(4, *clips.shapes[name]) for name in computed}
