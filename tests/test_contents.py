@@ -347,6 +347,82 @@ def test_a_network_is_told_by_all_numbers_that_it_holds():
     assert network_key(moved) == before
 
 
+class Holding(nn.Module):
+    """A part of somebody's own."""
+
+    def __init__(self, held=None, private=None, place="/here/weights.pt"):
+        super().__init__()
+        self.held, self._private, self.place, self.lock = held, private, place, threading.Lock()
+        self.unlisted = [nn.Linear(1, 1, bias=False)]
+        nn.init.ones_(self.unlisted[0].weight)
+
+
+def test_a_network_of_somebody_s_own_is_told_by_all_that_it_holds():
+    before = network_key(Holding())
+    assert network_key(Holding()) == before == network_key(Holding(place="/there/weights.pt"))
+    assert network_key(Holding(place="weights.pt")) == before == network_key(Holding().eval())
+    others = [
+        {"gain": 1.0},
+        {"gain": 2.0},
+        "square",
+        "m/s",
+        ["a", 1],
+        Scale(1),
+        Scale(2),
+        np.ones(2),
+        nn.ReLU(),
+    ]
+    keys = [network_key(make(one)) for one in others for make in (Holding, functools.partial(Holding, None))]
+    assert len({before, *keys}) == 1 + len(keys)
+    changed = Holding()
+    nn.init.zeros_(changed.unlisted[0].weight)
+    assert network_key(changed) != before
+    within = nn.Sequential(Holding({"gain": 1.0}))
+    assert network_key(within) != network_key(nn.Sequential(Holding({"gain": 2.0})))
+
+
+FILLED = """
+TABLE = {}
+LISTED = []
+KEPT = {}
+
+%s
+
+
+def prepare(x):
+    KEPT[x] = x
+    return x * len(KEPT) * len(TABLE) * len(LISTED)
+"""
+
+
+@pytest.mark.parametrize(
+    ("filling", "counts"),
+    [
+        ("for name in 'ab':\n    TABLE[name] = FACTOR", True),
+        ("TABLE.update(a=FACTOR)", True),
+        ("LISTED += [FACTOR]", True),
+        ("if FACTOR:\n    LISTED.append(FACTOR)", True),
+        ("with open(__file__) as file:\n    TABLE.setdefault('a', FACTOR)", True),
+        ("def fill():\n    TABLE['a'] = FACTOR\n\n\nfill()", False),  # as one that fills as it is used
+        ("OTHER = FACTOR", False),
+    ],
+)
+def test_a_table_that_its_module_fills_counts_and_one_that_fills_as_it_is_used_does_not(
+    tmp_path, monkeypatch, filling, counts
+):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    keys = []
+    for factor in (1, 2):
+        module = f"filled_{abs(hash(filling))}_{factor}"
+        (tmp_path / f"{module}.py").write_text(FILLED % filling.replace("FACTOR", str(factor)))
+        prepare = importlib.import_module(module).prepare
+        before = told(prepare)
+        prepare(0)
+        assert told(prepare) == before
+        keys.append(before.replace(module, ""))
+    assert (keys[0] != keys[1]) == counts
+
+
 MODULE = """
 '''A data set of somebody's.'''
 import json

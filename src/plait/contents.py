@@ -30,6 +30,7 @@ LONG = 400  # letters of a description; a longer one is hashed, as what is held 
 MOST_FILES, MOST_BYTES = 1000, 2**30
 # A code object's flag: its first constant is the docstring. Before Python 3.13 every function has the flag.
 _DOCUMENTED = 0x4000000 if sys.version_info >= (3, 13) else 1
+_OF_MODULES = frozenset(vars(torch.nn.Module()))  # what any part of a network has
 _DRAWING = ("Random", "Generator", "RandomState")  # their state is where they are, not what they are
 
 
@@ -333,14 +334,30 @@ def bits(value: torch.Tensor) -> str:
 
 
 def network_key(network: torch.nn.Module) -> str:
-    """A key of all numbers that a network's parts hold: weights, buffers, other arrays, and settings."""
+    """A key of all numbers that a network's parts hold: weights, buffers, other arrays, and settings.
+
+    Of parts of somebody's own all counts that they hold, tables, texts and objects as well, but for where
+    files lie.
+    """
     parts: list[Any] = []
     for name, part in sorted(network.named_modules()):
-        attributes = {key: value for key, value in vars(part).items() if not key.startswith("_")}
-        values = {**part._parameters, **part._buffers, **attributes}
-        numbers = {key: value for key, value in values.items() if _is_numbers(value)}
-        parts.append([name, _path(type(part)), _Describing(files=False).named(numbers)])
+        kind = type(part)
+        own = not installed(kind.__module__) and not of_plait(kind.__module__)
+        if own:
+            attributes = {key: value for key, value in vars(part).items() if key not in _OF_MODULES}
+            held = {key: value for key, value in attributes.items() if not _is_place(value)}
+            describing = _Describing(files=False, strict=False, portable=True)
+        else:
+            attributes = {key: value for key, value in vars(part).items() if not key.startswith("_")}
+            held = {key: value for key, value in attributes.items() if _is_numbers(value)}
+            describing = _Describing(files=False)
+        parts.append([name, _path(kind), describing.named({**part._parameters, **part._buffers, **held})])
     return sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _is_place(value: Any) -> bool:
+    """Whether a text says where a file lies."""
+    return isinstance(value, str) and (Path(value).is_absolute() or bool(Path(value).suffix))
 
 
 def _is_numbers(value: Any) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _IMPORT = dis.opmap["IMPORT_NAME"]
+_FILLING = ("add", "append", "extend", "insert", "setdefault", "update")
 _INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
 
 
@@ -57,7 +58,7 @@ def imports(code: types.CodeType) -> Iterator[str]:
 
 
 def starts_empty(value: Any, name: str, module: str) -> bool:
-    """Whether a value is a table, list or set that its module starts empty: it fills as it is used."""
+    """Whether a value is a table, list or set that its module leaves empty: it fills as it is used."""
     if not isinstance(value, dict | list | set):
         return False
     file = Path(getattr(sys.modules.get(module), "__file__", None) or "")
@@ -66,19 +67,37 @@ def starts_empty(value: Any, name: str, module: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _empty_names(file: Path, changed_ns: int) -> frozenset[str]:
-    """The names that a module, or a class in it, gives to empty tables, lists and sets."""
-    names: set[str] = set()
+    """The names that a module, or a class in it, gives to empty tables, lists and sets, and does not fill."""
+    names, filled = set[str](), set[str]()
     try:
         todo: list[ast.stmt] = list(ast.parse(file.read_bytes()).body)
     except (SyntaxError, ValueError):
         return frozenset()
     for node in todo:
+        filled |= _filled(node)
         if isinstance(node, ast.ClassDef):
             todo += node.body
         elif isinstance(node, ast.Assign | ast.AnnAssign) and _is_empty(node.value):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return frozenset(names)
+    return frozenset(names - filled)
+
+
+def _filled(statement: ast.stmt) -> set[str]:
+    """The names into which a statement writes as it stands, not those that a function in it would."""
+    names, todo = set[str](), list[ast.AST]([statement])
+    for node in todo:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() | ast.ClassDef():
+                continue
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                names.add(name)
+            case ast.AugAssign(target=ast.Name(id=name)):
+                names.add(name)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in _FILLING:
+                names.add(name)
+        todo += ast.iter_child_nodes(node)
+    return names
 
 
 def _is_empty(value: ast.expr | None) -> bool:

@@ -1,11 +1,18 @@
 """Where somebody's code draws at random: the generators that torch, NumPy and Python each have for all."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
+
+OWN_DRAWS = (
+    "draws at random from generators of its own: a job's seed does not decide what it comes to; expected "
+    "torch's, NumPy's or Python's for all"
+)
+T = TypeVar("T")
 
 
 def seed_all(number: int) -> None:
@@ -28,3 +35,10 @@ def left_alone() -> Iterator[None]:
     finally:
         np.random.set_state(before[0])  # noqa: NPY002
         random.setstate(before[1])
+
+
+def drawn_alike(make: Callable[[], T]) -> T:
+    """What is made, as it always is, whatever was drawn before."""
+    with left_alone():
+        seed_all(0)
+        return make()

@@ -1,6 +1,7 @@
 """One job = (method, fold, seed): its key, how it is done, what it leaves."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -15,16 +16,18 @@ from torch import nn
 
 from plait.clips import Clips
 from plait.compute.machine import keep_memory, settled, settled_numerics, wide_products
-from plait.compute.seeds import left_alone
+from plait.compute.seeds import OWN_DRAWS, drawn_alike, left_alone
 from plait.config import Encoder, Method, Study, Train, Training
-from plait.contents import describe, settings
+from plait.contents import describe, network_key, settings
+from plait.errors import PlaitWarning
 from plait.keying import source_key
 from plait.objects import resolve
 from plait.results import TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
+from plait.source import of_plait
 from plait.store import atomic, content_key
 from plait.training.course import Task
 from plait.training.fit import Trained, fit
-from plait.training.network import maker, save_weights
+from plait.training.network import build, maker, save_weights
 from plait.training.ranks import Ranks, launch
 from plait.types import Dataset, Fold
 
@@ -140,6 +143,8 @@ def plan(
     for training in study.trainings():
         name, method, train = training
         shared = {**_decides(study, dataset, setting, training), "numerics": numerics}
+        if start := _start(method, dataset, clips[name].shapes, f"methods.{name}"):
+            shared["start"] = start
         if name in epochs:
             shared["epochs"] = epochs[name]
         views: dict[tuple[str, ...], tuple[Clips, str]] = {}  # the clips of some people, and their key
@@ -236,6 +241,26 @@ def _failure(trained: Trained) -> str | None:
     if diverged.is_empty():
         return "its network gives scores that are no numbers"
     return f"training diverged: from epoch {diverged['epoch'][0]} on the loss is no number"
+
+
+def _start(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...]], where: str) -> str | None:
+    """A key of all that a network starts with where parts of it are not plait's, which may read it of files.
+
+    None where seeds decide it, or where nothing does.
+
+    Raises:
+        PlaitError: what building it refuses.
+    """
+    assert method.use is not None
+    makers = [maker(method.encoders.get(name, Encoder()), dataset, name, where) for name in method.modalities]
+    makers = [make for make in (*makers, resolve(method.use, where)) if make is not nn.Identity]
+    if all(of_plait(getattr(make, "__module__", "")) for make in makers):
+        return None
+    keys = [network_key(drawn_alike(partial(build, method, dataset, shapes, where))) for _ in range(2)]
+    if keys[0] == keys[1]:
+        return keys[0]
+    warnings.warn(f"network {OWN_DRAWS}", PlaitWarning, stacklevel=2)
+    return None
 
 
 def _decides(study: Study, dataset: Dataset, setting: Setting, training: Training) -> dict[str, Any]:

@@ -12,14 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from plait.compute.seeds import left_alone, seed_all
+from plait.compute.seeds import OWN_DRAWS, left_alone, seed_all
 from plait.features.alone import CLIPS, close, copies, is_plait_s, odd
 from plait.training.network import Network
-
-OWN_DRAWS = (
-    "draws at random from generators of its own: a job's seed does not decide what it comes to; expected "
-    "torch's, NumPy's or Python's for all"
-)
 
 
 def dependent(

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from plait.clips import Clips
-from plait.compute.seeds import left_alone, seed_all
+from plait.compute.seeds import OWN_DRAWS, left_alone, seed_all
 from plait.config import Method, Train
 from plait.encoders.chain import Tuned
 from plait.encoders.standardise import calibrated, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitError, PlaitWarning
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
-from plait.training.alone import OWN_DRAWS, dependent
+from plait.training.alone import dependent
 from plait.training.course import Course, Phase, Task, augments_of, optimizer_of, refusing, seeded
 from plait.training.grid_cache import drawn_grids, known_grids
 from plait.training.inputs import Inputs
