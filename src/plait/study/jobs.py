@@ -256,7 +256,8 @@ def _start(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...
     makers = [make for make in (*makers, resolve(method.use, where)) if make is not nn.Identity]
     if all(of_plait(getattr(make, "__module__", "")) for make in makers):
         return None
-    keys = [network_key(drawn_alike(partial(build, method, dataset, shapes, where))) for _ in range(2)]
+    with settled():
+        keys = [network_key(drawn_alike(partial(build, method, dataset, shapes, where))) for _ in range(2)]
     if keys[0] == keys[1]:
         return keys[0]
     warnings.warn(f"network {OWN_DRAWS}", PlaitWarning, stacklevel=2)
