@@ -119,6 +119,8 @@ def resnet50(
 def s3d(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
     """S3D with torchvision's Kinetics weights, up to what is I3D's Mixed_5b there: a grid `(t, h, w, 832)`.
 
+    Of each frame it sees the middle, 224 of 256 pixels of the short side.
+
     Raises:
         DataError: the weights cannot be had.
         ShapeError: `shape` is no RGB video.
@@ -132,6 +134,8 @@ def s3d(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
 
 def r2plus1d_18(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
     """R(2+1)D-18 with torchvision's Kinetics weights, its last convolution: a grid `(t, h, w, 512)`.
+
+    Of each frame it sees the middle, 112 of 128 pixels of the short side.
 
     Raises:
         DataError: the weights cannot be had.

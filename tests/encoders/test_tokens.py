@@ -55,6 +55,14 @@ def test_clips_of_another_size_are_fitted():
     assert seen[0].shape == (1, 6, 3, 32, 32)
 
 
+def test_of_a_wide_clip_the_middle_is_seen():
+    model = videomae()
+    clips = torch.rand(1, 6, 32, 48, 3) * 2 - 1
+    with torch.no_grad():
+        expected = TokenGrid(model, (6, 32, 32, 3))(clips[:, :, :, 8:40])
+        torch.testing.assert_close(TokenGrid(model, (6, 32, 48, 3))(clips), expected)
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match="video transformer: got a clip of shape"):
         TokenGrid(videomae(), (6, 32, 32))

@@ -7,8 +7,8 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from plait.encoders.standard import middle
 from plait.encoders.video3d import check_rgb
 from plait.errors import ConfigError
 
@@ -18,8 +18,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class TokenGrid(nn.Module):
     """VideoMAE or V-JEPA 2 on RGB clips in [-1, 1], to the grid `(t, h, w, channels)` of its patches.
 
-    Frames are resized to the side that the model was made for, and taken evenly where a clip has another
-    number of them.
+    The short side of frames is resized to the side that the model was made for, the middle kept; frames are
+    taken evenly where a clip has another number of them.
 
     Args:
         model: a model of `transformers` whose `config` has `patch_size` and `tubelet_size`.
@@ -60,9 +60,7 @@ class TokenGrid(nn.Module):
         """The grid of each clip."""
         frames = torch.linspace(0, clips.shape[1] - 1, self.frames).round().long()
         colours = ((clips[:, frames] + 1) / 2 - self.mean) / self.std
-        images = rearrange(colours, "b t h w c -> (b t) c h w")
-        if tuple(images.shape[2:]) != (self.side, self.side):
-            images = F.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
+        images = middle(rearrange(colours, "b t h w c -> (b t) c h w"), self.side)
         video = rearrange(images, "(b t) c h w -> b t c h w", b=clips.shape[0])
         out = self.model(video, skip_predictor=True) if self.jepa else self.model(video)
         side = self.side // self.patch
