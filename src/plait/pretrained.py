@@ -43,7 +43,7 @@ def efficientnet_lite0(
             `(t, 14, 14, 112)`.
         pool: what is averaged, as in `FrameNet`.
         neighbours: frames go in with the ones before and after them, as in `FrameNet`.
-        size: side to which frames are resized; by default they stay as they are.
+        size: side of the square that is seen, as in `FrameNet`; by default frames stay as they are.
         low: the clip's value that is black.
         high: the clip's value that is white.
 
