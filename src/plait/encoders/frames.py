@@ -89,6 +89,11 @@ class FrameNet(nn.Module):
         return grid if self.pool == "none" else grid.mean(_AXES[self.pool])
 
     @property
+    def black_and_white(self) -> tuple[float, float]:
+        """The clips' values that are black and white."""
+        return self.low, self.high
+
+    @property
     def by_frame(self) -> bool:
         """Whether each step of the grid is made of one frame alone."""
         return not self.neighbours and self.pool != "all"

@@ -36,6 +36,8 @@ class TokenGrid(nn.Module):
         ShapeError: `shape` is no RGB video.
     """
 
+    black_and_white = (-1.0, 1.0)  # the clips' values that are so
+
     def __init__(
         self,
         model: nn.Module,
