@@ -64,8 +64,5 @@ def other_range(clips: Iterable[Tensor], low: float, high: float) -> tuple[float
     if count == 0:
         return None
     never_below = low < 0 <= least
-    return (
-        (least, most)
-        if never_below or beyond > OFTEN * count or most - least < LEAST * (high - low)
-        else None
-    )
+    unlikely = never_below or beyond > OFTEN * count or most - least < LEAST * (high - low)
+    return (least, most) if unlikely else None
