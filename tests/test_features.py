@@ -4,13 +4,17 @@ import json
 import shutil
 import signal
 import time
+import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from plait.clips import Windows, apart, arrays, listed, stored, tensors, write_clips
@@ -18,8 +22,13 @@ from plait.clips.apart import cut_apart
 from plait.compute.ahead import ahead as made_ahead
 from plait.compute.crew import Crew
 from plait.datasets.simulated import SIMULATED
-from plait.errors import ConfigError, DataError, PlaitError
+from plait.encoders.frames import FrameNet
+from plait.encoders.i3d import I3D
+from plait.encoders.tokens import TokenGrid
+from plait.encoders.video3d import Clip3D
+from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning
 from plait.features.extraction import Extraction, extract
+from plait.features.ranges import other_range
 from plait.objects import made, resolve
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
@@ -458,3 +467,87 @@ def test_memory_does_not_grow_with_clips(monkeypatch):
         time.sleep(0.001)
         seen.append(item)
     assert len(seen) == 50 and max(ahead) <= 3
+
+
+EXPECTED = [(-1.0, 1.0), (0.0, 1.0), (0.0, 2.0), (0.0, 255.0)]
+CLIP = (2, 6, 8, 3)
+
+
+def scaled(levels, low, high):
+    """Grey levels, 0 to 255, as values of which `low` is black and `high` white."""
+    return torch.from_numpy(levels).float() / 255 * (high - low) + low
+
+
+def films(brightest):
+    """Levels of three clips with black borders above and below, and one that is black."""
+    pictures = np.random.default_rng(0).integers(0, brightest + 1, (4, *CLIP))
+    pictures[:, :, [0, -1]] = 0
+    pictures[3] = 0
+    return pictures
+
+
+@given(expected=st.sampled_from(EXPECTED), brightest=st.integers(4, 255), letterbox=st.booleans())
+def test_films_in_the_range_of_their_network_are_not_warned_of(expected, brightest, letterbox):
+    pictures = films(brightest)[:, :, None if letterbox else 1 : None if letterbox else -1]
+    assert other_range([scaled(clip, *expected) for clip in pictures], *expected) is None
+
+
+@given(expected=st.sampled_from(EXPECTED), values=st.sampled_from(EXPECTED), brightest=st.integers(192, 255))
+def test_films_in_the_range_of_another_network_are_warned_of(expected, values, brightest):
+    found = other_range([scaled(clip, *values) for clip in films(brightest)], *expected)
+    alike = values == expected or (values, expected) == ((0.0, 1.0), (0.0, 2.0))  # may be a dark one
+    if alike:
+        assert found is None
+    else:
+        assert found == pytest.approx(
+            (values[0], values[0] + brightest / 255 * (values[1] - values[0])), abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.5, 300.0])
+def test_clips_of_one_value_tell_nothing(value):
+    assert other_range([torch.full(CLIP, value)] * 3, -1.0, 1.0) is None
+    assert other_range([], -1.0, 1.0) is None and other_range([torch.zeros(0, 3)], -1.0, 1.0) is None
+
+
+def test_a_few_values_beyond_are_not_warned_of():
+    clip = scaled(films(255)[0], -1.0, 1.0)
+    clip[0, 0, 0, 0] = 40.0
+    assert other_range([clip], -1.0, 1.0) is None
+    clip[:, 0] = 40.0
+    assert other_range([clip], -1.0, 1.0) == (-1.0, 40.0)
+
+
+class Pictured(Summed):
+    """It was made for readings from -1 to 1."""
+
+    black_and_white = (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("scale, warned", [(0.2, False), (100.0, True)])
+def test_who_makes_features_is_warned_once_and_first(scale, warned):
+    modality = replace(tiny.TINY.modality("a"), prepare=partial(times, by=scale))
+    others = [one for one in tiny.TINY.modalities if one.name != "a"]
+    dataset = replace(tiny.TINY, modalities=(modality, *others))
+    how = Extraction("tests.test_features:Pictured")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = of(how, dataset, where="encoders.a.features")
+        of(how, dataset)
+    lines = [str(one.message) for one in caught if one.category is PlaitWarning]
+    assert len(lines) == warned and found.shape == (8, 2)
+    for line in lines:
+        assert line.startswith("encoders.a.features: a goes from -") and "\n" not in line
+        assert "expected -1 (black) to 1 (white), which Pictured was made for: have the modality's" in line
+
+
+def times(values, by):
+    return torch.from_numpy(np.asarray(values)).float() * by
+
+
+@pytest.mark.parametrize("low, high, warned", [(-1.0, 1.0, True), (0.0, 255.0, False)])
+def test_a_network_of_pictures_says_its_range(low, high, warned):
+    network = FrameNet(nn.Identity(), CLIP, low=low, high=high)
+    assert network.black_and_white == (low, high)
+    assert (other_range(torch.from_numpy(films(255)).float(), *network.black_and_white) is not None) == warned
+    assert I3D.black_and_white == Clip3D.black_and_white == TokenGrid.black_and_white == (-1.0, 1.0)

@@ -1,7 +1,9 @@
 """Public networks with weights from files: random here, of the public keys and shapes."""
 
+import copy
 import inspect
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import nn
 
 from plait import download, pretrained
 from plait.encoders.i3d import I3D
-from plait.encoders.standard import Standard
+from plait.encoders.standard import Standard, middle
 from plait.encoders.tokens import TokenGrid
 from plait.errors import DataError, ShapeError
 from plait.features.engine import folded
@@ -59,7 +61,9 @@ def test_video_networks_of_torchvision(tmp_path, name, channels):
         "r2plus1d_18": torchvision.models.video.R2Plus1D_18_Weights,
     }
     with torch.no_grad():
-        ready = classes[name].KINETICS400_V1.transforms()((clips + 1).permute(0, 1, 4, 2, 3) / 2)
+        preset = classes[name].KINETICS400_V1.transforms()
+        preset.resize_size = [min(preset.resize_size)]  # clips are no films of 4:3
+        ready = preset((clips + 1).permute(0, 1, 4, 2, 3) / 2)
         grid = made(clips)
         assert grid.shape[0] == 1 and grid.shape[-1] == channels
         seen = []
@@ -85,10 +89,35 @@ PRESETS = [
 @pytest.mark.parametrize("size", [(224, 224), (100, 180), (360, 270)])
 def test_plain_arithmetic_is_what_torchvision_does(preset, size):
     pictures = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    theirs = preset(pictures)
+    in_proportion = copy.copy(preset)
+    in_proportion.resize_size = [min(preset.resize_size)]
+    theirs = in_proportion(pictures)
     theirs = theirs if theirs.shape[0] == 2 else theirs.transpose(0, 1)  # a video's channels come first
     exact = 2e-6 if min(size) > 256 else 5e-5  # enlarged, with another rounding of where pixels lie
     torch.testing.assert_close(Standard(preset)(pictures), theirs, rtol=0, atol=exact)
+
+
+@pytest.mark.parametrize("size", [(112, 112), (224, 224), (240, 320), (320, 240), (112, 224), (256, 144)])
+@pytest.mark.parametrize("prepare", [*map(Standard, PRESETS), partial(middle, side=96)])
+def test_a_disc_stays_a_disc(prepare, size):
+    tall, wide = size
+    down, right = torch.meshgrid(torch.arange(tall), torch.arange(wide), indexing="ij")
+    radius = min(size) / 4
+    disc = ((down - (tall - 1) / 2) ** 2 + (right - (wide - 1) / 2) ** 2 < radius**2).float()
+    seen = prepare(disc.expand(1, 3, tall, wide))[0, 0]
+    bright = seen > (seen.max() + seen.min()) / 2
+    height, width = int(bright.any(1).sum()), int(bright.any(0).sum())
+    assert abs(height - width) <= 2
+    assert seen.shape[0] == seen.shape[1] and height > 0.4 * len(seen)
+
+
+def test_films_of_4_to_3_are_as_published():
+    preset = PRESETS[-1]
+    down, right = torch.meshgrid(torch.linspace(-1, 1, 240), torch.linspace(-1, 1, 320), indexing="ij")
+    pictures = torch.stack([down, right, down * right])[None] / 2 + 0.5
+    torch.testing.assert_close(
+        Standard(preset)(pictures), preset(pictures).transpose(0, 1), rtol=0, atol=0.03
+    )
 
 
 def hugging_face():

@@ -19,10 +19,17 @@ from plait.download import I3D_RGB, Remote, fetch
 from plait.encoders.frames import FrameNet, Pool, Stage
 from plait.encoders.i3d import ENDPOINTS, load_i3d
 from plait.encoders.standard import Standard
-from plait.encoders.tokens import TokenGrid
+from plait.encoders.tokens import TokenGrid, read_preprocessor
 from plait.encoders.video3d import Clip3D, check_rgb
 from plait.encoders.weights import load_weights, read_weights
 from plait.errors import ConfigError, DataError, one_line
+
+# What a model's colours are to be, and how `transformers` is told that there may be no such file.
+PREPROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
+MAY_LACK: dict[str, Any] = {
+    "_raise_exceptions_for_missing_entries": False,
+    "_raise_exceptions_for_connection_errors": False,
+}
 
 
 def efficientnet_lite0(
@@ -43,7 +50,7 @@ def efficientnet_lite0(
             `(t, 14, 14, 112)`.
         pool: what is averaged, as in `FrameNet`.
         neighbours: frames go in with the ones before and after them, as in `FrameNet`.
-        size: side to which frames are resized; by default they stay as they are.
+        size: side of the square that is seen, as in `FrameNet`; by default frames stay as they are.
         low: the clip's value that is black.
         high: the clip's value that is white.
 
@@ -119,6 +126,8 @@ def resnet50(
 def s3d(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
     """S3D with torchvision's Kinetics weights, up to what is I3D's Mixed_5b there: a grid `(t, h, w, 832)`.
 
+    Of each frame it sees the middle, 224 of 256 pixels of the short side.
+
     Raises:
         DataError: the weights cannot be had.
         ShapeError: `shape` is no RGB video.
@@ -132,6 +141,8 @@ def s3d(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
 
 def r2plus1d_18(shape: tuple[int, ...], *, weights: str | None = None) -> Clip3D:
     """R(2+1)D-18 with torchvision's Kinetics weights, its last convolution: a grid `(t, h, w, 512)`.
+
+    Of each frame it sees the middle, 112 of 128 pixels of the short side.
 
     Raises:
         DataError: the weights cannot be had.
@@ -162,23 +173,35 @@ def i3d(shape: tuple[int, ...], *, endpoint: str = "Mixed_5b", weights: str | No
 def hugging_face(shape: tuple[int, ...], *, model: str, **arguments: Any) -> TokenGrid:
     """VideoMAE or V-JEPA 2 by its name on the Hugging Face hub, or from a folder; from safetensors only.
 
-    `arguments` are `TokenGrid`'s. Needs `plait[huggingface]`.
+    Mean and SD of colours, and the scale that they are of, are read from its `video_preprocessor_config.json`
+    or `preprocessor_config.json`; without either they are ImageNet's. How large frames were before they were
+    cropped is not: a clip is what the model sees, resized where its short side is another. Needs
+    `plait[huggingface]`.
+
+    Args:
+        shape: a clip's, `(frames, height, width, 3)`.
+        model: its name, or a folder.
+        arguments: `TokenGrid`'s; `mean` and `std` stand in place of what is read.
 
     Raises:
         ConfigError: the extra is not installed, or it is another kind of model.
-        DataError: the model cannot be had.
+        DataError: the model cannot be had, or its preprocessor's file says something else.
         ShapeError: `shape` is no RGB video.
     """
     try:
         from transformers import AutoModel
+        from transformers.utils.hub import cached_file
     except ImportError as error:
         raise ConfigError("transformers is not installed: pip install 'plait[huggingface]'") from error
     try:
         network = AutoModel.from_pretrained(model, use_safetensors=True, dtype=torch.float32)
+        files = (cached_file(model, name, **MAY_LACK) for name in PREPROCESSORS)
+        file = next(filter(None, files), None)
     except (OSError, ValueError) as error:
         why = f"cannot be loaded ({one_line(error)})"
         raise DataError(f"{model}: {why}, expected a model with safetensors") from error
-    return TokenGrid(network, shape, **arguments)
+    read = {} if file is None else read_preprocessor(Path(file)).of_unit
+    return TokenGrid(network, shape, **{**read, **arguments})
 
 
 def _load(network: nn.Module, published: Any, weights: str | None) -> None:

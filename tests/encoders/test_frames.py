@@ -49,6 +49,21 @@ def test_one_channel_is_grey_and_sizes_are_changed():
     assert net.network.images.shape == (3, 3, 8, 8) and torch.all(net.network.images == 10)
 
 
+@pytest.mark.parametrize("height, width", [(8, 8), (4, 8), (8, 4), (4, 4), (16, 8), (8, 16), (16, 24)])
+def test_of_every_shape_a_square_is_seen(height, width):
+    """What rises evenly to the right by as much as it does downwards still does, about the same middle."""
+    rising = torch.arange(width).view(1, -1) + torch.arange(height).view(-1, 1) - (width + height - 2) / 2
+    net = FrameNet(Seen(), (1, height, width), size=8, low=-64.0, high=64.0)
+    net(rising.expand(1, 1, height, width))
+    seen = net.network.images[0, 0]
+    assert seen.shape == (8, 8)
+    step = min(height, width) / 8 / 64
+    inner = seen[2:6, 2:6]
+    torch.testing.assert_close(inner.diff(dim=0), torch.full((3, 4), step))
+    torch.testing.assert_close(inner.diff(dim=1), torch.full((4, 3), step))
+    assert abs(float(inner.mean())) < 1e-6
+
+
 def test_what_is_no_video_is_refused():
     for shape in ((3,), (4, 4), (3, 4, 4, 2), (1, 3, 4, 4, 3)):
         with pytest.raises(ShapeError, match="expected \\(frames, height, width, 3\\)"):

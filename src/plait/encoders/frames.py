@@ -9,9 +9,9 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from plait.encoders.chain import Chain, flat, in_a_row, with_parts
+from plait.encoders.standard import middle
 from plait.errors import ConfigError, ShapeError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -31,7 +31,8 @@ class FrameNet(nn.Module):
             `(channels,)`.
         neighbours: each frame goes in with the ones before and after it as the three colour channels, grey,
             so that a network of pictures sees motion; the first and the last frame stand for what is beyond.
-        size: side to which frames are resized; by default they stay as they are.
+        size: side of the square that is seen: the short side is resized to it, the middle kept; by default
+            frames stay as they are.
         low, high: values of the clip that are black and white.
         prepare: what the network wants of images in [-1, 1].
         names: of the network's parts, if it is an `nn.Sequential`; by default as it calls them.
@@ -88,6 +89,11 @@ class FrameNet(nn.Module):
         return grid if self.pool == "none" else grid.mean(_AXES[self.pool])
 
     @property
+    def black_and_white(self) -> tuple[float, float]:
+        """The clips' values that are black and white."""
+        return self.low, self.high
+
+    @property
     def by_frame(self) -> bool:
         """Whether each step of the grid is made of one frame alone."""
         return not self.neighbours and self.pool != "all"
@@ -127,8 +133,8 @@ class FrameNet(nn.Module):
         colours = frames if self.neighbours else self._signed(frames)
         colours = colours if colours.ndim == 4 else colours.unsqueeze(-1).expand(*colours.shape, 3)
         images = rearrange(colours, "n h w c -> n c h w")
-        if self.size is not None and self.size != images.shape[-1]:
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        if self.size is not None:
+            images = middle(images, self.size)
         maps: Tensor = self.network(images if self.prepare is None else self.prepare(images))
         return maps
 

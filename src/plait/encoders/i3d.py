@@ -126,6 +126,8 @@ class I3D(nn.Module):
     Source: Carreira, Zisserman, CVPR 2017; Byvshev, Mettes, Xiao, ICMR 2020, section 4.2.
     """
 
+    black_and_white = (-1.0, 1.0)  # the clips' values that are so
+
     def __init__(self, endpoint: str = "Mixed_5b", *, classes: int = KINETICS) -> None:
         super().__init__()
         if endpoint not in ENDPOINTS:

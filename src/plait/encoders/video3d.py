@@ -33,6 +33,8 @@ class Clip3D(nn.Module):
         ShapeError: `shape` is no RGB video.
     """
 
+    black_and_white = (-1.0, 1.0)  # the clips' values that are so
+
     def __init__(
         self,
         network: nn.Module,

@@ -32,6 +32,7 @@ from plait.features.alone import CLIPS, is_plait_s, odd
 from plait.features.cut import drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
+from plait.features.ranges import check_range
 from plait.features.sharing import batched, shared
 from plait.keying import keying, source_key
 from plait.objects import resolve
@@ -96,7 +97,8 @@ def extract(
     here, and the contents of its clips. Of an encoder that is `cut` the key holds the weights behind the cut,
     too: whoever trains these begins with them, and a job is known by what it is given. Batches never hold
     clips of two of these files. What is written stays: a run that is stopped goes on from there, and comes to
-    the same files.
+    the same files. Of clips to be made features of, some are looked at first: a network of pictures that is
+    given other values than it was made for is warned of.
 
     Args:
         dataset: whose clips these are.
@@ -127,6 +129,7 @@ def extract(
     missing = {file: [cuts[row] for row in part] for part, file in pairs if not sound(file)}
     if missing and not is_plait_s(encoder):
         _look_at(encoder, modality, next(iter(missing.values())), how)
+    check_range(encoder, modality, [cut for some in missing.values() for cut in some], how.name, where)
     encode = Encoding(encoder, how, device, where)
     title = f"{name} through {how.name}"
     standing = len(cuts) - sum(map(len, missing.values()))

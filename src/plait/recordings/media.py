@@ -16,6 +16,8 @@ from av.video.stream import VideoStream
 from plait.errors import DataError
 from plait.store import regular
 
+PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE; it calls 0 what is not known
+HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 Track = TypeVar("Track", bound=av.stream.Stream)
 
 
@@ -37,19 +39,70 @@ def opened(file: Path) -> Iterator[InputContainer]:
 
 
 def video_track(container: InputContainer, file: Path | str, alone: bool = True) -> VideoStream:
-    """The first video track that is no cover picture, as a rule alone.
+    """The video track that a player shows, as a rule alone: the one of `video_tracks` that comes first.
 
     A decoder has one thread: several race on what is damaged, so that each reading gives other pictures.
 
     Raises:
         DataError: there is none, or FFmpeg has no decoder for it.
     """
-    for track in container.streams.video:
-        if not track.disposition & Disposition.attached_pic:
-            track = only(container, track, file) if alone else decodable(track, file)
-            track.codec_context.thread_type, track.codec_context.thread_count = ThreadType.NONE, 1
-            return track
-    raise DataError(f"{file}: no video track, expected one")
+    tracks = video_tracks(container)
+    if not tracks:
+        raise DataError(f"{file}: no video track, expected one")
+    track = only(container, tracks[0], file) if alone else decodable(tracks[0], file)
+    track.codec_context.thread_type, track.codec_context.thread_count = ThreadType.NONE, 1
+    return track
+
+
+def video_tracks(container: InputContainer) -> list[VideoStream]:
+    """Video tracks that are no cover pictures; first the one that is marked as the default.
+
+    Where several are, it is the first of these; where none is, the one that FFmpeg thinks best.
+    """
+    tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    marked = [track for track in tracks if track.disposition & Disposition.default]
+    first = next((track.index for track in marked), None if best is None else best.index)
+    return sorted(tracks, key=lambda track: track.index != first)
+
+
+def unlike_a_player(container: InputContainer, track: VideoStream) -> list[str]:
+    """What a player shows otherwise than it is read here, or might, in words: tracks, colours, fields, alpha.
+
+    Args:
+        container: the file.
+        track: the one of `video_track`, whose decoder is known.
+    """
+    said: list[str] = []
+    if others := [other for other in video_tracks(container) if other.index != track.index]:
+        left = ", ".join(map(_called, others))
+        said.append(
+            f"{1 + len(others)} video tracks: {_called(track)} is read, as players do, and not {left}"
+        )
+    if track.color_trc in HDR:
+        kind = f"high dynamic range ({HDR[track.color_trc]})"
+        said.append(f"{kind}, read without tone mapping: players show other colours, which a copy in SDR has")
+    if track.codec_context.field_order > PROGRESSIVE:
+        comb = "what moves has the edges of a comb; a deinterlaced copy has none"
+        said.append(f"interlaced, read as it is: {comb}")
+    if _has_alpha(track):
+        said.append("has an alpha plane, which is not read: what is transparent in it is shown as opaque")
+    return said
+
+
+def _called(track: VideoStream) -> str:
+    """A track in words: its number in the file, codec and size."""
+    known = getattr(track, "codec_context", None) is not None  # which PyAV's types do not say
+    about = f"{track.codec_context.name}, {track.width} x {track.height}" if known else "of no known format"
+    return f"track {track.index} ({about})"
+
+
+def _has_alpha(track: VideoStream) -> bool:
+    """Whether pictures are stored with a plane of alpha; those of a GIF always come out with one."""
+    form = track.format
+    stored = form is not None and any(part.is_alpha for part in form.components)
+    tags = {name.lower(): value for name, value in track.metadata.items()}
+    return (stored and track.codec_context.name != "gif") or tags.get("alpha_mode") == "1"
 
 
 def decodable(track: Track, file: Path | str) -> Track:

@@ -19,7 +19,7 @@ from jaxtyping import Float64, Int64
 
 from plait.errors import DataError, PlaitWarning
 from plait.recordings.extent import extent
-from plait.recordings.media import decode, decoder, opened, video_track
+from plait.recordings.media import decode, decoder, opened, unlike_a_player, video_track
 from plait.recordings.stamps import NO_TIME, filled, steady
 
 TOLERANCE_S = 1e-4  # times that were rounded still name their frame; a frame at 240 Hz lasts 40 times as long
@@ -102,6 +102,8 @@ def read_packets(file: Path) -> Packets:
     of their constant rate back. AVI and MXF, without times of display, show pictures in the order of
     decoding.
 
+    What a player shows otherwise (`unlike_a_player`) is warned of.
+
     A file that ends before its header or its structure says is refused. One that may be as it was recorded,
     for it ends a little early, or within a packet without stating a length, is read with a warning. Where
     nothing tells (`extent`), a file that was cut off is a shorter one.
@@ -123,8 +125,11 @@ def read_packets(file: Path) -> Packets:
         codec = track.codec_context.codec
         rates = [rate for rate in (track.guessed_rate, track.average_rate, track.base_rate) if rate]
         aspect = track.sample_aspect_ratio or Fraction(1)
+        notices = unlike_a_player(container, track)
     if table.corrupt.any() or ends > file.stat().st_size:
         raise DataError(f"{file}: truncated or damaged, expected a whole video file")
+    for notice in notices:
+        warnings.warn(f"{file}: {notice}", PlaitWarning, stacklevel=2)
     if broken_off:
         notice = "ends within a packet or without its end, as what was broken off does; read as it is"
         warnings.warn(f"{file}: {notice}", PlaitWarning, stacklevel=2)

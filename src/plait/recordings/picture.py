@@ -5,12 +5,14 @@ from fractions import Fraction
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
 from plait.errors import DataError, ShapeError
 
 WIDEST = 10  # times as wide as high, or as high as wide: a pixel beyond that is a damaged header
+GREY = ("gray", "ya")  # how names of FFmpeg's formats without colours begin
+FROM_LIMITED = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
 
 def shaped(
@@ -41,7 +43,7 @@ def shaped(
     small = reformatter.reformat(
         frame, round(width * scale), round(height * scale), "rgb24", interpolation=Interpolation.BILINEAR
     )
-    upright = oriented(small.to_ndarray(), frame)
+    upright = oriented(stretched(small.to_ndarray(), frame), frame)
     if crop is None:
         return upright
     tall, wide = upright.shape[:2]
@@ -49,6 +51,16 @@ def shaped(
         raise ShapeError(f"frames of {wide} x {tall}, expected at least the crop, {crop}")
     top, left = (tall - crop) // 2, (wide - crop) // 2
     return upright[top : top + crop, left : left + crop].copy()  # which does not keep the rest in memory
+
+
+def stretched(levels: np.ndarray, frame: VideoFrame) -> np.ndarray:
+    """Levels of a frame, 0 to 255, with what was stored as 16 black and as 235 white where it is grey.
+
+    FFmpeg does so for colours, and takes every grey format for one of the whole range, whatever a frame says.
+    """
+    if frame.color_range == ColorRange.MPEG and frame.format.name.startswith(GREY):
+        return np.take(FROM_LIMITED, levels)
+    return levels
 
 
 def oriented(stored: np.ndarray, frame: VideoFrame) -> np.ndarray:

@@ -18,7 +18,7 @@ from plait.contents import describe
 from plait.errors import DataError, PlaitWarning, ShapeError
 from plait.recordings.decoding import frames
 from plait.recordings.packets import PADDING_S, Packets, read_packets
-from plait.recordings.picture import shaped
+from plait.recordings.picture import shaped, stretched
 from plait.store import content_key
 from plait.types import Readings
 
@@ -242,4 +242,4 @@ def _grey(frame: VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
     """A frame's grey levels, `MOTION_WIDTH` wide."""
     height = max(1, round(MOTION_WIDTH * frame.height / frame.width))
     grey = reformatter.reformat(frame, MOTION_WIDTH, height, "gray", interpolation=Interpolation.AREA)
-    return grey.to_ndarray().astype(np.int16)
+    return stretched(grey.to_ndarray(), frame).astype(np.int16)
