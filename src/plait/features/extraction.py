@@ -27,7 +27,7 @@ from plait.compute.machine import settled_numerics
 from plait.contents import describe, network_key, settings
 from plait.encoders.standardise import calibrates, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitWarning
-from plait.features.cut import drawn_alike, front_of, tuned_of
+from plait.features.cut import check_whole, drawn_alike, front_of, of_others, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
 from plait.features.rounding import Rounding
@@ -203,8 +203,12 @@ def _decide(
     shape = tuple(next(tensors(modality, cuts[:1])).shape)
     make, encoder = resolve(how.use, where), frozen_encoder(how, shape, where)
     left = neglected(encoder)
-    if how.cut and calibrates(whole := drawn_alike(make, shape, how.args, where)):
-        left.append(f"a {type(whole).__name__}, of which blocks are trained")
+    if how.cut:
+        whole = drawn_alike(make, shape, how.args, where)
+        if calibrates(whole):
+            left.append(f"a {type(whole).__name__}, of which blocks are trained")
+        if of_others(whole):
+            check_whole(make, shape, how.args, how.cut, where)
     for part in left:  # the same words of all methods are said once
         why = "features are made once for all folds, so that nobody calls calibrate of"
         expected = "expected it to hold what it needs already"
