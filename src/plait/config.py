@@ -77,7 +77,8 @@ class Protocol:
 class Schedule:
     """A learning-rate schedule, `"package.module:Name"`, stepped after every batch.
 
-    Where the class has a `total_steps` or a `T_max` that `args` does not give, it is the number of batches in
+    What counts steps in `args` counts batches, not epochs. Where the class has a `total_steps` or a `T_max`,
+    or is a `PolynomialLR` with its `total_iters`, and `args` does not give it, it is the number of batches in
     `max_epochs` epochs.
     """
 
@@ -114,7 +115,7 @@ class Train:
     Args:
         optimizer: `"package.module:Name"`.
         args: the optimizer's; those not named keep the study's value while the optimizer is the study's.
-        schedule: of the learning rate, by default constant.
+        schedule: of the learning rate, stepped after every batch; by default constant.
         batch_size: clips.
         patience: epochs without better validation accuracy after which training stops.
         max_epochs: after which training stops in any case.

@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 import timm
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -15,7 +17,8 @@ from plait.encoders.chain import Chain, Tuned, flat
 from plait.encoders.frames import FrameNet, Stage
 from plait.encoders.i3d import I3D
 from plait.errors import ConfigError
-from plait.features.cut import front_of, tuned_of
+from plait.features.alone import is_plait_s
+from plait.features.cut import check_whole, front_of, tuned_of
 from tests.training.filmed import Small, Unit, unit
 
 VIDEO = (9, 32, 32, 3)
@@ -161,6 +164,72 @@ def test_front_and_rest_are_one_network_whatever_is_drawn_between():
     clips = torch.rand(2, *SHAPE)
     torch.set_rng_state(state)
     torch.testing.assert_close(rest(front(clips)), whole(clips))
+
+
+class Forgetful(Small):
+    """The small network, which does something more than its blocks: where, what, how much, and when."""
+
+    def __init__(self, shape, where=2, what="centre", much=0.0, least=0, fails=False):
+        super().__init__(shape)
+        self.where, self.what, self.much = where, what, much
+        self.least, self.fails, self.width = least, fails, shape[1]
+
+    def forward(self, clips):
+        if clips.shape[2] < self.least and self.fails:
+            raise ValueError("too small")
+        maps = clips.permute(0, 4, 1, 2, 3)
+        for number, part in enumerate(self.parts.values()):
+            maps = self.more(part(maps)) if number == self.where else part(maps)
+        return maps.permute(0, 2, 3, 4, 1)
+
+    def more(self, maps):
+        if self.what == "centre":
+            return maps - self.much * maps.mean()
+        if self.what == "scale":
+            return maps * (1 + self.much)
+        return maps - self.much * maps.std() * (maps.shape[3] < self.least)
+
+
+MUCH = st.just(0.0) | st.floats(0.03, 3) | st.floats(-3, -0.03)
+
+
+@given(
+    st.sampled_from(["entry", "mid*", "last"]), st.integers(0, 2), st.sampled_from(["centre", "scale"]), MUCH
+)
+def test_a_chain_that_forgets_something_is_refused(trained, where, what, much):
+    told = {"where": where, "what": what, "much": much}
+    first = ["entry", "mid*", "last"].index(trained)
+    assert not is_plait_s(Forgetful(SHAPE))
+    with (
+        pytest.raises(
+            ConfigError, match=r"^here: chain\(\) comes to other numbers than forward\(\), expected"
+        )
+        if much and where >= first  # what comes before is in the front, which does it too
+        else nullcontext()
+    ):
+        check_whole(Forgetful, SHAPE, told, [trained], "here")
+
+
+@pytest.mark.parametrize(
+    ("told", "refused"),
+    [
+        ({"what": "small", "much": 1.0, "least": 70}, False),  # of small clips alone
+        ({"what": "small", "much": 1.0, "least": 100}, True),
+        ({"what": "centre", "much": 1.0, "least": 70, "fails": True}, True),
+        ({"what": "centre", "much": 1.0, "least": 100, "fails": True}, False),  # whoever runs it will say so
+        ({"much": 0.0, "least": 70, "fails": True}, False),
+    ],
+)
+def test_what_does_not_fit_small_clips_is_tried_on_its_own(told, refused):
+    with pytest.raises(ConfigError, match="comes to other numbers") if refused else nullcontext():
+        check_whole(Forgetful, (4, 72, 72, 3), told, ["mid*"], "here")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_plait_s_own_need_no_trial(name, monkeypatch):
+    monkeypatch.setattr(pretrained, "_load", lambda network, *_: network)
+    assert is_plait_s(NETWORKS[name][0](VIDEO))
+    assert not is_plait_s(FrameNet(nn.Sequential(Unit(nn.Conv2d(3, 4, 3))), VIDEO))
 
 
 def test_what_matches_nothing_is_one_line_with_the_blocks():

@@ -165,6 +165,24 @@ def test_what_cannot_be_tuned_is_one_line(tmp_path, encoder, own, message):
     assert "\n" not in str(caught.value)
 
 
+class Between(filmed.Small):
+    """Centred between its blocks, which chain() does not say."""
+
+    def forward(self, clips):
+        maps = clips.permute(0, 4, 1, 2, 3)
+        for part in self.parts.values():
+            maps = part(maps)
+            maps = maps - maps.mean(dim=(2, 3, 4), keepdim=True)
+        return maps.permute(0, 2, 3, 4, 1)
+
+
+def test_a_network_that_is_not_its_chain_is_refused_before_anything_is_trained(tmp_path):
+    encoder = {"use": f"{__name__}:Between", "trainable": "mid*"}
+    with pytest.raises(ConfigError, match=r"film.trainable: chain\(\) comes to other numbers") as caught:
+        run(tmp_path, encoder=encoder)
+    assert "\n" not in str(caught.value) and not list(tmp_path.rglob("weights.safetensors"))
+
+
 def test_weights_behind_the_cut_are_in_the_key(tmp_path, monkeypatch):
     encoder = {"use": "tests.training.filmed:Published", "trainable": "middle"}
     names, start = [], {"train": {"max_epochs": 1}, "encoder": encoder}

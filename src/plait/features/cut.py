@@ -5,12 +5,14 @@ Both halves are of one network: whatever it draws at random is drawn alike where
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import MethodType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from plait.compute import seeds
 from plait.contents import describe, network_key
 from plait.encoders.chain import Chain, Tuned, memory_of
 from plait.errors import ConfigError, PlaitError
@@ -18,19 +20,19 @@ from plait.objects import made
 from plait.patterns import matching
 
 CLIP = (8, 224, 224, 3)  # blocks hang on no clip's shape, so those that are trained are made for this one
+SMALL = (8, 64, 64)  # of frames, height and width: what an encoder is tried on, if it takes clips so small
+CLOSE, ROUNDED = 1e-3, 1e-5  # of the SD of a grid's numbers, and of the largest
 
 
 def drawn_alike(
     make: Callable[..., nn.Module], shape: tuple[int, ...], args: Mapping[str, Any], where: str
 ) -> nn.Module:
-    """A network as it always is, whatever was drawn before; torch's global generator stays as it was.
+    """A network as it always is, whatever was drawn before.
 
     Raises:
         PlaitError: it cannot be had.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return made(make, (shape,), args, where)
+    return seeds.drawn_alike(partial(made, make, (shape,), args, where))
 
 
 def front_of(
@@ -79,6 +81,71 @@ def tuned_of(
         return Tuned(chain, names, **options)
     except PlaitError as error:
         raise type(error)(f"{where}: {error}") from error
+
+
+def check_whole(
+    make: Callable[..., nn.Module],
+    shape: tuple[int, ...],
+    args: Mapping[str, Any],
+    trained: Sequence[str],
+    where: str,
+) -> None:
+    """Refuse an encoder whose blocks, one after another, are not what it does itself.
+
+    Both are given a random clip in eval mode: a small one, and one of `shape` where it does not take that or
+    where they come to something else. What fails on clips as they are is said by whoever runs it.
+
+    Args:
+        make: makes the whole encoder.
+        shape: of a clip's tensor.
+        args: settings of `make`.
+        trained: names or patterns of the blocks that are trained.
+        where: the setting that errors name.
+
+    Raises:
+        ConfigError: they come to other numbers.
+    """
+    small = (*(min(size, most) for size, most in zip(shape, SMALL, strict=False)), *shape[len(SMALL) :])
+    apart = False
+    for clip in dict.fromkeys((small, tuple(shape))):
+        apart = False
+        with suppress(Exception):
+            whole, parted = _both(make, clip, args, trained, where)
+            if _close(whole, parted):
+                return
+            apart = True
+    if apart:
+        expected = "expected all that it does to be in a block, in the front or in what closes the chain"
+        raise ConfigError(f"{where}: chain() comes to other numbers than forward(), {expected}")
+
+
+def _both(
+    make: Callable[..., nn.Module],
+    shape: tuple[int, ...],
+    args: Mapping[str, Any],
+    trained: Sequence[str],
+    where: str,
+) -> tuple[Tensor, Tensor]:
+    """Grids of a random clip by an encoder, and by the blocks that are trained upon its front."""
+    encoder = drawn_alike(make, shape, args, where).eval()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        clips = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+        torch.manual_seed(0)
+        whole = encoder(clips.clone())
+        chain = _chain_of(encoder, where)
+        names = trained_blocks(trained, chain, where)
+        front = chain.front(list(chain.blocks).index(names[0])).eval()
+        torch.manual_seed(0)
+        return whole, Tuned(chain, names).eval()(front(clips))
+
+
+def _close(whole: Tensor, parted: Tensor) -> bool:
+    """Whether two grids differ by no more than rounding."""
+    if whole.shape != parted.shape:
+        return False
+    known = torch.nan_to_num(whole, 0.0, 0.0, 0.0)
+    most = CLOSE * float(known.std(correction=0)) + ROUNDED * float(known.abs().max())
+    return torch.allclose(whole, parted, rtol=0, atol=most, equal_nan=True)
 
 
 def trained_blocks(wanted: Sequence[str], chain: Chain, where: str) -> list[str]:

@@ -14,6 +14,7 @@ from plait.compute.ahead import ahead
 from plait.compute.machine import settled, wide_products
 from plait.errors import ConfigError, DataError, own_code
 from plait.features.engine import Encode, accelerate
+from plait.features.rounding import Rounding
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -42,16 +43,17 @@ class Extraction:
 
 @dataclass
 class Encoding:
-    """The encoder, and how it is run over clips, batch by batch."""
+    """The encoder, how it is run over clips, batch by batch, and what rounding has taken from its grids."""
 
     encoder: nn.Module
     how: Extraction
     device: str
     where: str
     run: Encode | None = None
+    rounding: Rounding = field(default_factory=Rounding)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Encoding, (self.encoder, self.how, self.device, self.where)  # `run` is made anew elsewhere
+        return Encoding, (self.encoder, self.how, self.device, self.where)  # the rest is made anew elsewhere
 
     def __call__(self, clips: Iterator[Tensor], counts: Sequence[int]) -> Iterator[np.ndarray]:
         """The rows of each batch, `(batch, *grid)`, float16, while the next clips are decoded.
@@ -71,10 +73,12 @@ class Encoding:
             if not isinstance(grid, Tensor) or grid.ndim < 2 or len(grid) != size:
                 got = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
                 raise ConfigError(f"{self.where}: {name} gave {got}, expected a tensor of {size} grids")
+            grid = grid[: len(batch)].cpu()
             with np.errstate(over="ignore"):
-                rows = grid[: len(batch)].cpu().numpy().astype("<f2")
+                rows = grid.numpy().astype("<f2")
             if not np.isfinite(rows).all():
                 raise DataError(f"{self.where}: {name} gives values that are not finite in float16")
+            self.rounding.add(grid)
             yield rows
 
 

@@ -29,10 +29,11 @@ from plait.contents import describe, network_key, settings
 from plait.encoders.standardise import calibrates, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitWarning
 from plait.features.alone import CLIPS, is_plait_s, odd
-from plait.features.cut import drawn_alike, front_of, tuned_of
+from plait.features.cut import check_whole, drawn_alike, front_of, tuned_of
 from plait.features.encoding import Encoding, Extraction
 from plait.features.engine import accelerate, engine_version
 from plait.features.ranges import check_range
+from plait.features.rounding import Rounding
 from plait.features.sharing import batched, shared
 from plait.keying import keying, source_key
 from plait.objects import resolve
@@ -138,13 +139,17 @@ def extract(
     if crew and not cluster and len(missing) > 1:
         longest = sorted(missing, key=lambda file: -len(missing[file]))  # first: nobody waits for it at last
         parts_of_it = [(file, sent(missing[file], modality)) for file in longest]
-        crew.each(partial(_make_apart, modality, encode, seal, threads), parts_of_it, count)
+        for rounding in crew.each(partial(_make_apart, modality, encode, seal, threads), parts_of_it, count):
+            encode.rounding.join(rounding)
         missing = {}
     torch.set_num_threads(threads)
     try:
         _make(missing, modality, encode, seal, count, cluster)
     finally:
         torch.set_num_threads(before)
+    if lost := encode.rounding.lost():
+        expected = "expected an encoder that centres or scales what it gives, for features are kept so"
+        warnings.warn(f"{where}: {how.name}: {lost}: {expected}", PlaitWarning, stacklevel=2)
     return Features(rows_of(parts, files), cuts, decided)
 
 
@@ -179,9 +184,10 @@ def _make_apart(
     threads: int,
     part: tuple[Path, Sequence[Cut]],
     more: Callable[[int], object],
-) -> None:
+) -> Rounding:
     """Make one file in a process of a crew; what was left of it is told with the first batch."""
     left: list[int] = []
+    encode.rounding = Rounding()
 
     def count(some: int) -> None:
         if not left:
@@ -194,6 +200,7 @@ def _make_apart(
     torch.set_num_threads(threads)
     _make({file: cuts}, modality, encode, seal, count)
     more(sum(left))
+    return encode.rounding
 
 
 def _decide(
@@ -203,8 +210,12 @@ def _decide(
     shape = tuple(next(tensors(modality, cuts[:1])).shape)
     make, encoder = resolve(how.use, where), frozen_encoder(how, shape, where)
     left = neglected(encoder)
-    if how.cut and calibrates(whole := drawn_alike(make, shape, how.args, where)):
-        left.append(f"a {type(whole).__name__}, of which blocks are trained")
+    if how.cut:
+        whole = drawn_alike(make, shape, how.args, where)
+        if calibrates(whole):
+            left.append(f"a {type(whole).__name__}, of which blocks are trained")
+        if not is_plait_s(whole):
+            check_whole(make, shape, how.args, how.cut, where)
     for part in left:  # the same words of all methods are said once
         why = "features are made once for all folds, so that nobody calls calibrate of"
         expected = "expected it to hold what it needs already"

@@ -13,6 +13,7 @@ from plait.clips.apart import file_of, sent
 from plait.compute.alike import bound
 from plait.compute.cluster import Cluster
 from plait.features.encoding import Encoding
+from plait.features.rounding import Rounding
 from plait.types import Modality
 
 T = TypeVar("T")
@@ -42,12 +43,15 @@ def shared(
                 files = dict.fromkeys(file for file in map(file_of, streams) if file)
                 yield list(files), (encoder, modality, cuts)
 
-    return cluster.each(bound(_encode_share, encode.device), tasks())
+    for rows, rounding in cluster.each(bound(_encode_share, encode.device), tasks()):
+        encode.rounding.join(rounding)
+        yield rows
 
 
 def _encode_share(
     where: Mapping[Path, Path], encode: Encoding, modality: Modality, cuts: Sequence[Cut]
-) -> np.ndarray:
-    """The rows of some clips, whose recordings' files lie where `where` says."""
+) -> tuple[np.ndarray, Rounding]:
+    """The rows of some clips, whose recordings' files lie where `where` says, and what rounding took."""
     here = sent(cuts, modality, where)
-    return np.concatenate(list(encode(tensors(modality, here), [len(here)])))
+    encode.rounding = Rounding()
+    return np.concatenate(list(encode(tensors(modality, here), [len(here)]))), encode.rounding

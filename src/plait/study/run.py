@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,7 +23,7 @@ from plait.compute.executors import EXECUTORS, workers_of
 from plait.compute.machine import cores, device_called
 from plait.compute.schedule import do_missing
 from plait.config import Study
-from plait.errors import ConfigError, DataError, PlaitError
+from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning
 from plait.keying import keying
 from plait.objects import resolve
 from plait.progress import Progress, silent
@@ -71,6 +72,7 @@ from plait.training.objectives.row import (
     stand_ins_for,
     try_step,
 )
+from plait.training.rates import hurried
 from plait.trust import OWN
 from plait.types import Clip, Dataset, Fold
 
@@ -302,7 +304,7 @@ def check_methods(
     arrays = {rows: name for given in clips.values() for name, rows in given.arrays.items()}
     named = [(name, rows) for rows, name in arrays.items()]
     check_clips(data, [clip for _, clip in cuts], named, people_of(study), by_of(study.protocol))
-    table, lines = [clip for _, clip in cuts], []
+    table, lines, hasty = [clip for _, clip in cuts], [], dict[str, None]()
     within = _within(study, dataset, table, parts)
     for name, method, train in study.trainings():
         where, precision = f"methods.{name}", getattr(torch, train.precision)
@@ -310,6 +312,9 @@ def check_methods(
         stand_ins = stand_ins_for(objectives, method.modalities, f"{where}.train")
         anew = partial(build, method, dataset, clips[name].shapes, where, precision, stand_ins)
         network = check(method, train, anew, clips[name], where)
+        sides = [clips[name].of(fold.train, fold.by) for fold in parts]
+        fewest = min(len(clips[name].holding(method.modalities, side)) for side in sides)
+        hasty |= dict.fromkeys(hurried(train, network, fewest, f"{where}.train"))
         teachers = {m: Teacher(encoder) for m, (_, encoder) in study.teachers(train).items()}
         for fold in (*parts, *within.get(name, ())) if objectives else ():
             sides = [clips[name].of(names, fold.by) for names in (fold.train, fold.val)]
@@ -336,6 +341,8 @@ def check_methods(
                 f"{name} ({method.use}) sees nothing of {len(unseen)} of {len(table)} clips, for want of "
                 f"{absent}: they count as not recognised"
             )
+    for line in hasty:  # the same of all methods is said once
+        warnings.warn(line, PlaitWarning, stacklevel=2)
     return lines
 
 

@@ -334,8 +334,10 @@ def optimizer_of(
         return one_pass(optimizer), None
     make = resolve(train.schedule.use, f"{where}.schedule.use")
     with refusing(f"{where}.schedule.args: {train.schedule.use}"):
-        parameters = inspect.signature(make).parameters
-        length = {name: steps for name in ("total_steps", "T_max") if name in parameters}
+        parameters, names = inspect.signature(make).parameters, ["total_steps", "T_max"]
+        if inspect.isclass(make) and issubclass(make, torch.optim.lr_scheduler.PolynomialLR):
+            names.append("total_iters")  # of others the length of a start
+        length = {name: steps for name in names if name in parameters}
         rates = [group.get("lr") for group in optimizer.param_groups]
         schedule = make(optimizer, **{**length, **train.schedule.args})
     if len(rates) > 1 and len({group["lr"] for group in optimizer.param_groups}) < len(set(rates)):

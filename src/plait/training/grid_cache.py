@@ -1,7 +1,9 @@
 """Grids that training does not change: of frozen encoders, and of features; they are read, not made anew."""
 
 import math
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,8 @@ from plait.clips.rows import BFLOAT16
 from plait.compute.machine import numerics
 from plait.config import Method
 from plait.contents import network_key
-from plait.errors import DataError
+from plait.errors import DataError, PlaitWarning
+from plait.features.rounding import Rounding
 from plait.fusion.contraction import average
 from plait.fusion.grids import mean_of
 from plait.store import cache_folder, content_key, made_once
@@ -63,7 +66,7 @@ def known_grids(
             grid = _frozen(encoder.eval(), modality, donors[modality], clips, device, kept)
         forms = _forms(network, modality, grid.shape, grid.dtype)
         if forms.grid:
-            arrays[modality] = _rounded(grid, kept) if forms.rounded else grid
+            arrays[modality] = _rounded(grid, modality, kept) if forms.rounded else grid
         if forms.mean:
             arrays[mean_of(modality)] = _means(grid, kept)
     return Clips(clips.table, arrays, {m: rows.shape for m, rows in arrays.items()})
@@ -122,15 +125,19 @@ def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device
     # The donor's job stands for code and clips, its weights for what it came to, here or on another machine.
     how = [network_key(encoder), device, torch.get_num_threads(), numerics(device), FORMAT]
     key = content_key([donor.parent.name, modality, *how, [file.stem for file in array.files]])
-    parts = [Rows.of(file) for file in array.files]
+    parts, rounding = [Rows.of(file) for file in array.files], Rounding()
 
     def encode(part: Rows, rows: np.ndarray) -> Tensor:
-        grids: Tensor = encoder(part.read(rows).to(device))
-        return grids.cpu().half()
+        grids: Tensor = encoder(part.read(rows).to(device)).cpu()
+        rounding.add(grids)
+        return grids.half()
 
     grids = (encode(part, rows) for part in parts for rows in _batches(len(part)))
     path = folder / f"{key}.npy"
     _keep(path, sum(map(len, parts)), _HALF, grids, f"the frozen encoder of {modality}")
+    if lost := rounding.lost():
+        expected = "expected one that centres or scales what it gives, for a frozen one's grids are kept so"
+        warnings.warn(f"encoders.{modality}: {lost}: {expected}", PlaitWarning, stacklevel=2)
     return array.behind_each_other(path)
 
 
@@ -140,9 +147,20 @@ def _means(grid: Rows, folder: Path) -> Rows:
     return _derived(grid, folder, how, np.dtype("<f4"), lambda x: x.flatten(1, -2).mean(dim=1))
 
 
-def _rounded(grid: Rows, folder: Path) -> Rows:
+def _rounded(grid: Rows, modality: str, folder: Path) -> Rows:
     """Every clip's grid in bfloat16."""
-    return _derived(grid, folder, ["bfloat16", FORMAT], BFLOAT16, lambda x: x.bfloat16().view(torch.int16))
+    rounding = Rounding(torch.bfloat16)
+    rounded = _derived(grid, folder, ["bfloat16", FORMAT], BFLOAT16, partial(_round, rounding))
+    if lost := rounding.lost():
+        expected = "expected features that are centred or scaled, or float32"
+        warnings.warn(f"train.precision: of {modality}, {lost}: {expected}", PlaitWarning, stacklevel=2)
+    return rounded
+
+
+def _round(rounding: Rounding, grids: Tensor) -> Tensor:
+    """The bits of grids in bfloat16; `rounding` looks at what that takes from them."""
+    rounding.add(grids)
+    return grids.bfloat16().view(torch.int16)
 
 
 def _derived(
