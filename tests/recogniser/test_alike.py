@@ -14,7 +14,7 @@ from plait.errors import PlaitWarning
 from plait.recogniser import validation
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.held import code_of
-from plait.recogniser.levels import Streams, unlike
+from plait.recogniser.levels import Streams, quantities, unlike
 from plait.recogniser.predict import plan
 from plait.recogniser.recogniser import Front, Member, Recogniser
 from plait.recogniser.windows import Sliding, extent_of, extents_of, scored_extent
@@ -333,3 +333,54 @@ def test_a_column_that_says_nothing_and_streams_of_no_numbers_are_left_aside():
     pictures = Recording("r", "1", {"b": Readings(np.arange(9.0), np.ones((9, 30, 30)))}, ())
     assert len(known_of(pictures)["b"].levels) == 1
     assert known_of(waves(), pictures)["b"].levels == ()
+
+
+IMU = ("ax", "ay", "az", "gx", "gy", "gz", "mx", "my", "mz")
+
+
+def imu(columns, seed=0, named=True, **scales):
+    random = np.random.default_rng(seed)
+    times = np.arange(0, 20, 0.02)
+    parts = {"acc": random.normal(0, 0.4, (len(times), 3)) + np.eye(3)[2]}
+    parts |= {name: random.normal(0, level, (len(times), 3)) for name, level in (("gyr", 80), ("mag", 30))}
+    scaled = [part * scales.get(name, 1.0) for name, part in parts.items()]
+    values = np.hstack(scaled)[:, :columns].astype(np.float32)
+    stream = SensorLog(times, values, IMU[:columns]) if named else Readings(times, values)
+    return Recording("r", "1", {"b": stream}, ())
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("columns", [6, 9])
+def test_another_unit_of_one_quantity_in_a_log_of_several_is_said(columns, named):
+    make = functools.partial(imu, columns, named=named)
+    known = known_of(*(make(seed) for seed in range(4)))
+    assert not unlike(known, make(9), ())
+    acc, gyr = ("(ax, ay, az)", "(gx, gy, gz)") if named else ("(columns 1, 2, 3)", "(columns 4, 5, 6)")
+    (line,) = unlike(known, make(9, acc=9.81), ())
+    assert f"b {acc} has readings 9." in line
+    (line,) = unlike(known, make(9, gyr=1 / 57.3), ())
+    assert f"b {gyr} has readings 0.01" in line
+    both = unlike(known, make(9, acc=1000.0, gyr=1 / 57.3), ())
+    assert [acc in both[0], gyr in both[1], len(both)] == [True, True, 2]
+
+
+def of(said):
+    names = said.split()
+    return [[names[column] for column in group] for group in quantities(names, len(names))]
+
+
+def test_columns_of_one_quantity_are_told_by_their_names():
+    assert of("acc_x gyr_x acc_y gyr_y acc_z gyr_z temp") == [
+        ["acc_x", "acc_y", "acc_z"],
+        ["gyr_x", "gyr_y", "gyr_z"],
+    ]
+    assert of("AccX(g) AccY(g) AccZ(g) w_x w_y w_z") == [
+        ["AccX(g)", "AccY(g)", "AccZ(g)"],
+        ["w_x", "w_y", "w_z"],
+    ]
+    assert of("flex1 flex2 qw qx qy qz") == [["flex1", "flex2"], ["qw", "qx", "qy", "qz"]]
+    assert of("hr temp") == [["hr", "temp"]] and of("hr") == [["hr"]]
+    for count in (1, 3, 6, 9, 12, 60):
+        found = quantities((), count)
+        assert sorted(column for group in found for column in group) == [*range(count)]
+        assert len(found) == {6: 2, 9: 3}.get(count, 1)

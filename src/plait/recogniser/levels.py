@@ -5,6 +5,7 @@ nor names: a network sees readings that it never saw, and says something all the
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ FACTOR = 5.0  # between levels of people, at least, that no person is
 SLOWER = 0.8  # of the lowest rate
 COLUMNS = 64  # of a log; what has more is told by one level
 MOST = 2**16  # readings that are looked at
+AXES = re.compile(r"(?<![a-z])[xyz](?![a-z])"), re.compile(r"[wxyz](?![a-z\d])"), re.compile(r"\d+$")
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -131,19 +133,60 @@ def unlike_stream(
     levels = _levels(stream)
     if levels is None or len(levels) != len(facts.levels):
         return
-    ratios = [
-        level / min(max(level, low), high)
-        for level, (low, high) in zip(levels.tolist(), facts.levels, strict=True)
+    ratios = {
+        column: level / min(max(level, low), high)
+        for column, (level, (low, high)) in enumerate(zip(levels.tolist(), facts.levels, strict=True))
         if math.isfinite(level) and level > 0 and low > 0
-    ]
-    stronger = [one for one in ratios if one >= FACTOR]
-    weaker = [one for one in ratios if one <= 1 / FACTOR]
-    for side, why in ((stronger, "in another unit?"), (weaker, "at rest throughout, or in another unit?")):
-        if len(side) > len(ratios) / 2:
-            yield (
-                f"{name} has readings {np.median(side):.3g} times those that the model was trained on: "
-                f"{why}{advice}"
-            )
+    }
+    names = getattr(unsynced(stream), "names", ())
+    for group in quantities(names, len(levels)):
+        what = f"{name}{_which(group, names, len(levels))}"
+        own = [ratios[column] for column in group if column in ratios]
+        stronger = [one for one in own if one >= FACTOR]
+        weaker = [one for one in own if one <= 1 / FACTOR]
+        for side, why in (
+            (stronger, "in another unit?"),
+            (weaker, "at rest throughout, or in another unit?"),
+        ):
+            if len(side) > len(own) / 2:
+                yield (
+                    f"{what} has readings {np.median(side):.3g} times those that the model was trained on: "
+                    f"{why}{advice}"
+                )
+
+
+def quantities(names: Sequence[str], count: int) -> list[list[int]]:
+    """Columns that measure the same, by their numbers: a unit that is another one is that of all of them.
+
+    Those are it whose names differ by an axis or by the number at their end (`acc_x`, `acc_y`; `gx`, `gy`);
+    of six or nine that names do not tell apart, three in a row. What is called like no other is one more.
+
+    Args:
+        names: of the columns, if they have some.
+        count: how many there are.
+    """
+    alike: dict[str, list[int]] = {}
+    for column, name in enumerate(names if len(names) == count else [""] * count):
+        alike.setdefault(_bare(name), []).append(column)
+    if len(alike) == 1 and count in (6, 9):
+        return [[*range(first, first + 3)] for first in range(0, count, 3)]
+    alone = [column for group in alike.values() if len(group) == 1 for column in group]
+    found = [group for group in alike.values() if len(group) > 1]
+    return found if found and len(alone) < 2 else [*found, alone] if alone else found
+
+
+def _bare(name: str) -> str:
+    """A column's name without the axis, or else the number, that tells it from others of its quantity."""
+    lower = name.lower()
+    return next((bare for one in AXES if (bare := one.sub("", lower, count=1)) != lower), lower)
+
+
+def _which(group: Sequence[int], names: Sequence[str], count: int) -> str:
+    """A group of columns, in words behind a stream's name; nothing of all."""
+    if len(group) == count:
+        return ""
+    said = [names[column] if len(names) == count else str(column + 1) for column in group]
+    return f" ({', '.join(said)})" if len(names) == count else f" (columns {', '.join(said)})"
 
 
 def _rate_hz(stream: Stream | SensorLog) -> float:
