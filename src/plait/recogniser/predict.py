@@ -28,6 +28,7 @@ from plait.errors import ConfigError, DataError, PlaitWarning, first_fault
 from plait.keying import source_key
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
+from plait.recogniser.lacking import absent, fewer
 from plait.recogniser.levels import unlike
 from plait.recogniser.model import ModelFacts, Unlabelled
 from plait.recogniser.recognise import recognise, rows_of
@@ -251,6 +252,8 @@ def predict(
 ) -> Predicted:
     """Predict recordings, and leave `out`; what `out` holds already, of the same, is not made again.
 
+    Sensors that recordings lack, or that see fewer windows than others, are said.
+
     Args:
         recogniser: who recognises.
         tasks: what `plan` says.
@@ -266,6 +269,9 @@ def predict(
     ours = any((out / name).exists() for name in (PREDICTED, PARTS))
     if not ours and taken(out, besides=(TIMELINE, SESSION)):
         raise ConfigError(f"{out}: holds files that no prediction has left: expected another folder")
+    for task in tasks:
+        if (line := absent(recogniser.facts.sensors, task.recording.streams)) is not None:
+            warnings.warn(f"recording {task.recording.name}: {line}", PlaitWarning, stacklevel=2)
     (out / PARTS).mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock"):
         if (out / PREDICTED).is_file():
@@ -276,6 +282,11 @@ def predict(
             _clear(out, before)
         sweep(out)
         table = timeline(recogniser, tasks, out / PARTS, progress)
+        for task in tasks:
+            seen_by = table.filter(pl.col("recording") == task.recording.name)["seen"]
+            line = fewer(recogniser.present(task.recording.streams), seen_by, len(task.windows))
+            if line is not None:
+                warnings.warn(f"recording {task.recording.name}: {line}", PlaitWarning, stacklevel=2)
         modalities = list(recogniser.modalities.values())
         wholes = {task.recording.name: whole(task, modalities) for task in tasks}
         predicted = write_prediction(out, recogniser.facts, sliding, table, wholes, key)
