@@ -384,3 +384,19 @@ def test_columns_of_one_quantity_are_told_by_their_names():
         found = quantities((), count)
         assert sorted(column for group in found for column in group) == [*range(count)]
         assert len(found) == {6: 2, 9: 3}.get(count, 1)
+
+
+@pytest.mark.parametrize("fill", [9999.0, -9999.0, 32767.0])
+def test_what_is_written_for_want_of_a_reading_is_said(fill):
+    known = known_of(*(imu(9, seed) for seed in range(4)))
+    log = imu(9, 9).streams["b"]
+    values = log.values.copy()
+    values[5:8, 4] = 500.0  # a sensor at its end, as others come near to
+    values[8:12, 4] = 400.0
+    assert not unlike(known, Recording("r", "1", {"b": replace(log, values=values)}, ()), ())
+    values[::25, 1] = fill
+    (line,) = unlike(known, Recording("r", "1", {"b": replace(log, values=values)}, ()), ())
+    assert f"b (ay) has {abs(fill):.6g} again and again" in line and line.endswith("(missing)")
+    once = log.values.copy()
+    once[3, 1] = fill
+    assert not unlike(known, Recording("r", "1", {"b": replace(log, values=once)}, ()), ())

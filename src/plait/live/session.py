@@ -206,6 +206,8 @@ class Session:
                 source.close()
         if self._failed is not None:
             raise self._failed
+        for line in self._likeness.rest():
+            warn(f"live: {line}")
         self.through = not self._stopping and not self.skipped
 
     def _warm(self) -> None:

@@ -22,6 +22,7 @@ STRONG = 0.9  # of the absolute readings lie below a column's level
 FACTOR = 5.0  # between levels of people, at least, that no person is
 SLOWER = 0.8  # of the lowest rate
 COLUMNS = 64  # of a log; what has more is told by one level
+REPEATED = 3  # readings of one value that may stand for none
 MOST = 2**16  # readings that are looked at
 AXES = re.compile(r"(?<![a-z])[xyz](?![a-z])"), re.compile(r"[wxyz](?![a-z\d])"), re.compile(r"\d+$")
 
@@ -130,15 +131,22 @@ def unlike_stream(
             f"{name} has {rate_hz:.3g} readings a second, the model was trained on {facts.rate_hz[0]:.3g} or "
             "more: what is faster is not there"
         )
-    levels = _levels(stream)
-    if levels is None or len(levels) != len(facts.levels):
+    absolute = _absolute(stream)
+    if absolute is None or absolute.shape[1] != len(facts.levels):
         return
+    levels = _levels_of(absolute)
     ratios = {
         column: level / min(max(level, low), high)
         for column, (level, (low, high)) in enumerate(zip(levels.tolist(), facts.levels, strict=True))
         if math.isfinite(level) and level > 0 and low > 0
     }
     names = getattr(unsynced(stream), "names", ())
+    for column, (_, high) in enumerate(facts.levels):
+        if (fill := _fill(absolute[:, column], high)) is not None:
+            yield (
+                f"{name}{_which([column], names, len(levels))} has {fill:.6g} again and again, and nothing "
+                f"else above {fill / 2:.3g}: for want of a reading? (missing)"
+            )
     for group in quantities(names, len(levels)):
         what = f"{name}{_which(group, names, len(levels))}"
         own = [ratios[column] for column in group if column in ratios]
@@ -186,7 +194,11 @@ def _which(group: Sequence[int], names: Sequence[str], count: int) -> str:
     if len(group) == count:
         return ""
     said = [names[column] if len(names) == count else str(column + 1) for column in group]
-    return f" ({', '.join(said)})" if len(names) == count else f" (columns {', '.join(said)})"
+    return (
+        f" ({', '.join(said)})"
+        if len(names) == count
+        else f" (column{'s' * (len(said) > 1)} {', '.join(said)})"
+    )
 
 
 def _rate_hz(stream: Stream | SensorLog) -> float:
@@ -199,6 +211,31 @@ def _rate_hz(stream: Stream | SensorLog) -> float:
 
 def _levels(stream: Stream | SensorLog) -> np.ndarray | None:
     """What nine in ten absolute readings of each column stay below; None of what holds none in memory."""
+    absolute = _absolute(stream)
+    return None if absolute is None else _levels_of(absolute)
+
+
+def _levels_of(absolute: np.ndarray) -> np.ndarray:
+    known = np.isfinite(absolute).any(axis=0)
+    levels = np.full(absolute.shape[1], np.nan)
+    levels[known] = np.nanquantile(absolute[:, known], STRONG, axis=0)
+    return levels
+
+
+def _fill(absolute: np.ndarray, high: float) -> float | None:
+    """A value that stands for no reading: far above a level, often, and nothing comes half as near to it."""
+    most = float(np.nanmax(absolute, initial=0.0))
+    if not 0 < FACTOR * high <= most:
+        return None
+    far = absolute[absolute > most / 2]
+    return most if len(far) >= REPEATED and (far == most).all() else None
+
+
+def _absolute(stream: Stream | SensorLog) -> np.ndarray | None:
+    """Absolute readings `(n, columns)`, NaN of angles, whose size is no level; None: none are in memory.
+
+    Of more than `COLUMNS` they are one.
+    """
     held: Any = unsynced(stream)
     values = getattr(held, "values", None)
     if (
@@ -212,9 +249,6 @@ def _levels(stream: Stream | SensorLog) -> np.ndarray | None:
     if rows.shape[1] > COLUMNS:
         rows = rows[:: math.ceil(rows.size / MOST / COLUMNS)].reshape(-1, 1)
     absolute = np.abs(rows.astype(np.float64))
-    angles = {column for column, _, _ in held.between.circular} if isinstance(held, SensorLog) else set[int]()
-    straight = [column not in angles for column in range(rows.shape[1])]
-    known = np.isfinite(absolute).any(axis=0) & np.array(straight)  # how far one has turned is no level
-    levels = np.full(rows.shape[1], np.nan)
-    levels[known] = np.nanquantile(absolute[:, known], STRONG, axis=0)
-    return levels
+    if isinstance(held, SensorLog):
+        absolute[:, [column for column, _, _ in held.between.circular]] = np.nan
+    return absolute
