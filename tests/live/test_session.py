@@ -60,6 +60,12 @@ def test_a_replay_leaves_what_predict_leaves(recogniser, tmp_path, seed):
     assert live.keys() == files.keys() - {".lock"} | {SESSION}
 
 
+def test_a_stride_that_leaves_time_between_windows_is_said(recogniser, tmp_path):
+    folder = folder_of(tmp_path / "recording", 100)
+    with pytest.warns(PlaitWarning, match=r"live: windows of 2 s, 5 s apart: nothing is seen in 3 s between"):
+        Session(recogniser, [Replay(folder, pace := Pace(math.inf, 0.0))], pace, stride_s=5.0)
+
+
 class Slow:
     """A listener that takes its time, and counts."""
 

@@ -2,6 +2,7 @@
 
 import functools
 import unicodedata
+import warnings
 from dataclasses import replace
 from threading import Lock
 
@@ -15,6 +16,7 @@ from plait.recogniser import validation
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.held import code_of
 from plait.recogniser.levels import Streams, quantities, unlike
+from plait.recogniser.model import read_facts
 from plait.recogniser.predict import plan
 from plait.recogniser.recogniser import Front, Member, Recogniser
 from plait.recogniser.windows import Sliding, extent_of, extents_of, scored_extent
@@ -262,15 +264,43 @@ def test_labels_however_they_are_spelt_make_transitions(tmp_path, monkeypatch):
     assert seen and {*seen} == {*spelt.activities}
 
 
-def test_a_recording_shorter_than_a_window_is_named():
+def whoever(lasting_s=None):
+    """A recogniser that sees everything."""
     recogniser = type("Sees", (), {"modalities": {m.name: m for m in MODALITIES}})()
-    recogniser.facts = type("Facts", (), {"columns": {}, "streams": {}, "activities": world.ACTIVITIES})()
+    about = {"columns": {}, "streams": {}, "activities": world.ACTIVITIES, "lasting_s": lasting_s}
+    recogniser.facts = type("Facts", (), about)()
     recogniser.activities = world.ACTIVITIES
     recogniser.present = lambda streams: {*streams}
     recogniser.can_see = lambda present: True
+    return recogniser
+
+
+def test_a_recording_shorter_than_a_window_is_named():
+    recogniser = whoever()
     with pytest.warns(PlaitWarning, match="recording r: shorter than a window of 2 s: nothing is seen"):
         (task,) = plan(recogniser, [recording(a=(0, 1.5), b=(0, 1.5))], Sliding(2.0, 1.0))
     assert task.windows == []
+
+
+def test_whole_recordings_far_shorter_or_longer_than_the_clips_of_training_are_named():
+    for lasts_s in (1.55, 2.0, 3.7):
+        plan(whoever((2.0, 3.0)), [recording(a=(0, lasts_s))], Sliding(None))
+    for lasts_s in (1.0, 48.0):
+        with pytest.warns(PlaitWarning, match=r"recording r: 1 of 1 windows last .* on clips of 2 to 3 s"):
+            plan(whoever((2.0, 3.0)), [recording(a=(0, lasts_s))], Sliding(None))
+    with pytest.warns(PlaitWarning, match="1 of 2 windows last 9 to 9 s"):
+        clips = {"r": [(0.0, 2.0), (0.0, 9.0)]}
+        plan(whoever((2.0, 3.0)), [recording(a=(0, 9))], Sliding(None), clips=clips)
+
+
+def test_a_stride_that_leaves_time_between_windows_is_said_once():
+    two = [recording(a=(0, 9)), replace(recording(a=(0, 9)), name="s")]
+    plan(whoever(), two, Sliding(2.0, 2.0))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PlaitWarning)
+        plan(whoever(), two, Sliding(2.0, 3.5))
+    (line,) = [str(one.message) for one in caught]
+    assert line.startswith("windows of 2 s, 3.5 s apart: nothing is seen in 1.5 s between two")
 
 
 def waves(scale=1.0, rate_hz=50.0, seed=0, lasts_s=20.0):
@@ -396,7 +426,28 @@ def test_what_is_written_for_want_of_a_reading_is_said(fill):
     assert not unlike(known, Recording("r", "1", {"b": replace(log, values=values)}, ()), ())
     values[::25, 1] = fill
     (line,) = unlike(known, Recording("r", "1", {"b": replace(log, values=values)}, ()), ())
-    assert f"b (ay) has {abs(fill):.6g} again and again" in line and line.endswith("(missing)")
+    assert f"b (ay) has ±{abs(fill):.6g} again and again" in line and line.endswith("(missing)")
     once = log.values.copy()
     once[3, 1] = fill
     assert not unlike(known, Recording("r", "1", {"b": replace(log, values=once)}, ()), ())
+
+
+def test_a_model_of_whole_spans_keeps_how_long_they_lasted(tmp_path, monkeypatch):
+    import plait
+
+    spans = replace(world.WORLD, modalities=tuple(replace(m, rate_hz=None) for m in MODALITIES))
+    monkeypatch.setattr(world, "SPANS", spans, raising=False)
+    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
+    settings = {"methods": methods, "seeds": [0], "train": {"max_epochs": 1}, "modalities": ["a"]}
+    study = world.study(dataset="tests.recogniser.world:SPANS", **settings)
+    (tmp_path / "data").mkdir()
+    plait.run(study, tmp_path / "data", tmp_path / "run", doctor=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)  # settings are chosen on whole recordings
+        facts = fit_model(study, "a", tmp_path / "data", tmp_path / "model", run=tmp_path / "run")
+    lasts_s = [s.stop_s - s.start_s for one in world.recordings(None) for s in one.spans]
+    assert facts.seconds is None and facts.lasting_s == pytest.approx((min(lasts_s), max(lasts_s)))
+    assert facts == read_facts(tmp_path / "model")
+    recogniser = Recogniser.load(tmp_path / "model", trust=Trust({"tests"}))
+    with pytest.warns(PlaitWarning, match="1 of 1 windows last 90 to 90 s, the model was trained on"):
+        plan(recogniser, [world.recording("9")], Sliding(None))

@@ -1,11 +1,13 @@
 """From a study's method to a recording's timeline: the same scores, whatever stops on the way."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.recogniser import fitting, validation
@@ -402,3 +404,19 @@ def test_people_who_validate_are_recognised_on_the_device_that_a_model_is_fitted
     options = {"run": root / "run", "leave_out": ["4"], "device": "there", "say": print}
     fit_model(study, "a", root / "data", tmp_path / "model", **options)
     assert devices and set(devices) == {"cpu:0"}
+
+
+def test_weights_of_another_model_are_refused_and_a_model_without_a_checksum_is_loaded(made, tmp_path):
+    model = shutil.copytree(made[0] / "a-led", tmp_path / "model")
+    weights = load_file(model / WEIGHTS)
+    save_file({name: weight + 0.01 for name, weight in weights.items()}, tmp_path / "others")
+    (model / WEIGHTS).write_bytes((tmp_path / "others").read_bytes())
+    with pytest.raises(
+        DataError, match=r"model.safetensors: checksum .*, expected .*: weights of another model"
+    ):
+        Recogniser.load(model, trust=TESTS)
+    shutil.copy(made[0] / "a-led" / WEIGHTS, model / WEIGHTS)
+    said = (model / MODEL).read_text()
+    (model / MODEL).write_text("".join(line for line in said.splitlines(True) if line[:10] != "weights = "))
+    assert read_facts(model).weights is None
+    Recogniser.load(model, trust=TESTS)

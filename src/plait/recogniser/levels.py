@@ -141,12 +141,13 @@ def unlike_stream(
         if math.isfinite(level) and level > 0 and low > 0
     }
     names = getattr(unsynced(stream), "names", ())
+    fills: dict[float, list[int]] = {}
     for column, (_, high) in enumerate(facts.levels):
         if (fill := _fill(absolute[:, column], high)) is not None:
-            yield (
-                f"{name}{_which([column], names, len(levels))} has {fill:.6g} again and again, and nothing "
-                f"else above {fill / 2:.3g}: for want of a reading? (missing)"
-            )
+            fills.setdefault(fill, []).append(column)
+    for fill, columns in fills.items():
+        what = f"{name}{_which(columns, names, len(levels))} has ±{fill:.6g} again and again"
+        yield f"{what}, far above all else: for want of a reading? (missing)"
     for group in quantities(names, len(levels)):
         what = f"{name}{_which(group, names, len(levels))}"
         own = [ratios[column] for column in group if column in ratios]

@@ -33,8 +33,8 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
 
     Raises:
         DataError: the file is missing, damaged or holds no label; a label is empty (or nan, null, None, NA),
-            negative or reversed, or ends after the video; two of different activities overlap; or it is not clear what is meant, and
-            settings do not say.
+            negative or reversed, or ends after the video; two of different activities overlap; or it is not
+            clear what is meant, and settings do not say.
     """
     settings = settings or LabelSettings()
     notes: list[str] = []
@@ -61,8 +61,8 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
             raise DataError(f"{file}: {entry.where}: the activity is empty, expected a name")
         if entry.activity in NOTHING:
             raise DataError(
-                f"{file}: {entry.where}: the activity is {entry.activity!r}, as programs write an empty cell: "
-                "expected a name; leave out such rows, or call what is meant otherwise (no activity)"
+                f"{file}: {entry.where}: the activity is {entry.activity!r}, as programs write an empty "
+                "cell: expected a name; leave out such rows, or call what is meant otherwise (no activity)"
             )
         if not 0 <= entry.start_s < entry.stop_s <= MOST_S:
             raise DataError(
