@@ -239,7 +239,8 @@ def test_a_sensor_that_stops_half_way_is_done_without_where_that_can_be(made, tm
     half = without(world.recording("7"), "b", after_s=45.0)
     for method in ("a-led", "average"):
         recogniser = Recogniser.load(root / method, trust=TESTS)
-        sliding_over(recogniser, [half], tmp_path / method)
+        with pytest.warns(PlaitWarning, match="recording r7-0: b saw 44 of 89 windows"):
+            sliding_over(recogniser, [half], tmp_path / method)
         table = read_timeline(tmp_path / method, recogniser.activities)
         seen = {tuple(row["seen"]): row["stop_s"] for row in table.iter_rows(named=True)}
         assert seen[("a", "b")] == 45.0 and seen[("a",)] > 80
@@ -264,7 +265,8 @@ def test_a_recording_without_a_sensor_is_one_line_where_the_method_needs_it(made
         with pytest.raises(DataError, match=rf"recording r7-0: {method} \(plait.*\) sees nothing without a$"):
             sliding_over(recogniser, [lacking], tmp_path / method)
     recogniser = Recogniser.load(root / "average", trust=TESTS)
-    sliding_over(recogniser, [lacking], tmp_path / "average")
+    with pytest.warns(PlaitWarning, match="recording r7-0: has no a, and is predicted without"):
+        sliding_over(recogniser, [lacking], tmp_path / "average")
     assert set(read_timeline(tmp_path / "average", recogniser.activities)["seen"].list.join("+")) == {"b"}
 
 

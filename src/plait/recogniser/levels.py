@@ -168,7 +168,8 @@ def quantities(names: Sequence[str], count: int) -> list[list[int]]:
     """Columns that measure the same, by their numbers: a unit that is another one is that of all of them.
 
     Those are it whose names differ by an axis or by the number at their end (`acc_x`, `acc_y`; `gx`, `gy`);
-    of six or nine that names do not tell apart, three in a row. What is called like no other is one more.
+    of six or nine that names do not tell apart, three in a row. Those that are called like no other are one
+    more quantity; a single one beside others is not judged.
 
     Args:
         names: of the columns, if they have some.
@@ -194,12 +195,9 @@ def _which(group: Sequence[int], names: Sequence[str], count: int) -> str:
     """A group of columns, in words behind a stream's name; nothing of all."""
     if len(group) == count:
         return ""
-    said = [names[column] if len(names) == count else str(column + 1) for column in group]
-    return (
-        f" ({', '.join(said)})"
-        if len(names) == count
-        else f" (column{'s' * (len(said) > 1)} {', '.join(said)})"
-    )
+    if len(names) == count:
+        return f" ({', '.join(names[column] for column in group)})"
+    return f" (column{'s' * (len(group) > 1)} {', '.join(str(column + 1) for column in group)})"
 
 
 def _rate_hz(stream: Stream | SensorLog) -> float:

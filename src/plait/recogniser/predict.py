@@ -300,15 +300,15 @@ def predict(
             _clear(out, before)
         sweep(out)
         table = timeline(recogniser, tasks, out / PARTS, progress)
-        for task in tasks:
-            seen_by = table.filter(pl.col("recording") == task.recording.name)["seen"]
-            line = fewer(recogniser.present(task.recording.streams), seen_by, len(task.windows))
-            if line is not None:
-                warnings.warn(f"recording {task.recording.name}: {line}", PlaitWarning, stacklevel=2)
         modalities = list(recogniser.modalities.values())
         wholes = {task.recording.name: whole(task, modalities) for task in tasks}
         predicted = write_prediction(out, recogniser.facts, sliding, table, wholes, key)
         shutil.rmtree(out / PARTS, ignore_errors=True)
+    for task in tasks:
+        seen_by = table.filter(pl.col("recording") == task.recording.name)["seen"]
+        line = fewer(recogniser.present(task.recording.streams), seen_by, len(task.windows))
+        if line is not None:
+            warnings.warn(f"recording {task.recording.name}: {line}", PlaitWarning, stacklevel=2)
     return predicted
 
 
