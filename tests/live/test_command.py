@@ -34,6 +34,7 @@ def made(world, tmp_path):
     return tmp_path / "model", tmp_path / "anna"
 
 
+@pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")
 def test_a_replay_as_fast_as_possible_is_predict(plait, made, tmp_path):
     folder, recording = made
     code, _, err = plait("predict", folder, recording, "--out", tmp_path / "predicted", *TRUST)
@@ -49,6 +50,7 @@ def test_a_replay_as_fast_as_possible_is_predict(plait, made, tmp_path):
     assert "holds files, expected a new folder" in err
 
 
+@pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")
 def test_what_is_recorded_is_a_recording(plait, made, tmp_path):
     folder, recording = made
     record = tmp_path / "again"
@@ -118,6 +120,7 @@ def test_a_refusal_leaves_nothing(plait, made, tmp_path):
             assert not record.exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")
 def test_part_of_a_replay_is_not_taken_for_a_prediction_of_all(plait, made, tmp_path):
     folder, recording = made
     assert plait("predict", folder, recording, "--out", tmp_path / "whole", *TRUST)[0] == 0
@@ -165,6 +168,7 @@ def first_line(session):
     return line if ended else ""
 
 
+@pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")
 def test_a_session_that_is_killed_leaves_what_it_has_seen(plait, made, tmp_path):
     out = tmp_path / "live"
     session, line = in_a_process(made, out)

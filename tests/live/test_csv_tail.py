@@ -2,6 +2,7 @@
 
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -233,3 +234,21 @@ def test_bytes_without_an_end_of_line_are_no_line_and_are_not_kept_for_ever(tmp_
     file.write_bytes(b"a\r\nb\nc\n")
     assert growing.read() == [(2, b"b"), (3, b"c")] and growing.anew() is None
     growing.close()
+
+
+def test_columns_that_are_named_again_in_another_order_are_followed(tmp_path):
+    file = tmp_path / "glove.csv"
+    file.write_text(HEADER + lines(0, 100))
+    write_sync(tmp_path, {"left": Clock(0.0)})
+    source = Tail("left", file, SAID, sync=tmp_path / "sync.json")
+    turned = [row.split(",") for row in lines(150, 200).split()]
+    other = "".join(f"{y},{t},{x}\n" for t, x, y in turned)
+    with warnings.catch_warnings(record=True) as caught, followed(source) as events:
+        warnings.simplefilter("always", PlaitWarning)
+        add(file, HEADER + lines(100, 150) + "y,t_ms,count_x\n" + other + HEADER + lines(200, 250))
+        wait_for(lambda: len(values(events)) == 250)
+    said = [str(one.message).partition("line ")[2] for one in caught]
+    assert said == [f"{number}: columns in another order: followed" for number in (153, 204)]
+    np.testing.assert_array_equal(values(events)[:, 0], np.arange(250))
+    np.testing.assert_allclose(values(events)[:, 1], np.sin(np.arange(250)), atol=1e-4)
+    assert source.dropped == 0

@@ -87,6 +87,15 @@ def test_a_stream_that_ends_early_is_looked_at_unless_it_is_too_short():
     assert not said(np.empty(0), np.empty((0, 3), np.float32))
 
 
+@pytest.mark.parametrize("lasts_s", [LEAST_S / 2, 2 * LEAST_S, LOOKED_S + 1])
+def test_what_a_session_s_end_cuts_short_is_looked_at_once(lasts_s):
+    times, values = readings(50.0, lasts_s, 9.81)
+    likeness = Likeness(KNOWN, [Opening("imu", NAMES)], [MODALITY], 2.0)
+    lines = likeness.heard(Arrived("imu", times, values, 0.0))
+    assert len([*lines, *likeness.rest()]) == (lasts_s > LEAST_S)
+    assert not [*likeness.rest()]
+
+
 def test_an_angle_has_no_level():
     times, values = readings(50.0, LOOKED_S + 1, seed=9)
     values *= [100, 100, 1]

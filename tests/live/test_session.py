@@ -40,6 +40,7 @@ def recogniser(tmp_path_factory):
     return Recogniser.load(folder, trust=Trust({"tests"}))
 
 
+@pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")
 @pytest.mark.parametrize("seed", range(100, 105))
 def test_a_replay_leaves_what_predict_leaves(recogniser, tmp_path, seed):
     folder = folder_of(tmp_path / "recording", seed)
@@ -58,6 +59,12 @@ def test_a_replay_leaves_what_predict_leaves(recogniser, tmp_path, seed):
     assert session.skipped == 0
     assert {name for name in files if files[name] != live.get(name)} <= {".lock"}
     assert live.keys() == files.keys() - {".lock"} | {SESSION}
+
+
+def test_a_stride_that_leaves_time_between_windows_is_said(recogniser, tmp_path):
+    folder = folder_of(tmp_path / "recording", 100)
+    with pytest.warns(PlaitWarning, match=r"live: windows of 2 s, 5 s apart: nothing is seen in 3 s between"):
+        Session(recogniser, [Replay(folder, pace := Pace(math.inf, 0.0))], pace, stride_s=5.0)
 
 
 class Slow:
@@ -149,6 +156,7 @@ def test_a_replay_that_is_held_up_loses_no_sensor(recogniser, tmp_path):
     assert seen_of[1].items() <= seen_of[0].items()
 
 
+@pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")
 def test_what_was_not_seen_to_its_end_is_not_taken_for_the_whole(recogniser, tmp_path):
     folder = folder_of(tmp_path / "recording", 105)
     sliding = Sliding(2.0, 0.3)

@@ -2,6 +2,7 @@
 
 import functools
 import unicodedata
+import warnings
 from dataclasses import replace
 from threading import Lock
 
@@ -14,7 +15,8 @@ from plait.errors import PlaitWarning
 from plait.recogniser import validation
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.held import code_of
-from plait.recogniser.levels import Streams, unlike
+from plait.recogniser.levels import Streams, quantities, unlike
+from plait.recogniser.model import read_facts
 from plait.recogniser.predict import plan
 from plait.recogniser.recogniser import Front, Member, Recogniser
 from plait.recogniser.windows import Sliding, extent_of, extents_of, scored_extent
@@ -262,15 +264,43 @@ def test_labels_however_they_are_spelt_make_transitions(tmp_path, monkeypatch):
     assert seen and {*seen} == {*spelt.activities}
 
 
-def test_a_recording_shorter_than_a_window_is_named():
+def whoever(lasting_s=None):
+    """A recogniser that sees everything."""
     recogniser = type("Sees", (), {"modalities": {m.name: m for m in MODALITIES}})()
-    recogniser.facts = type("Facts", (), {"columns": {}, "streams": {}, "activities": world.ACTIVITIES})()
+    about = {"columns": {}, "streams": {}, "activities": world.ACTIVITIES, "lasting_s": lasting_s}
+    recogniser.facts = type("Facts", (), about)()
     recogniser.activities = world.ACTIVITIES
     recogniser.present = lambda streams: {*streams}
     recogniser.can_see = lambda present: True
+    return recogniser
+
+
+def test_a_recording_shorter_than_a_window_is_named():
+    recogniser = whoever()
     with pytest.warns(PlaitWarning, match="recording r: shorter than a window of 2 s: nothing is seen"):
         (task,) = plan(recogniser, [recording(a=(0, 1.5), b=(0, 1.5))], Sliding(2.0, 1.0))
     assert task.windows == []
+
+
+def test_whole_recordings_far_shorter_or_longer_than_the_clips_of_training_are_named():
+    for lasts_s in (1.55, 2.0, 3.7):
+        plan(whoever((2.0, 3.0)), [recording(a=(0, lasts_s))], Sliding(None))
+    for lasts_s in (1.0, 48.0):
+        with pytest.warns(PlaitWarning, match=r"recording r: 1 of 1 windows last .* on clips of 2 to 3 s"):
+            plan(whoever((2.0, 3.0)), [recording(a=(0, lasts_s))], Sliding(None))
+    with pytest.warns(PlaitWarning, match="1 of 2 windows last 9 to 9 s"):
+        clips = {"r": [(0.0, 2.0), (0.0, 9.0)]}
+        plan(whoever((2.0, 3.0)), [recording(a=(0, 9))], Sliding(None), clips=clips)
+
+
+def test_a_stride_that_leaves_time_between_windows_is_said_once():
+    two = [recording(a=(0, 9)), replace(recording(a=(0, 9)), name="s")]
+    plan(whoever(), two, Sliding(2.0, 2.0))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PlaitWarning)
+        plan(whoever(), two, Sliding(2.0, 3.5))
+    (line,) = [str(one.message) for one in caught]
+    assert line.startswith("windows of 2 s, 3.5 s apart: nothing is seen in 1.5 s between two")
 
 
 def waves(scale=1.0, rate_hz=50.0, seed=0, lasts_s=20.0):
@@ -333,3 +363,91 @@ def test_a_column_that_says_nothing_and_streams_of_no_numbers_are_left_aside():
     pictures = Recording("r", "1", {"b": Readings(np.arange(9.0), np.ones((9, 30, 30)))}, ())
     assert len(known_of(pictures)["b"].levels) == 1
     assert known_of(waves(), pictures)["b"].levels == ()
+
+
+IMU = ("ax", "ay", "az", "gx", "gy", "gz", "mx", "my", "mz")
+
+
+def imu(columns, seed=0, named=True, **scales):
+    random = np.random.default_rng(seed)
+    times = np.arange(0, 20, 0.02)
+    parts = {"acc": random.normal(0, 0.4, (len(times), 3)) + np.eye(3)[2]}
+    parts |= {name: random.normal(0, level, (len(times), 3)) for name, level in (("gyr", 80), ("mag", 30))}
+    scaled = [part * scales.get(name, 1.0) for name, part in parts.items()]
+    values = np.hstack(scaled)[:, :columns].astype(np.float32)
+    stream = SensorLog(times, values, IMU[:columns]) if named else Readings(times, values)
+    return Recording("r", "1", {"b": stream}, ())
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("columns", [6, 9])
+def test_another_unit_of_one_quantity_in_a_log_of_several_is_said(columns, named):
+    make = functools.partial(imu, columns, named=named)
+    known = known_of(*(make(seed) for seed in range(4)))
+    assert not unlike(known, make(9), ())
+    acc, gyr = ("(ax, ay, az)", "(gx, gy, gz)") if named else ("(columns 1, 2, 3)", "(columns 4, 5, 6)")
+    (line,) = unlike(known, make(9, acc=9.81), ())
+    assert f"b {acc} has readings 9." in line
+    (line,) = unlike(known, make(9, gyr=1 / 57.3), ())
+    assert f"b {gyr} has readings 0.01" in line
+    both = unlike(known, make(9, acc=1000.0, gyr=1 / 57.3), ())
+    assert [acc in both[0], gyr in both[1], len(both)] == [True, True, 2]
+
+
+def of(said):
+    names = said.split()
+    return [[names[column] for column in group] for group in quantities(names, len(names))]
+
+
+def test_columns_of_one_quantity_are_told_by_their_names():
+    assert of("acc_x gyr_x acc_y gyr_y acc_z gyr_z temp") == [
+        ["acc_x", "acc_y", "acc_z"],
+        ["gyr_x", "gyr_y", "gyr_z"],
+    ]
+    assert of("AccX(g) AccY(g) AccZ(g) w_x w_y w_z") == [
+        ["AccX(g)", "AccY(g)", "AccZ(g)"],
+        ["w_x", "w_y", "w_z"],
+    ]
+    assert of("flex1 flex2 qw qx qy qz") == [["flex1", "flex2"], ["qw", "qx", "qy", "qz"]]
+    assert of("hr temp") == [["hr", "temp"]] and of("hr") == [["hr"]]
+    for count in (1, 3, 6, 9, 12, 60):
+        found = quantities((), count)
+        assert sorted(column for group in found for column in group) == [*range(count)]
+        assert len(found) == {6: 2, 9: 3}.get(count, 1)
+
+
+@pytest.mark.parametrize("fill", [9999.0, -9999.0, 32767.0])
+def test_what_is_written_for_want_of_a_reading_is_said(fill):
+    known = known_of(*(imu(9, seed) for seed in range(4)))
+    log = imu(9, 9).streams["b"]
+    values = log.values.copy()
+    values[5:8, 4] = 500.0  # a sensor at its end, as others come near to
+    values[8:12, 4] = 400.0
+    assert not unlike(known, Recording("r", "1", {"b": replace(log, values=values)}, ()), ())
+    values[::25, 1] = fill
+    (line,) = unlike(known, Recording("r", "1", {"b": replace(log, values=values)}, ()), ())
+    assert f"b (ay) has ±{abs(fill):.6g} again and again" in line and line.endswith("(missing)")
+    once = log.values.copy()
+    once[3, 1] = fill
+    assert not unlike(known, Recording("r", "1", {"b": replace(log, values=once)}, ()), ())
+
+
+def test_a_model_of_whole_spans_keeps_how_long_they_lasted(tmp_path, monkeypatch):
+    import plait
+
+    spans = replace(world.WORLD, modalities=tuple(replace(m, rate_hz=None) for m in MODALITIES))
+    monkeypatch.setattr(world, "SPANS", spans, raising=False)
+    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
+    settings = {"methods": methods, "seeds": [0], "train": {"max_epochs": 1}, "modalities": ["a"]}
+    study = world.study(dataset="tests.recogniser.world:SPANS", **settings)
+    (tmp_path / "data").mkdir()
+    plait.run(study, tmp_path / "data", tmp_path / "run", doctor=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)  # settings are chosen on whole recordings
+        facts = fit_model(study, "a", tmp_path / "data", tmp_path / "model", run=tmp_path / "run")
+    lasts_s = [s.stop_s - s.start_s for one in world.recordings(None) for s in one.spans]
+    assert facts.seconds is None and facts.lasting_s == pytest.approx((min(lasts_s), max(lasts_s)))
+    assert facts == read_facts(tmp_path / "model")
+    recogniser = Recogniser.load(tmp_path / "model", trust=Trust({"tests"}))
+    with pytest.warns(PlaitWarning, match="1 of 1 windows last 90 to 90 s, the model was trained on"):
+        plan(recogniser, [world.recording("9")], Sliding(None))

@@ -47,6 +47,7 @@ def test_every_method_stands_on_all_whole_recordings(made):
     assert labelled["concat"] < 0.8  # a recording and a half of four with nothing recognised
 
 
+@pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")
 @pytest.mark.parametrize("method", ["a-led", "average", "b", "concat"])
 def test_a_model_is_trained_on_whole_clips_and_predicts_the_rest(made, tmp_path, method):
     root, study = made

@@ -1,11 +1,13 @@
 """From a study's method to a recording's timeline: the same scores, whatever stops on the way."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.recogniser import fitting, validation
@@ -237,7 +239,8 @@ def test_a_sensor_that_stops_half_way_is_done_without_where_that_can_be(made, tm
     half = without(world.recording("7"), "b", after_s=45.0)
     for method in ("a-led", "average"):
         recogniser = Recogniser.load(root / method, trust=TESTS)
-        sliding_over(recogniser, [half], tmp_path / method)
+        with pytest.warns(PlaitWarning, match="recording r7-0: b saw 44 of 89 windows"):
+            sliding_over(recogniser, [half], tmp_path / method)
         table = read_timeline(tmp_path / method, recogniser.activities)
         seen = {tuple(row["seen"]): row["stop_s"] for row in table.iter_rows(named=True)}
         assert seen[("a", "b")] == 45.0 and seen[("a",)] > 80
@@ -262,7 +265,8 @@ def test_a_recording_without_a_sensor_is_one_line_where_the_method_needs_it(made
         with pytest.raises(DataError, match=rf"recording r7-0: {method} \(plait.*\) sees nothing without a$"):
             sliding_over(recogniser, [lacking], tmp_path / method)
     recogniser = Recogniser.load(root / "average", trust=TESTS)
-    sliding_over(recogniser, [lacking], tmp_path / "average")
+    with pytest.warns(PlaitWarning, match="recording r7-0: has no a, and is predicted without"):
+        sliding_over(recogniser, [lacking], tmp_path / "average")
     assert set(read_timeline(tmp_path / "average", recogniser.activities)["seen"].list.join("+")) == {"b"}
 
 
@@ -402,3 +406,19 @@ def test_people_who_validate_are_recognised_on_the_device_that_a_model_is_fitted
     options = {"run": root / "run", "leave_out": ["4"], "device": "there", "say": print}
     fit_model(study, "a", root / "data", tmp_path / "model", **options)
     assert devices and set(devices) == {"cpu:0"}
+
+
+def test_weights_of_another_model_are_refused_and_a_model_without_a_checksum_is_loaded(made, tmp_path):
+    model = shutil.copytree(made[0] / "a-led", tmp_path / "model")
+    weights = load_file(model / WEIGHTS)
+    save_file({name: weight + 0.01 for name, weight in weights.items()}, tmp_path / "others")
+    (model / WEIGHTS).write_bytes((tmp_path / "others").read_bytes())
+    with pytest.raises(
+        DataError, match=r"model.safetensors: checksum .*, expected .*: weights of another model"
+    ):
+        Recogniser.load(model, trust=TESTS)
+    shutil.copy(made[0] / "a-led" / WEIGHTS, model / WEIGHTS)
+    said = (model / MODEL).read_text()
+    (model / MODEL).write_text("".join(line for line in said.splitlines(True) if line[:10] != "weights = "))
+    assert read_facts(model).weights is None
+    Recogniser.load(model, trust=TESTS)

@@ -113,6 +113,13 @@ BAD = [
     ("csv", "start,stop,label\n0,00:99:00,a\n", "line 2: '00:99:00', expected a time"),
     ("csv", "start,stop,label\n0,,a\n", "line 2: '', expected a time"),
     ("csv", "start,stop,label\n0,1, \n", "line 2: the activity is empty"),
+    (
+        "csv",
+        "start,stop,label\n0,1,a\n1,2,nan\n",
+        "line 3: the activity is 'nan', as programs write an empty",
+    ),
+    ("csv", "start,stop,label\n0,1,None\n", "line 2: the activity is 'None'"),
+    ("json", thumos(a=[{**ONE, "label": "NA"}]), "annotation 1: the activity is 'NA'"),
     ("csv", "start,stop,label\n2,1,a\n", "line 2: 'a' is from 2.0 s to 1.0 s"),
     ("csv", "start,stop,label\n-1,1,a\n", "line 2: 'a' is from -1.0 s"),
     (

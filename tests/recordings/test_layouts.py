@@ -161,3 +161,15 @@ def test_comments_among_the_rows_and_the_names_again_are_no_rows(tmp_path):
     assert table.at(39).endswith("line 43")
     signs = read_table(written(tmp_path, "tag,x\n" + "".join(f"#{i},{i}\n" for i in range(20))), logger=True)
     assert len(signs.frame) == 20
+
+
+@pytest.mark.parametrize("separator", [",", "\t", " "])
+def test_names_that_come_again_in_another_order_are_refused(tmp_path, separator):
+    names, again = separator.join("txyk"), separator.join("tykx")
+    rows = "\n".join(separator.join(f"{cell:.5f}" for cell in row) for row in ROWS)
+    same = f"# {names}\n{rows}\n# {names}\n{rows}\n"
+    assert len(read_table(written(tmp_path, same), logger=True).frame) == 2 * len(ROWS)
+    with pytest.raises(
+        DataError, match=r"line 42: the names of the columns again, in another order \(t, y, k"
+    ):
+        read_table(written(tmp_path, f"# {names}\n{rows}\n# {again}\n{rows}\n"), logger=True)

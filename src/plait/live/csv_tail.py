@@ -17,7 +17,7 @@ from plait.live.following import Arrivals
 from plait.live.growing import Growing
 from plait.live.placing import Placing, warn
 from plait.recordings.folder import SYNC, Clock, log_file, read_sync
-from plait.recordings.layouts import COMMENTS, Layout, layout_of, text_of
+from plait.recordings.layouts import COMMENTS, Layout, layout_of, names_again, text_of
 from plait.recordings.logs import Log, not_linear, read_log, scaled, times_of, where
 from plait.recordings.tables import framed
 from plait.recordings.unknown_logs import describe_log
@@ -34,7 +34,8 @@ class Tail:
 
     Times are on the logger's clock, which is told by when rows come; or, with `sync`, stay as they are, and
     the whole file is read. A file that is replaced or cut short is read from its start, and that is said; so
-    is a row that cannot be read, which is left out.
+    is a row that cannot be read, which is left out. Where a logger names its columns again in another order,
+    that one holds.
 
     Args:
         stream: what it is called.
@@ -127,7 +128,30 @@ class Tail:
                 return
             self._layout = self._layout_of(self._head)
             lines, self._head = self._head, []
-        own_s, values = self._parsed(self._layout, self._readable(self._layout, lines))
+        for layout, part in self._by_order(self._layout, lines):
+            yield from self._placed(*self._parsed(layout, self._readable(layout, part)), arrived_s)
+
+    def _by_order(
+        self, layout: Layout, lines: list[tuple[int, bytes]]
+    ) -> Iterator[tuple[Layout, list[tuple[int, bytes]]]]:
+        """Lines without names of columns, each with the order of columns that was named last."""
+        part: list[tuple[int, bytes]] = []
+        first = layout.names[0].encode(errors="replace")
+        for number, line in lines:
+            again = None
+            if number >= self._begins and first in line:
+                again = names_again(line.decode(errors="replace"), layout.names, layout.separator)
+            if again is None:
+                part.append((number, line))
+            elif again != layout.names:
+                yield layout, part
+                layout, part = replace(layout, names=again), []
+                warn(f"live: {self.stream}: {self.file}: line {number}: columns in another order: followed")
+        self._layout = layout
+        yield layout, part
+
+    def _placed(self, own_s: np.ndarray, values: np.ndarray, arrived_s: float) -> Iterator[Event]:
+        """Readings at the logger's times, at those of the session."""
         if not len(own_s):
             return
         if self._placing is not None:

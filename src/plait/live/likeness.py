@@ -1,7 +1,7 @@
 """Whether what arrives is as fast and as strong as what a model was trained on."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +32,11 @@ class _Heard:
         self.first_s = min(self.first_s, float(event.times.min()))
         self.last_s = max(self.last_s, float(event.times.max()))
 
+    @property
+    def lasts_s(self) -> float:
+        """For how long it has been heard."""
+        return self.last_s - self.first_s
+
     def log(self) -> SensorLog:
         """All of it in the order of its times; pictures as readings without columns."""
         times, first = np.unique(np.concatenate(self.times), return_index=True)
@@ -40,7 +45,7 @@ class _Heard:
 
 
 class Likeness:
-    """Looks once at each stream, at its first minute.
+    """Looks once at each stream, at its first minute, or what there was of it.
 
     Args:
         known: what streams were like in the recordings that the model was trained on.
@@ -66,8 +71,15 @@ class Likeness:
             return []
         if isinstance(event, Arrived) and len(event.times):
             heard.add(event)
-        if heard.last_s - heard.first_s < (LOOKED_S if isinstance(event, Arrived) else LEAST_S):
+        if heard.lasts_s < (LOOKED_S if isinstance(event, Arrived) else LEAST_S):
             return []
-        del self._heard[event.stream]
-        facts = self.known[event.stream]
-        return list(unlike_stream(facts, event.stream, heard.log(), self.modalities, self.seconds))
+        return self._look(event.stream)
+
+    def rest(self) -> Iterator[str]:
+        """What is not as it was of streams whose first minute a session's end has cut short."""
+        for stream in [name for name, heard in self._heard.items() if heard.lasts_s >= LEAST_S]:
+            yield from self._look(stream)
+
+    def _look(self, stream: str) -> list[str]:
+        log = self._heard.pop(stream).log()
+        return list(unlike_stream(self.known[stream], stream, log, self.modalities, self.seconds))

@@ -125,6 +125,8 @@ class Session:
         if not pace.recorded:
             self.openings = completed(facts, self.openings)
         self.sliding = Sliding(facts.seconds, stride_s or facts.stride_s)
+        if self.sliding.between is not None:
+            warn(f"live: {self.sliding.between}")
         if pace.recorded:
             gaps_s = [opening.max_gap_s for opening in self.openings if opening.names]
             patience_s = max([patience_s, *(gap_s + BEHIND_S for gap_s in gaps_s)])
@@ -206,6 +208,8 @@ class Session:
                 source.close()
         if self._failed is not None:
             raise self._failed
+        for line in self._likeness.rest():
+            warn(f"live: {line}")
         self.through = not self._stopping and not self.skipped
 
     def _warm(self) -> None:

@@ -147,7 +147,7 @@ def fit_model(
     facts, networks = replace(facts, networks=asked), dict[str, nn.Module](own)
     for (name, over), group in zip(layers_of(facts.method, facts.fusing).items(), row.groups, strict=False):
         networks[name] = read_layer(folders[row.name, group[0].seed] / WEIGHTS, over, len(facts.activities))
-    write_model(out, facts, networks, card(facts, source.run.results if source.run else None))
+    facts = write_model(out, facts, networks, card(facts, source.run.results if source.run else None))
     shutil.rmtree(out / WORK, ignore_errors=True)
     return facts
 
@@ -234,8 +234,10 @@ def _streams(source: Source, facts: ModelFacts) -> ModelFacts:
     """A model that knows the streams it looks at, by the recordings of whom it was trained on.
 
     What the columns of logs are called, which all have alike; which are not linear between readings, by any
-    recording, for it shows only where an angle passes its ends; how fast they are, and how strong.
+    recording, for it shows only where an angle passes its ends; how fast they are, and how strong. Where
+    clips are whole spans, also how long they last.
     """
+    lasts_s = [clip.stop_s - clip.start_s for _, clip in source.cuts]
     used = {stream for sensor in facts.sensors.values() for stream in sensor.streams}
     trained, others = Streams(sorted(used)), Streams(sorted(used))
     columns: dict[str, tuple[str, ...]] = {}
@@ -257,6 +259,7 @@ def _streams(source: Source, facts: ModelFacts) -> ModelFacts:
         columns={stream: names for stream, names in sorted(columns.items()) if stream in used},
         between={stream: own for stream, own in sorted(between.items()) if stream in used and own},
         streams=trained.facts or others.facts,
+        lasting_s=(min(lasts_s), max(lasts_s)) if facts.seconds is None else None,
     )
 
 

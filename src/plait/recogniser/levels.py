@@ -5,6 +5,7 @@ nor names: a network sees readings that it never saw, and says something all the
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,9 @@ STRONG = 0.9  # of the absolute readings lie below a column's level
 FACTOR = 5.0  # between levels of people, at least, that no person is
 SLOWER = 0.8  # of the lowest rate
 COLUMNS = 64  # of a log; what has more is told by one level
+REPEATED = 3  # readings of one value that may stand for none
 MOST = 2**16  # readings that are looked at
+AXES = re.compile(r"(?<![a-z])[xyz](?![a-z])"), re.compile(r"[wxyz](?![a-z\d])"), re.compile(r"\d+$")
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -128,22 +131,73 @@ def unlike_stream(
             f"{name} has {rate_hz:.3g} readings a second, the model was trained on {facts.rate_hz[0]:.3g} or "
             "more: what is faster is not there"
         )
-    levels = _levels(stream)
-    if levels is None or len(levels) != len(facts.levels):
+    absolute = _absolute(stream)
+    if absolute is None or absolute.shape[1] != len(facts.levels):
         return
-    ratios = [
-        level / min(max(level, low), high)
-        for level, (low, high) in zip(levels.tolist(), facts.levels, strict=True)
+    levels = _levels_of(absolute)
+    ratios = {
+        column: level / min(max(level, low), high)
+        for column, (level, (low, high)) in enumerate(zip(levels.tolist(), facts.levels, strict=True))
         if math.isfinite(level) and level > 0 and low > 0
-    ]
-    stronger = [one for one in ratios if one >= FACTOR]
-    weaker = [one for one in ratios if one <= 1 / FACTOR]
-    for side, why in ((stronger, "in another unit?"), (weaker, "at rest throughout, or in another unit?")):
-        if len(side) > len(ratios) / 2:
-            yield (
-                f"{name} has readings {np.median(side):.3g} times those that the model was trained on: "
-                f"{why}{advice}"
-            )
+    }
+    names = getattr(unsynced(stream), "names", ())
+    fills: dict[float, list[int]] = {}
+    for column, (_, high) in enumerate(facts.levels):
+        if (fill := _fill(absolute[:, column], high)) is not None:
+            fills.setdefault(fill, []).append(column)
+    for fill, columns in fills.items():
+        what = f"{name}{_which(columns, names, len(levels))} has ±{fill:.6g} again and again"
+        yield f"{what}, far above all else: for want of a reading? (missing)"
+    for group in quantities(names, len(levels)):
+        what = f"{name}{_which(group, names, len(levels))}"
+        own = [ratios[column] for column in group if column in ratios]
+        stronger = [one for one in own if one >= FACTOR]
+        weaker = [one for one in own if one <= 1 / FACTOR]
+        for side, why in (
+            (stronger, "in another unit?"),
+            (weaker, "at rest throughout, or in another unit?"),
+        ):
+            if len(side) > len(own) / 2:
+                yield (
+                    f"{what} has readings {np.median(side):.3g} times those that the model was trained on: "
+                    f"{why}{advice}"
+                )
+
+
+def quantities(names: Sequence[str], count: int) -> list[list[int]]:
+    """Columns that measure the same, by their numbers: a unit that is another one is that of all of them.
+
+    Those are it whose names differ by an axis or by the number at their end (`acc_x`, `acc_y`; `gx`, `gy`);
+    of six or nine that names do not tell apart, three in a row. Those that are called like no other are one
+    more quantity; a single one beside others is not judged.
+
+    Args:
+        names: of the columns, if they have some.
+        count: how many there are.
+    """
+    alike: dict[str, list[int]] = {}
+    for column, name in enumerate(names if len(names) == count else [""] * count):
+        alike.setdefault(_bare(name), []).append(column)
+    if len(alike) == 1 and count in (6, 9):
+        return [[*range(first, first + 3)] for first in range(0, count, 3)]
+    alone = [column for group in alike.values() if len(group) == 1 for column in group]
+    found = [group for group in alike.values() if len(group) > 1]
+    return found if found and len(alone) < 2 else [*found, alone] if alone else found
+
+
+def _bare(name: str) -> str:
+    """A column's name without the axis, or else the number, that tells it from others of its quantity."""
+    lower = name.lower()
+    return next((bare for one in AXES if (bare := one.sub("", lower, count=1)) != lower), lower)
+
+
+def _which(group: Sequence[int], names: Sequence[str], count: int) -> str:
+    """A group of columns, in words behind a stream's name; nothing of all."""
+    if len(group) == count:
+        return ""
+    if len(names) == count:
+        return f" ({', '.join(names[column] for column in group)})"
+    return f" (column{'s' * (len(group) > 1)} {', '.join(str(column + 1) for column in group)})"
 
 
 def _rate_hz(stream: Stream | SensorLog) -> float:
@@ -156,6 +210,31 @@ def _rate_hz(stream: Stream | SensorLog) -> float:
 
 def _levels(stream: Stream | SensorLog) -> np.ndarray | None:
     """What nine in ten absolute readings of each column stay below; None of what holds none in memory."""
+    absolute = _absolute(stream)
+    return None if absolute is None else _levels_of(absolute)
+
+
+def _levels_of(absolute: np.ndarray) -> np.ndarray:
+    known = np.isfinite(absolute).any(axis=0)
+    levels = np.full(absolute.shape[1], np.nan)
+    levels[known] = np.nanquantile(absolute[:, known], STRONG, axis=0)
+    return levels
+
+
+def _fill(absolute: np.ndarray, high: float) -> float | None:
+    """A value that stands for no reading: far above a level, often, and nothing comes half as near to it."""
+    most = float(np.nanmax(absolute, initial=0.0))
+    if not 0 < FACTOR * high <= most:
+        return None
+    far = absolute[absolute > most / 2]
+    return most if len(far) >= REPEATED and (far == most).all() else None
+
+
+def _absolute(stream: Stream | SensorLog) -> np.ndarray | None:
+    """Absolute readings `(n, columns)`, NaN of angles, whose size is no level; None: none are in memory.
+
+    Of more than `COLUMNS` they are one.
+    """
     held: Any = unsynced(stream)
     values = getattr(held, "values", None)
     if (
@@ -169,9 +248,6 @@ def _levels(stream: Stream | SensorLog) -> np.ndarray | None:
     if rows.shape[1] > COLUMNS:
         rows = rows[:: math.ceil(rows.size / MOST / COLUMNS)].reshape(-1, 1)
     absolute = np.abs(rows.astype(np.float64))
-    angles = {column for column, _, _ in held.between.circular} if isinstance(held, SensorLog) else set[int]()
-    straight = [column not in angles for column in range(rows.shape[1])]
-    known = np.isfinite(absolute).any(axis=0) & np.array(straight)  # how far one has turned is no level
-    levels = np.full(rows.shape[1], np.nan)
-    levels[known] = np.nanquantile(absolute[:, known], STRONG, axis=0)
-    return levels
+    if isinstance(held, SensorLog):
+        absolute[:, [column for column, _, _ in held.between.circular]] = np.nan
+    return absolute

@@ -6,7 +6,7 @@ MODEL/README.md            a model card
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -22,7 +22,7 @@ from plait.features import Extraction
 from plait.recogniser.decoding import Decoding
 from plait.recogniser.levels import StreamFacts
 from plait.recordings.between import Between
-from plait.store import read_bytes, toml_of, write_bytes, write_text, write_toml
+from plait.store import checksum, read_bytes, toml_of, write_bytes, write_text, write_toml
 from plait.types import LONGEST_S, Windows
 
 MODEL, WEIGHTS, CARD = "model.toml", "model.safetensors", "README.md"
@@ -181,6 +181,7 @@ class ModelFacts:
         training: what they were trained on.
         seconds: the length of a window; without, a window is a whole recording.
         stride_s: from one window's start to the next one's.
+        lasting_s: without, the shortest and the longest clip that it was trained on.
         temperature: that scores are divided by, as logarithms.
         decoding: how windows' scores become segments.
         transitions: between activities, from training labels, where decoding asks for them.
@@ -188,6 +189,7 @@ class ModelFacts:
         cite: whom to cite for the data.
         versions: of plait and of what it computes with.
         commit: of plait's own source.
+        weights: the checksum of `model.safetensors`, if it was kept.
         format: of this file.
     """
 
@@ -205,6 +207,7 @@ class ModelFacts:
     fusing: Fusing = field(default_factory=Fusing)
     seconds: Seconds | None = None
     stride_s: Seconds | None = None
+    lasting_s: tuple[Seconds, Seconds] | None = None
     temperature: Annotated[FiniteFloat, Field(gt=0)] = 1.0
     decoding: Decoding = field(default_factory=Decoding)
     transitions: tuple[tuple[Share, ...], ...] = ()
@@ -212,6 +215,7 @@ class ModelFacts:
     cite: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     commit: str | None = None
+    weights: str | None = None
     format: Literal[1] = 1
 
     @property
@@ -238,8 +242,10 @@ class Model(NamedTuple):
         }
 
 
-def write_model(folder: Path, facts: ModelFacts, networks: Mapping[str, nn.Module], card: str) -> None:
+def write_model(folder: Path, facts: ModelFacts, networks: Mapping[str, nn.Module], card: str) -> ModelFacts:
     """Write a model's folder; `model.toml` comes last, so that with it the folder is whole.
+
+    What it says then has the weights' checksum, too.
 
     Args:
         folder: where.
@@ -258,7 +264,9 @@ def write_model(folder: Path, facts: ModelFacts, networks: Mapping[str, nn.Modul
     (folder / MODEL).unlink(missing_ok=True)
     write_bytes(folder / WEIGHTS, save(weights))
     write_text(folder / CARD, card)
+    facts = replace(facts, weights=checksum(folder / WEIGHTS))
     write_toml(folder / MODEL, asdict(facts))
+    return facts
 
 
 def read_facts(folder: Path) -> ModelFacts:
@@ -284,9 +292,13 @@ def read_model(folder: Path) -> Model:
     """A model's folder.
 
     Raises:
-        DataError: a file is missing or damaged.
+        DataError: a file is missing or damaged, or the weights are another model's.
     """
-    return Model(folder, read_facts(folder), read_weights(folder / WEIGHTS))
+    facts, weights = read_facts(folder), read_weights(folder / WEIGHTS)
+    if facts.weights is not None and (found := checksum(folder / WEIGHTS)) != facts.weights:
+        line = f"checksum {found[:12]}, expected {facts.weights[:12]} as {MODEL} says"
+        raise DataError(f"{folder / WEIGHTS}: {line}: weights of another model, or changed since the fit")
+    return Model(folder, facts, weights)
 
 
 def _check(facts: ModelFacts, path: Path) -> None:
@@ -294,6 +306,8 @@ def _check(facts: ModelFacts, path: Path) -> None:
     count = len(facts.activities)
     if not count or len(set(facts.activities)) < count:
         raise DataError(f"{path}: activities: expected names, each once")
+    if facts.lasting_s is not None and facts.lasting_s[0] > facts.lasting_s[1]:
+        raise DataError(f"{path}: lasting_s: {[*facts.lasting_s]}, expected the shortest first")
     if not facts.networks:
         raise DataError(f"{path}: networks: empty, expected at least one")
     for name, network in facts.networks.items():

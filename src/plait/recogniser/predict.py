@@ -28,6 +28,7 @@ from plait.errors import ConfigError, DataError, PlaitWarning, first_fault
 from plait.keying import source_key
 from plait.progress import Progress, Step, silent
 from plait.recogniser.decoding import Decoding
+from plait.recogniser.lacking import absent, fewer
 from plait.recogniser.levels import unlike
 from plait.recogniser.model import ModelFacts, Unlabelled
 from plait.recogniser.recognise import recognise, rows_of
@@ -45,6 +46,7 @@ PREDICTED, PARTS = "predict.json", ".predicting"
 SESSION = "session.json"  # of `plait live`, which leaves the rest when it ends
 SCORES, BY_ACTIVITY = "scores.json", "scores.csv"  # of `plait score`
 AT_ONCE = 64  # windows of a part
+BEYOND = 0.25  # of the shortest or the longest clip of training
 AHEAD = 2  # windows that are read while one is looked at
 _STRICT = ConfigDict(extra="forbid")
 
@@ -137,6 +139,8 @@ def plan(
     modalities = list(recogniser.modalities.values())
     columns = Columns(recogniser.facts.columns, "the recordings that the model was trained on")
     used = {stream for modality in modalities for stream in modality.streams}
+    if clips is None and sliding.between is not None:
+        warnings.warn(sliding.between, PlaitWarning, stacklevel=2)
     tasks: dict[str, Task] = {}
     for recording in recordings:
         if recording.name in tasks:
@@ -151,11 +155,26 @@ def plan(
             warnings.warn(line, PlaitWarning, stacklevel=2)
         for line in unlike(recogniser.facts.streams, recording, modalities, sliding.seconds):
             warnings.warn(line, PlaitWarning, stacklevel=2)
+        if (beyond := _beyond(recogniser.facts.lasting_s, windows)) is not None:
+            warnings.warn(f"recording {recording.name}: {beyond}", PlaitWarning, stacklevel=2)
         labels = labels_of(recording, cut, modalities, recogniser.activities)
         tasks[recording.name] = Task(recording, windows, labels)
     if not tasks:
         raise DataError("no recordings, expected one at least")
     return list(tasks.values())
+
+
+def _beyond(lasting_s: tuple[float, float] | None, windows: Sequence[tuple[float, float]]) -> str | None:
+    """What to say where windows are far shorter or longer than what a model was trained on."""
+    if lasting_s is None:
+        return None
+    low_s, high_s = lasting_s
+    lasts_s = [stop_s - start_s for start_s, stop_s in windows]
+    odd_s = [s for s in lasts_s if not (1 - BEYOND) * low_s <= s <= (1 + BEYOND) * high_s]
+    if not odd_s:
+        return None
+    what = f"{len(odd_s)} of {len(lasts_s)} windows last {min(odd_s):.3g} to {max(odd_s):.3g} s"
+    return f"{what}, the model was trained on clips of {low_s:.3g} to {high_s:.3g} s, each seen as a whole"
 
 
 def timeline(
@@ -251,6 +270,8 @@ def predict(
 ) -> Predicted:
     """Predict recordings, and leave `out`; what `out` holds already, of the same, is not made again.
 
+    Sensors that recordings lack, or that see fewer windows than others, are said.
+
     Args:
         recogniser: who recognises.
         tasks: what `plan` says.
@@ -266,6 +287,9 @@ def predict(
     ours = any((out / name).exists() for name in (PREDICTED, PARTS))
     if not ours and taken(out, besides=(TIMELINE, SESSION)):
         raise ConfigError(f"{out}: holds files that no prediction has left: expected another folder")
+    for task in tasks:
+        if (line := absent(recogniser.facts.sensors, task.recording.streams)) is not None:
+            warnings.warn(f"recording {task.recording.name}: {line}", PlaitWarning, stacklevel=2)
     (out / PARTS).mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock"):
         if (out / PREDICTED).is_file():
@@ -280,6 +304,11 @@ def predict(
         wholes = {task.recording.name: whole(task, modalities) for task in tasks}
         predicted = write_prediction(out, recogniser.facts, sliding, table, wholes, key)
         shutil.rmtree(out / PARTS, ignore_errors=True)
+    for task in tasks:
+        seen_by = table.filter(pl.col("recording") == task.recording.name)["seen"]
+        line = fewer(recogniser.present(task.recording.streams), seen_by, len(task.windows))
+        if line is not None:
+            warnings.warn(f"recording {task.recording.name}: {line}", PlaitWarning, stacklevel=2)
     return predicted
 
 

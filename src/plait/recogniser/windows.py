@@ -45,6 +45,17 @@ class Sliding:
     seconds: float | None
     stride_s: float | None = None
 
+    @property
+    def between(self) -> str | None:
+        """What to say where a stride is longer than a window; None: it is not."""
+        if self.seconds is None or self.stride_s is None or self.stride_s <= self.seconds + ROUNDING_S:
+            return None
+        missed_s = self.stride_s - self.seconds
+        return (
+            f"windows of {self.seconds:g} s, {self.stride_s:g} s apart: nothing is seen in {missed_s:g} s "
+            "between two, which count as nothing recognised; expected a stride of a window at most"
+        )
+
     def windows(self, extents: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
         """All windows from 0 s on that lie between the first reading of any stream and the last of any.
 

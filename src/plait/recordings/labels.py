@@ -11,6 +11,7 @@ from plait.recordings.tables import CSV, read_table
 from plait.types import Span
 
 LATE_S = 1.0  # labelling tools round the end of a video
+NOTHING = ("nan", "NaN", "NA", "N/A", "<NA>", "#N/A", "NaT", "None", "NULL", "null")  # as tables write it
 EARLY = 1e-2  # labels that end within this share of a video are suspicious
 
 
@@ -31,9 +32,9 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
     `footage` is taken. Points in time are left out.
 
     Raises:
-        DataError: the file is missing, damaged or holds no label; a label is empty, negative or reversed, or
-            ends after the video; two of different activities overlap; or it is not clear what is meant, and
-            settings do not say.
+        DataError: the file is missing, damaged or holds no label; a label is empty (or nan, null, None, NA),
+            negative or reversed, or ends after the video; two of different activities overlap; or it is not
+            clear what is meant, and settings do not say.
     """
     settings = settings or LabelSettings()
     notes: list[str] = []
@@ -58,6 +59,11 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
     for entry in lasting:
         if not entry.activity:
             raise DataError(f"{file}: {entry.where}: the activity is empty, expected a name")
+        if entry.activity in NOTHING:
+            raise DataError(
+                f"{file}: {entry.where}: the activity is {entry.activity!r}, as programs write an empty "
+                "cell: expected a name; leave out such rows, or call what is meant otherwise (no activity)"
+            )
         if not 0 <= entry.start_s < entry.stop_s <= MOST_S:
             raise DataError(
                 f"{file}: {entry.where}: {entry.activity!r} is from {entry.start_s} s to {entry.stop_s} s, "

@@ -97,7 +97,8 @@ def layout_of(
         logger: leave out, below the names, a line without any number, comments, and the names again.
 
     Raises:
-        DataError: there is no line, no name, two columns of one name, or numbers in the place of names.
+        DataError: there is no line, no name, two columns of one name, or numbers in the place of names; or
+            a logger's names come again in another order.
     """
     lines: Lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
@@ -119,6 +120,7 @@ def layout_of(
         header, rows = _header(file, lines, start, separator, logger=logger), lines[start + 1 :]
     units: dict[str, str] = {}
     if logger:
+        _refuse_other_order(file, rows, header, separator)
         rows = _without_asides(rows, lines[start][1], notes, named=bool(names))
         below = [line for _, line in rows[:2]]
         if len(below) == 2 and not _has_number(below[0], separator) and _has_number(below[1], separator):
@@ -141,6 +143,25 @@ def _without_asides(rows: Lines, header: str, notes: list[str], *, named: bool) 
             notes.append(f"{'line' if len(numbers) == 1 else 'lines'} {places}, {kind}: left out")
     asides = {*headers, *comments}
     return [row for row in rows if row[0] not in asides] if asides else rows
+
+
+def _refuse_other_order(file: Path, rows: Lines, header: tuple[str, ...], separator: str) -> None:
+    """Refuse names that come again in a comment in another order; other lines of words are no numbers."""
+    for number, line in rows:
+        again = names_again(line, header, separator) if line.lstrip().startswith(COMMENTS) else None
+        if again is not None and again != header:
+            raise DataError(
+                f"{file}: line {number}: the names of the columns again, in another order "
+                f"({', '.join(again)}), expected a file for each; or say last_line = {number - 1}"
+            )
+
+
+def names_again(line: str, names: tuple[str, ...], separator: str) -> tuple[str, ...] | None:
+    """The names of all columns, in the order of a line that holds them once more; None: it is another."""
+    bare = _uncommented(line.strip()).rstrip(f"{separator} ")
+    rows = [cells(bare, separator), bare.split()] if separator == "\t" else [cells(bare, separator)]
+    found = (tuple(map(str.strip, row)) for row in rows)
+    return next((row for row in found if len(row) > 1 and sorted(row) == sorted(names)), None)
 
 
 def cells(line: str, separator: str) -> list[str]:
