@@ -153,7 +153,7 @@ def ingest(
             if clocks is not None:
                 shutil.copy2(clocks, making / SYNC)
             elif streams := [stream for stream, log in described.logs.items() if log.file in on_video]:
-                write_sync(making, {stream: Clock(0.0) for stream in streams})
+                write_sync(making, {stream: Clock(0.0) for stream in streams}, described)
                 notes.append(f"{SYNC}: {', '.join(streams)} on the video's clock, for they come from it")
         return folder, [*notes, f"subject: {described.subject!r}"]
 
