@@ -3,8 +3,8 @@
 import math
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ EXPECTED = {
     "timecode": "a time code hh:mm:ss:ff",
     "iso": "an ISO 8601 time",
 }
+COUNTED = ("frames", "timecode")  # units for which `label_fps` counts
 SCALE = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "frames": 1.0}
 
 
@@ -96,6 +97,29 @@ class Footage:
     def even(self) -> bool:
         """Whether pictures follow one another evenly."""
         return bool(np.abs(np.diff(self.times) - self.step_s).max(initial=0) < self.step_s / 2)
+
+
+def refuse_unused(file: Path, form: str, settings: LabelSettings, used: Collection[str], unit: str) -> None:
+    """Refuse what a person said of labels where nothing hangs on it.
+
+    Args:
+        file: of labels.
+        form: what it is, in words.
+        settings: what a person said.
+        used: the settings that such a file has a use for, save for `label_fps`.
+        unit: of its times.
+
+    Raises:
+        DataError: another is given, or `label_fps` where no frames are counted.
+    """
+    counted = ("label_fps",) if unit in COUNTED else ()
+    for name, value in asdict(settings).items():
+        if value in (None, ()) or name in (*used, *counted):
+            continue
+        why = f"{form} has no use for it"
+        if name == "label_fps" and "label_unit" in used:
+            why = f"its times are in {unit}; if they are frames, {way_out('label_unit', 'frames')}"
+        raise DataError(f"{file}: {name} is {value!r}, expected none: {why}")
 
 
 def way_out(key: str, example: str) -> str:

@@ -12,6 +12,7 @@ from plait.errors import DataError, one_line
 from plait.names import plain
 from plait.patterns import matching
 from plait.recordings import label_columns, label_json, label_texts
+from plait.recordings.annotations import LabelSettings
 from plait.recordings.curved import unsaid
 from plait.recordings.folder import (
     DESCRIPTION,
@@ -134,6 +135,8 @@ def ingest(
             labels = read_labels(by_name[described.labels], described.label_settings, about)
             described = replace(described, **asdict(labels.settings))
             notes += labels.told
+        elif needless := settings.keys() & set(LabelSettings.__dataclass_fields__):
+            raise DataError(f"--set {min(needless)}: expected none, for there are no labels among the files")
         folder = out / recording
         sweep(out)
         sums = {file_name: checksum(by_name[file_name]) for file_name in described.files}
