@@ -231,7 +231,7 @@ def went_on(
     if not set_at:
         return times
     steps = np.append(times[0], np.diff(times))
-    usual_s = _usual_step_s(steps[1:])
+    usual_s = usual_step_s(steps[1:])
     for line in set_at:
         row = table.rows.index(line) if line in table.rows else 0
         if row == 0:
@@ -243,7 +243,7 @@ def went_on(
     return continued
 
 
-def _usual_step_s(steps: np.ndarray) -> float:
+def usual_step_s(steps: np.ndarray) -> float:
     """The median of the steps forward, 0 if there are none."""
     return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
 
@@ -257,7 +257,7 @@ def in_order(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[
         DataError: the clock runs backwards, or jumps forward by more than a day.
     """
     steps = np.diff(times)
-    usual_s = _usual_step_s(steps)
+    usual_s = usual_step_s(steps)
     far = steps > LONGEST_STEP_S
     latest = np.maximum.accumulate(times)
     back = latest - times > usual_s * (1 + 1e-6)

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from plait.errors import ConfigError, DataError
 from plait.patterns import matching
+from plait.recordings.arrivals import as_taken
 from plait.recordings.between import SLACK_S, Between, Ends, NamedColumns, check, completed
 from plait.recordings.clocks import (
     WHOLE,
@@ -181,9 +182,11 @@ def _cells(file: Path, log: Log, said: list[str]) -> _Cells:
         times = np.arange(len(table.frame)) / log.rate_hz
     else:
         table, times = times_of(table, log)
-        times = went_on(table, times, log.clock_set)
     names = _columns(table, log)
     values = np.stack([scaled(table, name, log.scale) for name in names], axis=1)
+    if log.time is not None:
+        table, times, values = as_taken(table, times, values, said)
+        times = went_on(table, times, log.clock_set)
     order = in_order(table, times, log.clock_set)
     start_s = 0.0 if log.absolute else order.times[0]
     order = order._replace(times=np.round(order.times - start_s, 9))
