@@ -13,12 +13,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from plait.errors import QUOTED, DataError
+from plait.recordings.timecodes import TIMECODE, timecode_s
 
 LabelUnit = Literal["s", "ms", "us", "frames", "timecode", "iso"]
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
-TIMECODE = re.compile(r"([0-9]{1,3}):([0-9]{1,2}):([0-9]{1,2})([:;])([0-9]{1,3})")
 ISO = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ].*")
 MOST_S = 1e20  # more than any clock's nanoseconds
 DIGITS = 300  # which a float still holds
@@ -192,7 +192,7 @@ class LabelClock:
         return DataError(f"{self.file}: {where}: {text[:80]!r}, expected {EXPECTED[self.unit]}")
 
     def _timecode_seconds(self, code: re.Match[str], where: str) -> float:
-        """Seconds of a time code; frames of drop-frame codes (`;`) are counted as in SMPTE 12M."""
+        """Seconds of a time code."""
         rate = self.settings.label_fps
         if not rate and self.footage and self.footage.even:
             rate = 1 / self.footage.step_s
@@ -201,16 +201,12 @@ class LabelClock:
                 f"{self.file}: {where}: {code[0]!r} is a time code, but frames are not evenly spaced, "
                 f"expected their rate: {way_out('label_fps', '25')}"
             )
-        nominal = round(rate)
-        hours, minutes, seconds, frame = (int(code[i]) for i in (1, 2, 3, 5))
-        if minutes > 59 or seconds > 59 or frame >= nominal:
+        if (seconds := timecode_s(code, rate)) is None:
             raise DataError(
                 f"{self.file}: {where}: {code[0]!r}, "
-                f"expected a time code hh:mm:ss:ff at {nominal} frames per second"
+                f"expected a time code hh:mm:ss:ff at {round(rate)} frames per second"
             )
-        minutes += 60 * hours
-        dropped = round(nominal / 15) * (minutes - minutes // 10) if code[4] == ";" else 0
-        return ((60 * minutes + seconds) * nominal + frame - dropped) / rate
+        return seconds
 
     def _frame_seconds(self, number: float, where: str) -> float:
         """When frame `number`, from 0, appears; with `label_fps`, when a player has counted so many."""
