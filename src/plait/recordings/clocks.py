@@ -259,7 +259,8 @@ def went_on(
         row = table.rows.index(line) if line in table.rows else 0
         if row == 0:
             raise DataError(
-                f"{table.file}: clock_set names {table.place} {line}, expected a later row than the first"
+                f"{table.file}: clock_set names {table.place} {line}, expected a later row than the first, "
+                "and none that was sent again"
             )
         steps[row] = usual_s
     continued: np.ndarray = np.cumsum(steps)
