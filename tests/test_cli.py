@@ -9,6 +9,8 @@ import tomli_w
 from plait import __version__ as version
 from plait import cli
 from plait.cli.meter import Meter
+from plait.cli.options import once
+from plait.errors import ConfigError
 from plait.progress import Step
 from tests import tiny
 from tests.commands import started
@@ -186,3 +188,12 @@ def test_a_device_that_is_not_here_is_one_line_before_anything_starts(tmp_path, 
     assert (code, told) == (2, "") and said.count("\n") == 1
     assert f"device is '{device}', expected auto, cpu, cuda or cuda:N" in said
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_a_key_that_is_set_twice_is_refused():
+    assert once("--set", [("tier", "a"), ("label_unit", "ms"), ("tier", "a")]) == {
+        "tier": "a",
+        "label_unit": "ms",
+    }
+    with pytest.raises(ConfigError, match="--set tier=b: tier is a already, expected it once"):
+        once("--set", [("tier", "a"), ("tier", "b")])

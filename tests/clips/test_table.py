@@ -1,6 +1,7 @@
 """The page on one's own recordings, followed to the letter; what goes wrong on the way, each in one line."""
 
 import errno
+import json
 import re
 import shlex
 import shutil
@@ -17,7 +18,8 @@ from typer.testing import CliRunner
 
 from plait.cli import app, main
 from plait.clips import LazyClips, cut, open_clips, read_clips, survey
-from plait.errors import DataError
+from plait.clips.table import recordings_of
+from plait.errors import DataError, PlaitWarning
 from plait.recordings.folder import Clock, write_sync
 from plait.types import Modality
 from signals import simulate
@@ -282,6 +284,67 @@ def test_an_unsure_log_is_not_cut(followed, tmp_path, capsys, monkeypatch):
     write_sync(own, {"wrist": Clock(0.0, status="unsure")})
     code, _, err = plait(capsys, monkeypatch, "clips", own, "--out", tmp_path / "c", "--seconds", 5)
     assert code == 2 and "'wrist' is unsure" in err
+
+
+def cut_copy(followed, tmp_path):
+    """A copy of the recordings and of their table: the folder of the one recording, and that of the table."""
+    shutil.copytree(followed.parent / "recordings", tmp_path / "recordings")
+    shutil.copytree(followed, tmp_path / "clips")
+    return tmp_path / "recordings" / "session-1", tmp_path / "clips"
+
+
+def edit(path, old, new):
+    """Put `new` in the place of `old` in a text file."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore:.*not the file that was ingested")
+@pytest.mark.parametrize(
+    ("kinds", "file", "old", "new"),
+    [
+        ("labels", "labels.csv", "31.5,pressing", "31.5,plugging"),
+        ("labels", "recording.toml", "[logs.wrist]", 'label_zero = "-1"\n[logs.wrist]'),
+        ("subject", "recording.toml", 'subject = "anna"', 'subject = "ben"'),
+        ("session", "recording.toml", "[logs.wrist]", 'session = "monday"\n[logs.wrist]'),
+        ("clocks", "sync.json", '"offset_s": ', '"offset_s": 1'),
+        ("readings", "wrist.csv", ";0.", ";1."),
+    ],
+)
+def test_a_recording_that_is_another_than_when_it_was_cut_is_refused(
+    followed, tmp_path, kinds, file, old, new
+):
+    recording, clips = cut_copy(followed, tmp_path)
+    same = [span for opened in open_clips(clips) for span in opened.spans]
+    assert len(same) == 10 and len(list(recordings_of(clips))) == 1
+    edit(recording / file, old, new)
+    refused = rf"clips.parquet: recording session-1: its {kinds}: others .*run `plait clips` again"
+    for opening in (open_clips, recordings_of):
+        with pytest.raises(DataError, match=refused):
+            list(opening(clips))
+    with pytest.raises(DataError, match=refused):
+        LazyClips(clips, dataset())[0]
+    table, _ = read_clips(clips)
+    metadata = json.loads(pl.read_parquet_metadata(clips / "clips.parquet")["plait"])
+    del metadata["contents"]
+    table.write_parquet(clips / "clips.parquet", metadata={"plait": json.dumps(metadata)})  # as before
+    assert [span for opened in open_clips(clips) for span in opened.spans] == same
+
+
+def test_a_recording_that_was_added_since_is_said(followed, tmp_path):
+    recording, clips = cut_copy(followed, tmp_path)
+    shutil.copytree(recording, recording.with_name("session-2"))
+    with pytest.warns(PlaitWarning, match=r"without session-2, added since .*`plait clips` again"):
+        assert len(list(open_clips(clips))) == 1
+
+
+def test_names_that_were_joined_are_no_others(followed, tmp_path, capsys, monkeypatch):
+    recording, _ = cut_copy(followed, tmp_path)
+    edit(recording / "recording.toml", 'subject = "anna"', 'subject = "Anna "')
+    words = ("clips", recording.parent, "--out", tmp_path / "c", "--seconds", 5, "--same-person", "anna=Anna")
+    assert plait(capsys, monkeypatch, *words)[0] == 0
+    assert [opened.subject for opened in open_clips(tmp_path / "c")] == ["anna"]
 
 
 @pytest.mark.parametrize("spoil", [b"no table", b""])

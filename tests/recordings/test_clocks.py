@@ -282,3 +282,69 @@ def test_a_log_that_is_slower_than_its_longest_gap_is_said_with_what_helps(tmp_p
     assert said[0].startswith("no reading for 49 times, 98 s in all")
     assert said[0].endswith("usually readings are 2 s apart, expected a longer max_gap_s")
     assert not log_of(tmp_path, slow, range(50), Log(("x",), "t", "s", max_gap_s=6.0))[1]
+
+
+def written_clock(count, sets, rng):
+    """Seconds of `count` readings, 0.02 s apart and a millisecond off, by a clock that is set at `sets`."""
+    written = 0.02 * np.arange(count) + rng.integers(-3, 4, count) / 1000
+    for row, by_s in sets:
+        written[row:] += by_s
+    return written.round(3)
+
+
+def packets(count, row, kind, size):
+    """In which order rows arrive: at `row`, a packet of `size` comes again, late, or among the next one's."""
+    before, first, second = np.arange(row), np.arange(row, row + size), np.arange(row + size, row + 2 * size)
+    among = np.stack([second, first], 1).ravel()
+    arrive = {"again": [first, first, second], "late": [second, first], "among": [among]}[kind]
+    return np.concatenate([before, *arrive, np.arange(row + 2 * size, count)])
+
+
+@quick
+@given(
+    kind=st.sampled_from(["again", "late", "among"]),
+    size=st.integers(3, 40),
+    row=st.integers(100, 500),
+    sets=st.lists(
+        st.tuples(st.sampled_from([50, 700, 850]), st.floats(-9, -0.1) | st.floats(0.5, 9)),
+        max_size=2,
+        unique_by=lambda one: one[0],
+    ),
+    seed=st.integers(0, 99),
+)
+def test_packets_that_come_again_or_late_are_no_clock_that_was_set(tmp_path, kind, size, row, sets, seed):
+    rng = np.random.default_rng(seed)
+    stamps, values = written_clock(1000, sorted(sets), rng), rng.normal(size=1000).round(6)
+    clean = [f"{t:.3f}" for t in stamps]
+    order = packets(1000, row, kind, size)
+    arrived = stamps[order], values[order]
+    try:
+        expected, _ = log_of(tmp_path, clean, values, name="clean.csv")
+    except DataError as asked:  # of the true sets, and of nothing else
+        lines = json.loads(str(asked).split("clock_set = ")[1].split(";")[0])
+        with pytest.raises(DataError, match="if it was set there, say clock_set = ") as error:
+            log_of(tmp_path, [f"{t:.3f}" for t in arrived[0]], arrived[1])
+        at = json.loads(str(error.value).split("clock_set = ")[1].split(";")[0])
+        where = [int(np.flatnonzero(order == line - 2)[0]) + 2 for line in lines]
+        assert at == where
+        expected, _ = log_of(tmp_path, clean, values, Log(("x",), "t", clock_set=tuple(lines)), "clean.csv")
+        how = Log(("x",), "t", clock_set=tuple(at))
+    else:
+        how = X
+    log, said = log_of(tmp_path, [f"{t:.3f}" for t in arrived[0]], arrived[1], how)
+    np.testing.assert_array_equal(log.values, expected.values)
+    np.testing.assert_allclose(log.times, expected.times, atol=2e-3)
+    word = "rows were sent again" if kind == "again" else "rows came late and fill holes exactly"
+    assert any(word in line for line in said)
+
+
+@quick
+@given(seed=st.integers(0, 99), back=st.integers(3, 300), levels=st.sampled_from([2, 3, 10, 10**6]))
+def test_a_clock_that_was_set_back_is_asked_about_however_little_its_readings_say(
+    tmp_path, seed, back, levels
+):
+    values = np.random.default_rng(seed).integers(0, levels, 1000)
+    stamps = np.arange(1000) * 0.02
+    stamps[500:] -= back * 0.02
+    with pytest.raises(DataError, match=r"line 502: the clock runs backwards .*clock_set = \[502\]"):
+        log_of(tmp_path, [f"{t:.3f}" for t in stamps], values)

@@ -100,7 +100,7 @@ def test_the_log_is_laid_on_the_video_s_clock(own, made):
     true = (video_s + signals.offset_s["right"]) * (1 + signals.drift_ppm["right"] * 1e-6)
     assert fit.status == "sure" and np.abs(found - true).max() < 0.067
     line = json.loads((folder / "sync.json").read_text())["right_hand"]
-    assert set(line) == {"offset_s", "drift_ppm", "residual_ms", "confidence", "status"}
+    assert set(line) == {"offset_s", "drift_ppm", "residual_ms", "confidence", "status", "counts"}
     assert (folder / "sync.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
 
 

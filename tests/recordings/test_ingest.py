@@ -226,6 +226,7 @@ def test_what_is_odd_about_a_log_is_said_where_it_is_described_already(lab, tmp_
         ({"labels": "../labels.csv"}, "--set: names '../labels.csv', expected a file beside it"),
         ({"tier": "[1"}, "--set tier: '.1', expected a list as in TOML"),
         ({"labels_of": "karl"}, "labels_of is 'karl', expected a video, session or person"),
+        ({"tier": "gestures"}, "labels.csv: tier is 'gestures', expected none: a table has no use for it"),
     ],
 )
 def test_answers_that_fit_nothing_are_one_line(lab, tmp_path, answers, message):

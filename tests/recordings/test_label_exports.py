@@ -198,6 +198,45 @@ def test_what_is_ambiguous_or_wrong_is_one_line_with_the_way_out(tmp_path, name,
     assert str(error.value).startswith(str(tmp_path / name)) and "\n" not in str(error.value)
 
 
+USES = {  # what each form has a use for, besides label_unit and label_zero
+    boris_tabular: {"activity_column", "labels_of"},
+    elan_text: {"tier", "labels_of"},
+    audacity: set(),
+    via: {"activity_column", "labels_of"},
+    activitynet: {"labels_of"},
+    label_studio: {"labels_of", "label_fps"},
+    frames: {"activity_column", "labels_of", "label_fps"},
+    codes: {"activity_column", "labels_of", "label_fps"},
+}
+
+
+@pytest.mark.parametrize("write", USES, ids=lambda write: write.__name__)
+@pytest.mark.parametrize(
+    "answer",
+    [{"tier": "gestures"}, {"activity_column": "verb"}, {"labels_of": ("ben",)}, {"label_fps": 25.0}],
+)
+def test_an_answer_that_changes_nothing_is_refused(tmp_path, write, answer):
+    name, text, said = write([(1.0, 2.0, "press"), (3.0, 4.0, "plug in")])
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    (key,) = answer
+    if key in USES[write]:  # it is used, or is no answer to this file
+        try:
+            read_labels(tmp_path / name, LabelSettings(**{**said, **answer}), CAM)
+        except DataError as error:
+            assert f"{key} is" not in str(error) or "has no use for it" not in str(error)
+        return
+    with pytest.raises(DataError, match=f"{name}: {key} is .*, expected none: ") as refused:
+        read_labels(tmp_path / name, LabelSettings(**{**said, **answer}), CAM)
+    if key == "label_fps":
+        assert "times are in s; if they are frames, say it with --set label_unit=frames" in str(refused.value)
+
+
+def test_a_rate_counts_where_times_are_said_to_be_frames(tmp_path):
+    (tmp_path / "a.txt").write_text("25\t75\tpress\n", encoding="utf-8")
+    (span,) = read_labels(tmp_path / "a.txt", LabelSettings(label_unit="frames", label_fps=25.0), CAM).spans
+    assert (span.start_s, span.stop_s) == (1.0, 3.0)
+
+
 def test_frames_are_where_the_video_shows_them(tmp_path):
     uneven = np.array([0.0, 0.1, 0.5, 0.6, 2.0, 2.1])
     file = tmp_path / "a.csv"

@@ -1,12 +1,13 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.errors import DataError, PlaitError
-from plait.recordings.annotations import LabelSettings
+from plait.recordings.annotations import Footage, LabelSettings
 from plait.recordings.labels import read_labels
 from plait.types import Span
 
@@ -244,3 +245,18 @@ def test_any_elan_references_are_data_or_an_error(tmp_path_factory, changes):
     for old, new in changes:
         text = text.replace(old, f'"{new}"')
     data_or_error(written(tmp_path_factory.getbasetemp(), text, "references.eaf"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "video_s"),
+    [("0.5,10,walk\n25.5,58,sit\n", 3600.0), ("0:05,0:30,walk\n1:10,1:55,sit\n", 7200.0)],
+)
+def test_minutes_beside_a_long_film_are_said(tmp_path, rows, video_s):
+    file = tmp_path / "labels.csv"
+    file.write_text(f"start,stop,activity\n{rows}", encoding="utf-8")
+    told = read_labels(file, None, Footage("cam.mp4", (), np.arange(0, video_s), video_s)).told
+    assert any(
+        "are their times in s, or minutes or h:mm, which are to be seconds or hh:mm:ss?" in t for t in told
+    )
+    later = Footage("cam.mp4", (), np.arange(0, video_s / 2), video_s / 2)
+    assert not any("are their times" in line for line in read_labels(file, None, later).told)

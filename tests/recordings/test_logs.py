@@ -263,7 +263,7 @@ def test_files_that_are_no_logs(tmp_path):
         ({"time": None}, "neither time nor rate_hz"),
         (
             {"time_unit": "week"},
-            "time_unit is 'week', expected one of s, ms, us, ns, min, h, d, ticks, iso, or how many",
+            "time_unit is 'week', expected one of s, ms, us, ns, min, h, d, ticks, iso, timecode, or how",
         ),
         ({"time_unit": 0}, "time_unit is 0, expected"),
         ({"same_time": "first"}, "same_time is 'first', expected spread or mean"),

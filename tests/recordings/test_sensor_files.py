@@ -232,7 +232,9 @@ def test_what_is_wrong_with_a_table_names_what_it_was_made_of(lab, tmp_path, as_
     acc = RNG.normal(0, 1, (60, 3))
     files = makers.sensor_logger(acc, acc)
     lines = files["Accelerometer.csv"].splitlines()
-    files["Accelerometer.csv"] = "\n".join([*lines, *lines[1:30]])
+    files["Accelerometer.csv"] = "\n".join(
+        [*lines, *(f"{line.rpartition(',')[0]},9.5" for line in lines[1:30])]
+    )
     (lab / "phone.zip").write_bytes(makers.zipped(files))
     (tmp_path / "mine.toml").write_text(
         'subject = ""\nvideo = "*.mp4"\n[logs.a]\nfile = "accelerometer.parquet"\n'

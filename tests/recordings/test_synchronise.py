@@ -242,3 +242,50 @@ def test_a_manual_clock_of_one_log_does_not_keep_another_from_being_found(lab, t
     write_sync(made, {"ankle": Clock(3.0)})
     fits = synchronise(made)
     assert fits["ankle"].offset_s == 3.0 and fits["wrist"].status == "sure"
+
+
+def read_as(folder, **settings):
+    """Have `recording.toml` say otherwise how the wrist's log is read."""
+    described = read_description(folder)
+    logs = {"wrist": replace(described.logs["wrist"], **settings)}
+    write_description(folder, replace(described, logs=logs))
+
+
+@pytest.mark.parametrize(
+    ("settings", "otherwise"),
+    [
+        ({"first_line": 202}, "first_line was unsaid, is 202"),
+        ({"time_unit": 1000.0}, "time_unit was unsaid, is 1000.0"),
+        ({"clock_set": (300,)}, r"clock_set was unsaid, is \[300\]"),
+        ({"absolute": True, "where": {"ax": 1}}, r"where was unsaid, is {'ax': 1.0}"),
+    ],
+)
+def test_a_clock_is_refused_where_its_log_is_read_otherwise_since(short, sync_pictures, settings, otherwise):
+    folder = short / "anna"
+    synchronise(folder, {"wrist": 0.0})
+    assert open_recording(folder).streams["wrist"].clock == Clock(0.0)
+    read_as(folder, **settings)
+    with pytest.raises(
+        DataError, match=rf"wrist was set by hand .*{otherwise}; .*--offset anna/wrist=SECONDS"
+    ):
+        synchronise(folder)
+    if "where" not in settings:  # which no row is
+        with pytest.raises(DataError, match=rf"sync.json: log 'wrist' .*: {otherwise} .*`plait sync` again"):
+            open_recording(folder)
+    if "first_line" in settings:
+        synchronise(folder, {"wrist": 0.5})
+        assert open_recording(folder).streams["wrist"].clock == Clock(0.5)
+
+
+def test_what_a_clock_does_not_hang_on_may_change_and_an_older_file_says_nothing(short, sync_pictures):
+    folder = short / "anna"
+    synchronise(folder, {"wrist": 0.0})
+    key = open_recording(folder).content(["wrist"])
+    read_as(folder, max_gap_s=2.0, scale=2.0)
+    assert open_recording(folder).streams["wrist"].log.max_gap_s == 2.0
+    read_as(folder, max_gap_s=1.0, scale=1.0, first_line=202)
+    write_sync(folder, {"wrist": Clock(0.0)})
+    assert "counts" not in (folder / "sync.json").read_text(encoding="utf-8")
+    assert open_recording(folder).streams["wrist"].times[0] == 0.0
+    read_as(folder, first_line=None)
+    assert open_recording(folder).content(["wrist"]) == key

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plait.errors import DataError
+from plait.errors import ConfigError, DataError
 from plait.recordings.folder import read_description, read_logs
 from plait.recordings.ingest import ingest
 from plait.recordings.logs import read_log
@@ -375,6 +375,37 @@ def test_buttons_states_and_packets_are_no_sensors(tmp_path):
         "led": np.where(np.arange(rows) % 2, "on", "off"),
     }  # fmt: skip
     assert described(tmp_path, columns)[0].columns == ("x", "button", "level")
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30, 60])
+def test_time_codes_are_asked_about_and_read_as_labels_read_them(tmp_path, fps):
+    count = 60 * fps
+    first = 86400 * fps - count // 2  # half of it after midnight
+    frames = (first + np.arange(count)) % (86400 * fps)
+    codes = [
+        f"{n // fps // 3600:02d}:{n // fps // 60 % 60:02d}:{n // fps % 60:02d}:{n % fps:02d}" for n in frames
+    ]
+    columns = {"time": codes, "x": noise(count)}
+    with pytest.raises(
+        DataError, match=rf"may be time codes .*time_unit=timecode and .*rate_hz={fps} .*=iso"
+    ):
+        described(tmp_path, columns)
+    log, _ = described(tmp_path, columns, time_unit="timecode", rate_hz=fps)
+    file = next(tmp_path.glob("*.csv"))
+    np.testing.assert_allclose(read_log(file, log.log()).times, np.arange(count) / fps, atol=1e-6)
+    with pytest.raises(DataError, match="expected a time code hh:mm:ss:ff at 20 frames a second"):
+        described(tmp_path, columns, time_unit="timecode", rate_hz=20)
+    with pytest.raises(ConfigError, match="expected rate_hz, its frames in a second"):
+        described(tmp_path, columns, time_unit="timecode")
+
+
+def test_hundredths_after_a_colon_are_hundredths(tmp_path):
+    hundredths = 2 * np.arange(1000)
+    written = [f"00:00:{n // 100:02d}:{n % 100:02d}" for n in hundredths]
+    log, _ = described(tmp_path, {"time": written, "x": noise(1000)})
+    assert log.time_unit == "iso"
+    slow = [f"00:{n // 60:02d}:{n % 60:02d}:00" for n in range(100)]
+    assert described(tmp_path, {"time": slow, "x": noise(100)})[0].time_unit == "iso"
 
 
 def test_a_clock_set_by_an_hour_is_asked_about(tmp_path):

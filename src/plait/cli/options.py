@@ -1,15 +1,17 @@
 """Options that several verbs share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from plait.errors import ConfigError
 from plait.study.shipped import study_path
+
+T = TypeVar("T")
 
 
 class Engine(StrEnum):
@@ -44,6 +46,19 @@ def finite(option: typer.CallbackParam, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise ConfigError(f"{option.opts[0]} {value}: expected a finite number")
     return value
+
+
+def once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """The values by their keys.
+
+    Raises:
+        ConfigError: a key is there twice, with two values.
+    """
+    values: dict[str, T] = {}
+    for key, value in pairs:
+        if values.setdefault(key, value) != value:
+            raise ConfigError(f"{option} {key}={value}: {key} is {values[key]} already, expected it once")
+    return values
 
 
 def names_together(option: str, texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:

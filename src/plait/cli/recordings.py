@@ -24,6 +24,7 @@ from plait.cli.options import (
     Workers,
     finite,
     names_together,
+    once,
 )
 from plait.errors import ConfigError, DataError, PlaitError
 from plait.simulator.world import WORLDS, WorldName
@@ -103,8 +104,9 @@ def ingest(
     from plait.recordings.ingest import ingest as make
     from plait.recordings.sensor_files import Formats
 
-    settings = dict(_parse_setting(text) for text in answers) | ({"tier": tier} if tier else {})
-    said = dict(_parse_format(text) for text in formats)
+    answered = [_parse_setting(text) for text in answers] + ([("tier", tier)] if tier else [])
+    settings = once("--set", answered)
+    said = once("--format", map(_parse_format, formats))
     own = Formats(said, trusted([], *said.values()))
     folder, notes = make(sources, out, subject, name, template, settings, own)
     for line in notes:
@@ -312,7 +314,7 @@ def features(
     name = dataset or about.get("dataset")
     where = "--dataset" if dataset else f"{clips / TABLE}: dataset"
     design = may_run.dataset(name, where) if name else _dataset_of_video(about, modality, fps)
-    extraction = Extraction(encoder, dict(setting(text) for text in args), engine.value, batch)
+    extraction = Extraction(encoder, once("--set", map(setting, args)), engine.value, batch)
     listing = survey(design, clips, [modality])
     for line in listing.told(design.activities):
         typer.echo(line, err=True)

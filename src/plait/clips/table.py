@@ -3,7 +3,8 @@
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,9 +20,16 @@ from torch.utils import data as torch_data
 from plait.clips.dropped import told
 from plait.clips.people import People, check_names, check_recordings
 from plait.clips.windows import Placed, Window, placed, window
-from plait.errors import ConfigError, DataError, first_fault, one_line
+from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, one_line
 from plait.names import plain
-from plait.recordings.folder import Synced, open_recording, read_description, recording_folders
+from plait.recordings.by_hand import some
+from plait.recordings.folder import (
+    Synced,
+    open_recording,
+    read_description,
+    recording_folders,
+    unsynced,
+)
 from plait.recordings.same_columns import Columns, columns_of
 from plait.store import checksum, content_key, read_parquet, write_bytes
 from plait.types import Clip, Dataset, Dropped, Recording, Span, Windows
@@ -53,6 +61,7 @@ class _Metadata:
     key: str = ""
     dropped: list[Dropped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    contents: dict[str, dict[str, str]] | None = None  # of recordings by name; None in older tables
 
     def __post_init__(self) -> None:
         """Refuse windows that are none."""
@@ -63,10 +72,11 @@ class _Metadata:
 
 
 class _Opened(NamedTuple):
-    """A recording, and the files of its streams with their checksums."""
+    """A recording, the files of its streams with their checksums, and what it held, as it was opened."""
 
     recording: Recording
     files: dict[str, tuple[str, str]]
+    contents: dict[str, str]
     placed: Placed
 
 
@@ -84,8 +94,8 @@ def write_clips(
 
     A row per clip: `clip, recording, subject, activity, start_s, stop_s` (the video's clock), `purity`, and
     `origins`, per stream its file and the window on its own clock. The file also says how it was cut, where
-    the recordings lie relative to `out`, and what was dropped. A table that stands already, cut from the same
-    files alike, is left as it is.
+    the recordings lie relative to `out`, what they held, and what was dropped. A table that stands already,
+    cut from the same files alike, is left as it is.
 
     Args:
         recordings: the folder of recordings.
@@ -102,6 +112,7 @@ def write_clips(
             and that `people` does not settle, or what opening a recording refuses.
     """
     opened, notes = _cut(recordings, windows, activities, streams, people)
+    contents = {source.recording.name: source.contents for source in opened}
     tables = [_rows(source) for source in opened if source.placed.windows]
     dropped = [drop for source in opened for drop in source.placed.dropped]
     if not tables:
@@ -110,7 +121,7 @@ def write_clips(
             f"{recordings}: no window of {windows.seconds:g} s fits, expected labels at least as long; {why}"
         )
     table = pl.concat(tables, rechunk=True)
-    keys = [[r.name, r.content(list(r.streams))] for r, _, _ in opened]
+    keys = [[r.name, r.content(list(r.streams))] for r, *_ in opened]
     metadata = {
         "recordings": os.path.relpath(recordings.resolve(), out.resolve()),
         "windows": asdict(windows),
@@ -119,6 +130,7 @@ def write_clips(
         "key": content_key(keys),
         "dropped": [asdict(drop) for drop in dropped],
         "notes": notes,
+        "contents": contents,
     }
     content = io.BytesIO()
     table.write_parquet(content, metadata={"plait": json.dumps(metadata, sort_keys=True)})
@@ -143,7 +155,7 @@ def told_of(folder: Path) -> list[str]:
 def read_clips(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     """A clip table, and what it says of itself.
 
-    That is `recordings` (a path), `windows`, `activities`, `dataset`, `key`, `dropped` and `notes`.
+    That is `recordings` (a path), `windows`, `activities`, `dataset`, `key`, `dropped`, `notes`, `contents`.
 
     Raises:
         DataError: it is missing or no clip table.
@@ -172,14 +184,15 @@ def open_clips(folder: Path) -> Iterator[Recording]:
     One without clips comes without streams, for what it says was dropped.
 
     Raises:
-        DataError: the table or a recording cannot be read.
+        DataError: the table or a recording cannot be read, or a recording is no longer what was cut.
     """
     table, metadata = read_clips(folder)
+    _tell_new(folder, metadata)
     dropped: dict[str, list[Dropped]] = {}
     for drop in metadata["dropped"]:
         dropped.setdefault(drop.recording, []).append(drop)
     for (name, subject), rows in table.group_by("recording", "subject", maintain_order=True):
-        recording = open_recording(_folder(metadata["recordings"], str(name)))
+        recording = _open(folder, metadata, str(name))
         spans = tuple(Span(*row) for row in rows.select("start_s", "stop_s", "activity").iter_rows())
         drops = tuple(dropped.pop(str(name), ()))
         yield replace(recording, subject=str(subject), spans=spans, dropped=drops)
@@ -191,12 +204,13 @@ def recordings_of(folder: Path) -> Iterator[Recording]:
     """The recordings that a clip table was cut from, as they are, with all their labels.
 
     Raises:
-        DataError: the table or a recording cannot be read.
+        DataError: the table or a recording cannot be read, or a recording is no longer what was cut.
     """
     table, metadata = read_clips(folder)
+    _tell_new(folder, metadata)
     pairs = table.select("recording", "subject").unique(maintain_order=True)
     for name, subject in pairs.iter_rows():
-        yield replace(open_recording(_folder(metadata["recordings"], name)), subject=subject)
+        yield replace(_open(folder, metadata, name), subject=subject)
 
 
 def open_windows(
@@ -217,7 +231,7 @@ def open_windows(
         DataError: as `write_clips`, save for who is who: a study asks.
     """
     opened, _ = _cut(recordings, windows, activities, streams, None)
-    for recording, _, (clips, dropped) in opened:
+    for recording, *_, (clips, dropped) in opened:
         spans = tuple(Span(clip.start_s, clip.stop_s, clip.activity) for clip in clips)
         yield replace(recording, spans=spans, dropped=tuple(dropped))
 
@@ -234,12 +248,14 @@ class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
         self.dataset = dataset
         names = modalities or [modality.name for modality in dataset.modalities]
         self.modalities = [dataset.modality(name) for name in names]
-        self.table, metadata = read_clips(folder)
-        self.recordings: Path = metadata["recordings"]
+        self.folder = folder
+        self.table, self.metadata = read_clips(folder)
+        self.recordings: Path = self.metadata["recordings"]
+        _tell_new(folder, self.metadata)
         self.opened: dict[str, Recording] = {}
         self.columns = Columns()
         _check_activities(folder, set(self.table["activity"]), dataset.activities)
-        length_s = metadata["windows"]["seconds"]
+        length_s = self.metadata["windows"]["seconds"]
         for modality in self.modalities:
             needs_s = modality.samples / modality.rate_hz if modality.rate_hz else 0.0
             if needs_s > length_s + 1e-6:
@@ -255,7 +271,7 @@ class LazyClips(torch_data.Dataset[tuple[dict[str, Tensor], int]]):
         row = self.table.row(index, named=True)
         used = [stream for modality in self.modalities for stream in modality.streams]
         if row["recording"] not in self.opened:
-            recording = open_recording(_folder(self.recordings, row["recording"]))
+            recording = _open(self.folder, self.metadata, row["recording"])
             where = f"{self.recordings}: recording {row['recording']}"
             self.columns.check(columns_of(recording.streams), where, used)
             self.opened[row["recording"]] = recording
@@ -272,6 +288,46 @@ def _folder(recordings: Path, name: str) -> Path:
     return recordings if recordings.name == name and not (recordings / name).is_dir() else recordings / name
 
 
+def _open(folder: Path, metadata: Mapping[str, Any], name: str) -> Recording:
+    """The recording called `name` of the clip table in `folder`.
+
+    Raises:
+        DataError: it cannot be read, or is no longer what was cut.
+    """
+    recording = open_recording(_folder(metadata["recordings"], name))
+    cut = (metadata["contents"] or {}).get(name)
+    now = _contents(recording) if cut is not None else {}
+    if cut is not None and (others := ", ".join(kind for kind in now if now[kind] != cut.get(kind))):
+        raise DataError(
+            f"{folder / TABLE}: recording {name}: its {others}: others than when clips were cut, expected "
+            f"the same; run `plait clips` again"
+        )
+    return recording
+
+
+def _contents(recording: Recording) -> dict[str, str]:
+    """What decides a recording's clips, by kind: names as they are, of all else keys."""
+    clocks = {name: s.clock for name, s in recording.streams.items() if isinstance(s, Synced)}
+    readings = replace(recording, streams={name: unsynced(s) for name, s in recording.streams.items()})
+    return {
+        "subject": recording.subject,
+        "session": recording.session,
+        "labels": content_key([[span.start_s, span.stop_s, span.activity] for span in recording.spans]),
+        "clocks": content_key({name: [clock.offset_s, clock.drift_ppm] for name, clock in clocks.items()}),
+        "readings": content_key([list(recording.streams), readings.content(list(recording.streams))]),
+    }
+
+
+def _tell_new(folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Warn of recordings that have been added since clips were cut."""
+    if metadata["contents"] is None:
+        return
+    folders = recording_folders(metadata["recordings"])
+    if added := [path.name for path in folders if path.name not in metadata["contents"]]:
+        line = f"{folder / TABLE}: without {some(added)}, added since clips were cut; run `plait clips` again"
+        warnings.warn(line, PlaitWarning, stacklevel=3)
+
+
 def _cut(
     root: Path,
     windows: Windows,
@@ -280,7 +336,7 @@ def _cut(
     people: People | None,
 ) -> tuple[list[_Opened], list[str]]:
     """Every recording under `root` with its windows, and what is to be said of them."""
-    recordings, files = [], []
+    recordings, files, contents = [], [], []
     for folder in recording_folders(root):
         recording = open_recording(folder)
         labels = {span.activity for span in recording.spans} | ({windows.unlabelled} - {None})
@@ -289,6 +345,7 @@ def _cut(
         described = read_description(folder)
         named = {"video": described.video, **{name: log.file for name, log in described.logs.items()}}
         files.append({name: (file, checksum(folder / file)) for name, file in named.items()})
+        contents.append(_contents(recording))
         if people:
             recording = replace(recording, subject=people.called(recording.subject))
         recordings.append(recording)
@@ -300,7 +357,7 @@ def _cut(
     if people:
         check_names(root, recordings, people, activities or ())
     placements = placed(recordings, windows, streams)
-    opened = [_Opened(*parts) for parts in zip(recordings, files, placements, strict=True)]
+    opened = [_Opened(*parts) for parts in zip(recordings, files, contents, placements, strict=True)]
     _refuse_shared_samples(root, opened)
     notes = check_recordings(root, recordings, people) if people else []
     for recording in recordings:
@@ -318,7 +375,7 @@ def _check_activities(where: Path, labels: set[Any], activities: Sequence[str]) 
 
 def _rows(source: _Opened) -> pl.DataFrame:
     """The table's rows of one recording."""
-    recording, files, (windows, _) = source
+    recording, files, _, (windows, _) = source
     alone = len(windows) == 1
     names = [recording.name if alone else f"{recording.name}/{n:04d}" for n in range(len(windows))]
     origins = []
@@ -350,7 +407,7 @@ def _refuse_shared_samples(root: Path, opened: Sequence[_Opened]) -> None:
             uses.setdefault(content, []).append((source, stream, file))
     for uses_of in uses.values():
         clips: list[tuple[float, float, str, str, str]] = []
-        for (recording, _, (windows, _)), stream, file in uses_of if len(uses_of) > 1 else ():
+        for (recording, *_, (windows, _)), stream, file in uses_of if len(uses_of) > 1 else ():
             about = recording.subject, recording.name, file
             clips += [(*ends, *about) for ends in _on_clock(recording, stream, windows).tolist()]
         for before, after in pairwise(sorted(clips)):

@@ -197,7 +197,8 @@ class Recorder:
             sheet.write(self._shift_s(sheet), last)
         described = self._description()
         if self._described != tuple(described.logs):
-            write_sync(self.folder, {name: self._clock(self.sheets[name]) for name in described.logs})
+            clocks = {name: self._clock(self.sheets[name]) for name in described.logs}
+            write_sync(self.folder, clocks, described)
             write_description(self.folder, described)
             self._described = tuple(described.logs)
 

@@ -3,8 +3,8 @@
 import math
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +13,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from plait.errors import QUOTED, DataError
+from plait.recordings.timecodes import TIMECODE, timecode_s
 
 LabelUnit = Literal["s", "ms", "us", "frames", "timecode", "iso"]
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
-TIMECODE = re.compile(r"([0-9]{1,3}):([0-9]{1,2}):([0-9]{1,2})([:;])([0-9]{1,3})")
 ISO = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ].*")
 MOST_S = 1e20  # more than any clock's nanoseconds
 DIGITS = 300  # which a float still holds
@@ -31,6 +31,7 @@ EXPECTED = {
     "timecode": "a time code hh:mm:ss:ff",
     "iso": "an ISO 8601 time",
 }
+COUNTED = ("frames", "timecode")  # units for which `label_fps` counts
 SCALE = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "frames": 1.0}
 
 
@@ -96,6 +97,29 @@ class Footage:
     def even(self) -> bool:
         """Whether pictures follow one another evenly."""
         return bool(np.abs(np.diff(self.times) - self.step_s).max(initial=0) < self.step_s / 2)
+
+
+def refuse_unused(file: Path, form: str, settings: LabelSettings, used: Collection[str], unit: str) -> None:
+    """Refuse what a person said of labels where nothing hangs on it.
+
+    Args:
+        file: of labels.
+        form: what it is, in words.
+        settings: what a person said.
+        used: the settings that such a file has a use for, save for `label_fps`.
+        unit: of its times.
+
+    Raises:
+        DataError: another is given, or `label_fps` where no frames are counted.
+    """
+    counted = ("label_fps",) if unit in COUNTED else ()
+    for name, value in asdict(settings).items():
+        if value in (None, ()) or name in (*used, *counted):
+            continue
+        why = f"{form} has no use for it"
+        if name == "label_fps" and "label_unit" in used:
+            why = f"its times are in {unit}; if they are frames, {way_out('label_unit', 'frames')}"
+        raise DataError(f"{file}: {name} is {value!r}, expected none: {why}")
 
 
 def way_out(key: str, example: str) -> str:
@@ -168,7 +192,7 @@ class LabelClock:
         return DataError(f"{self.file}: {where}: {text[:80]!r}, expected {EXPECTED[self.unit]}")
 
     def _timecode_seconds(self, code: re.Match[str], where: str) -> float:
-        """Seconds of a time code; frames of drop-frame codes (`;`) are counted as in SMPTE 12M."""
+        """Seconds of a time code."""
         rate = self.settings.label_fps
         if not rate and self.footage and self.footage.even:
             rate = 1 / self.footage.step_s
@@ -177,16 +201,12 @@ class LabelClock:
                 f"{self.file}: {where}: {code[0]!r} is a time code, but frames are not evenly spaced, "
                 f"expected their rate: {way_out('label_fps', '25')}"
             )
-        nominal = round(rate)
-        hours, minutes, seconds, frame = (int(code[i]) for i in (1, 2, 3, 5))
-        if minutes > 59 or seconds > 59 or frame >= nominal:
+        if (seconds := timecode_s(code, rate)) is None:
             raise DataError(
                 f"{self.file}: {where}: {code[0]!r}, "
-                f"expected a time code hh:mm:ss:ff at {nominal} frames per second"
+                f"expected a time code hh:mm:ss:ff at {round(rate)} frames per second"
             )
-        minutes += 60 * hours
-        dropped = round(nominal / 15) * (minutes - minutes // 10) if code[4] == ";" else 0
-        return ((60 * minutes + seconds) * nominal + frame - dropped) / rate
+        return seconds
 
     def _frame_seconds(self, number: float, where: str) -> float:
         """When frame `number`, from 0, appears; with `label_fps`, when a player has counted so many."""

@@ -11,8 +11,9 @@ from jaxtyping import Float64
 
 from plait.errors import DataError
 from plait.recordings.tables import Table, numbers, texts
+from plait.recordings.timecodes import TIMECODE, timecode_s
 
-TimeUnit = Literal["s", "ms", "us", "ns", "min", "h", "d", "ticks", "iso"]
+TimeUnit = Literal["s", "ms", "us", "ns", "min", "h", "d", "ticks", "iso", "timecode"]
 UNITS: dict[str, float] = {
     "s": 1.0,
     "ms": 1e-3,
@@ -55,11 +56,13 @@ class Order(NamedTuple):
     times: Float64[np.ndarray, "n"]
 
 
-def seconds_of(table: Table, name: str, unit: TimeUnit | float) -> tuple[Table, Float64[np.ndarray, "rows"]]:
+def seconds_of(
+    table: Table, name: str, unit: TimeUnit | float, rate_hz: float | None = None
+) -> tuple[Table, Float64[np.ndarray, "rows"]]:
     """The rows that have a time in column `name`, and their times in seconds.
 
     `unit` is one of `TimeUnit`, or a number: so many in a second. "iso" stands for written times: ISO 8601,
-    dates with slashes or points, or times of day.
+    dates with slashes or points, or times of day; "timecode" for `hh:mm:ss:ff` at `rate_hz` frames a second.
 
     Raises:
         DataError: a cell is no time, or more than 1 % of the rows have none.
@@ -77,6 +80,8 @@ def seconds_of(table: Table, name: str, unit: TimeUnit | float) -> tuple[Table, 
         times = column.cast(pl.Int64).cast(pl.Float64).to_numpy() / per_second
     elif unit == "iso":
         times = _written_times(table, name)
+    elif unit == "timecode":
+        times = _timecodes(table, name, rate_hz or 0.0)
     elif isinstance(unit, str):
         times = numbers(table, name) * UNITS[unit]
     else:
@@ -131,7 +136,7 @@ def fraction_unit(
     if (moves[stays] < 0).sum() > UNTIMED * len(steps):
         return None
     if named is not None:
-        return named if UNITS[named] < 1 and largest * UNITS[named] < 1 else None
+        return named if UNITS.get(named, 1.0) < 1 and largest * UNITS[named] < 1 else None
     if rises.sum() < 2 or stays.mean() < 0.3:
         return None
     if np.mean(moves[rises] < 0) < 0.8 or np.mean(moves[stays] > 0) < 0.3:
@@ -157,6 +162,24 @@ def _written_times(table: Table, name: str) -> Float64[np.ndarray, "rows"]:
         if np.isfinite(times).any():
             raise _no_time(table, name, not_iso[0], cells)
         _read_clock_times(table, name, cells, not_iso, times)
+    return times
+
+
+def _timecodes(table: Table, name: str, rate_hz: float) -> Float64[np.ndarray, "rows"]:
+    """Seconds of time codes, which go on at midnight."""
+    cells = texts(table, name)
+    times = np.full(len(cells), np.nan)
+    for row, cell in enumerate(cells):
+        if not cell or cell.lower() in NONE:
+            continue
+        code = TIMECODE.fullmatch(cell)
+        if code is None or (seconds := timecode_s(code, rate_hz)) is None:
+            expected = f"expected a time code hh:mm:ss:ff at {rate_hz:g} frames a second, as rate_hz says"
+            raise DataError(f"{table.at(row)}: {cell[:80]!r} in column {name!r}, {expected}")
+        times[row] = seconds
+    timed = np.isfinite(times)
+    clock_s = times[timed]
+    times[timed] += 86400.0 * np.cumsum(np.diff(clock_s, prepend=clock_s[:1]) < -43200.0)
     return times
 
 
@@ -231,19 +254,20 @@ def went_on(
     if not set_at:
         return times
     steps = np.append(times[0], np.diff(times))
-    usual_s = _usual_step_s(steps[1:])
+    usual_s = usual_step_s(steps[1:])
     for line in set_at:
         row = table.rows.index(line) if line in table.rows else 0
         if row == 0:
             raise DataError(
-                f"{table.file}: clock_set names {table.place} {line}, expected a later row than the first"
+                f"{table.file}: clock_set names {table.place} {line}, expected a later row than the first, "
+                "and none that was sent again"
             )
         steps[row] = usual_s
     continued: np.ndarray = np.cumsum(steps)
     return continued
 
 
-def _usual_step_s(steps: np.ndarray) -> float:
+def usual_step_s(steps: np.ndarray) -> float:
     """The median of the steps forward, 0 if there are none."""
     return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
 
@@ -257,7 +281,7 @@ def in_order(table: Table, times: Float64[np.ndarray, "rows"], set_at: Sequence[
         DataError: the clock runs backwards, or jumps forward by more than a day.
     """
     steps = np.diff(times)
-    usual_s = _usual_step_s(steps)
+    usual_s = usual_step_s(steps)
     far = steps > LONGEST_STEP_S
     latest = np.maximum.accumulate(times)
     back = latest - times > usual_s * (1 + 1e-6)

@@ -17,6 +17,7 @@ from plait.recordings.annotations import (
     LabelClock,
     LabelSettings,
     listed,
+    refuse_unused,
     way_out,
     whole,
 )
@@ -66,6 +67,8 @@ def read(
         raise DataError(
             f"{file}: label_unit is {settings.label_unit!r}, expected none: ELAN's times are milliseconds"
         )
+    of_media = ("labels_of",) if settings.label_zero is None else ()  # whose time origin counts
+    refuse_unused(file, "ELAN's .eaf", settings, ("tier", "label_unit", "label_zero", *of_media), "ms")
     eaf = _read_eaf(file)
     annotations = _annotations(file, eaf)
     tiers = [annotation.tier for annotation in annotations.values()]

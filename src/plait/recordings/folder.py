@@ -1,5 +1,6 @@
 """A recording on disk: a folder with a video, sensor logs, labels, and `recording.toml`, which names them."""
 
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
@@ -23,6 +24,20 @@ from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
 OWN = (DESCRIPTION, SYNC, "sync.svg")  # names that no file of a recording may have
+ZERO = (  # of a log's settings, those that decide from where its clock counts, and how fast
+    *(
+        "file",
+        "header_line",
+        "names",
+        "where",
+        "first_line",
+        "time",
+        "time_unit",
+        "fraction",
+        "fraction_unit",
+    ),
+    *("rate_hz", "decimal", "missing", "clock_set", "same_time", "absolute", "same_clock"),
+)
 T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid")
 
@@ -115,6 +130,15 @@ class Description:
         labels = (self.labels,) if self.labels else ()
         return (self.video, *(log.file for log in self.logs.values()), *labels)
 
+    def counts(self, log: str) -> dict[str, Any]:
+        """What a log's clock beside the video's hangs on: what is said that decides times, as JSON has it."""
+        described = self.logs[log]
+        usual = LogFile("", ())
+        said = {name: getattr(described, name) for name in ZERO}
+        said = {name: value for name, value in said.items() if value != getattr(usual, name)}
+        counts: dict[str, Any] = json.loads(json.dumps({"video": self.video, **said}))
+        return counts
+
     @property
     def label_settings(self) -> LabelSettings:
         """How its labels are to be read."""
@@ -131,6 +155,7 @@ class Clock:
         residual_ms: root mean square of what claps and motion leave unexplained.
         confidence: the probability that the offset is right.
         status: how sure that is, or `manual` where it was set by hand.
+        counts: `Description.counts` when it was found, so as long as it holds; None: nobody said.
     """
 
     offset_s: FiniteFloat
@@ -138,6 +163,17 @@ class Clock:
     residual_ms: FiniteFloat = 0.0
     confidence: FiniteFloat = 1.0
     status: Literal["sure", "unsure", "manual"] = "manual"
+    counts: dict[str, Any] | None = field(default=None, compare=False)
+
+    def outlived(self, counts: Mapping[str, Any]) -> str | None:
+        """How the log is read otherwise now, by its `Description.counts`; None where it is not."""
+        if self.counts is None:
+            return None
+        for name in dict.fromkeys(("video", *ZERO, *self.counts, *counts)):
+            was, now = (says.get(name) for says in (self.counts, counts))
+            if was != now:
+                return f"{name} was {_said(was)}, is {_said(now)}"
+        return None
 
     def __call__(self, video_s: np.ndarray) -> np.ndarray:
         """The stream's clock at seconds of the video's."""
@@ -148,6 +184,10 @@ class Clock:
         """The video's clock at seconds of the stream's."""
         video_s: np.ndarray = own_s / (1 + self.drift_ppm * 1e-6) - self.offset_s
         return video_s
+
+
+def _said(value: Any) -> str:
+    return "unsaid" if value is None else quote(value)
 
 
 class Synced:
@@ -265,9 +305,18 @@ def read_sync(folder: Path) -> dict[str, Clock]:
     return _validated(TypeAdapter(dict[str, Clock]), content, path)
 
 
-def write_sync(folder: Path, clocks: dict[str, Clock]) -> None:
-    """Write `sync.json`."""
-    write_json(folder / SYNC, {name: asdict(clock) for name, clock in clocks.items()})
+def write_sync(folder: Path, clocks: dict[str, Clock], described: Description | None = None) -> None:
+    """Write `sync.json`; its clocks hold as long as `described` has the logs be read as it does."""
+    lines = {name: asdict(clock) for name, clock in clocks.items()}
+    for name, line in lines.items():
+        line["counts"] = described.counts(name) if described else line["counts"]
+    write_json(
+        folder / SYNC,
+        {
+            name: {key: value for key, value in line.items() if value is not None}
+            for name, line in lines.items()
+        },
+    )
 
 
 def read_logs(folder: Path, described: Description) -> dict[str, SensorLog]:
@@ -289,7 +338,8 @@ def open_recording(folder: Path) -> Recording:
     A file that is no longer the one that was ingested is said, and read as it is.
 
     Raises:
-        DataError: a file is missing or damaged, a log has not been synchronised, or is `unsure`.
+        DataError: a file is missing or damaged, a log has not been synchronised, is `unsure`, or is read
+            otherwise than when it was synchronised.
     """
     described = read_description(folder)
     for line in changed(folder, described):
@@ -304,6 +354,11 @@ def open_recording(folder: Path) -> Recording:
             if clocks[name].status == "unsure":
                 raise DataError(
                     f"{folder / SYNC}: log {name!r} is unsure; look at its picture and give its offset"
+                )
+            if otherwise := clocks[name].outlived(described.counts(name)):
+                raise DataError(
+                    f"{folder / SYNC}: log {name!r} is was read otherwise when it was synchronised: "
+                    f"{otherwise} ({DESCRIPTION}); run `plait sync` again"
                 )
             streams[name] = Synced(log, clocks[name])
     spans: tuple[Span, ...] = ()

@@ -12,6 +12,7 @@ from plait.errors import DataError, one_line
 from plait.names import plain
 from plait.patterns import matching
 from plait.recordings import label_columns, label_json, label_texts
+from plait.recordings.annotations import LabelSettings
 from plait.recordings.curved import unsaid
 from plait.recordings.folder import (
     DESCRIPTION,
@@ -134,6 +135,8 @@ def ingest(
             labels = read_labels(by_name[described.labels], described.label_settings, about)
             described = replace(described, **asdict(labels.settings))
             notes += labels.told
+        elif needless := settings.keys() & set(LabelSettings.__dataclass_fields__):
+            raise DataError(f"--set {min(needless)}: expected none, for there are no labels among the files")
         folder = out / recording
         sweep(out)
         sums = {file_name: checksum(by_name[file_name]) for file_name in described.files}
@@ -153,7 +156,7 @@ def ingest(
             if clocks is not None:
                 shutil.copy2(clocks, making / SYNC)
             elif streams := [stream for stream, log in described.logs.items() if log.file in on_video]:
-                write_sync(making, {stream: Clock(0.0) for stream in streams})
+                write_sync(making, {stream: Clock(0.0) for stream in streams}, described)
                 notes.append(f"{SYNC}: {', '.join(streams)} on the video's clock, for they come from it")
         return folder, [*notes, f"subject: {described.subject!r}"]
 

@@ -10,6 +10,7 @@ from typing import Any
 from plait.errors import DataError, one_line
 from plait.names import plain
 from plait.recordings.annotations import (
+    COUNTED,
     MOST_S,
     Entry,
     Footage,
@@ -17,6 +18,7 @@ from plait.recordings.annotations import (
     LabelSettings,
     listed,
     other_length,
+    refuse_unused,
     way_out,
     whole,
 )
@@ -126,6 +128,7 @@ def _read_activitynet(
     videos = _field(file, content, "database", dict, "the file")
     video = _choose_video(file, list(videos), settings, footage, notes)
     clock = LabelClock(file, settings.label_unit or "s", settings, footage)
+    refuse_unused(file, "such JSON", settings, ("labels_of", "label_unit", "label_zero"), clock.unit)
     stated = videos[video].get("duration") if isinstance(videos[video], dict) else None
     if isinstance(stated, int | float) and (doubt := other_length(file, float(stated), footage)):
         notes.append(doubt)
@@ -167,6 +170,7 @@ def _read_tasks(
             f"{file}: task {video!r} has {len(kept)} annotations, expected one: export the one meant"
         )
     entries = []
+    used, unit = {"labels_of", "label_zero"}, "s"
     for i, result in enumerate(_field(file, kept[0], "result", list, "annotation") if kept else [], 1):
         where = f"task {video!r}, result {i}"
         value = _field(file, result, "value", dict, where)
@@ -184,6 +188,8 @@ def _read_tasks(
                 f"{way_out('label_fps', '25')}"
             )
         clock = LabelClock(file, "frames" if in_frames else settings.label_unit or "s", settings, footage)
+        used |= {"label_unit"} if not in_frames or settings.label_unit == "frames" else set()
+        unit = clock.unit if clock.unit in COUNTED else unit
         for segment in _field(file, value, "ranges", list, where) if in_frames else [value]:
             bounds: dict[str, Any] = segment if isinstance(segment, dict) else {}
             ends = [bounds.get("start"), bounds.get("end")]
@@ -191,6 +197,8 @@ def _read_tasks(
                 raise DataError(f"{file}: {where}: {str(segment)[:80]}, expected numbers as start and end")
             start_s, stop_s = (clock.seconds(repr(float(bounds[end])), where) for end in ("start", "end"))
             entries.append(Entry(where, start_s, stop_s, plain(label[0])))
+    if entries:
+        refuse_unused(file, "Label Studio's JSON", settings, used, unit)
     return entries
 
 

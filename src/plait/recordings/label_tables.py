@@ -8,6 +8,7 @@ from itertools import pairwise
 from plait.errors import DataError
 from plait.names import natural, plain
 from plait.recordings.annotations import (
+    COUNTED,
     NUMBER,
     Entry,
     Footage,
@@ -15,6 +16,7 @@ from plait.recordings.annotations import (
     LabelSettings,
     listed,
     other_length,
+    refuse_unused,
     unit_of,
     way_out,
 )
@@ -39,6 +41,7 @@ from plait.recordings.layouts import MISSING
 from plait.recordings.owners import EVERY, films, key, nobody, own
 from plait.recordings.tables import Table
 
+USED = ("activity_column", "labels_of", "label_unit", "label_zero")  # of a person's settings
 TOUCH_S = 1e-6  # less than this is rounding, no overlap
 OFF_RATE = 0.005  # rates of frames that differ by less were rounded
 RATES = {("frame", "rate"), ("frames", "per")}
@@ -81,8 +84,9 @@ def read(
     unit = stated or "s"
     if unit != "s":
         told.append(f"{table.file.name}: times in {unit}{' from 0' if unit == 'frames' else ''}")
+    refuse_unused(table.file, "a table", settings, USED, unit)
     _refuse_offset(sheet, rows)
-    if unit in ("frames", "timecode"):
+    if unit in COUNTED:
         _refuse_rate(sheet, rows, settings, footage)
     clock = LabelClock(table.file, unit, settings, footage, table.decimal_comma)
     if times:

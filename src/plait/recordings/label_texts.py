@@ -19,6 +19,7 @@ from plait.recordings.annotations import (
     LabelClock,
     LabelSettings,
     listed,
+    refuse_unused,
     way_out,
     whole,
 )
@@ -26,6 +27,7 @@ from plait.recordings.owners import EVERY, key, name_of, nobody, own
 from plait.recordings.tables import CSV, read_bytes
 from plait.recordings.unended import check_last
 
+TIMES = ("label_unit", "label_zero")  # what a person may say of times in all of them
 VIA = "# CSV_HEADER ="
 TIME = re.compile(rf"(?:{CLOCK.pattern}|[+-]?[0-9]+(?:\.[0-9]+)?)")
 ONE_FORM = 3  # columns: begin, end and duration
@@ -92,6 +94,7 @@ def read(
         return _read_via(file, lines, settings, clock, told)
     if not _is_audacity(lines[0][1]):
         return _read_elan(file, lines, settings, clock, told)
+    refuse_unused(file, "Audacity's label track", settings, TIMES, clock.unit)
     told.append(f"{file.name}: starts, stops and labels without names of columns, as Audacity writes them")
     entries = []
     for number, cells in lines:
@@ -117,6 +120,7 @@ def _read_elan(
             f"{file}: labels of {len(tiers)} tiers, expected one of: {listed(tiers)}; "
             f"{way_out('tier', tiers[0])}"
         )
+    refuse_unused(file, "ELAN's text", settings, ("tier", "labels_of", *TIMES), clock.unit)
     timed = _time_cells(lines[0][1]) or range(0)
     one_form = len(timed) <= ONE_FORM and all(NUMBER.fullmatch(lines[0][1][i].strip()) for i in timed)
     if settings.label_unit not in (None, "s") and not one_form:
@@ -152,9 +156,9 @@ def _lines_of_one(
 ) -> Lines:
     """The lines of one participant, where ELAN wrote several into the cell behind the tier."""
     participants = sorted({cells[1].strip() for _, cells in lines if timed.start > 1} - {""})
-    if len(participants) < 2 or EVERY in settings.labels_of:
-        return lines
     wanted = {key(name) for name in settings.labels_of}
+    if EVERY in settings.labels_of or (len(participants) < 2 and not wanted):
+        return lines
     chosen = {name for name in participants if key(name) in wanted}
     if not wanted and clock.footage is not None:
         chosen = own(participants, clock.footage, file, "the participant")
@@ -212,6 +216,7 @@ def _read_via(
         if not numeric or not isinstance(metadata, dict):
             raise DataError(f"{file}: line {number}: {listed(cells)}, expected VIA's six cells")
         rows.append((f"line {number}", cells[1], times, metadata))
+    refuse_unused(file, "VIA's CSV", settings, ("activity_column", "labels_of", *TIMES), clock.unit)
     videos = sorted({video for _, video, _, _ in rows})
     chosen, wanted = set(videos), {key(name) for name in settings.labels_of}
     if wanted and EVERY not in wanted:

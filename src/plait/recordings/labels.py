@@ -12,7 +12,7 @@ from plait.types import Span
 
 LATE_S = 1.0  # labelling tools round the end of a video
 NOTHING = ("nan", "NaN", "NA", "N/A", "<NA>", "#N/A", "NaT", "None", "NULL", "null")  # as tables write it
-EARLY = 1e-2  # labels that end within this share of a video are suspicious
+EARLY = 2e-2  # labels that end within this share of a video are suspicious: a minute of an hour is 1.7 %
 
 
 class Labels(NamedTuple):
@@ -115,7 +115,9 @@ def _compare(
             f"which ends at {stop_s:.2f} s{hint}"
         )
     if last.stop_s - begin_s < EARLY * (stop_s - begin_s):
+        unit = settings.label_unit or "s"
+        other = ", or minutes or h:mm, which are to be seconds or hh:mm:ss" if unit == "s" else ""
         notes.append(
             f"{file.name}: all labels lie in the first {last.stop_s:.3g} s of {stop_s:.0f} s: "
-            f"are their times in {settings.label_unit or 's'}?"
+            f"are their times in {unit}{other}?"
         )

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from plait.errors import ConfigError, DataError
 from plait.patterns import matching
+from plait.recordings.arrivals import as_taken
 from plait.recordings.between import SLACK_S, Between, Ends, NamedColumns, check, completed
 from plait.recordings.clocks import (
     WHOLE,
@@ -43,7 +44,7 @@ class Log:
             unless they say otherwise.
         fraction: the column of the rest, where `time` counts whole seconds.
         fraction_unit: of the rest.
-        rate_hz: readings a second, where there are no times.
+        rate_hz: readings a second, where there are no times; frames a second, where these are time codes.
         scale: what values are multiplied by.
         max_gap_s: where readings are farther apart, in seconds, nothing is known in between.
         absolute: times stay as they are; else the clock starts at the first reading.
@@ -103,6 +104,10 @@ class Log:
         if self.time is None and self.rate_hz is None:
             raise ConfigError(
                 "log: neither time nor rate_hz is given, expected the column of times or a rate"
+            )
+        if self.time_unit == "timecode" and self.rate_hz is None:
+            raise ConfigError(
+                "log: time_unit is timecode, expected rate_hz, its frames in a second, beside it"
             )
         if self.rate_hz is not None and not (0 < self.rate_hz < math.inf):
             raise ConfigError(f"log: rate_hz is {self.rate_hz}, expected a number above 0")
@@ -181,9 +186,11 @@ def _cells(file: Path, log: Log, said: list[str]) -> _Cells:
         times = np.arange(len(table.frame)) / log.rate_hz
     else:
         table, times = times_of(table, log)
-        times = went_on(table, times, log.clock_set)
     names = _columns(table, log)
     values = np.stack([scaled(table, name, log.scale) for name in names], axis=1)
+    if log.time is not None:
+        table, times, values = as_taken(table, times, values, said)
+        times = went_on(table, times, log.clock_set)
     order = in_order(table, times, log.clock_set)
     start_s = 0.0 if log.absolute else order.times[0]
     order = order._replace(times=np.round(order.times - start_s, 9))
@@ -252,7 +259,7 @@ def times_of(table: Table, log: Log) -> tuple[Table, Float64[np.ndarray, "rows"]
     for name in (log.time, log.fraction):
         if name is not None and name not in table.frame.columns:
             raise no_column(table, name, table.frame.columns)
-    table, times = seconds_of(table, log.time, log.time_unit)
+    table, times = seconds_of(table, log.time, log.time_unit, log.rate_hz)
     if log.fraction is None:
         return table, times
     return with_fraction(table, times, log.fraction, log.fraction_unit)

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,8 +55,8 @@ def synchronise(
 
     Raises:
         DataError: a file is missing or damaged, `offsets_s` names no log, the video is longer than a day, a
-            log has neither acceleration nor an offset nor another's clock, or an offset lays it wholly
-            outside the video.
+            log has neither acceleration nor an offset nor another's clock, an offset lays it wholly outside
+            the video, or was given by hand when the log was read otherwise.
         ConfigError: an offset is not finite, or of a log that has another's clock.
     """
     described = read_description(folder)
@@ -67,6 +68,11 @@ def synchronise(
     shared = {name: log.same_clock for name, log in described.logs.items() if log.same_clock}
     for name, clock in previous.items():
         if clock.status == "manual" and name in described.logs and name not in {*manual, *again, *shared}:
+            if otherwise := clock.outlived(described.counts(name)):
+                raise DataError(
+                    f"{folder / SYNC}: {name} was set by hand when it was read otherwise: {otherwise}; "
+                    f"give --offset {folder.name}/{name}=SECONDS anew, or --again {folder.name}/{name}"
+                )
             manual[name] = clock
             tell(f"{name}: set by hand, kept (--again {folder.name}/{name} looks anew)")
     logs = read_logs(folder, described)
@@ -91,15 +97,15 @@ def synchronise(
             clock = Clock(fit.offset_s, fit.drift_ppm, fit.residual_ms, fit.confidence, fit.status)
         elif name in shared:
             clock = _shared_clock(folder, described, logs, name, clocks[shared[name]])
-            fit = Fit(**asdict(clock), why=f"on the clock of {shared[name]}")
+            fit = Fit(*_found(clock), why=f"on the clock of {shared[name]}")
         else:
             clock = manual[name]
-            fit = Fit(**asdict(clock))
+            fit = Fit(*_found(clock))
         if clock.status == "manual":
             _check_overlap(folder, name, logs[name], clock, motion)
         clocks[name], fits[name] = clock, fit
     fits = {name: fits[name] for name in logs}
-    write_sync(folder, {name: clocks[name] for name in logs})
+    write_sync(folder, {name: clocks[name] for name in logs}, described)
     for name, log in logs.items():
         if name not in moved and described.logs[name].acceleration:
             try:
@@ -119,6 +125,11 @@ def _clocks_by_hand(folder: Path, described: Description, offsets_s: Mapping[str
         if not math.isfinite(seconds):
             raise ConfigError(f"--offset {name}={seconds}: expected a finite number of seconds")
     return {name: Clock(float(seconds)) for name, seconds in offsets_s.items()}
+
+
+def _found(clock: Clock) -> tuple[float, float, float, float, Any]:
+    """What a `Fit` begins with."""
+    return clock.offset_s, clock.drift_ppm, clock.residual_ms, clock.confidence, clock.status
 
 
 def _check_overlap(folder: Path, name: str, log: SensorLog, clock: Clock, motion: Readings) -> None:

@@ -64,6 +64,10 @@ class Table:
         rows = tuple(self.rows[i] for i in np.flatnonzero(keep))
         return replace(self, frame=self.frame.filter(pl.Series(keep)), rows=rows)
 
+    def in_order(self, order: np.ndarray) -> "Table":
+        """The rows as `order`, `(rows,)` numbers of theirs, has them."""
+        return replace(self, frame=self.frame[order], rows=tuple(self.rows[i] for i in order))
+
     def with_column(self, name: str, values: np.ndarray) -> "Table":
         """The same with one more column of numbers."""
         return replace(self, frame=self.frame.with_columns(pl.Series(name, values)))

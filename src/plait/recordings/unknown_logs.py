@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from plait.errors import DataError
 from plait.recordings.between import NamedColumns
@@ -26,7 +27,10 @@ from plait.recordings.logs import SensorLog, not_linear, read_and_look, read_row
 from plait.recordings.side_by_side import beside
 from plait.recordings.tables import Table, texts, thousands
 from plait.recordings.time_units import guess_unit, written_clock
+from plait.recordings.timecodes import TIMECODE
 
+CODED, RATES = 60, (24, 25, 30, 50, 60)  # frames a second of time codes
+DENSE = 2  # rows a second, from which on the last digits of their times must say a part of it
 SET_S = 10.0  # a clock that jumps farther may have been set
 SHORTEST_S = 1e-3  # of a video that tells nothing of a log's length
 LINES = 60  # full minutes that are named
@@ -68,8 +72,9 @@ def _describe(
             f"{file}: {cell!r} in column {column!r} may be thousands or have decimals, expected to be told: "
             f"{answer}decimal=. or {answer}decimal=,"
         )
-    time = said.get("time") or (None if "rate_hz" in said else time_column(table))
-    if time is None and "rate_hz" not in said:
+    evenly = "rate_hz" in said and said.get("time_unit") != "timecode"
+    time = said.get("time") or (None if evenly else time_column(table))
+    if time is None and not evenly:
         raise _no_time(table, answer)
     if time is not None and time not in table.frame.columns:
         raise DataError(f"{file}: no column {time!r} of times, expected one of: {_columns_of(table)}")
@@ -80,6 +85,7 @@ def _describe(
     if time is not None:
         if not {"time_unit", "clock_set"} & said.keys():
             _refuse_written(table, time, answer)
+            _refuse_codes(table, time, answer)
         unit = said.get("time_unit") or _time_unit(table, time, video_s, answer)
         clock = {"time": time, "time_unit": unit, **_fraction_settings(table, time, str(unit), said, notes)}
     skip = (*said.get("where", ()), *([clock["fraction"]] if "fraction" in clock else ()))
@@ -269,6 +275,27 @@ def _refuse_written(table: Table, time: str, answer: str) -> None:
         remedy = f"{minutes}, and {answer}time_unit={written.unit}; or {remedy}"
     raise DataError(
         f"{table.file}: numbers in {time!r} are {form}, expected seconds, or times with colons; say {remedy}"
+    )
+
+
+def _refuse_codes(table: Table, time: str, answer: str) -> None:
+    """Refuse to guess whether `00:00:01:12` counts frames or hundredths of a second.
+
+    Two digits after the last colon, none of them 60 or more, several rows a second: either may be.
+    """
+    if table.frame[time].dtype != pl.String:
+        return
+    cells = [cell for cell in texts(table, time) if cell]
+    codes = [code for code in map(TIMECODE.fullmatch, cells) if code and len(code[5]) == 2]
+    most = max((int(code[5]) for code in codes), default=CODED)
+    seconds = {code[0][:-3] for code in codes}
+    if len(codes) < len(cells) or most >= CODED or len(codes) < DENSE * len(seconds):
+        return
+    rate = next(rate for rate in RATES if rate > most)
+    raise DataError(
+        f"{table.file}: times in {time!r} ({cells[0]}, {cells[1]}, ...) may be time codes hh:mm:ss:ff, for "
+        f"their last digits end at {most:02d}, or hundredths; expected to be told: "
+        f"{answer}time_unit=timecode and {answer}rate_hz={rate} (frames a second), or {answer}time_unit=iso"
     )
 
 
