@@ -11,7 +11,7 @@ from plait.recordings.tables import CSV, read_table
 from plait.types import Span
 
 LATE_S = 1.0  # labelling tools round the end of a video
-NOTHING = ("nan", "NaN", "NA", "N/A", "<NA>", "#N/A", "NaT", "None")  # as tables write it; null is the name of a class
+NOTHING = ("nan", "NaN", "NA", "N/A", "<NA>", "#N/A", "NaT", "None")  # as tables write it; null is a class
 EARLY = 2e-2  # labels that end within this share of a video are suspicious: a minute of an hour is 1.7 %
 
 
