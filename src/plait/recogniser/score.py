@@ -21,7 +21,7 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
     """Score the prediction in `out` against labels; writes `scores.json` and `scores.csv`.
 
     Recordings without labels are left aside. Where unlabelled time is an activity of its own, that is null;
-    where it is left out, so is what was recognised there; where it is refused, it is null.
+    where it is refused, it is null; where it is left out, it has no length (`Stretch.leave_out`).
 
     Args:
         out: what `plait predict` left.
@@ -71,31 +71,8 @@ def stretch(
         labels: what was done.
         found: what was recognised.
     """
-    if how.unlabelled.policy == "leave-out":
-        found = labelled_parts(found, labels)
-    return Stretch(recording, extent, labels, found, how.unlabelled.activity)
-
-
-def labelled_parts(found: Sequence[Segment], labels: Sequence[Span]) -> list[Segment]:
-    """What of segments lies in labelled time."""
-    parts = []
-    for segment in found:
-        for start_s, stop_s in _covered(labels):
-            first_s, last_s = max(segment.start_s, start_s), min(segment.stop_s, stop_s)
-            if first_s < last_s:
-                parts.append(segment._replace(start_s=first_s, stop_s=last_s))
-    return parts
-
-
-def _covered(labels: Sequence[Span]) -> list[tuple[float, float]]:
-    """The time that labels cover, as stretches apart from each other."""
-    stretches: list[tuple[float, float]] = []
-    for label in sorted(labels, key=lambda label: label.start_s):
-        if stretches and label.start_s <= stretches[-1][1]:
-            stretches[-1] = stretches[-1][0], max(stretches[-1][1], label.stop_s)
-        else:
-            stretches.append((label.start_s, label.stop_s))
-    return stretches
+    left_out = how.unlabelled.policy == "leave-out"
+    return Stretch(recording, extent, labels, found, how.unlabelled.activity, left_out)
 
 
 def as_markdown(result: Scores) -> str:
