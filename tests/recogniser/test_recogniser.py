@@ -337,7 +337,8 @@ def test_a_study_scores_whole_recordings_of_who_was_tested(made):
     assert both["accuracy_labelled"].min() > 0.6 and table["f1_at_50"].min() > 0
     page = (root / "run" / "index.html").read_text()
     first = table.row(0, named=True)
-    cells = "".join(f'<td class="n">{100 * first[name]:.1f}</td>' for name in HEADS.values())
+    numbers = [str(first["recordings"]), *(f"{100 * first[name]:.1f}" for name in HEADS.values())]
+    cells = "".join(f'<td class="n">{number}</td>' for number in numbers)
     assert '<section id="continuous">' in page and f'<th scope="row">{first["method"]}</th>{cells}' in page
 
 
