@@ -89,6 +89,7 @@ class Predicted:
         unlabelled: what time without a label is.
         smoothed: the share of the time in which decoding says something else than the scores alone.
         trained_on: the people whom the model was trained on.
+        row: `results.row_key` of the run's row that the model has the settings of, if it was fitted by a run.
     """
 
     key: str
@@ -103,6 +104,7 @@ class Predicted:
     unlabelled: Unlabelled = field(default_factory=Unlabelled)
     smoothed: float = 0.0
     trained_on: tuple[str, ...] = ()
+    row: str = ""
 
 
 class Task(NamedTuple):
@@ -334,6 +336,7 @@ def write_prediction(
         unlabelled=facts.unlabelled,
         smoothed=changed_s / lasting_s if lasting_s else 0.0,
         trained_on=facts.training.people,
+        row=facts.training.row,
     )
     write_json(out / PREDICTED, asdict(predicted))
     return predicted

@@ -1,13 +1,15 @@
 """A prediction against labels: frames, segments and events, as the field scores them."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from plait.analysis.continuous import Scores, scores
 from plait.analysis.stretches import Stretch
-from plait.errors import DataError, PlaitError
+from plait.errors import DataError, PlaitError, PlaitWarning
+from plait.names import likest, natural, plain
 from plait.recogniser.predict import BY_ACTIVITY, PREDICTED, SCORES, read_predicted
 from plait.recogniser.recognise import Reads, recognise, rows_of
 from plait.recogniser.timeline import read_timeline
@@ -21,7 +23,9 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
     """Score the prediction in `out` against labels; writes `scores.json` and `scores.csv`.
 
     Recordings without labels are left aside. Where unlabelled time is an activity of its own, that is null;
-    where it is refused, it is null; where it is left out, it has no length (`Stretch.leave_out`).
+    where it is refused, it is null; where it is left out, it has no length (`Stretch.leave_out`). A line says
+    so where the model was trained on somebody who is scored, or whose name looks like theirs; `trained_on`
+    of `scores.json` has whom each of them is, or null where people have no names.
 
     Args:
         out: what `plait predict` left.
@@ -44,10 +48,35 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
         raise type(error)(f"{out / PREDICTED}: {error}") from error
     if result is None:
         raise DataError(f"{out}: none of {len(predicted.recordings)} recordings has labels to score against")
-    plain = {key: value for key, value in result._asdict().items() if key != "by_activity"}
-    write_json(out / SCORES, {**plain, "recordings": len(stretches), "step_s": step_s})
+    values = {key: value for key, value in result._asdict().items() if key != "by_activity"}
+    people = [predicted.recordings[one.recording].subject for one in stretches]
+    known = trained_on(people, predicted.trained_on)
+    if known:
+        warnings.warn(f"{out}: {_told(known)}", PlaitWarning, stacklevel=2)
+    about = {"recordings": len(stretches), "step_s": step_s, "trained_on": known}
+    write_json(out / SCORES, {**values, **about})
     write_csv(out / BY_ACTIVITY, result.by_activity)
     return result
+
+
+def trained_on(people: Sequence[str], trained: Sequence[str]) -> dict[str, str] | None:
+    """Whom of those it was `trained` on a model is scored on: by name, the one who is, or looks, the same.
+
+    None where that is not known: nobody is named on one side, or not everybody on the other.
+    """
+    if not trained or not all(people):
+        return None
+    found = {name: likest(name, trained) for name in sorted(set(people), key=natural)}
+    return {name: other for name, other in found.items() if other is not None}
+
+
+def _told(known: Mapping[str, str]) -> str:
+    """That a model is scored on people whom it has seen, or may have."""
+    same = [name for name, other in known.items() if plain(name) == plain(other)]
+    alike = [f"{name} ({other} there)" for name, other in known.items() if name not in same]
+    parts = [f"the model was trained on {', '.join(same)}"] if same else []
+    parts += [f"names look like those of whom it was trained on: {', '.join(alike)}"] if alike else []
+    return f"{'; '.join(parts)}: these scores say nothing of people whom it has not seen"
 
 
 def named(how: Reads) -> list[str]:

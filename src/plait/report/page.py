@@ -220,7 +220,7 @@ def render(
     sheet, cases = _sheet_and_cases(folder)
     run, main, choice = report.run, report.main, report.choice
     recordings, late = (
-        timelines.shown(folder, _who_took_part(report)),
+        timelines.shown(folder, _who_took_part(report), run.methods),
         report.best(*tables.GROUPS[tables.COMBINED]),
     )
     context = dict(  # noqa: C408 - as the arguments that they are
