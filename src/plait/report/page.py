@@ -61,6 +61,7 @@ class Report:
         coverage: `calibration.coverage`.
         learning: `metrics.by_epoch`; empty where nobody kept the jobs.
         seen: In how many clips detected and true counts of hands agree, of how many where the truth is known.
+        chance: `robustness.by_chance`.
         choice: the fusion that figures and page show, which Table 2 names.
         independent: `choice.independent`: its accuracy, were it chosen without a look at who is tested.
     """
@@ -86,6 +87,7 @@ class Report:
     coverage: pl.DataFrame
     learning: pl.DataFrame
     seen: tuple[int, int]
+    chance: float
     choice: Choice | None
     independent: float | None
 
@@ -141,6 +143,7 @@ class Report:
             coverage=calibration.coverage(predictions, run.activities),
             learning=pl.DataFrame() if histories is None else by_epoch(histories),
             seen=seen,
+            chance=robustness.by_chance(predictions),
             choice=choice,
             independent=independent(run.dataset, run.methods, run.modalities, predictions, validation),
         )
@@ -283,7 +286,7 @@ def render(
         lacking_heads=tables.LACKING,
         beside=published.rows(report.benchmark),
         beside_heads=published.header(report.benchmark),
-        faults=robustness.shown(folder, run, choice),
+        faults=robustness.shown(folder, run, choice, report.chance),
         reliance_heads=robustness.RELIANCE,
         notes=captions.notes(run, main, report.contrasts, report.comparisons, report.lacking),
         data=_script_data(report),
