@@ -18,8 +18,8 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
     * `accuracy`: share of right clips in a fold, averaged over seeds, then over folds.
     * `subject_sd`: sample standard deviation (n - 1) of the subjects' accuracies, seeds averaged first; null
       for a single subject.
-    * `macro_f1`: unweighted mean of F1 over all `activities`, from all test clips pooled over folds, one per
-      seed, averaged over seeds. An activity that is never right counts 0.
+    * `macro_f1`: unweighted mean of F1 over the `activities` that were performed, from all test clips pooled
+      over folds, one per seed, averaged over seeds. An activity that is never right counts 0.
     * `folds`, `subjects`, `seeds`, `clips`: how many there are.
     * `balanced_accuracy`: mean recall over the activities that were performed, one per seed, averaged over
       seeds.
@@ -29,7 +29,10 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
     over_activities = (
         by_activity(predictions, activities)
         .group_by("method")
-        .agg(macro_f1=pl.col("f1").mean(), balanced_accuracy=pl.col("recall").mean())
+        .agg(
+            macro_f1=pl.col("f1").filter(pl.col("clips") > 0).mean(),
+            balanced_accuracy=pl.col("recall").mean(),
+        )
     )
     counts = predictions.group_by("method", maintain_order=True).agg(
         folds=pl.col("fold").n_unique(),
@@ -96,7 +99,7 @@ def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Data
 
     Test clips are pooled over folds, one value per seed, averaged over seeds. `recall` is null for an
     activity that was never performed; `precision` and `f1` are 0 where nothing was ever right. The mean of a
-    method's `f1` over `activities` is its macro F1.
+    method's `f1` over the activities with clips is its macro F1.
     """
     parts = []
     for (method, _), rows in predictions.group_by("method", "seed", maintain_order=True):

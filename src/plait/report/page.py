@@ -288,7 +288,9 @@ def render(
         beside_heads=published.header(report.benchmark),
         faults=robustness.shown(folder, run, choice, report.chance),
         reliance_heads=robustness.RELIANCE,
-        notes=captions.notes(run, main, report.contrasts, report.comparisons, report.lacking),
+        notes=captions.notes(
+            run, main, report.contrasts, report.comparisons, report.lacking, tables.unshown(report.activities)
+        ),
         data=_script_data(report),
     )
     template = _environment().get_template("page.html.j2")
