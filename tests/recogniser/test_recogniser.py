@@ -375,6 +375,24 @@ def test_scores_of_people_whom_the_model_has_seen_are_said_to_be(made, tmp_path)
             assert "names look like those of whom it was trained on: S02 (2 there): these" in told[0]
 
 
+def test_labels_that_have_changed_since_the_prediction_are_said_to(made, tmp_path):
+    root, _, _ = made
+    recogniser, file = Recogniser.load(root / "a-led", trust=TESTS), tmp_path / "labels.csv"
+    file.write_text("low")
+    labelled = replace(world.recording("7"), labels_file=file)
+    sliding_over(recogniser, [labelled], tmp_path / "out")
+    score(tmp_path / "out")  # without a word
+    file.write_text("high")
+    with pytest.warns(
+        PlaitWarning, match=r"r7-0: labels as of the prediction; .*labels.csv has changed since"
+    ):
+        score(tmp_path / "out")
+    sliding_over(recogniser, [labelled], tmp_path / "out")
+    score(tmp_path / "out")
+    file.unlink()
+    score(tmp_path / "out")
+
+
 def test_a_model_knows_the_row_of_the_run_that_it_was_fitted_by(made):
     root, _, _ = made
     methods = read_run(root / "run").methods

@@ -38,7 +38,7 @@ from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.same_columns import Columns, columns_of
 from plait.recordings.video import Video
 from plait.results import write_table
-from plait.store import content_key, locked, read_json, read_parquet, sweep, taken, write_json
+from plait.store import checksum, content_key, locked, read_json, read_parquet, sweep, taken, write_json
 from plait.types import Modality, Recording, Span, Windows
 
 PREDICTED, PARTS = "predict.json", ".predicting"
@@ -58,6 +58,8 @@ class Whole:
         labels: what was done when, if somebody has said so: start, stop, activity.
         video: its video's file, if it has one.
         subject: who is recorded.
+        labels_file: that the labels were read from, if it is known.
+        labels_sha256: its checksum then.
     """
 
     start_s: float
@@ -65,6 +67,8 @@ class Whole:
     labels: tuple[tuple[float, float, str], ...] = ()
     video: str | None = None
     subject: str = ""
+    labels_file: str | None = None
+    labels_sha256: str | None = None
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -287,8 +291,10 @@ def predict(
 
 def prediction_key(recogniser: Recogniser, tasks: Sequence[Task]) -> tuple[str, bool]:
     """A key of all that decides a prediction; and whether every recording says its content."""
-    keys = [[task.recording.name, _key(recogniser, task), task.labels] for task in tasks]
-    lasting = all(known is not None for _, known, _ in keys)
+    keys = [
+        [task.recording.name, _key(recogniser, task), task.labels, _labels_sha256(task)] for task in tasks
+    ]
+    lasting = all(known is not None for _, known, *_ in keys)
     return content_key([asdict(recogniser.facts), describe(keys), source_key([predict])]), lasting
 
 
@@ -364,13 +370,22 @@ def whole(task: Task, modalities: Sequence[Modality]) -> Whole:
     video = next(
         (stream.file for stream in task.recording.streams.values() if isinstance(stream, Video)), None
     )
+    file = task.recording.labels_file
     return Whole(
         start_s=start_s,
         stop_s=stop_s,
         labels=tuple((span.start_s, span.stop_s, span.activity) for span in task.labels),
         video=None if video is None else str(video.resolve()),
         subject=task.recording.subject,
+        labels_file=None if file is None else str(file.resolve()),
+        labels_sha256=_labels_sha256(task),
     )
+
+
+def _labels_sha256(task: Task) -> str | None:
+    """The checksum of the file of a recording's labels, if it is known."""
+    file = task.recording.labels_file
+    return None if file is None else checksum(file)
 
 
 def read_predicted(out: Path) -> Predicted:

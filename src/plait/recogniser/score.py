@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -10,10 +11,10 @@ from plait.analysis.continuous import Scores, scores
 from plait.analysis.stretches import Stretch
 from plait.errors import DataError, PlaitError, PlaitWarning
 from plait.names import likest, natural, plain
-from plait.recogniser.predict import BY_ACTIVITY, PREDICTED, SCORES, read_predicted
+from plait.recogniser.predict import BY_ACTIVITY, PREDICTED, SCORES, Whole, read_predicted
 from plait.recogniser.recognise import Reads, recognise, rows_of
 from plait.recogniser.timeline import read_timeline
-from plait.store import write_csv, write_json
+from plait.store import checksum, write_csv, write_json
 from plait.types import Segment, Span
 
 STEP_S = 0.1  # between two frames
@@ -25,7 +26,8 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
     Recordings without labels are left aside. Where unlabelled time is an activity of its own, that is null;
     where it is refused, it is null; where it is left out, it has no length (`Stretch.leave_out`). A line says
     so where the model was trained on somebody who is scored, or whose name looks like theirs; `trained_on`
-    of `scores.json` has whom each of them is, or null where people have no names.
+    of `scores.json` has whom each of them is, or null where people have no names. Labels are those that were
+    read with the prediction; a line says so where their file is known and has changed since.
 
     Args:
         out: what `plait predict` left.
@@ -40,6 +42,8 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
     try:
         for name, whole in predicted.recordings.items():
             if whole.labels:
+                for line in _changed(whole):
+                    warnings.warn(f"recording {name}: {line}", PlaitWarning, stacklevel=2)
                 found = recognise(predicted, rows_of(table, name)).segments
                 extent = whole.start_s, whole.stop_s
                 stretches.append(stretch(predicted, name, extent, whole.spans, found))
@@ -57,6 +61,15 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
     write_json(out / SCORES, {**values, **about})
     write_csv(out / BY_ACTIVITY, result.by_activity)
     return result
+
+
+def _changed(whole: Whole) -> list[str]:
+    """That the file of a recording's labels is another than when it was predicted, if it is."""
+    path = Path(whole.labels_file or "")
+    with suppress(DataError):
+        if whole.labels_file is not None and path.is_file() and checksum(path) != whole.labels_sha256:
+            return [f"labels as of the prediction; {path} has changed since: run `plait predict` again"]
+    return []
 
 
 def trained_on(people: Sequence[str], trained: Sequence[str]) -> dict[str, str] | None:
@@ -120,7 +133,8 @@ def as_markdown(result: Scores) -> str:
     lines = ["| score | % |", "| --- | ---: |"]
     lines += [f"| {name} | {'' if value is None else f'{100 * value:.1f}'} |" for name, value in rows]
     events = ", ".join(f"{kind} {count}" for kind, count in result.events.items())
-    return "\n".join([*lines, "", f"Events: {events}."])
+    said = "Labels are those that were read with the prediction: where they have changed, predict again."
+    return "\n".join([*lines, "", f"Events: {events}.", said])
 
 
 def summary(result: Scores) -> pl.DataFrame:
