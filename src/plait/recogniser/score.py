@@ -89,7 +89,8 @@ def _told(known: Mapping[str, str]) -> str:
     alike = [f"{name} ({other} there)" for name, other in known.items() if name not in same]
     parts = [f"the model was trained on {', '.join(same)}"] if same else []
     parts += [f"names look like those of whom it was trained on: {', '.join(alike)}"] if alike else []
-    return f"{'; '.join(parts)}: these scores say nothing of people whom it has not seen"
+    doubt = "" if same else "if they are the same people, "
+    return f"{'; '.join(parts)}: {doubt}these scores say nothing of people whom it has not seen"
 
 
 def named(how: Reads) -> list[str]:
