@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.names import alike, natural, plain, spellings
+from plait.names import alike, likest, natural, plain, spellings
 
 # words for people are of one letter, or of these:
 LETTERS = st.text("abcdefghiklmnoqrtvwxyz", min_size=2, max_size=6)
@@ -205,3 +205,9 @@ def test_letters_that_are_written_with_two_or_look_like_others(one, other):
 
 def test_names_of_separators_alone_are_told_apart():
     assert alike(["-", "/", "_", "a"]) == []
+
+
+def test_whom_somebody_is_by_name():
+    people = ["10", "2", "Person 1", "1"]
+    assert [likest(name, people) for name in ("1", "S01", " 2", "3", "")] == ["1", "1", "2", None, None]
+    assert likest("Person 1", people) == "Person 1"  # rather than whose name looks like it

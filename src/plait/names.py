@@ -97,6 +97,14 @@ def alike(names: Iterable[str], *, person: bool = True) -> list[tuple[str, str]]
     return [(ordered[a], ordered[b]) for a, b in sorted(pairs)]
 
 
+def likest(name: str, people: Iterable[str]) -> str | None:
+    """Whom of `people` a person is, as far as names tell: one of that name, or else whose looks alike."""
+    spelled = spellings(name)
+    looking = sorted((other for other in people if spelled & spellings(other)), key=natural)
+    same = [other for other in looking if plain(other) == plain(name)]
+    return next(iter(same or looking), None)
+
+
 def _bare(text: str, person: bool) -> str:
     """The letters and numbers of a name."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

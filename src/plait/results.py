@@ -32,7 +32,7 @@ from plait.errors import DataError, first_fault, quote
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
 from plait.names import inside
-from plait.store import read_bytes, read_json, read_parquet, write_bytes, write_json
+from plait.store import content_key, read_bytes, read_json, read_parquet, write_bytes, write_json
 from plait.types import Clip
 
 Kind = Literal["single", "average", "mixture", "stack", "first", "concat", "fusion", "ensemble"]
@@ -402,6 +402,12 @@ def read_lacking(folder: Path) -> pl.DataFrame | None:
     if not path.is_file():
         return None
     return read_parquet(path, AGAIN, {"clip": pl.String, "modality": pl.String})
+
+
+def row_key(methods: Mapping[str, MethodFacts], name: str) -> str:
+    """A key of all that decides a run's row: its jobs, how it is made, and the rows that it is made of."""
+    row = methods[name]
+    return content_key([row.kind, row.args, row.keys, [row_key(methods, source) for source in row.made_of]])
 
 
 def job_folder(run: Path, key: str) -> Path:

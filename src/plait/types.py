@@ -149,6 +149,7 @@ class Recording:
             of each stream (plait's have one), clips are cut once, and found in the cache without `Stream.at`.
         dropped: where its spans are windows, those that are not among them.
         session: on which occasion, by a name that people may share; by default nobody said.
+        labels_file: that its spans were read from, if it is one: who scores it is told if that has changed.
 
     Raises:
         DataError: a name is no text, or a stream is none.
@@ -161,6 +162,7 @@ class Recording:
     key: str | None = None
     dropped: tuple[Dropped, ...] = ()
     session: str = ""
+    labels_file: Path | None = None
 
     def __post_init__(self) -> None:
         for role, name in (("name", self.name), ("subject", self.subject), ("session", self.session)):

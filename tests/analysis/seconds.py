@@ -49,7 +49,8 @@ def recordings(draw):
     return rows
 
 
-def stretches_of(rows):
+def stretches_of(rows, **more):
     return [
-        stretch(spans(truth), scored, float(len(truth)), recording=name) for name, truth, _, scored in rows
+        stretch(spans(truth), scored, float(len(truth)), recording=name, **more)
+        for name, truth, _, scored in rows
     ]

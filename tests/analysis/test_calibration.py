@@ -75,6 +75,22 @@ def test_true_scores_err_as_much_as_chance_and_sure_ones_more(count):
     assert np.mean(errors[3.0]) > 2 * np.mean(errors[1.0]) or count < 100
 
 
+def test_calibration_errors_are_of_each_seed():
+    seeds = [table(*drawn(80, seed)).with_columns(seed=pl.lit(seed)) for seed in range(3)]
+    each = pl.concat([score_summary(rows, ACTIVITIES) for rows in seeds])
+    row = score_summary(pl.concat(seeds), ACTIVITIES).row(0, named=True)
+    assert {name: row[name] for name in ("nll", "ece", "ece_by_chance")} == pytest.approx(
+        {name: each[name].mean() for name in ("nll", "ece", "ece_by_chance")}
+    )
+
+
+def test_seeds_that_say_the_same_tell_no_more_than_one():
+    once = table(*drawn(80))
+    thrice = pl.concat([once.with_columns(seed=pl.lit(seed)) for seed in range(3)])
+    ours, theirs = (score_summary(rows, ACTIVITIES).row(0, named=True) for rows in (once, thrice))
+    assert theirs == pytest.approx(ours)
+
+
 def test_where_nobody_kept_scores_nothing_is_said():
     rows = table(*drawn(5)).drop("scores")
     for function in (score_summary, reliability, coverage):

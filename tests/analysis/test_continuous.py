@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from plait.analysis.continuous import frame_confusion, scores
@@ -180,17 +181,54 @@ def test_frames_are_those_of_scikit_learn(rows):
         assert found.macro_f1_labelled == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
-@given(recordings())
-def test_a_perfect_prediction_has_one_everywhere(rows):
+@settings(max_examples=60, deadline=None)
+@given(recordings(), st.booleans())
+def test_a_perfect_prediction_has_one_everywhere(rows, leave_out):
     perfect = [(name, truth, truth, [(*s, 0.5) for s in spans(truth)]) for name, truth, *_ in rows]
-    found = scores(stretches_of(perfect), ACTIVITIES, 0.5)
+    found = scores(stretches_of(perfect, leave_out=leave_out), ACTIVITIES, 0.5)
     assert found.accuracy == found.macro_f1 == found.precision == found.recall == 1
     if any(spans(truth) for _, truth, *_ in rows):
         values = found.accuracy_labelled, found.macro_f1_labelled, found.macro_f1_activities, found.mean_ap
         assert {*values, found.edit, *found.f1_at.values(), *found.mean_ap_at.values()} == {1}
     wrong = {kind for kind, count in found.events.items() if count} - {"labelled", "correct", "predicted"}
     assert not wrong and found.events["correct"] == found.events["labelled"] == found.events["predicted"]
+
+
+def lengthened(row, times):
+    """A recording whose gaps last several times as long, and what is recognised in them, too."""
+    name, truth, found, scored = row
+    lasting = [1 if activity else times for activity in truth]
+    at = [0, *np.cumsum(lasting).tolist()]
+    sides = ([a for a, n in zip(side, lasting, strict=True) for _ in range(n)] for side in (truth, found))
+    return name, *sides, [(at[start], at[stop], *rest) for start, stop, *rest in scored]
+
+
+@settings(max_examples=60, deadline=None)
+@given(recordings(), st.integers(2, 5))
+def test_how_long_gaps_are_changes_nothing_where_they_are_left_out(rows, times):
+    once = scores(stretches_of(rows, leave_out=True), ACTIVITIES, 1.0)
+    longer = [lengthened(row, times) for row in rows]
+    again = scores(stretches_of(longer, leave_out=True), ACTIVITIES, 1.0)
+    kept = ("labelled", "accuracy_labelled", "macro_f1_labelled", "mean_ap_at", "edit", "f1_at", "events")
+    assert [getattr(again, name) for name in kept] == [getattr(once, name) for name in kept]
+    assert again.frames - again.labelled == times * (once.frames - once.labelled)
+
+
+@settings(max_examples=60, deadline=None)
+@given(recordings())
+def test_where_all_is_labelled_there_is_nothing_to_leave_out(rows):
+    rows = [(name, [a or "walk" for a in truth], *rest) for name, truth, *rest in rows]
+    asked, left = (scores(stretches_of(rows, leave_out=which), ACTIVITIES, 1.0) for which in (False, True))
+    assert asked[:-1] == left[:-1] and asked.by_activity.equals(left.by_activity)
+
+
+@settings(max_examples=60, deadline=None)
+@given(recordings())
+def test_frames_are_those_of_predictions_without_what_lies_in_gaps(rows):
+    sides = [[b if a else None for a, b in zip(*row[1:3], strict=True)] for row in rows]
+    cut = [(*row[:3], [(*s, 0.5) for s in spans(side)]) for row, side in zip(rows, sides, strict=True)]
+    ours = frame_confusion(stretches_of(rows, leave_out=True), ACTIVITIES, 1.0)
+    assert (ours == frame_confusion(stretches_of(cut), ACTIVITIES, 1.0)).all()
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,6 +7,7 @@ from itertools import groupby
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from plait.analysis.events import average_precisions, edit_score, event_errors, f1_at
 from tests.analysis.seconds import EXAMPLE, recordings, spans, stretch, stretches_of
@@ -110,18 +111,60 @@ def test_segments_that_touch_are_one_event_and_two_detections():
     assert average_precisions([split], ["walk"], [0.5, 0.6]).tolist() == [[1, 0.25]]
 
 
-def iou(first, second):
-    ours, theirs = set(range(*first[:2])), set(range(*second[:2]))
+def test_where_gaps_are_left_out_a_segment_through_several_labels_is_one():
+    labels = [(5 * n, 5 * n + 4, "walk" if n < 4 else "run") for n in range(8)]
+    long = [(0, 20, "walk", 1.0), (20, 39, "run", 1.0)]
+    both = stretch(labels, long, 40.0, leave_out=True)
+    assert average_precisions([both], ["walk", "run"]).max() == 0  # 4 s of 16 s are a quarter
+    assert edit_score([both]) == 2 / 8 and f1_at([both], [0.25, 0.5]) == {0.25: 4 / 10, 0.5: 0}
+    table = event_errors([both], ["walk", "run"]).row(0, named=True)
+    assert (table["merged"], table["merging"], table["right_s"], table["merge_s"]) == (4, 1, 16, 0)
+
+
+def test_where_gaps_are_left_out_nothing_is_asked_of_them():
+    labels = [(2, 4, "walk"), (6, 8, "walk"), (8, 9, "run")]
+    # One begins and ends in gaps, one lies in a gap alone, one begins in it and goes on.
+    found = [(0, 5, "walk", 0.5), (5, 5.5, "run", 0.9), (5.5, 8, "walk", 0.4), (8, 10, "run", 0.3)]
+    loose = stretch(labels, found, leave_out=True)
+    assert (average_precisions([loose], ["walk", "run"]) == 1).all()
+    assert edit_score([loose]) == 1 and f1_at([loose], [0.9]) == {0.9: 1}
+    table = event_errors([loose], ["walk", "run"])
+    assert table["correct"].to_list() == table["predicted"].to_list() == [2, 1]
+    assert table["right_s"].to_list() == [4, 1] and table["overfill_s"].sum() == 0
+    assert edit_score([stretch([], [(0, 1, "run")], leave_out=True)]) is None
+
+
+def iou(first, second, counting):
+    """Of seconds, those that are among `counting`."""
+    ours, theirs = ({*range(*ends[:2])} & counting for ends in (first, second))
     return Fraction(len(ours & theirs), len(ours | theirs))
 
 
-def average_precision(rows, activity, tiou):
+def counting(truth, leave_out):
+    return {second for second, activity in enumerate(truth) if activity or not leave_out}
+
+
+def counted(ends, truth, leave_out):
+    return [span for span in ends if {*range(*span[:2])} & counting(truth, leave_out)]
+
+
+def average_precision(rows, activity, tiou, leave_out=False):
     """The mean, over labels, of the highest precision at which so many are found; None without a label."""
     labels = [(name, *s) for name, truth, *_ in rows for s in spans(truth) if s[2] == activity]
-    ranked = [(-s[3], name, *s[:2]) for name, *_, scored in rows for s in scored if s[2] == activity]
+    seconds = {name: counting(truth, leave_out) for name, truth, *_ in rows}
+    ranked = [
+        (-s[3], name, *s[:2])
+        for name, truth, _, scored in rows
+        for s in counted(scored, truth, leave_out)
+        if s[2] == activity
+    ]
     taken, points = set(), []
     for rank, (_, name, *ends) in enumerate(sorted(ranked), 1):
-        near = [(-iou(ends, label[1:]), label) for label in labels if label[0] == name and label not in taken]
+        near = [
+            (-iou(ends, label[1:], seconds[name]), label)
+            for label in labels
+            if label[0] == name and label not in taken
+        ]
         if near and -min(near)[0] >= tiou:
             taken.add(min(near)[1])
         points.append((len(taken), Fraction(len(taken), rank)))
@@ -140,14 +183,14 @@ def distance(first, second):
     return between(len(first), len(second))
 
 
-def right_segments(truth, found, overlap):
+def right_segments(truth, found, overlap, leave_out):
     """How many predictions are right: each looks at the label of its activity that it overlaps most."""
-    taken = set()
-    for prediction in spans(found):
+    taken, seconds = set(), counting(truth, leave_out)
+    for prediction in counted(spans(found), truth, leave_out):
         same = [label for label in spans(truth) if label[2] == prediction[2]]
-        best = max(same, key=lambda label: iou(prediction, label), default=None)  # the first of equals
-        if best and iou(prediction, best) >= overlap:
-            taken.add(best)
+        overlaps = [iou(prediction, label, seconds) for label in same]
+        if same and max(overlaps) >= overlap:
+            taken.add(same[overlaps.index(max(overlaps))])  # the first of equals
     return len(taken)
 
 
@@ -168,17 +211,18 @@ def segments_by_kind(truth, found, activity):
         place += length
 
 
-def event_kinds(truth, found, activity):
+def event_kinds(truth, found, activity, leave_out):
     """Ward's events after the segments they hold, then after the events they meet."""
     labels = {s[:2]: set() for s in spans(truth) if s[2] == activity}
-    predictions = {s[:2]: set() for s in spans(found) if s[2] == activity}
+    heard = counted(spans(found), truth, leave_out)
+    predictions = {s[:2]: set() for s in heard if s[2] == activity}
     for name, start, _ in segments_by_kind(truth, found, activity):
         mark = {"deletion": "D", "fragmenting": "F", "insertion": "I", "merge": "M"}.get(name)
         events = labels if name in ("deletion", "fragmenting") else predictions
         for ends, kinds in events.items():
             if mark and ends[0] <= start < ends[1]:
                 kinds.add(mark)
-    meeting = [(a, b) for a in labels for b in predictions if iou(a, b) > 0]
+    meeting = [(a, b) for a in labels for b in predictions if {*range(*a)} & {*range(*b)}]
     for a, b in meeting:
         labels[a] |= {"M"} & predictions[b]
     for a, b in meeting:
@@ -186,31 +230,31 @@ def event_kinds(truth, found, activity):
     return [["".join(sorted(kinds)) for kinds in events.values()] for events in (labels, predictions)]
 
 
-@settings(max_examples=100, deadline=None)
-@given(recordings())
-def test_segments_are_those_of_loops(rows):
-    stretches = stretches_of(rows)
+@settings(max_examples=200, deadline=None)
+@given(recordings(), st.booleans())
+def test_segments_are_those_of_loops(rows, leave_out):
+    stretches = stretches_of(rows, leave_out=leave_out)
     tious = [Fraction(n, 10) for n in (1, 3, 5, 7)]
     precisions = average_precisions(stretches, ("walk", "run"), [float(tiou) for tiou in tious])
-    expected = [[average_precision(rows, a, tiou) for tiou in tious] for a in ("walk", "run")]
+    expected = [[average_precision(rows, a, tiou, leave_out) for tiou in tious] for a in ("walk", "run")]
     assert precisions == pytest.approx(np.array(expected, np.float64), nan_ok=True)
 
     edits, segments = [], 0
     for _, truth, found, _ in rows:
-        names = [[s[2] for s in spans(side)] for side in (truth, found)]
+        names = [[s[2] for s in counted(spans(side), truth, leave_out)] for side in (truth, found)]
         segments += len(names[0]) + len(names[1])
         if names[0] or names[1]:
             edits.append(1 - distance(*map(tuple, names)) / max(map(len, names)))
     assert edit_score(stretches) == (pytest.approx(np.mean(edits)) if edits else None)
     for overlap, f1 in f1_at(stretches, OVERLAPS).items():
-        right = sum(right_segments(truth, found, overlap) for _, truth, found, _ in rows)
+        right = sum(right_segments(truth, found, overlap, leave_out) for _, truth, found, _ in rows)
         assert f1 == (pytest.approx(2 * right / segments) if segments else None)
 
 
-@settings(max_examples=100, deadline=None)
-@given(recordings())
-def test_event_errors_are_those_of_seconds_and_their_neighbours(rows):
-    table = event_errors(stretches_of(rows), ("walk", "run"))
+@settings(max_examples=200, deadline=None)
+@given(recordings(), st.booleans())
+def test_event_errors_are_those_of_seconds_and_their_neighbours(rows, leave_out):
+    table = event_errors(stretches_of(rows, leave_out=leave_out), ("walk", "run"))
     for row in table.iter_rows(named=True):
         seconds = dict.fromkeys(
             ("right", "deletion", "fragmenting", "underfill", "insertion", "merge", "overfill"), 0
@@ -218,8 +262,8 @@ def test_event_errors_are_those_of_seconds_and_their_neighbours(rows):
         labels, predictions = [], []
         for _, truth, found, _ in rows:
             for name, start, stop in segments_by_kind(truth, found, row["activity"]):
-                seconds[name] += stop - start
-            ours, theirs = event_kinds(truth, found, row["activity"])
+                seconds[name] += len({*range(start, stop)} & counting(truth, leave_out))
+            ours, theirs = event_kinds(truth, found, row["activity"], leave_out)
             labels, predictions = labels + ours, predictions + theirs
         assert {name: row[f"{name}_s"] for name in seconds} == seconds
         assert row["labelled"] == len(labels) and row["predicted"] == len(predictions)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from plait.analysis.metrics import by_activity, by_epoch, by_subject, confusion, summary
+from plait.analysis.metrics import by_activity, by_epoch, by_subject, chance, confusion, summary
 
 ACTIVITIES = ("sit", "walk", "run")
 
@@ -54,11 +54,27 @@ def test_one_subject_has_no_sd():
     assert summary(table(clips("m", "a", 0, "1", 1, 1)), ACTIVITIES)["subject_sd"].to_list() == [None]
 
 
+def test_chance_is_what_one_activity_gets_that_is_always_said():
+    sides = {"1": "sit sit sit walk", "2": "sit walk", "3": "run"}
+    rows = [(m, p, 0, p, a, "sit") for m in "mn" for p, does in sides.items() for a in does.split()]
+    activity, share = chance(table(rows))
+    assert (activity, share) == ("sit", pytest.approx((3 / 4 + 1 / 2 + 0) / 3))
+    always = summary(table([(*row[:5], activity) for row in rows]), ACTIVITIES)["accuracy"]
+    assert always.to_list() == pytest.approx([share] * 2)
+    pooled = [(*row[:1], "all", *row[2:]) for row in rows]  # one fold: clips count, not people
+    assert chance(table(pooled)) == ("sit", pytest.approx(4 / 7))
+    assert chance(table(pooled), "subject") == ("sit", pytest.approx(share))
+
+
+def test_chance_of_balanced_clips_is_one_in_all():
+    rows = [("m", p, seed, p, a, "sit") for p in "12" for seed in (0, 1) for a in ACTIVITIES for _ in "ab"]
+    assert chance(table(rows))[1] == pytest.approx(1 / 3)
+
+
 def test_macro_f1_counts_activities_that_were_never_tested():
     # sit: precision 1, recall 1/2, F1 2/3; walk and run were never performed: F1 0
-    assert summary(table(clips("m", "a", 0, "1", 1, 1)), ACTIVITIES)["macro_f1"].item() == pytest.approx(
-        2 / 9
-    )
+    rows = clips("m", "a", 0, "1", 1, 1)
+    assert summary(table(rows), ACTIVITIES)["macro_f1"].item() == pytest.approx(2 / 9)
 
 
 def test_by_activity_by_hand():
@@ -102,7 +118,8 @@ def test_the_tables_agree_with_each_other_and_with_scikit_learn(rows):
         for own in rows.partition_by("seed")
     ]
     assert whole["macro_f1"] == pytest.approx(np.mean(oracle))
-    assert whole["macro_f1"] == pytest.approx(by_activity(rows, ACTIVITIES)["f1"].mean())
+    by_name = by_activity(rows, ACTIVITIES)
+    assert whole["macro_f1"] == pytest.approx(by_name["f1"].mean())
     assert whole["accuracy"] == pytest.approx(by_subject(rows)["accuracy"].mean())  # here a fold is a subject
     assert counts.sum() == len(rows)
     assert np.trace(counts) == (rows["activity"] == rows["predicted"]).sum()

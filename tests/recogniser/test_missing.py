@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 import plait
+from plait.errors import PlaitWarning
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.predict import plan, predict
 from plait.recogniser.recogniser import Recogniser
@@ -45,6 +46,17 @@ def test_every_method_stands_on_all_whole_recordings(made):
     labelled = dict(table.select("method", "accuracy_labelled").iter_rows())
     assert labelled["b"] < labelled["a-led"] and labelled["concat"] < labelled["a-led"]
     assert labelled["concat"] < 0.8  # a recording and a half of four with nothing recognised
+
+
+def test_where_recordings_are_dropped_every_method_stands_on_those_with_all_sensors(made, tmp_path):
+    root, study = made
+    kept = {name: study["methods"][name] for name in ("a", "b")}
+    dropping = {**study, "missing": "drop", "methods": kept, "train": {"max_epochs": 1}}
+    with pytest.warns(PlaitWarning, match="recording r3-0: no b, which some method reads: not scored as a"):
+        plait.run(dropping, root / "data", tmp_path / "run", say=lambda line: None)
+    assert pl.read_csv(tmp_path / "run" / CONTINUOUS)["recordings"].to_list() == [3, 3]
+    page = (tmp_path / "run" / "index.html").read_text()
+    assert '<th scope="row">b</th><td class="n">3</td>' in page and "All methods stand on the same" in page
 
 
 @pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")

@@ -1,6 +1,8 @@
 """From a study's method to a recording's timeline: the same scores, whatever stops on the way."""
 
+import json
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +24,7 @@ from plait.recogniser.timeline import TIMELINE, read_timeline
 from plait.recogniser.validation import recogniser_of
 from plait.recogniser.windows import Sliding, clipped, seen
 from plait.report.continuous import HEADS
-from plait.results import CONTINUOUS
+from plait.results import CONTINUOUS, row_key
 from plait.results import read_facts as read_run
 from plait.store import toml_of, write_toml
 from plait.study.load import load_study
@@ -341,7 +343,8 @@ def test_a_study_scores_whole_recordings_of_who_was_tested(made):
     assert both["accuracy_labelled"].min() > 0.6 and table["f1_at_50"].min() > 0
     page = (root / "run" / "index.html").read_text()
     first = table.row(0, named=True)
-    cells = "".join(f'<td class="n">{100 * first[name]:.1f}</td>' for name in HEADS.values())
+    numbers = [str(first["recordings"]), *(f"{100 * first[name]:.1f}" for name in HEADS.values())]
+    cells = "".join(f'<td class="n">{number}</td>' for number in numbers)
     assert '<section id="continuous">' in page and f'<th scope="row">{first["method"]}</th>{cells}' in page
 
 
@@ -355,6 +358,54 @@ def test_a_recording_without_labels_has_none(made, tmp_path):
     assert read_predicted(tmp_path / "out").recordings["r7-0"].labels == ()
     with pytest.raises(DataError, match="none of 1 recordings has labels"):
         score(tmp_path / "out")
+
+
+def test_scores_of_people_whom_the_model_has_seen_are_said_to_be(made, tmp_path):
+    root, _, _ = made
+    recogniser = Recogniser.load(root / "a-led", trust=TESTS)  # trained on 1, 2 and 3
+    people = {"1": {"1": "1"}, "S02": {"S02": "2"}, "4": {}}
+    for name, known in people.items():
+        one = replace(world.recording("7"), subject=name)
+        sliding_over(recogniser, [one], tmp_path / name)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            score(tmp_path / name)
+        told = [str(one.message) for one in said]
+        assert json.loads((tmp_path / name / "scores.json").read_text())["trained_on"] == known
+        assert len(told) == len(known)
+        if name == "1":
+            assert "the model was trained on 1: these scores say nothing of people whom it has" in told[0]
+        if name == "S02":
+            assert (
+                "names look like those of whom it was trained on: S02 (2 there): if they are the same"
+                in told[0]
+            )
+
+
+def test_labels_that_have_changed_since_the_prediction_are_said_to(made, tmp_path):
+    root, _, _ = made
+    recogniser, file = Recogniser.load(root / "a-led", trust=TESTS), tmp_path / "labels.csv"
+    file.write_text("low")
+    labelled = replace(world.recording("7"), labels_file=file)
+    sliding_over(recogniser, [labelled], tmp_path / "out")
+    score(tmp_path / "out")  # without a word
+    file.write_text("high")
+    with pytest.warns(
+        PlaitWarning, match=r"r7-0: labels as of the prediction; .*labels.csv has changed since"
+    ):
+        score(tmp_path / "out")
+    sliding_over(recogniser, [labelled], tmp_path / "out")
+    score(tmp_path / "out")
+    file.unlink()
+    score(tmp_path / "out")
+
+
+def test_a_model_knows_the_row_of_the_run_that_it_was_fitted_by(made):
+    root, _, _ = made
+    methods = read_run(root / "run").methods
+    keys = [row_key(methods, method) for method in METHODS]
+    assert [read_facts(root / method).training.row for method in METHODS] == keys
+    assert len(set(keys)) == len(keys)
 
 
 def test_what_no_longer_holds_is_made_again(made, tmp_path):

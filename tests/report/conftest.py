@@ -72,7 +72,9 @@ def with_films(run, folder):
     return len(cases["cases"]) - 1, 4 * -(-len(film) // 3)
 
 
-def recognised(run, name="somebody", *, subject="9", trained_on=("1", "2"), method="led", labels=True):
+def recognised(
+    run, name="somebody", *, subject="9", trained_on=("1", "2"), method="led", labels=True, row=""
+):
     """A prediction in a run's folder `timelines`, of a recording of 40 s: `a` for half of it, then `b`."""
     out = run / "timelines" / name
     out.mkdir(parents=True)
@@ -83,9 +85,8 @@ def recognised(run, name="somebody", *, subject="9", trained_on=("1", "2"), meth
     ]
     write_timeline(pl.DataFrame(rows, schema=WINDOWS, orient="row"), out)
     whole = Whole(0.0, 40.0, labelled, None, subject)
-    predicted = Predicted(
-        "key", "model", method, ("a", "b"), {name: whole}, 4.0, 2.0, trained_on=tuple(trained_on)
-    )
+    about = {"trained_on": tuple(trained_on), "row": row}
+    predicted = Predicted("key", "model", method, ("a", "b"), {name: whole}, 4.0, 2.0, **about)
     write_json(out / PREDICTED, asdict(predicted))
     write_segments(
         out, {name: recognise(predicted, pl.DataFrame(rows, WINDOWS, orient="row")).segments}, {}, {}

@@ -135,6 +135,18 @@ def embedded(html, name="data"):
     )
 
 
+def test_an_activity_that_no_test_clip_shows_is_named(tmp_path):
+    run = make_run(tmp_path / "run")
+    before = page(run)
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**facts, "activities": [*facts["activities"], "fly"]}))
+    said = (
+        "Macro F1: unweighted mean of F1 over all 4 activities (no test clip shows fly: counted as 0)"
+    )
+    assert said in page(run) and said in (run / "table.md").read_text()
+    assert "mean of F1 over all 3 activities, test" in before
+
+
 def test_everything_is_written_and_nothing_else(tmp_path):
     run = make_run(tmp_path / "run")
     assert write_report(run) == run / "index.html"

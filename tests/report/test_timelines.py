@@ -12,6 +12,7 @@ from plait.errors import DataError
 from plait.recogniser.predict import PREDICTED, SCORES
 from plait.recogniser.score import score
 from plait.report.timelines import MOST
+from plait.results import read_facts, row_key
 from plait.store import write_json
 
 
@@ -78,9 +79,33 @@ def test_a_fixed_split_names_who_trained(tmp_path):
 def test_the_fusion_of_the_page_is_said_to_be_it(tmp_path):
     run = make_run(tmp_path / "run")
     shown = re.search(r"The fusion shown here, <strong>(.*?)</strong> \((.*?)\)", page(run))
-    recognised(run, method=shown.group(1))
-    said = f"Recognised by {shown.group(1)}, the fusion that this page shows ({shown.group(2)})"
-    assert said in section(page(run))[1]
+    name, how = shown.groups()
+    recognised(run, method=name, row=row_key(read_facts(run).methods, name))
+    assert f"Recognised by {name}, the fusion that this page shows ({how})" in section(page(run))[1]
+
+
+@pytest.mark.parametrize("row", ["", "of other settings"])
+def test_a_model_of_the_fusion_s_name_alone_is_not_said_to_be_it(tmp_path, row):
+    run = make_run(tmp_path / "run")
+    name = re.search(r"The fusion shown here, <strong>(.*?)</strong>", page(run)).group(1)
+    recognised(run, method=name, row=row)
+    words = section(page(run))[1]
+    assert f"Recognised by {name}, a model that was not fitted by this run, or by other settings" in words
+    assert "the fusion that this page shows" not in words
+
+
+def test_a_name_that_looks_like_somebody_s_is_said_to_and_is_no_stranger(tmp_path):
+    run = make_run(tmp_path / "run")
+    recognised(run, subject="S01")
+    html = page(run)
+    assert "person S01, who may be 1, by the name: who took part" in section(html)[1]
+    assert "took no part" not in html
+
+
+def test_a_recording_of_nobody_is_no_stranger_s(tmp_path):
+    run = make_run(tmp_path / "run")
+    recognised(run, subject="")
+    assert "took no part" not in page(run)
 
 
 def test_nothing_is_said_of_what_nobody_knows(tmp_path):

@@ -1,8 +1,9 @@
 """What scores tell beyond who was right: likelihood, calibration, temperature, accuracy by coverage.
 
 Scores are probabilities in the order of the activities. Each method's clips of all folds and seeds count
-alike. Of clips that a method cannot see, every activity is equally likely: they count for the likelihood and
-for coverage, as those of which it is least sure, and say nothing of calibration.
+alike, save for calibration errors, which are of each seed. Of clips that a method cannot see, every activity
+is equally likely: they count for the likelihood and for coverage, as those of which it is least sure, and say
+nothing of calibration.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,22 +44,33 @@ def score_summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.Da
 
     * `nll`: mean of -log p of the true activity, natural logarithm.
     * `ece`: expected calibration error (C. Guo et al., ICML 2017): over `BINS` bins of equal width, the mean
-      distance between confidence and accuracy, weighted by clips.
+      distance between confidence and accuracy, weighted by clips; one per seed, averaged over seeds.
     * `ece_by_chance`: about what `ece` would be were the scores perfectly calibrated: with few clips in a bin
-      it is above zero, so that only what exceeds it speaks against a model.
+      it is above zero, so that only what exceeds it speaks against a model. Likewise of each seed, for
+      several seeds' scores of one clip are of one clip.
     """
     rows = []
-    for method, confidence, right, likelihood, seen in _by_method(predictions, activities):
-        nll = float(-np.log(likelihood.clip(LEAST)).mean())
-        confidence, right = confidence[seen], right[seen]
-        error = chance = 0.0
-        for clips in _bins(confidence):
-            sure, share = confidence[clips], len(clips) / len(confidence)
-            error += share * abs(float(right[clips].mean() - sure.mean()))
-            # The mean distance of a normal deviate of this variance from zero.
-            chance += share * float(np.sqrt(2 / np.pi * (sure * (1 - sure)).sum()) / len(clips))
-        rows.append((method, nll, error, chance))
+    for (method,), table in predictions.group_by("method", maintain_order=True):
+        likelihoods, errors = [], []
+        for seed in table.partition_by("seed", maintain_order=True):
+            for _, confidence, right, likelihood, seen in _by_method(seed, activities):
+                likelihoods.append(likelihood)
+                errors.append(_calibration_errors(confidence[seen], right[seen]))
+        if likelihoods:
+            nll = float(-np.log(np.concatenate(likelihoods).clip(LEAST)).mean())
+            rows.append((method, nll, *np.mean(errors, axis=0).tolist()))
     return pl.DataFrame(rows, schema=SUMMARY, orient="row")
+
+
+def _calibration_errors(confidence: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """The expected calibration error of clips, and about what it is by chance, from `(clips,)` of each."""
+    error = chance = 0.0
+    for clips in _bins(confidence):
+        sure, share = confidence[clips], len(clips) / len(confidence)
+        error += share * abs(float(right[clips].mean() - sure.mean()))
+        # The mean distance of a normal deviate of this variance from zero.
+        chance += share * float(np.sqrt(2 / np.pi * (sure * (1 - sure)).sum()) / len(clips))
+    return error, chance
 
 
 def reliability(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:

@@ -133,12 +133,14 @@ def frame_confusion(stretches: Sequence[Stretch], activities: Sequence[str], ste
 def frames(stretch: Stretch, activities: Sequence[str], step_s: float) -> tuple[np.ndarray, np.ndarray]:
     """What is labelled and what is recognised in each frame, as in `frame_confusion`: two times `(frames,)`.
 
-    Numbers are places among `activities`; the one behind the last is null.
+    Numbers are places among `activities`; the one behind the last is null. Where time without a label does
+    not count, nothing is recognised in it.
     """
     start_s, stop_s = stretch.extent
     count = max(0, int(np.ceil((stop_s - start_s) / step_s - 0.5 - 1e-9)))
     centres = np.round(start_s + (np.arange(count) + 0.5) * step_s, DECIMALS)
-    return _sampled(centres, stretch.truth, activities), _sampled(centres, stretch.found, activities)
+    truth, found = (_sampled(centres, side, activities) for side in (stretch.truth, stretch.found))
+    return truth, np.where(truth == len(activities), truth, found) if stretch.leave_out else found
 
 
 def precision_recall_f1(confusion: np.ndarray) -> np.ndarray:

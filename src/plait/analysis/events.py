@@ -1,5 +1,8 @@
 """How well activities are found as events: average precision, edit score, F1 at an overlap, kinds of error.
 
+Overlaps and lengths are in seconds that count (`Stretch.counted`): where unlabelled time is left out, a
+segment that goes on through it is one segment, no longer for it.
+
 Shares lie between 0 and 1; the papers give most of them in percent.
 """
 
@@ -9,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from plait.analysis.stretches import Run, Stretch, bounds, check_activities, runs, with_null, within
+from plait.types import Segment
 
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 OVERLAPS = (0.1, 0.25, 0.5)
@@ -81,7 +85,7 @@ def f1_at(
         segments += len(truth) + len(found)
         same = np.array([[run.activity == label.activity for label in truth] for run in found], np.bool_)
         if same.any():
-            iou = np.where(same, _iou(bounds(found), bounds(truth)), 0.0)
+            iou = np.where(same, _iou(_counted(stretch, found), _counted(stretch, truth)), 0.0)
             for overlap in overlaps:
                 hits = iou.max(axis=1) >= overlap - ROUNDING
                 # A label is right once, whichever of the segments that reach it came first.
@@ -116,27 +120,30 @@ def event_errors(stretches: Sequence[Stretch], activities: Sequence[str]) -> pl.
             labels = [run for run in truth if run.activity == activity]
             predictions = [run for run in found if run.activity == activity]
             if labels or predictions:
-                totals[activity] += [*_counts(labels, predictions), *_seconds(labels, predictions)]
+                ends = _counted(stretch, labels), _counted(stretch, predictions)
+                totals[activity] += [*_counts(*ends), *_seconds(stretch, labels, predictions)]
     table = pl.DataFrame(list(totals.values()), schema=dict.fromkeys(columns, pl.Float64), orient="row")
     events = pl.col(*TRUE_EVENTS, *FOUND_EVENTS).cast(pl.Int64)
     return table.select(pl.Series("activity", list(activities), pl.String), events, pl.col(TIMES))
 
 
 def _average_precision(stretches: Sequence[Stretch], activity: str, tious: Sequence[float]) -> np.ndarray:
-    labels = [bounds([s for s in stretch.truth if s.activity == activity]) for stretch in stretches]
+    labels = [
+        _counted(stretch, [s for s in stretch.truth if s.activity == activity]) for stretch in stretches
+    ]
     count = sum(map(len, labels))
     if count == 0:
         return np.full(len(tious), np.nan)
     ranked = sorted(
-        (-segment.score, stretch.recording, segment[:2], number)
+        (-segment.score, stretch.recording, segment, number)
         for number, stretch in enumerate(stretches)
         for segment in stretch.found
-        if segment.activity == activity
+        if segment.activity == activity and np.diff(_counted(stretch, [segment])) > 0
     )
     free = [np.ones((len(tious), len(spans)), np.bool_) for spans in labels]
     right = np.zeros((len(tious), len(ranked)))
-    for rank, (*_, ends, number) in enumerate(ranked):
-        iou = _iou(np.array([ends]), labels[number])[0]
+    for rank, (*_, segment, number) in enumerate(ranked):
+        iou = _iou(_counted(stretches[number], [segment]), labels[number])[0]
         for row, tiou in enumerate(tious):
             reached = np.flatnonzero(free[number][row] & (iou >= tiou - ROUNDING))
             if len(reached):
@@ -148,9 +155,17 @@ def _average_precision(stretches: Sequence[Stretch], activity: str, tious: Seque
 
 
 def _sides(stretch: Stretch, null: bool) -> tuple[list[Run], list[Run]]:
-    """The runs of the labels and of the predictions."""
-    truth, found = runs(stretch.truth), runs(stretch.found)
-    return (with_null(truth, stretch.extent), with_null(found, stretch.extent)) if null else (truth, found)
+    """The runs of the labels and of the predictions, those that count."""
+    sides = runs(stretch.truth), runs(stretch.found)
+    if null:
+        sides = with_null(sides[0], stretch.extent), with_null(sides[1], stretch.extent)
+    truth, found = ([run for run in side if np.diff(_counted(stretch, [run])) > 0] for side in sides)
+    return truth, found
+
+
+def _counted(stretch: Stretch, segments: Sequence[Segment] | Sequence[Run]) -> np.ndarray:
+    """When each of the segments starts and stops, `(segments, 2)`, in seconds that count."""
+    return stretch.counted(bounds(segments))
 
 
 def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -177,9 +192,9 @@ def _levenshtein(first: Sequence[str | None], second: Sequence[str | None]) -> i
     return int(row[-1])
 
 
-def _counts(labels: Sequence[Run], predictions: Sequence[Run]) -> list[int]:
-    """One activity's events in one stretch, as `TRUE_EVENTS` and `FOUND_EVENTS`."""
-    overlap = _common_s(bounds(labels), bounds(predictions)) > 0
+def _counts(labels: np.ndarray, predictions: np.ndarray) -> list[int]:
+    """One activity's events in one stretch, as `TRUE_EVENTS` and `FOUND_EVENTS`, from their ends `(n, 2)`."""
+    overlap = _common_s(labels, predictions) > 0
     fragmented, merging = overlap.sum(axis=1) > 1, overlap.sum(axis=0) > 1
     merged, fragmenting = (overlap & merging).any(axis=1), (overlap & fragmented[:, None]).any(axis=0)
     deleted, inserted = ~overlap.any(axis=1), ~overlap.any(axis=0)
@@ -190,7 +205,7 @@ def _counts(labels: Sequence[Run], predictions: Sequence[Run]) -> list[int]:
     return [len(labels), *kinds[:5], len(predictions), *kinds[5:]]
 
 
-def _seconds(labels: Sequence[Run], predictions: Sequence[Run]) -> list[float]:
+def _seconds(stretch: Stretch, labels: Sequence[Run], predictions: Sequence[Run]) -> list[float]:
     """One activity's time in one stretch, as `TIMES`.
 
     Between two boundaries, time is right, missed, wrong or none of these; what kind of error it is depends on
@@ -204,4 +219,5 @@ def _seconds(labels: Sequence[Run], predictions: Sequence[Run]) -> list[float]:
     beside = padded[:-2] + padded[2:]
     missed = [labelled & ~predicted & (beside == neighbours) for neighbours in (0, 2, 1)]
     wrong = [predicted & ~labelled & (beside == neighbours) for neighbours in (0, 2, 1)]
-    return [float(np.diff(edges)[part].sum()) for part in (right, *missed, *wrong)]
+    lengths_s = np.diff(stretch.counted(edges))
+    return [float(lengths_s[part].sum()) for part in (right, *missed, *wrong)]

@@ -45,6 +45,21 @@ def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFram
     )
 
 
+def chance(predictions: pl.DataFrame, unit: str = "fold") -> tuple[str, float]:
+    """The activity that is right most often where it is always said, and how often that is.
+
+    An accuracy of the test clips as those of methods are, mean over each `unit` (`fold` or `subject`): what
+    can be had without looking. It is 1 / activities where everybody does each as often, else more.
+    """
+    clips = predictions.unique(["fold", "clip"], maintain_order=True)
+    units = clips[unit].n_unique()
+    shares = clips.group_by(unit, "activity", maintain_order=True).agg(clips=pl.len())
+    shares = shares.with_columns(share=pl.col("clips") / pl.col("clips").sum().over(unit))
+    means = shares.group_by("activity", maintain_order=True).agg(pl.col("share").sum() / units)
+    commonest, share = max(means.iter_rows(), key=lambda row: (row[1], row[0]))
+    return str(commonest), float(share)
+
+
 def by_subject(predictions: pl.DataFrame) -> pl.DataFrame:
     """Accuracy of each method on each subject, seeds averaged: `method, subject, accuracy, clips`."""
     return _accuracy(predictions, "subject")

@@ -80,7 +80,7 @@ def robustness(curved: pl.DataFrame, chance: float) -> pl.DataFrame:
 
     Args:
         curved: `curves`.
-        chance: the accuracy of guessing.
+        chance: the accuracy of saying one activity always, `metrics.chance`.
     """
     rows: list[tuple[Any, ...]] = []
     for where, curve in curved.group_by("fault", "modality", "method", maintain_order=True):

@@ -97,7 +97,7 @@ def majority(labels: np.ndarray, length: int) -> np.ndarray:
 
 def smoothed(stretch: Stretch, activities: Sequence[str], step_s: float, filter_s: float) -> Stretch:
     """A recording with the segments that its samples come to after the majority filter, all of score 1."""
-    _, found = _samples(stretch, activities, step_s, filter_s)
+    _, found = _samples(replace(stretch, leave_out=False), activities, step_s, filter_s)  # no edge of labels
     start_s, stop_s = stretch.extent
     edges = np.flatnonzero(np.diff(found, prepend=-1, append=-1))
     segments = [

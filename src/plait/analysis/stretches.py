@@ -35,6 +35,8 @@ class Stretch:
         labels: what was done when; time without a label is null.
         predictions: what was recognised when; time without a prediction is null.
         null: a name that means null too, if there is one (`Windows.unlabelled`).
+        leave_out: time without a label does not count: it has no length, and nothing recognised in it alone
+            is wrong; a prediction that goes on through it is still one.
 
     Raises:
         DataError: the extent is none, a prediction is no stretch of time or has no finite score, two
@@ -46,6 +48,7 @@ class Stretch:
     labels: Sequence[Span]
     predictions: Sequence[Segment]
     null: str | None = None
+    leave_out: bool = False
 
     def __post_init__(self) -> None:
         start_s, stop_s = self.extent
@@ -71,6 +74,15 @@ class Stretch:
     def found(self) -> tuple[Segment, ...]:
         """The predictions within the extent, in order of time, none of them null."""
         return self._in_order("prediction", self.predictions)
+
+    def counted(self, moments: np.ndarray) -> np.ndarray:
+        """How many seconds that count lie before each of the moments, of any shape; by default all count."""
+        if not self.leave_out:
+            return moments
+        ends = bounds(self.truth)
+        lengths_s = np.diff(ends, prepend=ends[:, :1])  # 0 from the start to the start, then to the stop
+        edges, seconds = np.append(self.extent[0], ends), np.append(0.0, lengths_s.cumsum())
+        return np.asarray(np.interp(moments, edges, seconds).round(DECIMALS))
 
     def _in_order(self, kind: str, segments: Iterable[Segment]) -> tuple[Segment, ...]:
         ordered: list[Segment] = []

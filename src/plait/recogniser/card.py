@@ -3,7 +3,7 @@
 import polars as pl
 
 from plait.analysis.calibration import score_summary
-from plait.analysis.metrics import summary
+from plait.analysis.metrics import chance, summary
 from plait.recogniser.decoding import Decoding
 from plait.recogniser.model import ModelFacts
 from plait.results import Results
@@ -96,7 +96,10 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
     row = summary(table, facts.activities).row(0, named=True)
     scores = score_summary(table, facts.activities).row(0, named=True)
     spread = "" if row["subject_sd"] is None else f", SD over people {100 * row['subject_sd']:.1f} points"
-    chance = 100 / len(facts.activities)
+    commonest, share = chance(table)
+    always = f"whoever always says {commonest} has {100 * share:.0f} %"
+    if f"{share:.2f}" != f"{1 / len(facts.activities):.2f}":
+        always += f", whoever guesses {100 / len(facts.activities):.0f} %"
     over = len(run.facts.seeds)
     ensemble = run.facts.methods[facts.method].kind == "ensemble"
     seeds = f"an ensemble over {over} seeds" if ensemble else f"{row['seeds']} seeds"
@@ -108,7 +111,7 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
         f"{who} ({row['subjects']} people, {row['clips']} clips, "
         f"{row['folds']} folds, {seeds}), in windows that are known to show one activity: "
         f"accuracy {100 * row['accuracy']:.1f} %{spread}; macro-F1 {100 * row['macro_f1']:.1f} %; "
-        f"chance is about {chance:.0f} %. "
+        f"{always}. "
         f"Negative log likelihood {scores['nll']:.2f}, calibration error {100 * scores['ece']:.1f} points "
         f"({100 * scores['ece_by_chance']:.1f} by chance), before its temperature.",
         "",

@@ -1,5 +1,6 @@
 """A run's networks on whole recordings of the people they were tested on: frames and segments, not clips."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from plait.analysis.benchmark import Found, write_benchmark
 from plait.analysis.continuous import scores
 from plait.analysis.stretches import Stretch
 from plait.compute.machine import device_here
+from plait.errors import PlaitWarning
 from plait.progress import Progress, silent
 from plait.recogniser.fused import Row, in_fold, row_of
 from plait.recogniser.model import ModelFacts
@@ -33,8 +35,9 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     """Score every method of a run on its test people's whole recordings, as `RUN/continuous.csv`.
 
     A row per method and seed (of an ensemble one, without), over all folds: `recordings` (those with labels
-    that the method sees something of; where `missing` is `without`, all that have some modality of the study,
-    and nothing is recognised in those that the method cannot see), then the columns of `score.summary`.
+    that have every sensor which some method reads, as clips have, and a line says which do not; where
+    `missing` is `without`, all that have some modality of the study, and nothing is recognised in those that
+    the method cannot see), then the columns of `score.summary`. So all methods stand on the same recordings.
     The data set's own metrics of recordings, if it names some, are added to `RUN/benchmark.parquet`.
     Windows are slid over each recording and their scores averaged where they overlap; nothing is smoothed,
     for smoothing is chosen by whoever fits a model. A recording is scored over one time for all methods, that
@@ -54,7 +57,7 @@ def write_continuous(run: FinishedRun, progress: Progress = silent) -> pl.DataFr
     recordings: dict[str, list[Recording]] = {}
     for method in run.study.methods:
         source = _source(run, method)
-        recordings = recordings or whole_by(source, by_of(run.study.protocol))
+        recordings = recordings or _recordings(run, source)
         sliding, cut = sliding_of(source, None)
         ensemble = run.study.methods[method].ensemble
         for seed in (None,) if ensemble else run.study.seeds:
@@ -81,6 +84,24 @@ def _source(run: FinishedRun, method: str) -> Source:
     clips = {name: run.clips(name) for name in names}
     data = Path(run.results.facts.data or ".")
     return Source(study, run.dataset, data, run.cuts, clips, Fold("all", (), (), ()), (), run)
+
+
+def _recordings(run: FinishedRun, source: Source) -> dict[str, list[Recording]]:
+    """The recordings of each person, or session; those alone with all sensors, unless clips do without."""
+    recordings = whole_by(source, by_of(run.study.protocol))
+    if run.study.missing == "without":
+        return recordings
+    needed = {stream for name in run.study.needed for stream in run.dataset.modality(name).streams}
+    for theirs in recordings.values():
+        for recording in theirs:
+            if lacks := sorted(needed - recording.streams.keys()):
+                line = (
+                    f"recording {recording.name}: no {', '.join(lacks)}, which some method reads: not scored"
+                )
+                warnings.warn(f"{line} as a whole recording", PlaitWarning, stacklevel=3)
+    return {
+        side: [one for one in theirs if needed <= one.streams.keys()] for side, theirs in recordings.items()
+    }
 
 
 def _stretches(

@@ -152,6 +152,7 @@ class Training:
         epochs: what chose how many.
         settings: what temperature and decoding were chosen on.
         seeds: of an ensemble, all of them.
+        row: `results.row_key` of the run's row of these settings, if there was a run.
     """
 
     people: tuple[str, ...]
@@ -161,6 +162,7 @@ class Training:
     epochs: str = ""
     settings: str = ""
     seeds: tuple[int, ...] = ()
+    row: str = ""
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -39,7 +39,7 @@ from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.same_columns import Columns, columns_of
 from plait.recordings.video import Video
 from plait.results import write_table
-from plait.store import content_key, locked, read_json, read_parquet, sweep, taken, write_json
+from plait.store import checksum, content_key, locked, read_json, read_parquet, sweep, taken, write_json
 from plait.types import Modality, Recording, Span, Windows
 
 PREDICTED, PARTS = "predict.json", ".predicting"
@@ -60,6 +60,8 @@ class Whole:
         labels: what was done when, if somebody has said so: start, stop, activity.
         video: its video's file, if it has one.
         subject: who is recorded.
+        labels_file: that the labels were read from, if it is known.
+        labels_sha256: its checksum then.
     """
 
     start_s: float
@@ -67,6 +69,8 @@ class Whole:
     labels: tuple[tuple[float, float, str], ...] = ()
     video: str | None = None
     subject: str = ""
+    labels_file: str | None = None
+    labels_sha256: str | None = None
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -91,6 +95,7 @@ class Predicted:
         unlabelled: what time without a label is.
         smoothed: the share of the time in which decoding says something else than the scores alone.
         trained_on: the people whom the model was trained on.
+        row: `results.row_key` of the run's row that the model has the settings of, if it was fitted by a run.
     """
 
     key: str
@@ -105,6 +110,7 @@ class Predicted:
     unlabelled: Unlabelled = field(default_factory=Unlabelled)
     smoothed: float = 0.0
     trained_on: tuple[str, ...] = ()
+    row: str = ""
 
 
 class Task(NamedTuple):
@@ -314,8 +320,10 @@ def predict(
 
 def prediction_key(recogniser: Recogniser, tasks: Sequence[Task]) -> tuple[str, bool]:
     """A key of all that decides a prediction; and whether every recording says its content."""
-    keys = [[task.recording.name, _key(recogniser, task), task.labels] for task in tasks]
-    lasting = all(known is not None for _, known, _ in keys)
+    keys = [
+        [task.recording.name, _key(recogniser, task), task.labels, _labels_sha256(task)] for task in tasks
+    ]
+    lasting = all(known is not None for _, known, *_ in keys)
     return content_key([asdict(recogniser.facts), describe(keys), source_key([predict])]), lasting
 
 
@@ -363,6 +371,7 @@ def write_prediction(
         unlabelled=facts.unlabelled,
         smoothed=changed_s / lasting_s if lasting_s else 0.0,
         trained_on=facts.training.people,
+        row=facts.training.row,
     )
     write_json(out / PREDICTED, asdict(predicted))
     return predicted
@@ -390,13 +399,22 @@ def whole(task: Task, modalities: Sequence[Modality]) -> Whole:
     video = next(
         (stream.file for stream in task.recording.streams.values() if isinstance(stream, Video)), None
     )
+    file = task.recording.labels_file
     return Whole(
         start_s=start_s,
         stop_s=stop_s,
         labels=tuple((span.start_s, span.stop_s, span.activity) for span in task.labels),
         video=None if video is None else str(video.resolve()),
         subject=task.recording.subject,
+        labels_file=None if file is None else str(file.resolve()),
+        labels_sha256=_labels_sha256(task),
     )
+
+
+def _labels_sha256(task: Task) -> str | None:
+    """The checksum of the file of a recording's labels, if it is known."""
+    file = task.recording.labels_file
+    return None if file is None else checksum(file)
 
 
 def read_predicted(out: Path) -> Predicted:

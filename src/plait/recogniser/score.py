@@ -1,17 +1,20 @@
 """A prediction against labels: frames, segments and events, as the field scores them."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 
 from plait.analysis.continuous import Scores, scores
 from plait.analysis.stretches import Stretch
-from plait.errors import DataError, PlaitError
-from plait.recogniser.predict import BY_ACTIVITY, PREDICTED, SCORES, read_predicted
+from plait.errors import DataError, PlaitError, PlaitWarning
+from plait.names import likest, natural, plain
+from plait.recogniser.predict import BY_ACTIVITY, PREDICTED, SCORES, Whole, read_predicted
 from plait.recogniser.recognise import Reads, recognise, rows_of
 from plait.recogniser.timeline import read_timeline
-from plait.store import write_csv, write_json
+from plait.store import checksum, write_csv, write_json
 from plait.types import Segment, Span
 
 STEP_S = 0.1  # between two frames
@@ -21,7 +24,10 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
     """Score the prediction in `out` against labels; writes `scores.json` and `scores.csv`.
 
     Recordings without labels are left aside. Where unlabelled time is an activity of its own, that is null;
-    where it is left out, so is what was recognised there; where it is refused, it is null.
+    where it is refused, it is null; where it is left out, it has no length (`Stretch.leave_out`). A line says
+    so where the model was trained on somebody who is scored, or whose name looks like theirs; `trained_on`
+    of `scores.json` has whom each of them is, or null where people have no names. Labels are those that were
+    read with the prediction; a line says so where their file is known and has changed since.
 
     Args:
         out: what `plait predict` left.
@@ -36,6 +42,8 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
     try:
         for name, whole in predicted.recordings.items():
             if whole.labels:
+                for line in _changed(whole):
+                    warnings.warn(f"recording {name}: {line}", PlaitWarning, stacklevel=2)
                 found = recognise(predicted, rows_of(table, name)).segments
                 extent = whole.start_s, whole.stop_s
                 stretches.append(stretch(predicted, name, extent, whole.spans, found))
@@ -44,10 +52,45 @@ def score(out: Path, step_s: float = STEP_S) -> Scores:
         raise type(error)(f"{out / PREDICTED}: {error}") from error
     if result is None:
         raise DataError(f"{out}: none of {len(predicted.recordings)} recordings has labels to score against")
-    plain = {key: value for key, value in result._asdict().items() if key != "by_activity"}
-    write_json(out / SCORES, {**plain, "recordings": len(stretches), "step_s": step_s})
+    values = {key: value for key, value in result._asdict().items() if key != "by_activity"}
+    people = [predicted.recordings[one.recording].subject for one in stretches]
+    known = trained_on(people, predicted.trained_on)
+    if known:
+        warnings.warn(f"{out}: {_told(known)}", PlaitWarning, stacklevel=2)
+    about = {"recordings": len(stretches), "step_s": step_s, "trained_on": known}
+    write_json(out / SCORES, {**values, **about})
     write_csv(out / BY_ACTIVITY, result.by_activity)
     return result
+
+
+def _changed(whole: Whole) -> list[str]:
+    """That the file of a recording's labels is another than when it was predicted, if it is."""
+    path = Path(whole.labels_file or "")
+    with suppress(DataError):
+        if whole.labels_file is not None and path.is_file() and checksum(path) != whole.labels_sha256:
+            return [f"labels as of the prediction; {path} has changed since: run `plait predict` again"]
+    return []
+
+
+def trained_on(people: Sequence[str], trained: Sequence[str]) -> dict[str, str] | None:
+    """Whom of those it was `trained` on a model is scored on: by name, the one who is, or looks, the same.
+
+    None where that is not known: nobody is named on one side, or not everybody on the other.
+    """
+    if not trained or not all(people):
+        return None
+    found = {name: likest(name, trained) for name in sorted(set(people), key=natural)}
+    return {name: other for name, other in found.items() if other is not None}
+
+
+def _told(known: Mapping[str, str]) -> str:
+    """That a model is scored on people whom it has seen, or may have."""
+    same = [name for name, other in known.items() if plain(name) == plain(other)]
+    alike = [f"{name} ({other} there)" for name, other in known.items() if name not in same]
+    parts = [f"the model was trained on {', '.join(same)}"] if same else []
+    parts += [f"names look like those of whom it was trained on: {', '.join(alike)}"] if alike else []
+    doubt = "" if same else "if they are the same people, "
+    return f"{'; '.join(parts)}: {doubt}these scores say nothing of people whom it has not seen"
 
 
 def named(how: Reads) -> list[str]:
@@ -71,31 +114,8 @@ def stretch(
         labels: what was done.
         found: what was recognised.
     """
-    if how.unlabelled.policy == "leave-out":
-        found = labelled_parts(found, labels)
-    return Stretch(recording, extent, labels, found, how.unlabelled.activity)
-
-
-def labelled_parts(found: Sequence[Segment], labels: Sequence[Span]) -> list[Segment]:
-    """What of segments lies in labelled time."""
-    parts = []
-    for segment in found:
-        for start_s, stop_s in _covered(labels):
-            first_s, last_s = max(segment.start_s, start_s), min(segment.stop_s, stop_s)
-            if first_s < last_s:
-                parts.append(segment._replace(start_s=first_s, stop_s=last_s))
-    return parts
-
-
-def _covered(labels: Sequence[Span]) -> list[tuple[float, float]]:
-    """The time that labels cover, as stretches apart from each other."""
-    stretches: list[tuple[float, float]] = []
-    for label in sorted(labels, key=lambda label: label.start_s):
-        if stretches and label.start_s <= stretches[-1][1]:
-            stretches[-1] = stretches[-1][0], max(stretches[-1][1], label.stop_s)
-        else:
-            stretches.append((label.start_s, label.stop_s))
-    return stretches
+    left_out = how.unlabelled.policy == "leave-out"
+    return Stretch(recording, extent, labels, found, how.unlabelled.activity, left_out)
 
 
 def as_markdown(result: Scores) -> str:
@@ -114,7 +134,8 @@ def as_markdown(result: Scores) -> str:
     lines = ["| score | % |", "| --- | ---: |"]
     lines += [f"| {name} | {'' if value is None else f'{100 * value:.1f}'} |" for name, value in rows]
     events = ", ".join(f"{kind} {count}" for kind, count in result.events.items())
-    return "\n".join([*lines, "", f"Events: {events}."])
+    said = "Labels are those that were read with the prediction: where they have changed, predict again."
+    return "\n".join([*lines, "", f"Events: {events}.", said])
 
 
 def summary(result: Scores) -> pl.DataFrame:

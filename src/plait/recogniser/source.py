@@ -22,7 +22,7 @@ from plait.recogniser.fused import fusing_of, row_of
 from plait.recogniser.held import code_of
 from plait.recogniser.model import EncoderFacts, ModelFacts, NetworkFacts, SensorFacts, Training
 from plait.recogniser.windows import Sliding, windows_of
-from plait.results import UNSEEN
+from plait.results import UNSEEN, row_key
 from plait.study.facts import commit, versions
 from plait.study.finished import FinishedRun
 from plait.study.folds import check_classes, doers, folds_of
@@ -269,6 +269,7 @@ def facts_of(
             row.parts[0].seed,
             source.left_out,
             seeds=study.seeds if study.methods[method].ensemble else (),
+            row=row_key(source.run.methods, method) if source.run else "",
         ),
         seconds=sliding.seconds,
         stride_s=sliding.stride_s,

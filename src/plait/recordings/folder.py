@@ -362,11 +362,13 @@ def open_recording(folder: Path) -> Recording:
                 )
             streams[name] = Synced(log, clocks[name])
     spans: tuple[Span, ...] = ()
-    if described.labels:
+    file = folder / described.labels if described.labels else None
+    if file:
         about = footage(video, folder.name, described.subject)
-        spans = read_labels(folder / described.labels, described.label_settings, about).spans
+        spans = read_labels(file, described.label_settings, about).spans
     session = plain(described.session or "")
-    return Recording(folder.name, plain(described.subject), streams, spans, session=session)
+    subject = plain(described.subject)
+    return Recording(folder.name, subject, streams, spans, session=session, labels_file=file)
 
 
 def changed(folder: Path, described: Description) -> list[str]:

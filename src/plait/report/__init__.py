@@ -5,7 +5,7 @@ from pathlib import Path
 from plait.analysis.benchmark import read_benchmark
 from plait.report.drawing import to_svg, write_figure
 from plait.report.page import LIMIT, Report, render
-from plait.report.tables import latex_tables, markdown
+from plait.report.tables import latex_tables, markdown, unshown
 from plait.results import Results, read_hands, read_histories, read_lacking, read_results
 from plait.store import write_csv, write_text
 
@@ -52,7 +52,7 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
         figure = draw()
         wide[name] = to_svg(figure)
         write_figure(figure, run / name, wide[name])
-    described = report.comparisons, report.lacking, report.benchmark
+    described = report.comparisons, report.lacking, report.benchmark, unshown(report.activities)
     text = markdown(facts, report.main, report.contrasts, *described)
     write_text(run / "table.md", text)
     write_text(run / "index.html", render(report, run, limit, wide))

@@ -106,6 +106,7 @@ def notes(
     contrasts: pl.DataFrame,
     comparisons: pl.DataFrame,
     lacking: pl.DataFrame | None = None,
+    unshown: Sequence[str] = (),
 ) -> list[str]:
     """How the numbers of a report are computed, a sentence or two each.
 
@@ -115,16 +116,19 @@ def notes(
         contrasts: `compare.decide`.
         comparisons: `compare.describe`.
         lacking: `tables.lacking_table`.
+        unshown: activities that no test clip shows, `tables.unshown`.
     """
     folds, subjects = (int(main.select(pl.col(key).max()).item()) for key in ("folds", "subjects"))
-    activities = count(len(run.activities), "activity", "activities")
+    activities = f"all {count(len(run.activities), 'activity', 'activities')}"
+    if unshown:
+        activities += f" (no test clip shows {', '.join(unshown)}: counted as 0)"
     notes = [CONTROL] if run.protocol.get("shuffle_labels") is not None else []
     notes += [
         "Accuracy: share of right clips among a fold's test clips, seeds averaged, mean over "
         f"{count(folds, 'fold')}.",
         f"Subject SD: sample standard deviation (n − 1), over {count(subjects, 'subject')}, of the subject's "
         "accuracy (seeds averaged first), in points.",
-        f"Macro F1: unweighted mean of F1 over all {activities}, test clips pooled over folds, one per seed, "
+        f"Macro F1: unweighted mean of F1 over {activities}, test clips pooled over folds, one per seed, "
         "averaged over seeds.",
         f"Split: {split(run.protocol)}. Seeds: {', '.join(map(str, run.seeds))}.",
         f"Training time: seconds of one job (one method, fold and seed) on {run.device}, "

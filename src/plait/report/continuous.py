@@ -20,7 +20,9 @@ HEADS = {
 
 
 def rows(run: Path | None) -> list[tuple[str, list[str]]]:
-    """Each method with the columns of `HEADS`, in %, the mean over seeds; none where a run has none.
+    """Each method with how many recordings, and the columns of `HEADS`, in %, the mean over seeds.
+
+    None where a run has none.
 
     Raises:
         DataError: `continuous.csv` cannot be read.
@@ -30,7 +32,12 @@ def rows(run: Path | None) -> list[tuple[str, list[str]]]:
     path, columns = run / CONTINUOUS, list(HEADS.values())
     try:
         table = pl.read_csv(path, schema_overrides={"method": pl.String})
-        means = table.group_by("method", maintain_order=True).agg(pl.col(columns).cast(pl.Float64).mean())
+        means = table.group_by("method", maintain_order=True).agg(
+            pl.col("recordings").cast(pl.Int64).max(), pl.col(columns).cast(pl.Float64).mean()
+        )
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise DataError(f"{path}: not readable, expected what a run writes; {AGAIN}") from error
-    return [(row["method"], [percent(row[name]) for name in columns]) for row in means.to_dicts()]
+    return [
+        (row["method"], [str(row["recordings"]), *(percent(row[name]) for name in columns)])
+        for row in means.to_dicts()
+    ]

@@ -61,6 +61,7 @@ class Report:
         coverage: `calibration.coverage`.
         learning: `metrics.by_epoch`; empty where nobody kept the jobs.
         seen: In how many clips detected and true counts of hands agree, of how many where the truth is known.
+        chance: `robustness.by_chance`.
         choice: the fusion that figures and page show, which Table 2 names.
         independent: `choice.independent`: its accuracy, were it chosen without a look at who is tested.
     """
@@ -86,6 +87,7 @@ class Report:
     coverage: pl.DataFrame
     learning: pl.DataFrame
     seen: tuple[int, int]
+    chance: float
     choice: Choice | None
     independent: float | None
 
@@ -141,6 +143,7 @@ class Report:
             coverage=calibration.coverage(predictions, run.activities),
             learning=pl.DataFrame() if histories is None else by_epoch(histories),
             seen=seen,
+            chance=robustness.by_chance(predictions),
             choice=choice,
             independent=independent(run.dataset, run.methods, run.modalities, predictions, validation),
         )
@@ -220,7 +223,7 @@ def render(
     sheet, cases = _sheet_and_cases(folder)
     run, main, choice = report.run, report.main, report.choice
     recordings, late = (
-        timelines.shown(folder, _who_took_part(report)),
+        timelines.shown(folder, _who_took_part(report), run.methods),
         report.best(*tables.GROUPS[tables.COMBINED]),
     )
     context = dict(  # noqa: C408 - as the arguments that they are
@@ -283,9 +286,11 @@ def render(
         lacking_heads=tables.LACKING,
         beside=published.rows(report.benchmark),
         beside_heads=published.header(report.benchmark),
-        faults=robustness.shown(folder, run, choice),
+        faults=robustness.shown(folder, run, choice, report.chance),
         reliance_heads=robustness.RELIANCE,
-        notes=captions.notes(run, main, report.contrasts, report.comparisons, report.lacking),
+        notes=captions.notes(
+            run, main, report.contrasts, report.comparisons, report.lacking, tables.unshown(report.activities)
+        ),
         data=_script_data(report),
     )
     template = _environment().get_template("page.html.j2")

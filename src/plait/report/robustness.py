@@ -9,6 +9,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from plait.analysis import metrics
 from plait.analysis import robustness as analysis
 from plait.analysis.choice import Choice, choose
 from plait.analysis.claims import singles_of
@@ -64,7 +65,8 @@ def write_robustness(run: Path, results: Results) -> Path:
     people = read_people(run, facts)
     if people is None:
         raise DataError(f"{out}: nothing of this run, expected what `plait robustness` finds")
-    tables = tables_of(facts, people)
+    share = by_chance(results.predictions)
+    tables = tables_of(facts, people, share)
     for name, table in tables._asdict().items():
         write_csv(out / f"{name}.csv", table)
     choice = choose(facts.dataset, facts.methods, facts.modalities, results.validation)
@@ -74,30 +76,37 @@ def write_robustness(run: Path, results: Results) -> Path:
         if old.stem not in faults:  # of an earlier call
             old.unlink()
     for fault in faults:
-        write_figure(fault_plot(facts, tables.curves, fault, stand_out), out / fault)
+        write_figure(fault_plot(facts, tables.curves, fault, stand_out, share), out / fault)
     write_text(out / "robustness.md", markdown(facts, tables))
     return out / "robustness.md"
 
 
-def tables_of(facts: RunFacts, people: pl.DataFrame) -> Tables:
+def by_chance(predictions: pl.DataFrame) -> float:
+    """The accuracy of saying one activity always, mean over people, as under faults."""
+    return metrics.chance(predictions, "subject")[1]
+
+
+def tables_of(facts: RunFacts, people: pl.DataFrame, chance: float) -> Tables:
     """The tables of what was found.
 
     Args:
         facts: what the run says of itself.
         people: `results.read_people`.
+        chance: `by_chance`.
     """
     curved = analysis.curves(people, list(facts.methods))
-    summary = analysis.robustness(curved, 1 / len(facts.activities))
+    summary = analysis.robustness(curved, chance)
     return Tables(curved, summary, analysis.reliance(people, facts.methods))
 
 
-def shown(run: Path | None, facts: RunFacts, choice: Choice | None) -> Faults | None:
+def shown(run: Path | None, facts: RunFacts, choice: Choice | None, chance: float) -> Faults | None:
     """What a page shows of a run's faults; None where nobody has asked, or of a run that is another by now.
 
     Args:
         run: its folder.
         facts: what it says of itself.
         choice: the fusion that stands for the others.
+        chance: `by_chance`.
 
     Raises:
         DataError: what was found cannot be read.
@@ -105,11 +114,11 @@ def shown(run: Path | None, facts: RunFacts, choice: Choice | None) -> Faults | 
     people = read_people(run, facts) if run is not None else None
     if people is None or people.filter(pl.col("fault") != "").is_empty():
         return None
-    tables = tables_of(facts, people)
+    tables = tables_of(facts, people, chance)
     methods = leaders(facts, choice, tables)
     figures = {
         fault: {
-            key: for_page(fault_plot(facts, tables.curves, fault, methods, width))
+            key: for_page(fault_plot(facts, tables.curves, fault, methods, chance, width))
             for key, width in WIDTHS_IN.items()
         }
         for fault in tables.curves["fault"].unique(maintain_order=True)
@@ -139,6 +148,7 @@ def fault_plot(
     curved: pl.DataFrame,
     fault: str,
     leaders: Sequence[str],
+    chance: float,
     width_in: float = WIDTHS_IN["wide"],
 ) -> Figure:
     """Accuracy by severity of one fault, a panel for each modality that it befalls.
@@ -148,6 +158,7 @@ def fault_plot(
         curved: `analysis.curves`.
         fault: which one.
         leaders: methods with intervals and a name; others are thin.
+        chance: `by_chance`, a line.
         width_in: of the figure, in inches.
     """
     rows = curved.filter(pl.col("fault") == fault)
@@ -165,6 +176,7 @@ def fault_plot(
             axes.set_axis_off()
         drawn: dict[str, Any] = {}
         for axes, modality in zip(panels, modalities, strict=False):
+            axes.axhline(100 * chance, color=COLOURS["muted"][0], linewidth=1, linestyle=(0, (1, 2)))
             _draw_panel(axes, facts, rows.filter(pl.col("modality") == modality), leaders, drawn)
             axes.set_title(
                 short(modality, 30), loc="left", fontsize=8.5, color=COLOURS["muted"][0], weight="bold"
@@ -199,7 +211,6 @@ def _draw_panel(
     """The curves of one modality; steps lie evenly, whatever their severities."""
     steps = sorted(set(rows["severity"]))
     place = {step: at for at, step in enumerate(steps)}
-    axes.axhline(100 / len(facts.activities), color=COLOURS["muted"][0], linewidth=1, linestyle=(0, (1, 2)))
     for method in rows["method"].unique(maintain_order=True):
         if method not in leaders:
             curve = rows.filter(pl.col("method") == method)
@@ -249,7 +260,7 @@ NOTES = (
     "nothing was trained.",
     "Relative: accuracy with the fault over that without; absolute: 1 minus what is lost (Schiappa et al., "
     "CVPR 2023); both are means over severities. Area: mean accuracy over severity, from 0 to the highest, "
-    "above chance.",
+    "above chance, the accuracy of saying one activity always.",
     "Without: the modality is absent, and a method that cannot do without recognises nothing; or the mean of "
     "the fold's training clips stands in. Differences have 95 % intervals by sign flips over people.",
     "Accuracy by severity, with intervals, is in curves.csv; every prediction in robustness.parquet.",

@@ -105,6 +105,12 @@ def activity_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([table.filter(pl.col("method") == method) for method in run.methods])
 
 
+def unshown(activities: pl.DataFrame) -> list[str]:
+    """The activities of `activity_table` that no test clip shows."""
+    most = activities.group_by("activity", maintain_order=True).agg(pl.col("clips").max())
+    return most.filter(pl.col("clips") == 0)["activity"].to_list()
+
+
 def confusion_table(run: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame:
     """Clips per method, true and predicted activity, seeds and folds summed: `confusion.csv`."""
     pairs = [(true, predicted) for true in run.activities for predicted in run.activities]
@@ -143,6 +149,7 @@ def markdown(
     comparisons: pl.DataFrame,
     lacking: pl.DataFrame | None = None,
     benchmark: pl.DataFrame | None = None,
+    unshown: Sequence[str] = (),
 ) -> str:
     """`table.md`: the main table, what was decided, what is described, and how all that is computed.
 
@@ -153,6 +160,7 @@ def markdown(
         comparisons: `compare.describe`.
         lacking: `lacking_table`.
         benchmark: `benchmark.benchmark`.
+        unshown: activities that no test clip shows.
     """
     rows = [main_cells(run, row) for row in main.iter_rows(named=True)]
     lines = [f"# {escaped(run.study)}", "", *markdown_table(MAIN, rows)]
@@ -168,7 +176,7 @@ def markdown(
     if lacking is not None and not lacking.is_empty():
         rows = [lacking_cells(row) for row in lacking.iter_rows(named=True)]
         lines += ["", "## Where sensors are missing", "", *markdown_table(LACKING, rows)]
-    said = [f"* {escaped(note)}" for note in notes(run, main, contrasts, comparisons, lacking)]
+    said = [f"* {escaped(note)}" for note in notes(run, main, contrasts, comparisons, lacking, unshown)]
     return "\n".join([*lines, "", *said, ""])
 
 

@@ -1,7 +1,8 @@
 """Pictures of a prediction's recordings: files beside it, and figures on a run's page."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, NamedTuple
 from urllib.parse import quote as in_address
 
@@ -11,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from plait.errors import DataError, PlaitError, first_fault
-from plait.names import natural, plain
+from plait.names import likest, natural, plain
 from plait.recogniser.card import called
 from plait.recogniser.predict import PREDICTED, SCORES, Predicted, Whole, read_predicted
 from plait.recogniser.recognise import recognise, rows_of
@@ -19,7 +20,7 @@ from plait.recogniser.timeline import TIMELINE, read_timeline
 from plait.recogniser.writers import SEGMENTS, file_stems
 from plait.report.drawing import WIDTHS_IN, for_page
 from plait.report.timeline import Slots, legend, timeline_figure, write_timeline_picture
-from plait.results import TIMELINES
+from plait.results import TIMELINES, MethodFacts, row_key
 from plait.store import read_json
 from plait.types import Segment, Span
 
@@ -68,7 +69,9 @@ class Drawn(NamedTuple):
         figures: SVG by the name of its width, as in `WIDTHS_IN`.
         picture: what they are of; None where there is nothing to draw.
         windows: that the model saw.
-        stranger: whether nobody of its subject's name trained the model or took part in the study.
+        stranger: whether nobody of its subject's name, or one that looks like it, trained the model or took
+            part in the study, as far as that is known.
+        alike: who did, and is called otherwise than its subject, but so that both may be one.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Drawn(NamedTuple):
     picture: Picture | None
     windows: int
     stranger: bool
+    alike: str
 
 
 class Shown(NamedTuple):
@@ -90,6 +94,7 @@ class Shown(NamedTuple):
         accuracy: share of right frames; None where nobody has scored them, or none is labelled.
         accuracy_labelled: the same of the frames with a label.
         files: what stands in its folder, and its address.
+        of_run: whether its model is the run's method of that name, with its settings, fitted by the run.
     """
 
     folder: str
@@ -99,6 +104,7 @@ class Shown(NamedTuple):
     accuracy: float | None
     accuracy_labelled: float | None
     files: dict[str, str]
+    of_run: bool
 
 
 def write_pictures(out: Path) -> list[Path]:
@@ -122,12 +128,15 @@ def write_pictures(out: Path) -> list[Path]:
     return pictures
 
 
-def shown(run: Path | None, took_part: Collection[str]) -> list[Shown]:
+def shown(
+    run: Path | None, took_part: Collection[str], methods: Mapping[str, MethodFacts] = MappingProxyType({})
+) -> list[Shown]:
     """The predictions in a run's folder `timelines`, for its page; none where there are none.
 
     Args:
         run: its folder.
         took_part: everybody who trained, validated or was tested in it.
+        methods: of the run.
 
     Raises:
         DataError: a file of a prediction is missing or damaged.
@@ -135,13 +144,14 @@ def shown(run: Path | None, took_part: Collection[str]) -> list[Shown]:
     if run is None or not (run / TIMELINES).is_dir():
         return []
     folders = [file.parent for file in (run / TIMELINES).glob(f"*/{PREDICTED}")]
-    return [_shown(folder, took_part) for folder in sorted(folders, key=lambda folder: natural(folder.name))]
+    ordered = sorted(folders, key=lambda folder: natural(folder.name))
+    return [_shown(folder, took_part, methods) for folder in ordered]
 
 
-def _shown(folder: Path, took_part: Collection[str]) -> Shown:
+def _shown(folder: Path, took_part: Collection[str], methods: Mapping[str, MethodFacts]) -> Shown:
     predicted = read_predicted(folder)
     table = read_timeline(folder, predicted.activities)
-    known = {plain(name) for name in (*took_part, *predicted.trained_on)}
+    known = {*took_part, *predicted.trained_on}
     stems, within = file_stems(predicted.recordings), f"{TIMELINES}/{folder.name}"
     drawn = []
     for name, whole in list(predicted.recordings.items())[:MOST]:
@@ -153,8 +163,10 @@ def _shown(folder: Path, took_part: Collection[str]) -> Shown:
                 figures = _figures(picture)
             except PlaitError as error:
                 raise type(error)(f"{folder / PREDICTED}: {error}") from error
-        stranger = bool(predicted.trained_on) and plain(whole.subject) not in known
-        drawn.append(Drawn(name, whole, figures, picture, len(rows), stranger))
+        other = likest(whole.subject, known) if whole.subject else None
+        stranger = bool(predicted.trained_on and whole.subject) and other is None
+        alike = other if other is not None and plain(other) != plain(whole.subject) else ""
+        drawn.append(Drawn(name, whole, figures, picture, len(rows), stranger, alike))
     accuracy, accuracy_labelled = _accuracies(folder / SCORES)
     eaf = [f"{stems[one.name]}.eaf" for one in drawn]
     files = [name for name in (SEGMENTS, *eaf, TIMELINE, PREDICTED, SCORES) if (folder / name).is_file()]
@@ -166,6 +178,7 @@ def _shown(folder: Path, took_part: Collection[str]) -> Shown:
         accuracy,
         accuracy_labelled,
         {name: in_address(f"{within}/{name}") for name in files},
+        predicted.method in methods and predicted.row == row_key(methods, predicted.method),
     )
 
 
