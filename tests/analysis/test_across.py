@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from plait.analysis.across import between_runs, over_datasets
+from plait.analysis.metrics import by_subject
 from plait.analysis.signflips import SignFlips
 from plait.config import Comparisons
 from plait.errors import ConfigError, DataError
@@ -41,6 +42,24 @@ def test_a_method_before_and_after():
         "led (new)", "concat (new)", "led (newer)", "concat (newer)"
     ]  # fmt: skip
     assert found["p_adjusted"][0] == pytest.approx(4 * found["p"][0])
+
+
+def test_every_test_of_a_clip_counts_where_several_folds_test_it():
+    runs = {"old": run(BEFORE), "new": run(AFTER)}
+    for name, wrong in (("old", 3), ("new", 6)):  # each clip is tested in another fold, where less is right
+        table = runs[name].predictions
+        again = table.with_columns(
+            fold=pl.lit("again"),
+            predicted=pl.when(pl.int_range(pl.len()) % wrong > 0).then("predicted").otherwise(pl.lit("walk")),
+        )
+        runs[name] = runs[name]._replace(predictions=pl.concat([table, again]))
+    found = between_runs(runs, [("led", "led"), ("concat", "led")], Comparisons())
+    means = {
+        name: dict(by_subject(one.predictions).group_by("method").agg(pl.col("accuracy").mean()).iter_rows())
+        for name, one in runs.items()
+    }
+    for method, difference in zip(("led", "concat"), found["difference"], strict=True):
+        assert difference == pytest.approx(means["old"][method] - means["new"]["led"])
 
 
 def test_another_split_other_seeds_or_clips_are_refused():

@@ -34,7 +34,8 @@ def between_runs(
         DataError: two runs have not tested the same clips in the same folds with the same seeds.
     """
     (first, results), *others = runs.items()
-    parts, pairs = [], []
+    parts: dict[str, pl.DataFrame] = {}
+    pairs = []
     for name, other in others:
         if other.facts.dataset != results.facts.dataset:
             kinds = f"{first} is of {results.facts.dataset}, {name} of {other.facts.dataset}"
@@ -43,10 +44,12 @@ def between_runs(
             one, two = _rows(first, results, method), _rows(name, other, baseline)
             _check_split((first, _by_seeds(results, one)), (name, _by_seeds(other, two)))
             called = f"{method} ({first})", f"{baseline} ({name})"
-            parts += [part.with_columns(method=pl.lit(c)) for part, c in zip((one, two), called, strict=True)]
+            parts |= zip(called, (one, two), strict=True)
             pairs.append(called)
     columns = ["method", "seed", "clip", "subject", "activity", "predicted"]
-    table = pl.concat([part.select(columns) for part in parts]).unique(maintain_order=True)
+    table = pl.concat(
+        [part.with_columns(method=pl.lit(name)).select(columns) for name, part in parts.items()]
+    )
     return decide(table, replace(comparisons, contrasts=tuple(pairs)))
 
 
