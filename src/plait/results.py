@@ -112,6 +112,20 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class PersonFacts:
+    """What a run had of one person, in keys of contents: equal contents, equal keys.
+
+    Args:
+        clips: stands for the names of their clips, when these begin and end, and what is done in them.
+        streams: a key of each recording in which they have clips, in order, by the stream's name; none of
+            streams that do not say what they hold.
+    """
+
+    clips: str
+    streams: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class MethodFacts:
     """What a run knows of one method besides its predictions.
 
@@ -124,6 +138,7 @@ class MethodFacts:
         encoders: where they come from, by modality.
         made_of: the rows of whose scores it is made.
         sweep: what a sweep set of this row, which belongs to a curve and is in no planned comparison.
+        train: how it is trained; nothing of a row that is made of others, or in runs of before.
         keys: the names of its jobs' folders, by `fold/seed`.
         parameters: how many are trained; of a stack those of its layer.
         jobs: how many there were; what trains nothing has none.
@@ -138,6 +153,7 @@ class MethodFacts:
     encoders: dict[str, Origin] = field(default_factory=dict)
     made_of: tuple[str, ...] = ()
     sweep: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     parameters: int = 0
     jobs: int = 0
@@ -161,6 +177,8 @@ class RunFacts:
         seconds: the training time of all jobs together.
         said: what is to be known of the clips, in lines.
         failed: which jobs have no scores, and why.
+        streams: that its modalities are made of.
+        people: what it had of each, by name; nobody in runs of before.
     """
 
     study: str
@@ -182,6 +200,8 @@ class RunFacts:
     seconds: float = 0.0
     said: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
+    people: dict[str, PersonFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

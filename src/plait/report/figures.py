@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from plait.analysis.across import DESCRIBED_ONLY
 from plait.report.captions import percent, points
 from plait.report.drawing import (
     BESIDE_IN,
@@ -91,16 +92,16 @@ def forest_plot(comparisons: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) 
 def contrast_plot(
     contrasts: pl.DataFrame, margin: float | None, width_in: float = WIDTHS_IN["wide"]
 ) -> Figure:
-    """Every planned contrast that was run, with its interval, filled where it was decided.
+    """Every planned contrast that was run, with its interval, filled where it was tested and decided.
 
     Args:
-        contrasts: `compare.decide`.
+        contrasts: `compare.decide`, or `across.over_datasets`.
         margin: of equivalence, a band about zero.
         width_in: of the figure, in inches.
     """
     groups: dict[str, list[Interval]] = {}
     for row in contrasts.drop_nulls("difference").iter_rows(named=True):
-        told = row["verdict"] != "undecided"
+        told = row["verdict"] not in ("undecided", DESCRIBED_ONLY)
         interval = Interval(row["baseline"], row["difference"], row["low"], row["high"], told)
         groups.setdefault(f"{row['method']} against", []).append(interval)
     return _draw_forest(

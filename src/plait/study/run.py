@@ -198,6 +198,7 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
         data=data,
         setting=setting,
         feature_threads=feature_threads,
+        cuts=listing.cuts,
         said=listing.told(dataset.activities),
         failed=tuple(failed.values()),
     )
