@@ -21,6 +21,12 @@ Tracker = Literal["tensorboard", "mlflow"]
 Making = Literal["average", "mixture", "stack", "first", "ensemble"]  # how a row is made of other rows
 MAKINGS: tuple[Making, ...] = get_args(Making)
 BY_SESSION = ("leave-one-session-out", "fixed-sessions")  # kinds of protocol whose folds are made of sessions
+# What networks know of who is tested, by the kind of protocol: people who are ...
+KNOWN = {
+    "leave-one-session-out": "known from other sessions",
+    "fixed-sessions": "perhaps known from other sessions",
+}
+UNKNOWN = "not in the training data"
 PRETRAINED = "pretrained"  # `zero_h` where encoders are: a fusion then starts as what it is compared with
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
@@ -479,6 +485,11 @@ class Study:
         """The training settings of `method`: the study's, overridden by its own."""
         overridden = override(asdict(self.train), self.methods[method].train)
         return validated(Train, overridden, self.name, ("methods", method, "train"))
+
+
+def tested(protocol: Mapping[str, Any]) -> str:
+    """What networks know of those who are tested, in words that follow "people who are"."""
+    return KNOWN.get(str(protocol.get("kind")), UNKNOWN)
 
 
 def override(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ FAMILIES = {
     "subject": ("s", "su", "sub", "subj", "sbj", "subject", "subjects", "testsubject"),
     "participant": ("p", "pp", "pt", "part", "participant", "person", "pers", "patient", "testperson"),
     "user": ("u", "usr", "user"),
+    "session": ("se", "ses", "sess", "session", "sessions"),
     "volunteer": ("v", "vol", "volunteer", "vp", "proband", "player", "worker", "actor"),
 }
 COUNTED = ("id", "no", "nr", "num", "number")  # a number alone

@@ -18,7 +18,7 @@ RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, histo
 import io
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -32,7 +32,16 @@ from plait.errors import DataError, first_fault, quote
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
 from plait.names import inside
-from plait.store import content_key, read_bytes, read_json, read_parquet, write_bytes, write_json
+from plait.store import (
+    checksum,
+    content_key,
+    read_bytes,
+    read_json,
+    read_parquet,
+    write_bytes,
+    write_json,
+    write_toml,
+)
 from plait.types import Clip
 
 Kind = Literal["single", "average", "mixture", "stack", "first", "concat", "fusion", "ensemble"]
@@ -112,6 +121,20 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class PersonFacts:
+    """What a run had of one person, in keys of contents: equal contents, equal keys.
+
+    Args:
+        clips: stands for the names of their clips, when these begin and end, and what is done in them.
+        streams: a key of each recording in which they have clips, in order, by the stream's name; none of
+            streams that do not say what they hold.
+    """
+
+    clips: str
+    streams: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class MethodFacts:
     """What a run knows of one method besides its predictions.
 
@@ -124,6 +147,7 @@ class MethodFacts:
         encoders: where they come from, by modality.
         made_of: the rows of whose scores it is made.
         sweep: what a sweep set of this row, which belongs to a curve and is in no planned comparison.
+        train: how it is trained; nothing of a row that is made of others, or in runs of before.
         keys: the names of its jobs' folders, by `fold/seed`.
         parameters: how many are trained; of a stack those of its layer.
         jobs: how many there were; what trains nothing has none.
@@ -138,6 +162,7 @@ class MethodFacts:
     encoders: dict[str, Origin] = field(default_factory=dict)
     made_of: tuple[str, ...] = ()
     sweep: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     parameters: int = 0
     jobs: int = 0
@@ -161,6 +186,9 @@ class RunFacts:
         seconds: the training time of all jobs together.
         said: what is to be known of the clips, in lines.
         failed: which jobs have no scores, and why.
+        streams: that its modalities are made of.
+        people: what it had of each, by name; nobody in runs of before.
+        tables: a digest of each of its tables, by the file's name; none in runs of before.
     """
 
     study: str
@@ -182,6 +210,9 @@ class RunFacts:
     seconds: float = 0.0
     said: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
+    people: dict[str, PersonFacts] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -215,22 +246,30 @@ def write_table(table: pl.DataFrame, path: Path) -> pl.DataFrame:
 
 
 def write_run(
-    folder: Path, facts: RunFacts, predictions: pl.DataFrame, validation: pl.DataFrame
+    folder: Path,
+    facts: RunFacts,
+    predictions: pl.DataFrame,
+    validation: pl.DataFrame,
+    study: Mapping[str, Any] | None = None,
 ) -> "Results":
-    """Write what a run says and its tables; returns what `read_results` will.
+    """Write a run's tables and, once these stand, what it says of itself; returns what `read_results` will.
 
     Args:
         folder: the run's.
         facts: what it says.
         predictions: of the test clips, with `COLUMNS`, sorted by `ORDER`.
         validation: of the validation clips, likewise.
+        study: as it was run, in terms of TOML; by default it stands already.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    write_json(folder / FACTS, asdict(facts))
     validated = write_table(validation, folder / VALIDATION)
     predicted = write_table(predictions, folder / PREDICTIONS)
+    if study is not None:
+        write_toml(folder / STUDY, study)
+    facts = replace(facts, tables={name: checksum(folder / name) for name in (PREDICTIONS, VALIDATION)})
+    write_json(folder / FACTS, asdict(facts))
     return Results(facts, predicted, None if validated.is_empty() else validated)
 
 
@@ -274,6 +313,7 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
     """
     facts = read_facts(folder)
     path = folder / PREDICTIONS
+    _check_whole(folder, facts, PREDICTIONS)
     predictions = read_parquet(path, "run `plait run` first", _IN_EVERY_ROW)
     _check_seeds(path, predictions, {name for name, row in facts.methods.items() if row.kind != "ensemble"})
     predicted = (*facts.activities, UNSEEN)
@@ -285,6 +325,13 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
         raise DataError(f"{path}: nothing of method {min(unfinished)!r}; {AGAIN} to finish the study")
     _check_scores(path, predictions, len(facts.activities))
     return facts, predictions
+
+
+def _check_whole(folder: Path, facts: RunFacts, name: str) -> None:
+    """Refuse a table that is not the one of which `run.json` speaks: a run that was not written whole."""
+    path = folder / name
+    if name in facts.tables and path.is_file() and checksum(path) != facts.tables[name]:
+        raise DataError(f"{path}: not the table that {FACTS} speaks of, expected both of one run; {AGAIN}")
 
 
 def _check_seeds(path: Path, predictions: pl.DataFrame, seeded: Collection[str] = ()) -> None:
@@ -324,7 +371,9 @@ def read_results(folder: Path) -> Results:
     Raises:
         DataError: a file is missing, unreadable, or they do not belong together.
     """
-    return Results(*read_run(folder), read_validation(folder))
+    facts, predictions = read_run(folder)
+    _check_whole(folder, facts, VALIDATION)
+    return Results(facts, predictions, read_validation(folder))
 
 
 def read_validation(folder: Path) -> pl.DataFrame | None:
@@ -368,7 +417,7 @@ def write_people(run: Path, facts: RunFacts, people: pl.DataFrame) -> None:
     Raises:
         DataError: the folder cannot be written.
     """
-    keys = {method: facts.methods[method].keys for method in people["method"].unique().sort()}
+    keys = {method: _made_from(facts, method) for method in people["method"].unique().sort()}
     write_table(people, run / ROBUSTNESS / PEOPLE)
     write_json(run / ROBUSTNESS / JOBS_OF, keys)
 
@@ -376,7 +425,7 @@ def write_people(run: Path, facts: RunFacts, people: pl.DataFrame) -> None:
 def read_people(run: Path, facts: RunFacts) -> pl.DataFrame | None:
     """Accuracy of each method on each person under each fault, as `PERSONS`.
 
-    None where nobody has asked, or where the run's jobs are others by now.
+    None where nobody has asked, or where a method's jobs, or what a row is made of, are others by now.
 
     Raises:
         DataError: the table cannot be read.
@@ -385,11 +434,22 @@ def read_people(run: Path, facts: RunFacts) -> pl.DataFrame | None:
     if not path.is_file():
         return None
     keys = read_json(path.with_name(JOBS_OF), remedy)
-    if not isinstance(keys, dict) or any(
-        method not in facts.methods or facts.methods[method].keys != jobs for method, jobs in keys.items()
-    ):
+    if not isinstance(keys, dict):
+        return None
+    if any(name not in facts.methods or _made_from(facts, name) != made for name, made in keys.items()):
         return None
     return read_parquet(path, remedy, PERSONS)
+
+
+def _made_from(facts: RunFacts, method: str) -> dict[str, Any]:
+    """What decides a method's scores, as JSON: its jobs' keys; of a row made of others, also of which."""
+    row = facts.methods[method]
+    if not row.made_of:
+        return row.keys
+    sources = [[name, _made_from(facts, name)] for name in row.made_of]
+    how = {"kind": row.kind, "args": row.args, "seeds": list(facts.seeds), "made of": sources}
+    made: dict[str, Any] = json.loads(json.dumps({**how, "keys": row.keys}))
+    return made
 
 
 def read_lacking(folder: Path) -> pl.DataFrame | None:

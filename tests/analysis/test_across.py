@@ -7,19 +7,22 @@ import polars as pl
 import pytest
 
 from plait.analysis.across import between_runs, over_datasets
+from plait.analysis.metrics import by_subject
 from plait.analysis.signflips import SignFlips
 from plait.config import Comparisons
 from plait.errors import ConfigError, DataError
-from plait.results import MethodFacts, Results, RunFacts
+from plait.results import MethodFacts, PersonFacts, Results, RunFacts
 from tests.analysis.test_compare import of_all_seeds, table
 
 METHODS = {name: MethodFacts("fusion", ("a", "b")) for name in ("led", "concat")}
 
 
 def run(rights, dataset="one", seeds=1):
+    people = {str(s): PersonFacts("cut", {"a": (f"{dataset} {s}",)}) for s in range(len(rights["led"]))}
     facts = RunFacts(
         study="s", dataset=dataset, cite="", activities=("sit", "walk"), modalities=("a", "b"), protocol={},
         seeds=tuple(range(seeds)), methods={name: METHODS[name] for name in rights},
+        streams=("a",), people=people,
     )  # fmt: skip
     return Results(facts, table(rights, seeds=seeds), None)
 
@@ -41,6 +44,24 @@ def test_a_method_before_and_after():
         "led (new)", "concat (new)", "led (newer)", "concat (newer)"
     ]  # fmt: skip
     assert found["p_adjusted"][0] == pytest.approx(4 * found["p"][0])
+
+
+def test_every_test_of_a_clip_counts_where_several_folds_test_it():
+    runs = {"old": run(BEFORE), "new": run(AFTER)}
+    for name, wrong in (("old", 3), ("new", 6)):  # each clip is tested in another fold, where less is right
+        table = runs[name].predictions
+        again = table.with_columns(
+            fold=pl.lit("again"),
+            predicted=pl.when(pl.int_range(pl.len()) % wrong > 0).then("predicted").otherwise(pl.lit("walk")),
+        )
+        runs[name] = runs[name]._replace(predictions=pl.concat([table, again]))
+    found = between_runs(runs, [("led", "led"), ("concat", "led")], Comparisons())
+    means = {
+        name: dict(by_subject(one.predictions).group_by("method").agg(pl.col("accuracy").mean()).iter_rows())
+        for name, one in runs.items()
+    }
+    for method, difference in zip(("led", "concat"), found["difference"], strict=True):
+        assert difference == pytest.approx(means["old"][method] - means["new"]["led"])
 
 
 def test_another_split_other_seeds_or_clips_are_refused():
@@ -73,6 +94,43 @@ def test_one_pair_over_data_sets_is_pooled_by_person():
     assert found["verdict"].to_list() == ["better", "described", "described"]
     with pytest.raises(ConfigError, match="first and second are both of one"):
         over_datasets({"first": run(AFTER), "second": run(BEFORE)}, ("led", "concat"), Comparisons())
+
+
+def with_facts(results, **facts):
+    return results._replace(facts=replace(results.facts, **facts))
+
+
+def test_nobody_counts_twice_over_data_sets_whatever_they_are_called():
+    first, second, contrast = run(AFTER), run(AFTER, "two"), ("led", "concat")
+    known = {**second.facts.people, "7": PersonFacts("cut", {"b": ("x", "one 2")})}
+    people = {"9" + who: person for who, person in known.items()}
+    for facts, message in (
+        ({"people": known}, r"both have recordings of '2' \(there '7'\)"),
+        ({"people": people}, r"both have recordings of '2' \(there '97'\)"),
+        ({"people": {}}, "both have a clip '0-0' of '0', and one does not say what it holds"),
+    ):
+        with pytest.raises(DataError, match=f"first and second: {message}"):
+            over_datasets({"first": first, "second": with_facts(second, **facts)}, contrast, Comparisons())
+    control = with_facts(second, protocol={"shuffle_labels": 0})
+    with pytest.raises(
+        ConfigError, match="second: a control with shuffled labels, expected runs with labels"
+    ):
+        over_datasets({"first": first, "second": control}, contrast, Comparisons())
+
+
+def test_other_data_under_the_same_names_is_refused_unless_it_is_asked_for():
+    old, new, contrast = run(BEFORE), run(AFTER), [("led", "led")]
+    for changed, message in (
+        (PersonFacts("cut", {"a": ("another",)}), "stream 'a' of 3 holds something else"),
+        (PersonFacts("cut otherwise", {"a": ("one 3",)}), "clips of 3 are cut or labelled otherwise"),
+    ):
+        runs = {"old": old, "new": with_facts(new, people={**new.facts.people, "3": changed})}
+        with pytest.raises(DataError, match=f"old and new: {message}: expected .* or --other-data"):
+            between_runs(runs, contrast, Comparisons())
+        between_runs(runs, contrast, Comparisons(), other_data=True)
+        runs["new"] = with_facts(runs["new"], streams=("b",))  # which reads another stream
+        if "stream" in message:
+            between_runs(runs, contrast, Comparisons())
 
 
 def of_all(results, method):

@@ -35,8 +35,11 @@ def said(right, people="abcd"):
         for person, count in zip(
             people, counts if isinstance(counts, list) else [counts] * len(people), strict=True
         ):
-            rows += [(method, f"fold {person}", 0, person, "x", "x" if n < count else "y") for n in range(10)]
-    columns = ["method", "fold", "seed", "subject", "activity", "predicted"]
+            rows += [
+                (method, f"fold {person}", 0, str(n), person, "x", "x" if n < count else "y")
+                for n in range(10)
+            ]
+    columns = ["method", "fold", "seed", "clip", "subject", "activity", "predicted"]
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 

@@ -38,6 +38,15 @@ def test_seeds_are_averaged_within_a_fold_first():
     assert summary(table(rows), ACTIVITIES)["accuracy"].item() == pytest.approx(((0.5 + 1) / 2 + 0) / 2)
 
 
+def test_a_clip_that_several_folds_test_counts_once():
+    once = table(clips("m", "1+2", 0, "1", 1, 2) + clips("m", "1+2", 0, "2", 2, 1))
+    again = once.filter(pl.col("subject") == "1").with_columns(fold=pl.lit("1+3"), predicted=pl.lit("sit"))
+    found = pl.concat([once, again])
+    assert by_subject(found)["clips"].to_list() == [3, 3]
+    assert by_subject(found)["accuracy"].to_list() == [pytest.approx(4 / 6), pytest.approx(2 / 3)]
+    assert by_activity(found, ACTIVITIES)["clips"].to_list() == [6, 0, 0]
+
+
 def test_subject_sd_is_the_sample_sd_of_seed_averaged_accuracies():
     rows = []
     for subject, rights in {"1": (4, 2), "2": (1, 1), "3": (0, 2)}.items():

@@ -28,10 +28,19 @@ def test_runs_of_one_data_set(tmp_path, plait):
     same = found.filter(pl.col("method") == "concat (after)").row(0, named=True)
     assert same["difference"] == 0 and same["verdict"] == "equivalent"
     assert "video-led (after)" in said and "sign-flip test" in said
+    assert "after and before: whether their data are the same is not known" in said
     for ending in ("md", "csv", "tex", "svg", "pdf"):
         assert (tmp_path / "out" / f"compare.{ending}").stat().st_size > 0
+    for run, key in ((after, "x"), (before, "y")):
+        people = {"4": {"clips": "", "streams": {"a": [key]}}}
+        other(run, streams=["a"], people=people, versions={"plait": key})
+    code, _, fault = plait("compare", after, before, "--out", tmp_path / "out")
+    assert code == 2 and "stream 'a' of 4 holds something else" in fault and len(fault.splitlines()) == 1
+    _, said, _ = plait("compare", after, before, "--out", tmp_path / "out", "--other-data")
+    assert "after and before differ: versions.plait: x (after), y (before)." in said
+    assert "after and before differ: stream 'a' of 4 holds something else." in said
     code, _, _ = plait(
-        "compare", after, before, "--out", tmp_path / "one", "--contrast", "video-led,concat",
+        "compare", after, before, "--other-data", "--out", tmp_path / "one", "--contrast", "video-led,concat",
         "--order", "sequence",
     )  # fmt: skip
     assert code == 0 and pl.read_csv(tmp_path / "one" / "compare.csv").height == 1
@@ -40,7 +49,13 @@ def test_runs_of_one_data_set(tmp_path, plait):
 def test_one_pair_over_data_sets(tmp_path, plait):
     runs = [make_run(tmp_path / name, subjects=people) for name, people in (("first", 7), ("second", 5))]
     other(runs[1], dataset="another")
-    code, said, fault = plait("compare", *runs, "--out", tmp_path / "out", "--contrast", "video-led,concat")
+    compared = ("compare", *runs, "--out", tmp_path / "out", "--contrast", "video-led,concat")
+    code, _, fault = plait(*compared)
+    assert code == 2 and "first and second: both have a clip" in fault and len(fault.splitlines()) == 1
+    for number, run in enumerate(runs):
+        people = {str(who): {"clips": "", "streams": {"a": [f"{number} {who}"]}} for who in range(1, 8)}
+        other(run, people=people)
+    code, said, fault = plait(*compared)
     assert code == 0, fault
     found = pl.read_csv(tmp_path / "out" / "compare.csv")
     assert found["method"].to_list() == ["all people", "first", "second"]

@@ -1,6 +1,7 @@
 """The attention of a finished run on one clip: pictures for every lead and context, and the deletion test."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from plait.errors import ConfigError, DataError
 from plait.report.attention import _body, write_attention
 from plait.study.run import run_study
 from plait.trust import OWN
+from plait.types import Readings
 
 METHODS = {
     "a": {"use": "plait.fusion:Single", "args": {"modality": "a"}},
@@ -59,6 +61,26 @@ def test_deletion_is_measured_on_people_who_were_not_trained_on(run):
     told = pl.read_csv(run / "attention" / "deletion.csv").filter(pl.col("share") == 0)
     assert told["accuracy"].to_list() == pytest.approx([(own["activity"] == own["predicted"]).mean()] * 2)
     assert "which was not tested on it" in picture.read_text()
+
+
+def test_no_picture_of_other_clips_than_the_network_was_given(run, monkeypatch):
+    clip = pl.read_parquet(run / "predictions.parquet")["clip"][0]
+
+    def otherwise(data):
+        for recording in tiny.recordings(data):
+            stream = recording.streams["b"]
+            yield replace(
+                recording, streams={**recording.streams, "b": Readings(stream.times, -stream.values)}
+            )
+
+    monkeypatch.setattr(tiny, "TINY", replace(tiny.TINY, recordings=otherwise))
+    with pytest.raises(DataError, match="stream 'b' of .* holds something else in .* than when it was run: "):
+        write_attention(run, clip, "led", trust=OWN)
+    monkeypatch.setattr("plait.study.finished.changed", lambda before, now, people: None)
+    with pytest.raises(
+        DataError, match=r"led, fold ./0: clips are others \(other data, .*; run it again, or"
+    ):
+        write_attention(run, clip, "led", trust=OWN)
 
 
 def test_mistakes_are_named(run, tmp_path):

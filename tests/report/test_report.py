@@ -140,9 +140,7 @@ def test_an_activity_that_no_test_clip_shows_is_named(tmp_path):
     before = page(run)
     facts = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**facts, "activities": [*facts["activities"], "fly"]}))
-    said = (
-        "Macro F1: unweighted mean of F1 over all 4 activities (no test clip shows fly: counted as 0)"
-    )
+    said = "Macro F1: unweighted mean of F1 over all 4 activities (no test clip shows fly: counted as 0)"
     assert said in page(run) and said in (run / "table.md").read_text()
     assert "mean of F1 over all 3 activities, test" in before
 

@@ -8,11 +8,15 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
-from plait.config import Protocol
+from plait.config import Protocol, tested
 from plait.errors import ConfigError, DataError
 from plait.recordings.folder import described_by
+from plait.report import write_report
 from plait.report.captions import split
+from plait.report.figures import accuracy_plot
+from plait.report.tables import main_table, subject_table
 from plait.results import read_results
 from plait.study.folds import check_strangers, folds
 from plait.study.run import run_study
@@ -65,6 +69,51 @@ def test_everybodys_session_is_tested_once_and_the_page_says_who_is_known(record
         assert clip.startswith(f"{subject}-{fold}/")
     facts = read_results(tmp_path / "run").facts
     assert split(facts.protocol).startswith("leave one session out, of everybody, whose other sessions train")
+
+
+def test_one_session_under_two_names_is_refused_unless_it_is_two(recordings, tmp_path):
+    recordings[:] = [replace(one, session={"Mon": "1", "Tue": "2"}[one.session]) for one in PEOPLE]
+    for spelled in ("01", "Session 1", "ses-01", "1.0"):
+        recordings[0] = replace(recordings[0], session=spelled)
+        with pytest.raises(DataError, match="sessions '.*' .*look alike, expected one spelling") as error:
+            run_study(STUDY, tmp_path, tmp_path / "run")
+        assert "1-Mon" in str(error.value) and "different = " in str(error.value)
+        run_study({**STUDY, "protocol": {"kind": "fixed", "train": ["1", "2"], "test": ["3"]}}, tmp_path,
+                  tmp_path / "people", doctor=False)  # fmt: skip
+    several = {**STUDY["protocol"], "different": [["1", spelled]]}
+    run_study({**STUDY, "protocol": several}, tmp_path, tmp_path / "several")
+    assert len(read_results(tmp_path / "several").facts.methods["a"].keys) == 3
+
+
+def test_who_is_tested_as_a_stranger_and_what_is_in_no_part_is_said(recordings, tmp_path):
+    recordings.remove(PEOPLE[-1])
+    said = []
+    run_study(STUDY, tmp_path, tmp_path / "run", say=said.append)
+    assert "of 3 there is one session alone: where it is tested, nobody knows them" in said
+    fixed = {"kind": "fixed-sessions", "train": ["Mon"], "test": ["Tue"]}
+    said.clear()
+    run_study({**STUDY, "protocol": fixed}, tmp_path, tmp_path / "fixed", say=said.append)
+    assert not [line for line in said if "in no part" in line]
+    recordings[0] = replace(recordings[0], session="Wed")
+    run_study({**STUDY, "protocol": fixed}, tmp_path, tmp_path / "fixed", say=said.append)
+    assert "8 of 40 clips are in no part of the split: sessions Wed of 1" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("leave-one-session-out", "known from other sessions"),
+        ("leave-one-subject-out", "not in the training"),
+    ],
+)
+def test_page_and_picture_say_what_is_known_of_who_is_tested(recordings, tmp_path, kind, words):
+    run_study({**STUDY, "protocol": {"kind": kind}}, tmp_path, tmp_path / "run")
+    page = write_report(tmp_path / "run").read_text()
+    assert f"of 3 people who were {words}" in " ".join(page.split())
+    results = read_results(tmp_path / "run")
+    made = [table(results.facts, results.predictions) for table in (main_table, subject_table)]
+    axes = accuracy_plot(*made, tested(results.facts.protocol)).findobj(Text)
+    assert any(f"accuracy on people {words}" in text.get_text() for text in axes)
 
 
 def test_a_fixed_split_of_sessions_is_as_it_is_named():

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import polars as pl
 
 from plait.analysis.compare import DECIDED, decide, measure, paired
+from plait.analysis.likeness import changed, shared_person
 from plait.analysis.metrics import by_subject
 from plait.config import Comparisons
 from plait.errors import ConfigError, DataError
@@ -17,7 +18,10 @@ POOLED, DESCRIBED_ONLY = "all people", "described"
 
 
 def between_runs(
-    runs: Mapping[str, Results], contrasts: Sequence[tuple[str, str]], comparisons: Comparisons
+    runs: Mapping[str, Results],
+    contrasts: Sequence[tuple[str, str]],
+    comparisons: Comparisons,
+    other_data: bool = False,
 ) -> pl.DataFrame:
     """Methods of the first run against those of every other, on the same clips in the same folds: `decide`.
 
@@ -25,16 +29,19 @@ def between_runs(
         runs: what each came to, by its name; of one data set.
         contrasts: a method of the first run, and the one of each other run that it is held against.
         comparisons: order, margin and alpha.
+        other_data: whether what was recorded of those who are tested may differ.
 
     Returns:
         A table `DECIDED`, whose methods are called `method (run)`.
 
     Raises:
         ConfigError: a run has no such method, or another data set.
-        DataError: two runs have not tested the same clips in the same folds with the same seeds.
+        DataError: two runs have not tested the same clips in the same folds with the same seeds, or clips of
+            the same names hold something else.
     """
     (first, results), *others = runs.items()
-    parts, pairs = [], []
+    parts: dict[str, pl.DataFrame] = {}
+    pairs = []
     for name, other in others:
         if other.facts.dataset != results.facts.dataset:
             kinds = f"{first} is of {results.facts.dataset}, {name} of {other.facts.dataset}"
@@ -43,10 +50,16 @@ def between_runs(
             one, two = _rows(first, results, method), _rows(name, other, baseline)
             _check_split((first, _by_seeds(results, one)), (name, _by_seeds(other, two)))
             called = f"{method} ({first})", f"{baseline} ({name})"
-            parts += [part.with_columns(method=pl.lit(c)) for part, c in zip((one, two), called, strict=True)]
+            parts |= zip(called, (one, two), strict=True)
             pairs.append(called)
+        people = results.predictions["subject"].unique().to_list()
+        if not other_data and (why := changed(results.facts, other.facts, people)):
+            expected = "expected the same recordings, or --other-data where they differ on purpose"
+            raise DataError(f"{first} and {name}: {why}: {expected}")
     columns = ["method", "seed", "clip", "subject", "activity", "predicted"]
-    table = pl.concat([part.select(columns) for part in parts]).unique(maintain_order=True)
+    table = pl.concat(
+        [part.with_columns(method=pl.lit(name)).select(columns) for name, part in parts.items()]
+    )
     return decide(table, replace(comparisons, contrasts=tuple(pairs)))
 
 
@@ -65,12 +78,21 @@ def over_datasets(
         has no p and its verdict says so. `method` is who was tested, `baseline` the two methods.
 
     Raises:
-        ConfigError: two runs are of one data set, or one has no such method.
+        ConfigError: two runs are of one data set, one has no such method, or is a control.
+        DataError: somebody is in two runs.
     """
+    for name, results in runs.items():
+        if results.facts.protocol.get("shuffle_labels") is not None:
+            raise ConfigError(
+                f"{name}: a control with shuffled labels, expected runs with labels as they are"
+            )
     for one, other in pairwise(sorted(runs, key=lambda name: runs[name].facts.dataset)):
         if runs[one].facts.dataset == runs[other].facts.dataset:
             kinds = f"{one} and {other} are both of {runs[one].facts.dataset}"
             raise ConfigError(f"{kinds}: expected runs of one data set, or each of another")
+    for one, other in combinations(runs, 2):
+        if why := shared_person(runs[one], runs[other]):
+            raise DataError(f"{one} and {other}: {why}: expected runs of different people")
     differences = []
     for name, results in runs.items():
         table = pl.concat([_rows(name, results, method) for method in contrast])

@@ -11,6 +11,9 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+# However often seeds and folds test them.
+CLIPS = pl.struct("subject", "clip").n_unique()
+
 
 def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """One row per method: how good it is, how much that varies over people, and on what it was tested.
@@ -94,26 +97,27 @@ def by_epoch(histories: pl.DataFrame) -> pl.DataFrame:
 def by_activity(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
     """How well each method knows each activity: `method, activity, recall, precision, f1, clips`.
 
-    Test clips are pooled over folds, one value per seed, averaged over seeds. `recall` is null for an
-    activity that was never performed; `precision` and `f1` are 0 where nothing was ever right. The mean of a
-    method's `f1` over `activities` is its macro F1.
+    Test clips are pooled over folds, one value per seed, averaged over seeds; `clips` count once. `recall` is
+    null for an activity that was never performed; `precision` and `f1` are 0 where nothing was ever right.
+    The mean of a method's `f1` over `activities` is its macro F1.
     """
     parts = []
     for (method, _), rows in predictions.group_by("method", "seed", maintain_order=True):
         truth, predicted, times = _pairs(rows)
-        precision, recall, f1, clips = precision_recall_fscore_support(
+        precision, recall, f1, _ = precision_recall_fscore_support(
             truth, predicted, labels=list(activities), zero_division=0, sample_weight=times
         )
         table = pl.DataFrame(
             {"activity": list(activities), "recall": recall, "precision": precision, "f1": f1}
         )
-        count = pl.Series("clips", clips.astype(np.uint32))
-        parts.append(table.select(pl.lit(method).alias("method"), pl.all(), count))
+        parts.append(table.select(pl.lit(method).alias("method"), pl.all()))
+    counts = predictions.group_by("method", "activity").agg(clips=CLIPS)
     return (
         pl.concat(parts)
-        .with_columns(recall=pl.when(pl.col("clips") > 0).then("recall"))
         .group_by("method", "activity", maintain_order=True)
-        .agg(pl.col("recall", "precision", "f1").mean(), pl.col("clips").max())
+        .agg(pl.col("recall", "precision", "f1").mean())
+        .join(counts, on=["method", "activity"], how="left", maintain_order="left")
+        .with_columns(pl.col("clips").fill_null(0), recall=pl.when(pl.col("clips") > 0).then("recall"))
     )
 
 
@@ -139,11 +143,11 @@ def subject_confusion(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _accuracy(predictions: pl.DataFrame, unit: str) -> pl.DataFrame:
-    """Share of right clips per method and fold or subject (`unit`), seeds averaged; clips as in one seed."""
+    """Share of right clips per method and fold or subject (`unit`), seeds averaged; clips count once."""
     right = (pl.col("activity") == pl.col("predicted")).mean()
     return (
         predictions.group_by("method", unit, "seed", maintain_order=True)
-        .agg(accuracy=right, clips=pl.len())
+        .agg(accuracy=right, clips=CLIPS)
         .group_by("method", unit, maintain_order=True)
         .agg(pl.col("accuracy").mean(), pl.col("clips").max())
     )

@@ -248,6 +248,9 @@ def compare(
     alpha: Annotated[
         float, typer.Option(min=0, max=0.5, callback=finite, help="How often a test may be wrong.")
     ] = 0.05,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Runs differ on purpose in what clips hold.")
+    ] = False,
 ) -> None:
     """Compare methods of runs on the same people, or one pair of methods over several data sets."""
     from plait.config import Comparisons, validated
@@ -261,7 +264,8 @@ def compare(
         pairs.append((method.strip(), baseline.strip()))
     settings = {"order": order.value, "margin": margin, "alpha": alpha}
     comparisons = validated(Comparisons, settings, "compare")
-    typer.echo(write_comparison(runs, pairs, comparisons, out).read_text(encoding="utf-8"))
+    written = write_comparison(runs, pairs, comparisons, out, other_data=other_data)
+    typer.echo(written.read_text(encoding="utf-8"))
 
 
 @app.command()

@@ -135,7 +135,7 @@ def survey(
         names.add(clip.name)
     if people is None:
         return Listing(cuts, dropped, [], lacking)
-    check_names(data, opened, people, dataset.activities)
+    check_names(data, opened, people, dataset.activities, by)
     notes = people.unknown(subjects) + check_recordings(data, opened, people, by)
     return Listing(cuts, dropped, notes, lacking)
 

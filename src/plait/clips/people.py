@@ -61,15 +61,22 @@ class People:
 
 
 def check_names(
-    where: Path, recordings: Sequence[Recording], people: People, activities: Iterable[str] = ()
+    where: Path,
+    recordings: Sequence[Recording],
+    people: People,
+    activities: Iterable[str] = (),
+    by: Side = "subject",
 ) -> None:
     """Refuse persons, and activities, whose names look alike, unless the user says that they are different.
+
+    So are sessions, where folds are made of them: one session under two names would stand on both sides.
 
     Args:
         where: the folder, for the error.
         recordings: their subjects are called as `people` calls them.
         people: what the user says of names.
         activities: looked at beside those of the recordings' spans.
+        by: what folds are made of.
 
     Raises:
         DataError: naming both, and a recording of each.
@@ -82,6 +89,14 @@ def check_names(
         if not people.told_apart(*names):
             both = _with_recordings(names, by_subject)
             raise DataError(f"{where}: subjects {both} look alike; {_remedies(*names)}")
+    by_session = {plain(recording.session): recording.name for recording in reversed(recordings)}
+    for names in alike(by_session) if by == "session" else ():
+        if not people.told_apart(*names):
+            both = _with_recordings(names, by_session)
+            raise DataError(
+                f"{where}: sessions {both} look alike, expected one spelling of one session; "
+                f"if they are two: {_setting('different', *names)}"
+            )
     by_activity = {
         plain(span.activity): recording.name for recording in reversed(recordings) for span in recording.spans
     }

@@ -4,6 +4,7 @@ import polars as pl
 
 from plait.analysis.calibration import score_summary
 from plait.analysis.metrics import chance, summary
+from plait.config import tested
 from plait.recogniser.decoding import Decoding
 from plait.recogniser.model import ModelFacts
 from plait.results import Results
@@ -103,12 +104,8 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
     over = len(run.facts.seeds)
     ensemble = run.facts.methods[facts.method].kind == "ensemble"
     seeds = f"an ensemble over {over} seeds" if ensemble else f"{row['seeds']} seeds"
-    who = {
-        "leave-one-session-out": "On other days of people whom its networks knew",
-        "fixed-sessions": "On sessions that its networks had not seen, of people whom they may have known",
-    }.get(str(run.facts.protocol.get("kind")), "On people whom its networks had not seen")
     return [
-        f"{who} ({row['subjects']} people, {row['clips']} clips, "
+        f"On people who were {tested(run.facts.protocol)} ({row['subjects']} people, {row['clips']} clips, "
         f"{row['folds']} folds, {seeds}), in windows that are known to show one activity: "
         f"accuracy {100 * row['accuracy']:.1f} %{spread}; macro-F1 {100 * row['macro_f1']:.1f} %; "
         f"{always}. "

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from plait.analysis.across import DESCRIBED_ONLY, between_runs, over_datasets
+from plait.analysis.likeness import changed, differences
 from plait.config import Comparisons
 from plait.errors import ConfigError
 from plait.names import alike
@@ -21,7 +22,12 @@ STEM = "compare"
 
 
 def write_comparison(
-    folders: Sequence[Path], contrasts: Sequence[tuple[str, str]], comparisons: Comparisons, out: Path
+    folders: Sequence[Path],
+    contrasts: Sequence[tuple[str, str]],
+    comparisons: Comparisons,
+    out: Path,
+    *,
+    other_data: bool = False,
 ) -> Path:
     """Compare runs of one data set, or a pair of methods over several; returns the path of `compare.md`.
 
@@ -34,23 +40,27 @@ def write_comparison(
             every run.
         comparisons: order, margin and alpha.
         out: the folder that is written into.
+        other_data: whether what was recorded of the people of one data set may differ from run to run.
 
     Raises:
-        ConfigError: fewer than two runs, two of one name, no such method, or several pairs over several data
-            sets.
-        DataError: a run cannot be read, or two have not tested the same clips in the same folds.
+        ConfigError: fewer than two runs, two of one name, no such method, several pairs over several data
+            sets, or a control among these.
+        DataError: a run cannot be read, two have not tested the same clips in the same folds, clips of the
+            same names hold something else, or two data sets have somebody in common.
     """
     runs = _named(folders)
     datasets = {results.facts.dataset for results in runs.values()}
     if len(datasets) == 1:
-        table = between_runs(runs, contrasts or _shared(runs), comparisons)
+        contrasts = contrasts or _shared(runs)
+        table = between_runs(runs, contrasts, comparisons, other_data)
     elif len(contrasts) != 1:
         raise ConfigError(f"--contrast: {len(contrasts)} given, expected one pair of methods over data sets")
     else:
         table = over_datasets(runs, contrasts[0], comparisons)
+    alike = contrasts if len(datasets) == 1 else [(method, method) for method in contrasts[0]]
     tested = table.filter(pl.col("verdict") != DESCRIBED_ONLY)
     cells = [contrast_cells(row) for row in table.iter_rows(named=True)]
-    notes = [*decided(comparisons, tested), *contrast_notes(comparisons, tested)]
+    notes = [*decided(comparisons, tested), *contrast_notes(comparisons, tested), *_besides(runs, alike)]
     lines = [
         "# " + " · ".join(runs),
         "",
@@ -74,6 +84,25 @@ def _named(folders: Sequence[Path]) -> dict[str, Results]:
     if len(set(names)) < len(names) or alike(names):
         raise ConfigError(f"compare: runs are called {', '.join(names)}, expected names that differ")
     return {name: read_results(folder) for name, folder in zip(names, folders, strict=True)}
+
+
+def _besides(runs: Mapping[str, Results], contrasts: Sequence[tuple[str, str]]) -> list[str]:
+    """In what the first run differs from every other besides, a sentence each."""
+    (first, results), *others = runs.items()
+    notes = []
+    for name, other in others:
+        pair = f"{first} and {name}"
+        notes += [
+            f"{pair} differ: {line}." for line in differences((first, results), (name, other), contrasts)
+        ]
+        if results.facts.dataset != other.facts.dataset:
+            continue
+        if not (results.facts.people and other.facts.people):
+            older = "a run of an older plait does not say what was recorded"
+            notes.append(f"{pair}: whether their data are the same is not known, for {older}.")
+        elif why := changed(results.facts, other.facts, results.facts.people):
+            notes.append(f"{pair} differ: {why}.")
+    return notes
 
 
 def _shared(runs: Mapping[str, Results]) -> list[tuple[str, str]]:

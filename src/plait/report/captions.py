@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from plait.analysis.compare import NOT_RUN
-from plait.config import Comparisons
+from plait.config import Comparisons, tested
 from plait.results import Origin, RunFacts
 
 CONTROL = (
@@ -20,6 +20,11 @@ REFIT = ", then trained once more on training and validation subjects together"
 def percent(share: float | None) -> str:
     """A share in percent, one decimal."""
     return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _exactly(share: float | None) -> str:
+    """A share that a study sets, in percent, with the decimals that it has: 99.5, 0.04."""
+    return "–" if share is None else f"{100 * share:.10g}"
 
 
 def points(difference: float | None) -> str:
@@ -68,6 +73,11 @@ def duration(value: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def people_tested(protocol: Mapping[str, Any], number: int) -> str:
+    """Who is tested: how many, and what networks know of them."""
+    return f"{count(number, 'person', 'people')} who {'was' if number == 1 else 'were'} {tested(protocol)}"
+
+
 def split(protocol: Mapping[str, Any]) -> str:
     """The protocol: who trains, validates and is tested."""
     refit = REFIT if protocol.get("refit") else ""
@@ -82,22 +92,28 @@ def split(protocol: Mapping[str, Any]) -> str:
         return f"fixed {'subjects' if kind == 'fixed' else 'sessions'}: {who}{refit}"
     among = f" among {names('subjects')}, the others left alone" if protocol.get("subjects") else ""
     if kind == "subject-folds":
-        tested = f"{protocol['folds']} folds of subjects, dealt by seed {protocol.get('seed', 0)}{among}"
+        left = f"{protocol['folds']} folds of subjects, dealt by seed {protocol.get('seed', 0)}{among}"
     elif kind == "leave-n-out":
-        tested = f"leave every {protocol['leave']} subjects out{among}"
+        left = f"leave every {protocol['leave']} subjects out{among}"
     elif by_session:
-        tested = "leave one session out, of everybody, whose other sessions train"
+        left = "leave one session out, of everybody, whose other sessions train"
     else:
-        tested = f"leave one subject out{among}"
+        left = f"leave one subject out{among}"
     if protocol.get("val"):
-        return f"{tested}; {names('val')} for validation in every fold{refit}"
-    validating = int(protocol.get("val_subjects") or 0)
-    if validating == 0:
-        return f"{tested}; nobody validates"
+        return f"{left}; {names('val')} for validation in every fold{refit}"
+    if not _validates(protocol):
+        return f"{left}; nobody validates"
+    validating = int(protocol["val_subjects"])
     unit = "session" if by_session else "subject"
     following = unit if validating == 1 else f"{validating} {unit}s"
     order = "dealt" if kind == "subject-folds" else "sorted"
-    return f"{tested}, the next {following} in {order} order for validation{refit}"
+    return f"{left}, the next {following} in {order} order for validation{refit}"
+
+
+def _validates(protocol: Mapping[str, Any]) -> bool:
+    """Whether anybody does."""
+    fixed = protocol.get("kind") in ("fixed", "fixed-sessions")
+    return bool(protocol.get("val") or (protocol.get("val_subjects") and not fixed))
 
 
 def notes(
@@ -185,9 +201,11 @@ def made_notes(run: RunFacts) -> list[str]:
     notes = []
     kinds = {row.kind for row in run.methods.values()}
     if "mixture" in kinds:
+        sure = "are first made as sure as they are right, on those who validate"
+        as_they_are = "stay as they are, for nobody validates"
         notes.append(
             "Mixture: the mean of its methods' scores, each weighted by how sure it is of the clip; by "
-            "default scores are first made as sure as they are right, on the people who validate."
+            f"default scores {sure if _validates(run.protocol) else as_they_are}."
         )
     if "stack" in kinds:
         notes.append(
@@ -238,7 +256,7 @@ def decided(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:
             difference += f" ({interval(row['low'], row['high'])})"
         verdict = row["verdict"]
         if verdict == "equivalent":
-            verdict = f"equivalent, within {points(comparisons.margin).lstrip('+')} points"
+            verdict = f"equivalent, within {_exactly(comparisons.margin)} points"
         elif verdict == "undecided" and row["detectable"] is None:
             verdict = "undecided: so few people can show no difference whatever"
         elif verdict == "undecided":
@@ -249,7 +267,7 @@ def decided(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:
 
 def contrast_notes(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[str]:
     """How planned contrasts are decided."""
-    level = f"{1 - comparisons.alpha:.0%}"
+    level = f"{_exactly(1 - comparisons.alpha)} %"
     draws = contrasts["draws"].drop_nulls()
     how = f"{draws[0]:,} random patterns of signs" if len(draws) else "all patterns of signs"
     if comparisons.order == "sequence":
@@ -266,7 +284,7 @@ def contrast_notes(comparisons: Comparisons, contrasts: pl.DataFrame) -> list[st
     if comparisons.margin:
         notes.append(
             f"Equivalent: two one-sided sign-flip tests show the difference to lie within "
-            f"{percent(comparisons.margin)} points of zero, by Holm over all contrasts."
+            f"{_exactly(comparisons.margin)} points of zero, by Holm over all contrasts."
         )
     return notes
 

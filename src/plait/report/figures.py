@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from plait.analysis.across import DESCRIBED_ONLY
+from plait.config import UNKNOWN
 from plait.report.captions import percent, points
 from plait.report.drawing import (
     BESIDE_IN,
@@ -28,10 +30,13 @@ from plait.report.drawing import (
 from plait.report.tables import GROUPS
 
 
-def accuracy_plot(main: pl.DataFrame, subjects: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) -> Figure:
+def accuracy_plot(
+    main: pl.DataFrame, subjects: pl.DataFrame, known: str = UNKNOWN, width_in: float = WIDTHS_IN["wide"]
+) -> Figure:
     """Accuracy of every method: a small mark per subject, at one height in every row, a large one the mean.
 
-    `main` is `tables.main_table`, `subjects` is `tables.subject_table`.
+    `main` is `tables.main_table`, `subjects` is `tables.subject_table`; `known` is what networks know of who
+    is tested, as `config.tested` says it.
     """
     grouped = {title: main.filter(pl.col("kind").is_in(kinds)) for title, kinds in GROUPS.items()}
     names = {title: rows["method"].to_list() for title, rows in grouped.items() if not rows.is_empty()}
@@ -51,9 +56,7 @@ def accuracy_plot(main: pl.DataFrame, subjects: pl.DataFrame, width_in: float = 
         percents = [100 * a for a in (*subjects["accuracy"].drop_nulls(), *main["accuracy"])]
         low, high = max(0, 10 * ((min(percents) - 1) // 10)), min(100, 10 * -(-(max(percents) + 1) // 10))
         axes.set_xlim(low, high)
-        name_axis(
-            axes, width_in, "accuracy on people not seen in training, %\nsmall: one person, large: mean"
-        )
+        name_axis(axes, width_in, f"accuracy on people {known}, %\nsmall: one person, large: mean")
         return figure
 
 
@@ -91,16 +94,16 @@ def forest_plot(comparisons: pl.DataFrame, width_in: float = WIDTHS_IN["wide"]) 
 def contrast_plot(
     contrasts: pl.DataFrame, margin: float | None, width_in: float = WIDTHS_IN["wide"]
 ) -> Figure:
-    """Every planned contrast that was run, with its interval, filled where it was decided.
+    """Every planned contrast that was run, with its interval, filled where it was tested and decided.
 
     Args:
-        contrasts: `compare.decide`.
+        contrasts: `compare.decide`, or `across.over_datasets`.
         margin: of equivalence, a band about zero.
         width_in: of the figure, in inches.
     """
     groups: dict[str, list[Interval]] = {}
     for row in contrasts.drop_nulls("difference").iter_rows(named=True):
-        told = row["verdict"] != "undecided"
+        told = row["verdict"] not in ("undecided", DESCRIBED_ONLY)
         interval = Interval(row["baseline"], row["difference"], row["low"], row["high"], told)
         groups.setdefault(f"{row['method']} against", []).append(interval)
     return _draw_forest(

@@ -7,16 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from plait.clips import Cut
 from plait.compute.machine import cores
-from plait.config import Encoder, Method, Study
+from plait.config import Encoder, Method, Study, Train
 from plait.features import Extraction
 from plait.fusion import Concat, Single
+from plait.names import natural
 from plait.objects import resolve
-from plait.results import JobFacts, Kind, MethodFacts, Origin, RunFacts
+from plait.results import JobFacts, Kind, MethodFacts, Origin, PersonFacts, RunFacts
+from plait.store import content_key
 from plait.study.jobs import At, Setting
 from plait.study.work import Item
-from plait.types import Dataset
+from plait.types import Dataset, Recording
+
+KEY = 16  # letters of a content's key that are kept
 
 
 def run_facts(
@@ -27,6 +35,7 @@ def run_facts(
     data: Path | None,
     setting: Setting,
     feature_threads: int,
+    cuts: Sequence[Cut] = (),
     said: Sequence[str] = (),
     failed: Sequence[str] = (),
 ) -> RunFacts:
@@ -39,6 +48,7 @@ def run_facts(
         data: where the data set lay.
         setting: what its jobs ran on.
         feature_threads: threads by which features were made.
+        cuts: its clips.
         said: lines to know of the clips, such as what was dropped.
         failed: which jobs came to no scores, and why.
     """
@@ -62,7 +72,33 @@ def run_facts(
         seconds=sum(method.train_seconds for method in methods.values()),
         said=tuple(said),
         failed=tuple(failed),
+        streams=streams_of(study, dataset),
+        people=people_facts(cuts),
     )
+
+
+def streams_of(study: Study, dataset: Dataset) -> tuple[str, ...]:
+    """The streams that the modalities of a study are made of."""
+    return tuple(dict.fromkeys(stream for m in study.modalities for stream in dataset.modality(m).streams))
+
+
+def people_facts(cuts: Sequence[Cut]) -> dict[str, PersonFacts]:
+    """What a run has of each person whose clips these are, by name."""
+    clips: dict[str, list[list[Any]]] = {}
+    recordings: dict[str, dict[int, Recording]] = {}
+    for recording, clip in cuts:
+        clips.setdefault(clip.subject, []).append([clip.name, clip.activity, clip.start_s, clip.stop_s])
+        recordings.setdefault(clip.subject, {})[id(recording)] = recording
+    people = {}
+    for who in sorted(clips, key=natural):
+        streams: dict[str, list[str]] = {}
+        for recording in sorted(recordings[who].values(), key=lambda one: natural(one.name)):
+            for stream in recording.streams:
+                if key := recording.content([stream]):
+                    streams.setdefault(stream, []).append(key[:KEY])
+        by_name = {stream: tuple(keys) for stream, keys in sorted(streams.items())}
+        people[who] = PersonFacts(content_key(sorted(clips[who]))[:KEY], by_name)
+    return people
 
 
 def method_facts(
@@ -81,12 +117,20 @@ def method_facts(
             encoders={m: _origin(encoder) for m, encoder in method.encoders.items()},
             made_of=method.made_of,
             sweep=method.swept,
+            train=_training(study, name) if method.use else {},
             keys={f"{fold}/{seed}": job.key for (row, fold, seed), job in jobs.items() if row == name},
             parameters=done[0].parameters if done else 0,
             jobs=len(done),
             train_seconds=sum(job.seconds for job in done),
         )
     return methods
+
+
+def _training(study: Study, method: str) -> dict[str, Any]:
+    """How a method is trained, in terms of JSON, but for who is told of it."""
+    settings: dict[str, Any] = TypeAdapter(Train).dump_python(study.training(method), mode="json")
+    del settings["log"]
+    return settings
 
 
 def _origin(encoder: Encoder) -> Origin:

@@ -1,7 +1,7 @@
 """A finished job's network, and what it was given of a clip: for looking into it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from plait.analysis.choice import Choice, choose
+from plait.analysis.likeness import changed
 from plait.clips import Clips, Cut
+from plait.compute.machine import settled_numerics
 from plait.config import BY_SESSION, Study
-from plait.errors import ConfigError
+from plait.errors import ConfigError, DataError
 from plait.results import (
     PREDICTIONS,
     STUDY,
@@ -20,9 +22,11 @@ from plait.results import (
     MethodFacts,
     Results,
     job_folder,
+    read_decided,
     read_results,
     read_scores,
 )
+from plait.study.facts import people_facts, streams_of
 from plait.study.inputs import inputs
 from plait.study.load import load_study
 from plait.study.shuffled import clips_of
@@ -52,7 +56,7 @@ class FinishedRun:
 
         Raises:
             ConfigError: its study names things that are not there, or that are not plait's and not trusted.
-            DataError: a file is missing or damaged.
+            DataError: a file is missing or damaged, or the clips are not what they were.
         """
         study = load_study(folder / STUDY, whole=False)
         results = read_results(folder)
@@ -60,7 +64,12 @@ class FinishedRun:
         for name, method in study.methods.items():
             for where, path in method.networks():
                 trust.network(path, f"{folder / STUDY}: methods.{name}.{where}")
-        cuts = clips_of(study, dataset, data or Path(results.facts.data or ".")).cuts
+        source = data or Path(results.facts.data or ".")
+        cuts = clips_of(study, dataset, source).cuts
+        now = replace(results.facts, streams=streams_of(study, dataset), people=people_facts(cuts))
+        if why := changed(results.facts, now, results.facts.people):
+            expected = "expected what it was run on; run it again, or give its own --data"
+            raise DataError(f"{folder}: {why} in {source} than when it was run: {expected}")
         return cls(folder, study, dataset, cuts, results)
 
     def row(self, clip: str) -> int:
@@ -124,8 +133,10 @@ class FinishedRun:
 
         Raises:
             ConfigError: there is no such fold.
-            DataError: its weights are missing, damaged, or of another version of the code.
+            DataError: its weights are missing, damaged, or of another version of the code; or these clips are
+                not those that it was given.
         """
+        self._check_clips(method, fold, clips)
         spelled, path = self.study.method(method), self.weights(method, fold)
         return restored(spelled, self.dataset, clips.shapes, f"methods.{method}", path)
 
@@ -145,6 +156,22 @@ class FinishedRun:
         """
         folder = self._job(method, fold)
         return folder / (TRAIN_WEIGHTS if (folder / TRAIN_WEIGHTS).is_file() else WEIGHTS)
+
+    def _check_clips(self, method: str, fold: str, clips: Clips) -> None:
+        """Refuse clips, or features, that the job was not given; other processors have other digits."""
+        decided = read_decided(self._job(method, fold))
+        if decided.get("numerics") != settled_numerics(decided["device"]):
+            return
+        parts = decided["fold"]
+        people = {*parts["train"], *parts["val"], *parts["test"]}
+        given = clips.among(sorted(people), parts["by"])
+        if given.key(self.methods[method].modalities) != decided["clips"]:
+            others = (
+                "clips are others (other data, or cut or made into features otherwise) than when it was run"
+            )
+            raise DataError(
+                f"{self.folder}: {method}, fold {fold}: {others}; run it again, or give its own --data"
+            )
 
     def _job(self, method: str, fold: str) -> Path:
         """The folder of the job."""

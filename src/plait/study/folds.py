@@ -89,6 +89,29 @@ def folds(
     return tuple(splits)
 
 
+def notes_on(protocol: Protocol, clips: Sequence[Clip]) -> list[str]:
+    """What to know of the folds of `protocol` over `clips` that are made of sessions, in lines.
+
+    With one session left out, who has clips of one session alone is tested by those who have not seen them;
+    in a fixed split, clips of sessions that are in no part are not looked at.
+    """
+    if protocol.kind == "leave-one-session-out":
+        sessions: dict[str, set[str]] = {}
+        for clip in clips:
+            sessions.setdefault(clip.subject, set()).add(clip.session)
+        if once := sorted((who for who, held in sessions.items() if len(held) == 1), key=natural):
+            return [f"of {', '.join(once)} there is one session alone: where it is tested, nobody knows them"]
+    if protocol.kind == "fixed-sessions":
+        parts = {plain(name) for name in (*protocol.train, *protocol.val, *protocol.test)}
+        left = [clip for clip in clips if clip.session not in parts]
+        if left:
+            names = ", ".join(sorted({clip.session for clip in left}, key=natural))
+            people = ", ".join(sorted({clip.subject for clip in left}, key=natural))
+            few = f"{len(left)} of {len(clips)} clips"
+            return [f"{few} are in no part of the split: sessions {names} of {people}"]
+    return []
+
+
 def inner_folds(fold: Fold, groups: int, where: str) -> tuple[Fold, ...]:
     """The folds within a fold, over those alone who train in it: each is tested in one.
 

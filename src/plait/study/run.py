@@ -34,13 +34,12 @@ from plait.results import (
     LACKING,
     ORDER,
     PREDICTIONS,
-    STUDY,
     VALIDATION,
     read_job,
     write_run,
     write_table,
 )
-from plait.store import locked, write_csv, write_toml
+from plait.store import locked, write_csv
 from plait.study.examined import findings_of
 from plait.study.facts import method_facts, run_facts
 from plait.study.finished import FinishedRun
@@ -200,19 +199,20 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
         data=data,
         setting=setting,
         feature_threads=feature_threads,
+        cuts=listing.cuts,
         said=listing.told(dataset.activities),
         failed=tuple(failed.values()),
     )
     with reporting(out):
-        write_toml(out / STUDY, TypeAdapter(Study).dump_python(study, by_alias=True))
         predictions, validation = (
             scores_of(study, jobs, setting, name) for name in (PREDICTIONS, VALIDATION)
         )
-        tables = [
+        tested, validated = (
             with_made(study, table, validation, dataset.activities).sort(ORDER)
             for table in (predictions, validation)
-        ]
-        results = write_run(out, facts, *tables)
+        )
+        said = TypeAdapter(Study).dump_python(study, by_alias=True)
+        results = write_run(out, facts, tested, validated, said)
         if listing.dropped:
             write_csv(out / DROPPED, table_of(listing.dropped))
         else:

@@ -13,7 +13,7 @@ from plait.config import Study
 from plait.errors import ConfigError
 from plait.names import natural
 from plait.results import FACTS, JOBS, WRITTEN, kept_in
-from plait.study.folds import by_of
+from plait.study.folds import by_of, notes_on
 from plait.types import Clip, Dataset
 
 NAMED = " (control: labels shuffled"
@@ -49,6 +49,8 @@ def clips_of(study: Study, dataset: Dataset, data: Path) -> Listing:
         by=by,
         missing=study.missing,
     )
+    told = notes_on(study.protocol, [clip for _, clip in listing.cuts])
+    listing = listing._replace(notes=[*listing.notes, *told])
     seed = study.protocol.shuffle_labels
     if seed is None:
         return listing
