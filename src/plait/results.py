@@ -444,12 +444,7 @@ def read_people(run: Path, facts: RunFacts) -> pl.DataFrame | None:
 def _made_from(facts: RunFacts, method: str) -> dict[str, Any]:
     """What decides a method's scores, as JSON: its jobs' keys; of a row made of others, also of which."""
     row = facts.methods[method]
-    if not row.made_of:
-        return row.keys
-    sources = [[name, _made_from(facts, name)] for name in row.made_of]
-    how = {"kind": row.kind, "args": row.args, "seeds": list(facts.seeds), "made of": sources}
-    made: dict[str, Any] = json.loads(json.dumps({**how, "keys": row.keys}))
-    return made
+    return {"row": row_key(facts.methods, method)} if row.made_of else row.keys
 
 
 def read_lacking(folder: Path) -> pl.DataFrame | None:
