@@ -487,7 +487,7 @@ class Study:
         return validated(Train, overridden, self.name, ("methods", method, "train"))
 
 
-def tested(protocol: Mapping[str, Any]) -> str:
+def known_of(protocol: Mapping[str, Any]) -> str:
     """What networks know of those who are tested, in words that follow "people who are"."""
     return KNOWN.get(str(protocol.get("kind")), UNKNOWN)
 

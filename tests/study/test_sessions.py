@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
-from plait.config import Protocol, tested
+from plait.config import Protocol, known_of
 from plait.errors import ConfigError, DataError
 from plait.recordings.folder import described_by
 from plait.report import write_report
@@ -112,7 +112,7 @@ def test_page_and_picture_say_what_is_known_of_who_is_tested(recordings, tmp_pat
     assert f"of 3 people who were {words}" in " ".join(page.split())
     results = read_results(tmp_path / "run")
     made = [table(results.facts, results.predictions) for table in (main_table, subject_table)]
-    axes = accuracy_plot(*made, tested(results.facts.protocol)).findobj(Text)
+    axes = accuracy_plot(*made, known_of(results.facts.protocol)).findobj(Text)
     assert any(f"accuracy on people {words}" in text.get_text() for text in axes)
 
 

@@ -4,7 +4,7 @@ import polars as pl
 
 from plait.analysis.calibration import score_summary
 from plait.analysis.metrics import chance, summary
-from plait.config import tested
+from plait.config import known_of
 from plait.recogniser.decoding import Decoding
 from plait.recogniser.model import ModelFacts
 from plait.results import Results
@@ -105,7 +105,7 @@ def _figures(facts: ModelFacts, run: Results | None) -> list[str]:
     ensemble = run.facts.methods[facts.method].kind == "ensemble"
     seeds = f"an ensemble over {over} seeds" if ensemble else f"{row['seeds']} seeds"
     return [
-        f"On people who were {tested(run.facts.protocol)} ({row['subjects']} people, {row['clips']} clips, "
+        f"On people who were {known_of(run.facts.protocol)} ({row['subjects']} people, {row['clips']} clips, "
         f"{row['folds']} folds, {seeds}), in windows that are known to show one activity: "
         f"accuracy {100 * row['accuracy']:.1f} %{spread}; macro-F1 {100 * row['macro_f1']:.1f} %; "
         f"{always}. "

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from plait.analysis.compare import NOT_RUN
-from plait.config import Comparisons, tested
+from plait.config import Comparisons, known_of
 from plait.results import Origin, RunFacts
 
 CONTROL = (
@@ -75,7 +75,7 @@ def duration(value: float) -> str:
 
 def people_tested(protocol: Mapping[str, Any], number: int) -> str:
     """Who is tested: how many, and what networks know of them."""
-    return f"{count(number, 'person', 'people')} who {'was' if number == 1 else 'were'} {tested(protocol)}"
+    return f"{count(number, 'person', 'people')} who {'was' if number == 1 else 'were'} {known_of(protocol)}"
 
 
 def split(protocol: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ def accuracy_plot(
     """Accuracy of every method: a small mark per subject, at one height in every row, a large one the mean.
 
     `main` is `tables.main_table`, `subjects` is `tables.subject_table`; `known` is what networks know of who
-    is tested, as `config.tested` says it.
+    is tested, as `config.known_of` says it.
     """
     grouped = {title: main.filter(pl.col("kind").is_in(kinds)) for title, kinds in GROUPS.items()}
     names = {title: rows["method"].to_list() for title, rows in grouped.items() if not rows.is_empty()}

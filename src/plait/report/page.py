@@ -19,7 +19,7 @@ from plait.analysis.claims import gains, paper_claims, singles_of, widths
 from plait.analysis.compare import decide, describe
 from plait.analysis.metrics import by_epoch
 from plait.analysis.persons import hardest
-from plait.config import tested
+from plait.config import known_of
 from plait.errors import DataError
 from plait.names import natural
 from plait.report import captions, continuous, paper, published, robustness, tables, timelines
@@ -165,7 +165,7 @@ class Report:
 
     def figures(self) -> dict[str, Drawing]:
         """How to draw each figure that this run has, by the name of its file, at a width in inches."""
-        known = tested(self.run.protocol)
+        known = known_of(self.run.protocol)
         drawings: dict[str, Drawing] = {"accuracy": partial(accuracy_plot, self.main, self.subjects, known)}
         if not self.contrasts["difference"].drop_nulls().is_empty():
             drawings["contrasts"] = partial(contrast_plot, self.contrasts, self.run.comparisons.margin)
