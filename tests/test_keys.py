@@ -19,7 +19,7 @@ from torch import nn
 
 from plait import keying
 from plait.clips import cut, decided_by, listed
-from plait.compute import machine
+from plait.compute import machine, seeds
 from plait.config import Method
 from plait.errors import ConfigError
 from plait.features import Extraction
@@ -189,9 +189,9 @@ def test_whatever_decides_features_is_in_their_key(weights, tmp_path, monkeypatc
     assert kept(how=extraction(args={"file": str(copied)}))[0] == made["weights"]
     np.ones(6, np.float32).tofile(weights)
     made["other weights in that file"] = kept(how=extraction(args={"file": str(weights)}))[0]
-    seed = torch.manual_seed
+    seed = seeds.seed_all
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "manual_seed", lambda n: seed(n + 1))
+        patch.setattr(seeds, "seed_all", lambda n: seed(n + 1))
         made["weights that are drawn"] = kept()[0]
     made |= {name: kept()[0] for name in elsewhere(monkeypatch)}
     assert len(set(made.values())) == len(made), made

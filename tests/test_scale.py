@@ -93,7 +93,10 @@ def test_random_subsets_by_blocks_are_those_drawn_at_once(people, monkeypatch):
 def test_pairs_that_are_counted_give_what_rows_give():
     rng, names = np.random.default_rng(0), ["run", "sit", "lie", "never"]
     truth, predicted = (rng.choice([*names[:3], *extra], 500).tolist() for extra in ((), ("",)))
-    table = pl.DataFrame({"method": "m", "seed": 0, "activity": truth, "predicted": predicted})
+    table = pl.DataFrame(
+        {"method": "m", "seed": 0, "activity": truth, "predicted": predicted, "subject": "1"}
+    )
+    table = table.with_row_index("clip")
     precision, recall, f1, clips = precision_recall_fscore_support(
         truth, predicted, labels=names, zero_division=0
     )

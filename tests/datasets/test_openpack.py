@@ -399,6 +399,7 @@ def test_no_warning_on_what_is_whole(tmp_path):
     assert replace(recording, name="x").content(["left wrist"]) != again.content(["right wrist"])
 
 
+@pytest.mark.filterwarnings("ignore:.*the model was trained on:plait.errors.PlaitWarning")
 def test_a_fitted_wrist_is_scored_on_whole_sessions_slot_by_slot(tmp_path, cache, plait):
     """People validate where a model is fitted, though the study's parts are sessions."""
     data = put(world("U0101-S0100", "U0105-S0100", "U0203-S0100"), tmp_path / "data")

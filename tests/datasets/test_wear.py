@@ -229,6 +229,7 @@ def test_nothing_labelled_is_said_and_nothing_read_is_refused(own):
         list(recordings(own))
 
 
+@pytest.mark.filterwarnings("ignore:.*the model was trained on:plait.errors.PlaitWarning")
 def test_a_fitted_placement_is_scored_on_whole_recordings_that_the_doctor_finds_nothing_in(
     wear, tmp_path, plait
 ):

@@ -96,7 +96,7 @@ def test_streams_of_a_recording_are_one_source(monkeypatch):
         (["replay:nowhere"], "nowhere"),
         (["left=csv:glove.csv?colour=red"], "no option 'colour', expected one of: time"),
         (["left=csv:glove.csv?unit"], "option 'unit', expected KEY=VALUE"),
-        (["left=csv:glove.csv?unit=weeks"], "time_unit.*'ticks' or 'iso'"),
+        (["left=csv:glove.csv?unit=weeks"], "time_unit.*'iso' or 'timecode'"),
         (["left=csv:glove.csv?columns=z"], "no column 'z'"),
         (["left=csv:glove.mp4"], r"expected a \.csv"),
         (["left=csv:glove.csv?sync=none/sync.json"], "cannot be read"),

@@ -18,7 +18,10 @@ PAGE = (ROOT / "docs" / "recogniser.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 QUICK = ["--set", "train.max_epochs=1", "--executor", "inline"]
-QUICKER = {"run": [*QUICK, "--no-doctor"], "fit": [*QUICK, "--stride", "2"]}  # the last stride is what counts
+QUICKER = {
+    "run": [*QUICK, "--no-doctor"],
+    "fit": [*QUICK, "--stride", "1.5"],
+}  # the last stride is what counts
 
 
 @pytest.fixture(scope="module")

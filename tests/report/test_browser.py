@@ -346,7 +346,9 @@ def test_whatever_things_are_called_is_shown_as_written_and_never_run(tab, fused
         return renamed.get(value, value) if isinstance(value, str) else value
 
     for name in ("run.json", "cases.json"):
-        (tmp_path / name).write_text(json.dumps(called(json.loads((tmp_path / name).read_text()))))
+        said = called(json.loads((tmp_path / name).read_text()))
+        said.pop("tables", None)  # digests of what is changed here
+        (tmp_path / name).write_text(json.dumps(said))
     columns = ("method", "fold", "clip", "subject", "activity", "predicted")
     predictions.with_columns(pl.col(*columns).replace(renamed)).write_parquet(
         tmp_path / "predictions.parquet"

@@ -266,6 +266,7 @@ def test_a_tuned_encoder_can_be_a_donor_s(tmp_path):
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.filterwarnings("ignore:.*video goes from:plait.errors.PlaitWarning")
 def test_blocks_of_a_network_are_trained_with_the_method(tmp_path, monkeypatch):
     monkeypatch.setattr(generated, "SUBJECTS", ("1", "2", "3", "4"))
     monkeypatch.setattr(generated, "REPEATS", 1)

@@ -357,7 +357,7 @@ def open_recording(folder: Path) -> Recording:
                 )
             if otherwise := clocks[name].outlived(described.counts(name)):
                 raise DataError(
-                    f"{folder / SYNC}: log {name!r} is was read otherwise when it was synchronised: "
+                    f"{folder / SYNC}: log {name!r} was read otherwise when it was synchronised: "
                     f"{otherwise} ({DESCRIPTION}); run `plait sync` again"
                 )
             streams[name] = Synced(log, clocks[name])

@@ -59,16 +59,14 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
     for entry in lasting:
         if not entry.activity:
             raise DataError(f"{file}: {entry.where}: the activity is empty, expected a name")
-        if entry.activity in NOTHING:
-            raise DataError(
-                f"{file}: {entry.where}: the activity is {entry.activity!r}, as programs write an empty "
-                "cell: expected a name; leave out such rows, or call what is meant otherwise (no activity)"
-            )
         if not 0 <= entry.start_s < entry.stop_s <= MOST_S:
             raise DataError(
                 f"{file}: {entry.where}: {entry.activity!r} is from {entry.start_s} s to {entry.stop_s} s, "
                 "expected a start of 0 or more and a later stop"
             )
+    if words := sorted({entry.activity for entry in lasting} & {*NOTHING}):
+        empty = "which programs write for an empty cell: leave such rows out if none is meant"
+        notes.append(f"{file.name}: activities are called {', '.join(words)}, {empty}")
     spans = _join(file, sorted(lasting, key=lambda entry: (entry.start_s, entry.stop_s)))
     if footage is not None:
         _compare(file, spans, settings, footage, notes)

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from plait.compute.machine import keep_memory, settled, settled_numerics, wide_p
 from plait.compute.seeds import OWN_DRAWS, drawn_alike, left_alone
 from plait.config import Encoder, Method, Study, Train, Training
 from plait.contents import describe, network_key, settings
-from plait.errors import PlaitWarning
+from plait.errors import PlaitError, PlaitWarning
 from plait.keying import source_key
 from plait.objects import resolve
 from plait.results import TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
@@ -246,20 +247,19 @@ def _failure(trained: Trained) -> str | None:
 def _start(method: Method, dataset: Dataset, shapes: Mapping[str, tuple[int, ...]], where: str) -> str | None:
     """A key of all that a network starts with where parts of it are not plait's, which may read it of files.
 
-    None where seeds decide it, or where nothing does.
-
-    Raises:
-        PlaitError: what building it refuses.
+    None where seeds decide it, where nothing does, or where it cannot be built, as checks of methods say.
     """
     assert method.use is not None
     makers = [maker(method.encoders.get(name, Encoder()), dataset, name, where) for name in method.modalities]
     makers = [make for make in (*makers, resolve(method.use, where)) if make is not nn.Identity]
     if all(of_plait(getattr(make, "__module__", "")) for make in makers):
         return None
-    with settled():
-        keys = [network_key(drawn_alike(partial(build, method, dataset, shapes, where))) for _ in range(2)]
-    if keys[0] == keys[1]:
-        return keys[0]
+    keys: list[str] = []
+    with suppress(PlaitError), settled():
+        for _ in range(2):
+            keys.append(network_key(drawn_alike(partial(build, method, dataset, shapes, where))))
+    if len(set(keys)) < 2:
+        return keys[0] if keys else None
     warnings.warn(f"network {OWN_DRAWS}", PlaitWarning, stacklevel=2)
     return None
 
