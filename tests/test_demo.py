@@ -119,6 +119,7 @@ def test_the_newcomer_is_in_no_job_and_no_clip(demo):
     assert "04" not in training.settings and all(name in training.settings for name in three)
 
 
+@pytest.mark.slow
 def test_the_newcomer_is_another_person_than_the_study_s_seed_has(demo):
     mine = (demo.out / "newcomer" / "raw" / "04" / "truth.json").read_text()
     assert '"seed": 1' in mine and '"seed": 0' in (demo.out / "raw" / "01" / "truth.json").read_text()

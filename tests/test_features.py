@@ -258,6 +258,7 @@ def test_a_bad_clip_is_named_and_the_good_ones_are_kept():
         part.unlink()
 
 
+@pytest.mark.slow
 def test_several_at_a_time_make_the_files_of_one_at_a_time(quick_workers):
     """Keys and bytes are the same, what a killed process left is gone on from, a bad one loses none."""
     how = Extraction("tests.test_features:Summed", {"scale": 11.0}, batch=5)

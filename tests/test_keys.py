@@ -450,6 +450,7 @@ print(json.dumps([source_key([thing]) for thing in things]))
 """
 
 
+@pytest.mark.slow
 def test_what_a_process_has_imported_besides_decides_nothing(tmp_path):
     """A command line, a test, a worker on a cluster: each has other modules when it asks for the same."""
     (tmp_path / "mine.py").write_text(MINE)

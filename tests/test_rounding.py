@@ -136,6 +136,7 @@ def test_features_that_float16_holds_are_not(cache, settings):
         of(Extraction("tests.test_rounding:Far", settings))
 
 
+@pytest.mark.slow
 def test_a_crew_says_it_once(cache, quick_workers):
     with pytest.warns(PlaitWarning, match="float16 moves 2 of 2 channels by 100 %") as warned:
         of(Extraction("tests.test_rounding:Far"), crew=Crew(3))

@@ -88,6 +88,7 @@ def test_each_example_stays_under_40_lines():
         assert len(file.read_text().splitlines()) < 40, file.name
 
 
+@pytest.mark.slow
 def test_a_sensor_is_missing(followed):
     follow("how-to/missing-sensors.md", followed)
     lacking = pl.read_csv(followed / "runs/slipped/lacking.csv")

@@ -225,6 +225,7 @@ def work(out, do):
     return Work(out, do, reads=lambda piece: (), moved=lambda piece, where: piece, **parts)
 
 
+@pytest.mark.slow
 def test_a_worker_loads_at_its_start_what_it_will_need_and_begins_with_no_other_code(mine, tmp_path):
     module, files = mine
     name, own = f"{module.__name__}_other", f"{module.__name__}_work"

@@ -61,6 +61,7 @@ def cards(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_easy_to_see_is_found_where_it_was_not_learned(cards, tmp_path):
     pictures = read_boxes(cards / "other")
 

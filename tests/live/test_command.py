@@ -168,6 +168,7 @@ def first_line(session):
     return line if ended else ""
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*predicted without:plait.errors.PlaitWarning")
 def test_a_session_that_is_killed_leaves_what_it_has_seen(plait, made, tmp_path):
     out = tmp_path / "live"

@@ -61,6 +61,7 @@ def test_of_utd_mhad(tmp_path, plait):
     assert "frames right" in done(plait, "score", "timeline")
 
 
+@pytest.mark.slow
 def test_of_simulated_people(tmp_path, plait):
     small = ["--clips", 8, "--height", 96, "--fps", 15]
     done(plait, "simulate", "--subjects", 2, "--out", "raw", *small, "--world", "easy", "--workers", 1)

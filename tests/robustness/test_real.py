@@ -47,6 +47,7 @@ def befalls(dataset, cuts):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MEX_HERE.is_dir(), reason="needs shared/data/mex")
 @pytest.mark.filterwarnings("ignore:.*lines out of order")
 def test_mex(some_of_mex, tmp_path):

@@ -215,6 +215,7 @@ def parts_of(run):
     return {file.parent: json.loads(file.read_text()) for file in files}
 
 
+@pytest.mark.slow
 def test_killed_half_way_and_started_again_it_ends_with_the_same_bytes(tmp_path):
     methods = {"b": tiny.study()["methods"]["b"]}
     study = tiny.study(train={"max_epochs": 1}, methods=methods, seeds=[0])

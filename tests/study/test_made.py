@@ -238,6 +238,7 @@ def test_what_was_lost_of_a_stack_is_done_again_to_the_same_bytes(tmp_path, one_
     same_tables(copy, one_fold)
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes(tmp_path, one_fold, quick_workers):
     run(tmp_path, study(protocol=ONE_FOLD), executor="processes", workers=2)
     same_tables(tmp_path, one_fold)
