@@ -432,6 +432,37 @@ def test_what_is_written_for_want_of_a_reading_is_said(fill):
     assert not unlike(known, Recording("r", "1", {"b": replace(log, values=once)}, ()), ())
 
 
+def log_of(values):
+    times = np.arange(len(values)) / 50
+    names = tuple(f"{kind}_{axis}" for kind in ("acc", "gyr") for axis in "xyz")
+    return Recording("r", "1", {"b": SensorLog(times, values.astype(np.float32), names)}, ())
+
+
+def test_who_lies_or_faces_otherwise_is_in_no_other_unit():
+    random = np.random.default_rng(0)
+    moved = [random.normal(size=(2000, 6)) * [0.3, 0.3, 0.3, 40, 40, 40] for _ in range(5)]
+    known = known_of(*(log_of(one + np.array([0.1, 0.2, 1, 0, 0, 0])) for one in moved[:4]))
+    turned = moved[4] * [0.05, 0.05, 0.05, 1, 1, 1] + [0, 1, 0.02, 0, 0, 0]  # another axis has gravity
+    assert not unlike(known, log_of(turned), ())
+    still = moved[4] * 0.01 + [0, 0, 1, 0, 0, 0]
+    (line,) = unlike(known, log_of(still), ())
+    assert "b (gyr_x, gyr_y, gyr_z) has readings" in line and "at rest throughout" in line
+    for scale, which in ((9.81, "acc"), (1 / 57.3, "gyr")):
+        other = moved[4] + [0.1, 0.2, 1, 0, 0, 0]
+        other[:, slice(0, 3) if which == "acc" else slice(3, 6)] *= scale
+        (line,) = unlike(known, log_of(other), ())
+        assert f"b ({which}_x" in line and "in another unit?" in line
+
+
+@pytest.mark.parametrize("end", [8.0, 16.0])
+def test_a_clap_at_the_end_of_a_sensor_s_scale_is_a_reading(end):
+    random = np.random.default_rng(0)
+    waved = [random.normal(size=(2000, 6)) * 0.3 + [0, 0, 1, 0, 0, 0] for _ in range(3)]
+    clapped = waved[2].copy()
+    clapped[100:400:50, 0] = [end, -end] * 3
+    assert not unlike(known_of(*map(log_of, waved[:2])), log_of(clapped), ())
+
+
 def test_a_model_of_whole_spans_keeps_how_long_they_lasted(tmp_path, monkeypatch):
     import plait
 

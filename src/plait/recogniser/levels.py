@@ -23,6 +23,8 @@ FACTOR = 5.0  # between levels of people, at least, that no person is
 SLOWER = 0.8  # of the lowest rate
 COLUMNS = 64  # of a log; what has more is told by one level
 REPEATED = 3  # readings of one value that may stand for none
+FAR = 50.0  # times a level, where no sensor's end of scale lies
+AXES_AT_MOST = 4  # of one sensor
 MOST = 2**16  # readings that are looked at
 AXES = re.compile(r"(?<![a-z])[xyz](?![a-z])"), re.compile(r"[wxyz](?![a-z\d])"), re.compile(r"\d+$")
 
@@ -151,10 +153,12 @@ def unlike_stream(
     for group in quantities(names, len(levels)):
         what = f"{name}{_which(group, names, len(levels))}"
         own = [ratios[column] for column in group if column in ratios]
+        if _turned(group, levels, facts):
+            continue
         stronger = [one for one in own if one >= FACTOR]
         weaker = [one for one in own if one <= 1 / FACTOR]
         for side, why in (
-            (stronger, "in another unit?"),
+            (stronger, "moved far more, or in another unit?"),
             (weaker, "at rest throughout, or in another unit?"),
         ):
             if len(side) > len(own) / 2:
@@ -162,6 +166,16 @@ def unlike_stream(
                     f"{what} has readings {np.median(side):.3g} times those that the model was trained on: "
                     f"{why}{advice}"
                 )
+
+
+def _turned(group: Sequence[int], levels: np.ndarray, facts: StreamFacts) -> bool:
+    """Whether the axes of one sensor are as strong together as they were: it lies, or faces, otherwise."""
+    known = [column for column in group if math.isfinite(levels[column])]
+    if not 1 < len(known) <= AXES_AT_MOST:
+        return False
+    low, high = (max(facts.levels[column][end] for column in known) for end in (0, 1))
+    strongest = float(levels[known].max())
+    return 0 < low <= FACTOR * strongest and strongest < FACTOR * high
 
 
 def quantities(names: Sequence[str], count: int) -> list[list[int]]:
@@ -224,7 +238,7 @@ def _levels_of(absolute: np.ndarray) -> np.ndarray:
 def _fill(absolute: np.ndarray, high: float) -> float | None:
     """A value that stands for no reading: far above a level, often, and nothing comes half as near to it."""
     most = float(np.nanmax(absolute, initial=0.0))
-    if not 0 < FACTOR * high <= most:
+    if not 0 < FAR * high <= most:
         return None
     far = absolute[absolute > most / 2]
     return most if len(far) >= REPEATED and (far == most).all() else None
