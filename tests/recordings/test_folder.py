@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -15,15 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from plait.cli import app
 from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning
-from plait.recordings.folder import (
-    Clock,
-    Description,
-    LogFile,
-    open_recording,
-    read_description,
-    read_sync,
-    recording_folders,
-)
+from plait.recordings.folder import Clock, open_recording, read_description, read_sync, recording_folders
 from plait.recordings.ingest import ingest
 from plait.recordings.synchronise import synchronise
 from signals import AUDIO_HZ, simulate
@@ -328,18 +319,3 @@ def test_a_template_finds_its_files(own, tmp_path):
         DataError, match=r"mine.toml: right: expected exactly one file like '\*left\*.csv', got: none"
     ):
         ingest([own[0]], tmp_path / "other", template=str(template))
-
-
-def test_a_file_that_is_called_otherwise_is_read_as_it_was():
-    logs = {"imu": LogFile("imu.csv", ("x",), "time")}
-    one = Description("1", "v.mp4", logs, sha256={"v.mp4": "a", "imu.csv": "b"})
-    counts = one.counts("imu")
-    moved = replace(one, video="w.mp4", logs={"imu": replace(logs["imu"], file="wrist.csv")})
-    clock = Clock(0.0, counts=counts)
-    assert clock.outlived(replace(moved, sha256={"w.mp4": "a", "wrist.csv": "b"}).counts("imu")) is None
-    assert "its file was another" in clock.outlived(
-        replace(moved, sha256={"w.mp4": "a", "wrist.csv": "c"}).counts("imu")
-    )
-    assert "the video was another" in clock.outlived(
-        replace(moved, sha256={"w.mp4": "d", "wrist.csv": "b"}).counts("imu")
-    )

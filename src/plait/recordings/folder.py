@@ -136,9 +136,7 @@ class Description:
         usual = LogFile("", ())
         said = {name: getattr(described, name) for name in ZERO}
         said = {name: value for name, value in said.items() if value != getattr(usual, name)}
-        files = {"video": self.video, "file": described.file}  # by what they held, however they are called
-        named = {name: self.sha256.get(file, file) for name, file in files.items()}
-        counts: dict[str, Any] = json.loads(json.dumps({**said, **named}))
+        counts: dict[str, Any] = json.loads(json.dumps({"video": self.video, **said}))
         return counts
 
     @property
@@ -173,8 +171,6 @@ class Clock:
             return None
         for name in dict.fromkeys(("video", *ZERO, *self.counts, *counts)):
             was, now = (says.get(name) for says in (self.counts, counts))
-            if was != now and name in ("video", "file"):
-                return "the video was another" if name == "video" else "its file was another"
             if was != now:
                 return f"{name} was {_said(was)}, is {_said(now)}"
         return None
