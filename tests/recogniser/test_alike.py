@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+import plait
 from plait.errors import PlaitWarning
 from plait.recogniser import validation
 from plait.recogniser.fitting import fit_model
@@ -209,16 +210,20 @@ def test_what_a_prepare_reads_of_its_module_is_too(monkeypatch):
     assert code_of(world.tensor) == code_of(world.tensor)
 
 
-def test_other_numbers_in_a_prepare_are_said_and_predicted_anew(tmp_path, monkeypatch):
-    import plait
-
-    held = replace(world.WORLD, modalities=tuple(replace(m, prepare=Prepared(0.0)) for m in MODALITIES))
-    monkeypatch.setattr(world, "HELD", held, raising=False)
+def ran(dataset, folder):
+    """A study of one sensor, after it has run."""
     methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
     settings = {"methods": methods, "seeds": [0], "train": {"max_epochs": 1}, "modalities": ["a"]}
-    study = world.study(dataset="tests.recogniser.world:HELD", **settings)
-    (tmp_path / "data").mkdir()
-    plait.run(study, tmp_path / "data", tmp_path / "run", doctor=False)
+    study = world.study(dataset=f"tests.recogniser.world:{dataset}", **settings)
+    (folder / "data").mkdir()
+    plait.run(study, folder / "data", folder / "run", doctor=False)
+    return study
+
+
+def test_other_numbers_in_a_prepare_are_said_and_predicted_anew(tmp_path, monkeypatch):
+    held = replace(world.WORLD, modalities=tuple(replace(m, prepare=Prepared(0.0)) for m in MODALITIES))
+    monkeypatch.setattr(world, "HELD", held, raising=False)
+    study = ran("HELD", tmp_path)
     fit_model(study, "a", tmp_path / "data", tmp_path / "model", run=tmp_path / "run")
     tests = Trust(frozenset({"tests"}))
     code = Recogniser.load(tmp_path / "model", trust=tests).code
@@ -237,8 +242,6 @@ class Prepared:
 
 
 def test_labels_however_they_are_spelt_make_transitions(tmp_path, monkeypatch):
-    import plait
-
     def recordings(data):
         for number, one in enumerate(world.recordings(data)):
             forms = (str, lambda name: f"{name} ", lambda name: unicodedata.normalize("NFD", name))
@@ -247,10 +250,6 @@ def test_labels_however_they_are_spelt_make_transitions(tmp_path, monkeypatch):
 
     spelt = replace(world.WORLD, recordings=recordings, activities=("low", "mixed", "high"))
     monkeypatch.setattr(world, "SPELT", spelt, raising=False)
-    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
-    settings = {"methods": methods, "seeds": [0], "train": {"max_epochs": 1}, "modalities": ["a"]}
-    study = world.study(dataset="tests.recogniser.world:SPELT", **settings)
-    (tmp_path / "data").mkdir()
     seen = []
 
     def transitions(labels, activities, seconds):
@@ -259,7 +258,7 @@ def test_labels_however_they_are_spelt_make_transitions(tmp_path, monkeypatch):
 
     made = validation.transition_probabilities
     monkeypatch.setattr(validation, "transition_probabilities", transitions)
-    plait.run(study, tmp_path / "data", tmp_path / "run", doctor=False)
+    study = ran("SPELT", tmp_path)
     fit_model(study, "a", tmp_path / "data", tmp_path / "model", run=tmp_path / "run")
     assert seen and {*seen} == {*spelt.activities}
 
@@ -464,15 +463,9 @@ def test_a_clap_at_the_end_of_a_sensor_s_scale_is_a_reading(end):
 
 
 def test_a_model_of_whole_spans_keeps_how_long_they_lasted(tmp_path, monkeypatch):
-    import plait
-
     spans = replace(world.WORLD, modalities=tuple(replace(m, rate_hz=None) for m in MODALITIES))
     monkeypatch.setattr(world, "SPANS", spans, raising=False)
-    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
-    settings = {"methods": methods, "seeds": [0], "train": {"max_epochs": 1}, "modalities": ["a"]}
-    study = world.study(dataset="tests.recogniser.world:SPANS", **settings)
-    (tmp_path / "data").mkdir()
-    plait.run(study, tmp_path / "data", tmp_path / "run", doctor=False)
+    study = ran("SPANS", tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)  # settings are chosen on whole recordings
         facts = fit_model(study, "a", tmp_path / "data", tmp_path / "model", run=tmp_path / "run")

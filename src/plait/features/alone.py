@@ -14,7 +14,7 @@ from plait.errors import PlaitError
 from plait.source import installed, of_plait
 
 CLIPS = 3
-CLOSE, ROUNDED = 1e-3, 1e-5  # of how far clips lie apart, and of the largest number
+CLOSE, ROUNDED = 1e-3, 1e-5  # of how far numbers lie apart, and of the largest
 Clips = Mapping[str, Tensor]
 Run = Callable[[dict[str, Tensor]], Tensor]
 
@@ -61,11 +61,21 @@ def copies(clips: Clips, at: slice = slice(None)) -> dict[str, Tensor]:
     return {name: tensor[at].clone() for name, tensor in clips.items()}
 
 
-def close(one: Tensor, other: Tensor) -> bool:
-    """Whether two differ by no more than sums over a batch are rounded, by how far clips lie apart."""
+def close(one: Tensor, other: Tensor, spread: Callable[[Tensor], Tensor] | None = None) -> bool:
+    """Whether two differ by no more than sums over a batch are rounded.
+
+    Args:
+        one: `(b, ...)`.
+        other: likewise.
+        spread: how far the finite numbers of one lie apart; by default how far its clips do.
+    """
     if one.shape != other.shape:
         return False
     known = torch.nan_to_num(other, 0.0, 0.0, 0.0)
-    spread = float((known - known.mean(dim=0)).abs().max()) if known.numel() else 0.0
+    apart = float((spread or _of_clips)(known)) if known.numel() else 0.0
     largest = float(known.abs().max()) if known.numel() else 0.0
-    return torch.allclose(one, other, rtol=0, atol=CLOSE * spread + ROUNDED * largest, equal_nan=True)
+    return torch.allclose(one, other, rtol=0, atol=CLOSE * apart + ROUNDED * largest, equal_nan=True)
+
+
+def _of_clips(numbers: Tensor) -> Tensor:
+    return (numbers - numbers.mean(dim=0)).abs().max()

@@ -16,12 +16,12 @@ from plait.compute import seeds
 from plait.contents import describe, network_key
 from plait.encoders.chain import Chain, Tuned, memory_of
 from plait.errors import ConfigError, PlaitError
+from plait.features.alone import close
 from plait.objects import made
 from plait.patterns import matching
 
 CLIP = (8, 224, 224, 3)  # blocks hang on no clip's shape, so those that are trained are made for this one
 SMALL = (8, 64, 64)  # of frames, height and width: what an encoder is tried on, if it takes clips so small
-CLOSE, ROUNDED = 1e-3, 1e-5  # of the SD of a grid's numbers, and of the largest
 
 
 def drawn_alike(
@@ -55,8 +55,7 @@ def front_of(
         ConfigError: the encoder has no blocks, none of these, or blocks that hang on the clip's shape.
         PlaitError: what the encoder refuses.
     """
-    chain = _chain_of(drawn_alike(make, shape, args, where), where)
-    names = trained_blocks(trained, chain, where)
+    chain, names = _parted(drawn_alike(make, shape, args, where), trained, where)
     first = list(chain.blocks).index(names[0])
     _check_alike(chain, _chain_of(drawn_alike(make, CLIP, args, where), where), first, where)
     return chain.front(first)
@@ -75,8 +74,7 @@ def tuned_of(
         ConfigError: as of `front_of`.
         PlaitError: what the encoder refuses.
     """
-    chain = _chain_of(drawn_alike(make, CLIP, args, where), where)
-    names = trained_blocks(trained, chain, where)
+    chain, names = _parted(drawn_alike(make, CLIP, args, where), trained, where)
     try:
         return Tuned(chain, names, **options)
     except PlaitError as error:
@@ -110,8 +108,7 @@ def check_whole(
     for clip in dict.fromkeys((small, tuple(shape))):
         apart = False
         with suppress(Exception):
-            whole, parted = _both(make, clip, args, trained, where)
-            if _close(whole, parted):
+            if close(*_both(drawn_alike(make, clip, args, where), clip, trained, where), spread=_sd):
                 return
             apart = True
     if apart:
@@ -120,32 +117,26 @@ def check_whole(
 
 
 def _both(
-    make: Callable[..., nn.Module],
-    shape: tuple[int, ...],
-    args: Mapping[str, Any],
-    trained: Sequence[str],
-    where: str,
+    encoder: nn.Module, shape: tuple[int, ...], trained: Sequence[str], where: str
 ) -> tuple[Tensor, Tensor]:
-    """Grids of a random clip by an encoder, and by the blocks that are trained upon its front."""
-    encoder = drawn_alike(make, shape, args, where).eval()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        clips = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
-        torch.manual_seed(0)
-        whole = encoder(clips.clone())
-        chain = _chain_of(encoder, where)
-        names = trained_blocks(trained, chain, where)
+    """Grids of a random clip by the blocks that are trained, upon an encoder's front, and by the encoder."""
+    clips = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = seeds.drawn_alike(partial(encoder.eval(), clips.clone()))
+        chain, names = _parted(encoder, trained, where)
         front = chain.front(list(chain.blocks).index(names[0])).eval()
-        torch.manual_seed(0)
-        return whole, Tuned(chain, names).eval()(front(clips))
+        parts = nn.Sequential(front, Tuned(chain, names).eval())
+        return seeds.drawn_alike(partial(parts, clips)), whole
 
 
-def _close(whole: Tensor, parted: Tensor) -> bool:
-    """Whether two grids differ by no more than rounding."""
-    if whole.shape != parted.shape:
-        return False
-    known = torch.nan_to_num(whole, 0.0, 0.0, 0.0)
-    most = CLOSE * float(known.std(correction=0)) + ROUNDED * float(known.abs().max())
-    return torch.allclose(whole, parted, rtol=0, atol=most, equal_nan=True)
+def _parted(encoder: nn.Module, trained: Sequence[str], where: str) -> tuple[Chain, list[str]]:
+    """An encoder's blocks, and which of them are trained."""
+    chain = _chain_of(encoder, where)
+    return chain, trained_blocks(trained, chain, where)
+
+
+def _sd(numbers: Tensor) -> Tensor:
+    return numbers.std(correction=0)
 
 
 def trained_blocks(wanted: Sequence[str], chain: Chain, where: str) -> list[str]:

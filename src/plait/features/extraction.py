@@ -147,9 +147,8 @@ def extract(
         _make(missing, modality, encode, seal, count, cluster)
     finally:
         torch.set_num_threads(before)
-    if lost := encode.rounding.lost():
-        expected = "expected an encoder that centres or scales what it gives, for features are kept so"
-        warnings.warn(f"{where}: {how.name}: {lost}: {expected}", PlaitWarning, stacklevel=2)
+    expected = "expected an encoder that centres or scales what it gives, for features are kept so"
+    encode.rounding.tell(f"{where}: {how.name}: ", expected)
     return Features(rows_of(parts, files), cuts, decided)
 
 

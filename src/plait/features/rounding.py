@@ -1,12 +1,15 @@
 """What rounding takes from numbers: how far it moves those of a channel, beside how far these lie apart."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from plait.errors import PlaitWarning
 
 POSITIONS = 64  # of a clip's grid that are looked at, at even distances
 LEAST = 8  # numbers of a channel that say how far they lie apart
@@ -53,6 +56,11 @@ class Rounding:
         self.spread = self.spread + other.spread + apart**2 * (self.count * other.count / count)
         self.mean = self.mean + apart * (other.count / count)
         self.moved, self.count = self.moved + other.moved, count
+
+    def tell(self, where: str, expected: str) -> None:
+        """Warn of what is lost, if it is much: `where`, and what is `expected` instead."""
+        if lost := self.lost():
+            warnings.warn(f"{where}{lost}: {expected}", PlaitWarning, stacklevel=3)
 
     def lost(self) -> str | None:
         """How much is lost, in words, if it is much in any channel whose numbers are not constant."""

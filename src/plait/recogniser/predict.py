@@ -34,7 +34,15 @@ from plait.recogniser.model import ModelFacts, Unlabelled
 from plait.recogniser.recognise import recognise, rows_of
 from plait.recogniser.recogniser import Recogniser, refuse_missing
 from plait.recogniser.timeline import TIMELINE, WINDOWS, write_timeline
-from plait.recogniser.windows import Seen, Sliding, extents_of, labels_of, scored_extent, seen
+from plait.recogniser.windows import (
+    Seen,
+    Sliding,
+    extents_of,
+    labels_of,
+    odd_lengths,
+    scored_extent,
+    seen,
+)
 from plait.recogniser.writers import file_stems, write_segments
 from plait.recordings.same_columns import Columns, columns_of
 from plait.recordings.video import Video
@@ -46,7 +54,6 @@ PREDICTED, PARTS = "predict.json", ".predicting"
 SESSION = "session.json"  # of `plait live`, which leaves the rest when it ends
 SCORES, BY_ACTIVITY = "scores.json", "scores.csv"  # of `plait score`
 AT_ONCE = 64  # windows of a part
-BEYOND = 0.25  # of the shortest or the longest clip of training
 AHEAD = 2  # windows that are read while one is looked at
 _STRICT = ConfigDict(extra="forbid")
 
@@ -161,26 +168,13 @@ def plan(
             warnings.warn(line, PlaitWarning, stacklevel=2)
         for line in unlike(recogniser.facts.streams, recording, modalities, sliding.seconds):
             warnings.warn(line, PlaitWarning, stacklevel=2)
-        if (beyond := _beyond(recogniser.facts.lasting_s, windows)) is not None:
-            warnings.warn(f"recording {recording.name}: {beyond}", PlaitWarning, stacklevel=2)
+        if (odd := odd_lengths(recogniser.facts.lasting_s, windows)) is not None:
+            warnings.warn(f"recording {recording.name}: {odd}", PlaitWarning, stacklevel=2)
         labels = labels_of(recording, cut, modalities, recogniser.activities)
         tasks[recording.name] = Task(recording, windows, labels)
     if not tasks:
         raise DataError("no recordings, expected one at least")
     return list(tasks.values())
-
-
-def _beyond(lasting_s: tuple[float, float] | None, windows: Sequence[tuple[float, float]]) -> str | None:
-    """What to say where windows are far shorter or longer than what a model was trained on."""
-    if lasting_s is None:
-        return None
-    low_s, high_s = lasting_s
-    lasts_s = [stop_s - start_s for start_s, stop_s in windows]
-    odd_s = [s for s in lasts_s if not (1 - BEYOND) * low_s <= s <= (1 + BEYOND) * high_s]
-    if not odd_s:
-        return None
-    what = f"{len(odd_s)} of {len(lasts_s)} windows last {min(odd_s):.3g} to {max(odd_s):.3g} s"
-    return f"{what}, the model was trained on clips of {low_s:.3g} to {high_s:.3g} s, each seen as a whole"
 
 
 def timeline(

@@ -20,6 +20,7 @@ from plait.recordings.video import Forward, Video
 from plait.types import Dataset, Modality, Recording, Span, Stream, Windows
 
 MOST_WINDOWS = 10_000_000  # of a recording
+BEYOND = 0.25  # of the shortest or the longest clip of training
 
 
 class Seen(NamedTuple):
@@ -108,6 +109,24 @@ def scored_extent(recording: Recording, modalities: Sequence[Modality]) -> tuple
         if start_s < stop_s:
             first_s, last_s = min(first_s, start_s), max(last_s, stop_s)
     return first_s, last_s
+
+
+def odd_lengths(lasting_s: tuple[float, float] | None, windows: Sequence[tuple[float, float]]) -> str | None:
+    """What to say where windows are far shorter or longer than what a model was trained on.
+
+    Args:
+        lasting_s: the shortest and the longest clip of its training, if they count.
+        windows: start and stop of each.
+    """
+    if lasting_s is None:
+        return None
+    low_s, high_s = lasting_s
+    lasts_s = [stop_s - start_s for start_s, stop_s in windows]
+    odd_s = [s for s in lasts_s if not (1 - BEYOND) * low_s <= s <= (1 + BEYOND) * high_s]
+    if not odd_s:
+        return None
+    what = f"{len(odd_s)} of {len(lasts_s)} windows last {min(odd_s):.3g} to {max(odd_s):.3g} s"
+    return f"{what}, the model was trained on clips of {low_s:.3g} to {high_s:.3g} s, each seen as a whole"
 
 
 def seen(

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -24,19 +24,10 @@ from plait.types import Recording, Span, Stream
 
 DESCRIPTION, SYNC = "recording.toml", "sync.json"
 OWN = (DESCRIPTION, SYNC, "sync.svg")  # names that no file of a recording may have
-ZERO = (  # of a log's settings, those that decide from where its clock counts, and how fast
-    *(
-        "file",
-        "header_line",
-        "names",
-        "where",
-        "first_line",
-        "time",
-        "time_unit",
-        "fraction",
-        "fraction_unit",
-    ),
-    *("rate_hz", "decimal", "missing", "clock_set", "same_time", "absolute", "same_clock"),
+# Of a log's settings, those that decide from where its clock counts, and how fast.
+ZERO = (
+    *("file", "header_line", "names", "where", "first_line", "time", "time_unit", "fraction"),
+    *("fraction_unit", "rate_hz", "decimal", "missing", "clock_set", "same_time", "absolute", "same_clock"),
 )
 T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid")
@@ -307,16 +298,11 @@ def read_sync(folder: Path) -> dict[str, Clock]:
 
 def write_sync(folder: Path, clocks: dict[str, Clock], described: Description | None = None) -> None:
     """Write `sync.json`; its clocks hold as long as `described` has the logs be read as it does."""
-    lines = {name: asdict(clock) for name, clock in clocks.items()}
-    for name, line in lines.items():
-        line["counts"] = described.counts(name) if described else line["counts"]
-    write_json(
-        folder / SYNC,
-        {
-            name: {key: value for key, value in line.items() if value is not None}
-            for name, line in lines.items()
-        },
-    )
+    if described is not None:
+        clocks = {name: replace(clock, counts=described.counts(name)) for name, clock in clocks.items()}
+    lines = {name: asdict(clock).items() for name, clock in clocks.items()}
+    said = {name: {key: value for key, value in line if value is not None} for name, line in lines.items()}
+    write_json(folder / SYNC, said)
 
 
 def read_logs(folder: Path, described: Description) -> dict[str, SensorLog]:

@@ -32,9 +32,9 @@ def read_labels(file: Path, settings: LabelSettings | None = None, footage: Foot
     `footage` is taken. Points in time are left out.
 
     Raises:
-        DataError: the file is missing, damaged or holds no label; a label is empty (or nan, null, None, NA),
-            negative or reversed, or ends after the video; two of different activities overlap; or it is not
-            clear what is meant, and settings do not say.
+        DataError: the file is missing, damaged or holds no label; a label is empty, negative or reversed, or
+            ends after the video; two of different activities overlap; or it is not clear what is meant, and
+            settings do not say.
     """
     settings = settings or LabelSettings()
     notes: list[str] = []

@@ -93,7 +93,7 @@ def _lines(part: _Part, again: _Part, clips: Mapping[str, Tensor], frozen: bool 
     if not frozen:
         (part, made), (_, once_more) = part.trained(clips), part.trained(clips)
         if made is not None and once_more is not None and not close(made, once_more):
-            yield (f"{part.what} {OWN_DRAWS}")
+            yield f"{part.what} {OWN_DRAWS}"
     try:
         again.module.load_state_dict(part.module.state_dict())
     except RuntimeError as error:

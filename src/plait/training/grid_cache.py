@@ -1,7 +1,6 @@
 """Grids that training does not change: of frozen encoders, and of features; they are read, not made anew."""
 
 import math
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from plait.clips.rows import BFLOAT16
 from plait.compute.machine import numerics
 from plait.config import Method
 from plait.contents import network_key
-from plait.errors import DataError, PlaitWarning
+from plait.errors import DataError
 from plait.features.rounding import Rounding
 from plait.fusion.contraction import average
 from plait.fusion.grids import mean_of
@@ -135,9 +134,8 @@ def _frozen(encoder: nn.Module, modality: str, donor: Path, clips: Clips, device
     grids = (encode(part, rows) for part in parts for rows in _batches(len(part)))
     path = folder / f"{key}.npy"
     _keep(path, sum(map(len, parts)), _HALF, grids, f"the frozen encoder of {modality}")
-    if lost := rounding.lost():
-        expected = "expected one that centres or scales what it gives, for a frozen one's grids are kept so"
-        warnings.warn(f"encoders.{modality}: {lost}: {expected}", PlaitWarning, stacklevel=2)
+    expected = "expected one that centres or scales what it gives, for a frozen one's grids are kept so"
+    rounding.tell(f"encoders.{modality}: ", expected)
     return array.behind_each_other(path)
 
 
@@ -151,9 +149,9 @@ def _rounded(grid: Rows, modality: str, folder: Path) -> Rows:
     """Every clip's grid in bfloat16."""
     rounding = Rounding(torch.bfloat16)
     rounded = _derived(grid, folder, ["bfloat16", FORMAT], BFLOAT16, partial(_round, rounding))
-    if lost := rounding.lost():
-        expected = "expected features that are centred or scaled, or float32"
-        warnings.warn(f"train.precision: of {modality}, {lost}: {expected}", PlaitWarning, stacklevel=2)
+    rounding.tell(
+        f"train.precision: of {modality}, ", "expected features that are centred or scaled, or float32"
+    )
     return rounded
 
 
