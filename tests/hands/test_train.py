@@ -166,6 +166,7 @@ def test_resnet50_starts_from_a_file_of_coco_s_form(people, tmp_path):
         train(people / "learn", tmp_path / "other", training, weights=tmp_path / "none.pt")
 
 
+@pytest.mark.slow
 def test_weights_for_a_network_that_brings_its_own_are_refused(people, tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"")
     with pytest.raises(ConfigError, match="lite0 brings its own"):

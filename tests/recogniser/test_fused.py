@@ -117,6 +117,7 @@ def test_a_model_of_an_ensemble_is_the_mean_of_a_network_for_each_seed(made):
     np.testing.assert_allclose(recogniser(window()), cooled(p.mean(0), facts.temperature), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_of_a_mixture_is_calibrated_on_all_who_validated(made):
     root, _ = made
     facts = read_facts(root / "mixture")

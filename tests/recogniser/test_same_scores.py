@@ -45,6 +45,7 @@ def same_scores(plait, study, method, data, person, *sets):
     return len(studied)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="UTD-MHAD itself is not there")
 def test_of_utd_mhad(tmp_path, plait):
     for kind in ("Depth", "Inertial", "Skeleton"):  # first trials: all, and nine of who is tested

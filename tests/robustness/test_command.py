@@ -28,6 +28,7 @@ def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_what_it_writes_and_shows(run, plait, svg):
     asked = ("--trust", "tests.tiny", "--fault", "absent", "--fault", "noisy", "--executor", "inline")
     code, said, told = plait("robustness", run, *asked)
