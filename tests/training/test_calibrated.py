@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -157,6 +158,33 @@ def test_a_part_of_one_s_own_that_nobody_calibrates_is_said(encoder, warned, tmp
     study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1})
     with contextlib.nullcontext() if warned is None else pytest.warns(PlaitWarning, match=warned):
         run_study(study, None, tmp_path / "run")
+
+
+class Pictured(tiny.Linear):
+    black_and_white = (-9.0, 9.0)
+
+
+class OfUnit(tiny.Linear):
+    black_and_white = (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("encoder", "warned"), [("Pictured", False), ("OfUnit", True)])
+def test_an_encoder_of_other_values_is_warned_of_before_it_is_trained(encoder, warned, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    own = {"use": f"tests.training.test_calibrated:{encoder}"}
+    methods = {
+        "a": METHODS["a"] | {"encoders": {"a": own}},
+        "tuned": {"use": "plait.fusion:Concat", "encoders": {"a": {"from": "a"}}},
+    }
+    study = tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run_study(study, None, tmp_path / "run")
+    lines = [str(one.message) for one in caught if issubclass(one.category, PlaitWarning)]
+    assert len(lines) == warned
+    for line in lines:
+        assert line.startswith("encoders.a: a goes from -")
+        assert "expected 0 (black) to 1 (white), which OfUnit was made for" in line
 
 
 class Edges(nn.Module):

@@ -4,7 +4,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -130,7 +130,8 @@ def extract(
     missing = {file: [cuts[row] for row in part] for part, file in pairs if not sound(file)}
     if missing and not is_plait_s(encoder):
         _look_at(encoder, modality, next(iter(missing.values())), how)
-    check_range(encoder, modality, [cut for some in missing.values() for cut in some], how.name, where)
+    unmade = [cut for some in missing.values() for cut in some]
+    check_range(encoder, modality.name, partial(_read, modality, unmade), len(unmade), how.name, where)
     encode = Encoding(encoder, how, device, where)
     title = f"{name} through {how.name}"
     standing = len(cuts) - sum(map(len, missing.values()))
@@ -236,6 +237,10 @@ def _decide(
         "numerics": settled_numerics(device),
         **({"cut": [how.cut, network_key(tuned_of(make, how.args, how.cut, where))]} if how.cut else {}),
     }
+
+
+def _read(modality: Modality, cuts: Sequence[Cut], places: Sequence[int]) -> Iterator[Tensor]:
+    return tensors(modality, [cuts[place] for place in places])
 
 
 def _look_at(encoder: nn.Module, modality: Modality, cuts: Sequence[Cut], how: Extraction) -> None:

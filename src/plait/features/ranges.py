@@ -1,16 +1,14 @@
 """Whether clips lie in the range that a network of pictures was made for."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import numpy as np
 from torch import Tensor, nn
 
-from plait.clips import Cut, tensors
 from plait.encoders.frames import FrameNet
 from plait.errors import PlaitError, PlaitWarning
-from plait.types import Modality
 
 LOOKED_AT = 8  # clips, evenly from all
 BEYOND, OFTEN = 0.05, 0.01  # of the range, and of the values that are so far beyond its ends
@@ -18,27 +16,33 @@ LEAST = 0.01  # of the range; [0, 1] in place of 0 to 255 fills 0.004
 
 
 def check_range(
-    encoder: nn.Module, modality: Modality, cuts: Sequence[Cut], encoder_name: str, where: str
+    encoder: nn.Module,
+    modality: str,
+    read: Callable[[list[int]], Iterable[Tensor]],
+    count: int,
+    encoder_name: str,
+    where: str,
 ) -> None:
     """Warn of some clips whose values are not those that the encoder calls `black_and_white`, if it does.
 
     A clip that cannot be read is refused by who reads it next, and passed over here.
 
     Args:
-        encoder: of features.
-        modality: the clips'.
-        cuts: those that features are to be made of.
+        encoder: of clips of the modality.
+        modality: its name.
+        read: from places among the clips that the encoder is to be given to their tensors.
+        count: how many clips there are.
         encoder_name: what the warning calls it.
         where: the setting that the warning names.
     """
     expected: tuple[float, float] | None = getattr(encoder, "black_and_white", None)
-    if expected is None or not cuts:
+    if expected is None or not count:
         return
-    chosen = sorted(set(np.linspace(0, len(cuts) - 1, LOOKED_AT).round().astype(int).tolist()))
+    chosen = sorted(set(np.linspace(0, count - 1, LOOKED_AT).round().astype(int).tolist()))
     with suppress(PlaitError, OSError):
-        found = other_range(tensors(modality, [cuts[row] for row in chosen]), *expected)
+        found = other_range(read(chosen), *expected)
         if found:
-            got = f"{modality.name} goes from {found[0]:.4g} to {found[1]:.4g} in {len(chosen)} clips"
+            got = f"{modality} goes from {found[0]:.4g} to {found[1]:.4g} in {len(chosen)} clips"
             own = ", or set low and high among its args" if isinstance(encoder, FrameNet) else ""
             remedy = f"have the modality's prepare give these{own}"
             line = f"{where}: {got}, expected {expected[0]:g} (black) to {expected[1]:g} (white), which "

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from plait.clips import Clips
+from plait.clips import Clips, Rows
 from plait.compute.seeds import OWN_DRAWS, left_alone, seed_all
-from plait.config import Method, Train
+from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
 from plait.encoders.standardise import calibrated, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitError, PlaitWarning
+from plait.features.ranges import check_range
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
 from plait.training.alone import dependent
@@ -168,11 +169,16 @@ def _show_one(shape: Sequence[int], where: str, encoder: nn.Module) -> None:
             part.calibrate(iter([torch.rand(2, *shape)]))
 
 
+def _read(clips: Rows, rows: np.ndarray, places: Sequence[int]) -> Tensor:
+    return clips.read(rows[list(places)])
+
+
 def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clips, where: str) -> Network:
     """Refuse calibration, precision, optimizer, schedule or augmentation that would fail in training.
 
     A part of an encoder whose `calibrate` nobody calls is warned of, and so is one of somebody's own whose
-    output for a clip is not that clip's and its weights' alone (`plait.training.alone`).
+    output for a clip is not that clip's and its weights' alone (`plait.training.alone`), or that was made for
+    values in another range than the clips' (`plait.features.ranges`).
 
     Args:
         method: what is to be trained.
@@ -205,6 +211,11 @@ def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clip
                 expected = "blocks are shown no clips, expected it to hold what it needs already"
             what = f"encoders.{name}: nobody calls calibrate of {part}"
             warnings.warn(f"{what}: {expected}", PlaitWarning, stacklevel=2)
+        own = method.encoders.get(name, Encoder())
+        if own.features is None and own.donor is None:  # of features, and of donors, it has been looked at
+            rows = clips.holding([name], np.arange(len(clips.table)))
+            read = partial(_read, clips.arrays[name], rows)
+            check_range(encoder, name, read, len(rows), type(encoder).__name__, f"encoders.{name}")
     if part_of_it := uncalibrated(network.method):
         expected = "expected it in an encoder, which is shown the training clips"
         raise ConfigError(f"{where}: nobody calibrates {part_of_it}, of method {method.use}, {expected}")
@@ -229,7 +240,7 @@ def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clip
         if getattr(train, setting) > 1 and any(one.use != PLAIN for one in train.objective):
             plain = "for others look at whole batches"
             raise ConfigError(f"{where}.train.{setting}: expected no objective but {PLAIN}, {plain}")
-    _try_steps(train, copy.deepcopy(network), where)
+    _try_steps(train, copy.deepcopy(network), f"{where}.train")
     for name, augment in augments_of(method, where).items():
         here = f"{where}.augment.{name}"
         drawn = torch.rand(2, *shapes[name])
