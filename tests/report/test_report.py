@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from plait.analysis.metrics import first_best
 from plait.errors import DataError
 from plait.report import write_report
 
@@ -149,6 +150,30 @@ def test_everything_is_written_and_nothing_else(tmp_path):
     run = make_run(tmp_path / "run")
     assert write_report(run) == run / "index.html"
     assert {file.name for file in run.iterdir()} == {*FILES, "predictions.parquet", "run.json"}
+
+
+def test_a_report_leaves_nothing_of_the_run_that_lay_there_before(tmp_path):
+    """As where fewer methods are run into the same folder: others' numbers would stand beside theirs."""
+    planned = {"contrasts": [["video-led", "concat"]], "margin": 0.05}
+    for folder, methods in (("run", METHODS), ("run", ["video", "gloves"]), ("fresh", ["video", "gloves"])):
+        run = make_run(tmp_path / folder, {name: METHODS[name] for name in methods})
+        if len(methods) > 2:
+            about = json.loads((run / "run.json").read_text())
+            (run / "run.json").write_text(json.dumps(about | {"comparisons": planned}))
+        page(run)
+        assert (run / "contrasts.tex").exists() == (len(methods) > 2)
+    left, fresh = ({path.name for path in (tmp_path / name).iterdir()} for name in ("run", "fresh"))
+    assert left == fresh
+
+
+def test_the_best_of_several_alike_is_the_first_whatever_order_sums_are_in():
+    """Means of the same accuracies in another order differ in their last digits."""
+    shares = [(0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.2, 0.3, 0.1)]
+    means = {name: sum(parts) / 3 for name, parts in zip("abc", shares, strict=True)}
+    assert len(set(means.values())) > 1
+    for names in (("a", "b", "c"), ("c", "b", "a"), ("b", "a", "c")):
+        assert first_best(names, means) == names[0]
+        assert first_best([*names, "d"], means | {"d": 0.21}) == "d"
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path, pdf):

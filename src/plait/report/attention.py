@@ -47,7 +47,7 @@ def write_attention(
         run: Folder of a finished run.
         clip: Name of the clip.
         method: Name of a fusion; by default the one that Table 2 names.
-        fold: `FOLD/SEED`; by default the one that tested the clip's subject.
+        fold: `FOLD/SEED`; by default the first seed's of the fold that tested it.
         data: Where the data set lies now; by default where it lay.
         trust: Whose code besides plait's may run.
 
@@ -63,7 +63,7 @@ def write_attention(
         method = choice.method
     clips, row = finished.clips(method), finished.row(clip)
     recording, cut = finished.cuts[row]
-    fold = fold or finished.fold_of(method, cut.subject)
+    fold = fold or finished.fold_of(method, cut.name)
     network = finished.network(method, fold, clips)
     modalities = finished.study.method(method).modalities
     if not cut.holds(modalities):

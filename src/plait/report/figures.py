@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from plait.analysis.across import DESCRIBED_ONLY
+from plait.analysis.metrics import ROUNDING
 from plait.config import UNKNOWN
 from plait.report.captions import percent, points
 from plait.report.drawing import (
@@ -52,7 +53,7 @@ def accuracy_plot(
             mark: Any = {"c": COLOURS[COLOUR_OF[row["kind"]]][0], "clip_on": False}
             axes.scatter([100 * a for a in shares], heights, s=11, alpha=0.55, linewidths=0, **mark)
             axes.scatter(100 * mean, line.y, s=46, marker=marker, edgecolors=edge, linewidths=1, **mark)
-            number(axes, line.y, percent(mean), "bold" if mean == best else "normal")
+            number(axes, line.y, percent(mean), "bold" if mean >= best - ROUNDING else "normal")
         percents = [100 * a for a in (*subjects["accuracy"].drop_nulls(), *main["accuracy"])]
         low, high = max(0, 10 * ((min(percents) - 1) // 10)), min(100, 10 * -(-(max(percents) + 1) // 10))
         axes.set_xlim(low, high)
