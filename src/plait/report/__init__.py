@@ -44,10 +44,10 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
         write_csv(run / f"{name}.csv", table)
     for name, text in texts.items():
         write_text(run / f"{name}.tex", text)
+    stays = {"svg": {*figures}, "pdf": {*figures}, "csv": {*tables}, "tex": {*texts}}
     for name in {*PARTIAL, *tables}:  # of an earlier state, which had them; a table without rows has no .tex
-        present = {"svg": figures, "pdf": figures, "csv": tables} if name in PARTIAL else {}
-        for ending, names in {**present, "tex": texts}.items():
-            if name not in names:
+        for ending in ("svg", "pdf", "csv", "tex") if name in PARTIAL else ("tex",):
+            if name not in stays[ending]:
                 (run / f"{name}.{ending}").unlink(missing_ok=True)
     wide: dict[str, str] = {}
     for name, draw in figures.items():

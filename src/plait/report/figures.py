@@ -44,7 +44,7 @@ def accuracy_plot(
     lines = listed_lines(names)
     with mpl.rc_context(style()):
         figure, axes = canvas(lines, width_in, row_in=0.26, stacks=True)
-        best = main["accuracy"].max()
+        best = max(main["accuracy"])
         for line, row in zip(rows_of(lines), pl.concat(grouped.values()).iter_rows(named=True), strict=True):
             rows = subjects.filter(pl.col("method") == row["method"])
             shares, mean = rows["accuracy"].drop_nulls().to_list(), row["accuracy"]
