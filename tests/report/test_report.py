@@ -8,10 +8,13 @@ from html.parser import HTMLParser
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.text import Text
 
 from plait.analysis.metrics import first_best
 from plait.errors import DataError
 from plait.report import write_report
+from plait.report.curves import width_plot
+from plait.report.figures import accuracy_plot
 
 TABLES = (
     "table",
@@ -174,6 +177,23 @@ def test_the_best_of_several_alike_is_the_first_whatever_order_sums_are_in():
     for names in (("a", "b", "c"), ("c", "b", "a"), ("b", "a", "c")):
         assert first_best(names, means) == names[0]
         assert first_best([*names, "d"], means | {"d": 0.21}) == "d"
+
+
+def test_figures_say_which_mean_they_show_where_several_people_are_tested_together():
+    """Of two folds, of three people and of one."""
+    shares = {"a": (0.2, 0.4, 0.6, 1.0), "led[embedding=2]": (0.1, 0.2, 0.3, 1.0)}
+    rows = [(name, str(who), share) for name, parts in shares.items() for who, share in enumerate(parts)]
+    people = pl.DataFrame(rows, schema=["method", "subject", "accuracy"], orient="row")
+    main = pl.DataFrame({"method": [*shares], "kind": ["single", "fusion"], "accuracy": [0.7, 0.6]})
+    for folds, said in ((2, "large: mean over folds"), (4, "large: mean")):
+        counted = main.with_columns(folds=pl.lit(folds), subjects=pl.lit(4))
+        drawn = accuracy_plot(counted, people)
+        assert said in [
+            line for text in drawn.findobj(Text) for line in re.split(r"\n|, (?=large)", text.get_text())
+        ]
+    widths = pl.DataFrame({"series": "led", "embedding": [2, 4, 8], "accuracy": 0.4, "low": 0.1, "high": 0.9})
+    heights = [line.get_ydata()[0] for line in width_plot(widths, people, ["a"]).axes[0].lines]
+    assert heights == pytest.approx([40.0, 55.0])
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path, pdf):

@@ -36,6 +36,8 @@ def accuracy_plot(
 ) -> Figure:
     """Accuracy of every method: a small mark per subject, at one height in every row, a large one the mean.
 
+    That is the table's, over folds, which are people unless several are tested together.
+
     `main` is `tables.main_table`, `subjects` is `tables.subject_table`; `known` is what networks know of who
     is tested, as `config.known_of` says it.
     """
@@ -57,7 +59,9 @@ def accuracy_plot(
         percents = [100 * a for a in (*subjects["accuracy"].drop_nulls(), *main["accuracy"])]
         low, high = max(0, 10 * ((min(percents) - 1) // 10)), min(100, 10 * -(-(max(percents) + 1) // 10))
         axes.set_xlim(low, high)
-        name_axis(axes, width_in, f"accuracy on people {known}, %\nsmall: one person, large: mean")
+        folds, people = (max(main[key], default=0) for key in ("folds", "subjects"))
+        large = "mean" if folds == people else "mean over folds"
+        name_axis(axes, width_in, f"accuracy on people {known}, %\nsmall: one person, large: {large}")
         return figure
 
 

@@ -175,7 +175,7 @@ class Report:
             drawings["gains"] = partial(gain_plot, self.gains, self.choice.method)
         if not self.widths.is_empty():
             singles = singles_of(self.run.methods, self.widths["method"][0])
-            drawings["widths"] = partial(width_plot, self.widths, self.main, singles)
+            drawings["widths"] = partial(width_plot, self.widths, self.subjects, singles)
         if not self.reliability.is_empty():
             drawings["calibration"] = partial(
                 calibration_plot, self.reliability, self.coverage, self.main, self.leaders()
