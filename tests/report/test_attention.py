@@ -47,6 +47,7 @@ def test_the_deletion_test_starts_at_the_run_s_own_accuracy(run):
     write_attention(run, clip, "led", trust=OWN)
     told = pl.read_csv(run / "attention" / "deletion.csv")
     own = predictions.filter(pl.col("subject") == "3")
+    assert told.select("method", "fold").unique().rows() == [("led", "3/0")]
     assert told.filter(pl.col("share") == 0)["accuracy"].to_list() == pytest.approx(
         [(own["activity"] == own["predicted"]).mean()] * 2
     )

@@ -41,7 +41,8 @@ def write_attention(
     """Draw the attention of a trained fusion on one clip; returns its `RUN/attention/*.svg` (and `.pdf`).
 
     There is one picture for each lead and context. `deletion.csv` beside them says what taking positions out
-    does to the accuracy on the test clips of the fold.
+    does to the accuracy on the test clips of the fold; it is of the method that was drawn last, which it
+    names.
 
     Args:
         run: Folder of a finished run.
@@ -77,7 +78,8 @@ def write_attention(
     labels = torch.tensor([activities.index(finished.cuts[test][1].activity) for test in rows])
     curves = deletion(network.method, grids_of(network, clips, modalities, rows), labels)
     folder = run / "attention"
-    write_csv(folder / "deletion.csv", curves)
+    of = [pl.lit(method).alias("method"), pl.lit(fold).alias("fold")]
+    write_csv(folder / "deletion.csv", curves.select(*of, pl.all()))
     guess = f"{activities[int(scores.argmax())]} ({percent(float(scores.max()))} %)"
     title = f"{cut.name}: {cut.activity}, taken for {guess} by {method}"
     if row not in rows:
