@@ -17,7 +17,7 @@ RUN/jobs/KEY/              job.json (`JobFacts`), predictions, validation, histo
 
 import io
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from plait.config import Comparisons
+from plait.config import BY_SESSION, Comparisons
 from plait.errors import DataError, first_fault, quote
 from plait.hands.table import SCHEMA as COUNTED
 from plait.hands.table import TABLE as HANDS
@@ -99,6 +99,7 @@ WRITTEN = (
     LACKING,
 )
 LARGEST = 2**63 - 1
+KEY = 16  # letters of a content's key that are kept
 
 
 @dataclass(frozen=True)
@@ -390,8 +391,11 @@ def read_validation(folder: Path) -> pl.DataFrame | None:
     return None if table.is_empty() else table
 
 
-def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
+def read_hands(folder: Path, facts: RunFacts, predictions: pl.DataFrame) -> pl.DataFrame | None:
     """What `plait hands detect` found in the clips of the run in `folder`; None where it did not look.
+
+    Clips of one name may be others: cut by other windows, or labelled anew. Tables of before do not say when
+    clips begin and end, and are taken.
 
     Raises:
         DataError: `hands.parquet` cannot be read, or is not of these clips.
@@ -408,7 +412,35 @@ def read_hands(folder: Path, predictions: pl.DataFrame) -> pl.DataFrame | None:
     absent = set() if lacking is None else set(lacking["clip"])
     if unseen := set(predictions["clip"]) - set(hands["clip"]) - absent:
         raise DataError(f"{path}: nothing of clip {min(unseen)!r}; {remedy}")
+    if who := _cut_otherwise(facts, predictions, hands):
+        raise DataError(f"{path}: clips of {who} are cut or labelled otherwise than in the run; {remedy}")
     return hands
+
+
+def _cut_otherwise(facts: RunFacts, predictions: pl.DataFrame, hands: pl.DataFrame) -> str | None:
+    """Somebody whose counted clips are others than the run's; None if nobody's are, or nobody can know it.
+
+    A control has other labels, and where sessions are tested not all of a person's clips need be.
+    """
+    when = ["activity", "start_s", "stop_s"]
+    if facts.protocol.get("shuffle_labels") is not None or facts.protocol.get("kind") in BY_SESSION:
+        return None
+    if any(hands.schema.get(name) != COUNTED[name] for name in when):
+        return None
+    tested = predictions.select("subject", "clip").unique(maintain_order=True)
+    counted = tested.join(hands.select("clip", *when), on="clip", how="left", maintain_order="left")
+    for (who,), clips in counted.group_by("subject", maintain_order=True):
+        person = facts.people.get(str(who))
+        if person is None or clips["start_s"].null_count():  # which shows nothing to count in
+            continue
+        if cut_key(clips.select("clip", *when).rows()) != person.clips:
+            return str(who)
+    return None
+
+
+def cut_key(clips: Iterable[Sequence[Any]]) -> str:
+    """A key of somebody's clips: of each its name, its activity, and when it begins and ends, in seconds."""
+    return content_key(sorted(map(list, clips)))[:KEY]
 
 
 def write_people(run: Path, facts: RunFacts, people: pl.DataFrame) -> None:

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plait.analysis.choice import Choice, choices, choose, fusions, independent
+from plait.analysis.metrics import summary
 from plait.errors import DataError
 from plait.report.page import Report
 from plait.results import MethodFacts, read_run, read_validation
@@ -48,6 +49,17 @@ def test_roles_are_what_methods_are_and_the_first_of_each_stands():
     assert found[BOTH] == {"gloves-led": "g", "video-led": "v", "symmetric": "s", "Gate": "own"}
     assert found[BODY] == {"body-led": "all"}
 
+    others = {
+        "cross": MethodFacts(
+            "fusion", BOTH, "mean", use="plait.fusion:CrossAttention", args={"lead": "video"}
+        ),
+        "v": MethodFacts("fusion", BOTH, "mean", use="plait.fusion:Led", args={"lead": "video"}),
+        "mine": MethodFacts("fusion", BOTH, "mean", use="mine:Gate", args={"lead": "gloves"}),
+    }
+    of = {"video-led": "v", "CrossAttention led by video": "cross", "Gate led by gloves": "mine"}
+    assert fusions(others, BODY)[BOTH] == of and list(fusions(others, BODY)[BOTH]) == list(of)
+    assert choose("glovid", others, BOTH, None) == Choice("v", "video-led", "the paper's choice")
+
 
 def test_validation_people_choose():
     validation = said(
@@ -88,6 +100,20 @@ def test_what_the_choice_flatters_is_measured_without_the_person_s_own_say():
     assert choose("x", two, BOTH, validation).method == "g"
     assert independent("x", two, BOTH, tested, validation) == pytest.approx((0.1 + 3 * 0.5) / 4)
     assert independent("glovid", two, BOTH, tested, validation) is None
+
+
+def test_a_choice_that_is_everybody_s_flatters_nobody():
+    """In folds of several people, who do not have as many clips, its accuracy is the one that tables have."""
+    two = {"g": LED["g"], "v": LED["v"]}
+    validation, tested = said({"g": 6, "v": 5}), said({"g": [10, 2, 7, 1], "v": 5})
+    uneven = pl.col("clip").cast(pl.Int64) < pl.col("subject").replace_strict(
+        {"a": 10, "b": 4, "c": 7, "d": 2}
+    )
+    fold = pl.col("subject").replace_strict({"a": "1", "b": "1", "c": "1", "d": "2"})
+    tested = tested.filter(uneven).with_columns(fold=fold)
+    of = dict(summary(tested, ["x", "y"]).select("method", "accuracy").iter_rows())
+    assert independent("x", two, BOTH, tested, validation) == pytest.approx(of["g"])
+    assert independent("x", two, BOTH, tested, said({"g": 6, "v": 5}, "efgh")) is None  # who are not tested
     assert independent("x", two, BOTH, tested, None) is None
 
 

@@ -175,3 +175,22 @@ def test_one_subject_tells_nothing():
     rows = table({name: {"1": by["1"]} for name, by in RIGHT.items()})
     found = paper_claims(METHODS, rows, gains(METHODS, rows, ("walk", "sit")))
     assert set(found["verdict"]) == {"unclear"} and found["low"].null_count() == len(found)
+
+
+def test_each_sweep_has_a_narrowest_width_of_its_own():
+    """Two sweeps of one class, as of two leads: the narrower of them says nothing of the other."""
+    of = {"led": ("gloves", (12, 3, 6)), "led [old]": ("video", (48, 12, 24))}
+    methods = {name: METHODS[name] for name in ("gloves", "video")} | {
+        f"{name}[embedding={k}]": MethodFacts(
+            "fusion", BOTH, use="Led", args={"lead": lead}, sweep={"embedding": k}
+        )
+        for name, (lead, swept) in of.items()
+        for k in swept
+    }
+    right = {name: RIGHT["gloves" if row.sweep else name] for name, row in methods.items()}
+    predictions = table(right)
+    claims = paper_claims(methods, predictions, gains(methods, predictions, ("sit", "walk")))
+    found = claims.filter(pl.col("claim").str.starts_with("K = "))["fusion"].unique().sort().to_list()
+    assert found == ["led [old][embedding=12]", "led[embedding=3]"]
+    drawn = widths(methods, predictions)
+    assert drawn["series"].unique().sort().to_list() == ["led", "led [old]"]

@@ -270,7 +270,7 @@ def scored_and_drawn(file: Path) -> object:
 def tables_of(file: Path) -> object:
     """Everything a report is made of, but for its figures."""
     run, predictions = read_run(file.parent)
-    hands = read_hands(file.parent, predictions)
+    hands = read_hands(file.parent, run, predictions)
     histories = read_histories(file.parent, run)
     return Report.of(run, predictions, read_validation(file.parent), hands, histories).tables()
 

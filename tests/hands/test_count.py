@@ -6,17 +6,23 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from typer.testing import CliRunner
 
+from plait.cli import app
 from plait.clips import listed
 from plait.datasets.glovid import HandsDataset
 from plait.datasets.simulated import SIMULATED
 from plait.errors import ConfigError, DataError
-from plait.hands.count import count_clips, write_counts
+from plait.hands.count import clips_to_count, count_clips, write_counts
 from plait.hands.detections import Found
 from plait.hands.detector import detected, open_detector
 from plait.hands.table import SCHEMA, TABLE
 from plait.recordings.video import rgb
-from plait.types import Modality, Recording, Span
+from plait.results import read_hands, read_run
+from plait.study.run import run_study
+from plait.types import Modality, Readings, Recording, Span
+from tests import tiny
 
 HANDS = {"rest": 0, "press": 1, "plug": 2}
 SAID = {"rest": [0, 0, 0, 1], "press": [0, 0, 1, 2], "plug": [2, 0, 1, 1]}  # hands in each frame of a clip
@@ -123,3 +129,59 @@ def test_pictures_of_several_sizes_are_looked_at_in_order():
 
 def test_the_simulated_data_set_expects_hands_of_every_activity():
     assert set(SIMULATED.hands) == set(SIMULATED.activities) and set(SIMULATED.hands.values()) == {0, 1, 2}
+
+
+WORK = ("rest", "plug")  # which take no hand, and two
+
+
+def worked(data, turned=False):
+    """Three people who rest and plug in turns of four seconds; while they plug, one hand is hidden."""
+    for subject in "123":
+        stops = np.arange(1, 9)
+        does = [WORK[(stop + turned) % 2] for stop in stops]
+        counts = np.repeat([0 if activity == "rest" else 1 for activity in does], 40)
+        log = Readings(np.arange(320) / 10, np.repeat([[float(n)] for n in counts[::40]], 40, axis=0))
+        spans = tuple(Span(4.0 * (n - 1), 4.0 * n, does[n - 1]) for n in stops)
+        yield Recording(f"r{subject}", subject, {"video": Frames(counts), "log": log}, spans)
+
+
+WORKED = HandsDataset(
+    "worked",
+    WORK,
+    (
+        Modality("video", ("video",), 9, 10.0, rgb, lambda shape: None),
+        Modality("log", ("log",), 19, 10.0, torch.as_tensor, tiny.Linear),
+    ),
+    worked,
+    "",
+    hands={"rest": 0, "plug": 2},
+)
+
+
+def test_hands_are_counted_in_the_study_s_windows_and_in_no_others(tmp_path, monkeypatch):
+    """The film's window is half the log's: clips of one name would be of other moments and activities."""
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    run, methods = tmp_path / "run", {"log": {"use": "plait.fusion:Single", "args": {"modality": "log"}}}
+    study = {"name": "s", "dataset": f"{__name__}:WORKED", "modalities": ["log"], "methods": methods}
+    train = {"max_epochs": 1, "choose": "last"}
+    run_study(study | {"modalities": ["video", "log"], "train": train}, tmp_path, run, doctor=False)
+    facts, predictions = read_run(run)
+
+    def fig_8(cuts):
+        write_counts(WORKED, cuts, "video", reads, run)
+        return read_hands(run, facts, predictions)
+
+    right = fig_8(clips_to_count(WORKED, tmp_path, "video"))
+    found = predictions.join(right.select("clip", "missing"), on="clip")
+    assert found["missing"].to_list() == [int(activity == "plug") for activity in found["activity"]]
+    with pytest.raises(
+        DataError, match="clips of 1 are cut or labelled otherwise than in the run; run `plait"
+    ):
+        fig_8(listed(WORKED, tmp_path, ["video"]))
+    relabelled = replace(WORKED, recordings=partial(worked, turned=True))
+    with pytest.raises(DataError, match="clips of 1 are cut or labelled otherwise"):
+        fig_8(clips_to_count(relabelled, tmp_path, "video"))
+    asked = ["hands", "detect", str(tmp_path), "--dataset", f"{__name__}:WORKED", "--trust", __name__]
+    done = CliRunner().invoke(app, [*asked, "--detector", f"{__name__}:reads", "--out", str(run)])
+    assert done.exit_code == 0 and "1 missing: 24 clips" in done.stdout
+    assert read_hands(run, facts, predictions).equals(right)

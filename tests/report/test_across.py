@@ -59,7 +59,9 @@ def test_one_pair_over_data_sets(tmp_path, plait):
     assert code == 0, fault
     found = pl.read_csv(tmp_path / "out" / "compare.csv")
     assert found["method"].to_list() == ["all people", "first", "second"]
-    assert found["subjects"].to_list() == [12, 7, 5] and "12" in said
+    assert found["subjects"].to_list() == [12, 7, 5] and "12 × –" in said
+    written = [(tmp_path / "out" / f"compare.{ending}").read_text() for ending in ("md", "tex")]
+    assert not any("None" in text for text in (said, *written))
 
 
 @pytest.mark.parametrize(

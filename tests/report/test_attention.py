@@ -11,6 +11,7 @@ from tests import tiny
 
 from plait.errors import ConfigError, DataError
 from plait.report.attention import _body, write_attention
+from plait.study.finished import FinishedRun
 from plait.study.run import run_study
 from plait.trust import OWN
 from plait.types import Readings
@@ -46,6 +47,7 @@ def test_the_deletion_test_starts_at_the_run_s_own_accuracy(run):
     write_attention(run, clip, "led", trust=OWN)
     told = pl.read_csv(run / "attention" / "deletion.csv")
     own = predictions.filter(pl.col("subject") == "3")
+    assert told.select("method", "fold").unique().rows() == [("led", "3/0")]
     assert told.filter(pl.col("share") == 0)["accuracy"].to_list() == pytest.approx(
         [(own["activity"] == own["predicted"]).mean()] * 2
     )
@@ -81,6 +83,21 @@ def test_no_picture_of_other_clips_than_the_network_was_given(run, monkeypatch):
         DataError, match=r"led, fold ./0: clips are others \(other data, .*; run it again, or"
     ):
         write_attention(run, clip, "led", trust=OWN)
+
+
+def test_the_fold_that_tested_a_clip_is_found_whatever_folds_are_called(tmp_path):
+    """Folds of several people are called 1, 2, ..., as people may be who are tested in others."""
+    methods = {name: METHODS[name] for name in ("a", "led")}
+    folds = {"kind": "subject-folds", "folds": 2, "seed": 2, "val_subjects": 0}
+    train = {"max_epochs": 1, "choose": "last"}
+    run_study(tiny.study(methods=methods, protocol=folds, train=train), None, tmp_path)
+    finished = FinishedRun.open(tmp_path, trust=OWN)
+    tested = finished.results.predictions.filter(pl.col("method") == "led").unique("subject")
+    found = {row["subject"]: (row["fold"], finished.fold_of("led", row["clip"])) for row in tested.to_dicts()}
+    assert all(key == f"{fold}/0" for fold, key in found.values())
+    assert any(who in ("1", "2") and fold != who for who, (fold, _) in found.items())
+    with pytest.raises(ConfigError, match="no fold tests clip 'x', expected --fold, one of: 1/0, 2/0"):
+        finished.fold_of("led", "x")
 
 
 def test_mistakes_are_named(run, tmp_path):

@@ -59,6 +59,13 @@ def test_the_paper_s_rows_in_its_order(tmp_path):
     assert table["part"].to_list() == ["single modality"] * 3 + ["non-local fusion"] * 3
     of = dict(summary(predictions, run.activities).select("method", "accuracy").iter_rows())
     assert table["accuracy"].to_list() == [of[name] for name in table["method"]] and "paper" not in table
+    about = json.loads((tmp_path / "run.json").read_text())
+    about["methods"]["v"]["use"] = "plait.fusion:CrossAttention"
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    table = table_1(*read_run(tmp_path))
+    models = dict(table.select("model", "method").iter_rows())
+    assert models["CrossAttention led by video"] == "v" and models["video-led"] == "v2"
+    assert table["part"].to_list()[3:] == ["non-local fusion"] * 3 + ["other fusion"]
 
 
 def test_the_second_table_says_who_was_chosen_and_how(tmp_path):

@@ -8,9 +8,13 @@ from html.parser import HTMLParser
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.text import Text
 
+from plait.analysis.metrics import first_best
 from plait.errors import DataError
 from plait.report import write_report
+from plait.report.curves import width_plot
+from plait.report.figures import accuracy_plot
 
 TABLES = (
     "table",
@@ -149,6 +153,47 @@ def test_everything_is_written_and_nothing_else(tmp_path):
     run = make_run(tmp_path / "run")
     assert write_report(run) == run / "index.html"
     assert {file.name for file in run.iterdir()} == {*FILES, "predictions.parquet", "run.json"}
+
+
+def test_a_report_leaves_nothing_of_the_run_that_lay_there_before(tmp_path):
+    """As where fewer methods are run into the same folder: others' numbers would stand beside theirs."""
+    planned = {"contrasts": [["video-led", "concat"]], "margin": 0.05}
+    for folder, methods in (("run", METHODS), ("run", ["video", "gloves"]), ("fresh", ["video", "gloves"])):
+        run = make_run(tmp_path / folder, {name: METHODS[name] for name in methods})
+        if len(methods) > 2:
+            about = json.loads((run / "run.json").read_text())
+            (run / "run.json").write_text(json.dumps(about | {"comparisons": planned}))
+        page(run)
+        assert (run / "contrasts.tex").exists() == (len(methods) > 2)
+    left, fresh = ({path.name for path in (tmp_path / name).iterdir()} for name in ("run", "fresh"))
+    assert left == fresh
+
+
+def test_the_best_of_several_alike_is_the_first_whatever_order_sums_are_in():
+    """Means of the same accuracies in another order differ in their last digits."""
+    shares = [(0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.2, 0.3, 0.1)]
+    means = {name: sum(parts) / 3 for name, parts in zip("abc", shares, strict=True)}
+    assert len(set(means.values())) > 1
+    for names in (("a", "b", "c"), ("c", "b", "a"), ("b", "a", "c")):
+        assert first_best(names, means) == names[0]
+        assert first_best([*names, "d"], means | {"d": 0.21}) == "d"
+
+
+def test_figures_say_which_mean_they_show_where_several_people_are_tested_together():
+    """Of two folds, of three people and of one."""
+    shares = {"a": (0.2, 0.4, 0.6, 1.0), "led[embedding=2]": (0.1, 0.2, 0.3, 1.0)}
+    rows = [(name, str(who), share) for name, parts in shares.items() for who, share in enumerate(parts)]
+    people = pl.DataFrame(rows, schema=["method", "subject", "accuracy"], orient="row")
+    main = pl.DataFrame({"method": [*shares], "kind": ["single", "fusion"], "accuracy": [0.7, 0.6]})
+    for folds, said in ((2, "large: mean over folds"), (4, "large: mean")):
+        counted = main.with_columns(folds=pl.lit(folds), subjects=pl.lit(4))
+        drawn = accuracy_plot(counted, people)
+        assert said in [
+            line for text in drawn.findobj(Text) for line in re.split(r"\n|, (?=large)", text.get_text())
+        ]
+    widths = pl.DataFrame({"series": "led", "embedding": [2, 4, 8], "accuracy": 0.4, "low": 0.1, "high": 0.9})
+    heights = [line.get_ydata()[0] for line in width_plot(widths, people, ["a"]).axes[0].lines]
+    assert heights == pytest.approx([40.0, 55.0])
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path, pdf):

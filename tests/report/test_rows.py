@@ -3,11 +3,13 @@
 from typing import get_args
 
 import pytest
+from tests import tiny
 
 from plait.errors import DataError
 from plait.report.drawing import COLOUR_OF, COLOURS, GLYPH, MARKER
 from plait.report.rows import about, read_settings, sentence
-from plait.results import Kind, MethodFacts, Origin, RunFacts
+from plait.results import Kind, MethodFacts, Origin, RunFacts, job_folder, read_facts, read_job
+from plait.study.run import run_study
 
 BOTH = ("video", "gloves")
 
@@ -98,3 +100,14 @@ def test_a_run_without_its_study_says_less_and_a_broken_one_is_named(tmp_path):
     with pytest.raises(DataError, match="study.toml: cannot be read") as caught:
         read_settings(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_job_that_rows_share_takes_its_time_once(tmp_path):
+    """As the row of a sweep whose width is the swept fusion's own."""
+    led = {"use": "plait.fusion:Led", "args": {"lead": "a", "embedding": 2}}
+    methods = {"led": led, "width": led | {"sweep": {"embedding": [1, 2]}}}
+    run_study(tiny.study(methods=methods, seeds=[0], train={"max_epochs": 1}), None, tmp_path)
+    facts = read_facts(tmp_path)
+    keys = {key for row in facts.methods.values() for key in row.keys.values()}
+    assert facts.methods["led"].keys == facts.methods["width[embedding=2]"].keys and len(keys) == 8
+    assert facts.seconds == pytest.approx(sum(read_job(job_folder(tmp_path, key)).seconds for key in keys))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from plait.clips.windows import window
 from plait.errors import ConfigError, DataError
@@ -19,6 +20,7 @@ from plait.types import Clip, Modality, Readings, Recording, Span
 from tests.tiny import tensor
 
 HZ, LASTS_S = 50.0, 12.0
+GRAVITY = np.array([0.0, 0.0, 9.81])
 TIMES = np.arange(round(HZ * LASTS_S)) / HZ
 TIMED = {"gap", "dropped", "late", "drifting", "other-side"}  # which change times
 GONE = {"absent", "stand-in"}
@@ -171,6 +173,81 @@ def test_hands_are_swapped_and_a_single_sensor_is_mirrored():
     imu = WORLDS["imu"]["s"]
     mirrored = FAULTS["other-side"].worsen(WORLDS["imu"], 1.0, occasion())["s"].values
     np.testing.assert_allclose(mirrored, imu.values * [-1, 1, 1, 1, -1, -1], rtol=1e-6)
+
+
+def moved_sensor(mirror):
+    """Acceleration and angular rate of a sensor that swings, or of its mirror image across the first axis."""
+    at_s = np.arange(0, 4, 1e-3)
+    turns = Rotation.from_euler("xyz", np.stack([np.sin(2 * at_s), at_s**2 / 5, np.cos(3 * at_s)], 1))
+    path = np.stack([np.sin(at_s), at_s**2 / 3, np.cos(2 * at_s)], 1)
+    across = np.diag([-1.0, 1.0, 1.0] if mirror else np.ones(3))
+    frames, path = across @ turns.as_matrix() @ across, path @ across
+    felt = np.gradient(np.gradient(path, at_s, axis=0), at_s, axis=0) + GRAVITY
+    step = Rotation.from_matrix(frames[:-1].transpose(0, 2, 1) @ frames[1:]).as_rotvec() / 1e-3
+    return np.einsum("tij,ti->tj", frames, felt)[5:-5], step[5:-4]
+
+
+ONE_SENSOR = {  # its streams, each of acceleration (True) or of angular rate
+    "names of streams": {"sw_l_acc": [True], "sw_l_gyr": [False]},
+    "the other way round": {"chest-gyroscope": [False], "chest-accelerometer": [True]},
+    "one log, acceleration first": {"wrist": ["acc", "gyro"]},
+    "one log, turning first": {"wrist": ["gyr", "acc"]},
+    "letters": {"wrist": ["w", "a"]},
+    "one alone": {"thigh_gyr": [False]},
+    "two of one kind": {"wrist": ["acc16", "acc6", "gyro", "mag"]},
+}
+
+
+@pytest.mark.parametrize("called", ONE_SENSOR)
+def test_a_sensor_is_mirrored_and_turned_as_one_whatever_its_streams(called):
+    def streams_of(vectors):
+        felt, rate = (vectors[0].astype(np.float32), vectors[1].astype(np.float32))
+        times, made = np.arange(len(felt)) * 1e-3, {}
+        for name, kinds in ONE_SENSOR[called].items():
+            parts = [rate if kind in (False, "gyr", "gyro", "w") else felt for kind in kinds]
+            if isinstance(kinds[0], bool):
+                made[name] = Readings(times, parts[0])
+                continue
+            names = tuple(
+                f"{kind}_{axis}" if len(kind) > 1 else kind + axis for kind in kinds for axis in "xyz"
+            )
+            made[name] = SensorLog(times, np.concatenate(parts, axis=1), names)
+        return made
+
+    plain, expected = (streams_of(moved_sensor(mirror)) for mirror in (False, True))
+    assert fits(FAULTS["other-side"], plain) and fits(FAULTS["turned"], plain)
+    mirrored = FAULTS["other-side"].worsen(plain, 1.0, occasion())
+    for name, stream in expected.items():
+        np.testing.assert_allclose(mirrored[name].values, stream.values, rtol=1e-3, atol=1e-2)
+    turned = FAULTS["turned"].worsen(plain, 45.0, occasion())
+    before, after = (
+        np.concatenate([one.values.reshape(-1, 3) for one in streams.values()]) for streams in (plain, turned)
+    )
+    matrix, left, *_ = np.linalg.lstsq(before, after, rcond=None)  # one turn takes all to all
+    assert left.sum() < 1e-6 * (before**2).sum() and np.linalg.det(matrix) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("acc_x", "acc_y", "acc_z", "quat_w", "quat_x", "quat_y", "quat_z"),
+        ("qx", "qy", "qz", "qw"),
+        ("angle_x", "angle_y", "angle_z", "acc_room_x", "acc_room_y", "acc_room_z"),
+        ("acc_x", "acc_y", "acc_z", "roll", "pitch", "yaw"),
+    ],
+)
+def test_what_says_how_a_sensor_is_held_is_not_turned(names):
+    """Turned as a vector it would be a direction that no sensor ever had."""
+    held = {"s": SensorLog(TIMES, np.ones((len(TIMES), len(names)), np.float32), names)}
+    assert not fits(FAULTS["turned"], held) and not fits(FAULTS["other-side"], held)
+
+
+def test_two_sensors_are_turned_about_axes_of_their_own_and_swapped():
+    pair = {name: signal(3) for name in ("left_acc", "right_acc")}
+    swapped = FAULTS["other-side"].worsen(pair, 1.0, occasion())
+    assert swapped["left_acc"] is pair["right_acc"]
+    turned = FAULTS["turned"].worsen(pair, 90.0, occasion())
+    assert not np.allclose(turned["left_acc"].values, turned["right_acc"].values)
 
 
 @given(st.floats(0.05, 0.95))

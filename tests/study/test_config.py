@@ -6,7 +6,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.errors import ConfigError, PlaitError
+from plait.errors import ConfigError, PlaitError, PlaitWarning
 from plait.objects import resolve
 from plait.study.load import load_study
 from tests import tiny
@@ -173,8 +173,10 @@ def test_a_method_may_be_like_another(tmp_path):
         "own": {"like": "flat", "encoders": {}, "train": {"patience": 3}},
         "both": {"like": "own", "use": "plait.fusion:Symmetric", "args": {"head": "mean"}},
     }
-    study = load_study(tiny.study(methods=methods), ["methods.led.args.embedding=3"])
-    # what is set for one is set for it alone
+    with pytest.warns(
+        PlaitWarning, match=r"args.embedding is of led alone: flat, own, like it in the file, stay"
+    ):
+        study = load_study(tiny.study(methods=methods), ["methods.led.args.embedding=3"])
     assert study.methods["flat"].args == {"lead": "a", "head": "flatten"}
     assert study.methods["flat"].encoders == study.methods["led"].encoders
     own, both = study.methods["own"], study.methods["both"]
@@ -185,6 +187,36 @@ def test_a_method_may_be_like_another(tmp_path):
     more = {"extends": "base.toml", "without": ["methods.led"], "methods": {"last": {"like": "flat"}}}
     (tmp_path / "more.toml").write_text(tomli_w.dumps(more))
     assert load_study(tmp_path / "more.toml").methods["last"].args == {"lead": "a", "head": "flatten"}
+
+
+def test_only_what_would_have_been_inherited_is_named(tmp_path, recwarn):
+    """Not what a method says itself, what is set there, too, nor arguments of another class."""
+    methods = tiny.study()["methods"] | {
+        "led": {"use": "plait.fusion:Led", "args": {"lead": "a"}},
+        "flat": {"like": "led", "args": {"head": "flatten"}},
+        "both": {"like": "led", "use": "plait.fusion:Symmetric", "args": {"head": "mean"}},
+    }
+    (tmp_path / "base.toml").write_text(tomli_w.dumps(tiny.study(methods=methods)))
+    more = {"extends": "base.toml", "methods": {"later": {"like": "flat", "train": {"patience": 2}}}}
+    (tmp_path / "more.toml").write_text(tomli_w.dumps(more))
+    said = {
+        "methods.led.args.head='hidden'": "",
+        "methods.flat.args.head='hidden'": "later",
+        "methods.led.train.patience=7": "flat, both",
+        "methods.led.args.embedding=3": "flat, later",
+        "methods.a.train.patience=7": "",
+        "train.patience=7": "",
+    }
+    for text, names in said.items():
+        load_study(tmp_path / "more.toml", [text])
+        lines = [str(one.message) for one in recwarn]
+        recwarn.clear()
+        assert [line.partition("alone: ")[2].partition(", like it")[0] for line in lines] == [names] * bool(
+            names
+        )
+    every = [f"methods.{name}.train.patience=7" for name in ("led", "flat", "both")]
+    load_study(tmp_path / "more.toml", every)
+    assert not recwarn
 
 
 @pytest.mark.parametrize("like", ["nobody", "self", "other", 3, ["led"], None])

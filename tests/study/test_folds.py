@@ -147,3 +147,11 @@ def test_settings_of_another_kind_of_protocol_are_refused(settings, message):
     with pytest.raises(ConfigError) as caught:
         folds(Protocol(**settings), [str(number) for number in range(30) if number != 9])
     assert message in str(caught.value)
+
+
+def test_two_folds_of_one_name_are_refused():
+    """One would stand in the place of the other, whose people would be tested in no fold."""
+    names = ("a", "b+c", "a+b", "c")
+    with pytest.raises(ConfigError, match="2 folds would be called 'a.b.c', expected names without '.'"):
+        folds(Protocol(kind="leave-n-out", leave=2, val_subjects=0), names)
+    assert len(folds(Protocol(kind="leave-n-out", leave=1, val_subjects=0), names)) == 4

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from plait.analysis.metrics import by_fold, by_subject
+from plait.analysis.metrics import by_fold, first_best
 from plait.results import MethodFacts
 
 SYMMETRIC = "symmetric"
@@ -31,8 +31,8 @@ def fusions(
 ) -> dict[tuple[str, ...], dict[str, str]]:
     """The names of the fusions of each set of modalities, by role.
 
-    First who leads, in the order of the singles, then symmetric, then others: a fusion of one's own that
-    neither leads nor is symmetric goes by its class. Of several methods of one role the first in the study
+    First who leads, in the order of the singles, then symmetric, then others: a fusion that is none of the
+    paper's goes by its class, with who leads there. Of several methods of one role the first in the study
     stands for it; rows of a sweep stand for none.
     """
     singles = [m for row in methods.values() if row.kind == "single" for m in row.modalities]
@@ -104,9 +104,10 @@ def independent(
 ) -> float | None:
     """The accuracy of the fusion that `choose` takes, were it chosen anew for each person without theirs.
 
-    Who validates one fold is tested in another, so the choice is not independent of the people it is tested
-    on. Here each person is scored under the fusion that everybody else's clips choose; as far as the accuracy
-    of the one shown exceeds the mean of these, the choice flatters it. None where validation did not choose.
+    Where who validates one fold is tested in another, the choice is not independent of the people it is
+    tested on. Here each person is scored under the fusion that everybody else's clips choose; as far as the
+    accuracy of the one shown exceeds this one, a mean over folds like it, the choice flatters it. None where
+    validation did not choose, or nobody who validates is tested.
 
     Args:
         dataset: The data set's name.
@@ -118,21 +119,29 @@ def independent(
     choice = choose(dataset, methods, modalities, validation)
     if choice is None or validation is None or choice.how != VALIDATED:
         return None
-    rows = by_subject(predictions).select("method", "subject", "accuracy").iter_rows()
-    accuracy_of = {(method, subject): accuracy for method, subject, accuracy in rows}
-    accuracies: list[float] = []
-    for person in predictions["subject"].unique(maintain_order=True):
+    people = predictions["subject"].unique(maintain_order=True).to_list()
+    if set(people).isdisjoint(validation["subject"].unique()):
+        return None
+    parts = []
+    for person in people:
         others = validation.filter(pl.col("subject") != person)
         anew = choice if others.is_empty() else choose(dataset, methods, modalities, others) or choice
-        accuracies.append(accuracy_of[anew.method, person])
-    return sum(accuracies) / len(accuracies)
+        parts.append(predictions.filter(pl.col("subject") == person, pl.col("method") == anew.method))
+    chosen = pl.concat(parts).with_columns(method=pl.lit(choice.method))
+    return float(by_fold(chosen)["accuracy"].to_numpy().mean())
+
+
+def non_local(row: MethodFacts) -> bool:
+    """Whether a fusion is one of the paper's: `Led` or `Symmetric`."""
+    return row.use is None or row.use.rpartition(":")[2] in ("Led", "Symmetric")
 
 
 def _role(name: str, row: MethodFacts) -> str:
-    if "lead" in row.args:
-        return f"{row.args['lead']}-led"
-    path = (row.use or f":{name}").rpartition(":")[2]
-    return SYMMETRIC if path == "Symmetric" else path
+    """Who leads, or symmetric; of a fusion that is not the paper's, its class, and who leads there."""
+    called, lead = (row.use or f":{name}").rpartition(":")[2], row.args.get("lead")
+    if not non_local(row):
+        return called if lead is None else f"{called} led by {lead}"
+    return f"{lead}-led" if lead is not None else SYMMETRIC if called == "Symmetric" else called
 
 
 def _choose(
@@ -159,4 +168,4 @@ def _most_accurate(rivals: Sequence[str], validation: pl.DataFrame) -> str:
     """The method that is right most often, folds alike; ties: the first."""
     folds = by_fold(validation.filter(pl.col("method").is_in(rivals)))
     means = dict(folds.group_by("method").agg(pl.col("accuracy").mean()).iter_rows())
-    return max(rivals, key=means.__getitem__)
+    return first_best(rivals, means)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from plait.analysis.metrics import by_subject
+from plait.analysis.metrics import by_subject, first_best
 from plait.analysis.signflips import SignFlips, detectable
 from plait.config import Comparisons
 from plait.errors import DataError
@@ -89,7 +89,7 @@ def pairs(methods: Mapping[str, MethodFacts], predictions: pl.DataFrame) -> list
             ]
         singles = [name for name, m in rows.items() if m.kind == "single" and set(m.modalities) <= fused]
         if singles:
-            found.append(Pair(fusion, max(singles, key=means.__getitem__), "best single"))
+            found.append(Pair(fusion, first_best(singles, means), "best single"))
     return found
 
 

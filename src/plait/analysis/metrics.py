@@ -5,7 +5,7 @@ columns `method, fold, seed, clip, subject, activity, predicted`. Shares lie bet
 subjects and activities keep the order in which they are met or given.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 # However often seeds and folds test them.
 CLIPS = pl.struct("subject", "clip").n_unique()
+ROUNDING = 1e-9  # two means of shares of clips that come to the same lie no farther apart
 
 
 def summary(predictions: pl.DataFrame, activities: Sequence[str]) -> pl.DataFrame:
@@ -61,6 +62,12 @@ def chance(predictions: pl.DataFrame, unit: str = "fold") -> tuple[str, float]:
     means = shares.group_by("activity", maintain_order=True).agg(pl.col("share").sum() / units)
     commonest, share = max(means.iter_rows(), key=lambda row: (row[1], row[0]))
     return str(commonest), float(share)
+
+
+def first_best(names: Sequence[str], values: Mapping[str, float]) -> str:
+    """The first of `names` with the highest value; sums in another order may differ in their last digits."""
+    highest = max(values[name] for name in names)
+    return next(name for name in names if values[name] >= highest - ROUNDING)
 
 
 def by_subject(predictions: pl.DataFrame) -> pl.DataFrame:

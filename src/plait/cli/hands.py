@@ -158,12 +158,13 @@ def count(
         out: A run's folder, or the parquet file to write.
         **options: `score` and `truth` of `plait.hands.count.write_counts`.
     """
-    from plait.clips import listed
     from plait.compute.machine import device_called
-    from plait.hands.count import write_counts
+    from plait.hands.count import clips_to_count, write_counts
     from plait.hands.detector import open_detector
+    from plait.results import FACTS, read_facts
 
     finds = open_detector(detector, device_called(device))
+    modalities = read_facts(out).modalities if (out / FACTS).is_file() else None
     with Meter("detecting hands") as meter:
-        cuts = listed(dataset, data, [modality])
+        cuts = clips_to_count(dataset, data, modality, modalities)
         return write_counts(dataset, cuts, modality, finds, out, progress=meter.tell, **options)

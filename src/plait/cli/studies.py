@@ -174,10 +174,9 @@ def _glovid_clips(data: Path, out: Path, clips: int | None) -> tuple[Path, str]:
 
 def _count_glovid_hands(data: Path, study: str, out: Path, detector: str | None, device: str) -> str:
     """`out/hands.parquet` for Fig. 8, by a detector or as `clips.csv` says; else what to run for it."""
-    from plait.clips import listed
     from plait.datasets.glovid import GLOVID as RECORDED
     from plait.datasets.glovid import GLOVID_FEATURES, hands_seen
-    from plait.hands.count import write_known
+    from plait.hands.count import clips_to_count, write_known
     from plait.hands.table import TABLE
 
     features = study == "glovid-features"
@@ -190,7 +189,7 @@ def _count_glovid_hands(data: Path, study: str, out: Path, detector: str | None,
         count(dataset, data, "video", detector, device, out)
         return ""
     if (counts := hands_seen(data)) is not None:
-        write_known(dataset, listed(dataset, data, ["video"]), counts, out)
+        write_known(dataset, clips_to_count(dataset, data, "video"), counts, out)
     if (out / TABLE).is_file():
         return ""
     where, run = "PICTURES" if features else shlex.quote(str(data)), shlex.quote(str(out))

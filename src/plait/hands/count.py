@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torchvision.ops import nms
 
-from plait.clips import Cut, decided_by
+from plait.clips import Cut, decided_by, survey
 from plait.clips.windows import moments
 from plait.contents import describe
 from plait.errors import ConfigError, DataError
@@ -47,6 +47,24 @@ def mode(counts: np.ndarray) -> int:
     return int(np.flatnonzero(often == often.max())[-1])
 
 
+def clips_to_count(
+    dataset: Dataset, data: Path, name: str, modalities: Sequence[str] | None = None
+) -> list[Cut]:
+    """The clips that show something of a modality, as a study cuts them: by the longest window.
+
+    Args:
+        dataset: whose `recordings` open `data`.
+        data: the folder.
+        name: of the modality.
+        modalities: the study's; by default all of the data set's.
+
+    Raises:
+        DataError: as `plait.clips.listing.survey`.
+    """
+    names = [modality.name for modality in dataset.modalities] if modalities is None else [*modalities]
+    return survey(dataset, data, list(dict.fromkeys([*names, name])), needed=[name]).cuts
+
+
 def count_clips(
     dataset: Dataset,
     cuts: Sequence[Cut],
@@ -59,9 +77,9 @@ def count_clips(
 ) -> pl.DataFrame:
     """Count the hands of every clip; a frame that clips share is looked at once.
 
-    A row per clip: `clip, subject, activity, frames, count` (the mode over its frames), `expected` (the data
-    set's, by activity), `missing` (how many fewer than expected, at least 0), and `visible`, the true count
-    where it is known (the mode as well), else null.
+    A row per clip: `clip, subject, activity, start_s, stop_s, frames, count` (the mode over its frames),
+    `expected` (the data set's, by activity), `missing` (how many fewer than expected, at least 0), and
+    `visible`, the true count where it is known (the mode as well), else null.
 
     Args:
         dataset: whose `hands` says how many an activity takes.
@@ -215,7 +233,8 @@ def _count_visible(
 
 def _row(clip: Clip, frames: int, count: int, expected: int, visible: int | None) -> tuple[Any, ...]:
     missing = max(0, expected - count)
-    return clip.name, clip.subject, clip.activity, frames, count, expected, missing, visible
+    what = clip.name, clip.subject, clip.activity, clip.start_s, clip.stop_s
+    return *what, frames, count, expected, missing, visible
 
 
 def _write(table: pl.DataFrame, path: Path, metadata: dict[str, str] | None) -> pl.DataFrame:

@@ -9,6 +9,8 @@ SCHEMA: dict[str, Any] = {
     "clip": pl.String,
     "subject": pl.String,
     "activity": pl.String,
+    "start_s": pl.Float64,
+    "stop_s": pl.Float64,
     "frames": pl.Int64,
     "count": pl.Int64,
     "expected": pl.Int64,

@@ -35,17 +35,19 @@ def write_report(run: Path, limit: int = LIMIT, results: Results | None = None) 
             together; or the folder cannot be written.
     """
     facts, predictions, validation = results or read_results(run)
-    hands, histories = read_hands(run, predictions), read_histories(run, facts)
+    hands, histories = read_hands(run, facts, predictions), read_histories(run, facts)
     beside = read_benchmark(run)
     report = Report.of(facts, predictions, validation, hands, histories, read_lacking(run), beside)
     tables, figures = report.tables(), report.figures()
+    texts = latex_tables(facts, tables)
     for name, table in tables.items():
         write_csv(run / f"{name}.csv", table)
-    for name, text in latex_tables(facts, tables).items():
+    for name, text in texts.items():
         write_text(run / f"{name}.tex", text)
-    for name in PARTIAL:  # of an earlier state, which had them
-        for present, endings in ((figures, ("svg", "pdf")), (tables, ("csv", "tex"))):
-            for ending in endings if name not in present else ():
+    stays = {"svg": {*figures}, "pdf": {*figures}, "csv": {*tables}, "tex": {*texts}}
+    for name in {*PARTIAL, *tables}:  # of an earlier state, which had them; a table without rows has no .tex
+        for ending in ("svg", "pdf", "csv", "tex") if name in PARTIAL else ("tex",):
+            if name not in stays[ending]:
                 (run / f"{name}.{ending}").unlink(missing_ok=True)
     wide: dict[str, str] = {}
     for name, draw in figures.items():

@@ -41,13 +41,14 @@ def write_attention(
     """Draw the attention of a trained fusion on one clip; returns its `RUN/attention/*.svg` (and `.pdf`).
 
     There is one picture for each lead and context. `deletion.csv` beside them says what taking positions out
-    does to the accuracy on the test clips of the fold.
+    does to the accuracy on the test clips of the fold; it is of the method that was drawn last, which it
+    names.
 
     Args:
         run: Folder of a finished run.
         clip: Name of the clip.
         method: Name of a fusion; by default the one that Table 2 names.
-        fold: `FOLD/SEED`; by default the one that tested the clip's subject.
+        fold: `FOLD/SEED`; by default the first seed's of the fold that tested it.
         data: Where the data set lies now; by default where it lay.
         trust: Whose code besides plait's may run.
 
@@ -63,7 +64,7 @@ def write_attention(
         method = choice.method
     clips, row = finished.clips(method), finished.row(clip)
     recording, cut = finished.cuts[row]
-    fold = fold or finished.fold_of(method, cut.subject)
+    fold = fold or finished.fold_of(method, cut.name)
     network = finished.network(method, fold, clips)
     modalities = finished.study.method(method).modalities
     if not cut.holds(modalities):
@@ -77,7 +78,8 @@ def write_attention(
     labels = torch.tensor([activities.index(finished.cuts[test][1].activity) for test in rows])
     curves = deletion(network.method, grids_of(network, clips, modalities, rows), labels)
     folder = run / "attention"
-    write_csv(folder / "deletion.csv", curves)
+    of = [pl.lit(method).alias("method"), pl.lit(fold).alias("fold")]
+    write_csv(folder / "deletion.csv", curves.select(*of, pl.all()))
     guess = f"{activities[int(scores.argmax())]} ({percent(float(scores.max()))} %)"
     title = f"{cut.name}: {cut.activity}, taken for {guess} by {method}"
     if row not in rows:

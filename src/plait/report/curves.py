@@ -17,14 +17,14 @@ CURVES: Any = {"axes.grid.axis": "y", "ytick.labelleft": True, "ytick.major.size
 
 
 def width_plot(
-    widths: pl.DataFrame, main: pl.DataFrame, singles: Sequence[str], width_in: float = WIDTHS_IN["wide"]
+    widths: pl.DataFrame, people: pl.DataFrame, singles: Sequence[str], width_in: float = WIDTHS_IN["wide"]
 ) -> Figure:
     """Fig. 7: accuracy against the width of the embedding, on a logarithmic axis.
 
     Args:
         widths: `claims.widths`.
-        main: `tables.main_table`.
-        singles: Methods whose accuracy is a dashed line.
+        people: `tables.subject_table`.
+        singles: Methods whose accuracy, mean over people as that of the widths, is a dashed line.
         width_in: Of the figure, in inches.
     """
     with mpl.rc_context(style() | CURVES):
@@ -41,7 +41,8 @@ def width_plot(
                 low, high = ([100 * a for a in rows[end]] for end in ("low", "high"))
                 axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
             ends.append((percents[-1], str(series[0]), shade))
-        for row in main.filter(pl.col("method").is_in(singles)).iter_rows(named=True):
+        alone = people.filter(pl.col("method").is_in(singles)).group_by("method", maintain_order=True)
+        for row in alone.agg(pl.col("accuracy").mean()).iter_rows(named=True):
             axes.axhline(100 * row["accuracy"], color=COLOURS["muted"][0], linewidth=1, linestyle=(0, (4, 3)))
             ends.append((100 * row["accuracy"], row["method"], "muted"))
         axes.set_xscale("log", base=2)

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from plait.analysis.across import DESCRIBED_ONLY
+from plait.analysis.metrics import ROUNDING
 from plait.config import UNKNOWN
 from plait.report.captions import percent, points
 from plait.report.drawing import (
@@ -35,6 +36,8 @@ def accuracy_plot(
 ) -> Figure:
     """Accuracy of every method: a small mark per subject, at one height in every row, a large one the mean.
 
+    That is the table's, over folds, which are people unless several are tested together.
+
     `main` is `tables.main_table`, `subjects` is `tables.subject_table`; `known` is what networks know of who
     is tested, as `config.known_of` says it.
     """
@@ -43,7 +46,7 @@ def accuracy_plot(
     lines = listed_lines(names)
     with mpl.rc_context(style()):
         figure, axes = canvas(lines, width_in, row_in=0.26, stacks=True)
-        best = main["accuracy"].max()
+        best = max(main["accuracy"])
         for line, row in zip(rows_of(lines), pl.concat(grouped.values()).iter_rows(named=True), strict=True):
             rows = subjects.filter(pl.col("method") == row["method"])
             shares, mean = rows["accuracy"].drop_nulls().to_list(), row["accuracy"]
@@ -52,11 +55,13 @@ def accuracy_plot(
             mark: Any = {"c": COLOURS[COLOUR_OF[row["kind"]]][0], "clip_on": False}
             axes.scatter([100 * a for a in shares], heights, s=11, alpha=0.55, linewidths=0, **mark)
             axes.scatter(100 * mean, line.y, s=46, marker=marker, edgecolors=edge, linewidths=1, **mark)
-            number(axes, line.y, percent(mean), "bold" if mean == best else "normal")
+            number(axes, line.y, percent(mean), "bold" if mean >= best - ROUNDING else "normal")
         percents = [100 * a for a in (*subjects["accuracy"].drop_nulls(), *main["accuracy"])]
         low, high = max(0, 10 * ((min(percents) - 1) // 10)), min(100, 10 * -(-(max(percents) + 1) // 10))
         axes.set_xlim(low, high)
-        name_axis(axes, width_in, f"accuracy on people {known}, %\nsmall: one person, large: mean")
+        folds, people = (max(main[key], default=0) for key in ("folds", "subjects"))
+        large = "mean" if folds == people else "mean over folds"
+        name_axis(axes, width_in, f"accuracy on people {known}, %\nsmall: one person, large: {large}")
         return figure
 
 

@@ -141,7 +141,7 @@ def glance(
         fusion=choice.method,
         how=choice.how,
         bars=bars,
-        gained=[*([] if _pair(best) in planned else [_gain(best)]), *_exchanged(cases)],
+        gained=[*([] if _pair(best) in planned else [_gain(best)]), *_exchanged(run, cases)],
         looks=_looks(run, cases, folder) if folder else [],
         recording=recording,
         timeline=brief(recording.picture) if recording and recording.picture else None,
@@ -164,8 +164,8 @@ def _gain(pair: Mapping[str, Any]) -> str:
     return f"{fusion} against {best}, the best single: {gain} points{limits}, over {people}."
 
 
-def _exchanged(cases: Mapping[str, Any] | None) -> list[str]:
-    """For each single, how many clips the fusion won, and how many it lost."""
+def _exchanged(run: RunFacts, cases: Mapping[str, Any] | None) -> list[str]:
+    """For each single, how many clips the fusion won, and how many it lost, with the first seed."""
     if cases is None:
         return []
     *singles, fusion = cases["models"]
@@ -177,7 +177,8 @@ def _exchanged(cases: Mapping[str, Any] | None) -> list[str]:
         )
         clips = captions.count(won, "clip")
         parts.append(f"{clips} that {single} misses, and wrong on {lost:,} that it knows")
-    return [f"{fusion} is right on {'; on '.join(parts)}."] if parts else []
+    of_several = f"With seed {min(run.seeds)}, " if len(run.seeds) > 1 else ""
+    return [f"{of_several}{fusion} is right on {'; on '.join(parts)}."] if parts else []
 
 
 def _looks(run: RunFacts, cases: Mapping[str, Any] | None, folder: Path) -> list[Look]:

@@ -17,7 +17,7 @@ from plait.analysis import calibration, missing_hands
 from plait.analysis.choice import Choice, choose, independent
 from plait.analysis.claims import gains, paper_claims, singles_of, widths
 from plait.analysis.compare import decide, describe
-from plait.analysis.metrics import by_epoch
+from plait.analysis.metrics import ROUNDING, by_epoch, first_best
 from plait.analysis.persons import hardest
 from plait.config import known_of
 from plait.errors import DataError
@@ -175,7 +175,7 @@ class Report:
             drawings["gains"] = partial(gain_plot, self.gains, self.choice.method)
         if not self.widths.is_empty():
             singles = singles_of(self.run.methods, self.widths["method"][0])
-            drawings["widths"] = partial(width_plot, self.widths, self.main, singles)
+            drawings["widths"] = partial(width_plot, self.widths, self.subjects, singles)
         if not self.reliability.is_empty():
             drawings["calibration"] = partial(
                 calibration_plot, self.reliability, self.coverage, self.main, self.leaders()
@@ -204,7 +204,10 @@ class Report:
         """The most accurate row of these kinds in the main table (ties: the first), sweeps left out."""
         swept = [name for name, row in self.run.methods.items() if row.sweep]
         rows = self.main.filter(pl.col("kind").is_in(kinds) & ~pl.col("method").is_in(swept))
-        return None if rows.is_empty() else rows.row(int(rows["accuracy"].arg_max() or 0), named=True)
+        if rows.is_empty():
+            return None
+        best = first_best(rows["method"].to_list(), dict(rows.select("method", "accuracy").iter_rows()))
+        return rows.row(by_predicate=pl.col("method") == best, named=True)
 
 
 def render(
@@ -365,7 +368,10 @@ def _main_groups(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
         rows = []
         for row in numbered.filter(pl.col("kind").is_in(kinds)).iter_rows(named=True):
             name, modalities, head, *printed = tables.main_cells(run, row)
-            marked = [len(main) > 1 and row[key] is not None and row[key] == top for key, top in best.items()]
+            marked = [
+                len(main) > 1 and row[key] is not None and abs(row[key] - top) <= ROUNDING
+                for key, top in best.items()
+            ]
             cells = list(zip(printed, marked, strict=True))
             texts = {"number": row["number"], "name": name, "modalities": modalities, "head": head}
             rows.append({**texts, "scores": cells[:3], "costs": cells[3:]})

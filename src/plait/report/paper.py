@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from plait.analysis.choice import choices, fusions
+from plait.analysis.choice import choices, fusions, non_local
 from plait.analysis.metrics import summary
 from plait.report.captions import percent
 from plait.results import MethodFacts, RunFacts
@@ -28,7 +28,7 @@ AVERAGE, CONCAT = "average of scores", "late concatenation"
 
 
 def table_1(run: RunFacts, predictions: pl.DataFrame, benchmark: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Single modalities, then non-local fusions: `part, model, method, accuracy, subject_sd`.
+    """Single modalities, then non-local and other fusions: `part, model, method, accuracy, subject_sd`.
 
     Accuracy and SD over subjects are `plait.analysis.metrics.summary`'s; where `benchmark`
     (`plait.analysis.benchmark`) has published accuracies of these rows, they stand beside them as `paper,
@@ -42,7 +42,9 @@ def table_1(run: RunFacts, predictions: pl.DataFrame, benchmark: pl.DataFrame | 
     sets = fusions(run.methods, run.modalities)
     for modalities, names in sets.items():
         of = f" of {' + '.join(modalities)}" if len(sets) > 1 else ""
-        rows += [(f"non-local fusion{of}", role, name) for role, name in names.items()]
+        for role, name in names.items():
+            kind = "non-local" if non_local(run.methods[name]) else "other"
+            rows.append((f"{kind} fusion{of}", role, name))
     return _with_numbers(run, predictions, rows, {name: role for _, role, name in rows}, benchmark)
 
 

@@ -199,7 +199,7 @@ def contrast_cells(row: Mapping[str, Any]) -> list[str]:
     return [
         row["method"],
         row["baseline"],
-        f"{row['subjects']} × {row['seeds']}" if row["subjects"] else "–",
+        f"{row['subjects']} × {row['seeds'] or '–'}" if row["subjects"] else "–",
         points(row["difference"]),
         interval(row["low"], row["high"]),
         *(chance(row[name]) for name in ("p", "p_adjusted", "p_equivalent")),

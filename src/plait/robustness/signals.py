@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from plait.robustness.axes import can_turn, sensors, triples, turning
 from plait.robustness.streams import Altered, Native, channels, is_picture, native, reading_of
 from plait.types import Stream
 
 if TYPE_CHECKING:
     from plait.robustness.faults import Occasion
-
-IMU = (3, 6)  # numbers of a reading without names that are taken for axes x, y, z: of one kind, or of two
 
 
 class _Signals:
@@ -135,7 +134,8 @@ class Turned:
     """The sensor is worn turned: all its axes x, y, z by one angle about an axis drawn for each recording.
 
     Axes are columns of a log that are called `*x`, `*y`, `*z`; without names, readings whose last axis has
-    three numbers, or of six in a row, which are two kinds.
+    three numbers, or of six in a row, which are two kinds. Streams of one sensor (`axes.sensors`) are turned
+    alike. A log that also says how the sensor is held, or has vectors of the room, is left alone.
     """
 
     name: str = "turned"
@@ -143,15 +143,16 @@ class Turned:
     severities: tuple[float, ...] = (15.0, 45.0, 90.0, 180.0)
 
     def fits(self, streams: Mapping[str, Stream]) -> bool:
-        """Whether all streams have three axes."""
-        found = [native(stream) for stream in streams.values()]
-        return all(own is not None and bool(triples(own)) for own in found)
+        """Whether all streams have three axes, and can be turned."""
+        found = {name: native(stream) for name, stream in streams.items()}
+        return all(own is not None and can_turn(name, own) for name, own in found.items())
 
     def worsen(self, streams: Mapping[str, Stream], severity: float, at: "Occasion") -> dict[str, Stream]:
         """The streams of the turned sensors."""
         turned: dict[str, Stream] = {}
+        of = sensors(streams)
         for name, own in _natives(streams).items():
-            axis = at.of_recording(name).standard_normal(3)
+            axis = at.of_recording(of[name]).standard_normal(3)
             turn = Rotation.from_rotvec(np.deg2rad(severity) * axis / np.linalg.norm(axis)).as_matrix()
             turned[name] = _mapped(own, [turn] * len(triples(own)))
         return turned
@@ -161,9 +162,9 @@ class Turned:
 class OtherSide:
     """The sensor is worn on the other wrist, or the other leg.
 
-    Two streams of one modality are taken for each other. A single one is mirrored: its first axis is taken
-    for the one across the body, so of an acceleration the first number changes its sign, and of an angular
-    rate, the second of two kinds of axes, the other two do.
+    Two streams of one modality are taken for each other. A single sensor is mirrored, all of its streams
+    (`axes.sensors`): its first axis is taken for the one across the body, so of an acceleration the first
+    number changes its sign, and of an angular rate (`axes.turning`) the other two do.
     """
 
     name: str = "other-side"
@@ -171,39 +172,29 @@ class OtherSide:
     severities: tuple[float, ...] = (1.0,)
 
     def fits(self, streams: Mapping[str, Stream]) -> bool:
-        """Whether there are two streams of one kind, or one with axes."""
-        if len(streams) == 2:
+        """Whether there are two streams of one kind, or one sensor with axes, which can be mirrored."""
+        if len(streams) == 2 and not _one_sensor(streams):
             (one, kind), (other, other_kind) = (reading_of(stream) for stream in streams.values())
             return one == other and kind == other_kind and not is_picture(one)
-        own = [native(stream) for stream in streams.values()]
-        return len(own) == 1 and own[0] is not None and own[0].values.ndim == 2 and bool(triples(own[0]))
+        own = {name: native(stream) for name, stream in streams.items()}
+        return _one_sensor(streams) and all(
+            one is not None and one.values.ndim == 2 and can_turn(name, one) for name, one in own.items()
+        )
 
     def worsen(self, streams: Mapping[str, Stream], severity: float, at: "Occasion") -> dict[str, Stream]:
-        """The streams swapped, or the one mirrored."""
-        if len(streams) == 2:
+        """The streams swapped, or those of the one sensor mirrored."""
+        if not _one_sensor(streams):
             return dict(zip(streams, reversed(list(streams.values())), strict=True))
         mirrors = [np.diag([-1.0, 1.0, 1.0]), np.diag([1.0, -1.0, -1.0])]
-        found = _natives(streams)
         return {
-            name: _mapped(own, [mirrors[kind % 2] for kind in range(len(triples(own)))])
-            for name, own in found.items()
+            name: _mapped(own, [mirrors[rate] for rate in turning(name, own)])
+            for name, own in _natives(streams).items()
         }
 
 
-def triples(own: Native) -> list[list[int]]:
-    """Which numbers of a reading, laid out in a row, are axes x, y, z of one kind."""
-    shape = own.values.shape[1:]
-    if own.names is not None:
-        places = {name.lower(): place for place, name in enumerate(own.names)}
-        stems = [name[:-1] for name in places if name.endswith("x")]
-        return [
-            [places[stem + axis] for axis in "xyz"]
-            for stem in stems
-            if all(stem + axis in places for axis in "yz")
-        ]
-    if (shape and shape[-1] == 3) or shape in [(count,) for count in IMU]:
-        return np.arange(channels(shape)).reshape(-1, 3).tolist() if not is_picture(shape) else []
-    return []
+def _one_sensor(streams: Mapping[str, Stream]) -> bool:
+    """Whether all streams are of one sensor."""
+    return len(set(sensors(streams).values())) == 1
 
 
 def _mapped(own: Native, maps: list[np.ndarray]) -> Stream:

@@ -18,13 +18,10 @@ from plait.features import Extraction
 from plait.fusion import Concat, Single
 from plait.names import natural
 from plait.objects import resolve
-from plait.results import JobFacts, Kind, MethodFacts, Origin, PersonFacts, RunFacts
-from plait.store import content_key
+from plait.results import KEY, JobFacts, Kind, MethodFacts, Origin, PersonFacts, RunFacts, cut_key
 from plait.study.jobs import At, Setting
 from plait.study.work import Item
 from plait.types import Dataset, Recording
-
-KEY = 16  # letters of a content's key that are kept
 
 
 def run_facts(
@@ -32,6 +29,7 @@ def run_facts(
     dataset: Dataset,
     *,
     methods: dict[str, MethodFacts],
+    seconds: float,
     data: Path | None,
     setting: Setting,
     feature_threads: int,
@@ -45,6 +43,7 @@ def run_facts(
         study: as it was run.
         dataset: its data set.
         methods: what is known of each method, as `method_facts` gives it.
+        seconds: that all jobs took together, each once, whatever rows share it.
         data: where the data set lay.
         setting: what its jobs ran on.
         feature_threads: threads by which features were made.
@@ -69,7 +68,7 @@ def run_facts(
         threads=setting.threads,
         feature_threads=feature_threads,
         cores=cores(),
-        seconds=sum(method.train_seconds for method in methods.values()),
+        seconds=seconds,
         said=tuple(said),
         failed=tuple(failed),
         streams=streams_of(study, dataset),
@@ -97,7 +96,7 @@ def people_facts(cuts: Sequence[Cut]) -> dict[str, PersonFacts]:
                 if key := recording.content([stream]):
                     streams.setdefault(stream, []).append(key[:KEY])
         by_name = {stream: tuple(keys) for stream, keys in sorted(streams.items())}
-        people[who] = PersonFacts(content_key(sorted(clips[who]))[:KEY], by_name)
+        people[who] = PersonFacts(cut_key(clips[who]), by_name)
     return people
 
 

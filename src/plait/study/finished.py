@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from plait.analysis.choice import Choice, choose
 from plait.analysis.likeness import changed
 from plait.clips import Clips, Cut
 from plait.compute.machine import settled_numerics
-from plait.config import BY_SESSION, Study
+from plait.config import Study
 from plait.errors import ConfigError, DataError
 from plait.results import (
     PREDICTIONS,
@@ -102,18 +103,19 @@ class FinishedRun:
         device, threads = self.results.facts.device, self.results.facts.feature_threads
         return inputs(alone, self.dataset, self.cuts, device, threads=threads)[method]
 
-    def fold_of(self, method: str, subject: str) -> str:
-        """The `fold/seed` of the job that tested `subject`: the first seed's.
+    def fold_of(self, method: str, clip: str) -> str:
+        """The `fold/seed` of the job that tested the clip called `clip`: the first seed's.
 
         Raises:
-            ConfigError: no fold of a single subject is called like them.
+            ConfigError: no fold tests it, or several do.
         """
-        by_session = self.study.protocol.kind in BY_SESSION
-        keys = {} if by_session else self.methods[method].keys
-        found = [key for key in keys if key.rpartition("/")[0] == subject]
-        if not found:
-            known = ", ".join(self.methods[method].keys)
-            raise ConfigError(f"no fold tests {subject} alone, expected --fold, one of: {known}")
+        rows = self.results.predictions.filter(pl.col("method") == method, pl.col("clip") == clip)
+        folds = rows["fold"].unique().to_list()
+        found = [key for key in self.methods[method].keys if key.rpartition("/")[0] in folds]
+        if len(folds) != 1 or not found:
+            known = ", ".join(found or self.methods[method].keys)
+            who = f"{len(folds)} folds test" if folds else "no fold tests"
+            raise ConfigError(f"{who} clip {clip!r}, expected --fold, one of: {known}")
         return found[0]
 
     def tested(self, method: str, fold: str) -> np.ndarray:

@@ -48,7 +48,8 @@ def folds(
 
     Raises:
         ConfigError: too few subjects, an unknown one, one in two parts of a fold, nobody to train or to test,
-            a refit without anybody to validate, or a setting of another kind of protocol.
+            a refit without anybody to validate, two folds of one name, or a setting of another kind of
+            protocol.
     """
     everybody = sorted(set(subjects), key=natural)
     rank = {name: place for place, name in enumerate(everybody)}
@@ -86,6 +87,9 @@ def folds(
                 "that lack nothing: expected fewer, or missing = 'drop'"
             )
         splits.append(Fold(name, rest, val or tuple(judges), tested, by))
+    name, count = Counter(fold.name for fold in splits).most_common(1)[0]
+    if count > 1:  # one would stand in the place of the other
+        raise ConfigError(f"protocol: {count} folds would be called {name!r}, expected names without '+'")
     return tuple(splits)
 
 

@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import math
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from plait.config import (
     override,
     validated,
 )
-from plait.errors import ConfigError, one_line, quote
+from plait.errors import ConfigError, PlaitWarning, one_line, quote
 from plait.store import read_bytes, toml_of
+from plait.study.likes import left_as_they_were
 from plait.study.shipped import own_studies, study_path
 
 MOST_ROWS = 1000  # of a sweep
@@ -41,7 +43,8 @@ def load_study(
 
     Args:
         source: the file, plait's own study's name, or the mapping.
-        sets: overrides.
+        sets: overrides. What is set for one method is set for it alone; those that are like it and would have
+            had it in a file are named in a warning.
         whole: whether all methods of its contrasts must stand in it; of a run, which may be of some, they
             need not.
 
@@ -49,13 +52,17 @@ def load_study(
         ConfigError: the file cannot be read, a key is unknown, or a value is not what its key expects.
     """
     file = "study" if isinstance(source, Mapping) else str(source)
+    likes: dict[str, str] = {}
     try:
         if isinstance(source, Mapping):
-            table = _spell_out(_copy(source), {}, file)
+            table = _spell_out(_copy(source), {}, file, likes)
         else:
-            table, file = _read(study_path(source))
+            table, file = _read(study_path(source), likes)
+        before = _copy(_as_table(table.get("methods")))
         for text in sets:
             _apply(table, text)
+        for line in left_as_they_were(before, _as_table(table.get("methods")), map(setting, sets), likes):
+            warnings.warn(line, PlaitWarning, stacklevel=2)
         train = table.get("train")
         if isinstance(train, dict):
             table["train"] = override(asdict(Train()), train)
@@ -79,8 +86,11 @@ def setting(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
-def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
-    """A study file's table, on top of the file's that it `extends`, if any, and how to call it in errors."""
+def _read(path: Path, likes: dict[str, str], readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
+    """A study file's table, on top of the file's that it `extends`, if any, and how to call it in errors.
+
+    Which method is like which is noted in `likes`.
+    """
     try:
         table = toml_of(read_bytes(path).decode())
     except OSError as error:
@@ -94,19 +104,21 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> tuple[dict[str, Any], s
         raise ConfigError(f"{path}: not a TOML file: {one_line(error)}") from error
     base, left_out = table.pop("extends", None), table.pop("without", [])
     if base is None and not left_out:
-        return _spell_out(table, {}, str(path)), str(path)
+        return _spell_out(table, {}, str(path), likes), str(path)
     if not isinstance(base, str) or path.resolve() in readers:
         raise ConfigError(f"{path}: extends: got {base!r}, expected the path of another study file")
-    below, called = _read(study_path(base, path.parent), (*readers, path.resolve()))
+    below, called = _read(study_path(base, path.parent), likes, (*readers, path.resolve()))
     for key in left_out if isinstance(left_out, list) else [left_out]:
         _leave_out(below, key, path)
-    return _merge(below, _spell_out(table, below, str(path))), f"{path} (extends {called})"
+    return _merge(below, _spell_out(table, below, str(path), likes)), f"{path} (extends {called})"
 
 
-def _spell_out(table: dict[str, Any], below: Mapping[str, Any], file: str) -> dict[str, Any]:
+def _spell_out(
+    table: dict[str, Any], below: Mapping[str, Any], file: str, likes: dict[str, str]
+) -> dict[str, Any]:
     """A study's table with every method that is `like` another spelled out: the other's keys, its own on top.
 
-    The other is a method of the same file, or of those `below` it.
+    The other is a method of the same file, or of those `below` it. Which is like which is noted in `likes`.
 
     Raises:
         ConfigError: there is no such method, or it is like itself.
@@ -124,6 +136,7 @@ def _spell_out(table: dict[str, Any], below: Mapping[str, Any], file: str) -> di
         if not isinstance(like, str) or like not in bases or like in (*heirs, name):
             got = f"{file}: methods.{name}.like: got {quote(like)}"
             raise ConfigError(f"{got}, expected another method of this file")
+        likes[name] = like
         base = _copy(_as_table(spell_out(like, (*heirs, name))))
         return _merge(base, {key: value for key, value in method.items() if key != "like"}, like=True)
 

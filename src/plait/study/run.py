@@ -196,6 +196,7 @@ def _finish(planned: _Planned, say: Say, then: Callable[[FinishedRun], object]) 
         study,
         dataset,
         methods=method_facts(study, jobs, trained),
+        seconds=sum({job.key: trained[at].seconds for at, job in jobs.items()}.values()),
         data=data,
         setting=setting,
         feature_threads=feature_threads,
