@@ -23,10 +23,8 @@ def recordings(data: Path) -> Iterator[Recording]:
         subject, activity, _ = file.stem.split("_")
         table = pl.read_csv(file)
         times = np.arange(table.height) / RATE_HZ
-        streams = {  # logs, which are low-passed where they are read more slowly than they were recorded
-            name: SensorLog(times, table.select(of).to_numpy().astype(np.float32), tuple(of))
-            for name, of in COLUMNS.items()
-        }
+        values = {name: table.select(of).to_numpy().astype(np.float32) for name, of in COLUMNS.items()}
+        streams = {name: SensorLog(times, values[name], tuple(of)) for name, of in COLUMNS.items()}
         yield Recording(file.stem, subject, dict(streams), (Span(0.0, float(times[-1]), activity),))
 
 
