@@ -703,3 +703,12 @@ def test_axes_of_acceleration_may_be_numbered_but_not_of_two_sensors():
     assert acceleration(numbered, "log") == numbered
     for names in (["L_acc_x", "R_acc_x", "L_acc_y"], ["acc_x", "acc_y"], ["acc1_x", "acc2_x", "acc3_x"]):
         assert acceleration(names, "log") == ()
+
+
+def test_a_line_of_units_is_kept(tmp_path):
+    rows = [f"{i / 50:.2f},{i % 7 / 8},{(i * 3) % 5 / 4},{(i * 5) % 11}" for i in range(100)]
+    file = tmp_path / "imu.csv"
+    file.write_text("\n".join(["time,acc_x,acc_y,note", "[s],m/s^2,(m/s²),", *rows]) + "\n", encoding="utf-8")
+    assert describe_log(file, "imu", 2.0, {}, []).units == {"acc_x": "m/s^2", "acc_y": "m/s²"}
+    file.write_text("\n".join(["time,acc_x,acc_y,note", *rows]) + "\n", encoding="utf-8")
+    assert describe_log(file, "imu", 2.0, {}, []).units == {}
