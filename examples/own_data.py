@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from plait.encoders.glove import SignalNet
-from plait.types import Dataset, Modality, Readings, Recording, Span
+from plait.recordings.sensors import SensorLog
+from plait.types import Dataset, Modality, Recording, Span
 
 RATE_HZ = 50.0
 COLUMNS = {"watch": ["x", "y", "z"], "belt": ["breath"]}
@@ -22,7 +23,8 @@ def recordings(data: Path) -> Iterator[Recording]:
         subject, activity, _ = file.stem.split("_")
         table = pl.read_csv(file)
         times = np.arange(table.height) / RATE_HZ
-        streams = {name: Readings(times, table.select(of).to_numpy()) for name, of in COLUMNS.items()}
+        values = {name: table.select(of).to_numpy().astype(np.float32) for name, of in COLUMNS.items()}
+        streams = {name: SensorLog(times, values[name], tuple(of)) for name, of in COLUMNS.items()}
         yield Recording(file.stem, subject, dict(streams), (Span(0.0, float(times[-1]), activity),))
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.clips import Windows, place
+from plait.clips.windows import filled
 from plait.errors import ConfigError, DataError
 from plait.types import Readings, Recording, Span
 
@@ -40,6 +41,20 @@ def test_unlabelled_time_is_dropped_or_a_class():
     # neighbours of one activity are one
     (found,) = starts(Windows(4.0, unlabelled="plug"), recording(PRESS, PLUG))
     assert (15.5, "plug") in found and (19.5, "plug") in found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 28), st.integers(1, 14)), min_size=1, max_size=6), st.booleans())
+def test_unlabelled_time_is_where_no_label_is_though_labels_lie_within_others(labels, margins):
+    """Behind a label within another one, the rest of the outer was called unlabelled as well."""
+    spans = [Span(float(start), float(start + lasts), f"a{i}") for i, (start, lasts) in enumerate(labels)]
+    around = (0.0, 50.0) if margins else None
+    unlabelled = [span for span in filled(spans, "none", around) if span.activity == "none"]
+    first, last = min(s.start_s for s in spans), max(s.stop_s for s in spans)
+    for moment in np.arange(0.5, 50):
+        labelled = any(span.start_s < moment < span.stop_s for span in spans)
+        inside = margins or first < moment < last
+        assert sum(s.start_s < moment < s.stop_s for s in unlabelled) == (inside and not labelled)
 
 
 @settings(max_examples=50, deadline=None)

@@ -145,6 +145,15 @@ def test_a_recording_of_one_person_twice_is_a_warning_and_between_sessions_a_fau
     assert found.severity == "fault"
 
 
+@pytest.mark.parametrize("number", [0.0, 1.5, np.nan])
+@pytest.mark.parametrize("readings", [1, 2, 400])
+def test_silence_is_no_copy(number, readings):
+    """Sensors that say nothing agree with all others that do: dead ones were one recording twice."""
+    silent = {"left": Readings(np.arange(readings) / 50, np.full((readings, 3), number))}
+    recordings = [replace(one, streams=silent) for one in world()]
+    assert {one.check for one in findings(recordings)} <= {"labels-outside"}
+
+
 def test_half_of_a_recording_again_is_no_copy_within_a_person():
     assert findings(copy(COPIES["its second half"][0], subject="p0"), ["copies"]) == ()
 

@@ -1,5 +1,6 @@
 """Faults of units, levels and placement, planted at several sizes: from which on are they found?"""
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 
@@ -161,6 +162,33 @@ def test_columns_are_held_to_the_units_in_their_names():
         assert len(verdict([Units()], [Recording("a", "1", {"wrist": log}, ())])) == count
 
 
+@pytest.mark.parametrize(
+    ("names", "length", "said"),
+    [
+        ("acc_{} (mg)", 1000, None),
+        ("acc_{}_mg", 1000, None),
+        ("acc_{} [mg]", 1, "not 1e.03 as mg would be"),
+        ("acc_{} (g)", 1, None),
+        ("acc_{} (g)", 1000, "not 1 as g would be"),
+        ("linear acc {} (m/s2)", 1e-4, None),
+        ("userAcceleration{} (g)", 1e-4, None),
+        ("FreeAcc_{}_g", 1e-4, None),
+    ],
+)
+def test_what_a_name_claims_is_its_own_unit(names, length, said):
+    def measured(person, turn):
+        rng = np.random.default_rng(person)
+        times = np.arange(0, 20, 0.02)
+        values = length * (np.tile([0, 0, 1.0], (len(times), 1)) + rng.normal(0, 0.02, (len(times), 3)))
+        turning = rng.normal(0, turn, (len(times), 3))
+        axes = [names.format(axis) for axis in "XYZ"] + [f"gyr_{axis}_mrad" for axis in "xyz"]
+        log = SensorLog(times, np.concatenate([values, turning], axis=1).astype(np.float32), tuple(axes))
+        return Recording(str(person), str(person), {"wrist": log}, (Span(0, 20, "a"),))
+
+    findings = verdict([Units()], [measured(person, 1500.0) for person in range(5)])
+    assert len(findings) == (said is not None) and all(re.search(said, one.what) for one in findings)
+
+
 @pytest.mark.parametrize(("factor", "is_found"), [(1.0, False), (2.0, False), (25.0, True), (0.1, True)])
 def test_a_person_far_stronger_than_the_others(factor, is_found):
     assert bool(found(Levels(), PERSON, times_scaled("left", factor, slice(3, 6)))) == is_found
@@ -230,6 +258,42 @@ def test_a_channel_that_never_moves_is_a_note():
     assert finding.severity == "note" and "all recordings" in finding.where
 
 
+def switches(rests, seed=0):
+    """Recordings of a switch that is 0 for a share of the time, in one of them throughout."""
+    rng, times, recordings = np.random.default_rng(seed), np.arange(0, 40, 0.05), []
+    for person in range(6):
+        for repeat in range(4):
+            wave = 0.5 + 0.5 * np.sin(times + rng.uniform(0, 6))
+            pressed = (wave > np.quantile(wave, rests)) & ((person, repeat) != (2, 0))
+            switch = Readings(times, pressed[:, None].astype(np.float32))
+            spans = (Span(0, 20, "a"), Span(20, 40, "b"))
+            recordings.append(Recording(f"{person}-{repeat}", str(person), {"switch": switch}, spans))
+    return recordings
+
+
+@pytest.mark.parametrize(("rests", "severity"), [(0.05, "fault"), (0.3, "note"), (0.9, "note")])
+def test_a_switch_that_nobody_pressed_is_a_note(rests, severity):
+    [finding] = verdict([DeadChannels()], switches(rests))
+    assert finding.severity == severity and "2-0" in finding.where
+    assert ("where most others rest" in finding.what) == (severity == "note")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_slow_sensor_of_whole_numbers_is_not_frozen(seed):
+    """Eight equal heart rates in a row are as usual as seven, which counted as none."""
+    rng, recordings = np.random.default_rng(seed), []
+    for person in range(8):
+        for repeat in range(4):
+            rates = np.round(70 + 5 * person + np.cumsum(rng.normal(0, 1, 65)))[:, None]
+            pulse = {"pulse": Readings(np.arange(65.0), rates)}
+            recordings.append(Recording(f"{person}-{repeat}", str(person), pulse, (Span(0, 64, "a"),)))
+    assert verdict([Frozen()], recordings) == []
+    stuck = recordings[5].streams["pulse"].values
+    stuck[10:] = stuck[10]
+    [finding] = verdict([Frozen()], recordings)
+    assert recordings[5].name in finding.where
+
+
 @pytest.mark.parametrize(("seconds", "is_found"), [(0.1, False), (0.4, True), (1.0, True), (4.0, True)])
 @pytest.mark.parametrize("columns", [slice(None), slice(1, 2)])
 def test_a_stretch_that_stands_still(seconds, is_found, columns):
@@ -254,6 +318,25 @@ def test_axes_of_another_sign(signs):
     assert ("other side" in finding.remedy) == (np.prod(signs) < 0)
     said = ", ".join(("-" if sign < 0 else "") + axis for sign, axis in zip(signs, "xyz", strict=True))
     assert said in finding.what
+
+
+@pytest.mark.parametrize("euler", [(0, 0, 90), (90, 90, 0), (0, 90, 90), (90, 0, 0)])
+def test_axes_that_are_read_as_it_is_said_are_as_the_others(euler):
+    """The words could be taken for the turn back, which is another one: then it is worn twice as far off."""
+    turn = Rotation.from_euler("xyz", euler, degrees=True).as_matrix()
+
+    def change(values):
+        return (values.reshape(-1, 2, 3) @ turn.T).reshape(values.shape)
+
+    def read_so(values):
+        said = re.search(r"if (.*) are read for x, y, z", finding.what)[1].split(", ")
+        columns = [(-1.0 if axis[0] == "-" else 1.0, "xyz".index(axis[-1])) for axis in said]
+        three = [[sign * values[:, 3 * kind + axis] for sign, axis in columns] for kind in (0, 1)]
+        return np.stack([*three[0], *three[1]], axis=1)
+
+    [finding] = found(Mounting(), PERSON, streamwise("left", lambda log: with_values(log, change)))
+    both = streamwise("left", lambda log: with_values(with_values(log, change), read_so))
+    assert found(Mounting(), PERSON, both) == []
 
 
 def test_a_sensor_that_everybody_wears_in_their_own_way():

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from plait.errors import DataError
+from plait.errors import DataError, PlaitWarning
 from plait.hands.boxes import ANNOTATIONS, read_boxes, write_boxes
 from plait.recordings.video import Video
 from plait.simulator.scene import in_view
@@ -47,6 +47,31 @@ def test_boxes_are_edges_within_the_picture_and_crowds_are_left_out(folder):
     (picture,) = read_boxes(folder)
     assert picture.boxes.tolist() == [[30.5, 20, 40, 25]]
     assert picture.load()[0, 0].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["glove", "screwdriver"], "boxes of 'screwdriver' count as hands"),
+        (["hand", *"abcdefgh"], "boxes of 'a', 'b', 'c', 'd', 'e', 'f' and 2 more count as hands"),
+        (["person", "bottle"], "boxes of 'person', 'bottle' count as hands"),
+        (["left hand", "right hand"], None),
+        (["Left", "R"], None),
+        (["object"], None),
+    ],
+)
+def test_boxes_of_what_is_called_no_hand_are_said(folder, names, said):
+    content = coco()
+    content["categories"] = [{"id": number, "name": name} for number, name in enumerate([*names, "unused"])]
+    content["annotations"] = [
+        {"image_id": 7, "category_id": number, "bbox": [1, 2, 3, 4]} for number in range(len(names))
+    ]
+    write(folder, content)
+    if said is None:
+        assert len(read_boxes(folder)[0].boxes) == len(names)
+    else:
+        with pytest.warns(PlaitWarning, match=said):
+            assert len(read_boxes(folder)[0].boxes) == len(names)
 
 
 @pytest.mark.parametrize(

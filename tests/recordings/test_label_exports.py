@@ -438,11 +438,61 @@ def test_times_that_are_said_twice_and_differ_are_told(tmp_path, head, row, said
     assert said is None or any(re.search(said, line) for line in found.told)
 
 
+PAIRS = [("start.1", "stop.1"), ("start 2", "stop 2"), ("time start", "time stop"), ("onset", "offset")]
+PAIRS += [("Begin Time", "End Time"), ("in", "out"), ("from", "to")]
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("taken", [("start", "stop"), ("Begin 1", "End 1")])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_two_columns_of_starts_or_stops_are_none_unless_they_agree(tmp_path, taken, pair, swapped):
+    """One of two was taken, or a start of one and a stop of the other: half of the labels, or none."""
+    names = (*pair, *taken) if swapped else (*taken, *pair)
+    rows = {"again": [(1, 2, 1.05, "00:00:02"), (4, 5, 4, 5)], "other": [(1, 2, 3, 3.5), (5, 6, 7, 8)]}
+    rows["one ends"] = [(1, 2, 1, 2), (4, 5, 4, 9)]
+    if pair[0] in ("in", "from"):
+        rows["places"] = [(1, 2, "kitchen", "hall"), (4, 5, "hall", "")]
+    for kind, of_kind in rows.items():
+        lines = [(*row[2:], *row[:2]) if swapped else row for row in of_kind]
+        text = "\n".join(
+            [",".join((*names, "activity")), *(f"{','.join(map(str, line))},walk" for line in lines)]
+        )
+        file = written(tmp_path, "labels.csv", f"{text}\n")
+        if kind in ("other", "one ends"):
+            with pytest.raises(DataError, match=r"line \d: .* says .* s and .* s, expected one st"):
+                read_labels(file)
+        else:
+            spans = read_labels(file).spans
+            expected = [(row[0], row[1]) for row in of_kind]
+            assert [(round(span.start_s), round(span.stop_s)) for span in spans] == expected
+
+
+def test_two_columns_of_durations_are_none_unless_they_agree(tmp_path):
+    text = "start,duration,length,activity\n1,2,2,walk\n5,1,{},sit\n"
+    assert len(read_labels(written(tmp_path, "labels.csv", text.format(1))).spans) == 2
+    with pytest.raises(DataError, match="line 3: 'duration' says 1 s and 'length' 30 s, expected one dur"):
+        read_labels(written(tmp_path, "labels.csv", text.format(30)))
+
+
 def test_another_length_in_activitynet_s_json_is_told(tmp_path):
     for length_s, doubts in ((60.0, 0), (400.0, 1)):
         entry = {"duration": length_s, "annotations": [{"segment": [1, 2], "label": "a"}]}
         found = read_labels(written(tmp_path, "l.json", json.dumps({"database": {"cam": entry}})), None, CAM)
         assert sum("are labels and video of one cut?" in line for line in found.told) == doubts
+
+
+def test_scores_of_labels_and_the_number_of_the_first_frame_are_said(tmp_path):
+    found = [{"segment": [1, 5], "label": "walk", "score": 0.02}, {"segment": [6, 9], "label": "sit"}]
+    told = read_labels(written(tmp_path, "labels.json", json.dumps({"results": {"a": found}}))).told
+    assert "labels.json: 1 of 2 labels have a score: not looked at" in told
+    of_people = {"database": {"a": {"annotations": found[1:]}}}
+    told = read_labels(written(tmp_path, "labels.json", json.dumps(of_people))).told
+    assert not any("score" in line for line in told)
+    file = written(tmp_path, "labels.csv", "start,stop,activity\n1,51,walk\n")
+    footage = Footage("a.mp4", (), np.arange(100) / 25, 4.0)
+    for zero, first in ((None, 0), ("1", 1)):
+        told = read_labels(file, LabelSettings(label_unit="frames", label_zero=zero), footage).told
+        assert f"labels.csv: times in frames from {first}" in told
 
 
 def test_annotations_that_were_skipped_are_no_labels(tmp_path):

@@ -57,6 +57,44 @@ def people(*columns):
     return Dataset("people", ("one",), (left,), recordings, "nobody")
 
 
+def measured(*units):
+    """A data set of one recording for each, whose files say these units."""
+
+    def recordings(data):
+        for number, unit in enumerate(units):
+            streams = {name: Synced(log(["x", "y"]), Clock(0.0), unit) for name in ("left", "phone")}
+            yield Recording(f"r{number}", str(number), streams, (Span(0.5, 3.5, "one"),))
+
+    return Dataset("people", ("one",), people().modalities, recordings, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("g", "m/s^2"), ("deg/s", "rad/s"), ("uT", "mT"), ("mg", "g"), ("degC", "degF")]
+)
+def test_another_unit_that_a_file_says_is_said_once(one, other):
+    """Ingested, units stood in `recording.toml`, or were passed over, and nobody looked at them."""
+    some = {"x": one, "y": one}
+    with pytest.warns(PlaitWarning, match="taken as they are") as said:
+        survey(measured(some, {}, {"y": other}, {"x": other}), Path(), ["left"])
+    [line] = [str(each.message) for each in said]
+    assert line.startswith(f".: recording r2: y of left is in {other}; of .: recording r0, in {one}")
+    survey(measured(some, None, some, {"z": other}), Path(), ["left"])
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        ("m/s^2", "m/s²", "m/(s^2)", "M/S2", "m/sec2"),
+        ("deg/s", "°/s", "dps", "degrees/s", "deg/sec"),
+        ("µT", "uT", "μT"),
+        ("°C", "degC", "℃"),
+        ("rad/s", "radian/s", "rad / s"),
+    ],
+)
+def test_one_unit_is_written_in_many_ways(alike):
+    survey(measured(*({"x": unit, "y": alike[0]} for unit in alike)), Path(), ["left"])
+
+
 def test_clips_are_not_cut_of_logs_in_different_orders():
     survey(people(["x", "y"], ["x", "y"]), Path("data"), ["left"])
     with pytest.raises(DataError, match=r"recording r1: the columns of left are y, x; of .*r0, x, y"):

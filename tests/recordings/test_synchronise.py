@@ -178,6 +178,11 @@ def test_a_log_takes_the_clock_of_the_device_that_wrote_both(tmp_path):
     synchronise(made, {"imu": 2.0})
     assert {clock.status for clock in read_sync(made).values()} == {"manual"}
     assert read_sync(made)["heart"].offset_s == pytest.approx(2.0 - 3.0, abs=1e-5)
+    set_once = said.replace("[logs.imu]", "[logs.imu]\nclock_set = [400]")
+    description.write_text(set_once, encoding="utf-8")  # what begins later would be off by what it was set by
+    with pytest.raises(DataError, match=r"'imu' has a clock that was set 1 times .*anna/heart=SECONDS"):
+        synchronise(made, {"imu": 2.0})
+    description.write_text(said, encoding="utf-8")
     table(made / "heart.csv", beats, ("bpm",), zero_s=5000.0)
     with pytest.raises(
         DataError, match=r"logs.heart.same_clock: 'imu' was read from 1000\.000 .*times of one clock"

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plait.errors import ConfigError, DataError
+from plait.recordings.columns import acceleration
 from plait.recordings.folder import read_description, read_logs
 from plait.recordings.ingest import ingest
 from plait.recordings.logs import read_log
@@ -679,3 +680,35 @@ def test_a_summary_below_a_log_is_advised_about(tmp_path, time):
         described(tmp_path, table)
     log, _ = described(tmp_path, table, last_line=201)
     assert len(read_log(tmp_path / "wrist.csv", log.log()).times) == 200
+
+
+AXES = ["acc_{}", "{sensor}acc_{}", "acc_{}{sensor}", "{sensor}Accel {} (m/s2)", "Acc-{}{sensor} [g]", "a{}"]
+
+
+@pytest.mark.parametrize("form", AXES)
+@pytest.mark.parametrize("order", ["xyz", "zxy", "XYZ"])
+@pytest.mark.parametrize("turns", [False, True])
+def test_axes_of_acceleration_are_one_sensor_s(form, order, turns):
+    """Of two sensors whose axes stand in turn, x of both and y of one were taken for a sensor's three."""
+    sensors = ["L_", "R_"] if form.startswith("{sensor}") else ["_left", "_right"]
+    sensors = sensors if "{sensor}" in form else [""]
+    called = [[form.format(axis, sensor=sensor) for axis in order] for sensor in sensors]
+    stand = zip(*called, strict=True) if turns else called
+    names = [name for some in stand for name in some]
+    assert acceleration(["t", *names, "gyr_x", "gyr_y", "gyr_z"], "log") == tuple(called[0])
+
+
+def test_axes_of_acceleration_may_be_numbered_but_not_of_two_sensors():
+    numbered = ("acc_x_ch1", "acc_y_ch2", "acc_z_ch3")
+    assert acceleration(numbered, "log") == numbered
+    for names in (["L_acc_x", "R_acc_x", "L_acc_y"], ["acc_x", "acc_y"], ["acc1_x", "acc2_x", "acc3_x"]):
+        assert acceleration(names, "log") == ()
+
+
+def test_a_line_of_units_is_kept(tmp_path):
+    rows = [f"{i / 50:.2f},{i % 7 / 8},{(i * 3) % 5 / 4},{(i * 5) % 11}" for i in range(100)]
+    file = tmp_path / "imu.csv"
+    file.write_text("\n".join(["time,acc_x,acc_y,note", "[s],m/s^2,(m/s²),", *rows]) + "\n", encoding="utf-8")
+    assert describe_log(file, "imu", 2.0, {}, []).units == {"acc_x": "m/s^2", "acc_y": "m/s²"}
+    file.write_text("\n".join(["time,acc_x,acc_y,note", *rows]) + "\n", encoding="utf-8")
+    assert describe_log(file, "imu", 2.0, {}, []).units == {}

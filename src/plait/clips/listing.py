@@ -89,6 +89,7 @@ def survey(
     columns = Columns()
     for recording in opened_by(dataset, data):
         columns.check(columns_of(recording.streams), f"{data}: recording {recording.name}", streams)
+        columns.compare_units(recording.streams, f"{data}: recording {recording.name}", streams)
         subject = plain(recording.subject)
         subjects.add(subject)
         recording = replace(recording, subject=people.called(subject) if people else subject)

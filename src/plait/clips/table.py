@@ -336,9 +336,11 @@ def _cut(
     people: People | None,
 ) -> tuple[list[_Opened], list[str]]:
     """Every recording under `root` with its windows, and what is to be said of them."""
-    recordings, files, contents = [], [], []
+    recordings, files, contents, columns = [], [], [], Columns()
     for folder in recording_folders(root):
         recording = open_recording(folder)
+        if people:
+            columns.compare_units(recording.streams, str(folder), streams or [*recording.streams])
         labels = {span.activity for span in recording.spans} | ({windows.unlabelled} - {None})
         if activities is not None:
             _check_activities(folder, labels, activities)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,7 +193,8 @@ def filled(
         edges = [(span.start_s, span.stop_s) for span in found]
         if around is not None:
             edges = [(-np.inf, around[0]), *edges, (around[1], np.inf)]
-        gaps = [(before[1], after[0]) for before, after in pairwise(edges)]
+        reached = itertools.accumulate((stop for _, stop in edges), max)  # labels may lie within others
+        gaps = [(before, after) for before, (after, _) in zip(reached, edges[1:], strict=False)]
         found += [Span(start, stop, unlabelled) for start, stop in gaps if stop - start > ROUNDING_S]
         found.sort(key=lambda span: span.start_s)
     joined: list[Span] = []

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import polars as pl
 from plait.clips.windows import ROUNDING_S
 from plait.contents import describe
 from plait.errors import DataError, one_line
+from plait.recordings.sensors import low_passed, reach_s
 from plait.recordings.unended import check_end
 from plait.store import checksum, content_key, read_bytes
 from plait.types import Readings
@@ -65,7 +66,10 @@ def columns_of(file: Path, columns: Mapping[str, type[pl.DataType]]) -> tuple[pl
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """A `Stream` of one file, linear between its readings; its values are read when they are asked for.
+    """A `Stream` of one file, whose values are read when they are asked for.
+
+    It is linear between its readings. Asked at a lower rate than its own, it is low-passed, as logs of
+    recordings are (`plait.recordings.sensors.SensorLog`): what the lower rate cannot show is no slow motion.
 
     Args:
         file: where they lie.
@@ -91,8 +95,15 @@ class Log:
         """Equal for equal files that are read alike, at the same times."""
         return content_key([self.content, describe([self.read, self.times, self.rows, self.gap_s])])
 
+    @cached_property
+    def rate_hz(self) -> float:
+        """Readings a second by the median of their spacing, 0 of a single reading."""
+        return 1.0 / float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """Readings at `seconds`, interpolated linearly, shape `(len(seconds), *reading)`.
+
+        Where their median spacing is that of a rate below 0.95 of the log's, a low-pass comes first.
 
         Raises:
             DataError: the file cannot be read any more, or is another by now.
@@ -100,13 +111,21 @@ class Log:
         values = _values(self.file, self.read, self.content)
         if not len(seconds):
             return np.empty((0, *values.shape[1:]), np.float32)
-        first, last = np.searchsorted(self.times, [np.min(seconds), np.max(seconds)])
+        spacing_s = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+        around_s = reach_s(spacing_s, self.rate_hz)
+        first, last = np.searchsorted(self.times, [np.min(seconds) - around_s, np.max(seconds) + around_s])
         near = slice(max(int(first) - 1, 0), int(last) + 1)
-        return Readings(self.times[near], values[self.rows[near]]).at(seconds)
+        readings = Readings(self.times[near], values[self.rows[near]])
+        if not around_s:
+            return readings.at(seconds)
+        flat = replace(readings, values=readings.values.reshape(len(readings.times), -1))
+        within = np.clip(seconds, self.times[0], self.times[-1])
+        found = low_passed(flat, within, spacing_s, self.rate_hz)
+        return found.reshape(len(seconds), *values.shape[1:])
 
     def has(self, seconds: np.ndarray) -> np.ndarray:
         """At which of `seconds` there is a reading, or one on either side and no gap: `(len(seconds),)`."""
-        lasts_s = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+        lasts_s = 1.0 / self.rate_hz if self.rate_hz else 0.0
         after = np.searchsorted(self.times, seconds - ROUNDING_S)
         before_s = self.times[np.clip(after - 1, 0, None)]
         after_s = self.times[np.clip(after, None, len(self.times) - 1)]

@@ -13,8 +13,9 @@ clock by these. A workout without any sensor has 30 frames a second.
 
 Clips are the authors' windows: 5 s, here every second (theirs every 0.2 s; `mm_fit` takes a stride), between
 the first and the last pose. They label a window by its middle; here it is the exercise that fills more than
-half, which is the same where neither a set nor the pause behind it is shorter than 5 s. A sensor that is
-missing, or silent for more than a second, is missing from the clip; the authors put noughts there.
+half, which is the same where neither a set nor the pause behind it is shorter than 5 s. Sensors, some of
+500 readings a second, are low-passed and read at 50. A sensor that is missing, or silent
+for more than a second, is missing from the clip; the authors put noughts there.
 
 The published split is one of workouts: `w09`, `w10`, `w11` test people who are trained on, `w00`, `w05`,
 `w12`, `w13`, `w20` people who are not; two of the three that validate are of people who are trained on. So

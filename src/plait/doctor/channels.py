@@ -23,19 +23,23 @@ class Channels(NamedTuple):
     Args:
         names: of the channels.
         still_s: seconds of the longest stretch of equal readings; the last number: of all channels at once.
+        frozen: whether that is of more readings than a slow sensor's, asked too often, has.
         cut, cut_at: the share of readings that are cut off, and at which number.
         cuts: how often: runs of readings that are cut off.
         constant: whether it never changes.
         value: its smallest number, NaN where nothing is known.
+        rests: ends of its range at which it rests, as a switch does that nobody presses.
     """
 
     names: list[str]
     still_s: list[float]
+    frozen: list[bool]
     cut: list[float]
     cut_at: list[float]
     cuts: list[int]
     constant: list[bool]
     value: list[float]
+    rests: list[list[float]]
 
 
 def _of(signal: Signal) -> Channels:
@@ -44,7 +48,6 @@ def _of(signal: Signal) -> Channels:
     step_s = float(np.median(np.diff(signal.times))) if len(signal.times) > 1 else 0.0
     same = (values[1:] == values[:-1]) & signal.neighbours[:, None]
     runs = np.array([*(_longest(column) for column in same.T), _longest(same.all(axis=1))])
-    still_s = np.where(runs + 1 >= FROZEN_READINGS, runs * step_s, 0.0)
     low = np.where(known, values, np.inf).min(axis=0)
     high = np.where(known, values, -np.inf).max(axis=0)
     # a reading that comes again in all channels was repeated, not cut off
@@ -57,15 +60,19 @@ def _of(signal: Signal) -> Channels:
         for place in range(values.shape[1])
     ]
     shares, counts, ends = np.array(cuts, np.float64).reshape(-1, 3).T
+    both = np.stack([low, high])
+    resting = (values == both[:, None]).mean(axis=1) >= REST
     constant = ~(low < high) if len(values) > FROZEN_READINGS else np.zeros(len(low), np.bool_)
     return Channels(
         list(signal.names),
-        still_s.tolist(),
+        (runs * step_s).tolist(),
+        (runs + 1 >= FROZEN_READINGS).tolist(),
         shares.tolist(),
         ends.tolist(),
         counts.astype(np.int64).tolist(),
         constant.tolist(),
         np.where(known.any(axis=0), low, math.nan).tolist(),
+        [both[resting[:, place], place].tolist() for place in range(len(low))],
     )
 
 

@@ -75,9 +75,8 @@ class Copies:
         found = {}
         for name, signal in signals(recording, widest=math.inf):
             values = signal.values[_labelled(signal, recording.spans)]
-            if len(values) > 1:
-                some = values[:, columns_of(values)]
-                found[name] = Sketch("", digests(values), patterns(some), phases(some))
+            some = values[:, columns_of(values)] if len(values) > 1 else values[:0]
+            found[name] = Sketch("", digests(values), patterns(some), phases(some))
         for name, stream in recording.streams.items():
             if name not in found and (key := getattr(stream, "content_key", None)):
                 found[name] = Sketch(key, [], [], [])

@@ -93,7 +93,7 @@ def _slack_s(label: Labelled) -> float:
 def _guess(labels: Sequence[Labelled], start_s: float, stop_s: float) -> str:
     """What the labels' unit may be, if dividing by it puts all of them inside and they fill the recording."""
     last = max(stop for _, stop, _ in labels)
-    lasts_s = stop_s - start_s
+    lasts_s = max(stop_s - start_s, SAME_S)
     units = {"milliseconds": 1000.0, "frames, 60 a second": 60.0, "frames, 30 a second": 30.0}
     fills = {unit: last / per_s / lasts_s for unit, per_s in units.items()}
     fitting = [unit for unit, share in fills.items() if 0.3 <= share <= 1.02]

@@ -25,7 +25,8 @@ class DeadChannels:
     """A channel says one number, or nothing, throughout a recording.
 
     A real sensor's last digits move. Where it moves in other recordings, it is a fault; where it never moves
-    in any, a note: it is a constant of the data set, which tells networks nothing.
+    in any, a note: it is a constant of the data set, which tells networks nothing. A note, too, where it is a
+    switch that nobody pressed: at an end of its range, at which most others rest for a fifth of the time.
     """
 
     name: str = "dead-channels"
@@ -42,7 +43,9 @@ class DeadChannels:
             constant = {name: one.constant for name, one in recordings.items()}
             whole = [name for name, dead in constant.items() if all(dead)]
             if whole and len(whole) < len(constant):
-                findings.append(self._found(stream, "every channel", whole, recordings, 0))
+                findings.append(
+                    self._found(stream, "every channel", whole, recordings, list(range(len(names))))
+                )
             silent: dict[tuple[str, ...], list[int]] = defaultdict(list)  # which channels, by recordings
             for place in range(len(names)):
                 dead = tuple(name for name, one in constant.items() if one[place] and name not in whole)
@@ -50,33 +53,45 @@ class DeadChannels:
                     silent[dead].append(place)
             for some, places in silent.items():
                 which = called([names[place] for place in places])
-                findings.append(self._found(stream, which, list(some), recordings, places[0]))
+                findings.append(self._found(stream, which, list(some), recordings, places))
         return findings
 
     def _found(
-        self, stream: str, channel: str, names: list[str], every: Mapping[str, Channels], place: int
+        self, stream: str, channel: str, names: list[str], every: Mapping[str, Channels], places: list[int]
     ) -> Finding:
-        value = every[names[0]].value[place]
+        value = every[names[0]].value[places[0]]
         says = "unknown" if math.isnan(value) else plain(value + 0.0)  # no -0
         verb = "are" if channel.startswith("channels ") else "is"
         always = len(names) == len(every)
         alive = len(every) - len(names)
+        rests = not always and all(_rests(every, names, place) for place in places)
         return Finding(
             self.name,
-            "note" if always else "fault",
+            "note" if always or rests else "fault",
             "all recordings, " + stream if always else f"{recordings_(names)}: {stream}",
-            0.99 if alive > 1 or always else 0.9,
+            0.5 if rests else 0.99 if alive > 1 or always else 0.9,
             f"{channel[0].upper()}{channel[1:]} of {stream} {verb} {says} throughout in {len(names)} of "
-            f"{len(every)} recordings.",
+            f"{len(every)} recordings{', where most others rest, too' if rests else ''}.",
             "It tells networks nothing."
             if always
+            else "If it was not connected, networks take its silence for rest."
+            if rests
             else "Networks take silence for something the person did; where it goes with a person or an "
             "activity, it is learnt in place of motion.",
             "Leave the channel out."
             if always
+            else "Look whether there was something to be felt; if there was, leave these recordings out."
+            if rests
             else "Leave these recordings out, or the channel for everyone, or train with it missing "
             "(`missing`).",
         )
+
+
+def _rests(every: Mapping[str, Channels], names: Sequence[str], place: int) -> bool:
+    """Whether a channel that is constant in these recordings is so where it rests in most of the others."""
+    values = {every[name].value[place] for name in names}
+    alive = [one for name, one in every.items() if name not in names and not one.constant[place]]
+    return sum(values <= {*one.rests[place]} for one in alive) > len(alive) / 2
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ class Frozen:
             if table is None:
                 continue
             bars = usual(table, FROZEN_S, times=5.0)
-            odd = table.values > bars
+            odd = (table.values > bars) & np.array([alive[name].frozen for name in table.names])
             findings += self._found(
                 stream, "every channel", table.names, table.values[:, -1], bars[:, -1], odd[:, -1]
             )

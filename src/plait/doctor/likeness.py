@@ -23,6 +23,7 @@ BINS = 48  # frequencies, from half a dozen cycles on: the lowest are what every
 FIRST_BIN, SHIFTS = 6, 9
 COLUMNS = 6  # of a stream that are compared, those that change most
 LONGEST = 200_000  # readings that are looked at
+STILL = 1e-6  # of a column's largest number, by which it leaves a straight line if it moves
 
 
 def columns_of(values: Float[np.ndarray, "n columns"]) -> np.ndarray:
@@ -67,12 +68,17 @@ def patterns(values: Float[np.ndarray, "n columns"]) -> list[int]:
 
 
 def phases(values: Float[np.ndarray, "n columns"]) -> list[list[float]]:
-    """The phases of `BINS` frequencies of each column, in radians; none of fewer readings than tell them."""
+    """The phases of `BINS` frequencies of each column, in radians; none of fewer readings than tell them.
+
+    Nor of a column that stands still or goes straight: its phases are rounding, the same in any recording.
+    """
     if len(values) < 2 * (FIRST_BIN + BINS):
         return []
     values = np.nan_to_num(values[:LONGEST].astype(np.float64), nan=0.0)
+    largest = np.abs(values).max(axis=0)
     values = values - np.linspace(values[0], values[-1], len(values))
-    spectrum = np.fft.rfft(values, axis=0)[FIRST_BIN : FIRST_BIN + BINS]
+    moving = np.abs(values).max(axis=0) > STILL * largest
+    spectrum = np.fft.rfft(values[:, moving], axis=0)[FIRST_BIN : FIRST_BIN + BINS]
     return [[round(float(angle), 2) for angle in np.angle(column)] for column in spectrum.T]
 
 

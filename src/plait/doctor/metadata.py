@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
 
 from plait.doctor.finding import Finding, Severity
 from plait.doctor.sampled import signals
@@ -285,7 +286,7 @@ def _groups(first: np.ndarray, whose: np.ndarray, done: np.ndarray) -> tuple[flo
     rest = first - means[[activities.index(activity) for activity in done.tolist()]]
     covariance = rest.T @ rest / len(rest) + 1e-12 * np.eye(first.shape[1])
     white = np.linalg.cholesky(np.linalg.inv(covariance))
-    first, tree = first @ white, linkage(means @ white, "average")
+    first, tree = first @ white, linkage(pdist(means @ white), "average")
     best: tuple[float, list[list[str]]] | None = None
     for count in range(2, min(GROUPS, len(activities) - 1) + 1):
         cut = fcluster(tree, count, "maxclust")

@@ -86,7 +86,7 @@ class Mounting:
                         share * (1 - 1 / (others + 1)),
                         f"{stream} of person {person} is {plain(before)} off that of {of_people(others)} "
                         "(2: upside down), "
-                        f"and {plain(after)} if x, y, z are taken for {_said(turn)}, in {100 * share:.0f} "
+                        f"and {plain(after)} if {_said(turn)} are read for x, y, z, in {100 * share:.0f} "
                         "% of recordings.",
                         "This person's axes mean something else: networks that read them fail on this "
                         "person, and learn "
@@ -158,7 +158,7 @@ class Mounting:
                 f"{recordings(list(odd))}: {stream}",
                 0.7,
                 f"{stream} in {worst} is {plain(before)} off this person's other recordings of the "
-                f"activity (2: upside down), and {plain(after)} if x, y, z are taken for {_said(turn)}.",
+                f"activity (2: upside down), and {plain(after)} if {_said(turn)} are read for x, y, z.",
                 "Clips of one person and activity do not look alike.",
                 "Look whether the sensor was put on again; exchange the axes so when reading this recording.",
             )
@@ -204,7 +204,7 @@ class Mounting:
 
 
 def _said(turn: np.ndarray) -> str:
-    """A turn in words: what is taken for x, y and z."""
+    """A turn in words: which of the sensor's own axes are to be read for x, y and z."""
     said = []
     for row in turn:
         axis = int(np.abs(row).argmax())

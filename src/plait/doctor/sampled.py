@@ -158,7 +158,7 @@ def _is_picture(shape: Sequence[int]) -> bool:
 def _signal(same: _Same) -> Signal | None:
     stream = same.stream
     times, one = np.asarray(stream.times, np.float64), _one(stream)
-    if len(times) == 0 or one.dtype.kind not in "fiub":
+    if len(times) == 0 or one.size == 0 or one.dtype.kind not in "fiub":
         return None
     log = unsynced(stream)
     held = _held(stream)

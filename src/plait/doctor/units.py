@@ -23,8 +23,11 @@ CANNOT_BE = {  # lengths of gravity that no unit gives, and how they come about
 }
 CLAIMS = (  # what a column's name claims: its unit, gravity's length or the most that limbs turn by
     (re.compile(r"acc.*(m[/_ .]?s\^?-?(2|²)|mps2|ms2)"), "m/s2", STANDARD_GRAVITY),
-    (re.compile(r"acc.*[ _(\[]m?g[)\]]?$"), "g", 1.0),
+    (re.compile(r"acc.*[ _(\[]mg[)\]]?$"), "mg", 1000.0),
+    (re.compile(r"acc.*[ _(\[]g[)\]]?$"), "g", 1.0),
 )
+MOVED_ALONE = re.compile(r"(?<![a-z])(lin|user|free|dyn)|body_?acc|without|no_?grav")  # gravity taken off
+RAD = re.compile(r"(?<![a-z])rad")  # and not mrad
 MOST_RAD_S = 60.0  # twice what a fast arm reaches: 2000 deg/s are 35 rad/s
 CLEAR = 0.8  # a factor that is met is half of the evidence
 STRAYS = 5.0  # spreads by which a recording is off at least
@@ -149,7 +152,7 @@ class Units:
                 (unit, length) for form, unit, length in CLAIMS if any(map(form.search, said.split(", ")))
             ]
             first = number == 0 and label.startswith("channel")
-            if constant[number] and (first or "acc" in said):
+            if constant[number] and (first or "acc" in said) and not MOVED_ALONE.search(said):
                 why = [
                     how for length, how in CANNOT_BE.items() if abs(math.log(lengths[number] / length)) < NEAR
                 ]
@@ -167,7 +170,7 @@ class Units:
                             + (f"which no unit gives: it looks like {reason}" if why else reason),
                         )
                     )
-            if TURN.search(said) and "rad" in said and most[number] > MOST_RAD_S:
+            if TURN.search(said) and RAD.search(said) and most[number] > MOST_RAD_S:
                 findings.append(
                     self._cannot_be(
                         stream,

@@ -1,5 +1,7 @@
 """Boxes around hands: pictures with a COCO-style `annotations.json`, read, and written of simulated ones."""
 
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 from pydantic import FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from plait.errors import ConfigError, DataError, first_fault, quote
+from plait.errors import ConfigError, DataError, PlaitWarning, first_fault, quote
 from plait.keying import source_key
 from plait.names import inside
 from plait.progress import Progress, Step, silent
@@ -20,6 +22,7 @@ from plait.store import atomic, checksum, content_key, read_bytes, read_json, sw
 
 ANNOTATIONS = "annotations.json"
 QUALITY = 92
+HANDS = re.compile(r"hand|glove|palm|fist|finger|thumb|left|right|^[lr]$", re.IGNORECASE)  # names of hands
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +83,9 @@ def read_boxes(folder: Path) -> list[Picture]:
     """The pictures in `folder` with their boxes, as `folder/annotations.json` lists them.
 
     Of COCO's fields it reads `images` (`id, file_name, width, height`), `annotations` (`image_id,
-    category_id, bbox`: left, top, width, height) and `categories` (`id, name`). Every category is a hand;
-    crowds are left out; boxes are cut off at the picture's edges.
+    category_id, bbox`: left, top, width, height) and `categories` (`id, name`). Every category is a hand,
+    which is said where there are several, some of other names; crowds are left out; boxes are cut off at the
+    picture's edges.
 
     Raises:
         DataError: the file or a picture is missing, a field is, or says what cannot be.
@@ -120,6 +124,12 @@ def read_boxes(folder: Path) -> list[Picture]:
             boxes[label.image_id].append(box)
     if not images:
         raise DataError(f"{path}: images: none, expected at least one")
+    used = {label.category_id for label in coco.annotations if not label.iscrowd}
+    names = [category.name for category in coco.categories if category.id in used]
+    if len(names) > 1 and (others := [name for name in names if not HANDS.search(name)]):
+        some = ", ".join(map(quote, others[:6])) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
+        line = f"{path}: boxes of {some} count as hands, as those of every category do"
+        warnings.warn(f"{line}: leave out what is none", PlaitWarning, stacklevel=2)
     pictures = []
     for key, image in images.items():
         hands = np.array(boxes[key], np.float32).reshape(-1, 4)

@@ -46,9 +46,11 @@ READINGS = vocabulary(
     "middle ring pinky finger x y z ax ay az gx gy gz mx my mz wx wy wz lin linear gravity"
 )
 FINGERS = vocabulary("thumb middle ring pinky finger")
-AXES = re.compile(r"(.*\W|.*_)?(acc(el|eleration)?|a|la|lin(ear)?_?acc)[ _.-]*[xyz123]\b.*", re.IGNORECASE)
+AXES = re.compile(
+    r"(.*\W|.*_)?(acc(el|eleration)?|a|la|lin(ear)?_?acc)[ _.-]*(?P<axis>[xyz123])\b.*", re.IGNORECASE
+)
 LONG_AXES = re.compile(
-    r"(.*[^a-z])?acc(el(eration|erometer)?)?([^a-z].*)?[^a-z][xyz]([^a-z].*)?", re.IGNORECASE
+    r"(.*[^a-z])?acc(el(eration|erometer)?)?([^a-z].*)?[^a-z](?P<axis>[xyz])([^a-z].*)?", re.IGNORECASE
 )
 BARE_AXES = re.compile(r"([xyz])([ _-]?axis)?(\W.*)?", re.IGNORECASE)
 FILLS = re.compile(
@@ -365,10 +367,20 @@ def _go_on_apart(values: np.ndarray, code: np.ndarray) -> bool:
 
 
 def acceleration(names: Sequence[str], stream: str) -> tuple[str, ...]:
-    """The three columns that tell how the sensor is moved, none where that is not known."""
-    axes = [name for name in names if AXES.fullmatch(name) or LONG_AXES.fullmatch(name)]
-    if len(axes) >= 3:
-        return tuple(axes[:3])
+    """The three columns that tell how the sensor is moved, none where that is not known.
+
+    Of several sensors, whose axes may stand in turn, the first one's: columns called alike but for the axis.
+    """
+    sensors: dict[tuple[str, str], dict[str, str]] = {}
+    every: list[tuple[str, str]] = []
+    for name in names:
+        if match := AXES.fullmatch(name) or LONG_AXES.fullmatch(name):
+            around = name[: match.start("axis")].lower(), name[match.end("axis") :].lower()
+            sensors.setdefault(around, {})[match["axis"].lower()] = name
+            every.append((match["axis"].lower(), name))
+    for axes in [*sensors.values(), dict(every) if len(every) == 3 else {}]:
+        if {*"xyz"} <= axes.keys() or {*"123"} <= axes.keys():
+            return tuple(axes.values())[:3]
     bare = {match[1].lower(): name for name in names if (match := BARE_AXES.fullmatch(name))}
     in_g = all(re.search(r"\((m?g|m/s.*)\)", name) for name in bare.values())
     if len(bare) == 3 and (in_g or any(word.startswith("acc") for word in words(stream))):

@@ -182,10 +182,16 @@ def _said(value: Any) -> str:
 
 
 class Synced:
-    """A log as a `Stream` on the video's clock."""
+    """A log as a `Stream` on the video's clock.
 
-    def __init__(self, log: SensorLog, clock: Clock) -> None:
-        self.log, self.clock = log, clock
+    Args:
+        log: on its own clock.
+        clock: its own beside the video's.
+        units: of its columns, where somebody says them.
+    """
+
+    def __init__(self, log: SensorLog, clock: Clock, units: Mapping[str, str] | None = None) -> None:
+        self.log, self.clock, self.units = log, clock, units or {}
 
     @property
     def content_key(self) -> str:
@@ -346,7 +352,8 @@ def open_recording(folder: Path) -> Recording:
                     f"{folder / SYNC}: log {name!r} was read otherwise when it was synchronised: "
                     f"{otherwise} ({DESCRIPTION}); run `plait sync` again"
                 )
-            streams[name] = Synced(log, clocks[name])
+            said = described.logs[name]
+            streams[name] = Synced(log, clocks[name], said.units if said.scale == 1 else None)
     spans: tuple[Span, ...] = ()
     file = folder / described.labels if described.labels else None
     if file:

@@ -92,11 +92,19 @@ class Sheet:
 
 
 class Times(NamedTuple):
-    """Columns of times by what they hold (`start`, `stop`, `duration`), and the unit if names tell it."""
+    """Columns of times.
+
+    Args:
+        columns: by what they hold: `start`, `stop`, `duration`.
+        unit: of theirs, if names tell it.
+        again: by other units, columns that say starts and stops in these too.
+        besides: by what they hold, further columns that are called so, in the same unit.
+    """
 
     columns: dict[str, str]
     unit: LabelUnit | None
-    again: dict[LabelUnit, dict[str, str]] = {}  # noqa: RUF012  # starts and stops said in other units too
+    again: dict[LabelUnit, dict[str, str]]
+    besides: dict[str, list[str]]
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -106,7 +114,7 @@ def words(name: str) -> tuple[str, ...]:
 
 def time_columns(names: Sequence[str]) -> Times | None:
     """The columns of starts and of stops or durations, in the unit that says most; None if there are none."""
-    by_unit: dict[LabelUnit | None, dict[str, str]] = {}
+    by_unit: dict[LabelUnit | None, dict[str, list[str]]] = {}
     for name in names:
         parts = words(name)
         if parts[:2] == ("time", "offset"):  # BORIS': where its times count from
@@ -115,18 +123,25 @@ def time_columns(names: Sequence[str]) -> Times | None:
         bare = tuple(part for part in rest if part not in AROUND)
         field = next((end for end, synonyms in ENDS.items() if len(bare) == 1 and bare[0] in synonyms), None)
         if field:
-            columns = by_unit.setdefault(unit, {})
-            columns[field] = min(columns.get(field, name), name, key=lambda n: _rank(field, n))
+            by_unit.setdefault(unit, {}).setdefault(field, []).append(name)
     for unit in (unit for unit in BEST if unit in by_unit):
-        columns = {**by_unit.get(None, {}), **by_unit[unit]}
-        if "start" in columns and ("stop" in columns or "duration" in columns):
+        called = {**by_unit.get(None, {}), **by_unit[unit]}
+        if "start" in called and ("stop" in called or "duration" in called):
+            columns, besides = _first(called)
             others = {
-                other: by_unit[other]
-                for other in by_unit
-                if other not in (unit, None) and {"start", "stop"} <= by_unit[other].keys()
+                other: _first(fields)[0]
+                for other, fields in by_unit.items()
+                if other not in (unit, None) and {"start", "stop"} <= fields.keys()
             }
-            return Times(columns, unit, others)
+            return Times(columns, unit, others, besides)
     return None
+
+
+def _first(called: dict[str, list[str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Of the columns of each field the one that is called so most plainly, and the others, if any."""
+    first = {field: min(names, key=lambda name: _rank(field, name)) for field, names in called.items()}
+    rest = {field: [name for name in names if name != first[field]] for field, names in called.items()}
+    return first, {field: names for field, names in rest.items() if names}
 
 
 def _unit_in(parts: tuple[str, ...]) -> tuple[LabelUnit | None, tuple[str, ...]]:

@@ -133,7 +133,10 @@ def _read_activitynet(
     if isinstance(stated, int | float) and (doubt := other_length(file, float(stated), footage)):
         notes.append(doubt)
     entries = []
-    for i, annotation in enumerate(_field(file, videos[video], "annotations", list, f"video {video!r}"), 1):
+    annotations = _field(file, videos[video], "annotations", list, f"video {video!r}")
+    if scored := sum(isinstance(annotation, dict) and "score" in annotation for annotation in annotations):
+        notes.append(f"{file.name}: {scored} of {len(annotations)} labels have a score: not looked at")
+    for i, annotation in enumerate(annotations, 1):
         where = f"video {video!r}, annotation {i}"
         segment = _field(file, annotation, "segment", list, where)
         if len(segment) != 2 or not _are_times(segment):

@@ -83,7 +83,8 @@ def read(
     stated = stated or unit_of([sheet.cells[starts][row] for row in rows])
     unit = stated or "s"
     if unit != "s":
-        told.append(f"{table.file.name}: times in {unit}{' from 0' if unit == 'frames' else ''}")
+        zero = f" from {settings.label_zero or 0}" if unit == "frames" else ""
+        told.append(f"{table.file.name}: times in {unit}{zero}")
     refuse_unused(table.file, "a table", settings, USED, unit)
     _refuse_offset(sheet, rows)
     if unit in COUNTED:
@@ -91,6 +92,7 @@ def read(
     clock = LabelClock(table.file, unit, settings, footage, table.decimal_comma)
     if times:
         entries = [_entry(sheet, row, times.columns, activity, clock) for row in rows]
+        _refuse_besides(sheet, rows, times, clock)
         _refuse_clocks(sheet, rows, entries)
         _compare_times(sheet, rows, entries, times, clock, told)
         if EVERY not in settings.labels_of:
@@ -316,6 +318,35 @@ def _compare_times(
             if abs(length_s - (entry.stop_s - entry.start_s)) > APART_S:
                 notes.append(f"{file}: {name!r} is not from start to stop ({entry.where}), not looked at")
                 break
+
+
+def _refuse_besides(sheet: Sheet, rows: Sequence[int], times: Times, clock: LabelClock) -> None:
+    """Refuse a second column of starts, or of what ends labels, that says other times than the first.
+
+    Those of further labels in the same rows, of another hand, of another clock: whichever is taken, the other
+    would be left out, or a label would go from a start of one to a stop of the other.
+    """
+    for field in ("start", "stop" if "stop" in times.columns else "duration"):
+        seconds = _duration_s if field == "duration" else _moment_s
+        for name in times.besides.get(field, ()):
+            pair = times.columns[field], name
+            for row in rows:
+                cells, where = [sheet.cells[column][row] for column in pair], sheet.where(row)
+                try:
+                    first_s, other_s = (seconds(cell, where, clock) for cell in cells)
+                except DataError:
+                    continue  # nothing there, or no time, whatever the column is called
+                if abs(other_s - first_s) > APART_S:
+                    raise DataError(
+                        f"{sheet.table.at(row)}: {pair[0]!r} says {first_s:.5g} s and {name!r} {other_s:.5g} "
+                        f"s, expected one {field} of a label: a row for each label, and one column that is "
+                        "called so"
+                    )
+
+
+def _moment_s(cell: str, where: str, clock: LabelClock) -> float:
+    """A moment on the video's clock."""
+    return clock.seconds(cell, where)
 
 
 def _compare_lengths(sheet: Sheet, rows: Sequence[int], footage: Footage | None, notes: list[str]) -> None:

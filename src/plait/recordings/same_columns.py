@@ -1,5 +1,7 @@
 """The columns of sensor logs: every recording, and whoever looks at one, must have them in one order."""
 
+import re
+import unicodedata
 import warnings
 from collections.abc import Container, Iterator, Mapping
 
@@ -10,6 +12,15 @@ from plait.recordings.sensors import SensorLog
 from plait.types import Stream
 
 Names = tuple[str, ...]
+SPELLED = {
+    "°": "deg",
+    "dps": "degs",
+    "degrees": "deg",
+    "degree": "deg",
+    "radian": "rad",
+    "sec": "s",
+    "μ": "u",
+}
 
 
 def columns_of(streams: Mapping[str, Stream]) -> dict[str, Names]:
@@ -29,11 +40,25 @@ def _logs(streams: Mapping[str, Stream]) -> Iterator[tuple[str, SensorLog]]:
             yield name, log
 
 
+def units_of(streams: Mapping[str, Stream]) -> dict[str, Mapping[str, str]]:
+    """The units of the columns of those streams that are logs, where files say them."""
+    return {name: getattr(streams[name], "units", {}) for name, _ in _logs(streams)}
+
+
+def _spelled(unit: str) -> str:
+    """A unit, however it is written: `m/s²`, `m/s^2` and `m/(s^2)` are one."""
+    text = unicodedata.normalize("NFKC", unit).casefold()
+    for word, other in SPELLED.items():
+        text = text.replace(word, other)
+    return re.sub(r"[\W_]", "", text)
+
+
 class Columns:
-    """What the columns of each log are called, by whoever was looked at first.
+    """What the columns of each log are called, by whoever was looked at first, and their units.
 
     Networks tell columns by their places. Columns of the same names in another order would be taken for each
-    other without a word, so they are refused; columns of other names may be the same, and are said once.
+    other without a word, so they are refused; columns of other names may be the same, and are said once, as
+    are those in another unit.
 
     Args:
         known: what they are called, by stream.
@@ -43,6 +68,7 @@ class Columns:
     def __init__(self, known: Mapping[str, Names] | None = None, whose: str = "") -> None:
         self.known = {name: (columns, whose) for name, columns in (known or {}).items()}
         self._said: set[tuple[str, Names]] = set()
+        self._units: dict[tuple[str, str], tuple[str, str]] = {}  # by stream and column: a unit, and whose
 
     def check(self, columns: Mapping[str, Names], where: str, streams: Container[str]) -> None:
         """Look at somebody's columns, and remember those of streams that nobody had before.
@@ -68,3 +94,20 @@ class Columns:
             if (stream, own) not in self._said:
                 self._said.add((stream, own))
                 warnings.warn(f"{line}: taken for the same, by their places", PlaitWarning, stacklevel=2)
+
+    def compare_units(self, streams: Mapping[str, Stream], where: str, read: Container[str]) -> None:
+        """Say, once of a stream, where a file has another unit of a column than the first that says one.
+
+        Args:
+            streams: of a recording.
+            where: whose they are.
+            read: those that somebody looks at.
+        """
+        for stream, units in units_of(streams).items():
+            for column, unit in units.items() if stream in read else ():
+                known, whose = self._units.setdefault((stream, column), (unit, where))
+                if _spelled(unit) != _spelled(known) and (stream, ()) not in self._said:
+                    self._said.add((stream, ()))
+                    line = f"{where}: {column} of {stream} is in {unit}; of {whose}, in {known}"
+                    expected = "expected one unit: `scale` of a recording's log converts"
+                    warnings.warn(f"{line}: taken as they are, {expected}", PlaitWarning, stacklevel=2)

@@ -118,7 +118,7 @@ class SensorLog:
             within, straight, given = np.clip(seconds[inside], first_s, last_s), run.straight, run.readings
             if straight is not None:
                 given = straight.around(within, reach)
-            readings = _smooth(given, within, spacing_s, self.rate_hz) if slower else given.at(within)
+            readings = low_passed(given, within, spacing_s, self.rate_hz) if slower else given.at(within)
             if straight is not None:
                 readings = straight.as_written(readings, within, reach)
             values[np.ix_(inside, run.columns)] = readings
@@ -162,8 +162,15 @@ def _step_s(spacing_s: float, rate_hz: float) -> float:
     return spacing_s / math.ceil(min(spacing_s * rate_hz * (1 - 1e-9), FINEST))
 
 
-def _smooth(readings: Readings, seconds: np.ndarray, spacing_s: float, rate_hz: float) -> np.ndarray:
-    """Readings at `seconds` (inside the readings' own), low-passed for samples `spacing_s` apart."""
+def low_passed(readings: Readings, seconds: np.ndarray, spacing_s: float, rate_hz: float) -> np.ndarray:
+    """Readings `(n, columns)` at `seconds`, low-passed for samples `spacing_s` apart, as `SensorLog.at` says.
+
+    Args:
+        readings: without a gap, as far as `reach_s` around.
+        seconds: inside the readings' own, `(m,)`.
+        spacing_s: from one of them to the next.
+        rate_hz: of the readings.
+    """
     step_s = _step_s(spacing_s, rate_hz)
     taps, beta = kaiserord(STOP_DB, 0.2 * step_s / spacing_s)
     half = min(taps // 2, math.ceil((readings.times[-1] - readings.times[0]) / step_s) + 1)

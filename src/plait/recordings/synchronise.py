@@ -145,8 +145,20 @@ def _check_overlap(folder: Path, name: str, log: SensorLog, clock: Clock, motion
 def _shared_clock(
     folder: Path, described: Description, logs: Mapping[str, SensorLog], name: str, clock: Clock
 ) -> Clock:
-    """The clock of a log whose device wrote another's times too: the other's, counted from its own start."""
+    """The clock of a log whose device wrote another's times too: the other's, counted from its own start.
+
+    Raises:
+        DataError: they were not read at one time, or the clock was set in one of them alone: from there on it
+            is off by what it was set by, and where a log begins does not say on which side.
+    """
     other = described.logs[name].same_clock or name
+    where = f"{folder / 'recording.toml'}: logs.{name}.same_clock: {other!r}"
+    sets = [len({*described.logs[log].clock_set}) for log in (other, name)]
+    if sets[0] != sets[1]:
+        raise DataError(
+            f"{where} has a clock that was set {sets[0]} times (clock_set), that of {name} {sets[1]} times, "
+            f"expected as often of one clock; or no same_clock, and --offset {folder.name}/{name}=SECONDS"
+        )
     starts_s = {}
     for log in (name, other):
         settings = described.logs[log].log()
@@ -157,9 +169,8 @@ def _shared_clock(
     span_s, other_s = (starts_s[log] + logs[log].times[[0, -1]] for log in (name, other))
     if span_s[0] > other_s[1] or other_s[0] > span_s[1]:
         raise DataError(
-            f"{folder / 'recording.toml'}: logs.{name}.same_clock: {other!r} was read from {other_s[0]:.3f} "
-            f"to {other_s[1]:.3f} s, {name} from {span_s[0]:.3f} to {span_s[1]:.3f} s; "
-            "expected times of one clock"
+            f"{where} was read from {other_s[0]:.3f} to {other_s[1]:.3f} s, {name} from {span_s[0]:.3f} to "
+            f"{span_s[1]:.3f} s; expected times of one clock"
         )
     apart_s = (starts_s[other] - starts_s[name]) / (1 + clock.drift_ppm * 1e-6)
     return replace(clock, offset_s=clock.offset_s + apart_s)

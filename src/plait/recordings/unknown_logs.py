@@ -96,7 +96,8 @@ def _describe(
         columns = [name for name in table.frame.columns if name in taken]
     if time is not None and columns:
         _refuse_beside(table, time, columns, answer)
-    settings = {"columns": tuple(columns), **clock, **said}
+    stated = {name: unit for name in columns if (unit := table.units.get(name, "").strip("*[]() "))}
+    settings = {"columns": tuple(columns), **clock, "units": stated, **said}
     how_read: list[str] = []
     described = log_file(settings, file)
     log, seen = read_and_look(file, described.log(), how_read, stream, described.units)

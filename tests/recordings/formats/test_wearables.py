@@ -319,6 +319,22 @@ def test_a_phone_s_sensor_that_measured_nothing_is_left_out(tmp_path):
     assert "heartrate.csv" in whole(streams, "accelerometer") and "a guess" in whole(streams, "wristmotion")
 
 
+@pytest.mark.parametrize("names", [("Leg", "Leg_R"), ("Leg_R", "Leg"), ("A", "A_B", "A_B_C")])
+def test_a_shimmer_has_no_columns_of_one_whose_name_goes_on(tmp_path, names):
+    """It had the other's readings as its own, and the other's clock as one of them."""
+    values = RNG.normal(0, 5, (len(names), 2, 40, 3))
+    tables = [makers.shimmer(*own, device=name).splitlines() for name, own in zip(names, values, strict=True)]
+    file = tmp_path / "both.csv"
+    file.write_text(
+        "\n".join([tables[0][0], *map("".join, zip(*(t[1:] for t in tables), strict=True))]) + "\n"
+    )
+    streams = sensed(file)
+    assert [*streams] == [*names]
+    for name, (acc, gyr) in zip(names, values, strict=True):
+        assert len(streams[name].columns) == 6 and not any("Time" in one for one in streams[name].columns)
+        np.testing.assert_allclose(streams[name].values, np.hstack([acc, gyr]), atol=1e-6)
+
+
 def test_shimmer_s_times_are_in_ms_and_only_its_own_columns_are_its(tmp_path):
     content = makers.shimmer(*RNG.normal(0, 1, (2, 30, 3)))
     (tmp_path / "a.csv").write_text(content.replace("\nms\t", "\ns\t"))

@@ -45,12 +45,16 @@ def read(path: Path) -> Iterator[Sensed]:
             stamps.setdefault(match["device"], {})[match["kind"], match["form"]] = name
     if not stamps:
         raise DataError(f"{path}: no column of a Shimmer's times, expected DEVICE_Timestamp_Unix_CAL")
+    columns: dict[str, list[str]] = {device: [] for device in stamps}
+    for name in table.frame.columns:
+        if devices := [device for device in stamps if name.startswith(f"{device}_")]:
+            columns[max(devices, key=len)].append(name)  # what is of `Leg_R` is not of `Leg`
     for device, found in stamps.items():
         choice = next((pair for pair in PREFERRED if pair in found), next(iter(found)))
-        yield _device(table, device, found[choice], choice)
+        yield _device(table, device, columns[device], found[choice], choice)
 
 
-def _device(table: Table, device: str, stamp: str, choice: tuple[str, str]) -> Sensed:
+def _device(table: Table, device: str, columns: list[str], stamp: str, choice: tuple[str, str]) -> Sensed:
     cells = texts(table, stamp)
     table = table.take((cells != "").to_numpy())  # beside a longer sensor, the others are padding
     if not len(table.frame):
@@ -60,17 +64,17 @@ def _device(table: Table, device: str, stamp: str, choice: tuple[str, str]) -> S
     if not written and said not in ("", "ms"):
         raise DataError(f"{table.file}: times in {stamp!r} in {said!r}, expected ms")
     table, times = seconds_of(table, stamp, "iso" if written else "ms")
-    own = [name for name in table.frame.columns if name.startswith(f"{device}_") and name.endswith("_CAL")]
+    own = [name for name in columns if name.endswith("_CAL")]
     short = {name: name.removeprefix(f"{device}_").removesuffix("_CAL") for name in own}
     readings = {name: label for name, label in short.items() if not COUNTERS.match(label)}
     if not readings:
         raise DataError(f"{table.file}: no calibrated column of {device}, expected {device}_..._CAL")
     values = np.stack([numbers(table, name) for name in readings], axis=1)
-    columns = tuple(readings.values())
+    labels = tuple(readings.values())
     units = {
         label: unit for name, label in readings.items() if (unit := table.units.get(name, "").strip("* "))
     }
-    axes = next((axes for form in ACCELERATION if {*(axes := _axes(form))} <= {*columns}), ())
+    axes = next((axes for form in ACCELERATION if {*(axes := _axes(form))} <= {*labels}), ())
     stated = "as a date, taken as UTC: the file says no zone" if written else "milliseconds since 1970"
     notes = [
         f"times in {stamp!r}, {stated}; the computer's clock, carried on by the sensor's own crystal "
@@ -80,11 +84,11 @@ def _device(table: Table, device: str, stamp: str, choice: tuple[str, str]) -> S
     ]
     if choice[0] == "TimestampSync":
         notes.append("times are those that Consensys has synchronised among its sensors")
-    raw = [name for name in table.frame.columns if name.startswith(f"{device}_") and name.endswith("_RAW")]
+    raw = [name for name in columns if name.endswith("_RAW")]
     if raw:
         notes.append(f"uncalibrated, left out: {', '.join(raw)}")
     clock = f"Shimmer {table.file.parent.name}" if choice[0] == "TimestampSync" else ""
-    return Sensed(device, times, values, columns, units, axes, clock, notes=tuple(notes))
+    return Sensed(device, times, values, labels, units, axes, clock, notes=tuple(notes))
 
 
 def _axes(form: str) -> tuple[str, ...]:
