@@ -61,6 +61,11 @@ class FinishedRun:
         study = load_study(folder / STUDY, whole=False)
         results = read_results(folder)
         dataset = trust.dataset(study.dataset, f"{folder / STUDY}: dataset")
+        if dataset.activities != results.facts.activities:
+            then, now = ", ".join(results.facts.activities), ", ".join(dataset.activities)
+            raise DataError(
+                f"{folder}: a run of other activities: {then}; {study.dataset} has {now}, in this order"
+            )
         for name, method in study.methods.items():
             for where, path in method.networks():
                 trust.network(path, f"{folder / STUDY}: methods.{name}.{where}")
