@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import plait
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.recogniser import fitting, validation
 from plait.recogniser.fitting import fit_model
@@ -39,7 +40,6 @@ METHODS = ("a", "average", "concat", "frozen", "a-led")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run, and a model of each method, fitted on all but person 4."""
-    import plait
 
     root = tmp_path_factory.mktemp("recogniser")
     (root / "data").mkdir()
@@ -148,6 +148,23 @@ def test_a_run_of_something_else_chooses_nothing(made, tmp_path):
         fit_model(study, "concat", root / "data", tmp_path / "m", leave_out=list("1234"), say=print)
     with pytest.raises(ConfigError, match="evaluate.continuous"):
         load_study({**study, "protocol": {"kind": "leave-one-session-out"}})
+
+
+def test_a_run_may_hold_rows_of_one_s_own_that_the_study_names_or_that_are_trusted(tmp_path):
+    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
+    own = {**methods, "own": {"use": "tests.tiny:Scores"}}
+    short = {"seeds": [0], "train": {"max_epochs": 1}}
+    study = world.study(methods=own, **short)
+    plait.run(study, tmp_path, tmp_path / "run", executor="inline")
+    options = {"run": tmp_path / "run", "say": lambda line: None}
+    fit_model(study, "a", tmp_path, tmp_path / "model", **options)
+    later = world.study(methods=methods, **short)
+    with pytest.raises(ConfigError, match="names 'tests.tiny:Scores', which is not plait's.*--trust"):
+        fit_model(later, "a", tmp_path, tmp_path / "later", **options)
+    trust = Trust(frozenset({"tests.tiny"}))
+    fit_model(later, "a", tmp_path, tmp_path / "later", trust=trust, **options)
+    first, second = (read_facts(tmp_path / name).weights for name in ("model", "later"))
+    assert first == second
 
 
 def test_without_a_run_the_last_people_choose_and_are_trained_with(made, tmp_path):

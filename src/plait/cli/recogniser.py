@@ -201,8 +201,8 @@ def export(
     trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Take a model out of plait: one file from windows' tensors to scores, checked before it is kept."""
-    from plait.recogniser.export import export as write
     from plait.recogniser.export import about, exported, samples_of
+    from plait.recogniser.export import export as write
     from plait.recogniser.recogniser import Recogniser
 
     trusting = trusted(trust, dataset)

@@ -42,12 +42,12 @@ def unsteady(modality: Modality, cuts: Sequence[Cut]) -> str | None:
             readings(modality, recording.streams, clip.start_s, clip.stop_s)
             for recording, clip in (held[0], held[-1])
         )
-        once, *more = (_made(modality, given) for given in ([first, first, last], [last]))
+        once, otherwise = (_made(modality, given) for given in ([first, first, last], [last, first]))
         where = f"modality {modality.name}: prepare makes something else of the same readings"
         why = "a recogniser's windows are not a study's clips"
         if not _same(once[0], once[1]):
             return f"{where} when it is called again: {why}; does it draw at random, or remember?"
-        if not _same(once[2], more[0][0]):
+        if not (_same(once[2], otherwise[0]) and _same(once[0], otherwise[1])):
             return f"{where} when it was given others before: {why}; does it keep what it was given first?"
     return None
 

@@ -62,9 +62,9 @@ class FinishedRun:
         results = read_results(folder)
         dataset = trust.dataset(study.dataset, f"{folder / STUDY}: dataset")
         if dataset.activities != results.facts.activities:
-            then, now = ", ".join(results.facts.activities), ", ".join(dataset.activities)
+            then, here = (", ".join(names) for names in (results.facts.activities, dataset.activities))
             raise DataError(
-                f"{folder}: a run of other activities: {then}; {study.dataset} has {now}, in this order"
+                f"{folder}: a run of other activities: {then}; {study.dataset} has {here}, in this order"
             )
         for name, method in study.methods.items():
             for where, path in method.networks():

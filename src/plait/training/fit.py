@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -266,8 +267,8 @@ def check_scores(
         raise ConfigError(f"{where}: {method.use} gives {got} of 2 clips, {wanted}")
     if len(activities) > 1 and (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(2)):
         warnings.warn(
-            f"method {method.use}: gives probabilities, expected logits: a softmax is taken of them once more, "
-            "in training, too: it learns less, and no score is near 1",
+            f"method {method.use}: gives probabilities, expected logits: a softmax is taken of them, in "
+            "training, too: it learns less, and no score is near 1",
             PlaitWarning,
             stacklevel=2,
         )
