@@ -1,7 +1,7 @@
 """Tutorials and how-tos do what they say: their commands and their Python, one after another, on small data.
 
-A block of Python or TOML that begins with `# NAME.py` is that file; what only a card, a cluster or other
-people's data can do stands in blocks of `console`, and is not run.
+A block of Python or TOML that begins with `# FOLDER/NAME.py` is that file; what only a card, a cluster or
+other people's data can do stands in blocks of `console`, and is not run.
 """
 
 import re
@@ -27,10 +27,9 @@ def follow(page, folder, epochs=1):
     quicker, said = {"run": quick, "reproduce": quick, "robustness": INLINE}, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.syspath_prepend(folder / "examples")
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
         for kind, block in re.findall(r"^```(sh|python|toml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            if named := re.match(r"# (\w+\.(?:py|toml))\n", block):
+            if named := re.match(r"# ([\w/]+\.(?:py|toml))\n", block):
                 (folder / named[1]).write_text(block, encoding="utf-8")
             elif kind == "python":
                 exec(compile(block, page, "exec"), {})

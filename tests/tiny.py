@@ -130,6 +130,25 @@ class Unwilling(Linear):
         raise ValueError("an encoder's own trouble")
 
 
+class Scores(nn.Module):
+    """A method of one's own over the means of grids, which gives `more` scores than there are activities."""
+
+    def __init__(self, shapes, classes, more=0):
+        super().__init__()
+        self.linear = nn.Linear(sum(shape[-1] for shape in shapes.values()), classes + more)
+
+    def forward(self, grids):
+        means = [grid.flatten(1, -2).mean(dim=1) for grid in grids.values()]
+        return self.linear(torch.cat(means, dim=1))
+
+
+class Shares(Scores):
+    """The same, but for a softmax that is taken of them anyway."""
+
+    def forward(self, grids):
+        return super().forward(grids).softmax(dim=1)
+
+
 def tensor(values):
     return torch.from_numpy(values).float()
 

@@ -83,6 +83,7 @@ CONTINUOUS, LACKING, TIMELINES = "continuous.csv", "lacking.parquet", "timelines
 ROBUSTNESS, PEOPLE, JOBS_OF = "robustness", "people.parquet", "jobs.json"
 UNSEEN = ""  # what is predicted of a clip that lacks what a method needs; no activity is called so
 AGAIN = "run `plait run` again"
+ALIKE = 1e-6  # by which the score of what is predicted may be below the highest, for rounding
 _REMEDY = "remove its folder and run again"  # of a job
 # What a run writes into its folder, and may not find there unless a run has left it.
 WRITTEN = (
@@ -324,7 +325,7 @@ def read_run(folder: Path) -> tuple[RunFacts, pl.DataFrame]:
             raise DataError(f"{path}: {column} {min(map(str, strange))!r} is not in {FACTS}; {AGAIN}")
     if unfinished := set(facts.methods) - set(predictions["method"].unique()):
         raise DataError(f"{path}: nothing of method {min(unfinished)!r}; {AGAIN} to finish the study")
-    _check_scores(path, predictions, len(facts.activities))
+    _check_scores(path, predictions, facts.activities)
     return facts, predictions
 
 
@@ -343,19 +344,30 @@ def _check_seeds(path: Path, predictions: pl.DataFrame, seeded: Collection[str] 
         raise DataError(f"{path}: row {empty.arg_max()}: no seed, expected one in every row; {AGAIN}")
 
 
-def _check_scores(path: Path, predictions: pl.DataFrame, activities: int) -> None:
-    """Refuse scores that are no probabilities, one for each activity; a table may have none."""
+def _check_scores(path: Path, predictions: pl.DataFrame, activities: Sequence[str]) -> None:
+    """Refuse scores that are no probabilities, one for each activity in order; a table may have none."""
     if "scores" not in predictions.columns:
         return
     kind = predictions.schema["scores"]
-    expected = f"expected {activities} probabilities in every row; {AGAIN}"
+    expected = f"expected {len(activities)} probabilities in every row; {AGAIN}"
     if not isinstance(kind, pl.List) or kind.inner not in (pl.Float32, pl.Float64):
         raise DataError(f"{path}: scores are of {kind}, {expected}")
     scores = predictions["scores"]
-    fits = (scores.list.len() == activities).fill_null(False)
+    fits = (scores.list.len() == len(activities)).fill_null(False)
     flat = scores.filter(fits).explode()
     if not fits.all() or flat.null_count() or not flat.is_between(0.0, 1.0).all():
         raise DataError(f"{path}: scores that are none, {expected}")
+    places = predictions["predicted"].replace_strict(activities, range(len(activities)), default=None)
+    said = predictions.select(
+        of_predicted=pl.col("scores").list.get(pl.lit(places, dtype=pl.Int64)),
+        highest=pl.col("scores").list.max(),
+    )
+    if (said["of_predicted"] < said["highest"] - ALIKE).any():
+        names = ", ".join(activities)
+        raise DataError(
+            f"{path}: predicted is another activity than that of the highest score, expected scores in the "
+            f"order of {FACTS}: {names}; {AGAIN}"
+        )
 
 
 class Results(NamedTuple):

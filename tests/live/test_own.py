@@ -31,6 +31,15 @@ def generated():
         yield time.monotonic(), [number]
 generated.names = ("x",)
 
+def reused():
+    import numpy
+    held = numpy.zeros(2, numpy.float32)
+    for packet in range(4):
+        for number in range(5):
+            held[:] = 5 * packet + number
+            yield time.monotonic(), held
+reused.names = ("x", "y")
+
 def endless():
     while True:
         endless.given += 1
@@ -114,6 +123,12 @@ def test_a_class_or_a_function_gives_readings(name, names, rate_hz):
     values = np.concatenate([event.values for event in events])
     assert values.dtype == np.float32 and values[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert all((event.times <= event.arrived_s).all() for event in events)
+
+
+def test_readings_are_those_of_when_they_were_given_whatever_becomes_of_the_array():
+    *events, _ = own("reused")
+    values = np.concatenate([event.values for event in events])
+    assert values[:, 0].tolist() == [*range(20)] and (values[:, 1] == values[:, 0]).all()
 
 
 def test_one_wild_time_is_left_out_and_counted():

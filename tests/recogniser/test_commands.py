@@ -1,6 +1,7 @@
 """`plait predict --clips`, `plait export` and `plait push`: what they leave, and bad input in one line."""
 
 import importlib.util
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from plait.clips.listing import listed
 from plait.recogniser.export import samples_of
 from plait.recogniser.fitting import fit_model
 from plait.recogniser.model import FILES, MODEL, WEIGHTS
+from plait.recogniser.program_files import ABOUT
 from plait.recogniser.recogniser import Recogniser
 from plait.trust import Trust
 from tests.recogniser import world
@@ -88,16 +90,25 @@ def test_an_exported_file_gives_the_model_s_scores(at_home, tmp_path, to):
     with unchecked():
         code, told, complaint = at_home("export", "model", *words)
     assert code == 0, complaint
-    assert f"{file}: a ('clips', 20, 2), b ('clips', 30, 2) -> 3 scores\non 5 clips: the same labels" in told
+    shapes = "a ('clips', 20, 2), b ('clips', 30, 2)"
+    assert f"{file}: {shapes} -> 3 scores: low, mixed, high\non 5 clips: the same labels" in told
     recogniser = Recogniser.load(tmp_path / "model", trust=Trust(frozenset({"tests"})))
     clips = samples_of(recogniser, world.WORLD, tmp_path / "data", 7)
     if to == "torch":
-        found = torch.export.load(file).module()(*clips.values()).detach().numpy()
+        extra = {ABOUT: ""}
+        found = torch.export.load(file, extra_files=extra).module()(*clips.values()).detach().numpy()
+        about = json.loads(extra[ABOUT])
     else:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         (found,) = session.run(None, {name: clip.numpy() for name, clip in clips.items()})
+        about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    assert about["activities"] == list(recogniser.activities) and list(about["inputs"]) == ["a", "b"]
+    assert about["inputs"]["b"] == {
+        "shape": [30, 2], "streams": ["b"], "columns": {}, "samples": 30, "rate_hz": 15
+    }  # fmt: skip
+    assert (about["seconds"], about["model"]) == (2.0, recogniser.facts.key)
     expected = [recogniser({name: clip[i] for name, clip in clips.items()}) for i in range(7)]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 

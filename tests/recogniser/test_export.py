@@ -365,7 +365,7 @@ def test_a_label_that_changes_is_refused(tmp_path, monkeypatch):
         for weights in trained.parameters():
             weights.zero_()  # all probabilities are a quarter, and the first label is taken
 
-    def written(program, file, modalities):
+    def written(program, file, modalities, about):
         file.write_bytes(b"")
         return lambda clip: torch.full((len(clip), CLASSES), 0.25) + 1e-5 * torch.tensor([0, 0, 0, 1.0])
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import plait
 from plait.errors import ConfigError, DataError, PlaitWarning
 from plait.recogniser import fitting, validation
 from plait.recogniser.fitting import fit_model
@@ -39,7 +40,6 @@ METHODS = ("a", "average", "concat", "frozen", "a-led")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run, and a model of each method, fitted on all but person 4."""
-    import plait
 
     root = tmp_path_factory.mktemp("recogniser")
     (root / "data").mkdir()
@@ -148,6 +148,36 @@ def test_a_run_of_something_else_chooses_nothing(made, tmp_path):
         fit_model(study, "concat", root / "data", tmp_path / "m", leave_out=list("1234"), say=print)
     with pytest.raises(ConfigError, match="evaluate.continuous"):
         load_study({**study, "protocol": {"kind": "leave-one-session-out"}})
+
+
+def test_a_run_may_hold_rows_of_one_s_own_that_the_study_names_or_that_are_trusted(tmp_path):
+    methods = {"a": {"use": "plait.fusion:Single", "args": {"modality": "a"}}}
+    own = {**methods, "own": {"use": "tests.tiny:Scores"}}
+    short = {"seeds": [0], "train": {"max_epochs": 1}}
+    study = world.study(methods=own, **short)
+    plait.run(study, tmp_path, tmp_path / "run", executor="inline")
+    options = {"run": tmp_path / "run", "say": lambda line: None}
+    fit_model(study, "a", tmp_path, tmp_path / "model", **options)
+    later = world.study(methods=methods, **short)
+    with pytest.raises(ConfigError, match="names 'tests.tiny:Scores', which is not plait's.*--trust"):
+        fit_model(later, "a", tmp_path, tmp_path / "later", **options)
+    trust = Trust(frozenset({"tests.tiny"}))
+    fit_model(later, "a", tmp_path, tmp_path / "later", trust=trust, **options)
+    first, second = (read_facts(tmp_path / name).weights for name in ("model", "later"))
+    assert first == second
+
+
+def test_an_array_that_is_filled_anew_for_each_person_is_refused(made):
+    root, _, _ = made
+    recogniser = Recogniser.load(root / "a-led", trust=Trust(all=True))
+    first, again, other = (world.recording(who, number) for who, number in (("1", 0), ("1", 1), ("2", 0)))
+    shared = [replace(one, streams=first.streams) for one in (again, other)]
+    assert len(plan(recogniser, [first, shared[0]], Sliding(2.0))) == 2  # one person's, seen twice
+    assert len(plan(recogniser, [first, again, other], Sliding(2.0))) == 3
+    with pytest.raises(
+        DataError, match=f"recordings {first.name} and {other.name}, of two people: [ab] is one"
+    ):
+        plan(recogniser, [first, shared[1]], Sliding(2.0))
 
 
 def test_without_a_run_the_last_people_choose_and_are_trained_with(made, tmp_path):

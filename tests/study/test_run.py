@@ -2,6 +2,7 @@ import importlib
 import json
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 import plait
 from plait import keying, objects
 from plait.cli import app
-from plait.errors import ConfigError, DataError, PlaitError, ShapeError
+from plait.errors import ConfigError, DataError, PlaitError, PlaitWarning, ShapeError
 from plait.report.page import Report
 from plait.results import COLUMNS, read_results
 from plait.store import locked
@@ -236,6 +237,10 @@ def test_what_travels_is_plait_and_the_user_s_own_modules_whole(tmp_path, monkey
         ({"methods": {"x": {"use": "plait.fusion:Nope"}}}, {},
          "methods.x.use: module 'plait.fusion' has no 'Nope'"),
         ({"methods": {"x": {"use": "tests.tiny:tensor"}}}, {}, "methods.x.args: "),
+        ({"methods": {"x": {"use": "tests.tiny:Scores", "args": {"more": 1}}}}, {},
+         "methods.x: tests.tiny:Scores gives (2, 5) of 2 clips, expected (2, 4), a logit for each of: lo lo"),
+        ({"methods": {"x": {"use": "tests.tiny:Scores", "args": {"more": -1}}}}, {},
+         "gives (2, 3) of 2 clips, expected (2, 4)"),
         ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:SUBJECTS"}}}}, {}, "is no function"),
         ({"methods": {"x": {**CONCAT, "augment": {"a": "tests.tiny:halve"}}}}, {},
          "made (2, 4, 2) of (2, 8, 2)"),
@@ -260,6 +265,18 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(tmp_path, monkey
         run(tmp_path, tiny.study(**own), **options)
     assert message in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 300
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("use", ["Scores", "Shares"])
+def test_a_method_that_gives_probabilities_is_warned_of(tmp_path, use):
+    study = tiny.study(**FAST, methods={"x": {"use": f"tests.tiny:{use}"}}, protocol=ONE_FOLD)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", PlaitWarning)
+        run(tmp_path, study)
+    told = [str(each.message) for each in said if issubclass(each.category, PlaitWarning)]
+    assert [line.startswith("method tests.tiny:Shares: gives probabilities") for line in told] == [True] * (
+        use == "Shares"
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_said_so_before_anything_is_trained(tmp_path, monkeypatch):

@@ -51,6 +51,7 @@ def fit(
     workers: Workers = None,
     threads: Threads = 1,
     device: Device = "auto",
+    trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Train a method, and those it is made from, on everyone: a folder to predict with, without code."""
     from plait.recogniser.fitting import fit_model
@@ -72,6 +73,7 @@ def fit(
             workers=workers,
             threads=threads,
             device=device,
+            trust=trusted(trust),
             progress=meter.tell,
             say=_say,
         )
@@ -188,7 +190,7 @@ def export(
     model: ModelFolder,
     data: Annotated[Path, typer.Option(help="A data set's folder: clips to check it on.", metavar="DIR")],
     out: Annotated[Path, typer.Option(help="The file, .onnx or .pt2.", metavar="FILE")],
-    to: Annotated[Target, typer.Option(help="ONNX (plait[export]), or torch.export.")] = Target.onnx,
+    to: Annotated[Target, typer.Option(help="ONNX (the extra export), or torch.export.")] = Target.onnx,
     dataset: Annotated[
         str | None, typer.Option(metavar="MODULE:NAME", help="The data set; by default the model's.")
     ] = None,
@@ -199,8 +201,8 @@ def export(
     trust: Trusted = [],  # noqa: B006
 ) -> None:
     """Take a model out of plait: one file from windows' tensors to scores, checked before it is kept."""
+    from plait.recogniser.export import about, exported, samples_of
     from plait.recogniser.export import export as write
-    from plait.recogniser.export import exported, samples_of
     from plait.recogniser.recogniser import Recogniser
 
     trusting = trusted(trust, dataset)
@@ -209,8 +211,9 @@ def export(
     module = exported(recogniser, without)
     shapes = {name: recogniser.facts.sensors[name].shape for name in module.modalities}
     samples = samples_of(recogniser, owner, data, clips)
-    largest = write(module, shapes, out, to.value, samples=samples)
+    known = about(recogniser, module.modalities)
+    largest = write(module, shapes, out, to.value, samples=samples, about=known)
     count = len(next(iter(samples.values())))
     inputs = ", ".join(f"{name} {('clips', *shape)}" for name, shape in shapes.items())
-    typer.echo(f"{out}: {inputs} -> {len(recogniser.activities)} scores")
+    typer.echo(f"{out}: {inputs} -> {len(recogniser.activities)} scores: {', '.join(recogniser.activities)}")
     typer.echo(f"on {count} clips: the same labels, scores within {largest:.1e} of plait's")

@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from plait.encoders.frames import FrameNet
 from plait.errors import ConfigError, one_line
 from plait.fusion import Average
 from plait.recogniser.fused import Fused
-from plait.recogniser.program_files import ENDINGS, Format, Run, to_onnx, to_torch
+from plait.recogniser.program_files import ENDINGS, NOTHING, About, Format, Run, to_onnx, to_torch
 from plait.recogniser.recogniser import Recogniser
 from plait.store import atomic
 from plait.training.network import Network
@@ -158,6 +159,37 @@ def exported(recogniser: Recogniser, without: Collection[str] = ()) -> Exported 
     return members[0] if alone else Several(members, temperature, recogniser.fuse, silent)
 
 
+def about(recogniser: Recogniser, modalities: Sequence[str]) -> dict[str, Any]:
+    """What whoever has an exported file alone must know of its clips and scores, in terms of JSON.
+
+    Args:
+        recogniser: that was exported.
+        modalities: whose clips the file takes, in order.
+    """
+    facts = recogniser.facts
+    inputs = {}
+    for name in modalities:
+        sensor = facts.sensors[name]
+        columns = {stream: facts.columns[stream] for stream in sensor.streams if stream in facts.columns}
+        inputs[name] = {
+            "shape": sensor.shape,
+            "streams": sensor.streams,
+            "columns": columns,
+            "samples": sensor.samples,
+            "rate_hz": sensor.rate_hz,
+        }
+    return {
+        "activities": facts.activities,
+        "inputs": inputs,
+        "seconds": facts.seconds,
+        "stride_s": facts.stride_s,
+        "decoding": facts.decoding.table(),
+        "unlabelled": asdict(facts.unlabelled),
+        "dataset": facts.dataset,
+        "model": facts.key,
+    }
+
+
 class _Part(NamedTuple):
     """What can be exported by itself, as errors call it, with what it is called with."""
 
@@ -173,6 +205,7 @@ def export(
     to: Format = "onnx",
     *,
     samples: Mapping[str, Tensor],
+    about: About = NOTHING,
 ) -> float:
     """Write a network that takes any number of clips up to `MOST_CLIPS`; how far off its probabilities are.
 
@@ -187,6 +220,7 @@ def export(
         path: of the file, `.onnx` or `.pt2`.
         to: what is written; `onnx` needs `plait[export]`.
         samples: some real clips of each modality, `(n, *shape)`, as many of each.
+        about: what the file says of clips and scores (`about`), in ONNX as metadata, else in `model.json`.
 
     Raises:
         ConfigError: the samples or the file's name are not as above, something cannot be exported, or gives
@@ -201,7 +235,7 @@ def export(
         few = tuple(_batch(clip, 3) for clip in clips)
         program = _whole(module, few)
         try:
-            run, ours = write(program, file, module.modalities), module(*clips)
+            run, ours = write(program, file, module.modalities, about), module(*clips)
             sizes = {len(ours), 1, 3 if len(ours) == 2 else 2}
             pairs = [(_batch(ours, size), run(*(_batch(clip, size) for clip in clips))) for size in sizes]
         except (OSError, MemoryError, ConfigError):

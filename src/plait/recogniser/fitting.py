@@ -50,6 +50,7 @@ from plait.study.made import scores_of, with_made
 from plait.study.run import Say, check_workers, naming
 from plait.study.stacks import read_layer
 from plait.study.work import Plan, plan_all, work_of
+from plait.trust import NOBODY, Trust
 from plait.types import Windows
 
 WORK = ".fitting"  # of a model's folder: networks that are done, of a fit that is not
@@ -70,6 +71,7 @@ def fit_model(
     workers: int | None = None,
     threads: int = 1,
     device: str = "auto",
+    trust: Trust = NOBODY,
     progress: Progress = silent,
     say: Say = print,
 ) -> ModelFacts:
@@ -94,6 +96,7 @@ def fit_model(
         workers: jobs at once; by default as for a study.
         threads: of each job.
         device: what is computed on.
+        trust: whose code the run may name besides what the study names.
         progress: told which jobs are done.
         say: called with each line to know.
 
@@ -109,7 +112,7 @@ def fit_model(
     computed_on = device_called(device)
     with ExitStack() as stack:
         stack.enter_context(naming(study))
-        source = source_of(load_study(study, sets), method, data, run, leave_out, say, progress)
+        source = source_of(load_study(study, sets), method, data, run, leave_out, say, progress, trust)
         setting = Setting(source.study.dataset, out.resolve() / WORK, threads, computed_on)
         epochs = _epochs(source, say)
         plan = plan_all(source.study, source.dataset, source.clips, (source.fold,), setting, epochs)

@@ -48,7 +48,7 @@ from plait.recordings.same_columns import Columns, columns_of
 from plait.recordings.video import Video
 from plait.results import write_table
 from plait.store import checksum, content_key, locked, read_json, read_parquet, sweep, taken, write_json
-from plait.types import Modality, Recording, Span, Windows
+from plait.types import Modality, Readings, Recording, Span, Windows
 
 PREDICTED, PARTS = "predict.json", ".predicting"
 SESSION = "session.json"  # of `plait live`, which leaves the rest when it ends
@@ -146,7 +146,8 @@ def plan(
         cut: how clips were cut, which says what unlabelled time is.
 
     Raises:
-        DataError: two recordings of one name, or none, or logs with columns in another order.
+        DataError: two recordings of one name, or none, or of two people in one array, or logs with columns in
+            another order.
         PlaitError: a recording of which the recogniser would see nothing.
     """
     modalities = list(recogniser.modalities.values())
@@ -155,9 +156,11 @@ def plan(
     if clips is None and sliding.between is not None:
         warnings.warn(sliding.between, PlaitWarning, stacklevel=2)
     tasks: dict[str, Task] = {}
+    arrays: dict[tuple[int, tuple[int, ...]], Recording] = {}
     for recording in recordings:
         if recording.name in tasks:
             raise DataError(f"two recordings are called {recording.name!r}, expected names that differ")
+        _check_arrays(recording, used, arrays)
         refuse_missing(recogniser, recording.streams, f"recording {recording.name}")
         columns.check(columns_of(recording.streams), f"recording {recording.name}", used)
         extents = extents_of(recording, modalities)
@@ -175,6 +178,23 @@ def plan(
     if not tasks:
         raise DataError("no recordings, expected one at least")
     return list(tasks.values())
+
+
+def _check_arrays(
+    recording: Recording, used: Iterable[str], arrays: dict[tuple[int, tuple[int, ...]], Recording]
+) -> None:
+    """Refuse an array that holds a recording of somebody else by now; `arrays` are those seen, by place."""
+    for name in used:
+        stream = recording.streams.get(name)
+        if not isinstance(stream, Readings):
+            continue
+        lies = stream.values.__array_interface__["data"][0], stream.values.shape
+        other = arrays.setdefault(lies, recording)
+        if other.subject != recording.subject:
+            raise DataError(
+                f"recordings {other.name} and {recording.name}, of two people: {name} is one array, "
+                "expected one for each: an array that is filled anew holds the last alone"
+            )
 
 
 def timeline(

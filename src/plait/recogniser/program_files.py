@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -15,13 +16,16 @@ from plait.errors import ConfigError
 
 Format = Literal["onnx", "torch"]
 Run = Callable[..., Tensor]
+About = Mapping[str, Any]  # in terms of JSON
+NOTHING: About = MappingProxyType({})
 ENDINGS: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2"}
 NAMES = "modalities.json"  # in a .pt2 file: whose clips it takes, in order
+ABOUT = "model.json"  # in a .pt2 file: what clips and scores are; in ONNX each of it is metadata
 PROBABILITIES = "probabilities"  # in an ONNX file: what comes out
 ONNX_BYTES = 1536 * 2**20  # of larger weights torch makes a second file
 
 
-def to_torch(program: ExportedProgram, file: Path, modalities: Sequence[str]) -> Run:
+def to_torch(program: ExportedProgram, file: Path, modalities: Sequence[str], about: About = NOTHING) -> Run:
     """Write a program as `torch.export` does; what the file does.
 
     The clips it was traced on and the places of the code that it was traced from stay here; names of its
@@ -32,12 +36,15 @@ def to_torch(program: ExportedProgram, file: Path, modalities: Sequence[str]) ->
         for node in part.graph.nodes if isinstance(part, fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)
     content = io.BytesIO()
-    torch.export.save(program, content, extra_files={NAMES: json.dumps(list(modalities))})
+    notes = {NAMES: json.dumps(list(modalities))}
+    if about:
+        notes[ABOUT] = json.dumps(dict(about))
+    torch.export.save(program, content, extra_files=notes)
     file.write_bytes(content.getbuffer())
     return torch.export.load(file).module()
 
 
-def to_onnx(program: ExportedProgram, file: Path, modalities: Sequence[str]) -> Run:
+def to_onnx(program: ExportedProgram, file: Path, modalities: Sequence[str], about: About = NOTHING) -> Run:
     """Write a program as ONNX; what the file does in onnxruntime, on the CPU and one thread.
 
     As in `to_torch`, no places of code are in it.
@@ -74,6 +81,7 @@ def to_onnx(program: ExportedProgram, file: Path, modalities: Sequence[str]) -> 
         node.metadata_props.clear()
     for value, name in zip(graph.inputs, modalities, strict=False):
         value.name = name
+    written.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
     written.save(file)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -27,10 +27,10 @@ from plait.study.facts import commit, versions
 from plait.study.finished import FinishedRun
 from plait.study.folds import check_classes, doers, folds_of
 from plait.study.inputs import inputs
-from plait.study.run import Say, check_methods
+from plait.study.run import Say, check_methods, check_prepares
 from plait.study.shuffled import clips_of, people_of
 from plait.training.network import Network, maker, restored
-from plait.trust import OWN, Trust
+from plait.trust import NOBODY, OWN, Trust
 from plait.types import Dataset, Fold, Windows
 
 
@@ -55,6 +55,7 @@ def source_of(
     leave_out: Sequence[str],
     say: Say,
     progress: Progress,
+    trust: Trust = NOBODY,
 ) -> Source:
     """What a model is made from, checked.
 
@@ -66,6 +67,7 @@ def source_of(
         leave_out: people whose clips are not looked at.
         say: called with each line to know.
         progress: told how many clips have features.
+        trust: whose code the run may name besides what the study names.
 
     Raises:
         ConfigError: the study, the method, the people or the run do not fit.
@@ -75,6 +77,7 @@ def source_of(
         raise ConfigError("protocol.shuffle_labels: a control teaches nothing, expected none")
     if method not in study.methods:
         raise ConfigError(f"methods: no method {method!r}, expected one of: {', '.join(study.methods)}")
+    trust = Trust(trust.modules | _named_by(study), trust.all)
     study = study.only([method])
     if not study.methods[method].ensemble:
         study = replace(study, seeds=study.seeds[:1])
@@ -99,21 +102,22 @@ def source_of(
     check_classes(Fold("everyone", tuple(people), (), ()), who_does, dataset.activities)
     finished = None
     if run is not None:
-        finished = FinishedRun.open(run, data, _named_by(study))
+        finished = FinishedRun.open(run, data, trust)
         _check_run(study, dataset, finished, listing.cuts)
     whole = {clip.subject for _, clip in cuts if not clip.lacks}
     fold = _fold(study, people, whole, finished)
     study = replace(study, protocol=replace(study.protocol, refit=bool(fold.val)))
+    check_prepares(study, dataset, cuts)
     clips = inputs(study, dataset, cuts, progress=progress)
     for line in check_methods(study, dataset, cuts, data, clips, (fold,), choosing=bool(fold.val)):
         say(line)
     return Source(study, dataset, data, cuts, clips, fold, tuple(absent), finished)
 
 
-def _named_by(study: Study) -> Trust:
-    """Whose code a study names: that of its run may be no other."""
+def _named_by(study: Study) -> frozenset[str]:
+    """The modules that a study names, which whoever starts it runs."""
     paths = [study.dataset, *(path for _, method, _ in study.trainings() for _, path in method.networks())]
-    return Trust(frozenset(path.partition(":")[0] for path in paths))
+    return frozenset(path.partition(":")[0] for path in paths)
 
 
 def folds_without(run: FinishedRun, people: Collection[str]) -> list[Fold]:
@@ -143,8 +147,6 @@ def _check_run(study: Study, dataset: Dataset, run: FinishedRun, cuts: Sequence[
         raise ConfigError(f"{run.folder}: other people are one there, expected a run of this study")
     if theirs.shuffle_labels is not None:
         raise ConfigError(f"{run.folder}: a control with shuffled labels, expected a run of this study")
-    if run.results.facts.activities != dataset.activities:
-        raise ConfigError(f"{run.folder}: a run of other activities, expected one of this study")
     names = {clip.name for _, clip in cuts}
     mine_of = pl.col("method").is_in(study.methods) & (pl.col("predicted") != UNSEEN)
     if other := set(run.results.predictions.filter(mine_of)["clip"]) - names:

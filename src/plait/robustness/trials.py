@@ -21,11 +21,10 @@ from plait.contents import describe
 from plait.errors import DataError
 from plait.features import Extraction, extract
 from plait.keying import source_key
-from plait.objects import resolve
 from plait.results import ROBUSTNESS, SCORED, UNSEEN, WEIGHTS, scored
 from plait.robustness.worsen import Condition, Kept, cut_all, files_of, moved
 from plait.store import atomic, content_key, read_json, read_parquet, scratch, write_json
-from plait.study.jobs import Job, Setting
+from plait.study.jobs import Job, Setting, dataset_here
 from plait.training.course import scores
 from plait.training.grid_cache import known_grids
 from plait.training.inputs import Inputs
@@ -168,7 +167,7 @@ def carry_out(trial: Trial, setting: Setting, feature_threads: int | None = None
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
-        dataset: Dataset = resolve(setting.dataset, "dataset")
+        dataset = dataset_here(setting, trial.jobs[0])
         with settled(), wide_products(), torch.random.fork_rng(devices=[]), _aside(setting) as folder:
             given = _Given(trial, dataset, setting, folder, feature_threads)
             parts = [_scored(job, given, setting) for job in trial.jobs]

@@ -65,6 +65,11 @@ class FinishedRun:
         for name, method in study.methods.items():
             for where, path in method.networks():
                 trust.network(path, f"{folder / STUDY}: methods.{name}.{where}")
+        if dataset.activities != results.facts.activities:
+            then, here = (", ".join(names) for names in (results.facts.activities, dataset.activities))
+            raise DataError(
+                f"{folder}: a run of other activities: {then}; {study.dataset} has {here}, in this order"
+            )
         source = data or Path(results.facts.data or ".")
         cuts = clips_of(study, dataset, source).cuts
         now = replace(results.facts, streams=streams_of(study, dataset), people=people_facts(cuts))

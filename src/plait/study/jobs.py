@@ -20,7 +20,7 @@ from plait.compute.machine import keep_memory, settled, settled_numerics, wide_p
 from plait.compute.seeds import OWN_DRAWS, drawn_alike, left_alone
 from plait.config import Encoder, Method, Study, Train, Training
 from plait.contents import describe, network_key, settings
-from plait.errors import PlaitError, PlaitWarning
+from plait.errors import ConfigError, PlaitError, PlaitWarning
 from plait.keying import source_key
 from plait.objects import resolve
 from plait.results import TRAIN_WEIGHTS, WEIGHTS, JobFacts, job_folder, scored, write_job
@@ -196,13 +196,30 @@ def run_job(job: Job, setting: Setting) -> None:
         _take_part(Ranks(), job, setting)
 
 
+def dataset_here(setting: Setting, job: Job) -> Dataset:
+    """The data set as this process has imported it, its activities in the order that the job was planned by.
+
+    Raises:
+        ConfigError: its activities are others here, or in another order, as those of a set are.
+    """
+    dataset: Dataset = resolve(setting.dataset, "dataset")
+    planned = tuple(job.decides["activities"])
+    if dataset.activities != planned:
+        got, expected = ", ".join(dataset.activities), ", ".join(planned)
+        raise ConfigError(
+            f"dataset: {setting.dataset} has activities {got} in one process and {expected} in another, "
+            "expected one order in all, for scores go by it: a set has none, sorted(...) has"
+        )
+    return dataset
+
+
 def _take_part(ranks: Ranks, job: Job, setting: Setting) -> None:
     """Train as one of the devices that share a job; the first of them writes its folder."""
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
-        dataset: Dataset = resolve(setting.dataset, "dataset")
+        dataset = dataset_here(setting, job)
         donors = {modality: setting.folder(key) for modality, key in job.donors.items()}
         teachers = {modality: (setting.folder(key), own) for modality, (key, own) in job.teachers.items()}
         parts = (job.method, job.train, dataset, job.clips, job.fold, job.seed, job.refit)

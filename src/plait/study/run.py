@@ -17,6 +17,7 @@ from plait.clips import Clips, Cut, Listing
 from plait.clips.dropped import table_of
 from plait.clips.people import check_clips
 from plait.clips.presence import lacking_table
+from plait.clips.steady import unsteady
 from plait.compute.cluster import MOST_TASKS, joined
 from plait.compute.crew import Crew
 from plait.compute.executors import EXECUTORS, workers_of
@@ -61,7 +62,7 @@ from plait.study.shuffled import as_control, check_out, clips_of, people_of
 from plait.study.stacks import StackJob
 from plait.study.trackers import check_trackers, teller
 from plait.study.work import Plan, plan_all, work_of
-from plait.training.fit import check, dealt_norms
+from plait.training.fit import check, check_scores, dealt_norms
 from plait.training.network import build
 from plait.training.objectives.row import (
     Teacher,
@@ -145,6 +146,7 @@ def run_study(
         if executor == "ray":
             _import_all(study)
             cluster = stack.enter_context(joined(ray_address, threads, setting.device))
+        check_prepares(study, dataset, listing.cuts)
         many = min(workers or cores() // threads, cores() // DECODERS) if executor == "processes" else 1
         crew = Crew(many) if many > 1 else None
         clips = inputs(study, dataset, listing.cuts, setting.device, progress, cluster, crew=crew)
@@ -282,6 +284,13 @@ def _folds(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> tuple[Fold, .
     return parts
 
 
+def check_prepares(study: Study, dataset: Dataset, cuts: Sequence[Cut]) -> None:
+    """Warn of a `prepare` of somebody's own that makes of readings what hangs on more than these."""
+    for name in study.needed:
+        if (line := unsteady(dataset.modality(name), cuts)) is not None:
+            warnings.warn(line, PlaitWarning, stacklevel=2)
+
+
 def check_methods(
     study: Study,
     dataset: Dataset,
@@ -313,6 +322,7 @@ def check_methods(
         stand_ins = stand_ins_for(objectives, method.modalities, f"{where}.train")
         anew = partial(build, method, dataset, clips[name].shapes, where, precision, stand_ins)
         network = check(method, train, anew, clips[name], where)
+        check_scores(network, method, clips[name], dataset.activities, where)
         sides = [clips[name].of(fold.train, fold.by) for fold in parts]
         fewest = min(len(clips[name].holding(method.modalities, side)) for side in sides)
         hasty |= dict.fromkeys(hurried(train, network, fewest, f"{where}.train"))

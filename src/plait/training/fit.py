@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
 from plait.encoders.standardise import calibrated, neglected, uncalibrated
 from plait.errors import ConfigError, PlaitError, PlaitWarning
+from plait.features.alone import is_plait_s
 from plait.features.ranges import check_range
 from plait.fusion.grids import is_known
 from plait.results import EPOCH, TRAIN_WEIGHTS, WEIGHTS
@@ -252,6 +254,35 @@ def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clip
         if not torch.allclose(changed, again, equal_nan=True):
             warnings.warn(f"augment.{name}: {method.augment[name]} {OWN_DRAWS}", PlaitWarning, stacklevel=2)
     return network
+
+
+def check_scores(
+    network: Network, method: Method, clips: Clips, activities: Sequence[str], where: str
+) -> None:
+    """Refuse a method of somebody's own that gives no logit for each activity; warn of one that gives shares.
+
+    Raises:
+        ConfigError: it fails, or gives something else.
+    """
+    if is_plait_s(network.method):
+        return
+    with refusing(f"{where}: fails", passing=(PlaitError,)), left_alone(), torch.no_grad():
+        grids = drawn_grids(network, method, clips, 2)
+        computed = [name for name in network.encoders if not is_known(name, grids)]
+        tensors = {name: torch.rand(2, *clips.shapes[name]) for name in computed}
+        logits: Any = copy.deepcopy(network).eval()(tensors, grids)
+    expected = (2, len(activities))
+    if not isinstance(logits, Tensor) or logits.shape != expected:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        wanted = f"expected {expected}, a logit for each of: {', '.join(activities)}"
+        raise ConfigError(f"{where}: {method.use} gives {got} of 2 clips, {wanted}")
+    if len(activities) > 1 and (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(2)):
+        warnings.warn(
+            f"method {method.use}: gives probabilities, expected logits: a softmax is taken of them, in "
+            "training, too: it learns less, and no score is near 1",
+            PlaitWarning,
+            stacklevel=2,
+        )
 
 
 def check_again(encoder: Tuned, shape: tuple[int, ...], where: str) -> None:
