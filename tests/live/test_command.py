@@ -186,7 +186,14 @@ def test_a_session_that_is_killed_leaves_what_it_has_seen(plait, made, tmp_path)
     assert code == 0, err
 
 
-@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("SIGINT", marks=pytest.mark.slow),
+        "SIGTERM",
+        pytest.param("SIGHUP", marks=pytest.mark.slow),
+    ],
+)
 def test_impatience_does_not_end_what_is_being_written(made, tmp_path, kind):
     out = tmp_path / "live"
     session, _ = in_a_process(made, out, "--record", tmp_path / "record")

@@ -126,6 +126,7 @@ def test_a_run_that_is_started_again_with_a_tracker_does_no_job_again(plain):
     assert run(plain, "tensorboard") == 0 and sorted((plain / "tensorboard").rglob("*.*")) == files
 
 
+@pytest.mark.slow
 @needs("tensorboard")
 def test_worker_processes_leave_the_same_with_a_tracker(plain, tmp_path, quick_workers):
     assert run(tmp_path, "tensorboard", executor="processes", workers=1) == 7

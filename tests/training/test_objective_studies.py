@@ -156,6 +156,7 @@ def test_g_blend_s_weights_are_in_the_job_s_record(made):
     )
 
 
+@pytest.mark.slow
 def test_other_executors_and_a_second_start_give_the_same_bytes(made, tmp_path, quick_workers):
     out, _ = made
     run_study(study(METHODS), None, tmp_path, executor="processes", workers=1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from plait.clips import Clips, Rows
+from plait.clips import Clips
 from plait.compute.seeds import OWN_DRAWS, left_alone, seed_all
 from plait.config import Encoder, Method, Train
 from plait.encoders.chain import Tuned
@@ -171,8 +171,8 @@ def _show_one(shape: Sequence[int], where: str, encoder: nn.Module) -> None:
             part.calibrate(iter([torch.rand(2, *shape)]))
 
 
-def _read(clips: Rows, rows: np.ndarray, places: Sequence[int]) -> Tensor:
-    return clips.read(rows[list(places)])
+def _read(clips: Clips, name: str, rows: np.ndarray, places: Sequence[int]) -> Tensor:
+    return clips.batch([name], rows[list(places)])[name]
 
 
 def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clips, where: str) -> Network:
@@ -216,7 +216,7 @@ def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clip
         own = method.encoders.get(name, Encoder())
         if own.features is None and own.donor is None:  # of features, and of donors, it has been looked at
             rows = clips.holding([name], np.arange(len(clips.table)))
-            read = partial(_read, clips.arrays[name], rows)
+            read = partial(_read, clips, name, rows)
             check_range(encoder, name, read, len(rows), type(encoder).__name__, f"encoders.{name}")
     if part_of_it := uncalibrated(network.method):
         expected = "expected it in an encoder, which is shown the training clips"
