@@ -149,6 +149,7 @@ def test_the_donor_s_key_is_in_the_job_s(tmp_path):
     assert changed == {"frozen", "again"}
 
 
+@pytest.mark.slow
 def test_processes_and_a_second_start_give_the_same_bytes(finished, tmp_path, quick_workers):
     out, _, jobs = finished
     run_study(study(), None, tmp_path, executor="processes", workers=1)
