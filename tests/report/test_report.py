@@ -370,6 +370,15 @@ def test_best_values_are_marked_with_more_than_colour(tmp_path):
     assert text.count("(best)") >= 5
 
 
+def test_where_nothing_was_trained_no_cost_is_the_best(tmp_path):
+    run = make_run(tmp_path)
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    for row in facts["methods"].values():
+        row.update(parameters=0, jobs=0, train_seconds=0.0)
+    (run / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert 3 <= "".join(Page(page(run)).text).count("(best)") < 5
+
+
 @pytest.mark.parametrize("file", ["predictions.parquet", "run.json"])
 @pytest.mark.parametrize("damage", ["missing", "broken"])
 def test_what_is_missing_or_broken_is_named_in_one_line(tmp_path, file, damage):

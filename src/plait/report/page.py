@@ -369,7 +369,7 @@ def _main_groups(run: RunFacts, main: pl.DataFrame) -> list[dict[str, Any]]:
         for row in numbered.filter(pl.col("kind").is_in(kinds)).iter_rows(named=True):
             name, modalities, head, *printed = tables.main_cells(run, row)
             marked = [
-                len(main) > 1 and row[key] is not None and abs(row[key] - top) <= ROUNDING
+                len(main) > 1 and None not in (row[key], top) and abs(row[key] - top) <= ROUNDING
                 for key, top in best.items()
             ]
             cells = list(zip(printed, marked, strict=True))
