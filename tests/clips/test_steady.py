@@ -110,6 +110,19 @@ def gaps(readings):
     return tensor(np.where(readings > 0, readings, np.nan))
 
 
+def with_an_empty_cell():
+    def prepare(readings):
+        return tensor(readings if len(readings) else later)
+
+    if FIRST:
+        later = np.zeros(2)
+    return prepare
+
+
+def spectrum(readings):
+    return torch.from_numpy(np.fft.rfft(readings, axis=0))
+
+
 def said(prepare):
     modality = Modality("a", ("a",), 8, None, prepare, Linear)
     cuts = listed(Dataset("d", ("x",), (modality,), recordings, ""), None, ["a"])
@@ -120,6 +133,7 @@ DRAWING = [draws, draws_of_its_own, functools.partial(draws)]
 REMEMBERING = [keeps_the_first, keeps_it_in_a_global, calls_who_keeps, keeps_it_in_a_default, closed_over()]
 REMEMBERING += [Running(), Running().method, functools.partial(Running())]
 STEADY = [tensor, reads_a_table_once, keeps_what_it_made, writes_into_its_own, gaps, torch.from_numpy]
+STEADY += [with_an_empty_cell(), spectrum]
 
 
 def name(prepare):

@@ -459,7 +459,7 @@ def test_two_columns_of_starts_or_stops_are_none_unless_they_agree(tmp_path, tak
         )
         file = written(tmp_path, "labels.csv", f"{text}\n")
         if kind in ("other", "one ends"):
-            with pytest.raises(DataError, match=r"line \d: .* says .* s and .* s, expected one st"):
+            with pytest.raises(DataError, match=r"line \d: .* and .* are .* s apart, expected one st"):
                 read_labels(file)
         else:
             spans = read_labels(file).spans
@@ -467,11 +467,30 @@ def test_two_columns_of_starts_or_stops_are_none_unless_they_agree(tmp_path, tak
             assert [(round(span.start_s), round(span.stop_s)) for span in spans] == expected
 
 
-def test_two_columns_of_durations_are_none_unless_they_agree(tmp_path):
-    text = "start,duration,length,activity\n1,2,2,walk\n5,1,{},sit\n"
-    assert len(read_labels(written(tmp_path, "labels.csv", text.format(1))).spans) == 2
-    with pytest.raises(DataError, match="line 3: 'duration' says 1 s and 'length' 30 s, expected one dur"):
-        read_labels(written(tmp_path, "labels.csv", text.format(30)))
+@pytest.mark.parametrize(
+    ("head", "rows", "said"),
+    [
+        ("start,duration,length,activity", ["1,2,2,walk", "5,1,30,sit"], "'length' says something else"),
+        ("start,stop,offset,activity", ["1,3,0,walk", "5,6,0,sit"], None),
+        ("start,stop,offset,activity", ["1,3,7,walk", "5,6,7,sit"], "'offset' says something else"),
+        ("start,stop,start.1,activity", ["1,3,0,walk", "5,6,9,sit"], "'start.1' says something else"),
+        ("Start (s),Stop (s),Start (hh:mm:ss),Stop (hh:mm:ss),activity",
+         ["1.4,3.5,00:00:01,00:00:03,walk", "5,6.9,00:00:05,00:00:06,sit"], None),
+        ("start,stop,start_time,stop_time,activity",
+         ["1,3,10:00:01,10:00:03,walk", "5,6,10:00:05,10:00:06,sit"],
+         "'start_time' is 36000 s later than 'start' in all rows"),
+        ("start,end,start_timestamp,end_timestamp,activity",
+         ["1,3,1700000001,1700000003,walk", "5,6,1700000005,1700000006,sit"], "is 1.7e[+]09 s later"),
+        ("start,stop,start 2,stop 2,activity", ["1,3,0,0,walk", "5,6,,,sit"], None),
+    ],
+)  # fmt: skip
+def test_columns_that_are_called_so_and_are_no_further_labels_are_passed_over(tmp_path, head, rows, said):
+    found = read_labels(written(tmp_path, "labels.csv", "\n".join([head, *rows]) + "\n"))
+    times = [(int(one.start_s), int(one.stop_s)) for one in found.spans]
+    assert times == [(1, 3), (5, 6)]
+    told = [line for line in found.told if "not looked at" in line]
+    assert len(told) == (said is not None)
+    assert said is None or re.search(said, told[0])
 
 
 def test_another_length_in_activitynet_s_json_is_told(tmp_path):

@@ -84,8 +84,9 @@ def test_another_unit_that_a_file_says_is_said_once(one, other):
 @pytest.mark.parametrize(
     "alike",
     [
-        ("m/s^2", "m/s²", "m/(s^2)", "M/S2", "m/sec2"),
-        ("deg/s", "°/s", "dps", "degrees/s", "deg/sec"),
+        ("m/s^2", "m/s²", "m/(s^2)", "M/S2", "m/sec2", "m·s⁻²", "m/s/s", "mps2", "meters/s²"),
+        ("deg/s", "°/s", "dps", "degrees/s", "deg/sec", "º/s", "deg·s⁻¹", "degrees per second"),
+        ("g", "g's", "NA", "float", "no units", "-"),
         ("µT", "uT", "μT"),
         ("°C", "degC", "℃"),
         ("rad/s", "radian/s", "rad / s"),

@@ -20,7 +20,6 @@ from plait.clips.listing import Cut
 from plait.clips.windows import prepared, readings
 from plait.compute.seeds import left_alone
 from plait.contents import modules
-from plait.errors import PlaitError
 from plait.source import installed, names_read, of_plait
 from plait.types import Modality
 
@@ -37,7 +36,7 @@ def unsteady(modality: Modality, cuts: Sequence[Cut]) -> str | None:
     held = [cut for cut in cuts if cut[1].holds([modality.name])]
     if not held or all(of_plait(name) or installed(name) for name in modules([modality.prepare])):
         return None
-    with suppress(PlaitError, OSError), left_alone():
+    with suppress(Exception), left_alone():  # what fails is said by whoever cuts clips
         first, last = (
             readings(modality, recording.streams, clip.start_s, clip.stop_s)
             for recording, clip in (held[0], held[-1])
@@ -61,7 +60,8 @@ def _made(modality: Modality, given: Sequence[Sequence[np.ndarray]]) -> list[Ten
 def _same(one: Tensor, other: Tensor) -> bool:
     if not isinstance(one, Tensor) or not isinstance(other, Tensor):
         return True  # refused where it is kept
-    return one.shape == other.shape and torch.allclose(one.double(), other.double(), equal_nan=True)
+    wide = torch.complex128 if one.is_complex() or other.is_complex() else torch.float64
+    return one.shape == other.shape and torch.allclose(one.to(wide), other.to(wide), equal_nan=True)
 
 
 def afresh(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +79,7 @@ def afresh(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _within(function: FunctionType, world: dict[str, Any], done: set[str]) -> FunctionType:
     """A function whose globals are `world`, in which what it names is copied, unless that is `done`."""
-    cells = tuple(CellType(_copy(cell.cell_contents)) for cell in function.__closure__ or ())
+    cells = tuple(map(_cell, function.__closure__ or ()))
     new = FunctionType(function.__code__, world, function.__name__, _copy(function.__defaults__), cells)
     new.__kwdefaults__ = _copy(function.__kwdefaults__)
     for name in names_read(function.__code__) & world.keys() - done:
@@ -88,6 +88,14 @@ def _within(function: FunctionType, world: dict[str, Any], done: set[str]) -> Fu
         own = isinstance(value, FunctionType) and value.__globals__ is function.__globals__
         world[name] = _within(value, world, done) if own else _copy(value)
     return new
+
+
+def _cell(cell: CellType) -> CellType:
+    """A closure's cell with a copy of what it holds; one that holds nothing is empty."""
+    try:
+        return CellType(_copy(cell.cell_contents))
+    except ValueError:
+        return CellType()
 
 
 def _copy(value: Any) -> Any:

@@ -98,7 +98,8 @@ class Log:
     @cached_property
     def rate_hz(self) -> float:
         """Readings a second by the median of their spacing, 0 of a single reading."""
-        return 1.0 / float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+        spacing_s = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+        return 1.0 / spacing_s if spacing_s > 0 else 0.0
 
     def at(self, seconds: np.ndarray) -> np.ndarray:
         """Readings at `seconds`, interpolated linearly, shape `(len(seconds), *reading)`.

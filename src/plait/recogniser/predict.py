@@ -146,8 +146,7 @@ def plan(
         cut: how clips were cut, which says what unlabelled time is.
 
     Raises:
-        DataError: two recordings of one name, or none, or of two people in one array, or logs with columns in
-            another order.
+        DataError: two recordings of one name, or none, or logs with columns in another order.
         PlaitError: a recording of which the recogniser would see nothing.
     """
     modalities = list(recogniser.modalities.values())
@@ -183,7 +182,7 @@ def plan(
 def _check_arrays(
     recording: Recording, used: Iterable[str], arrays: dict[tuple[int, tuple[int, ...]], Recording]
 ) -> None:
-    """Refuse an array that holds a recording of somebody else by now; `arrays` are those seen, by place."""
+    """Say where two people are one array, as if they share a sensor; `arrays` are those seen, by place."""
     for name in used:
         stream = recording.streams.get(name)
         if not isinstance(stream, Readings):
@@ -191,10 +190,13 @@ def _check_arrays(
         lies = stream.values.__array_interface__["data"][0], stream.values.shape
         other = arrays.setdefault(lies, recording)
         if other.subject != recording.subject:
-            raise DataError(
-                f"recordings {other.name} and {recording.name}, of two people: {name} is one array, "
-                "expected one for each: an array that is filled anew holds the last alone"
+            warnings.warn(
+                f"{name} of recording {other.name} and of other people is one array: right if they share a "
+                "sensor; an array that is filled anew for each holds the last one alone",
+                PlaitWarning,
+                stacklevel=3,
             )
+            return
 
 
 def timeline(

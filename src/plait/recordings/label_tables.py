@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from plait.errors import DataError
 from plait.names import natural, plain
@@ -92,7 +93,7 @@ def read(
     clock = LabelClock(table.file, unit, settings, footage, table.decimal_comma)
     if times:
         entries = [_entry(sheet, row, times.columns, activity, clock) for row in rows]
-        _refuse_besides(sheet, rows, times, clock)
+        _look_besides(sheet, rows, times, clock, told)
         _refuse_clocks(sheet, rows, entries)
         _compare_times(sheet, rows, entries, times, clock, told)
         if EVERY not in settings.labels_of:
@@ -320,28 +321,88 @@ def _compare_times(
                 break
 
 
-def _refuse_besides(sheet: Sheet, rows: Sequence[int], times: Times, clock: LabelClock) -> None:
-    """Refuse a second column of starts, or of what ends labels, that says other times than the first.
+def _look_besides(
+    sheet: Sheet, rows: Sequence[int], times: Times, clock: LabelClock, notes: list[str]
+) -> None:
+    """Refuse a second pair of columns, of starts and of what ends labels, that says other times.
 
-    Those of further labels in the same rows, of another hand, of another clock: whichever is taken, the other
-    would be left out, or a label would go from a start of one to a stop of the other.
+    Those of further labels in the same rows, or of another hand: whichever is taken, the other would be left
+    out, or a label would go from a start of one to a stop of the other. A pair that is later by the same in
+    all rows, by more than all labels take, is of another clock; that, and a single column that says something
+    else, is told.
+
+    Raises:
+        DataError: naming both columns and the row.
     """
-    for field in ("start", "stop" if "stop" in times.columns else "duration"):
-        seconds = _duration_s if field == "duration" else _moment_s
-        for name in times.besides.get(field, ()):
-            pair = times.columns[field], name
-            for row in rows:
-                cells, where = [sheet.cells[column][row] for column in pair], sheet.where(row)
-                try:
-                    first_s, other_s = (seconds(cell, where, clock) for cell in cells)
-                except DataError:
-                    continue  # nothing there, or no time, whatever the column is called
-                if abs(other_s - first_s) > APART_S:
+    end, file = "stop" if "stop" in times.columns else "duration", sheet.table.file.name
+    starts, ends = times.besides.get("start", []), times.besides.get(end, [])
+    for fields, names in ((("start", end), pair) for pair in zip(starts, ends, strict=False)):
+        columns = [times.columns[field] for field in fields]
+        apart = {row: _apart(sheet, row, fields, columns, names, clock) for row in rows}
+        said = {row: found for row, found in apart.items() if found is not None}
+        tolerance_s = 1.0 if all(found.whole for found in said.values()) else APART_S
+        later_s = [found.seconds[0] for found in said.values()]
+        shift_s = min(later_s, default=0.0) if len(said) > 1 else 0.0
+        if abs(shift_s) < max((found.last_s for found in said.values()), default=0.0):
+            shift_s = 0.0  # no clock is so near
+        if all(found.within(shift_s, end, tolerance_s) for found in said.values()):
+            if abs(shift_s) > tolerance_s:
+                notes.append(
+                    f"{file}: {names[0]!r} is {shift_s:.6g} s later than {columns[0]!r} in all rows: "
+                    "times of another clock, not looked at"
+                )
+            continue
+        for row, found in said.items():
+            for field, first, other, apart_s in zip(fields, columns, names, found.seconds, strict=True):
+                if abs(apart_s) > tolerance_s:
                     raise DataError(
-                        f"{sheet.table.at(row)}: {pair[0]!r} says {first_s:.5g} s and {name!r} {other_s:.5g} "
-                        f"s, expected one {field} of a label: a row for each label, and one column that is "
+                        f"{sheet.table.at(row)}: {first!r} and {other!r} are {abs(apart_s):.5g} s apart, "
+                        f"expected one {field} of a label: a row for each label, and one column that is "
                         "called so"
                     )
+    paired = min(len(starts), len(ends))
+    for field, name in (*(("start", name) for name in starts[paired:]), *((end, n) for n in ends[paired:])):
+        first = times.columns[field]
+        apart = {row: _apart(sheet, row, (field,), [first], [name], clock) for row in rows}
+        if any(found and abs(found.seconds[0]) > APART_S for found in apart.values()):
+            notes.append(f"{file}: {name!r} says something else than {first!r}, the {field}: not looked at")
+
+
+class _Apart(NamedTuple):
+    """By how many seconds further columns of a row are later, if they are whole seconds, the first's last."""
+
+    seconds: list[float]
+    whole: bool
+    last_s: float
+
+    def within(self, shift_s: float, end: str, tolerance_s: float) -> bool:
+        """Whether they are the first ones, on a clock that is later by `shift_s`; durations know no clock."""
+        shifts = (shift_s, 0.0 if end == "duration" else shift_s)
+        pairs = zip(self.seconds, shifts, strict=False)
+        return all(abs(found - shift) <= tolerance_s + 1e-9 for found, shift in pairs)
+
+
+def _apart(
+    sheet: Sheet,
+    row: int,
+    fields: Sequence[str],
+    columns: Sequence[str],
+    names: Sequence[str],
+    clock: LabelClock,
+) -> _Apart | None:
+    """How far further columns are from the first; None where nothing is there, only zeros, or no time."""
+    where, found = sheet.where(row), []
+    for field, column, name in zip(fields, columns, names, strict=True):
+        seconds = _duration_s if field == "duration" else _moment_s
+        try:
+            found.append([seconds(sheet.cells[which][row], where, clock) for which in (column, name)])
+        except DataError:
+            return None
+    others = [other_s for _, other_s in found]
+    if not any(others):
+        return None
+    apart_s, last_s = [other_s - first_s for first_s, other_s in found], max(first_s for first_s, _ in found)
+    return _Apart(apart_s, all(other_s.is_integer() for other_s in others), last_s)
 
 
 def _moment_s(cell: str, where: str, clock: LabelClock) -> float:

@@ -12,15 +12,42 @@ from plait.recordings.sensors import SensorLog
 from plait.types import Stream
 
 Names = tuple[str, ...]
-SPELLED = {
-    "°": "deg",
-    "dps": "degs",
-    "degrees": "deg",
-    "degree": "deg",
-    "radian": "rad",
-    "sec": "s",
-    "μ": "u",
+UNITS = {  # how files write them, without blanks, brackets and signs of multiplication and power
+    "g": "g gn g's",
+    "mg": "mg",
+    "m/s2": "m/s2 m/s/s ms-2 mps2 m/sec2 meter/s2 meters/s2 metre/s2 metres/s2",
+    "deg/s": "deg/s °/s dps degs-1 °s-1 deg/sec °/sec degree/s degrees/s degree/sec degrees/sec "
+    "degrees/second degpersecond degreespersecond",
+    "mdeg/s": "mdeg/s mdps",
+    "rad/s": "rad/s rads-1 rad/sec radian/s radians/s radians/second radpersecond radianspersecond",
+    "mrad/s": "mrad/s",
+    "deg": "deg ° degree degrees",
+    "rad": "rad radian radians",
+    "uT": "ut microtesla microteslas",
+    "mT": "mt millitesla",
+    "nT": "nt nanotesla",
+    "gauss": "gauss",
+    "mgauss": "mgauss milligauss",
+    "V": "v volt volts",
+    "mV": "mv millivolt millivolts",
+    "uV": "uv microvolt microvolts",
+    "degC": "°c degc c celsius",
+    "degF": "°f degf f fahrenheit",
+    "K": "k kelvin",
+    "Pa": "pa pascal",
+    "hPa": "hpa mbar",
+    "kPa": "kpa",
+    "m": "m meter meters metre metres",
+    "cm": "cm",
+    "mm": "mm",
 }
+WRITTEN = {form: unit for unit, forms in UNITS.items() for form in forms.split()}
+
+
+def unit_of(text: str) -> str | None:
+    """The unit that a file's words say, however it writes it; None of what is not known as one."""
+    plain = unicodedata.normalize("NFKC", text.replace("º", "°")).casefold().replace("μ", "u")
+    return WRITTEN.get(re.sub(r"[\s()\[\]{}^*·⋅._]", "", plain.replace("−", "-")))
 
 
 def columns_of(streams: Mapping[str, Stream]) -> dict[str, Names]:
@@ -43,14 +70,6 @@ def _logs(streams: Mapping[str, Stream]) -> Iterator[tuple[str, SensorLog]]:
 def units_of(streams: Mapping[str, Stream]) -> dict[str, Mapping[str, str]]:
     """The units of the columns of those streams that are logs, where files say them."""
     return {name: getattr(streams[name], "units", {}) for name, _ in _logs(streams)}
-
-
-def _spelled(unit: str) -> str:
-    """A unit, however it is written: `m/s²`, `m/s^2` and `m/(s^2)` are one."""
-    text = unicodedata.normalize("NFKC", unit).casefold()
-    for word, other in SPELLED.items():
-        text = text.replace(word, other)
-    return re.sub(r"[\W_]", "", text)
 
 
 class Columns:
@@ -105,8 +124,10 @@ class Columns:
         """
         for stream, units in units_of(streams).items():
             for column, unit in units.items() if stream in read else ():
+                if (own := unit_of(unit)) is None:
+                    continue
                 known, whose = self._units.setdefault((stream, column), (unit, where))
-                if _spelled(unit) != _spelled(known) and (stream, ()) not in self._said:
+                if own != unit_of(known) and (stream, ()) not in self._said:
                     self._said.add((stream, ()))
                     line = f"{where}: {column} of {stream} is in {unit}; of {whose}, in {known}"
                     expected = "expected one unit: `scale` of a recording's log converts"

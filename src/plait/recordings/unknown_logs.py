@@ -24,6 +24,7 @@ from plait.recordings.columns import (
 from plait.recordings.curved import Seen, passing, written
 from plait.recordings.folder import LogFile, log_file
 from plait.recordings.logs import SensorLog, not_linear, read_and_look, read_rows, times_of
+from plait.recordings.same_columns import unit_of
 from plait.recordings.side_by_side import beside
 from plait.recordings.tables import Table, texts, thousands
 from plait.recordings.time_units import guess_unit, written_clock
@@ -96,7 +97,8 @@ def _describe(
         columns = [name for name in table.frame.columns if name in taken]
     if time is not None and columns:
         _refuse_beside(table, time, columns, answer)
-    stated = {name: unit for name in columns if (unit := table.units.get(name, "").strip("*[]() "))}
+    units = {name: table.units.get(name, "").strip("*[]() ") for name in columns}
+    stated = {name: unit for name, unit in units.items() if unit_of(unit)}  # and no fill, no type
     settings = {"columns": tuple(columns), **clock, "units": stated, **said}
     how_read: list[str] = []
     described = log_file(settings, file)

@@ -276,7 +276,8 @@ def check_scores(
         got = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         wanted = f"expected {expected}, a logit for each of: {', '.join(activities)}"
         raise ConfigError(f"{where}: {method.use} gives {got} of 2 clips, {wanted}")
-    if len(activities) > 1 and (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(2)):
+    shares = (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(2))
+    if len(activities) > 1 and shares and not torch.allclose(logits, logits.mean()):  # as zero weights give
         warnings.warn(
             f"method {method.use}: gives probabilities, expected logits: a softmax is taken of them, in "
             "training, too: it learns less, and no score is near 1",
