@@ -154,10 +154,8 @@ class Own:
     def _checked(self, item: Any) -> tuple[float, np.ndarray]:
         try:
             own_s, reading = item
-            own_s, values = (
-                float(own_s),
-                np.array(reading, np.float32).reshape(-1),
-            )  # its own may be filled anew
+            own_s = float(own_s)
+            values = np.array(reading, np.float32).reshape(-1)  # a copy: its own may be filled anew
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.where}: gave {quote(item)}, expected (time_s, reading)") from error
         names = self.openings[0].names

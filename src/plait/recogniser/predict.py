@@ -159,7 +159,7 @@ def plan(
     for recording in recordings:
         if recording.name in tasks:
             raise DataError(f"two recordings are called {recording.name!r}, expected names that differ")
-        _check_arrays(recording, used, arrays)
+        _tell_shared(recording, used, arrays)
         refuse_missing(recogniser, recording.streams, f"recording {recording.name}")
         columns.check(columns_of(recording.streams), f"recording {recording.name}", used)
         extents = extents_of(recording, modalities)
@@ -179,7 +179,7 @@ def plan(
     return list(tasks.values())
 
 
-def _check_arrays(
+def _tell_shared(
     recording: Recording, used: Iterable[str], arrays: dict[tuple[int, tuple[int, ...]], Recording]
 ) -> None:
     """Say where two people are one array, as if they share a sensor; `arrays` are those seen, by place."""

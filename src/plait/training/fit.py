@@ -231,10 +231,7 @@ def check(method: Method, train: Train, anew: Callable[[], Network], clips: Clip
     if network.precision != torch.float32:
         failure = f"{where}.train.precision: fails in {train.precision}"
         with refusing(failure, passing=(PlaitError,)), left_alone():
-            grids = drawn_grids(network, method, clips, 2)
-            computed = [name for name in shapes if not is_known(name, grids)]
-            tensors = {name: torch.rand(2, *shapes[name]) for name in computed}
-            copy.deepcopy(network)(tensors, grids).sum().backward()
+            copy.deepcopy(network)(*_drawn(network, method, clips)).sum().backward()
     for name, encoder in network.encoders.items():
         if isinstance(encoder, Tuned) and encoder.checkpoint:
             check_again(encoder, shapes[name], f"{where}.encoders.{name}.trainable")
@@ -267,10 +264,7 @@ def check_scores(
     if is_plait_s(network.method):
         return
     with refusing(f"{where}: fails", passing=(PlaitError,)), left_alone(), torch.no_grad():
-        grids = drawn_grids(network, method, clips, 2)
-        computed = [name for name in network.encoders if not is_known(name, grids)]
-        tensors = {name: torch.rand(2, *clips.shapes[name]) for name in computed}
-        logits: Any = copy.deepcopy(network).eval()(tensors, grids)
+        logits: Any = copy.deepcopy(network).eval()(*_drawn(network, method, clips))
     expected = (2, len(activities))
     if not isinstance(logits, Tensor) or logits.shape != expected:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
@@ -284,6 +278,13 @@ def check_scores(
             PlaitWarning,
             stacklevel=2,
         )
+
+
+def _drawn(network: Network, method: Method, clips: Clips) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Two clips at random, as a network is given them: tensors, and grids of what is known of its clips."""
+    grids = drawn_grids(network, method, clips, 2)
+    computed = [name for name in method.modalities if not is_known(name, grids)]
+    return {name: torch.rand(2, *clips.shapes[name]) for name in computed}, grids
 
 
 def check_again(encoder: Tuned, shape: tuple[int, ...], where: str) -> None:
